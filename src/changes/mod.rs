@@ -1,0 +1,1 @@
+//! What a request did to its session: operations over a snapshot.

@@ -1,0 +1,1 @@
+//! Finding cookies in requests, writing Set-Cookie.

@@ -1,0 +1,1 @@
+//! Session data as JSON text: paths, reads and edits.

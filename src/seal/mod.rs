@@ -1,0 +1,1 @@
+//! Who may read it: the key ring and the sealed codec.

@@ -1,0 +1,1 @@
+//! The session around a hyper service.

@@ -1,0 +1,20 @@
+//! The store contract, and the stores that come with the crate.
+//!
+//! A store keeps opaque bytes under a [`Key`], with a [`Version`] and an expiry. It knows neither
+//! what the bytes mean nor whose cookie the key came from. Four methods make a store:
+//! [`read`](Store::read), [`write`](Store::write), [`destroy`](Store::destroy) and
+//! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
+
+mod contract;
+mod future;
+pub mod memory;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+
+pub use contract::{
+    Capabilities, Expected, MAX_TAGS, Read, Record, Store, StoreError, Tag, TagError, TagStore,
+    Version, Written,
+};
+pub use future::StoreFuture;
+pub use memory::MemoryStore;

@@ -1,0 +1,1 @@
+//! How records and id cookies look in bytes.
