@@ -88,12 +88,12 @@ pub trait Store: Send + Sync + 'static {
 /// goes away by itself. One session may carry several tags, at most
 /// [`MAX_TAGS`].
 pub trait TagStore: Send + Sync {
-    /// Adds `tag` to the live session under `key`; `false` when there is none. Adding it again
-    /// changes nothing.
+    /// Adds `tag` to the live session under `key`; nothing happens where there is none, or where it
+    /// carries the tag already.
     ///
     /// # Errors
     /// When the store cannot answer, or the session has [`MAX_TAGS`] tags already.
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool>;
+    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<()>;
 
     /// Takes `tag` off the session under `key`; nothing happens where it was not there.
     ///
@@ -107,12 +107,12 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer.
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
-    /// Gives the live session under `to` every tag of the session under `from`, which keeps them
-    /// until it is destroyed. Used when an id is regenerated.
+    /// Moves every tag of the session under `from` to the live session under `to`; nothing happens
+    /// where there are none. Used when an id is regenerated.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
 }
 
 /// How many tags one session may carry.
