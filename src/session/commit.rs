@@ -133,6 +133,10 @@ impl Commit {
         Self { session, step: Step::Decide, attempts: 0, draft: Draft { flash: Document::new(), record: None, keep: !last }, tagged: 0, last }
     }
 
+    pub(crate) fn into_session(self) -> Session {
+        self.session
+    }
+
     fn decide(&mut self) -> Next {
         let engine = &*self.session.engine;
         let mut state = self.session.state();

@@ -20,6 +20,8 @@ pub(crate) struct Engine {
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,
     pub(crate) listeners: Listeners,
+    /// A setting that was adjusted to what user agents accept.
+    pub(crate) adjusted: Option<&'static str>,
 }
 
 impl std::fmt::Debug for Engine {

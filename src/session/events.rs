@@ -99,9 +99,13 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
 
 /// The listeners of one engine; an engine without any pays one comparison an event.
 #[derive(Default)]
-pub(crate) struct Listeners(pub(crate) Vec<Box<dyn Listener>>);
+pub(crate) struct Listeners(Vec<Box<dyn Listener>>);
 
 impl Listeners {
+    pub(crate) fn add(&mut self, listener: impl Listener) {
+        self.0.push(Box::new(listener));
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
