@@ -88,12 +88,12 @@ pub trait Store: Send + Sync + 'static {
 /// goes away by itself. One session may carry several tags, at most
 /// [`MAX_TAGS`].
 pub trait TagStore: Send + Sync {
-    /// Adds `tag` to the live session under `key`; nothing happens where there is none, or where it
-    /// carries the tag already.
+    /// Adds `tag` to the live session under `key`; `false` when there is none. Adding it again
+    /// changes nothing.
     ///
     /// # Errors
     /// When the store cannot answer, or the session has [`MAX_TAGS`] tags already.
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<()>;
+    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool>;
 
     /// Takes `tag` off the session under `key`; nothing happens where it was not there.
     ///
