@@ -186,7 +186,7 @@ impl FromStr for Age {
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
-        let whole = |(length, _): &&(u128, &[&str])| nanos > 0 && nanos % length == 0;
+        let whole = |(length, _): &&(u128, &[&str])| nanos > 0 && nanos.is_multiple_of(*length);
         match UNITS.iter().find(whole) {
             Some((length, [name, ..])) => write!(f, "{}{name}", nanos / length),
             _ if nanos == 0 => f.write_str("0s"),

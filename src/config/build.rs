@@ -37,7 +37,8 @@ impl SessionConfig {
             store: stores.open(&self.store)?,
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
-            adjusted: cut.then_some("the cookie's Max-Age is cut to 400 days, the most that browsers take"),
+            adjusted: cut
+                .then_some("the cookie's Max-Age is cut to 400 days, the most that browsers take"),
             policy,
             set_cookie,
             clock,
@@ -49,16 +50,27 @@ impl SessionConfig {
         let age = within("age", self.age, SECOND..=LONGEST)?;
         let touch_interval = match self.touch_interval {
             None => (age / 60).min(Duration::from_secs(60)),
-            Some(interval) if interval.as_duration() < age => interval.as_duration(),
-            Some(_) => return Err(ConfigError::new("touch_interval", "it must be shorter than `age`")),
+            Some(interval) if interval.duration() < age => interval.duration(),
+            Some(_) => {
+                return Err(ConfigError::new(
+                    "touch_interval",
+                    "it must be shorter than `age`",
+                ));
+            }
         };
         if !(1..=10_000).contains(&self.max_attempts) {
-            return Err(ConfigError::new("max_attempts", "choose a number from 1 to 10000"));
+            return Err(ConfigError::new(
+                "max_attempts",
+                "choose a number from 1 to 10000",
+            ));
         }
         Ok(Policy {
             enabled: self.enabled,
             age,
-            lifetime: self.lifetime.map(|it| within("lifetime", it, SECOND..=LONGEST)).transpose()?,
+            lifetime: self
+                .lifetime
+                .map(|it| within("lifetime", it, SECOND..=LONGEST))
+                .transpose()?,
             touch_interval,
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
@@ -70,15 +82,20 @@ impl SessionConfig {
     }
 
     fn key_ring(&self) -> Result<KeyRing, ConfigError> {
-        let missing = "set it to 32 random bytes as base64, or to a secret of at least 32 characters";
-        let first = self.app_key.as_ref().ok_or_else(|| ConfigError::new("app_key", missing))?;
+        let missing =
+            "set it to 32 random bytes as base64, or to a secret of at least 32 characters";
+        let first = self
+            .app_key
+            .as_ref()
+            .ok_or_else(|| ConfigError::new("app_key", missing))?;
         let key = |setting, secret: &Secret| {
             SealKey::from_text(secret.expose()).map_err(|error| ConfigError::caused(setting, error))
         };
         let ring = KeyRing::new(key("app_key", first)?);
         self.app_key_previous.iter().try_fold(ring, |ring, older| {
             let older = key("app_key_previous", older)?;
-            ring.with_older(older).map_err(|error| ConfigError::caused("app_key_previous", error))
+            ring.with_older(older)
+                .map_err(|error| ConfigError::caused("app_key_previous", error))
         })
     }
 }
@@ -88,9 +105,12 @@ fn within(
     age: Age,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, ConfigError> {
-    let time = age.as_duration();
+    let time = age.duration();
     range.contains(&time).then_some(time).ok_or_else(|| {
         let (least, most) = (Age::new(*range.start()), Age::new(*range.end()));
-        ConfigError::new(setting, format!("{age} is out of range: choose {least} to {most}"))
+        ConfigError::new(
+            setting,
+            format!("{age} is out of range: choose {least} to {most}"),
+        )
     })
 }

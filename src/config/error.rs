@@ -14,14 +14,22 @@ pub struct ConfigError {
 
 impl ConfigError {
     pub(super) fn new(setting: &'static str, problem: impl Into<String>) -> Self {
-        Self { setting, problem: problem.into(), source: None }
+        Self {
+            setting,
+            problem: problem.into(),
+            source: None,
+        }
     }
 
     pub(super) fn caused(
         setting: &'static str,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
-        Self { setting, problem: source.to_string(), source: Some(Box::new(source)) }
+        Self {
+            setting,
+            problem: source.to_string(),
+            source: Some(Box::new(source)),
+        }
     }
 
     /// The setting's name: a field of [`SessionConfig`](super::SessionConfig), or the environment

@@ -51,7 +51,10 @@ impl Stores {
         let Some(open) = self.0.remove(name) else {
             let known: Vec<_> = self.0.into_keys().collect();
             let known = known.join(", ");
-            return Err(ConfigError::new("store", format!("no store is called {name:?}: the names are {known}")));
+            return Err(ConfigError::new(
+                "store",
+                format!("no store is called {name:?}: the names are {known}"),
+            ));
         };
         open().map_err(|error| ConfigError::caused("store", error))
     }

@@ -67,8 +67,18 @@ impl Finder {
     pub fn find<'a>(&'a self, headers: &'a HeaderMap) -> Candidates<'a> {
         Candidates {
             name: &self.0,
-            lines: headers.get_all(COOKIE).iter(),
+            lines: Some(headers.get_all(COOKIE).iter()),
             rest: &[],
+            left: MAX_CANDIDATES,
+        }
+    }
+
+    /// The values of the cookies of this name in one `Cookie` line.
+    pub fn find_in<'a>(&'a self, line: &'a [u8]) -> Candidates<'a> {
+        Candidates {
+            name: &self.0,
+            lines: None,
+            rest: line,
             left: MAX_CANDIDATES,
         }
     }
@@ -78,7 +88,7 @@ impl Finder {
 #[derive(Debug)]
 pub struct Candidates<'a> {
     name: &'a memmem::Finder<'static>,
-    lines: ValueIter<'a, HeaderValue>,
+    lines: Option<ValueIter<'a, HeaderValue>>,
     /// What is still to be searched of the current line; it begins where a cookie begins.
     rest: &'a [u8],
     left: usize,
@@ -93,7 +103,7 @@ impl<'a> Iterator for Candidates<'a> {
             if let Some(value) = self.next_in_line() {
                 return Some(value);
             }
-            match self.lines.next() {
+            match self.lines.as_mut().and_then(Iterator::next) {
                 Some(line) => self.rest = line.as_bytes(),
                 None => {
                     self.left = 0;

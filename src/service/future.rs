@@ -34,7 +34,12 @@ pin_project! {
 
 impl<F, B> SessionFuture<F, B> {
     pub(super) const fn new(inner: F, session: Session) -> Self {
-        Self { stage: Stage::Handling { inner, session: Some(session) } }
+        Self {
+            stage: Stage::Handling {
+                inner,
+                session: Some(session),
+            },
+        }
     }
 }
 
@@ -48,7 +53,9 @@ where
         let mut this = self.project();
         if let StageProj::Handling { inner, session } = this.stage.as_mut().project() {
             let answer = ready!(inner.poll(cx));
-            let Some(session) = session.take() else { return Poll::Pending };
+            let Some(session) = session.take() else {
+                return Poll::Pending;
+            };
             if session.has_failed() {
                 return Poll::Ready(Ok(unavailable()));
             }
@@ -63,7 +70,9 @@ where
         let StageProj::Committing { commit, response } = this.stage.project() else {
             return Poll::Pending;
         };
-        let Some(committing) = commit else { return Poll::Pending };
+        let Some(committing) = commit else {
+            return Poll::Pending;
+        };
         let committed = ready!(Pin::new(committing).poll(cx));
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;

@@ -29,7 +29,9 @@ pub(super) fn finish<B>(response: Response<B>, settled: Settled) -> Response<Ses
 pub(super) fn unavailable<B>() -> Response<SessionBody<B>> {
     let mut response = Response::new(SessionBody::empty());
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -52,11 +54,19 @@ fn remove_same_name(headers: &mut HeaderMap, cookie: &HeaderValue) {
         return;
     }
     let name = cookie_name(cookie);
-    if headers.get_all(SET_COOKIE).iter().all(|other| cookie_name(other) != name) {
+    if headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .all(|other| cookie_name(other) != name)
+    {
         return;
     }
-    let others: Vec<HeaderValue> =
-        headers.get_all(SET_COOKIE).iter().filter(|other| cookie_name(other) != name).cloned().collect();
+    let others: Vec<HeaderValue> = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter(|other| cookie_name(other) != name)
+        .cloned()
+        .collect();
     headers.remove(SET_COOKIE);
     for other in others {
         headers.append(SET_COOKIE, other);
@@ -64,6 +74,13 @@ fn remove_same_name(headers: &mut HeaderMap, cookie: &HeaderValue) {
 }
 
 fn cookie_name(cookie: &HeaderValue) -> &[u8] {
-    let end = cookie.as_bytes().iter().position(|byte| matches!(byte, b'=' | b';'));
-    cookie.as_bytes().get(..end.unwrap_or(cookie.len())).unwrap_or_default().trim_ascii()
+    let end = cookie
+        .as_bytes()
+        .iter()
+        .position(|byte| matches!(byte, b'=' | b';'));
+    cookie
+        .as_bytes()
+        .get(..end.unwrap_or(cookie.len()))
+        .unwrap_or_default()
+        .trim_ascii()
 }

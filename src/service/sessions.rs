@@ -45,7 +45,9 @@ impl Sessions {
         config: SessionConfig,
         store: impl crate::store::Store,
     ) -> Result<Self, ConfigError> {
-        Self::builder(config.store("given")).stores(Stores::new().with("given", store)).build()
+        Self::builder(config.store("given"))
+            .stores(Stores::new().with("given", store))
+            .build()
     }
 
     /// Begins to build sessions with named stores, listeners, or a clock of your own.
@@ -119,7 +121,9 @@ impl SessionsBuilder {
     /// # Errors
     /// When a setting is wrong, the keys are missing, or no store has the name that is asked for.
     pub fn build(self) -> Result<Sessions, ConfigError> {
-        let engine = self.config.into_engine(self.stores, self.clock, self.listeners)?;
+        let engine = self
+            .config
+            .into_engine(self.stores, self.clock, self.listeners)?;
         if let Some(reason) = engine.adjusted {
             engine.tell(&Event::ConfigAdjusted { reason });
         }

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
-
-use super::{Event, SessionError, engine::Engine, state::decode};
+use super::{Event, SessionError, Snapshot, engine::Engine, state::decode};
 use crate::{
-    document::{Document, Path},
     id::Key,
     store::{Read, Tag, TagStore},
 };
@@ -17,34 +14,6 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Collection(Arc<Engine>);
 
-/// A session's contents, as they stood when they were read.
-#[derive(Clone, Debug)]
-pub struct Survey {
-    data: Document,
-}
-
-impl Survey {
-    /// The value at `path`, or `None` where there is nothing or null.
-    ///
-    /// # Errors
-    /// When the value there is not a `T`.
-    pub fn get<'p, T: DeserializeOwned>(
-        &self,
-        path: impl Into<Path<'p>>,
-    ) -> Result<Option<T>, SessionError> {
-        let found = self.data.get(&path.into())?.filter(|value| !value.is_null());
-        found.map(|value| Ok(value.to()?)).transpose()
-    }
-
-    /// The whole session, as an object.
-    ///
-    /// # Errors
-    /// When it does not fit `T`.
-    pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.data.to()?)
-    }
-}
-
 impl Collection {
     pub(crate) const fn new(engine: Arc<Engine>) -> Self {
         Self(engine)
@@ -54,10 +23,12 @@ impl Collection {
     ///
     /// # Errors
     /// When the store fails, or holds something unreadable.
-    pub async fn get(&self, key: &Key) -> Result<Option<Survey>, SessionError> {
-        let Read::Found(record) = self.0.store.read(key, None).await? else { return Ok(None) };
+    pub async fn get(&self, key: &Key) -> Result<Option<Snapshot>, SessionError> {
+        let Read::Found(record) = self.0.store.read(key, None).await? else {
+            return Ok(None);
+        };
         let contents = decode(&self.0, &record.data)?;
-        Ok((!contents.moved).then_some(Survey { data: contents.data }))
+        Ok((!contents.moved).then(|| Snapshot::new(contents.data)))
     }
 
     /// Ends a session. Requests that are running in it store nothing more.
@@ -70,11 +41,11 @@ impl Collection {
         Ok(())
     }
 
-    /// Tags a live session with its owner's name; nothing happens where there is none.
+    /// Tags a live session with its owner's name; `false` where there is none.
     ///
     /// # Errors
     /// When the store fails or has no tags, or the tag is empty or over 256 bytes.
-    pub async fn tag(&self, key: &Key, owner: &str) -> Result<(), SessionError> {
+    pub async fn tag(&self, key: &Key, owner: &str) -> Result<bool, SessionError> {
         let tag = Tag::new(owner)?;
         Ok(self.tags()?.tag(key, &tag).await?)
     }
@@ -111,7 +82,12 @@ impl Collection {
         but: Option<&Key>,
     ) -> Result<usize, SessionError> {
         let mut ended = 0;
-        for key in self.tagged(owner).await?.iter().filter(|key| Some(*key) != but) {
+        for key in self
+            .tagged(owner)
+            .await?
+            .iter()
+            .filter(|key| Some(*key) != but)
+        {
             self.destroy(key).await?;
             ended += 1;
         }

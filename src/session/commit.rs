@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::{
     document::Document,
     id::Key,
-    store::{Expected, Record, StoreFuture, Written},
+    store::{Expected, Record, StoreError, StoreFuture, Written},
 };
 
 /// The future of [`Session::commit`], and the last part of every request.
@@ -58,7 +58,7 @@ enum Step {
     Fencing(StoreFuture<Written>, Key),
     /// The session ended elsewhere while it moved here: the new record has to go too.
     Discarding(StoreFuture<()>, Fate),
-    Tagging(Option<StoreFuture<()>>, Key),
+    Tagging(Option<Tagging>, Key),
     Done,
 }
 
@@ -114,8 +114,10 @@ impl Future for Commit {
                 }
                 Step::Tagging(tag, key) => {
                     let key = *key;
-                    let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| Pin::new(tag).poll(cx));
-                    ready!(tagged).map_err(Into::into).map(|()| this.next_tag(key))
+                    let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
+                    ready!(tagged)
+                        .map_err(Into::into)
+                        .map(|()| this.next_tag(key))
                 }
             };
             match next {
@@ -126,11 +128,38 @@ impl Future for Commit {
     }
 }
 
+#[derive(Debug)]
+enum Tagging {
+    /// A session that ended meanwhile is not there to be tagged, and need not be.
+    Add(StoreFuture<bool>),
+    Remove(StoreFuture<()>),
+}
+
+impl Tagging {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        match self {
+            Self::Add(add) => Pin::new(add).poll(cx).map_ok(drop),
+            Self::Remove(remove) => Pin::new(remove).poll(cx),
+        }
+    }
+}
+
 type Next = Result<Step, SessionError>;
 
 impl Commit {
-    pub(super) const fn new(session: Session, last: bool) -> Self {
-        Self { session, step: Step::Decide, attempts: 0, draft: Draft { flash: Document::new(), record: None, keep: !last }, tagged: 0, last }
+    pub(super) fn new(session: Session, last: bool) -> Self {
+        let draft = Draft {
+            keep: !last,
+            ..Draft::default()
+        };
+        Self {
+            session,
+            step: Step::Decide,
+            attempts: 0,
+            draft,
+            tagged: 0,
+            last,
+        }
     }
 
     pub(crate) fn into_session(self) -> Session {
@@ -155,11 +184,14 @@ impl Commit {
         }
     }
 
-    fn touched(&mut self, touched: Result<bool, crate::store::StoreError>) -> Next {
+    fn touched(&mut self, touched: Result<bool, StoreError>) -> Next {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         match touched {
-            Ok(true) => state.identity.renew(engine.clock.now()),
+            Ok(true) => {
+                state.identity.note_stored();
+                state.identity.renew(engine.clock.now());
+            }
             // No record, or a dead id: nothing to keep alive, and no reason to be loud about it.
             Ok(false) => state.renewal_found_nothing(engine),
             // The next request will try again; this one did nothing that could be lost.
@@ -168,7 +200,7 @@ impl Commit {
         Ok(Step::Done)
     }
 
-    fn ended(&mut self, ended: Result<(), crate::store::StoreError>, key: Key) -> Next {
+    fn ended(&mut self, ended: Result<(), StoreError>, key: Key) -> Next {
         ended?;
         let engine = &*self.session.engine;
         engine.tell(&Event::Destroyed { key });
@@ -177,12 +209,13 @@ impl Commit {
         write_or_tag(engine, &mut state, &mut self.draft)
     }
 
-    fn written(&mut self, written: Result<Written, crate::store::StoreError>, key: Key) -> Next {
+    fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
         let engine = &*self.session.engine;
         match written? {
             Written::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
+                state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
                         Ok(Step::MovingTags(tags.move_tags(&from, &key), key))
@@ -209,7 +242,9 @@ impl Commit {
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
             self.session.state().phase = Phase::Open;
-            return Err(SessionError::Contention { attempts: self.attempts });
+            return Err(SessionError::Contention {
+                attempts: self.attempts,
+            });
         }
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
@@ -220,13 +255,20 @@ impl Commit {
     fn fence(&mut self, key: Key) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
-        let Some(Move { from, version }) = state.moving else { return Ok(Step::Tagging(None, key)) };
+        let Some(Move { from, version }) = state.moving else {
+            return Ok(Step::Tagging(None, key));
+        };
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
-        Ok(Step::Fencing(engine.store.write(&from, fence, engine.policy.fence, expected), key))
+        Ok(Step::Fencing(
+            engine
+                .store
+                .write(&from, fence, engine.policy.fence, expected),
+            key,
+        ))
     }
 
-    fn fenced(&mut self, fenced: Result<Written, crate::store::StoreError>, key: Key) -> Next {
+    fn fenced(&mut self, fenced: Result<Written, StoreError>, key: Key) -> Next {
         let engine = &*self.session.engine;
         let fate = match fenced? {
             Written::Done(_) => {
@@ -252,7 +294,9 @@ impl Commit {
         let engine = &*self.session.engine;
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
-            return Err(SessionError::Contention { attempts: self.attempts });
+            return Err(SessionError::Contention {
+                attempts: self.attempts,
+            });
         }
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
@@ -270,15 +314,24 @@ impl Commit {
             return Step::Done;
         };
         self.tagged += 1;
-        let change = if *add { tags.tag(&key, tag) } else { tags.untag(&key, tag) };
-        Step::Tagging(Some(change), key)
+        Step::Tagging(
+            Some(if *add {
+                Tagging::Add(tags.tag(&key, tag))
+            } else {
+                Tagging::Remove(tags.untag(&key, tag))
+            }),
+            key,
+        )
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.
     fn drop_changes(&mut self, fate: Fate) -> Step {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
-        let key = state.moving.map(|moving| moving.from).or_else(|| state.identity.key());
+        let key = state
+            .moving
+            .map(|moving| moving.from)
+            .or_else(|| state.identity.key());
         if let Some(key) = key {
             let reason = match fate {
                 Fate::Moved => "the session moved to another id",
@@ -298,7 +351,10 @@ impl Commit {
         if state.phase == Phase::Committing {
             if let (true, Some(key)) = (state.version.is_some(), state.identity.key()) {
                 if self.attempts > 0 {
-                    engine.tell(&Event::ConflictResolved { key, attempts: self.attempts });
+                    engine.tell(&Event::ConflictResolved {
+                        key,
+                        attempts: self.attempts,
+                    });
                 }
                 engine.tell(&Event::Committed { key });
             }
@@ -359,9 +415,14 @@ fn write_or_tag(engine: &Engine, state: &mut State, draft: &mut Draft) -> Next {
 fn write(engine: &Engine, state: &mut State, draft: &mut Draft, key: Key) -> Next {
     let now = engine.clock.now();
     draft.flash = state.flash.outgoing()?;
-    let record = engine.format.encode(state.created, &state.data, &draft.flash);
+    let record = engine
+        .format
+        .encode(state.created, &state.data, &draft.flash);
     draft.record = draft.keep.then(|| record.clone());
     let expected = state.version.map_or(Expected::Absent, Expected::Version);
     let ttl = engine.time_to_live(state.created, now);
-    Ok(Step::Writing(engine.store.write(&key, record, ttl, expected), key))
+    Ok(Step::Writing(
+        engine.store.write(&key, record, ttl, expected),
+        key,
+    ))
 }

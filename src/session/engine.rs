@@ -6,7 +6,6 @@ use super::{Event, Policy, SessionError, events::Listeners};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
-    id::SessionId,
     store::Store,
     wire::{CookieText, Format, IdCookie},
 };
@@ -54,18 +53,16 @@ impl Engine {
     /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.
     pub(crate) fn time_to_live(&self, created: Timestamp, now: Timestamp) -> Duration {
         let idle = self.policy.time_to_live();
-        self.policy.lifetime.map_or(idle, |lifetime| idle.min(created.after(lifetime).since(now)))
+        self.policy.lifetime.map_or(idle, |lifetime| {
+            idle.min(created.after(lifetime).since(now))
+        })
     }
 
-    /// Writes the value of a cookie for `id`, renewed at `now`.
-    pub(crate) fn seal(
-        &self,
-        id: &SessionId,
-        now: Timestamp,
-        out: &mut CookieText,
-    ) -> Result<(), SessionError> {
+    /// Writes the value of an id cookie.
+    pub(crate) fn seal(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), SessionError> {
         out.clear();
-        let cookie = IdCookie { id: id.clone(), renewed: now };
-        self.format.seal_id(&cookie, out).map_err(SessionError::Cookie)
+        self.format
+            .seal_id(cookie, out)
+            .map_err(SessionError::Cookie)
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    changes::PatchError,
-    document::{Malformed, ValueError},
+    changes::ChangeError,
+    document::{EditError, Malformed, ReadError, Unserializable},
     id::NoEntropy,
     store::{StoreError, TagError},
 };
@@ -36,10 +36,13 @@ pub enum SessionError {
     Malformed(#[from] Malformed),
     /// A change was refused: a limit was reached, or the value there is not a number.
     #[error(transparent)]
-    Change(#[from] PatchError),
-    /// A value could not be turned into JSON, or read as the type that was asked for.
+    Change(#[from] ChangeError),
+    /// A value does not read as the type that was asked for.
     #[error(transparent)]
-    Value(#[from] ValueError),
+    Read(#[from] ReadError),
+    /// A value has no JSON form.
+    #[error(transparent)]
+    Unserializable(#[from] Unserializable),
     /// Other requests changed the session faster than this one could, for as many attempts as the
     /// configuration allows. Nothing was written.
     #[error("the session changed {attempts} times while this request was committing; try again")]
@@ -78,6 +81,12 @@ impl SessionError {
     /// Whether the session was asked to change at a time when it cannot.
     pub const fn is_not_mutable(&self) -> bool {
         matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
+    }
+}
+
+impl From<EditError> for SessionError {
+    fn from(error: EditError) -> Self {
+        Self::Change(error.into())
     }
 }
 

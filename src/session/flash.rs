@@ -1,10 +1,7 @@
 //! Flash messages: told once, to the next request that opens the session.
 
 use super::SessionError;
-use crate::{
-    changes::forget_seen,
-    document::{Document, Path},
-};
+use crate::document::{Document, Malformed, Path};
 
 /// The messages that came, and those that go.
 #[derive(Debug, Default)]
@@ -51,7 +48,9 @@ impl Flash {
 
     pub(super) fn outgoing_is_empty(&self) -> bool {
         let leaves = |leaving: &Leaving| {
-            [&leaving.reflashed, &leaving.input, &leaving.others].iter().any(|part| !part.is_empty())
+            [&leaving.reflashed, &leaving.input, &leaving.others]
+                .iter()
+                .any(|part| !part.is_empty())
         };
         self.kept.is_empty() && !self.leaving.as_deref().is_some_and(leaves)
     }
@@ -69,11 +68,12 @@ impl Flash {
 
     /// Another request wrote meanwhile: what it left for the next one stays, what this request has
     /// seen goes.
-    pub(super) fn rebase(&mut self, mut newer: Document) {
+    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), Malformed> {
         if self.consuming {
-            forget_seen(&self.arrived, &mut newer);
+            newer.forget_unchanged(&self.arrived)?;
         }
         self.kept = newer;
+        Ok(())
     }
 
     /// `stored` stands in the store now.
@@ -86,9 +86,9 @@ impl Flash {
 
 /// Puts every member of `from` over the member of the same name.
 pub(super) fn overlay(onto: &mut Document, from: &Document) -> Result<(), SessionError> {
-    for (name, value) in from.members() {
-        let name = name?;
-        onto.put(&Path::from([&*name]), value.as_json().as_bytes()).map_err(crate::changes::PatchError::from)?;
+    for member in from.members() {
+        let (name, value) = member?;
+        onto.put_json(&Path::from([&*name]), value)?;
     }
     Ok(())
 }

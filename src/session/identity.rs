@@ -7,7 +7,7 @@ use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     id::{Key, NoEntropy, SessionId},
-    wire::CookieText,
+    wire::{CookieText, IdCookie},
 };
 
 /// The session's name, found out no earlier than somebody asks.
@@ -21,7 +21,9 @@ pub(super) struct Identity {
     pub(super) carried: bool,
     /// When the session was last renewed in the store, as far as the cookie tells.
     pub(super) renewed: Timestamp,
-    /// The cookie text of this id and renewal under the first key, if it is known.
+    /// Something is stored under the id, or was.
+    pub(super) stored: bool,
+    /// The cookie text of this id, renewal and standing under the first key, if it is known.
     text: CookieText,
 }
 
@@ -31,6 +33,7 @@ impl Identity {
         self.looked_up = false;
         self.name = None;
         self.carried = false;
+        self.stored = false;
         self.text.clear();
     }
 
@@ -41,10 +44,14 @@ impl Identity {
         }
         let mut rejected = None;
         let lines = std::mem::take(&mut self.lines);
-        for text in lines.iter().flat_map(|line| engine.finder.find_in(line.as_bytes())) {
+        for text in lines
+            .iter()
+            .flat_map(|line| engine.finder.find_in(line.as_bytes()))
+        {
             match engine.format.open_id(text) {
                 Ok(opened) => {
                     self.renewed = opened.cookie.renewed;
+                    self.stored = opened.cookie.stored;
                     self.adopt(opened.cookie.id);
                     self.carried = true;
                     if !opened.outdated {
@@ -62,7 +69,10 @@ impl Identity {
 
     /// Whether a cookie claims that its renewal is due: worth opening, not yet to be believed.
     pub(super) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
-        let mut texts = self.lines.iter().flat_map(|line| engine.finder.find_in(line.as_bytes()));
+        let mut texts = self
+            .lines
+            .iter()
+            .flat_map(|line| engine.finder.find_in(line.as_bytes()));
         texts.any(|text| {
             let claim = engine.format.claimed_renewal(text);
             claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
@@ -85,8 +95,16 @@ impl Identity {
     /// Forgets the id, so that the next one to ask gets a new one.
     pub(super) fn abandon(&mut self) -> Option<Key> {
         self.carried = false;
+        self.stored = false;
         self.text.clear();
         self.name.take().map(|(_, key)| key)
+    }
+
+    /// Something is stored under the id; the cookie's text is to say so.
+    pub(super) fn note_stored(&mut self) {
+        if !std::mem::replace(&mut self.stored, true) {
+            self.text.clear();
+        }
     }
 
     /// The store knows of a renewal at `now`; the cookie's text is to say so.
@@ -98,7 +116,11 @@ impl Identity {
     /// Whether the browser does not know yet what the store knows: a new id under which something is
     /// `stored`, or a renewal.
     pub(super) fn is_news(&self, stored: bool) -> bool {
-        if self.carried { self.text.is_empty() } else { stored }
+        if self.carried {
+            self.text.is_empty()
+        } else {
+            stored
+        }
     }
 
     /// The value of the cookie to send: the one that came, if it still says what is true.
@@ -106,8 +128,15 @@ impl Identity {
         let (id, _) = self.ensure()?;
         let id = id.clone();
         if self.text.is_empty() {
-            self.renewed = now;
-            engine.seal(&id, now, &mut self.text)?;
+            if !self.carried {
+                self.renewed = now;
+            }
+            let cookie = IdCookie {
+                id,
+                renewed: now,
+                stored: self.stored,
+            };
+            engine.seal(&cookie, &mut self.text)?;
         }
         Ok(&self.text)
     }

@@ -49,7 +49,7 @@ impl Session {
 
 fn none_where_not_text(error: SessionError) -> Result<Option<String>, SessionError> {
     match error {
-        SessionError::Value(_) => Ok(None),
+        SessionError::Read(_) => Ok(None),
         error => Err(error),
     }
 }
@@ -60,7 +60,10 @@ fn none_where_not_text(error: SessionError) -> Result<Option<String>, SessionErr
 /// Standard, 4.4, relative slash state), so none of these may appear.
 fn is_own_path(url: &str) -> bool {
     let bytes = url.as_bytes();
-    let path_end = bytes.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(bytes.len());
+    let path_end = bytes
+        .iter()
+        .position(|byte| matches!(byte, b'?' | b'#'))
+        .unwrap_or(bytes.len());
     bytes.first() == Some(&b'/')
         && bytes.get(1) != Some(&b'/')
         && !bytes.iter().any(|byte| byte.is_ascii_control())

@@ -27,7 +27,10 @@ impl Session {
         // An id that nobody else has heard of needs no burial, and a second new id only replaces
         // the first.
         if let (true, Some(from), None) = (known, old, state.moving) {
-            state.moving = Some(Move { from, version: state.version.take() });
+            state.moving = Some(Move {
+                from,
+                version: state.version.take(),
+            });
         }
         Ok(())
     }
@@ -46,6 +49,7 @@ impl Session {
             guard.identity.look_up(&self.engine);
             guard.phase = Phase::Open;
             guard.accessed = true;
+            guard.patch.set_limits(self.engine.policy.limits);
         }
         let state = guard.writable()?;
         let known = state.identity.carried || state.version.is_some();

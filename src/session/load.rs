@@ -29,7 +29,11 @@ pub struct Load<'a> {
 
 impl<'a> Load<'a> {
     pub(super) const fn new(session: &'a Session, read_only: bool) -> Self {
-        Self { session, read_only, reading: None }
+        Self {
+            session,
+            read_only,
+            reading: None,
+        }
     }
 }
 
@@ -46,7 +50,9 @@ impl<'a> Future for Load<'a> {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        let Some(reading) = &mut this.reading else { return Poll::Pending };
+        let Some(reading) = &mut this.reading else {
+            return Poll::Pending;
+        };
         let read = ready!(Pin::new(reading).poll(cx));
         this.reading = None;
         let mut state = this.session.state();
@@ -83,6 +89,7 @@ impl State {
             return Ok(None);
         }
         self.accessed = true;
+        self.patch.set_limits(engine.policy.limits);
         let now = engine.clock.now();
         self.created = now;
         self.identity.look_up(engine);
@@ -91,7 +98,11 @@ impl State {
             return Ok(None);
         };
         let due = engine.is_renewal_due(self.identity.renewed, now);
-        Ok(Some(engine.store.read(&key, due.then(|| engine.policy.time_to_live()))))
+        Ok(Some(
+            engine
+                .store
+                .read(&key, due.then(|| engine.policy.time_to_live())),
+        ))
     }
 
     /// Makes the store's answer the session.
@@ -107,8 +118,8 @@ impl State {
             Read::Gone => self.lose_id(Fate::Dead),
             Read::Absent => {
                 let age = now.since(self.identity.renewed);
-                if age > engine.policy.time_to_live() {
-                    self.lose_id(Fate::Alive);
+                if self.identity.stored || age > engine.policy.time_to_live() {
+                    self.lose_id(Fate::Dead);
                 } else if engine.is_renewal_due(self.identity.renewed, now) {
                     self.renewal_found_nothing(engine);
                 }
@@ -130,7 +141,11 @@ impl State {
             return self.open(engine, read_only, true);
         }
         let lived = now.since(contents.created);
-        if engine.policy.lifetime.is_some_and(|lifetime| lived >= lifetime) {
+        if engine
+            .policy
+            .lifetime
+            .is_some_and(|lifetime| lived >= lifetime)
+        {
             self.ending = self.identity.key();
             self.lose_id(Fate::Dead);
             return self.open(engine, read_only, true);
@@ -138,6 +153,7 @@ impl State {
         if engine.is_renewal_due(self.identity.renewed, now) {
             self.identity.renew(now);
         }
+        self.identity.note_stored();
         self.adopt(record, contents, read_only);
         self.open(engine, read_only, false)
     }
@@ -149,7 +165,11 @@ impl State {
     }
 
     fn open(&mut self, engine: &Engine, read_only: bool, fresh: bool) -> Result<(), SessionError> {
-        self.phase = if read_only { Phase::ReadOnly } else { Phase::Open };
+        self.phase = if read_only {
+            Phase::ReadOnly
+        } else {
+            Phase::Open
+        };
         if !engine.listeners.is_empty() {
             let (_, key) = *self.identity.ensure()?;
             engine.tell(&Event::Initiated { key, fresh });

@@ -1,12 +1,9 @@
 //! Flash messages, as a handler uses them.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
-use super::{Session, SessionError, flash::overlay, state::State};
-use crate::{
-    changes::PatchError,
-    document::{self, Document, Path},
-};
+use super::{Session, SessionError, Snapshot, engine::Engine, flash::Leaving, state::State};
+use crate::document::{Document, Path};
 
 impl Session {
     /// Leaves `value` under `key` (dot notation) for the next request that opens the session.
@@ -19,10 +16,13 @@ impl Session {
         key: impl Into<Path<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        let limit = self.engine.policy.limits.max_document;
-        self.state().with_json(value, |state, json| {
-            put(&mut state.flash.leaving().others, &key.into(), json, limit)
-        })
+        let mut guard = self.state();
+        guard
+            .writable()?
+            .leaving(&self.engine)
+            .others
+            .put(key, value)?;
+        Ok(())
     }
 
     /// Leaves every member of an object for the next request that opens the session. Keys are taken
@@ -31,12 +31,13 @@ impl Session {
     /// # Errors
     /// As [`flash`](Self::flash); also when `values` is not an object.
     pub fn flash_many<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let limit = self.engine.policy.limits.max_document;
-        self.state().with_json(values, |state, json| {
-            let others = &mut state.flash.leaving().others;
-            others.merge_within(json, limit).map_err(PatchError::from)?;
-            Ok(())
-        })
+        let mut guard = self.state();
+        guard
+            .writable()?
+            .leaving(&self.engine)
+            .others
+            .merge(values)?;
+        Ok(())
     }
 
     /// Flashes a form's input, to show it again. A later call replaces it.
@@ -76,19 +77,21 @@ impl Session {
         input: &T,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<(), SessionError> {
-        let limit = self.engine.policy.limits.max_document;
-        self.state().with_json(input, |state, json| {
-            let fields = Document::parse(json)?;
-            let mut kept = Document::new();
-            for (name, value) in fields.members() {
-                let name = name?;
-                if wanted(&name) {
-                    put(&mut kept, &Path::from([&*name]), value.as_json().as_bytes(), limit)?;
-                }
-            }
-            state.flash.leaving().input = kept;
-            Ok(())
-        })
+        let mut guard = self.state();
+        let state = guard.writable()?;
+        let mut fields = Document::new();
+        fields.set_limit(self.engine.policy.limits.document);
+        fields.merge(input)?;
+        let unwanted: Vec<String> = fields
+            .keys()
+            .filter(|name| !name.as_ref().is_ok_and(|name| wanted(name)))
+            .map(|name| name.map(Into::into))
+            .collect::<Result<_, _>>()?;
+        for name in &unwanted {
+            fields.forget([name.as_str()])?;
+        }
+        state.leaving(&self.engine).input = fields;
+        Ok(())
     }
 
     /// Keeps all messages that came with this request for the next one too.
@@ -104,14 +107,17 @@ impl Session {
     /// # Errors
     /// When the session cannot be changed.
     pub fn reflash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
-        let limit = self.engine.policy.limits.max_document;
         self.reflash_with(|arrived| {
             let mut kept = Document::new();
             for key in keys.iter().map(AsRef::as_ref) {
-                let literal = arrived.get(&Path::from([key]))?;
-                let path = if literal.is_some() { Path::from([key]) } else { Path::from(key) };
+                let literal = arrived.get([key])?.is_some();
+                let path = if literal {
+                    Path::from([key])
+                } else {
+                    Path::from(key)
+                };
                 if let Some(value) = arrived.get(&path)? {
-                    put(&mut kept, &path, value.as_json().as_bytes(), limit)?;
+                    kept.put_json(&path, value)?;
                 }
             }
             Ok(kept)
@@ -126,7 +132,7 @@ impl Session {
         self.reflash_with(|arrived| {
             let mut kept = arrived.clone();
             for key in keys {
-                kept.forget(&Path::from(key.as_ref())).map_err(PatchError::from)?;
+                kept.forget(key.as_ref())?;
             }
             Ok(kept)
         })
@@ -140,7 +146,7 @@ impl Session {
         let state = guard.writable()?;
         if !state.flash.arrived.is_empty() {
             let kept = pick(&state.flash.arrived)?;
-            state.flash.leaving().reflashed = kept;
+            state.leaving(&self.engine).reflashed = kept;
         }
         Ok(())
     }
@@ -149,48 +155,18 @@ impl Session {
     ///
     /// # Errors
     /// When the session is not loaded.
-    pub fn flash_messages(&self) -> Result<FlashMessages, SessionError> {
-        Ok(FlashMessages(self.state().readable()?.flash.arrived.clone()))
+    pub fn flash_messages(&self) -> Result<Snapshot, SessionError> {
+        Ok(Snapshot::new(
+            self.state().readable()?.flash.arrived.clone(),
+        ))
     }
 }
 
-fn put(onto: &mut Document, path: &Path<'_>, json: &[u8], limit: usize) -> Result<(), SessionError> {
-    onto.put_within(path, json, limit).map_err(PatchError::from)?;
-    Ok(())
-}
-
-/// The flash messages that came with this request.
-#[derive(Clone, Debug, Default)]
-pub struct FlashMessages(Document);
-
-impl FlashMessages {
-    /// The message at `path` (dot notation), or `None` where there is nothing or null.
-    ///
-    /// # Errors
-    /// When the message is not a `T`.
-    pub fn get<'p, T: DeserializeOwned>(
-        &self,
-        path: impl Into<Path<'p>>,
-    ) -> Result<Option<T>, SessionError> {
-        let found = self.0.get(&path.into())?.filter(|value| !value.is_null());
-        found.map(|value| Ok(value.to()?)).transpose()
-    }
-
-    /// Whether there is a message other than null at `path`.
-    pub fn has<'p>(&self, path: impl Into<Path<'p>>) -> bool {
-        self.0.has(&path.into()).unwrap_or(false)
-    }
-
-    /// All messages, as an object.
-    ///
-    /// # Errors
-    /// When they do not fit `T`.
-    pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.0.to()?)
-    }
-
-    /// Whether no message came.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl State {
+    /// The messages to leave for the next request, within the limit for the session.
+    fn leaving(&mut self, engine: &Engine) -> &mut Leaving {
+        let leaving = self.flash.leaving();
+        leaving.others.set_limit(engine.policy.limits.document);
+        leaving
     }
 }

@@ -5,11 +5,11 @@ use std::sync::MutexGuard;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Session, SessionError,
+    Session, SessionError, Snapshot,
     state::{Phase, State},
 };
 use crate::{
-    document::{Path, RawBuf},
+    document::Path,
     id::{Key, SessionId},
 };
 
@@ -26,8 +26,11 @@ impl Session {
         path: impl Into<Path<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let state = self.state();
-        let found = state.readable()?.data.get(&path.into())?;
-        found.filter(|value| !value.is_null()).map(|value| Ok(value.to()?)).transpose()
+        let found = state.readable()?.data.get(path)?;
+        found
+            .filter(|value| !value.is_null())
+            .map(|value| Ok(value.to()?))
+            .transpose()
     }
 
     /// The value at `path`, or `default` where there is nothing or null.
@@ -42,16 +45,12 @@ impl Session {
         Ok(self.get(path)?.unwrap_or(default))
     }
 
-    /// The JSON text of the value at `path`, null included, without copying it where the session
-    /// was not changed: what it holds can be borrowed out of it.
+    /// The session as it stands now, to borrow values out of it. Flash messages are not in it.
     ///
     /// # Errors
     /// When the session is not loaded.
-    pub fn get_raw<'p>(
-        &self,
-        path: impl Into<Path<'p>>,
-    ) -> Result<Option<RawBuf>, SessionError> {
-        Ok(self.state().readable()?.data.get_owned(&path.into())?)
+    pub fn snapshot(&self) -> Result<Snapshot, SessionError> {
+        Ok(Snapshot::new(self.state().readable()?.data.clone()))
     }
 
     /// Whether there is a value other than null at `path`. `0`, `false`, `""` and `[]` are there.
@@ -59,7 +58,7 @@ impl Session {
     /// # Errors
     /// When the session is not loaded.
     pub fn has<'p>(&self, path: impl Into<Path<'p>>) -> Result<bool, SessionError> {
-        Ok(self.state().readable()?.data.has(&path.into())?)
+        Ok(self.state().readable()?.data.has(path)?)
     }
 
     /// The whole session, as an object: a map, or a struct of your own. Flash messages are not in it.
@@ -68,14 +67,6 @@ impl Session {
     /// When the session is not loaded, or does not fit `T`.
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
         Ok(self.state().readable()?.data.to()?)
-    }
-
-    /// The whole session as compact JSON text.
-    ///
-    /// # Errors
-    /// When the session is not loaded.
-    pub fn to_json(&self) -> Result<String, SessionError> {
-        Ok(String::from_utf8_lossy(self.state().readable()?.data.text()).into_owned())
     }
 
     /// Whether the session holds nothing. Flash messages do not count.
@@ -109,7 +100,7 @@ impl Session {
     ///
     /// Before `load`, an id that is dead in the store is not yet known to be.
     pub fn is_fresh(&self) -> bool {
-        let mut state = self.identified();
+        let state = self.identified();
         !state.identity.carried && !state.regenerated
     }
 

@@ -46,7 +46,10 @@ impl Session {
             CookieWork::Remove => Some(engine.set_cookie.removal()),
             CookieWork::Send => Some(state.cookie(engine)?),
         };
-        Ok(Settled { cookie, accessed: state.accessed && engine.policy.enabled })
+        Ok(Settled {
+            cookie,
+            accessed: state.accessed && engine.policy.enabled,
+        })
     }
 }
 
@@ -69,6 +72,9 @@ impl State {
     fn cookie(&mut self, engine: &Engine) -> Result<HeaderValue, SessionError> {
         let age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
         let text = self.identity.text(engine, engine.clock.now())?;
-        engine.set_cookie.set(text, age).map_err(|_| SessionError::Cookie("it does not fit a header"))
+        engine
+            .set_cookie
+            .set(text, age)
+            .map_err(|_| SessionError::Cookie("it does not fit a header"))
     }
 }

@@ -40,7 +40,10 @@ impl Session {
             let ours = lines.filter(|line| engine.finder.find_in(line.as_bytes()).next().is_some());
             state.identity.lines.extend(ours.cloned());
         }
-        Self { engine: engine.clone(), slot }
+        Self {
+            engine: engine.clone(),
+            slot,
+        }
     }
 
     /// Opens the session: reads it from the store, if the request carried an id of ours. Loading a
@@ -79,7 +82,9 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("phase", &self.state().phase).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("phase", &self.state().phase)
+            .finish_non_exhaustive()
     }
 }
 
@@ -91,17 +96,25 @@ thread_local! {
 }
 
 fn take_slot() -> Arc<Mutex<State>> {
-    IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop()).ok().flatten().unwrap_or_default()
+    IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop())
+        .ok()
+        .flatten()
+        .unwrap_or_default()
 }
 
 fn keep_slot(mut slot: Arc<Mutex<State>>) {
-    let Some(state) = Arc::get_mut(&mut slot) else { return };
-    state.get_mut().unwrap_or_else(PoisonError::into_inner).reset();
+    let Some(state) = Arc::get_mut(&mut slot) else {
+        return;
+    };
+    state
+        .get_mut()
+        .unwrap_or_else(PoisonError::into_inner)
+        .reset();
     let _ = IDLE.try_with(|idle| {
-        if let Ok(mut idle) = idle.try_borrow_mut() {
-            if idle.len() < KEPT {
-                idle.push(slot);
-            }
+        if let Ok(mut idle) = idle.try_borrow_mut()
+            && idle.len() < KEPT
+        {
+            idle.push(slot);
         }
     });
 }

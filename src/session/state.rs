@@ -151,9 +151,9 @@ impl State {
             None => Document::new(),
         };
         self.data = newer.data;
-        let rebased = self.patch.rebase(&base, &mut self.data);
+        let rebased = self.patch.rebase(&base, &mut self.data)?;
         self.created = newer.created;
-        self.flash.rebase(newer.flash);
+        self.flash.rebase(newer.flash)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
             engine.tell(&Event::WriteDropped { key, reason });

@@ -3,9 +3,9 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Session, SessionError, state::State};
+use super::{Session, SessionError};
 use crate::{
-    document::{self, Number, Path},
+    document::{Number, Path},
     store::Tag,
 };
 
@@ -28,9 +28,9 @@ impl Session {
         path: impl Into<Path<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        self.state().with_json(value, |state, json| {
-            Ok(state.patch.put(&mut state.data, &path.into(), json)?)
-        })
+        let mut guard = self.state();
+        let state = guard.writable()?;
+        Ok(state.patch.put(&mut state.data, path, value)?)
     }
 
     /// Merges an object into the session: deeply, arrays by index. Its keys are taken literally.
@@ -38,7 +38,9 @@ impl Session {
     /// # Errors
     /// As [`put`](Self::put); also when `values` is not an object.
     pub fn merge<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        self.state().with_json(values, |state, json| Ok(state.patch.merge(&mut state.data, json)?))
+        let mut guard = self.state();
+        let state = guard.writable()?;
+        Ok(state.patch.merge(&mut state.data, values)?)
     }
 
     /// Removes what is at `path`. An array keeps its length: null stands in the gap.
@@ -48,7 +50,8 @@ impl Session {
     pub fn forget<'p>(&self, path: impl Into<Path<'p>>) -> Result<(), SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
-        Ok(state.patch.forget(&mut state.data, &path.into())?)
+        state.patch.forget(&mut state.data, path)?;
+        Ok(())
     }
 
     /// Removes the value at `path` and returns it; `None` where there was nothing or null.
@@ -61,12 +64,12 @@ impl Session {
         &self,
         path: impl Into<Path<'p>>,
     ) -> Result<Option<T>, SessionError> {
-        let path = path.into();
+        let path = &path.into();
         let mut guard = self.state();
         let state = guard.writable()?;
-        let found = state.data.get(&path)?.filter(|value| !value.is_null());
+        let found = state.data.get(path)?.filter(|value| !value.is_null());
         let value = found.map(|value| value.to()).transpose()?;
-        state.patch.forget(&mut state.data, &path)?;
+        state.patch.forget(&mut state.data, path)?;
         Ok(value)
     }
 
@@ -92,7 +95,7 @@ impl Session {
     ) -> Result<Number, SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
-        Ok(state.patch.add(&mut state.data, &path.into(), by.into())?)
+        Ok(state.patch.add(&mut state.data, path, by)?)
     }
 
     /// Takes 1 from the number at `path` and returns the difference.
@@ -114,7 +117,7 @@ impl Session {
     ) -> Result<Number, SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
-        Ok(state.patch.subtract(&mut state.data, &path.into(), by.into())?)
+        Ok(state.patch.subtract(&mut state.data, path, by)?)
     }
 
     /// Removes everything. Like every other change it touches only what this request has seen: what
@@ -127,7 +130,8 @@ impl Session {
     pub fn clear(&self) -> Result<(), SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
-        Ok(state.patch.clear(&mut state.data)?)
+        state.patch.clear(&mut state.data);
+        Ok(())
     }
 
     /// Tags the session with its owner's name, usually a user id, so that all sessions of one owner
@@ -155,24 +159,5 @@ impl Session {
         }
         self.state().writable()?.tags.push((tag, add));
         Ok(())
-    }
-}
-
-impl State {
-    /// Runs `change` with the JSON text of `value`, on a state that may be written.
-    pub(super) fn with_json<T: Serialize + ?Sized>(
-        &mut self,
-        value: &T,
-        change: impl FnOnce(&mut Self, &[u8]) -> Result<(), SessionError>,
-    ) -> Result<(), SessionError> {
-        self.writable()?;
-        let mut json = std::mem::take(&mut self.scratch);
-        json.clear();
-        let done = match document::to_json(value, &mut json) {
-            Ok(()) => change(self, &json),
-            Err(error) => Err(error.into()),
-        };
-        self.scratch = json;
-        done
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct IdCookie {
     pub(crate) id: SessionId,
     /// When the session was last renewed in the store: what throttles touches. Whole seconds.
     pub(crate) renewed: Timestamp,
+    /// Something was stored under the id. Where nothing is found any more, the id is dead.
+    pub(crate) stored: bool,
 }
 
 /// An id cookie that was authenticated.

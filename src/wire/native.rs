@@ -17,24 +17,28 @@
 //! Numbers are little endian. Empty flash messages have no text and no index.
 //!
 //! An id cookie is six base64url characters that claim the second of its last renewal, then the
-//! sealed text of the id (16 bytes) and of that second (4 bytes, little endian, since the Unix
-//! epoch). The claim lets a request whose handler leaves the session alone pass without opening the
+//! sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the Unix epoch)
+//! and of whether anything was ever stored under the id (1 byte, 0 or 1). The claim lets a request whose handler leaves the session alone pass without opening the
 //! seal; whatever is done with a session rests on what is inside.
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, Bytes};
-use smallvec::SmallVec;
 use zeroize::Zeroize;
 
 use super::{Contents, CookieText, Format, IdCookie, Opened, Unreadable};
-use crate::{clock::Timestamp, document::Document, id::SessionId, seal::Codec};
+use crate::{
+    clock::Timestamp,
+    document::Document,
+    id::SessionId,
+    seal::{Buffer, Codec},
+};
 
 const VERSION: u8 = 1;
 const SESSION: u8 = 0;
 const MOVED: u8 = 1;
 const LENGTHS: usize = 10;
 const HEAD: usize = 26;
-const ID_PLAIN: usize = SessionId::LEN + 4;
+const ID_PLAIN: usize = SessionId::LEN + 5;
 const CLAIM: usize = 6;
 
 /// Sealed ids, and records that carry their own index.
@@ -54,43 +58,68 @@ impl Format for Native {
         // Seconds fit 32 bits until the year 2106; later moments stand still there.
         let seconds = u32::try_from(cookie.renewed.as_millis() / 1000).unwrap_or(u32::MAX);
         let mut plain = [0; ID_PLAIN];
-        let (id, renewed) = plain.split_at_mut(SessionId::LEN);
+        let [id @ .., _, _, _, _, stored] = &mut plain;
         id.copy_from_slice(cookie.id.as_bytes());
-        renewed.copy_from_slice(&seconds.to_le_bytes());
+        *stored = u8::from(cookie.stored);
+        if let Some(renewed) = plain.get_mut(SessionId::LEN..ID_PLAIN - 1) {
+            renewed.copy_from_slice(&seconds.to_le_bytes());
+        }
         let mut claim = [0; CLAIM];
         let text = URL_SAFE_NO_PAD.encode(&seconds.to_le_bytes(), Out::from_slice(&mut claim));
         out.extend_from_slice(text);
-        let sealed = self.ids.seal(&plain, out);
+        let mut text = Buffer::new();
+        let sealed = self.ids.seal(&plain, &mut text);
+        out.extend_from_slice(&text);
         plain.zeroize();
         sealed.map_err(|_| "the id could not be sealed")
     }
 
     fn open_id(&self, text: &[u8]) -> Result<Opened, &'static str> {
         let (_, sealed) = text.split_first_chunk::<CLAIM>().ok_or("too short")?;
-        let mut plain: SmallVec<[u8; 64]> = SmallVec::new();
-        let opened = self.ids.open(sealed, &mut plain).map_err(|error| error.reason().as_str())?;
+        let mut plain = Buffer::new();
+        let opened = self
+            .ids
+            .open(sealed, &mut plain)
+            .map_err(|error| error.reason().as_str())?;
         let foreign = "authentic, but not an id cookie";
-        let (id, seconds) = plain.split_first_chunk().ok_or(foreign)?;
-        let seconds: [u8; 4] = seconds.try_into().map_err(|_| foreign)?;
-        let cookie = IdCookie { id: SessionId::from_bytes(*id), renewed: moment(seconds) };
+        let (id, rest) = plain.split_first_chunk().ok_or(foreign)?;
+        let [a, b, c, d, stored @ (0 | 1)] = *rest else {
+            return Err(foreign);
+        };
+        let cookie = IdCookie {
+            id: SessionId::from_bytes(*id),
+            renewed: moment([a, b, c, d]),
+            stored: stored == 1,
+        };
         plain.zeroize();
-        Ok(Opened { cookie, outdated: !opened.first_key })
+        Ok(Opened {
+            cookie,
+            outdated: !opened.first_key,
+        })
     }
 
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp> {
         let (claim, _) = text.split_first_chunk::<CLAIM>()?;
         let mut seconds = [0; 4];
-        URL_SAFE_NO_PAD.decode(claim, Out::from_slice(&mut seconds)).ok()?;
+        URL_SAFE_NO_PAD
+            .decode(claim, Out::from_slice(&mut seconds))
+            .ok()?;
         Some(moment(seconds))
     }
 
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-        let mut record = Vec::with_capacity(HEAD + data.encoded_len() + flash.encoded_len());
+        // An index is one offset a member, and one more for the end.
+        let room = |it: &Document| it.text().len() + 4 * (it.len() + 1);
+        let mut record = Vec::with_capacity(HEAD + room(data) + room(flash));
         record.extend_from_slice(&[VERSION, SESSION]);
         record.extend_from_slice(&created.as_millis().to_le_bytes());
         record.resize(HEAD, 0);
         let for_data = append(data, &mut record);
-        let for_flash = if flash.is_empty() { [0; 8] } else { append(flash, &mut record) };
+        let for_flash = if flash.is_empty() {
+            [0; 8]
+        } else {
+            append(flash, &mut record)
+        };
         if let Some((data, flash)) = record.get_mut(LENGTHS..HEAD).map(|at| at.split_at_mut(8)) {
             data.copy_from_slice(&for_data);
             flash.copy_from_slice(&for_flash);
@@ -130,7 +159,12 @@ impl Format for Native {
         };
         let (data, flash) = (part()?, part()?);
         rest.is_empty()
-            .then_some(Contents { created, moved, data, flash })
+            .then_some(Contents {
+                created,
+                moved,
+                data,
+                flash,
+            })
             .ok_or(Unreadable::Damaged)
     }
 }
