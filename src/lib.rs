@@ -1,5 +1,6 @@
 //! Sessions for services built on hyper 1.x.
 
+pub mod age;
 pub mod changes;
 pub mod clock;
 pub mod config;
