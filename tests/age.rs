@@ -1,21 +1,14 @@
 //! Lengths of time as an operator writes them.
 
-<<<<<<< HEAD
-=======
 #![allow(clippy::expect_used, reason = "a failed expectation is the verdict")]
 
->>>>>>> w/infra
 use std::time::Duration;
 
 use hyper_session::age::{Age, AgeError, parse};
 use proptest::prelude::*;
 
 fn seconds(text: &str) -> u64 {
-<<<<<<< HEAD
-    let length = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-=======
     let length = parse(text).expect(text);
->>>>>>> w/infra
     assert_eq!(length.subsec_nanos(), 0, "{text}");
     length.as_secs()
 }

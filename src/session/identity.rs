@@ -133,7 +133,7 @@ impl Identity {
             }
             let cookie = IdCookie {
                 id,
-                renewed: now,
+                renewed: self.renewed,
                 stored: self.stored,
             };
             engine.seal(&cookie, &mut self.text)?;
