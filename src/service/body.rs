@@ -33,6 +33,12 @@ impl<B> SessionBody<B> {
     }
 }
 
+impl<B> From<B> for SessionBody<B> {
+    fn from(inner: B) -> Self {
+        Self::new(inner)
+    }
+}
+
 impl<B: Body> Body for SessionBody<B> {
     type Data = B::Data;
     type Error = B::Error;
