@@ -1,5 +1,7 @@
 //! Which cookies of a request are found, and what of them is offered.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
