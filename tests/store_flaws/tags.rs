@@ -2,7 +2,7 @@
 
 use hyper_session::{
     id::Key,
-    store::{Read, Store, StoreFuture, Tag, TagStore},
+    store::{Read, StoreFuture, Tag, TagStore},
 };
 
 use super::{Broken, Flaw};
