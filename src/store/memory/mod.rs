@@ -184,12 +184,12 @@ impl TagStore for MemoryStore {
         StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
     }
 
-    /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
+    /// Moves the tags that `from` has at this moment: all, or none where they would be too many.
     ///
     /// # Errors
     /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
-        let copied = self.0.copy_tags(from, to);
-        StoreFuture::ready(copied.map_err(|error| StoreError::new(NAME, "copy tags", error)))
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let moved = self.0.move_tags(from, to);
+        StoreFuture::ready(moved.map_err(|error| StoreError::new(NAME, "move tags", error)))
     }
 }

@@ -37,16 +37,21 @@ impl Engine {
         keys
     }
 
-    /// Gives the live session under `to` the tags that the live one under `from` has now.
-    /// The two are never locked together.
-    pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<(), TooManyTags> {
+    /// Moves the tags that the live session under `from` has now to the live one under `to`.
+    /// The two are never locked together: for a moment both carry them.
+    pub(super) fn move_tags(&self, from: &Key, to: &Key) -> Result<(), TooManyTags> {
         let tags = self.with_live(from, |live| live.tag_names().to_vec());
         let names: Vec<&str> = tags.iter().flatten().map(|name| &**name).collect();
-        if names.is_empty() {
+        if names.is_empty() || from == to {
             return Ok(());
         }
-        self.with_live(to, |live| self.add_tags(to, live, &names))
-            .unwrap_or(Ok(()))
+        if let Some(added) = self.with_live(to, |live| self.add_tags(to, live, &names)) {
+            added?;
+            for name in names {
+                self.untag(from, name);
+            }
+        }
+        Ok(())
     }
 
     /// Gives `live`, which stands under `key`, all of `names`, or none where they are too many.
