@@ -75,7 +75,7 @@ async fn what_a_store_does_not_claim_is_left_out() {
     for check in [
         Check::NoWriteIsLost,
         Check::FenceEnds,
-        Check::TagsFollowACopy,
+        Check::TagsFollowAMove,
     ] {
         assert!(skipped.contains(&check), "{check} is left out of {report}");
     }
@@ -146,7 +146,8 @@ caught! {
     a_touch_that_writes_back_is_caught: TouchWritesBack => TouchesLoseNoWrite,
     look_for_a_tombstone_then_set_is_caught: LookThenSet => NothingReturnsFromTheDead,
     a_count_that_keeps_the_dead_is_caught: CountNeverFalls => CountFollows,
-    tags_that_do_not_follow_are_caught: TagsStayBehind => TagsFollowACopy,
+    tags_that_do_not_follow_are_caught: TagsStayBehind => TagsFollowAMove,
+    tags_that_are_copied_are_caught: TagsCopied => TagsFollowAMove,
     tags_of_dead_sessions_are_caught: TagsOutliveSessions => TagsEndWithTheSession,
     tags_that_a_write_drops_are_caught: WriteDropsTags => TagsOutliveWrites,
     tags_without_a_session_are_caught: TagsAnything => OnlyTheLiveAreTagged,

@@ -42,7 +42,7 @@ enum Call {
     Tag(u8, u8),
     Untag(u8, u8),
     Tagged(u8),
-    CopyTags(u8, u8),
+    MoveTags(u8, u8),
     Pass(u64),
     Sweep,
 }
@@ -68,7 +68,7 @@ fn calls() -> impl Strategy<Value = Call> {
         3 => (key(), tag()).prop_map(|(key, tag)| Call::Tag(key, tag)),
         1 => (key(), tag()).prop_map(|(key, tag)| Call::Untag(key, tag)),
         2 => tag().prop_map(Call::Tagged),
-        1 => (key(), key()).prop_map(|(from, to)| Call::CopyTags(from, to)),
+        1 => (key(), key()).prop_map(|(from, to)| Call::MoveTags(from, to)),
         3 => (1..40u64).prop_map(Call::Pass),
         1 => Just(Call::Sweep),
     ]
@@ -136,6 +136,15 @@ impl Model {
         let ends = self.now.saturating_add(ttl);
         self.lives.insert(key, Life { record, ends, tags });
         self.pass(0);
+    }
+
+    fn move_tags(&mut self, from: u8, to: u8) {
+        if self.lives.contains_key(&to)
+            && let Some(old) = self.lives.get_mut(&from)
+        {
+            let tags = std::mem::take(&mut old.tags);
+            self.lives.entry(to).and_modify(|new| new.tags.extend(tags));
+        }
     }
 
     fn tagged(&self, tag: u8) -> BTreeSet<Key> {
@@ -219,16 +228,9 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
                 model.tagged(name)
             );
         }
-        Call::CopyTags(from, to) => {
-            now(store.copy_tags(&key(from), &key(to)));
-            let tags = model
-                .lives
-                .get(&from)
-                .map(|life| life.tags.clone())
-                .unwrap_or_default();
-            if let Some(life) = model.lives.get_mut(&to) {
-                life.tags.extend(tags);
-            }
+        Call::MoveTags(from, to) => {
+            now(store.move_tags(&key(from), &key(to)));
+            model.move_tags(from, to);
         }
         Call::Pass(time) => {
             clock.advance(millis(time));

@@ -63,7 +63,7 @@ fn step(store: &MemoryStore, clock: &Clock, seed: &mut u64) {
         7 => drop(now(store.read(&at, Some(ttl)))),
         8..=10 => drop(now(store.tag(&at, &name))),
         11 => now(store.untag(&at, &name)),
-        12 => now(store.copy_tags(&at, &to)),
+        12 => now(store.move_tags(&at, &to)),
         13 => {
             let listed = now(store.tagged(&name));
             let unique: HashSet<_> = listed.iter().collect();

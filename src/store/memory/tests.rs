@@ -31,7 +31,7 @@ fn use_store(engine: &Engine, thread: u64) {
         match number % 11 {
             0..=3 => drop(engine.write(&at, Bytes::from_static(b"data"), ttl, Expected::Any)),
             4 | 5 => drop(engine.tag(&at, TAGS[(round % 3) as usize])),
-            6 => drop(engine.copy_tags(&at, &key(number / 3))),
+            6 => drop(engine.move_tags(&at, &key(number / 3))),
             7 => engine.untag(&at, TAGS[(round % 3) as usize]),
             8 => engine.destroy(&at),
             9 => engine.settings.clock.advance(Duration::from_millis(1)),
