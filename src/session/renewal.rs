@@ -1,6 +1,10 @@
 //! Keeping an unopened session alive.
 
-use super::{CookiePolicy, engine::Engine, state::State};
+use super::{
+    CookiePolicy,
+    engine::Engine,
+    state::{Fate, State},
+};
 use crate::store::StoreFuture;
 
 impl State {
@@ -22,7 +26,11 @@ impl State {
 
     /// There is no record to keep alive. The cookie is, where every response says so.
     pub(super) fn renewal_found_nothing(&mut self, engine: &Engine) {
-        if engine.policy.cookie == CookiePolicy::Rolling {
+        if self.identity.stored {
+            // Something was, so the session is over, and so is its id.
+            self.identity.abandon();
+            self.fate = Fate::Dead;
+        } else if engine.policy.cookie == CookiePolicy::Rolling {
             self.identity.renew(engine.clock.now());
         }
     }
