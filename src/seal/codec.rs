@@ -103,7 +103,7 @@ impl Codec {
         }
         let key = &self.keys.first;
         let nonce = nonce::random()?;
-        // Bigger than any sealed id, and no work to set up.
+        // On the stack for all but large documents, where its size costs nothing.
         let mut raw: SmallVec<[u8; 1024]> = SmallVec::new();
         raw.reserve_exact(HEAD_LEN + plain.len() + TAG_LEN);
         raw.push(VERSION);
