@@ -99,6 +99,12 @@ fn a_key_of_one_byte_over_and_over_is_refused() {
 }
 
 #[test]
+fn generated_keys_differ() {
+    let id = || SealKey::generate().unwrap().id();
+    assert_ne!(id(), id());
+}
+
+#[test]
 fn a_ring_is_bounded_and_holds_each_key_once() {
     let key =
         |n: usize| SealKey::from_text(&format!("a long enough secret, number {n:10}")).unwrap();

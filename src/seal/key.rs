@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64_simd::{Base64, Out, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
 
 use super::{
@@ -31,6 +32,19 @@ pub struct SealKey {
 impl SealKey {
     /// The shortest secret that makes a key, in bytes.
     pub const MIN_LEN: usize = 32;
+
+    /// A new key from the operating system's random source. It is gone with the process, and all
+    /// that it sealed with it: for tests, trials and development.
+    ///
+    /// # Errors
+    /// [`SealKeyError::NoEntropy`] when the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, SealKeyError> {
+        let mut bytes = Secret::default();
+        SysRng
+            .try_fill_bytes(&mut *bytes)
+            .map_err(|_| SealKeyError::NoEntropy)?;
+        Self::from_bytes(&bytes)
+    }
 
     /// The key of these 32 bytes, which must come from a good random source.
     ///
