@@ -4,6 +4,8 @@
 //! Every way starts from the stored bytes and ends with the number at a nested path in the middle of
 //! the document, or with the bytes to store after that number was counted up.
 
+#![allow(clippy::expect_used)] // a failure ends the benchmark
+
 use std::{hint::black_box, time::Duration};
 
 use bytes::Bytes;
