@@ -12,7 +12,7 @@ use crate::id::Key;
 ///
 /// Lock order: whoever holds a slot of the record map may ask for this index, never the other way
 /// round. So every method here returns without a guard in its hands.
-pub(super) struct Labels(DashMap<Arc<str>, HashSet<Key, RandomState>, RandomState>);
+pub(super) struct Labels(pub(super) DashMap<Arc<str>, HashSet<Key, RandomState>, RandomState>);
 
 impl Labels {
     pub(super) fn new() -> Self {
@@ -51,11 +51,5 @@ impl Labels {
             .get(name)
             .map(|keys| keys.iter().copied().collect())
             .unwrap_or_default()
-    }
-
-    /// Whether no name is listed.
-    #[cfg(test)]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
