@@ -60,7 +60,8 @@ where
     }
 }
 
-/// Tests stores on real time: the suite waits for what must expire, some twenty times in all.
+/// Tests stores on real time: the suite waits for what must expire, in all for about thirteen short
+/// lifetimes and five tombstone times.
 #[derive(Clone, Debug)]
 pub struct ByWaiting<F> {
     make: F,

@@ -39,11 +39,11 @@ mod tag_races;
 mod tags;
 mod writes;
 
+#[cfg(doc)]
+use super::Store;
+
 pub use self::{
     check::{Check, check, run},
     harness::{ByClock, ByWaiting, Harness},
     report::{Report, Violation},
 };
-
-#[cfg(doc)]
-use super::Store;

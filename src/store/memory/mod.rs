@@ -36,7 +36,8 @@ const NAME: &str = "memory";
 ///   goes. Every touch pushes a record's expiry ahead, so with one lifetime for all this is close
 ///   to "least recently used". The record just written is not a candidate. Writers that run at the
 ///   same moment may overshoot a limit by the records in their hands. What counts as bytes is the
-///   data and the names of tags; a record costs [about 200 bytes](Self#memory) besides.
+///   data and the names of tags; a record takes some 190 bytes besides (`cargo bench --bench
+///   memory` says how many).
 /// - **Tombstones** are never evicted to make room for records. They have a limit of their own,
 ///   `max_tombstones`; beyond it the one that ends first goes, and with it the fence of a session
 ///   destroyed at most the tombstone time ago. [`stats`](Self::stats) counts these.
