@@ -90,7 +90,12 @@ impl Collection {
         // tagged there before the old one dies.
         for _ in 0..MAX_ROUNDS {
             let before = ended;
-            for key in self.tagged(owner).await?.iter().filter(|key| Some(*key) != but) {
+            for key in self
+                .tagged(owner)
+                .await?
+                .iter()
+                .filter(|key| Some(*key) != but)
+            {
                 self.destroy(key).await?;
                 ended += 1;
             }
