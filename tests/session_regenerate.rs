@@ -45,7 +45,7 @@ async fn a_write_that_commits_before_the_move_is_in_the_new_session() {
 
 /// The steps of a move at which another request can come between: the write of the new record, the
 /// tags, the fence.
-const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::MoveTags, 0), (Call::Write, 1)];
+const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
 
 #[tokio::test]
 async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
@@ -178,7 +178,7 @@ async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
     let house = house(config());
     let browser = ada(&house).await;
     let (mut winner, mut loser) = (browser.clone(), browser.clone());
-    let winner_tags = house.store.hold(Call::MoveTags);
+    let winner_tags = house.store.hold(Call::CopyTags);
     let loser_fence = house.store.hold_nth(Call::Write, 2);
     tokio::join!(
         winner.visit(async |s| s.regenerate().unwrap()),

@@ -52,10 +52,12 @@ enum Step {
     /// The session that this request ended goes.
     Ending(StoreFuture<()>, Key),
     Writing(StoreFuture<Written>, Key),
-    /// The new record stands; its tags follow.
-    MovingTags(StoreFuture<()>, Key),
+    /// The new record stands; it gets the tags too, before the old one may go.
+    CopyingTags(StoreFuture<()>, Key),
     /// The old record becomes a fence, unless somebody wrote there meanwhile.
     Fencing(StoreFuture<Written>, Key),
+    /// The fence needs no tags; those that came since the copy are taken along.
+    MovingTags(StoreFuture<()>, Key),
     /// The session ended elsewhere while it moved here: the new record has to go too.
     Discarding(StoreFuture<()>, Fate),
     Tagging(Option<Tagging>, Key),
@@ -100,13 +102,17 @@ impl Future for Commit {
                     let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                     this.written(written, key)
                 }
-                Step::MovingTags(moving, key) => {
-                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
-                    moved.map_err(Into::into).and_then(|()| this.fence(key))
+                Step::CopyingTags(copying, key) => {
+                    let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
+                    copied.map_err(Into::into).and_then(|()| this.fence(key))
                 }
                 Step::Fencing(fence, key) => {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
+                }
+                Step::MovingTags(moving, key) => {
+                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
+                    Ok(this.moved_tags(moved, key))
                 }
                 Step::Discarding(end, fate) => {
                     let (ended, fate) = (ready!(Pin::new(end).poll(cx)), *fate);
@@ -218,7 +224,7 @@ impl Commit {
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
-                        Ok(Step::MovingTags(tags.move_tags(&from, &key), key))
+                        Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
                     (Some(_), None) => {
                         drop(state);
@@ -272,10 +278,15 @@ impl Commit {
         let engine = &*self.session.engine;
         let fate = match fenced? {
             Written::Done(_) => {
-                if let Some(Move { from, .. }) = self.session.state().moving.take() {
-                    engine.tell(&Event::Migrated { from, to: key });
-                }
-                return Ok(Step::Tagging(None, key));
+                let moved = self.session.state().moving.take();
+                let Some(Move { from, .. }) = moved else {
+                    return Ok(Step::Tagging(None, key));
+                };
+                engine.tell(&Event::Migrated { from, to: key });
+                return Ok(match engine.store.tags() {
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key), key),
+                    None => Step::Tagging(None, key),
+                });
             }
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
@@ -304,6 +315,14 @@ impl Commit {
             moving.version = Some(record.version);
         }
         write(engine, &mut state, &mut self.draft, key)
+    }
+
+    /// The session has moved, whatever became of the tags that are left on its fence.
+    fn moved_tags(&self, moved: Result<(), StoreError>, key: Key) -> Step {
+        if let Err(error) = moved {
+            drop(self.session.engine.report(error.into()));
+        }
+        Step::Tagging(None, key)
     }
 
     fn next_tag(&mut self, key: Key) -> Step {

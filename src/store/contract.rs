@@ -107,8 +107,16 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer.
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
-    /// Moves every tag of the session under `from` to the live session under `to`; nothing happens
-    /// where there are none. Used when an id is regenerated.
+    /// Gives every tag of the session under `from` to the live session under `to` as well; nothing
+    /// happens where there are none. Used when an id is regenerated: until the old id is dead, both
+    /// must be found by their tags, so that nobody who stops half way escapes from being logged out.
+    ///
+    /// # Errors
+    /// When the store cannot answer, or the session would have more than [`MAX_TAGS`] tags.
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+
+    /// Moves every tag of the session under `from` to the live session under `to`, which may have
+    /// some of them already; nothing happens where there are none. Used when the old id is dead.
     ///
     /// # Errors
     /// When the store cannot answer.

@@ -25,6 +25,7 @@ pub enum Call {
     Tag,
     Untag,
     Tagged,
+    CopyTags,
     MoveTags,
 }
 
@@ -264,6 +265,13 @@ impl TagStore for GateStore {
         let (from_key, to) = (*from, *to);
         self.run(Call::MoveTags, Some(from), move |inner| {
             inner.move_tags(&from_key, &to)
+        })
+    }
+
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let (from_key, to) = (*from, *to);
+        self.run(Call::CopyTags, Some(from), move |inner| {
+            inner.copy_tags(&from_key, &to)
         })
     }
 }
