@@ -44,7 +44,7 @@ async fn data(browser: &mut Browser) -> Value {
 #[tokio::test]
 async fn two_increments_add_up() {
     let mut browser = visitor(json!({"n": 1})).await;
-    let add = async |s: &Session| drop(s.increment("n").unwrap());
+    let add = async |s: &Session| s.increment("n").unwrap();
     within(&browser, add, add).await;
     assert_eq!(data(&mut browser).await, json!({"n": 3}));
 }

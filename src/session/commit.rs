@@ -9,14 +9,13 @@ use std::{
 use super::{
     Event, Session, SessionError,
     engine::Engine,
+    span::Span,
     state::{Fate, Move, Phase, State, decode},
+    steps::{Draft, Retreat, Step, Tagging},
 };
-use bytes::Bytes;
-
 use crate::{
-    document::Document,
     id::Key,
-    store::{Expected, Record, StoreError, StoreFuture, Written},
+    store::{Expected, Record, StoreError, Written},
 };
 
 /// The future of [`Session::commit`], and the last part of every request.
@@ -34,34 +33,7 @@ pub struct Commit {
     tagged: usize,
     /// The request is over: no change can follow.
     last: bool,
-}
-
-#[derive(Debug, Default)]
-struct Draft {
-    flash: Document,
-    /// Kept only where further changes can follow: they start from it.
-    record: Option<Bytes>,
-    keep: bool,
-}
-
-#[derive(Debug)]
-enum Step {
-    /// Look at the state and decide.
-    Decide,
-    Touching(StoreFuture<bool>),
-    /// The session that this request ended goes.
-    Ending(StoreFuture<()>, Key),
-    Writing(StoreFuture<Written>, Key),
-    /// The new record stands; it gets the tags too, before the old one may go.
-    CopyingTags(StoreFuture<()>, Key),
-    /// The old record becomes a fence, unless somebody wrote there meanwhile.
-    Fencing(StoreFuture<Written>, Key),
-    /// The fence needs no tags; those that came since the copy are taken along.
-    MovingTags(StoreFuture<()>, Key),
-    /// The session ended elsewhere while it moved here: the new record has to go too.
-    Discarding(StoreFuture<()>, Fate),
-    Tagging(Option<Tagging>, Key),
-    Done,
+    span: Span,
 }
 
 impl Session {
@@ -83,6 +55,7 @@ impl Future for Commit {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let _entered = this.span.enter();
         loop {
             let next = match &mut this.step {
                 Step::Done => {
@@ -114,9 +87,9 @@ impl Future for Commit {
                     let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
                     Ok(this.moved_tags(moved, key))
                 }
-                Step::Discarding(end, fate) => {
-                    let (ended, fate) = (ready!(Pin::new(end).poll(cx)), *fate);
-                    ended.map_err(Into::into).map(|()| this.drop_changes(fate))
+                Step::Discarding(end, why) => {
+                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), *why);
+                    ended.map_err(Into::into).and_then(|()| this.retreat(why))
                 }
                 Step::Tagging(tag, key) => {
                     let key = *key;
@@ -130,22 +103,6 @@ impl Future for Commit {
                 Ok(step) => this.step = step,
                 Err(error) => return Poll::Ready(Err(this.session.engine.report(error))),
             }
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Tagging {
-    /// A session that ended meanwhile is not there to be tagged, and need not be.
-    Add(StoreFuture<bool>),
-    Remove(StoreFuture<()>),
-}
-
-impl Tagging {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
-        match self {
-            Self::Add(add) => Pin::new(add).poll(cx).map_ok(drop),
-            Self::Remove(remove) => Pin::new(remove).poll(cx),
         }
     }
 }
@@ -165,6 +122,7 @@ impl Commit {
             draft,
             tagged: 0,
             last,
+            span: Span::commit(),
         }
     }
 
@@ -221,6 +179,7 @@ impl Commit {
             Written::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
+                self.draft.written = true;
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
@@ -297,19 +256,30 @@ impl Commit {
                 Fate::Moved
             }
         };
-        Ok(Step::Discarding(engine.store.destroy(&key), fate))
+        Ok(self.discard(key, Retreat::Lost(fate)))
+    }
+
+    fn discard(&self, key: Key, why: Retreat) -> Step {
+        Step::Discarding(self.session.engine.store.destroy(&key), why)
+    }
+
+    fn retreat(&mut self, why: Retreat) -> Next {
+        match why {
+            Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
+            Retreat::Outrun => Err(SessionError::Contention {
+                attempts: self.attempts,
+            }),
+        }
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
     fn catch_up(&mut self, record: Record, newer: crate::wire::Contents, key: Key) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
-        if self.attempts >= engine.policy.max_attempts {
-            return Err(SessionError::Contention {
-                attempts: self.attempts,
-            });
-        }
         let mut state = self.session.state();
+        if self.attempts >= engine.policy.max_attempts {
+            return Ok(self.discard(key, Retreat::Outrun));
+        }
         state.rebase(engine, newer)?;
         if let Some(moving) = &mut state.moving {
             moving.version = Some(record.version);
@@ -377,46 +347,17 @@ impl Commit {
                 }
                 engine.tell(&Event::Committed { key });
             }
-            state.committed(std::mem::take(&mut self.draft));
+            if self.draft.written {
+                state.base = self.draft.record.take();
+                state.flash.committed(std::mem::take(&mut self.draft.flash));
+            }
+            state.patch.reset();
+            state.tags.clear();
             state.phase = Phase::Open;
         }
         if self.last {
             state.phase = Phase::Closed;
         }
-    }
-}
-
-impl State {
-    /// The touch that keeps an unopened session alive, where it is due.
-    fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
-        let now = engine.clock.now();
-        let worth_a_look = match engine.policy.cookie {
-            super::CookiePolicy::Rolling => true,
-            super::CookiePolicy::WhenUsed => self.identity.claims_due(engine, now),
-        };
-        if !worth_a_look {
-            return None;
-        }
-        self.identity.look_up(engine);
-        let key = self.identity.key().filter(|_| self.identity.carried)?;
-        let due = engine.is_renewal_due(self.identity.renewed, now);
-        due.then(|| engine.store.touch(&key, engine.policy.time_to_live()))
-    }
-
-    pub(super) fn renewal_found_nothing(&mut self, engine: &Engine) {
-        if engine.policy.cookie == super::CookiePolicy::Rolling {
-            self.identity.renew(engine.clock.now());
-        }
-    }
-
-    /// The changes are stored: further ones start from there.
-    fn committed(&mut self, draft: Draft) {
-        if self.needs_write() {
-            self.base = draft.record;
-            self.flash.committed(draft.flash);
-        }
-        self.patch.reset();
-        self.tags.clear();
     }
 }
 

@@ -10,7 +10,7 @@ impl Session {
     /// Call it whenever the visitor's rights change, above all at sign-in: an id that somebody else
     /// may have planted or seen is worth nothing afterwards.
     ///
-    /// When the request is committed the new record is written first, with the tags, and then the
+    /// When the request is committed the new record is written first, the tags follow, and then the
     /// old id dies: no new request can use it, and what slower requests still write under it is
     /// dropped, with an event. Should another request have written under the old id meanwhile, its
     /// changes move along.

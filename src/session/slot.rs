@@ -55,7 +55,7 @@ impl Session {
     /// When the store fails or holds something unreadable, unless the configuration asks for an
     /// empty read-only session then. A cookie that we did not issue is not an error: the session is
     /// a new one.
-    pub const fn load(&self) -> Load<'_> {
+    pub fn load(&self) -> Load<'_> {
         Load::new(self, false)
     }
 
@@ -64,7 +64,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub const fn load_read_only(&self) -> Load<'_> {
+    pub fn load_read_only(&self) -> Load<'_> {
         Load::new(self, true)
     }
 

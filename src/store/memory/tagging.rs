@@ -39,17 +39,17 @@ impl Engine {
         keys
     }
 
-    /// Gives the tags that the live session under `from` has now to the live one under `to`, and
+    /// Gives the tags that the live session under `from` has now to the live one under `to` too, and
     /// says which they were; none where one of the two is not live.
     /// The two are never locked together: a tag that comes in between is not among them.
     pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Vec<Arc<str>>, TooManyTags> {
         let tags = self
             .with_live(from, |live| live.tag_names().to_vec())
             .unwrap_or_default();
-        let names: Vec<&str> = tags.iter().map(|name| &**name).collect();
-        if names.is_empty() || from == to {
+        if tags.is_empty() || from == to {
             return Ok(Vec::new());
         }
+        let names: Vec<&str> = tags.iter().map(|name| &**name).collect();
         match self.with_live(to, |live| self.add_tags(to, live, &names)) {
             Some(added) => added.map(|()| tags),
             None => Ok(Vec::new()),
