@@ -75,19 +75,17 @@ impl Future for Commit {
                     let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                     this.written(written, key)
                 }
-                Step::MovingTags(moving, key) => {
-                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
-                    moved.map_err(Into::into).and_then(|()| this.fence(key))
+                Step::CopyingTags(copying, key) => {
+                    let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
+                    copied.map_err(Into::into).and_then(|()| this.fence(key))
                 }
                 Step::Fencing(fence, key) => {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
                 }
-                Step::ReturningTags(returning, key, why) => {
-                    let (returned, key, why) = (ready!(Pin::new(returning).poll(cx)), *key, *why);
-                    returned
-                        .map_err(Into::into)
-                        .map(|()| this.discard(key, why))
+                Step::MovingTags(moving, key) => {
+                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
+                    Ok(this.moved_tags(moved, key))
                 }
                 Step::Discarding(end, why) => {
                     let (ended, why) = (ready!(Pin::new(end).poll(cx)), *why);
@@ -185,7 +183,7 @@ impl Commit {
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
-                        Ok(Step::MovingTags(tags.move_tags(&from, &key), key))
+                        Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
                     (Some(_), None) => {
                         drop(state);
@@ -239,10 +237,15 @@ impl Commit {
         let engine = &*self.session.engine;
         let fate = match fenced? {
             Written::Done(_) => {
-                if let Some(Move { from, .. }) = self.session.state().moving.take() {
-                    engine.tell(&Event::Migrated { from, to: key });
-                }
-                return Ok(Step::Tagging(None, key));
+                let moved = self.session.state().moving.take();
+                let Some(Move { from, .. }) = moved else {
+                    return Ok(Step::Tagging(None, key));
+                };
+                engine.tell(&Event::Migrated { from, to: key });
+                return Ok(match engine.store.tags() {
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key), key),
+                    None => Step::Tagging(None, key),
+                });
             }
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
@@ -275,18 +278,21 @@ impl Commit {
         self.attempts += 1;
         let mut state = self.session.state();
         if self.attempts >= engine.policy.max_attempts {
-            return Ok(match (state.moving, engine.store.tags()) {
-                (Some(Move { from, .. }), Some(tags)) => {
-                    Step::ReturningTags(tags.move_tags(&key, &from), key, Retreat::Outrun)
-                }
-                _ => self.discard(key, Retreat::Outrun),
-            });
+            return Ok(self.discard(key, Retreat::Outrun));
         }
         state.rebase(engine, newer)?;
         if let Some(moving) = &mut state.moving {
             moving.version = Some(record.version);
         }
         write(engine, &mut state, &mut self.draft, key)
+    }
+
+    /// The session has moved, whatever became of the tags that are left on its fence.
+    fn moved_tags(&self, moved: Result<(), StoreError>, key: Key) -> Step {
+        if let Err(error) = moved {
+            drop(self.session.engine.report(error.into()));
+        }
+        Step::Tagging(None, key)
     }
 
     fn next_tag(&mut self, key: Key) -> Step {

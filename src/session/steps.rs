@@ -34,12 +34,13 @@ pub(super) enum Step {
     /// The session that this request ended goes.
     Ending(StoreFuture<()>, Key),
     Writing(StoreFuture<Written>, Key),
-    /// The new record stands; its tags follow.
-    MovingTags(StoreFuture<()>, Key),
+    /// The new record stands; it gets the tags too, before the old one may go: whoever stops half
+    /// way is still found by them.
+    CopyingTags(StoreFuture<()>, Key),
     /// The old record becomes a fence, unless somebody wrote there meanwhile.
     Fencing(StoreFuture<Written>, Key),
-    /// The move is given up, so the tags go back.
-    ReturningTags(StoreFuture<()>, Key, Retreat),
+    /// The fence needs no tags; those that came since the copy are taken along.
+    MovingTags(StoreFuture<()>, Key),
     /// The move is given up: the new record has to go.
     Discarding(StoreFuture<()>, Retreat),
     Tagging(Option<Tagging>, Key),

@@ -112,6 +112,10 @@ impl TagStore for Broken {
         })
     }
 
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        self.sound.copy_tags(from, to)
+    }
+
     fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
         match self.flaw {
             Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),

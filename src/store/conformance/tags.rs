@@ -34,6 +34,13 @@ impl<S: Store> Probe<S> {
         }
     }
 
+    pub(super) async fn copy_tags(&self, from: &Key, to: &Key) -> Verdict {
+        match self.store.tags() {
+            Some(tags) => self.answered("copy of tags", tags.copy_tags(from, to).await),
+            None => Ok(()),
+        }
+    }
+
     pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Verdict {
         match self.store.tags() {
             Some(tags) => self.answered("move of tags", tags.move_tags(from, to).await),
@@ -178,11 +185,18 @@ pub(super) async fn follow_a_move<S: Store>(p: &Probe<S>) -> Verdict {
         p.must_tag(key, tag).await?;
     }
     let promise = "a move to what is not live, or to where the tags are, changes nothing";
-    p.move_tags(&old, &p.key()?).await?;
-    p.move_tags(&old, &p.destroyed().await?.0).await?;
-    p.move_tags(&old, &old).await?;
+    for to in [p.key()?, p.destroyed().await?.0, old] {
+        p.copy_tags(&old, &to).await?;
+        p.move_tags(&old, &to).await?;
+    }
     p.lists(promise, &one, &[old]).await?;
     p.lists(promise, &other, &[old, new]).await?;
+
+    p.copy_tags(&old, &new).await?;
+    let promise = "copied tags are on both sessions, beside those the new one had";
+    p.lists(promise, &one, &[old, new]).await?;
+    p.lists(promise, &other, &[old, new]).await?;
+    p.lists(promise, &own, &[new]).await?;
 
     p.move_tags(&old, &new).await?;
     let promise = "moved tags are on the new session alone, beside those it had";

@@ -185,6 +185,15 @@ impl TagStore for MemoryStore {
         StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
     }
 
+    /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
+    ///
+    /// # Errors
+    /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let copied = self.0.copy_tags(from, to).map(drop);
+        StoreFuture::ready(copied.map_err(|error| StoreError::new(NAME, "copy tags", error)))
+    }
+
     /// Moves the tags that `from` has at this moment: all, or none where they would be too many.
     ///
     /// # Errors
