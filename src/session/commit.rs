@@ -101,7 +101,7 @@ impl Future for Commit {
             };
             match next {
                 Ok(step) => this.step = step,
-                Err(error) => return Poll::Ready(Err(this.session.engine.report(error))),
+                Err(error) => return Poll::Ready(Err(this.failed(error))),
             }
         }
     }
@@ -332,6 +332,16 @@ impl Commit {
         state.version = None;
         state.phase = Phase::Closed;
         Step::Done
+    }
+
+    fn failed(&self, error: SessionError) -> SessionError {
+        let engine = &*self.session.engine;
+        let key = self.session.state().identity.key();
+        if let (true, Some(key)) = (error.is_contention(), key) {
+            let reason = "other requests changed the session too often";
+            engine.tell(&Event::WriteDropped { key, reason });
+        }
+        engine.report(error)
     }
 
     fn finish(&mut self) {

@@ -88,7 +88,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// How many idle states a thread keeps, and how large their buffers may be.
+/// How many idle states a thread keeps.
 const KEPT: usize = 32;
 
 thread_local! {
@@ -106,10 +106,11 @@ fn keep_slot(mut slot: Arc<Mutex<State>>) {
     let Some(state) = Arc::get_mut(&mut slot) else {
         return;
     };
-    state
-        .get_mut()
-        .unwrap_or_else(PoisonError::into_inner)
-        .reset();
+    let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+    if !state.is_small() {
+        return;
+    }
+    state.reset();
     let _ = IDLE.try_with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut()
             && idle.len() < KEPT

@@ -12,6 +12,9 @@ use crate::{
     wire::Contents,
 };
 
+/// A state that held more than this is not kept: one large session must not cost memory for good.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// How far a request has got with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -74,11 +77,14 @@ pub(super) struct State {
     pub(super) regenerated: bool,
     /// The handler asked for anything of the session, so the response may depend on it.
     pub(super) accessed: bool,
-    /// Scratch space for values on their way to JSON.
-    pub(super) scratch: Vec<u8>,
 }
 
 impl State {
+    /// Whether the buffers are small enough to be kept for another request.
+    pub(super) fn is_small(&self) -> bool {
+        self.data.text().len().max(self.patch.size()) <= KEPT_BYTES
+    }
+
     /// Makes the state as new, keeping the buffers it has grown.
     pub(super) fn reset(&mut self) {
         self.identity.reset();
@@ -88,7 +94,6 @@ impl State {
         self.forget_contents();
         self.fate = Fate::Alive;
         self.ending = None;
-        self.scratch.clear();
     }
 
     /// Drops everything that belongs to the session rather than to the request.
