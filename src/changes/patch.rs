@@ -2,14 +2,15 @@
 
 use std::{fmt, ops::Range};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::ChangeError;
 use crate::document::{Document, EditError, Number, Path, Raw, to_json};
 
 /// How much one request may do to its session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Operations. Default 4096.
     pub operations: usize,
@@ -87,6 +88,14 @@ impl Patch {
     /// The limits that were given to [`new`](Self::new).
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+
+    /// Sets the limits for the operations to come.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = Limits {
+            bytes: limits.bytes.min(u32::MAX as usize),
+            ..limits
+        };
     }
 
     /// Forgets all operations, and keeps the buffers.

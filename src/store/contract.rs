@@ -107,12 +107,13 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer.
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
-    /// Gives the live session under `to` every tag of the session under `from`, which keeps them
-    /// until it is destroyed. Used when an id is regenerated.
+    /// Moves every tag of the session under `from` to the live session under `to`; nothing happens
+    /// where either is not live. Used when an id is regenerated.
     ///
     /// # Errors
-    /// When the store cannot answer.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+    /// When the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`]
+    /// tags; nothing is moved then.
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
 }
 
 /// How many tags one session may carry.

@@ -1,0 +1,184 @@
+//! A server to poke at: every request has a session, and every method works on it.
+//!
+//! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
+//!
+//! Environment: `ADDR` (default `127.0.0.1:3000`), `SESSION_DRIVER` (default `memory`),
+//! `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when unset). HTTP/1 and HTTP/2 with prior
+//! knowledge. SIGTERM and Ctrl-C stop it once the requests that are running have been answered.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program talks to its terminal"
+)]
+
+#[path = "playground/ops.rs"]
+mod ops;
+#[path = "playground/pages.rs"]
+mod pages;
+
+use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_session::{
+    Session, SessionConfig, Sessions,
+    config::Stores,
+    id::SessionId,
+    service::SessionBody,
+    session::{Event, Listener},
+    store::{MemoryStore, StoreError},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::net::TcpListener;
+
+type Page = Response<Full<Bytes>>;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address: SocketAddr = match std::env::var("ADDR") {
+        Ok(address) => address
+            .parse()
+            .map_err(|_| format!("ADDR={address} is not ADDRESS:PORT"))?,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
+    };
+    let sessions = sessions(address)?;
+    let listener = TcpListener::bind(address).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    serve(listener, sessions).await;
+    println!("stopped");
+    Ok(())
+}
+
+fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
+    // Browsers and curl do not send Secure cookies over plain HTTP.
+    let mut config = SessionConfig::default()
+        .secure(!address.ip().is_loopback())
+        .with_env()?;
+    if config.app_key.is_none() {
+        println!("APP_KEY is not set: sessions are sealed with a key that ends with this process");
+        config = config.app_key(format!(
+            "{}{}",
+            SessionId::generate()?,
+            SessionId::generate()?
+        ));
+    }
+    let stores = ["file", "cookie", "redis"]
+        .into_iter()
+        .fold(Stores::new(), |stores, name| {
+            stores.with_opened(name, move || Err::<MemoryStore, _>(not_built(name)))
+        });
+    Ok(Sessions::builder(config)
+        .stores(stores)
+        .listener(Log)
+        .build()?)
+}
+
+fn not_built(name: &'static str) -> StoreError {
+    StoreError::new(name, "open", "this store is not part of the playground yet")
+}
+
+/// Tells the terminal what an operator would want to know.
+struct Log;
+
+impl Listener for Log {
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::StoreFailed { error } => eprintln!("store failed: {error}"),
+            Event::WriteDropped { key, reason } => eprintln!("write dropped: {key:?}: {reason}"),
+            Event::ConfigAdjusted { reason } => eprintln!("{reason}"),
+            _ => {}
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, sessions: Sessions) {
+    let graceful = GracefulShutdown::new();
+    let collection = sessions.collection();
+    let with_session = sessions.wrap_fn(move |request, session| {
+        let collection = collection.clone();
+        async move { Ok::<_, Infallible>(route(request, session, &collection).await) }
+    });
+    let mut stop = std::pin::pin!(stop_signal());
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // Out of file descriptors, most likely: let some connections end.
+                Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
+            },
+            () = &mut stop => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let with_session = with_session.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let bare = request.uri().path() == "/raw";
+            let answer = (!bare).then(|| with_session.call(request));
+            async move {
+                match answer {
+                    Some(answer) => answer.await,
+                    None => Ok(Response::new(SessionBody::from(Full::from("raw")))),
+                }
+            }
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let connection = builder
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // What goes wrong on a connection is its client's affair.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(Duration::from_secs(30)) => eprintln!("gave up waiting for requests"),
+    }
+}
+
+async fn route(
+    request: Request<Incoming>,
+    session: Session,
+    all: &hyper_session::session::Collection,
+) -> Page {
+    let path = request.uri().path().to_owned();
+    let answer = match (request.method(), path.as_str()) {
+        (&Method::GET | &Method::HEAD, "/") => pages::home(&session).await,
+        (&Method::GET, _) if path.starts_with("/theme/") => pages::theme(&session, &path).await,
+        (&Method::POST, "/visit" | "/login" | "/logout" | "/message") => {
+            pages::submit(&session, &path).await
+        }
+        (&Method::POST, "/ops") => return ops::answer(request, &session, all).await,
+        _ => return pages::plain(StatusCode::NOT_FOUND, "there is nothing here"),
+    };
+    answer.unwrap_or_else(|error| {
+        pages::plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("the session failed: {error}"),
+        )
+    })
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
