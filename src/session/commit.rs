@@ -7,14 +7,10 @@ use std::{
 };
 
 use super::{
-    Event, Session, SessionError,
-    engine::Engine,
-    state::{Fate, Move, Phase, State, decode},
+    Event, Session, SessionError, Settled,
+    state::{Contents, Fate, Move, Phase, decode},
 };
-use bytes::Bytes;
-
 use crate::{
-    document::Document,
     id::Key,
     store::{Expected, Record, StoreError, StoreFuture, Written},
 };
@@ -29,23 +25,13 @@ pub struct Commit {
     session: Session,
     step: Step,
     attempts: u32,
-    /// What the write that is under way writes.
-    draft: Draft,
     tagged: usize,
     /// The request is over: no change can follow.
     last: bool,
 }
 
-#[derive(Debug, Default)]
-struct Draft {
-    flash: Document,
-    /// Kept only where further changes can follow: they start from it.
-    record: Option<Bytes>,
-    keep: bool,
-}
-
 #[derive(Debug)]
-enum Step {
+pub(super) enum Step {
     /// Look at the state and decide.
     Decide,
     Touching(StoreFuture<bool>),
@@ -72,7 +58,7 @@ impl Session {
     /// changed the session too often. Changes that were dropped because the session had ended
     /// meanwhile are not an error; see [`Event::WriteDropped`].
     pub fn commit(&self) -> Commit {
-        Commit::new(self.clone(), false)
+        Commit::new(self.clone(), Step::Decide, false)
     }
 }
 
@@ -129,7 +115,7 @@ impl Future for Commit {
 }
 
 #[derive(Debug)]
-enum Tagging {
+pub(super) enum Tagging {
     /// A session that ended meanwhile is not there to be tagged, and need not be.
     Add(StoreFuture<bool>),
     Remove(StoreFuture<()>),
@@ -144,44 +130,31 @@ impl Tagging {
     }
 }
 
-type Next = Result<Step, SessionError>;
+pub(super) type Next = Result<Step, SessionError>;
 
 impl Commit {
-    pub(super) fn new(session: Session, last: bool) -> Self {
-        let draft = Draft {
-            keep: !last,
-            ..Draft::default()
-        };
+    const fn new(session: Session, step: Step, last: bool) -> Self {
         Self {
             session,
-            step: Step::Decide,
+            step,
             attempts: 0,
-            draft,
             tagged: 0,
             last,
         }
     }
 
-    pub(crate) fn into_session(self) -> Session {
-        self.session
+    /// The rest of a request's last commit, from `step` on.
+    pub(super) const fn resume(session: Session, step: Step) -> Self {
+        Self::new(session, step, true)
+    }
+
+    /// What to tell the browser, once the last commit is done.
+    pub(crate) fn settle(self) -> Result<Settled, SessionError> {
+        self.session.settle()
     }
 
     fn decide(&mut self) -> Next {
-        let engine = &*self.session.engine;
-        let mut state = self.session.state();
-        match state.phase {
-            Phase::Untouched if self.last && engine.policy.enabled => {
-                return Ok(state.renewal(engine).map_or(Step::Done, Step::Touching));
-            }
-            Phase::Untouched => return Err(SessionError::NotLoaded),
-            Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
-            Phase::Committing => return Err(SessionError::Committed),
-            Phase::Open => state.phase = Phase::Committing,
-        }
-        match state.ending {
-            Some(key) => Ok(Step::Ending(engine.store.destroy(&key), key)),
-            None => write_or_tag(engine, &mut state, &mut self.draft),
-        }
+        self.session.state().decide(&self.session.engine, self.last)
     }
 
     fn touched(&mut self, touched: Result<bool, StoreError>) -> Next {
@@ -206,7 +179,7 @@ impl Commit {
         engine.tell(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.ending = None;
-        write_or_tag(engine, &mut state, &mut self.draft)
+        state.write_or_tag(engine, self.last)
     }
 
     fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
@@ -236,7 +209,7 @@ impl Commit {
     fn merge(&mut self, record: Record, key: Key) -> Next {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
-        if newer.moved {
+        if newer.head.moved {
             return Ok(self.drop_changes(Fate::Moved));
         }
         self.attempts += 1;
@@ -249,7 +222,7 @@ impl Commit {
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
-        write(engine, &mut state, &mut self.draft, key)
+        state.write(engine, key, self.last)
     }
 
     fn fence(&mut self, key: Key) -> Next {
@@ -280,7 +253,7 @@ impl Commit {
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
-                if !newer.moved {
+                if !newer.head.moved {
                     return self.catch_up(record, newer, key);
                 }
                 Fate::Moved
@@ -290,7 +263,7 @@ impl Commit {
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: crate::wire::Contents, key: Key) -> Next {
+    fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
@@ -303,7 +276,7 @@ impl Commit {
         if let Some(moving) = &mut state.moving {
             moving.version = Some(record.version);
         }
-        write(engine, &mut state, &mut self.draft, key)
+        state.write(engine, key, self.last)
     }
 
     fn next_tag(&mut self, key: Key) -> Step {
@@ -348,81 +321,6 @@ impl Commit {
     fn finish(&mut self) {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
-        if state.phase == Phase::Committing {
-            if let (true, Some(key)) = (state.version.is_some(), state.identity.key()) {
-                if self.attempts > 0 {
-                    engine.tell(&Event::ConflictResolved {
-                        key,
-                        attempts: self.attempts,
-                    });
-                }
-                engine.tell(&Event::Committed { key });
-            }
-            state.committed(std::mem::take(&mut self.draft));
-            state.phase = Phase::Open;
-        }
-        if self.last {
-            state.phase = Phase::Closed;
-        }
+        state.finish(engine, self.attempts, self.last);
     }
-}
-
-impl State {
-    /// The touch that keeps an unopened session alive, where it is due.
-    fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
-        let now = engine.clock.now();
-        let worth_a_look = match engine.policy.cookie {
-            super::CookiePolicy::Rolling => true,
-            super::CookiePolicy::WhenUsed => self.identity.claims_due(engine, now),
-        };
-        if !worth_a_look {
-            return None;
-        }
-        self.identity.look_up(engine);
-        let key = self.identity.key().filter(|_| self.identity.carried)?;
-        let due = engine.is_renewal_due(self.identity.renewed, now);
-        due.then(|| engine.store.touch(&key, engine.policy.time_to_live()))
-    }
-
-    pub(super) fn renewal_found_nothing(&mut self, engine: &Engine) {
-        if engine.policy.cookie == super::CookiePolicy::Rolling {
-            self.identity.renew(engine.clock.now());
-        }
-    }
-
-    /// The changes are stored: further ones start from there.
-    fn committed(&mut self, draft: Draft) {
-        if self.needs_write() {
-            self.base = draft.record;
-            self.flash.committed(draft.flash);
-        }
-        self.patch.reset();
-        self.tags.clear();
-    }
-}
-
-fn write_or_tag(engine: &Engine, state: &mut State, draft: &mut Draft) -> Next {
-    if state.needs_write() {
-        let (_, key) = *state.identity.ensure()?;
-        return write(engine, state, draft, key);
-    }
-    match state.identity.key() {
-        Some(key) if state.version.is_some() => Ok(Step::Tagging(None, key)),
-        _ => Ok(Step::Done),
-    }
-}
-
-fn write(engine: &Engine, state: &mut State, draft: &mut Draft, key: Key) -> Next {
-    let now = engine.clock.now();
-    draft.flash = state.flash.outgoing()?;
-    let record = engine
-        .format
-        .encode(state.created, &state.data, &draft.flash);
-    draft.record = draft.keep.then(|| record.clone());
-    let expected = state.version.map_or(Expected::Absent, Expected::Version);
-    let ttl = engine.time_to_live(state.created, now);
-    Ok(Step::Writing(
-        engine.store.write(&key, record, ttl, expected),
-        key,
-    ))
 }
