@@ -48,8 +48,8 @@ component() {
 }
 
 section "Tools"
-need cc gcc
-need c++ g++
+need cc build-essential
+need c++ build-essential
 component fmt rustfmt
 component clippy clippy
 rustc --version

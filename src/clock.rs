@@ -96,7 +96,9 @@ impl Clock {
     pub fn advance(&self, by: Duration) {
         if let Some(millis) = &self.0 {
             let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-            millis.fetch_add(by, Ordering::AcqRel);
+            let _ = millis.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
+                Some(now.saturating_add(by))
+            });
         }
     }
 }

@@ -85,6 +85,11 @@ impl Patch {
         self.operations.len() + usize::from(self.cleared)
     }
 
+    /// The bytes that the operations' paths and values take.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The limits that were given to [`new`](Self::new).
     pub fn limits(&self) -> Limits {
         self.limits

@@ -44,9 +44,9 @@ impl Document {
         if !shape.canonical {
             let mut canonical = Vec::new();
             parse::canonical(json.as_bytes(), &mut canonical)?;
-            return self.put_canonical(path, &canonical, shape.depth);
+            return self.write(path, shape.depth, |_| Ok(&canonical));
         }
-        self.put_canonical(path, json.as_bytes(), shape.depth)
+        self.write(path, shape.depth, |_| Ok(json.as_bytes()))
     }
 
     /// Takes the value at `path` out, and says whether there was one. An element of an array becomes
@@ -109,35 +109,40 @@ impl Document {
         path: &Path<'_>,
         sum: impl FnOnce(Number) -> Option<Number>,
     ) -> Result<Number, EditError> {
-        let number = match self.get_path(path)? {
-            Some(value) if !value.is_null() => value.number(),
-            _ => Some(Number::Int(0)),
-        };
-        let number = number.ok_or_else(|| EditError::NotANumber { path: name(path) })?;
-        let sum = sum(number).ok_or_else(|| EditError::Overflow { path: name(path) })?;
-        self.put_canonical(path, sum.write_json(&mut [0; Number::LONGEST]), 0)?;
-        Ok(sum)
+        let mut counted = Number::Int(0);
+        let mut space = [0; Number::LONGEST];
+        self.write(path, 0, |old| {
+            let number = match old {
+                Some(value) if !value.is_null() => value.number(),
+                _ => Some(Number::Int(0)),
+            };
+            let number = number.ok_or_else(|| EditError::NotANumber { path: name(path) })?;
+            counted = sum(number).ok_or_else(|| EditError::Overflow { path: name(path) })?;
+            Ok(counted.write_json(&mut space))
+        })?;
+        Ok(counted)
     }
 
-    fn put_canonical(
+    /// Writes at `path` what `json` makes of the value that is there. It is `depth` levels deep.
+    fn write<'j>(
         &mut self,
         path: &Path<'_>,
-        json: &[u8],
         depth: usize,
+        json: impl FnOnce(Option<Raw<'_>>) -> Result<&'j [u8], EditError>,
     ) -> Result<(), EditError> {
         self.own()?;
         let mut new = mem::take(&mut self.scratch);
         new.clear();
-        let put = self.put_with(path, json, depth, &mut new);
+        let written = self.write_with(path, depth, json, &mut new);
         self.scratch = new;
-        put
+        written
     }
 
-    fn put_with(
+    fn write_with<'j>(
         &mut self,
         path: &Path<'_>,
-        json: &[u8],
         depth: usize,
+        json: impl FnOnce(Option<Raw<'_>>) -> Result<&'j [u8], EditError>,
         new: &mut Vec<u8>,
     ) -> Result<(), EditError> {
         let first = path.keys().first().ok_or(EditError::EmptyPath)?;
@@ -148,18 +153,15 @@ impl Document {
             }
             None => (self.new_root(), path.keys(), None),
         };
-        let above = if member.is_some() {
-            keys.len() + 1
-        } else {
-            keys.len()
-        };
+        let above = keys.len() + usize::from(member.is_some());
         if above + depth > MAX_DEPTH {
             let path = name(path);
-            return Err(EditError::TooDeep {
-                path,
-                max: MAX_DEPTH,
-            });
+            let max = MAX_DEPTH;
+            return Err(EditError::TooDeep { path, max });
         }
+        let is_there = place.kind == PlaceKind::Value && place.followed == keys.len();
+        let old = self.text().get(place.range.clone()).filter(|_| is_there);
+        let json = json(old.map(Raw::new))?;
         place::write(&place, keys, json, new).map_err(|no| no.at(path))?;
         match member {
             Some(member) => self.splice(path, place.range, new, member + 1),

@@ -44,15 +44,40 @@ pub(super) fn len(index: &[u8]) -> usize {
 /// The offset of member `at`.
 pub(super) fn offset(index: &[u8], at: usize) -> Option<usize> {
     let entry = index.as_chunks::<ENTRY>().0.get(at)?;
-    Some((u32::from_le_bytes(*entry) & OFFSET_MASK) as usize)
+    Some(offset_of(*entry))
 }
 
-/// The members from `from` on whose key has this tag.
-pub(super) fn with_tag(index: &[u8], tag: u8) -> impl Iterator<Item = (usize, usize)> {
-    let entries = index.as_chunks::<ENTRY>().0.iter().enumerate();
-    entries
-        .filter(move |(_, entry)| entry[ENTRY - 1] == tag)
-        .map(|(at, entry)| (at, (u32::from_le_bytes(*entry) & OFFSET_MASK) as usize))
+/// The first member whose key has this tag and whose offset `accept`s gives something for.
+pub(super) fn find<T>(
+    index: &[u8],
+    tag: u8,
+    mut accept: impl FnMut(usize) -> Option<T>,
+) -> Option<(usize, T)> {
+    /// Members that are compared at once, in vector registers.
+    const BLOCK: usize = 16;
+    let (blocks, rest) = index.as_chunks::<ENTRY>().0.as_chunks::<BLOCK>();
+    let mut find_in = |entries: &[[u8; ENTRY]], first: usize| {
+        entries.iter().enumerate().find_map(|(at, entry)| {
+            if entry[ENTRY - 1] != tag {
+                return None;
+            }
+            Some((first + at, accept(offset_of(*entry))?))
+        })
+    };
+    let tagged = |entry: &[u8; ENTRY]| u32::from_le_bytes(*entry) >> OFFSET_BITS == u32::from(tag);
+    let found = blocks.iter().enumerate().find_map(|(block, entries)| {
+        let any = entries.iter().fold(false, |any, entry| any | tagged(entry));
+        if any {
+            find_in(entries, block * BLOCK)
+        } else {
+            None
+        }
+    });
+    found.or_else(|| find_in(rest, blocks.len() * BLOCK))
+}
+
+fn offset_of(entry: [u8; ENTRY]) -> usize {
+    (u32::from_le_bytes(entry) & OFFSET_MASK) as usize
 }
 
 /// Moves the members from `from` on by `delta` bytes.
@@ -96,7 +121,7 @@ pub(super) fn fits(index: &[u8], text: &[u8]) -> bool {
 pub(super) fn is_sound(index: &[u8], text: &[u8]) -> bool {
     let mut last = 0;
     index.as_chunks::<ENTRY>().0.iter().all(|entry| {
-        let offset = (u32::from_le_bytes(*entry) & OFFSET_MASK) as usize;
+        let offset = offset_of(*entry);
         let in_order = offset > last;
         last = offset;
         in_order && matches!(text.get(offset - 1..=offset), Some([b'{' | b',', b'"']))

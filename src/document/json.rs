@@ -91,10 +91,13 @@ pub(super) fn with_copy<T>(text: &[u8], with: impl FnOnce(&mut [u8], &mut Buffer
     result
 }
 
-/// The whole text read as `T`, at most 128 levels deep.
+/// The whole text read as `T`, at most 127 levels deep.
+///
+/// A `T` without 128-bit integers may refuse the one that the first parser hands it; the second one
+/// gives it a float then.
 pub(super) fn from_document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ReadError> {
-    with_copy(text, |copy, buffers| {
-        simd_json::serde::from_slice_with_buffers(copy, buffers)
-            .map_err(|error| read_error::<T>(text, error.index()))
-    })
+    let read = with_copy(text, |copy, buffers| {
+        simd_json::serde::from_slice_with_buffers(copy, buffers).ok()
+    });
+    read.map_or_else(|| from_json(text), Ok)
 }

@@ -46,16 +46,25 @@ pub(super) type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> Path<'a> {
     fn of_text(text: &'a str) -> Self {
+        let marks = text.bytes().fold(0, |marks, byte| marks | mark(byte));
+        let keys = match marks {
+            0 => return Self::plain(text.as_bytes().into()),
+            DOT => text.split('.').map(|key| key.as_bytes().into()).collect(),
+            _ if !is_deep(text) => return Self::plain(escape_key(text.into())),
+            _ => {
+                let mut keys = SmallVec::new();
+                split(text, |key| keys.push(escape_key(key)));
+                keys
+            }
+        };
+        let whole = Some(escape_key(text.into()));
+        Self { whole, keys }
+    }
+
+    fn plain(key: Key<'a>) -> Self {
         let mut keys = SmallVec::new();
-        if !is_deep(text) {
-            keys.push(escape_key(text.into()));
-            return Self { whole: None, keys };
-        }
-        split(text, |key| keys.push(escape_key(key)));
-        Self {
-            whole: Some(escape_key(text.into())),
-            keys,
-        }
+        keys.push(key);
+        Self { whole: None, keys }
     }
 
     fn of_keys(keys: impl Iterator<Item = &'a str>) -> Self {
@@ -108,6 +117,17 @@ fn read_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*number), rest))
 }
 
+const DOT: u8 = 1;
+
+/// What a byte may do to a path: nothing, be a dot, or make it one that has to be looked at closely.
+const fn mark(byte: u8) -> u8 {
+    match byte {
+        b'.' => DOT,
+        b'[' | b']' | b'"' | b'\\' | 0..0x20 => 2,
+        _ => 0,
+    }
+}
+
 /// The number that a key is as an index: digits without a leading zero, below 2^53 - 1.
 pub(super) fn index_of(key: &[u8]) -> Option<u64> {
     const MAX: u64 = (1 << 53) - 1;
@@ -136,7 +156,7 @@ fn is_deep(text: &str) -> bool {
     })
 }
 
-/// Gives each key of a deep path to `push`.
+/// Gives each key of a deep path to `push`. Without brackets, it is what stands between the dots.
 ///
 /// An empty key is what stands between two dots, behind the last one, before the first one, and in
 /// empty brackets. Brackets that hold neither a number nor a quoted key only separate.

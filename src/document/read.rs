@@ -88,8 +88,9 @@ impl Document {
     /// The root member with this key.
     pub(super) fn root(&self, key: &[u8]) -> Result<Option<Root>, Malformed> {
         let text = self.text();
-        let found = index::with_tag(self.index.as_slice(), index::tag(key))
-            .find_map(|(member, offset)| Some((member, scan::value_of(text, offset, key)?)));
+        let found = index::find(self.index.as_slice(), index::tag(key), |offset| {
+            scan::value_of(text, offset, key)
+        });
         let Some((member, start)) = found else {
             return Ok(None);
         };

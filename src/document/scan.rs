@@ -21,12 +21,40 @@ pub(super) fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
         let rest = text.get(at..)?;
-        let hit = memchr2(b'"', b'\\', rest)?;
+        let hit = quote_or_backslash(rest)?;
         match rest.get(hit) {
             Some(b'"') => return Some(at + hit + 1),
             _ => at += hit + 2,
         }
     }
+}
+
+/// The first quote or backslash. Looks at eight bytes at once for a while, since most strings end
+/// before a vector search has paid for its start.
+fn quote_or_backslash(text: &[u8]) -> Option<usize> {
+    const SHORT: usize = 6;
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().take(SHORT).enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let hits = bytes_that_are(word, b'"') | bytes_that_are(word, b'\\');
+        if hits != 0 {
+            return Some(at * 8 + hits.trailing_zeros() as usize / 8);
+        }
+    }
+    if words.len() > SHORT {
+        return Some(SHORT * 8 + memchr2(b'"', b'\\', text.get(SHORT * 8..)?)?);
+    }
+    let hit = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(words.len() * 8 + hit)
+}
+
+/// Sets the high bit of each byte of `word` that is `byte`. Above the lowest one it may set others:
+/// the subtraction borrows.
+const fn bytes_that_are(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
+    let zeros = word ^ u64::from_le_bytes([byte; 8]);
+    zeros.wrapping_sub(ONES) & !zeros & HIGHS
 }
 
 /// The end of the value that begins at `at`.
@@ -41,28 +69,49 @@ pub(super) fn value_end(text: &[u8], at: usize) -> Option<usize> {
 /// The end of the object or array that opens at `at`; `None` also where it nests too deep.
 pub(super) fn container_end(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0usize;
-    loop {
-        match text.get(at)? {
-            b'"' => {
+    while let Some(byte) = text.get(at) {
+        match class(*byte) {
+            PLAIN | SPACE => {}
+            QUOTE => {
                 at = string_end(text, at)?;
                 continue;
             }
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return None;
-                }
-            }
-            b'}' | b']' => {
+            OPEN if depth == MAX_DEPTH => return None,
+            OPEN => depth += 1,
+            _ => {
                 depth -= 1;
                 if depth == 0 {
                     return Some(at + 1);
                 }
             }
-            _ => {}
         }
         at += 1;
     }
+    None
+}
+
+const PLAIN: u8 = 0;
+const SPACE: u8 = 1;
+const QUOTE: u8 = 2;
+const OPEN: u8 = 3;
+const CLOSE: u8 = 4;
+
+/// What a byte outside a string is to a walk.
+fn class(byte: u8) -> u8 {
+    const CLASSES: [u8; 256] = {
+        let mut classes = [PLAIN; 256];
+        classes[b'"' as usize] = QUOTE;
+        classes[b'{' as usize] = OPEN;
+        classes[b'[' as usize] = OPEN;
+        classes[b'}' as usize] = CLOSE;
+        classes[b']' as usize] = CLOSE;
+        classes[b' ' as usize] = SPACE;
+        classes[b'\t' as usize] = SPACE;
+        classes[b'\n' as usize] = SPACE;
+        classes[b'\r' as usize] = SPACE;
+        classes
+    };
+    CLASSES[byte as usize]
 }
 
 fn scalar_end(text: &[u8], at: usize) -> Option<usize> {
@@ -175,9 +224,11 @@ pub(super) fn key_at(text: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
 /// `key` is in the escaped form of the text, so it cannot end inside an escape and the quote behind
 /// it is the closing one.
 pub(super) fn value_of(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
-    let rest = text.get(at..)?.strip_prefix(b"\"")?;
-    let rest = rest.strip_prefix(key)?;
-    rest.starts_with(b"\":").then_some(at + key.len() + 3)
+    let end = at + 1 + key.len();
+    let fits = text.get(end..end + 2)? == b"\":"
+        && text.get(at) == Some(&b'"')
+        && text.get(at + 1..end)? == key;
+    fits.then_some(end + 2)
 }
 
 /// What one pass over a value shows of it.
@@ -194,19 +245,19 @@ pub(super) fn shape(json: &[u8]) -> Option<Shape> {
     let (mut depth, mut deepest, mut at) = (0usize, 0, 0);
     let mut canonical = true;
     while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => {
+        match class(*byte) {
+            QUOTE => {
                 let end = string_end(json, at)?;
                 canonical &= !has_odd_escape(json.get(at..end)?);
                 at = end;
                 continue;
             }
-            b'{' | b'[' => {
+            OPEN => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' => depth = depth.checked_sub(1)?,
-            b' ' | b'\t' | b'\n' | b'\r' => canonical = false,
+            CLOSE => depth = depth.checked_sub(1)?,
+            SPACE => canonical = false,
             _ => {}
         }
         at += 1;

@@ -103,12 +103,10 @@ impl Codec {
         }
         let key = &self.keys.first;
         let nonce = nonce::random()?;
-        // Bigger than any sealed id, and no work to set up.
+        // On the stack for all but large documents, where its size costs nothing.
         let mut raw: SmallVec<[u8; 1024]> = SmallVec::new();
         raw.reserve_exact(HEAD_LEN + plain.len() + TAG_LEN);
-        raw.push(VERSION);
-        raw.extend_from_slice(key.id.as_bytes());
-        raw.extend_from_slice(&nonce);
+        raw.extend_from_slice(&head(key.id, &nonce));
         raw.extend_from_slice(plain);
         let tag = raw
             .get_mut(HEAD_LEN..)
@@ -201,6 +199,17 @@ impl fmt::Debug for Codec {
             .field("max_text_len", &self.max_text_len)
             .finish_non_exhaustive()
     }
+}
+
+/// What stands before the sealed bytes.
+fn head(id: KeyId, nonce: &[u8; NONCE_LEN]) -> [u8; HEAD_LEN] {
+    let mut head = [VERSION; HEAD_LEN];
+    let rest = id.as_bytes().iter().chain(nonce);
+    head.iter_mut()
+        .skip(1)
+        .zip(rest)
+        .for_each(|(at, &byte)| *at = byte);
+    head
 }
 
 /// How many characters this many bytes take in base64url without padding.

@@ -2,7 +2,7 @@
 
 use super::{KeyId, MAX_KEYS};
 
-/// A text cannot be a key.
+/// There is no key to be had, from a text or at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealKeyError {
@@ -21,6 +21,9 @@ pub enum SealKeyError {
     /// All its bytes are the same.
     #[error("the key is one byte over and over: use 32 random bytes")]
     Weak,
+    /// The operating system gave no random bytes.
+    #[error("the operating system's random source gave no bytes for a new key")]
+    NoEntropy,
 }
 
 /// A key cannot be added to a ring.

@@ -3,13 +3,13 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64_simd::{Base64, Out, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use hkdf::Hkdf;
-use sha2::Sha256;
+use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
 
 use super::{
     SealKeyError,
     aead::{Aead, KEY_LEN},
+    kdf,
 };
 
 /// The salt of all derivations, which ties what is derived to this crate and this format: the same
@@ -32,6 +32,19 @@ pub struct SealKey {
 impl SealKey {
     /// The shortest secret that makes a key, in bytes.
     pub const MIN_LEN: usize = 32;
+
+    /// A new key from the operating system's random source. It is gone with the process, and all
+    /// that it sealed with it: for tests, trials and development.
+    ///
+    /// # Errors
+    /// [`SealKeyError::NoEntropy`] when the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, SealKeyError> {
+        let mut bytes = Secret::default();
+        SysRng
+            .try_fill_bytes(&mut *bytes)
+            .map_err(|_| SealKeyError::NoEntropy)?;
+        Self::from_bytes(&bytes)
+    }
 
     /// The key of these 32 bytes, which must come from a good random source.
     ///
@@ -90,12 +103,11 @@ impl SealKey {
         if secret.iter().all(|byte| Some(byte) == secret.first()) {
             return Err(SealKeyError::Weak);
         }
-        let hkdf = Hkdf::<Sha256>::new(Some(SALT), secret);
         let mut key = Zeroizing::new([0; KEY_LEN]);
-        let mut id = [0; 4];
-        // It fails for outputs over 8160 bytes only.
-        let _ = hkdf.expand(b"AES-256-GCM-SIV key", &mut *key);
-        let _ = hkdf.expand(b"key id", &mut id);
+        let mut id = [0; KeyId::LEN];
+        // Neither fails: the output is far shorter than it may be.
+        kdf::derive(SALT, secret, b"AES-256-GCM-SIV key", &mut *key).ok_or(SealKeyError::Weak)?;
+        kdf::derive(SALT, secret, b"key id", &mut id).ok_or(SealKeyError::Weak)?;
         Ok(Self {
             id: KeyId(id),
             aead: Arc::new(Aead::new(&key)),

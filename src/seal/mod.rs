@@ -31,6 +31,7 @@
 mod aead;
 mod codec;
 mod error;
+mod kdf;
 mod key;
 mod nonce;
 mod ring;

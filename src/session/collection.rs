@@ -14,6 +14,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Collection(Arc<Engine>);
 
+/// How often the sessions of an owner are listed at most, while new ones keep appearing.
+const MAX_ROUNDS: usize = 16;
+
 impl Collection {
     pub(crate) const fn new(engine: Arc<Engine>) -> Self {
         Self(engine)
@@ -71,8 +74,9 @@ impl Collection {
     /// Ends every session of an owner, except `but` if it is given: logs out everywhere, or
     /// everywhere else. Returns how many sessions were ended.
     ///
-    /// A session that the owner begins while this runs may be left; requests that were running in
-    /// an ended session store nothing more.
+    /// A session that is just getting a new id is ended under either. One that the owner begins
+    /// while this runs may be left; requests that were running in an ended session store nothing
+    /// more.
     ///
     /// # Errors
     /// As [`tag`](Self::tag). Sessions ended before the failure stay ended; calling again goes on.
@@ -82,14 +86,22 @@ impl Collection {
         but: Option<&Key>,
     ) -> Result<usize, SessionError> {
         let mut ended = 0;
-        for key in self
-            .tagged(owner)
-            .await?
-            .iter()
-            .filter(|key| Some(*key) != but)
-        {
-            self.destroy(key).await?;
-            ended += 1;
+        // A session that moved after it was listed is found under its new key the next time: it is
+        // tagged there before the old one dies.
+        for _ in 0..MAX_ROUNDS {
+            let before = ended;
+            for key in self
+                .tagged(owner)
+                .await?
+                .iter()
+                .filter(|key| Some(*key) != but)
+            {
+                self.destroy(key).await?;
+                ended += 1;
+            }
+            if ended == before {
+                break;
+            }
         }
         Ok(ended)
     }

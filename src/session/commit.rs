@@ -8,11 +8,13 @@ use std::{
 
 use super::{
     Event, Session, SessionError, Settled,
+    span::Span,
     state::{Contents, Fate, Move, Phase, decode},
+    steps::{Next, Retreat, Step, Tagging},
 };
 use crate::{
     id::Key,
-    store::{Expected, Record, StoreError, StoreFuture, Written},
+    store::{Expected, Record, StoreError, Written},
 };
 
 /// The future of [`Session::commit`], and the last part of every request.
@@ -28,24 +30,7 @@ pub struct Commit {
     tagged: usize,
     /// The request is over: no change can follow.
     last: bool,
-}
-
-#[derive(Debug)]
-pub(super) enum Step {
-    /// Look at the state and decide.
-    Decide,
-    Touching(StoreFuture<bool>),
-    /// The session that this request ended goes.
-    Ending(StoreFuture<()>, Key),
-    Writing(StoreFuture<Written>, Key),
-    /// The new record stands; its tags follow.
-    MovingTags(StoreFuture<()>, Key),
-    /// The old record becomes a fence, unless somebody wrote there meanwhile.
-    Fencing(StoreFuture<Written>, Key),
-    /// The session ended elsewhere while it moved here: the new record has to go too.
-    Discarding(StoreFuture<()>, Fate),
-    Tagging(Option<Tagging>, Key),
-    Done,
+    span: Span,
 }
 
 impl Session {
@@ -67,6 +52,7 @@ impl Future for Commit {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let _entered = this.span.enter();
         loop {
             let next = match &mut this.step {
                 Step::Done => {
@@ -86,17 +72,21 @@ impl Future for Commit {
                     let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                     this.written(written, key)
                 }
-                Step::MovingTags(moving, key) => {
-                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
-                    moved.map_err(Into::into).and_then(|()| this.fence(key))
+                Step::CopyingTags(copying, key) => {
+                    let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
+                    copied.map_err(Into::into).and_then(|()| this.fence(key))
                 }
                 Step::Fencing(fence, key) => {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
                 }
-                Step::Discarding(end, fate) => {
-                    let (ended, fate) = (ready!(Pin::new(end).poll(cx)), *fate);
-                    ended.map_err(Into::into).map(|()| this.drop_changes(fate))
+                Step::MovingTags(moving, key) => {
+                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
+                    Ok(this.moved_tags(moved, key))
+                }
+                Step::Discarding(end, why) => {
+                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), *why);
+                    ended.map_err(Into::into).and_then(|()| this.retreat(why))
                 }
                 Step::Tagging(tag, key) => {
                     let key = *key;
@@ -108,43 +98,26 @@ impl Future for Commit {
             };
             match next {
                 Ok(step) => this.step = step,
-                Err(error) => return Poll::Ready(Err(this.session.engine.report(error))),
+                Err(error) => return Poll::Ready(Err(this.failed(error))),
             }
         }
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Tagging {
-    /// A session that ended meanwhile is not there to be tagged, and need not be.
-    Add(StoreFuture<bool>),
-    Remove(StoreFuture<()>),
-}
-
-impl Tagging {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
-        match self {
-            Self::Add(add) => Pin::new(add).poll(cx).map_ok(drop),
-            Self::Remove(remove) => Pin::new(remove).poll(cx),
-        }
-    }
-}
-
-pub(super) type Next = Result<Step, SessionError>;
-
 impl Commit {
-    const fn new(session: Session, step: Step, last: bool) -> Self {
+    fn new(session: Session, step: Step, last: bool) -> Self {
         Self {
             session,
             step,
             attempts: 0,
             tagged: 0,
             last,
+            span: Span::commit(),
         }
     }
 
     /// The rest of a request's last commit, from `step` on.
-    pub(super) const fn resume(session: Session, step: Step) -> Self {
+    pub(super) fn resume(session: Session, step: Step) -> Self {
         Self::new(session, step, true)
     }
 
@@ -154,7 +127,8 @@ impl Commit {
     }
 
     fn decide(&mut self) -> Next {
-        self.session.state().decide(&self.session.engine, self.last)
+        let mut state = self.session.state();
+        state.decide(&self.session.engine, self.last)
     }
 
     fn touched(&mut self, touched: Result<bool, StoreError>) -> Next {
@@ -191,7 +165,7 @@ impl Commit {
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
-                        Ok(Step::MovingTags(tags.move_tags(&from, &key), key))
+                        Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
                     (Some(_), None) => {
                         drop(state);
@@ -245,10 +219,15 @@ impl Commit {
         let engine = &*self.session.engine;
         let fate = match fenced? {
             Written::Done(_) => {
-                if let Some(Move { from, .. }) = self.session.state().moving.take() {
-                    engine.tell(&Event::Migrated { from, to: key });
-                }
-                return Ok(Step::Tagging(None, key));
+                let moved = self.session.state().moving.take();
+                let Some(Move { from, .. }) = moved else {
+                    return Ok(Step::Tagging(None, key));
+                };
+                engine.tell(&Event::Migrated { from, to: key });
+                return Ok(match engine.store.tags() {
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key), key),
+                    None => Step::Tagging(None, key),
+                });
             }
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
@@ -259,24 +238,43 @@ impl Commit {
                 Fate::Moved
             }
         };
-        Ok(Step::Discarding(engine.store.destroy(&key), fate))
+        Ok(self.discard(key, Retreat::Lost(fate)))
+    }
+
+    fn discard(&self, key: Key, why: Retreat) -> Step {
+        Step::Discarding(self.session.engine.store.destroy(&key), why)
+    }
+
+    fn retreat(&mut self, why: Retreat) -> Next {
+        match why {
+            Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
+            Retreat::Outrun => Err(SessionError::Contention {
+                attempts: self.attempts,
+            }),
+        }
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
     fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
-        if self.attempts >= engine.policy.max_attempts {
-            return Err(SessionError::Contention {
-                attempts: self.attempts,
-            });
-        }
         let mut state = self.session.state();
+        if self.attempts >= engine.policy.max_attempts {
+            return Ok(self.discard(key, Retreat::Outrun));
+        }
         state.rebase(engine, newer)?;
         if let Some(moving) = &mut state.moving {
             moving.version = Some(record.version);
         }
         state.write(engine, key, self.last)
+    }
+
+    /// The session has moved, whatever became of the tags that are left on its fence.
+    fn moved_tags(&self, moved: Result<(), StoreError>, key: Key) -> Step {
+        if let Err(error) = moved {
+            drop(self.session.engine.report(error.into()));
+        }
+        Step::Tagging(None, key)
     }
 
     fn next_tag(&mut self, key: Key) -> Step {
@@ -318,9 +316,18 @@ impl Commit {
         Step::Done
     }
 
-    fn finish(&mut self) {
+    fn failed(&self, error: SessionError) -> SessionError {
         let engine = &*self.session.engine;
+        let key = self.session.state().identity.key();
+        if let (true, Some(key)) = (error.is_contention(), key) {
+            let reason = "other requests changed the session too often";
+            engine.tell(&Event::WriteDropped { key, reason });
+        }
+        engine.report(error)
+    }
+
+    fn finish(&mut self) {
         let mut state = self.session.state();
-        state.finish(engine, self.attempts, self.last);
+        state.finish(&self.session.engine, self.attempts, self.last);
     }
 }

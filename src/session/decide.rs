@@ -3,16 +3,12 @@
 use bytes::Bytes;
 
 use super::{
-    CookiePolicy, Event, SessionError,
-    commit::{Next, Step},
+    Event, SessionError,
     engine::Engine,
     state::{Phase, State},
+    steps::{Next, Step},
 };
-use crate::{
-    document::Document,
-    id::Key,
-    store::{Expected, StoreFuture},
-};
+use crate::{document::Document, id::Key, store::Expected};
 
 /// What a write that is under way writes: further changes start from there.
 #[derive(Debug)]
@@ -36,31 +32,6 @@ impl State {
         match self.ending {
             Some(key) => Ok(Step::Ending(engine.store.destroy(&key), key)),
             None => self.write_or_tag(engine, last),
-        }
-    }
-
-    /// The touch that keeps an unopened session alive, where it is due.
-    fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
-        if !self.identity.has_cookie() {
-            return None;
-        }
-        let now = engine.clock.now();
-        let worth_a_look = match engine.policy.cookie {
-            CookiePolicy::Rolling => true,
-            CookiePolicy::WhenUsed => self.identity.claims_due(engine, now),
-        };
-        if !worth_a_look {
-            return None;
-        }
-        self.identity.look_up(engine);
-        let due = self.identity.carried && engine.is_renewal_due(self.identity.renewed, now);
-        let key = self.identity.key().filter(|_| due)?;
-        Some(engine.store.touch(&key, engine.policy.time_to_live()))
-    }
-
-    pub(super) fn renewal_found_nothing(&mut self, engine: &Engine) {
-        if engine.policy.cookie == CookiePolicy::Rolling {
-            self.identity.renew(engine.clock.now());
         }
     }
 

@@ -45,9 +45,11 @@ impl Engine {
         error
     }
 
-    /// How old a renewal may get before the next one is due.
+    /// Whether the last renewal is so old that another one is due. One from the future, as a clock
+    /// that ran ahead leaves behind, counts for nothing.
     pub(crate) fn is_renewal_due(&self, renewed: Timestamp, now: Timestamp) -> bool {
-        now.since(renewed) >= self.policy.touch_interval
+        let interval = self.policy.touch_interval;
+        now.since(renewed) >= interval || renewed.since(now) > interval
     }
 
     /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.

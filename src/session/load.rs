@@ -9,6 +9,7 @@ use std::{
 use super::{
     Event, OnStoreFailure, Session, SessionError,
     engine::Engine,
+    span::Span,
     state::{Fate, Phase, State, decode_into},
 };
 use crate::{
@@ -25,14 +26,16 @@ pub struct Load<'a> {
     session: &'a Session,
     read_only: bool,
     reading: Option<StoreFuture<Read>>,
+    span: Span,
 }
 
 impl<'a> Load<'a> {
-    pub(super) const fn new(session: &'a Session, read_only: bool) -> Self {
+    pub(super) fn new(session: &'a Session, read_only: bool) -> Self {
         Self {
             session,
             read_only,
             reading: None,
+            span: Span::load(),
         }
     }
 }
@@ -42,6 +45,7 @@ impl<'a> Future for Load<'a> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let _entered = this.span.enter();
         let engine = &*this.session.engine;
         // Held for this poll only, never while the task waits.
         let mut state = this.session.state();

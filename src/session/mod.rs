@@ -17,10 +17,17 @@ mod load;
 mod messages;
 mod policy;
 mod read;
+mod renewal;
 mod settle;
 mod slot;
 mod snapshot;
+#[cfg(feature = "tracing")]
+mod span;
+#[cfg(not(feature = "tracing"))]
+#[path = "no_span.rs"]
+mod span;
 mod state;
+mod steps;
 mod write;
 
 pub use collection::Collection;

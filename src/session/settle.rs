@@ -6,9 +6,10 @@ use http::HeaderValue;
 
 use super::{
     CookiePolicy, Session, SessionError,
-    commit::{Commit, Step},
+    commit::Commit,
     engine::Engine,
     state::{Fate, Phase, State},
+    steps::Step,
 };
 
 /// The session's part of a response.

@@ -53,7 +53,7 @@ impl Session {
     /// When the store fails or holds something unreadable, unless the configuration asks for an
     /// empty read-only session then. A cookie that we did not issue is not an error: the session is
     /// a new one.
-    pub const fn load(&self) -> Load<'_> {
+    pub fn load(&self) -> Load<'_> {
         Load::new(self, false)
     }
 
@@ -62,7 +62,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub const fn load_read_only(&self) -> Load<'_> {
+    pub fn load_read_only(&self) -> Load<'_> {
         Load::new(self, true)
     }
 
@@ -86,7 +86,7 @@ impl fmt::Debug for Session {
     }
 }
 
-/// How many idle states a thread keeps, and how large their buffers may be.
+/// How many idle states a thread keeps.
 const KEPT: usize = 32;
 
 thread_local! {
@@ -104,10 +104,11 @@ fn keep_slot(mut slot: Arc<Mutex<State>>) {
     let Some(state) = Arc::get_mut(&mut slot) else {
         return;
     };
-    state
-        .get_mut()
-        .unwrap_or_else(PoisonError::into_inner)
-        .reset();
+    let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+    if !state.is_small() {
+        return;
+    }
+    state.reset();
     let _ = IDLE.try_with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut()
             && idle.len() < KEPT

@@ -12,6 +12,9 @@ use crate::{
     wire::{Head, Unreadable},
 };
 
+/// A state that held more than this is not kept: one large session must not cost memory for good.
+const KEPT_BYTES: usize = 64 * 1024;
+
 /// How far a request has got with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -76,17 +79,20 @@ pub(super) struct State {
     pub(super) regenerated: bool,
     /// The handler asked for anything of the session, so the response may depend on it.
     pub(super) accessed: bool,
-    /// Scratch space for values on their way to JSON.
-    pub(super) scratch: Vec<u8>,
 }
 
 impl State {
+    /// Whether the buffers are small enough to be kept for another request.
+    pub(super) fn is_small(&self) -> bool {
+        self.data.text().len().max(self.patch.size()) <= KEPT_BYTES
+    }
+
     /// Makes the state as new, keeping the buffers it has grown.
     pub(super) fn reset(&mut self) {
         self.identity.reset();
-        if self.phase != Phase::Untouched {
+        // A session that nobody asked for has none.
+        if self.accessed {
             self.forget_contents();
-            self.scratch.clear();
         }
         self.phase = Phase::Untouched;
         self.regenerated = false;

@@ -107,11 +107,20 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer.
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
-    /// Moves every tag of the session under `from` to the live session under `to`; nothing happens
-    /// where there are none. Used when an id is regenerated.
+    /// Gives every tag of the session under `from` to the live session under `to` as well; nothing
+    /// happens where either is not live. Used when an id is regenerated: until the old id is dead,
+    /// both are found by their tags, so that nobody escapes a log-out by stopping half way.
     ///
     /// # Errors
-    /// When the store cannot answer.
+    /// As [`move_tags`](Self::move_tags).
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+
+    /// Moves every tag of the session under `from` to the live session under `to`, which may have
+    /// some of them; nothing happens where either is not live. Used when the old id is dead.
+    ///
+    /// # Errors
+    /// When the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`]
+    /// tags; nothing is moved then.
     fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
 }
 

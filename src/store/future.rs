@@ -18,7 +18,7 @@ use super::StoreError;
 ///
 /// Dropping the future before it is ready abandons the answer, not necessarily the work: a write
 /// that was sent may still be applied, whole or not at all.
-#[must_use = "a store does nothing until its future is awaited"]
+#[must_use = "the answer of a store is known, and its work sure to be done, when this is awaited"]
 pub struct StoreFuture<T>(Inner<T>);
 
 enum Inner<T> {

@@ -1,7 +1,7 @@
 //! The store contract, and the stores that come with the crate.
 //!
-//! A store keeps opaque bytes under a [`Key`], with a [`Version`] and an expiry. It knows neither
-//! what the bytes mean nor whose cookie the key came from. Four methods make a store:
+//! A store keeps opaque bytes under a [`Key`](crate::id::Key), with a [`Version`] and an expiry. It
+//! knows neither what the bytes mean nor whose cookie the key came from. Four methods make a store:
 //! [`read`](Store::read), [`write`](Store::write), [`destroy`](Store::destroy) and
 //! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
 

@@ -42,3 +42,10 @@ fn check(case: &Test) {
         case.tc_id
     );
 }
+
+#[test]
+fn the_cipher_overwrites_its_keys_when_dropped() {
+    // A matter of a feature of the cipher's crate: without it this does not compile.
+    fn overwritten<T: zeroize::ZeroizeOnDrop>() {}
+    overwritten::<aes_gcm_siv::aes::Aes256>();
+}

@@ -34,6 +34,8 @@ const SWEEP_PER_NEW_KEY: usize = 2;
 /// lock could find a record alive that another has already seen expired.
 pub(super) struct Engine {
     pub(super) settings: Settings,
+    /// Hashed with a random seed, though keys are hashes already: owners learn their ids, and who
+    /// makes enough sessions could otherwise keep those whose keys fall into one place.
     pub(super) slots: DashMap<Key, Slot, RandomState>,
     pub(super) labels: Labels,
     /// Every key of `slots` is exactly once in `fresh` or `tombs`, or in the hands of the one sweep

@@ -12,7 +12,7 @@ use crate::id::Key;
 ///
 /// Lock order: whoever holds a slot of the record map may ask for this index, never the other way
 /// round. So every method here returns without a guard in its hands.
-pub(super) struct Labels(DashMap<Arc<str>, HashSet<Key, RandomState>, RandomState>);
+pub(super) struct Labels(pub(super) DashMap<Arc<str>, HashSet<Key, RandomState>, RandomState>);
 
 impl Labels {
     pub(super) fn new() -> Self {

@@ -1,5 +1,7 @@
 //! Tags: the record knows its tags, and the index knows the records.
 
+use std::sync::Arc;
+
 use super::{
     engine::Engine,
     slot::{Live, Standing},
@@ -37,19 +39,28 @@ impl Engine {
         keys
     }
 
-    /// Moves the tags that the live session under `from` has now to the live one under `to`.
-    /// The two are never locked together: for a moment both carry them.
-    pub(super) fn move_tags(&self, from: &Key, to: &Key) -> Result<(), TooManyTags> {
-        let tags = self.with_live(from, |live| live.tag_names().to_vec());
-        let names: Vec<&str> = tags.iter().flatten().map(|name| &**name).collect();
-        if names.is_empty() || from == to {
-            return Ok(());
+    /// Gives the tags that the live session under `from` has now to the live one under `to` too, and
+    /// says which they were; none where one of the two is not live.
+    /// The two are never locked together: a tag that comes in between is not among them.
+    pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Vec<Arc<str>>, TooManyTags> {
+        let tags = self
+            .with_live(from, |live| live.tag_names().to_vec())
+            .unwrap_or_default();
+        if tags.is_empty() || from == to {
+            return Ok(Vec::new());
         }
-        if let Some(added) = self.with_live(to, |live| self.add_tags(to, live, &names)) {
-            added?;
-            for name in names {
-                self.untag(from, name);
-            }
+        let names: Vec<&str> = tags.iter().map(|name| &**name).collect();
+        match self.with_live(to, |live| self.add_tags(to, live, &names)) {
+            Some(added) => added.map(|()| tags),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Moves the tags that the live session under `from` has now to the live one under `to`: for a
+    /// moment both carry them.
+    pub(super) fn move_tags(&self, from: &Key, to: &Key) -> Result<(), TooManyTags> {
+        for name in self.copy_tags(from, to)? {
+            self.untag(from, &name);
         }
         Ok(())
     }

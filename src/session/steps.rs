@@ -1,0 +1,63 @@
+//! The steps of a commit.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use super::{SessionError, state::Fate};
+use crate::{
+    id::Key,
+    store::{StoreError, StoreFuture, Written},
+};
+
+/// What a commit is waiting for.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Look at the state and decide.
+    Decide,
+    Touching(StoreFuture<bool>),
+    /// The session that this request ended goes.
+    Ending(StoreFuture<()>, Key),
+    Writing(StoreFuture<Written>, Key),
+    /// The new record stands; it gets the tags too, before the old one may go: whoever stops half
+    /// way is still found by them.
+    CopyingTags(StoreFuture<()>, Key),
+    /// The old record becomes a fence, unless somebody wrote there meanwhile.
+    Fencing(StoreFuture<Written>, Key),
+    /// The fence needs no tags; those that came since the copy are taken along.
+    MovingTags(StoreFuture<()>, Key),
+    /// The move is given up: the new record has to go.
+    Discarding(StoreFuture<()>, Retreat),
+    Tagging(Option<Tagging>, Key),
+    Done,
+}
+
+/// The next step, or why there is none.
+pub(super) type Next = Result<Step, SessionError>;
+
+/// A tag on its way.
+#[derive(Debug)]
+pub(super) enum Tagging {
+    /// A session that ended meanwhile is not there to be tagged, and need not be.
+    Add(StoreFuture<bool>),
+    Remove(StoreFuture<()>),
+}
+
+impl Tagging {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
+        match self {
+            Self::Add(add) => Pin::new(add).poll(cx).map_ok(drop),
+            Self::Remove(remove) => Pin::new(remove).poll(cx),
+        }
+    }
+}
+
+/// Why a move is given up.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Retreat {
+    /// The session ended or moved elsewhere while it moved here.
+    Lost(Fate),
+    /// Other requests wrote under the old id faster than this one could follow.
+    Outrun,
+}

@@ -1,0 +1,51 @@
+//! A browser's cookies, as far as these tests need them.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderMap, HeaderValue, header::COOKIE, header::SET_COOKIE};
+
+/// Cookies of one origin. A cookie that is set with `Max-Age=0` is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Jar(BTreeMap<String, String>);
+
+impl Jar {
+    pub fn take_from(&mut self, headers: &HeaderMap) {
+        for line in headers.get_all(SET_COOKIE) {
+            let line = line.to_str().unwrap();
+            let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
+            let (name, value) = pair.split_once('=').unwrap();
+            if attributes.split("; ").any(|it| it.trim() == "Max-Age=0") {
+                self.0.remove(name);
+            } else {
+                self.0.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    pub fn line(&self) -> Option<HeaderValue> {
+        let pairs: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        (!pairs.is_empty()).then(|| pairs.join("; ").parse().unwrap())
+    }
+
+    pub fn add_to(&self, headers: &mut HeaderMap) {
+        if let Some(line) = self.line() {
+            headers.insert(COOKIE, line);
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}

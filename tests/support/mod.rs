@@ -1,0 +1,26 @@
+//! What the tests of sessions share: a browser with a cookie jar, a store that can be held up or
+//! made to fail, a listener that remembers, a clock moved by hand, and a server on a real socket.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test file is a crate that uses a part of this"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict of a test"
+)]
+
+pub mod browser;
+pub mod gate;
+pub mod jar;
+pub mod net;
+pub mod parts;
+
+pub use browser::{Browser, Visit};
+pub use gate::{Call, GateStore};
+pub use jar::Jar;
+pub use parts::{House, KEY, Seen, config, house, object};

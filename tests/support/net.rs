@@ -1,0 +1,134 @@
+//! A server on a loopback port, HTTP/1 and HTTP/2, and a client for it.
+
+use std::{convert::Infallible, error::Error as StdError, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use super::Jar;
+
+/// A running server; it ends when this is dropped.
+pub struct Server {
+    pub address: SocketAddr,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Serves `service` to whoever connects, in HTTP/1 or HTTP/2 as they wish.
+pub async fn serve<S, B>(service: S) -> Server
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let accepting = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    Server { address, accepting }
+}
+
+/// A visitor over the network.
+#[derive(Clone)]
+pub struct Remote {
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    pub jar: Jar,
+}
+
+/// A response, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Remote {
+    pub fn http1(address: SocketAddr) -> Self {
+        Self::new(address, false)
+    }
+
+    pub fn http2(address: SocketAddr) -> Self {
+        Self::new(address, true)
+    }
+
+    fn new(address: SocketAddr, http2: bool) -> Self {
+        let client = Client::builder(TokioExecutor::new())
+            .http2_only(http2)
+            .build_http();
+        Self {
+            address,
+            client,
+            jar: Jar::default(),
+        }
+    }
+
+    pub async fn get(&mut self, path: &str) -> Answer {
+        self.send(Method::GET, path, "").await
+    }
+
+    pub async fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(Method::POST, path, body).await
+    }
+
+    pub async fn send(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        let mut request = Request::new(Full::new(body.into()));
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
+        self.jar.add_to(request.headers_mut());
+        self.send_request(request).await
+    }
+
+    /// Sends a request as it is; the answer's cookies go to the jar.
+    pub async fn send_request(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
+        if request.uri().authority().is_none() {
+            let path = request.uri().path().to_owned();
+            *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
+        }
+        let (head, body) = self.client.request(request).await.unwrap().into_parts();
+        self.jar.take_from(&head.headers);
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await.unwrap().to_bytes(),
+        }
+    }
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
