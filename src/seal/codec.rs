@@ -218,13 +218,22 @@ const fn text_len(bytes: usize) -> usize {
 }
 
 fn encode(raw: &[u8], out: &mut Buffer) {
-    out.resize(text_len(raw.len()), 0);
+    grow(out, text_len(raw.len()));
     let _ = URL_SAFE_NO_PAD.encode(raw, Out::from_slice(out));
+}
+
+/// Makes `out` this long. Appending slices, it sets many bytes at a time; `resize` does not.
+fn grow(out: &mut Buffer, len: usize) {
+    out.clear();
+    while out.len() < len {
+        let zeros = &[0; 128];
+        out.extend_from_slice(zeros.get(..len - out.len()).unwrap_or(zeros));
+    }
 }
 
 /// The decoder takes the one proper form only: no padding, no bits set that carry nothing.
 fn decode(text: &[u8], out: &mut Buffer) -> Result<(), OpenReason> {
-    out.resize(URL_SAFE_NO_PAD.estimated_decoded_length(text.len()), 0);
+    grow(out, URL_SAFE_NO_PAD.estimated_decoded_length(text.len()));
     let len = URL_SAFE_NO_PAD
         .decode(text, Out::from_slice(out))
         .map_err(|_| OpenReason::Encoding)?

@@ -13,7 +13,7 @@ use super::{
     body::SessionBody,
     response::{finish, unavailable},
 };
-use crate::session::{Commit, Session};
+use crate::session::{Closing, Commit, Session};
 
 pin_project! {
     /// The response of a wrapped service. No box is allocated for it.
@@ -56,16 +56,19 @@ where
             let Some(session) = session.take() else {
                 return Poll::Pending;
             };
-            if session.has_failed() {
-                return Poll::Ready(Ok(unavailable()));
-            }
             let response = match answer {
-                Ok(response) => Some(response),
+                Ok(response) => response,
+                Err(_) if session.has_failed() => return Poll::Ready(Ok(unavailable())),
                 // Without a response nothing is acknowledged, so nothing is stored.
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            let commit = Some(session.commit_last());
-            this.stage.set(Stage::Committing { commit, response });
+            match session.close() {
+                Closing::Settled(settled) => return Poll::Ready(Ok(finish(response, settled))),
+                Closing::Storing(commit) => {
+                    let (commit, response) = (Some(commit), Some(response));
+                    this.stage.set(Stage::Committing { commit, response });
+                }
+            }
         }
         let StageProj::Committing { commit, response } = this.stage.project() else {
             return Poll::Pending;
@@ -77,13 +80,8 @@ where
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;
         };
-        let session = commit.into_session();
-        let settled = committed.and_then(|()| session.settle());
-        session.retire();
-        Poll::Ready(Ok(match settled {
-            Ok(settled) => finish(response, settled),
-            Err(_) => unavailable(),
-        }))
+        let settled = committed.and_then(|()| commit.settle());
+        Poll::Ready(Ok(finish(response, settled)))
     }
 }
 

@@ -6,10 +6,17 @@ use http::{
 };
 
 use super::body::SessionBody;
-use crate::session::Settled;
+use crate::session::{SessionError, Settled};
 
-/// Adds the session's headers to the inner service's response.
-pub(super) fn finish<B>(response: Response<B>, settled: Settled) -> Response<SessionBody<B>> {
+/// Adds the session's headers to the inner service's response; replaces it where the session could
+/// not be read or stored.
+pub(super) fn finish<B>(
+    response: Response<B>,
+    settled: Result<Settled, SessionError>,
+) -> Response<SessionBody<B>> {
+    let Ok(settled) = settled else {
+        return unavailable();
+    };
     let mut response = response.map(SessionBody::new);
     let headers = response.headers_mut();
     if settled.accessed || settled.cookie.is_some() {

@@ -7,11 +7,10 @@ use std::{
 };
 
 use super::{
-    Event, Session, SessionError,
-    engine::Engine,
+    Event, Session, SessionError, Settled,
     span::Span,
-    state::{Fate, Move, Phase, State, decode},
-    steps::{Draft, Retreat, Step, Tagging},
+    state::{Contents, Fate, Move, Phase, decode},
+    steps::{Next, Retreat, Step, Tagging},
 };
 use crate::{
     id::Key,
@@ -28,8 +27,6 @@ pub struct Commit {
     session: Session,
     step: Step,
     attempts: u32,
-    /// What the write that is under way writes.
-    draft: Draft,
     tagged: usize,
     /// The request is over: no change can follow.
     last: bool,
@@ -46,7 +43,7 @@ impl Session {
     /// changed the session too often. Changes that were dropped because the session had ended
     /// meanwhile are not an error; see [`Event::WriteDropped`].
     pub fn commit(&self) -> Commit {
-        Commit::new(self.clone(), false)
+        Commit::new(self.clone(), Step::Decide, false)
     }
 }
 
@@ -107,45 +104,31 @@ impl Future for Commit {
     }
 }
 
-type Next = Result<Step, SessionError>;
-
 impl Commit {
-    pub(super) fn new(session: Session, last: bool) -> Self {
-        let draft = Draft {
-            keep: !last,
-            ..Draft::default()
-        };
+    fn new(session: Session, step: Step, last: bool) -> Self {
         Self {
             session,
-            step: Step::Decide,
+            step,
             attempts: 0,
-            draft,
             tagged: 0,
             last,
             span: Span::commit(),
         }
     }
 
-    pub(crate) fn into_session(self) -> Session {
-        self.session
+    /// The rest of a request's last commit, from `step` on.
+    pub(super) fn resume(session: Session, step: Step) -> Self {
+        Self::new(session, step, true)
+    }
+
+    /// What to tell the browser, once the last commit is done.
+    pub(crate) fn settle(self) -> Result<Settled, SessionError> {
+        self.session.settle()
     }
 
     fn decide(&mut self) -> Next {
-        let engine = &*self.session.engine;
         let mut state = self.session.state();
-        match state.phase {
-            Phase::Untouched if self.last && engine.policy.enabled => {
-                return Ok(state.renewal(engine).map_or(Step::Done, Step::Touching));
-            }
-            Phase::Untouched => return Err(SessionError::NotLoaded),
-            Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
-            Phase::Committing => return Err(SessionError::Committed),
-            Phase::Open => state.phase = Phase::Committing,
-        }
-        match state.ending {
-            Some(key) => Ok(Step::Ending(engine.store.destroy(&key), key)),
-            None => write_or_tag(engine, &mut state, &mut self.draft),
-        }
+        state.decide(&self.session.engine, self.last)
     }
 
     fn touched(&mut self, touched: Result<bool, StoreError>) -> Next {
@@ -170,7 +153,7 @@ impl Commit {
         engine.tell(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.ending = None;
-        write_or_tag(engine, &mut state, &mut self.draft)
+        state.write_or_tag(engine, self.last)
     }
 
     fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
@@ -179,7 +162,6 @@ impl Commit {
             Written::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
-                self.draft.written = true;
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
@@ -201,7 +183,7 @@ impl Commit {
     fn merge(&mut self, record: Record, key: Key) -> Next {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
-        if newer.moved {
+        if newer.head.moved {
             return Ok(self.drop_changes(Fate::Moved));
         }
         self.attempts += 1;
@@ -214,7 +196,7 @@ impl Commit {
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
-        write(engine, &mut state, &mut self.draft, key)
+        state.write(engine, key, self.last)
     }
 
     fn fence(&mut self, key: Key) -> Next {
@@ -250,7 +232,7 @@ impl Commit {
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
-                if !newer.moved {
+                if !newer.head.moved {
                     return self.catch_up(record, newer, key);
                 }
                 Fate::Moved
@@ -273,7 +255,7 @@ impl Commit {
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: crate::wire::Contents, key: Key) -> Next {
+    fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
         let mut state = self.session.state();
@@ -284,7 +266,7 @@ impl Commit {
         if let Some(moving) = &mut state.moving {
             moving.version = Some(record.version);
         }
-        write(engine, &mut state, &mut self.draft, key)
+        state.write(engine, key, self.last)
     }
 
     /// The session has moved, whatever became of the tags that are left on its fence.
@@ -345,54 +327,7 @@ impl Commit {
     }
 
     fn finish(&mut self) {
-        let engine = &*self.session.engine;
         let mut state = self.session.state();
-        if state.phase == Phase::Committing {
-            if let (true, Some(key)) = (state.version.is_some(), state.identity.key()) {
-                if self.attempts > 0 {
-                    engine.tell(&Event::ConflictResolved {
-                        key,
-                        attempts: self.attempts,
-                    });
-                }
-                engine.tell(&Event::Committed { key });
-            }
-            if self.draft.written {
-                state.base = self.draft.record.take();
-                state.flash.committed(std::mem::take(&mut self.draft.flash));
-            }
-            state.patch.reset();
-            state.tags.clear();
-            state.phase = Phase::Open;
-        }
-        if self.last {
-            state.phase = Phase::Closed;
-        }
+        state.finish(&self.session.engine, self.attempts, self.last);
     }
-}
-
-fn write_or_tag(engine: &Engine, state: &mut State, draft: &mut Draft) -> Next {
-    if state.needs_write() {
-        let (_, key) = *state.identity.ensure()?;
-        return write(engine, state, draft, key);
-    }
-    match state.identity.key() {
-        Some(key) if state.version.is_some() => Ok(Step::Tagging(None, key)),
-        _ => Ok(Step::Done),
-    }
-}
-
-fn write(engine: &Engine, state: &mut State, draft: &mut Draft, key: Key) -> Next {
-    let now = engine.clock.now();
-    draft.flash = state.flash.outgoing()?;
-    let record = engine
-        .format
-        .encode(state.created, &state.data, &draft.flash);
-    draft.record = draft.keep.then(|| record.clone());
-    let expected = state.version.map_or(Expected::Absent, Expected::Version);
-    let ttl = engine.time_to_live(state.created, now);
-    Ok(Step::Writing(
-        engine.store.write(&key, record, ttl, expected),
-        key,
-    ))
 }

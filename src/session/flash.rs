@@ -1,5 +1,7 @@
 //! Flash messages: told once, to the next request that opens the session.
 
+use std::borrow::Cow;
+
 use super::SessionError;
 use crate::document::{Document, Malformed, Path};
 
@@ -12,7 +14,7 @@ pub(super) struct Flash {
     consuming: bool,
     /// Messages in the store that are for the next request, not for this one: other requests left
     /// them there meanwhile, or an earlier commit of this one.
-    kept: Document,
+    pub(super) kept: Document,
     /// What this request leaves for the next one.
     leaving: Option<Box<Leaving>>,
 }
@@ -33,9 +35,9 @@ impl Flash {
         self.leaving = None;
     }
 
-    pub(super) fn arrive(&mut self, messages: Document, read_only: bool) {
-        self.consuming = !read_only && !messages.is_empty();
-        self.arrived = messages;
+    /// `arrived` is in place.
+    pub(super) fn arrive(&mut self, read_only: bool) {
+        self.consuming = !read_only && !self.arrived.is_empty();
     }
 
     pub(super) fn leaving(&mut self) -> &mut Leaving {
@@ -56,11 +58,11 @@ impl Flash {
     }
 
     /// The messages to store.
-    pub(super) fn outgoing(&self) -> Result<Document, SessionError> {
-        let mut messages = self.kept.clone();
+    pub(super) fn outgoing(&self) -> Result<Cow<'_, Document>, SessionError> {
+        let mut messages = Cow::Borrowed(&self.kept);
         if let Some(leaving) = &self.leaving {
             for part in [&leaving.reflashed, &leaving.input, &leaving.others] {
-                overlay(&mut messages, part)?;
+                overlay(messages.to_mut(), part)?;
             }
         }
         Ok(messages)
@@ -76,11 +78,10 @@ impl Flash {
         Ok(())
     }
 
-    /// `stored` stands in the store now.
-    pub(super) fn committed(&mut self, stored: Document) {
+    /// What arrived is gone from the store, and what leaves is there.
+    pub(super) fn committed(&mut self) {
         self.consuming = false;
         self.leaving = None;
-        self.kept = stored;
     }
 }
 

@@ -1,11 +1,14 @@
 //! Which session a request belongs to, as its cookie tells.
 
-use http::HeaderValue;
+use std::{cell::OnceCell, ops::Range};
+
+use http::{HeaderMap, HeaderValue, header::COOKIE};
 use smallvec::SmallVec;
 
 use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
+    cookie::MAX_CANDIDATES,
     id::{Key, NoEntropy, SessionId},
     wire::{CookieText, IdCookie},
 };
@@ -13,10 +16,12 @@ use crate::{
 /// The session's name, found out no earlier than somebody asks.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
-    /// The request's `Cookie` lines that hold our name. Usually one, often none.
-    pub(super) lines: SmallVec<[HeaderValue; 1]>,
+    /// The request's cookies of our name. Usually one, often none.
+    candidates: SmallVec<[Candidate; 1]>,
     looked_up: bool,
-    name: Option<(SessionId, Key)>,
+    id: Option<SessionId>,
+    /// The key of `id`, once it was asked for.
+    key: OnceCell<Key>,
     /// The id came with the request.
     pub(super) carried: bool,
     /// When the session was last renewed in the store, as far as the cookie tells.
@@ -27,11 +32,43 @@ pub(super) struct Identity {
     text: CookieText,
 }
 
+/// A cookie of our name: the header line that it stands in, and where its value is.
+#[derive(Debug)]
+struct Candidate {
+    line: HeaderValue,
+    value: Range<usize>,
+}
+
+impl Candidate {
+    /// `value` is a part of `line`.
+    fn new(line: &HeaderValue, value: &[u8]) -> Self {
+        let start = value.as_ptr().addr() - line.as_bytes().as_ptr().addr();
+        Self {
+            line: line.clone(),
+            value: start..start + value.len(),
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        self.line.as_bytes().get(self.value.clone()).unwrap_or(&[])
+    }
+}
+
 impl Identity {
+    /// Notes the cookies that may name the session. Nothing is opened.
+    pub(super) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+        let lines = headers.get_all(COOKIE).into_iter();
+        let found = lines.flat_map(|line| {
+            let values = engine.finder.find_in(line.as_bytes());
+            values.map(|value| Candidate::new(line, value))
+        });
+        self.candidates.extend(found.take(MAX_CANDIDATES));
+    }
+
     pub(super) fn reset(&mut self) {
-        self.lines.clear();
+        self.candidates.clear();
         self.looked_up = false;
-        self.name = None;
+        self.set_id(None);
         self.carried = false;
         self.stored = false;
         self.text.clear();
@@ -43,20 +80,16 @@ impl Identity {
             return;
         }
         let mut rejected = None;
-        let lines = std::mem::take(&mut self.lines);
-        for text in lines
-            .iter()
-            .flat_map(|line| engine.finder.find_in(line.as_bytes()))
-        {
-            match engine.format.open_id(text) {
+        for candidate in &self.candidates {
+            match engine.format.open_id(candidate.text()) {
                 Ok(opened) => {
                     self.renewed = opened.cookie.renewed;
                     self.stored = opened.cookie.stored;
-                    self.adopt(opened.cookie.id);
                     self.carried = true;
                     if !opened.outdated {
-                        self.text.extend_from_slice(text);
+                        self.text.extend_from_slice(candidate.text());
                     }
+                    self.set_id(Some(opened.cookie.id));
                     return;
                 }
                 Err(reason) => rejected = Some(reason),
@@ -67,29 +100,37 @@ impl Identity {
         }
     }
 
+    /// Whether the request has a cookie of our name. Whether we issued it is not known yet.
+    pub(super) fn has_cookie(&self) -> bool {
+        !self.candidates.is_empty()
+    }
+
     /// Whether a cookie claims that its renewal is due: worth opening, not yet to be believed.
     pub(super) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
-        let mut texts = self
-            .lines
-            .iter()
-            .flat_map(|line| engine.finder.find_in(line.as_bytes()));
-        texts.any(|text| {
-            let claim = engine.format.claimed_renewal(text);
+        self.candidates.iter().any(|candidate| {
+            let claim = engine.format.claimed_renewal(candidate.text());
             claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
         })
     }
 
     /// The key of the id that the request carried or that was made since.
     pub(super) fn key(&self) -> Option<Key> {
-        self.name.as_ref().map(|(_, key)| *key)
+        let id = self.id.as_ref()?;
+        Some(*self.key.get_or_init(|| id.key()))
     }
 
     /// The id; a new one where the request carried none.
-    pub(super) fn ensure(&mut self) -> Result<&(SessionId, Key), NoEntropy> {
-        if self.name.is_none() {
-            self.adopt(SessionId::generate()?);
+    pub(super) fn ensure(&mut self) -> Result<&SessionId, NoEntropy> {
+        if self.id.is_none() {
+            self.set_id(Some(SessionId::generate()?));
         }
-        self.name.as_ref().ok_or(NoEntropy)
+        self.id.as_ref().ok_or(NoEntropy)
+    }
+
+    /// The key of the id; of a new one where the request carried none.
+    pub(super) fn ensure_key(&mut self) -> Result<Key, NoEntropy> {
+        self.ensure()?;
+        self.key().ok_or(NoEntropy)
     }
 
     /// Forgets the id, so that the next one to ask gets a new one.
@@ -97,7 +138,9 @@ impl Identity {
         self.carried = false;
         self.stored = false;
         self.text.clear();
-        self.name.take().map(|(_, key)| key)
+        let key = self.key();
+        self.set_id(None);
+        key
     }
 
     /// Something is stored under the id; the cookie's text is to say so.
@@ -124,12 +167,11 @@ impl Identity {
     }
 
     /// The value of the cookie to send: the one that came, if it still says what is true.
-    pub(super) fn text(&mut self, engine: &Engine, now: Timestamp) -> Result<&[u8], SessionError> {
-        let (id, _) = self.ensure()?;
-        let id = id.clone();
+    pub(super) fn text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
         if self.text.is_empty() {
+            let id = self.ensure()?.clone();
             if !self.carried {
-                self.renewed = now;
+                self.renewed = engine.clock.now();
             }
             let cookie = IdCookie {
                 id,
@@ -141,8 +183,8 @@ impl Identity {
         Ok(&self.text)
     }
 
-    fn adopt(&mut self, id: SessionId) {
-        let key = id.key();
-        self.name = Some((id, key));
+    fn set_id(&mut self, id: Option<SessionId>) {
+        self.id = id;
+        self.key.take();
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Event, OnStoreFailure, Session, SessionError,
     engine::Engine,
     span::Span,
-    state::{Fate, Phase, State, decode},
+    state::{Fate, Phase, State, decode_into},
 };
 use crate::{
     clock::Timestamp,
@@ -47,8 +47,10 @@ impl<'a> Future for Load<'a> {
         let this = &mut *self;
         let _entered = this.span.enter();
         let engine = &*this.session.engine;
+        // Held for this poll only, never while the task waits.
+        let mut state = this.session.state();
         if this.reading.is_none() {
-            match this.session.state().begin(engine, this.read_only) {
+            match state.begin(engine, this.read_only) {
                 Ok(None) => return Poll::Ready(Ok(this.session)),
                 Ok(reading) => this.reading = reading,
                 Err(error) => return Poll::Ready(Err(error)),
@@ -59,7 +61,6 @@ impl<'a> Future for Load<'a> {
         };
         let read = ready!(Pin::new(reading).poll(cx));
         this.reading = None;
-        let mut state = this.session.state();
         if state.phase != Phase::Untouched {
             // Another task of this request was faster; its answer is as good.
             return Poll::Ready(state.readable().map(|_| this.session));
@@ -139,12 +140,17 @@ impl State {
         now: Timestamp,
         read_only: bool,
     ) -> Result<(), SessionError> {
-        let contents = decode(engine, &record.data)?;
-        if contents.moved {
+        let head = decode_into(
+            engine,
+            &record.data,
+            &mut self.data,
+            &mut self.flash.arrived,
+        )?;
+        let lived = now.since(head.created);
+        if head.moved {
             self.lose_id(Fate::Moved);
             return self.open(engine, read_only, true);
         }
-        let lived = now.since(contents.created);
         if engine
             .policy
             .lifetime
@@ -158,13 +164,14 @@ impl State {
             self.identity.renew(now);
         }
         self.identity.note_stored();
-        self.adopt(record, contents, read_only);
+        self.adopt(record, head.created, read_only);
         self.open(engine, read_only, false)
     }
 
     /// The id that the request carried is dead: the next one to ask gets a new one.
     fn lose_id(&mut self, fate: Fate) {
         self.identity.abandon();
+        self.forget_contents();
         self.fate = fate;
     }
 
@@ -175,7 +182,7 @@ impl State {
             Phase::Open
         };
         if !engine.listeners.is_empty() {
-            let (_, key) = *self.identity.ensure()?;
+            let key = self.identity.ensure_key()?;
             engine.tell(&Event::Initiated { key, fresh });
         }
         Ok(())

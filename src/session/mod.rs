@@ -5,6 +5,7 @@
 
 mod collection;
 mod commit;
+mod decide;
 mod engine;
 mod error;
 mod events;
@@ -38,6 +39,6 @@ pub use events::{Event, Listener};
 pub use load::Load;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnStoreFailure};
-pub(crate) use settle::Settled;
+pub(crate) use settle::{Closing, Settled};
 pub use slot::Session;
 pub use snapshot::Snapshot;

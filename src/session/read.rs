@@ -83,7 +83,7 @@ impl Session {
     /// [`NoEntropy`](SessionError::NoEntropy) when a new id was needed and could not be made.
     pub fn session_id(&self) -> Result<SessionId, SessionError> {
         let mut state = self.identified();
-        Ok(state.identity.ensure()?.0.clone())
+        Ok(state.identity.ensure()?.clone())
     }
 
     /// The name under which stores and [`Collection`](super::Collection) know this session. It is
@@ -93,7 +93,7 @@ impl Session {
     /// As [`session_id`](Self::session_id).
     pub fn key(&self) -> Result<Key, SessionError> {
         let mut state = self.identified();
-        Ok(state.identity.ensure()?.1)
+        Ok(state.identity.ensure_key()?)
     }
 
     /// Whether the id is new: the request carried none of ours, or a dead one.

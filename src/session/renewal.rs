@@ -10,6 +10,9 @@ use crate::store::StoreFuture;
 impl State {
     /// The touch that keeps an unopened session alive, where it is due.
     pub(super) fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
+        if !self.identity.has_cookie() {
+            return None;
+        }
         let now = engine.clock.now();
         let worth_a_look = match engine.policy.cookie {
             CookiePolicy::Rolling => true,
@@ -19,9 +22,12 @@ impl State {
             return None;
         }
         self.identity.look_up(engine);
-        let key = self.identity.key().filter(|_| self.identity.carried)?;
-        let due = engine.is_renewal_due(self.identity.renewed, now);
-        due.then(|| engine.store.touch(&key, engine.policy.time_to_live()))
+        let due = self.identity.carried && engine.is_renewal_due(self.identity.renewed, now);
+        if !due {
+            return None;
+        }
+        let key = self.identity.key()?;
+        Some(engine.store.touch(&key, engine.policy.time_to_live()))
     }
 
     /// There is no record to keep alive. The cookie is, where every response says so.

@@ -1,5 +1,7 @@
 //! What the response has to say of the session, once its changes are stored.
 
+use std::ops::ControlFlow;
+
 use http::HeaderValue;
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     commit::Commit,
     engine::Engine,
     state::{Fate, Phase, State},
+    steps::Step,
 };
 
 /// The session's part of a response.
@@ -18,6 +21,15 @@ pub(crate) struct Settled {
     pub(crate) accessed: bool,
 }
 
+/// What is left to do when the handler has answered.
+#[derive(Debug)]
+pub(crate) enum Closing {
+    /// Nothing: there was nothing to store.
+    Settled(Result<Settled, SessionError>),
+    /// The store has to be asked.
+    Storing(Commit),
+}
+
 /// What to do about the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CookieWork {
@@ -27,9 +39,16 @@ enum CookieWork {
 }
 
 impl Session {
-    /// The commit at the end of a request: nothing can be changed after it.
-    pub(crate) fn commit_last(&self) -> Commit {
-        Commit::new(self.clone(), true)
+    /// Begins the commit at the end of a request: nothing can be changed after it.
+    pub(crate) fn close(self) -> Closing {
+        let closed = self.state().close(&self.engine);
+        match closed {
+            ControlFlow::Continue(step) => Closing::Storing(Commit::resume(self, step)),
+            ControlFlow::Break(settled) => {
+                self.retire();
+                Closing::Settled(settled)
+            }
+        }
     }
 
     /// Whether the session could not be opened, so that the response is not to be trusted.
@@ -37,23 +56,42 @@ impl Session {
         self.state().phase == Phase::Failed
     }
 
-    /// What to tell the browser. To be asked once, after the last commit.
-    pub(crate) fn settle(&self) -> Result<Settled, SessionError> {
-        let engine = &*self.engine;
-        let mut state = self.state();
-        let cookie = match state.cookie_work(engine) {
-            CookieWork::Nothing => None,
-            CookieWork::Remove => Some(engine.set_cookie.removal()),
-            CookieWork::Send => Some(state.cookie(engine)?),
-        };
-        Ok(Settled {
-            cookie,
-            accessed: state.accessed && engine.policy.enabled,
-        })
+    /// What to tell the browser, after the last commit.
+    pub(super) fn settle(self) -> Result<Settled, SessionError> {
+        let settled = self.state().settle(&self.engine);
+        self.retire();
+        settled
     }
 }
 
 impl State {
+    /// The last commit's first step, or the end where nothing is to be stored.
+    fn close(&mut self, engine: &Engine) -> ControlFlow<Result<Settled, SessionError>, Step> {
+        if self.phase == Phase::Failed {
+            return ControlFlow::Break(Err(SessionError::NotLoaded));
+        }
+        match self.decide(engine, true) {
+            Ok(Step::Done) => {
+                self.finish(engine, 0, true);
+                ControlFlow::Break(self.settle(engine))
+            }
+            Ok(step) => ControlFlow::Continue(step),
+            Err(error) => ControlFlow::Break(Err(engine.report(error))),
+        }
+    }
+
+    fn settle(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
+        let cookie = match self.cookie_work(engine) {
+            CookieWork::Nothing => None,
+            CookieWork::Remove => Some(engine.set_cookie.removal()),
+            CookieWork::Send => Some(self.cookie(engine)?),
+        };
+        Ok(Settled {
+            cookie,
+            accessed: self.accessed && engine.policy.enabled,
+        })
+    }
+
     /// The one place that decides what happens to the visitor's cookie.
     fn cookie_work(&self, engine: &Engine) -> CookieWork {
         let stored = self.version.is_some();
@@ -71,7 +109,7 @@ impl State {
 
     fn cookie(&mut self, engine: &Engine) -> Result<HeaderValue, SessionError> {
         let age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
-        let text = self.identity.text(engine, engine.clock.now())?;
+        let text = self.identity.text(engine)?;
         engine
             .set_cookie
             .set(text, age)

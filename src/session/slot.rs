@@ -36,9 +36,7 @@ impl Session {
         let mut slot = take_slot();
         if let Some(state) = Arc::get_mut(&mut slot) {
             let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let lines = headers.get_all(http::header::COOKIE).into_iter();
-            let ours = lines.filter(|line| engine.finder.find_in(line.as_bytes()).next().is_some());
-            state.identity.lines.extend(ours.cloned());
+            state.identity.note_cookies(engine, headers);
         }
         Self {
             engine: engine.clone(),
@@ -75,7 +73,7 @@ impl Session {
     }
 
     /// Ends the request's use of the handle. If no clone is left, its buffers serve a later request.
-    pub(crate) fn retire(self) {
+    pub(super) fn retire(self) {
         keep_slot(self.slot);
     }
 }

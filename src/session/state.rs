@@ -2,14 +2,14 @@
 
 use bytes::Bytes;
 
-use super::{Event, SessionError, engine::Engine, flash::Flash, identity::Identity};
+use super::{Event, SessionError, decide::Draft, engine::Engine, flash::Flash, identity::Identity};
 use crate::{
     changes::Patch,
     clock::Timestamp,
     document::Document,
     id::Key,
     store::{Record, Tag, Version},
-    wire::Contents,
+    wire::{Head, Unreadable},
 };
 
 /// A state that held more than this is not kept: one large session must not cost memory for good.
@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) data: Document,
     pub(super) patch: Patch,
     pub(super) flash: Flash,
+    /// What a commit that changes can follow is writing.
+    pub(super) draft: Option<Draft>,
     pub(super) moving: Option<Move>,
     /// A key whose session this request ends.
     pub(super) ending: Option<Key>,
@@ -88,10 +90,13 @@ impl State {
     /// Makes the state as new, keeping the buffers it has grown.
     pub(super) fn reset(&mut self) {
         self.identity.reset();
+        // A session that nobody asked for has none.
+        if self.accessed {
+            self.forget_contents();
+        }
         self.phase = Phase::Untouched;
         self.regenerated = false;
         self.accessed = false;
-        self.forget_contents();
         self.fate = Fate::Alive;
         self.ending = None;
     }
@@ -100,6 +105,7 @@ impl State {
     pub(super) fn forget_contents(&mut self) {
         self.version = None;
         self.base = None;
+        self.draft = None;
         self.moving = None;
         self.tags.clear();
         self.data.reset();
@@ -123,13 +129,12 @@ impl State {
         }
     }
 
-    /// Takes a record over as the session's contents.
-    pub(super) fn adopt(&mut self, record: Record, contents: Contents, read_only: bool) {
+    /// Takes a record over as the session's contents, which [`decode_into`] has put in place.
+    pub(super) fn adopt(&mut self, record: Record, created: Timestamp, read_only: bool) {
         self.version = Some(record.version);
         self.base = Some(record.data);
-        self.created = contents.created;
-        self.data = contents.data;
-        self.flash.arrive(contents.flash, read_only);
+        self.created = created;
+        self.flash.arrive(read_only);
     }
 
     /// Whether this request changed anything that a record holds.
@@ -157,7 +162,7 @@ impl State {
         };
         self.data = newer.data;
         let rebased = self.patch.rebase(&base, &mut self.data)?;
-        self.created = newer.created;
+        self.created = newer.head.created;
         self.flash.rebase(newer.flash)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
@@ -167,10 +172,30 @@ impl State {
     }
 }
 
+/// What a record holds.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) head: Head,
+    pub(super) data: Document,
+    pub(super) flash: Document,
+}
+
 /// Reads a record, as the session's own kind of error.
 pub(super) fn decode(engine: &Engine, record: &Bytes) -> Result<Contents, SessionError> {
-    use crate::wire::Unreadable;
-    engine.format.decode(record).map_err(|unreadable| {
+    let (mut data, mut flash) = (Document::new(), Document::new());
+    let head = decode_into(engine, record, &mut data, &mut flash)?;
+    Ok(Contents { head, data, flash })
+}
+
+/// Reads a record into documents that are there already, which keep their buffers.
+pub(super) fn decode_into(
+    engine: &Engine,
+    record: &Bytes,
+    data: &mut Document,
+    flash: &mut Document,
+) -> Result<Head, SessionError> {
+    let head = engine.format.decode(record, data, flash);
+    head.map_err(|unreadable| {
         SessionError::Record(match unreadable {
             Unreadable::Newer(_) => "it was written by a newer release",
             Unreadable::Damaged => "it is damaged or not ours",

@@ -5,25 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-
-use super::state::Fate;
+use super::{SessionError, state::Fate};
 use crate::{
-    document::Document,
     id::Key,
     store::{StoreError, StoreFuture, Written},
 };
-
-/// What the write that is under way writes.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    pub(super) flash: Document,
-    /// Kept only where further changes can follow: they start from it.
-    pub(super) record: Option<Bytes>,
-    pub(super) keep: bool,
-    /// It stands in the store.
-    pub(super) written: bool,
-}
 
 /// What a commit is waiting for.
 #[derive(Debug)]
@@ -46,6 +32,9 @@ pub(super) enum Step {
     Tagging(Option<Tagging>, Key),
     Done,
 }
+
+/// The next step, or why there is none.
+pub(super) type Next = Result<Step, SessionError>;
 
 /// A tag on its way.
 #[derive(Debug)]

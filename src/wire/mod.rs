@@ -32,8 +32,14 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// Writes the fence that stands under an old id after the session moved on.
     fn fence(&self) -> Bytes;
 
-    /// Reads a record that a store returned. Never panics, whatever the bytes.
-    fn decode(&self, record: &Bytes) -> Result<Contents, Unreadable>;
+    /// Reads a record that a store returned into two documents, whose buffers are kept. Never panics,
+    /// whatever the bytes. After a failure the documents' contents mean nothing.
+    fn decode(
+        &self,
+        record: &Bytes,
+        data: &mut Document,
+        flash: &mut Document,
+    ) -> Result<Head, Unreadable>;
 }
 
 /// What an id cookie holds.
@@ -54,15 +60,13 @@ pub(crate) struct Opened {
     pub(crate) outdated: bool,
 }
 
-/// What a record holds.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
+/// What a record says of its session, besides the session's contents.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
     /// When the session began, for the absolute lifetime.
     pub(crate) created: Timestamp,
     /// The session moved to another id: the record is only a fence for slower requests.
     pub(crate) moved: bool,
-    pub(crate) data: Document,
-    pub(crate) flash: Document,
 }
 
 /// A stored record is not one of ours, or is damaged, or comes from a newer release.

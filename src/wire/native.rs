@@ -25,7 +25,7 @@ use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, Bytes};
 use zeroize::Zeroize;
 
-use super::{Contents, CookieText, Format, IdCookie, Opened, Unreadable};
+use super::{CookieText, Format, Head, IdCookie, Opened, Unreadable};
 use crate::{
     clock::Timestamp,
     document::Document,
@@ -108,8 +108,7 @@ impl Format for Native {
     }
 
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-        // An index is one offset a member, and one more for the end.
-        let room = |it: &Document| it.text().len() + 4 * (it.len() + 1);
+        let room = |it: &Document| it.text().len() + 4 * it.len();
         let mut record = Vec::with_capacity(HEAD + room(data) + room(flash));
         record.extend_from_slice(&[VERSION, SESSION]);
         record.extend_from_slice(&created.as_millis().to_le_bytes());
@@ -137,7 +136,12 @@ impl Format for Native {
         Bytes::from_static(&FENCE)
     }
 
-    fn decode(&self, record: &Bytes) -> Result<Contents, Unreadable> {
+    fn decode(
+        &self,
+        record: &Bytes,
+        data: &mut Document,
+        flash: &mut Document,
+    ) -> Result<Head, Unreadable> {
         let mut head = record.get(..HEAD).ok_or(Unreadable::Damaged)?;
         let moved = match (head.get_u8(), head.get_u8()) {
             (VERSION, kind @ (SESSION | MOVED)) => kind == MOVED,
@@ -145,28 +149,35 @@ impl Format for Native {
             _ => return Err(Unreadable::Damaged),
         };
         let created = Timestamp::from_millis(head.get_u64_le());
-        let mut rest = record.slice(HEAD..);
-        let mut part = || -> Result<Document, Unreadable> {
+        let mut end = HEAD;
+        for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
-            if text.saturating_add(index) > rest.len() {
-                return Err(Unreadable::Damaged);
-            }
-            let (text, index) = (rest.split_to(text), rest.split_to(index));
-            if text.is_empty() && index.is_empty() {
-                return Ok(Document::new());
-            }
-            Document::from_parts(text, index).map_err(|_| Unreadable::Damaged)
-        };
-        let (data, flash) = (part()?, part()?);
-        rest.is_empty()
-            .then_some(Contents {
-                created,
-                moved,
-                data,
-                flash,
-            })
+            end = load(record, end, text, index, document).ok_or(Unreadable::Damaged)?;
+        }
+        (end == record.len())
+            .then_some(Head { created, moved })
             .ok_or(Unreadable::Damaged)
     }
+}
+
+/// Loads the document whose text begins at `start`; returns where its index ends.
+fn load(
+    record: &Bytes,
+    start: usize,
+    text: usize,
+    index: usize,
+    document: &mut Document,
+) -> Option<usize> {
+    let middle = start.checked_add(text)?;
+    let end = middle.checked_add(index)?;
+    if start == end {
+        document.reset();
+        return Some(end);
+    }
+    record.get(start..end)?;
+    let (text, index) = (record.slice(start..middle), record.slice(middle..end));
+    document.load(text, index).ok()?;
+    Some(end)
 }
 
 fn moment(seconds: [u8; 4]) -> Timestamp {

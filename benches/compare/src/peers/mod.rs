@@ -2,13 +2,16 @@
 
 mod actix_session;
 mod axum_session;
+mod hyper_session;
 mod tower_sessions;
 
 use std::{convert::Infallible, fmt::Debug, hint::black_box};
 
+use ::hyper_session::session::CookiePolicy::{Rolling, WhenUsed};
 use http::{Request, Response, StatusCode, header};
 use tower::{Service, ServiceExt, service_fn};
 
+use self::hyper_session::Way;
 use crate::{
     drive::drive,
     peer::{Call, Peer},
@@ -18,6 +21,10 @@ use crate::{
 /// Every contender, in the order of the table.
 pub fn all() -> Vec<Box<dyn Peer>> {
     vec![
+        Box::new(hyper_session::Contender::new(Rolling, Way::Extension)),
+        Box::new(hyper_session::Contender::new(Rolling, Way::Typed)),
+        Box::new(hyper_session::Contender::new(WhenUsed, Way::Extension)),
+        Box::new(hyper_session::Contender::new(WhenUsed, Way::Typed)),
         Box::new(tower_sessions::Contender::plain()),
         Box::new(tower_sessions::Contender::private()),
         Box::new(axum_session::Contender::plain()),

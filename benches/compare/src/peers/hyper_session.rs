@@ -1,0 +1,141 @@
+//! This crate with its memory store: both cookie policies, and both ways to hand the session over.
+
+use std::{convert::Infallible, fmt::Debug, hint::black_box};
+
+use ::hyper_session::{
+    Session, SessionConfig, SessionExt, Sessions, session::CookiePolicy, store::MemoryStore,
+};
+use http::{Request, Response, StatusCode, header};
+use hyper::service::{Service, service_fn};
+
+use crate::{
+    case::Job,
+    document::{COUNTER, Size},
+    drive::drive,
+    peer::{Call, Peer},
+    request::{self, Body},
+};
+
+type Answer = Result<Response<Body>, Infallible>;
+
+/// How the handler comes by its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Extension,
+    Typed,
+}
+
+pub struct Contender {
+    name: String,
+    sessions: Sessions,
+    way: Way,
+}
+
+impl Contender {
+    pub fn new(policy: CookiePolicy, way: Way) -> Self {
+        let config = SessionConfig::default()
+            .cookie_name(request::COOKIE)
+            .cookie_policy(policy)
+            .app_key("sixty-four hexadecimal digits would do as well as this");
+        Self {
+            name: format!("hyper-session {policy:?} {way:?}"),
+            sessions: Sessions::new(config, MemoryStore::new()).expect("the settings are right"),
+            way,
+        }
+    }
+}
+
+impl Peer for Contender {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn seed(&self, size: Size) -> String {
+        let service = self
+            .sessions
+            .wrap_fn(move |_: Request<Body>, session: Session| async move {
+                let session = session.load().await.expect("the store answers");
+                for (key, value) in size.entries() {
+                    session.put(key, &value).expect("a new session takes data");
+                }
+                Answer::Ok(request::answer())
+            });
+        let response = drive(service.call(request::plain())).expect("the service answers");
+        let set = response.headers().get_all(header::SET_COOKIE);
+        let cookie = request::session_cookie(set.iter().map(|value| value.as_bytes()));
+        cookie.expect("a session with data in it has a cookie")
+    }
+
+    fn call(&self, job: Job, request: Request<Body>) -> Call {
+        match (self.way, job) {
+            (Way::Extension, Job::Ignore) => {
+                repeat(self.sessions.wrap(service_fn(ignore)), request)
+            }
+            (Way::Extension, Job::Read) => repeat(self.sessions.wrap(service_fn(read)), request),
+            (Way::Extension, Job::Increment) => {
+                repeat(self.sessions.wrap(service_fn(increment)), request)
+            }
+            (Way::Typed, Job::Ignore) => repeat(self.sessions.wrap_fn(ignore_typed), request),
+            (Way::Typed, Job::Read) => repeat(self.sessions.wrap_fn(read_typed), request),
+            (Way::Typed, Job::Increment) => repeat(self.sessions.wrap_fn(increment_typed), request),
+        }
+    }
+
+    fn raw(&self, request: Request<Body>) -> Call {
+        repeat(service_fn(ignore), request)
+    }
+}
+
+async fn ignore(request: Request<Body>) -> Answer {
+    drop(request);
+    Ok(request::answer())
+}
+
+async fn read(request: Request<Body>) -> Answer {
+    saw_one(request.session().expect("the service gives one")).await
+}
+
+async fn increment(request: Request<Body>) -> Answer {
+    add_one(request.session().expect("the service gives one")).await
+}
+
+async fn ignore_typed(request: Request<Body>, _: Session) -> Answer {
+    ignore(request).await
+}
+
+async fn read_typed(request: Request<Body>, session: Session) -> Answer {
+    drop(request);
+    saw_one(&session).await
+}
+
+async fn increment_typed(request: Request<Body>, session: Session) -> Answer {
+    drop(request);
+    add_one(&session).await
+}
+
+async fn saw_one(session: &Session) -> Answer {
+    let session = session.load().await.expect("the store answers");
+    let number: Option<i64> = session.get(COUNTER).expect("it is a number");
+    request::saw(number.unwrap_or_default());
+    Ok(request::answer())
+}
+
+async fn add_one(session: &Session) -> Answer {
+    let session = session.load().await.expect("the store answers");
+    session.increment(COUNTER).expect("it is a number");
+    let number: Option<i64> = session.get(COUNTER).expect("it is a number");
+    request::saw(number.unwrap_or_default());
+    Ok(request::answer())
+}
+
+/// Clones of `request`, answered by a hyper service.
+fn repeat<S, B>(service: S, request: Request<Body>) -> Call
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
+{
+    Call::new(move || {
+        let response = drive(service.call(request.clone())).expect("the service answers");
+        assert_eq!(response.status(), StatusCode::OK);
+        black_box(response);
+    })
+}

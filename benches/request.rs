@@ -1,0 +1,62 @@
+//! What a session adds to a request, in process, on the memory store.
+//!
+//! Take the raw service's median off the others: see `support`.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use hyper_session::{Sessions, session::CookiePolicy, store::MemoryStore};
+use mimalloc::MiMalloc;
+use support::{Job, Size, Way};
+
+mod support;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn raw(criterion: &mut Criterion) {
+    let sessions = sessions(CookiePolicy::Rolling);
+    let cookie = support::seed(&sessions, Size::Small);
+    let mut known = support::raw(support::with_cookie(&cookie));
+    let mut plain = support::raw(support::plain());
+    let mut group = criterion.benchmark_group("raw");
+    group.bench_function("no session", |bencher| bencher.iter(&mut known));
+    group.bench_function("no session, no cookie", |bencher| bencher.iter(&mut plain));
+    group.finish();
+}
+
+fn session(criterion: &mut Criterion) {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        for way in [Way::Extension, Way::Typed] {
+            cases(criterion, policy, way);
+        }
+    }
+}
+
+fn cases(criterion: &mut Criterion, policy: CookiePolicy, way: Way) {
+    let sessions = sessions(policy);
+    let mut group = criterion.benchmark_group(format!("{policy:?}, {way:?}"));
+    let mut call = support::call(&sessions, way, Job::Ignore, support::plain());
+    group.bench_function("no cookie", |bencher| bencher.iter(&mut call));
+    for size in Size::ALL {
+        for job in Job::ALL {
+            let request = support::with_cookie(&support::seed(&sessions, size));
+            let mut call = support::call(&sessions, way, job, request);
+            let name = format!("{}, {}", job.label(), size.label());
+            group.bench_function(name, |bencher| bencher.iter(&mut call));
+        }
+    }
+    group.finish();
+}
+
+fn sessions(policy: CookiePolicy) -> Sessions {
+    Sessions::new(support::config(policy), MemoryStore::new()).expect("the settings are right")
+}
+
+fn criterion() -> Criterion {
+    use std::time::Duration;
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group!(name = benches; config = criterion(); targets = raw, session);
+criterion_main!(benches);

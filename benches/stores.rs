@@ -1,0 +1,56 @@
+//! The same session requests on every store there is, side by side.
+//!
+//! Take the raw service's median off the others: see `support`.
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use hyper_session::{
+    Sessions,
+    session::CookiePolicy,
+    store::{MemoryStore, Store},
+};
+use mimalloc::MiMalloc;
+use support::{Job, Size, Way};
+
+#[expect(dead_code, reason = "made for several targets")]
+mod support;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Every store, under the name that the report gives it. A new one needs a line here.
+fn stores() -> Vec<(&'static str, Sessions)> {
+    vec![("memory", sessions(MemoryStore::new()))]
+}
+
+fn sessions(store: impl Store) -> Sessions {
+    Sessions::new(support::config(CookiePolicy::WhenUsed), store).expect("the settings are right")
+}
+
+fn all(criterion: &mut Criterion) {
+    let stores = stores();
+    let mut raw = support::raw(support::plain());
+    criterion.bench_function("raw", |bencher| bencher.iter(&mut raw));
+    for size in Size::ALL {
+        for job in Job::ALL {
+            let mut group = criterion.benchmark_group(format!("{}, {}", job.label(), size.label()));
+            for (name, sessions) in &stores {
+                let request = support::with_cookie(&support::seed(sessions, size));
+                let mut call = support::call(sessions, Way::Typed, job, request);
+                group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                    bencher.iter(&mut call);
+                });
+            }
+            group.finish();
+        }
+    }
+}
+
+fn criterion() -> Criterion {
+    use std::time::Duration;
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group!(name = benches; config = criterion(); targets = all);
+criterion_main!(benches);

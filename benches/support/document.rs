@@ -1,0 +1,65 @@
+//! What the sessions hold.
+
+use serde_json::{Value, json};
+
+/// The key that is read and incremented. It stands in the middle of the document.
+pub(crate) const COUNTER: &str = "visits";
+
+/// How large the session's document is, as JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// 260 bytes.
+    Small,
+    /// 4 KB.
+    Large,
+}
+
+impl Size {
+    pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
+
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Small => "260 B",
+            Self::Large => "4 KB",
+        }
+    }
+
+    /// The length of the document's JSON text.
+    pub(crate) const fn bytes(self) -> usize {
+        match self {
+            Self::Small => 260,
+            Self::Large => 4096,
+        }
+    }
+
+    /// Eight members, in the order in which they are put; the last is as long as the size needs.
+    pub(crate) fn members(self) -> Vec<(&'static str, Value)> {
+        let articles = if self == Self::Large { 30 } else { 0 };
+        let seen = |from: u32| (from..from + articles).map(article).collect::<Vec<_>>();
+        let mut members = vec![
+            (
+                "user",
+                json!({"id": 184_467, "name": "Ada Lovelace", "roles": ["editor"]}),
+            ),
+            ("earlier", seen(100).into()),
+            ("theme", json!("dark")),
+            (COUNTER, json!(41)),
+            ("locale", json!("en-GB")),
+            ("cart", json!([{"sku": "A-1029", "qty": 2}])),
+            ("recent", seen(200).into()),
+        ];
+        let rest: usize = members.iter().map(length).sum();
+        let padding = self.bytes() - rest - length(&("token", json!(""))) - "{}".len() + ",".len();
+        members.push(("token", "b".repeat(padding).into()));
+        members
+    }
+}
+
+/// The length of `"key":value,`.
+fn length((key, value): &(&str, Value)) -> usize {
+    r#""":,"#.len() + key.len() + value.to_string().len()
+}
+
+fn article(number: u32) -> Value {
+    json!({"path": format!("/articles/{number}/of-note"), "at": 1_760_000_000 + number})
+}

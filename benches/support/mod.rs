@@ -1,0 +1,13 @@
+//! The request cases that benches and allocation counts have in common.
+//!
+//! A call is one request, answered in process around a service that does next to nothing, and the
+//! answer dropped. The request is cloned inside the call, since a service consumes it: what a
+//! session costs is the difference to [`raw`], which clones and answers the same.
+
+mod calls;
+mod document;
+mod request;
+
+pub(crate) use calls::{Call, Job, Way, call, raw, seed};
+pub(crate) use document::Size;
+pub(crate) use request::{config, plain, with_cookie};

@@ -1,0 +1,96 @@
+//! The one place that decides what there is to store, and what is left of it afterwards.
+
+use bytes::Bytes;
+
+use super::{
+    Event, SessionError,
+    engine::Engine,
+    state::{Phase, State},
+    steps::{Next, Step},
+};
+use crate::{document::Document, id::Key, store::Expected};
+
+/// What a write that is under way writes: further changes start from there.
+#[derive(Debug)]
+pub(super) struct Draft {
+    record: Bytes,
+    flash: Document,
+}
+
+impl State {
+    /// The first step of a commit; of the `last` one, an unopened session may be due for a touch.
+    pub(super) fn decide(&mut self, engine: &Engine, last: bool) -> Next {
+        match self.phase {
+            Phase::Untouched if last && engine.policy.enabled => {
+                return Ok(self.renewal(engine).map_or(Step::Done, Step::Touching));
+            }
+            Phase::Untouched => return Err(SessionError::NotLoaded),
+            Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
+            Phase::Committing => return Err(SessionError::Committed),
+            Phase::Open => self.phase = Phase::Committing,
+        }
+        match self.ending {
+            Some(key) => Ok(Step::Ending(engine.store.destroy(&key), key)),
+            None => self.write_or_tag(engine, last),
+        }
+    }
+
+    pub(super) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
+        if self.needs_write() {
+            let key = self.identity.ensure_key()?;
+            return self.write(engine, key, last);
+        }
+        match self.identity.key() {
+            Some(key) if self.version.is_some() && !self.tags.is_empty() => {
+                Ok(Step::Tagging(None, key))
+            }
+            _ => Ok(Step::Done),
+        }
+    }
+
+    pub(super) fn write(&mut self, engine: &Engine, key: Key, last: bool) -> Next {
+        let now = engine.clock.now();
+        let flash = self.flash.outgoing()?;
+        let record = engine.format.encode(self.created, &self.data, &flash);
+        if !last {
+            let (record, flash) = (record.clone(), flash.into_owned());
+            self.draft = Some(Draft { record, flash });
+        }
+        let expected = self.version.map_or(Expected::Absent, Expected::Version);
+        let ttl = engine.time_to_live(self.created, now);
+        let writing = engine.store.write(&key, record, ttl, expected);
+        Ok(Step::Writing(writing, key))
+    }
+
+    /// All steps are done: after the `last` commit nothing can be changed, after another one changes
+    /// start from what was stored.
+    pub(super) fn finish(&mut self, engine: &Engine, attempts: u32, last: bool) {
+        if self.phase == Phase::Committing {
+            self.tell_committed(engine, attempts);
+            self.patch.reset();
+            self.tags.clear();
+            self.flash.committed();
+            if let Some(draft) = self.draft.take() {
+                self.base = Some(draft.record);
+                self.flash.kept = draft.flash;
+            }
+            self.phase = Phase::Open;
+        }
+        if last {
+            self.phase = Phase::Closed;
+        }
+    }
+
+    fn tell_committed(&self, engine: &Engine, attempts: u32) {
+        if engine.listeners.is_empty() || self.version.is_none() {
+            return;
+        }
+        let Some(key) = self.identity.key() else {
+            return;
+        };
+        if attempts > 0 {
+            engine.tell(&Event::ConflictResolved { key, attempts });
+        }
+        engine.tell(&Event::Committed { key });
+    }
+}
