@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
+    cookie::MAX_CANDIDATES,
     id::{Key, NoEntropy, SessionId},
     wire::{CookieText, IdCookie},
 };
@@ -47,6 +48,7 @@ impl Identity {
         for text in lines
             .iter()
             .flat_map(|line| engine.finder.find_in(line.as_bytes()))
+            .take(MAX_CANDIDATES)
         {
             match engine.format.open_id(text) {
                 Ok(opened) => {
@@ -72,7 +74,8 @@ impl Identity {
         let mut texts = self
             .lines
             .iter()
-            .flat_map(|line| engine.finder.find_in(line.as_bytes()));
+            .flat_map(|line| engine.finder.find_in(line.as_bytes()))
+            .take(MAX_CANDIDATES);
         texts.any(|text| {
             let claim = engine.format.claimed_renewal(text);
             claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
