@@ -19,7 +19,7 @@ use support::{House, config, house};
 use tokio::runtime::{Builder, Runtime};
 
 fn runtime() -> Runtime {
-    Builder::new_current_thread().build().unwrap()
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 /// Uses everything that a handler might, whatever it answers.
