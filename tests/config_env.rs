@@ -1,4 +1,10 @@
 //! Settings from the environment: what is set there wins over what was set before.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Wrong settings are refused when sessions are built, by the setting's name; secrets stay secret.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! The service around a handler: over sockets, by extension or typed, and when things break off.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! Sessions as a tower layer: the same behaviour by another trait.
 #![cfg(feature = "tower")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Sessions without a request: look, tag, count, end; two devices and log out everywhere.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

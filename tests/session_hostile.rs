@@ -1,4 +1,10 @@
 //! Bytes that nobody would send or store in good faith: never a panic, never a foreign session.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

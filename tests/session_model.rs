@@ -1,4 +1,10 @@
 //! Any interleaving of several requests on one session, against a model that runs them one by one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

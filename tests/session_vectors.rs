@@ -2,6 +2,12 @@
 //!
 //! Where this crate differs on purpose, the difference has a name in [`Difference`] and is counted:
 //! nothing is skipped in silence.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 
@@ -83,8 +89,7 @@ async fn every_request_of_every_sequence_goes_as_with_the_real_package() {
         }
     }
     assert_eq!((sequences.len(), requests, steps), (240, 800, 3002));
-    let counted: Vec<_> = differences.into_iter().collect();
-    assert_eq!(counted, COUNTS);
+    assert_eq!(differences, COUNTS.into());
 }
 
 const COUNTS: [(Difference, usize); 9] = [
@@ -174,7 +179,9 @@ fn expected(
             }
             Answer::Value(json!(there))
         }
-        "getIntendedUrl" | "pullIntendedUrl" if value.as_str().is_some_and(is_foreign) => {
+        "getIntendedUrl" | "pullIntendedUrl"
+            if value.as_str().is_some_and(|url| !url.starts_with('/')) =>
+        {
             differs(Difference::ForeignUrlRead);
             Answer::Nothing
         }
@@ -195,11 +202,8 @@ fn run(
     differs: &mut impl FnMut(Difference),
 ) -> Answer {
     let key = args.first().and_then(Value::as_str).unwrap_or_default();
-    let keys: Vec<&str> = args
-        .first()
-        .and_then(Value::as_array)
-        .map(|keys| keys.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+    let keys = args.first().and_then(Value::as_array).into_iter().flatten();
+    let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
     match op {
         "get" => found(session.get(key).unwrap(), args.get(1)),
         "pull" => found(session.pull(key).unwrap(), args.get(1)),
@@ -353,14 +357,11 @@ fn nothing<T>(done: Result<T, SessionError>) -> Answer {
 }
 
 fn by(args: &[Value]) -> Number {
-    args.get(1).map_or(Number::Int(1), |by| {
-        by.as_i64()
-            .map_or_else(|| by.as_f64().unwrap().into(), Number::from)
-    })
-}
-
-fn is_foreign(url: &str) -> bool {
-    !url.starts_with('/')
+    let Some(by) = args.get(1) else {
+        return 1.into();
+    };
+    by.as_i64()
+        .map_or_else(|| by.as_f64().unwrap().into(), Number::from)
 }
 
 fn is_truthy(value: &Value) -> bool {
