@@ -10,4 +10,4 @@ mod request;
 
 pub(crate) use calls::{Call, Job, Way, call, raw, seed};
 pub(crate) use document::Size;
-pub(crate) use request::{config, plain, with_cookie};
+pub(crate) use request::{Body, config, plain, with_cookie};
