@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     cookie::MAX_CANDIDATES,
     id::{Key, NoEntropy, SessionId},
-    wire::{CookieText, IdCookie},
+    wire::{CookieText, IdCookie, Opened},
 };
 
 /// The session's name, found out no earlier than somebody asks.
@@ -81,15 +81,16 @@ impl Identity {
         }
         let mut rejected = None;
         for candidate in &self.candidates {
-            match engine.format.open_id(candidate.text()) {
-                Ok(opened) => {
+            match open(engine, candidate.text()) {
+                Ok((opened, key)) => {
                     self.renewed = opened.cookie.renewed;
                     self.stored = opened.cookie.stored;
                     self.carried = true;
                     if !opened.outdated {
                         self.text.extend_from_slice(candidate.text());
                     }
-                    self.set_id(Some(opened.cookie.id));
+                    self.id = Some(opened.cookie.id);
+                    self.key = OnceCell::from(key);
                     return;
                 }
                 Err(reason) => rejected = Some(reason),
@@ -187,4 +188,15 @@ impl Identity {
         self.id = id;
         self.key.take();
     }
+}
+
+/// Reads an id cookie's text, or remembers what it said.
+fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, Key), &'static str> {
+    if let Some(known) = engine.memo.get(text) {
+        return Ok(known);
+    }
+    let opened = engine.format.open_id(text)?;
+    let key = opened.cookie.id.key();
+    engine.memo.keep(text, &opened, key);
+    Ok((opened, key))
 }
