@@ -3,8 +3,6 @@
 //! `cargo bench --bench cookie`. The measure of a scan is `memchr walk`: nothing but a visit to
 //! every `;` of the same header.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{hint::black_box, time::Duration};
 
 use criterion::Criterion;

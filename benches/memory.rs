@@ -4,13 +4,6 @@
 //! `cargo bench --bench memory`. A time is that of one call; with two threads, the wall time divided
 //! by the calls of both. The map has what a store of a few lines would have: a mutex around a
 //! standard `HashMap`, a version and an expiry; no limits, no tombstones, no tags, no sweeping.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "a benchmark"
-)]
-
 use std::{
     collections::HashMap,
     fs,

@@ -3,8 +3,6 @@
 //! `cargo bench --bench seal`. `bare` is what cannot be saved: the cipher in place with a nonce
 //! that is there already, and base64 from one buffer that is there already into another.
 
-#![allow(clippy::unwrap_used)]
-
 use std::hint::black_box;
 
 use aes_gcm_siv::{

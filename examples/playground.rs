@@ -6,12 +6,6 @@
 //! `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when unset). HTTP/1 and HTTP/2 with prior
 //! knowledge. SIGTERM and Ctrl-C stop it once the requests that are running have been answered.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program talks to its terminal"
-)]
-
 #[path = "playground/ops.rs"]
 mod ops;
 #[path = "playground/pages.rs"]

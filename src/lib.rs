@@ -1,5 +1,13 @@
 //! Sessions for services built on hyper 1.x: raw, or through tower and axum.
 #![doc = include_str!("../README.md")]
+// The library does not panic on any input and does not print. Tests, benches and examples may.
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
 
 pub mod age;
 pub mod changes;

@@ -1,7 +1,5 @@
 //! Lengths of time as an operator writes them.
 
-#![allow(clippy::expect_used, reason = "a failed expectation is the verdict")]
-
 use std::time::Duration;
 
 use hyper_session::age::{Age, AgeError, parse};

@@ -1,7 +1,5 @@
 //! Which attributes a cookie may have, and what its name asks of them.
 
-#![allow(clippy::unwrap_used)]
-
 use hyper_session::cookie::{Attributes, CookieError, CookieName, SameSite, SetCookie};
 
 fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError> {

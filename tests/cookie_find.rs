@@ -1,7 +1,5 @@
 //! Which cookies of a request are found, and what of them is offered.
 
-#![allow(clippy::unwrap_used)]
-
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};

@@ -1,7 +1,5 @@
 //! Set-Cookie through a browser-like cookie jar and back as Cookie.
 
-#![allow(clippy::unwrap_used)]
-
 use std::time::Duration;
 
 use cookie_store::CookieStore;

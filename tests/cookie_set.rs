@@ -1,7 +1,5 @@
 //! What a Set-Cookie header value says, and what is refused before anything is sent.
 
-#![allow(clippy::unwrap_used)]
-
 use std::{
     collections::HashSet,
     time::{Duration, SystemTime, UNIX_EPOCH},

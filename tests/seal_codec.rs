@@ -1,7 +1,5 @@
 //! What opens, and what does not.
 
-#![allow(clippy::unwrap_used)]
-
 use hyper_session::{
     cookie::{Attributes, CookieName, SetCookie},
     seal::{Buffer, Codec, KeyRing, MAX_TEXT_LEN, OpenReason, SealError, SealKey},

@@ -1,7 +1,5 @@
 //! Which texts are keys, and what is told of them.
 
-#![allow(clippy::unwrap_used)]
-
 use hyper_session::seal::{Buffer, KeyRing, KeyRingError, MAX_KEYS, SealKey, SealKeyError};
 
 const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

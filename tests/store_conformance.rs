@@ -1,12 +1,6 @@
 //! The memory store keeps the store contract, and the suite that says so is able to say no: each
 //! of the broken stores breaks one promise, and is caught by the check that is named for it.
 #![cfg(feature = "testing")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed unwrap is the verdict"
-)]
-
 use std::{future::ready, time::Duration};
 
 use hyper_session::{

@@ -1,11 +1,5 @@
 //! What the memory store promises beyond the store contract: its limits, its figures, and that
 //! memory is freed by itself.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed unwrap is the verdict"
-)]
-
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;

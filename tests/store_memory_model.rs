@@ -1,6 +1,4 @@
 //! Random calls of the memory store are answered as a plain map would answer them.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is the verdict")]
-
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     future::Future,

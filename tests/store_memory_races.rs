@@ -1,6 +1,4 @@
 //! The memory store under many threads: its figures stay exact and its two tag indexes agree.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is the verdict")]
-
 use std::{
     collections::HashSet,
     future::Future,

@@ -63,6 +63,9 @@ pub(super) enum OperationKind {
     Merge,
 }
 
+/// Bytes that a usual operation needs, made room for at once.
+const ROOM: usize = 64;
+
 impl Patch {
     /// No operations yet, and these limits.
     pub fn new(limits: Limits) -> Self {
@@ -277,6 +280,7 @@ impl Patch {
         }
         document.set_limit(self.limits.document);
         let start = self.bytes.len();
+        self.bytes.reserve(ROOM);
         path.write(&mut self.bytes);
         let value = self.bytes.len();
         let done = edit(self, document, value);

@@ -36,8 +36,11 @@ impl Buf {
 
     /// The bytes for editing, copied on the first call.
     pub(super) fn to_mut(&mut self) -> &mut Vec<u8> {
+        /// Room for a small edit, so that it does not move the copy at once.
+        const SLACK: usize = 64;
         if !self.edited {
             self.own.clear();
+            self.own.reserve(self.shared.len() + SLACK);
             self.own.extend_from_slice(&self.shared);
             self.shared = Bytes::new();
             self.edited = true;

@@ -18,17 +18,18 @@ pub(super) const MAX_TEXT: usize = OFFSET_MASK as usize;
 
 /// The tag of a key in the escaped form of the text.
 ///
-/// Part of the stored format: made of the key's length and its first and last eight bytes.
+/// Part of the stored format: made of the key's length and its first and last eight bytes, the first
+/// read as a big-endian number and the last as a little-endian one.
 pub(super) fn tag(key: &[u8]) -> u8 {
-    let head = key.iter().take(8).fold(0, push_byte);
-    let tail = key.iter().rev().take(8).fold(0, push_byte);
-    let mixed =
-        (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> 56) as u8
-}
-
-fn push_byte(word: u64, byte: &u8) -> u64 {
-    word << 8 | u64::from(*byte)
+    let (head, tail) = match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => (u64::from_be_bytes(*first), u64::from_le_bytes(*last)),
+        _ => {
+            let push = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
+            (key.iter().fold(0, push), key.iter().rev().fold(0, push))
+        }
+    };
+    let mixed = head ^ tail.rotate_left(29) ^ key.len() as u64;
+    (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
 }
 
 /// The entry of a member that begins at `offset`.

@@ -4,6 +4,30 @@
 //! the root object begins. Both are stored together, so that reading a record parses nothing. A read
 //! goes to its root member by the index and walks inside that one value; an edit splices the text
 //! and moves the index.
+//!
+//! # Why a root index
+//!
+//! `cargo bench --bench paths` reads one nested number in the middle of a session of many members,
+//! and counts it up and writes the record. How many times longer each way took than the root index,
+//! in one run:
+//!
+//! | | 200 B | 1 KB | 4 KB | 64 KB |
+//! |---|---|---|---|---|
+//! | read: walk without an index | 1.7 | 4.4 | 14 | 89 |
+//! | read: simd-json tape, reused buffers | 4.4 | 15 | 48 | 350 |
+//! | read: `serde_json::Value` | 11 | 52 | 180 | 1400 |
+//! | write: simd-json value, reused buffers | 5.9 | 21 | 57 | 120 |
+//! | write: `serde_json::Value` | 11 | 30 | 87 | 190 |
+//!
+//! A whole tape beside the stored bytes would read as fast, but is several times the size of the
+//! text, has to be stored with it, and every edit would have to make it anew; the index is 4 bytes
+//! for each root member, and an edit adds to the offsets behind it. The read itself is not quite
+//! independent of the document's size (64 KB took 3.3 times as long as 200 B): the index of 800
+//! members is looked through, 16 of them at a time. A document whose data all stands under one root
+//! key is read by the walk, which is still 2.6 to 4 times as fast as the tape.
+//!
+//! Whole documents, from outside or out to a type, go through simd-json, which validates all of the
+//! text; one value out of a document goes through serde_json, which needs no copy to write to.
 
 mod buf;
 mod date;

@@ -46,19 +46,21 @@ pub(super) type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> Path<'a> {
     fn of_text(text: &'a str) -> Self {
-        let marks = text.bytes().fold(0, |marks, byte| marks | mark(byte));
-        let keys = match marks {
-            0 => return Self::plain(text.as_bytes().into()),
-            DOT => text.split('.').map(|key| key.as_bytes().into()).collect(),
-            _ if !is_deep(text) => return Self::plain(escape_key(text.into())),
+        let bytes = text.as_bytes();
+        match bytes.iter().fold(0, |marks, byte| marks | mark(*byte)) {
+            0 => Self::plain(bytes.into()),
+            DOT => Self {
+                whole: Some(bytes.into()),
+                keys: bytes.split(|byte| *byte == b'.').map(Cow::from).collect(),
+            },
+            _ if !is_deep(text) => Self::plain(escape_key(text.into())),
             _ => {
                 let mut keys = SmallVec::new();
                 split(text, |key| keys.push(escape_key(key)));
-                keys
+                let whole = Some(escape_key(text.into()));
+                Self { whole, keys }
             }
-        };
-        let whole = Some(escape_key(text.into()));
-        Self { whole, keys }
+        }
     }
 
     fn plain(key: Key<'a>) -> Self {

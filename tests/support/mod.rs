@@ -7,13 +7,6 @@
     unreachable_pub,
     reason = "each test file is a crate that uses a part of this"
 )]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a failed unwrap is the verdict of a test"
-)]
-
 pub mod browser;
 pub mod gate;
 pub mod jar;

@@ -1,0 +1,133 @@
+//! Two requests on one snapshot, any operations: the second one's patch, done again on what the first
+//! one left, gives what a plain model gives.
+#![no_main]
+
+#[path = "../../tests/model/mod.rs"]
+mod model;
+#[path = "../../tests/model/real.rs"]
+mod real;
+
+use arbitrary::{Arbitrary, Unstructured};
+use hyper_session::{
+    changes::{Limits, Patch},
+    document::Document,
+};
+use libfuzzer_sys::fuzz_target;
+use model::{Edit, Path};
+use serde_json::{Map, Value};
+
+fuzz_target!(|input: &[u8]| {
+    let mut input = Unstructured::new(input);
+    let _ = run(&mut input);
+});
+
+fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let start = object(input, 3)?;
+    let base = Document::parse(start.to_string().as_bytes()).expect("JSON");
+    let (_, mut newer, _) = request(&base, input)?;
+    let (patch, seen, recorded) = request(&base, input)?;
+
+    let mut again = real::stored(&base);
+    let rebased = patch.rebase(&base, &mut again).expect("sound documents");
+    assert!(rebased.dropped.is_empty(), "an operation failed where it was recorded");
+    assert_eq!(again.text(), seen.text());
+
+    let mut model = real::checked(&newer);
+    let cleared = recorded.iter().rposition(|edit| matches!(edit, Edit::Clear));
+    if cleared.is_some() {
+        remove_unchanged(&base, &newer, &mut model);
+    }
+    for edit in &recorded[cleared.map_or(0, |at| at + 1)..] {
+        let _ = model::edit(&mut model, edit);
+    }
+    let rebased = patch.rebase(&base, &mut newer).expect("sound documents");
+    assert_eq!(rebased.applied + rebased.dropped.len(), patch.len());
+    assert_eq!(real::checked(&newer), model);
+    Ok(())
+}
+
+/// Some edits of one request: its patch, what it sees, and the edits that were possible.
+fn request(
+    base: &Document,
+    input: &mut Unstructured<'_>,
+) -> arbitrary::Result<(Patch, Document, Vec<Edit>)> {
+    let (mut patch, mut document) = (Patch::new(Limits::default()), base.clone());
+    let mut model = real::checked(base);
+    let mut recorded = Vec::new();
+    for _ in 0..input.int_in_range(0..=6)? {
+        let edit = edit(input)?;
+        let expected = model::edit(&mut model, &edit);
+        let done = real::record(&mut patch, &mut document, &edit);
+        assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
+        assert_eq!(real::checked(&document), model, "{edit:?}");
+        if done.is_ok() {
+            recorded.push(edit);
+        }
+    }
+    Ok((patch, document, recorded))
+}
+
+fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
+    let old: Vec<_> = base.members().map(|member| member.expect("sound")).collect();
+    for member in newer.members().map(|member| member.expect("sound")) {
+        if old.contains(&member) {
+            model.as_object_mut().expect("an object").remove(&*member.0);
+        }
+    }
+}
+
+fn edit(input: &mut Unstructured<'_>) -> arbitrary::Result<Edit> {
+    Ok(match input.int_in_range(0..=11)? {
+        0..=3 => Edit::Put(path(input)?, value(input, 3)?),
+        4..=5 => Edit::Forget(path(input)?),
+        6..=7 => Edit::Add(path(input)?, i8::arbitrary(input)?.into()),
+        8 => Edit::Subtract(path(input)?, i64::arbitrary(input)?),
+        9..=10 => Edit::Merge(object(input, 3)?),
+        _ => Edit::Clear,
+    })
+}
+
+fn path(input: &mut Unstructured<'_>) -> arbitrary::Result<Path> {
+    let keys = (0..input.int_in_range(0..=3)?)
+        .map(|_| key(input))
+        .collect::<arbitrary::Result<Vec<_>>>()?;
+    Ok(match input.int_in_range(0..=3)? {
+        0 => Path::Keys(keys),
+        1 => Path::Text(keys.join("][")),
+        _ => Path::Text(keys.join(".")),
+    })
+}
+
+fn key(input: &mut Unstructured<'_>) -> arbitrary::Result<String> {
+    const KEYS: [&str; 12] =
+        ["a", "b", "c", "0", "1", "2", "a.b", "", "1024", "9007199254740991", "\"\\", "é"];
+    match input.int_in_range(0..=15)? {
+        15 => Ok(<&str>::arbitrary(input)?.chars().take(8).collect()),
+        _ => Ok((*input.choose(&KEYS)?).to_owned()),
+    }
+}
+
+fn object(input: &mut Unstructured<'_>, depth: usize) -> arbitrary::Result<Value> {
+    let mut members = Map::new();
+    for _ in 0..input.int_in_range(0..=5)? {
+        members.insert(key(input)?, value(input, depth - 1)?);
+    }
+    Ok(members.into())
+}
+
+fn value(input: &mut Unstructured<'_>, depth: usize) -> arbitrary::Result<Value> {
+    let kinds = if depth == 0 { 5 } else { 7 };
+    Ok(match input.int_in_range(0..=kinds)? {
+        0 => Value::Null,
+        1 => bool::arbitrary(input)?.into(),
+        2 => i8::arbitrary(input)?.into(),
+        3 => i64::arbitrary(input)?.into(),
+        4 => f64::arbitrary(input)?.into(),
+        5 => key(input)?.into(),
+        6 => object(input, depth)?,
+        _ => {
+            let elements = (0..input.int_in_range(0..=4)?).map(|_| value(input, depth - 1));
+            elements.collect::<arbitrary::Result<Vec<_>>>()?.into()
+        }
+    })
+}
