@@ -47,6 +47,22 @@ fn cases(criterion: &mut Criterion, policy: CookiePolicy, way: Way) {
     group.finish();
 }
 
+/// More visitors than cookies are remembered: every one comes as if for the first time.
+fn strangers(criterion: &mut Criterion) {
+    const VISITORS: usize = 8192;
+    let sessions = sessions(CookiePolicy::WhenUsed);
+    let request = |_| support::with_cookie(&support::seed(&sessions, Size::Small));
+    let requests: Vec<_> = (0..VISITORS).map(request).collect();
+    let mut raw = support::raw_each(requests.clone());
+    let mut group = criterion.benchmark_group("strangers");
+    group.bench_function("no session", |bencher| bencher.iter(&mut raw));
+    for job in Job::ALL {
+        let mut call = support::call_each(&sessions, Way::Typed, job, requests.clone());
+        group.bench_function(job.label(), |bencher| bencher.iter(&mut call));
+    }
+    group.finish();
+}
+
 fn sessions(policy: CookiePolicy) -> Sessions {
     Sessions::new(support::config(policy), MemoryStore::new()).expect("the settings are right")
 }
@@ -58,5 +74,5 @@ fn criterion() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(name = benches; config = criterion(); targets = raw, session);
+criterion_group!(name = benches; config = criterion(); targets = raw, session, strangers);
 criterion_main!(benches);

@@ -8,8 +8,18 @@ use std::{
     cell::Cell,
 };
 
-use hyper_session::{Sessions, session::CookiePolicy, store::MemoryStore};
-use support::{Call, Job, Size, Way};
+use http::Request;
+use hyper_session::{
+    Sessions,
+    session::CookiePolicy::{self, Rolling, WhenUsed},
+    store::MemoryStore,
+};
+use support::{
+    Body, Call,
+    Job::{self, Ignore, Increment, Read},
+    Size,
+    Way::{self, Extension, Typed},
+};
 
 #[expect(dead_code, reason = "made for several targets")]
 #[path = "../benches/support/mod.rs"]
@@ -56,51 +66,113 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Whether the request came with extensions, as it does behind most frameworks.
+#[derive(Clone, Copy)]
+enum Extensions {
+    None,
+    Some,
+}
+
+/// What a call asks for: as many blocks each time, once the thread is warm.
+///
+/// # Panics
+/// When two calls differ.
+fn blocks(mut call: Call) -> u64 {
+    // Buffers grow with the number that is counted up, and reach all of its lengths to come.
+    (0..200).for_each(|_| call());
+    let once = |call: &mut Call| {
+        let before = COUNT.get();
+        call();
+        COUNT.get() - before
+    };
+    let first = once(&mut call);
+    assert!((0..100).all(|_| once(&mut call) == first), "calls differ");
+    first
+}
+
+fn sessions(policy: CookiePolicy) -> Sessions {
+    Sessions::new(support::config(policy), MemoryStore::new()).unwrap()
+}
+
+fn with(extensions: Extensions, mut request: Request<Body>) -> Request<Body> {
+    if let Extensions::Some = extensions {
+        request.extensions_mut().insert(7_u8);
+    }
+    request
+}
+
+fn added_to(request: Request<Body>, sessions: &Sessions, way: Way, job: Job) -> u64 {
+    let raw = blocks(support::raw(request.clone()));
+    blocks(support::call(sessions, way, job, request)) - raw
+}
+
+/// What a request of a known session adds, the same for a small and for a large document.
+fn known(policy: CookiePolicy, way: Way, extensions: Extensions, job: Job) -> u64 {
+    let sessions = sessions(policy);
+    let [small, large] = Size::ALL.map(|size| {
+        let request = support::with_cookie(&support::seed(&sessions, size));
+        added_to(with(extensions, request), &sessions, way, job)
+    });
+    assert_eq!(small, large, "the document's size counts");
+    small
+}
+
+fn no_cookie(policy: CookiePolicy, way: Way, extensions: Extensions) -> u64 {
+    let request = with(extensions, support::plain());
+    added_to(request, &sessions(policy), way, Ignore)
+}
+
 #[test]
-fn show() {
-    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
-        for way in [Way::Extension, Way::Typed] {
-            for bare in [true, false] {
-                let sessions =
-                    Sessions::new(support::config(policy), MemoryStore::new()).expect("right");
-                let prep = |mut request: http::Request<_>| {
-                    if !bare {
-                        request.extensions_mut().insert(7u8);
-                    }
-                    request
-                };
-                let r = most(&mut support::raw(prep(support::plain())));
-                let n = most(&mut support::call(
-                    &sessions,
-                    way,
-                    Job::Ignore,
-                    prep(support::plain()),
-                ));
-                println!("{policy:?} {way:?} bare={bare} no cookie {}", n - r);
-                for size in Size::ALL {
-                    for job in Job::ALL {
-                        let cookie = support::seed(&sessions, size);
-                        let request = prep(support::with_cookie(&cookie));
-                        let r = most(&mut support::raw(request.clone()));
-                        let n = most(&mut support::call(&sessions, way, job, request));
-                        println!("{policy:?} {way:?} bare={bare} {job:?} {size:?} {}", n - r);
-                    }
-                }
-            }
-        }
+fn a_session_as_an_argument_costs_nothing_until_it_is_written() {
+    for extensions in [Extensions::None, Extensions::Some] {
+        assert_eq!(no_cookie(WhenUsed, Typed, extensions), 0);
+        assert_eq!(known(WhenUsed, Typed, extensions, Ignore), 0);
+        assert_eq!(known(WhenUsed, Typed, extensions, Read), 0);
     }
 }
 
-fn most(call: &mut Call) -> u64 {
-    for _ in 0..10 {
-        call();
-    }
-    (0..100)
-        .map(|_| {
-            let b = COUNT.get();
-            call();
-            COUNT.get() - b
-        })
-        .max()
-        .unwrap()
+#[test]
+fn a_write_costs_the_record_and_its_reference_count() {
+    assert_eq!(known(WhenUsed, Typed, Extensions::None, Increment), 2);
+}
+
+#[test]
+fn a_cookie_on_every_response_costs_its_text() {
+    assert_eq!(no_cookie(Rolling, Typed, Extensions::None), 1);
+    assert_eq!(known(Rolling, Typed, Extensions::None, Ignore), 1);
+    assert_eq!(known(Rolling, Typed, Extensions::None, Read), 1);
+    assert_eq!(known(Rolling, Typed, Extensions::None, Increment), 3);
+}
+
+#[test]
+fn a_session_in_the_extensions_costs_its_box_there() {
+    assert_eq!(no_cookie(WhenUsed, Extension, Extensions::Some), 1);
+    assert_eq!(known(WhenUsed, Extension, Extensions::Some, Ignore), 1);
+    assert_eq!(known(WhenUsed, Extension, Extensions::Some, Read), 1);
+    assert_eq!(known(WhenUsed, Extension, Extensions::Some, Increment), 3);
+    assert_eq!(known(Rolling, Extension, Extensions::Some, Ignore), 2);
+    assert_eq!(known(Rolling, Extension, Extensions::Some, Read), 2);
+    assert_eq!(known(Rolling, Extension, Extensions::Some, Increment), 4);
+}
+
+#[test]
+fn the_first_extension_of_a_request_costs_the_map_and_its_table_as_well() {
+    assert_eq!(no_cookie(WhenUsed, Extension, Extensions::None), 3);
+    assert_eq!(known(WhenUsed, Extension, Extensions::None, Ignore), 3);
+    assert_eq!(known(WhenUsed, Extension, Extensions::None, Read), 3);
+    assert_eq!(known(WhenUsed, Extension, Extensions::None, Increment), 5);
+    assert_eq!(known(Rolling, Extension, Extensions::None, Ignore), 4);
+    assert_eq!(known(Rolling, Extension, Extensions::None, Read), 4);
+    assert_eq!(known(Rolling, Extension, Extensions::None, Increment), 6);
+}
+
+#[test]
+fn any_other_first_extension_costs_the_same() {
+    let request = support::plain();
+    let bare = request.clone();
+    let clone = blocks(Box::new(move || drop(bare.clone())));
+    let insert = blocks(Box::new(move || {
+        request.clone().extensions_mut().insert(7_u64);
+    }));
+    assert_eq!(insert - clone, 3);
 }

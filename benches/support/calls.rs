@@ -60,26 +60,40 @@ type Answer = Result<Response<Body>, Infallible>;
 /// When the handler does not find the number that it should: a figure for a session that was not
 /// found would be worse than none.
 pub(crate) fn call(sessions: &Sessions, way: Way, job: Job, request: Request<Body>) -> Call {
+    call_each(sessions, way, job, vec![request])
+}
+
+/// Like [`call`], with each of the requests in turn.
+pub(crate) fn call_each(
+    sessions: &Sessions,
+    way: Way,
+    job: Job,
+    requests: Vec<Request<Body>>,
+) -> Call {
     match way {
-        Way::Extension => repeat(
-            sessions.wrap(service_fn(move |request| by_extension(job, request))),
-            request,
-        ),
-        Way::Typed => repeat(
-            sessions
-                .wrap_fn(move |request: Request<Body>, session| by_argument(job, request, session)),
-            request,
-        ),
+        Way::Extension => {
+            let service = service_fn(move |request| by_extension(job, request));
+            repeat(sessions.wrap(service), requests)
+        }
+        Way::Typed => {
+            let handler = move |request, session| by_argument(job, request, session);
+            repeat(sessions.wrap_fn(handler), requests)
+        }
     }
 }
 
 /// The same service with nothing around it.
 pub(crate) fn raw(request: Request<Body>) -> Call {
+    raw_each(vec![request])
+}
+
+/// Like [`raw`], with each of the requests in turn.
+pub(crate) fn raw_each(requests: Vec<Request<Body>>) -> Call {
     let service = service_fn(|request: Request<Body>| async {
         drop(request);
         Answer::Ok(request::answer())
     });
-    repeat(service, request)
+    repeat(service, requests)
 }
 
 /// Opens a session that holds the document, and returns its cookie as `name=value`.
@@ -122,13 +136,16 @@ async fn work(job: Job, session: &Session) {
     assert!(seen.is_some_and(|seen| seen >= 41), "the session was lost");
 }
 
-fn repeat<S, B>(service: S, request: Request<Body>) -> Call
+fn repeat<S, B>(service: S, requests: Vec<Request<Body>>) -> Call
 where
     S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
     B: 'static,
 {
+    let mut next = 0;
     Box::new(move || {
-        let response = drive(service.call(request.clone())).expect("the service answers");
+        let request = requests[next].clone();
+        next = (next + 1) % requests.len();
+        let response = drive(service.call(request)).expect("the service answers");
         assert_eq!(response.status(), StatusCode::OK);
         black_box(response);
     })

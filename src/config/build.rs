@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     cookie::{CookieName, Finder, MAX_AGE, SetCookie},
     seal::{KeyRing, SealKey},
-    session::{Engine, Listeners, Policy},
+    session::{Engine, Listeners, Memo, Policy},
     wire::native::Native,
 };
 
@@ -35,6 +35,7 @@ impl SessionConfig {
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
             store: stores.open(&self.store)?,
+            memo: Memo::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
             adjusted: cut

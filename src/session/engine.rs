@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Policy, SessionError, events::Listeners};
+use super::{Event, Memo, Policy, SessionError, events::Listeners};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
@@ -15,6 +15,7 @@ pub(crate) struct Engine {
     pub(crate) store: Box<dyn Store>,
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
+    pub(crate) memo: Memo,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,

@@ -1,8 +1,8 @@
 //! Which session a request belongs to, as its cookie tells.
 
-use std::{cell::OnceCell, ops::Range};
+use std::cell::OnceCell;
 
-use http::{HeaderMap, HeaderValue, header::COOKIE};
+use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
 use super::{Event, SessionError, engine::Engine};
@@ -10,14 +10,14 @@ use crate::{
     clock::Timestamp,
     cookie::MAX_CANDIDATES,
     id::{Key, NoEntropy, SessionId},
-    wire::{CookieText, IdCookie},
+    wire::{CookieText, IdCookie, Opened},
 };
 
 /// The session's name, found out no earlier than somebody asks.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
-    /// The request's cookies of our name. Usually one, often none.
-    candidates: SmallVec<[Candidate; 1]>,
+    /// The values of the request's cookies of our name. Usually one, often none.
+    candidates: SmallVec<[CookieText; 1]>,
     looked_up: bool,
     id: Option<SessionId>,
     /// The key of `id`, once it was asked for.
@@ -32,37 +32,17 @@ pub(super) struct Identity {
     text: CookieText,
 }
 
-/// A cookie of our name: the header line that it stands in, and where its value is.
-#[derive(Debug)]
-struct Candidate {
-    line: HeaderValue,
-    value: Range<usize>,
-}
-
-impl Candidate {
-    /// `value` is a part of `line`.
-    fn new(line: &HeaderValue, value: &[u8]) -> Self {
-        let start = value.as_ptr().addr() - line.as_bytes().as_ptr().addr();
-        Self {
-            line: line.clone(),
-            value: start..start + value.len(),
-        }
-    }
-
-    fn text(&self) -> &[u8] {
-        self.line.as_bytes().get(self.value.clone()).unwrap_or(&[])
-    }
-}
-
 impl Identity {
     /// Notes the cookies that may name the session. Nothing is opened.
     pub(super) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
-        let lines = headers.get_all(COOKIE).into_iter();
-        let found = lines.flat_map(|line| {
-            let values = engine.finder.find_in(line.as_bytes());
-            values.map(|value| Candidate::new(line, value))
-        });
-        self.candidates.extend(found.take(MAX_CANDIDATES));
+        for line in headers.get_all(COOKIE) {
+            for text in engine.finder.find_in(line.as_bytes()) {
+                if self.candidates.len() == MAX_CANDIDATES {
+                    return;
+                }
+                self.candidates.push(CookieText::from_slice(text));
+            }
+        }
     }
 
     pub(super) fn reset(&mut self) {
@@ -81,15 +61,16 @@ impl Identity {
         }
         let mut rejected = None;
         for candidate in &self.candidates {
-            match engine.format.open_id(candidate.text()) {
-                Ok(opened) => {
+            match open(engine, candidate) {
+                Ok((opened, key)) => {
                     self.renewed = opened.cookie.renewed;
                     self.stored = opened.cookie.stored;
                     self.carried = true;
                     if !opened.outdated {
-                        self.text.extend_from_slice(candidate.text());
+                        self.text.extend_from_slice(candidate);
                     }
-                    self.set_id(Some(opened.cookie.id));
+                    self.id = Some(opened.cookie.id);
+                    self.key = OnceCell::from(key);
                     return;
                 }
                 Err(reason) => rejected = Some(reason),
@@ -108,7 +89,7 @@ impl Identity {
     /// Whether a cookie claims that its renewal is due: worth opening, not yet to be believed.
     pub(super) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
         self.candidates.iter().any(|candidate| {
-            let claim = engine.format.claimed_renewal(candidate.text());
+            let claim = engine.format.claimed_renewal(candidate);
             claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
         })
     }
@@ -187,4 +168,15 @@ impl Identity {
         self.id = id;
         self.key.take();
     }
+}
+
+/// Reads an id cookie's text, or remembers what it said.
+fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, Key), &'static str> {
+    if let Some(known) = engine.memo.get(text) {
+        return Ok(known);
+    }
+    let opened = engine.format.open_id(text)?;
+    let key = opened.cookie.id.key();
+    engine.memo.keep(text, &opened, key);
+    Ok((opened, key))
 }

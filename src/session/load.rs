@@ -117,7 +117,9 @@ impl State {
         read: Read,
         read_only: bool,
     ) -> Result<(), SessionError> {
-        let now = engine.clock.now();
+        // The session was asked for at the moment that `begin` noted. Whether a renewal is due must
+        // be answered as it was then: the store was told.
+        let now = self.created;
         match read {
             Read::Found(record) => return self.take_over_record(engine, record, now, read_only),
             Read::Gone => self.lose_id(Fate::Dead),

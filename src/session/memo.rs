@@ -1,0 +1,82 @@
+//! Id cookies that were opened lately.
+//!
+//! A browser sends the same cookie with every request until its next renewal, and one page makes
+//! many requests: its seal needs to be opened once, not every time. Only what was authenticated
+//! comes in here, and only the same text, byte by byte, finds it again. It says no more than the
+//! cookie itself does, so nothing in here can be out of date: whether a session still lives is
+//! the store's to say.
+
+use std::{
+    fmt,
+    sync::{Mutex, MutexGuard},
+};
+
+use crate::{
+    id::Key,
+    wire::{CookieText, Opened},
+};
+
+/// How many cookies are remembered at most. Together they take about 200 KB.
+const SLOTS: usize = 1024;
+
+/// The cookies, each in the one slot where it may be. A cookie takes the place of the one before.
+pub(crate) struct Memo(Box<[Mutex<Option<Entry>>]>);
+
+struct Entry {
+    text: CookieText,
+    opened: Opened,
+    key: Key,
+}
+
+impl Memo {
+    pub(crate) fn new() -> Self {
+        Self((0..SLOTS).map(|_| Mutex::new(None)).collect())
+    }
+
+    /// What this text was found to be when it was opened, and the key of its id.
+    pub(super) fn get(&self, text: &[u8]) -> Option<(Opened, Key)> {
+        let slot = self.slot(text)?;
+        let entry = slot.as_ref().filter(|entry| is_same(&entry.text, text))?;
+        Some((entry.opened.clone(), entry.key))
+    }
+
+    /// Remembers a text that authenticated. One that would need the heap is not remembered.
+    pub(super) fn keep(&self, text: &[u8], opened: &Opened, key: Key) {
+        let kept = CookieText::from_slice(text);
+        if kept.spilled() {
+            return;
+        }
+        if let Some(mut slot) = self.slot(text) {
+            *slot = Some(Entry {
+                text: kept,
+                opened: opened.clone(),
+                key,
+            });
+        }
+    }
+
+    /// The slot of a text; `None` while another thread is there, which is not worth a wait.
+    ///
+    /// The end of a sealed text is as good as random, so it is a hash already.
+    fn slot(&self, text: &[u8]) -> Option<MutexGuard<'_, Option<Entry>>> {
+        let mixed = u64::from_le_bytes(*text.last_chunk()?).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let slot = self.0.get((mixed >> 32) as usize % SLOTS)?;
+        slot.try_lock().ok()
+    }
+}
+
+impl fmt::Debug for Memo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Memo(…)")
+    }
+}
+
+/// Takes the same time wherever two texts of one length differ: how long a guess takes must not
+/// tell how much of it is right.
+fn is_same(kept: &[u8], text: &[u8]) -> bool {
+    let differing = kept.iter().zip(text).fold(0, |all, (a, b)| all | (a ^ b));
+    kept.len() == text.len() && std::hint::black_box(differing) == 0
+}
+
+#[cfg(test)]
+mod tests;
