@@ -1,0 +1,33 @@
+//! The file store: sessions in an append-only log in one directory of this machine.
+
+mod clean;
+mod commit;
+mod disk;
+mod engine;
+mod error;
+mod events;
+mod frame;
+mod hint;
+mod index;
+mod keeper;
+mod lock;
+mod log;
+mod names;
+mod nudge;
+mod ops;
+mod options;
+mod pace;
+mod recover;
+mod replay;
+mod scan;
+mod segment;
+mod stats;
+mod store;
+mod tagging;
+mod tags;
+
+pub use error::FileError;
+pub use events::{FileEvent, FileEvents};
+pub use options::{Durability, FileStoreBuilder};
+pub use stats::FileStats;
+pub use store::FileStore;
