@@ -1,0 +1,88 @@
+//! Tags: the record knows its tags, and the index knows the records.
+
+use super::{
+    engine::Engine,
+    slot::{Live, Standing},
+};
+use crate::{id::Key, store::MAX_TAGS};
+
+/// A session would carry more tags than one may.
+#[derive(Debug, thiserror::Error)]
+#[error("the session would have more than {MAX_TAGS} tags: untag it first")]
+pub(super) struct TooManyTags;
+
+/// Both sides change while the record's shard is locked, so they agree whenever it is not.
+impl Engine {
+    /// Tags the live session under `key`; `false` when there is none.
+    pub(super) fn tag(&self, key: &Key, name: &str) -> Result<bool, TooManyTags> {
+        self.with_live(key, |live| self.add_tags(key, live, &[name]))
+            .transpose()
+            .map(|tagged| tagged.is_some())
+    }
+
+    pub(super) fn untag(&self, key: &Key, name: &str) {
+        self.with_live(key, |live| self.drop_tag(key, live, name));
+    }
+
+    /// The live sessions under `name`. The index gives candidates, each record has the last word:
+    /// between the two it may have ended, and the index is never locked when a record is.
+    pub(super) fn tagged(&self, name: &str) -> Vec<Key> {
+        let mut keys = self.labels.keys(name);
+        keys.retain(|key| {
+            self.slots.get(key).is_some_and(|slot| {
+                let standing = slot.at(self.settings.clock.now());
+                matches!(standing, Standing::Live(live) if live.has_tag(name))
+            })
+        });
+        keys
+    }
+
+    /// Gives the live session under `to` the tags that the live one under `from` has now.
+    /// The two are never locked together.
+    pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<(), TooManyTags> {
+        let tags = self.with_live(from, |live| live.tag_names().to_vec());
+        let names: Vec<&str> = tags.iter().flatten().map(|name| &**name).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.with_live(to, |live| self.add_tags(to, live, &names))
+            .unwrap_or(Ok(()))
+    }
+
+    /// Gives `live`, which stands under `key`, all of `names`, or none where they are too many.
+    fn add_tags(&self, key: &Key, live: &mut Live, names: &[&str]) -> Result<(), TooManyTags> {
+        let new: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| !live.has_tag(name))
+            .collect();
+        if live.tag_names().len() + new.len() > MAX_TAGS {
+            return Err(TooManyTags);
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let before = live.weight();
+        let shared = new.iter().map(|name| self.labels.add(name, *key));
+        live.tags.get_or_insert_default().0.extend(shared);
+        self.counters.shift(before, live.weight());
+        Ok(())
+    }
+
+    fn drop_tag(&self, key: &Key, live: &mut Live, name: &str) {
+        let before = live.weight();
+        let Some(tags) = &mut live.tags else { return };
+        tags.0.retain(|tag| **tag != *name);
+        if tags.0.is_empty() {
+            live.tags = None;
+        }
+        self.labels.remove(name, key);
+        self.counters.shift(before, live.weight());
+    }
+
+    /// What `act` says of the live record under `key`, whose shard is locked meanwhile.
+    fn with_live<T>(&self, key: &Key, act: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        let mut slot = self.slots.get_mut(key)?;
+        slot.live_mut(self.settings.clock.now()).map(act)
+    }
+}
