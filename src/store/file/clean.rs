@@ -2,8 +2,8 @@
 //!
 //! Always the oldest: when a frame is found dead, everything that it could have been the answer to
 //! is gone already. So a tombstone may be dropped once it has expired without a record that it
-//! buried coming back, and of a touch or a set of tags nothing is ever copied: the record they
-//! belong to was in front of them and has taken what they said to the end of the log.
+//! buried coming back, and a touch is never copied: the record that it belongs to was in front of
+//! it and has taken the new expiry to the end of the log.
 
 use std::{
     io,
@@ -18,14 +18,12 @@ use super::{
     error::is_full,
     frame::{HEADER, Header, Kind},
     index::{Entry, Position},
-    log::Log,
     names,
     scan::{Frames, Piece},
     segment::{HEAD, Segment},
     stats::add,
-    tags,
 };
-use crate::{clock::Timestamp, id::Key};
+use crate::id::Key;
 
 /// Copies are written in pieces of about this many bytes, so that writers wait for at most the
 /// time that one takes.
@@ -136,7 +134,7 @@ impl Engine {
                 offset,
             };
             passed += header.frame_len();
-            if self.index.get(&header.key).is_some_and(|e| e.at == at) {
+            if self.is_needed(&header, at) {
                 ready += HEADER + payload.len();
                 candidates.push(Candidate {
                     header,
@@ -179,42 +177,62 @@ impl Engine {
         }
     }
 
-    /// Appends what is still live of the candidates, tags behind their record, and points the
-    /// index to the copies.
+    /// Whether a frame is the one that the index, or the table of tags, points to.
+    fn is_needed(&self, header: &Header, at: Position) -> bool {
+        match header.kind {
+            Kind::Write | Kind::Destroy => self
+                .index
+                .get(&header.key)
+                .is_some_and(|entry| entry.at == at),
+            Kind::Tags => lock(&self.tags).at(&header.key) == Some(at),
+            _ => false,
+        }
+    }
+
+    /// Appends what is still live of the candidates, and points to the copies instead.
     fn copy(&self, candidates: &mut Vec<Candidate<'_>>) -> Result<u64, FileError> {
         let mut log = self.writable()?;
         let now = self.now();
         let mut live = Vec::new();
         let mut room = 0;
-        for candidate in candidates.drain(..) {
-            let key = candidate.header.key;
-            let Some(entry) = self.index.get(&key).filter(|e| e.at == candidate.at) else {
+        for Candidate {
+            header,
+            at,
+            payload,
+        } in candidates.drain(..)
+        {
+            if !self.is_needed(&header, at) {
                 continue;
-            };
-            if entry.expires <= now {
-                self.drop_key(&mut log, &key);
+            }
+            let entry = self.index.get(&header.key);
+            if entry.is_some_and(|entry| entry.expires <= now) {
+                self.drop_key(&mut log, &header.key);
                 add(&self.counters.expired, 1);
                 continue;
             }
-            let tags = tags::encode(lock(&self.tags).of(&key));
-            room += entry.weight() + (HEADER + tags.len()) as u64;
-            live.push((candidate, entry, tags));
+            room += header.frame_len();
+            live.push((copy_of(&header, entry), payload));
         }
         if live.is_empty() {
             return Ok(0);
         }
         self.mark_open(&mut log)?;
         self.make_room(&mut log, room)?;
-        let begin = log.end();
-        let mut moved = Vec::with_capacity(live.len());
-        for (candidate, entry, tags) in &live {
-            moved.push(stage_copy(&mut log, candidate, entry, tags));
-        }
+        let stage = |(header, payload): &(Header, &[u8])| (*header, log.stage(header, payload));
+        let moved: Vec<(Header, Position)> = live.iter().map(stage).collect();
         self.write_staged(&mut log)?;
-        for (key, entry) in moved {
-            self.index.insert(key, entry);
+        for (header, at) in moved {
+            self.moved(&header, at);
         }
-        Ok(u64::from(log.end().offset - begin.offset))
+        Ok(room)
+    }
+
+    fn moved(&self, header: &Header, at: Position) {
+        if header.kind == Kind::Tags {
+            lock(&self.tags).moved(&header.key, at);
+        } else if let Some(entry) = self.index.get(&header.key) {
+            self.index.insert(header.key, Entry { at, ..entry });
+        }
     }
 
     /// Deletes a segment of which nothing is needed any more.
@@ -300,22 +318,15 @@ fn remove(disk: &dyn Disk, name: &str) -> io::Result<()> {
 }
 
 /// A copy carries the record's present expiry. It goes on with the session rather than beginning
-/// one: if a crash comes between it and its tags, the tags that were set before still count.
-fn stage_copy(
-    log: &mut Log,
-    candidate: &Candidate<'_>,
-    entry: &Entry,
-    tags: &[u8],
-) -> (Key, Entry) {
-    let header = Header {
-        fresh: false,
-        expires: entry.expires,
-        ..candidate.header
+/// one: tags that were set before still count.
+fn copy_of(header: &Header, entry: Option<Entry>) -> Header {
+    let expires = match entry {
+        Some(entry) if header.kind != Kind::Tags => entry.expires,
+        _ => header.expires,
     };
-    let at = log.stage(&header, candidate.payload);
-    if !tags.is_empty() {
-        let header = Header::new(Kind::Tags, header.key, 0, Timestamp::MAX).of(tags);
-        log.stage(&header, tags);
+    Header {
+        fresh: false,
+        expires,
+        ..*header
     }
-    (header.key, Entry { at, ..*entry })
 }

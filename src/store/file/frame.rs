@@ -1,4 +1,4 @@
-//! One frame of the log: a header of 64 bytes, and for some kinds a payload behind it.
+//! One frame of the log: a header of 68 bytes, and for some kinds a payload behind it.
 
 use bytes::{Buf, BufMut};
 use crc32fast::Hasher;
@@ -6,7 +6,7 @@ use crc32fast::Hasher;
 use crate::{clock::Timestamp, id::Key};
 
 /// Length of a frame's header.
-pub(super) const HEADER: usize = 64;
+pub(super) const HEADER: usize = 68;
 const SUMMED: usize = HEADER - 4;
 
 const FRESH: u8 = 1;
@@ -30,6 +30,10 @@ pub(super) enum Kind {
     Cleaned = 6,
     /// The segment ends here and another follows it.
     End = 7,
+    /// Everything before is durable: said when a store is closed.
+    Closed = 8,
+    /// What stood here was lost before it was durable.
+    Void = 9,
 }
 
 impl Kind {
@@ -42,6 +46,8 @@ impl Kind {
             5 => Self::Open,
             6 => Self::Cleaned,
             7 => Self::End,
+            8 => Self::Closed,
+            9 => Self::Void,
             _ => return None,
         })
     }
@@ -59,6 +65,9 @@ pub(super) struct Header {
     pub(super) len: u32,
     /// CRC-32 of the payload.
     pub(super) sum: u32,
+    /// Where this segment was known to be durable up to when the frame was appended, and all
+    /// segments before it wholly; 0 where nothing was known. Set on appending.
+    pub(super) synced: u32,
     pub(super) version: u64,
     pub(super) expires: Timestamp,
     pub(super) key: Key,
@@ -73,6 +82,7 @@ impl Header {
             sealed: false,
             len: 0,
             sum: 0,
+            synced: 0,
             version,
             expires,
             key,
@@ -112,6 +122,7 @@ impl Header {
         out.put_u16_le(0);
         out.put_u32_le(self.len);
         out.put_u32_le(self.sum);
+        out.put_u32_le(self.synced);
         out.put_u64_le(self.version);
         out.put_u64_le(self.expires.as_millis());
         out.put_slice(self.key.as_bytes());
@@ -140,6 +151,7 @@ impl Header {
             sealed: flags & SEALED != 0,
             len: rest.try_get_u32_le().ok()?,
             sum: rest.try_get_u32_le().ok()?,
+            synced: rest.try_get_u32_le().ok()?,
             version: rest.try_get_u64_le().ok()?,
             expires: Timestamp::from_millis(rest.try_get_u64_le().ok()?),
             key: Key::from_bytes(*rest.first_chunk()?),

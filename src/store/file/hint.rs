@@ -101,7 +101,8 @@ fn is_needed(seen: &mut Seen, header: &Header) -> bool {
         }
         Kind::Touch => !std::mem::replace(&mut seen.expiry, true),
         Kind::Tags => !std::mem::replace(&mut seen.tags, true),
-        Kind::Open | Kind::Cleaned | Kind::End => true,
+        Kind::Open | Kind::Cleaned | Kind::End | Kind::Closed => true,
+        Kind::Void => false,
     }
 }
 
@@ -151,8 +152,10 @@ pub(super) fn decode<'a>(
 
 impl Engine {
     /// Writes the hint of a segment that takes no more appends. It is a shortcut and nothing else:
-    /// it is not brought to the disk, and one that was torn by a crash fails its check sum.
+    /// it is not brought to the disk, and one that was torn by a crash fails its check sum. But the
+    /// segment is, first: a hint must not outlive what it tells of.
     pub(super) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
+        segment.file.sync().map_err(|error| self.poison(&error))?;
         let bytes = self.read_segment(segment)?;
         let Some(hint) = encode(&bytes, segment.id, segment.salt) else {
             return Ok(());

@@ -22,6 +22,13 @@ impl Position {
     pub(super) const fn pack(self) -> u64 {
         (self.segment as u64) << 32 | self.offset as u64
     }
+
+    pub(super) const fn unpack(packed: u64) -> Self {
+        Self {
+            segment: (packed >> 32) as u32,
+            offset: packed as u32,
+        }
+    }
 }
 
 /// What is known of a key: 32 bytes, beside the 32 of the key itself.

@@ -34,6 +34,8 @@ pub(super) struct Log {
     pub(super) sizes: Sizes,
     /// Set as long as the log does not say yet that versions up to `version` may have been given.
     pub(super) unmarked: bool,
+    /// Everything before this is durable, as far as was known when room was last made.
+    durable: Position,
     /// Frames on their way to the file; empty between appends.
     staged: Vec<u8>,
 }
@@ -49,6 +51,10 @@ impl Log {
             version,
             sizes,
             unmarked: true,
+            durable: Position {
+                segment: 0,
+                offset: 0,
+            },
             staged: Vec::new(),
         }
     }
@@ -72,6 +78,11 @@ impl Log {
     /// Adds a frame to those that [`Engine::write_staged`] will write together.
     pub(super) fn stage(&mut self, header: &Header, payload: &[u8]) -> Position {
         let at = self.end();
+        let synced = match self.durable {
+            durable if durable.segment == at.segment => durable.offset,
+            _ => 0,
+        };
+        let header = Header { synced, ..*header };
         self.staged
             .extend_from_slice(&header.encode(self.active.salt));
         self.staged.extend_from_slice(payload);
@@ -97,7 +108,9 @@ impl Engine {
     /// Writes what the log has to say at opening: that it is open, and that segments up to
     /// `excused` are missing for a reason. A full disk does not keep anybody from reading.
     pub(super) fn begin(&self, excused: Option<u32>) -> Result<(), FileError> {
+        self.sync()?;
         let mut log = self.lock_log();
+        log.durable = self.durable();
         if let Some(id) = excused {
             let header = Header::mark(Kind::Cleaned, id.into());
             self.append(&mut log, &header, &[])?;
@@ -110,6 +123,23 @@ impl Engine {
             Err(error) if error.is_full() => Ok(()),
             other => other,
         }
+    }
+
+    /// Brings everything to the disk, and says in the log that it is there, so that damage found
+    /// at the next opening is known to be damage and not an append that was never finished.
+    pub(super) fn finish(&self) -> Result<(), FileError> {
+        self.sync()?;
+        let mut log = self.lock_log();
+        log.durable = self.durable();
+        log.stage(&Header::mark(Kind::Closed, 0), &[]);
+        match self.write_staged(&mut log) {
+            Err(error) if error.is_full() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn durable(&self) -> Position {
+        Position::unpack(self.durable.load(Ordering::Acquire))
     }
 
     /// Makes sure that versions given since the store was opened are not given again by a later
@@ -131,6 +161,7 @@ impl Engine {
 
     /// Ends the active segment unless `bytes` more fit into it.
     pub(super) fn make_room(&self, log: &mut Log, bytes: u64) -> Result<(), FileError> {
+        log.durable = self.durable();
         let longest = log.sizes.roll_at(self.options.segment_bytes);
         let needed = log.tail + bytes + HEADER as u64;
         if needed > longest / 2 && log.next.is_none() {
@@ -150,6 +181,7 @@ impl Engine {
     /// behind it tells that somebody deleted one.
     pub(super) fn roll(&self, log: &mut Log) -> Result<(), FileError> {
         self.make_next(log)?;
+        log.durable = self.durable();
         log.stage(&Header::mark(Kind::End, 0), &[]);
         self.write_staged(log)?;
         if let Some(next) = log.next.take() {

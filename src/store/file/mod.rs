@@ -2,6 +2,7 @@
 
 mod clean;
 mod commit;
+mod core;
 mod disk;
 mod engine;
 mod error;
@@ -19,12 +20,16 @@ mod options;
 mod pace;
 mod recover;
 mod replay;
+mod resume;
 mod scan;
 mod segment;
 mod stats;
 mod store;
 mod tagging;
 mod tags;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::FileError;
 pub use events::{FileEvent, FileEvents};

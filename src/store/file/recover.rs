@@ -13,21 +13,17 @@ use super::{
     FileError, FileEvent,
     disk::{Disk, DiskFile},
     engine::Engine,
+    frame::{HEADER, Header, Kind},
     hint,
-    index::SHARDS,
-    log::Log,
+    index::Position,
     names,
     options::FileStoreBuilder,
-    pace::Sizes,
-    replay::{Findings, Replay},
+    replay::{Damage, Replay},
+    resume::Parts,
     scan::{Frames, Piece},
     segment::{FORMAT, HEAD, Head, Segment, read_head},
     stats::{Counters, add},
 };
-
-/// Versions begin this far above the greatest one known, so that those of writes that a power
-/// failure took are not given again. Nobody writes that often between two openings.
-const VERSION_GAP: u64 = 1 << 32;
 
 /// Opens the store on `disk`. Everything here can be cut short by a crash and done again.
 pub(super) fn open(disk: Box<dyn Disk>, options: FileStoreBuilder) -> Result<Engine, FileError> {
@@ -54,6 +50,7 @@ struct Opening<'a> {
     segments: BTreeMap<u32, Arc<Segment>>,
     /// What the last segment with frames in it ended with.
     ended: bool,
+    damage: Vec<Damage>,
     /// Segments up to this one are missing for a reason that the log does not tell yet.
     excused: u32,
     counters: Counters,
@@ -78,6 +75,7 @@ impl<'a> Opening<'a> {
             replay: Replay::new(),
             segments: BTreeMap::new(),
             ended: false,
+            damage: Vec::new(),
             excused: 0,
             counters: Counters::default(),
             total: 0,
@@ -126,14 +124,14 @@ impl<'a> Opening<'a> {
             Head::Damaged => return Err(FileError::DamagedSegment { path }),
         };
         let segment = Segment::opened(id, salt, found.file);
-        let (findings, hint) = match self.by_hint(&segment, found.len) {
+        let (pass, hint) = match self.by_hint(&segment, found.len) {
             Some(hinted) => hinted,
             None => (self.by_scan(&segment, found.len).map_err(fail)?, 0),
         };
         if id == self.last_used {
-            self.ended = findings.ended;
+            self.ended = pass.ended;
         }
-        self.total += hint + found.len - findings.torn.map_or(0, |(_, bytes)| bytes);
+        self.total += hint + found.len - pass.torn;
         segment.hint_len.store(hint, Ordering::Relaxed);
         segment.hinted.store(hint > 0, Ordering::Relaxed);
         self.segments.insert(id, Arc::new(segment));
@@ -141,7 +139,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Applies the segment's hint file, if there is one that can be used.
-    fn by_hint(&mut self, segment: &Segment, len: u64) -> Option<(Findings, u64)> {
+    fn by_hint(&mut self, segment: &Segment, len: u64) -> Option<(Pass, u64)> {
         let id = segment.id;
         if !self.hints.contains(&id) {
             return None;
@@ -153,54 +151,85 @@ impl<'a> Opening<'a> {
             self.tell(&FileEvent::HintIgnored { path: &path });
             return None;
         };
-        let mut findings = Findings::default();
+        let mut pass = Pass::default();
         for frame in frames {
+            pass.ended |= frame.header.kind == Kind::End;
             self.replay
-                .frame(id, frame.at, &frame.header, frame.payload, &mut findings);
+                .frame(id, frame.at, &frame.header, frame.payload);
         }
         add(&self.counters.hints_used, 1);
         self.hints.remove(&id);
         // The hint of a segment that is appended to again tells of a length that is past.
-        if id >= self.last_used && !findings.ended {
+        if id >= self.last_used && !pass.ended {
             let _ = self.disk.remove(&name);
-            return Some((findings, 0));
+            return Some((pass, 0));
         }
-        Some((findings, bytes.len() as u64))
+        Some((pass, bytes.len() as u64))
     }
 
-    fn by_scan(&mut self, segment: &Segment, len: u64) -> io::Result<Findings> {
+    fn by_scan(&mut self, segment: &Segment, len: u64) -> io::Result<Pass> {
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
         let read = segment.file.read_at(&mut bytes, 0)?;
         bytes.truncate(read);
         let id = segment.id;
-        let mut findings = Findings::default();
-        let mut damage = Vec::new();
+        let mut pass = Pass::default();
         for piece in Frames::of(&bytes, segment.salt) {
-            let piece = match piece {
-                // Segments after this one have frames, so this end was not the last append.
-                Piece::Torn { at, len } if id < self.last_used => {
-                    Piece::Damage { at, len, key: None }
+            let (offset, len, key) = match piece {
+                Piece::Frame {
+                    at,
+                    header,
+                    payload,
+                } => {
+                    pass.ended |= header.kind == Kind::End;
+                    self.replay.frame(id, at, &header, payload);
+                    continue;
                 }
-                other => other,
+                Piece::Damage { at, len, key } => (at, len, key),
+                // Segments after this one have frames, so this was not the last append.
+                Piece::Torn { at, len } if id < self.last_used => (at, len, None),
+                Piece::Torn { at, len } => {
+                    self.cut(segment, at, len)?;
+                    pass.torn = len;
+                    continue;
+                }
             };
-            self.replay
-                .piece(id, piece, &mut findings, |at, len| damage.push((at, len)));
+            let at = Position {
+                segment: id,
+                offset,
+            };
+            self.damage.push(Damage { at, len, key });
         }
-        let path = self.disk.locate(&names::segment(id));
-        for (offset, bytes) in damage {
+        Ok(pass)
+    }
+
+    /// Cuts off what a crash left of the last append.
+    fn cut(&self, segment: &Segment, at: u32, bytes: u64) -> io::Result<()> {
+        segment.file.truncate(at.into())?;
+        add(&self.counters.torn_bytes, bytes);
+        let path = self.disk.locate(&names::segment(segment.id));
+        self.tell(&FileEvent::TornTail { path: &path, bytes });
+        Ok(())
+    }
+
+    /// Reports all damage. What was never durable is mended, so that the next opening does not
+    /// take it for the loss of something that was.
+    fn conclude(&mut self) -> Result<(), FileError> {
+        for damage in std::mem::take(&mut self.damage) {
+            let path = self.disk.locate(&names::segment(damage.at.segment));
             add(&self.counters.damaged, 1);
             self.tell(&FileEvent::Damaged {
                 path: &path,
-                offset: offset.into(),
-                bytes,
+                offset: damage.at.offset.into(),
+                bytes: damage.len,
             });
+            if !self.replay.conclude(&damage)
+                && let Some(segment) = self.segments.get(&damage.at.segment)
+            {
+                let mended = mend(segment, &damage);
+                self.total -= mended.map_err(|error| FileError::io("mend", path, error))?;
+            }
         }
-        if let Some((at, bytes)) = findings.torn {
-            segment.file.truncate(at.into())?;
-            add(&self.counters.torn_bytes, bytes);
-            self.tell(&FileEvent::TornTail { path: &path, bytes });
-        }
-        Ok(findings)
+        Ok(())
     }
 
     /// Checks that no segment is missing between the first that is needed and the last.
@@ -226,6 +255,7 @@ impl<'a> Opening<'a> {
 
     fn parts(mut self) -> Result<Parts, FileError> {
         self.check_chain()?;
+        self.conclude()?;
         // Files that nobody needs: what is left of a segment that was cleaned, or never finished.
         let mut leftovers: Vec<String> = self.hints.iter().map(|id| names::hint(*id)).collect();
         let names = self.disk.list().unwrap_or_default();
@@ -233,15 +263,8 @@ impl<'a> Opening<'a> {
             names::parse_segment(name).is_some_and(|id| !self.segments.contains_key(&id))
         };
         leftovers.extend(names.into_iter().filter(stray));
-        let now = self.options.clock.now();
         let excused = (self.excused > self.replay.cleaned).then_some(self.excused);
-        let mut expired = 0;
-        for shard in 0..SHARDS {
-            for (key, _) in self.replay.index.drain(shard, |_, e| e.expires <= now) {
-                self.replay.tags.clear(&key);
-                expired += 1;
-            }
-        }
+        let expired = self.replay.tidy(self.options.clock.now());
         self.counters.expired = AtomicU64::new(expired);
         Ok(Parts {
             replay: self.replay,
@@ -256,72 +279,30 @@ impl<'a> Opening<'a> {
     }
 }
 
-/// What reading the files came to.
-struct Parts {
-    replay: Replay,
-    segments: BTreeMap<u32, Arc<Segment>>,
-    last_used: u32,
+/// What reading one segment came to, beside what was applied.
+#[derive(Default)]
+struct Pass {
+    /// The segment has an end mark, so there is one after it.
     ended: bool,
-    leftovers: Vec<String>,
-    excused: Option<u32>,
-    counters: Counters,
-    total: u64,
+    /// Length of an unfinished append, which was cut off.
+    torn: u64,
 }
 
-impl Parts {
-    fn finish(
-        mut self,
-        disk: Box<dyn Disk>,
-        options: FileStoreBuilder,
-    ) -> Result<Engine, FileError> {
-        let (active, next) = self.end_of_log(disk.as_ref())?;
-        let fail = |error| FileError::io("read", disk.path().to_path_buf(), error);
-        let tail = active.file.len().map_err(fail)?;
-        let sizes = Sizes {
-            total: self.total,
-            live: self.replay.index.weight() + self.replay.tags.weight(),
-        };
-        let version = self.replay.version.saturating_add(VERSION_GAP);
-        let mut log = Log::new(active, tail, version, sizes);
-        log.next = next;
-        // Whoever wrote these may not have brought them to the disk.
-        log.unsynced = self.segments.values().map(Arc::clone).collect();
-        let engine = Engine::new(
-            disk,
-            options,
-            self.replay.index,
-            self.replay.tags,
-            self.segments,
-            log,
-            self.counters,
-        );
-        engine.begin(self.excused)?;
-        for name in &self.leftovers {
-            let gone = engine.disk.remove(name);
-            gone.map_err(|error| FileError::io("remove", engine.disk.locate(name), error))?;
-        }
-        Ok(engine)
+/// Puts a frame that says nothing over damage; returns how many bytes were cut off instead.
+fn mend(segment: &Segment, damage: &Damage) -> io::Result<u64> {
+    let begin = u64::from(damage.at.offset);
+    if begin + damage.len >= segment.file.len()? {
+        segment.file.truncate(begin)?;
+        return Ok(damage.len);
     }
-
-    /// The segment to append to, and the empty one after it, if that was made already.
-    fn end_of_log(
-        &mut self,
-        disk: &dyn Disk,
-    ) -> Result<(Arc<Segment>, Option<Arc<Segment>>), FileError> {
-        let used = self.segments.get(&self.last_used).map(Arc::clone);
-        let behind = self.last_used.max(self.replay.cleaned).saturating_add(1);
-        let empty = self.segments.get(&behind).map(Arc::clone);
-        match (used, empty) {
-            (Some(active), next) if !self.ended => Ok((active, next)),
-            (_, Some(active)) => Ok((active, None)),
-            (_, None) => {
-                let made = Arc::new(Segment::create(disk, behind)?);
-                self.segments.insert(behind, Arc::clone(&made));
-                self.total += HEAD as u64;
-                Ok((made, None))
-            }
-        }
-    }
+    let Some(room) = damage.len.checked_sub(HEADER as u64) else {
+        return Ok(0);
+    };
+    let mut lost = vec![0; usize::try_from(room).unwrap_or(usize::MAX)];
+    segment.file.read_at(&mut lost, begin + HEADER as u64)?;
+    let header = Header::mark(Kind::Void, 0).of(&lost);
+    segment.file.write_at(&header.encode(segment.salt), begin)?;
+    Ok(0)
 }
 
 fn find(disk: &dyn Disk, id: u32) -> Result<Found, FileError> {

@@ -2,11 +2,10 @@
 
 use super::{
     frame::{Header, Kind},
-    index::{Entry, Index, Position},
-    scan::Piece,
+    index::{Entry, Index, Position, SHARDS},
     tags::{self, TagTable},
 };
-use crate::id::Key;
+use crate::{clock::Timestamp, id::Key};
 
 /// The state that a log's frames lead to, applied in the order of the log.
 ///
@@ -19,15 +18,17 @@ pub(super) struct Replay {
     pub(super) version: u64,
     /// Segments up to this one may be missing.
     pub(super) cleaned: u32,
+    /// Everything before this was durable before the last crash, if there was one.
+    pub(super) durable: Position,
 }
 
-/// What a pass over one segment found beside frames.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
-    /// The segment has an end mark, so there is one after it.
-    pub(super) ended: bool,
-    /// Where an unfinished append begins, and its length.
-    pub(super) torn: Option<(u32, u64)>,
+/// A damaged place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Damage {
+    pub(super) at: Position,
+    pub(super) len: u64,
+    /// The key that it was about, if that could be told.
+    pub(super) key: Option<Key>,
 }
 
 impl Replay {
@@ -37,58 +38,30 @@ impl Replay {
             tags: TagTable::default(),
             version: 0,
             cleaned: 0,
-        }
-    }
-
-    /// Applies a piece of segment `id`; damage is handed to `damaged` as offset and length.
-    pub(super) fn piece(
-        &mut self,
-        id: u32,
-        piece: Piece<'_>,
-        findings: &mut Findings,
-        mut damaged: impl FnMut(u32, u64),
-    ) {
-        match piece {
-            Piece::Frame {
-                at,
-                header,
-                payload,
-            } => self.frame(id, at, &header, payload, findings),
-            Piece::Damage { at, len, key } => {
-                damaged(at, len);
-                // What the damaged frame said is not known. An older state of the key could be
-                // that of a session that was logged out since, so it is not served either.
-                if let Some(key) = key {
-                    self.forget(&key);
-                }
-            }
-            Piece::Torn { at, len } => findings.torn = Some((at, len)),
+            durable: Position::default(),
         }
     }
 
     /// Applies a frame at offset `at` of segment `id`.
-    pub(super) fn frame(
-        &mut self,
-        id: u32,
-        at: u32,
-        header: &Header,
-        payload: &[u8],
-        findings: &mut Findings,
-    ) {
+    pub(super) fn frame(&mut self, id: u32, at: u32, header: &Header, payload: &[u8]) {
         let at = Position {
             segment: id,
             offset: at,
         };
+        if header.synced > 0 {
+            let offset = header.synced;
+            self.durable = self.durable.max(Position { offset, ..at });
+        }
         match header.kind {
             Kind::Write | Kind::Destroy => self.place(at, header),
             Kind::Touch => self.touch(header),
-            Kind::Tags => self.tag(header, payload),
+            Kind::Tags => self.tag(at, header, payload),
             Kind::Open => self.version = self.version.max(header.version),
             Kind::Cleaned => {
                 let cleaned = u32::try_from(header.version).unwrap_or(u32::MAX);
                 self.cleaned = self.cleaned.max(cleaned);
             }
-            Kind::End => findings.ended = true,
+            Kind::End | Kind::Closed | Kind::Void => {}
         }
     }
 
@@ -117,15 +90,41 @@ impl Replay {
         }
     }
 
-    fn tag(&mut self, header: &Header, payload: &[u8]) {
-        let live = self.index.get(&header.key).is_some_and(|e| !e.tombstone);
-        if let Some(tags) = tags::decode(payload).filter(|_| live) {
-            self.tags.set(header.key, tags);
+    /// The record may be further on, where the cleaner has copied it.
+    fn tag(&mut self, at: Position, header: &Header, payload: &[u8]) {
+        if let Some(tags) = tags::decode(payload) {
+            self.tags.set(header.key, tags, at);
         }
     }
 
-    fn forget(&mut self, key: &Key) {
-        self.index.remove(key);
-        self.tags.clear(key);
+    /// Drops what cannot count any more, once all frames are applied and damage is dealt with.
+    pub(super) fn tidy(&mut self, now: Timestamp) -> u64 {
+        let expired = (0..SHARDS).map(|shard| {
+            let gone = self.index.drain(shard, |_, entry| entry.expires <= now);
+            gone.len() as u64
+        });
+        let expired = expired.sum();
+        let index = &self.index;
+        self.tags
+            .retain(|key| index.get(key).is_some_and(|entry| !entry.tombstone));
+        expired
+    }
+
+    /// Draws the conclusion from damage, once all frames are applied: whether it hit something
+    /// that was durable.
+    ///
+    /// Then what it said of its key is not known, and an older state of that key could be that of
+    /// a session that was logged out since: the key is dropped, unless a later frame told its
+    /// state. Otherwise it was an append that a power failure left unfinished, and nobody was ever
+    /// told that it was durable: the older state counts.
+    pub(super) fn conclude(&mut self, damage: &Damage) -> bool {
+        let was_durable = damage.at < self.durable;
+        if let Some(key) = damage.key.filter(|_| was_durable)
+            && self.index.get(&key).is_some_and(|e| e.at < damage.at)
+        {
+            self.index.remove(&key);
+            self.tags.clear(&key);
+        }
+        was_durable
     }
 }

@@ -9,17 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{runtime::Handle, task::spawn_blocking};
 
 use super::{
     Durability, FileError, FileStats, FileStoreBuilder,
-    commit::{Commits, Wait},
+    commit::Commits,
+    core::{Core, answer, later, named, stepwise},
     disk::OsDisk,
-    engine::{Engine, lock},
-    index::Position,
+    engine::lock,
     keeper::{Keeper, unhinted},
     lock::DirectoryLock,
-    ops::{Answer, Attempt, Fetched, Lookup},
     recover,
 };
 use crate::{
@@ -47,19 +45,6 @@ struct Background {
     commits: Option<JoinHandle<()>>,
     keeper: JoinHandle<()>,
     _lock: DirectoryLock,
-}
-
-/// What futures and threads hold of the store: it does not keep the store open.
-struct Core {
-    engine: Engine,
-    commits: Commits,
-    keeper: Keeper,
-}
-
-/// What an attempt came to that must not wait for the device.
-enum Step<T> {
-    Done(Answer<T>),
-    Waits,
 }
 
 impl FileStore {
@@ -183,7 +168,7 @@ impl Opened {
             let other = thread.filter(|thread| thread.thread().id() != thread::current().id());
             let _ = other.map(JoinHandle::join);
         }
-        let synced = core.engine.sync();
+        let synced = core.engine.finish();
         if synced.is_ok() {
             let active = Arc::clone(&core.engine.lock_log().active);
             for segment in unhinted(&core.engine).into_iter().chain([active]) {
@@ -226,150 +211,6 @@ fn spawn_commits(
         })
         .map(Some),
         Durability::Os => Ok(None),
-    }
-}
-
-/// Runs what waits for the device where the runtime keeps its blocking work.
-fn later<T: Send + 'static>(
-    action: &'static str,
-    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
-) -> StoreFuture<T> {
-    StoreFuture::new(async move { named(action, off_thread(work).await) })
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
-) -> Result<T, FileError> {
-    if Handle::try_current().is_err() {
-        return work();
-    }
-    // The work does not panic; it is dropped unrun only while the runtime shuts down.
-    spawn_blocking(work).await.unwrap_or(Err(FileError::Closed))
-}
-
-fn named<T>(action: &'static str, result: Result<T, FileError>) -> Result<T, StoreError> {
-    result.map_err(|error| StoreError::new("file", action, error))
-}
-
-impl Core {
-    fn read(
-        &self,
-        key: &Key,
-        touch: Option<Duration>,
-        wait: bool,
-    ) -> Result<Step<Read>, FileError> {
-        let mut found = self.engine.lookup(key, touch)?;
-        loop {
-            let (entry, at) = match found {
-                Lookup::Absent => return Ok(Step::Done((Read::Absent, Position::default()))),
-                Lookup::Gone(at) => return Ok(Step::Done((Read::Gone, at))),
-                Lookup::Record(entry, at) => (entry, at),
-            };
-            match self.engine.fetch(key, entry, wait)? {
-                Fetched::Record(record) => return Ok(Step::Done((Read::Found(record), at))),
-                Fetched::Waits => return Ok(Step::Waits),
-                Fetched::Moved => found = self.engine.lookup(key, None)?,
-            }
-        }
-    }
-
-    fn write(
-        &self,
-        key: &Key,
-        data: &Bytes,
-        ttl: Duration,
-        expected: Expected,
-        wait: bool,
-    ) -> Result<Step<Written>, FileError> {
-        loop {
-            match self.engine.write(key, data, ttl, expected)? {
-                Attempt::Answered(answer) => return Ok(Step::Done(answer)),
-                Attempt::Conflict => {}
-            }
-            match self.read(key, None, wait)? {
-                Step::Waits => return Ok(Step::Waits),
-                Step::Done((Read::Found(record), at)) => {
-                    return Ok(Step::Done((Written::Conflict(record), at)));
-                }
-                Step::Done((Read::Gone, at)) => return Ok(Step::Done((Written::Gone, at))),
-                // It expired in this very moment.
-                Step::Done((Read::Absent, _)) => {}
-            }
-        }
-    }
-
-    /// What an answer that rests on `at` has to wait for.
-    fn waits(&self, at: Position) -> (Option<Wait>, Option<Wait>) {
-        let durable = match self.engine.options.durability {
-            _ if self.engine.is_durable(at) => None,
-            Durability::Always => Some(self.commits.wait()),
-            Durability::Interval(_) => {
-                self.commits.soil();
-                None
-            }
-            Durability::Os => None,
-        };
-        (durable, self.keeper.wait(&self.engine))
-    }
-
-    async fn pass(&self, waits: (Option<Wait>, Option<Wait>)) -> Result<(), FileError> {
-        if let Some(durable) = waits.0
-            && durable.await.is_err()
-        {
-            self.engine.check_poison()?;
-            return Err(FileError::Closed);
-        }
-        if let Some(turn) = waits.1 {
-            // Dropped where the store ends: then there is nothing to wait for.
-            let _ = turn.await;
-        }
-        Ok(())
-    }
-}
-
-/// The future of an answer: ready, unless the disk or the cleaner has to be waited for.
-fn answer<T: Send + Unpin + 'static>(
-    core: &Arc<Core>,
-    action: &'static str,
-    result: Result<Answer<T>, FileError>,
-) -> StoreFuture<T> {
-    let (value, at) = match result {
-        Ok(answer) => answer,
-        Err(error) => return StoreFuture::ready(named(action, Err(error))),
-    };
-    let waits = core.waits(at);
-    if let (None, None) = waits {
-        return StoreFuture::ready(Ok(value));
-    }
-    let core = Arc::clone(core);
-    StoreFuture::new(async move {
-        named(action, core.pass(waits).await)?;
-        Ok(value)
-    })
-}
-
-/// The future of something that was tried without waiting for the device; `again` tries it so
-/// that it may wait.
-fn stepwise<T: Send + Unpin + 'static>(
-    core: &Arc<Core>,
-    action: &'static str,
-    first: Result<Step<T>, FileError>,
-    again: impl FnOnce(&Core) -> Result<Step<T>, FileError> + Send + 'static,
-) -> StoreFuture<T> {
-    match first {
-        Err(error) => answer(core, action, Err(error)),
-        Ok(Step::Done(done)) => answer(core, action, Ok(done)),
-        Ok(Step::Waits) => {
-            let core = Arc::clone(core);
-            StoreFuture::new(async move {
-                let blocking = Arc::clone(&core);
-                let step = named(action, off_thread(move || again(&blocking)).await)?;
-                match step {
-                    Step::Done(done) => answer(&core, action, Ok(done)).await,
-                    Step::Waits => named(action, Err(FileError::Closed)),
-                }
-            })
-        }
     }
 }
 

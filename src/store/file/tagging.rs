@@ -89,7 +89,7 @@ impl Engine {
         let header = Header::new(Kind::Tags, *key, 0, Timestamp::MAX).of(&payload);
         let at = self.append(log, &header, &payload)?;
         log.sizes.live += tags::weight(&now);
-        let freed = lock(&self.tags).set(*key, now);
+        let freed = lock(&self.tags).set(*key, now, at);
         log.sizes.live = log.sizes.live.saturating_sub(freed);
         self.settle(log, before);
         Ok(at)

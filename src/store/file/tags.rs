@@ -4,20 +4,51 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::{Buf, BufMut};
 
-use super::frame::HEADER;
+use super::{frame::HEADER, index::Position};
 use crate::{id::Key, store::Tag};
 
 /// Both directions of the same relation. Changed only by whoever holds the log's lock.
 #[derive(Default)]
 pub(super) struct TagTable {
-    by_key: HashMap<Key, Vec<Tag>, ahash::RandomState>,
+    by_key: HashMap<Key, Tagged, ahash::RandomState>,
     by_tag: HashMap<Tag, HashSet<Key, ahash::RandomState>, ahash::RandomState>,
+}
+
+/// A session's tags, never none, and the frame that said so last.
+struct Tagged {
+    tags: Vec<Tag>,
+    at: Position,
 }
 
 impl TagTable {
     /// The tags of `key`.
     pub(super) fn of(&self, key: &Key) -> &[Tag] {
-        self.by_key.get(key).map_or(&[], Vec::as_slice)
+        self.by_key.get(key).map_or(&[], |tagged| &tagged.tags)
+    }
+
+    /// The frame that says which tags `key` has.
+    pub(super) fn at(&self, key: &Key) -> Option<Position> {
+        self.by_key.get(key).map(|tagged| tagged.at)
+    }
+
+    /// The frame was copied to another place.
+    pub(super) fn moved(&mut self, key: &Key, at: Position) {
+        if let Some(tagged) = self.by_key.get_mut(key) {
+            tagged.at = at;
+        }
+    }
+
+    /// Takes all tags off the keys of which `lives` says no.
+    pub(super) fn retain(&mut self, lives: impl Fn(&Key) -> bool) {
+        let dead: Vec<Key> = self
+            .by_key
+            .keys()
+            .filter(|key| !lives(key))
+            .copied()
+            .collect();
+        for key in dead {
+            self.clear(&key);
+        }
     }
 
     /// The keys that carry `tag`.
@@ -32,12 +63,18 @@ impl TagTable {
 
     /// Bytes of the log that all tags together keep alive.
     pub(super) fn weight(&self) -> u64 {
-        self.by_key.values().map(|tags| weight(tags)).sum()
+        self.by_key
+            .values()
+            .map(|tagged| weight(&tagged.tags))
+            .sum()
     }
 
     /// Replaces the tags of `key`; returns the bytes of the log that its former tags kept alive.
-    pub(super) fn set(&mut self, key: Key, tags: Vec<Tag>) -> u64 {
-        let before = self.by_key.remove(&key).unwrap_or_default();
+    pub(super) fn set(&mut self, key: Key, tags: Vec<Tag>, at: Position) -> u64 {
+        let before = self
+            .by_key
+            .remove(&key)
+            .map_or_else(Vec::new, |tagged| tagged.tags);
         for tag in &before {
             if let Some(keys) = self.by_tag.get_mut(tag) {
                 keys.remove(&key);
@@ -50,7 +87,7 @@ impl TagTable {
             self.by_tag.entry(tag.clone()).or_default().insert(key);
         }
         if !tags.is_empty() {
-            self.by_key.insert(key, tags);
+            self.by_key.insert(key, Tagged { tags, at });
         }
         weight(&before)
     }
@@ -60,7 +97,7 @@ impl TagTable {
         if self.by_key.is_empty() {
             return 0;
         }
-        self.set(*key, Vec::new())
+        self.set(*key, Vec::new(), Position::default())
     }
 }
 
