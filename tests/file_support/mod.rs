@@ -28,3 +28,14 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
+
+/// The key of the session of this number: spread like those of real sessions.
+#[allow(
+    dead_code,
+    reason = "not every test that shares this module has numbered sessions"
+)]
+pub(crate) fn key(number: u64) -> hyper_session::id::Key {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    hyper_session::id::SessionId::from_bytes(bytes).key()
+}

@@ -42,9 +42,9 @@ impl Engine {
         sizes.wants_cleaning(self.options.segment_bytes) && self.check_poison().is_ok()
     }
 
+    /// Whether mutations have owed work since the cleaner caught up last.
     pub(super) fn is_urgent(&self) -> bool {
-        let sizes = self.lock_log().sizes;
-        sizes.is_urgent(self.options.segment_bytes) || self.debt.load(Ordering::Relaxed) > 0
+        self.debt.load(Ordering::Relaxed) > 0
     }
 
     /// Cleans the oldest segment. After every piece of it `paid` is told how many bytes were

@@ -50,8 +50,9 @@ pub(super) trait DiskFile: Send + Sync {
     /// Fills `into` from `offset` on; the number of bytes read is less only at the file's end.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`read_at`](Self::read_at) where that needs no waiting for the device, else `None`.
-    fn read_cached(&self, into: &mut [u8], offset: u64) -> io::Result<Option<usize>>;
+    /// Fills `head` from `offset` on, and `body` from where that ends, if that needs no waiting for
+    /// the device; `false` where it would, or the file ends before.
+    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool>;
 
     /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;

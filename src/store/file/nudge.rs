@@ -45,7 +45,8 @@ impl Nudge {
         self.given.store(false, Ordering::Release);
     }
 
-    /// Sleeps for `time`, or until stopped, or until `tired` says no at a nudge. It takes the
+    /// Sleeps for `time`, or until stopped, or until `tired`, which must not take a lock, says no
+    /// at a nudge. It takes the
     /// nudges that came before, so whatever they were about is to be looked at afterwards.
     pub(super) fn sleep_while(&self, time: Duration, tired: impl Fn() -> bool) {
         self.given.store(false, Ordering::Release);

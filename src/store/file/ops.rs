@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     FileError,
+    disk::DiskFile,
     engine::{Engine, Standing},
     frame::{HEADER, Header, Kind},
     index::{Entry, Position},
@@ -150,20 +151,25 @@ impl Engine {
         let Some(segment) = self.segment(entry.at.segment) else {
             return Ok(self.missed(key, entry));
         };
-        let mut frame = vec![0; HEADER + entry.len as usize];
+        let mut head = [0; HEADER];
+        let mut data = vec![0; entry.len as usize];
         let offset = u64::from(entry.at.offset);
+        let file = segment.file.as_ref();
         let read = if wait {
-            segment.file.read_at(&mut frame, offset)
+            read_both(file, &mut head, &mut data, offset)
         } else {
-            match segment.file.read_cached(&mut frame, offset) {
-                Ok(None) => return Ok(Fetched::Waits),
-                Ok(Some(read)) => Ok(read),
-                Err(error) => Err(error),
+            match file.read_cached(&mut head, &mut data, offset) {
+                Ok(false) => return Ok(Fetched::Waits),
+                read => read,
             }
         };
-        read.map_err(|e| FileError::io("read from the log in", self.disk.path().into(), e))?;
-        let record = record(frame, key, entry, segment.salt);
-        Ok(record.map_or_else(|| self.missed(key, entry), Fetched::Record))
+        let whole = read.map_err(|e| {
+            FileError::io("read from the log in", self.disk.path().to_path_buf(), e)
+        })?;
+        if whole && let Some(record) = record(&head, data, key, entry) {
+            return Ok(Fetched::Record(record));
+        }
+        Ok(self.missed(key, entry))
     }
 
     /// The frame is not what the index said: either the index has changed since, or the frame is
@@ -179,16 +185,25 @@ impl Engine {
     }
 }
 
-/// The record in a frame's bytes, if they are the frame that `entry` points to.
-fn record(frame: Vec<u8>, key: &Key, entry: Entry, salt: u32) -> Option<Record> {
-    let header = Header::decode(frame.first_chunk()?, salt)?;
+fn read_both(
+    file: &dyn DiskFile,
+    head: &mut [u8],
+    data: &mut [u8],
+    offset: u64,
+) -> std::io::Result<bool> {
+    Ok(file.read_at(head, offset)? == head.len()
+        && file.read_at(data, offset + head.len() as u64)? == data.len())
+}
+
+/// The record of a frame, if it is the frame that `entry` points to.
+fn record(head: &[u8; HEADER], data: Vec<u8>, key: &Key, entry: Entry) -> Option<Record> {
+    let header = Header::peek(head)?;
     let meant = header.kind == Kind::Write && header.version == entry.version && header.key == *key;
-    if !meant || !header.fits(frame.get(HEADER..)?) {
-        return None;
-    }
-    let data = Bytes::from(frame).split_off(HEADER);
     let version = Version::new(header.version)?;
-    Some(Record { data, version })
+    (meant && header.fits(&data)).then(|| Record {
+        data: Bytes::from(data),
+        version,
+    })
 }
 
 const fn lookup(standing: Standing) -> Lookup {

@@ -50,11 +50,6 @@ impl Sizes {
             .saturating_sub(copies)
     }
 
-    /// Whether the cleaner must not rest: three quarters of the garbage allowed are there.
-    pub(super) const fn is_urgent(self, segment: u64) -> bool {
-        self.garbage() > self.live.saturating_add(segment) / 4 * 3
-    }
-
     /// The work owed, in bytes to be passed over, by a mutation that led from `before` to here.
     pub(super) fn owed(self, before: Self, segment: u64) -> u64 {
         if !self.wants_cleaning(segment) {

@@ -7,14 +7,14 @@ use std::{
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-pub(super) fn read(file: &File, into: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
-    let wanted = into.len();
-    let buffers = &mut [IoSliceMut::new(into)];
+pub(super) fn read(file: &File, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+    let wanted = head.len() + body.len();
+    let buffers = &mut [IoSliceMut::new(head), IoSliceMut::new(body)];
     match preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) {
-        Ok(read) if read == wanted => Ok(Some(read)),
-        // Less than asked for: the rest is not in the cache, or the file ends here. A filesystem
-        // that does not know the flag is asked again the same way as one that would wait.
-        Ok(_) | Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(None),
+        // Less than asked for: the rest is not in the cache, or the file ends here.
+        Ok(read) => Ok(read == wanted),
+        // A filesystem that does not know the flag is asked as one that would wait.
+        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

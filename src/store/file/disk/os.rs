@@ -88,8 +88,8 @@ impl DiskFile for OsFile {
         Ok(done)
     }
 
-    fn read_cached(&self, into: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
-        cached::read(&self.0, into, offset)
+    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+        cached::read(&self.0, head, body, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

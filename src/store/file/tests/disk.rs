@@ -263,8 +263,10 @@ impl DiskFile for SimFile {
         Ok(len)
     }
 
-    fn read_cached(&self, into: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
-        self.read_at(into, offset).map(Some)
+    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+        let whole = self.read_at(head, offset)? == head.len()
+            && self.read_at(body, offset + head.len() as u64)? == body.len();
+        Ok(whole)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
