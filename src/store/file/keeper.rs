@@ -22,8 +22,8 @@ use super::{
 
 /// How often the thread looks around unasked.
 const TICK: Duration = Duration::from_secs(1);
-/// How much of the index is swept in one tick: all of it in 16.
-const SHARDS_A_TICK: usize = SHARDS / 16;
+/// How much of the index is swept in one tick: all of it in four.
+const SHARDS_A_TICK: usize = SHARDS / 4;
 
 /// What others want of the background thread.
 #[derive(Default)]

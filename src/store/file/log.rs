@@ -167,12 +167,28 @@ impl Engine {
         if needed > longest / 2 && log.next.is_none() {
             self.nudge.give();
         }
-        // While the next segment is being made this one grows a little longer instead of waiting.
-        let wait = log.making && needed < longest.saturating_mul(2);
-        if needed <= longest || log.tail <= HEAD as u64 || wait {
+        if needed <= longest || log.tail <= HEAD as u64 {
             return Ok(());
         }
+        // While the next segment is being made this one grows a little longer instead of waiting.
+        if log.making {
+            return self.check_offset(needed);
+        }
         self.roll(log)
+    }
+
+    /// Offsets are kept in 32 bits: where the next segment takes that long to be made, the disk
+    /// is in trouble.
+    fn check_offset(&self, needed: u64) -> Result<(), FileError> {
+        if needed <= u64::from(u32::MAX) {
+            return Ok(());
+        }
+        let path = self.disk.path().to_path_buf();
+        Err(FileError::io(
+            "make the next segment in",
+            path,
+            io::ErrorKind::TimedOut.into(),
+        ))
     }
 
     /// Ends the active segment and goes on in the next.
