@@ -9,7 +9,9 @@ mod error;
 mod events;
 mod frame;
 mod hint;
+mod import;
 mod index;
+mod inspect;
 mod keeper;
 mod lock;
 mod log;
@@ -33,6 +35,8 @@ mod tests;
 
 pub use error::FileError;
 pub use events::{FileEvent, FileEvents};
+pub use import::{Import, Imported, SessionFile};
+pub use inspect::{FORMAT_VERSION, Inspection, SegmentReport, SessionEntry};
 pub use options::{Durability, FileStoreBuilder};
 pub use stats::FileStats;
 pub use store::FileStore;

@@ -110,6 +110,12 @@ pub(super) fn read_head(bytes: &[u8], id: u32) -> Head {
     decode(bytes, id).unwrap_or(Head::Damaged)
 }
 
+/// The number that a segment says it has.
+pub(super) fn read_id(bytes: &[u8]) -> u32 {
+    let field = bytes.get(12..).and_then(<[u8]>::first_chunk);
+    field.map_or(0, |id| u32::from_le_bytes(*id))
+}
+
 fn decode(bytes: &[u8], id: u32) -> Option<Head> {
     let summed = bytes.get(..SUMMED)?;
     let mut rest = summed.strip_prefix(&MAGIC)?;

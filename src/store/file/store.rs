@@ -21,6 +21,7 @@ use super::{
     recover,
 };
 use crate::{
+    clock::Clock,
     id::Key,
     store::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written},
 };
@@ -102,6 +103,11 @@ impl FileStore {
         };
         let background = Mutex::new(Some(background));
         Ok(Self(Arc::new(Opened { core, background })))
+    }
+
+    /// The clock that expiry goes by.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.core.engine.options.clock
     }
 
     /// The figures of this moment.
