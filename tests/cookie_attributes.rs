@@ -1,0 +1,198 @@
+//! Which attributes a cookie may have, and what its name asks of them.
+
+#![allow(clippy::unwrap_used)]
+
+use hyper_session::cookie::{Attributes, CookieError, CookieName, SameSite, SetCookie};
+
+fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError> {
+    SetCookie::new(CookieName::new(name).unwrap(), attributes)
+}
+
+/// All there is, for cookies on a domain and its subdomains.
+fn everything() -> Attributes {
+    Attributes {
+        path: "/app".into(),
+        domain: Some("example.org".into()),
+        same_site: Some(SameSite::None),
+        partitioned: true,
+        ..Attributes::default()
+    }
+}
+
+#[test]
+fn a_prefixed_name_brings_its_rules() {
+    let secure = Attributes::default();
+    let plain = Attributes {
+        secure: false,
+        ..Attributes::default()
+    };
+    let scripted = Attributes {
+        http_only: false,
+        ..Attributes::default()
+    };
+    let deep = Attributes {
+        path: "/app".into(),
+        ..Attributes::default()
+    };
+    let wide = Attributes {
+        domain: Some("example.org".into()),
+        ..Attributes::default()
+    };
+    // Accepted:         secure plain  scripted deep  wide
+    for (name, accepted) in [
+        ("sid", [true, true, true, true, true]),
+        ("__Hostess", [true, true, true, true, true]),
+        ("x__Host-sid", [true, true, true, true, true]),
+        ("__Secure-sid", [true, false, true, true, true]),
+        ("__Http-sid", [true, false, false, true, true]),
+        ("__Host-sid", [true, false, true, false, false]),
+        ("__Host-Http-sid", [true, false, false, false, false]),
+        // User agents ignore the prefix's case, and so would drop what breaks its rule.
+        ("__hOST-sid", [true, false, true, false, false]),
+        ("__secure-sid", [true, false, true, true, true]),
+        ("__http-sid", [true, false, false, true, true]),
+        ("__host-HTTP-sid", [true, false, false, false, false]),
+    ] {
+        for (attributes, accepted) in [&secure, &plain, &scripted, &deep, &wide]
+            .iter()
+            .zip(accepted)
+        {
+            let template = template(name, (*attributes).clone());
+            assert_eq!(template.is_ok(), accepted, "{name} with {attributes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_broken_prefix_rule_is_named() {
+    let error = template("__Host-sid", everything()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the cookie's name begins with __Host-, so it must have the path /"
+    );
+}
+
+#[test]
+fn same_site_none_and_partitioned_need_secure() {
+    for (same_site, partitioned) in [(Some(SameSite::None), false), (None, true)] {
+        let attributes = Attributes {
+            same_site,
+            partitioned,
+            ..Attributes::default()
+        };
+        assert!(template("sid", attributes.clone()).is_ok());
+        let plain = Attributes {
+            secure: false,
+            ..attributes
+        };
+        assert!(matches!(
+            template("sid", plain),
+            Err(CookieError::NotSecure { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_path_cannot_smuggle_attributes_in() {
+    let template = |path: &str| {
+        template(
+            "sid",
+            Attributes {
+                path: path.into(),
+                ..Attributes::default()
+            },
+        )
+    };
+    for path in [
+        "/",
+        "/app",
+        "/a b/c=d,\"e\"",
+        &format!("/{}", "p".repeat(1023)),
+    ] {
+        assert!(template(path).is_ok(), "{path}");
+    }
+    let long = format!("/{}", "p".repeat(1024));
+    for path in [
+        "",
+        "app",
+        " /",
+        "/ ",
+        "/;",
+        "/; Domain=evil.example",
+        "/\r\nSet-Cookie: a=b",
+        "/\t",
+        "/\0",
+        "/\x7f",
+        "/é",
+        &long,
+    ] {
+        assert!(
+            matches!(template(path), Err(CookieError::Path { .. })),
+            "{path:?}"
+        );
+    }
+}
+
+#[test]
+fn a_domain_is_a_domain_name() {
+    let template = |domain: &str| {
+        let domain = Some(domain.to_owned());
+        template(
+            "sid",
+            Attributes {
+                domain,
+                ..Attributes::default()
+            },
+        )
+    };
+    let label = "l".repeat(63);
+    let longest = format!("{label}.{label}.{label}.{}", "l".repeat(61));
+    for domain in [
+        "example.org",
+        "localhost",
+        "a.b.c-d.1e",
+        "xn--bcher-kva.example",
+        &longest,
+    ] {
+        assert!(template(domain).is_ok(), "{domain}");
+    }
+    let (long, long_label) = (format!("{longest}l"), format!("{label}l.org"));
+    for domain in [
+        "",
+        ".",
+        ".example.org",
+        "example.org.",
+        "a..b",
+        "-a.org",
+        "a-.org",
+        "exa mple.org",
+        "example.org; Path=/",
+        "example.org\r\n",
+        "bücher.example",
+        "a_b.org",
+        "[::1]",
+        &long,
+        &long_label,
+    ] {
+        assert!(
+            matches!(template(domain), Err(CookieError::Domain { .. })),
+            "{domain:?}"
+        );
+    }
+}
+
+#[test]
+fn attributes_are_read_from_configuration() {
+    let read = |text| toml::from_str::<Attributes>(text);
+    assert_eq!(read("").unwrap(), Attributes::default());
+    let strict = read("same_site = 'strict'\npath = '/app'\npartitioned = true").unwrap();
+    assert_eq!(strict.same_site, Some(SameSite::Strict));
+    assert!(strict.partitioned && strict.secure && strict.path == "/app");
+    assert!(
+        read("samesite = 'lax'").is_err(),
+        "an unknown field is a typing error"
+    );
+    assert!(read("same_site = 'maybe'").is_err());
+    let written = toml::to_string(&everything()).unwrap();
+    assert_eq!(read(&written).unwrap(), everything());
+}
