@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use crate::store::MAX_TAGS;
+use crate::{
+    seal::{OpenError, SealError},
+    store::MAX_TAGS,
+};
 
 /// Why the file store could not open or could not do something.
 ///
@@ -92,6 +95,21 @@ pub enum FileError {
         /// The longest that fits, in bytes.
         max: usize,
     },
+    /// A record could not be sealed.
+    #[error("session data cannot be sealed: {0}")]
+    Seal(#[from] SealError),
+    /// A sealed record cannot be opened: the key that sealed it is not among those given, or
+    /// somebody changed it.
+    #[error(
+        "a sealed session cannot be opened: {0}; the key ring must have the key that sealed it"
+    )]
+    Open(#[from] OpenError),
+    /// A sealed record stands under another key than the one it was sealed for.
+    #[error("a sealed session was put in the place of another")]
+    Misplaced,
+    /// A record is sealed, and the store was opened without a key ring.
+    #[error("a session is sealed, and the file store was opened without a key ring")]
+    NoKeys,
     /// The session has as many tags as it may have.
     #[error("a session carries at most {MAX_TAGS} tags")]
     TooManyTags,

@@ -29,6 +29,7 @@ mod stats;
 mod store;
 mod tagging;
 mod tags;
+mod vault;
 
 #[cfg(test)]
 mod tests;

@@ -60,7 +60,14 @@ impl Engine {
         ttl: Duration,
         expected: Expected,
     ) -> Result<Attempt, FileError> {
-        let (len, max) = (data.len(), self.longest_record());
+        let sealed = self.options.vault.is_some();
+        let stored = self
+            .options
+            .vault
+            .as_ref()
+            .map(|vault| vault.seal(key, data));
+        let stored = &stored.transpose()?.unwrap_or_else(|| data.clone());
+        let (len, max) = (stored.len(), self.longest_record());
         if len > max {
             return Err(FileError::TooLong { len, max });
         }
@@ -74,9 +81,10 @@ impl Engine {
         let version = log.next_version();
         let header = Header {
             fresh,
-            ..Header::new(Kind::Write, *key, version, now.after(ttl)).of(data)
+            sealed,
+            ..Header::new(Kind::Write, *key, version, now.after(ttl)).of(stored)
         };
-        let at = self.enter(&mut log, &header, data)?;
+        let at = self.enter(&mut log, &header, stored)?;
         let done = Version::new(version).map_or(Written::Gone, Written::Done);
         Ok(Attempt::Answered((done, at)))
     }
@@ -166,7 +174,11 @@ impl Engine {
         let whole = read.map_err(|e| {
             FileError::io("read from the log in", self.disk.path().to_path_buf(), e)
         })?;
-        if whole && let Some(record) = record(&head, data, key, entry) {
+        if whole && let Some((mut record, sealed)) = record(&head, data, key, entry) {
+            if sealed {
+                let vault = self.options.vault.as_ref().ok_or(FileError::NoKeys)?;
+                record.data = vault.open(key, &record.data)?;
+            }
             return Ok(Fetched::Record(record));
         }
         Ok(self.missed(key, entry))
@@ -195,14 +207,14 @@ fn read_both(
         && file.read_at(data, offset + head.len() as u64)? == data.len())
 }
 
-/// The record of a frame, if it is the frame that `entry` points to.
-fn record(head: &[u8; HEADER], data: Vec<u8>, key: &Key, entry: Entry) -> Option<Record> {
+/// The record of a frame, and whether it is sealed, if it is the frame that `entry` points to.
+fn record(head: &[u8; HEADER], data: Vec<u8>, key: &Key, entry: Entry) -> Option<(Record, bool)> {
     let header = Header::peek(head)?;
     let meant = header.kind == Kind::Write && header.version == entry.version && header.key == *key;
     let version = Version::new(header.version)?;
-    (meant && header.fits(&data)).then(|| Record {
-        data: Bytes::from(data),
-        version,
+    (meant && header.fits(&data)).then(|| {
+        let data = Bytes::from(data);
+        (Record { data, version }, header.sealed)
     })
 }
 
