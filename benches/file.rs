@@ -5,6 +5,13 @@
 //! rounds; the directory is `target/` unless `FILE_BENCH_DIR` names another, and `FILE_BENCH_N`
 //! sets the number of sessions of the big store (1,000,000).
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measurement prints, and stops where it cannot go on"
+)]
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     fs::{self, File},

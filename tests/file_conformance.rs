@@ -1,5 +1,12 @@
 //! The file store keeps the store contract, whatever its durability.
 #![cfg(all(feature = "testing", feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{future::ready, time::Duration};
 

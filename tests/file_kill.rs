@@ -3,6 +3,13 @@
 //!
 //! `FILE_KILL_ROUNDS` sets how often (15).
 #![cfg(all(feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

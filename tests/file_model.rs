@@ -1,6 +1,13 @@
 //! Any operations in any order, with the store closed and opened in between, lead to what a plain
 //! map would hold.
 #![cfg(all(feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,5 +1,12 @@
 //! Session data sealed at rest.
 #![cfg(all(feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{error::Error as _, fs, path::Path, time::Duration};
 

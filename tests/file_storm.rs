@@ -1,5 +1,12 @@
 //! Under load: the bound on disk space holds, and nobody waits for ever.
 #![cfg(all(feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{
     path::Path,

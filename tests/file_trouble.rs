@@ -1,5 +1,12 @@
 //! Whatever is wrong with the directory is said clearly, and costs nothing that was acknowledged.
 #![cfg(all(feature = "file", unix))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test a panic is the verdict"
+)]
 
 use std::{
     error::Error as _,
@@ -48,6 +55,11 @@ async fn many_segments(directory: &Path) {
 
 fn small(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
     FileStore::builder(directory).segment_bytes(16 << 10)
+}
+
+/// A store that asks the disk for everything.
+fn uncached(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
+    FileStore::builder(directory).cache_bytes(0)
 }
 
 fn segments(directory: &Path) -> Vec<PathBuf> {
@@ -179,7 +191,7 @@ async fn a_damaged_or_missing_hint_costs_time_and_nothing_else() {
 #[tokio::test]
 async fn a_record_damaged_while_the_store_is_open_is_never_served() {
     let scratch = Scratch::new();
-    let store = FileStore::builder(scratch.path())
+    let store = uncached(scratch.path())
         .durability(Durability::Os)
         .open()
         .unwrap();
@@ -201,7 +213,7 @@ async fn a_record_damaged_while_the_store_is_open_is_never_served() {
 #[tokio::test]
 async fn a_record_that_is_not_in_the_page_cache_is_read_all_the_same() {
     let scratch = Scratch::new();
-    let store = FileStore::builder(scratch.path())
+    let store = uncached(scratch.path())
         .durability(Durability::Always)
         .open()
         .unwrap();

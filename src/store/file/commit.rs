@@ -28,6 +28,8 @@ struct State {
     /// The thread is woken once this many wait.
     wanted: usize,
     stop: bool,
+    /// The thread has ended: nobody is answered any more.
+    over: bool,
 }
 
 /// Answered once everything that was appended before is durable; dropped where that failed.
@@ -38,7 +40,9 @@ impl Commits {
     pub(super) fn wait(&self) -> Wait {
         let (sender, receiver) = oneshot::channel();
         let mut state = lock(&self.state);
-        state.waiters.push(sender);
+        if !state.over {
+            state.waiters.push(sender);
+        }
         if state.waiters.len() >= state.wanted {
             self.wake.notify_one();
         }
@@ -86,6 +90,7 @@ impl Commits {
         state.wanted = 1;
         while state.waiters.is_empty() {
             if state.stop {
+                state.over = true;
                 return None;
             }
             state = self

@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     FileError, FileEvent, FileStats,
+    cache::Cache,
     disk::Disk,
     index::{Entry, Index, Position},
     log::Log,
@@ -47,6 +48,7 @@ pub(super) struct Engine {
     pub(super) counters: Counters,
     /// Work that mutations owe the cleaner, in bytes; see [`pace`](super::pace).
     pub(super) debt: AtomicU64,
+    pub(super) cache: Cache,
     /// Wakes the background thread.
     pub(super) nudge: Nudge,
 }
@@ -70,6 +72,7 @@ impl Engine {
     ) -> Self {
         Self {
             durable: AtomicU64::new(Position::default().pack()),
+            cache: Cache::new(options.cache_bytes),
             disk,
             options,
             index,

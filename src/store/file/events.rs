@@ -72,6 +72,12 @@ pub enum FileEvent<'a> {
         /// Why.
         error: &'a FileError,
     },
+    /// A record was read and could not be touched, since the disk is full or the store takes no
+    /// writes: it expires when it would have.
+    TouchFailed {
+        /// Why.
+        error: &'a FileError,
+    },
     /// Expired records and tombstones were taken out of the index.
     Expired {
         /// How many.

@@ -118,7 +118,7 @@ impl Header {
         let mut rest = [0; SUMMED];
         let mut out = &mut rest[..];
         out.put_u8(self.kind as u8);
-        out.put_u8(u8::from(self.fresh) * FRESH | u8::from(self.sealed) * SEALED);
+        out.put_u8((u8::from(self.fresh) * FRESH) | (u8::from(self.sealed) * SEALED));
         out.put_u16_le(0);
         out.put_u32_le(self.len);
         out.put_u32_le(self.sum);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    FileError,
+    FileError, FileEvent,
     disk::DiskFile,
     engine::{Engine, Standing},
     frame::{HEADER, Header, Kind},
@@ -85,6 +85,8 @@ impl Engine {
             ..Header::new(Kind::Write, *key, version, now.after(ttl)).of(stored)
         };
         let at = self.enter(&mut log, &header, stored)?;
+        drop(log);
+        self.cache.put(key, version, Bytes::copy_from_slice(data));
         let done = Version::new(version).map_or(Written::Gone, Written::Done);
         Ok(Attempt::Answered((done, at)))
     }
@@ -94,6 +96,8 @@ impl Engine {
         let until = self.now().after(self.options.tombstone);
         let header = Header::new(Kind::Destroy, *key, log.next_version(), until);
         let at = self.enter(&mut log, &header, &[])?;
+        drop(log);
+        self.cache.remove(key);
         Ok(((), at))
     }
 
@@ -144,6 +148,17 @@ impl Engine {
             self.check_open()?;
             return Ok(lookup(self.standing(key, self.now())));
         };
+        match self.lookup_and_touch(key, ttl) {
+            // Whoever only wants to read gets on with it.
+            Err(error @ (FileError::Full { .. } | FileError::Poisoned { .. })) => {
+                self.tell(&FileEvent::TouchFailed { error: &error });
+                self.lookup(key, None)
+            }
+            found => found,
+        }
+    }
+
+    fn lookup_and_touch(&self, key: &Key, ttl: Duration) -> Result<Lookup, FileError> {
         let mut log = self.writable()?;
         let now = self.now();
         let found = lookup(self.standing(key, now));
@@ -156,6 +171,11 @@ impl Engine {
 
     /// Reads the record that `entry` points to; `wait` allows to wait for the device.
     pub(super) fn fetch(&self, key: &Key, entry: Entry, wait: bool) -> Result<Fetched, FileError> {
+        if let Some(data) = self.cache.get(key, entry.version)
+            && let Some(version) = Version::new(entry.version)
+        {
+            return Ok(Fetched::Record(Record { data, version }));
+        }
         let Some(segment) = self.segment(entry.at.segment) else {
             return Ok(self.missed(key, entry));
         };
@@ -179,6 +199,7 @@ impl Engine {
                 let vault = self.options.vault.as_ref().ok_or(FileError::NoKeys)?;
                 record.data = vault.open(key, &record.data)?;
             }
+            self.cache.put(key, entry.version, record.data.clone());
             return Ok(Fetched::Record(record));
         }
         Ok(self.missed(key, entry))

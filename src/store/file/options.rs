@@ -49,6 +49,7 @@ pub struct FileStoreBuilder {
     pub(super) events: Option<Arc<dyn FileEvents>>,
     pub(super) accept_loss: bool,
     pub(super) vault: Option<Vault>,
+    pub(super) cache_bytes: usize,
 }
 
 impl FileStoreBuilder {
@@ -63,6 +64,7 @@ impl FileStoreBuilder {
             events: None,
             accept_loss: false,
             vault: None,
+            cache_bytes: 16 << 20,
         }
     }
 
@@ -114,6 +116,14 @@ impl FileStoreBuilder {
     /// costs a third more disk and somewhat less than a microsecond for a small record.
     pub fn seal(mut self, ring: &KeyRing) -> Self {
         self.vault = Some(Vault::new(ring));
+        self
+    }
+
+    /// How much memory is used to keep session data that was written or read last, in bytes
+    /// (default 16 MiB; 0 for none). Data that is there is read without asking the operating
+    /// system; it is in memory unsealed.
+    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
         self
     }
 

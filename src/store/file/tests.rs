@@ -1,5 +1,6 @@
 //! Tests of what cannot be seen from outside: crashes at every operation of the disk.
 
+mod cache;
 mod crash;
 mod disk;
 mod format;

@@ -9,6 +9,14 @@ use super::{
 
 const STEPS: usize = 120;
 
+/// How many different workloads are run: more in a long run.
+fn seeds() -> std::ops::Range<u64> {
+    let wanted = std::env::var("FILE_CRASH_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    0..wanted.unwrap_or(1)
+}
+
 /// How many operations of the disk the workload makes when nothing fails.
 fn operations(seed: u64) -> usize {
     let disk = SimDisk::with(None);
@@ -53,7 +61,7 @@ fn the_workload_reaches_everything_that_can_crash() {
 
 #[test]
 fn what_was_synced_survives_a_power_failure_at_every_operation() {
-    for seed in 0..3 {
+    for seed in seeds() {
         at_every_operation(seed, Trouble::Cut, false, |disk, workload, at| {
             for luck in 0..4 {
                 let power = Crash::Power(at as u64 * 64 + luck);
@@ -65,7 +73,7 @@ fn what_was_synced_survives_a_power_failure_at_every_operation() {
 
 #[test]
 fn what_was_acknowledged_survives_the_end_of_the_process_at_every_operation() {
-    for seed in 0..3 {
+    for seed in seeds() {
         at_every_operation(seed, Trouble::Cut, true, |disk, workload, _| {
             workload.check_after(&disk.after(Crash::Process, None));
         });

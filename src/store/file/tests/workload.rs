@@ -63,6 +63,7 @@ pub(super) fn open(disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
     let options: FileStoreBuilder = FileStore::builder("simulated")
         .segment_bytes(SEGMENT)
         .tombstone(Duration::from_secs(30))
+        .cache_bytes(0)
         .clock(clock.clone());
     recover::open(Box::new(disk.clone()), options)
 }
