@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::{
     super::{
         FileError, FileStore,
-        disk::Disk,
         engine::{Engine, Standing, lock},
         ops::{Attempt, Fetched},
         options::FileStoreBuilder,
@@ -203,13 +202,12 @@ impl Workload {
     fn tag(&mut self, key: Key, number: u64) {
         let mut after = self.now(&key);
         if after.record.is_some() {
-            let (tag, other) = (tag(number), tag(number + 1));
+            let tag = tag(number);
             after.tags.retain(|one| *one != tag);
             after.tags.push(tag.clone());
             after.tags.sort();
             let done = self.engine.tag(&key, &tag);
             self.note(key, after.clone(), &done);
-            let _ = self.engine.tagged(&other);
         }
     }
 
@@ -354,5 +352,4 @@ pub(super) fn check_sizes(workload: &Workload) {
         workload.engine.index.weight() + lock(&workload.engine.tags).weight(),
         "the store knows what is live"
     );
-    let _ = workload.disk.path();
 }
