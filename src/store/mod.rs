@@ -6,6 +6,8 @@
 //! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
 
 mod contract;
+#[cfg(all(feature = "file", unix))]
+pub mod file;
 mod future;
 pub mod memory;
 
@@ -16,5 +18,7 @@ pub use contract::{
     Capabilities, Expected, MAX_TAGS, Read, Record, Store, StoreError, Tag, TagError, TagStore,
     Version, Written,
 };
+#[cfg(all(feature = "file", unix))]
+pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;

@@ -1,0 +1,52 @@
+//! Any bytes as a hint beside a real segment: only the right hint is taken for right.
+#![no_main]
+
+use std::{sync::OnceLock, time::Duration};
+
+use hyper_session::{
+    id::SessionId,
+    store::{Expected, FileStore, Store, file::SegmentReport},
+};
+use libfuzzer_sys::fuzz_target;
+
+/// A segment and its hint, as the store writes them.
+fn written() -> &'static (Vec<u8>, Vec<u8>) {
+    static WRITTEN: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    WRITTEN.get_or_init(|| {
+        let name = format!("hyper-session-fuzz-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        let store = FileStore::open(&directory).expect("a store");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            for number in 0..20 {
+                let key = SessionId::from_bytes([number; SessionId::LEN]).key();
+                let data = vec![number; 600].into();
+                let write = store.write(&key, data, Duration::from_secs(60), Expected::Any);
+                write.await.expect("written");
+            }
+            store.close().await.expect("closed");
+        });
+        let read = |end: &str| std::fs::read(directory.join(format!("0000000001.{end}")));
+        let files = (read("log").expect("a segment"), read("hint").expect("a hint"));
+        std::fs::remove_dir_all(&directory).expect("removed");
+        files
+    })
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let (segment, hint) = written();
+    // The input says what to change in the right hint, so that the search begins near it; a whole
+    // new hint is what the other half of the inputs is.
+    let mut tried = bytes.to_vec();
+    if let Some((&[choice, at_low, at_high], patch)) = bytes.split_first_chunk::<3>()
+        && choice % 2 == 0
+    {
+        tried.clone_from(hint);
+        let at = usize::from(u16::from_le_bytes([at_low, at_high])) % hint.len();
+        for (old, new) in tried[at..].iter_mut().zip(patch) {
+            *old = *new;
+        }
+    }
+    let report = SegmentReport::of_bytes(segment, Some(&tried));
+    assert_eq!(report.hint, Some(tried == *hint));
+});

@@ -1,0 +1,116 @@
+//! A small cache of session data, for the sessions that are in use.
+//!
+//! A read out of the system's page cache costs a system call, half a microsecond and more, and
+//! that is most of what a read costs.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem::size_of,
+    sync::Mutex,
+};
+
+use bytes::Bytes;
+
+use super::engine::lock;
+use crate::id::Key;
+
+const SHARDS: usize = 64;
+/// What an entry takes beside its data: itself, its place in the queue, and the map's slack.
+const OVERHEAD: usize = size_of::<(Key, Cached)>() + size_of::<Key>() + 48;
+
+/// The data that was written or read last, up to so many bytes in all.
+///
+/// What is found is only of use if its version is the one that the index names, so nothing here
+/// has to be taken back when a session changes.
+pub(super) struct Cache {
+    shards: Vec<Mutex<Shard>>,
+    /// The most that one shard holds, in bytes.
+    budget: usize,
+}
+
+struct Cached {
+    version: u64,
+    data: Bytes,
+}
+
+#[derive(Default)]
+struct Shard {
+    map: HashMap<Key, Cached, ahash::RandomState>,
+    /// The keys in the order in which they came; each key of the map once.
+    queue: VecDeque<Key>,
+    /// What all entries take together.
+    bytes: usize,
+}
+
+impl Cache {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            budget: bytes / SHARDS,
+        }
+    }
+
+    /// Keys are hashes; their first byte has chosen the part of the index already.
+    fn shard(&self, key: &Key) -> Option<&Mutex<Shard>> {
+        let [_, second, ..] = *key.as_bytes();
+        self.shards.get(usize::from(second) % SHARDS)
+    }
+
+    pub(super) fn get(&self, key: &Key, version: u64) -> Option<Bytes> {
+        if self.budget == 0 {
+            return None;
+        }
+        let shard = lock(self.shard(key)?);
+        let cached = shard
+            .map
+            .get(key)
+            .filter(|cached| cached.version == version)?;
+        Some(cached.data.clone())
+    }
+
+    /// Keeps `data`, which nobody else holds more of than this: a part of a large buffer would
+    /// keep the whole of it.
+    pub(super) fn put(&self, key: &Key, version: u64, data: Bytes) {
+        // An eighth at most for one session, so that a large one does not push out all others.
+        if data.len() + OVERHEAD > self.budget / 8 {
+            return self.remove(key);
+        }
+        let Some(shard) = self.shard(key) else {
+            return;
+        };
+        let mut shard = lock(shard);
+        shard.bytes += data.len() + OVERHEAD;
+        match shard.map.insert(*key, Cached { version, data }) {
+            Some(before) => shard.bytes -= before.data.len() + OVERHEAD,
+            None => shard.queue.push_back(*key),
+        }
+        while shard.bytes > self.budget
+            && let Some(oldest) = shard.queue.pop_front()
+        {
+            shard.forget(&oldest);
+        }
+    }
+
+    /// Data of a session that is gone is not kept for longer than need be.
+    pub(super) fn remove(&self, key: &Key) {
+        if self.budget == 0 {
+            return;
+        }
+        if let Some(shard) = self.shard(key) {
+            let mut shard = lock(shard);
+            if shard.forget(key) {
+                shard.queue.retain(|one| one != key);
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn forget(&mut self, key: &Key) -> bool {
+        let gone = self.map.remove(key);
+        self.bytes -= gone
+            .as_ref()
+            .map_or(0, |cached| cached.data.len() + OVERHEAD);
+        gone.is_some()
+    }
+}

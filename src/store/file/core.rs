@@ -1,0 +1,179 @@
+//! Between the engine and its futures: what is tried at once, and what is waited for.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{runtime::Handle, task::spawn_blocking};
+
+use super::{
+    Durability, FileError,
+    commit::{Commits, Wait},
+    engine::Engine,
+    index::Position,
+    keeper::Keeper,
+    ops::{Answer, Attempt, Fetched, Lookup},
+};
+use crate::{
+    id::Key,
+    store::{Expected, Read, StoreError, StoreFuture, Written},
+};
+
+/// What futures and threads hold of the store: it does not keep the store open.
+pub(super) struct Core {
+    pub(super) engine: Engine,
+    pub(super) commits: Commits,
+    pub(super) keeper: Keeper,
+}
+
+/// What an attempt came to that must not wait for the device.
+pub(super) enum Step<T> {
+    Done(Answer<T>),
+    Waits,
+}
+
+/// Runs what waits for the device where the runtime keeps its blocking work.
+pub(super) fn later<T: Send + 'static>(
+    action: &'static str,
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> StoreFuture<T> {
+    StoreFuture::new(async move { named(action, off_thread(work).await) })
+}
+
+pub(super) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
+) -> Result<T, FileError> {
+    if Handle::try_current().is_err() {
+        return work();
+    }
+    // The work does not panic; it is dropped unrun only while the runtime shuts down.
+    spawn_blocking(work).await.unwrap_or(Err(FileError::Closed))
+}
+
+pub(super) fn named<T>(
+    action: &'static str,
+    result: Result<T, FileError>,
+) -> Result<T, StoreError> {
+    result.map_err(|error| StoreError::new("file", action, error))
+}
+
+impl Core {
+    pub(super) fn read(
+        &self,
+        key: &Key,
+        touch: Option<Duration>,
+        wait: bool,
+    ) -> Result<Step<Read>, FileError> {
+        let mut found = self.engine.lookup(key, touch)?;
+        loop {
+            let (entry, at) = match found {
+                Lookup::Absent => return Ok(Step::Done((Read::Absent, Position::default()))),
+                Lookup::Gone(at) => return Ok(Step::Done((Read::Gone, at))),
+                Lookup::Record(entry, at) => (entry, at),
+            };
+            match self.engine.fetch(key, entry, wait)? {
+                Fetched::Record(record) => return Ok(Step::Done((Read::Found(record), at))),
+                Fetched::Waits => return Ok(Step::Waits),
+                Fetched::Moved => found = self.engine.lookup(key, None)?,
+            }
+        }
+    }
+
+    pub(super) fn write(
+        &self,
+        key: &Key,
+        data: &Bytes,
+        ttl: Duration,
+        expected: Expected,
+        wait: bool,
+    ) -> Result<Step<Written>, FileError> {
+        loop {
+            match self.engine.write(key, data, ttl, expected)? {
+                Attempt::Answered(answer) => return Ok(Step::Done(answer)),
+                Attempt::Conflict => {}
+            }
+            match self.read(key, None, wait)? {
+                Step::Waits => return Ok(Step::Waits),
+                Step::Done((Read::Found(record), at)) => {
+                    return Ok(Step::Done((Written::Conflict(record), at)));
+                }
+                Step::Done((Read::Gone, at)) => return Ok(Step::Done((Written::Gone, at))),
+                // It expired in this very moment.
+                Step::Done((Read::Absent, _)) => {}
+            }
+        }
+    }
+
+    /// What an answer that rests on `at` has to wait for.
+    fn waits(&self, at: Position) -> (Option<Wait>, Option<Wait>) {
+        let durable = match self.engine.options.durability {
+            _ if self.engine.is_durable(at) => None,
+            Durability::Always => Some(self.commits.wait()),
+            Durability::Interval(_) => {
+                self.commits.soil();
+                None
+            }
+            Durability::Os => None,
+        };
+        (durable, self.keeper.wait(&self.engine))
+    }
+
+    async fn pass(&self, waits: (Option<Wait>, Option<Wait>)) -> Result<(), FileError> {
+        if let Some(durable) = waits.0
+            && durable.await.is_err()
+        {
+            self.engine.check_poison()?;
+            return Err(FileError::Closed);
+        }
+        if let Some(turn) = waits.1 {
+            // Dropped where the store ends: then there is nothing to wait for.
+            let _ = turn.await;
+        }
+        Ok(())
+    }
+}
+
+/// The future of an answer: ready, unless the disk or the cleaner has to be waited for.
+pub(super) fn answer<T: Send + Unpin + 'static>(
+    core: &Arc<Core>,
+    action: &'static str,
+    result: Result<Answer<T>, FileError>,
+) -> StoreFuture<T> {
+    let (value, at) = match result {
+        Ok(answer) => answer,
+        Err(error) => return StoreFuture::ready(named(action, Err(error))),
+    };
+    let waits = core.waits(at);
+    if let (None, None) = waits {
+        return StoreFuture::ready(Ok(value));
+    }
+    let core = Arc::clone(core);
+    StoreFuture::new(async move {
+        named(action, core.pass(waits).await)?;
+        Ok(value)
+    })
+}
+
+/// The future of something that was tried without waiting for the device; `again` tries it so
+/// that it may wait.
+pub(super) fn stepwise<T: Send + Unpin + 'static>(
+    core: &Arc<Core>,
+    action: &'static str,
+    first: Result<Step<T>, FileError>,
+    again: impl FnOnce(&Core) -> Result<Step<T>, FileError> + Send + 'static,
+) -> StoreFuture<T> {
+    match first {
+        Err(error) => answer(core, action, Err(error)),
+        Ok(Step::Done(done)) => answer(core, action, Ok(done)),
+        Ok(Step::Waits) => {
+            let core = Arc::clone(core);
+            StoreFuture::new(async move {
+                let blocking = Arc::clone(&core);
+                let step = named(action, off_thread(move || again(&blocking)).await)?;
+                match step {
+                    Step::Done(done) => answer(&core, action, Ok(done)).await,
+                    Step::Waits => named(action, Err(FileError::Closed)),
+                }
+            })
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Bringing over sessions from one file a session.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use super::{FileError, FileStore};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    store::{Expected, Store, StoreError, Written},
+};
+
+/// A directory with one file a session, named after the session with one ending, whose time of
+/// last change says when the session was last used.
+///
+/// What is in the files is not known here: the caller says which session a file stands for and
+/// what its data is. Nothing in the directory is changed. Sessions that the store has already are
+/// left as they are, so an import that was cut short can be done again.
+#[derive(Clone, Debug)]
+#[must_use = "an import does nothing until run() is called"]
+pub struct Import {
+    directory: PathBuf,
+    ending: String,
+    age: Duration,
+    longest: u64,
+}
+
+/// One file of the directory.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct SessionFile<'a> {
+    /// The file's name without its ending.
+    pub name: &'a str,
+    /// What is in it.
+    pub content: &'a [u8],
+    /// When it was last changed.
+    pub changed: Timestamp,
+}
+
+/// What came of an import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// Sessions that are now in the store.
+    pub imported: u64,
+    /// Files whose session has expired.
+    pub expired: u64,
+    /// Sessions that the store had already, or that were destroyed in it.
+    pub present: u64,
+    /// Files that the caller did not recognise, that are too long, or that could not be read.
+    pub refused: u64,
+}
+
+impl Import {
+    /// Sessions from `directory`, in files whose names end in `.txt`, each living for `age` from
+    /// the time its file was last changed.
+    pub fn from(directory: impl AsRef<Path>, age: Duration) -> Self {
+        Self {
+            directory: directory.as_ref().to_path_buf(),
+            ending: "txt".to_owned(),
+            age,
+            longest: 1 << 20,
+        }
+    }
+
+    /// The ending of the files' names, without the dot (default `txt`).
+    pub fn ending(mut self, ending: impl Into<String>) -> Self {
+        self.ending = ending.into();
+        self
+    }
+
+    /// The longest file that is read, in bytes (default 1 MiB).
+    pub const fn longest(mut self, bytes: u64) -> Self {
+        self.longest = bytes;
+        self
+    }
+
+    /// Imports into `store`. `read` says which key and data a file stands for, or `None` where it
+    /// does not recognise it. One file is in memory at a time. Reading the directory blocks.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or the store cannot write. A file that cannot be read is
+    /// counted as refused.
+    pub async fn run(
+        &self,
+        store: &FileStore,
+        mut read: impl FnMut(SessionFile<'_>) -> Option<(Key, Bytes)>,
+    ) -> Result<Imported, StoreError> {
+        let mut imported = Imported::default();
+        for entry in self
+            .directory
+            .read_dir()
+            .map_err(|error| self.fail(error))?
+        {
+            let path = entry.map_err(|error| self.fail(error))?.path();
+            let Some(name) = self.session_of(&path) else {
+                continue;
+            };
+            let Some((content, changed)) = self.content(&path) else {
+                imported.refused += 1;
+                continue;
+            };
+            let left = changed.after(self.age).since(store.clock().now());
+            if left.is_zero() {
+                imported.expired += 1;
+                continue;
+            }
+            let file = SessionFile {
+                name,
+                content: &content,
+                changed,
+            };
+            match read(file) {
+                None => imported.refused += 1,
+                Some((key, data)) => match store.write(&key, data, left, Expected::Absent).await? {
+                    Written::Done(_) => imported.imported += 1,
+                    Written::Conflict(_) | Written::Gone => imported.present += 1,
+                },
+            }
+        }
+        Ok(imported)
+    }
+
+    fn session_of<'a>(&self, path: &'a Path) -> Option<&'a str> {
+        let ending = path.extension()?.to_str()?;
+        (ending == self.ending).then(|| path.file_stem()?.to_str())?
+    }
+
+    fn content(&self, path: &Path) -> Option<(Vec<u8>, Timestamp)> {
+        let metadata = fs::metadata(path).ok()?;
+        if !metadata.is_file() || metadata.len() > self.longest {
+            return None;
+        }
+        let changed = metadata.modified().ok()?;
+        let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let changed = Timestamp::default().after(since);
+        Some((fs::read(path).ok()?, changed))
+    }
+
+    fn fail(&self, error: io::Error) -> StoreError {
+        let error = FileError::io("read", self.directory.clone(), error);
+        StoreError::new("file", "import", error)
+    }
+}

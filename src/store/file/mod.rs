@@ -1,0 +1,96 @@
+//! The file store: sessions in an append-only log in one directory of this machine.
+//!
+//! For one machine that wants its sessions to outlive the process, and nothing to install. One
+//! process at a time has the directory open. Where several machines share sessions, use another
+//! store.
+//!
+//! # What it promises
+//!
+//! - The whole [store contract](super::Store), tags included, also across restarts.
+//! - **What was acknowledged is kept.** It survives the end of the process, `kill -9` included, in
+//!   every mode; [`Durability`] says what a power failure can take: nothing, an interval, or what
+//!   the operating system had not written yet. If data cannot be brought to the disk, the store
+//!   takes no more writes until it is opened again ([`FileError::Poisoned`]), since nobody knows
+//!   any more what the disk holds.
+//! - **Damage is never served.** Every frame has check sums. A damaged record is skipped, counted
+//!   and reported by [`FileEvent::Damaged`]; no older state of its session is served instead.
+//! - **A full disk** is a clear error of the write that met it. Nothing is changed then, reading
+//!   goes on, and so does the cleaner, which makes room by itself as sessions expire.
+//! - **Bounded.** The files take at most twice the live data and one segment (16 MiB unless
+//!   configured), also under a load of touches, overwrites or logouts: a mutation that leaves
+//!   garbage faster than the cleaner can follow waits for it. Live data is what
+//!   [`FileStats::live_bytes`] counts: 68 bytes a session and its data, and tags where there are
+//!   some.
+//!
+//! # What it costs
+//!
+//! A record takes its data and 68 bytes on disk, a touch 68 bytes until it is cleaned away. The
+//! index takes 64 bytes of memory a session, key included, and what a hash map needs beside its
+//! entries: 75 to 150 in all, depending on how full the map happens to be. Tags take more, for
+//! those sessions that have some. Of session data, what was written or read last is kept in memory,
+//! up to 16 MiB unless configured.
+//!
+//! # How it goes about it
+//!
+//! A write is one append to the log (`write` to the page cache) and one entry in the index, done
+//! in the call, under one lock; its future is ready at once unless it has to wait for the disk or
+//! for the cleaner. Like every write to a file, it can be held up by the operating system when
+//! that has too much to write. A read looks up the index and copies one frame out of the page
+//! cache, without a lock. On Linux it never waits for the device in the call: what is not in the
+//! page cache is read on the runtime's blocking threads (`preadv2` with `RWF_NOWAIT`). On other
+//! systems such a read is done in the call.
+//!
+//! With [`Durability::Always`], a thread syncs for everybody who waits at that moment, and reads
+//! of what is not durable yet wait too, so that nothing is shown that could still be lost.
+//!
+//! A second thread collects what has expired, copies what is live out of the oldest segments and
+//! deletes them, and writes hint files, from which a million sessions are opened in about a
+//! second. It sleeps when there is nothing to do, and both threads end when the store is closed or
+//! its last handle is dropped.
+//!
+//! The format, byte by byte:
+//!
+#![doc = include_str!("FORMAT.md")]
+
+mod cache;
+mod clean;
+mod commit;
+mod core;
+mod disk;
+mod engine;
+mod error;
+mod events;
+mod frame;
+mod hint;
+mod import;
+mod index;
+mod inspect;
+mod keeper;
+mod lock;
+mod log;
+mod names;
+mod nudge;
+mod ops;
+mod options;
+mod pace;
+mod recover;
+mod replay;
+mod resume;
+mod scan;
+mod segment;
+mod stats;
+mod store;
+mod tagging;
+mod tags;
+mod vault;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::FileError;
+pub use events::{FileEvent, FileEvents};
+pub use import::{Import, Imported, SessionFile};
+pub use inspect::{FORMAT_VERSION, Inspection, SegmentReport, SessionEntry};
+pub use options::{Durability, FileStoreBuilder};
+pub use stats::FileStats;
+pub use store::FileStore;

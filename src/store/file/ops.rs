@@ -1,0 +1,267 @@
+//! The four methods of the contract.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    FileError, FileEvent,
+    disk::DiskFile,
+    engine::{Engine, Standing},
+    frame::{HEADER, Header, Kind},
+    index::{Entry, Position},
+    log::Log,
+    segment::HEAD,
+};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    store::{Expected, Record, Version, Written},
+};
+
+/// An answer, and the place in the log that it rests on.
+pub(super) type Answer<T> = (T, Position);
+
+/// The answer to a lookup.
+pub(super) enum Lookup {
+    Absent,
+    Gone(Position),
+    /// A live record, and the place that has to be durable before it may be shown.
+    Record(Entry, Position),
+}
+
+/// The answer to a write.
+pub(super) enum Attempt {
+    Answered(Answer<Written>),
+    /// Another record stands there than the expected one.
+    Conflict,
+}
+
+/// What came of reading a record's frame.
+pub(super) enum Fetched {
+    Record(Record),
+    /// The frame was copied elsewhere or replaced in the meantime: look the key up again.
+    Moved,
+    /// The record is not in the page cache: reading it would wait for the device.
+    Waits,
+}
+
+impl Engine {
+    /// The longest record that fits into a segment, beside the head and the end mark.
+    pub(super) fn longest_record(&self) -> usize {
+        let overhead = (HEAD + 2 * HEADER) as u64;
+        usize::try_from(self.options.segment_bytes.saturating_sub(overhead)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn write(
+        &self,
+        key: &Key,
+        data: &Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> Result<Attempt, FileError> {
+        let sealed = self.options.vault.is_some();
+        let stored = self
+            .options
+            .vault
+            .as_ref()
+            .map(|vault| vault.seal(key, data));
+        let stored = &stored.transpose()?.unwrap_or_else(|| data.clone());
+        let (len, max) = (stored.len(), self.longest_record());
+        if len > max {
+            return Err(FileError::TooLong { len, max });
+        }
+        let mut log = self.writable()?;
+        let now = self.now();
+        let fresh = match decide(self.standing(key, now), expected) {
+            Decision::Write { fresh } => fresh,
+            Decision::Conflict => return Ok(Attempt::Conflict),
+            Decision::Gone(at) => return Ok(Attempt::Answered((Written::Gone, at))),
+        };
+        let version = log.next_version();
+        let header = Header {
+            fresh,
+            sealed,
+            ..Header::new(Kind::Write, *key, version, now.after(ttl)).of(stored)
+        };
+        let at = self.enter(&mut log, &header, stored)?;
+        drop(log);
+        self.cache.put(key, version, Bytes::copy_from_slice(data));
+        let done = Version::new(version).map_or(Written::Gone, Written::Done);
+        Ok(Attempt::Answered((done, at)))
+    }
+
+    pub(super) fn destroy(&self, key: &Key) -> Result<Answer<()>, FileError> {
+        let mut log = self.writable()?;
+        let until = self.now().after(self.options.tombstone);
+        let header = Header::new(Kind::Destroy, *key, log.next_version(), until);
+        let at = self.enter(&mut log, &header, &[])?;
+        drop(log);
+        self.cache.remove(key);
+        Ok(((), at))
+    }
+
+    /// Appends a frame that gives `key` a new state, and puts it into the index.
+    fn enter(&self, log: &mut Log, header: &Header, data: &[u8]) -> Result<Position, FileError> {
+        let before = log.sizes;
+        let at = self.append(log, header, data)?;
+        let entry = Entry {
+            version: header.version,
+            expires: header.expires,
+            at,
+            len: header.len,
+            tombstone: header.kind == Kind::Destroy,
+        };
+        self.place(log, header.key, entry, header.fresh || entry.tombstone);
+        self.settle(log, before);
+        Ok(at)
+    }
+
+    pub(super) fn touch(&self, key: &Key, ttl: Duration) -> Result<Answer<bool>, FileError> {
+        let mut log = self.writable()?;
+        let now = self.now();
+        let Standing::Live(entry) = self.standing(key, now) else {
+            return Ok((false, Position::default()));
+        };
+        let at = self.extend(&mut log, key, entry, now.after(ttl))?;
+        Ok((true, at))
+    }
+
+    /// Gives a live record another expiry: a frame without payload.
+    fn extend(
+        &self,
+        log: &mut Log,
+        key: &Key,
+        entry: Entry,
+        expires: Timestamp,
+    ) -> Result<Position, FileError> {
+        let before = log.sizes;
+        let header = Header::new(Kind::Touch, *key, entry.version, expires);
+        let at = self.append(log, &header, &[])?;
+        self.index.insert(*key, Entry { expires, ..entry });
+        self.settle(log, before);
+        Ok(at)
+    }
+
+    pub(super) fn lookup(&self, key: &Key, touch: Option<Duration>) -> Result<Lookup, FileError> {
+        let Some(ttl) = touch else {
+            self.check_open()?;
+            return Ok(lookup(self.standing(key, self.now())));
+        };
+        match self.lookup_and_touch(key, ttl) {
+            // Whoever only wants to read gets on with it.
+            Err(error @ (FileError::Full { .. } | FileError::Poisoned { .. })) => {
+                self.tell(&FileEvent::TouchFailed { error: &error });
+                self.lookup(key, None)
+            }
+            found => found,
+        }
+    }
+
+    fn lookup_and_touch(&self, key: &Key, ttl: Duration) -> Result<Lookup, FileError> {
+        let mut log = self.writable()?;
+        let now = self.now();
+        let found = lookup(self.standing(key, now));
+        let Lookup::Record(entry, _) = found else {
+            return Ok(found);
+        };
+        let at = self.extend(&mut log, key, entry, now.after(ttl))?;
+        Ok(Lookup::Record(entry, at))
+    }
+
+    /// Reads the record that `entry` points to; `wait` allows to wait for the device.
+    pub(super) fn fetch(&self, key: &Key, entry: Entry, wait: bool) -> Result<Fetched, FileError> {
+        if let Some(data) = self.cache.get(key, entry.version)
+            && let Some(version) = Version::new(entry.version)
+        {
+            return Ok(Fetched::Record(Record { data, version }));
+        }
+        let Some(segment) = self.segment(entry.at.segment) else {
+            return Ok(self.missed(key, entry));
+        };
+        let mut head = [0; HEADER];
+        let mut data = vec![0; entry.len as usize];
+        let offset = u64::from(entry.at.offset);
+        let file = segment.file.as_ref();
+        let read = if wait {
+            read_both(file, &mut head, &mut data, offset)
+        } else {
+            match file.read_cached(&mut head, &mut data, offset) {
+                Ok(false) => return Ok(Fetched::Waits),
+                read => read,
+            }
+        };
+        let whole = read.map_err(|e| {
+            FileError::io("read from the log in", self.disk.path().to_path_buf(), e)
+        })?;
+        if whole && let Some((mut record, sealed)) = record(&head, data, key, entry) {
+            if sealed {
+                let vault = self.options.vault.as_ref().ok_or(FileError::NoKeys)?;
+                record.data = vault.open(key, &record.data)?;
+            }
+            self.cache.put(key, entry.version, record.data.clone());
+            return Ok(Fetched::Record(record));
+        }
+        Ok(self.missed(key, entry))
+    }
+
+    /// The frame is not what the index said: either the index has changed since, or the frame is
+    /// damaged, and then the record is lost.
+    fn missed(&self, key: &Key, entry: Entry) -> Fetched {
+        let mut log = self.lock_log();
+        if self.index.get(key).is_some_and(|now| now.at == entry.at) {
+            self.drop_key(&mut log, key);
+            drop(log);
+            self.damaged(entry.at.segment, u64::from(entry.at.offset), entry.weight());
+        }
+        Fetched::Moved
+    }
+}
+
+fn read_both(
+    file: &dyn DiskFile,
+    head: &mut [u8],
+    data: &mut [u8],
+    offset: u64,
+) -> std::io::Result<bool> {
+    Ok(file.read_at(head, offset)? == head.len()
+        && file.read_at(data, offset + head.len() as u64)? == data.len())
+}
+
+/// The record of a frame, and whether it is sealed, if it is the frame that `entry` points to.
+fn record(head: &[u8; HEADER], data: Vec<u8>, key: &Key, entry: Entry) -> Option<(Record, bool)> {
+    let header = Header::peek(head)?;
+    let meant = header.kind == Kind::Write && header.version == entry.version && header.key == *key;
+    let version = Version::new(header.version)?;
+    (meant && header.fits(&data)).then(|| {
+        let data = Bytes::from(data);
+        (Record { data, version }, header.sealed)
+    })
+}
+
+const fn lookup(standing: Standing) -> Lookup {
+    match standing {
+        Standing::Live(entry) => Lookup::Record(entry, entry.at),
+        Standing::Tombstone(entry) => Lookup::Gone(entry.at),
+        Standing::Nothing => Lookup::Absent,
+    }
+}
+
+enum Decision {
+    Write { fresh: bool },
+    Conflict,
+    Gone(Position),
+}
+
+fn decide(standing: Standing, expected: Expected) -> Decision {
+    match (standing, expected) {
+        (Standing::Tombstone(entry), _) => Decision::Gone(entry.at),
+        (Standing::Nothing, Expected::Version(_)) => Decision::Gone(Position::default()),
+        (Standing::Nothing, _) => Decision::Write { fresh: true },
+        (Standing::Live(_), Expected::Any) => Decision::Write { fresh: false },
+        (Standing::Live(entry), Expected::Version(version)) if version.get() == entry.version => {
+            Decision::Write { fresh: false }
+        }
+        (Standing::Live(_), _) => Decision::Conflict,
+    }
+}

@@ -1,0 +1,97 @@
+//! Tags: which sessions belong together.
+
+use super::{
+    FileError,
+    engine::{Engine, Standing, lock},
+    frame::{Header, Kind},
+    index::{Entry, Position},
+    log::Log,
+    ops::Answer,
+    tags,
+};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    store::{MAX_TAGS, Tag},
+};
+
+impl Engine {
+    pub(super) fn tag(&self, key: &Key, tag: &Tag) -> Result<Answer<bool>, FileError> {
+        let mut log = self.writable()?;
+        let Standing::Live(entry) = self.standing(key, self.now()) else {
+            return Ok((false, Position::default()));
+        };
+        let at = self.add_tags(&mut log, key, entry, std::slice::from_ref(tag))?;
+        Ok((true, at))
+    }
+
+    pub(super) fn untag(&self, key: &Key, tag: &Tag) -> Result<Answer<()>, FileError> {
+        let mut log = self.writable()?;
+        let mut now = self.tags_of(key);
+        let Some(place) = now.iter().position(|one| one == tag) else {
+            return Ok(((), Position::default()));
+        };
+        now.swap_remove(place);
+        let at = self.set_tags(&mut log, key, now)?;
+        Ok(((), at))
+    }
+
+    pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Answer<()>, FileError> {
+        let mut log = self.writable()?;
+        let now = self.now();
+        let (Standing::Live(_), Standing::Live(entry)) =
+            (self.standing(from, now), self.standing(to, now))
+        else {
+            return Ok(((), Position::default()));
+        };
+        let tags = self.tags_of(from);
+        let at = self.add_tags(&mut log, to, entry, &tags)?;
+        Ok(((), at))
+    }
+
+    pub(super) fn tagged(&self, tag: &Tag) -> Result<Vec<Key>, FileError> {
+        self.check_open()?;
+        let keys: Vec<Key> = lock(&self.tags).keys(tag).copied().collect();
+        let now = self.now();
+        let live = |key: &Key| matches!(self.standing(key, now), Standing::Live(_));
+        Ok(keys.into_iter().filter(live).collect())
+    }
+
+    fn tags_of(&self, key: &Key) -> Vec<Tag> {
+        lock(&self.tags).of(key).to_vec()
+    }
+
+    fn add_tags(
+        &self,
+        log: &mut Log,
+        key: &Key,
+        entry: Entry,
+        more: &[Tag],
+    ) -> Result<Position, FileError> {
+        let mut now = self.tags_of(key);
+        let before = now.len();
+        for tag in more {
+            if !now.contains(tag) {
+                now.push(tag.clone());
+            }
+        }
+        match now.len() {
+            same if same == before => Ok(entry.at),
+            many if many > MAX_TAGS => Err(FileError::TooManyTags),
+            _ => self.set_tags(log, key, now),
+        }
+    }
+
+    /// Appends the whole new set, which replaces the old one, and puts it into the table.
+    fn set_tags(&self, log: &mut Log, key: &Key, now: Vec<Tag>) -> Result<Position, FileError> {
+        let before = log.sizes;
+        let payload = tags::encode(&now);
+        let header = Header::new(Kind::Tags, *key, 0, Timestamp::MAX).of(&payload);
+        let at = self.append(log, &header, &payload)?;
+        log.sizes.live += tags::weight(&now);
+        let freed = lock(&self.tags).set(*key, now, at);
+        log.sizes.live = log.sizes.live.saturating_sub(freed);
+        self.settle(log, before);
+        Ok(at)
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of what cannot be seen from outside: crashes at every operation of the disk.
+
+mod cache;
+mod crash;
+mod disk;
+mod format;
+mod pace;
+mod workload;

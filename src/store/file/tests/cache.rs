@@ -1,0 +1,56 @@
+use bytes::Bytes;
+
+use super::super::cache::Cache;
+use crate::id::Key;
+
+fn key(number: u16) -> Key {
+    let mut bytes = [0; Key::LEN];
+    bytes[1..3].copy_from_slice(&number.to_le_bytes());
+    Key::from_bytes(bytes)
+}
+
+fn data(len: usize) -> Bytes {
+    Bytes::from(vec![7; len])
+}
+
+#[test]
+fn data_is_found_under_its_version_only() {
+    let cache = Cache::new(1 << 20);
+    cache.put(&key(1), 5, data(10));
+    assert_eq!(cache.get(&key(1), 5), Some(data(10)));
+    assert_eq!(cache.get(&key(1), 4), None);
+    cache.put(&key(1), 6, data(20));
+    assert_eq!(cache.get(&key(1), 5), None);
+    cache.remove(&key(1));
+    assert_eq!(cache.get(&key(1), 6), None);
+}
+
+#[test]
+fn the_oldest_go_when_there_is_no_room() {
+    let cache = Cache::new(1 << 20);
+    for number in 0..10_000 {
+        cache.put(&key(number), 1, data(1000));
+    }
+    let kept: usize = (0..10_000)
+        .filter(|number| cache.get(&key(*number), 1).is_some())
+        .count();
+    assert!((500..1048).contains(&kept), "{kept} are kept");
+    assert!(cache.get(&key(9_999), 1).is_some());
+    assert!(cache.get(&key(0), 1).is_none());
+}
+
+#[test]
+fn a_record_too_large_for_the_cache_leaves_the_others_there() {
+    let cache = Cache::new(1 << 20);
+    cache.put(&key(64), 1, data(100));
+    cache.put(&key(128), 1, data(10_000));
+    assert!(cache.get(&key(64), 1).is_some());
+    assert!(cache.get(&key(128), 1).is_none());
+}
+
+#[test]
+fn a_cache_of_no_bytes_keeps_nothing() {
+    let cache = Cache::new(0);
+    cache.put(&key(1), 1, data(1));
+    assert_eq!(cache.get(&key(1), 1), None);
+}

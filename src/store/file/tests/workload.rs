@@ -1,0 +1,355 @@
+//! A workload over everything the store does, beside a model of what it must remember.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    super::{
+        FileError, FileStore,
+        engine::{Engine, Standing, lock},
+        ops::{Attempt, Fetched},
+        options::FileStoreBuilder,
+        recover,
+    },
+    disk::{Dice, SimDisk},
+};
+use crate::{
+    clock::{Clock, Timestamp},
+    id::Key,
+    store::{Expected, Tag, Version, Written},
+};
+
+const KEYS: u64 = 7;
+const SEGMENT: u64 = 16 << 10;
+
+/// One key's state, as it should be remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The data, with its version where that is known.
+    record: Option<(Filled, Option<u64>)>,
+    expires: Timestamp,
+    tags: Vec<Tag>,
+}
+
+/// Data of one byte's value over and over, and its length: short to show.
+type Filled = (u8, usize);
+
+fn filled(data: &[u8]) -> Filled {
+    let fill = data.first().copied().unwrap_or_default();
+    assert!(
+        data.iter().all(|byte| *byte == fill),
+        "data is served whole"
+    );
+    (fill, data.len())
+}
+
+/// What may be found of a key: the last state that was acknowledged as durable, and any later.
+type History = Vec<State>;
+
+pub(super) struct Workload {
+    pub(super) engine: Engine,
+    disk: SimDisk,
+    clock: Clock,
+    histories: BTreeMap<Key, History>,
+    /// Whether an operation counts as acknowledged when it succeeds, or only at the next sync.
+    at_once: bool,
+    newest_version: u64,
+}
+
+/// Opens the store as the workload does.
+pub(super) fn open(disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
+    let options: FileStoreBuilder = FileStore::builder("simulated")
+        .segment_bytes(SEGMENT)
+        .tombstone(Duration::from_secs(30))
+        .cache_bytes(0)
+        .clock(clock.clone());
+    recover::open(Box::new(disk.clone()), options)
+}
+
+pub(super) fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_000_000))
+}
+
+fn key(number: u64) -> Key {
+    Key::from_bytes([number as u8 + 1; Key::LEN])
+}
+
+fn tag(number: u64) -> Tag {
+    Tag::new(format!("tag-{number}")).unwrap()
+}
+
+impl Workload {
+    pub(super) fn begin(disk: &SimDisk, at_once: bool) -> Result<Self, FileError> {
+        let clock = clock();
+        Ok(Self {
+            engine: open(disk, &clock)?,
+            disk: disk.clone(),
+            clock,
+            histories: (0..KEYS)
+                .map(|k| (key(k), vec![State::default()]))
+                .collect(),
+            at_once,
+            newest_version: 0,
+        })
+    }
+
+    /// Does `steps` operations, whatever becomes of them, until the machine stops.
+    pub(super) fn run(&mut self, seed: u64, steps: usize) {
+        let mut dice = Dice(seed);
+        for _ in 0..steps {
+            self.step(&mut dice);
+            if self.disk.is_cut() {
+                return;
+            }
+        }
+    }
+
+    fn step(&mut self, dice: &mut Dice) {
+        let key = key(dice.below(KEYS));
+        match dice.below(20) {
+            0..=7 => self.write(key, dice),
+            8 | 9 => self.touch(key, dice.below(100)),
+            10 | 11 => self.destroy(key),
+            12 | 13 => self.tag(key, dice.below(5)),
+            14 => self.untag(key, dice.below(5)),
+            15 => self.clock.advance(Duration::from_secs(dice.below(12))),
+            16 => self.maintain(),
+            17 => self.reopen(dice.below(2) == 0),
+            _ => self.sync(),
+        }
+    }
+
+    fn now(&self, key: &Key) -> State {
+        let mut state = self.histories[key].last().cloned().unwrap();
+        if state.expires <= self.clock.now() {
+            state = State::default();
+        }
+        state
+    }
+
+    /// Notes what an operation led to. A failed one led to nothing, unless the machine stopped or
+    /// the store gave up in the middle of it: then nobody knows.
+    fn note<T>(&mut self, key: Key, after: State, done: &Result<T, FileError>) {
+        let unknown = self.disk.is_cut() || self.engine.check_poison().is_err();
+        let history = self.histories.get_mut(&key).unwrap();
+        match done {
+            Ok(_) => {
+                if self.at_once && !unknown {
+                    history.clear();
+                }
+                history.push(after);
+            }
+            Err(_) if unknown => {
+                let before = history.last().cloned().unwrap();
+                history.push(after);
+                history.push(before);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn write(&mut self, key: Key, dice: &mut Dice) {
+        let before = self.now(&key);
+        let data = Bytes::from(vec![dice.below(256) as u8; dice.below(900) as usize]);
+        let ttl = Duration::from_secs(1 + dice.below(60));
+        let version = before.record.as_ref().and_then(|(_, version)| *version);
+        let expected = version
+            .and_then(Version::new)
+            .map_or(Expected::Any, Expected::Version);
+        let done = self.engine.write(&key, &data, ttl, expected);
+        let version = match &done {
+            Ok(Attempt::Answered((Written::Done(version), _))) => Some(version.get()),
+            Ok(Attempt::Answered((Written::Gone, _))) => return,
+            Ok(_) => panic!("a write of the version that was read met a conflict"),
+            Err(_) => None,
+        };
+        if let Some(version) = version {
+            assert!(version > self.newest_version, "versions go up");
+            self.newest_version = version;
+        }
+        let after = State {
+            record: Some((filled(&data), version)),
+            expires: self.clock.now().after(ttl),
+            tags: before.tags,
+        };
+        self.note(key, after, &done);
+    }
+
+    fn touch(&mut self, key: Key, seconds: u64) {
+        let mut after = self.now(&key);
+        let live = after.record.is_some();
+        let ttl = Duration::from_secs(1 + seconds);
+        after.expires = self.clock.now().after(ttl);
+        let done = self.engine.touch(&key, ttl);
+        if let Ok((touched, _)) = done {
+            assert_eq!(touched, live, "live records are touched, and no others");
+        }
+        if live {
+            self.note(key, after, &done);
+        }
+    }
+
+    fn destroy(&mut self, key: Key) {
+        let after = State {
+            expires: self.clock.now().after(Duration::from_secs(30)),
+            ..State::default()
+        };
+        let done = self.engine.destroy(&key);
+        self.note(key, after, &done);
+    }
+
+    fn tag(&mut self, key: Key, number: u64) {
+        let mut after = self.now(&key);
+        if after.record.is_some() {
+            let tag = tag(number);
+            after.tags.retain(|one| *one != tag);
+            after.tags.push(tag.clone());
+            after.tags.sort();
+            let done = self.engine.tag(&key, &tag);
+            self.note(key, after.clone(), &done);
+        }
+    }
+
+    fn untag(&mut self, key: Key, number: u64) {
+        let mut after = self.now(&key);
+        if after.record.is_some() {
+            after.tags.retain(|one| *one != tag(number));
+            let done = self.engine.untag(&key, &tag(number));
+            self.note(key, after, &done);
+        }
+    }
+
+    /// What the background thread does.
+    fn maintain(&self) {
+        let _ = self.engine.prepare_next();
+        for shard in 0..8 {
+            self.engine.sweep(shard);
+        }
+        while self.engine.wants_cleaning() && self.engine.clean_oldest(|_| true).is_ok() {}
+        for segment in super::super::keeper::unhinted(&self.engine) {
+            let _ = self.engine.write_hint(&segment);
+        }
+    }
+
+    fn sync(&mut self) {
+        if self.engine.sync().is_ok() {
+            for history in self.histories.values_mut() {
+                history.drain(..history.len() - 1);
+            }
+        }
+    }
+
+    /// The process ends, in good order or not, and the next one begins.
+    fn reopen(&mut self, in_order: bool) {
+        if self.engine.check_poison().is_err() || self.disk.is_broken() {
+            return;
+        }
+        if in_order && self.engine.finish().is_ok() {
+            self.sync();
+            let active = self.engine.lock_log().active.id;
+            let active = self.engine.segment(active).unwrap();
+            let _ = self.engine.write_hint(&active);
+        }
+        // An opening that fails is tried again, by the next step that reopens.
+        if let Ok(engine) = open(&self.disk, &self.clock) {
+            self.engine = engine;
+        } else if !self.disk.is_cut() && !self.disk.is_broken() {
+            self.engine = open(&self.disk, &self.clock).expect("the second attempt opens");
+        }
+    }
+
+    /// Opens the store on what a crash left, and checks that it remembers what it must.
+    pub(super) fn check_after(&self, disk: &SimDisk) {
+        let engine = open(disk, &self.clock).expect("the store opens after a crash");
+        let first = self.check(&engine);
+        let again = open(disk, &self.clock).expect("the store opens again");
+        assert_eq!(first, self.check(&again), "opening again changes nothing");
+        let fresh = Key::from_bytes([0xee; Key::LEN]);
+        let answer = again.write(&fresh, &Bytes::new(), Duration::from_secs(1), Expected::Any);
+        let Ok(Attempt::Answered((Written::Done(version), _))) = answer else {
+            panic!("the store takes writes after a crash");
+        };
+        assert!(
+            version.get() > self.newest_version,
+            "versions never go back"
+        );
+    }
+
+    /// Checks that every key is in a state that it may be in; returns what was found.
+    pub(super) fn check(&self, engine: &Engine) -> Vec<State> {
+        let found = self.histories.iter().map(|(key, history)| {
+            let found = observe(engine, key, self.clock.now());
+            assert!(
+                self.is_allowed(&found, history),
+                "{key:?} is {found:?}, allowed are {history:?}"
+            );
+            found
+        });
+        found.collect()
+    }
+
+    fn is_allowed(&self, found: &State, history: &History) -> bool {
+        let now = self.clock.now();
+        let states: Vec<State> = history
+            .iter()
+            .map(|state| {
+                if state.expires <= now {
+                    State::default()
+                } else {
+                    state.clone()
+                }
+            })
+            .collect();
+        let same_record = |state: &&State| match (&state.record, &found.record) {
+            (Some((data, None)), Some((same, _))) => data == same,
+            (one, other) => one == other,
+        };
+        let same_life = |state: &State| state.expires == found.expires;
+        // What was not acknowledged may be there in any part: a record without its tags.
+        states.iter().filter(same_record).any(same_life)
+            && states.iter().any(|state| state.tags == found.tags)
+    }
+}
+
+fn observe(engine: &Engine, key: &Key, now: Timestamp) -> State {
+    let (record, expires) = match engine.standing(key, now) {
+        Standing::Nothing => return State::default(),
+        Standing::Tombstone(entry) => (None, entry.expires),
+        Standing::Live(entry) => match engine.fetch(key, entry, true) {
+            Ok(Fetched::Record(record)) => (
+                Some((filled(&record.data), Some(record.version.get()))),
+                entry.expires,
+            ),
+            _ => panic!("{key:?} is in the index and cannot be read"),
+        },
+    };
+    let mut tags = lock(&engine.tags).of(key).to_vec();
+    tags.sort();
+    for tag in &tags {
+        assert!(
+            engine.tagged(tag).unwrap().contains(key),
+            "tags know their sessions"
+        );
+    }
+    State {
+        record,
+        expires,
+        tags,
+    }
+}
+
+/// The simulated disk has what the store says it has.
+pub(super) fn check_sizes(workload: &Workload) {
+    let stats = workload.engine.stats();
+    assert_eq!(
+        stats.disk_bytes,
+        workload.disk.used(),
+        "the store knows its size"
+    );
+    assert_eq!(
+        stats.live_bytes,
+        workload.engine.index.weight() + lock(&workload.engine.tags).weight(),
+        "the store knows what is live"
+    );
+}
