@@ -287,4 +287,9 @@ impl TagStore for FileStore {
         let core = &self.0.core;
         answer(core, "copy tags", core.engine.copy_tags(from, to))
     }
+
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let core = &self.0.core;
+        answer(core, "move tags", core.engine.move_tags(from, to))
+    }
 }

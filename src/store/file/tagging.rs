@@ -38,15 +38,37 @@ impl Engine {
 
     pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
+        let copied = self.copy_tags_in(&mut log, from, to)?;
+        Ok(((), copied.unwrap_or_default()))
+    }
+
+    /// Both hold the tags before the first of them loses its own: a crash in between leaves copies.
+    pub(super) fn move_tags(&self, from: &Key, to: &Key) -> Result<Answer<()>, FileError> {
+        let mut log = self.writable()?;
+        let copied = self.copy_tags_in(&mut log, from, to)?;
+        let at = match copied {
+            Some(at) if from == to || self.tags_of(from).is_empty() => at,
+            Some(_) => self.set_tags(&mut log, from, Vec::new())?,
+            None => Position::default(),
+        };
+        Ok(((), at))
+    }
+
+    /// `None` where one of the two is not live.
+    fn copy_tags_in(
+        &self,
+        log: &mut Log,
+        from: &Key,
+        to: &Key,
+    ) -> Result<Option<Position>, FileError> {
         let now = self.now();
         let (Standing::Live(_), Standing::Live(entry)) =
             (self.standing(from, now), self.standing(to, now))
         else {
-            return Ok(((), Position::default()));
+            return Ok(None);
         };
         let tags = self.tags_of(from);
-        let at = self.add_tags(&mut log, to, entry, &tags)?;
-        Ok(((), at))
+        self.add_tags(log, to, entry, &tags).map(Some)
     }
 
     pub(super) fn tagged(&self, tag: &Tag) -> Result<Vec<Key>, FileError> {
