@@ -11,7 +11,7 @@ use hyper_session::{
 use mimalloc::MiMalloc;
 use support::{Job, Size, Way};
 
-#[expect(dead_code, reason = "made for several targets")]
+#[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;
 
 #[global_allocator]

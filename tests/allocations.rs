@@ -21,7 +21,7 @@ use support::{
     Way::{self, Extension, Typed},
 };
 
-#[expect(dead_code, reason = "made for several targets")]
+#[allow(dead_code, unused_imports, reason = "made for several targets")]
 #[path = "../benches/support/mod.rs"]
 mod support;
 
