@@ -7,6 +7,7 @@ use hyper_session::{Sessions, session::CookiePolicy, store::MemoryStore};
 use mimalloc::MiMalloc;
 use support::{Job, Size, Way};
 
+#[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;
 
 #[global_allocator]

@@ -1,4 +1,10 @@
 //! What happens to sessions is told to whoever listens: each kind of event once, where it belongs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 
@@ -99,7 +105,8 @@ async fn conflict_resolved_says_how_often_it_was_tried_again() {
 
 #[tokio::test]
 async fn write_dropped_gives_the_reason() {
-    let ends: [(fn(&Session), &str); 2] = [
+    type End = fn(&Session);
+    let ends: [(End, &str); 2] = [
         (|s| s.destroy().unwrap(), "the session was destroyed"),
         (
             |s| s.regenerate().unwrap(),

@@ -1,4 +1,10 @@
 //! A session that ended stays ended, whatever slower requests still want to write.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

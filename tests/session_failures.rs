@@ -1,4 +1,10 @@
 //! A store that fails, or holds what cannot be read: nothing is lost in silence, nothing overwritten.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -1,4 +1,10 @@
 //! Flash messages: there in the next request that opens the session, gone after it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

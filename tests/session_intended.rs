@@ -1,4 +1,10 @@
 //! Where the visitor wanted to go: a path on this origin, and nothing else.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

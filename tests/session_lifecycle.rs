@@ -1,4 +1,10 @@
 //! The life of a session: its id, its cookie, its end, as the guide tells it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

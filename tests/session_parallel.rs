@@ -1,4 +1,10 @@
 //! Requests of one session at the same time: no write of any of them is lost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

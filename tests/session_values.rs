@@ -1,4 +1,10 @@
 //! Reading and writing data: every method of the guide, by its name, over two requests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
 
 mod support;
 

@@ -29,11 +29,16 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 
     let mut again = real::stored(&base);
     let rebased = patch.rebase(&base, &mut again).expect("sound documents");
-    assert!(rebased.dropped.is_empty(), "an operation failed where it was recorded");
+    assert!(
+        rebased.dropped.is_empty(),
+        "an operation failed where it was recorded"
+    );
     assert_eq!(again.text(), seen.text());
 
     let mut model = real::checked(&newer);
-    let cleared = recorded.iter().rposition(|edit| matches!(edit, Edit::Clear));
+    let cleared = recorded
+        .iter()
+        .rposition(|edit| matches!(edit, Edit::Clear));
     if cleared.is_some() {
         remove_unchanged(&base, &newer, &mut model);
     }
@@ -68,7 +73,10 @@ fn request(
 }
 
 fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
-    let old: Vec<_> = base.members().map(|member| member.expect("sound")).collect();
+    let old: Vec<_> = base
+        .members()
+        .map(|member| member.expect("sound"))
+        .collect();
     for member in newer.members().map(|member| member.expect("sound")) {
         if old.contains(&member) {
             model.as_object_mut().expect("an object").remove(&*member.0);
@@ -99,8 +107,20 @@ fn path(input: &mut Unstructured<'_>) -> arbitrary::Result<Path> {
 }
 
 fn key(input: &mut Unstructured<'_>) -> arbitrary::Result<String> {
-    const KEYS: [&str; 12] =
-        ["a", "b", "c", "0", "1", "2", "a.b", "", "1024", "9007199254740991", "\"\\", "é"];
+    const KEYS: [&str; 12] = [
+        "a",
+        "b",
+        "c",
+        "0",
+        "1",
+        "2",
+        "a.b",
+        "",
+        "1024",
+        "9007199254740991",
+        "\"\\",
+        "é",
+    ];
     match input.int_in_range(0..=15)? {
         15 => Ok(<&str>::arbitrary(input)?.chars().take(8).collect()),
         _ => Ok((*input.choose(&KEYS)?).to_owned()),

@@ -39,7 +39,10 @@ fuzz_target!(|input: &[u8]| {
         let done = real::edit(&mut document, &edit);
         assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
         assert_eq!(real::checked(&document), model, "{edit:?}");
-        assert!(done.is_ok() || document.text() == before, "a refused edit changed something");
+        assert!(
+            done.is_ok() || document.text() == before,
+            "a refused edit changed something"
+        );
         document = real::stored(&document);
     }
 });
@@ -54,7 +57,11 @@ fn read(document: &Document, model: &Value, path: &Path) {
     let value = found.map(|raw| raw.to::<Value>().expect("a value of JSON"));
     assert_eq!(value.as_ref(), expected, "{path:?}");
     let has = real::has(document, path).expect("the document is sound");
-    assert_eq!(has, expected.is_some_and(|value| !value.is_null()), "{path:?}");
+    assert_eq!(
+        has,
+        expected.is_some_and(|value| !value.is_null()),
+        "{path:?}"
+    );
 }
 
 /// The same bytes as if a store had given them.
@@ -66,7 +73,9 @@ fn damaged(text: &[u8], index: &[u8]) {
             continue;
         };
         for path in ["", "a", "a.b", "a.0.b", "a[1]"] {
-            let _ = document.get(path).map(|found| found.map(|raw| raw.to::<Value>()));
+            let _ = document
+                .get(path)
+                .map(|found| found.map(|raw| raw.to::<Value>()));
             let _ = document.put(path, &1);
             let _ = document.add(path, 1);
             let _ = document.merge(&serde_json::json!({"a": {"b": [1]}}));

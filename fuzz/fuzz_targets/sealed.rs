@@ -31,7 +31,12 @@ fuzz_target!(|data: &[u8]| {
         assert!(plain.len() > 3000 && text.is_empty());
         return;
     }
-    assert!(CODEC.open(&text, &mut out).expect("it was sealed here").first_key);
+    assert!(
+        CODEC
+            .open(&text, &mut out)
+            .expect("it was sealed here")
+            .first_key
+    );
     assert_eq!(out.as_slice(), plain);
 
     let at = usize::from(*at) % text.len();

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
-    cookie::MAX_CANDIDATES,
+    cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
     id::{Key, NoEntropy, SessionId},
     wire::{CookieText, IdCookie, Opened},
 };
@@ -40,6 +40,8 @@ impl Identity {
                 if self.candidates.len() == MAX_CANDIDATES {
                     return;
                 }
+                // One that is longer than any cookie fails like its beginning, and is not copied.
+                let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
                 self.candidates.push(CookieText::from_slice(text));
             }
         }

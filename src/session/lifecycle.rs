@@ -21,6 +21,7 @@ impl Session {
         let mut guard = self.state();
         let state = guard.writable()?;
         let known = state.identity.carried || state.version.is_some();
+        state.continued |= state.identity.carried;
         let old = state.identity.abandon();
         state.identity.ensure()?;
         state.regenerated = true;
@@ -62,6 +63,7 @@ impl Session {
             state.ending = ended;
             state.fate = Fate::Ended;
         }
+        state.continued = false;
         state.forget_contents();
         state.created = self.engine.clock.now();
         Ok(())

@@ -101,7 +101,7 @@ impl Session {
     /// Before `load`, an id that is dead in the store is not yet known to be.
     pub fn is_fresh(&self) -> bool {
         let state = self.identified();
-        !state.identity.carried && !state.regenerated
+        !state.identity.carried && !state.continued
     }
 
     fn identified(&self) -> MutexGuard<'_, State> {

@@ -77,6 +77,8 @@ pub(super) struct State {
     /// Tags to add (`true`) or take off, in order.
     pub(super) tags: Vec<(Tag, bool)>,
     pub(super) regenerated: bool,
+    /// It was the id of the request's own, living cookie that was regenerated.
+    pub(super) continued: bool,
     /// The handler asked for anything of the session, so the response may depend on it.
     pub(super) accessed: bool,
 }
@@ -96,6 +98,7 @@ impl State {
         }
         self.phase = Phase::Untouched;
         self.regenerated = false;
+        self.continued = false;
         self.accessed = false;
         self.fate = Fate::Alive;
         self.ending = None;
@@ -144,14 +147,16 @@ impl State {
 
     /// Whether a record must be written: nothing is, only to say that there is nothing.
     pub(super) fn needs_write(&self) -> bool {
+        // A tag alone asks for a write as well: only a write finds out that the session has gone.
         let tagged = self.tags.iter().any(|(_, add)| *add);
-        match self.version {
-            Some(_) => self.moving.is_some() || self.is_modified(),
+        let modified = match self.version {
+            Some(_) => self.is_modified(),
             None => {
                 let holds = !self.data.is_empty() || !self.flash.outgoing_is_empty();
-                self.moving.is_some() || tagged || (self.is_modified() && holds)
+                self.is_modified() && holds
             }
-        }
+        };
+        self.moving.is_some() || tagged || modified
     }
 
     /// Re-applies this request's changes on `newer`, which another request wrote.
