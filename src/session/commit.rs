@@ -74,26 +74,24 @@ impl Future for Commit {
                 }
                 Step::CopyingTags(copying, key) => {
                     let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
-                    copied.map_err(Into::into).and_then(|()| this.fence(key))
+                    this.tagged(copied, key)
                 }
                 Step::Fencing(fence, key) => {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
                 }
-                Step::MovingTags(moving, key) => {
-                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
-                    Ok(this.moved_tags(moved, key))
+                Step::MovingTags(moving) => {
+                    let moved = ready!(Pin::new(moving).poll(cx));
+                    Ok(this.moved_tags(moved))
                 }
                 Step::Discarding(end, why) => {
-                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), *why);
+                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
                     ended.map_err(Into::into).and_then(|()| this.retreat(why))
                 }
                 Step::Tagging(tag, key) => {
                     let key = *key;
                     let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
-                    ready!(tagged)
-                        .map_err(Into::into)
-                        .map(|()| this.next_tag(key))
+                    this.tagged(ready!(tagged), key)
                 }
             };
             match next {
@@ -167,11 +165,7 @@ impl Commit {
                     (Some(Move { from, .. }), Some(tags)) => {
                         Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
-                    (Some(_), None) => {
-                        drop(state);
-                        self.fence(key)
-                    }
-                    (None, _) => Ok(Step::Tagging(None, key)),
+                    _ => Ok(Step::Tagging(None, key)),
                 }
             }
             Written::Conflict(record) => self.merge(record, key),
@@ -203,7 +197,7 @@ impl Commit {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let Some(Move { from, version }) = state.moving else {
-            return Ok(Step::Tagging(None, key));
+            return Ok(Step::Done);
         };
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
@@ -221,12 +215,12 @@ impl Commit {
             Written::Done(_) => {
                 let moved = self.session.state().moving.take();
                 let Some(Move { from, .. }) = moved else {
-                    return Ok(Step::Tagging(None, key));
+                    return Ok(Step::Done);
                 };
                 engine.tell(&Event::Migrated { from, to: key });
                 return Ok(match engine.store.tags() {
-                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key), key),
-                    None => Step::Tagging(None, key),
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key)),
+                    None => Step::Done,
                 });
             }
             Written::Gone => Fate::Ended,
@@ -248,6 +242,7 @@ impl Commit {
     fn retreat(&mut self, why: Retreat) -> Next {
         match why {
             Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
+            Retreat::Failed(error) => Err(error),
             Retreat::Outrun => Err(SessionError::Contention {
                 attempts: self.attempts,
             }),
@@ -270,29 +265,38 @@ impl Commit {
     }
 
     /// The session has moved, whatever became of the tags that are left on its fence.
-    fn moved_tags(&self, moved: Result<(), StoreError>, key: Key) -> Step {
+    fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
         if let Err(error) = moved {
             drop(self.session.engine.report(error.into()));
         }
-        Step::Tagging(None, key)
+        Step::Done
     }
 
-    fn next_tag(&mut self, key: Key) -> Step {
+    /// A tag is in place, or could not be put there: then a move is given up before the old id dies.
+    fn tagged(&mut self, tagged: Result<(), StoreError>, key: Key) -> Next {
+        match tagged {
+            Ok(()) => self.next_tag(key),
+            Err(error) if self.session.state().moving.is_some() => {
+                Ok(self.discard(key, Retreat::Failed(error.into())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn next_tag(&mut self, key: Key) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let (Some(tags), Some((tag, add))) = (engine.store.tags(), state.tags.get(self.tagged))
         else {
-            return Step::Done;
+            drop(state);
+            return self.fence(key);
         };
         self.tagged += 1;
-        Step::Tagging(
-            Some(if *add {
-                Tagging::Add(tags.tag(&key, tag))
-            } else {
-                Tagging::Remove(tags.untag(&key, tag))
-            }),
-            key,
-        )
+        let change = match add {
+            true => Tagging::Add(tags.tag(&key, tag)),
+            false => Tagging::Remove(tags.untag(&key, tag)),
+        };
+        Ok(Step::Tagging(Some(change), key))
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.

@@ -50,7 +50,7 @@ impl State {
 
     pub(super) fn write(&mut self, engine: &Engine, key: Key, last: bool) -> Next {
         let now = engine.clock.now();
-        let flash = self.flash.outgoing()?;
+        let flash = self.flash.outgoing(self.version)?;
         let record = engine.format.encode(self.created, &self.data, &flash);
         if !last {
             let (record, flash) = (record.clone(), flash.into_owned());

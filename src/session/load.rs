@@ -142,12 +142,7 @@ impl State {
         now: Timestamp,
         read_only: bool,
     ) -> Result<(), SessionError> {
-        let head = decode_into(
-            engine,
-            &record.data,
-            &mut self.data,
-            &mut self.flash.arrived,
-        )?;
+        let head = decode_into(engine, &record.data, &mut self.data, &mut self.flash.stored)?;
         let lived = now.since(head.created);
         if head.moved {
             self.lose_id(Fate::Moved);
@@ -166,7 +161,7 @@ impl State {
             self.identity.renew(now);
         }
         self.identity.note_stored();
-        self.adopt(record, head.created, read_only);
+        self.adopt(record, head.created, read_only)?;
         self.open(engine, read_only, false)
     }
 

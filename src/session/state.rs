@@ -133,11 +133,16 @@ impl State {
     }
 
     /// Takes a record over as the session's contents, which [`decode_into`] has put in place.
-    pub(super) fn adopt(&mut self, record: Record, created: Timestamp, read_only: bool) {
+    pub(super) fn adopt(
+        &mut self,
+        record: Record,
+        created: Timestamp,
+        read_only: bool,
+    ) -> Result<(), SessionError> {
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.created = created;
-        self.flash.arrive(read_only);
+        self.flash.arrive(read_only)
     }
 
     /// Whether this request changed anything that a record holds.
