@@ -28,6 +28,8 @@ pub struct Commit {
     step: Step,
     attempts: u32,
     tagged: usize,
+    /// The record stands: tags come before the write where there was one, and after it elsewhere.
+    written: bool,
     /// The request is over: no change can follow.
     last: bool,
     span: Span,
@@ -109,6 +111,7 @@ impl Commit {
             step,
             attempts: 0,
             tagged: 0,
+            written: false,
             last,
             span: Span::commit(),
         }
@@ -139,8 +142,12 @@ impl Commit {
             }
             // No record, or a dead id: nothing to keep alive, and no reason to be loud about it.
             Ok(false) => state.renewal_found_nothing(engine),
-            // The next request will try again; this one did nothing that could be lost.
-            Err(error) => drop(engine.report(error.into())),
+            // The next request will try again. Nothing is said of the session, whose record may not
+            // live as long as a cookie that is sent now.
+            Err(error) => {
+                drop(engine.report(error.into()));
+                state.fate = Fate::Moved;
+            }
         }
         Ok(Step::Done)
     }
@@ -160,6 +167,7 @@ impl Commit {
             Written::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
+                self.written = true;
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
@@ -191,6 +199,11 @@ impl Commit {
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
         state.write(engine, key, self.last)
+    }
+
+    fn write(&self, key: Key) -> Next {
+        let engine = &*self.session.engine;
+        self.session.state().write(engine, key, self.last)
     }
 
     fn fence(&mut self, key: Key) -> Next {
@@ -289,7 +302,11 @@ impl Commit {
         let (Some(tags), Some((tag, add))) = (engine.store.tags(), state.tags.get(self.tagged))
         else {
             drop(state);
-            return self.fence(key);
+            return if self.written {
+                self.fence(key)
+            } else {
+                self.write(key)
+            };
         };
         self.tagged += 1;
         let change = match add {

@@ -98,7 +98,8 @@ impl State {
         let now = engine.clock.now();
         self.created = now;
         self.identity.look_up(engine);
-        let Some(key) = self.identity.key() else {
+        // An id that was made here a moment ago is in no store.
+        let Some(key) = self.identity.key().filter(|_| self.identity.carried) else {
             self.open(engine, read_only, true)?;
             return Ok(None);
         };

@@ -152,8 +152,11 @@ impl State {
 
     /// Whether a record must be written: nothing is, only to say that there is nothing.
     pub(super) fn needs_write(&self) -> bool {
-        // A tag alone asks for a write as well: only a write finds out that the session has gone.
-        let tagged = self.tags.iter().any(|(_, add)| *add);
+        // Tags alone ask for a write as well: only a write finds out that the session has gone.
+        let tagged = match self.version {
+            Some(_) => !self.tags.is_empty(),
+            None => self.tags.iter().any(|(_, add)| *add),
+        };
         let modified = match self.version {
             Some(_) => self.is_modified(),
             None => {
