@@ -90,6 +90,10 @@ impl Future for Commit {
                     let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
                     ended.map_err(Into::into).and_then(|()| this.retreat(why))
                 }
+                Step::Striking(strike, key) => {
+                    let (struck, key) = (ready!(Pin::new(strike).poll(cx)), *key);
+                    struck.map_err(Into::into).map(|()| this.strike(key))
+                }
                 Step::Tagging(tag, key) => {
                     let key = *key;
                     let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
@@ -186,7 +190,7 @@ impl Commit {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
         if newer.head.moved {
-            return Ok(self.drop_changes(Fate::Moved));
+            return Ok(self.strike(key));
         }
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
@@ -314,6 +318,19 @@ impl Commit {
             false => Tagging::Remove(tags.untag(&key, tag)),
         };
         Ok(Step::Tagging(Some(change), key))
+    }
+
+    /// Takes off the fence what was tagged there, one tag after the other, and drops the changes.
+    fn strike(&mut self, key: Key) -> Step {
+        let engine = &*self.session.engine;
+        while let (Some(tags), Some(last)) = (engine.store.tags(), self.tagged.checked_sub(1)) {
+            self.tagged = last;
+            let state = self.session.state();
+            if let Some((tag, true)) = state.tags.get(last) {
+                return Step::Striking(tags.untag(&key, tag), key);
+            }
+        }
+        self.drop_changes(Fate::Moved)
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.

@@ -30,6 +30,8 @@ pub(super) enum Step {
     /// The move is given up: the new record has to go.
     Discarding(StoreFuture<()>, Retreat),
     Tagging(Option<Tagging>, Key),
+    /// The session moved on: tags that were put on its fence come off again.
+    Striking(StoreFuture<()>, Key),
     Done,
 }
 
