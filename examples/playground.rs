@@ -11,7 +11,7 @@ mod ops;
 #[path = "playground/pages.rs"]
 mod pages;
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -40,7 +40,17 @@ type Page = Response<Full<Bytes>>;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let address: SocketAddr = match std::env::var("ADDR") {
         Ok(address) => address
             .parse()

@@ -33,16 +33,6 @@ fn request(base: &Document, edits: &[Edit]) -> (Patch, Document, Vec<Edit>) {
     (patch, document, recorded)
 }
 
-/// Members of `base` that stand in `newer` with the same bytes.
-fn unchanged(base: &Document, newer: &Document) -> Vec<String> {
-    let old: Vec<_> = base.members().map(Result::unwrap).collect();
-    let members = newer.members().map(Result::unwrap);
-    members
-        .filter(|member| old.contains(member))
-        .map(|(key, _)| key.into_owned())
-        .collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
@@ -101,9 +91,7 @@ proptest! {
         let cleared = recorded.iter().rposition(|edit| matches!(edit, Edit::Clear)).unwrap();
         let (_, mut newer, _) = request(&base, &theirs);
         let mut model = real::checked(&newer);
-        for key in unchanged(&base, &newer) {
-            model.as_object_mut().unwrap().remove(&key);
-        }
+        real::remove_unchanged(&base, &newer, &mut model);
         for edit in &recorded[cleared + 1..] {
             let _ = model::edit(&mut model, edit);
         }

@@ -80,7 +80,6 @@ pub(crate) async fn answer(
         Ok(body) => body.to_bytes(),
         Err(_) => return refuse(StatusCode::BAD_REQUEST, "the body is broken or over 4 MiB"),
     };
-    // Each operation by itself, so that one that is malformed is named.
     let ops: Vec<Op> = match serde_json::from_slice(&body) {
         Ok(ops) => ops,
         Err(error) => {
@@ -140,11 +139,14 @@ async fn run(op: &Op, session: &Session, all: &Collection) -> Outcome {
             tokio::time::sleep(time.min(MAX_SLEEP)).await;
             Ok(json(&()))
         }
+        // Collections see what is stored, so what was done so far is.
         "tagged" => {
+            session.commit().await.map_err(text)?;
             let keys = all.tagged(user(op)?).await.map_err(text)?;
             Ok(json(&keys.len()))
         }
         "logout_everywhere" => {
+            session.commit().await.map_err(text)?;
             let ended = all.destroy_tagged(user(op)?, None).await.map_err(text)?;
             Ok(json(&ended))
         }

@@ -40,7 +40,7 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         .iter()
         .rposition(|edit| matches!(edit, Edit::Clear));
     if cleared.is_some() {
-        remove_unchanged(&base, &newer, &mut model);
+        real::remove_unchanged(&base, &newer, &mut model);
     }
     for edit in &recorded[cleared.map_or(0, |at| at + 1)..] {
         let _ = model::edit(&mut model, edit);
@@ -70,18 +70,6 @@ fn request(
         }
     }
     Ok((patch, document, recorded))
-}
-
-fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
-    let old: Vec<_> = base
-        .members()
-        .map(|member| member.expect("sound"))
-        .collect();
-    for member in newer.members().map(|member| member.expect("sound")) {
-        if old.contains(&member) {
-            model.as_object_mut().expect("an object").remove(&*member.0);
-        }
-    }
 }
 
 fn edit(input: &mut Unstructured<'_>) -> arbitrary::Result<Edit> {

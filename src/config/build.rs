@@ -8,7 +8,7 @@ use crate::{
     clock::Clock,
     cookie::{CookieName, Finder, MAX_AGE, SetCookie},
     seal::{KeyRing, SealKey},
-    session::{Engine, Listeners, Memo, Policy},
+    session::{Engine, Listeners, Memo, Policy, Retired},
     wire::native::Native,
 };
 
@@ -36,6 +36,7 @@ impl SessionConfig {
         Ok(Engine {
             store: stores.open(&self.store)?,
             memo: Memo::new(),
+            retired: Retired::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
             adjusted: cut

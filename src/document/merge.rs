@@ -72,37 +72,8 @@ impl Document {
         result.and_then(|()| Ok(self.take_scratch()?))
     }
 
-    /// Takes out every root member that stands in `base` with the same value.
-    pub(crate) fn forget_unchanged(&mut self, base: &Self) -> Result<(), Malformed> {
-        let mut kept = mem::take(&mut self.scratch);
-        kept.clear();
-        let result = self.write_changed(base, &mut kept);
-        self.scratch = kept;
-        result.ok_or(Malformed::DAMAGED)?;
-        self.take_scratch()
-    }
-
-    fn write_changed(&self, base: &Self, out: &mut Vec<u8>) -> Option<()> {
-        let members = |document: &Self| (0..document.len()).map(|at| document.member(at)).collect();
-        let old: Option<Members> = members(base);
-        let old = Lookup::new(base.text(), old?);
-        let new: Option<Members> = members(self);
-        out.push(b'{');
-        for member in new? {
-            let value = self.text().get(member.value.clone())?;
-            let key = self.text().get(member.key.clone())?;
-            let before = old.find(key).and_then(|at| old.members.get(at));
-            if before.and_then(|before| base.text().get(before.value.clone())) != Some(value) {
-                begin_item(out, b'{');
-                out.extend_from_slice(self.text().get(whole(&member))?);
-            }
-        }
-        out.push(b'}');
-        Some(())
-    }
-
     /// Becomes the text in the scratch buffer; that one gets the old text's buffer.
-    fn take_scratch(&mut self) -> Result<(), Malformed> {
+    pub(super) fn take_scratch(&mut self) -> Result<(), Malformed> {
         mem::swap(self.text.cleared(), &mut self.scratch);
         self.reindex()
     }
@@ -112,12 +83,12 @@ fn root() -> Path<'static> {
     Path::literal::<str>([])
 }
 
-type Members = SmallVec<[Member; 8]>;
+pub(super) type Members = SmallVec<[Member; 8]>;
 
 /// The members of an object, found by key. Of equal keys only the last is found.
-struct Lookup<'t> {
+pub(super) struct Lookup<'t> {
     text: &'t [u8],
-    members: Members,
+    pub(super) members: Members,
     by_key: Option<HashMap<&'t [u8], usize>>,
 }
 
@@ -125,7 +96,7 @@ impl<'t> Lookup<'t> {
     /// Up to here, trying every member is cheaper than a map.
     const FEW: usize = 8;
 
-    fn new(text: &'t [u8], members: Members) -> Self {
+    pub(super) fn new(text: &'t [u8], members: Members) -> Self {
         let keys = members.iter().enumerate();
         let by_key = (members.len() > Self::FEW).then(|| {
             keys.map(|(at, member)| (text.get(member.key.clone()).unwrap_or_default(), at))
@@ -138,7 +109,7 @@ impl<'t> Lookup<'t> {
         }
     }
 
-    fn find(&self, key: &[u8]) -> Option<usize> {
+    pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
         match &self.by_key {
             Some(by_key) => by_key.get(key).copied(),
             None => self
@@ -255,18 +226,18 @@ impl Merge<'_> {
 }
 
 /// Writes the comma that an item needs, unless its container has just been opened.
-fn begin_item(out: &mut Vec<u8>, open: u8) {
+pub(super) fn begin_item(out: &mut Vec<u8>, open: u8) {
     if out.last() != Some(&open) {
         out.push(b',');
     }
 }
 
 /// The range of a member with its key's quotes.
-fn whole(member: &Member) -> Range<usize> {
+pub(super) fn whole(member: &Member) -> Range<usize> {
     member.key.start - 1..member.value.end
 }
 
-fn members(text: &[u8], at: usize) -> Result<Members, NoPlace> {
+pub(super) fn members(text: &[u8], at: usize) -> Result<Members, NoPlace> {
     let mut items = Items::new(text, at);
     let mut members = Members::new();
     while let Some(member) = items.member().ok_or(NoPlace::Damaged)? {

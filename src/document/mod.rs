@@ -43,6 +43,7 @@ mod place;
 mod raw;
 mod read;
 mod scan;
+mod unchanged;
 
 use std::fmt;
 

@@ -28,6 +28,8 @@ pub struct Commit {
     step: Step,
     attempts: u32,
     tagged: usize,
+    /// The record stands: tags come before the write where there was one, and after it elsewhere.
+    written: bool,
     /// The request is over: no change can follow.
     last: bool,
     span: Span,
@@ -74,26 +76,28 @@ impl Future for Commit {
                 }
                 Step::CopyingTags(copying, key) => {
                     let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
-                    copied.map_err(Into::into).and_then(|()| this.fence(key))
+                    this.tagged(copied, key)
                 }
                 Step::Fencing(fence, key) => {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
                 }
-                Step::MovingTags(moving, key) => {
-                    let (moved, key) = (ready!(Pin::new(moving).poll(cx)), *key);
-                    Ok(this.moved_tags(moved, key))
+                Step::MovingTags(moving) => {
+                    let moved = ready!(Pin::new(moving).poll(cx));
+                    Ok(this.moved_tags(moved))
                 }
                 Step::Discarding(end, why) => {
-                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), *why);
+                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
                     ended.map_err(Into::into).and_then(|()| this.retreat(why))
+                }
+                Step::Striking(strike, key) => {
+                    let (struck, key) = (ready!(Pin::new(strike).poll(cx)), *key);
+                    struck.map_err(Into::into).map(|()| this.strike(key))
                 }
                 Step::Tagging(tag, key) => {
                     let key = *key;
                     let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
-                    ready!(tagged)
-                        .map_err(Into::into)
-                        .map(|()| this.next_tag(key))
+                    this.tagged(ready!(tagged), key)
                 }
             };
             match next {
@@ -111,6 +115,7 @@ impl Commit {
             step,
             attempts: 0,
             tagged: 0,
+            written: false,
             last,
             span: Span::commit(),
         }
@@ -141,8 +146,12 @@ impl Commit {
             }
             // No record, or a dead id: nothing to keep alive, and no reason to be loud about it.
             Ok(false) => state.renewal_found_nothing(engine),
-            // The next request will try again; this one did nothing that could be lost.
-            Err(error) => drop(engine.report(error.into())),
+            // The next request will try again. Nothing is said of the session, whose record may not
+            // live as long as a cookie that is sent now.
+            Err(error) => {
+                drop(engine.report(error.into()));
+                state.fate = Fate::Moved;
+            }
         }
         Ok(Step::Done)
     }
@@ -162,16 +171,13 @@ impl Commit {
             Written::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
+                self.written = true;
                 state.identity.note_stored();
                 match (state.moving, engine.store.tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
                         Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
-                    (Some(_), None) => {
-                        drop(state);
-                        self.fence(key)
-                    }
-                    (None, _) => Ok(Step::Tagging(None, key)),
+                    _ => Ok(Step::Tagging(None, key)),
                 }
             }
             Written::Conflict(record) => self.merge(record, key),
@@ -184,7 +190,7 @@ impl Commit {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
         if newer.head.moved {
-            return Ok(self.drop_changes(Fate::Moved));
+            return Ok(self.strike(key));
         }
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
@@ -199,11 +205,16 @@ impl Commit {
         state.write(engine, key, self.last)
     }
 
+    fn write(&self, key: Key) -> Next {
+        let engine = &*self.session.engine;
+        self.session.state().write(engine, key, self.last)
+    }
+
     fn fence(&mut self, key: Key) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let Some(Move { from, version }) = state.moving else {
-            return Ok(Step::Tagging(None, key));
+            return Ok(Step::Done);
         };
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
@@ -221,12 +232,12 @@ impl Commit {
             Written::Done(_) => {
                 let moved = self.session.state().moving.take();
                 let Some(Move { from, .. }) = moved else {
-                    return Ok(Step::Tagging(None, key));
+                    return Ok(Step::Done);
                 };
                 engine.tell(&Event::Migrated { from, to: key });
                 return Ok(match engine.store.tags() {
-                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key), key),
-                    None => Step::Tagging(None, key),
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key)),
+                    None => Step::Done,
                 });
             }
             Written::Gone => Fate::Ended,
@@ -248,6 +259,7 @@ impl Commit {
     fn retreat(&mut self, why: Retreat) -> Next {
         match why {
             Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
+            Retreat::Failed(error) => Err(error),
             Retreat::Outrun => Err(SessionError::Contention {
                 attempts: self.attempts,
             }),
@@ -270,29 +282,55 @@ impl Commit {
     }
 
     /// The session has moved, whatever became of the tags that are left on its fence.
-    fn moved_tags(&self, moved: Result<(), StoreError>, key: Key) -> Step {
+    fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
         if let Err(error) = moved {
             drop(self.session.engine.report(error.into()));
         }
-        Step::Tagging(None, key)
+        Step::Done
     }
 
-    fn next_tag(&mut self, key: Key) -> Step {
+    /// A tag is in place, or could not be put there: then a move is given up before the old id dies.
+    fn tagged(&mut self, tagged: Result<(), StoreError>, key: Key) -> Next {
+        match tagged {
+            Ok(()) => self.next_tag(key),
+            Err(error) if self.session.state().moving.is_some() => {
+                Ok(self.discard(key, Retreat::Failed(error.into())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn next_tag(&mut self, key: Key) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let (Some(tags), Some((tag, add))) = (engine.store.tags(), state.tags.get(self.tagged))
         else {
-            return Step::Done;
+            drop(state);
+            return if self.written {
+                self.fence(key)
+            } else {
+                self.write(key)
+            };
         };
         self.tagged += 1;
-        Step::Tagging(
-            Some(if *add {
-                Tagging::Add(tags.tag(&key, tag))
-            } else {
-                Tagging::Remove(tags.untag(&key, tag))
-            }),
-            key,
-        )
+        let change = match add {
+            true => Tagging::Add(tags.tag(&key, tag)),
+            false => Tagging::Remove(tags.untag(&key, tag)),
+        };
+        Ok(Step::Tagging(Some(change), key))
+    }
+
+    /// Takes off the fence what was tagged there, one tag after the other, and drops the changes.
+    fn strike(&mut self, key: Key) -> Step {
+        let engine = &*self.session.engine;
+        while let (Some(tags), Some(last)) = (engine.store.tags(), self.tagged.checked_sub(1)) {
+            self.tagged = last;
+            let state = self.session.state();
+            if let Some((tag, true)) = state.tags.get(last) {
+                return Step::Striking(tags.untag(&key, tag), key);
+            }
+        }
+        self.drop_changes(Fate::Moved)
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.

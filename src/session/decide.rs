@@ -21,8 +21,13 @@ impl State {
     /// The first step of a commit; of the `last` one, an unopened session may be due for a touch.
     pub(super) fn decide(&mut self, engine: &Engine, last: bool) -> Next {
         match self.phase {
-            Phase::Untouched if last && engine.policy.enabled => {
-                return Ok(self.renewal(engine).map_or(Step::Done, Step::Touching));
+            Phase::Untouched if last => {
+                let touch = engine
+                    .policy
+                    .enabled
+                    .then(|| self.renewal(engine))
+                    .flatten();
+                return Ok(touch.map_or(Step::Done, Step::Touching));
             }
             Phase::Untouched => return Err(SessionError::NotLoaded),
             Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
@@ -35,22 +40,22 @@ impl State {
         }
     }
 
+    /// There is a record to tag before it is written, or to write before it is tagged.
     pub(super) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
-        if self.needs_write() {
-            let key = self.identity.ensure_key()?;
-            return self.write(engine, key, last);
+        if !self.needs_write() {
+            return Ok(Step::Done);
         }
-        match self.identity.key() {
-            Some(key) if self.version.is_some() && !self.tags.is_empty() => {
-                Ok(Step::Tagging(None, key))
-            }
-            _ => Ok(Step::Done),
+        let key = self.identity.ensure_key()?;
+        if self.version.is_some() && !self.tags.is_empty() {
+            // The write comes last: should the session move or end meanwhile, it finds out.
+            return Ok(Step::Tagging(None, key));
         }
+        self.write(engine, key, last)
     }
 
     pub(super) fn write(&mut self, engine: &Engine, key: Key, last: bool) -> Next {
         let now = engine.clock.now();
-        let flash = self.flash.outgoing()?;
+        let flash = self.flash.outgoing(self.version)?;
         let record = engine.format.encode(self.created, &self.data, &flash);
         if !last {
             let (record, flash) = (record.clone(), flash.into_owned());

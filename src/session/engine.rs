@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Event, Memo, Policy, SessionError, events::Listeners};
+use super::{Event, Memo, Policy, Retired, SessionError, events::Listeners};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
@@ -16,6 +16,7 @@ pub(crate) struct Engine {
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
     pub(crate) memo: Memo,
+    pub(crate) retired: Retired,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,
@@ -34,7 +35,11 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
+    /// Tells the listeners, and takes note of ids that died.
     pub(crate) fn tell(&self, event: &Event<'_>) {
+        if let Event::Migrated { from: key, .. } | Event::Destroyed { key } = event {
+            self.retired.note(*key);
+        }
         self.listeners.tell(event);
     }
 

@@ -1,18 +1,27 @@
 //! Flash messages: told once, to the next request that opens the session.
+//!
+//! In the store every message stands beside the version that its write replaced, as
+//! `"name":[version,message]`. No two writes of a session replace the same version, so a message that
+//! another request leaves in the very words of one that was just told is still another message.
 
 use std::borrow::Cow;
 
 use super::SessionError;
-use crate::document::{Document, Malformed, Path};
+use crate::{
+    document::{Document, Malformed, Path, Raw},
+    store::Version,
+};
 
 /// The messages that came, and those that go.
 #[derive(Debug, Default)]
 pub(super) struct Flash {
     /// What the request before left for this one.
     pub(super) arrived: Document,
-    /// `arrived` is still in the store and has to go from there.
+    /// The same, as it stands in the store.
+    pub(super) stored: Document,
+    /// `stored` is still in the store and has to go from there.
     consuming: bool,
-    /// Messages in the store that are for the next request, not for this one: other requests left
+    /// Messages as they stand in the store that are for the next request, not for this one: other requests left
     /// them there meanwhile, or an earlier commit of this one.
     pub(super) kept: Document,
     /// What this request leaves for the next one.
@@ -30,14 +39,22 @@ pub(super) struct Leaving {
 impl Flash {
     pub(super) fn reset(&mut self) {
         self.arrived.reset();
+        self.stored.reset();
         self.consuming = false;
         self.kept.reset();
         self.leaving = None;
     }
 
-    /// `arrived` is in place.
-    pub(super) fn arrive(&mut self, read_only: bool) {
-        self.consuming = !read_only && !self.arrived.is_empty();
+    /// `stored` is in place.
+    pub(super) fn arrive(&mut self, read_only: bool) -> Result<(), SessionError> {
+        self.consuming = !read_only && !self.stored.is_empty();
+        for name in self.stored.keys() {
+            let name = name?;
+            let message = self.stored.get([&*name, "1"])?;
+            let message = message.ok_or(SessionError::Record("its flash messages are damaged"))?;
+            self.arrived.put_json(&Path::from([&*name]), message)?;
+        }
+        Ok(())
     }
 
     pub(super) fn leaving(&mut self) -> &mut Leaving {
@@ -57,12 +74,16 @@ impl Flash {
         self.kept.is_empty() && !self.leaving.as_deref().is_some_and(leaves)
     }
 
-    /// The messages to store.
-    pub(super) fn outgoing(&self) -> Result<Cow<'_, Document>, SessionError> {
+    /// The messages to store, by a write that is to replace `version`.
+    pub(super) fn outgoing(
+        &self,
+        version: Option<Version>,
+    ) -> Result<Cow<'_, Document>, SessionError> {
+        let version = version.map_or(0, Version::get);
         let mut messages = Cow::Borrowed(&self.kept);
         if let Some(leaving) = &self.leaving {
             for part in [&leaving.reflashed, &leaving.input, &leaving.others] {
-                overlay(messages.to_mut(), part)?;
+                overlay(messages.to_mut(), part, version)?;
             }
         }
         Ok(messages)
@@ -72,7 +93,7 @@ impl Flash {
     /// seen goes.
     pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), Malformed> {
         if self.consuming {
-            newer.forget_unchanged(&self.arrived)?;
+            newer.forget_unchanged(&self.stored)?;
         }
         self.kept = newer;
         Ok(())
@@ -85,11 +106,16 @@ impl Flash {
     }
 }
 
-/// Puts every member of `from` over the member of the same name.
-pub(super) fn overlay(onto: &mut Document, from: &Document) -> Result<(), SessionError> {
+/// Puts every message of `from` over the one of the same name.
+fn overlay(onto: &mut Document, from: &Document, version: u64) -> Result<(), SessionError> {
+    let mut stamped = Vec::new();
     for member in from.members() {
-        let (name, value) = member?;
-        onto.put_json(&Path::from([&*name]), value)?;
+        let (name, message) = member?;
+        stamped.clear();
+        stamped.extend_from_slice(format!("[{version},").as_bytes());
+        stamped.extend_from_slice(message.as_bytes());
+        stamped.push(b']');
+        onto.put_json(&Path::from([&*name]), Raw::new(&stamped))?;
     }
     Ok(())
 }

@@ -53,6 +53,7 @@ impl Identity {
         self.set_id(None);
         self.carried = false;
         self.stored = false;
+        self.renewed = Timestamp::default();
         self.text.clear();
     }
 

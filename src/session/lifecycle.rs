@@ -40,13 +40,17 @@ impl Session {
     /// removed, and no slower request brings it back.
     ///
     /// What is put or flashed afterwards in the same request begins a new session, under a new id.
-    /// The session need not be loaded first.
+    /// The session need not be loaded first, and may be one that cannot be read.
+    ///
+    /// It is the session under the id of this request that ends. If another request has just given
+    /// it a new id, it lives on under that one: end
+    /// it by its tag, with [`Collection::destroy_tagged`](super::Collection::destroy_tagged).
     ///
     /// # Errors
     /// When the session was loaded for reading only, or is committed already.
     pub fn destroy(&self) -> Result<(), SessionError> {
         let mut guard = self.state();
-        if guard.phase == Phase::Untouched && self.engine.policy.enabled {
+        if matches!(guard.phase, Phase::Untouched | Phase::Failed) && self.engine.policy.enabled {
             guard.identity.look_up(&self.engine);
             guard.phase = Phase::Open;
             guard.accessed = true;

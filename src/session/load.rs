@@ -98,7 +98,8 @@ impl State {
         let now = engine.clock.now();
         self.created = now;
         self.identity.look_up(engine);
-        let Some(key) = self.identity.key() else {
+        // An id that was made here a moment ago is in no store.
+        let Some(key) = self.identity.key().filter(|_| self.identity.carried) else {
             self.open(engine, read_only, true)?;
             return Ok(None);
         };
@@ -142,12 +143,7 @@ impl State {
         now: Timestamp,
         read_only: bool,
     ) -> Result<(), SessionError> {
-        let head = decode_into(
-            engine,
-            &record.data,
-            &mut self.data,
-            &mut self.flash.arrived,
-        )?;
+        let head = decode_into(engine, &record.data, &mut self.data, &mut self.flash.stored)?;
         let lived = now.since(head.created);
         if head.moved {
             self.lose_id(Fate::Moved);
@@ -166,7 +162,7 @@ impl State {
             self.identity.renew(now);
         }
         self.identity.note_stored();
-        self.adopt(record, head.created, read_only);
+        self.adopt(record, head.created, read_only)?;
         self.open(engine, read_only, false)
     }
 

@@ -11,6 +11,10 @@ use crate::changes::Limits;
 #[serde(rename_all = "snake_case")]
 pub enum CookiePolicy {
     /// On the first response and renewed on every later one, errors too.
+    ///
+    /// A response that was long on its way can bring the browser an id back that another response
+    /// has replaced meanwhile. Ids that died in the same process are known and not sent again; for
+    /// those that died in another one, `WhenUsed` is the safer choice.
     #[default]
     Rolling,
     /// Only where a session was written, moved or ended, or was opened when its renewal was due.

@@ -101,10 +101,17 @@ impl State {
             // stored something of its own, whatever was said here could undo that.
             (Fate::Moved, _) if !stored => CookieWork::Nothing,
             (Fate::Ended, _) if !stored => CookieWork::Remove,
+            _ if self.is_retired(engine) => CookieWork::Nothing,
             (_, CookiePolicy::Rolling) => CookieWork::Send,
             (_, CookiePolicy::WhenUsed) if self.identity.is_news(stored) => CookieWork::Send,
             (_, CookiePolicy::WhenUsed) => CookieWork::Nothing,
         }
+    }
+
+    /// Whether the id that the request carried, and still goes by, died while it ran.
+    fn is_retired(&self, engine: &Engine) -> bool {
+        let key = self.identity.key().filter(|_| self.identity.carried);
+        key.is_some_and(|key| engine.retired.holds(&key))
     }
 
     fn cookie(&mut self, engine: &Engine) -> Result<HeaderValue, SessionError> {

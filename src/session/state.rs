@@ -133,11 +133,16 @@ impl State {
     }
 
     /// Takes a record over as the session's contents, which [`decode_into`] has put in place.
-    pub(super) fn adopt(&mut self, record: Record, created: Timestamp, read_only: bool) {
+    pub(super) fn adopt(
+        &mut self,
+        record: Record,
+        created: Timestamp,
+        read_only: bool,
+    ) -> Result<(), SessionError> {
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.created = created;
-        self.flash.arrive(read_only);
+        self.flash.arrive(read_only)
     }
 
     /// Whether this request changed anything that a record holds.
@@ -147,8 +152,11 @@ impl State {
 
     /// Whether a record must be written: nothing is, only to say that there is nothing.
     pub(super) fn needs_write(&self) -> bool {
-        // A tag alone asks for a write as well: only a write finds out that the session has gone.
-        let tagged = self.tags.iter().any(|(_, add)| *add);
+        // Tags alone ask for a write as well: only a write finds out that the session has gone.
+        let tagged = match self.version {
+            Some(_) => !self.tags.is_empty(),
+            None => self.tags.iter().any(|(_, add)| *add),
+        };
         let modified = match self.version {
             Some(_) => self.is_modified(),
             None => {

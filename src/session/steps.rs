@@ -26,10 +26,12 @@ pub(super) enum Step {
     /// The old record becomes a fence, unless somebody wrote there meanwhile.
     Fencing(StoreFuture<Written>, Key),
     /// The fence needs no tags; those that came since the copy are taken along.
-    MovingTags(StoreFuture<()>, Key),
+    MovingTags(StoreFuture<()>),
     /// The move is given up: the new record has to go.
     Discarding(StoreFuture<()>, Retreat),
     Tagging(Option<Tagging>, Key),
+    /// The session moved on: tags that were put on its fence come off again.
+    Striking(StoreFuture<()>, Key),
     Done,
 }
 
@@ -54,10 +56,12 @@ impl Tagging {
 }
 
 /// Why a move is given up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Retreat {
     /// The session ended or moved elsewhere while it moved here.
     Lost(Fate),
+    /// The new record could not be tagged: nobody would find it.
+    Failed(SessionError),
     /// Other requests wrote under the old id faster than this one could follow.
     Outrun,
 }

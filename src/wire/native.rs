@@ -14,7 +14,8 @@
 //! | 22 | 4 | length of the flash messages' index |
 //! | 26 | | data text, data index, flash text, flash index |
 //!
-//! Numbers are little endian. Empty flash messages have no text and no index.
+//! Each flash message stands as an array of a number and the message; the number tells messages of
+//! the same words apart. Numbers are little endian. Empty flash messages have no text and no index.
 //!
 //! An id cookie is six base64url characters that claim the second of its last renewal, then the
 //! sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the Unix epoch)

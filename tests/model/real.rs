@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use hyper_session::{
     changes::{ChangeError, Patch},
-    document::{self, Document, EditError, Malformed, Raw},
+    document::{self, Document, EditError, Kind, Malformed, Raw},
 };
 use serde_json::Value;
 
@@ -99,4 +99,32 @@ fn index(document: &Document) -> Vec<u8> {
     let mut index = Vec::new();
     document.write_index(&mut index);
     index
+}
+
+/// Takes out of `model`, which is `newer` as a plain value, what stands in `base` with the same
+/// bytes: members of the root, and of the objects below it.
+pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
+    let nested = |object: Raw<'_>| {
+        let mut document = Document::new();
+        document.load_object(object).expect("sound");
+        document
+    };
+    let old: Vec<_> = base
+        .members()
+        .map(|member| member.expect("sound"))
+        .collect();
+    for (key, value) in newer.members().map(|member| member.expect("sound")) {
+        let members = model.as_object_mut().expect("an object");
+        let Some((_, before)) = old.iter().find(|(name, _)| *name == key) else {
+            continue;
+        };
+        if *before == value {
+            members.remove(&*key);
+        } else if before.kind() == Kind::Object && value.kind() == Kind::Object {
+            remove_unchanged(&nested(*before), &nested(value), &mut members[&*key]);
+            if members[&*key] == serde_json::json!({}) {
+                members.remove(&*key);
+            }
+        }
+    }
 }
