@@ -86,7 +86,7 @@ impl Engine {
         };
         let at = self.enter(&mut log, &header, stored)?;
         drop(log);
-        self.cache.put(key, version, Bytes::copy_from_slice(data));
+        self.cache.put_copy(key, version, data);
         let done = Version::new(version).map_or(Written::Gone, Written::Done);
         Ok(Attempt::Answered((done, at)))
     }
