@@ -4,6 +4,7 @@
 #![cfg(all(feature = "file", target_os = "linux"))]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
     reason = "in a test a panic is the verdict"

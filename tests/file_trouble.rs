@@ -25,6 +25,7 @@ use hyper_session::store::{
 mod file_support;
 use file_support::{Scratch, key};
 
+const SESSIONS: u64 = 1000;
 const LIFE: Duration = Duration::from_secs(3600);
 
 async fn write(store: &FileStore, number: u64) {
@@ -43,10 +44,10 @@ async fn has(store: &FileStore, number: u64) -> bool {
     }
 }
 
-/// A closed store of many segments with the sessions 0 to 199.
+/// A closed store of many segments with all the sessions.
 async fn many_segments(directory: &Path) {
     let store = small(directory).open().unwrap();
-    for number in 0..200 {
+    for number in 0..SESSIONS {
         write(&store, number).await;
     }
     store.close().await.unwrap();
@@ -142,7 +143,9 @@ async fn a_deleted_segment_is_an_error_that_names_it() {
     for place in [0, 3, usize::MAX] {
         let scratch = Scratch::new();
         many_segments(scratch.path()).await;
-        let all = segments(scratch.path());
+        // The one made ahead for what comes next has nothing in it to lose.
+        let mut all = segments(scratch.path());
+        all.retain(|path| fs::metadata(path).unwrap().len() > 32);
         let lost = &all[place.min(all.len() - 1)];
         fs::remove_file(lost).unwrap();
         let refused = small(scratch.path()).open().unwrap_err();
@@ -156,16 +159,16 @@ async fn a_deleted_segment_is_an_error_that_names_it() {
         );
         let store = small(scratch.path()).accept_loss(true).open().unwrap();
         let mut left = 0;
-        for number in 0..200 {
+        for number in 0..SESSIONS {
             left += u64::from(has(&store, number).await);
         }
-        assert!((50..200).contains(&left), "{left} are left");
-        write(&store, 500).await;
+        assert!((SESSIONS / 5..SESSIONS).contains(&left), "{left} are left");
+        write(&store, 5000).await;
         drop(store);
         let store = small(scratch.path())
             .open()
             .expect("the loss was accepted once");
-        assert!(has(&store, 500).await);
+        assert!(has(&store, 5000).await);
     }
 }
 
@@ -183,7 +186,7 @@ async fn a_damaged_or_missing_hint_costs_time_and_nothing_else() {
     fs::write(&hints[2], bytes).unwrap();
     let store = small(scratch.path()).open().unwrap();
     assert_eq!(store.stats().hints_used, hints.len() as u64 - 3);
-    for number in 0..200 {
+    for number in 0..SESSIONS {
         assert!(has(&store, number).await);
     }
 }

@@ -68,8 +68,14 @@ impl Cache {
         Some(cached.data.clone())
     }
 
-    /// Keeps `data`, which nobody else holds more of than this: a part of a large buffer would
-    /// keep the whole of it.
+    /// Keeps a copy of `data`: a part of a large buffer would keep the whole of it.
+    pub(super) fn put_copy(&self, key: &Key, version: u64, data: &[u8]) {
+        if self.budget > 0 {
+            self.put(key, version, Bytes::copy_from_slice(data));
+        }
+    }
+
+    /// Keeps `data`, which is a buffer of its own.
     pub(super) fn put(&self, key: &Key, version: u64, data: Bytes) {
         // An eighth at most for one session, so that a large one does not push out all others.
         if data.len() + OVERHEAD > self.budget / 8 {

@@ -317,8 +317,7 @@ fn remove(disk: &dyn Disk, name: &str) -> io::Result<()> {
     }
 }
 
-/// A copy carries the record's present expiry. It goes on with the session rather than beginning
-/// one: tags that were set before still count.
+/// A copy carries the record's present expiry. Tags that were set before it still count.
 fn copy_of(header: &Header, entry: Option<Entry>) -> Header {
     let expires = match entry {
         Some(entry) if header.kind != Kind::Tags => entry.expires,

@@ -57,7 +57,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) kind: Kind,
-    /// A write that begins a session, rather than going on with one: earlier tags do not count.
+    /// A write of a session without tags: earlier tags of the key do not count.
     pub(super) fresh: bool,
     /// The payload is sealed.
     pub(super) sealed: bool,

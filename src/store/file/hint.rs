@@ -93,10 +93,12 @@ fn needed(bytes: &[u8], salt: u32) -> Option<Vec<Found<'_>>> {
 fn is_needed(seen: &mut Seen, header: &Header) -> bool {
     match header.kind {
         Kind::Write | Kind::Destroy => {
-            let needed = !seen.state;
+            // One that is superseded may still be what ends the tags of earlier segments.
+            let ends_tags = header.fresh || header.kind == Kind::Destroy;
+            let needed = !seen.state || (ends_tags && !seen.tags);
             seen.state = true;
             seen.expiry = true;
-            seen.tags |= header.fresh || header.kind == Kind::Destroy;
+            seen.tags |= ends_tags;
             needed
         }
         Kind::Touch => !std::mem::replace(&mut seen.expiry, true),

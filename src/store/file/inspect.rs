@@ -91,43 +91,13 @@ impl Inspection {
             files.push((*id, Files::open(&disk, *id)?));
         }
         let (mut done, of) = (0, files.iter().map(|(_, files)| files.len).sum());
-        let (mut replay, mut damage) = (Replay::new(), Vec::new());
-        let mut segments = Vec::new();
-        let mut ended = false;
+        let mut reading = Reading::default();
         for (id, files) in files {
-            let (bytes, hint) = files.read()?;
-            let mut report = read(&bytes, hint.as_deref(), |at, piece| match piece {
-                Ok((header, payload)) => {
-                    ended = header.kind == Kind::End;
-                    replay.frame(id, at, header, payload);
-                }
-                Err((len, key)) => {
-                    let at = Position {
-                        segment: id,
-                        offset: at,
-                    };
-                    damage.push(Damage { at, len, key });
-                }
-            });
-            report.path = files.path;
-            segments.push(report);
+            reading.segment(id, &files)?;
             done += files.len;
             progress(done, of);
         }
-        for damage in &damage {
-            replay.conclude(damage);
-        }
-        replay.tidy(Timestamp::default());
-        let behind = ids.last().map_or(0, |last| last + u32::from(ended));
-        let missing = (replay.cleaned.saturating_add(1)..=behind)
-            .filter(|id| !ids.contains(id))
-            .map(|id| disk.locate(&names::segment(id)));
-        Ok(Self {
-            segments,
-            missing: missing.collect(),
-            live_bytes: replay.index.weight() + replay.tags.weight(),
-            entries: entries(&replay),
-        })
+        Ok(reading.finish(&disk, &ids))
     }
 
     /// One report for each segment, the oldest first.
@@ -165,6 +135,57 @@ impl SegmentReport {
     /// Looks at a segment's bytes, and at those of its hint file where there is one.
     pub fn of_bytes(segment: &[u8], hint: Option<&[u8]>) -> Self {
         read(segment, hint, |_, _| {})
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Reading {
+    replay: Replay,
+    damage: Vec<Damage>,
+    segments: Vec<SegmentReport>,
+    /// Whether the last segment says that another follows it.
+    ended: bool,
+}
+
+impl Reading {
+    fn segment(&mut self, id: u32, files: &Files) -> Result<(), FileError> {
+        let (bytes, hint) = files.read()?;
+        let mut report = read(&bytes, hint.as_deref(), |offset, seen| match seen {
+            Ok((header, payload)) => {
+                self.ended = header.kind == Kind::End;
+                self.replay.frame(id, offset, header, payload);
+            }
+            Err((len, key)) => {
+                let at = Position {
+                    segment: id,
+                    offset,
+                };
+                self.damage.push(Damage { at, len, key });
+            }
+        });
+        report.path.clone_from(&files.path);
+        self.segments.push(report);
+        Ok(())
+    }
+
+    fn finish(mut self, disk: &OsDisk, ids: &[u32]) -> Inspection {
+        for damage in &self.damage {
+            self.replay.conclude(damage);
+        }
+        // Nothing has expired at the beginning of time: tombstones and the like are shown too.
+        self.replay.tidy(Timestamp::default());
+        let behind = u32::from(self.ended);
+        let last = ids.last().map_or(0, |last| last.saturating_add(behind));
+        let missing = (self.replay.cleaned.saturating_add(1)..=last)
+            .filter(|id| !ids.contains(id))
+            .map(|id| disk.locate(&names::segment(id)));
+        Inspection {
+            segments: self.segments,
+            missing: missing.collect(),
+            live_bytes: self.replay.index.weight() + self.replay.tags.weight(),
+            entries: entries(&self.replay),
+        }
     }
 }
 

@@ -14,8 +14,9 @@
 //!   any more what the disk holds.
 //! - **Damage is never served.** Every frame has check sums. A damaged record is skipped, counted
 //!   and reported by [`FileEvent::Damaged`]; no older state of its session is served instead.
-//! - **A full disk** is a clear error of the write that met it. Nothing is changed then, reading
-//!   goes on, and so does the cleaner, which makes room by itself as sessions expire.
+//! - **A full disk** is a clear error of the write that met it. Nothing is changed then, and reading
+//!   goes on. The cleaner goes on too, but needs room for what is live in the oldest segment: it
+//!   makes room by itself only where that has all expired.
 //! - **Bounded.** The files take at most twice the live data and one segment (16 MiB unless
 //!   configured), also under a load of touches, overwrites or logouts: a mutation that leaves
 //!   garbage faster than the cleaner can follow waits for it. Live data is what

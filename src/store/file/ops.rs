@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     FileError, FileEvent,
     disk::DiskFile,
-    engine::{Engine, Standing},
+    engine::{Engine, Standing, lock},
     frame::{HEADER, Header, Kind},
     index::{Entry, Position},
     log::Log,
@@ -79,6 +79,9 @@ impl Engine {
             Decision::Gone(at) => return Ok(Attempt::Answered((Written::Gone, at))),
         };
         let version = log.next_version();
+        // Said by every write that it is true of, so that it does not hang on one frame, which a
+        // power failure could take.
+        let fresh = fresh || lock(&self.tags).of(key).is_empty();
         let header = Header {
             fresh,
             sealed,
@@ -86,7 +89,7 @@ impl Engine {
         };
         let at = self.enter(&mut log, &header, stored)?;
         drop(log);
-        self.cache.put(key, version, Bytes::copy_from_slice(data));
+        self.cache.put_copy(key, version, data);
         let done = Version::new(version).map_or(Written::Gone, Written::Done);
         Ok(Attempt::Answered((done, at)))
     }

@@ -72,7 +72,7 @@ impl<'a> Opening<'a> {
             hints: names.iter().filter_map(|n| names::parse_hint(n)).collect(),
             last_used: found.iter().filter_map(used).next_back().unwrap_or(0),
             found,
-            replay: Replay::new(),
+            replay: Replay::default(),
             segments: BTreeMap::new(),
             ended: false,
             damage: Vec::new(),

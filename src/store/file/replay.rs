@@ -31,8 +31,8 @@ pub(super) struct Damage {
     pub(super) key: Option<Key>,
 }
 
-impl Replay {
-    pub(super) fn new() -> Self {
+impl Default for Replay {
+    fn default() -> Self {
         Self {
             index: Index::new(),
             tags: TagTable::default(),
@@ -41,7 +41,9 @@ impl Replay {
             durable: Position::default(),
         }
     }
+}
 
+impl Replay {
     /// Applies a frame at offset `at` of segment `id`.
     pub(super) fn frame(&mut self, id: u32, at: u32, header: &Header, payload: &[u8]) {
         let at = Position {

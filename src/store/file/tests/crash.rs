@@ -14,7 +14,7 @@ fn seeds() -> std::ops::Range<u64> {
     let wanted = std::env::var("FILE_CRASH_SEEDS")
         .ok()
         .and_then(|n| n.parse().ok());
-    0..wanted.unwrap_or(1)
+    0..wanted.unwrap_or(3)
 }
 
 /// How many operations of the disk the workload makes when nothing fails.

@@ -16,7 +16,11 @@ use super::{
     disk::{Crash, SimDisk},
     workload,
 };
-use crate::{clock::Clock, id::Key, store::Expected};
+use crate::{
+    clock::Clock,
+    id::Key,
+    store::{Expected, Tag},
+};
 
 const LIFE: Duration = Duration::from_secs(60);
 
@@ -172,4 +176,29 @@ fn a_damaged_head_is_an_error_unless_loss_is_accepted() {
         matches!(refused, FileError::DamagedSegment { .. }),
         "{refused}"
     );
+}
+
+#[test]
+fn a_hint_does_not_bring_back_the_tags_of_a_session_that_expired() {
+    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    let write = || {
+        let data = Bytes::from(vec![7; 900]);
+        engine
+            .write(&key(1), &data, LIFE, Expected::Any)
+            .map(|_| ())
+    };
+    write().unwrap();
+    engine.tag(&key(1), &Tag::new("user").unwrap()).unwrap();
+    engine.roll(&mut engine.lock_log()).unwrap();
+    clock.advance(LIFE);
+    // The first of these begins another session, and only the second is still needed.
+    write().unwrap();
+    write().unwrap();
+    engine.roll(&mut engine.lock_log()).unwrap();
+    engine.write_hint(&engine.segment(2).unwrap()).unwrap();
+    engine.finish().unwrap();
+    let engine = workload::open(&disk, &clock).unwrap();
+    assert_eq!(engine.stats().hints_used, 1);
+    assert_eq!(engine.stats().tagged, 0);
 }
