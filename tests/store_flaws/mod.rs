@@ -1,0 +1,354 @@
+//! Stores that each break one promise, as stores in the world do: wrappers of the memory store.
+
+mod tags;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    id::Key,
+    store::{
+        Capabilities, Expected, MemoryStore, Read, Record, Store, StoreFuture, Tag, TagStore,
+        Version, Written,
+    },
+};
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    None,
+    NothingClaimed,
+    TextOnly,
+    KeyCutShort,
+    VersionsStartOver,
+    TouchWrites,
+    ExpectationIgnored,
+    StaleConflict,
+    VersionCreates,
+    ExpiredMatches,
+    NoTombstone,
+    NothingNoTombstone,
+    EndlessTombstone,
+    TouchEndsTombstone,
+    FirstTombstoneOnly,
+    ExpiredRead,
+    TouchRevives,
+    ReadTouchesNot,
+    ReadAlwaysTouches,
+    LifeRounded,
+    LifeWraps,
+    WriteKeepsExpiry,
+    CompareThenSet,
+    TouchWritesBack,
+    LookThenSet,
+    CountNeverFalls,
+    TagsStayBehind,
+    TagsOutliveSessions,
+    WriteDropsTags,
+    TagsAnything,
+    TagsIgnoreCase,
+    TagsUnlimited,
+    TagsTwice,
+    UntagsAll,
+    TagsWrittenBack,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// What a broken store remembers of a key beside the sound store below it.
+#[derive(Default)]
+struct Memory {
+    last: Option<Record>,
+    expires: Timestamp,
+    /// What was taken off the versions of this life, to let them start at one.
+    base: u64,
+    tombstone_ends: Option<Timestamp>,
+    is_destroyed: bool,
+}
+
+#[derive(Clone)]
+pub(crate) struct Broken {
+    flaw: Flaw,
+    clock: Clock,
+    sound: MemoryStore,
+    memory: Arc<Mutex<HashMap<Key, Memory>>>,
+    book: Arc<Mutex<HashMap<Tag, Vec<Key>>>>,
+}
+
+impl Broken {
+    pub(crate) fn new(flaw: Flaw, clock: Clock) -> Self {
+        let tombstone = match flaw {
+            Flaw::EndlessTombstone => Duration::MAX,
+            _ => Duration::from_secs(60),
+        };
+        let sound = MemoryStore::builder()
+            .clock(clock.clone())
+            .tombstone(tombstone)
+            .build();
+        Self {
+            flaw,
+            clock,
+            sound,
+            memory: Arc::default(),
+            book: Arc::default(),
+        }
+    }
+
+    fn remember<T>(&self, key: &Key, note: impl FnOnce(&mut Memory) -> T) -> T {
+        note(self.memory.lock().unwrap().entry(*key).or_default())
+    }
+
+    fn key(&self, key: &Key) -> Key {
+        let mut bytes = *key.as_bytes();
+        if self.flaw == Flaw::KeyCutShort {
+            bytes[Key::LEN - 1] = 0;
+        }
+        Key::from_bytes(bytes)
+    }
+
+    fn ttl(&self, key: &Key, ttl: Duration, lives: bool) -> Duration {
+        match self.flaw {
+            Flaw::LifeRounded => ttl.max(Duration::from_secs(1)),
+            Flaw::LifeWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
+            Flaw::WriteKeepsExpiry if lives => {
+                self.remember(key, |memory| memory.expires.since(self.clock.now()))
+            }
+            _ => ttl,
+        }
+    }
+
+    /// The answer of the sound store under this key, taken at once.
+    async fn look(&self, key: &Key) -> Read {
+        self.sound.read(key, None).await.unwrap()
+    }
+
+    fn shown(&self, key: &Key, record: Record) -> Record {
+        let number = record.version.get();
+        let base = self.remember(key, |memory| memory.base);
+        let version = Version::new(number.wrapping_sub(base)).unwrap();
+        Record { version, ..record }
+    }
+
+    async fn broken_read(self, key: Key, touch: Option<Duration>) -> Read {
+        let touch = match self.flaw {
+            Flaw::ReadTouchesNot => None,
+            Flaw::ReadAlwaysTouches => touch.or(Some(DAY)),
+            _ => touch.map(|ttl| self.ttl(&key, ttl, false)),
+        };
+        let read = self.sound.read(&key, touch).await.unwrap();
+        let now = self.clock.now();
+        self.remember(&key, |memory| match (self.flaw, &read) {
+            (Flaw::ExpiredRead, Read::Absent) => memory.last.clone().map(Read::Found),
+            (Flaw::LookThenSet, _) if memory.is_destroyed => Some(Read::Gone),
+            (Flaw::TouchEndsTombstone, Read::Gone) => memory
+                .tombstone_ends
+                .filter(|end| *end <= now)
+                .map(|_| Read::Absent),
+            _ => None,
+        })
+        .unwrap_or(match read {
+            Read::Found(record) => Read::Found(self.shown(&key, record)),
+            Read::Absent | Read::Gone => read,
+        })
+    }
+
+    async fn broken_write(
+        self,
+        key: Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> Written {
+        let before = self.look(&key).await;
+        let lives = matches!(before, Read::Found(_));
+        let ttl = self.ttl(&key, ttl, lives);
+        let expected = match self.bend(&key, expected, before).await {
+            Ok(expected) => expected,
+            Err(refused) => return refused,
+        };
+        let written = self
+            .sound
+            .write(&key, data.clone(), ttl, expected)
+            .await
+            .unwrap();
+        match written {
+            Written::Done(version) => self.done(&key, Record { data, version }, ttl, lives).await,
+            Written::Conflict(record) if self.flaw == Flaw::StaleConflict => {
+                Written::Conflict(Record {
+                    data: Bytes::from_static(b"stale"),
+                    ..record
+                })
+            }
+            Written::Conflict(record) => Written::Conflict(self.shown(&key, record)),
+            Written::Gone => Written::Gone,
+        }
+    }
+
+    /// What this store expects where it should expect `expected`.
+    async fn bend(&self, key: &Key, expected: Expected, is: Read) -> Result<Expected, Written> {
+        let last = self.remember(key, |memory| memory.last.as_ref().map(|last| last.version));
+        Ok(match (self.flaw, expected, is) {
+            (Flaw::ExpectationIgnored, _, Read::Found(_)) => Expected::Any,
+            (Flaw::VersionCreates, Expected::Version(_), Read::Absent) => Expected::Any,
+            (Flaw::ExpiredMatches, Expected::Version(v), Read::Absent) if Some(v) == last => {
+                Expected::Any
+            }
+            (Flaw::CompareThenSet, expected, is) => {
+                compare(expected, is)?;
+                tokio::task::yield_now().await;
+                Expected::Any
+            }
+            (Flaw::LookThenSet, expected, _) => {
+                if self.remember(key, |memory| memory.is_destroyed) {
+                    return Err(Written::Gone);
+                }
+                tokio::task::yield_now().await;
+                expected
+            }
+            (Flaw::VersionsStartOver, Expected::Version(shown), Read::Found(_)) => {
+                let base = self.remember(key, |memory| memory.base);
+                Expected::Version(Version::new(shown.get().wrapping_add(base)).unwrap())
+            }
+            _ => expected,
+        })
+    }
+
+    async fn done(&self, key: &Key, record: Record, ttl: Duration, lived: bool) -> Written {
+        let number = record.version.get();
+        let expires = self.clock.now().after(ttl);
+        self.remember(key, |memory| {
+            memory.is_destroyed = false;
+            memory.expires = expires;
+            memory.last = Some(record.clone());
+            if self.flaw == Flaw::VersionsStartOver && !lived {
+                memory.base = number - 1;
+            }
+        });
+        if self.flaw == Flaw::WriteDropsTags {
+            let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+            for tag in &tags {
+                self.sound.untag(key, tag).await.unwrap();
+            }
+        }
+        Written::Done(self.shown(key, record).version)
+    }
+
+    async fn broken_destroy(self, key: Key) {
+        let is = self.look(&key).await;
+        let skips = match self.flaw {
+            Flaw::NothingNoTombstone => !matches!(is, Read::Found(_)),
+            Flaw::FirstTombstoneOnly => is == Read::Gone,
+            _ => false,
+        };
+        let removes = matches!(self.flaw, Flaw::NoTombstone | Flaw::LookThenSet);
+        self.remember(&key, |memory| {
+            (memory.last, memory.is_destroyed) = (None, true)
+        });
+        if removes {
+            let nothing = self
+                .sound
+                .write(&key, Bytes::new(), Duration::ZERO, Expected::Any);
+            nothing.await.unwrap();
+        } else if !skips {
+            self.sound.destroy(&key).await.unwrap();
+        }
+    }
+
+    async fn broken_touch(self, key: Key, ttl: Duration) -> bool {
+        let ttl = self.ttl(&key, ttl, false);
+        let is = self.look(&key).await;
+        let end = self.clock.now().after(ttl);
+        self.remember(&key, |memory| {
+            (memory.tombstone_ends, memory.expires) = (Some(end), end)
+        });
+        let last = self.remember(&key, |memory| memory.last.clone());
+        let written = match (self.flaw, is, last) {
+            (Flaw::TouchWrites, Read::Found(record), _) => {
+                let expected = Expected::Version(record.version);
+                self.sound.write(&key, record.data, ttl, expected).await
+            }
+            (Flaw::TouchWritesBack, Read::Found(record), _) => {
+                tokio::task::yield_now().await;
+                self.sound
+                    .write(&key, record.data, ttl, Expected::Any)
+                    .await
+            }
+            (Flaw::TouchRevives, Read::Absent, Some(last)) => {
+                self.sound.write(&key, last.data, ttl, Expected::Any).await
+            }
+            _ => return self.sound.touch(&key, ttl).await.unwrap(),
+        };
+        matches!(written.unwrap(), Written::Done(_))
+    }
+}
+
+fn compare(expected: Expected, is: Read) -> Result<(), Written> {
+    match (expected, is) {
+        (_, Read::Gone) | (Expected::Version(_), Read::Absent) => Err(Written::Gone),
+        (Expected::Version(version), Read::Found(record)) if version != record.version => {
+            Err(Written::Conflict(record))
+        }
+        (Expected::Absent, Read::Found(record)) => Err(Written::Conflict(record)),
+        _ => Ok(()),
+    }
+}
+
+impl Store for Broken {
+    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+        let (this, key) = (self.clone(), self.key(key));
+        StoreFuture::new(async move { Ok(this.broken_read(key, touch).await) })
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        let (this, key) = (self.clone(), self.key(key));
+        let data = match self.flaw {
+            Flaw::TextOnly => String::from_utf8_lossy(&data).into_owned().into(),
+            _ => data,
+        };
+        StoreFuture::new(async move { Ok(this.broken_write(key, data, ttl, expected).await) })
+    }
+
+    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+        let (this, key) = (self.clone(), self.key(key));
+        StoreFuture::new(async move {
+            this.broken_destroy(key).await;
+            Ok(())
+        })
+    }
+
+    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+        let (this, key) = (self.clone(), self.key(key));
+        StoreFuture::new(async move { Ok(this.broken_touch(key, ttl).await) })
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut claimed = self.sound.capabilities();
+        if self.flaw == Flaw::NothingClaimed {
+            (claimed.versions, claimed.tombstones) = (false, false);
+        }
+        claimed
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        (self.flaw != Flaw::NothingClaimed).then_some(self as &dyn TagStore)
+    }
+
+    fn count(&self) -> StoreFuture<Option<u64>> {
+        if self.flaw == Flaw::CountNeverFalls {
+            let keys = self.memory.lock().unwrap().len() as u64;
+            return StoreFuture::ready(Ok(Some(keys)));
+        }
+        self.sound.count()
+    }
+}

@@ -1,0 +1,111 @@
+//! The broken stores' tags: some break those of the sound store, some keep a book of their own.
+
+use hyper_session::{
+    id::Key,
+    store::{Read, Store, StoreFuture, Tag, TagStore},
+};
+
+use super::{Broken, Flaw};
+
+impl Broken {
+    fn tag_of(&self, tag: &Tag) -> Tag {
+        match self.flaw {
+            Flaw::TagsIgnoreCase => Tag::new(tag.as_str().to_lowercase()).unwrap(),
+            _ => tag.clone(),
+        }
+    }
+
+    fn keeps_a_book(&self) -> bool {
+        matches!(
+            self.flaw,
+            Flaw::TagsOutliveSessions
+                | Flaw::TagsAnything
+                | Flaw::TagsUnlimited
+                | Flaw::TagsTwice
+                | Flaw::TagsWrittenBack
+        )
+    }
+
+    async fn lives(&self, key: &Key) -> bool {
+        matches!(self.look(key).await, Read::Found(_))
+    }
+
+    async fn note(self, key: Key, tag: Tag) -> bool {
+        if self.flaw != Flaw::TagsAnything && !self.lives(&key).await {
+            return false;
+        }
+        let mut keys = self.noted(&tag);
+        if self.flaw == Flaw::TagsWrittenBack {
+            tokio::task::yield_now().await;
+        }
+        if self.flaw == Flaw::TagsTwice || !keys.contains(&key) {
+            keys.push(key);
+        }
+        self.book.lock().unwrap().insert(tag, keys);
+        true
+    }
+
+    fn noted(&self, tag: &Tag) -> Vec<Key> {
+        self.book
+            .lock()
+            .unwrap()
+            .get(tag)
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+impl TagStore for Broken {
+    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+        let tag = self.tag_of(tag);
+        if self.keeps_a_book() {
+            let (this, key) = (self.clone(), *key);
+            return StoreFuture::new(async move { Ok(this.note(key, tag).await) });
+        }
+        self.book.lock().unwrap().entry(tag.clone()).or_default();
+        self.sound.tag(key, &tag)
+    }
+
+    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+        let tag = self.tag_of(tag);
+        if let Some(keys) = self.book.lock().unwrap().get_mut(&tag) {
+            keys.retain(|noted| noted != key);
+        }
+        if self.flaw != Flaw::UntagsAll {
+            return self.sound.untag(key, &tag);
+        }
+        let (this, key) = (self.clone(), *key);
+        let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+        StoreFuture::new(async move {
+            for tag in &tags {
+                this.sound.untag(&key, tag).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+        let tag = self.tag_of(tag);
+        if !self.keeps_a_book() {
+            return self.sound.tagged(&tag);
+        }
+        let (this, keys) = (self.clone(), self.noted(&tag));
+        StoreFuture::new(async move {
+            let lists_all = matches!(this.flaw, Flaw::TagsOutliveSessions | Flaw::TagsAnything);
+            let mut listed = Vec::new();
+            for key in keys {
+                if lists_all || this.lives(&key).await {
+                    listed.push(key);
+                }
+            }
+            Ok(listed)
+        })
+    }
+
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        match self.flaw {
+            Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),
+            _ => self.sound.copy_tags(from, to),
+        }
+    }
+}
