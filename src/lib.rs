@@ -1,5 +1,7 @@
-//! Sessions for services built on hyper 1.x.
+//! Sessions for services built on hyper 1.x: raw, or through tower and axum.
+#![doc = include_str!("../README.md")]
 
+pub mod age;
 pub mod changes;
 pub mod clock;
 pub mod config;
@@ -11,3 +13,7 @@ pub mod service;
 pub mod session;
 pub mod store;
 mod wire;
+
+pub use config::SessionConfig;
+pub use service::{SessionExt, SessionService, Sessions};
+pub use session::{Session, SessionError};

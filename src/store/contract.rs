@@ -108,10 +108,11 @@ pub trait TagStore: Send + Sync {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
     /// Moves every tag of the session under `from` to the live session under `to`; nothing happens
-    /// where there are none. Used when an id is regenerated.
+    /// where either is not live. Used when an id is regenerated.
     ///
     /// # Errors
-    /// When the store cannot answer.
+    /// When the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`]
+    /// tags; nothing is moved then.
     fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
 }
 

@@ -48,6 +48,7 @@ pub(crate) enum Flaw {
     LookThenSet,
     CountNeverFalls,
     TagsStayBehind,
+    TagsCopied,
     TagsOutliveSessions,
     WriteDropsTags,
     TagsAnything,

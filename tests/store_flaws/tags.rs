@@ -2,7 +2,7 @@
 
 use hyper_session::{
     id::Key,
-    store::{Read, Store, StoreFuture, Tag, TagStore},
+    store::{Read, StoreError, StoreFuture, Tag, TagStore},
 };
 
 use super::{Broken, Flaw};
@@ -43,6 +43,16 @@ impl Broken {
         }
         self.book.lock().unwrap().insert(tag, keys);
         true
+    }
+
+    async fn copy(self, from: Key, to: Key) -> Result<(), StoreError> {
+        let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+        for tag in &tags {
+            if self.sound.tagged(tag).await?.contains(&from) {
+                self.sound.tag(&to, tag).await?;
+            }
+        }
+        Ok(())
     }
 
     fn noted(&self, tag: &Tag) -> Vec<Key> {
@@ -102,10 +112,11 @@ impl TagStore for Broken {
         })
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
         match self.flaw {
             Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),
-            _ => self.sound.copy_tags(from, to),
+            Flaw::TagsCopied => StoreFuture::new(self.clone().copy(*from, *to)),
+            _ => self.sound.move_tags(from, to),
         }
     }
 }

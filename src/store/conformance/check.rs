@@ -129,7 +129,7 @@ checks! {
     /// Tags end with the session, and its successor under the same key has none of them.
     TagsEndWithTheSession: Tags => tags::end_with_the_session(p, h),
     /// Tags follow a session to its new key.
-    TagsFollowACopy: Tags => tags::follow_a_copy(p),
+    TagsFollowAMove: Tags => tags::follow_a_move(p),
     /// Tags of any text are told apart.
     TagNamesAreText: Tags => tags::names_are_text(p),
     /// A session carries [`MAX_TAGS`](crate::store::MAX_TAGS) tags and not one more.

@@ -34,9 +34,9 @@ impl<S: Store> Probe<S> {
         }
     }
 
-    pub(super) async fn copy_tags(&self, from: &Key, to: &Key) -> Verdict {
+    pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Verdict {
         match self.store.tags() {
-            Some(tags) => self.answered("copy of tags", tags.copy_tags(from, to).await),
+            Some(tags) => self.answered("move of tags", tags.move_tags(from, to).await),
             None => Ok(()),
         }
     }
@@ -171,28 +171,32 @@ pub(super) async fn end_with_the_session<S: Store>(
     p.lists(promise, &tag, &[longer]).await
 }
 
-pub(super) async fn follow_a_copy<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn follow_a_move<S: Store>(p: &Probe<S>) -> Verdict {
     let (one, other, own) = (p.new_tag()?, p.new_tag()?, p.new_tag()?);
     let (old, new) = (p.fresh(LONG).await?.0, p.fresh(LONG).await?.0);
     for (key, tag) in [(&old, &one), (&old, &other), (&new, &own), (&new, &other)] {
         p.must_tag(key, tag).await?;
     }
-    p.copy_tags(&old, &new).await?;
-    let promise = "copied tags are on both sessions, beside those that were there";
-    p.lists(promise, &one, &[old, new]).await?;
+    let promise = "a move to what is not live, or to where the tags are, changes nothing";
+    p.move_tags(&old, &p.key()?).await?;
+    p.move_tags(&old, &p.destroyed().await?.0).await?;
+    p.move_tags(&old, &old).await?;
+    p.lists(promise, &one, &[old]).await?;
     p.lists(promise, &other, &[old, new]).await?;
-    p.lists(promise, &own, &[new]).await?;
 
+    p.move_tags(&old, &new).await?;
+    let promise = "moved tags are on the new session alone, beside those it had";
+    for tag in [&one, &other, &own] {
+        p.lists(promise, tag, &[new]).await?;
+    }
+    p.move_tags(&old, &new).await?;
     p.destroy(&old).await?;
-    p.lists("copied tags stay when the old session goes", &one, &[new])
-        .await?;
-    p.copy_tags(&old, &new).await?;
-    p.copy_tags(&new, &new).await?;
-    p.copy_tags(&new, &old).await?;
-    p.copy_tags(&new, &p.key()?).await?;
-    let promise = "a copy from or to what is not live changes nothing";
-    p.lists(promise, &one, &[new]).await?;
-    p.lists(promise, &own, &[new]).await
+    p.move_tags(&old, &new).await?;
+    let promise = "moved tags stay when the old session goes";
+    for tag in [&one, &other, &own] {
+        p.lists(promise, tag, &[new]).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn names_are_text<S: Store>(p: &Probe<S>) -> Verdict {
@@ -236,7 +240,7 @@ pub(super) async fn are_limited<S: Store>(p: &Probe<S>) -> Verdict {
 
     let (other, _) = p.fresh(LONG).await?;
     p.must_tag(&other, &over).await?;
-    refused(p, promise, |store| store.copy_tags(&other, &key)).await?;
+    refused(p, promise, |store| store.move_tags(&other, &key)).await?;
     p.lists(promise, &over, &[other]).await?;
     for tag in &tags {
         p.must_tag(&key, tag).await?;

@@ -52,4 +52,10 @@ impl Labels {
             .map(|keys| keys.iter().copied().collect())
             .unwrap_or_default()
     }
+
+    /// Whether no name is listed.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

@@ -8,6 +8,8 @@ mod slot;
 mod stats;
 mod sweep;
 mod tagging;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -1,0 +1,50 @@
+//! What is measured.
+
+use crate::document::Size;
+
+/// One kind of request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// The service alone, with the Cookie header that the session's cases send.
+    Raw,
+    /// The service alone, without a Cookie header.
+    RawNoCookie,
+    /// A session around it, no Cookie header, and a handler that ignores the session.
+    NoCookie,
+    /// A known session that the handler ignores.
+    Untouched(Size),
+    /// A known session of which the handler reads one number.
+    Read(Size),
+    /// A known session of which the handler adds one to a number.
+    Increment(Size),
+}
+
+impl Case {
+    /// The case without a session that this one is net of; `None` for those themselves.
+    pub fn base(self) -> Option<Self> {
+        match self {
+            Self::Raw | Self::RawNoCookie => None,
+            Self::NoCookie => Some(Self::RawNoCookie),
+            Self::Untouched(_) | Self::Read(_) | Self::Increment(_) => Some(Self::Raw),
+        }
+    }
+
+    pub fn label(self) -> String {
+        match self {
+            Self::Raw => "raw".into(),
+            Self::RawNoCookie => "raw, no cookie".into(),
+            Self::NoCookie => "no cookie, untouched".into(),
+            Self::Untouched(size) => format!("untouched, {size}"),
+            Self::Read(size) => format!("read one key, {size}"),
+            Self::Increment(size) => format!("increment one key, {size}"),
+        }
+    }
+}
+
+/// What the handler does with its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    Ignore,
+    Read,
+    Increment,
+}

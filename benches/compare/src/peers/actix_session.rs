@@ -1,0 +1,157 @@
+//! actix-session with its cookie store: the whole document travels in an encrypted cookie.
+
+use std::hint::black_box;
+
+use actix_http::{
+    Request as ActixRequest,
+    header::{HeaderMap, HeaderName, HeaderValue, SET_COOKIE},
+};
+use actix_session::{
+    SessionExt, SessionMiddleware,
+    config::{CookieContentSecurity, PersistentSession},
+    storage::CookieSessionStore,
+};
+use actix_web::{
+    App, Error, HttpRequest, HttpResponse,
+    body::MessageBody,
+    cookie::{Key, time::Duration},
+    dev::{Service, ServiceResponse},
+    test, web,
+};
+use http::Request;
+
+use crate::{
+    case::Job,
+    document::{COUNTER, Size},
+    drive::drive,
+    peer::{Call, Peer},
+    request::{self, Body, COOKIE},
+};
+
+pub struct Contender {
+    key: Key,
+}
+
+impl Contender {
+    pub fn private() -> Self {
+        Self {
+            key: Key::generate(),
+        }
+    }
+
+    fn middleware(&self) -> SessionMiddleware<CookieSessionStore> {
+        SessionMiddleware::builder(CookieSessionStore::default(), self.key.clone())
+            .cookie_name(COOKIE.into())
+            .cookie_content_security(CookieContentSecurity::Private)
+            .session_lifecycle(PersistentSession::default().session_ttl(Duration::hours(2)))
+            .build()
+    }
+}
+
+/// An actix application around one handler, with or without the middleware.
+macro_rules! app {
+    ($handler:expr $(, $middleware:expr)?) => {{
+        let app = App::new()$(.wrap($middleware))?.default_service(web::to($handler));
+        drive(test::init_service(app))
+    }};
+}
+
+impl Peer for Contender {
+    fn name(&self) -> &str {
+        "actix-session cookie private"
+    }
+
+    /// A cookie holds no more than 4 KB, of which sealing and base64 take a third.
+    fn sizes(&self) -> &[Size] {
+        &[Size::Small]
+    }
+
+    fn seed(&self, size: Size) -> String {
+        let seed = move |request: HttpRequest| async move {
+            let session = request.get_session();
+            for (key, value) in size.entries() {
+                session.insert(key, value).expect("JSON can be serialized");
+            }
+            answer()
+        };
+        let app = app!(seed, self.middleware());
+        let response =
+            drive(app.call(actix_request(&headers(&request::plain())))).expect("an answer");
+        let set = response.headers().get_all(SET_COOKIE);
+        let cookie = request::session_cookie(set.map(|value| value.as_bytes()));
+        cookie.expect("a session with data in it has a cookie")
+    }
+
+    fn call(&self, job: Job, request: Request<Body>) -> Call {
+        match job {
+            Job::Ignore => call(app!(ignore, self.middleware()), &request),
+            Job::Read => call(app!(read, self.middleware()), &request),
+            Job::Increment => call(app!(increment, self.middleware()), &request),
+        }
+    }
+
+    fn raw(&self, request: Request<Body>) -> Call {
+        call(app!(ignore), &request)
+    }
+}
+
+fn call<S, B>(app: S, request: &Request<Body>) -> Call
+where
+    S: Service<ActixRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    let headers = headers(request);
+    Call::new(move || {
+        let response = drive(app.call(actix_request(&headers))).expect("the service answers");
+        assert!(response.status().is_success());
+        black_box(response);
+    })
+}
+
+fn actix_request(headers: &HeaderMap) -> ActixRequest {
+    let mut request = ActixRequest::new();
+    *request.uri_mut() = actix_http::Uri::from_static("/articles/7");
+    *request.headers_mut() = headers.clone();
+    request
+}
+
+/// The same headers in actix's own map.
+fn headers(request: &Request<Body>) -> HeaderMap {
+    let both = request.headers().iter().map(|(name, value)| {
+        let name = HeaderName::try_from(name.as_str()).expect("a name is a name");
+        (
+            name,
+            HeaderValue::from_bytes(value.as_bytes()).expect("a value is a value"),
+        )
+    });
+    both.collect()
+}
+
+fn answer() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok")
+}
+
+async fn ignore(_request: HttpRequest) -> HttpResponse {
+    answer()
+}
+
+async fn read(request: HttpRequest) -> HttpResponse {
+    let counter = request.get_session().get(COUNTER);
+    request::saw(
+        counter
+            .expect("the counter is a number")
+            .unwrap_or_default(),
+    );
+    answer()
+}
+
+async fn increment(request: HttpRequest) -> HttpResponse {
+    let session = request.get_session();
+    let counter: Option<i64> = session.get(COUNTER).expect("the counter is a number");
+    let next = counter.unwrap_or_default() + 1;
+    session
+        .insert(COUNTER, next)
+        .expect("a number can be serialized");
+    request::saw(next);
+    answer()
+}

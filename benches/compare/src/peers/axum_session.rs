@@ -1,0 +1,122 @@
+//! axum_session without a database, which keeps sessions in memory; the id cookie plain or signed.
+
+use std::convert::Infallible;
+
+use axum_session::{Key, Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore};
+use http::{Request, Response};
+use tower::{Layer, Service, service_fn};
+
+use crate::{
+    case::Job,
+    document::{COUNTER, Size},
+    drive::drive,
+    peer::{Call, Peer},
+    request::{self, Body, COOKIE},
+};
+
+type Answer = Result<Response<Body>, Infallible>;
+type Store = SessionStore<SessionNullPool>;
+type Wrapped<S> = <SessionLayer<SessionNullPool> as Layer<S>>::Service;
+
+pub struct Contender {
+    config: SessionConfig,
+    signed: bool,
+    store: Store,
+}
+
+impl Contender {
+    pub fn plain() -> Self {
+        Self::new(SessionConfig::default().with_session_name(COOKIE), false)
+    }
+
+    pub fn signed() -> Self {
+        let config = SessionConfig::default().with_session_name(COOKIE);
+        Self::new(config.with_key(Key::generate()), true)
+    }
+
+    fn new(config: SessionConfig, signed: bool) -> Self {
+        let store = store(&config);
+        Self {
+            config,
+            signed,
+            store,
+        }
+    }
+}
+
+fn store(config: &SessionConfig) -> Store {
+    drive(Store::new(None, config.clone())).expect("a store without a database has no errors")
+}
+
+impl Peer for Contender {
+    fn name(&self) -> &str {
+        if self.signed {
+            "axum_session signed"
+        } else {
+            "axum_session plain"
+        }
+    }
+
+    fn seed(&self, size: Size) -> String {
+        let service = service_fn(move |request: Request<Body>| async move {
+            let session = session(&request);
+            size.entries()
+                .into_iter()
+                .for_each(|(key, value)| session.set(key, value));
+            Answer::Ok(request::answer())
+        });
+        super::tower_seed(wrap(&self.store, service))
+    }
+
+    fn call(&self, job: Job, request: Request<Body>) -> Call {
+        if !request.headers().contains_key(http::header::COOKIE) {
+            return newcomers(store(&self.config), request);
+        }
+        match job {
+            Job::Ignore => super::tower_call(wrap(&self.store, service_fn(ignore)), request),
+            Job::Read => super::tower_call(wrap(&self.store, service_fn(read)), request),
+            Job::Increment => super::tower_call(wrap(&self.store, service_fn(increment)), request),
+        }
+    }
+
+    fn raw(&self, request: Request<Body>) -> Call {
+        super::tower_raw(request)
+    }
+}
+
+/// Each request without a cookie leaves a session behind, so they have a store of their own.
+fn newcomers(mut store: Store, request: Request<Body>) -> Call {
+    let mut call = super::tower_call(wrap(&store, service_fn(ignore)), request);
+    call.tidy = Box::new(move || drive(store.clear()));
+    call
+}
+
+fn wrap<S>(store: &Store, inner: S) -> Wrapped<S>
+where
+    S: Service<Request<Body>>,
+{
+    SessionLayer::new(store.clone()).layer(inner)
+}
+
+fn session(request: &Request<Body>) -> Session<SessionNullPool> {
+    let session = request.extensions().get::<Session<SessionNullPool>>();
+    session.expect("the layer gives a session").clone()
+}
+
+async fn ignore(request: Request<Body>) -> Answer {
+    drop(request);
+    Ok(request::answer())
+}
+
+async fn read(request: Request<Body>) -> Answer {
+    request::saw(session(&request).get(COUNTER).unwrap_or_default());
+    Ok(request::answer())
+}
+
+async fn increment(request: Request<Body>) -> Answer {
+    let session = session(&request);
+    let next = session.get::<i64>(COUNTER).unwrap_or_default() + 1;
+    session.set(COUNTER, next);
+    request::saw(next);
+    Ok(request::answer())
+}

@@ -1,0 +1,137 @@
+//! tower-sessions with its memory store; the id cookie plain or encrypted.
+
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use time::Duration;
+use tower::{Layer, service_fn};
+use tower_sessions::{
+    Expiry, MemoryStore, Session, SessionManagerLayer, cookie::Key, service::CookieController,
+};
+
+use crate::{
+    case::Job,
+    document::{COUNTER, Size},
+    peer::{Call, Peer},
+    request::{self, Body, COOKIE},
+};
+
+type Answer = Result<Response<Body>, Infallible>;
+
+pub struct Contender {
+    store: MemoryStore,
+    key: Option<Key>,
+}
+
+impl Contender {
+    pub fn plain() -> Self {
+        Self {
+            store: MemoryStore::default(),
+            key: None,
+        }
+    }
+
+    pub fn private() -> Self {
+        Self {
+            store: MemoryStore::default(),
+            key: Some(Key::generate()),
+        }
+    }
+
+    fn layer(&self) -> SessionManagerLayer<MemoryStore> {
+        SessionManagerLayer::new(self.store.clone())
+            .with_name(COOKIE)
+            .with_expiry(Expiry::OnInactivity(Duration::hours(2)))
+    }
+}
+
+impl Peer for Contender {
+    fn name(&self) -> &str {
+        match self.key {
+            None => "tower-sessions plain",
+            Some(_) => "tower-sessions private",
+        }
+    }
+
+    fn seed(&self, size: Size) -> String {
+        match self.key.clone() {
+            None => seed(self.layer(), size),
+            Some(key) => seed(self.layer().with_private(key), size),
+        }
+    }
+
+    fn call(&self, job: Job, request: Request<Body>) -> Call {
+        match self.key.clone() {
+            None => call(self.layer(), job, request),
+            Some(key) => call(self.layer().with_private(key), job, request),
+        }
+    }
+
+    fn raw(&self, request: Request<Body>) -> Call {
+        super::tower_raw(request)
+    }
+}
+
+fn seed<C: CookieController>(layer: SessionManagerLayer<MemoryStore, C>, size: Size) -> String {
+    super::tower_seed(
+        layer.layer(service_fn(move |request: Request<Body>| async move {
+            let session = session(&request);
+            for (key, value) in size.entries() {
+                session
+                    .insert_value(key, value)
+                    .await
+                    .expect("a new session takes data");
+            }
+            Answer::Ok(request::answer())
+        })),
+    )
+}
+
+fn call<C: CookieController>(
+    layer: SessionManagerLayer<MemoryStore, C>,
+    job: Job,
+    request: Request<Body>,
+) -> Call {
+    match job {
+        Job::Ignore => super::tower_call(layer.layer(service_fn(ignore)), request),
+        Job::Read => super::tower_call(layer.layer(service_fn(read)), request),
+        Job::Increment => super::tower_call(layer.layer(service_fn(increment)), request),
+    }
+}
+
+fn session(request: &Request<Body>) -> Session {
+    request
+        .extensions()
+        .get::<Session>()
+        .expect("the layer gives a session")
+        .clone()
+}
+
+async fn count(session: &Session) -> i64 {
+    session
+        .get(COUNTER)
+        .await
+        .expect("the store answers")
+        .unwrap_or_default()
+}
+
+async fn ignore(request: Request<Body>) -> Answer {
+    drop(request);
+    Ok(request::answer())
+}
+
+async fn read(request: Request<Body>) -> Answer {
+    request::saw(count(&session(&request)).await);
+    Ok(request::answer())
+}
+
+async fn increment(request: Request<Body>) -> Answer {
+    let session = session(&request);
+    let next = count(&session).await + 1;
+    session
+        .insert(COUNTER, next)
+        .await
+        .expect("the store answers");
+    request::saw(next);
+    Ok(request::answer())
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Runs all tests. On a Debian machine that has Rust it installs what else is missing.
+#
+#   scripts/test.sh             everything that must hold before a change is taken
+#   scripts/test.sh --compare   builds benches/compare too, which has many dependencies
+#   scripts/test.sh --audit     checks licences, sources and advisories too (needs the network,
+#                               and installs cargo-deny where it is missing)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+compare=no
+audit=no
+for option in "$@"; do
+    case "$option" in
+        --compare) compare=yes ;;
+        --audit) audit=yes ;;
+        *)
+            sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+            exit 2
+            ;;
+    esac
+done
+
+# One folder for all builds, so that the fuzz targets find their dependencies built.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
+
+section() {
+    printf '\n=== %s\n' "$*"
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# need COMMAND PACKAGE: installs the Debian package where the command is missing.
+need() {
+    if ! command -v "$1" >/dev/null; then
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"
+    fi
+}
+
+# component NAME: adds the part of the Rust toolchain where `cargo NAME` is missing.
+component() {
+    if ! cargo "$1" --version >/dev/null 2>&1; then
+        rustup component add "$2"
+    fi
+}
+
+section "Tools"
+need cc gcc
+need c++ g++
+component fmt rustfmt
+component clippy clippy
+rustc --version
+cargo --version
+
+section "Format"
+for manifest in Cargo.toml fuzz/Cargo.toml benches/compare/Cargo.toml; do
+    cargo fmt --manifest-path "$manifest" -- --check
+done
+
+for features in --no-default-features "" --all-features; do
+    section "Clippy ${features:-with default features}"
+    # shellcheck disable=SC2086 # no word is meant where there is none
+    cargo clippy --locked --all-targets $features -- -D warnings
+done
+
+section "Documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
+
+section "Tests without features"
+cargo test --locked --no-default-features --lib --tests
+
+section "Tests with all features"
+cargo test --locked --all-features --lib --tests
+
+section "Documentation tests"
+cargo test --locked --all-features --doc
+
+section "Benches and examples build"
+cargo build --locked --all-features --benches --examples
+
+section "Fuzz targets build, and answer their corpus"
+cargo build --manifest-path fuzz/Cargo.toml --bins
+mkdir -p "$CARGO_TARGET_DIR/fuzz"
+for source in fuzz/fuzz_targets/*.rs; do
+    target="$(basename "$source" .rs)"
+    echo "$target: $(find "fuzz/corpus/$target" -type f | wc -l) inputs"
+    cargo run --quiet --manifest-path fuzz/Cargo.toml --bin "$target" -- \
+        -runs=0 -verbosity=0 -artifact_prefix="$CARGO_TARGET_DIR/fuzz/" "fuzz/corpus/$target"
+done
+
+if [ "$compare" = yes ]; then
+    section "The comparison builds"
+    cargo bench --no-run --manifest-path benches/compare/Cargo.toml
+fi
+
+if [ "$audit" = yes ]; then
+    section "Licences, sources, advisories"
+    command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+    cargo deny --all-features check
+fi
+
+section "All of it holds"

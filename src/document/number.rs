@@ -1,0 +1,184 @@
+//! Numbers that lose nothing.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// A JSON number: an exact integer from `i128::MIN` to `u128::MAX`, or a float.
+///
+/// Integer and integer make an integer; a float on either side makes a float. Two numbers are equal
+/// if they have the same form and value: `1` and `1.0` are not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// An integer.
+    Int(i128),
+    /// An integer above `i128::MAX`, and only those.
+    UInt(u128),
+    /// A number with a fraction or an exponent. Always finite when it comes from a document.
+    Float(f64),
+}
+
+impl Number {
+    /// The number that a JSON text is. Integers beyond 128 bits become floats.
+    pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok()?;
+        if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+            return None;
+        }
+        if let Ok(int) = text.parse() {
+            return Some(Self::Int(int));
+        }
+        if let Ok(uint) = text.parse() {
+            return Some(Self::UInt(uint));
+        }
+        let float = serde_json::from_str(text).ok()?;
+        Some(Self::Float(float))
+    }
+
+    /// The most bytes that [`write_json`](Self::write_json) takes.
+    pub(super) const LONGEST: usize = 40;
+
+    /// Writes the number's JSON text to the front of `space`.
+    pub(super) fn write_json<'s>(&self, space: &'s mut [u8; Self::LONGEST]) -> &'s [u8] {
+        let mut rest = &mut space[..];
+        // A number fits: 39 digits and a sign at the most, 24 bytes for a float.
+        let _ = serde_json::to_writer(&mut rest, self);
+        let len = Self::LONGEST - rest.len();
+        space.get(..len).unwrap_or_default()
+    }
+
+    /// The sum, if it fits.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.combine(other, false)
+    }
+
+    /// The difference, if it fits.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.combine(other, true)
+    }
+
+    /// The nearest float.
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(int) => int as f64,
+            Self::UInt(uint) => uint as f64,
+            Self::Float(float) => float,
+        }
+    }
+
+    fn combine(self, other: Self, subtract: bool) -> Option<Self> {
+        let (Some((sign_a, a)), Some((sign_b, b))) = (self.sign_and_size(), other.sign_and_size())
+        else {
+            let b = if subtract {
+                -other.as_f64()
+            } else {
+                other.as_f64()
+            };
+            let sum = self.as_f64() + b;
+            return sum.is_finite().then_some(Self::Float(sum));
+        };
+        let sign_b = sign_b ^ subtract;
+        match (sign_a == sign_b, a >= b) {
+            (true, _) => Self::of_parts(sign_a, a.checked_add(b)?),
+            (false, true) => Self::of_parts(sign_a, a - b),
+            (false, false) => Self::of_parts(sign_b, b - a),
+        }
+    }
+
+    /// Whether an integer is negative, and its distance from zero.
+    const fn sign_and_size(self) -> Option<(bool, u128)> {
+        match self {
+            Self::Int(int) => Some((int < 0, int.unsigned_abs())),
+            Self::UInt(uint) => Some((false, uint)),
+            Self::Float(_) => None,
+        }
+    }
+
+    fn of_parts(negative: bool, size: u128) -> Option<Self> {
+        if negative {
+            return 0i128.checked_sub_unsigned(size).map(Self::Int);
+        }
+        Some(size.into())
+    }
+}
+
+impl From<u128> for Number {
+    fn from(uint: u128) -> Self {
+        i128::try_from(uint).map_or(Self::UInt(uint), Self::Int)
+    }
+}
+
+macro_rules! from_primitive {
+    ($variant:ident($wide:ty): $($narrow:ty),*) => {$(
+        impl From<$narrow> for Number {
+            fn from(number: $narrow) -> Self {
+                Self::$variant(number as $wide)
+            }
+        }
+    )*};
+}
+
+from_primitive!(Int(i128): i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, usize);
+from_primitive!(Float(f64): f32, f64);
+
+impl Serialize for Number {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Int(int) => match (i64::try_from(int), u64::try_from(int)) {
+                (Ok(int), _) => serializer.serialize_i64(int),
+                (_, Ok(uint)) => serializer.serialize_u64(uint),
+                _ => serializer.serialize_i128(int),
+            },
+            Self::UInt(uint) => serializer.serialize_u128(uint),
+            Self::Float(float) => serializer.serialize_f64(float),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    /// Reads what the format calls a number. Some formats give integers beyond 64 bits as floats,
+    /// `serde_json` among them: [`Raw::number`](super::Raw::number) is exact.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E>(self, int: i64) -> Result<Number, E> {
+                Ok(int.into())
+            }
+
+            fn visit_u64<E>(self, uint: u64) -> Result<Number, E> {
+                Ok(uint.into())
+            }
+
+            fn visit_i128<E>(self, int: i128) -> Result<Number, E> {
+                Ok(int.into())
+            }
+
+            fn visit_u128<E>(self, uint: u128) -> Result<Number, E> {
+                Ok(uint.into())
+            }
+
+            fn visit_f64<E>(self, float: f64) -> Result<Number, E> {
+                Ok(float.into())
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Int(int) => int.fmt(f),
+            Self::UInt(uint) => uint.fmt(f),
+            Self::Float(float) => write!(f, "{float:?}"),
+        }
+    }
+}

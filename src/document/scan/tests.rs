@@ -1,0 +1,44 @@
+use super::*;
+
+#[test]
+fn a_value_ends_where_its_brackets_and_quotes_close() {
+    for (text, end) in [
+        (&br#""a\"b",1"#[..], 6),
+        (br#"{"a":"}"},1"#, 9),
+        (br#"[["]"]],"#, 7),
+        (b"12,", 2),
+        (b"null", 4),
+    ] {
+        assert_eq!(value_end(text, 0), Some(end), "{text:?}");
+    }
+}
+
+#[test]
+fn text_that_ends_early_has_no_end() {
+    for text in [
+        &b""[..],
+        b"\"",
+        b"\"\\",
+        b"\"\\\"",
+        b"{",
+        b"[1,",
+        b"{\"a",
+        b",",
+        b"}",
+    ] {
+        assert_eq!(value_end(text, 0), None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_shape_tells_what_another_writer_wrote() {
+    for (text, depth, canonical) in [
+        (&br#"{"a":[1,{}]}"#[..], 3, true),
+        (br#""a b\n""#, 0, true),
+        (br#"{"a": 1}"#, 1, false),
+        (br#""\u0061""#, 0, false),
+        (br#""\/""#, 0, false),
+    ] {
+        assert_eq!(shape(text), Some(Shape { depth, canonical }), "{text:?}");
+    }
+}

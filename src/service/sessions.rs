@@ -1,0 +1,132 @@
+//! What a program builds once.
+
+use std::{fmt, future::Future, sync::Arc};
+
+use http::{Request, Response};
+
+use super::hyper::{SessionFn, SessionService};
+use crate::{
+    clock::Clock,
+    config::{ConfigError, SessionConfig, Stores},
+    session::{Collection, Engine, Event, Listener, Listeners, Session},
+};
+
+/// Sessions for a service: the configuration checked, the store chosen, the keys ready.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use hyper_session::{SessionConfig, SessionError, SessionExt, Sessions, store::MemoryStore};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
+/// let sessions = Sessions::new(config, MemoryStore::new())?;
+///
+/// let service = sessions.wrap(hyper::service::service_fn(
+///     |request: Request<hyper::body::Incoming>| async move {
+///         let session = request.session()?.load().await?;
+///         let visits = session.increment("visits")?;
+///         let page = format!("visit number {visits}");
+///         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(Response::new(Full::new(Bytes::from(page))))
+///     },
+/// ));
+/// # let _ = service; Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Sessions(pub(super) Arc<Engine>);
+
+impl Sessions {
+    /// Sessions after `config`, kept in `store`, whatever store the configuration names.
+    ///
+    /// # Errors
+    /// When a setting is wrong or the keys are missing; the error names the setting.
+    pub fn new(
+        config: SessionConfig,
+        store: impl crate::store::Store,
+    ) -> Result<Self, ConfigError> {
+        Self::builder(config.store("given"))
+            .stores(Stores::new().with("given", store))
+            .build()
+    }
+
+    /// Begins to build sessions with named stores, listeners, or a clock of your own.
+    pub fn builder(config: SessionConfig) -> SessionsBuilder {
+        SessionsBuilder {
+            config,
+            stores: Stores::default(),
+            clock: Clock::system(),
+            listeners: Listeners::default(),
+        }
+    }
+
+    /// Puts sessions around a hyper service, which finds them by [`SessionExt`](super::SessionExt).
+    pub fn wrap<S>(&self, inner: S) -> SessionService<S> {
+        SessionService::new(inner, self.0.clone())
+    }
+
+    /// Puts sessions around a function of the request and its session. This is the cheapest way:
+    /// the request's extensions are left alone.
+    pub fn wrap_fn<F, In, Out, Fut, E>(&self, function: F) -> SessionFn<F>
+    where
+        F: Fn(Request<In>, Session) -> Fut,
+        Fut: Future<Output = Result<Response<Out>, E>>,
+    {
+        SessionFn::new(function, self.0.clone())
+    }
+
+    /// All sessions, without a request: to log out everywhere, or to count.
+    pub fn collection(&self) -> Collection {
+        Collection::new(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sessions").field(&self.0).finish()
+    }
+}
+
+/// Builds [`Sessions`].
+#[derive(Debug)]
+#[must_use = "nothing is built before `build`"]
+pub struct SessionsBuilder {
+    config: SessionConfig,
+    stores: Stores,
+    clock: Clock,
+    listeners: Listeners,
+}
+
+impl SessionsBuilder {
+    /// The stores out of which the configuration chooses one by name.
+    pub fn stores(mut self, stores: Stores) -> Self {
+        self.stores = stores;
+        self
+    }
+
+    /// Tells `listener` what happens to sessions. May be called several times.
+    pub fn listener(mut self, listener: impl Listener) -> Self {
+        self.listeners.add(listener);
+        self
+    }
+
+    /// The clock by which renewals and absolute lifetimes are counted. The store has its own.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Checks everything and builds.
+    ///
+    /// # Errors
+    /// When a setting is wrong, the keys are missing, or no store has the name that is asked for.
+    pub fn build(self) -> Result<Sessions, ConfigError> {
+        let engine = self
+            .config
+            .into_engine(self.stores, self.clock, self.listeners)?;
+        if let Some(reason) = engine.adjusted {
+            engine.tell(&Event::ConfigAdjusted { reason });
+        }
+        Ok(Sessions(Arc::new(engine)))
+    }
+}

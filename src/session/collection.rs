@@ -1,0 +1,109 @@
+//! Sessions without a request: for logging out everywhere, for administration, for jobs.
+
+use std::sync::Arc;
+
+use super::{Event, SessionError, Snapshot, engine::Engine, state::decode};
+use crate::{
+    id::Key,
+    store::{Read, Tag, TagStore},
+};
+
+/// All sessions of a service, by their [`Key`]s.
+///
+/// Clones share one store. Nothing here holds a lock: what is read may have changed a moment later.
+#[derive(Clone, Debug)]
+pub struct Collection(Arc<Engine>);
+
+impl Collection {
+    pub(crate) const fn new(engine: Arc<Engine>) -> Self {
+        Self(engine)
+    }
+
+    /// The contents of a live session; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store fails, or holds something unreadable.
+    pub async fn get(&self, key: &Key) -> Result<Option<Snapshot>, SessionError> {
+        let Read::Found(record) = self.0.store.read(key, None).await? else {
+            return Ok(None);
+        };
+        let contents = decode(&self.0, &record.data)?;
+        Ok((!contents.moved).then(|| Snapshot::new(contents.data)))
+    }
+
+    /// Ends a session. Requests that are running in it store nothing more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn destroy(&self, key: &Key) -> Result<(), SessionError> {
+        self.0.store.destroy(key).await?;
+        self.0.tell(&Event::Destroyed { key: *key });
+        Ok(())
+    }
+
+    /// Tags a live session with its owner's name; `false` where there is none.
+    ///
+    /// # Errors
+    /// When the store fails or has no tags, or the tag is empty or over 256 bytes.
+    pub async fn tag(&self, key: &Key, owner: &str) -> Result<bool, SessionError> {
+        let tag = Tag::new(owner)?;
+        Ok(self.tags()?.tag(key, &tag).await?)
+    }
+
+    /// Takes a tag off a session.
+    ///
+    /// # Errors
+    /// As [`tag`](Self::tag).
+    pub async fn untag(&self, key: &Key, owner: &str) -> Result<(), SessionError> {
+        let tag = Tag::new(owner)?;
+        Ok(self.tags()?.untag(key, &tag).await?)
+    }
+
+    /// The live sessions of an owner, in no particular order.
+    ///
+    /// # Errors
+    /// As [`tag`](Self::tag).
+    pub async fn tagged(&self, owner: &str) -> Result<Vec<Key>, SessionError> {
+        let tag = Tag::new(owner)?;
+        Ok(self.tags()?.tagged(&tag).await?)
+    }
+
+    /// Ends every session of an owner, except `but` if it is given: logs out everywhere, or
+    /// everywhere else. Returns how many sessions were ended.
+    ///
+    /// A session that the owner begins while this runs may be left; requests that were running in
+    /// an ended session store nothing more.
+    ///
+    /// # Errors
+    /// As [`tag`](Self::tag). Sessions ended before the failure stay ended; calling again goes on.
+    pub async fn destroy_tagged(
+        &self,
+        owner: &str,
+        but: Option<&Key>,
+    ) -> Result<usize, SessionError> {
+        let mut ended = 0;
+        for key in self
+            .tagged(owner)
+            .await?
+            .iter()
+            .filter(|key| Some(*key) != but)
+        {
+            self.destroy(key).await?;
+            ended += 1;
+        }
+        Ok(ended)
+    }
+
+    /// How many sessions are stored, where the store can say. Sessions that have expired but are
+    /// not collected yet may be counted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn count(&self) -> Result<Option<u64>, SessionError> {
+        Ok(self.0.store.count().await?)
+    }
+
+    fn tags(&self) -> Result<&dyn TagStore, SessionError> {
+        self.0.store.tags().ok_or(SessionError::TagsUnsupported)
+    }
+}

@@ -1,0 +1,68 @@
+//! What all sessions of one service share.
+
+use std::time::Duration;
+
+use super::{Event, Policy, SessionError, events::Listeners};
+use crate::{
+    clock::{Clock, Timestamp},
+    cookie::{Finder, SetCookie},
+    store::Store,
+    wire::{CookieText, Format, IdCookie},
+};
+
+/// The store, the rules and the formats of one service.
+pub(crate) struct Engine {
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) policy: Policy,
+    pub(crate) format: Box<dyn Format>,
+    pub(crate) finder: Finder,
+    pub(crate) set_cookie: SetCookie,
+    pub(crate) clock: Clock,
+    pub(crate) listeners: Listeners,
+    /// A setting that was adjusted to what user agents accept.
+    pub(crate) adjusted: Option<&'static str>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("policy", &self.policy)
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.listeners.tell(event);
+    }
+
+    /// Reports `error` to the listeners where the store is at fault, and hands it on.
+    pub(crate) fn report(&self, error: SessionError) -> SessionError {
+        if error.is_store_failure() {
+            self.tell(&Event::StoreFailed { error: &error });
+        }
+        error
+    }
+
+    /// How old a renewal may get before the next one is due.
+    pub(crate) fn is_renewal_due(&self, renewed: Timestamp, now: Timestamp) -> bool {
+        now.since(renewed) >= self.policy.touch_interval
+    }
+
+    /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.
+    pub(crate) fn time_to_live(&self, created: Timestamp, now: Timestamp) -> Duration {
+        let idle = self.policy.time_to_live();
+        self.policy.lifetime.map_or(idle, |lifetime| {
+            idle.min(created.after(lifetime).since(now))
+        })
+    }
+
+    /// Writes the value of an id cookie.
+    pub(crate) fn seal(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), SessionError> {
+        out.clear();
+        self.format
+            .seal_id(cookie, out)
+            .map_err(SessionError::Cookie)
+    }
+}

@@ -1,0 +1,97 @@
+//! What can go wrong with a session.
+
+use std::sync::Arc;
+
+use crate::{
+    changes::ChangeError,
+    document::{EditError, Malformed, ReadError, Unserializable},
+    id::NoEntropy,
+    store::{StoreError, TagError},
+};
+
+/// An operation on a session failed; nothing of it was done.
+///
+/// No variant holds session data, ids or keys.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// A method was called before [`Session::load`](super::Session::load).
+    #[error("the session is not loaded yet: call `load().await` first")]
+    NotLoaded,
+    /// The session was loaded with [`load_read_only`](super::Session::load_read_only), the store
+    /// had failed under the read-only policy, or sessions are disabled.
+    #[error("the session is read-only: load it with `load()` to change it")]
+    ReadOnly,
+    /// The response was already sent, or a commit is under way in another task.
+    #[error("the session is committed already: change it before the response is returned")]
+    Committed,
+    /// The store could not answer.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
+    /// The stored record cannot be read. It was left as it is.
+    #[error("the stored session cannot be used: {0}")]
+    Record(&'static str),
+    /// The stored document is damaged. It was left as it is.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A change was refused: a limit was reached, or the value there is not a number.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// A value does not read as the type that was asked for.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A value has no JSON form.
+    #[error(transparent)]
+    Unserializable(#[from] Unserializable),
+    /// Other requests changed the session faster than this one could, for as many attempts as the
+    /// configuration allows. Nothing was written.
+    #[error("the session changed {attempts} times while this request was committing; try again")]
+    Contention {
+        /// How many times the write was tried.
+        attempts: u32,
+    },
+    /// No new session id could be made.
+    #[error(transparent)]
+    NoEntropy(#[from] NoEntropy),
+    /// The cookie could not be written.
+    #[error("the session cookie cannot be written: {0}")]
+    Cookie(&'static str),
+    /// The URL leads away from this origin, or is not a path.
+    #[error("an intended URL must be a path on this origin, such as `/account?tab=2`")]
+    ForeignUrl,
+    /// The tag's name is empty or too long.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// The store has no tags.
+    #[error("the session store cannot tag sessions: choose one that can")]
+    TagsUnsupported,
+}
+
+impl SessionError {
+    /// Whether the store, not the caller, is at fault; trying again later may help.
+    pub const fn is_store_failure(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
+    }
+
+    /// Whether too many other requests changed the session at the same time.
+    pub const fn is_contention(&self) -> bool {
+        matches!(self, Self::Contention { .. })
+    }
+
+    /// Whether the session was asked to change at a time when it cannot.
+    pub const fn is_not_mutable(&self) -> bool {
+        matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
+    }
+}
+
+impl From<EditError> for SessionError {
+    fn from(error: EditError) -> Self {
+        Self::Change(error.into())
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
+}

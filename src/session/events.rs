@@ -1,0 +1,122 @@
+//! What happened to a session, for whoever wants to know.
+
+use std::fmt::Debug;
+
+use super::SessionError;
+use crate::id::Key;
+
+/// Something happened to a session. Sessions are named by their [`Key`], which opens nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A request opened its session.
+    Initiated {
+        /// The session.
+        key: Key,
+        /// It holds nothing yet: no earlier request stored anything under this id.
+        fresh: bool,
+    },
+    /// A request's changes are stored.
+    Committed {
+        /// The session.
+        key: Key,
+    },
+    /// A session moved to another id.
+    Migrated {
+        /// The session under its old id, which is dead now.
+        from: Key,
+        /// The session under its new id.
+        to: Key,
+    },
+    /// A session was ended.
+    Destroyed {
+        /// The session that ended.
+        key: Key,
+    },
+    /// Another request had changed the session; both requests' changes are stored.
+    ConflictResolved {
+        /// The session.
+        key: Key,
+        /// How often the write was tried again.
+        attempts: u32,
+    },
+    /// A request's changes were not stored: the session had been destroyed or had moved on, or one
+    /// operation no longer fitted what another request had written.
+    WriteDropped {
+        /// The session.
+        key: Key,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A request carried a cookie of our name that we did not issue, or not like this.
+    CookieRejected {
+        /// Why, in words that hold nothing of the cookie.
+        reason: &'static str,
+    },
+    /// The store failed, or held something unreadable.
+    StoreFailed {
+        /// The failure.
+        error: &'a SessionError,
+    },
+    /// A setting was adjusted to what user agents accept.
+    ConfigAdjusted {
+        /// What was changed and to what.
+        reason: &'static str,
+    },
+}
+
+impl Event<'_> {
+    /// The event's name, as logs and metrics spell it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Initiated { .. } => "initiated",
+            Self::Committed { .. } => "committed",
+            Self::Migrated { .. } => "migrated",
+            Self::Destroyed { .. } => "destroyed",
+            Self::ConflictResolved { .. } => "conflict_resolved",
+            Self::WriteDropped { .. } => "write_dropped",
+            Self::CookieRejected { .. } => "cookie_rejected",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::ConfigAdjusted { .. } => "config_adjusted",
+        }
+    }
+}
+
+/// Hears of [`Event`]s.
+///
+/// Called on the request's own task while the request waits, so it must be quick and must not
+/// block. Any `Fn(&Event)` is a listener.
+pub trait Listener: Send + Sync + 'static {
+    /// Something happened.
+    fn on_event(&self, event: &Event<'_>);
+}
+
+impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
+    fn on_event(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+/// The listeners of one engine; an engine without any pays one comparison an event.
+#[derive(Default)]
+pub(crate) struct Listeners(Vec<Box<dyn Listener>>);
+
+impl Listeners {
+    pub(crate) fn add(&mut self, listener: impl Listener) {
+        self.0.push(Box::new(listener));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn tell(&self, event: &Event<'_>) {
+        self.0.iter().for_each(|listener| listener.on_event(event));
+    }
+}
+
+impl Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Listeners({})", self.0.len())
+    }
+}

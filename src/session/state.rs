@@ -1,0 +1,174 @@
+//! What one request knows of its session.
+
+use bytes::Bytes;
+
+use super::{Event, SessionError, engine::Engine, flash::Flash, identity::Identity};
+use crate::{
+    changes::Patch,
+    clock::Timestamp,
+    document::Document,
+    id::Key,
+    store::{Record, Tag, Version},
+    wire::Contents,
+};
+
+/// How far a request has got with its session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody has opened it.
+    #[default]
+    Untouched,
+    /// Open for reading and writing.
+    Open,
+    /// Open for reading.
+    ReadOnly,
+    /// It could not be opened.
+    Failed,
+    /// A commit is under way, or was abandoned half way: what the store holds is not known.
+    Committing,
+    /// The response took its leave.
+    Closed,
+}
+
+/// What became of the id that the request carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is the session's id, or there was none.
+    #[default]
+    Alive,
+    /// It was dead before this request opened it.
+    Dead,
+    /// Its session was ended while this request ran, by this request or by another.
+    Ended,
+    /// Its session moved to another id that this request does not know.
+    Moved,
+}
+
+/// A session that is about to move: its old key, and the version that was read there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    pub(super) from: Key,
+    pub(super) version: Option<Version>,
+}
+
+/// The state behind the handle. One lock guards it, and no lock is held across an await.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    pub(super) identity: Identity,
+    pub(super) fate: Fate,
+    pub(super) created: Timestamp,
+    /// The version under the current key; `None` where nothing is stored there.
+    pub(super) version: Option<Version>,
+    /// The record that `patch` starts from, to re-apply it on a newer one.
+    pub(super) base: Option<Bytes>,
+    /// `base` with `patch` applied: what reads see.
+    pub(super) data: Document,
+    pub(super) patch: Patch,
+    pub(super) flash: Flash,
+    pub(super) moving: Option<Move>,
+    /// A key whose session this request ends.
+    pub(super) ending: Option<Key>,
+    /// Tags to add (`true`) or take off, in order.
+    pub(super) tags: Vec<(Tag, bool)>,
+    pub(super) regenerated: bool,
+    /// The handler asked for anything of the session, so the response may depend on it.
+    pub(super) accessed: bool,
+    /// Scratch space for values on their way to JSON.
+    pub(super) scratch: Vec<u8>,
+}
+
+impl State {
+    /// Makes the state as new, keeping the buffers it has grown.
+    pub(super) fn reset(&mut self) {
+        self.identity.reset();
+        self.phase = Phase::Untouched;
+        self.regenerated = false;
+        self.accessed = false;
+        self.forget_contents();
+        self.fate = Fate::Alive;
+        self.ending = None;
+        self.scratch.clear();
+    }
+
+    /// Drops everything that belongs to the session rather than to the request.
+    pub(super) fn forget_contents(&mut self) {
+        self.version = None;
+        self.base = None;
+        self.moving = None;
+        self.tags.clear();
+        self.data.reset();
+        self.patch.reset();
+        self.flash.reset();
+    }
+
+    pub(super) fn readable(&self) -> Result<&Self, SessionError> {
+        match self.phase {
+            Phase::Untouched | Phase::Failed => Err(SessionError::NotLoaded),
+            _ => Ok(self),
+        }
+    }
+
+    pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
+        match self.phase {
+            Phase::Open => Ok(self),
+            Phase::ReadOnly => Err(SessionError::ReadOnly),
+            Phase::Untouched | Phase::Failed => Err(SessionError::NotLoaded),
+            Phase::Committing | Phase::Closed => Err(SessionError::Committed),
+        }
+    }
+
+    /// Takes a record over as the session's contents.
+    pub(super) fn adopt(&mut self, record: Record, contents: Contents, read_only: bool) {
+        self.version = Some(record.version);
+        self.base = Some(record.data);
+        self.created = contents.created;
+        self.data = contents.data;
+        self.flash.arrive(contents.flash, read_only);
+    }
+
+    /// Whether this request changed anything that a record holds.
+    pub(super) fn is_modified(&self) -> bool {
+        !self.patch.is_empty() || self.flash.is_modified()
+    }
+
+    /// Whether a record must be written: nothing is, only to say that there is nothing.
+    pub(super) fn needs_write(&self) -> bool {
+        let tagged = self.tags.iter().any(|(_, add)| *add);
+        match self.version {
+            Some(_) => self.moving.is_some() || self.is_modified(),
+            None => {
+                let holds = !self.data.is_empty() || !self.flash.outgoing_is_empty();
+                self.moving.is_some() || tagged || (self.is_modified() && holds)
+            }
+        }
+    }
+
+    /// Re-applies this request's changes on `newer`, which another request wrote.
+    pub(super) fn rebase(&mut self, engine: &Engine, newer: Contents) -> Result<(), SessionError> {
+        let base = match &self.base {
+            Some(record) => decode(engine, record)?.data,
+            None => Document::new(),
+        };
+        self.data = newer.data;
+        let rebased = self.patch.rebase(&base, &mut self.data)?;
+        self.created = newer.created;
+        self.flash.rebase(newer.flash)?;
+        if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
+            let reason = "an operation no longer fits what another request wrote";
+            engine.tell(&Event::WriteDropped { key, reason });
+        }
+        Ok(())
+    }
+}
+
+/// Reads a record, as the session's own kind of error.
+pub(super) fn decode(engine: &Engine, record: &Bytes) -> Result<Contents, SessionError> {
+    use crate::wire::Unreadable;
+    engine.format.decode(record).map_err(|unreadable| {
+        SessionError::Record(match unreadable {
+            Unreadable::Newer(_) => "it was written by a newer release",
+            Unreadable::Damaged => "it is damaged or not ours",
+        })
+    })
+}

@@ -1,0 +1,190 @@
+//! Our own format.
+//!
+//! A record is a fixed head, then the data and the flash messages, each as JSON text with the index
+//! of its top-level members:
+//!
+//! | offset | bytes | field |
+//! | --- | --- | --- |
+//! | 0 | 1 | format version, 1 |
+//! | 1 | 1 | kind: 0 a session, 1 a fence left where a session moved to another id |
+//! | 2 | 8 | when the session began, milliseconds since the Unix epoch |
+//! | 10 | 4 | length of the data's text |
+//! | 14 | 4 | length of the data's index |
+//! | 18 | 4 | length of the flash messages' text |
+//! | 22 | 4 | length of the flash messages' index |
+//! | 26 | | data text, data index, flash text, flash index |
+//!
+//! Numbers are little endian. Empty flash messages have no text and no index.
+//!
+//! An id cookie is six base64url characters that claim the second of its last renewal, then the
+//! sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the Unix epoch)
+//! and of whether anything was ever stored under the id (1 byte, 0 or 1). The claim lets a request whose handler leaves the session alone pass without opening the
+//! seal; whatever is done with a session rests on what is inside.
+
+use base64_simd::{Out, URL_SAFE_NO_PAD};
+use bytes::{Buf, Bytes};
+use zeroize::Zeroize;
+
+use super::{Contents, CookieText, Format, IdCookie, Opened, Unreadable};
+use crate::{
+    clock::Timestamp,
+    document::Document,
+    id::SessionId,
+    seal::{Buffer, Codec},
+};
+
+const VERSION: u8 = 1;
+const SESSION: u8 = 0;
+const MOVED: u8 = 1;
+const LENGTHS: usize = 10;
+const HEAD: usize = 26;
+const ID_PLAIN: usize = SessionId::LEN + 5;
+const CLAIM: usize = 6;
+
+/// Sealed ids, and records that carry their own index.
+#[derive(Debug)]
+pub(crate) struct Native {
+    ids: Codec,
+}
+
+impl Native {
+    pub(crate) const fn new(ids: Codec) -> Self {
+        Self { ids }
+    }
+}
+
+impl Format for Native {
+    fn seal_id(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), &'static str> {
+        // Seconds fit 32 bits until the year 2106; later moments stand still there.
+        let seconds = u32::try_from(cookie.renewed.as_millis() / 1000).unwrap_or(u32::MAX);
+        let mut plain = [0; ID_PLAIN];
+        let [id @ .., _, _, _, _, stored] = &mut plain;
+        id.copy_from_slice(cookie.id.as_bytes());
+        *stored = u8::from(cookie.stored);
+        if let Some(renewed) = plain.get_mut(SessionId::LEN..ID_PLAIN - 1) {
+            renewed.copy_from_slice(&seconds.to_le_bytes());
+        }
+        let mut claim = [0; CLAIM];
+        let text = URL_SAFE_NO_PAD.encode(&seconds.to_le_bytes(), Out::from_slice(&mut claim));
+        out.extend_from_slice(text);
+        let mut text = Buffer::new();
+        let sealed = self.ids.seal(&plain, &mut text);
+        out.extend_from_slice(&text);
+        plain.zeroize();
+        sealed.map_err(|_| "the id could not be sealed")
+    }
+
+    fn open_id(&self, text: &[u8]) -> Result<Opened, &'static str> {
+        let (_, sealed) = text.split_first_chunk::<CLAIM>().ok_or("too short")?;
+        let mut plain = Buffer::new();
+        let opened = self
+            .ids
+            .open(sealed, &mut plain)
+            .map_err(|error| error.reason().as_str())?;
+        let foreign = "authentic, but not an id cookie";
+        let (id, rest) = plain.split_first_chunk().ok_or(foreign)?;
+        let [a, b, c, d, stored @ (0 | 1)] = *rest else {
+            return Err(foreign);
+        };
+        let cookie = IdCookie {
+            id: SessionId::from_bytes(*id),
+            renewed: moment([a, b, c, d]),
+            stored: stored == 1,
+        };
+        plain.zeroize();
+        Ok(Opened {
+            cookie,
+            outdated: !opened.first_key,
+        })
+    }
+
+    fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp> {
+        let (claim, _) = text.split_first_chunk::<CLAIM>()?;
+        let mut seconds = [0; 4];
+        URL_SAFE_NO_PAD
+            .decode(claim, Out::from_slice(&mut seconds))
+            .ok()?;
+        Some(moment(seconds))
+    }
+
+    fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
+        // An index is one offset a member, and one more for the end.
+        let room = |it: &Document| it.text().len() + 4 * (it.len() + 1);
+        let mut record = Vec::with_capacity(HEAD + room(data) + room(flash));
+        record.extend_from_slice(&[VERSION, SESSION]);
+        record.extend_from_slice(&created.as_millis().to_le_bytes());
+        record.resize(HEAD, 0);
+        let for_data = append(data, &mut record);
+        let for_flash = if flash.is_empty() {
+            [0; 8]
+        } else {
+            append(flash, &mut record)
+        };
+        if let Some((data, flash)) = record.get_mut(LENGTHS..HEAD).map(|at| at.split_at_mut(8)) {
+            data.copy_from_slice(&for_data);
+            flash.copy_from_slice(&for_flash);
+        }
+        record.into()
+    }
+
+    fn fence(&self) -> Bytes {
+        const FENCE: [u8; HEAD] = {
+            let mut head = [0; HEAD];
+            head[0] = VERSION;
+            head[1] = MOVED;
+            head
+        };
+        Bytes::from_static(&FENCE)
+    }
+
+    fn decode(&self, record: &Bytes) -> Result<Contents, Unreadable> {
+        let mut head = record.get(..HEAD).ok_or(Unreadable::Damaged)?;
+        let moved = match (head.get_u8(), head.get_u8()) {
+            (VERSION, kind @ (SESSION | MOVED)) => kind == MOVED,
+            (version, _) if version > VERSION => return Err(Unreadable::Newer(version)),
+            _ => return Err(Unreadable::Damaged),
+        };
+        let created = Timestamp::from_millis(head.get_u64_le());
+        let mut rest = record.slice(HEAD..);
+        let mut part = || -> Result<Document, Unreadable> {
+            let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
+            if text.saturating_add(index) > rest.len() {
+                return Err(Unreadable::Damaged);
+            }
+            let (text, index) = (rest.split_to(text), rest.split_to(index));
+            if text.is_empty() && index.is_empty() {
+                return Ok(Document::new());
+            }
+            Document::from_parts(text, index).map_err(|_| Unreadable::Damaged)
+        };
+        let (data, flash) = (part()?, part()?);
+        rest.is_empty()
+            .then_some(Contents {
+                created,
+                moved,
+                data,
+                flash,
+            })
+            .ok_or(Unreadable::Damaged)
+    }
+}
+
+fn moment(seconds: [u8; 4]) -> Timestamp {
+    Timestamp::from_millis(u64::from(u32::from_le_bytes(seconds)) * 1000)
+}
+
+/// Appends a document's text and index; returns their two lengths as they stand in the head.
+///
+/// A document is far below 4 GiB by its own size limit.
+fn append(document: &Document, record: &mut Vec<u8>) -> [u8; 8] {
+    let start = record.len();
+    record.extend_from_slice(document.text());
+    let text = record.len() - start;
+    document.write_index(record);
+    let index = record.len() - start - text;
+    let mut lengths = [0; 8];
+    let (first, second) = lengths.split_at_mut(4);
+    first.copy_from_slice(&u32::try_from(text).unwrap_or(u32::MAX).to_le_bytes());
+    second.copy_from_slice(&u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes());
+    lengths
+}

@@ -1,0 +1,315 @@
+//! What the memory store promises beyond the store contract: its limits, its figures, and that
+//! memory is freed by itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
+
+use std::{error::Error, time::Duration};
+
+use bytes::Bytes;
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    id::{Key, SessionId},
+    store::{Expected, MemoryStore, Read, Store, Tag, TagStore, Version, Written},
+};
+use tokio::{runtime, time::sleep};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_700_000_000_000))
+}
+
+fn new_key() -> Key {
+    SessionId::generate().unwrap().key()
+}
+
+async fn put(store: &MemoryStore, key: &Key, len: usize, ttl: Duration) -> Version {
+    let data = Bytes::from(vec![b'x'; len]);
+    match store.write(key, data, ttl, Expected::Any).await.unwrap() {
+        Written::Done(version) => version,
+        other => panic!("a plain write was answered {other:?}"),
+    }
+}
+
+async fn lives(store: &MemoryStore, key: &Key) -> bool {
+    matches!(store.read(key, None).await.unwrap(), Read::Found(_))
+}
+
+#[tokio::test]
+async fn a_clone_is_the_same_store() {
+    let (store, key) = (MemoryStore::new(), new_key());
+    put(&store.clone(), &key, 3, HOUR).await;
+    assert!(lives(&store, &key).await);
+}
+
+#[tokio::test]
+async fn a_read_copies_no_data() {
+    let (store, key, data) = (MemoryStore::new(), new_key(), Bytes::from(vec![1; 1000]));
+    let at = data.as_ptr();
+    store.write(&key, data, HOUR, Expected::Any).await.unwrap();
+    let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+        panic!("it was just written");
+    };
+    assert_eq!(record.data.as_ptr(), at);
+}
+
+#[tokio::test]
+async fn the_store_knows_its_own_size() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let (one, other) = (new_key(), new_key());
+    put(&store, &one, 100, HOUR).await;
+    put(&store, &other, 50, HOUR).await;
+    put(&store, &one, 70, HOUR).await;
+    store.tag(&one, &Tag::new("abc").unwrap()).await.unwrap();
+    store.destroy(&other).await.unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.records, stats.tombstones, stats.bytes), (1, 1, 73));
+
+    clock.advance(HOUR);
+    assert_eq!(store.sweep(), 2);
+    let stats = store.stats();
+    assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
+    assert_eq!(
+        (stats.expired, stats.evicted, stats.fences_dropped),
+        (1, 0, 0)
+    );
+}
+
+#[tokio::test]
+async fn the_number_of_records_is_limited_and_the_first_to_expire_goes() {
+    let store = MemoryStore::builder().clock(clock()).max_records(4).build();
+    let keys: Vec<Key> = (0..4).map(|_| new_key()).collect();
+    for (age, key) in keys.iter().enumerate() {
+        put(&store, key, 1, HOUR + SECOND * age as u32).await;
+    }
+    store.touch(&keys[0], HOUR * 2).await.unwrap();
+    let late = new_key();
+    put(&store, &late, 1, SECOND).await;
+    assert!(
+        !lives(&store, &keys[1]).await,
+        "the first that would have expired is evicted"
+    );
+    for key in [&keys[0], &keys[2], &keys[3], &late] {
+        assert!(lives(&store, key).await);
+    }
+    let stats = store.stats();
+    assert_eq!((stats.records, stats.evicted), (4, 1));
+}
+
+#[tokio::test]
+async fn expired_records_make_room_before_live_ones() {
+    let clock = clock();
+    let store = MemoryStore::builder()
+        .clock(clock.clone())
+        .max_records(4)
+        .build();
+    let keys: Vec<Key> = (0..4).map(|_| new_key()).collect();
+    for key in &keys {
+        put(&store, key, 1, HOUR).await;
+    }
+    put(&store, &keys[2], 1, SECOND).await;
+    clock.advance(SECOND);
+    put(&store, &new_key(), 1, HOUR).await;
+    for key in [&keys[0], &keys[1], &keys[3]] {
+        assert!(lives(&store, key).await);
+    }
+    assert_eq!((store.stats().evicted, store.stats().expired), (0, 1));
+}
+
+#[tokio::test]
+async fn bytes_are_limited_also_when_a_record_grows() {
+    let store = MemoryStore::builder()
+        .clock(clock())
+        .max_bytes(1000)
+        .build();
+    let keys: Vec<Key> = (0..100).map(|_| new_key()).collect();
+    for key in &keys {
+        put(&store, key, 10, HOUR).await;
+    }
+    assert_eq!((store.stats().bytes, store.stats().evicted), (1000, 0));
+    put(&store, &keys[7], 510, HOUR).await;
+    let stats = store.stats();
+    assert!(
+        lives(&store, &keys[7]).await,
+        "the record just written stays"
+    );
+    assert_eq!((stats.bytes, stats.evicted), (1000, 50));
+}
+
+#[tokio::test]
+async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() {
+    let store = MemoryStore::builder().max_bytes(1000).build();
+    let key = new_key();
+    put(&store, &key, 1000, HOUR).await;
+    let data = Bytes::from(vec![0; 1001]);
+    let error = store
+        .write(&key, data, HOUR, Expected::Any)
+        .await
+        .unwrap_err();
+    assert_eq!((error.store(), error.action()), ("memory", "write"));
+    let text = error.to_string();
+    assert!(text.contains("1001") && text.contains("1000"), "{text}");
+    assert!(lives(&store, &key).await);
+    assert!(error.source().is_some());
+}
+
+#[tokio::test]
+async fn an_evicted_session_leaves_its_tags() {
+    let store = MemoryStore::builder().clock(clock()).max_records(1).build();
+    let (tag, first, second) = (Tag::new("user").unwrap(), new_key(), new_key());
+    put(&store, &first, 1, HOUR).await;
+    store.tag(&first, &tag).await.unwrap();
+    put(&store, &second, 1, HOUR).await;
+    put(&store, &first, 1, HOUR).await;
+    assert_eq!(store.tagged(&tag).await.unwrap(), []);
+    assert_eq!(store.stats().bytes, 1);
+}
+
+#[tokio::test]
+async fn tombstones_are_not_evicted_for_records() {
+    let store = MemoryStore::builder()
+        .clock(clock())
+        .max_records(10)
+        .build();
+    let destroyed: Vec<Key> = (0..100).map(|_| new_key()).collect();
+    for key in &destroyed {
+        put(&store, key, 1, HOUR).await;
+        store.destroy(key).await.unwrap();
+    }
+    for _ in 0..1000 {
+        put(&store, &new_key(), 1, HOUR).await;
+    }
+    for key in &destroyed {
+        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+    }
+    assert_eq!((store.stats().records, store.stats().tombstones), (10, 100));
+}
+
+#[tokio::test]
+async fn tombstones_have_a_limit_of_their_own() {
+    let clock = clock();
+    let store = MemoryStore::builder()
+        .clock(clock.clone())
+        .max_tombstones(10)
+        .build();
+    let survivor = new_key();
+    put(&store, &survivor, 1, HOUR).await;
+    for _ in 0..50 {
+        let (lived, unknown) = (new_key(), new_key());
+        put(&store, &lived, 1, HOUR).await;
+        store.destroy(&lived).await.unwrap();
+        store.destroy(&unknown).await.unwrap();
+        assert_eq!(
+            store.read(&unknown, None).await.unwrap(),
+            Read::Gone,
+            "the newest fence stands"
+        );
+        clock.advance(Duration::from_millis(1));
+    }
+    let stats = store.stats();
+    assert_eq!(
+        (stats.records, stats.tombstones, stats.fences_dropped),
+        (1, 10, 90)
+    );
+    assert!(
+        lives(&store, &survivor).await,
+        "no record goes for a tombstone"
+    );
+}
+
+#[tokio::test]
+async fn without_tombstone_time_the_store_claims_no_fence() {
+    let (store, key) = (
+        MemoryStore::builder().tombstone(Duration::ZERO).build(),
+        new_key(),
+    );
+    assert!(!store.capabilities().tombstones && store.capabilities().versions);
+    store.destroy(&key).await.unwrap();
+    put(&store, &key, 1, HOUR).await;
+}
+
+#[test]
+fn without_a_runtime_new_records_sweep_out_old_ones() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let write = |ttl| {
+        let written = store.write(&new_key(), Bytes::from_static(b"x"), ttl, Expected::Absent);
+        drop(written);
+    };
+    for _ in 0..1000 {
+        write(SECOND);
+    }
+    clock.advance(SECOND);
+    for _ in 0..1100 {
+        write(HOUR);
+    }
+    assert_eq!(store.stats().expired, 1000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_frees_what_has_expired_while_nobody_writes() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let tag = Tag::new("user").unwrap();
+    for _ in 0..3000 {
+        let key = new_key();
+        put(&store, &key, 10, HOUR).await;
+        store.tag(&key, &tag).await.unwrap();
+        store.destroy(&new_key()).await.unwrap();
+    }
+    clock.advance(HOUR);
+    sleep(2 * 60 * SECOND).await;
+    let stats = store.stats();
+    assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_ends_with_the_last_clone_of_the_store() {
+    let tasks = || runtime::Handle::current().metrics().num_alive_tasks();
+    let store = MemoryStore::new();
+    let unused = MemoryStore::new();
+    assert_eq!(tasks(), 0, "a store that nobody uses starts none");
+    put(&store, &new_key(), 1, HOUR).await;
+    put(&store, &new_key(), 1, HOUR).await;
+    assert_eq!(tasks(), 1);
+    let clone = store.clone();
+    drop((store, unused));
+    sleep(10 * SECOND).await;
+    assert_eq!(tasks(), 1);
+    drop(clone);
+    sleep(2 * SECOND).await;
+    assert_eq!(tasks(), 0);
+}
+
+#[test]
+fn a_store_that_outlives_its_runtime_is_swept_by_the_next() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    for _ in 0..2 {
+        let mut builder = runtime::Builder::new_current_thread();
+        let runtime = builder.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            put(&store, &new_key(), 1, SECOND).await;
+            clock.advance(SECOND);
+            sleep(3 * SECOND).await;
+            assert_eq!(store.stats().records, 0);
+        });
+    }
+}
+
+#[test]
+fn keys_data_and_tags_are_not_shown() {
+    let (store, key) = (MemoryStore::new(), new_key());
+    let written = store.write(&key, Bytes::from_static(b"secret"), HOUR, Expected::Any);
+    drop((written, store.tag(&key, &Tag::new("someone").unwrap())));
+    let shown = format!("{store:?} {:?}", MemoryStore::builder());
+    assert!(shown.contains("records: 1"), "{shown}");
+    for secret in ["secret", "someone", &key.to_string()[..8]] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}

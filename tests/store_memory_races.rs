@@ -1,0 +1,156 @@
+//! The memory store under many threads: its figures stay exact and its two tag indexes agree.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is the verdict")]
+
+use std::{
+    collections::HashSet,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    id::Key,
+    store::{Expected, MemoryStore, Read, Store, StoreFuture, Tag, TagStore},
+};
+
+const THREADS: u64 = 4;
+const STEPS: u64 = 20_000;
+const TOMBSTONE: Duration = Duration::from_millis(30);
+
+/// The memory store answers at once.
+fn now<T: Unpin>(answer: StoreFuture<T>) -> T {
+    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => answer.unwrap(),
+        Poll::Pending => unreachable!("the memory store never suspends"),
+    }
+}
+
+fn key(number: u64) -> Key {
+    let mut bytes = [0; Key::LEN];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
+    Key::from_bytes(bytes)
+}
+
+fn tag(number: u64) -> Tag {
+    Tag::new(format!("tag {number}")).unwrap()
+}
+
+/// The same steps in every run; threads differ by their seed.
+fn random(state: &mut u64) -> u64 {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// One random call. Few keys and few tags, so that threads meet; short lives, so that records
+/// expire, are swept and come again while they are tagged.
+fn step(store: &MemoryStore, clock: &Clock, seed: &mut u64) {
+    let (at, to) = (key(random(seed) % 24), key(random(seed) % 24));
+    let name = tag(random(seed) % 5);
+    let ttl = Duration::from_millis(random(seed) % 40);
+    match random(seed) % 16 {
+        0..=4 => {
+            let data = Bytes::from(vec![0; (random(seed) % 100) as usize]);
+            now(store.write(&at, data, ttl, Expected::Any));
+        }
+        5 => now(store.destroy(&at)),
+        6 => drop(now(store.touch(&at, ttl))),
+        7 => drop(now(store.read(&at, Some(ttl)))),
+        8..=10 => drop(now(store.tag(&at, &name))),
+        11 => now(store.untag(&at, &name)),
+        12 => now(store.move_tags(&at, &to)),
+        13 => {
+            let listed = now(store.tagged(&name));
+            let unique: HashSet<_> = listed.iter().collect();
+            assert_eq!(unique.len(), listed.len(), "no session is listed twice");
+        }
+        14 => drop(store.sweep()),
+        _ => clock.advance(Duration::from_millis(1)),
+    }
+}
+
+fn race(store: &MemoryStore, clock: &Clock) {
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            scope.spawn(move || {
+                let mut seed = number;
+                for _ in 0..STEPS {
+                    step(store, clock, &mut seed);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn after_any_race_the_figures_are_exact_and_nothing_is_left_behind() {
+    let clock = Clock::manual(Timestamp::from_millis(1));
+    for max_records in [1_000, 12] {
+        let builder = MemoryStore::builder()
+            .clock(clock.clone())
+            .tombstone(TOMBSTONE);
+        let store = builder
+            .max_records(max_records)
+            .max_tombstones(max_records)
+            .build();
+        race(&store, &clock);
+
+        let live: Vec<Key> = (0..24)
+            .map(key)
+            .filter(|key| matches!(now(store.read(key, None)), Read::Found(_)))
+            .collect();
+        for key in (0..5).flat_map(|number| now(store.tagged(&tag(number)))) {
+            assert!(live.contains(&key), "only live sessions are listed");
+        }
+        store.sweep();
+        assert_eq!(
+            store.stats().records,
+            live.len() as u64,
+            "what is counted is there"
+        );
+
+        for number in 0..24 {
+            now(store.destroy(&key(number)));
+        }
+        assert_eq!((store.stats().records, store.stats().bytes), (0, 0));
+        clock.advance(TOMBSTONE);
+        store.sweep();
+        let stats = store.stats();
+        assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
+
+        for number in 0..24 {
+            now(store.write(&key(number), Bytes::new(), TOMBSTONE, Expected::Absent));
+        }
+        assert!((0..5).all(|number| now(store.tagged(&tag(number))).is_empty()));
+    }
+}
+
+#[test]
+fn a_limit_is_kept_while_many_write_new_records() {
+    let store = MemoryStore::builder()
+        .max_records(1_000)
+        .max_bytes(50_000)
+        .build();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || {
+                for number in 0..STEPS {
+                    let data = Bytes::from(vec![0; (number % 200) as usize]);
+                    let key = key((thread << 32) + number);
+                    now(store.write(&key, data, Duration::from_secs(60), Expected::Absent));
+                    let stats = store.stats();
+                    assert!(stats.records <= 1_000 + THREADS, "{stats:?}");
+                    assert!(stats.bytes <= 50_000 + THREADS * 200, "{stats:?}");
+                }
+            });
+        }
+    });
+    let stats = store.stats();
+    assert_eq!(stats.records + stats.evicted, THREADS * STEPS);
+}
