@@ -46,7 +46,7 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 22] = [
+const CRATES: [(&str, &[&str]); 24] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -54,6 +54,8 @@ const CRATES: [(&str, &[&str]); 22] = [
     ("base64_simd", &["id", "seal"]),
     ("crc32fast", &["store"]),
     ("dashmap", &["store"]),
+    ("fred", &["store"]),
+    ("futures_util", &["store"]),
     ("getrandom", &["id"]),
     ("hkdf", &["seal"]),
     ("http_body", &["service"]),

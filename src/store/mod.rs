@@ -8,6 +8,8 @@
 mod contract;
 mod future;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -18,3 +20,5 @@ pub use contract::{
 };
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;

@@ -1,0 +1,438 @@
+//! The client: connections, and one attempt at one command. No other file names the crate `fred`.
+//!
+//! How `fred` is kept on a short lead, and why:
+//!
+//! - Every command fails at once while its connection is down (`fail_fast`), and none is sent again
+//!   by `fred` itself: a write whose answer was lost may be repeated only with our own check. Hence
+//!   nothing queues up in `fred` while the server is away.
+//! - Commands go through `custom_raw` on a [`WithOptions`], since `evalsha` of `WithOptions` would
+//!   silently use the plain client, without the options.
+//! - Timeouts are set for connecting, for its inner commands, for every command, and for a silent
+//!   connection, which is then closed; the caller puts a last one around all of it.
+//! - A router task that has ended is started again; `fred` ends it on some errors for good.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use fred::{
+    clients::{Client as Fred, WithOptions},
+    error::{Error as FredError, ErrorKind},
+    interfaces::{ClientLike, EventInterface},
+    rustls,
+    types::{
+        ClusterHash, CustomCommand, Resp3Frame, RespVersion, Value,
+        config::{
+            ClusterDiscoveryPolicy, Config, ConnectionConfig, Options, PerformanceConfig,
+            ReconnectError, ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
+            UnresponsiveConfig,
+        },
+    },
+};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+use super::{Fault, RedisError, Refusal, builder::Settings};
+
+/// A script and the digest under which servers know it.
+pub(super) struct Script {
+    source: Bytes,
+    digest: Bytes,
+}
+
+impl Script {
+    pub(super) fn new(source: &'static str) -> Self {
+        Self {
+            digest: fred::util::sha1_hash(source).into(),
+            source: Bytes::from_static(source.as_bytes()),
+        }
+    }
+}
+
+/// A command: its name, its arguments, and where in a cluster it goes.
+#[derive(Clone)]
+pub(super) struct Call {
+    name: &'static str,
+    route: ClusterHash,
+    args: Vec<Bytes>,
+}
+
+impl Call {
+    /// A command whose first argument is its key.
+    pub(super) fn new(name: &'static str, args: Vec<Bytes>) -> Self {
+        let route = ClusterHash::Offset(0);
+        Self { name, route, args }
+    }
+
+    /// Waits until `replicas` replicas have all that its connection wrote to the node of `key`.
+    pub(super) fn wait(replicas: u32, millis: u128, key: &[u8]) -> Self {
+        Self {
+            name: "WAIT",
+            route: ClusterHash::Custom(fred::util::redis_keyslot(key)),
+            args: vec![replicas.to_string().into(), millis.to_string().into()],
+        }
+    }
+
+    /// A script on one key.
+    pub(super) fn script(
+        script: &Script,
+        key: Bytes,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        let head = [script.digest.clone(), Bytes::from_static(b"1"), key];
+        Self {
+            name: "EVALSHA",
+            route: ClusterHash::Offset(2),
+            args: head.into_iter().chain(args).collect(),
+        }
+    }
+
+    /// The same with the script's source, for a server that does not know it.
+    pub(super) fn with_source(mut self, script: &Script) -> Self {
+        self.name = "EVAL";
+        if let Some(digest) = self.args.first_mut() {
+            *digest = script.source.clone();
+        }
+        self
+    }
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Nothing,
+    Number(i64),
+    Bytes(Bytes),
+    List(Vec<Reply>),
+}
+
+/// Why an attempt has no answer.
+#[derive(Debug)]
+pub(super) enum Miss {
+    /// Another attempt may fare better. `sent`: this one may have been carried out all the same.
+    Fault { fault: Fault, sent: bool },
+    /// The server does not know the script.
+    NoScript,
+    /// Another attempt would end the same way.
+    Final(RedisError),
+}
+
+/// A pool of connections to one server, cluster or Sentinel group.
+pub(super) struct Client {
+    links: Box<[Link]>,
+    next: AtomicUsize,
+    /// The tasks that keep the links up. Started by the first command, since it is the first to be
+    /// surely inside a runtime; they end with the client.
+    tasks: OnceLock<Vec<Task>>,
+}
+
+struct Link {
+    fred: WithOptions<Fred>,
+    /// What the server last said about our user and password while connecting.
+    denial: Arc<Mutex<Option<Refusal>>>,
+}
+
+/// Aborts its task when it is dropped.
+struct Task<T = ()>(JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    pub(super) fn new(url: &str, settings: &Settings) -> Result<Self, RedisError> {
+        let config = config(url)?;
+        let link = || Link {
+            fred: fred(config.clone(), settings).with_options(&Options {
+                fail_fast: true,
+                ..Options::default()
+            }),
+            denial: Arc::default(),
+        };
+        Ok(Self {
+            links: (0..settings.pool_size.max(1)).map(|_| link()).collect(),
+            next: AtomicUsize::new(0),
+            tasks: OnceLock::new(),
+        })
+    }
+
+    /// The place of the next link to use, in turn. Links that are down are passed over.
+    pub(super) fn turn(&self) -> usize {
+        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        (start..start.saturating_add(self.links.len()))
+            .find(|turn| {
+                self.link(*turn)
+                    .is_some_and(|link| link.fred.is_connected())
+            })
+            .unwrap_or(start)
+    }
+
+    fn link(&self, turn: usize) -> Option<&Link> {
+        self.links.get(turn.checked_rem(self.links.len())?)
+    }
+
+    /// One attempt on the link of this turn.
+    pub(super) async fn attempt(&self, turn: usize, call: Call) -> Result<Reply, Miss> {
+        self.start().map_err(Miss::Final)?;
+        let Some(link) = self.link(turn) else {
+            return Err(miss_before_sending());
+        };
+        let command = CustomCommand::new_static(call.name, call.route, false);
+        let args = call.args.into_iter().map(Value::Bytes).collect();
+        match link.fred.custom_raw(command, args).await {
+            Ok(frame) => reply(frame),
+            Err(error) => Err(link.miss(&error)),
+        }
+    }
+
+    fn start(&self) -> Result<(), RedisError> {
+        if self.tasks.get().is_some() {
+            return Ok(());
+        }
+        let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
+        self.tasks.get_or_init(|| {
+            self.links
+                .iter()
+                .map(|link| link.keep_up(&runtime))
+                .collect()
+        });
+        Ok(())
+    }
+}
+
+impl Link {
+    /// Starts the task that keeps this link up.
+    fn keep_up(&self, runtime: &Handle) -> Task {
+        /// Between the end of a router task and its next start.
+        const PAUSE: Duration = Duration::from_millis(200);
+        let (fred, denial) = (self.fred.clone(), Arc::clone(&self.denial));
+        Task(runtime.spawn(async move {
+            let _hears = Task(tokio::spawn(hear(fred.clone(), denial)));
+            loop {
+                let client = fred.clone();
+                let mut router = Task(client.connect());
+                let _ended = (&mut router.0).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }))
+    }
+
+    /// What an error of `fred` means for the command that met it.
+    fn miss(&self, error: &FredError) -> Miss {
+        let unsent = error.is_canceled() || error.details() == "Failed to route command.";
+        if let Some(refusal) = unsent.then(|| lock(&self.denial).clone()).flatten() {
+            return Miss::Final(RedisError::Refused(refusal));
+        }
+        if unsent {
+            return miss_before_sending();
+        }
+        let fault = match error.kind() {
+            ErrorKind::Timeout => Fault::Silent,
+            _ => fault_named(code(error.details())).unwrap_or(Fault::Broken),
+        };
+        Miss::Fault { fault, sent: true }
+    }
+}
+
+/// Remembers what the server says about user and password, until a connection succeeds.
+async fn hear(fred: WithOptions<Fred>, denial: Arc<Mutex<Option<Refusal>>>) {
+    let (mut errors, mut connects) = (fred.error_rx(), fred.reconnect_rx());
+    loop {
+        tokio::select! {
+            Ok((error, _)) = errors.recv() => {
+                let said = denied(code(error.details()));
+                if said.is_some() {
+                    *lock(&denial) = said;
+                }
+            }
+            Ok(_) = connects.recv() => *lock(&denial) = None,
+            else => return,
+        }
+    }
+}
+
+/// No task panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const fn miss_before_sending() -> Miss {
+    let (fault, sent) = (Fault::Disconnected, false);
+    Miss::Fault { fault, sent }
+}
+
+fn reply(frame: Resp3Frame) -> Result<Reply, Miss> {
+    Ok(match frame {
+        Resp3Frame::Null => Reply::Nothing,
+        // What a script's `false` is in RESP3.
+        Resp3Frame::Boolean { data: false, .. } => Reply::Nothing,
+        Resp3Frame::Number { data, .. } => Reply::Number(data),
+        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => {
+            Reply::Bytes(data)
+        }
+        Resp3Frame::Array { data, .. } => {
+            Reply::List(data.into_iter().map(reply).collect::<Result<_, _>>()?)
+        }
+        Resp3Frame::SimpleError { data, .. } => return Err(said(&data)),
+        Resp3Frame::BlobError { data, .. } => return Err(said(&String::from_utf8_lossy(&data))),
+        _ => return Err(Miss::Final(RedisError::Unexpected)),
+    })
+}
+
+/// What an error that the server answered means. The command was not carried out.
+fn said(message: &str) -> Miss {
+    let code = code(message);
+    if let Some(fault) = fault_named(code) {
+        return Miss::Fault { fault, sent: false };
+    }
+    let refusal = match code {
+        "NOSCRIPT" => return Miss::NoScript,
+        "WRONGTYPE" | "HSFOREIGN" => return Miss::Final(RedisError::Foreign),
+        "OOM" => Refusal::OutOfMemory,
+        "MISCONF" => Refusal::Misconfigured,
+        "NOREPLICAS" => Refusal::NoReplicas,
+        code => denied(code).unwrap_or_else(|| Refusal::Other(code.into())),
+    };
+    Miss::Final(RedisError::Refused(refusal))
+}
+
+/// The code at the head of an error message; what follows may hold arguments, so data.
+fn code(message: &str) -> &str {
+    let word = message.split([' ', '\r', '\n']).next().unwrap_or_default();
+    let is_code = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    if word.bytes().all(is_code) {
+        word
+    } else {
+        "ERR"
+    }
+}
+
+fn fault_named(code: &str) -> Option<Fault> {
+    Some(match code {
+        "LOADING" => Fault::Loading,
+        "READONLY" => Fault::ReadOnly,
+        "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => Fault::ClusterDown,
+        "MASTERDOWN" => Fault::MasterDown,
+        "BUSY" => Fault::Busy,
+        _ => return None,
+    })
+}
+
+fn denied(code: &str) -> Option<Refusal> {
+    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| Refusal::Denied(code.into()))
+}
+
+fn fred(config: Config, settings: &Settings) -> Fred {
+    let command = settings.command_timeout;
+    let performance = PerformanceConfig {
+        default_command_timeout: command,
+        // Invalidations come in bursts, and one that is missed drops the whole local cache.
+        broadcast_channel_capacity: 4096,
+        ..PerformanceConfig::default()
+    };
+    let connection = ConnectionConfig {
+        connection_timeout: settings.connect_timeout,
+        internal_command_timeout: settings.connect_timeout,
+        reconnect_on_auth_error: false,
+        unresponsive: UnresponsiveConfig {
+            max_timeout: Some(command.saturating_mul(2)),
+            interval: (command / 2).max(Duration::from_millis(10)),
+        },
+        reconnect_errors: vec![
+            ReconnectError::ClusterDown,
+            ReconnectError::Loading,
+            ReconnectError::ReadOnly,
+            ReconnectError::MasterDown,
+        ],
+        tcp: TcpConfig {
+            nodelay: Some(true),
+            ..TcpConfig::default()
+        },
+        ..ConnectionConfig::default()
+    };
+    let policy = ReconnectPolicy::Exponential {
+        attempts: 0,
+        // For ever.
+        max_attempts: 0,
+        min_delay: 20,
+        max_delay: 2_000,
+        base: 2,
+        jitter: 100,
+    };
+    Fred::new(config, Some(performance), Some(connection), Some(policy))
+}
+
+/// The configuration that a URL stands for.
+fn config(url: &str) -> Result<Config, RedisError> {
+    let invalid = |what: &str| RedisError::Url(what.to_owned());
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| invalid("it has no scheme, such as redis://"))?;
+    const SCHEMES: [&str; 7] = [
+        "redis",
+        "rediss",
+        "redis+unix",
+        "redis-sentinel",
+        "rediss-sentinel",
+        "redis-cluster",
+        "rediss-cluster",
+    ];
+    if !SCHEMES.contains(&scheme) {
+        return Err(invalid(&format!(
+            "its scheme is none of {}",
+            SCHEMES.join(", ")
+        )));
+    }
+    let tls = scheme.starts_with("rediss");
+    // TLS is set up below, on the provider that is compiled in, not on whichever is the default.
+    let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
+    let mut config = Config::from_url(&plain).map_err(|error| invalid(error.details()))?;
+    config.fail_fast = false;
+    config.version = RespVersion::RESP3;
+    if let ServerConfig::Unix { .. } = config.server {
+        config.database = unix_database(rest)?;
+    }
+    if let ServerConfig::Clustered { policy, .. } = &mut config.server {
+        // The nodes of the URL may be those that died.
+        *policy = ClusterDiscoveryPolicy::UseCache;
+    }
+    if tls {
+        config.tls = Some(tls_connector()?.into());
+    }
+    Ok(config)
+}
+
+/// The database number of a Unix socket's URL, whose path is the socket's.
+fn unix_database(rest: &str) -> Result<Option<u8>, RedisError> {
+    let Some((_, query)) = rest.split_once('?') else {
+        return Ok(None);
+    };
+    let number = query.split('&').find_map(|pair| pair.strip_prefix("db="));
+    number
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| RedisError::Url("db is not a number from 0 to 255".into()))
+}
+
+/// TLS with the roots that the system trusts, or those in `SSL_CERT_FILE`.
+fn tls_connector() -> Result<TlsConnector, RedisError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(fred::rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let text = "TLS needs the certificates of authorities to trust, and the system has none";
+        return Err(RedisError::Url(text.into()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| RedisError::Url(format!("TLS cannot be used: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config.into())
+}
