@@ -12,45 +12,18 @@ mod redis_servers;
 
 use std::{future::ready, time::Duration};
 
-use hyper_session::{
-    id::{Key, SessionId},
-    store::{
-        Expected, Read, Store, StoreError, Tag, TagStore, Written,
-        conformance::{self, ByWaiting},
-        redis::{RedisError, RedisStore},
-    },
+use hyper_session::store::{
+    Expected, Read, Store, Tag, TagStore,
+    conformance::{self, ByWaiting},
+    redis::{RedisError, RedisStore},
 };
-use redis_servers::Server;
+use redis_servers::{
+    Server,
+    sessions::{HOUR, cause, connect, created, key},
+};
 
-const HOUR: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(250);
 const TOMBSTONE: Duration = Duration::from_secs(2);
-
-fn key() -> Key {
-    SessionId::generate().unwrap().key()
-}
-
-async fn connect(server: &Server) -> RedisStore {
-    RedisStore::connect(&server.url()).await.unwrap()
-}
-
-async fn created(store: &RedisStore, ttl: Duration) -> Key {
-    let key = key();
-    let written = store
-        .write(&key, "data".into(), ttl, Expected::Absent)
-        .await
-        .unwrap();
-    assert!(matches!(written, Written::Done(_)), "{written:?}");
-    key
-}
-
-/// What the store itself says is wrong.
-fn cause(error: &StoreError) -> &RedisError {
-    std::error::Error::source(error)
-        .unwrap()
-        .downcast_ref()
-        .unwrap()
-}
 
 async fn keeps_the_contract(url: &str) {
     let store = RedisStore::builder(url)

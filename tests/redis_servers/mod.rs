@@ -1,6 +1,15 @@
 //! Real Redis servers for the tests: started on free ports in directories of their own, and gone
 //! with the test.
-#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "each test file uses a part of this, and a failed unwrap is the verdict"
+)]
+
+pub(crate) mod proxy;
+pub(crate) mod sessions;
 
 use std::{
     io::{ErrorKind, Read, Write},

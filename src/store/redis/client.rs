@@ -7,14 +7,19 @@
 //!   nothing queues up in `fred` while the server is away.
 //! - Commands go through `custom_raw` on a [`WithOptions`], since `evalsha` of `WithOptions` would
 //!   silently use the plain client, without the options.
-//! - Timeouts are set for connecting, for its inner commands, for every command, and for a silent
-//!   connection, which is then closed; the caller puts a last one around all of it.
+//! - Timeouts are set for connecting, for its inner commands and for every command; the caller puts
+//!   a last one around all of it.
+//! - A connection that gave no answer at all while a command ran into its timeout is dropped with
+//!   its router task, and made anew. `fred` would not notice: its own check starts anew with every
+//!   write, and a router that waits for a full socket makes no checks.
 //! - A router task that has ended is started again; `fred` ends it on some errors for good.
+//! - The longest pause between attempts to connect is different for each link, since `fred` leaves
+//!   out the jitter when it has reached the longest.
 
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,9 +39,10 @@ use fred::{
         },
     },
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 
 use super::{Fault, RedisError, Refusal, builder::Settings};
+use crate::id::SessionId;
 
 /// A script and the digest under which servers know it.
 pub(super) struct Script {
@@ -53,26 +59,26 @@ impl Script {
     }
 }
 
-/// A command: its name, its arguments, and where in a cluster it goes.
+/// A command: its name, its arguments, and the key that says where in a cluster it goes.
 #[derive(Clone)]
 pub(super) struct Call {
     name: &'static str,
-    route: ClusterHash,
+    key: Bytes,
     args: Vec<Bytes>,
 }
 
 impl Call {
     /// A command whose first argument is its key.
     pub(super) fn new(name: &'static str, args: Vec<Bytes>) -> Self {
-        let route = ClusterHash::Offset(0);
-        Self { name, route, args }
+        let key = args.first().cloned().unwrap_or_default();
+        Self { name, key, args }
     }
 
     /// Waits until `replicas` replicas have all that its connection wrote to the node of `key`.
-    pub(super) fn wait(replicas: u32, millis: u128, key: &[u8]) -> Self {
+    pub(super) fn wait(replicas: u32, millis: u128, key: Bytes) -> Self {
         Self {
             name: "WAIT",
-            route: ClusterHash::Custom(fred::util::redis_keyslot(key)),
+            key,
             args: vec![replicas.to_string().into(), millis.to_string().into()],
         }
     }
@@ -83,10 +89,10 @@ impl Call {
         key: Bytes,
         args: impl IntoIterator<Item = Bytes>,
     ) -> Self {
-        let head = [script.digest.clone(), Bytes::from_static(b"1"), key];
+        let head = [script.digest.clone(), Bytes::from_static(b"1"), key.clone()];
         Self {
             name: "EVALSHA",
-            route: ClusterHash::Offset(2),
+            key,
             args: head.into_iter().chain(args).collect(),
         }
     }
@@ -130,8 +136,16 @@ pub(super) struct Client {
     tasks: OnceLock<Vec<Task>>,
 }
 
+/// Slots of a cluster whose answers are counted together.
+const SLOTS: u16 = 256;
+
 struct Link {
     fred: WithOptions<Fred>,
+    /// How many answers came, by slots, so that one node's silence is not hidden by another's
+    /// answers. Outside a cluster there is one count.
+    answers: Box<[AtomicU64]>,
+    /// Told to drop the connections and make them anew.
+    renew: Arc<Notify>,
     /// What the server last said about our user and password while connecting.
     denial: Arc<Mutex<Option<Refusal>>>,
 }
@@ -148,15 +162,9 @@ impl<T> Drop for Task<T> {
 impl Client {
     pub(super) fn new(url: &str, settings: &Settings) -> Result<Self, RedisError> {
         let config = config(url)?;
-        let link = || Link {
-            fred: fred(config.clone(), settings).with_options(&Options {
-                fail_fast: true,
-                ..Options::default()
-            }),
-            denial: Arc::default(),
-        };
+        let links = 0..settings.pool_size.max(1);
         Ok(Self {
-            links: (0..settings.pool_size.max(1)).map(|_| link()).collect(),
+            links: links.map(|_| Link::new(config.clone(), settings)).collect(),
             next: AtomicUsize::new(0),
             tasks: OnceLock::new(),
         })
@@ -183,12 +191,7 @@ impl Client {
         let Some(link) = self.link(turn) else {
             return Err(miss_before_sending());
         };
-        let command = CustomCommand::new_static(call.name, call.route, false);
-        let args = call.args.into_iter().map(Value::Bytes).collect();
-        match link.fred.custom_raw(command, args).await {
-            Ok(frame) => reply(frame),
-            Err(error) => Err(link.miss(&error)),
-        }
+        link.attempt(call).await
     }
 
     fn start(&self) -> Result<(), RedisError> {
@@ -207,18 +210,68 @@ impl Client {
 }
 
 impl Link {
+    fn new(config: Config, settings: &Settings) -> Self {
+        let counts = match &config.server {
+            ServerConfig::Clustered { .. } => 16_384 / SLOTS,
+            _ => 1,
+        };
+        let fred = fred(config, settings).with_options(&Options {
+            fail_fast: true,
+            ..Options::default()
+        });
+        Self {
+            fred,
+            answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
+            renew: Arc::default(),
+            denial: Arc::default(),
+        }
+    }
+
+    async fn attempt(&self, call: Call) -> Result<Reply, Miss> {
+        let (route, answers) = self.route(&call.key);
+        let before = answers.map(|count| count.load(Ordering::Relaxed));
+        let command = CustomCommand::new_static(call.name, route, false);
+        let args = call.args.into_iter().map(Value::Bytes).collect();
+        let answer = self.fred.custom_raw(command, args).await;
+        let now = answers.map(|count| count.load(Ordering::Relaxed));
+        match answer {
+            Ok(frame) => {
+                answers.map(|count| count.fetch_add(1, Ordering::Relaxed));
+                reply(frame)
+            }
+            Err(error) => {
+                if *error.kind() == ErrorKind::Timeout && now == before {
+                    self.renew.notify_one();
+                }
+                Err(self.miss(&error))
+            }
+        }
+    }
+
+    /// Where a command on `key` goes, and the count of what is answered from there.
+    fn route(&self, key: &[u8]) -> (ClusterHash, Option<&AtomicU64>) {
+        if let [all] = &*self.answers {
+            return (ClusterHash::FirstKey, Some(all));
+        }
+        let slot = fred::util::redis_keyslot(key);
+        let answers = self.answers.get(usize::from(slot / SLOTS));
+        (ClusterHash::Custom(slot), answers)
+    }
+
     /// Starts the task that keeps this link up.
     fn keep_up(&self, runtime: &Handle) -> Task {
         /// Between the end of a router task and its next start.
         const PAUSE: Duration = Duration::from_millis(200);
         let (fred, denial) = (self.fred.clone(), Arc::clone(&self.denial));
+        let renew = Arc::clone(&self.renew);
         Task(runtime.spawn(async move {
             let _hears = Task(tokio::spawn(hear(fred.clone(), denial)));
             loop {
-                let client = fred.clone();
-                let mut router = Task(client.connect());
-                let _ended = (&mut router.0).await;
-                tokio::time::sleep(PAUSE).await;
+                let mut router = Task(fred.connect());
+                tokio::select! {
+                    _ = &mut router.0 => tokio::time::sleep(PAUSE).await,
+                    () = renew.notified() => {}
+                }
             }
         }))
     }
@@ -356,12 +409,13 @@ fn fred(config: Config, settings: &Settings) -> Fred {
         },
         ..ConnectionConfig::default()
     };
+    let spread = SessionId::generate().map_or(0, |id| 4 * u32::from(id.as_bytes()[0]));
     let policy = ReconnectPolicy::Exponential {
         attempts: 0,
         // For ever.
         max_attempts: 0,
         min_delay: 20,
-        max_delay: 2_000,
+        max_delay: 1_500 + spread,
         base: 2,
         jitter: 100,
     };

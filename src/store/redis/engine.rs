@@ -112,7 +112,7 @@ impl Engine {
     }
 
     /// Waits until as many replicas as wanted have what the link of `answer` wrote under `key`.
-    pub(super) async fn replicated(&self, answer: &Answer, key: &[u8]) -> Result<(), RedisError> {
+    pub(super) async fn replicated(&self, answer: &Answer, key: Bytes) -> Result<(), RedisError> {
         let wanted = self.settings.replicas;
         if wanted == 0 {
             return Ok(());

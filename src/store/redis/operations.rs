@@ -73,7 +73,7 @@ impl Engine {
         match &answer.reply {
             Reply::Number(0) => Ok(Written::Gone),
             Reply::Number(done) => {
-                self.replicated(&answer, &name).await?;
+                self.replicated(&answer, name).await?;
                 if *done == 2 {
                     self.list_again(key).await;
                 }
@@ -105,7 +105,7 @@ impl Engine {
             }
             answer => answer?,
         };
-        self.replicated(&answer, &name).await?;
+        self.replicated(&answer, name).await?;
         let Reply::Bytes(value) = answer.reply else {
             return Ok(());
         };
