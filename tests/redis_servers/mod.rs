@@ -8,6 +8,8 @@
     reason = "each test file uses a part of this, and a failed unwrap is the verdict"
 )]
 
+pub(crate) mod groups;
+pub(crate) mod load;
 pub(crate) mod proxy;
 pub(crate) mod sessions;
 
@@ -58,7 +60,7 @@ impl Server {
         server
     }
 
-    /// A sentinel with this configuration.
+    /// A sentinel with these lines in its configuration.
     pub(crate) fn sentinel(port: u16, config: &str) -> Self {
         let dir = fresh_dir();
         let file = dir.join("sentinel.conf");
@@ -120,6 +122,12 @@ impl Server {
         self.run();
     }
 
+    /// The same with these arguments more, and with what it has saved.
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+        self.args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        self.restart();
+    }
+
     /// Lets the server hang, with its connections open.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
@@ -141,6 +149,15 @@ impl Server {
     pub(crate) fn say(&self, words: &[&str]) -> String {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         String::from_utf8_lossy(&try_say(self.port, &words)).into_owned()
+    }
+
+    /// The same for a server with a password.
+    pub(crate) fn say_as(&self, password: &str, words: &[&str]) -> String {
+        let auth: &[&[u8]] = &[b"AUTH", password.as_bytes()];
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let answer = exchange(self.port, &[auth, &words]).unwrap_or_default();
+        let answer = answer.strip_prefix(b"+OK\r\n").unwrap_or(&answer);
+        String::from_utf8_lossy(answer).into_owned()
     }
 
     /// The value under a key, of any bytes.
@@ -172,25 +189,27 @@ impl Drop for Server {
 
 /// Sends one command on a connection of its own; empty where nobody answers.
 pub(crate) fn try_say(port: u16, words: &[&[u8]]) -> Vec<u8> {
-    say_within(port, words, Duration::from_secs(2)).unwrap_or_default()
+    exchange(port, &[words]).unwrap_or_default()
 }
 
-fn say_within(port: u16, words: &[&[u8]], time: Duration) -> std::io::Result<Vec<u8>> {
+/// Sends these commands, and gives all that is answered.
+fn exchange(port: u16, commands: &[&[&[u8]]]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(time))?;
-    let mut message = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        message.extend(format!("${}\r\n", word.len()).bytes());
-        message.extend(*word);
-        message.extend(b"\r\n");
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    for words in commands {
+        let mut message = format!("*{}\r\n", words.len()).into_bytes();
+        for word in *words {
+            message.extend(format!("${}\r\n", word.len()).bytes());
+            message.extend(*word);
+            message.extend(b"\r\n");
+        }
+        stream.write_all(&message)?;
     }
-    stream.write_all(&message)?;
-    // Whatever follows the answer is known to be all of it.
-    stream.write_all(b"*1\r\n$4\r\nQUIT\r\n")?;
+    // The server answers all that it has read, and then closes too.
+    stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
-    let all = answer.strip_suffix(b"+OK\r\n").unwrap_or(&answer).to_vec();
-    Ok(all)
+    Ok(answer)
 }
 
 /// Waits until something is so.

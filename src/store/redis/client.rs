@@ -7,6 +7,10 @@
 //!   nothing queues up in `fred` while the server is away.
 //! - Commands go through `custom_raw` on a [`WithOptions`], since `evalsha` of `WithOptions` would
 //!   silently use the plain client, without the options.
+//! - It follows no redirection of a cluster. Where it follows `ASK` it takes another command's answer
+//!   for that of its `ASKING`, and from then on hands out each answer to the wrong command. After
+//!   `MOVED` it has learned where the slot is, so that our repetition finds it; what is answered
+//!   `ASK` waits until the slot has moved.
 //! - Timeouts are set for connecting, for its inner commands and for every command; the caller puts
 //!   a last one around all of it.
 //! - A connection that gave no answer at all while a command ran into its timeout is dropped with
@@ -187,14 +191,14 @@ impl Client {
 
     /// One attempt on the link of this turn.
     pub(super) async fn attempt(&self, turn: usize, call: Call) -> Result<Reply, Miss> {
-        self.start().map_err(Miss::Final)?;
         let Some(link) = self.link(turn) else {
             return Err(miss_before_sending());
         };
         link.attempt(call).await
     }
 
-    fn start(&self) -> Result<(), RedisError> {
+    /// Starts what keeps the links up, unless it runs already. To be called before any attempt.
+    pub(super) fn start(&self) -> Result<(), RedisError> {
         if self.tasks.get().is_some() {
             return Ok(());
         }
@@ -278,6 +282,10 @@ impl Link {
 
     /// What an error of `fred` means for the command that met it.
     fn miss(&self, error: &FredError) -> Miss {
+        if error.details() == "Too many redirections." {
+            let (fault, sent) = (Fault::Redirected, false);
+            return Miss::Fault { fault, sent };
+        }
         let unsent = error.is_canceled() || error.details() == "Failed to route command.";
         if let Some(refusal) = unsent.then(|| lock(&self.denial).clone()).flatten() {
             return Miss::Final(RedisError::Refused(refusal));
@@ -370,7 +378,8 @@ fn fault_named(code: &str) -> Option<Fault> {
     Some(match code {
         "LOADING" => Fault::Loading,
         "READONLY" => Fault::ReadOnly,
-        "CLUSTERDOWN" | "TRYAGAIN" | "MOVED" | "ASK" => Fault::ClusterDown,
+        "CLUSTERDOWN" => Fault::ClusterDown,
+        "TRYAGAIN" | "MOVED" | "ASK" => Fault::Redirected,
         "MASTERDOWN" => Fault::MasterDown,
         "BUSY" => Fault::Busy,
         _ => return None,
@@ -392,6 +401,7 @@ fn fred(config: Config, settings: &Settings) -> Fred {
     let connection = ConnectionConfig {
         connection_timeout: settings.connect_timeout,
         internal_command_timeout: settings.connect_timeout,
+        max_redirections: 0,
         reconnect_on_auth_error: false,
         unresponsive: UnresponsiveConfig {
             max_timeout: Some(command.saturating_mul(2)),

@@ -138,6 +138,7 @@ impl Engine {
         repeat: Repeat,
         time: Duration,
     ) -> Result<Answer, RedisError> {
+        self.client.start()?;
         let _place = self.take_place()?;
         let answer = self.attempts(call, script, repeat, time).await;
         let outage = match &answer {

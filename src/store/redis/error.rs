@@ -51,7 +51,7 @@ pub enum RedisError {
         "the value under the session's key is not a session record: does something else use the prefix?"
     )]
     Foreign,
-    /// The record under the session's key does not match its checksum.
+    /// The record under the session's key does not match its checksum, or belongs to another key.
     #[error("the session's record is damaged: {0}")]
     Damaged(&'static str),
     /// The write is on the master, but fewer replicas than asked for have confirmed it in time.
@@ -91,9 +91,12 @@ pub enum Fault {
     /// The server is a replica (`READONLY`): a failover is under way.
     #[error("the server is a read-only replica")]
     ReadOnly,
-    /// The cluster has no master for the key (`CLUSTERDOWN`), or is moving it (`TRYAGAIN`).
+    /// The cluster has no master for the key (`CLUSTERDOWN`).
     #[error("the cluster cannot serve the key")]
     ClusterDown,
+    /// The cluster has moved the key (`MOVED`), or is moving it (`ASK`, `TRYAGAIN`).
+    #[error("the cluster is moving the key")]
+    Redirected,
     /// A replica lost its master (`MASTERDOWN`).
     #[error("the server has lost its master")]
     MasterDown,

@@ -30,7 +30,8 @@ const NAME: &str = "redis";
 
 /// Sessions in Redis (6.2 or later) or Valkey, for any number of processes and machines.
 ///
-/// A clone is the same store. It works inside a tokio runtime, the one of its first operation.
+/// A clone is the same store. It works inside a tokio runtime with I/O and time, the one of its
+/// first operation.
 ///
 /// # Addresses
 ///

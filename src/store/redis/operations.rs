@@ -21,7 +21,7 @@ impl Engine {
         let call = Call::new("GET", vec![self.names.session(key)]);
         match self.ask(call).await? {
             Reply::Nothing => Ok(Read::Absent),
-            Reply::Bytes(value) => record::decode(&value),
+            Reply::Bytes(value) => record::decode(key, &value),
             _ => Err(RedisError::Unexpected),
         }
     }
@@ -50,7 +50,7 @@ impl Engine {
             }
             Reply::Number(_) => return Err(RedisError::Unexpected),
         };
-        record::decode(&value)
+        record::decode(key, &value)
     }
 
     pub(super) async fn write(
@@ -66,7 +66,7 @@ impl Engine {
             Expected::Version(version) => (version_bytes(version), Repeat::Freely),
             Expected::Any => (Bytes::from_static(b"*"), Repeat::Never),
         };
-        let args = [expects, record::encode(version, data), millis(ttl)];
+        let args = [expects, record::encode(key, version, data), millis(ttl)];
         let answer = self
             .run(&scripts::WRITE, name.clone(), args, repeat)
             .await?;
@@ -79,7 +79,7 @@ impl Engine {
                 }
                 Ok(Written::Done(version))
             }
-            Reply::Bytes(value) => conflict(value, &answer),
+            Reply::Bytes(value) => conflict(key, value, &answer),
             _ => Err(RedisError::Unexpected),
         }
     }
@@ -142,11 +142,11 @@ impl Engine {
     }
 }
 
-fn conflict(value: &Bytes, answer: &Answer) -> Result<Written, RedisError> {
+fn conflict(key: &Key, value: &Bytes, answer: &Answer) -> Result<Written, RedisError> {
     if let Some(last) = answer.lost {
         return Err(RedisError::Unknown { last });
     }
-    match record::decode(value)? {
+    match record::decode(key, value)? {
         Read::Found(record) => Ok(Written::Conflict(record)),
         Read::Absent | Read::Gone => Err(RedisError::Unexpected),
     }
