@@ -157,11 +157,16 @@ async fn two_processes_share_sessions_as_one_would() {
         let mut found = words(&store, key).await;
         found.sort_unstable();
         due.sort_unstable();
-        assert_eq!(found, due, "each word once, and none that nobody wrote");
+        assert!(
+            found == due,
+            "{key}: each word once, and none that nobody wrote"
+        );
     }
 }
 
 async fn share(orders: &[String]) {
+    // The test's own name stands on this line.
+    println!();
     let store = RedisStore::builder(&orders[0])
         .pool_size(3)
         .connect()

@@ -2,7 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{NAME, RedisStore, client::Client, engine::Engine, keys::Names, outage::Outage};
+use super::{
+    CachedBuilder, NAME, RedisStore,
+    client::{Client, Hear},
+    engine::Engine,
+    keys::Names,
+    outage::Outage,
+};
 use crate::store::StoreError;
 
 /// The address and the limits of a [`RedisStore`].
@@ -126,7 +132,7 @@ impl RedisStoreBuilder {
     }
 
     /// How many operations may be under way at once, those that wait for a connection among them.
-    /// One more is refused at once with [`RedisError::Overloaded`]. Default: 10,000.
+    /// One more is refused at once with [`Overloaded`](super::RedisError::Overloaded). Default: 10,000.
     pub fn max_in_flight(mut self, operations: usize) -> Self {
         self.settings.max_in_flight = operations;
         self
@@ -139,7 +145,7 @@ impl RedisStoreBuilder {
     /// it died may be missing on the replica that takes its place. It narrows that window; it does
     /// not close it, since the replica that is elected need not be one of those that confirmed.
     /// Where too few confirm within the command timeout, the answer is
-    /// [`RedisError::Unreplicated`], and the write stays on the master.
+    /// [`Unreplicated`](super::RedisError::Unreplicated), and the write stays on the master.
     pub fn wait_for_replicas(mut self, replicas: u32) -> Self {
         self.settings.replicas = replicas;
         self
@@ -152,15 +158,33 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// A local cache in front of the store; see [`Cached`](super::Cached).
+    pub fn cached(self) -> CachedBuilder {
+        CachedBuilder::new(self)
+    }
+
     /// The store, not connected yet: connections are made in the background from the first
     /// operation on, which waits for them within its total timeout.
     ///
     /// # Errors
     /// When the URL is not valid, or asks for TLS where the system has no trusted certificates.
     pub fn build(self) -> Result<RedisStore, StoreError> {
-        let client = Client::new(&self.url.0, &self.settings)
-            .map_err(|error| StoreError::new(NAME, "configure", error))?;
+        self.build_heard(|_| None)
+    }
+
+    /// The store, with what `listener` makes of its names told of changes.
+    pub(super) fn build_heard(
+        self,
+        listener: impl FnOnce(&Names) -> Option<Arc<dyn Hear>>,
+    ) -> Result<RedisStore, StoreError> {
         let names = Names::new(&self.settings.prefix);
+        let client = Client::new(&self.url.0, &self.settings)
+            .and_then(|mut client| {
+                let listener = listener(&names);
+                listener.map_or(Ok(()), |listener| client.listen(listener))?;
+                Ok(client)
+            })
+            .map_err(|error| StoreError::new(NAME, "configure", error))?;
         Ok(RedisStore(Arc::new(Engine::new(
             client,
             names,

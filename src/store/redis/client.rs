@@ -23,7 +23,7 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -32,18 +32,23 @@ use bytes::Bytes;
 use fred::{
     clients::{Client as Fred, WithOptions},
     error::{Error as FredError, ErrorKind},
-    interfaces::{ClientLike, EventInterface},
+    interfaces::{ClientLike, EventInterface, TrackingInterface},
     rustls,
     types::{
         ClusterHash, CustomCommand, Resp3Frame, RespVersion, Value,
+        client::Invalidation,
         config::{
             ClusterDiscoveryPolicy, Config, ConnectionConfig, Options, PerformanceConfig,
-            ReconnectError, ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
+            ReconnectError, ReconnectPolicy, Server, ServerConfig, TcpConfig, TlsConnector,
             UnresponsiveConfig,
         },
     },
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast::Receiver},
+    task::JoinHandle,
+};
 
 use super::{Fault, RedisError, Refusal, builder::Settings};
 use crate::id::SessionId;
@@ -131,10 +136,20 @@ pub(super) enum Miss {
     Final(RedisError),
 }
 
+/// Who is told of what other clients change.
+pub(super) trait Hear: Send + Sync {
+    /// The value under this name has changed.
+    fn changed(&self, name: &[u8]);
+
+    /// Changes may have been missed.
+    fn missed(&self);
+}
+
 /// A pool of connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
     links: Box<[Link]>,
     next: AtomicUsize,
+    listener: Option<Arc<dyn Hear>>,
     /// The tasks that keep the links up. Started by the first command, since it is the first to be
     /// surely inside a runtime; they end with the client.
     tasks: OnceLock<Vec<Task>>,
@@ -150,6 +165,8 @@ struct Link {
     answers: Box<[AtomicU64]>,
     /// Told to drop the connections and make them anew.
     renew: Arc<Notify>,
+    /// Whether the server tells the listener of changes to what is read over this link now.
+    tracked: Arc<AtomicBool>,
     /// What the server last said about our user and password while connecting.
     denial: Arc<Mutex<Option<Refusal>>>,
 }
@@ -170,8 +187,26 @@ impl Client {
         Ok(Self {
             links: links.map(|_| Link::new(config.clone(), settings)).collect(),
             next: AtomicUsize::new(0),
+            listener: None,
             tasks: OnceLock::new(),
         })
+    }
+
+    /// Has `listener` told of changes to what is read from now on. Not in a cluster.
+    pub(super) fn listen(&mut self, listener: Arc<dyn Hear>) -> Result<(), RedisError> {
+        if self.links.iter().any(|link| link.answers.len() > 1) {
+            return Err(RedisError::CacheInCluster);
+        }
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Whether the listener is told of changes to whatever is read now. It is told that it may have
+    /// missed some after this has turned false, and before it turns true again.
+    pub(super) fn is_tracked(&self) -> bool {
+        self.links
+            .iter()
+            .all(|link| link.tracked.load(Ordering::SeqCst))
     }
 
     /// The place of the next link to use, in turn. Links that are down are passed over.
@@ -204,10 +239,12 @@ impl Client {
         }
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
         self.tasks.get_or_init(|| {
-            self.links
-                .iter()
-                .map(|link| link.keep_up(&runtime))
-                .collect()
+            let mut tasks: Vec<Task> = self.links.iter().map(|l| l.keep_up(&runtime)).collect();
+            if let Some(listener) = &self.listener {
+                let track = |link: &Link| link.track(&runtime, Arc::clone(listener));
+                tasks.extend(self.links.iter().map(track));
+            }
+            tasks
         });
         Ok(())
     }
@@ -227,6 +264,7 @@ impl Link {
             fred,
             answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
             renew: Arc::default(),
+            tracked: Arc::default(),
             denial: Arc::default(),
         }
     }
@@ -280,6 +318,28 @@ impl Link {
         }))
     }
 
+    /// Starts the task that has the listener told of changes.
+    fn track(&self, runtime: &Handle, listener: Arc<dyn Hear>) -> Task {
+        let (fred, tracked) = (self.fred.clone(), Arc::clone(&self.tracked));
+        let renew = Arc::clone(&self.renew);
+        Task(runtime.spawn(async move {
+            let mut events = Events::new(&fred);
+            loop {
+                if say(&fred, "CLIENT", &["TRACKING", "ON"]).await {
+                    tracked.store(true, Ordering::SeqCst);
+                    let silent = events.pass_on(&fred, &*listener).await;
+                    tracked.store(false, Ordering::SeqCst);
+                    listener.missed();
+                    if silent {
+                        renew.notify_one();
+                    }
+                }
+                tokio::time::sleep(Events::PAUSE).await;
+                events = Events::new(&fred);
+            }
+        }))
+    }
+
     /// What an error of `fred` means for the command that met it.
     fn miss(&self, error: &FredError) -> Miss {
         if error.details() == "Too many redirections." {
@@ -299,6 +359,59 @@ impl Link {
         };
         Miss::Fault { fault, sent: true }
     }
+}
+
+/// What `fred` tells of one link.
+struct Events {
+    changes: Receiver<Invalidation>,
+    errors: Receiver<(FredError, Option<Server>)>,
+    connects: Receiver<Server>,
+}
+
+impl Events {
+    /// Between two attempts to have the listener told.
+    const PAUSE: Duration = Duration::from_millis(50);
+
+    /// Between two looks whether a silent link is alive. What was read before such a look is
+    /// answered is not stale by more than this and the command timeout.
+    const HEARTBEAT: Duration = Duration::from_secs(1);
+
+    fn new(fred: &WithOptions<Fred>) -> Self {
+        Self {
+            changes: fred.invalidation_rx(),
+            errors: fred.error_rx(),
+            connects: fred.reconnect_rx(),
+        }
+    }
+
+    /// Tells `listener` of changes until some may be missed; `true` where the server has fallen
+    /// silent.
+    async fn pass_on(&mut self, fred: &WithOptions<Fred>, listener: &dyn Hear) -> bool {
+        let mut beat = tokio::time::interval(Self::HEARTBEAT);
+        loop {
+            tokio::select! {
+                // A change before the news that there will be no more.
+                biased;
+                change = self.changes.recv() => match change {
+                    Ok(change) => change.keys.iter().for_each(|key| listener.changed(key.as_bytes())),
+                    Err(_) => return false,
+                },
+                _ = self.errors.recv() => return false,
+                _ = self.connects.recv() => return false,
+                _ = beat.tick() => if !say(fred, "PING", &[]).await {
+                    return true;
+                },
+            }
+        }
+    }
+}
+
+/// Whether the server takes this command.
+async fn say(fred: &WithOptions<Fred>, name: &'static str, args: &[&'static str]) -> bool {
+    let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+    let args = args.iter().map(|arg| Value::from_static_str(arg)).collect();
+    let answer = fred.custom_raw::<Value>(command, args).await;
+    answer.is_ok_and(|frame| reply(frame).is_ok())
 }
 
 /// Remembers what the server says about user and password, until a connection succeeds.

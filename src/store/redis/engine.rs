@@ -23,7 +23,7 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) names: Names,
     pub(super) versions: Versions,
-    client: Client,
+    pub(super) client: Client,
     /// How many operations are under way; at most `settings.max_in_flight`.
     in_flight: AtomicUsize,
     repeated: AtomicU64,

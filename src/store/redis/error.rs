@@ -13,6 +13,9 @@ pub enum RedisError {
     /// The address is not one that the store understands.
     #[error("the Redis URL is not valid: {0}")]
     Url(String),
+    /// A local cache was asked for in front of a cluster.
+    #[error("a local cache in front of a Redis cluster is not supported: use the store without it")]
+    CacheInCluster,
     /// The store's methods were called outside a tokio runtime.
     #[error("the Redis store works inside a tokio runtime only, and there is none here")]
     NoRuntime,

@@ -7,6 +7,7 @@ use crate::id::Key;
 /// The names that this store uses, all of them under one prefix.
 ///
 /// A session has exactly one key, so in a cluster everything about it is in one slot.
+#[derive(Clone)]
 pub(super) struct Names {
     prefix: Box<[u8]>,
 }
@@ -27,6 +28,22 @@ impl Names {
         name.freeze()
     }
 
+    /// The session whose record has this name.
+    pub(super) fn key(&self, name: &[u8]) -> Option<Key> {
+        let digits = name.strip_prefix(&*self.prefix)?;
+        let mut key = [0; Key::LEN];
+        let (pairs, []) = digits.as_chunks() else {
+            return None;
+        };
+        if pairs.len() != key.len() {
+            return None;
+        }
+        for (byte, &[high, low]) in key.iter_mut().zip(pairs) {
+            *byte = value(high)? << 4 | value(low)?;
+        }
+        Some(Key::from_bytes(key))
+    }
+
     /// Where a tag's index is: the prefix, `tag:`, and the tag as it is. No session's name is like
     /// it, since `t` is no digit.
     pub(super) fn tag(&self, tag: &str) -> Bytes {
@@ -45,4 +62,12 @@ impl Names {
 
 const fn digit(nibble: u8) -> u8 {
     nibble + if nibble < 10 { b'0' } else { b'a' - 10 }
+}
+
+const fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
 }

@@ -1,6 +1,7 @@
 //! The Redis store: sessions for services on many machines.
 
 mod builder;
+mod cached;
 mod client;
 mod engine;
 mod error;
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use self::engine::Engine;
 pub use self::{
     builder::RedisStoreBuilder,
+    cached::{CacheStats, Cached, CachedBuilder},
     error::{Fault, RedisError, Refusal},
     outage::Outage,
 };

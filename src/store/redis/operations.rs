@@ -26,6 +26,23 @@ impl Engine {
         }
     }
 
+    /// Reads, and says how long what was read lives yet.
+    pub(super) async fn read_for_keeping(&self, key: &Key) -> Result<(Read, Duration), RedisError> {
+        let name = self.names.session(key);
+        let run = self.run(&scripts::READ_FOR_KEEPING, name, [], Repeat::Freely);
+        let Reply::List(parts) = run.await?.reply else {
+            return Err(RedisError::Unexpected);
+        };
+        match <[Reply; 2]>::try_from(parts) {
+            Ok([Reply::Nothing, _]) => Ok((Read::Absent, Duration::ZERO)),
+            Ok([Reply::Bytes(value), Reply::Number(life)]) => {
+                let life = Duration::from_millis(u64::try_from(life).unwrap_or(0));
+                Ok((record::decode(key, &value)?, life))
+            }
+            _ => Err(RedisError::Unexpected),
+        }
+    }
+
     pub(super) async fn read_and_touch(
         &self,
         key: &Key,

@@ -75,6 +75,10 @@ pub(super) static READ_AND_TOUCH: LazyLock<Script> = script!(
     "return value",
 );
 
+/// What is there, and how long it lives yet, in ms.
+pub(super) static READ_FOR_KEEPING: LazyLock<Script> =
+    script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
+
 /// Sets the lifetime of a live record to `ARGV[1]` ms. Answers 0 where there is none, else 1, or 2
 /// when the tags' indexes are due for longer keeping.
 pub(super) static TOUCH: LazyLock<Script> = script!(
