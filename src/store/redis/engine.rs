@@ -3,11 +3,11 @@
 
 use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::sleep;
 
 use super::{
     Fault, RedisError, RedisStats,
@@ -119,7 +119,11 @@ impl Engine {
         }
         let millis = (self.settings.command_timeout / 2).as_millis().max(1);
         let call = Call::wait(wanted, millis, key);
-        let confirmed = match self.client.attempt(answer.turn, call).await {
+        let confirmed = match self
+            .client
+            .attempt(answer.turn, call, self.settings.command_timeout)
+            .await
+        {
             Ok(Reply::Number(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::Unexpected),
             Err(Miss::Final(error)) => return Err(error),
@@ -170,21 +174,21 @@ impl Engine {
         repeat: Repeat,
         time: Duration,
     ) -> Result<Answer, RedisError> {
-        let deadline = Instant::now() + time;
+        let start = Instant::now();
         let mut lost = None;
         for attempt in 0_u32.. {
             let turn = self.client.turn();
-            let answer = timeout_at(deadline, self.client.attempt(turn, call.clone())).await;
+            let left = time.saturating_sub(start.elapsed());
+            let answer = self.client.attempt(turn, call.clone(), left).await;
             let (fault, sent) = match (answer, script) {
-                (Ok(Ok(reply)), _) => return Ok(Answer { reply, lost, turn }),
-                (Ok(Err(Miss::Final(error))), _) => return Err(error),
-                (Ok(Err(Miss::NoScript)), Some(script)) => {
+                (Ok(reply), _) => return Ok(Answer { reply, lost, turn }),
+                (Err(Miss::Final(error)), _) => return Err(error),
+                (Err(Miss::NoScript), Some(script)) => {
                     call = call.with_source(script);
                     continue;
                 }
-                (Ok(Err(Miss::NoScript)), None) => return Err(RedisError::Unexpected),
-                (Ok(Err(Miss::Fault { fault, sent })), _) => (fault, sent),
-                (Err(_), _) => (Fault::Silent, true),
+                (Err(Miss::NoScript), None) => return Err(RedisError::Unexpected),
+                (Err(Miss::Fault { fault, sent }), _) => (fault, sent),
             };
             if sent {
                 lost = Some(fault);
@@ -192,13 +196,13 @@ impl Engine {
             if sent && repeat == Repeat::Never {
                 return Err(RedisError::Unknown { last: fault });
             }
-            let next = Instant::now() + self.pause(attempt);
-            if next >= deadline {
+            let pause = self.pause(attempt);
+            if start.elapsed() + pause >= time {
                 let (after, last) = (time, fault);
                 return Err(RedisError::TimedOut { after, last });
             }
             self.repeated.fetch_add(1, Relaxed);
-            sleep_until(next).await;
+            sleep(pause).await;
         }
         Err(RedisError::Unexpected)
     }

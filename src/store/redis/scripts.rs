@@ -7,12 +7,16 @@ use std::sync::LazyLock;
 
 use super::client::Script;
 
+/// A script with what the scripts have in common; lines before `;` come before that, for what is
+/// done most often and needs none of it.
+///
 /// `mark` is what stands under the key: `R`, `T` for a tombstone, or nothing. Anything else ends
 /// the script with the error `HSFOREIGN`.
 macro_rules! script {
-    ($($source:literal),+ $(,)?) => {
+    ($($first:literal),+; $($source:literal),+ $(,)?) => {
         LazyLock::new(|| Script::new(concat!(
             "local key = KEYS[1]\n",
+            $($first, "\n",)+
             "local function look(head)\n",
             "  local mark = string.sub(head, 1, 4)\n",
             "  if mark == 'hs1R' and #head >= 18 then return 'R' end\n",
@@ -36,6 +40,9 @@ macro_rules! script {
             $($source, "\n"),+
         )))
     };
+    ($($source:literal),+ $(,)?) => {
+        script!(""; $($source),+)
+    };
 }
 
 /// Compares and sets. `ARGV`: the expected version (8 bytes; none: no record; `*`: any record or
@@ -46,6 +53,12 @@ macro_rules! script {
 /// earlier attempt of this very write.
 pub(super) static WRITE: LazyLock<Script> = script!(
     "local head = redis.call('GETRANGE', key, 0, 25)",
+    // The version is as expected, there are no tags, and the lifetime is not zero.
+    "if string.sub(head, 9, 16) == ARGV[1] and string.sub(head, 17, 18) == '\\0\\0'",
+    "    and string.sub(head, 1, 4) == 'hs1R' and ARGV[3] ~= '0' then",
+    "  redis.call('SET', key, ARGV[2], 'PX', ARGV[3])",
+    "  return 1",
+    "end";
     "local mark = look(head)",
     "local tags = ''",
     "if mark == 'R' then",

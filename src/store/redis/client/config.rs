@@ -1,6 +1,6 @@
 //! How the client is set up: by a URL, and by what the store wants.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use fred::{
     clients::Client as Fred,
@@ -9,7 +9,7 @@ use fred::{
         RespVersion,
         config::{
             ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError,
-            ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig,
+            ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
         },
     },
 };
@@ -21,9 +21,7 @@ use crate::{
 
 /// A client that is not connected yet.
 pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
-    let command = settings.command_timeout;
     let performance = PerformanceConfig {
-        default_command_timeout: command,
         // Invalidations come in bursts, and one that is missed drops the whole local cache.
         broadcast_channel_capacity: 4096,
         ..PerformanceConfig::default()
@@ -33,10 +31,6 @@ pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
         internal_command_timeout: settings.connect_timeout,
         max_redirections: 0,
         reconnect_on_auth_error: false,
-        unresponsive: UnresponsiveConfig {
-            max_timeout: Some(command.saturating_mul(2)),
-            interval: (command / 2).max(Duration::from_millis(10)),
-        },
         reconnect_errors: vec![
             ReconnectError::ClusterDown,
             ReconnectError::Loading,

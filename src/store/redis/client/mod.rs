@@ -11,8 +11,8 @@
 //!   for that of its `ASKING`, and from then on hands out each answer to the wrong command. After
 //!   `MOVED` it has learned where the slot is, so that our repetition finds it; what is answered
 //!   `ASK` waits until the slot has moved.
-//! - Timeouts are set for connecting, for its inner commands and for every command; the caller puts
-//!   a last one around all of it.
+//! - Every command has a timeout of ours, and so have connecting and the commands that go with it.
+//!   The timeout that `fred` has for commands is off: it would be a second timer for each of them.
 //! - A connection that gave no answer at all while a command ran into its timeout is dropped with
 //!   its router task, and made anew. `fred` would not notice: its own check starts anew with every
 //!   write, and a router that waits for a full socket makes no checks.
@@ -41,7 +41,7 @@ use fred::{
         config::{Config, Options, ServerConfig},
     },
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle, time::timeout};
 
 use self::call::{code, fault_named, reply};
 pub(super) use self::{
@@ -68,6 +68,8 @@ struct Link {
     /// How many answers came, by slots, so that one node's silence is not hidden by another's
     /// answers. Outside a cluster there is one count.
     answers: Box<[AtomicU64]>,
+    /// How long a command may take.
+    patience: Duration,
     /// Told to drop the connections and make them anew.
     renew: Arc<Notify>,
     /// Whether the server tells the listener of changes to what is read over this link now.
@@ -129,12 +131,17 @@ impl Client {
         self.links.get(turn.checked_rem(self.links.len())?)
     }
 
-    /// One attempt on the link of this turn.
-    pub(super) async fn attempt(&self, turn: usize, call: Call) -> Result<Reply, Miss> {
+    /// One attempt on the link of this turn, given up after the command timeout or `left`.
+    pub(super) async fn attempt(
+        &self,
+        turn: usize,
+        call: Call,
+        left: Duration,
+    ) -> Result<Reply, Miss> {
         let Some(link) = self.link(turn) else {
             return Err(miss_before_sending());
         };
-        link.attempt(call).await
+        link.attempt(call, left).await
     }
 
     /// Starts what keeps the links up, unless it runs already. To be called before any attempt.
@@ -168,29 +175,32 @@ impl Link {
         Self {
             fred,
             answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
+            patience: settings.command_timeout,
             renew: Arc::default(),
             tracked: Arc::default(),
             denial: Arc::default(),
         }
     }
 
-    async fn attempt(&self, call: Call) -> Result<Reply, Miss> {
+    async fn attempt(&self, call: Call, left: Duration) -> Result<Reply, Miss> {
         let (route, answers) = self.route(&call.key);
-        let before = answers.map(|count| count.load(Ordering::Relaxed));
+        let count = || answers.map(|count| count.load(Ordering::Relaxed));
+        let before = count();
         let command = CustomCommand::new_static(call.name, route, false);
         let args = call.args.into_iter().map(Value::Bytes).collect();
-        let answer = self.fred.custom_raw(command, args).await;
-        let now = answers.map(|count| count.load(Ordering::Relaxed));
+        let answer = timeout(left.min(self.patience), self.fred.custom_raw(command, args)).await;
         match answer {
-            Ok(frame) => {
+            Ok(Ok(frame)) => {
                 answers.map(|count| count.fetch_add(1, Ordering::Relaxed));
                 reply(frame)
             }
-            Err(error) => {
-                if *error.kind() == ErrorKind::Timeout && now == before {
+            Ok(Err(error)) => Err(self.miss(&error)),
+            Err(_) => {
+                if left >= self.patience && count() == before {
                     self.renew.notify_one();
                 }
-                Err(self.miss(&error))
+                let (fault, sent) = (Fault::Silent, true);
+                Err(Miss::Fault { fault, sent })
             }
         }
     }

@@ -11,7 +11,7 @@ use fred::{
     interfaces::{ClientLike, EventInterface, TrackingInterface},
     types::{ClusterHash, CustomCommand, Value, client::Invalidation, config::Server},
 };
-use tokio::{runtime::Handle, sync::broadcast::Receiver};
+use tokio::{runtime::Handle, sync::broadcast::Receiver, time::timeout};
 
 use super::{
     Link, Task,
@@ -33,13 +33,13 @@ impl Link {
     /// Starts the task that has the listener told of changes.
     pub(super) fn track(&self, runtime: &Handle, listener: Arc<dyn Hear>) -> Task {
         let (fred, tracked) = (self.fred.clone(), Arc::clone(&self.tracked));
-        let renew = Arc::clone(&self.renew);
+        let (renew, patience) = (Arc::clone(&self.renew), self.patience);
         Task(runtime.spawn(async move {
             let mut events = Events::new(&fred);
             loop {
-                if say(&fred, "CLIENT", &["TRACKING", "ON"]).await {
+                if say(&fred, patience, "CLIENT", &["TRACKING", "ON"]).await {
                     tracked.store(true, Ordering::SeqCst);
-                    let silent = events.pass_on(&fred, &*listener).await;
+                    let silent = events.pass_on(&fred, patience, &*listener).await;
                     tracked.store(false, Ordering::SeqCst);
                     listener.missed();
                     if silent {
@@ -78,7 +78,12 @@ impl Events {
 
     /// Tells `listener` of changes until some may be missed; `true` where the server has fallen
     /// silent.
-    async fn pass_on(&mut self, fred: &WithOptions<Fred>, listener: &dyn Hear) -> bool {
+    async fn pass_on(
+        &mut self,
+        fred: &WithOptions<Fred>,
+        patience: Duration,
+        listener: &dyn Hear,
+    ) -> bool {
         let mut beat = tokio::time::interval(Self::HEARTBEAT);
         loop {
             tokio::select! {
@@ -90,7 +95,7 @@ impl Events {
                 },
                 _ = self.errors.recv() => return false,
                 _ = self.connects.recv() => return false,
-                _ = beat.tick() => if !say(fred, "PING", &[]).await {
+                _ = beat.tick() => if !say(fred, patience, "PING", &[]).await {
                     return true;
                 },
             }
@@ -98,12 +103,17 @@ impl Events {
     }
 }
 
-/// Whether the server takes this command.
-async fn say(fred: &WithOptions<Fred>, name: &'static str, args: &[&'static str]) -> bool {
+/// Whether the server takes this command, in time.
+async fn say(
+    fred: &WithOptions<Fred>,
+    patience: Duration,
+    name: &'static str,
+    args: &[&'static str],
+) -> bool {
     let command = CustomCommand::new_static(name, ClusterHash::Random, false);
     let args = args.iter().map(|arg| Value::from_static_str(arg)).collect();
-    let answer = fred.custom_raw::<Value>(command, args).await;
-    answer.is_ok_and(|frame| reply(frame).is_ok())
+    let answer = timeout(patience, fred.custom_raw::<Value>(command, args)).await;
+    answer.is_ok_and(|answer| answer.is_ok_and(|frame| reply(frame).is_ok()))
 }
 
 /// Remembers what the server says about user and password, until a connection succeeds.
