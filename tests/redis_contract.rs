@@ -45,9 +45,9 @@ async fn the_redis_store_keeps_the_contract() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract_over_a_unix_socket_in_another_database() {
-    let socket = redis_servers::socket_path();
-    let server = Server::start_with(&["--unixsocket", &socket]);
-    keeps_the_contract(&format!("redis+unix://{socket}?db=3")).await;
+    let server = Server::start_with(&["--unixsocket", "redis.sock"]);
+    let socket = server.dir().join("redis.sock");
+    keeps_the_contract(&format!("redis+unix://{}?db=3", socket.display())).await;
     let keyspace = server.say(&["INFO", "keyspace"]);
     assert!(
         keyspace.contains("db3:") && !keyspace.contains("db0:"),

@@ -236,16 +236,12 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-fn fresh_dir() -> PathBuf {
+/// A directory of its own.
+pub(crate) fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("hyper-session-redis-{}-{number}", std::process::id());
     let dir = std::env::temp_dir().join(name);
     std::fs::create_dir_all(&dir).expect("a directory can be made");
     dir
-}
-
-/// A place for a Unix socket.
-pub(crate) fn socket_path() -> String {
-    fresh_dir().join("redis.sock").display().to_string()
 }

@@ -68,3 +68,6 @@ impl Watch {
         self.outages.load(Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -348,3 +348,6 @@ fn split(member: &[u8]) -> Option<(Key, &[u8])> {
     let (key, number) = member.split_first_chunk()?;
     Some((Key::from_bytes(*key), number))
 }
+
+#[cfg(test)]
+mod tests;
