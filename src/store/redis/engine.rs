@@ -113,17 +113,16 @@ impl Engine {
 
     /// Waits until as many replicas as wanted have what the link of `answer` wrote under `key`.
     pub(super) async fn replicated(&self, answer: &Answer, key: Bytes) -> Result<(), RedisError> {
-        let wanted = self.settings.replicas;
-        if wanted == 0 {
-            return Ok(());
+        match self.settings.replicas {
+            0 => Ok(()),
+            wanted => Box::pin(self.confirmed(wanted, answer.turn, key)).await,
         }
-        let millis = (self.settings.command_timeout / 2).as_millis().max(1);
-        let call = Call::wait(wanted, millis, key);
-        let confirmed = match self
-            .client
-            .attempt(answer.turn, call, self.settings.command_timeout)
-            .await
-        {
+    }
+
+    async fn confirmed(&self, wanted: u32, turn: usize, key: Bytes) -> Result<(), RedisError> {
+        let patience = self.settings.command_timeout;
+        let call = Call::wait(wanted, (patience / 2).as_millis().max(1), key);
+        let confirmed = match self.client.attempt(turn, call, patience).await {
             Ok(Reply::Number(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::Unexpected),
             Err(Miss::Final(error)) => return Err(error),

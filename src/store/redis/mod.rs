@@ -133,18 +133,20 @@ impl RedisStore {
     }
 
     /// The future of `work` on the engine, whose errors are those of `action`.
+    ///
+    /// The work's own future is made where it is awaited: it is large, and moving it would cost.
     fn doing<T, F>(
         &self,
         action: &'static str,
-        work: impl FnOnce(Arc<Engine>) -> F,
+        work: impl FnOnce(Arc<Engine>) -> F + Send + 'static,
     ) -> StoreFuture<T>
     where
         F: Future<Output = Result<T, RedisError>> + Send + 'static,
     {
-        let work = work(Arc::clone(&self.0));
+        let engine = Arc::clone(&self.0);
         StoreFuture::new(async move {
-            work.await
-                .map_err(|error| StoreError::new(NAME, action, error))
+            let done = work(engine).await;
+            done.map_err(|error| StoreError::new(NAME, action, error))
         })
     }
 }
@@ -170,12 +172,12 @@ impl fmt::Debug for RedisStore {
 impl Store for RedisStore {
     fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
         let key = *key;
-        self.doing("read", move |engine| async move {
-            match touch {
-                None => engine.read(&key).await,
-                Some(ttl) => engine.read_and_touch(&key, ttl).await,
-            }
-        })
+        match touch {
+            None => self.doing("read", move |engine| async move { engine.read(&key).await }),
+            Some(ttl) => self.doing("read", move |engine| async move {
+                engine.read_and_touch(&key, ttl).await
+            }),
+        }
     }
 
     /// Writes as the contract says.

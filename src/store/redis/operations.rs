@@ -117,8 +117,7 @@ impl Engine {
         let answer = match self.command(call).await {
             Err(RedisError::Refused(Refusal::OutOfMemory)) => {
                 let args = [tomb, fence];
-                self.run(&scripts::DESTROY, name.clone(), args, Repeat::Freely)
-                    .await?
+                Box::pin(self.run(&scripts::DESTROY, name.clone(), args, Repeat::Freely)).await?
             }
             answer => answer?,
         };
@@ -126,8 +125,8 @@ impl Engine {
         let Reply::Bytes(value) = answer.reply else {
             return Ok(());
         };
-        self.unlist(key, &TagBlock::parse(&record::tag_block(&value)))
-            .await
+        let block = TagBlock::parse(&record::tag_block(&value));
+        Box::pin(self.unlist(key, &block)).await
     }
 
     pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, RedisError> {
@@ -153,9 +152,10 @@ impl Engine {
     }
 
     /// Lists the session's tags for longer. The operation that found it due is done already, and a
-    /// failure here is made good by the next touch, long before it matters.
+    /// failure here is made good by the next touch, long before it matters. Boxed, as all that is
+    /// seldom done is, so that the futures of what is often done stay small.
     async fn list_again(&self, key: &Key) {
-        let _made_good_later = self.list(key).await;
+        let _made_good_later = Box::pin(self.list(key)).await;
     }
 }
 
