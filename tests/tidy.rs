@@ -44,7 +44,7 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 23] = [
+const CRATES: [(&str, &[&str]); 25] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -52,6 +52,8 @@ const CRATES: [(&str, &[&str]); 23] = [
     ("base64_simd", &["id", "seal", "wire"]),
     ("crc32fast", &["store"]),
     ("dashmap", &["store"]),
+    ("fred", &["store"]),
+    ("futures_util", &["store"]),
     ("getrandom", &["id"]),
     ("hkdf", &["seal"]),
     ("http_body", &["service"]),

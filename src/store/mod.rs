@@ -10,6 +10,8 @@ mod contract;
 pub mod file;
 mod future;
 pub mod memory;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
@@ -22,3 +24,5 @@ pub use contract::{
 pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisStore;

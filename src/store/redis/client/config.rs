@@ -1,0 +1,126 @@
+//! How the client is set up: by a URL, and by what the store wants.
+
+use std::sync::Arc;
+
+use fred::{
+    clients::Client as Fred,
+    rustls,
+    types::{
+        RespVersion,
+        config::{
+            ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError,
+            ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
+        },
+    },
+};
+
+use crate::{
+    id::SessionId,
+    store::redis::{RedisError, builder::Settings},
+};
+
+/// A client that is not connected yet.
+pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
+    let performance = PerformanceConfig {
+        // Invalidations come in bursts, and one that is missed drops the whole local cache.
+        broadcast_channel_capacity: 4096,
+        ..PerformanceConfig::default()
+    };
+    let connection = ConnectionConfig {
+        connection_timeout: settings.connect_timeout,
+        internal_command_timeout: settings.connect_timeout,
+        max_redirections: 0,
+        reconnect_on_auth_error: false,
+        reconnect_errors: vec![
+            ReconnectError::ClusterDown,
+            ReconnectError::Loading,
+            ReconnectError::ReadOnly,
+            ReconnectError::MasterDown,
+        ],
+        tcp: TcpConfig {
+            nodelay: Some(true),
+            ..TcpConfig::default()
+        },
+        ..ConnectionConfig::default()
+    };
+    let spread = SessionId::generate().map_or(0, |id| 4 * u32::from(id.as_bytes()[0]));
+    let policy = ReconnectPolicy::Exponential {
+        attempts: 0,
+        // For ever.
+        max_attempts: 0,
+        min_delay: 20,
+        max_delay: 1_500 + spread,
+        base: 2,
+        jitter: 100,
+    };
+    Fred::new(config, Some(performance), Some(connection), Some(policy))
+}
+
+/// The configuration that a URL stands for.
+pub(super) fn config(url: &str) -> Result<Config, RedisError> {
+    let invalid = |what: &str| RedisError::Url(what.to_owned());
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| invalid("it has no scheme, such as redis://"))?;
+    const SCHEMES: [&str; 7] = [
+        "redis",
+        "rediss",
+        "redis+unix",
+        "redis-sentinel",
+        "rediss-sentinel",
+        "redis-cluster",
+        "rediss-cluster",
+    ];
+    if !SCHEMES.contains(&scheme) {
+        return Err(invalid(&format!(
+            "its scheme is none of {}",
+            SCHEMES.join(", ")
+        )));
+    }
+    let tls = scheme.starts_with("rediss");
+    // TLS is set up below, on the provider that is compiled in, not on whichever is the default.
+    let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
+    let mut config = Config::from_url(&plain).map_err(|error| invalid(error.details()))?;
+    config.fail_fast = false;
+    config.version = RespVersion::RESP3;
+    if let ServerConfig::Unix { .. } = config.server {
+        config.database = unix_database(rest)?;
+    }
+    if let ServerConfig::Clustered { policy, .. } = &mut config.server {
+        // The nodes of the URL may be those that died.
+        *policy = ClusterDiscoveryPolicy::UseCache;
+    }
+    if tls {
+        config.tls = Some(tls_connector()?.into());
+    }
+    Ok(config)
+}
+
+/// The database number of a Unix socket's URL, whose path is the socket's.
+fn unix_database(rest: &str) -> Result<Option<u8>, RedisError> {
+    let Some((_, query)) = rest.split_once('?') else {
+        return Ok(None);
+    };
+    let number = query.split('&').find_map(|pair| pair.strip_prefix("db="));
+    number
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| RedisError::Url("db is not a number from 0 to 255".into()))
+}
+
+/// TLS with the roots that the system trusts, or those in `SSL_CERT_FILE`.
+fn tls_connector() -> Result<TlsConnector, RedisError> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(fred::rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        let text = "TLS needs the certificates of authorities to trust, and the system has none";
+        return Err(RedisError::Url(text.into()));
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| RedisError::Url(format!("TLS cannot be used: {error}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config.into())
+}

@@ -1,0 +1,142 @@
+//! Servers that belong together: a cluster, and a master with its replicas and sentinels.
+
+use std::{process::Command, time::Duration};
+
+use super::{Server, free_port, until};
+
+/// Three masters, then their three replicas.
+pub(crate) struct Cluster(pub(crate) Vec<Server>);
+
+impl Cluster {
+    pub(crate) fn start() -> Self {
+        let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+        let quick = [
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1",
+        ];
+        let nodes: Vec<Server> = (0..6)
+            .map(|_| Server::start_with(&[&args[..], &quick[..]].concat()))
+            .collect();
+        let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(addresses)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .output()
+            .expect("these tests need redis-cli: apt-get install redis-tools");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stdout)
+        );
+        let cluster = Self(nodes);
+        until("the cluster is whole", Duration::from_secs(20), || {
+            cluster.0.iter().all(|node| {
+                let nodes = node.say(&["CLUSTER", "NODES"]);
+                let replicas = nodes.matches("slave").count();
+                let linked = node.is_master() || node.follows();
+                replicas == 3
+                    && linked
+                    && node.say(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+            })
+        });
+        cluster
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.0[0].port)
+    }
+
+    /// The place of the master that a key is on.
+    pub(crate) fn owner(&self, key: &str) -> usize {
+        let masters = self
+            .0
+            .iter()
+            .position(|node| node.is_master() && !node.say(&["EXISTS", key]).starts_with("-MOVED"));
+        masters.expect("some master has the slot")
+    }
+}
+
+impl Server {
+    pub(crate) fn is_master(&self) -> bool {
+        self.say(&["ROLE"]).contains("master")
+    }
+
+    pub(crate) fn follows(&self) -> bool {
+        self.say(&["INFO", "replication"])
+            .contains("master_link_status:up")
+    }
+}
+
+/// A master, its replicas, and the sentinels that watch them.
+pub(crate) struct Watched {
+    pub(crate) master: Server,
+    pub(crate) replicas: Vec<Server>,
+    sentinels: Vec<Server>,
+}
+
+impl Watched {
+    pub(crate) fn start() -> Self {
+        let quick = [
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1",
+        ];
+        let master = Server::start_with(&quick);
+        let port = master.port.to_string();
+        let replica = [&["--replicaof", "127.0.0.1", &port][..], &quick[..]].concat();
+        let replicas = vec![Server::start_with(&replica), Server::start_with(&replica)];
+        until("the replicas follow", Duration::from_secs(15), || {
+            replicas.iter().all(Server::follows)
+        });
+        let config = format!(
+            "sentinel monitor main 127.0.0.1 {port} 2\n\
+             sentinel down-after-milliseconds main 800\n\
+             sentinel failover-timeout main 4000\n"
+        );
+        let sentinels = (0..3)
+            .map(|_| Server::sentinel(free_port(), &config))
+            .collect();
+        let watched = Self {
+            master,
+            replicas,
+            sentinels,
+        };
+        until(
+            "the sentinels know each other",
+            Duration::from_secs(20),
+            || {
+                watched.sentinels.iter().all(|sentinel| {
+                    let main = sentinel.say(&["SENTINEL", "MASTER", "main"]);
+                    let words: Vec<&str> = main.split("\r\n").collect();
+                    let number = |name| {
+                        let at = words.iter().position(|word| *word == name)?;
+                        words.get(at + 2)?.parse::<u32>().ok()
+                    };
+                    number("num-other-sentinels") == Some(2) && number("num-slaves") == Some(2)
+                })
+            },
+        );
+        watched
+    }
+
+    /// Waits until one of the replicas is master.
+    pub(crate) fn one_is_promoted(&self, limit: Duration) {
+        until("a replica is promoted", limit, || {
+            self.replicas.iter().any(Server::is_master)
+        });
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let [first, second, third] = &self.sentinels[..] else {
+            panic!("three sentinels")
+        };
+        format!(
+            "redis-sentinel://127.0.0.1:{}?sentinelServiceName=main&node=127.0.0.1:{}&node=127.0.0.1:{}",
+            first.port, second.port, third.port
+        )
+    }
+}

@@ -1,0 +1,132 @@
+//! Tasks that change one session all the while, and what must be true of it afterwards.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hyper_session::{
+    id::Key,
+    store::{
+        Expected, Store, StoreError, Written,
+        redis::{RedisError, RedisStore},
+    },
+};
+use tokio::task::JoinHandle;
+
+use super::sessions::{HOUR, append, cause, key, words};
+
+/// A word, and whether its addition was acknowledged.
+pub(crate) type Outcome = (String, Result<(), StoreError>);
+
+pub(crate) struct Load {
+    /// Where it is looked whether all is there. It may be less demanding than the store under load.
+    plain: RedisStore,
+    keys: Vec<Key>,
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<Vec<Outcome>>>,
+}
+
+/// How many additions were acknowledged, and how many were not.
+#[derive(Debug)]
+pub(crate) struct Sum {
+    pub(crate) kept: usize,
+    pub(crate) failed: usize,
+}
+
+impl Load {
+    /// Starts two tasks for each of `sessions` new sessions. Each operation must end within `limit`.
+    pub(crate) async fn start(
+        store: &RedisStore,
+        plain: &RedisStore,
+        sessions: usize,
+        limit: Duration,
+    ) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut keys, mut tasks) = (Vec::new(), Vec::new());
+        for _ in 0..sessions {
+            let key = key();
+            let empty = store.write(&key, "".into(), HOUR, Expected::Absent).await;
+            assert!(matches!(empty, Ok(Written::Done(_))), "{empty:?}");
+            keys.push(key);
+            for task in 0..2 {
+                let (store, stop) = (store.clone(), Arc::clone(&stop));
+                tasks.push(tokio::spawn(async move {
+                    let mut done = Vec::new();
+                    while !stop.load(Ordering::Relaxed) {
+                        let word = format!("{key:?}{task}.{}", done.len());
+                        let start = Instant::now();
+                        done.push((word.clone(), append(&store, &key, &word).await));
+                        let took = start.elapsed();
+                        assert!(took < limit, "it took {took:?}");
+                        tokio::time::sleep(Duration::from_millis(3)).await;
+                    }
+                    done
+                }));
+            }
+        }
+        let plain = plain.clone();
+        Self {
+            plain,
+            keys,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Waits until additions to every session are acknowledged again.
+    pub(crate) async fn recovered(&self, limit: Duration) {
+        let start = Instant::now();
+        for key in &self.keys {
+            while let Err(error) = append(&self.plain, key, "again").await {
+                assert!(start.elapsed() < limit, "it does not recover: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Ends the load. What was acknowledged is there once, what was not at most once.
+    pub(crate) async fn checked(self) -> Sum {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut sum = Sum { kept: 0, failed: 0 };
+        let mut outcomes = Vec::new();
+        for task in self.tasks {
+            outcomes.extend(task.await.unwrap());
+        }
+        let mut found: HashMap<String, usize> = HashMap::new();
+        for key in &self.keys {
+            for word in words(&self.plain, key).await {
+                *found.entry(word).or_default() += 1;
+            }
+        }
+        found.remove("again");
+        for (word, outcome) in outcomes {
+            let times = found.remove(&word).unwrap_or_default();
+            match outcome {
+                Ok(()) => {
+                    assert_eq!(times, 1, "{word} was acknowledged");
+                    sum.kept += 1;
+                }
+                Err(error) => {
+                    assert!(times <= 1, "{word} is there {times} times: {error}");
+                    assert!(is_outage(&error), "{error}");
+                    sum.failed += 1;
+                }
+            }
+        }
+        assert!(found.is_empty(), "nobody wrote these: {found:?}");
+        sum
+    }
+}
+
+fn is_outage(error: &StoreError) -> bool {
+    use RedisError::{Refused, TimedOut, Unknown, Unreplicated};
+    matches!(
+        cause(error),
+        TimedOut { .. } | Unknown { .. } | Unreplicated { .. } | Refused(_)
+    )
+}

@@ -1,0 +1,77 @@
+//! Sessions for the tests to work on.
+
+use std::{error::Error, time::Duration};
+
+use hyper_session::{
+    id::{Key, SessionId},
+    store::{
+        Expected, Read, Record, Store, StoreError, Version, Written,
+        redis::{RedisError, RedisStore},
+    },
+};
+
+use super::Server;
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+pub(crate) fn key() -> Key {
+    SessionId::generate().unwrap().key()
+}
+
+pub(crate) async fn connect(server: &Server) -> RedisStore {
+    RedisStore::connect(&server.url()).await.unwrap()
+}
+
+/// A new session that lives for `ttl`.
+pub(crate) async fn created(store: &impl Store, ttl: Duration) -> Key {
+    let key = key();
+    let written = store
+        .write(&key, "data".into(), ttl, Expected::Absent)
+        .await;
+    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    key
+}
+
+/// The session, which must be there.
+pub(crate) async fn record(store: &impl Store, key: &Key) -> Record {
+    match store.read(key, None).await {
+        Ok(Read::Found(record)) => record,
+        other => panic!("no record: {other:?}"),
+    }
+}
+
+pub(crate) async fn version(store: &impl Store, key: &Key) -> Version {
+    record(store, key).await.version
+}
+
+/// What the store itself says is wrong.
+pub(crate) fn cause(error: &StoreError) -> &RedisError {
+    error.source().unwrap().downcast_ref().unwrap()
+}
+
+/// Appends `word` to the words in the session, as one change among others: what is a conflict is
+/// applied again on the newer record.
+pub(crate) async fn append(store: &impl Store, key: &Key, word: &str) -> Result<(), StoreError> {
+    let mut record = match store.read(key, None).await? {
+        Read::Found(record) => record,
+        other => panic!("no record: {other:?}"),
+    };
+    loop {
+        let mut data = record.data.to_vec();
+        data.extend_from_slice(word.as_bytes());
+        data.push(b' ');
+        let expected = Expected::Version(record.version);
+        match store.write(key, data.into(), HOUR, expected).await? {
+            Written::Done(_) => return Ok(()),
+            Written::Conflict(newer) => record = newer,
+            Written::Gone => panic!("the session is gone"),
+        }
+    }
+}
+
+/// The words in the session, in their order.
+pub(crate) async fn words(store: &impl Store, key: &Key) -> Vec<String> {
+    let data = record(store, key).await.data;
+    let text = String::from_utf8(data.to_vec()).unwrap();
+    text.split_whitespace().map(str::to_owned).collect()
+}
