@@ -19,7 +19,28 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Every store, under the name that the report gives it. A new one needs a line here.
 fn stores() -> Vec<(&'static str, Sessions)> {
-    vec![("memory", sessions(MemoryStore::new()))]
+    let mut stores = vec![("memory", sessions(MemoryStore::new()))];
+    stores.extend(file::store().map(|store| ("file", sessions(store))));
+    stores
+}
+
+#[cfg(all(feature = "file", unix))]
+mod file {
+    use hyper_session::store::FileStore;
+
+    /// In a folder of its own, which is left to the system's cleaning of temporary files.
+    pub(super) fn store() -> Option<FileStore> {
+        let folder = format!("hyper-session-bench-{}", std::process::id());
+        let store = FileStore::open(std::env::temp_dir().join(folder));
+        Some(store.expect("the folder for temporary files can be written"))
+    }
+}
+
+#[cfg(not(all(feature = "file", unix)))]
+mod file {
+    pub(super) fn store() -> Option<hyper_session::store::MemoryStore> {
+        None
+    }
 }
 
 fn sessions(store: impl Store) -> Sessions {

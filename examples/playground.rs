@@ -2,14 +2,19 @@
 //!
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!
-//! Environment: `ADDR` (default `127.0.0.1:3000`), `SESSION_DRIVER` (default `memory`),
-//! `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when unset). HTTP/1 and HTTP/2 with prior
-//! knowledge. SIGTERM and Ctrl-C stop it once the requests that are running have been answered.
+//! Environment: `ADDR` (default `127.0.0.1:3000`), `SESSION_DRIVER` (`memory`, the default, `file`,
+//! or with `--features redis` `redis`), `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when
+//! unset); for the file store `SESSION_FILE_LOCATION` (default `tmp/sessions`) and
+//! `SESSION_FILE_DURABILITY` (`always`, `os`, or a time such as `200ms`), for Redis `REDIS_URL`.
+//! HTTP/1 and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it once the requests that are
+//! running have been answered.
 
 #[path = "playground/ops.rs"]
 mod ops;
 #[path = "playground/pages.rs"]
 mod pages;
+#[path = "playground/stores.rs"]
+mod stores;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -22,11 +27,9 @@ use hyper::{
 };
 use hyper_session::{
     Session, SessionConfig, Sessions,
-    config::Stores,
     id::SessionId,
     service::SessionBody,
     session::{Event, Listener},
-    store::{MemoryStore, StoreError},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -78,19 +81,10 @@ fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
             SessionId::generate()?
         ));
     }
-    let stores = ["file", "cookie", "redis"]
-        .into_iter()
-        .fold(Stores::new(), |stores, name| {
-            stores.with_opened(name, move || Err::<MemoryStore, _>(not_built(name)))
-        });
     Ok(Sessions::builder(config)
-        .stores(stores)
+        .stores(stores::all())
         .listener(Log)
         .build()?)
-}
-
-fn not_built(name: &'static str) -> StoreError {
-    StoreError::new(name, "open", "this store is not part of the playground yet")
 }
 
 /// Tells the terminal what an operator would want to know.

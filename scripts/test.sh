@@ -50,6 +50,9 @@ component() {
 section "Tools"
 need cc build-essential
 need c++ build-essential
+need redis-server redis-server
+need redis-cli redis-tools
+need openssl openssl
 component fmt rustfmt
 component clippy clippy
 rustc --version

@@ -2,12 +2,17 @@
 
 use std::{
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
 
 use super::{FileError, FileEvents, FileStore, vault::Vault};
-use crate::{clock::Clock, seal::KeyRing};
+use crate::{
+    age::{self, AgeError},
+    clock::Clock,
+    seal::KeyRing,
+};
 
 /// When a write is acknowledged, and what a crash can take.
 ///
@@ -27,6 +32,19 @@ pub enum Durability {
     /// A write is acknowledged at once and the operating system decides when the disk gets it,
     /// usually within 30 s.
     Os,
+}
+
+impl FromStr for Durability {
+    type Err = AgeError;
+
+    /// `always`, `os`, or the time of an interval, such as `200ms`.
+    fn from_str(text: &str) -> Result<Self, AgeError> {
+        match text.trim() {
+            "always" => Ok(Self::Always),
+            "os" => Ok(Self::Os),
+            time => age::parse(time).map(Self::Interval),
+        }
+    }
 }
 
 impl Default for Durability {

@@ -255,6 +255,18 @@ impl TagStore for RedisStore {
         })
     }
 
+    /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
+    ///
+    /// # Errors
+    /// When the store cannot answer, or the session under `to` would have more than
+    /// [`MAX_TAGS`](super::MAX_TAGS) tags.
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let (from, to) = (*from, *to);
+        self.doing("copy tags", move |engine| async move {
+            engine.copy_tags(&from, &to).await.map(drop)
+        })
+    }
+
     /// Moves the tags that `from` has at this moment: all, or none where they would be too many.
     ///
     /// # Errors

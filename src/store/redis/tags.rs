@@ -147,27 +147,42 @@ impl Engine {
 
     /// Moves the tags that `from` has to `to`, all or none. In between both carry them.
     pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Result<(), RedisError> {
-        let block = self.standing(from).await?.map(|standing| standing.block);
-        let names: Vec<&str> = block
-            .iter()
-            .flat_map(|block| &block.tags)
-            .map(|(_, name)| &**name)
-            .collect();
-        if names.is_empty() || from == to {
+        let copied = self.copy_tags(from, to).await?;
+        if copied.is_empty() {
             return Ok(());
         }
-        let moved = self
+        let names: Vec<&str> = copied.iter().map(|name| &**name).collect();
+        self.untag(from, &names).await
+    }
+
+    /// Gives the tags that `from` has to `to` as well, all or none, and says which they were; none
+    /// where one of the two is not live.
+    pub(super) async fn copy_tags(
+        &self,
+        from: &Key,
+        to: &Key,
+    ) -> Result<Vec<Box<str>>, RedisError> {
+        let block = self.standing(from).await?.map(|standing| standing.block);
+        let names: Vec<Box<str>> = block
+            .into_iter()
+            .flat_map(|block| block.tags)
+            .map(|(_, name)| name)
+            .collect();
+        if names.is_empty() || from == to {
+            return Ok(Vec::new());
+        }
+        let copied = self
             .retag(to, |block| {
                 names
                     .iter()
                     .try_for_each(|name| block.add(name, || self.versions.number()))
             })
             .await?;
-        if moved {
-            self.list(to).await?;
-            self.untag(from, &names).await?;
+        if !copied {
+            return Ok(Vec::new());
         }
-        Ok(())
+        self.list(to).await?;
+        Ok(names)
     }
 
     /// The live sessions that carry `tag`.
