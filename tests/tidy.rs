@@ -63,7 +63,8 @@ const CRATES: [(&str, &[&str]); 25] = [
     ("metrics", &["service"]),
     ("pin_project_lite", &["service"]),
     ("rand", &["seal"]),
-    ("rustix", &["store"]),
+    // Files, and the clock that is cheap to ask.
+    ("rustix", &["store", "clock"]),
     // The key of an id, and the hash under HKDF.
     ("sha2", &["id", "seal"]),
     ("simd_json", &["document"]),

@@ -24,7 +24,7 @@ type Json = Box<RawValue>;
 
 /// A dot path, or a list of literal keys.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a key is text, or a list of texts")]
 enum Key {
     Dotted(String),
     Literal(Vec<String>),
@@ -46,7 +46,7 @@ struct Op {
     #[serde(default, deserialize_with = "null_too")]
     value: Option<Json>,
     default: Option<Json>,
-    by: Option<Number>,
+    by: Option<Json>,
     values: Option<Json>,
     input: Option<Json>,
     keys: Option<Vec<String>>,
@@ -157,7 +157,12 @@ async fn run(op: &Op, session: &Session, all: &Collection) -> Outcome {
 }
 
 fn data(name: &str, op: &Op, session: &Session) -> Outcome {
-    let by = op.by.unwrap_or(Number::Int(1));
+    let by = || {
+        op.by
+            .as_ref()
+            .map_or(Ok(Number::Int(1)), |by| by.get().parse())
+    };
+    let by = || by().map_err(|error| format!("`by` is {error}"));
     let key = || op.key.as_ref().map(Key::path).ok_or("`key` is missing");
     match name {
         "get" => Ok(or_default(
@@ -173,8 +178,8 @@ fn data(name: &str, op: &Op, session: &Session) -> Outcome {
         "all" => everything(&session.snapshot().map_err(text)?),
         "put" => done(session.put(key()?, given(&op.value, "value")?)),
         "forget" => done(session.forget(key()?)),
-        "increment" => value(session.increment_by(key()?, by)),
-        "decrement" => value(session.decrement_by(key()?, by)),
+        "increment" => value(session.increment_by(key()?, by()?)),
+        "decrement" => value(session.decrement_by(key()?, by()?)),
         "merge" => done(session.merge(given(&op.values, "values")?)),
         "clear" => done(session.clear()),
         "destroy" => done(session.destroy()),

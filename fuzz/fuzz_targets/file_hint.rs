@@ -16,7 +16,9 @@ fn written() -> &'static (Vec<u8>, Vec<u8>) {
         let name = format!("hyper-session-fuzz-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         let store = FileStore::open(&directory).expect("a store");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
         runtime.block_on(async {
             for number in 0..20 {
                 let key = SessionId::from_bytes([number; SessionId::LEN]).key();
@@ -27,7 +29,10 @@ fn written() -> &'static (Vec<u8>, Vec<u8>) {
             store.close().await.expect("closed");
         });
         let read = |end: &str| std::fs::read(directory.join(format!("0000000001.{end}")));
-        let files = (read("log").expect("a segment"), read("hint").expect("a hint"));
+        let files = (
+            read("log").expect("a segment"),
+            read("hint").expect("a hint"),
+        );
         std::fs::remove_dir_all(&directory).expect("removed");
         files
     })

@@ -52,7 +52,7 @@ use bytes::Bytes;
 pub use date::IsoDate;
 pub use error::{EditError, Malformed, ReadError, Unserializable};
 pub use json::to_json;
-pub use number::Number;
+pub use number::{NotANumber, Number};
 pub use path::Path;
 pub use raw::{Kind, Raw};
 pub use read::Members;

@@ -1,6 +1,6 @@
 //! Numbers that lose nothing.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -132,6 +132,23 @@ impl Serialize for Number {
             Self::UInt(uint) => serializer.serialize_u128(uint),
             Self::Float(float) => serializer.serialize_f64(float),
         }
+    }
+}
+
+/// The text is not a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a number: write it as JSON does, such as 12, -3.5 or 1e6")]
+pub struct NotANumber;
+
+impl FromStr for Number {
+    type Err = NotANumber;
+
+    /// Reads a number as JSON writes it. Integers of up to 128 bits keep all their digits.
+    ///
+    /// # Errors
+    /// For any other text, and for what no float can hold.
+    fn from_str(text: &str) -> Result<Self, NotANumber> {
+        Self::parse(text.as_bytes()).ok_or(NotANumber)
     }
 }
 
