@@ -25,8 +25,8 @@ const FLOORS: [&[&str]; 9] = [
     &["config"],
     &["service"],
     &["form", "view"],
-    // The roof: nothing below names it.
-    &["lib", "error"],
+    // The roof, and the tools beside it: nothing below names them.
+    &["lib", "error", "bin"],
 ];
 
 /// Crates that any folder may name.
@@ -44,12 +44,13 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 25] = [
+const CRATES: [(&str, &[&str]); 27] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
     // An id's text form, the sealed text, and what a cookie claims of itself.
     ("base64_simd", &["id", "seal", "wire"]),
+    ("clap", &["bin"]),
     ("crc32fast", &["store"]),
     ("dashmap", &["store"]),
     ("fred", &["store"]),
@@ -59,6 +60,7 @@ const CRATES: [(&str, &[&str]); 25] = [
     ("http_body", &["service"]),
     ("httpdate", &["cookie"]),
     ("hyper", &["service"]),
+    ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("metrics", &["service"]),
     ("pin_project_lite", &["service"]),
@@ -68,7 +70,7 @@ const CRATES: [(&str, &[&str]); 25] = [
     // The key of an id, and the hash under HKDF.
     ("sha2", &["id", "seal"]),
     ("simd_json", &["document"]),
-    ("tokio", &["store"]),
+    ("tokio", &["store", "bin"]),
     ("tower_layer", &["service"]),
     ("tower_service", &["service"]),
     // Events as logs, and the spans around loads and commits.

@@ -101,7 +101,7 @@ fn an_outside_crate_in_a_foreign_folder_is_caught() {
     );
     assert_eq!(
         broken,
-        [r#"src/session/mod.rs:2: `tokio` belongs to ["store"], not to `session`"#]
+        [r#"src/session/mod.rs:2: `tokio` belongs to ["store", "bin"], not to `session`"#]
     );
     assert_eq!(
         crates("src/document/mod.rs", "fn f() { aes_gcm_siv::Key::new() }").len(),
