@@ -157,6 +157,9 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
         replica
             .say(&["INFO", "replication"])
             .contains("master_link_status:up")
+            && server
+                .say(&["INFO", "replication"])
+                .contains("state=online")
     });
     let key = created(&store, HOUR).await;
     assert_ne!(
