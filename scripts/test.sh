@@ -24,6 +24,9 @@ done
 # One folder for all builds, so that the fuzz targets find their dependencies built.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 
+# A full run compiles everything once: what only helps the next compilation is disk for nothing.
+export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
+
 section() {
     printf '\n=== %s\n' "$*"
 }
