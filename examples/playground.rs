@@ -3,7 +3,7 @@
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!
 //! Environment: `ADDR` (default `127.0.0.1:3000`), `SESSION_DRIVER` (`memory`, the default, `file`,
-//! or with `--features redis` `redis`), `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when
+//! `cookie`, or with `--features redis` `redis`), `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when
 //! unset); for the file store `SESSION_FILE_LOCATION` (default `tmp/sessions`) and
 //! `SESSION_FILE_DURABILITY` (`always`, `os`, or a time such as `200ms`), for Redis `REDIS_URL`.
 //! HTTP/1 and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it once the requests that are

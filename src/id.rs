@@ -93,6 +93,12 @@ impl Key {
         Self(bytes)
     }
 
+    /// A key for something else than a session: as good as random, and never a session's.
+    pub(crate) fn derived(purpose: &str, of: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(purpose).chain_update([0]);
+        Self(hash.chain_update(of).finalize().into())
+    }
+
     /// The key's bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0

@@ -2,7 +2,7 @@
 
 use hyper_session::{
     config::Stores,
-    store::{MemoryStore, StoreError},
+    store::{CookieStore, StoreError},
 };
 
 #[cfg(all(feature = "file", unix))]
@@ -28,7 +28,7 @@ mod file {
 
 #[cfg(not(all(feature = "file", unix)))]
 mod file {
-    pub(super) fn open() -> Result<super::MemoryStore, super::StoreError> {
+    pub(super) fn open() -> Result<hyper_session::store::MemoryStore, super::StoreError> {
         Err(super::missing("file"))
     }
 }
@@ -46,7 +46,7 @@ mod redis {
 
 #[cfg(not(feature = "redis"))]
 mod redis {
-    pub(super) fn open() -> Result<super::MemoryStore, super::StoreError> {
+    pub(super) fn open() -> Result<hyper_session::store::MemoryStore, super::StoreError> {
         Err(super::missing("redis"))
     }
 }
@@ -55,10 +55,7 @@ pub(crate) fn all() -> Stores {
     Stores::new()
         .with_opened("file", file::open)
         .with_opened("redis", redis::open)
-        .with_opened("cookie", || {
-            let why = "this store does not exist yet";
-            Err::<MemoryStore, _>(StoreError::new("cookie", "open", why))
-        })
+        .with("cookie", CookieStore::new())
 }
 
 #[allow(dead_code, reason = "unused where every feature is on")]

@@ -8,7 +8,8 @@ use crate::{
     clock::Clock,
     cookie::{CookieName, Finder, MAX_AGE, SetCookie},
     seal::{KeyRing, SealKey},
-    session::{Engine, Listeners, Memo, Policy, Retired},
+    session::{Backing, Engine, Listeners, Memo, Policy, Retired},
+    store::Binding,
     wire::native::Native,
 };
 
@@ -31,10 +32,20 @@ impl SessionConfig {
             .map_err(|error| ConfigError::caused("cookie_name", error))?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
             .map_err(|error| ConfigError::caused("cookie", error))?;
-        let ids = self.key_ring()?.codec(PURPOSE, name.as_str());
+        let keys = self.key_ring()?;
+        let ids = keys.codec(PURPOSE, name.as_str());
+        let binding = Binding {
+            keys: &keys,
+            name: &name,
+            attributes: &self.cookie,
+            clear_with_browser: self.clear_with_browser,
+            longest: policy.time_to_live(),
+        };
+        let backing = Backing::new(stores.open(&self.store)?, &binding)
+            .map_err(|error| ConfigError::caused("store", error))?;
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
-            store: stores.open(&self.store)?,
+            backing,
             memo: Memo::new(),
             retired: Retired::new(),
             finder: Finder::new(&name),
@@ -77,6 +88,7 @@ impl SessionConfig {
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
             on_store_failure: self.on_store_failure,
+            on_too_large: self.on_too_large,
             limits: self.limits,
             max_attempts: self.max_attempts,
             fence: within("fence", self.fence, SECOND..=DAY)?,

@@ -9,7 +9,7 @@ use crate::{
     age::Age,
     changes::Limits,
     cookie::{Attributes, SameSite},
-    session::{CookiePolicy, OnStoreFailure},
+    session::{CookiePolicy, OnStoreFailure, OnTooLarge},
 };
 
 /// How sessions behave. Build one in code, or read it with serde (times are text such as `"2h"` or
@@ -57,6 +57,9 @@ pub struct SessionConfig {
     pub touch_interval: Option<Age>,
     /// What a request gets when the store fails. Default: 503.
     pub on_store_failure: OnStoreFailure,
+    /// What becomes of a response whose session is too large for its store: an error, or the write
+    /// is dropped. Default: an error.
+    pub on_too_large: OnTooLarge,
     /// How many operations one request may do between two commits, how many bytes they may take,
     /// and how large a session may get.
     pub limits: Limits,
@@ -87,6 +90,7 @@ impl Default for SessionConfig {
             cookie_policy: CookiePolicy::default(),
             touch_interval: None,
             on_store_failure: OnStoreFailure::default(),
+            on_too_large: OnTooLarge::default(),
             limits: Limits::default(),
             max_attempts: 256,
             fence: Age::new(Duration::from_secs(60)),
@@ -192,6 +196,13 @@ impl SessionConfig {
     #[must_use]
     pub fn on_store_failure(mut self, choice: OnStoreFailure) -> Self {
         self.on_store_failure = choice;
+        self
+    }
+
+    /// Sets [`on_too_large`](#structfield.on_too_large).
+    #[must_use]
+    pub fn on_too_large(mut self, choice: OnTooLarge) -> Self {
+        self.on_too_large = choice;
         self
     }
 

@@ -86,6 +86,11 @@ impl Codec {
         }
     }
 
+    /// How long the sealed text of this many bytes is.
+    pub const fn sealed_len(plain: usize) -> usize {
+        text_len(plain.saturating_add(HEAD_LEN + TAG_LEN))
+    }
+
     /// Seals `plain` with the first key. What `out` held is replaced by the text, which consists
     /// of letters, digits, `-` and `_` only. Sealing the same bytes twice gives two texts.
     ///
@@ -98,7 +103,7 @@ impl Codec {
             len: plain.len(),
             max: self.max_text_len,
         };
-        if text_len(plain.len().saturating_add(HEAD_LEN + TAG_LEN)) > self.max_text_len {
+        if Self::sealed_len(plain.len()) > self.max_text_len {
             return Err(too_long);
         }
         let key = &self.keys.first;

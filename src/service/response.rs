@@ -14,28 +14,35 @@ pub(super) fn finish<B>(
     response: Response<B>,
     settled: Result<Settled, SessionError>,
 ) -> Response<SessionBody<B>> {
-    let Ok(settled) = settled else {
-        return unavailable();
+    let settled = match settled {
+        Ok(settled) => settled,
+        Err(error) if error.is_too_large() => return replaced(StatusCode::INTERNAL_SERVER_ERROR),
+        Err(_) => return unavailable(),
     };
     let mut response = response.map(SessionBody::new);
     let headers = response.headers_mut();
-    if settled.accessed || settled.cookie.is_some() {
+    let sets = settled.cookie.is_some() || !settled.data.is_empty();
+    if settled.accessed || sets {
         vary_by_cookie(headers);
     }
-    if let Some(cookie) = settled.cookie {
+    if sets && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    for cookie in settled.cookie.into_iter().chain(settled.data) {
         remove_same_name(headers, &cookie);
         headers.append(SET_COOKIE, cookie);
-        if !headers.contains_key(CACHE_CONTROL) {
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        }
     }
     response
 }
 
 /// The answer where a session could not be read or stored: 503, with nothing of the handler's.
 pub(super) fn unavailable<B>() -> Response<SessionBody<B>> {
+    replaced(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn replaced<B>(status: StatusCode) -> Response<SessionBody<B>> {
     let mut response = Response::new(SessionBody::empty());
-    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

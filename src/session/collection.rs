@@ -27,7 +27,7 @@ impl Collection {
     /// # Errors
     /// When the store fails, or holds something unreadable.
     pub async fn get(&self, key: &Key) -> Result<Option<Snapshot>, SessionError> {
-        let Read::Found(record) = self.0.store.read(key, None).await? else {
+        let Read::Found(record) = self.0.backing.store().read(key, None).await? else {
             return Ok(None);
         };
         let contents = decode(&self.0, &record.data)?;
@@ -39,7 +39,7 @@ impl Collection {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, key: &Key) -> Result<(), SessionError> {
-        self.0.store.destroy(key).await?;
+        self.0.backing.store().destroy(key).await?;
         self.0.tell(&Event::Destroyed { key: *key });
         Ok(())
     }
@@ -74,6 +74,9 @@ impl Collection {
     /// Ends every session of an owner, except `but` if it is given: logs out everywhere, or
     /// everywhere else. Returns how many sessions were ended.
     ///
+    /// A store that cannot list sessions, as one whose sessions are with their visitors, ends those
+    /// that were tagged up to this moment, says of none that it ended, and counts 0.
+    ///
     /// A session that is just getting a new id is ended under either. One that the owner begins
     /// while this runs may be left; requests that were running in an ended session store nothing
     /// more.
@@ -85,6 +88,11 @@ impl Collection {
         owner: &str,
         but: Option<&Key>,
     ) -> Result<usize, SessionError> {
+        let tag = Tag::new(owner)?;
+        if let Some(ending) = self.tags()?.destroy_tagged(&tag, but) {
+            ending.await?;
+            return Ok(0);
+        }
         let mut ended = 0;
         // A session that moved after it was listed is found under its new key the next time: it is
         // tagged there before the old one dies.
@@ -112,10 +120,14 @@ impl Collection {
     /// # Errors
     /// When the store fails.
     pub async fn count(&self) -> Result<Option<u64>, SessionError> {
-        Ok(self.0.store.count().await?)
+        Ok(self.0.backing.store().count().await?)
     }
 
     fn tags(&self) -> Result<&dyn TagStore, SessionError> {
-        self.0.store.tags().ok_or(SessionError::TagsUnsupported)
+        self.0
+            .backing
+            .store()
+            .tags()
+            .ok_or(SessionError::TagsUnsupported)
     }
 }

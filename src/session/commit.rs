@@ -7,14 +7,14 @@ use std::{
 };
 
 use super::{
-    Event, Session, SessionError, Settled,
+    Event, OnTooLarge, Session, SessionError, Settled,
     span::Span,
-    state::{Contents, Fate, Move, Phase, decode},
+    state::{Fate, Move, Phase, decode},
     steps::{Next, Retreat, Step, Tagging},
 };
 use crate::{
     id::Key,
-    store::{Expected, Record, StoreError, Written},
+    store::{Record, StoreError, Written},
 };
 
 /// The future of [`Session::commit`], and the last part of every request.
@@ -24,14 +24,14 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a commit is made when this is awaited"]
 pub struct Commit {
-    session: Session,
+    pub(super) session: Session,
     step: Step,
-    attempts: u32,
-    tagged: usize,
+    pub(super) attempts: u32,
+    pub(super) tagged: usize,
     /// The record stands: tags come before the write where there was one, and after it elsewhere.
     written: bool,
     /// The request is over: no change can follow.
-    last: bool,
+    pub(super) last: bool,
     span: Span,
 }
 
@@ -82,6 +82,10 @@ impl Future for Commit {
                     let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                     this.fenced(fenced, key)
                 }
+                Step::Burying(end, key) => {
+                    let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
+                    ended.map_err(Into::into).map(|()| this.buried(key))
+                }
                 Step::MovingTags(moving) => {
                     let moved = ready!(Pin::new(moving).poll(cx));
                     Ok(this.moved_tags(moved))
@@ -100,10 +104,10 @@ impl Future for Commit {
                     this.tagged(ready!(tagged), key)
                 }
             };
-            match next {
-                Ok(step) => this.step = step,
-                Err(error) => return Poll::Ready(Err(this.failed(error))),
-            }
+            this.step = match next {
+                Ok(step) => step,
+                Err(error) => this.failed(error)?,
+            };
         }
     }
 }
@@ -173,7 +177,7 @@ impl Commit {
                 state.version = Some(version);
                 self.written = true;
                 state.identity.note_stored();
-                match (state.moving, engine.store.tags()) {
+                match (state.moving, state.store(engine).tags()) {
                     (Some(Move { from, .. }), Some(tags)) => {
                         Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
@@ -210,85 +214,6 @@ impl Commit {
         self.session.state().write(engine, key, self.last)
     }
 
-    fn fence(&mut self, key: Key) -> Next {
-        let engine = &*self.session.engine;
-        let state = self.session.state();
-        let Some(Move { from, version }) = state.moving else {
-            return Ok(Step::Done);
-        };
-        let expected = version.map_or(Expected::Absent, Expected::Version);
-        let fence = engine.format.fence();
-        Ok(Step::Fencing(
-            engine
-                .store
-                .write(&from, fence, engine.policy.fence, expected),
-            key,
-        ))
-    }
-
-    fn fenced(&mut self, fenced: Result<Written, StoreError>, key: Key) -> Next {
-        let engine = &*self.session.engine;
-        let fate = match fenced? {
-            Written::Done(_) => {
-                let moved = self.session.state().moving.take();
-                let Some(Move { from, .. }) = moved else {
-                    return Ok(Step::Done);
-                };
-                engine.tell(&Event::Migrated { from, to: key });
-                return Ok(match engine.store.tags() {
-                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key)),
-                    None => Step::Done,
-                });
-            }
-            Written::Gone => Fate::Ended,
-            Written::Conflict(record) => {
-                let newer = decode(engine, &record.data)?;
-                if !newer.head.moved {
-                    return self.catch_up(record, newer, key);
-                }
-                Fate::Moved
-            }
-        };
-        Ok(self.discard(key, Retreat::Lost(fate)))
-    }
-
-    fn discard(&self, key: Key, why: Retreat) -> Step {
-        Step::Discarding(self.session.engine.store.destroy(&key), why)
-    }
-
-    fn retreat(&mut self, why: Retreat) -> Next {
-        match why {
-            Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
-            Retreat::Failed(error) => Err(error),
-            Retreat::Outrun => Err(SessionError::Contention {
-                attempts: self.attempts,
-            }),
-        }
-    }
-
-    /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
-        let engine = &*self.session.engine;
-        self.attempts += 1;
-        let mut state = self.session.state();
-        if self.attempts >= engine.policy.max_attempts {
-            return Ok(self.discard(key, Retreat::Outrun));
-        }
-        state.rebase(engine, newer)?;
-        if let Some(moving) = &mut state.moving {
-            moving.version = Some(record.version);
-        }
-        state.write(engine, key, self.last)
-    }
-
-    /// The session has moved, whatever became of the tags that are left on its fence.
-    fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
-        if let Err(error) = moved {
-            drop(self.session.engine.report(error.into()));
-        }
-        Step::Done
-    }
-
     /// A tag is in place, or could not be put there: then a move is given up before the old id dies.
     fn tagged(&mut self, tagged: Result<(), StoreError>, key: Key) -> Next {
         match tagged {
@@ -303,8 +228,8 @@ impl Commit {
     fn next_tag(&mut self, key: Key) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
-        let (Some(tags), Some((tag, add))) = (engine.store.tags(), state.tags.get(self.tagged))
-        else {
+        let tags = state.store(engine).tags();
+        let (Some(tags), Some((tag, add))) = (tags, state.tags.get(self.tagged)) else {
             drop(state);
             return if self.written {
                 self.fence(key)
@@ -323,10 +248,12 @@ impl Commit {
     /// Takes off the fence what was tagged there, one tag after the other, and drops the changes.
     fn strike(&mut self, key: Key) -> Step {
         let engine = &*self.session.engine;
-        while let (Some(tags), Some(last)) = (engine.store.tags(), self.tagged.checked_sub(1)) {
+        while let Some(last) = self.tagged.checked_sub(1) {
             self.tagged = last;
             let state = self.session.state();
-            if let Some((tag, true)) = state.tags.get(last) {
+            if let (Some(tags), Some((tag, true))) =
+                (state.store(engine).tags(), state.tags.get(last))
+            {
                 return Step::Striking(tags.untag(&key, tag), key);
             }
         }
@@ -334,7 +261,7 @@ impl Commit {
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.
-    fn drop_changes(&mut self, fate: Fate) -> Step {
+    pub(super) fn drop_changes(&mut self, fate: Fate) -> Step {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let key = state
@@ -354,14 +281,37 @@ impl Commit {
         Step::Done
     }
 
-    fn failed(&self, error: SessionError) -> SessionError {
+    /// The error to answer with, or the end where the policy is to answer without the changes.
+    fn failed(&self, error: SessionError) -> Next {
         let engine = &*self.session.engine;
-        let key = self.session.state().identity.key();
-        if let (true, Some(key)) = (error.is_contention(), key) {
-            let reason = "other requests changed the session too often";
+        let mut state = self.session.state();
+        let error = match &error {
+            SessionError::Store(refused) => refused.too_large().map(|it| state.too_large(it)),
+            _ => None,
+        }
+        .unwrap_or(error);
+        let drops = error.is_too_large()
+            && self.last
+            && engine.policy.on_too_large == OnTooLarge::DropWrite;
+        let reason = match &error {
+            SessionError::Contention { .. } => "other requests changed the session too often",
+            SessionError::TooLarge { .. } if drops => "the session is too large for its store",
+            _ => "",
+        };
+        if error.is_too_large() && !self.written {
+            // Nothing was stored: once it is smaller, it can be tried again.
+            state.phase = Phase::Open;
+        }
+        if drops {
+            state.give_up_changes();
+        }
+        let key = state.identity.key();
+        drop(state);
+        let error = engine.report(error);
+        if let (false, Some(key)) = (reason.is_empty(), key) {
             engine.tell(&Event::WriteDropped { key, reason });
         }
-        engine.report(error)
+        if drops { Ok(Step::Done) } else { Err(error) }
     }
 
     fn finish(&mut self) {

@@ -35,7 +35,7 @@ impl State {
             Phase::Open => self.phase = Phase::Committing,
         }
         match self.ending {
-            Some(key) => Ok(Step::Ending(engine.store.destroy(&key), key)),
+            Some(key) => Ok(Step::Ending(self.store(engine).destroy(&key), key)),
             None => self.write_or_tag(engine, last),
         }
     }
@@ -63,7 +63,7 @@ impl State {
         }
         let expected = self.version.map_or(Expected::Absent, Expected::Version);
         let ttl = engine.time_to_live(self.created, now);
-        let writing = engine.store.write(&key, record, ttl, expected);
+        let writing = self.store(engine).write(&key, record, ttl, expected);
         Ok(Step::Writing(writing, key))
     }
 

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Event, Memo, Policy, Retired, SessionError, events::Listeners};
+use super::{Backing, Event, Memo, Policy, Retired, SessionError, events::Listeners};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
-    store::Store,
     wire::{CookieText, Format, IdCookie},
 };
 
 /// The store, the rules and the formats of one service.
 pub(crate) struct Engine {
-    pub(crate) store: Box<dyn Store>,
+    pub(crate) backing: Backing,
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
     pub(crate) memo: Memo,
@@ -45,7 +44,7 @@ impl Engine {
 
     /// Reports `error` to the listeners where the store is at fault, and hands it on.
     pub(crate) fn report(&self, error: SessionError) -> SessionError {
-        if error.is_store_failure() {
+        if error.is_store_failure() || error.is_too_large() {
             self.tell(&Event::StoreFailed { error: &error });
         }
         error

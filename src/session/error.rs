@@ -50,6 +50,22 @@ pub enum SessionError {
         /// How many times the write was tried.
         attempts: u32,
     },
+    /// The session does not fit where it is kept. Nothing was written; make it smaller, or choose a
+    /// store with more room.
+    #[error(
+        "the session is too large for its store: {size} bytes as it is stored, and the limit is \
+         {limit}; it holds {}",
+        named(largest)
+    )]
+    TooLarge {
+        /// The bytes that it takes as it is stored.
+        size: usize,
+        /// The most that it may take.
+        limit: usize,
+        /// The names of the largest root keys and of the largest flash messages (`flash:` before
+        /// them), each with the bytes of its JSON text; the largest first.
+        largest: Arc<[(Box<str>, usize)]>,
+    },
     /// No new session id could be made.
     #[error(transparent)]
     NoEntropy(#[from] NoEntropy),
@@ -73,6 +89,11 @@ impl SessionError {
         matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
     }
 
+    /// Whether the session does not fit where it is kept.
+    pub const fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+
     /// Whether too many other requests changed the session at the same time.
     pub const fn is_contention(&self) -> bool {
         matches!(self, Self::Contention { .. })
@@ -82,6 +103,14 @@ impl SessionError {
     pub const fn is_not_mutable(&self) -> bool {
         matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
     }
+}
+
+/// `cart` (2100 bytes), `flash:errors` (700 bytes)
+fn named(largest: &[(Box<str>, usize)]) -> String {
+    let parts = largest
+        .iter()
+        .map(|(name, bytes)| format!("`{name}` ({bytes} bytes)"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 impl From<EditError> for SessionError {

@@ -40,20 +40,21 @@ pub enum Event<'a> {
         /// How often the write was tried again.
         attempts: u32,
     },
-    /// A request's changes were not stored: the session had been destroyed or had moved on, or one
-    /// operation no longer fitted what another request had written.
+    /// A request's changes were not stored: the session had been destroyed or had moved on, it was
+    /// too large, or one operation no longer fitted what another request had written.
     WriteDropped {
         /// The session.
         key: Key,
         /// Why.
         reason: &'static str,
     },
-    /// A request carried a cookie of our name that we did not issue, or not like this.
+    /// A request carried a cookie of our name that we did not issue, or not like this. Of data
+    /// cookies, which a client-side store has, the reasons begin with `data_`.
     CookieRejected {
         /// Why, in words that hold nothing of the cookie.
         reason: &'static str,
     },
-    /// The store failed, or held something unreadable.
+    /// The store failed, held something unreadable, or did not take the session for its size.
     StoreFailed {
         /// The failure.
         error: &'a SessionError,

@@ -104,11 +104,8 @@ impl State {
             return Ok(None);
         };
         let due = engine.is_renewal_due(self.identity.renewed, now);
-        Ok(Some(
-            engine
-                .store
-                .read(&key, due.then(|| engine.policy.time_to_live())),
-        ))
+        let touch = due.then(|| engine.policy.time_to_live());
+        Ok(Some(self.store(engine).read(&key, touch)))
     }
 
     /// Makes the store's answer the session.

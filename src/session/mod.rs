@@ -3,6 +3,7 @@
 //! [`Session`] is a cheap handle. [`load`](Session::load) it once, the only await there is, then
 //! read and write as on a map; the service commits the changes when the handler has answered.
 
+mod backing;
 mod collection;
 mod commit;
 mod decide;
@@ -16,6 +17,7 @@ mod lifecycle;
 mod load;
 mod memo;
 mod messages;
+mod moving;
 mod policy;
 mod read;
 mod renewal;
@@ -30,8 +32,10 @@ mod span;
 mod span;
 mod state;
 mod steps;
+mod too_large;
 mod write;
 
+pub(crate) use backing::Backing;
 pub use collection::Collection;
 pub use commit::Commit;
 pub(crate) use engine::Engine;
@@ -41,7 +45,7 @@ pub use events::{Event, Listener};
 pub use load::Load;
 pub(crate) use memo::Memo;
 pub(crate) use policy::Policy;
-pub use policy::{CookiePolicy, OnStoreFailure};
+pub use policy::{CookiePolicy, OnStoreFailure, OnTooLarge};
 pub(crate) use retired::Retired;
 pub(crate) use settle::{Closing, Settled};
 pub use slot::Session;

@@ -35,6 +35,19 @@ pub enum OnStoreFailure {
     ReadOnly,
 }
 
+/// What becomes of a response whose session is too large for its store, as one in a cookie can be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTooLarge {
+    /// It is replaced by a 500: nothing is acknowledged that was not stored.
+    #[default]
+    Error,
+    /// It goes out as the handler made it, what the request changed is dropped, and
+    /// [`Event::WriteDropped`](super::Event::WriteDropped) tells so. An explicit
+    /// [`commit`](super::Session::commit) fails all the same.
+    DropWrite,
+}
+
 /// The rules of one engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -48,6 +61,7 @@ pub(crate) struct Policy {
     pub(crate) cookie: CookiePolicy,
     pub(crate) clear_with_browser: bool,
     pub(crate) on_store_failure: OnStoreFailure,
+    pub(crate) on_too_large: OnTooLarge,
     pub(crate) limits: Limits,
     /// How often a commit is tried against other requests' writes.
     pub(crate) max_attempts: u32,

@@ -27,7 +27,8 @@ impl State {
             return None;
         }
         let key = self.identity.key()?;
-        Some(engine.store.touch(&key, engine.policy.time_to_live()))
+        let life = engine.policy.time_to_live();
+        Some(self.store(engine).touch(&key, life))
     }
 
     /// There is no record to keep alive. The cookie is, where every response says so.

@@ -11,12 +11,15 @@ use super::{
     state::{Fate, Phase, State},
     steps::Step,
 };
+use crate::store::SetCookies;
 
 /// The session's part of a response.
 #[derive(Debug)]
 pub(crate) struct Settled {
-    /// The `Set-Cookie` line to append.
+    /// The `Set-Cookie` line of the id to append.
     pub(crate) cookie: Option<HeaderValue>,
+    /// Those of a client-side store.
+    pub(crate) data: SetCookies,
     /// The response may depend on the session.
     pub(crate) accessed: bool,
 }
@@ -81,6 +84,11 @@ impl State {
     }
 
     fn settle(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
+        self.tell_rejected(engine);
+        let data = match self.is_silent(engine) {
+            true => SetCookies::new(),
+            false => self.outgoing().map_err(|error| engine.report(error))?,
+        };
         let cookie = match self.cookie_work(engine) {
             CookieWork::Nothing => None,
             CookieWork::Remove => Some(engine.set_cookie.removal()),
@@ -88,20 +96,29 @@ impl State {
         };
         Ok(Settled {
             cookie,
+            data,
             accessed: self.accessed && engine.policy.enabled,
         })
+    }
+
+    /// Whether the browser is to keep the cookies it has, whatever they are.
+    fn is_silent(&self, engine: &Engine) -> bool {
+        match (self.fate, self.version) {
+            _ if !engine.policy.enabled => true,
+            // Another response carries the new id and may have arrived already. Unless this request
+            // stored something of its own, whatever was said here could undo that.
+            (Fate::Moved, None) => true,
+            (Fate::Ended, None) => false,
+            _ => self.is_retired(engine),
+        }
     }
 
     /// The one place that decides what happens to the visitor's cookie.
     fn cookie_work(&self, engine: &Engine) -> CookieWork {
         let stored = self.version.is_some();
         match (self.fate, engine.policy.cookie) {
-            _ if !engine.policy.enabled => CookieWork::Nothing,
-            // Another response carries the new id and may have arrived already. Unless this request
-            // stored something of its own, whatever was said here could undo that.
-            (Fate::Moved, _) if !stored => CookieWork::Nothing,
+            _ if self.is_silent(engine) => CookieWork::Nothing,
             (Fate::Ended, _) if !stored => CookieWork::Remove,
-            _ if self.is_retired(engine) => CookieWork::Nothing,
             (_, CookiePolicy::Rolling) => CookieWork::Send,
             (_, CookiePolicy::WhenUsed) if self.identity.is_news(stored) => CookieWork::Send,
             (_, CookiePolicy::WhenUsed) => CookieWork::Nothing,

@@ -37,6 +37,7 @@ impl Session {
         if let Some(state) = Arc::get_mut(&mut slot) {
             let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
             state.identity.note_cookies(engine, headers);
+            state.visitor.note_cookies(engine, headers);
         }
         Self {
             engine: engine.clone(),

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{Event, SessionError, decide::Draft, engine::Engine, flash::Flash, identity::Identity};
+use super::{
+    Event, SessionError, backing::Visitor, decide::Draft, engine::Engine, flash::Flash,
+    identity::Identity,
+};
 use crate::{
     changes::Patch,
     clock::Timestamp,
@@ -59,6 +62,7 @@ pub(super) struct Move {
 pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) identity: Identity,
+    pub(super) visitor: Visitor,
     pub(super) fate: Fate,
     pub(super) created: Timestamp,
     /// The version under the current key; `None` where nothing is stored there.
@@ -92,6 +96,7 @@ impl State {
     /// Makes the state as new, keeping the buffers it has grown.
     pub(super) fn reset(&mut self) {
         self.identity.reset();
+        self.visitor.reset();
         // A session that nobody asked for has none.
         if self.accessed {
             self.forget_contents();

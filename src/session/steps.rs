@@ -25,6 +25,8 @@ pub(super) enum Step {
     CopyingTags(StoreFuture<()>, Key),
     /// The old record becomes a fence, unless somebody wrote there meanwhile.
     Fencing(StoreFuture<Written>, Key),
+    /// A store that knows no versions has no fence: the old record goes.
+    Burying(StoreFuture<()>, Key),
     /// The fence needs no tags; those that came since the copy are taken along.
     MovingTags(StoreFuture<()>),
     /// The move is given up: the new record has to go.

@@ -154,7 +154,7 @@ impl Session {
 
     fn queue_tag(&self, owner: &str, add: bool) -> Result<(), SessionError> {
         let tag = Tag::new(owner)?;
-        if self.engine.store.tags().is_none() {
+        if self.engine.backing.store().tags().is_none() {
             return Err(SessionError::TagsUnsupported);
         }
         self.state().writable()?.tags.push((tag, add));

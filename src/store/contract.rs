@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 
-use super::StoreFuture;
+use super::{ClientSide, StoreFuture};
 use crate::id::Key;
 
 /// A place where session records live.
@@ -72,6 +72,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// The client-side extension: where the store's records travel with the visitor.
+    fn client_side(&self) -> Option<&dyn ClientSide> {
+        None
+    }
+
     /// The number of live records, or `None` where the store cannot say. Records that have expired
     /// but are not yet collected may be counted.
     ///
@@ -122,6 +127,12 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`]
     /// tags; nothing is moved then.
     fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+
+    /// Ends every session that carries `tag`, but the one under `but`, for a store that can do so
+    /// without listing them. `None`: list them, and destroy each.
+    fn destroy_tagged(&self, _tag: &Tag, _but: Option<&Key>) -> Option<StoreFuture<()>> {
+        None
+    }
 }
 
 /// How many tags one session may carry.
@@ -170,6 +181,9 @@ pub struct TagError(usize);
 pub struct Version(NonZeroU64);
 
 impl Version {
+    /// The first of all versions.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+
     /// The version with this number; `None` for zero.
     pub const fn new(number: u64) -> Option<Self> {
         match NonZeroU64::new(number) {
@@ -238,6 +252,8 @@ pub struct Capabilities {
     pub persistent: bool,
     /// Several machines may use the same data.
     pub shared: bool,
+    /// The sessions that carry a tag can be listed, where the store has tags.
+    pub listing: bool,
 }
 
 impl Default for Capabilities {
@@ -248,6 +264,7 @@ impl Default for Capabilities {
             tombstones: true,
             persistent: false,
             shared: false,
+            listing: true,
         }
     }
 }
@@ -286,4 +303,19 @@ impl StoreError {
     pub const fn action(&self) -> &'static str {
         self.action
     }
+
+    /// The limit that was exceeded, where a record was refused for its size. Nothing was stored then.
+    pub fn too_large(&self) -> Option<TooLarge> {
+        self.source.downcast_ref().copied()
+    }
+}
+
+/// A record is larger than the store takes: the source of the [`StoreError`] that refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record takes {size} bytes as it is stored, and the limit is {limit}")]
+pub struct TooLarge {
+    /// The bytes that it takes as the store keeps it.
+    pub size: usize,
+    /// The most that it may take.
+    pub limit: usize,
 }

@@ -5,7 +5,9 @@
 //! [`read`](Store::read), [`write`](Store::write), [`destroy`](Store::destroy) and
 //! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
 
+mod client_side;
 mod contract;
+pub mod cookie;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
 mod future;
@@ -16,10 +18,12 @@ pub mod redis;
 #[cfg(feature = "testing")]
 pub mod conformance;
 
+pub use client_side::{Attached, Binding, Bound, ClientSide, CookieLines, SetCookies};
 pub use contract::{
     Capabilities, Expected, MAX_TAGS, Read, Record, Store, StoreError, Tag, TagError, TagStore,
-    Version, Written,
+    TooLarge, Version, Written,
 };
+pub use cookie::CookieStore;
 #[cfg(all(feature = "file", unix))]
 pub use file::FileStore;
 pub use future::StoreFuture;

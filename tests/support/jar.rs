@@ -45,6 +45,14 @@ impl Jar {
         self.0.insert(name.to_owned(), value.to_owned());
     }
 
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }

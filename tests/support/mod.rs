@@ -12,8 +12,10 @@ pub mod gate;
 pub mod jar;
 pub mod net;
 pub mod parts;
+pub mod sealed;
 
 pub use browser::{Browser, Visit};
 pub use gate::{Call, GateStore};
 pub use jar::Jar;
 pub use parts::{House, KEY, Seen, config, house, object};
+pub use sealed::{Sealed, sealed};

@@ -25,7 +25,7 @@ impl Need {
             Self::Nothing => true,
             Self::Versions => can.versions,
             Self::Tombstones => can.tombstones,
-            Self::Tags => store.tags().is_some(),
+            Self::Tags => can.listing && store.tags().is_some(),
         }
     }
 }

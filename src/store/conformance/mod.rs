@@ -24,6 +24,8 @@
 //! [`Check::CountFollows`] asks that nobody else uses it meanwhile. Checks of concurrency run on the
 //! current tokio runtime: only a multi-threaded one shows races inside a store that never suspends.
 //!
+//! A store whose records travel with the visitor is asked through [`Visitors`].
+//!
 //! What a store's [`Capabilities`](super::Capabilities) deny is not asked of it; the [`Report`] says
 //! what was left out.
 
@@ -37,6 +39,7 @@ mod records;
 mod report;
 mod tag_races;
 mod tags;
+mod visitors;
 mod writes;
 
 #[cfg(doc)]
@@ -46,4 +49,5 @@ pub use self::{
     check::{Check, check, run},
     harness::{ByClock, ByWaiting, Harness},
     report::{Report, Violation},
+    visitors::Visitors,
 };

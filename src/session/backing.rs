@@ -1,0 +1,89 @@
+//! Where records are: at the server, or with the visitor.
+
+use std::{cell::OnceCell, fmt, sync::Arc};
+
+use http::{HeaderMap, header::COOKIE};
+
+use super::{Event, SessionError, engine::Engine, state::State};
+use crate::store::{Attached, Binding, Bound, CookieLines, SetCookies, Store, StoreError};
+
+/// The store of one engine.
+pub(crate) enum Backing {
+    Server(Box<dyn Store>),
+    /// It answers within a request: see [`Visitor`].
+    Client(Box<dyn Bound>),
+}
+
+impl Backing {
+    /// A store as it is used; a client-side one under these keys and names.
+    pub(crate) fn new(store: Box<dyn Store>, binding: &Binding<'_>) -> Result<Self, StoreError> {
+        match store.client_side() {
+            Some(client) => client.bind(binding).map(Self::Client),
+            None => Ok(Self::Server(store)),
+        }
+    }
+
+    /// The store without a request.
+    pub(super) fn store(&self) -> &dyn Store {
+        match self {
+            Self::Server(store) => &**store,
+            Self::Client(bound) => &**bound,
+        }
+    }
+}
+
+/// A request's side of a client-side store; nothing where the store is at the server.
+#[derive(Default)]
+pub(super) struct Visitor {
+    lines: CookieLines,
+    /// Made when the store is first asked.
+    attached: OnceCell<Arc<dyn Attached>>,
+}
+
+impl Visitor {
+    pub(super) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+        if let Backing::Client(_) = engine.backing {
+            self.lines.extend(headers.get_all(COOKIE).iter().cloned());
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.lines.clear();
+        self.attached.take();
+    }
+}
+
+impl fmt::Debug for Visitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Visitor(…)")
+    }
+}
+
+impl State {
+    /// The store, as this request sees it.
+    pub(super) fn store<'a>(&'a self, engine: &'a Engine) -> &'a dyn Store {
+        match &engine.backing {
+            Backing::Server(store) => &**store,
+            Backing::Client(bound) => {
+                let Visitor { lines, attached } = &self.visitor;
+                &**attached.get_or_init(|| bound.attach(lines))
+            }
+        }
+    }
+
+    /// What a client-side store has to tell the browser.
+    pub(super) fn outgoing(&self) -> Result<SetCookies, SessionError> {
+        match self.visitor.attached.get() {
+            Some(attached) => Ok(attached.outgoing()?),
+            None => Ok(SetCookies::new()),
+        }
+    }
+
+    /// Tells of a data cookie that was refused.
+    pub(super) fn tell_rejected(&self, engine: &Engine) {
+        let attached = self.visitor.attached.get();
+        if let Some(reason) = attached.and_then(|attached| attached.rejected()) {
+            engine.tell(&Event::CookieRejected { reason });
+        }
+    }
+}

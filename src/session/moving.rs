@@ -1,0 +1,104 @@
+//! A session that moves to another id: the last steps of a commit, once the new record stands.
+
+use super::{
+    Event, SessionError,
+    commit::Commit,
+    state::{Contents, Fate, Move, decode},
+    steps::{Next, Retreat, Step},
+};
+use crate::{
+    id::Key,
+    store::{Expected, Record, StoreError, Written},
+};
+
+impl Commit {
+    pub(super) fn fence(&mut self, key: Key) -> Next {
+        let engine = &*self.session.engine;
+        let state = self.session.state();
+        let Some(Move { from, version }) = state.moving else {
+            return Ok(Step::Done);
+        };
+        let store = state.store(engine);
+        if !store.capabilities().versions {
+            return Ok(Step::Burying(store.destroy(&from), key));
+        }
+        let expected = version.map_or(Expected::Absent, Expected::Version);
+        let fence = engine.format.fence();
+        let fencing = store.write(&from, fence, engine.policy.fence, expected);
+        Ok(Step::Fencing(fencing, key))
+    }
+
+    pub(super) fn fenced(&mut self, fenced: Result<Written, StoreError>, key: Key) -> Next {
+        let engine = &*self.session.engine;
+        let fate = match fenced? {
+            Written::Done(_) => {
+                let Some(from) = self.moved(key) else {
+                    return Ok(Step::Done);
+                };
+                return Ok(match self.session.state().store(engine).tags() {
+                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key)),
+                    None => Step::Done,
+                });
+            }
+            Written::Gone => Fate::Ended,
+            Written::Conflict(record) => {
+                let newer = decode(engine, &record.data)?;
+                if !newer.head.moved {
+                    return self.catch_up(record, newer, key);
+                }
+                Fate::Moved
+            }
+        };
+        Ok(self.discard(key, Retreat::Lost(fate)))
+    }
+
+    /// The old id is dead: the session has moved.
+    fn moved(&self, to: Key) -> Option<Key> {
+        let Move { from, .. } = self.session.state().moving.take()?;
+        self.session.engine.tell(&Event::Migrated { from, to });
+        Some(from)
+    }
+
+    pub(super) fn buried(&self, key: Key) -> Step {
+        self.moved(key);
+        Step::Done
+    }
+
+    pub(super) fn discard(&self, key: Key, why: Retreat) -> Step {
+        let state = self.session.state();
+        Step::Discarding(state.store(&self.session.engine).destroy(&key), why)
+    }
+
+    pub(super) fn retreat(&mut self, why: Retreat) -> Next {
+        match why {
+            Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
+            Retreat::Failed(error) => Err(error),
+            Retreat::Outrun => Err(SessionError::Contention {
+                attempts: self.attempts,
+            }),
+        }
+    }
+
+    /// Another request wrote under the old id while the session moved: its changes move along.
+    fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
+        let engine = &*self.session.engine;
+        self.attempts += 1;
+        if self.attempts >= engine.policy.max_attempts {
+            return Ok(self.discard(key, Retreat::Outrun));
+        }
+        let mut state = self.session.state();
+        state.rebase(engine, newer)?;
+        if let Some(moving) = &mut state.moving {
+            moving.version = Some(record.version);
+        }
+        state.write(engine, key, self.last)
+    }
+
+    /// The session has moved, whatever became of the tags that are left on its fence.
+    pub(super) fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
+        if let Err(error) = moved {
+            drop(self.session.engine.report(error.into()));
+        }
+        Step::Done
+    }
+}

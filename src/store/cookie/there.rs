@@ -1,0 +1,155 @@
+//! What other stores have to be asked about: was it revoked, and is its record elsewhere.
+
+use std::time::Duration;
+
+use super::{
+    NAME,
+    contents::{Body, Contents},
+    revoked::Standing,
+    visit::Visit,
+};
+use crate::{
+    clock::Timestamp,
+    id::Key,
+    store::{Expected, Read, Record, StoreError, Written},
+};
+
+/// Whether contents fit into the cookies.
+pub(super) enum Fit {
+    Here,
+    Elsewhere,
+    Nowhere(StoreError),
+}
+
+impl Visit {
+    /// Whether the session was not ended at the server. What changes by that is kept.
+    async fn stands(&self, contents: &mut Contents) -> Result<bool, StoreError> {
+        let Some(revoked) = &self.shared.revoked else {
+            return Ok(true);
+        };
+        match revoked.standing(contents).await? {
+            Standing::Over => {
+                self.held().rejected = Some("data_revoked");
+                Ok(false)
+            }
+            Standing::Stands => Ok(true),
+            Standing::Spared => {
+                self.keep(contents.clone());
+                Ok(true)
+            }
+        }
+    }
+
+    async fn key_stands(&self, key: &Key) -> Result<bool, StoreError> {
+        match &self.shared.revoked {
+            Some(revoked) => revoked.key_stands(key).await,
+            None => Ok(true),
+        }
+    }
+
+    /// The contents with their record where it fits; `None` where the overflow store knows that the
+    /// session has ended.
+    pub(super) async fn place(
+        &self,
+        mut contents: Contents,
+        now: Timestamp,
+        action: &'static str,
+    ) -> Result<Option<Contents>, StoreError> {
+        let (Err(too_large), Body::Here(record)) = (self.shared.fits(&contents), &contents.body)
+        else {
+            return Ok(Some(contents));
+        };
+        let Some(overflow) = &self.shared.overflow else {
+            return Err(StoreError::new(NAME, action, too_large));
+        };
+        let life = contents.expires.since(now);
+        let writing = overflow.write(&contents.key, record.clone(), life, Expected::Any);
+        let Written::Done(_) = writing.await? else {
+            return Ok(None);
+        };
+        contents.body = Body::Overflow;
+        Ok(Some(contents))
+    }
+
+    /// Whether `place` has nothing to ask of anybody.
+    pub(super) fn fits_or_fails(&self, contents: &Contents, action: &'static str) -> Fit {
+        match (self.shared.fits(contents), &self.shared.overflow) {
+            (Ok(()), _) => Fit::Here,
+            (Err(too_large), None) => Fit::Nowhere(StoreError::new(NAME, action, too_large)),
+            (Err(_), Some(_)) => Fit::Elsewhere,
+        }
+    }
+
+    pub(super) async fn read_there(
+        &self,
+        key: Key,
+        now: Timestamp,
+        touch: Option<Duration>,
+    ) -> Result<Read, StoreError> {
+        let Some(mut contents) = self.current(&key, now) else {
+            return Ok(match self.key_stands(&key).await? {
+                true => Read::Absent,
+                false => Read::Gone,
+            });
+        };
+        if !self.stands(&mut contents).await? {
+            return Ok(Read::Gone);
+        }
+        let data = match (&contents.body, &self.shared.overflow) {
+            (Body::Here(data), _) => data.clone(),
+            (Body::Overflow, None) => return Ok(Read::Absent),
+            (Body::Overflow, Some(overflow)) => match overflow.read(&key, touch).await? {
+                Read::Found(record) => record.data,
+                absent => return Ok(absent),
+            },
+        };
+        let version = contents.version;
+        if let Some(ttl) = touch {
+            self.prolong(contents, now, ttl);
+        }
+        Ok(Read::Found(Record { data, version }))
+    }
+
+    pub(super) async fn write_there(
+        &self,
+        mut contents: Contents,
+        now: Timestamp,
+    ) -> Result<Written, StoreError> {
+        let stands = self.stands(&mut contents).await?;
+        let placed = match stands {
+            true => self.place(contents, now, "write").await?,
+            false => None,
+        };
+        let Some(contents) = placed else {
+            self.held().forget();
+            return Ok(Written::Gone);
+        };
+        let version = contents.version;
+        self.keep(contents);
+        Ok(Written::Done(version))
+    }
+
+    pub(super) async fn touch_there(
+        &self,
+        key: Key,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let Some(mut contents) = self.current(&key, now) else {
+            return Ok(false);
+        };
+        if !self.stands(&mut contents).await? {
+            return Ok(false);
+        }
+        if let Body::Overflow = contents.body {
+            let Some(overflow) = &self.shared.overflow else {
+                return Ok(false);
+            };
+            if !overflow.touch(&key, ttl).await? {
+                return Ok(false);
+            }
+        }
+        self.prolong(contents, now, ttl);
+        Ok(true)
+    }
+}
