@@ -12,7 +12,7 @@ use http::Request;
 use hyper_session::{
     Sessions,
     session::CookiePolicy::{self, Rolling, WhenUsed},
-    store::MemoryStore,
+    store::{CookieStore, MemoryStore},
 };
 use support::{
     Body, Call,
@@ -142,6 +142,20 @@ fn a_cookie_on_every_response_costs_its_text() {
     assert_eq!(known(Rolling, Typed, Extensions::None, Ignore), 1);
     assert_eq!(known(Rolling, Typed, Extensions::None, Read), 1);
     assert_eq!(known(Rolling, Typed, Extensions::None, Increment), 3);
+}
+
+#[test]
+fn a_session_in_a_cookie_costs_what_it_is_opened_into() {
+    let net = |policy, job| {
+        let sessions = Sessions::new(support::config(policy), CookieStore::new()).unwrap();
+        let request = support::with_cookie(&support::seed(&sessions, Size::Medium));
+        added_to(request, &sessions, Typed, job)
+    };
+    assert_eq!(net(WhenUsed, Ignore), 0);
+    // The store in this request, the opened text, and its reference count.
+    assert_eq!(net(WhenUsed, Read), 3);
+    // And the id cookie's text.
+    assert_eq!(net(Rolling, Read), 4);
 }
 
 #[test]

@@ -96,7 +96,7 @@ pub(crate) fn raw_each(requests: Vec<Request<Body>>) -> Call {
     repeat(service, requests)
 }
 
-/// Opens a session that holds the document, and returns its cookie as `name=value`.
+/// Opens a session that holds the document, and returns its cookies as `name=value; name=value`.
 pub(crate) fn seed(sessions: &Sessions, size: Size) -> String {
     let service = sessions.wrap_fn(move |_: Request<Body>, session: Session| async move {
         let session = session.load().await?;
@@ -107,9 +107,12 @@ pub(crate) fn seed(sessions: &Sessions, size: Size) -> String {
         Ok::<_, SessionError>(request::answer())
     });
     let response = drive(service.call(request::plain())).expect("a new session takes data");
-    let cookie = response.headers().get(SET_COOKIE).expect("a cookie is set");
-    let cookie = cookie.to_str().expect("a cookie is visible ASCII");
-    cookie.split(';').next().unwrap_or_default().to_owned()
+    let set = response.headers().get_all(SET_COOKIE).iter();
+    let pairs = set.map(|cookie| {
+        let cookie = cookie.to_str().expect("a cookie is visible ASCII");
+        cookie.split(';').next().unwrap_or_default()
+    });
+    pairs.collect::<Vec<_>>().join("; ")
 }
 
 async fn by_extension(job: Job, request: Request<Body>) -> Answer {

@@ -10,16 +10,20 @@ pub(crate) const COUNTER: &str = "visits";
 pub(crate) enum Size {
     /// 260 bytes.
     Small,
+    /// 1 KB, as much as a cookie holds with ease.
+    Medium,
     /// 4 KB.
     Large,
 }
 
 impl Size {
+    /// Those that every store takes are measured on all of them.
     pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
 
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Small => "260 B",
+            Self::Medium => "1 KB",
             Self::Large => "4 KB",
         }
     }
@@ -28,13 +32,18 @@ impl Size {
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Small => 260,
+            Self::Medium => 1024,
             Self::Large => 4096,
         }
     }
 
     /// Eight members, in the order in which they are put; the last is as long as the size needs.
     pub(crate) fn members(self) -> Vec<(&'static str, Value)> {
-        let articles = if self == Self::Large { 30 } else { 0 };
+        let articles = match self {
+            Self::Small => 0,
+            Self::Medium => 6,
+            Self::Large => 30,
+        };
         let seen = |from: u32| (from..from + articles).map(article).collect::<Vec<_>>();
         let mut members = vec![
             (

@@ -7,6 +7,7 @@
     unreachable_pub,
     reason = "each test file is a crate that uses a part of this"
 )]
+pub mod bound;
 pub mod browser;
 pub mod gate;
 pub mod jar;

@@ -1,0 +1,119 @@
+//! What a session in its visitor's cookie costs, beside the parts that cannot be saved.
+//!
+//! `cargo bench --bench data_cookie`. The session is 1 KB of JSON. `floor` opens a sealed text of the
+//! same length and reads one path of a document that is there already; a request that reads costs
+//! its median less `raw`. `encode` weighs the index that a record carries beside its text.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use hyper_session::{
+    Sessions,
+    document::Document,
+    seal::{Buffer, KeyRing, SealKey},
+    session::CookiePolicy,
+    store::{CookieStore, MemoryStore, Store},
+};
+use mimalloc::MiMalloc;
+use support::{COUNTER, Job, Size, Way};
+
+#[allow(dead_code, unused_imports, reason = "made for several targets")]
+mod support;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// What a data cookie holds beside the document's text and index.
+const HEADS: usize = 60 + 26;
+
+fn document() -> Document {
+    let mut document = Document::new();
+    for (key, value) in Size::Medium.members() {
+        document.put([key], &value).expect("it is small");
+    }
+    document
+}
+
+fn index(document: &Document) -> Bytes {
+    let mut index = Vec::new();
+    document.write_index(&mut index);
+    index.into()
+}
+
+/// Opening the text, base64 included, and one read.
+fn floor(criterion: &mut Criterion) {
+    let key = SealKey::from_text("a key that is long enough to measure with").expect("it is");
+    let codec = KeyRing::new(key).codec("hyper-session data", "session-data");
+    let document = document();
+    let plain = vec![7; HEADS + document.text().len() + index(&document).len()];
+    let (mut text, mut out) = (Buffer::new(), Buffer::new());
+    codec.seal(&plain, &mut text).expect("it is small");
+    let mut group = criterion.benchmark_group("data cookie, 1 KB");
+    group.bench_function("floor", |bencher| {
+        bencher.iter(|| {
+            codec
+                .open(black_box(&text), &mut out)
+                .expect("it was sealed");
+            let value = document.get(black_box(COUNTER)).expect("it is sound");
+            value.expect("it is there").to::<i64>().expect("a number")
+        });
+    });
+    group.finish();
+}
+
+fn requests(criterion: &mut Criterion, name: &str, store: impl Store, policy: CookiePolicy) {
+    let sessions = Sessions::new(support::config(policy), store).expect("the settings are right");
+    let request = support::with_cookie(&support::seed(&sessions, Size::Medium));
+    let mut group = criterion.benchmark_group("data cookie, 1 KB");
+    let mut raw = support::raw(request.clone());
+    group.bench_function(format!("{name}, {policy:?}, raw"), |bencher| {
+        bencher.iter(&mut raw)
+    });
+    for job in Job::ALL {
+        let mut call = support::call(&sessions, Way::Typed, job, request.clone());
+        let case = format!("{name}, {policy:?}, {}", job.label());
+        group.bench_function(case, |bencher| bencher.iter(&mut call));
+    }
+    group.finish();
+}
+
+fn all_requests(criterion: &mut Criterion) {
+    for policy in [CookiePolicy::WhenUsed, CookiePolicy::Rolling] {
+        requests(criterion, "cookie", CookieStore::new(), policy);
+    }
+    let memory = MemoryStore::new();
+    let revoking = CookieStore::new().with_revocation(memory.clone());
+    requests(
+        criterion,
+        "cookie, revocation",
+        revoking,
+        CookiePolicy::WhenUsed,
+    );
+    requests(criterion, "memory", memory, CookiePolicy::WhenUsed);
+}
+
+/// With the index beside the text a record is taken as it is; without, the text is walked.
+fn encode(criterion: &mut Criterion) {
+    let document = document();
+    let (text, index) = (Bytes::copy_from_slice(document.text()), index(&document));
+    let mut group = criterion.benchmark_group("encode, 1 KB");
+    let mut loaded = Document::new();
+    group.bench_function("load with its index", |bencher| {
+        bencher.iter(|| loaded.load(black_box(&text).clone(), index.clone()));
+    });
+    group.bench_function("load and index", |bencher| {
+        bencher.iter(|| loaded.load_object(hyper_session::document::Raw::new(black_box(&text))));
+    });
+    group.finish();
+}
+
+fn criterion() -> Criterion {
+    use std::time::Duration;
+    Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group!(name = benches; config = criterion(); targets = floor, all_requests, encode);
+criterion_main!(benches);
