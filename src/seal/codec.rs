@@ -230,6 +230,7 @@ fn encode(raw: &[u8], out: &mut Buffer) {
 /// Makes `out` this long. Appending slices, it sets many bytes at a time; `resize` does not.
 fn grow(out: &mut Buffer, len: usize) {
     out.clear();
+    out.reserve_exact(len);
     while out.len() < len {
         let zeros = &[0; 128];
         out.extend_from_slice(zeros.get(..len - out.len()).unwrap_or(zeros));
