@@ -9,6 +9,8 @@ pub enum Case {
     Raw,
     /// The service alone, without a Cookie header.
     RawNoCookie,
+    /// The service alone, with the Cookie headers of many visitors in turn.
+    RawStrangers,
     /// A session around it, no Cookie header, and a handler that ignores the session.
     NoCookie,
     /// A known session that the handler ignores.
@@ -17,13 +19,16 @@ pub enum Case {
     Read(Size),
     /// A known session of which the handler adds one to a number.
     Increment(Size),
+    /// Many visitors in turn, each with a small known session.
+    Strangers(Job),
 }
 
 impl Case {
     /// The case without a session that this one is net of; `None` for those themselves.
     pub fn base(self) -> Option<Self> {
         match self {
-            Self::Raw | Self::RawNoCookie => None,
+            Self::Raw | Self::RawNoCookie | Self::RawStrangers => None,
+            Self::Strangers(_) => Some(Self::RawStrangers),
             Self::NoCookie => Some(Self::RawNoCookie),
             Self::Untouched(_) | Self::Read(_) | Self::Increment(_) => Some(Self::Raw),
         }
@@ -33,10 +38,14 @@ impl Case {
         match self {
             Self::Raw => "raw".into(),
             Self::RawNoCookie => "raw, no cookie".into(),
+            Self::RawStrangers => "raw, strangers".into(),
             Self::NoCookie => "no cookie, untouched".into(),
             Self::Untouched(size) => format!("untouched, {size}"),
             Self::Read(size) => format!("read one key, {size}"),
             Self::Increment(size) => format!("increment one key, {size}"),
+            Self::Strangers(Job::Ignore) => "untouched, strangers".into(),
+            Self::Strangers(Job::Read) => "read one key, strangers".into(),
+            Self::Strangers(Job::Increment) => "increment one key, strangers".into(),
         }
     }
 }
@@ -47,4 +56,8 @@ pub enum Job {
     Ignore,
     Read,
     Increment,
+}
+
+impl Job {
+    pub const ALL: [Self; 3] = [Self::Ignore, Self::Read, Self::Increment];
 }

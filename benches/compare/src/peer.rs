@@ -1,11 +1,9 @@
 //! What a contender must be able to do, and the calls that are measured of it.
 
-use http::Request;
-
 use crate::{
     case::{Case, Job},
     document::{START, Size},
-    request::{self, Body},
+    request::{self, Visitors},
 };
 
 /// A call that is measured: one request, answered, and the answer dropped.
@@ -37,26 +35,38 @@ pub trait Peer {
     /// Opens a session that holds the document, and returns its cookie as `name=value`.
     fn seed(&self, size: Size) -> String;
 
-    /// The service with a session around it, whose handler does `job`, on clones of `request`.
-    fn call(&self, job: Job, request: Request<Body>) -> Call;
+    /// The service with a session around it, whose handler does `job`, on each one's requests.
+    fn call(&self, job: Job, visitors: Visitors) -> Call;
 
     /// The same service with nothing around it.
-    fn raw(&self, request: Request<Body>) -> Call;
+    fn raw(&self, visitors: Visitors) -> Call;
 }
+
+/// How many visitors come in turn where they are strangers: more than anybody keeps in a cache.
+const STRANGERS: usize = 8192;
 
 /// Every case of a contender.
 pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {
-    let cookie = request::with_cookie(&peer.seed(Size::Small));
+    let known = |size| request::with_cookie(&peer.seed(size));
     let mut calls = vec![
-        (Case::Raw, peer.raw(cookie)),
-        (Case::RawNoCookie, peer.raw(request::plain())),
-        (Case::NoCookie, peer.call(Job::Ignore, request::plain())),
+        (Case::Raw, peer.raw(known(Size::Small).into())),
+        (Case::RawNoCookie, peer.raw(request::plain().into())),
+        (
+            Case::NoCookie,
+            peer.call(Job::Ignore, request::plain().into()),
+        ),
     ];
     for &size in peer.sizes() {
-        let known = |job| peer.call(job, request::with_cookie(&peer.seed(size)));
-        calls.push((Case::Untouched(size), known(Job::Ignore)));
-        calls.push((Case::Read(size), known(Job::Read)));
-        calls.push((Case::Increment(size), known(Job::Increment)));
+        let call = |job| peer.call(job, known(size).into());
+        calls.push((Case::Untouched(size), call(Job::Ignore)));
+        calls.push((Case::Read(size), call(Job::Read)));
+        calls.push((Case::Increment(size), call(Job::Increment)));
+    }
+    let strangers: Vec<_> = (0..STRANGERS).map(|_| known(Size::Small)).collect();
+    calls.push((Case::RawStrangers, peer.raw(strangers.clone().into())));
+    for job in Job::ALL {
+        let call = peer.call(job, strangers.clone().into());
+        calls.push((Case::Strangers(job), call));
     }
     calls
 }
@@ -72,8 +82,8 @@ pub fn check(name: &str, case: Case, call: &mut Call) {
         (call.run)();
         let seen = request::seen();
         let right = match case {
-            Case::Read(_) => seen == START,
-            Case::Increment(_) => seen > START,
+            Case::Read(_) | Case::Strangers(Job::Read) => seen == START,
+            Case::Increment(_) | Case::Strangers(Job::Increment) => seen > START,
             _ => seen == 0,
         };
         assert!(

@@ -14,6 +14,38 @@ pub const COOKIE: &str = "session";
 /// The length of the Cookie header, unless the session's own cookie leaves no room for it.
 const COOKIE_HEADER: usize = 400;
 
+/// Requests of one visitor or of many, sent in turn and over again.
+pub struct Visitors {
+    requests: Vec<Request<Body>>,
+    next: usize,
+}
+
+impl Visitors {
+    /// Copies the next request.
+    pub fn next(&mut self) -> Request<Body> {
+        let request = self.requests[self.next].clone();
+        self.next = (self.next + 1) % self.requests.len();
+        request
+    }
+
+    /// The requests without their order.
+    pub fn requests(&self) -> &[Request<Body>] {
+        &self.requests
+    }
+}
+
+impl From<Request<Body>> for Visitors {
+    fn from(request: Request<Body>) -> Self {
+        Self::from(vec![request])
+    }
+}
+
+impl From<Vec<Request<Body>>> for Visitors {
+    fn from(requests: Vec<Request<Body>>) -> Self {
+        Self { requests, next: 0 }
+    }
+}
+
 /// A request without cookies.
 pub fn plain() -> Request<Body> {
     Request::get("/articles/7")

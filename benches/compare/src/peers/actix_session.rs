@@ -25,7 +25,7 @@ use crate::{
     document::{COUNTER, Size},
     drive::drive,
     peer::{Call, Peer},
-    request::{self, Body, COOKIE},
+    request::{self, Body, COOKIE, Visitors},
 };
 
 pub struct Contender {
@@ -82,27 +82,30 @@ impl Peer for Contender {
         cookie.expect("a session with data in it has a cookie")
     }
 
-    fn call(&self, job: Job, request: Request<Body>) -> Call {
+    fn call(&self, job: Job, visitors: Visitors) -> Call {
         match job {
-            Job::Ignore => call(app!(ignore, self.middleware()), &request),
-            Job::Read => call(app!(read, self.middleware()), &request),
-            Job::Increment => call(app!(increment, self.middleware()), &request),
+            Job::Ignore => call(app!(ignore, self.middleware()), &visitors),
+            Job::Read => call(app!(read, self.middleware()), &visitors),
+            Job::Increment => call(app!(increment, self.middleware()), &visitors),
         }
     }
 
-    fn raw(&self, request: Request<Body>) -> Call {
-        call(app!(ignore), &request)
+    fn raw(&self, visitors: Visitors) -> Call {
+        call(app!(ignore), &visitors)
     }
 }
 
-fn call<S, B>(app: S, request: &Request<Body>) -> Call
+fn call<S, B>(app: S, visitors: &Visitors) -> Call
 where
     S: Service<ActixRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    let headers = headers(request);
+    let visitors: Vec<HeaderMap> = visitors.requests().iter().map(headers).collect();
+    let mut next = 0;
     Call::new(move || {
-        let response = drive(app.call(actix_request(&headers))).expect("the service answers");
+        let request = actix_request(&visitors[next]);
+        next = (next + 1) % visitors.len();
+        let response = drive(app.call(request)).expect("the service answers");
         assert!(response.status().is_success());
         black_box(response);
     })

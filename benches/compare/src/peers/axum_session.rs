@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use axum_session::{Key, Session, SessionConfig, SessionLayer, SessionNullPool, SessionStore};
-use http::{Request, Response};
+use http::{Request, Response, header::COOKIE as COOKIE_HEADER};
 use tower::{Layer, Service, service_fn};
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     document::{COUNTER, Size},
     drive::drive,
     peer::{Call, Peer},
-    request::{self, Body, COOKIE},
+    request::{self, Body, COOKIE, Visitors},
 };
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -68,25 +68,26 @@ impl Peer for Contender {
         super::tower_seed(wrap(&self.store, service))
     }
 
-    fn call(&self, job: Job, request: Request<Body>) -> Call {
-        if !request.headers().contains_key(http::header::COOKIE) {
-            return newcomers(store(&self.config), request);
+    fn call(&self, job: Job, visitors: Visitors) -> Call {
+        let is_new = |request: &Request<Body>| !request.headers().contains_key(COOKIE_HEADER);
+        if visitors.requests().iter().any(is_new) {
+            return newcomers(store(&self.config), visitors);
         }
         match job {
-            Job::Ignore => super::tower_call(wrap(&self.store, service_fn(ignore)), request),
-            Job::Read => super::tower_call(wrap(&self.store, service_fn(read)), request),
-            Job::Increment => super::tower_call(wrap(&self.store, service_fn(increment)), request),
+            Job::Ignore => super::tower_call(wrap(&self.store, service_fn(ignore)), visitors),
+            Job::Read => super::tower_call(wrap(&self.store, service_fn(read)), visitors),
+            Job::Increment => super::tower_call(wrap(&self.store, service_fn(increment)), visitors),
         }
     }
 
-    fn raw(&self, request: Request<Body>) -> Call {
-        super::tower_raw(request)
+    fn raw(&self, visitors: Visitors) -> Call {
+        super::tower_raw(visitors)
     }
 }
 
 /// Each request without a cookie leaves a session behind, so they have a store of their own.
-fn newcomers(mut store: Store, request: Request<Body>) -> Call {
-    let mut call = super::tower_call(wrap(&store, service_fn(ignore)), request);
+fn newcomers(mut store: Store, visitors: Visitors) -> Call {
+    let mut call = super::tower_call(wrap(&store, service_fn(ignore)), visitors);
     call.tidy = Box::new(move || drive(store.clear()));
     call
 }

@@ -13,7 +13,7 @@ use crate::{
     document::{COUNTER, Size},
     drive::drive,
     peer::{Call, Peer},
-    request::{self, Body},
+    request::{self, Body, Visitors},
 };
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -66,23 +66,25 @@ impl Peer for Contender {
         cookie.expect("a session with data in it has a cookie")
     }
 
-    fn call(&self, job: Job, request: Request<Body>) -> Call {
+    fn call(&self, job: Job, visitors: Visitors) -> Call {
         match (self.way, job) {
             (Way::Extension, Job::Ignore) => {
-                repeat(self.sessions.wrap(service_fn(ignore)), request)
+                repeat(self.sessions.wrap(service_fn(ignore)), visitors)
             }
-            (Way::Extension, Job::Read) => repeat(self.sessions.wrap(service_fn(read)), request),
+            (Way::Extension, Job::Read) => repeat(self.sessions.wrap(service_fn(read)), visitors),
             (Way::Extension, Job::Increment) => {
-                repeat(self.sessions.wrap(service_fn(increment)), request)
+                repeat(self.sessions.wrap(service_fn(increment)), visitors)
             }
-            (Way::Typed, Job::Ignore) => repeat(self.sessions.wrap_fn(ignore_typed), request),
-            (Way::Typed, Job::Read) => repeat(self.sessions.wrap_fn(read_typed), request),
-            (Way::Typed, Job::Increment) => repeat(self.sessions.wrap_fn(increment_typed), request),
+            (Way::Typed, Job::Ignore) => repeat(self.sessions.wrap_fn(ignore_typed), visitors),
+            (Way::Typed, Job::Read) => repeat(self.sessions.wrap_fn(read_typed), visitors),
+            (Way::Typed, Job::Increment) => {
+                repeat(self.sessions.wrap_fn(increment_typed), visitors)
+            }
         }
     }
 
-    fn raw(&self, request: Request<Body>) -> Call {
-        repeat(service_fn(ignore), request)
+    fn raw(&self, visitors: Visitors) -> Call {
+        repeat(service_fn(ignore), visitors)
     }
 }
 
@@ -128,13 +130,13 @@ async fn add_one(session: &Session) -> Answer {
     Ok(request::answer())
 }
 
-/// Clones of `request`, answered by a hyper service.
-fn repeat<S, B>(service: S, request: Request<Body>) -> Call
+/// The requests of `visitors`, answered by a hyper service.
+fn repeat<S, B>(service: S, mut visitors: Visitors) -> Call
 where
     S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
 {
     Call::new(move || {
-        let response = drive(service.call(request.clone())).expect("the service answers");
+        let response = drive(service.call(visitors.next())).expect("the service answers");
         assert_eq!(response.status(), StatusCode::OK);
         black_box(response);
     })

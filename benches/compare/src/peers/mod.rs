@@ -15,7 +15,7 @@ use self::hyper_session::Way;
 use crate::{
     drive::drive,
     peer::{Call, Peer},
-    request::{self, Body},
+    request::{self, Body, Visitors},
 };
 
 /// Every contender, in the order of the table.
@@ -33,13 +33,13 @@ pub fn all() -> Vec<Box<dyn Peer>> {
     ]
 }
 
-/// Clones of `request`, answered by a tower service.
-fn tower_call<S>(mut service: S, request: Request<Body>) -> Call
+/// The requests of `visitors`, answered by a tower service.
+fn tower_call<S>(mut service: S, mut visitors: Visitors) -> Call
 where
     S: Service<Request<Body>, Response = Response<Body>, Error: Debug> + 'static,
 {
     Call::new(move || {
-        let response = answered(&mut service, request.clone());
+        let response = answered(&mut service, visitors.next());
         assert_eq!(response.status(), StatusCode::OK);
         black_box(response);
     })
@@ -65,10 +65,10 @@ where
 }
 
 /// The service that every tower contender wraps.
-fn tower_raw(request: Request<Body>) -> Call {
+fn tower_raw(visitors: Visitors) -> Call {
     let service = service_fn(|request: Request<Body>| async move {
         drop(request);
         Ok::<_, Infallible>(request::answer())
     });
-    tower_call(service, request)
+    tower_call(service, visitors)
 }

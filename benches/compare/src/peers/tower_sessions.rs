@@ -13,7 +13,7 @@ use crate::{
     case::Job,
     document::{COUNTER, Size},
     peer::{Call, Peer},
-    request::{self, Body, COOKIE},
+    request::{self, Body, COOKIE, Visitors},
 };
 
 type Answer = Result<Response<Body>, Infallible>;
@@ -60,15 +60,15 @@ impl Peer for Contender {
         }
     }
 
-    fn call(&self, job: Job, request: Request<Body>) -> Call {
+    fn call(&self, job: Job, visitors: Visitors) -> Call {
         match self.key.clone() {
-            None => call(self.layer(), job, request),
-            Some(key) => call(self.layer().with_private(key), job, request),
+            None => call(self.layer(), job, visitors),
+            Some(key) => call(self.layer().with_private(key), job, visitors),
         }
     }
 
-    fn raw(&self, request: Request<Body>) -> Call {
-        super::tower_raw(request)
+    fn raw(&self, visitors: Visitors) -> Call {
+        super::tower_raw(visitors)
     }
 }
 
@@ -90,12 +90,12 @@ fn seed<C: CookieController>(layer: SessionManagerLayer<MemoryStore, C>, size: S
 fn call<C: CookieController>(
     layer: SessionManagerLayer<MemoryStore, C>,
     job: Job,
-    request: Request<Body>,
+    visitors: Visitors,
 ) -> Call {
     match job {
-        Job::Ignore => super::tower_call(layer.layer(service_fn(ignore)), request),
-        Job::Read => super::tower_call(layer.layer(service_fn(read)), request),
-        Job::Increment => super::tower_call(layer.layer(service_fn(increment)), request),
+        Job::Ignore => super::tower_call(layer.layer(service_fn(ignore)), visitors),
+        Job::Read => super::tower_call(layer.layer(service_fn(read)), visitors),
+        Job::Increment => super::tower_call(layer.layer(service_fn(increment)), visitors),
     }
 }
 
