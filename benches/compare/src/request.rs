@@ -82,13 +82,16 @@ fn cookie_header(session: &str) -> String {
     format!("{before}; {session}; {after}{padding}")
 }
 
-/// The `name=value` of the session's cookie in a response's Set-Cookie headers.
-pub fn session_cookie<'a>(mut set_cookies: impl Iterator<Item = &'a [u8]>) -> Option<String> {
-    set_cookies.find_map(|header| {
+/// The `name=value` of the session's cookie in a response's Set-Cookie headers; of all of them, with
+/// `; ` between, where the names of others begin with that of the first.
+pub fn session_cookie<'a>(set_cookies: impl Iterator<Item = &'a [u8]>) -> Option<String> {
+    let pairs = set_cookies.filter_map(|header| {
         let pair = std::str::from_utf8(header).ok()?.split(';').next()?;
-        let value = pair.strip_prefix(COOKIE)?.strip_prefix('=')?;
-        (!value.is_empty()).then(|| pair.to_owned())
-    })
+        let (name, value) = pair.split_once('=')?;
+        (name.starts_with(COOKIE) && !value.is_empty()).then_some(pair)
+    });
+    let cookies = pairs.collect::<Vec<_>>().join("; ");
+    (!cookies.is_empty()).then_some(cookies)
 }
 
 /// The answer of every handler.

@@ -5,7 +5,7 @@
 //! characters of the text's nonce, so that a piece of another answer, or one that a neighbour on the
 //! same domain planted, is passed over. Only whole texts open, and the number is sealed in as well.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, cell::OnceCell, time::Duration};
 
 use http::HeaderValue;
 use memchr::memmem;
@@ -84,12 +84,18 @@ impl Pieces {
         text + MAX_PAIR_LEN * cookies - self.capacity(cookies)
     }
 
-    /// The texts that came with these lines, in the order of their first cookies.
+    /// The texts that came with these lines, in the order of their first cookies; `None` for one of
+    /// which a piece is missing. No name is looked for more than once.
     pub(super) fn find<'a>(
         &'a self,
         lines: &'a [HeaderValue],
     ) -> impl Iterator<Item = Option<Found<'a>>> {
-        self.values(0, lines).map(|first| self.join(first, lines))
+        let further = OnceCell::new();
+        let look = move |nth| self.values(nth, lines).collect();
+        self.values(0, lines).map(move |first| {
+            let further = || further.get_or_init(|| (1..MAX_CHUNKS).map(look).collect());
+            join(first, further)
+        })
     }
 
     /// The values of the `nth` cookie, none longer than one that was set.
@@ -106,28 +112,6 @@ impl Pieces {
         values
             .take(MAX_CANDIDATES)
             .map(|value| value.get(..=MAX_PAIR_LEN).unwrap_or(value))
-    }
-
-    /// The text that begins with this value; `None` where a piece is missing or too long.
-    fn join<'a>(&'a self, first: &'a [u8], lines: &'a [HeaderValue]) -> Option<Found<'a>> {
-        let (cookies, first) = match first {
-            [count @ b'2'..=b'9', b'.', piece @ ..] => (usize::from(count - b'0'), piece),
-            text => (1, text),
-        };
-        if cookies > MAX_CHUNKS || first.len() > MAX_PAIR_LEN {
-            return None;
-        }
-        let mut text = Cow::Borrowed(first);
-        for nth in 1..cookies {
-            let link = first.get(LINK)?;
-            let mut values = self.values(nth, lines);
-            let piece = values.find_map(|value| value.strip_prefix(link))?;
-            if piece.len() > MAX_PAIR_LEN {
-                return None;
-            }
-            text.to_mut().extend_from_slice(piece);
-        }
-        Some(Found { text, cookies })
     }
 
     /// Sets the cookies to a text, and removes what is left of a longer one.
@@ -179,6 +163,36 @@ impl Pieces {
             }
         }
     }
+}
+
+/// The text that begins with this value, and of which the `further` cookies may hold pieces.
+fn join<'a, 'b>(
+    first: &'a [u8],
+    further: impl FnOnce() -> &'b Vec<Vec<&'a [u8]>>,
+) -> Option<Found<'a>>
+where
+    'a: 'b,
+{
+    let (cookies, first) = match first {
+        [count @ b'2'..=b'9', b'.', piece @ ..] => (usize::from(count - b'0'), piece),
+        text => (1, text),
+    };
+    if first.len() > MAX_PAIR_LEN {
+        return None;
+    }
+    if cookies == 1 {
+        let text = Cow::Borrowed(first);
+        return Some(Found { text, cookies });
+    }
+    let link = first.get(LINK)?;
+    let further = further().get(..cookies - 1)?;
+    let mut text = first.to_vec();
+    for values in further {
+        let piece = values.iter().find_map(|value| value.strip_prefix(link))?;
+        text.extend_from_slice(piece);
+    }
+    let text = Cow::Owned(text);
+    Some(Found { text, cookies })
 }
 
 /// How much of a text fits into the `nth` of this many cookies.

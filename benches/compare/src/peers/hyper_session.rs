@@ -1,9 +1,12 @@
-//! This crate with its memory store: both cookie policies, and both ways to hand the session over.
+//! This crate with its memory store, under both cookie policies and both ways to hand the session
+//! over; and with its cookie store, where the document travels in an encrypted cookie.
 
 use std::{convert::Infallible, fmt::Debug, hint::black_box};
 
 use ::hyper_session::{
-    Session, SessionConfig, SessionExt, Sessions, session::CookiePolicy, store::MemoryStore,
+    Session, SessionConfig, SessionExt, Sessions,
+    session::CookiePolicy,
+    store::{CookieStore, MemoryStore, Store},
 };
 use http::{Request, Response, StatusCode, header};
 use hyper::service::{Service, service_fn};
@@ -29,18 +32,38 @@ pub struct Contender {
     name: String,
     sessions: Sessions,
     way: Way,
+    sizes: &'static [Size],
 }
 
 impl Contender {
     pub fn new(policy: CookiePolicy, way: Way) -> Self {
+        let name = format!("hyper-session {policy:?} {way:?}");
+        Self::with(name, policy, way, MemoryStore::new(), &Size::ALL)
+    }
+
+    /// Sessions in their visitors' cookies, which hold no more than 4 KB.
+    pub fn cookie() -> Self {
+        let (policy, way) = (CookiePolicy::WhenUsed, Way::Extension);
+        let name = "hyper-session cookie".to_owned();
+        Self::with(name, policy, way, CookieStore::new(), &[Size::Small])
+    }
+
+    fn with(
+        name: String,
+        policy: CookiePolicy,
+        way: Way,
+        store: impl Store,
+        sizes: &'static [Size],
+    ) -> Self {
         let config = SessionConfig::default()
             .cookie_name(request::COOKIE)
             .cookie_policy(policy)
             .app_key("sixty-four hexadecimal digits would do as well as this");
         Self {
-            name: format!("hyper-session {policy:?} {way:?}"),
-            sessions: Sessions::new(config, MemoryStore::new()).expect("the settings are right"),
+            name,
+            sessions: Sessions::new(config, store).expect("the settings are right"),
             way,
+            sizes,
         }
     }
 }
@@ -48,6 +71,10 @@ impl Contender {
 impl Peer for Contender {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn sizes(&self) -> &[Size] {
+        self.sizes
     }
 
     fn seed(&self, size: Size) -> String {

@@ -30,6 +30,7 @@ pub fn all() -> Vec<Box<dyn Peer>> {
         Box::new(axum_session::Contender::plain()),
         Box::new(axum_session::Contender::signed()),
         Box::new(actix_session::Contender::private()),
+        Box::new(hyper_session::Contender::cookie()),
     ]
 }
 

@@ -1,0 +1,105 @@
+//! Cookie lines as they may come to a store whose sessions are in them: nothing made up is a
+//! session, and what was sealed is one until a byte of it is changed, whatever stands around it.
+#![no_main]
+
+use std::{
+    future::Future,
+    pin::pin,
+    sync::LazyLock,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use hyper_session::{
+    cookie::{Attributes, CookieName},
+    id::{Key, SessionId},
+    seal::{KeyRing, SealKey},
+    store::{Attached, Binding, Bound, ClientSide, CookieStore, Expected, Read, Store},
+};
+use libfuzzer_sys::fuzz_target;
+
+const AGE: Duration = Duration::from_secs(7200);
+
+static BOUND: LazyLock<Box<dyn Bound>> = LazyLock::new(|| {
+    let key = SealKey::from_text("the first key, which seals and opens").expect("it is long");
+    let binding = Binding {
+        keys: &KeyRing::new(key),
+        name: &CookieName::new("s").expect("it is a name"),
+        attributes: &Attributes::default(),
+        clear_with_browser: false,
+        longest: AGE,
+    };
+    let store = CookieStore::new().max_chunks(8);
+    store.bind(&binding).expect("the settings are right")
+});
+
+// Two bytes of how much is sealed, two of which byte is changed, one of how; then header lines.
+fuzz_target!(|data: &[u8]| {
+    let [a, b, c, d, change, rest @ ..] = data else {
+        return;
+    };
+    let key = SessionId::from_bytes([7; 16]).key();
+    let lines = rest.split(|&byte| byte == b'\n');
+    let made_up: Vec<HeaderValue> = lines
+        .filter_map(|line| HeaderValue::from_bytes(line).ok())
+        .collect();
+    assert_eq!(open(&key, &made_up), None);
+
+    let len = usize::from(u16::from_le_bytes([*a, *b])) % 20_000;
+    let record: Bytes = rest.iter().copied().cycle().take(len).collect();
+    let mut pairs = seal(&key, &record);
+    let sealed: Vec<HeaderValue> = pairs.iter().map(|pair| line(pair)).collect();
+    // Cookies of the store's own names may hide what was sealed, but never stand for it.
+    let among: Vec<HeaderValue> = made_up.iter().chain(&sealed).cloned().collect();
+    assert!(open(&key, &among).is_none_or(|found| found == record));
+    assert_eq!(open(&key, &sealed), Some(record));
+
+    let at = usize::from(u16::from_le_bytes([*c, *d]));
+    let pair = at % pairs.len();
+    let value = pairs[pair]
+        .iter()
+        .position(|&byte| byte == b'=')
+        .expect("a value")
+        + 1;
+    let at = value + at % (pairs[pair].len() - value);
+    pairs[pair][at] ^= (*change).max(1);
+    let changed: Vec<HeaderValue> = pairs
+        .iter()
+        .filter_map(|pair| HeaderValue::from_bytes(pair).ok())
+        .collect();
+    assert_eq!(open(&key, &changed), None);
+});
+
+fn line(pair: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(pair).expect("what was set can be sent")
+}
+
+fn seal(key: &Key, record: &Bytes) -> Vec<Vec<u8>> {
+    let attached = BOUND.attach(&[]);
+    let written = ready(attached.write(key, record.clone(), AGE, Expected::Absent));
+    written.expect("it is not too large");
+    let set = attached.outgoing().expect("it can be sealed");
+    let pair = |line: &HeaderValue| {
+        let pair = line.as_bytes().split(|&byte| byte == b';').next();
+        pair.unwrap_or_default().to_vec()
+    };
+    set.iter().map(pair).collect()
+}
+
+fn open(key: &Key, lines: &[HeaderValue]) -> Option<Bytes> {
+    let attached = BOUND.attach(lines);
+    match ready(attached.read(key, None)).expect("nothing is asked") {
+        Read::Found(record) => Some(record.data),
+        Read::Absent | Read::Gone => None,
+    }
+}
+
+/// The output of a future that is ready at once, as all of a store with nothing behind it are.
+fn ready<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("the store waits"),
+    }
+}
