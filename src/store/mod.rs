@@ -8,8 +8,10 @@
 mod contract;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
+mod forward;
 mod future;
 pub mod memory;
+mod migrating;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -24,5 +26,6 @@ pub use contract::{
 pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+pub use migrating::Migrating;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
