@@ -149,5 +149,6 @@ caught! {
     tags_without_limit_are_caught: TagsUnlimited => TagsAreLimited,
     a_tag_listed_twice_is_caught: TagsTwice => TagsListTheirSessions,
     untagging_everything_is_caught: UntagsAll => UntagTakesOneOff,
+    tags_that_a_session_does_not_know_are_caught: TagsForgotten => SessionsListTheirTags,
     tags_kept_as_a_list_that_is_written_back_are_caught: TagsWrittenBack => NoTagIsLost,
 }

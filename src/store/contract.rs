@@ -112,6 +112,12 @@ pub trait TagStore: Send + Sync {
     /// When the store cannot answer.
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
 
+    /// The tags of the live session under `key`, in no particular order; none where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>>;
+
     /// Gives every tag of the session under `from` to the live session under `to` as well; nothing
     /// happens where either is not live. Used when an id is regenerated: until the old id is dead,
     /// both are found by their tags, so that nobody escapes a log-out by stopping half way.
@@ -177,6 +183,9 @@ impl fmt::Debug for Tag {
 pub struct TagError(usize);
 
 /// The state of a record, as a number that a key never sees twice.
+///
+/// Stores number below 2⁶³: every database can hold such a number, and a store that stands in front
+/// of two others ([`Migrating`](super::Migrating)) marks by the highest bit whose version it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(NonZeroU64);
 

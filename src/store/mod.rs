@@ -10,8 +10,10 @@ mod contract;
 pub mod cookie;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
+mod forward;
 mod future;
 pub mod memory;
+mod migrating;
 #[cfg(feature = "redis")]
 pub mod redis;
 
@@ -28,5 +30,6 @@ pub use cookie::CookieStore;
 pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
+pub use migrating::Migrating;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;

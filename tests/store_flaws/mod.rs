@@ -57,6 +57,7 @@ pub(crate) enum Flaw {
     TagsTwice,
     UntagsAll,
     TagsWrittenBack,
+    TagsForgotten,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

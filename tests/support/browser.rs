@@ -35,6 +35,14 @@ impl Browser {
         }
     }
 
+    /// The same visitor, who comes to another machine of the service.
+    pub fn at(self, sessions: &Sessions) -> Self {
+        Self {
+            sessions: sessions.clone(),
+            ..self
+        }
+    }
+
     /// One request with the session opened: gives what the handler gives.
     pub async fn visit<T>(&mut self, handler: impl AsyncFnOnce(&Session) -> T) -> T {
         let visit = self

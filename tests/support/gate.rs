@@ -25,6 +25,7 @@ pub enum Call {
     Tag,
     Untag,
     Tagged,
+    TagsOf,
     CopyTags,
     MoveTags,
 }
@@ -84,6 +85,8 @@ struct Book {
 #[derive(Clone)]
 pub struct GateStore {
     inner: MemoryStore,
+    /// Whether others get their turn before and after every call.
+    yields: bool,
     book: Arc<Mutex<Book>>,
 }
 
@@ -91,7 +94,16 @@ impl GateStore {
     pub fn new(inner: MemoryStore) -> Self {
         Self {
             inner,
+            yields: false,
             book: Arc::default(),
+        }
+    }
+
+    /// A store that lets others run before and after every call.
+    pub fn yielding(inner: MemoryStore) -> Self {
+        Self {
+            yields: true,
+            ..Self::new(inner)
         }
     }
 
@@ -124,6 +136,10 @@ impl GateStore {
     /// The next call is done, but says that it failed.
     pub fn fail_answer(&self, call: Call) {
         self.rule(call, 0, Fate::FailsAfter, false);
+    }
+
+    pub fn fail_answer_nth(&self, call: Call, skip: usize) {
+        self.rule(call, skip, Fate::FailsAfter, false);
     }
 
     pub fn fail_always(&self, call: Call) {
@@ -179,10 +195,13 @@ impl GateStore {
         work: impl FnOnce(&MemoryStore) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
         let fate = self.meet(call, key);
-        let inner = self.inner.clone();
+        let (inner, yields) = (self.inner.clone(), self.yields);
         StoreFuture::new(async move {
             let failure = || StoreError::new("gate", "answer", "the store was told to fail");
-            match fate {
+            if yields {
+                tokio::task::yield_now().await;
+            }
+            let answer = match fate {
                 None => work(&inner).await,
                 Some(Fate::Held(gate)) => {
                     gate.pass().await;
@@ -194,11 +213,12 @@ impl GateStore {
                     answer
                 }
                 Some(Fate::Fails) => Err(failure()),
-                Some(Fate::FailsAfter) => {
-                    work(&inner).await?;
-                    Err(failure())
-                }
+                Some(Fate::FailsAfter) => work(&inner).await.and_then(|_| Err(failure())),
+            };
+            if yields {
+                tokio::task::yield_now().await;
             }
+            answer
         })
     }
 }
@@ -259,6 +279,11 @@ impl TagStore for GateStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
         let tag = tag.clone();
         self.run(Call::Tagged, None, move |inner| inner.tagged(&tag))
+    }
+
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        let at = *key;
+        self.run(Call::TagsOf, Some(key), move |inner| inner.tags_of(&at))
     }
 
     fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {

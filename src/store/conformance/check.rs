@@ -120,6 +120,8 @@ checks! {
     NothingReturnsFromTheDead: Tombstones => races::nothing_returns_from_the_dead(p),
     /// A tag lists the live sessions that carry it, each once.
     TagsListTheirSessions: Tags => tags::list_their_sessions(p),
+    /// A session lists the tags that it carries; one that is not live lists none.
+    SessionsListTheirTags: Tags => tags::are_listed_by_their_session(p, h),
     /// Untagging takes one tag off one session.
     UntagTakesOneOff: Tags => tags::untag_takes_one_off(p),
     /// Only a live session can be tagged.

@@ -58,6 +58,19 @@ impl<S: Store> Probe<S> {
         )
     }
 
+    /// Holds the store to answering exactly `due` as the tags of `key`.
+    async fn carries(&self, promise: &str, key: &Key, due: &[Tag]) -> Verdict {
+        let Some(tags) = self.store.tags() else {
+            return Ok(());
+        };
+        let mut listed = self.answered("list of tags", tags.tags_of(key).await)?;
+        let mut due = due.to_vec();
+        listed.sort_unstable();
+        due.sort_unstable();
+        let seen = format!("{} tags were listed, or others", listed.len());
+        self.holds(promise, listed == due, seen)
+    }
+
     /// Holds the store to listing exactly `due` under `tag`.
     pub(super) async fn lists(&self, promise: &str, tag: &Tag, due: &[Key]) -> Verdict {
         let Some(tags) = self.store.tags() else {
@@ -106,6 +119,32 @@ pub(super) async fn untag_takes_one_off<S: Store>(p: &Probe<S>) -> Verdict {
     p.untag(&phone, &p.new_tag()?).await?;
     p.lists(promise, &one, &[laptop]).await?;
     p.lists(promise, &other, &[phone, laptop]).await
+}
+
+pub(super) async fn are_listed_by_their_session<S: Store>(
+    p: &Probe<S>,
+    harness: &impl Harness<Store = S>,
+) -> Verdict {
+    let (one, other) = (p.new_tag()?, p.new_tag()?);
+    let (key, brief) = (p.fresh(LONG).await?.0, p.fresh(harness.short()).await?.0);
+    p.carries("a session without tags lists none", &key, &[])
+        .await?;
+    for (key, tag) in [(&key, &one), (&key, &other), (&key, &one), (&brief, &one)] {
+        p.must_tag(key, tag).await?;
+    }
+    let promise = "a session lists each of its tags once";
+    p.carries(promise, &key, &[one.clone(), other.clone()])
+        .await?;
+    p.untag(&key, &one).await?;
+    p.carries("a tag taken off is not listed", &key, &[other])
+        .await?;
+    p.destroy(&key).await?;
+    harness.pass(harness.short()).await;
+    for ended in [key, brief, p.key()?] {
+        p.carries("what is not live has no tags", &ended, &[])
+            .await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn only_the_live_are_tagged<S: Store>(

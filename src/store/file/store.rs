@@ -283,6 +283,10 @@ impl TagStore for FileStore {
         StoreFuture::ready(named("list tagged", self.0.core.engine.tagged(tag)))
     }
 
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        StoreFuture::ready(named("list tags", self.0.core.engine.live_tags(key)))
+    }
+
     fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
         let core = &self.0.core;
         answer(core, "copy tags", core.engine.copy_tags(from, to))

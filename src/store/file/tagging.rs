@@ -79,6 +79,14 @@ impl Engine {
         Ok(keys.into_iter().filter(live).collect())
     }
 
+    pub(super) fn live_tags(&self, key: &Key) -> Result<Vec<Tag>, FileError> {
+        self.check_open()?;
+        match self.standing(key, self.now()) {
+            Standing::Live(_) => Ok(self.tags_of(key)),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn tags_of(&self, key: &Key) -> Vec<Tag> {
         lock(&self.tags).of(key).to_vec()
     }

@@ -185,6 +185,13 @@ impl TagStore for MemoryStore {
         StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
     }
 
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        let names = self.0.tags_of(key);
+        // Every name here was a tag's.
+        let tags = names.iter().filter_map(|name| Tag::new(&**name).ok());
+        StoreFuture::ready(Ok(tags.collect()))
+    }
+
     /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
     ///
     /// # Errors

@@ -39,13 +39,17 @@ impl Engine {
         keys
     }
 
+    /// The tags of the live session under `key`.
+    pub(super) fn tags_of(&self, key: &Key) -> Vec<Arc<str>> {
+        self.with_live(key, |live| live.tag_names().to_vec())
+            .unwrap_or_default()
+    }
+
     /// Gives the tags that the live session under `from` has now to the live one under `to` too, and
     /// says which they were; none where one of the two is not live.
     /// The two are never locked together: a tag that comes in between is not among them.
     pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Vec<Arc<str>>, TooManyTags> {
-        let tags = self
-            .with_live(from, |live| live.tag_names().to_vec())
-            .unwrap_or_default();
+        let tags = self.tags_of(from);
         if tags.is_empty() || from == to {
             return Ok(Vec::new());
         }

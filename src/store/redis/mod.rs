@@ -255,6 +255,13 @@ impl TagStore for RedisStore {
         })
     }
 
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        let key = *key;
+        self.doing("list tags", move |engine| async move {
+            engine.tags_of(&key).await
+        })
+    }
+
     /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
     ///
     /// # Errors

@@ -145,6 +145,17 @@ impl Engine {
         .await
     }
 
+    /// The tags of the live session under `key`.
+    pub(super) async fn tags_of(&self, key: &Key) -> Result<Vec<Tag>, RedisError> {
+        let tags = self.standing(key).await?.map(|it| it.block.tags);
+        let named = |(_, name)| Tag::new(name).ok();
+        Ok(tags
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(named)
+            .collect())
+    }
+
     /// Moves the tags that `from` has to `to`, all or none. In between both carry them.
     pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Result<(), RedisError> {
         let copied = self.copy_tags(from, to).await?;

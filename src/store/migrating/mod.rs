@@ -1,0 +1,190 @@
+//! From one store to another while sessions live.
+
+mod error;
+mod mark;
+mod pair;
+mod tags;
+mod versions;
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use self::pair::Pair;
+use super::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written};
+use crate::id::Key;
+
+/// Two stores that look like one: sessions move from the old store to the new one as they are used,
+/// and nobody is logged out.
+///
+/// A clone is the same store.
+///
+/// # What happens
+///
+/// - A session is looked for in the new store, and where it is not there in the old one.
+/// - A new session comes into being in the new store.
+/// - A session of the old store moves when it is written on, or renewed (a read or touch that sets
+///   its lifetime). So after the longest lifetime that sessions had, whoever comes back has been
+///   moved: `Migrating` can then give way to the new store alone.
+/// - What ends a session ends it in both.
+///
+/// The promises are those of the [contract](Store), as far as both stores keep them: no write is
+/// lost, whatever moves the session meanwhile, and whoever stops half way (a session is moved by
+/// three steps, each of which the next request finishes). Sessions are not
+/// [counted](Store::count).
+///
+/// # On several machines
+///
+/// While some machines know the old store alone, sessions must not leave it, for those machines
+/// would not find them. So the change is made in steps, each of them by an ordinary restart of one
+/// machine after another:
+///
+/// 1. [`prepare`](Self::prepare) on all machines: what others have moved is found, nothing is moved.
+/// 2. [`new`](Self::new) on all machines: sessions move.
+/// 3. The new store alone, after the longest lifetime of a session.
+///
+/// Without the first step no write is lost either. But a machine that knows the old store alone
+/// takes a session that has moved for ended, or answers 503 in the first minute; and a log-out there
+/// can be undone that comes at the very moment when another machine moves the session.
+///
+/// # What it costs
+///
+/// A request whose session is in the new store costs what it costs there. A session of the old
+/// store is looked up twice until it moves; moving takes three more writes, and a new session one
+/// more. A visitor whose session has ended is looked up three times.
+///
+/// # Limits
+///
+/// Both stores must keep conditional writes and give versions below 2⁶³ (see
+/// [`Version`](super::Version)), or what they answer is an error. For a minute after a session has
+/// moved or begun, a record of 17 bytes stands in the old store; while it moves, its data takes 25
+/// bytes more there. There are tags where both stores have them. An untag at the moment when the
+/// session moves may be without effect.
+///
+/// # Example
+///
+/// ```no_run
+/// # #[cfg(all(feature = "file", feature = "redis", unix))]
+/// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use hyper_session::{SessionConfig, Sessions};
+/// use hyper_session::store::{FileStore, Migrating, RedisStore};
+///
+/// let file = FileStore::open("/var/lib/shop/sessions")?;
+/// let redis = RedisStore::builder("redis://127.0.0.1/").build()?;
+/// let sessions = Sessions::new(SessionConfig::default().with_env()?, Migrating::new(file, redis))?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Migrating(Arc<Pair>);
+
+impl Migrating {
+    /// Sessions move from the store `from` to the store `to`.
+    pub fn new(from: impl Store, to: impl Store) -> Self {
+        Self::over(from, to, true)
+    }
+
+    /// Sessions stay in the store `from`, and those that others have moved are found in `to`: for
+    /// the time when not all machines know both stores.
+    pub fn prepare(from: impl Store, to: impl Store) -> Self {
+        Self::over(from, to, false)
+    }
+
+    fn over(from: impl Store, to: impl Store, moves: bool) -> Self {
+        let (old, new) = (Arc::new(from), Arc::new(to));
+        Self(Arc::new(Pair { old, new, moves }))
+    }
+
+    fn doing<T, F>(&self, work: impl FnOnce(Arc<Pair>) -> F) -> StoreFuture<T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        StoreFuture::new(work(Arc::clone(&self.0)))
+    }
+}
+
+impl fmt::Debug for Migrating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Migrating")
+            .field("moves", &self.0.moves)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for Migrating {
+    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+        let key = *key;
+        self.doing(|pair| async move { pair.read(&key, touch).await })
+    }
+
+    /// Writes where the session lives, and moves it to the new store.
+    ///
+    /// # Errors
+    /// When one of the stores cannot answer; whether the write was applied is then unknown.
+    fn write(
+        &self,
+        key: &Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        let key = *key;
+        self.doing(|pair| async move { pair.write(&key, data, ttl, expected).await })
+    }
+
+    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+        let key = *key;
+        self.doing(|pair| async move { pair.destroy(&key).await })
+    }
+
+    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+        let key = *key;
+        self.doing(|pair| async move { pair.touch(&key, ttl).await })
+    }
+
+    /// What both stores can do.
+    fn capabilities(&self) -> Capabilities {
+        let (old, new) = (self.0.old.capabilities(), self.0.new.capabilities());
+        Capabilities {
+            versions: old.versions && new.versions,
+            tombstones: old.tombstones && new.tombstones,
+            persistent: old.persistent && new.persistent,
+            shared: old.shared && new.shared,
+        }
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        self.0.tags().ok().map(|_| self as &dyn TagStore)
+    }
+}
+
+impl TagStore for Migrating {
+    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+        let (key, tag) = (*key, tag.clone());
+        self.doing(|pair| async move { pair.tags()?.tag(&key, &tag).await })
+    }
+
+    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+        let (key, tag) = (*key, tag.clone());
+        self.doing(|pair| async move { pair.tags()?.untag(&key, &tag).await })
+    }
+
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+        let tag = tag.clone();
+        self.doing(|pair| async move { pair.tags()?.tagged(&tag).await })
+    }
+
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        let key = *key;
+        self.doing(|pair| async move { pair.tags()?.tags_of(&key).await })
+    }
+
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let (from, to) = (*from, *to);
+        self.doing(|pair| async move { pair.tags()?.copy_tags(&from, &to).await })
+    }
+
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        let (from, to) = (*from, *to);
+        self.doing(|pair| async move { pair.tags()?.move_tags(&from, &to).await })
+    }
+}
