@@ -105,6 +105,24 @@ impl Engine {
         Ok(at)
     }
 
+    /// Appends frames one behind the other: all of them, or none.
+    pub(super) fn append_all(
+        &self,
+        log: &mut Log,
+        frames: &[(Header, &[u8])],
+    ) -> Result<Vec<Position>, FileError> {
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.mark_open(log)?;
+        let bytes = frames.iter().map(|(header, _)| header.frame_len()).sum();
+        self.make_room(log, bytes)?;
+        let stage = |(header, payload): &(Header, &[u8])| log.stage(header, payload);
+        let places = frames.iter().map(stage).collect();
+        self.write_staged(log)?;
+        Ok(places)
+    }
+
     /// Writes what the log has to say at opening: that it is open, and that segments up to
     /// `excused` are missing for a reason. A full disk does not keep anybody from reading.
     pub(super) fn begin(&self, excused: Option<u32>) -> Result<(), FileError> {

@@ -8,9 +8,10 @@ use super::{
     super::{
         FileError, FileStore,
         engine::{Engine, Standing, lock},
-        ops::{Attempt, Fetched},
+        ops::Fetched,
         options::FileStoreBuilder,
         recover,
+        write::Attempt,
     },
     disk::{Dice, SimDisk},
 };
