@@ -128,6 +128,7 @@ impl Engine {
                     self.lose(victim.id, at, len);
                     continue;
                 }
+                Piece::Room { .. } => continue,
             };
             let at = Position {
                 segment: victim.id,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        FileError, FileStore,
+        Durability, FileError, FileStore,
         engine::{Engine, Standing, lock},
         ops::Fetched,
         options::FileStoreBuilder,
@@ -48,6 +48,14 @@ fn filled(data: &[u8]) -> Filled {
 /// What may be found of a key: the last state that was acknowledged as durable, and any later.
 type History = Vec<State>;
 
+/// A write that the workload does.
+struct Write {
+    key: Key,
+    data: Bytes,
+    ttl: Duration,
+    expected: Expected,
+}
+
 pub(super) struct Workload {
     pub(super) engine: Engine,
     disk: SimDisk,
@@ -58,9 +66,14 @@ pub(super) struct Workload {
     newest_version: u64,
 }
 
-/// Opens the store as the workload does.
+/// Opens the store as the workload does: the disk makes room ahead of the log.
 pub(super) fn open(disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
+    open_as(Durability::Always, disk, clock)
+}
+
+fn open_as(durability: Durability, disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
     let options: FileStoreBuilder = FileStore::builder("simulated")
+        .durability(durability)
         .segment_bytes(SEGMENT)
         .tombstone(Duration::from_secs(30))
         .cache_bytes(0)
@@ -109,7 +122,8 @@ impl Workload {
     fn step(&mut self, dice: &mut Dice) {
         let key = key(dice.below(KEYS));
         match dice.below(20) {
-            0..=7 => self.write(key, dice),
+            0..=4 => self.write(key, dice),
+            5..=7 => self.write_group(dice),
             8 | 9 => self.touch(key, dice.below(100)),
             10 | 11 => self.destroy(key),
             12 | 13 => self.tag(key, dice.below(5)),
@@ -151,15 +165,46 @@ impl Workload {
     }
 
     fn write(&mut self, key: Key, dice: &mut Dice) {
-        let before = self.now(&key);
-        let data = Bytes::from(vec![dice.below(256) as u8; dice.below(900) as usize]);
-        let ttl = Duration::from_secs(1 + dice.below(60));
-        let version = before.record.as_ref().and_then(|(_, version)| *version);
-        let expected = version
-            .and_then(Version::new)
-            .map_or(Expected::Any, Expected::Version);
-        let done = self.engine.write(&key, &data, ttl, expected);
-        let version = match &done {
+        let attempt = self.attempt(key, dice);
+        let (data, ttl, expected) = (&attempt.data, attempt.ttl, attempt.expected);
+        let done = self.engine.write(&key, data, ttl, expected);
+        self.note_write(attempt, &done);
+    }
+
+    /// Some writes at a time, also of the same session.
+    fn write_group(&mut self, dice: &mut Dice) {
+        let attempts: Vec<Write> = (0..=dice.below(6))
+            .map(|_| Write {
+                // What is expected is not known where one of the same group comes before.
+                expected: Expected::Any,
+                ..self.attempt(key(dice.below(KEYS)), dice)
+            })
+            .collect();
+        let draft = |write: &Write| {
+            let (key, data, ttl) = (&write.key, &write.data, write.ttl);
+            self.engine.draft(key, data, ttl, write.expected).unwrap()
+        };
+        let drafts: Vec<_> = attempts.iter().map(draft).collect();
+        let done = self.engine.write_group(&drafts);
+        assert_eq!(done.len(), attempts.len(), "every writer gets an answer");
+        for (write, done) in attempts.into_iter().zip(&done) {
+            self.note_write(write, done);
+        }
+    }
+
+    fn attempt(&self, key: Key, dice: &mut Dice) -> Write {
+        let version = self.now(&key).record.and_then(|(_, version)| version);
+        let known = version.and_then(Version::new);
+        Write {
+            key,
+            data: Bytes::from(vec![dice.below(256) as u8; dice.below(900) as usize]),
+            ttl: Duration::from_secs(1 + dice.below(60)),
+            expected: known.map_or(Expected::Any, Expected::Version),
+        }
+    }
+
+    fn note_write(&mut self, write: Write, done: &Result<Attempt, FileError>) {
+        let version = match done {
             Ok(Attempt::Answered((Written::Done(version), _))) => Some(version.get()),
             Ok(Attempt::Answered((Written::Gone, _))) => return,
             Ok(_) => panic!("a write of the version that was read met a conflict"),
@@ -170,11 +215,11 @@ impl Workload {
             self.newest_version = version;
         }
         let after = State {
-            record: Some((filled(&data), version)),
-            expires: self.clock.now().after(ttl),
-            tags: before.tags,
+            record: Some((filled(&write.data), version)),
+            expires: self.clock.now().after(write.ttl),
+            tags: self.now(&write.key).tags,
         };
-        self.note(key, after, &done);
+        self.note(write.key, after, done);
     }
 
     fn touch(&mut self, key: Key, seconds: u64) {
