@@ -7,13 +7,13 @@ use bytes::Bytes;
 use super::{
     super::{
         Durability, FileError, FileStore,
-        engine::{Engine, Standing, lock},
-        ops::Fetched,
+        engine::{Engine, lock},
         options::FileStoreBuilder,
         recover,
         write::Attempt,
     },
     disk::{Dice, SimDisk},
+    state::{History, State, filled},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -23,30 +23,6 @@ use crate::{
 
 const KEYS: u64 = 7;
 const SEGMENT: u64 = 16 << 10;
-
-/// One key's state, as it should be remembered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    /// The data, with its version where that is known.
-    record: Option<(Filled, Option<u64>)>,
-    expires: Timestamp,
-    tags: Vec<Tag>,
-}
-
-/// Data of one byte's value over and over, and its length: short to show.
-type Filled = (u8, usize);
-
-fn filled(data: &[u8]) -> Filled {
-    let fill = data.first().copied().unwrap_or_default();
-    assert!(
-        data.iter().all(|byte| *byte == fill),
-        "data is served whole"
-    );
-    (fill, data.len())
-}
-
-/// What may be found of a key: the last state that was acknowledged as durable, and any later.
-type History = Vec<State>;
 
 /// A write that the workload does.
 struct Write {
@@ -61,6 +37,7 @@ pub(super) struct Workload {
     disk: SimDisk,
     clock: Clock,
     histories: BTreeMap<Key, History>,
+    durability: Durability,
     /// Whether an operation counts as acknowledged when it succeeds, or only at the next sync.
     at_once: bool,
     newest_version: u64,
@@ -94,10 +71,15 @@ fn tag(number: u64) -> Tag {
 }
 
 impl Workload {
-    pub(super) fn begin(disk: &SimDisk, at_once: bool) -> Result<Self, FileError> {
+    pub(super) fn begin(
+        disk: &SimDisk,
+        durability: Durability,
+        at_once: bool,
+    ) -> Result<Self, FileError> {
         let clock = clock();
         Ok(Self {
-            engine: open(disk, &clock)?,
+            engine: open_as(durability, disk, &clock)?,
+            durability,
             disk: disk.clone(),
             clock,
             histories: (0..KEYS)
@@ -298,10 +280,11 @@ impl Workload {
             let _ = self.engine.write_hint(&active);
         }
         // An opening that fails is tried again, by the next step that reopens.
-        if let Ok(engine) = open(&self.disk, &self.clock) {
+        let open = || open_as(self.durability, &self.disk, &self.clock);
+        if let Ok(engine) = open() {
             self.engine = engine;
         } else if !self.disk.is_cut() && !self.disk.is_broken() {
-            self.engine = open(&self.disk, &self.clock).expect("the second attempt opens");
+            self.engine = open().expect("the second attempt opens");
         }
     }
 
@@ -325,63 +308,15 @@ impl Workload {
     /// Checks that every key is in a state that it may be in; returns what was found.
     pub(super) fn check(&self, engine: &Engine) -> Vec<State> {
         let found = self.histories.iter().map(|(key, history)| {
-            let found = observe(engine, key, self.clock.now());
+            let now = self.clock.now();
+            let found = State::observe(engine, key, now);
             assert!(
-                self.is_allowed(&found, history),
+                found.is_allowed(history, now),
                 "{key:?} is {found:?}, allowed are {history:?}"
             );
             found
         });
         found.collect()
-    }
-
-    fn is_allowed(&self, found: &State, history: &History) -> bool {
-        let now = self.clock.now();
-        let states: Vec<State> = history
-            .iter()
-            .map(|state| {
-                if state.expires <= now {
-                    State::default()
-                } else {
-                    state.clone()
-                }
-            })
-            .collect();
-        let same_record = |state: &&State| match (&state.record, &found.record) {
-            (Some((data, None)), Some((same, _))) => data == same,
-            (one, other) => one == other,
-        };
-        let same_life = |state: &State| state.expires == found.expires;
-        // What was not acknowledged may be there in any part: a record without its tags.
-        states.iter().filter(same_record).any(same_life)
-            && states.iter().any(|state| state.tags == found.tags)
-    }
-}
-
-fn observe(engine: &Engine, key: &Key, now: Timestamp) -> State {
-    let (record, expires) = match engine.standing(key, now) {
-        Standing::Nothing => return State::default(),
-        Standing::Tombstone(entry) => (None, entry.expires),
-        Standing::Live(entry) => match engine.fetch(key, entry, true) {
-            Ok(Fetched::Record(record)) => (
-                Some((filled(&record.data), Some(record.version.get()))),
-                entry.expires,
-            ),
-            _ => panic!("{key:?} is in the index and cannot be read"),
-        },
-    };
-    let mut tags = lock(&engine.tags).of(key).to_vec();
-    tags.sort();
-    for tag in &tags {
-        assert!(
-            engine.tagged(tag).unwrap().contains(key),
-            "tags know their sessions"
-        );
-    }
-    State {
-        record,
-        expires,
-        tags,
     }
 }
 
