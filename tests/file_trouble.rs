@@ -22,6 +22,8 @@ use hyper_session::store::{
     file::{Durability, FileError},
 };
 
+use tokio::task::JoinSet;
+
 mod file_support;
 use file_support::{Scratch, key};
 
@@ -46,9 +48,16 @@ async fn has(store: &FileStore, number: u64) -> bool {
 
 /// A closed store of many segments with all the sessions.
 async fn many_segments(directory: &Path) {
-    let store = small(directory).open().unwrap();
-    for number in 0..SESSIONS {
-        write(&store, number).await;
+    // No faster than the disk, so that the next segment is always made in time.
+    let store = small(directory).durability(Durability::Always);
+    let store = store.open().unwrap();
+    for first in (0..SESSIONS).step_by(10) {
+        let mut writers = JoinSet::new();
+        for number in first..first + 10 {
+            let store = store.clone();
+            writers.spawn(async move { write(&store, number).await });
+        }
+        writers.join_all().await;
     }
     store.close().await.unwrap();
     assert!(segments(directory).len() > 5);

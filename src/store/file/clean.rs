@@ -128,6 +128,7 @@ impl Engine {
                     self.lose(victim.id, at, len);
                     continue;
                 }
+                Piece::Room { .. } => continue,
             };
             let at = Position {
                 segment: victim.id,
@@ -213,16 +214,9 @@ impl Engine {
             room += header.frame_len();
             live.push((copy_of(&header, entry), payload));
         }
-        if live.is_empty() {
-            return Ok(0);
-        }
-        self.mark_open(&mut log)?;
-        self.make_room(&mut log, room)?;
-        let stage = |(header, payload): &(Header, &[u8])| (*header, log.stage(header, payload));
-        let moved: Vec<(Header, Position)> = live.iter().map(stage).collect();
-        self.write_staged(&mut log)?;
-        for (header, at) in moved {
-            self.moved(&header, at);
+        let places = self.append_all(&mut log, &live)?;
+        for ((header, _), at) in live.iter().zip(places) {
+            self.moved(header, at);
         }
         Ok(room)
     }

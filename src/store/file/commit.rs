@@ -11,7 +11,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::engine::{Engine, lock};
+use super::{
+    FileError,
+    engine::{Engine, lock},
+    write::{Attempt, Draft},
+};
 
 /// The writers who wait, and the thread that lets them go on.
 #[derive(Default)]
@@ -24,29 +28,79 @@ pub(super) struct Commits {
 
 #[derive(Default)]
 struct State {
-    waiters: Vec<oneshot::Sender<()>>,
-    /// The thread is woken once this many wait.
+    group: Group,
+    /// The thread is woken once so many wait.
     wanted: usize,
     stop: bool,
     /// The thread has ended: nobody is answered any more.
     over: bool,
 }
 
+/// Those who share the next sync.
+#[derive(Default)]
+struct Group {
+    /// Writes that are still to be done.
+    drafts: Vec<Draft>,
+    /// Who wrote them, in the same order.
+    writers: Vec<oneshot::Sender<Result<Attempt, FileError>>>,
+    /// Those whose doing is in the log already.
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
 /// Answered once everything that was appended before is durable; dropped where that failed.
 pub(super) type Wait = oneshot::Receiver<()>;
+
+/// Answered once the write was refused, or is done and durable; dropped where that failed.
+pub(super) type Turn = oneshot::Receiver<Result<Attempt, FileError>>;
+
+impl Group {
+    const fn len(&self) -> usize {
+        self.writers.len() + self.waiters.len()
+    }
+
+    /// Does what is to be done, and lets everybody go on if the disk has it then.
+    fn commit(self, engine: &Engine) {
+        let attempts = engine.write_group(&self.drafts);
+        if engine.sync().is_err() {
+            return;
+        }
+        // Whoever stopped waiting has its write in the log all the same.
+        for (writer, attempt) in self.writers.into_iter().zip(attempts) {
+            let _ = writer.send(attempt);
+        }
+        for waiter in self.waiters {
+            let _ = waiter.send(());
+        }
+    }
+}
 
 impl Commits {
     /// Waits for the next sync to begin and end.
     pub(super) fn wait(&self) -> Wait {
         let (sender, receiver) = oneshot::channel();
+        self.join(|group| group.waiters.push(sender));
+        receiver
+    }
+
+    /// Has `draft` written with those of others who write at this time.
+    pub(super) fn write(&self, draft: Draft) -> Turn {
+        let (sender, receiver) = oneshot::channel();
+        self.join(|group| {
+            group.drafts.push(draft);
+            group.writers.push(sender);
+        });
+        receiver
+    }
+
+    fn join(&self, enter: impl FnOnce(&mut Group)) {
         let mut state = lock(&self.state);
-        if !state.over {
-            state.waiters.push(sender);
+        if state.over {
+            return;
         }
-        if state.waiters.len() >= state.wanted {
+        enter(&mut state.group);
+        if state.group.len() == state.wanted {
             self.wake.notify_one();
         }
-        receiver
     }
 
     /// Something was appended that the disk has to get within the interval.
@@ -62,52 +116,41 @@ impl Commits {
         self.wake.notify_all();
     }
 
-    /// The thread for [`Always`](super::Durability::Always): sync for whoever waits, answer, and
-    /// so on until stopped.
-    ///
-    /// The writers of the last group usually come back at once with their next write. So that
-    /// the first of them does not get a sync of its own that the others then wait for, the next
-    /// group is waited for up to half the time that a sync takes.
+    /// The thread for [`Always`](super::Durability::Always): write and sync for whoever waits,
+    /// answer, and so on until stopped.
     pub(super) fn run_always(&self, engine: &Engine) {
         let (mut expected, mut patience) = (1, Duration::ZERO);
         while let Some(group) = self.gather(expected, patience) {
-            let began = Instant::now();
-            let synced = engine.sync();
+            let (began, members) = (Instant::now(), group.len());
+            group.commit(engine);
             patience = began.elapsed() / 2;
-            expected = group.len();
-            if synced.is_ok() {
-                for waiter in group {
-                    // Whoever stopped waiting has its write in the log all the same.
-                    let _ = waiter.send(());
-                }
-            }
+            expected = members + lock(&self.state).group.len();
         }
     }
 
     /// Everybody who waits, once there is somebody; `None` after the stop when nobody is left.
-    fn gather(&self, expected: usize, patience: Duration) -> Option<Vec<oneshot::Sender<()>>> {
+    ///
+    /// The writers of the last group usually come back at once with their next write. So that the
+    /// first of them does not get a sync of its own that the others then wait for, as many as
+    /// `expected` are waited for, but not beyond `patience`.
+    fn gather(&self, expected: usize, patience: Duration) -> Option<Group> {
         let mut state = lock(&self.state);
-        state.wanted = 1;
-        while state.waiters.is_empty() {
-            if state.stop {
-                state.over = true;
-                return None;
-            }
-            state = self
-                .wake
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        state.wanted = expected;
         let until = Instant::now() + patience;
-        while state.waiters.len() < expected && !state.stop {
+        state.wanted = expected;
+        while state.group.len() < state.wanted && !state.stop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if !left.is_zero() {
+                state = self.sleep(state, left);
+            } else if state.group.len() > 0 {
                 break;
+            } else {
+                state.wanted = 1;
+                let woken = self.wake.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
             }
-            state = self.sleep(state, left);
         }
-        Some(take(&mut state.waiters))
+        state.over = state.group.len() == 0;
+        (!state.over).then(|| take(&mut state.group))
     }
 
     fn sleep<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {

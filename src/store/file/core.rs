@@ -11,7 +11,8 @@ use super::{
     engine::Engine,
     index::Position,
     keeper::Keeper,
-    ops::{Answer, Attempt, Fetched, Lookup},
+    ops::{Answer, Fetched, Lookup},
+    write::Attempt,
 };
 use crate::{
     id::Key,
@@ -117,12 +118,15 @@ impl Core {
         (durable, self.keeper.wait(&self.engine))
     }
 
+    /// Why the thread that syncs has dropped somebody who waited for it.
+    fn given_up(&self) -> FileError {
+        let poisoned = self.engine.check_poison();
+        poisoned.err().unwrap_or(FileError::Closed)
+    }
+
     async fn pass(&self, waits: (Option<Wait>, Option<Wait>)) -> Result<(), FileError> {
-        if let Some(durable) = waits.0
-            && durable.await.is_err()
-        {
-            self.engine.check_poison()?;
-            return Err(FileError::Closed);
+        if let Some(durable) = waits.0 {
+            durable.await.map_err(|_| self.given_up())?;
         }
         if let Some(turn) = waits.1 {
             // Dropped where the store ends: then there is nothing to wait for.
@@ -176,4 +180,44 @@ pub(super) fn stepwise<T: Send + Unpin + 'static>(
             })
         }
     }
+}
+
+/// The future of a write that is done together with those of others.
+pub(super) fn write_together(
+    core: &Arc<Core>,
+    key: Key,
+    data: Bytes,
+    ttl: Duration,
+    expected: Expected,
+) -> StoreFuture<Written> {
+    let draft = core.engine.check_open();
+    let draft = draft.and_then(|()| core.engine.draft(&key, &data, ttl, expected));
+    let turn = match draft {
+        Ok(draft) => core.commits.write(draft),
+        Err(error) => return answer(core, "write", Err(error)),
+    };
+    let core = Arc::clone(core);
+    StoreFuture::new(async move {
+        let attempt = turn.await.unwrap_or_else(|_| Err(core.given_up()));
+        let attempt = named("write", attempt)?;
+        core.engine.remember(&key, &data, &attempt);
+        match attempt {
+            Attempt::Answered(done) => answer(&core, "write", Ok(done)).await,
+            Attempt::Conflict => write(&core, key, data, ttl, expected).await,
+        }
+    })
+}
+
+/// The future of a write.
+pub(super) fn write(
+    core: &Arc<Core>,
+    key: Key,
+    data: Bytes,
+    ttl: Duration,
+    expected: Expected,
+) -> StoreFuture<Written> {
+    let first = core.write(&key, &data, ttl, expected, false);
+    stepwise(core, "write", first, move |core| {
+        core.write(&key, &data, ttl, expected, true)
+    })
 }

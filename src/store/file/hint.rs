@@ -76,6 +76,7 @@ fn needed(bytes: &[u8], salt: u32) -> Option<Vec<Found<'_>>> {
                 header,
                 payload,
             } => frames.push((at, header, payload)),
+            Piece::Room { .. } => {}
             Piece::Damage { .. } | Piece::Torn { .. } => return None,
         }
     }

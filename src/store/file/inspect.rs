@@ -218,6 +218,7 @@ fn read(bytes: &[u8], hint: Option<&[u8]>, mut see: impl FnMut(u32, Seen<'_>)) -
                 see(at, Err((len, key)));
             }
             Piece::Torn { len, .. } => report.torn_bytes = len,
+            Piece::Room { .. } => {}
         }
     }
     report.hint = hint.map(|hint| {

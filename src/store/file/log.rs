@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    FileError,
+    Durability, FileError,
     engine::{Engine, lock},
     error::is_full,
     frame::{HEADER, Header, Kind},
@@ -17,12 +17,17 @@ use super::{
     stats::add,
 };
 
+/// The most room that is made ahead at a time, in bytes.
+const ROOM: u64 = 256 << 10;
+
 /// What the log's lock guards.
 pub(super) struct Log {
     /// The segment that frames are appended to.
     pub(super) active: Arc<Segment>,
-    /// Its length: always that of the file too, since a failed append is cut off again.
+    /// Where its frames end. A failed append is cut off again, so nothing stands behind but zeros.
     pub(super) tail: u64,
+    /// How many of those there are: room for what comes, see [`Engine::room`].
+    ahead: u64,
     /// The segment after it, made ahead so that no writer has to wait for that.
     pub(super) next: Option<Arc<Segment>>,
     /// Whether the background thread is making that segment at this moment.
@@ -45,6 +50,7 @@ impl Log {
         Self {
             active,
             tail,
+            ahead: 0,
             next: None,
             making: false,
             unsynced: Vec::new(),
@@ -72,6 +78,20 @@ impl Log {
             segment: self.active.id,
             // A segment is at most 1 GiB long.
             offset: (self.tail + staged) as u32,
+        }
+    }
+
+    /// Cuts the active segment off where its frames end.
+    fn cut(&mut self) -> io::Result<()> {
+        self.active.file.truncate(self.tail)?;
+        self.sizes.total -= take(&mut self.ahead);
+        Ok(())
+    }
+
+    /// Gives back room that is not needed any more. Where that fails it stays; it does no harm.
+    fn close_up(&mut self) {
+        if self.ahead > 0 {
+            let _ = self.cut();
         }
     }
 
@@ -105,6 +125,24 @@ impl Engine {
         Ok(at)
     }
 
+    /// Appends frames one behind the other: all of them, or none.
+    pub(super) fn append_all(
+        &self,
+        log: &mut Log,
+        frames: &[(Header, &[u8])],
+    ) -> Result<Vec<Position>, FileError> {
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.mark_open(log)?;
+        let bytes = frames.iter().map(|(header, _)| header.frame_len()).sum();
+        self.make_room(log, bytes)?;
+        let stage = |(header, payload): &(Header, &[u8])| log.stage(header, payload);
+        let places = frames.iter().map(stage).collect();
+        self.write_staged(log)?;
+        Ok(places)
+    }
+
     /// Writes what the log has to say at opening: that it is open, and that segments up to
     /// `excused` are missing for a reason. A full disk does not keep anybody from reading.
     pub(super) fn begin(&self, excused: Option<u32>) -> Result<(), FileError> {
@@ -132,7 +170,9 @@ impl Engine {
         let mut log = self.lock_log();
         log.durable = self.durable();
         log.stage(&Header::mark(Kind::Closed, 0), &[]);
-        match self.write_staged(&mut log) {
+        let written = self.write_staged(&mut log);
+        log.close_up();
+        match written {
             Err(error) if error.is_full() => Ok(()),
             other => other,
         }
@@ -201,6 +241,8 @@ impl Engine {
         log.stage(&Header::mark(Kind::End, 0), &[]);
         self.write_staged(log)?;
         if let Some(next) = log.next.take() {
+            log.close_up();
+            log.ahead = 0;
             log.unsynced.push(std::mem::replace(&mut log.active, next));
             log.tail = HEAD as u64;
         }
@@ -248,24 +290,49 @@ impl Engine {
     /// Writes what is staged. After a failure nothing of it is in the file.
     pub(super) fn write_staged(&self, log: &mut Log) -> Result<(), FileError> {
         let mut staged = take(&mut log.staged);
-        let written = log.active.file.write_at(&staged, log.tail);
-        let bytes = staged.len() as u64;
+        let bytes = staged.len();
+        let room = self.room(log, bytes as u64);
+        staged.resize(bytes + room, 0);
+        let mut written = self.write_at_tail(log, &staged, bytes as u64);
+        if room > 0 && written.as_ref().is_err_and(FileError::is_full) {
+            written =
+                self.write_at_tail(log, staged.get(..bytes).unwrap_or_default(), bytes as u64);
+        }
         staged.clear();
         log.staged = staged;
-        match written {
-            Ok(()) => {
-                log.tail += bytes;
-                log.sizes.total += bytes;
-                Ok(())
-            }
-            Err(error) => Err(self.undo(log, error)),
+        written
+    }
+
+    /// How many zeros to write behind `bytes` of frames.
+    ///
+    /// A sync of a file that has grown has to write its length too, by way of the file system's
+    /// journal, and so takes half as long again or more. Where writers wait for syncs, the file
+    /// therefore grows ahead of them, some of the way to where the segment will be ended.
+    fn room(&self, log: &Log, bytes: u64) -> usize {
+        if bytes <= log.ahead || self.options.durability != Durability::Always {
+            return 0;
         }
+        let longest = log.sizes.roll_at(self.options.segment_bytes);
+        let left = longest.saturating_sub(log.tail + bytes);
+        left.min(ROOM).min(self.options.segment_bytes / 16) as usize
+    }
+
+    /// Writes `staged`, of which the first `frames` bytes are frames.
+    fn write_at_tail(&self, log: &mut Log, staged: &[u8], frames: u64) -> Result<(), FileError> {
+        if let Err(error) = log.active.file.write_at(staged, log.tail) {
+            return Err(self.undo(log, error));
+        }
+        let bytes = staged.len() as u64;
+        log.sizes.total += bytes.saturating_sub(log.ahead);
+        log.ahead = bytes.max(log.ahead) - frames;
+        log.tail += frames;
+        Ok(())
     }
 
     /// Cuts off what a failed append may have left. Where even that fails, the file's end is not
     /// known, and nothing may be appended behind it.
-    fn undo(&self, log: &Log, error: io::Error) -> FileError {
-        if let Err(worse) = log.active.file.truncate(log.tail) {
+    fn undo(&self, log: &mut Log, error: io::Error) -> FileError {
+        if let Err(worse) = log.cut() {
             return self.poison(&worse);
         }
         let path = self.disk.path().to_path_buf();

@@ -84,6 +84,7 @@ mod store;
 mod tagging;
 mod tags;
 mod vault;
+mod write;
 
 #[cfg(test)]
 mod tests;

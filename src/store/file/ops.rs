@@ -1,4 +1,4 @@
-//! The four methods of the contract.
+//! Reading, touching and destroying.
 
 use std::time::Duration;
 
@@ -7,16 +7,15 @@ use bytes::Bytes;
 use super::{
     FileError, FileEvent,
     disk::DiskFile,
-    engine::{Engine, Standing, lock},
+    engine::{Engine, Standing},
     frame::{HEADER, Header, Kind},
     index::{Entry, Position},
     log::Log,
-    segment::HEAD,
 };
 use crate::{
     clock::Timestamp,
     id::Key,
-    store::{Expected, Record, Version, Written},
+    store::{Record, Version},
 };
 
 /// An answer, and the place in the log that it rests on.
@@ -30,13 +29,6 @@ pub(super) enum Lookup {
     Record(Entry, Position),
 }
 
-/// The answer to a write.
-pub(super) enum Attempt {
-    Answered(Answer<Written>),
-    /// Another record stands there than the expected one.
-    Conflict,
-}
-
 /// What came of reading a record's frame.
 pub(super) enum Fetched {
     Record(Record),
@@ -47,53 +39,6 @@ pub(super) enum Fetched {
 }
 
 impl Engine {
-    /// The longest record that fits into a segment, beside the head and the end mark.
-    pub(super) fn longest_record(&self) -> usize {
-        let overhead = (HEAD + 2 * HEADER) as u64;
-        usize::try_from(self.options.segment_bytes.saturating_sub(overhead)).unwrap_or(usize::MAX)
-    }
-
-    pub(super) fn write(
-        &self,
-        key: &Key,
-        data: &Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> Result<Attempt, FileError> {
-        let sealed = self.options.vault.is_some();
-        let stored = self
-            .options
-            .vault
-            .as_ref()
-            .map(|vault| vault.seal(key, data));
-        let stored = &stored.transpose()?.unwrap_or_else(|| data.clone());
-        let (len, max) = (stored.len(), self.longest_record());
-        if len > max {
-            return Err(FileError::TooLong { len, max });
-        }
-        let mut log = self.writable()?;
-        let now = self.now();
-        let fresh = match decide(self.standing(key, now), expected) {
-            Decision::Write { fresh } => fresh,
-            Decision::Conflict => return Ok(Attempt::Conflict),
-            Decision::Gone(at) => return Ok(Attempt::Answered((Written::Gone, at))),
-        };
-        let version = log.next_version();
-        // Said by every write that it is true of, so that it does not hang on one frame, which a
-        // power failure could take.
-        let fresh = fresh || lock(&self.tags).of(key).is_empty();
-        let header = Header {
-            fresh,
-            sealed,
-            ..Header::new(Kind::Write, *key, version, now.after(ttl)).of(stored)
-        };
-        let at = self.enter(&mut log, &header, stored)?;
-        drop(log);
-        self.cache.put_copy(key, version, data);
-        let done = Version::new(version).map_or(Written::Gone, Written::Done);
-        Ok(Attempt::Answered((done, at)))
-    }
-
     pub(super) fn destroy(&self, key: &Key) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
         let until = self.now().after(self.options.tombstone);
@@ -102,22 +47,6 @@ impl Engine {
         drop(log);
         self.cache.remove(key);
         Ok(((), at))
-    }
-
-    /// Appends a frame that gives `key` a new state, and puts it into the index.
-    fn enter(&self, log: &mut Log, header: &Header, data: &[u8]) -> Result<Position, FileError> {
-        let before = log.sizes;
-        let at = self.append(log, header, data)?;
-        let entry = Entry {
-            version: header.version,
-            expires: header.expires,
-            at,
-            len: header.len,
-            tombstone: header.kind == Kind::Destroy,
-        };
-        self.place(log, header.key, entry, header.fresh || entry.tombstone);
-        self.settle(log, before);
-        Ok(at)
     }
 
     pub(super) fn touch(&self, key: &Key, ttl: Duration) -> Result<Answer<bool>, FileError> {
@@ -247,24 +176,5 @@ const fn lookup(standing: Standing) -> Lookup {
         Standing::Live(entry) => Lookup::Record(entry, entry.at),
         Standing::Tombstone(entry) => Lookup::Gone(entry.at),
         Standing::Nothing => Lookup::Absent,
-    }
-}
-
-enum Decision {
-    Write { fresh: bool },
-    Conflict,
-    Gone(Position),
-}
-
-fn decide(standing: Standing, expected: Expected) -> Decision {
-    match (standing, expected) {
-        (Standing::Tombstone(entry), _) => Decision::Gone(entry.at),
-        (Standing::Nothing, Expected::Version(_)) => Decision::Gone(Position::default()),
-        (Standing::Nothing, _) => Decision::Write { fresh: true },
-        (Standing::Live(_), Expected::Any) => Decision::Write { fresh: false },
-        (Standing::Live(entry), Expected::Version(version)) if version.get() == entry.version => {
-            Decision::Write { fresh: false }
-        }
-        (Standing::Live(_), _) => Decision::Conflict,
     }
 }

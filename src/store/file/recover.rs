@@ -131,7 +131,7 @@ impl<'a> Opening<'a> {
         if id == self.last_used {
             self.ended = pass.ended;
         }
-        self.total += hint + found.len - pass.torn;
+        self.total += hint + found.len - pass.cut;
         segment.hint_len.store(hint, Ordering::Relaxed);
         segment.hinted.store(hint > 0, Ordering::Relaxed);
         self.segments.insert(id, Arc::new(segment));
@@ -187,9 +187,13 @@ impl<'a> Opening<'a> {
                 Piece::Damage { at, len, key } => (at, len, key),
                 // Segments after this one have frames, so this was not the last append.
                 Piece::Torn { at, len } if id < self.last_used => (at, len, None),
-                Piece::Torn { at, len } => {
-                    self.cut(segment, at, len)?;
-                    pass.torn = len;
+                Piece::Room { .. } if id < self.last_used => continue,
+                Piece::Torn { at, len } | Piece::Room { at, len } => {
+                    segment.file.truncate(at.into())?;
+                    pass.cut = len;
+                    if matches!(piece, Piece::Torn { .. }) {
+                        self.tell_torn(id, len);
+                    }
                     continue;
                 }
             };
@@ -202,13 +206,10 @@ impl<'a> Opening<'a> {
         Ok(pass)
     }
 
-    /// Cuts off what a crash left of the last append.
-    fn cut(&self, segment: &Segment, at: u32, bytes: u64) -> io::Result<()> {
-        segment.file.truncate(at.into())?;
+    fn tell_torn(&self, id: u32, bytes: u64) {
         add(&self.counters.torn_bytes, bytes);
-        let path = self.disk.locate(&names::segment(segment.id));
+        let path = self.disk.locate(&names::segment(id));
         self.tell(&FileEvent::TornTail { path: &path, bytes });
-        Ok(())
     }
 
     /// Reports all damage. What was never durable is mended, so that the next opening does not
@@ -284,8 +285,8 @@ impl<'a> Opening<'a> {
 struct Pass {
     /// The segment has an end mark, so there is one after it.
     ended: bool,
-    /// Length of an unfinished append, which was cut off.
-    torn: u64,
+    /// How many bytes were cut off at the end.
+    cut: u64,
 }
 
 /// Puts a frame that says nothing over damage; returns how many bytes were cut off instead.

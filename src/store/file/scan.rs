@@ -20,6 +20,8 @@ pub(super) enum Piece<'a> {
     Damage { at: u32, len: u64, key: Option<Key> },
     /// Bytes that are no frame, up to the end: what a crash leaves of the last append.
     Torn { at: u32, len: u64 },
+    /// Zeros up to the end: room that was made for frames to come.
+    Room { at: u32, len: u64 },
 }
 
 /// The frames of a segment's bytes, in order.
@@ -58,6 +60,11 @@ impl<'a> Frames<'a> {
     fn skip(&mut self) -> Piece<'a> {
         let begin = self.at;
         let rest = self.bytes.get(begin..).unwrap_or_default();
+        if rest.iter().all(|byte| *byte == 0) {
+            self.at = self.bytes.len();
+            let (at, len) = (begin as u32, rest.len() as u64);
+            return Piece::Room { at, len };
+        }
         let key = self
             .header_at(begin)
             .map_or_else(|| Header::key_of(rest), |header| Some(header.key));

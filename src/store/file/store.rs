@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Durability, FileError, FileStats, FileStoreBuilder,
     commit::Commits,
-    core::{Core, answer, later, named, stepwise},
+    core::{Core, answer, later, named, stepwise, write, write_together},
     disk::OsDisk,
     engine::lock,
     keeper::{Keeper, unhinted},
@@ -235,11 +235,11 @@ impl Store for FileStore {
         ttl: Duration,
         expected: Expected,
     ) -> StoreFuture<Written> {
-        let (core, key) = (&self.0.core, *key);
-        let first = core.write(&key, &data, ttl, expected, false);
-        stepwise(core, "write", first, move |core| {
-            core.write(&key, &data, ttl, expected, true)
-        })
+        let core = &self.0.core;
+        match core.engine.options.durability {
+            Durability::Always => write_together(core, *key, data, ttl, expected),
+            _ => write(core, *key, data, ttl, expected),
+        }
     }
 
     fn destroy(&self, key: &Key) -> StoreFuture<()> {

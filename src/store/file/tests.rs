@@ -4,5 +4,7 @@ mod cache;
 mod crash;
 mod disk;
 mod format;
+mod group;
 mod pace;
+mod state;
 mod workload;

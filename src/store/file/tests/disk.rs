@@ -56,6 +56,8 @@ struct World {
     durable_entries: BTreeMap<String, usize>,
     pending_entries: Vec<Entry>,
     operations: usize,
+    /// The most bytes that the files may take together, where there is a limit.
+    room: Option<u64>,
     trouble: Option<(usize, Trouble)>,
     cut: bool,
 }
@@ -90,11 +92,13 @@ impl SimDisk {
 
     /// The bytes of all files.
     pub(super) fn used(&self) -> u64 {
-        let world = self.0.lock().unwrap();
-        let sizes = world.entries.values();
-        sizes
-            .map(|id| world.contents[*id].written.len() as u64)
-            .sum()
+        self.0.lock().unwrap().used()
+    }
+
+    /// Lets the files grow by so many bytes and no more.
+    pub(super) fn leave_room(&self, bytes: u64) {
+        let mut world = self.0.lock().unwrap();
+        world.room = Some(world.used() + bytes);
     }
 
     /// Changes a file behind everybody's back.
@@ -149,6 +153,15 @@ impl SimDisk {
         };
         let _ = act(&mut world, false);
         Err(kind.into())
+    }
+}
+
+impl World {
+    fn used(&self) -> u64 {
+        let sizes = self.entries.values();
+        sizes
+            .map(|id| self.contents[*id].written.len() as u64)
+            .sum()
     }
 }
 
@@ -281,6 +294,9 @@ impl DiskFile for SimFile {
             content
                 .pending
                 .push(Change::Write(offset as usize, bytes.to_vec()));
+            if world.room.is_some_and(|room| world.used() > room) {
+                return Err(ErrorKind::StorageFull.into());
+            }
             Ok(())
         })
     }

@@ -202,3 +202,34 @@ fn a_hint_does_not_bring_back_the_tags_of_a_session_that_expired() {
     assert_eq!(engine.stats().hints_used, 1);
     assert_eq!(engine.stats().tagged, 0);
 }
+
+#[test]
+fn room_made_ahead_is_no_damage_wherever_a_crash_leaves_it() {
+    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    let write = |number: u8| {
+        let data = Bytes::from(vec![number; 100]);
+        let written = engine.write(&key(number), &data, LIFE, Expected::Any);
+        written.map(|_| ()).unwrap();
+    };
+    (1..=3).for_each(write);
+    engine.roll(&mut engine.lock_log()).unwrap();
+    (4..=5).for_each(write);
+    // As where the room behind an ended segment could not be given back.
+    disk.tamper(&names::segment(1), |bytes| bytes.extend([0; 300]));
+    let tail = engine.lock_log().tail;
+    let len = |name: &str| {
+        let mut len = 0;
+        disk.tamper(name, |bytes| len = bytes.len() as u64);
+        len
+    };
+    assert!(len(&names::segment(2)) > tail, "there is room ahead");
+    // The process ends without closing the store.
+    let engine = workload::open(&disk, &clock).unwrap();
+    assert_eq!(live(&engine, &clock), [1, 2, 3, 4, 5]);
+    let stats = engine.stats();
+    assert_eq!((stats.damaged, stats.torn_bytes), (0, 0));
+    assert_eq!(stats.disk_bytes, disk.used());
+    engine.finish().unwrap();
+    assert_eq!(len(&names::segment(2)), engine.lock_log().tail);
+}

@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        FileError, FileStore,
-        engine::{Engine, Standing, lock},
-        ops::{Attempt, Fetched},
+        Durability, FileError, FileStore,
+        engine::{Engine, lock},
         options::FileStoreBuilder,
         recover,
+        write::Attempt,
     },
     disk::{Dice, SimDisk},
+    state::{History, State, filled},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -23,43 +24,33 @@ use crate::{
 const KEYS: u64 = 7;
 const SEGMENT: u64 = 16 << 10;
 
-/// One key's state, as it should be remembered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    /// The data, with its version where that is known.
-    record: Option<(Filled, Option<u64>)>,
-    expires: Timestamp,
-    tags: Vec<Tag>,
+/// A write that the workload does.
+struct Write {
+    key: Key,
+    data: Bytes,
+    ttl: Duration,
+    expected: Expected,
 }
-
-/// Data of one byte's value over and over, and its length: short to show.
-type Filled = (u8, usize);
-
-fn filled(data: &[u8]) -> Filled {
-    let fill = data.first().copied().unwrap_or_default();
-    assert!(
-        data.iter().all(|byte| *byte == fill),
-        "data is served whole"
-    );
-    (fill, data.len())
-}
-
-/// What may be found of a key: the last state that was acknowledged as durable, and any later.
-type History = Vec<State>;
 
 pub(super) struct Workload {
     pub(super) engine: Engine,
     disk: SimDisk,
     clock: Clock,
     histories: BTreeMap<Key, History>,
+    durability: Durability,
     /// Whether an operation counts as acknowledged when it succeeds, or only at the next sync.
     at_once: bool,
     newest_version: u64,
 }
 
-/// Opens the store as the workload does.
+/// Opens the store as the workload does: the disk makes room ahead of the log.
 pub(super) fn open(disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
+    open_as(Durability::Always, disk, clock)
+}
+
+fn open_as(durability: Durability, disk: &SimDisk, clock: &Clock) -> Result<Engine, FileError> {
     let options: FileStoreBuilder = FileStore::builder("simulated")
+        .durability(durability)
         .segment_bytes(SEGMENT)
         .tombstone(Duration::from_secs(30))
         .cache_bytes(0)
@@ -80,10 +71,15 @@ fn tag(number: u64) -> Tag {
 }
 
 impl Workload {
-    pub(super) fn begin(disk: &SimDisk, at_once: bool) -> Result<Self, FileError> {
+    pub(super) fn begin(
+        disk: &SimDisk,
+        durability: Durability,
+        at_once: bool,
+    ) -> Result<Self, FileError> {
         let clock = clock();
         Ok(Self {
-            engine: open(disk, &clock)?,
+            engine: open_as(durability, disk, &clock)?,
+            durability,
             disk: disk.clone(),
             clock,
             histories: (0..KEYS)
@@ -108,7 +104,8 @@ impl Workload {
     fn step(&mut self, dice: &mut Dice) {
         let key = key(dice.below(KEYS));
         match dice.below(20) {
-            0..=7 => self.write(key, dice),
+            0..=4 => self.write(key, dice),
+            5..=7 => self.write_group(dice),
             8 | 9 => self.touch(key, dice.below(100)),
             10 | 11 => self.destroy(key),
             12 | 13 => self.tag(key, dice.below(5)),
@@ -150,15 +147,46 @@ impl Workload {
     }
 
     fn write(&mut self, key: Key, dice: &mut Dice) {
-        let before = self.now(&key);
-        let data = Bytes::from(vec![dice.below(256) as u8; dice.below(900) as usize]);
-        let ttl = Duration::from_secs(1 + dice.below(60));
-        let version = before.record.as_ref().and_then(|(_, version)| *version);
-        let expected = version
-            .and_then(Version::new)
-            .map_or(Expected::Any, Expected::Version);
-        let done = self.engine.write(&key, &data, ttl, expected);
-        let version = match &done {
+        let attempt = self.attempt(key, dice);
+        let (data, ttl, expected) = (&attempt.data, attempt.ttl, attempt.expected);
+        let done = self.engine.write(&key, data, ttl, expected);
+        self.note_write(attempt, &done);
+    }
+
+    /// Some writes at a time, also of the same session.
+    fn write_group(&mut self, dice: &mut Dice) {
+        let attempts: Vec<Write> = (0..=dice.below(6))
+            .map(|_| Write {
+                // What is expected is not known where one of the same group comes before.
+                expected: Expected::Any,
+                ..self.attempt(key(dice.below(KEYS)), dice)
+            })
+            .collect();
+        let draft = |write: &Write| {
+            let (key, data, ttl) = (&write.key, &write.data, write.ttl);
+            self.engine.draft(key, data, ttl, write.expected).unwrap()
+        };
+        let drafts: Vec<_> = attempts.iter().map(draft).collect();
+        let done = self.engine.write_group(&drafts);
+        assert_eq!(done.len(), attempts.len(), "every writer gets an answer");
+        for (write, done) in attempts.into_iter().zip(&done) {
+            self.note_write(write, done);
+        }
+    }
+
+    fn attempt(&self, key: Key, dice: &mut Dice) -> Write {
+        let version = self.now(&key).record.and_then(|(_, version)| version);
+        let known = version.and_then(Version::new);
+        Write {
+            key,
+            data: Bytes::from(vec![dice.below(256) as u8; dice.below(900) as usize]),
+            ttl: Duration::from_secs(1 + dice.below(60)),
+            expected: known.map_or(Expected::Any, Expected::Version),
+        }
+    }
+
+    fn note_write(&mut self, write: Write, done: &Result<Attempt, FileError>) {
+        let version = match done {
             Ok(Attempt::Answered((Written::Done(version), _))) => Some(version.get()),
             Ok(Attempt::Answered((Written::Gone, _))) => return,
             Ok(_) => panic!("a write of the version that was read met a conflict"),
@@ -169,11 +197,11 @@ impl Workload {
             self.newest_version = version;
         }
         let after = State {
-            record: Some((filled(&data), version)),
-            expires: self.clock.now().after(ttl),
-            tags: before.tags,
+            record: Some((filled(&write.data), version)),
+            expires: self.clock.now().after(write.ttl),
+            tags: self.now(&write.key).tags,
         };
-        self.note(key, after, &done);
+        self.note(write.key, after, done);
     }
 
     fn touch(&mut self, key: Key, seconds: u64) {
@@ -252,10 +280,11 @@ impl Workload {
             let _ = self.engine.write_hint(&active);
         }
         // An opening that fails is tried again, by the next step that reopens.
-        if let Ok(engine) = open(&self.disk, &self.clock) {
+        let open = || open_as(self.durability, &self.disk, &self.clock);
+        if let Ok(engine) = open() {
             self.engine = engine;
         } else if !self.disk.is_cut() && !self.disk.is_broken() {
-            self.engine = open(&self.disk, &self.clock).expect("the second attempt opens");
+            self.engine = open().expect("the second attempt opens");
         }
     }
 
@@ -279,63 +308,15 @@ impl Workload {
     /// Checks that every key is in a state that it may be in; returns what was found.
     pub(super) fn check(&self, engine: &Engine) -> Vec<State> {
         let found = self.histories.iter().map(|(key, history)| {
-            let found = observe(engine, key, self.clock.now());
+            let now = self.clock.now();
+            let found = State::observe(engine, key, now);
             assert!(
-                self.is_allowed(&found, history),
+                found.is_allowed(history, now),
                 "{key:?} is {found:?}, allowed are {history:?}"
             );
             found
         });
         found.collect()
-    }
-
-    fn is_allowed(&self, found: &State, history: &History) -> bool {
-        let now = self.clock.now();
-        let states: Vec<State> = history
-            .iter()
-            .map(|state| {
-                if state.expires <= now {
-                    State::default()
-                } else {
-                    state.clone()
-                }
-            })
-            .collect();
-        let same_record = |state: &&State| match (&state.record, &found.record) {
-            (Some((data, None)), Some((same, _))) => data == same,
-            (one, other) => one == other,
-        };
-        let same_life = |state: &State| state.expires == found.expires;
-        // What was not acknowledged may be there in any part: a record without its tags.
-        states.iter().filter(same_record).any(same_life)
-            && states.iter().any(|state| state.tags == found.tags)
-    }
-}
-
-fn observe(engine: &Engine, key: &Key, now: Timestamp) -> State {
-    let (record, expires) = match engine.standing(key, now) {
-        Standing::Nothing => return State::default(),
-        Standing::Tombstone(entry) => (None, entry.expires),
-        Standing::Live(entry) => match engine.fetch(key, entry, true) {
-            Ok(Fetched::Record(record)) => (
-                Some((filled(&record.data), Some(record.version.get()))),
-                entry.expires,
-            ),
-            _ => panic!("{key:?} is in the index and cannot be read"),
-        },
-    };
-    let mut tags = lock(&engine.tags).of(key).to_vec();
-    tags.sort();
-    for tag in &tags {
-        assert!(
-            engine.tagged(tag).unwrap().contains(key),
-            "tags know their sessions"
-        );
-    }
-    State {
-        record,
-        expires,
-        tags,
     }
 }
 
