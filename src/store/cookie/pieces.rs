@@ -90,11 +90,13 @@ impl Pieces {
         &'a self,
         lines: &'a [HeaderValue],
     ) -> impl Iterator<Item = Option<Found<'a>>> {
-        let further = OnceCell::new();
-        let look = move |nth| self.values(nth, lines).collect();
+        let further: [OnceCell<Vec<&[u8]>>; MAX_CHUNKS] = Default::default();
         self.values(0, lines).map(move |first| {
-            let further = || further.get_or_init(|| (1..MAX_CHUNKS).map(look).collect());
-            join(first, further)
+            join(first, |nth, link| {
+                let values = further.get(nth)?;
+                let values = values.get_or_init(|| self.values(nth, lines).collect());
+                values.iter().find_map(|value| value.strip_prefix(link))
+            })
         })
     }
 
@@ -165,14 +167,12 @@ impl Pieces {
     }
 }
 
-/// The text that begins with this value, and of which the `further` cookies may hold pieces.
-fn join<'a, 'b>(
+/// The text that begins with this value. `further` gives the piece of the nth cookie that begins with
+/// these characters.
+fn join<'a>(
     first: &'a [u8],
-    further: impl FnOnce() -> &'b Vec<Vec<&'a [u8]>>,
-) -> Option<Found<'a>>
-where
-    'a: 'b,
-{
+    further: impl Fn(usize, &[u8]) -> Option<&'a [u8]>,
+) -> Option<Found<'a>> {
     let (cookies, first) = match first {
         [count @ b'2'..=b'9', b'.', piece @ ..] => (usize::from(count - b'0'), piece),
         text => (1, text),
@@ -185,11 +185,9 @@ where
         return Some(Found { text, cookies });
     }
     let link = first.get(LINK)?;
-    let further = further().get(..cookies - 1)?;
     let mut text = first.to_vec();
-    for values in further {
-        let piece = values.iter().find_map(|value| value.strip_prefix(link))?;
-        text.extend_from_slice(piece);
+    for nth in 1..cookies {
+        text.extend_from_slice(further(nth, link)?);
     }
     let text = Cow::Owned(text);
     Some(Found { text, cookies })
