@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!
-//! Environment: `ADDR` (default `127.0.0.1:3000`), `SESSION_DRIVER` (`memory`, the default, `file`,
-//! `cookie`, or with `--features redis` `redis`), `SESSION_AGE`, `SESSION_COOKIE`, `APP_KEY` (generated when
-//! unset); for the file store `SESSION_FILE_LOCATION` (default `tmp/sessions`) and
-//! `SESSION_FILE_DURABILITY` (`always`, `os`, or a time such as `200ms`), for Redis `REDIS_URL`.
+//! Environment: `ADDR` (default `127.0.0.1:3000`), and the variables of
+//! `SessionConfig::with_env`: `SESSION_DRIVER` (`memory`, the default, `file`,
+//! `cookie`, or with `--features redis` `redis`), `SESSION_AGE`, `REDIS_URL` and so on. Without `APP_KEY` a key is
+//! generated, which ends with the process.
 //! HTTP/1 and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it once the requests that are
 //! running have been answered.
 
@@ -13,8 +13,6 @@
 mod ops;
 #[path = "playground/pages.rs"]
 mod pages;
-#[path = "playground/stores.rs"]
-mod stores;
 
 use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -27,7 +25,7 @@ use hyper::{
 };
 use hyper_session::{
     Session, SessionConfig, Sessions,
-    id::SessionId,
+    seal::SealKey,
     service::SessionBody,
     session::{Event, Listener},
 };
@@ -69,22 +67,14 @@ async fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
-    // Browsers and curl do not send Secure cookies over plain HTTP.
     let mut config = SessionConfig::default()
-        .secure(!address.ip().is_loopback())
+        .secure_unless_loopback(address.ip())
         .with_env()?;
     if config.app_key.is_none() {
         println!("APP_KEY is not set: sessions are sealed with a key that ends with this process");
-        config = config.app_key(format!(
-            "{}{}",
-            SessionId::generate()?,
-            SessionId::generate()?
-        ));
+        config = config.app_key(SealKey::generate_text()?);
     }
-    Ok(Sessions::builder(config)
-        .stores(stores::all())
-        .listener(Log)
-        .build()?)
+    Ok(Sessions::builder(config).listener(Log).build()?)
 }
 
 /// Tells the terminal what an operator would want to know.

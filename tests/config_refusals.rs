@@ -107,7 +107,15 @@ fn an_unknown_store_lists_the_known_ones() {
         .build();
     let error = built.unwrap_err();
     assert_eq!(error.setting(), "store");
-    for known in ["redsi", "memory", "one", "two"] {
+    for known in [
+        "redsi",
+        "SESSION_DRIVER",
+        "file",
+        "memory",
+        "redis",
+        "one",
+        "two",
+    ] {
         assert!(error.to_string().contains(known), "{error}");
     }
 }
@@ -164,8 +172,8 @@ fn a_configuration_is_read_from_toml() {
         on_store_failure = "read_only"
         max_attempts = 7
         fence = "2m"
-        app_key = "the first secret of thirty-two characters"
-        app_key_previous = ["another secret of thirty-two characters"]
+        app_key = "a secret that no documentation holds"
+        app_key_previous = ["an older one that no documentation holds"]
         [cookie]
         same_site = "strict"
         partitioned = true

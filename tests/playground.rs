@@ -46,13 +46,23 @@ struct Playground {
 }
 
 impl Playground {
-    fn start() -> Self {
-        let mut child = Command::new(program())
+    /// The program with these variables, and none of the tests' own surroundings.
+    fn command(variables: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env_clear()
             .env("ADDR", "127.0.0.1:0")
-            .env("APP_KEY", "the first secret of thirty-two characters")
-            .env_remove("SESSION_DRIVER")
-            .env_remove("SESSION_AGE")
-            .env_remove("SESSION_COOKIE")
+            .env("APP_KEY", "a secret that no documentation holds")
+            .envs(variables.iter().copied());
+        command
+    }
+
+    fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    fn start_with(variables: &[(&str, &str)]) -> Self {
+        let mut child = Self::command(variables)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -316,4 +326,59 @@ async fn a_stop_answers_what_is_running_and_then_ends_the_process() {
         ended.await.unwrap(),
         "the process ends by itself, in good order"
     );
+}
+
+#[tokio::test]
+async fn the_environment_says_how_long_sessions_live_and_what_their_cookie_is_called() {
+    let settings = [("SESSION_AGE", "90 minutes"), ("SESSION_COOKIE", "sid")];
+    let playground = Playground::start_with(&settings);
+    let answer = playground.client().get("/").await;
+    let cookie = answer.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("sid="), "{cookie}");
+    assert!(cookie.contains("; Max-Age=5400"), "{cookie}");
+    assert!(
+        !cookie.contains("Secure"),
+        "plain HTTP on loopback: {cookie}"
+    );
+}
+
+#[cfg(feature = "file")]
+#[tokio::test]
+async fn the_environment_says_where_sessions_are_kept() {
+    let folder = std::env::temp_dir().join(format!("playground-{}", std::process::id()));
+    let settings = [
+        ("SESSION_DRIVER", "file"),
+        ("SESSION_FILE_LOCATION", folder.to_str().unwrap()),
+        ("SESSION_FILE_DURABILITY", "always"),
+    ];
+    let increment = json!([{"op": "increment", "key": "visits"}]);
+    let mut cookie = None;
+    for visits in 1..=2 {
+        let mut playground = Playground::start_with(&settings);
+        let mut client = playground.client();
+        client.jar = cookie.take().unwrap_or_default();
+        assert_eq!(ops(&mut client, increment.clone()).await, json!([visits]));
+        cookie = Some(client.jar.clone());
+        playground.stop();
+        assert!(playground.wait());
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_wrong_setting_stops_the_program_with_a_line_that_names_it() {
+    for (variable, value, hint) in [
+        ("SESSION_DRIVER", "fiel", "file, memory, redis"),
+        ("SESSION_AGE", "0", "1s to"),
+        ("SESSION_AGE", "1 month", "no fixed length"),
+        ("SESSION_COOKIE", "a b", "a b"),
+        ("APP_KEY", "changeme", "32"),
+        ("APP_KEY_PREVIOUS", "changeme", "key 1 of 1"),
+    ] {
+        let stopped = Playground::command(&[(variable, value)]).output().unwrap();
+        assert!(!stopped.status.success(), "{variable}={value}");
+        let said = String::from_utf8(stopped.stderr).unwrap();
+        assert!(said.contains(variable) && said.contains(hint), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
 }

@@ -2,12 +2,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ConfigError, Secret, SessionConfig, Stores};
+use super::{Assurance, ConfigError, SessionConfig, Stores, keys, stores::Choice};
 use crate::{
     age::Age,
     clock::Clock,
     cookie::{CookieName, Finder, MAX_AGE, SetCookie},
-    seal::{KeyRing, SealKey},
     session::{Backing, Engine, Listeners, Memo, Policy, Retired},
     store::Binding,
     wire::native::Native,
@@ -16,9 +15,10 @@ use crate::{
 /// What sealed id cookies are for; part of what is authenticated.
 const PURPOSE: &str = "hyper-session id";
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl SessionConfig {
     pub(crate) fn into_engine(
@@ -32,7 +32,7 @@ impl SessionConfig {
             .map_err(|error| ConfigError::caused("cookie_name", error))?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
             .map_err(|error| ConfigError::caused("cookie", error))?;
-        let keys = self.key_ring()?;
+        let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
         let binding = Binding {
             keys: &keys,
@@ -41,7 +41,7 @@ impl SessionConfig {
             clear_with_browser: self.clear_with_browser,
             longest: policy.time_to_live(),
         };
-        let backing = Backing::new(stores.open(&self.store)?, &binding)
+        let backing = Backing::new(stores.open(self.choice())?, &binding)
             .map_err(|error| ConfigError::caused("store", error))?;
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
@@ -60,17 +60,7 @@ impl SessionConfig {
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
-        let age = within("age", self.age, SECOND..=LONGEST)?;
-        let touch_interval = match self.touch_interval {
-            None => (age / 60).min(Duration::from_secs(60)),
-            Some(interval) if interval.duration() < age => interval.duration(),
-            Some(_) => {
-                return Err(ConfigError::new(
-                    "touch_interval",
-                    "it must be shorter than `age`",
-                ));
-            }
-        };
+        let (age, touch_interval) = self.idle()?;
         if !(1..=10_000).contains(&self.max_attempts) {
             return Err(ConfigError::new(
                 "max_attempts",
@@ -80,10 +70,7 @@ impl SessionConfig {
         Ok(Policy {
             enabled: self.enabled,
             age,
-            lifetime: self
-                .lifetime
-                .map(|it| within("lifetime", it, SECOND..=LONGEST))
-                .transpose()?,
+            lifetime: self.longest()?,
             touch_interval,
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
@@ -95,26 +82,49 @@ impl SessionConfig {
         })
     }
 
-    fn key_ring(&self) -> Result<KeyRing, ConfigError> {
-        let missing =
-            "set it to 32 random bytes as base64, or to a secret of at least 32 characters";
-        let first = self
-            .app_key
-            .as_ref()
-            .ok_or_else(|| ConfigError::new("app_key", missing))?;
-        let key = |setting, secret: &Secret| {
-            SealKey::from_text(secret.expose()).map_err(|error| ConfigError::caused(setting, error))
+    /// How long a session lives without a request, and how old a renewal must be before the next.
+    fn idle(&self) -> Result<(Duration, Duration), ConfigError> {
+        let age = within("age", self.age, SECOND..=LONGEST)?;
+        let interval = match self.touch_interval {
+            None => (age / 60).min(MINUTE),
+            Some(interval) if interval.duration() < age => interval.duration(),
+            Some(interval) => {
+                let why = format!(
+                    "{interval} is too long: it must be shorter than `age`, {}",
+                    self.age
+                );
+                return Err(ConfigError::new("touch_interval", why));
+            }
         };
-        let ring = KeyRing::new(key("app_key", first)?);
-        self.app_key_previous.iter().try_fold(ring, |ring, older| {
-            let older = key("app_key_previous", older)?;
-            ring.with_older(older)
-                .map_err(|error| ConfigError::caused("app_key_previous", error))
-        })
+        let Some(most) = self.assurance.and_then(Assurance::idle) else {
+            return Ok((age, interval));
+        };
+        // The store keeps a session for both together.
+        let interval = interval.min(most / 60);
+        Ok((age.min(most.saturating_sub(interval)), interval))
+    }
+
+    /// How long a session lives at most.
+    fn longest(&self) -> Result<Option<Duration>, ConfigError> {
+        let own = self
+            .lifetime
+            .map(|it| within("lifetime", it, SECOND..=LONGEST));
+        let own = own.transpose()?;
+        let allowed = self.assurance.map(Assurance::lifetime);
+        Ok(own.into_iter().chain(allowed).min())
+    }
+
+    fn choice(&self) -> Choice<'_> {
+        Choice {
+            store: &self.store,
+            migrate_from: self.migrate_from.as_deref(),
+            migrate_to: self.migrate_to.as_deref(),
+            sections: &self.stores,
+        }
     }
 }
 
-fn within(
+pub(super) fn within(
     setting: &'static str,
     age: Age,
     range: RangeInclusive<Duration>,

@@ -1,7 +1,13 @@
 //! Settings from the environment.
 
-use super::{ConfigError, Secret, SessionConfig};
-use crate::age;
+use std::ops::RangeInclusive;
+
+use super::{
+    ConfigError, Secret, SessionConfig,
+    build::{LONGEST, SECOND, within},
+    keys,
+};
+use crate::{age::Age, cookie::CookieName};
 
 impl SessionConfig {
     /// Overrides settings with those environment variables that are set and not empty:
@@ -13,12 +19,19 @@ impl SessionConfig {
     /// | `SESSION_COOKIE` | `cookie_name` |
     /// | `APP_KEY` | `app_key` |
     /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list with commas between |
+    /// | `SESSION_FILE_LOCATION` | `stores.file.location` |
+    /// | `SESSION_FILE_DURABILITY` | `stores.file.durability`: `always`, `os`, or a time such as `200ms` |
+    /// | `REDIS_URL` | `stores.redis.url` |
+    /// | `SESSION_MIGRATE_FROM` | `migrate_from` |
+    /// | `SESSION_MIGRATE_TO` | `migrate_to` |
     ///
     /// What the environment says wins over what was set before this call; what is set after it wins
     /// over the environment.
     ///
     /// # Errors
-    /// When a variable is not Unicode, or its value cannot be read; the error names it.
+    /// When a variable is not Unicode, or its value cannot be used, whatever else is set; the error
+    /// names the variable. What can be told only later, such as whether there is a store of that
+    /// name, is an error when sessions are built.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.with_variables(|name| match std::env::var(name) {
             Ok(value) => Ok(Some(value)),
@@ -32,29 +45,80 @@ impl SessionConfig {
     /// As [`with_env`](Self::with_env), with variables from somewhere else.
     ///
     /// # Errors
-    /// When a value cannot be read, or `variable` fails.
+    /// When a value cannot be used, or `variable` fails.
     pub fn with_variables(
         mut self,
         variable: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let set = |name| Ok(variable(name)?.filter(|value| !value.trim().is_empty()));
-        if let Some(store) = set("SESSION_DRIVER")? {
-            self.store = store.trim().to_owned();
-        }
+        let set = |name| -> Result<Option<String>, ConfigError> {
+            let value = variable(name)?.map(|value| value.trim().to_owned());
+            Ok(value.filter(|value| !value.is_empty()))
+        };
+        replace(&mut self.store, set("SESSION_DRIVER")?);
         if let Some(text) = set("SESSION_AGE")? {
-            let parsed = age::parse(&text);
-            self.age = age::Age::new(parsed.map_err(|e| ConfigError::caused("SESSION_AGE", e))?);
+            self.age = age("SESSION_AGE", &text, SECOND..=LONGEST)?;
         }
         if let Some(name) = set("SESSION_COOKIE")? {
-            self.cookie_name = name.trim().to_owned();
+            CookieName::new(&*name)
+                .map_err(|e| ConfigError::caused("SESSION_COOKIE", e).of(format!("{name:?}")))?;
+            self.cookie_name = name;
         }
-        if let Some(key) = set("APP_KEY")? {
-            self.app_key = Some(Secret::new(key.trim()));
+        if let Some(text) = set("APP_KEY")? {
+            let secret = Secret::given(text);
+            keys::key("APP_KEY", &secret)?;
+            self.app_key = Some(secret);
         }
-        if let Some(keys) = set("APP_KEY_PREVIOUS")? {
-            let keys = keys.split(',').map(str::trim).filter(|key| !key.is_empty());
-            self.app_key_previous = keys.map(Secret::new).collect();
+        if let Some(list) = set("APP_KEY_PREVIOUS")? {
+            self.app_key_previous = older(&list)?;
         }
+        replace(
+            &mut self.stores.file.location,
+            set("SESSION_FILE_LOCATION")?.map(Into::into),
+        );
+        replace(
+            &mut self.stores.file.durability,
+            set("SESSION_FILE_DURABILITY")?.map(Some),
+        );
+        replace(
+            &mut self.stores.redis.url,
+            set("REDIS_URL")?.map(Secret::given),
+        );
+        replace(
+            &mut self.migrate_from,
+            set("SESSION_MIGRATE_FROM")?.map(Some),
+        );
+        replace(&mut self.migrate_to, set("SESSION_MIGRATE_TO")?.map(Some));
         Ok(self)
     }
+}
+
+fn replace<T>(setting: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *setting = value;
+    }
+}
+
+fn age(
+    variable: &'static str,
+    text: &str,
+    range: RangeInclusive<std::time::Duration>,
+) -> Result<Age, ConfigError> {
+    let age: Age = text
+        .parse()
+        .map_err(|error| ConfigError::caused(variable, error))?;
+    within(variable, age, range).map(Age::new)
+}
+
+fn older(list: &str) -> Result<Vec<Secret>, ConfigError> {
+    const NAME: &str = "APP_KEY_PREVIOUS";
+    let texts = list.split(',').map(str::trim);
+    let secrets: Vec<_> = texts
+        .filter(|text| !text.is_empty())
+        .map(Secret::given)
+        .collect();
+    for (number, secret) in (1..).zip(&secrets) {
+        let place = || format!("key {number} of {}", secrets.len());
+        keys::key(NAME, secret).map_err(|error| error.of(place()))?;
+    }
+    Ok(secrets)
 }

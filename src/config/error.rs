@@ -1,11 +1,24 @@
 //! A setting is wrong.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, fmt};
 
-/// A setting cannot be used. The text names the setting or variable, says what is wrong with it and
-/// what would be right; it never holds a secret.
-#[derive(Debug, thiserror::Error)]
-#[error("session setting `{setting}`: {problem}")]
+/// The settings that the environment may set, by the variables that do.
+pub(super) const VARIABLES: [(&str, &str); 10] = [
+    ("store", "SESSION_DRIVER"),
+    ("age", "SESSION_AGE"),
+    ("cookie_name", "SESSION_COOKIE"),
+    ("app_key", "APP_KEY"),
+    ("app_key_previous", "APP_KEY_PREVIOUS"),
+    ("migrate_from", "SESSION_MIGRATE_FROM"),
+    ("migrate_to", "SESSION_MIGRATE_TO"),
+    ("stores.file.location", "SESSION_FILE_LOCATION"),
+    ("stores.file.durability", "SESSION_FILE_DURABILITY"),
+    ("stores.redis.url", "REDIS_URL"),
+];
+
+/// A setting cannot be used. The text names the setting, and the variable that may have set it,
+/// says what is wrong with it and what would be right; it never holds a secret.
+#[derive(Debug)]
 pub struct ConfigError {
     setting: &'static str,
     problem: String,
@@ -32,9 +45,46 @@ impl ConfigError {
         }
     }
 
+    /// The same, with what is wrong before it: a value, if it is not secret, or a place.
+    pub(super) fn of(self, what: impl fmt::Display) -> Self {
+        Self {
+            problem: format!("{what}: {}", self.problem),
+            ..self
+        }
+    }
+
     /// The setting's name: a field of [`SessionConfig`](super::SessionConfig), or the environment
     /// variable that it was read from.
     pub const fn setting(&self) -> &'static str {
         self.setting
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            setting, problem, ..
+        } = self;
+        match VARIABLES
+            .iter()
+            .find(|(field, name)| field == setting || name == setting)
+        {
+            Some((_, name)) if name == setting => {
+                write!(f, "environment variable `{name}`: {problem}")
+            }
+            Some((_, name)) => {
+                write!(
+                    f,
+                    "session setting `{setting}` (in the environment `{name}`): {problem}"
+                )
+            }
+            None => write!(f, "session setting `{setting}`: {problem}"),
+        }
+    }
+}
+
+impl StdError for ConfigError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }

@@ -1,10 +1,10 @@
 //! The settings, with their defaults.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 
-use super::Secret;
+use super::{Assurance, Secret, StoreSections};
 use crate::{
     age::Age,
     changes::Limits,
@@ -28,7 +28,8 @@ use crate::{
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 ///
-/// The application key comes best from the environment: [`with_env`](Self::with_env).
+/// The application key comes best from the environment: [`with_env`](Self::with_env). Which of them
+/// counts where several set the same is told in the [module](super).
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionConfig {
@@ -46,10 +47,22 @@ pub struct SessionConfig {
     /// How long a session lives at most, however busy: at its end the visitor starts anew. Default:
     /// no end.
     pub lifetime: Option<Age>,
+    /// Keeps both times within those of an assurance level: `age`, and `touch_interval` with it,
+    /// and `lifetime` count for no more than the level allows. Default: none.
+    pub assurance: Option<Assurance>,
     /// The id cookie's attributes. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
     pub cookie: Attributes,
-    /// Which of the stores to use, by name. Default: `memory`.
+    /// Which of the stores to use, by name: `memory`, `file`, `redis`, or one that the program has
+    /// [added](super::Stores). Default: `memory`.
     pub store: String,
+    /// The store that sessions were in before, by name: they move from it to `store` as they are
+    /// used; see [`Migrating`](crate::store::Migrating). Default: none.
+    pub migrate_from: Option<String>,
+    /// The store that sessions will be in, by name: they stay in `store`, and those that other
+    /// machines have moved already are found. Not together with `migrate_from`. Default: none.
+    pub migrate_to: Option<String>,
+    /// The sections of the stores `memory`, `file` and `redis`.
+    pub stores: StoreSections,
     /// When the id cookie is sent. Default: on every response.
     pub cookie_policy: CookiePolicy,
     /// How old the last renewal must be before a request renews the session in the store again;
@@ -69,11 +82,13 @@ pub struct SessionConfig {
     /// than the longest request, 1 second to a day. Default: 60 seconds. (What keeps it from
     /// bringing back a destroyed session is the store's tombstone.)
     pub fence: Age,
-    /// The key that seals cookies: 32 bytes as base64 or hexadecimal, or a secret text of at least
-    /// 32 characters. It must be set.
+    /// The key that seals cookies: 32 bytes as base64 or hexadecimal (the program `session-key`
+    /// prints such a key), or a secret text of at least 32 characters. It must be set. A key that
+    /// is a shorter text over and over is refused, and so is one that stands in this crate's
+    /// documentation, unless it stands in the program itself.
     pub app_key: Option<Secret>,
-    /// Older keys, which still open cookies but seal none. Sessions move to `app_key` as they are
-    /// used.
+    /// Older keys, at most 15, which still open cookies but seal none. Sessions move to `app_key` as
+    /// they are used.
     pub app_key_previous: Vec<Secret>,
 }
 
@@ -86,7 +101,11 @@ impl Default for SessionConfig {
             age: Age::new(Duration::from_secs(2 * 60 * 60)),
             lifetime: None,
             cookie: Attributes::default(),
+            assurance: None,
             store: "memory".to_owned(),
+            migrate_from: None,
+            migrate_to: None,
+            stores: StoreSections::default(),
             cookie_policy: CookiePolicy::default(),
             touch_interval: None,
             on_store_failure: OnStoreFailure::default(),
@@ -150,6 +169,13 @@ impl SessionConfig {
         self
     }
 
+    /// Sets [`assurance`](#structfield.assurance).
+    #[must_use]
+    pub fn assurance(mut self, level: Assurance) -> Self {
+        self.assurance = Some(level);
+        self
+    }
+
     /// Sets [`cookie`](#structfield.cookie).
     #[must_use]
     pub fn cookie(mut self, attributes: Attributes) -> Self {
@@ -164,6 +190,19 @@ impl SessionConfig {
         self
     }
 
+    /// Leaves out the cookie's `Secure` attribute where the service listens on a loopback address,
+    /// for development over plain HTTP: most browsers take Secure cookies from `http://localhost`,
+    /// but Safari, curl and many HTTP clients do not.
+    ///
+    /// Not for a service behind a proxy that speaks HTTPS for it: its address may be a loopback one
+    /// too, and its visitors are elsewhere. What a request says of its host is no help either, since
+    /// anyone can say anything; so this goes by the address that the program listens on.
+    #[must_use]
+    pub fn secure_unless_loopback(mut self, address: IpAddr) -> Self {
+        self.cookie.secure = !address.to_canonical().is_loopback();
+        self
+    }
+
     /// Sets the cookie's `SameSite` attribute.
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
@@ -175,6 +214,20 @@ impl SessionConfig {
     #[must_use]
     pub fn store(mut self, name: impl Into<String>) -> Self {
         self.store = name.into();
+        self
+    }
+
+    /// Sets [`migrate_from`](#structfield.migrate_from).
+    #[must_use]
+    pub fn migrate_from(mut self, name: impl Into<String>) -> Self {
+        self.migrate_from = Some(name.into());
+        self
+    }
+
+    /// Sets [`migrate_to`](#structfield.migrate_to).
+    #[must_use]
+    pub fn migrate_to(mut self, name: impl Into<String>) -> Self {
+        self.migrate_to = Some(name.into());
         self
     }
 

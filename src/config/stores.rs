@@ -1,15 +1,17 @@
 //! Stores by name.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::ConfigError;
-use crate::store::{MemoryStore, Store, StoreError};
+use super::{ConfigError, MemorySection, StoreSections, file_store, redis_store};
+use crate::store::{CookieStore, MemoryStore, Migrating, Store, StoreError};
 
-type Open = Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError> + Send>;
+type Opened = Result<Box<dyn Store>, ConfigError>;
+type Open = Box<dyn FnOnce(&StoreSections) -> Opened + Send>;
 
-/// The stores out of which a configuration chooses one by name. `memory` is always among them.
+/// The stores out of which a configuration chooses one by name.
 ///
-/// Only the chosen store is opened.
+/// `memory`, `file`, `cookie` and `redis` are always among them, as their
+/// [sections](super::SessionConfig::stores) of the configuration say. Only the chosen store is opened.
 ///
 /// ```
 /// use hyper_session::{SessionConfig, Sessions, config::Stores, store::MemoryStore};
@@ -24,9 +26,14 @@ type Open = Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError> + Send>;
 pub struct Stores(BTreeMap<String, Open>);
 
 impl Stores {
-    /// The memory store, with its defaults.
+    /// The stores that come with the crate.
     pub fn new() -> Self {
-        Self(BTreeMap::new()).with_opened("memory", || Ok(MemoryStore::new()))
+        let mut stores = BTreeMap::<String, Open>::new();
+        stores.insert("memory".into(), Box::new(|of| Ok(memory(&of.memory))));
+        stores.insert("file".into(), Box::new(|of| file_store::open(&of.file)));
+        stores.insert("cookie".into(), Box::new(|_| Ok(Box::new(CookieStore::new()))));
+        stores.insert("redis".into(), Box::new(|of| redis_store::open(&of.redis)));
+        Self(stores)
     }
 
     /// Adds a store, or replaces the one of this name.
@@ -42,22 +49,66 @@ impl Stores {
         name: impl Into<String>,
         open: impl FnOnce() -> Result<S, StoreError> + Send + 'static,
     ) -> Self {
-        let open: Open = Box::new(|| open().map(|store| Box::new(store) as Box<dyn Store>));
+        let open: Open = Box::new(|_| match open() {
+            Ok(store) => Ok(Box::new(store)),
+            Err(error) => Err(ConfigError::caused("store", error)),
+        });
         self.0.insert(name.into(), open);
         self
     }
 
-    pub(super) fn open(mut self, name: &str) -> Result<Box<dyn Store>, ConfigError> {
-        let Some(open) = self.0.remove(name) else {
-            let known: Vec<_> = self.0.into_keys().collect();
-            let known = known.join(", ");
-            return Err(ConfigError::new(
-                "store",
-                format!("no store is called {name:?}: the names are {known}"),
-            ));
+    /// Opens what `choice` names.
+    pub(super) fn open(mut self, choice: Choice<'_>) -> Opened {
+        let (setting, other) = match (choice.migrate_from, choice.migrate_to) {
+            (None, None) => return self.take("store", choice.store)?(choice.sections),
+            (Some(name), None) => ("migrate_from", name),
+            (None, Some(name)) => ("migrate_to", name),
+            (Some(_), Some(_)) => {
+                let why = "this and `migrate_to` cannot both be set: see `store::Migrating`";
+                return Err(ConfigError::new("migrate_from", why));
+            }
         };
-        open().map_err(|error| ConfigError::caused("store", error))
+        if other == choice.store {
+            let why = format!("{other:?} is the same as `store`: name the other one of the two");
+            return Err(ConfigError::new(setting, why));
+        }
+        let other = self.take(setting, other)?;
+        let store: Arc<dyn Store> = self.take("store", choice.store)?(choice.sections)?.into();
+        let other: Arc<dyn Store> = other(choice.sections)?.into();
+        Ok(Box::new(match choice.migrate_from {
+            Some(_) => Migrating::new(other, store),
+            None => Migrating::prepare(store, other),
+        }))
     }
+
+    fn take(&mut self, setting: &'static str, name: &str) -> Result<Open, ConfigError> {
+        if let Some(open) = self.0.remove(name) {
+            return Ok(open);
+        }
+        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let names = names.join(", ");
+        let why = format!("no store is called {name:?}: the names are {names}");
+        Err(ConfigError::new(setting, why))
+    }
+}
+
+/// What a configuration says of its store.
+pub(super) struct Choice<'c> {
+    pub(super) store: &'c str,
+    pub(super) migrate_from: Option<&'c str>,
+    pub(super) migrate_to: Option<&'c str>,
+    pub(super) sections: &'c StoreSections,
+}
+
+fn memory(section: &MemorySection) -> Box<dyn Store> {
+    let mut builder = MemoryStore::builder();
+    if let Some(records) = section.max_records {
+        builder = builder.max_records(records);
+    }
+    if let Some(bytes) = section.max_bytes {
+        builder = builder.max_bytes(bytes);
+    }
+    Box::new(builder.build())
 }
 
 impl Default for Stores {

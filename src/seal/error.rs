@@ -18,8 +18,8 @@ pub enum SealKeyError {
     /// It has the mark `base64:`, and what follows is not 32 bytes of base64.
     #[error("the key begins with \"base64:\", but what follows is not the base64 of 32 bytes")]
     NotBase64,
-    /// All its bytes are the same.
-    #[error("the key is one byte over and over: use 32 random bytes")]
+    /// It is one byte, or a shorter text, over and over.
+    #[error("the key is a shorter text over and over: use 32 random bytes")]
     Weak,
     /// The operating system gave no random bytes.
     #[error("the operating system's random source gave no bytes for a new key")]

@@ -39,17 +39,22 @@ impl SealKey {
     /// # Errors
     /// [`SealKeyError::NoEntropy`] when the operating system gives no random bytes.
     pub fn generate() -> Result<Self, SealKeyError> {
-        let mut bytes = Secret::default();
-        SysRng
-            .try_fill_bytes(&mut *bytes)
-            .map_err(|_| SealKeyError::NoEntropy)?;
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&*random()?)
+    }
+
+    /// The text of a new key, as configuration holds it: 32 bytes from the operating system's random
+    /// source as base64, with `base64:` before it. It is secret: it is not wiped when dropped.
+    ///
+    /// # Errors
+    /// [`SealKeyError::NoEntropy`] when the operating system gives no random bytes.
+    pub fn generate_text() -> Result<String, SealKeyError> {
+        Ok(format!("base64:{}", STANDARD.encode_to_string(*random()?)))
     }
 
     /// The key of these 32 bytes, which must come from a good random source.
     ///
     /// # Errors
-    /// [`SealKeyError::Weak`] when all bytes are the same.
+    /// [`SealKeyError::Weak`] when they are a shorter text over and over.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SealKeyError> {
         Self::derive(bytes)
     }
@@ -73,7 +78,7 @@ impl SealKey {
     /// ```
     ///
     /// # Errors
-    /// When the text is too short, is one byte over and over, or has the mark `base64:` and is not
+    /// When the text is too short, is a shorter one over and over, or has the mark `base64:` and is not
     /// the base64 of 32 bytes.
     pub fn from_text(text: &str) -> Result<Self, SealKeyError> {
         let text = text.trim();
@@ -100,7 +105,7 @@ impl SealKey {
     }
 
     fn derive(secret: &[u8]) -> Result<Self, SealKeyError> {
-        if secret.iter().all(|byte| Some(byte) == secret.first()) {
+        if repeats(secret) {
             return Err(SealKeyError::Weak);
         }
         let mut key = Zeroizing::new([0; KEY_LEN]);
@@ -154,6 +159,26 @@ impl fmt::Debug for KeyId {
 }
 
 type Secret = Zeroizing<[u8; 32]>;
+
+fn random() -> Result<Secret, SealKeyError> {
+    let mut bytes = Secret::default();
+    SysRng
+        .try_fill_bytes(&mut *bytes)
+        .map_err(|_| SealKeyError::NoEntropy)?;
+    Ok(bytes)
+}
+
+/// Whether the bytes are a shorter text, of 32 bytes at most, over and over; of random bytes that
+/// is not to be expected before the end of days.
+fn repeats(bytes: &[u8]) -> bool {
+    let longest = (bytes.len() / 2).min(32);
+    (1..=longest).any(|len| {
+        bytes
+            .iter()
+            .zip(bytes.iter().skip(len))
+            .all(|(a, b)| a == b)
+    })
+}
 
 fn from_base64(text: &str) -> Option<Secret> {
     [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]

@@ -1,0 +1,9 @@
+//! The built-in store `redis`, in a program that was built without it.
+
+use super::{ConfigError, RedisSection};
+use crate::store::Store;
+
+pub(super) fn open(_: &RedisSection) -> Result<Box<dyn Store>, ConfigError> {
+    let why = "the store `redis` is not in this program: it takes the feature `redis`";
+    Err(ConfigError::new("store", why))
+}

@@ -1,0 +1,35 @@
+//! The built-in store `redis`.
+
+use super::{ConfigError, RedisSection};
+use crate::store::{RedisStore, Store};
+
+/// The connection is made by the first request.
+pub(super) fn open(section: &RedisSection) -> Result<Box<dyn Store>, ConfigError> {
+    let url = section.url.expose();
+    let mut builder = RedisStore::builder(url);
+    if let Some(prefix) = &section.prefix {
+        builder = builder.prefix(prefix);
+    }
+    let built = builder
+        .build()
+        .map_err(|error| ConfigError::caused("stores.redis.url", error).of(masked(url)))?;
+    Ok(Box::new(built))
+}
+
+/// An address without what may be secret in it: user, password and query. What is no address is
+/// not shown at all, since nobody knows what it is.
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return "…".to_owned();
+    };
+    // A password that was not escaped may hold any character: the last `@` counts, before anything
+    // else is looked at.
+    let (user, place) = match rest.rsplit_once('@') {
+        Some((_, place)) => ("…@", place),
+        None => ("", rest),
+    };
+    match place.split_once(['?', '#']) {
+        Some((place, _)) => format!("{scheme}://{user}{place}?…"),
+        None => format!("{scheme}://{user}{place}"),
+    }
+}

@@ -1,0 +1,86 @@
+//! What may be chosen about the stores that come with the crate.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Secret;
+
+/// The sections of the built-in stores. Only that of the chosen store is used, and those of the
+/// features that the program was built without may be there.
+///
+/// ```
+/// use hyper_session::SessionConfig;
+///
+/// let config: SessionConfig = toml::from_str(r#"
+///     store = "redis"
+///     [stores.file]
+///     location = "/var/lib/shop/sessions"
+///     durability = "always"
+///     [stores.redis]
+///     url = "redis://sessions.internal:6379/0"
+///     prefix = "shop:"
+/// "#)?;
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSections {
+    /// The store `memory`.
+    pub memory: MemorySection,
+    /// The store `file`.
+    pub file: FileSection,
+    /// The store `redis`.
+    pub redis: RedisSection,
+}
+
+/// The memory store's limits; see [`MemoryStore`](crate::store::MemoryStore).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemorySection {
+    /// How many sessions there may be. Default: that of the store.
+    pub max_records: Option<u64>,
+    /// How many bytes their data and tags may take. Default: that of the store.
+    pub max_bytes: Option<u64>,
+}
+
+/// Where the file store is, and how durable.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileSection {
+    /// The directory, which is made where it is missing. One process at a time may use it. Default:
+    /// `tmp/sessions`, below the process's own directory.
+    pub location: PathBuf,
+    /// When a write is acknowledged: `always` once the disk has it, `os` at once, or a time such as
+    /// `200ms` within which the disk has it, longer than nothing. Default: `200ms`.
+    pub durability: Option<String>,
+}
+
+impl Default for FileSection {
+    fn default() -> Self {
+        Self {
+            location: PathBuf::from("tmp/sessions"),
+            durability: None,
+        }
+    }
+}
+
+/// Where Redis is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSection {
+    /// The address: `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://`,
+    /// `redis-cluster://`. It is never shown with its password. Default: `redis://127.0.0.1:6379`.
+    pub url: Secret,
+    /// What every key begins with. Default: `session:`.
+    pub prefix: Option<String>,
+}
+
+impl Default for RedisSection {
+    fn default() -> Self {
+        Self {
+            url: Secret::new("redis://127.0.0.1:6379"),
+            prefix: None,
+        }
+    }
+}
