@@ -11,6 +11,8 @@ mod error;
 mod events;
 mod flash;
 mod identity;
+#[cfg(feature = "file")]
+mod import;
 mod intended;
 mod lifecycle;
 mod load;
@@ -38,6 +40,8 @@ pub(crate) use engine::Engine;
 pub use error::SessionError;
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
+#[cfg(feature = "file")]
+pub use import::adonis_file;
 pub use load::Load;
 pub(crate) use memo::Memo;
 pub(crate) use policy::Policy;
