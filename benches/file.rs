@@ -16,7 +16,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fs::{self, File},
     hint::black_box,
-    io::{Read as _, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -155,8 +155,14 @@ fn writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
 fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let files = directory.join("files");
     (0..SESSIONS).for_each(|number| save(&files, number, data, false));
-    let store = FileStore::open(directory.join("log")).expect("a store");
-    write_all(runtime, &store, 0..SESSIONS, data);
+    let open = |cache: usize| {
+        let path = directory.join(format!("read-{cache}"));
+        let store = FileStore::builder(path).cache_bytes(cache).open();
+        let store = store.expect("a store");
+        write_all(runtime, &store, 0..SESSIONS, data);
+        store
+    };
+    let (cached, uncached) = (open(16 << 20), open(0));
     // In an order that has nothing to do with that on the disk.
     let order: Vec<u64> = (0..SESSIONS).map(|turn| turn * 7919 % SESSIONS).collect();
     let keys: Vec<Key> = order.iter().map(|number| key(*number)).collect();
@@ -164,9 +170,8 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
         .iter()
         .map(|number| files.join(format!("{number}.txt")))
         .collect();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        ours.push(timed(SESSIONS, || {
+    let read = |store: &FileStore| {
+        timed(SESSIONS, || {
             runtime.block_on(async {
                 for key in &keys {
                     match store.read(key, None).await.expect("read") {
@@ -175,7 +180,12 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
                     };
                 }
             });
-        }));
+        })
+    };
+    let (mut hot, mut cold, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        hot.push(read(&cached));
+        cold.push(read(&uncached));
         theirs.push(timed(SESSIONS, || {
             for path in &paths {
                 let mut bytes = Vec::with_capacity(RECORD);
@@ -185,14 +195,15 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
             }
         }));
     }
+    let theirs = median(theirs);
+    row("read", median(hot), "open, read", theirs, "wanted: 6");
     row(
-        "read",
-        median(ours),
+        "read, no cache",
+        median(cold),
         "open, read",
-        median(theirs),
+        theirs,
         "wanted: 6",
     );
-    drop(store);
     fs::remove_dir_all(files).expect("removed");
 }
 
@@ -204,9 +215,16 @@ fn durable(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let store = FileStore::builder(directory.join("always")).durability(Durability::Always);
     let store = store.open().expect("a store");
     let mut plain = File::create(directory.join("plain")).expect("a file");
+    let mut room = File::create(directory.join("room")).expect("a file");
     let batch = vec![b'x'; (RECORD + 64) * WRITERS as usize];
-    let (mut ours, mut alone, mut together, mut limit, mut one) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut alone, mut together, mut limit, mut ahead, mut one) = (
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+    );
     let all = TURNS * WRITERS;
     for _ in 0..ROUNDS {
         ours.push(timed(all, || {
@@ -217,12 +235,9 @@ fn durable(runtime: &Runtime, directory: &Path, data: &Bytes) {
             (0..TURNS).for_each(|number| save(&files, number, data, true));
         }));
         together.push(timed(all / 4, || save_together(&files, data, TURNS / 4)));
-        limit.push(timed(all, || {
-            for _ in 0..TURNS {
-                plain.write_all(&batch).expect("written");
-                plain.sync_data().expect("synced");
-            }
-        }));
+        limit.push(timed(all, || append(&mut plain, &batch, TURNS)));
+        make_room(&room, batch.len() as u64 * TURNS);
+        ahead.push(timed(all, || append(&mut room, &batch, TURNS)));
     }
     let ours = median(ours);
     let name = "write, Always, 64 writers";
@@ -241,7 +256,23 @@ fn durable(runtime: &Runtime, directory: &Path, data: &Bytes) {
         median(limit),
         "wanted: 0.6",
     );
+    row(name, ours, "with room made ahead", median(ahead), "");
     println!("{:<34} {:>9.2} us", "write, Always, 1 writer", median(one));
+}
+
+fn append(file: &mut File, batch: &[u8], turns: u64) {
+    for _ in 0..turns {
+        file.write_all(batch).expect("written");
+        file.sync_data().expect("synced");
+    }
+}
+
+/// Zeros behind what will be written next.
+fn make_room(mut file: &File, bytes: u64) {
+    let at = file.stream_position().expect("a position");
+    file.write_all(&vec![0; bytes as usize]).expect("written");
+    file.sync_all().expect("synced");
+    file.seek(SeekFrom::Start(at)).expect("back again");
 }
 
 async fn write_together(store: &FileStore, data: &Bytes, turns: u64) {

@@ -102,6 +102,12 @@ impl Key {
         Self(hash.chain_update(of).finalize().into())
     }
 
+    /// The key under which a session is kept that another framework knows by `id`: the SHA-256 of
+    /// that text. No id of ours leads to it, so the session is found by its key only.
+    pub fn of_text(id: &str) -> Self {
+        Self(Sha256::digest(id).into())
+    }
+
     /// The key's bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0

@@ -9,23 +9,34 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use hyper_session::store::{
-    FileStore, Read, Store,
-    file::{Import, SessionFile},
+use hyper_session::{
+    Session, Sessions,
+    config::Stores,
+    id::Key,
+    session::adonis_file,
+    store::{
+        FileStore, Read, Store,
+        file::{Import, SessionFile},
+    },
 };
+use serde_json::{Map, Value};
 
 mod file_support;
+mod support;
 use file_support::{Scratch, key};
+use support::{Browser, config};
 
 const AGE: Duration = Duration::from_secs(7200);
 
 /// The number in the file's name, and the content without what surrounds it.
-fn numbered(file: SessionFile<'_>) -> Option<(hyper_session::id::Key, Bytes)> {
+fn numbered(file: SessionFile<'_>) -> Option<(Key, Bytes)> {
     let number = file.name.parse().ok()?;
     Some((
         key(number),
@@ -66,6 +77,86 @@ async fn sessions_come_over_with_the_time_they_have_left() {
         fs::read_dir(old.path()).unwrap().count(),
         4,
         "the old files are left alone"
+    );
+}
+
+/// The session files that the real AdonisJS wrote, as a directory of them.
+fn adonis_files(directory: &Path) -> BTreeMap<String, Value> {
+    let text = include_str!("data/adonis_session_files.json");
+    let files: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
+    for (name, content) in &files {
+        fs::write(directory.join(name), content).unwrap();
+    }
+    let parse = |content: String| serde_json::from_str(&content).unwrap();
+    files.into_iter().map(|(n, c)| (n, parse(c))).collect()
+}
+
+fn sessions_in(store: &FileStore) -> Sessions {
+    Sessions::builder(config().store("old"))
+        .stores(Stores::new().with("old", store.clone()))
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn files_of_adonis_come_over_with_their_data() {
+    let (old, new) = (Scratch::new(), Scratch::new());
+    let files = adonis_files(old.path());
+    fs::write(
+        old.path().join("other.txt"),
+        r#"{"message":{},"purpose":"x"}"#,
+    )
+    .unwrap();
+    fs::write(
+        old.path().join("text.txt"),
+        r#"{"message":"a","purpose":"text"}"#,
+    )
+    .unwrap();
+    fs::write(old.path().join("torn.txt"), r#"{"message":{"a":1},"purp"#).unwrap();
+    let dated = r#"{"message":{},"purpose":"dated","expiryDate":"2100-01-01"}"#;
+    fs::write(old.path().join("dated.txt"), dated).unwrap();
+    let store = FileStore::open(new.path()).unwrap();
+    let came = Import::from(old.path(), AGE)
+        .run(&store, adonis_file)
+        .await
+        .unwrap();
+    assert_eq!((came.imported, came.refused), (files.len() as u64, 4));
+    let all = sessions_in(&store).collection();
+    for (name, mut content) in files {
+        let id = name.strip_suffix(".txt").unwrap();
+        let found = all.get(&Key::of_text(id)).await.unwrap().unwrap();
+        let data = content["message"].as_object_mut().unwrap();
+        data.remove("__flash__");
+        assert_eq!(&found.all::<Map<String, Value>>().unwrap(), data, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_visitor_takes_over_the_session_of_an_old_cookie_once() {
+    let (old, new) = (Scratch::new(), Scratch::new());
+    let file = r#"{"message":{"user":{"id":7}},"purpose":"f49225e2"}"#;
+    fs::write(old.path().join("f49225e2.txt"), file).unwrap();
+    let store = FileStore::open(new.path()).unwrap();
+    let import = Import::from(old.path(), AGE);
+    import.run(&store, adonis_file).await.unwrap();
+    let sessions = sessions_in(&store);
+    let all = sessions.collection();
+    let key = Key::of_text("f49225e2");
+    let mut browser = Browser::new(&sessions);
+    let take_over = async |session: &Session| {
+        let data: Value = all.get(&key).await.unwrap().unwrap().all().unwrap();
+        session.merge(&data).unwrap();
+        all.destroy(&key).await.unwrap();
+    };
+    browser.visit(take_over).await;
+    let user = browser.visit(async |session| session.get::<u64>("user.id"));
+    assert_eq!(user.await.unwrap(), Some(7));
+    assert!(all.get(&key).await.unwrap().is_none());
+    let again = import.run(&store, adonis_file).await.unwrap();
+    assert_eq!(
+        (again.imported, again.present),
+        (0, 1),
+        "what has ended stays so"
     );
 }
 

@@ -6,118 +6,14 @@
 )]
 #![cfg(unix)]
 
+mod playground_process;
 mod support;
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    path::PathBuf,
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use playground_process::{Playground, ops};
+use serde_json::json;
 use support::net::Remote;
-
-/// The example's path; it is built first, as the tests of a crate do not wait for its examples.
-fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let mut folder = std::env::current_exe().unwrap();
-        folder.pop();
-        folder.pop();
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--example", "playground"])
-            .arg("--target-dir")
-            .arg(folder.parent().unwrap())
-            .args((!cfg!(debug_assertions)).then_some("--release"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success());
-        folder.join("examples").join("playground")
-    })
-}
-
-struct Playground {
-    child: Child,
-    /// Kept open: the process speaks to its end.
-    _says: BufReader<ChildStdout>,
-    address: std::net::SocketAddr,
-}
-
-impl Playground {
-    /// The program with these variables, and none of the tests' own surroundings.
-    fn command(variables: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(program());
-        command
-            .env_clear()
-            .env("ADDR", "127.0.0.1:0")
-            .env("APP_KEY", "a secret that no documentation holds")
-            .envs(variables.iter().copied());
-        command
-    }
-
-    fn start() -> Self {
-        Self::start_with(&[])
-    }
-
-    fn start_with(variables: &[(&str, &str)]) -> Self {
-        let mut child = Self::command(variables)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let address = says
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
-        Self {
-            child,
-            _says: says,
-            address: address.unwrap(),
-        }
-    }
-
-    fn client(&self) -> Remote {
-        Remote::http1(self.address)
-    }
-
-    fn stop(&self) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    fn wait(&mut self) -> bool {
-        for _ in 0..600 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.success();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        false
-    }
-}
-
-impl Drop for Playground {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn ops(client: &mut Remote, ops: Value) -> Value {
-    let answer = client.post("/ops", ops.to_string()).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.headers["content-type"], "application/json");
-    answer.json()
-}
 
 #[tokio::test]
 async fn every_operation_on_data_answers() {

@@ -13,6 +13,8 @@ mod error;
 mod events;
 mod flash;
 mod identity;
+#[cfg(feature = "file")]
+mod import;
 mod input;
 mod intended;
 mod lifecycle;
@@ -44,6 +46,8 @@ pub(crate) use engine::Engine;
 pub use error::SessionError;
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
+#[cfg(feature = "file")]
+pub use import::adonis_file;
 #[cfg(feature = "forms")]
 pub(crate) use intended::is_own_path;
 pub use load::Load;

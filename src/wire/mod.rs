@@ -2,6 +2,8 @@
 //!
 //! The session and the stores see only [`Format`]; a wire format is one folder here.
 
+#[cfg(feature = "file")]
+pub(crate) mod adonis;
 pub(crate) mod native;
 
 use std::fmt::Debug;

@@ -109,22 +109,7 @@ impl Format for Native {
     }
 
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-        let room = |it: &Document| it.text().len() + 4 * it.len();
-        let mut record = Vec::with_capacity(HEAD + room(data) + room(flash));
-        record.extend_from_slice(&[VERSION, SESSION]);
-        record.extend_from_slice(&created.as_millis().to_le_bytes());
-        record.resize(HEAD, 0);
-        let for_data = append(data, &mut record);
-        let for_flash = if flash.is_empty() {
-            [0; 8]
-        } else {
-            append(flash, &mut record)
-        };
-        if let Some((data, flash)) = record.get_mut(LENGTHS..HEAD).map(|at| at.split_at_mut(8)) {
-            data.copy_from_slice(&for_data);
-            flash.copy_from_slice(&for_flash);
-        }
-        record.into()
+        record(created, data, flash)
     }
 
     fn fence(&self) -> Bytes {
@@ -159,6 +144,26 @@ impl Format for Native {
             .then_some(Head { created, moved })
             .ok_or(Unreadable::Damaged)
     }
+}
+
+/// The record of a session; see [`Format::encode`].
+pub(crate) fn record(created: Timestamp, data: &Document, flash: &Document) -> Bytes {
+    let room = |it: &Document| it.text().len() + 4 * it.len();
+    let mut bytes = Vec::with_capacity(HEAD + room(data) + room(flash));
+    bytes.extend_from_slice(&[VERSION, SESSION]);
+    bytes.extend_from_slice(&created.as_millis().to_le_bytes());
+    bytes.resize(HEAD, 0);
+    let for_data = append(data, &mut bytes);
+    let for_flash = if flash.is_empty() {
+        [0; 8]
+    } else {
+        append(flash, &mut bytes)
+    };
+    if let Some((data, flash)) = bytes.get_mut(LENGTHS..HEAD).map(|at| at.split_at_mut(8)) {
+        data.copy_from_slice(&for_data);
+        flash.copy_from_slice(&for_flash);
+    }
+    bytes.into()
 }
 
 /// Loads the document whose text begins at `start`; returns where its index ends.

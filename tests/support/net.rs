@@ -109,6 +109,15 @@ impl Remote {
         self.send_request(request).await
     }
 
+    /// Whether a POST is answered with success; `false` also where nobody answers.
+    pub async fn try_post(&mut self, path: &str, body: impl Into<Bytes>) -> bool {
+        let mut request = Request::post(format!("http://{}{path}", self.address));
+        self.jar.add_to(request.headers_mut().unwrap());
+        let request = request.body(Full::new(body.into())).unwrap();
+        let answer = self.client.request(request).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
     /// Sends a request as it is; the answer's cookies go to the jar.
     pub async fn send_request(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
         if request.uri().authority().is_none() {

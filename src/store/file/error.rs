@@ -25,6 +25,17 @@ pub enum FileError {
         /// The process that has it, where it could be read.
         pid: Option<u32>,
     },
+    /// Nothing can be written in the directory.
+    #[error(
+        "the session directory {} cannot be written to: {source}; let this process write there or \
+         choose another directory", path.display()
+    )]
+    NotWritable {
+        /// The directory.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// A file was written by a newer version of this crate.
     #[error(
         "{} has format version {found}, and this version of hyper-session reads up to {known}: \

@@ -19,8 +19,10 @@ use crate::{
 /// last change says when the session was last used.
 ///
 /// What is in the files is not known here: the caller says which session a file stands for and
-/// what its data is. Nothing in the directory is changed. Sessions that the store has already are
-/// left as they are, so an import that was cut short can be done again.
+/// what its record is. For the files of AdonisJS, [`adonis_file`](crate::session::adonis_file) says
+/// it. Nothing in the directory is changed. Sessions that the store has already are left as they
+/// are, so an import that was cut short can be done again; but not much later, since what has been
+/// imported and ended since would come a second time once its tombstone is gone.
 #[derive(Clone, Debug)]
 #[must_use = "an import does nothing until run() is called"]
 pub struct Import {

@@ -20,7 +20,13 @@ pub(super) struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] 
 impl DirectoryLock {
     pub(super) fn take(directory: &Path) -> Result<Self, FileError> {
         let path = directory.join(names::LOCK);
-        let fail = |error| FileError::io("lock", path.clone(), error);
+        let fail = |source: io::Error| match source.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                let path = directory.to_path_buf();
+                FileError::NotWritable { path, source }
+            }
+            _ => FileError::io("lock", path.clone(), source),
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

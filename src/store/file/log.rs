@@ -88,10 +88,11 @@ impl Log {
         Ok(())
     }
 
-    /// Gives back room that is not needed any more. Where that fails it stays; it does no harm.
+    /// Gives back room that is not needed any more. Where that fails it stays in the file and does
+    /// no harm.
     fn close_up(&mut self) {
-        if self.ahead > 0 {
-            let _ = self.cut();
+        if self.ahead > 0 && self.cut().is_err() {
+            self.ahead = 0;
         }
     }
 
@@ -242,7 +243,6 @@ impl Engine {
         self.write_staged(log)?;
         if let Some(next) = log.next.take() {
             log.close_up();
-            log.ahead = 0;
             log.unsynced.push(std::mem::replace(&mut log.active, next));
             log.tail = HEAD as u64;
         }
@@ -295,8 +295,8 @@ impl Engine {
         staged.resize(bytes + room, 0);
         let mut written = self.write_at_tail(log, &staged, bytes as u64);
         if room > 0 && written.as_ref().is_err_and(FileError::is_full) {
-            written =
-                self.write_at_tail(log, staged.get(..bytes).unwrap_or_default(), bytes as u64);
+            staged.truncate(bytes);
+            written = self.write_at_tail(log, &staged, bytes as u64);
         }
         staged.clear();
         log.staged = staged;

@@ -41,8 +41,10 @@
 //! page cache is read on the runtime's blocking threads (`preadv2` with `RWF_NOWAIT`). On other
 //! systems such a read is done in the call.
 //!
-//! With [`Durability::Always`], a thread syncs for everybody who waits at that moment, and reads
-//! of what is not durable yet wait too, so that nothing is shown that could still be lost.
+//! With [`Durability::Always`], writes go to a thread that does all those which wait at that moment
+//! by one append and one sync, and answers them then; the log's file grows ahead of what is written,
+//! by up to 256 KiB of zeros, since a sync takes longer where a file has grown. Reads of what is not
+//! durable yet wait too, so that nothing is shown that could still be lost.
 //!
 //! A second thread collects what has expired, copies what is live out of the oldest segments and
 //! deletes them, and writes hint files, from which a million sessions are opened in about a

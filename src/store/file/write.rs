@@ -113,7 +113,8 @@ impl Engine {
     pub(super) fn write_group(&self, drafts: &[Draft]) -> Vec<Result<Attempt, FileError>> {
         let longest = PIECE.min(self.options.segment_bytes as usize / 16);
         let mut answers = Vec::with_capacity(drafts.len());
-        let (mut piece, mut bytes, mut keys) = (Vec::new(), 0, HashSet::new());
+        let (mut piece, mut bytes) = (Vec::new(), 0);
+        let mut keys = HashSet::<Key, ahash::RandomState>::default();
         for draft in drafts {
             bytes += HEADER + draft.stored.len();
             // Whether a write is right is decided by what those before it have led to, so two of
@@ -121,7 +122,8 @@ impl Engine {
             if bytes > longest || !keys.insert(draft.header.key) {
                 self.write_piece(&take(&mut piece), &mut answers);
                 bytes = HEADER + draft.stored.len();
-                keys = HashSet::from([draft.header.key]);
+                keys.clear();
+                keys.insert(draft.header.key);
             }
             piece.push(draft);
         }
