@@ -1,7 +1,10 @@
 //! The Redis store beside the bare client under it, and its local copies beside the memory store.
 //!
-//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. Both sides take
-//! turns, and what counts is their ratio.
+//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. The bare side is
+//! the client's own typed `get` and `set`, which it pipelines; and `EVALSHA` of the shortest script
+//! that compares and sets, since Redis 7 has no command for it. All sides take turns. What counts is
+//! their ratio, and the processor time that an operation takes on each side of the socket, which
+//! other work on the machine changes less.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,14 +18,15 @@ mod redis_servers;
 use std::{
     hint::black_box,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use fred::{
     clients::Pool,
-    interfaces::ClientLike,
-    types::{Builder, ClusterHash, CustomCommand, FromValue, RespVersion, Value, config::Config},
+    interfaces::{ClientLike, KeysInterface},
+    types::{Builder, ClusterHash, CustomCommand, Expiration, RespVersion, Value, config::Config},
 };
 use hyper_session::{
     id::Key,
@@ -56,40 +60,41 @@ fn main() {
 }
 
 async fn measure() {
-    let server = Server::start();
+    let server = Arc::new(Server::start());
     let sides = Sides::new(&server).await;
     println!("record of 256 bytes, pool of {POOL}, {ROUNDS} rounds of {ROUND:?} each in turn");
-    for tasks in [16, 256] {
-        compare(
-            &format!("read, {tasks} tasks"),
-            tasks,
-            Work::Get,
-            Work::Read,
-            &sides,
-        )
-        .await;
-        compare(
-            &format!("commit, {tasks} tasks"),
-            tasks,
-            Work::Set,
-            Work::Write,
-            &sides,
-        )
-        .await;
+    server.say(&["SCRIPT", "LOAD", COMPARE_AND_SET]);
+    for tasks in [1, 16, 256] {
+        for (name, bare, ours) in [
+            ("read to GET", Work::Get, Work::Read),
+            ("commit to SET", Work::Set, Work::Write),
+            ("commit to EVALSHA", Work::Eval, Work::Write),
+        ] {
+            compare(&format!("{name}, {tasks} tasks"), tasks, bare, ours, &sides).await;
+        }
     }
     hot_read(&server).await;
 }
+
+/// What a version check costs the server at the very least.
+const COMPARE_AND_SET: &str = "\
+    if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return redis.call('GET', KEYS[1]) end \
+    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
+    return 1";
 
 #[derive(Clone)]
 struct Sides {
     bare: Pool,
     store: RedisStore,
+    digest: Bytes,
+    server: Arc<Server>,
 }
 
 #[derive(Clone, Copy)]
 enum Work {
     Get,
     Set,
+    Eval,
     Read,
     Write,
 }
@@ -103,20 +108,27 @@ struct Place {
 }
 
 impl Sides {
-    async fn new(server: &Server) -> Self {
+    async fn new(server: &Arc<Server>) -> Self {
         let mut config = Config::from_url(&server.url()).unwrap();
         config.version = RespVersion::RESP3;
         let bare = Builder::from_config(config).build_pool(POOL).unwrap();
         bare.init().await.unwrap();
         let builder = RedisStore::builder(&server.url()).pool_size(POOL);
         let store = builder.connect().await.unwrap();
-        Self { bare, store }
+        let digest = fred::util::sha1_hash(COMPARE_AND_SET).into();
+        let server = Arc::clone(server);
+        Self {
+            bare,
+            store,
+            digest,
+            server,
+        }
     }
 
     async fn place(&self) -> Place {
         let (key, data) = (key(), Bytes::from(vec![7; 256]));
         let name = Bytes::from(format!("bare:{key}"));
-        let _: Value = self.bare("SET", set_args(&name, &data)).await;
+        self.set(&name, &data).await;
         let written = self
             .store
             .write(&key, data.clone(), HOUR, Expected::Absent)
@@ -132,21 +144,36 @@ impl Sides {
         }
     }
 
-    /// The client's own command, converted as its typed ones are.
-    async fn bare<T: FromValue>(&self, name: &'static str, args: Vec<Bytes>) -> T {
-        let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
-        self.bare.next().custom(command, args).await.unwrap()
+    async fn set(&self, name: &Bytes, data: &Bytes) {
+        let (name, data) = (fred::types::Key::from(name.clone()), data.clone());
+        let life = Some(Expiration::EX(3600));
+        let set = self.bare.next().set(name, data, life, None, false);
+        let _: () = set.await.unwrap();
+    }
+
+    async fn compare_and_set(&self, name: &Bytes, data: &Bytes) {
+        let [one, life] = [&b"1"[..], b"3600000"].map(Bytes::from_static);
+        let version = data.slice(..8);
+        let args = [&self.digest, &one, name, &version, data, &life].map(Bytes::clone);
+        let command = CustomCommand::new_static("EVALSHA", ClusterHash::FirstKey, false);
+        let done: i64 = self
+            .bare
+            .next()
+            .custom(command, args.to_vec())
+            .await
+            .unwrap();
+        assert_eq!(done, 1);
     }
 
     async fn work(&self, work: Work, place: &mut Place) {
         match work {
             Work::Get => {
-                let value: Bytes = self.bare("GET", vec![place.name.clone()]).await;
-                black_box(value);
+                let name = fred::types::Key::from(place.name.clone());
+                let value: Value = self.bare.next().get(name).await.unwrap();
+                assert!(black_box(value).into_bytes().is_some());
             }
-            Work::Set => {
-                let _: Value = self.bare("SET", set_args(&place.name, &place.data)).await;
-            }
+            Work::Set => self.set(&place.name, &place.data).await,
+            Work::Eval => self.compare_and_set(&place.name, &place.data).await,
             Work::Read => {
                 let read = self.store.read(&place.key, None).await.unwrap();
                 assert!(matches!(black_box(read), Read::Found(_)));
@@ -165,19 +192,28 @@ impl Sides {
     }
 }
 
-fn set_args(name: &Bytes, data: &Bytes) -> Vec<Bytes> {
-    let [ex, life] = [&b"EX"[..], b"3600"].map(Bytes::from_static);
-    vec![name.clone(), data.clone(), ex, life]
+/// One side's round.
+#[derive(Clone, Copy)]
+struct Round {
+    /// Operations a second.
+    rate: f64,
+    /// The 99th percentile, in microseconds.
+    p99: f64,
+    /// Processor time of this process for an operation, in microseconds, and of the server.
+    cpu: [f64; 2],
 }
 
-/// One side's round: operations per second, and the 99th percentile in microseconds.
-async fn round(sides: &Sides, work: Work, tasks: usize) -> (f64, f64) {
-    let start = Instant::now();
-    let running: Vec<_> = (0..tasks)
-        .map(|_| {
+async fn round(sides: &Sides, work: Work, tasks: usize) -> Round {
+    let mut places = Vec::new();
+    for _ in 0..tasks {
+        places.push(sides.place().await);
+    }
+    let (cpu, start) = (cpu(&sides.server), Instant::now());
+    let running: Vec<_> = places
+        .into_iter()
+        .map(|mut place| {
             let sides = sides.clone();
             tokio::spawn(async move {
-                let mut place = sides.place().await;
                 let mut times = Vec::new();
                 while start.elapsed() < ROUND {
                     let one = Instant::now();
@@ -192,35 +228,69 @@ async fn round(sides: &Sides, work: Work, tasks: usize) -> (f64, f64) {
     for task in running {
         times.extend(task.await.unwrap());
     }
-    let rate = times.len() as f64 / start.elapsed().as_secs_f64();
+    finished(times, start.elapsed(), cpu, &sides.server)
+}
+
+fn finished(mut times: Vec<Duration>, took: Duration, before: [f64; 2], server: &Server) -> Round {
+    let ([mine, its], count) = (cpu(server), times.len() as f64);
     times.sort_unstable();
-    let p99 = times
-        .get(times.len() * 99 / 100)
-        .copied()
-        .unwrap_or_default();
-    (rate, p99.as_secs_f64() * 1e6)
+    let p99 = times[times.len() * 99 / 100];
+    Round {
+        rate: count / took.as_secs_f64(),
+        p99: p99.as_secs_f64() * 1e6,
+        cpu: [(mine - before[0]) / count, (its - before[1]) / count],
+    }
+}
+
+/// The processor time that this process and the server have taken so far, in microseconds.
+fn cpu(server: &Server) -> [f64; 2] {
+    let mine = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let info = server.say(&["INFO", "cpu"]);
+    let used = info.lines().filter_map(|line| {
+        let (name, seconds) = line.split_once(':')?;
+        let own = ["used_cpu_sys", "used_cpu_user"].contains(&name);
+        own.then(|| seconds.trim().parse::<f64>().unwrap())
+    });
+    [
+        mine.tv_sec as f64 * 1e6 + mine.tv_nsec as f64 / 1e3,
+        used.sum::<f64>() * 1e6,
+    ]
 }
 
 async fn compare(what: &str, tasks: usize, bare: Work, ours: Work, sides: &Sides) {
-    let (mut ratios, mut tails, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let bare = round(sides, bare, tasks).await;
-        let ours = round(sides, ours, tasks).await;
-        ratios.push(ours.0 / bare.0);
-        tails.push(ours.1 / bare.1);
-        rates.push((bare, ours));
+        rounds.push([
+            round(sides, bare, tasks).await,
+            round(sides, ours, tasks).await,
+        ]);
     }
-    let (bare, ours) = rates.swap_remove(ROUNDS / 2);
+    let ratio = |of: fn(&Round) -> f64| {
+        median(
+            rounds
+                .iter()
+                .map(|[bare, ours]| of(ours) / of(bare))
+                .collect(),
+        )
+    };
+    let middle = |side: usize, of: fn(&Round) -> f64| {
+        median(rounds.iter().map(|round| of(&round[side])).collect())
+    };
     println!(
-        "{what:18} {:.2} of bare fred's rate, p99 {:.2} times its p99   \
-         (one round: {:.0} and {:.0} a second, p99 {:.0} and {:.0} us)",
-        median(ratios),
-        median(tails),
-        ours.0,
-        bare.0,
-        ours.1,
-        bare.1
+        "{what:28} {:.2} of its rate, p99 {:.2} of its p99, cpu {:.2} of its cpu",
+        ratio(|round| round.rate),
+        ratio(|round| round.p99),
+        ratio(|round| round.cpu[0] + round.cpu[1]),
     );
+    for (name, side) in [("  bare fred", 0), ("  the store", 1)] {
+        println!(
+            "{name:28} {:7.0} a second, p99 {:5.0} us, cpu {:5.2} us here and {:5.2} us in the server",
+            middle(side, |round| round.rate),
+            middle(side, |round| round.p99),
+            middle(side, |round| round.cpu[0]),
+            middle(side, |round| round.cpu[1]),
+        );
+    }
 }
 
 async fn hot_read(server: &Server) {

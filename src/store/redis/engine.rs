@@ -6,17 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
     Fault, RedisError, RedisStats,
     builder::Settings,
-    client::{Call, Client, Miss, Reply, Script},
+    client::{Call, Client, Miss, Reply},
     keys::Names,
     outage::Watch,
     versions::Versions,
 };
+use crate::id::Key;
 
 /// What all clones of a store share.
 pub(super) struct Engine {
@@ -70,28 +70,20 @@ impl Engine {
         }
     }
 
-    /// Runs a script on one key.
-    pub(super) async fn run(
+    /// The answer to what `call` makes, which is made anew for each attempt.
+    pub(super) async fn answer(
         &self,
-        script: &Script,
-        key: Bytes,
-        args: impl IntoIterator<Item = Bytes>,
         repeat: Repeat,
+        call: impl Fn() -> Call,
     ) -> Result<Answer, RedisError> {
-        let call = Call::script(script, key, args);
-        self.operate(call, Some(script), repeat, self.settings.total_timeout)
-            .await
-    }
-
-    /// Runs a command that may be repeated freely.
-    pub(super) async fn command(&self, call: Call) -> Result<Answer, RedisError> {
         let time = self.settings.total_timeout;
-        self.operate(call, None, Repeat::Freely, time).await
+        self.operate(call, repeat, time).await
     }
 
-    /// The reply to a command that may be repeated freely.
-    pub(super) async fn ask(&self, call: Call) -> Result<Reply, RedisError> {
-        self.command(call).await.map(|answer| answer.reply)
+    /// The reply to a call that may be repeated freely.
+    pub(super) async fn ask(&self, call: impl Fn() -> Call) -> Result<Reply, RedisError> {
+        let answer = self.answer(Repeat::Freely, call).await;
+        answer.map(|answer| answer.reply)
     }
 
     pub(super) fn stats(&self) -> RedisStats {
@@ -104,25 +96,25 @@ impl Engine {
 
     /// Waits until the server answers.
     pub(super) async fn ready(&self) -> Result<(), RedisError> {
-        let name = self.names.tag("");
-        let call = Call::new("EXISTS", vec![name]);
-        self.operate(call, None, Repeat::Freely, self.settings.startup_timeout)
+        let call = || Call::new("EXISTS", self.names.tag(""), []);
+        self.operate(call, Repeat::Freely, self.settings.startup_timeout)
             .await
             .map(drop)
     }
 
     /// Waits until as many replicas as wanted have what the link of `answer` wrote under `key`.
-    pub(super) async fn replicated(&self, answer: &Answer, key: Bytes) -> Result<(), RedisError> {
+    pub(super) async fn replicated(&self, answer: &Answer, key: &Key) -> Result<(), RedisError> {
         match self.settings.replicas {
             0 => Ok(()),
             wanted => Box::pin(self.confirmed(wanted, answer.turn, key)).await,
         }
     }
 
-    async fn confirmed(&self, wanted: u32, turn: usize, key: Bytes) -> Result<(), RedisError> {
+    async fn confirmed(&self, wanted: u32, turn: usize, key: &Key) -> Result<(), RedisError> {
         let patience = self.settings.command_timeout;
-        let call = Call::wait(wanted, (patience / 2).as_millis().max(1), key);
-        let confirmed = match self.client.attempt(turn, call, patience).await {
+        let millis = (patience / 2).as_millis().max(1);
+        let call = Call::wait(wanted, millis, self.names.session(key));
+        let confirmed = match self.client.attempt(turn, call, patience, 0).await {
             Ok(Reply::Number(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::Unexpected),
             Err(Miss::Final(error)) => return Err(error),
@@ -136,14 +128,13 @@ impl Engine {
 
     async fn operate(
         &self,
-        call: Call,
-        script: Option<&Script>,
+        call: impl Fn() -> Call,
         repeat: Repeat,
         time: Duration,
     ) -> Result<Answer, RedisError> {
         self.client.start()?;
         let _place = self.take_place()?;
-        let answer = self.attempts(call, script, repeat, time).await;
+        let answer = self.attempts(call, repeat, time).await;
         let outage = match &answer {
             Err(RedisError::TimedOut { last, .. } | RedisError::Unknown { last }) => {
                 self.watch.failed(*last)
@@ -168,8 +159,7 @@ impl Engine {
 
     async fn attempts(
         &self,
-        mut call: Call,
-        script: Option<&Script>,
+        call: impl Fn() -> Call,
         repeat: Repeat,
         time: Duration,
     ) -> Result<Answer, RedisError> {
@@ -178,16 +168,14 @@ impl Engine {
         for attempt in 0_u32.. {
             let turn = self.client.turn();
             let left = time.saturating_sub(start.elapsed());
-            let answer = self.client.attempt(turn, call.clone(), left).await;
-            let (fault, sent) = match (answer, script) {
-                (Ok(reply), _) => return Ok(Answer { reply, lost, turn }),
-                (Err(Miss::Final(error)), _) => return Err(error),
-                (Err(Miss::NoScript), Some(script)) => {
-                    call = call.with_source(script);
-                    continue;
-                }
-                (Err(Miss::NoScript), None) => return Err(RedisError::Unexpected),
-                (Err(Miss::Fault { fault, sent }), _) => (fault, sent),
+            let (fault, sent) = match self
+                .client
+                .attempt(turn, call(), left, self.in_flight.load(Relaxed))
+                .await
+            {
+                Ok(reply) => return Ok(Answer { reply, lost, turn }),
+                Err(Miss::Final(error)) => return Err(error),
+                Err(Miss::Fault { fault, sent }) => (fault, sent),
             };
             if sent {
                 lost = Some(fault);

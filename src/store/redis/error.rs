@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// No text here holds session data, keys of sessions, or passwords: of what the server said, only
 /// the code at the head of its error is kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
     /// The address is not one that the store understands.

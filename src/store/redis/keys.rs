@@ -1,6 +1,6 @@
 //! What things are called in Redis.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::id::Key;
 
@@ -20,12 +20,10 @@ impl Names {
 
     /// Where a session's record is: the prefix and 64 hexadecimal digits.
     pub(super) fn session(&self, key: &Key) -> Bytes {
-        let mut name = self.begin(2 * Key::LEN);
-        for byte in key.as_bytes() {
-            name.put_u8(digit(byte >> 4));
-            name.put_u8(digit(byte & 15));
-        }
-        name.freeze()
+        let digits = key
+            .as_bytes()
+            .map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        [&*self.prefix, digits.as_flattened()].concat().into()
     }
 
     /// The session whose record has this name.
@@ -47,16 +45,9 @@ impl Names {
     /// Where a tag's index is: the prefix, `tag:`, and the tag as it is. No session's name is like
     /// it, since `t` is no digit.
     pub(super) fn tag(&self, tag: &str) -> Bytes {
-        let mut name = self.begin(4 + tag.len());
-        name.extend_from_slice(b"tag:");
-        name.extend_from_slice(tag.as_bytes());
-        name.freeze()
-    }
-
-    fn begin(&self, more: usize) -> BytesMut {
-        let mut name = BytesMut::with_capacity(self.prefix.len() + more);
-        name.extend_from_slice(&self.prefix);
-        name
+        [&*self.prefix, &b"tag:"[..], tag.as_bytes()]
+            .concat()
+            .into()
     }
 }
 

@@ -18,8 +18,7 @@ use crate::{
 
 impl Engine {
     pub(super) async fn read(&self, key: &Key) -> Result<Read, RedisError> {
-        let call = Call::new("GET", vec![self.names.session(key)]);
-        match self.ask(call).await? {
+        match self.ask(|| Call::get(self.names.session(key))).await? {
             Reply::Nothing => Ok(Read::Absent),
             Reply::Bytes(value) => record::decode(key, &value),
             _ => Err(RedisError::Unexpected),
@@ -28,9 +27,8 @@ impl Engine {
 
     /// Reads, and says how long what was read lives yet.
     pub(super) async fn read_for_keeping(&self, key: &Key) -> Result<(Read, Duration), RedisError> {
-        let name = self.names.session(key);
-        let run = self.run(&scripts::READ_FOR_KEEPING, name, [], Repeat::Freely);
-        let Reply::List(parts) = run.await?.reply else {
+        let call = || Call::script(&scripts::READ_FOR_KEEPING, self.names.session(key), []);
+        let Reply::List(parts) = self.ask(call).await? else {
             return Err(RedisError::Unexpected);
         };
         match <[Reply; 2]>::try_from(parts) {
@@ -48,14 +46,9 @@ impl Engine {
         key: &Key,
         ttl: Duration,
     ) -> Result<Read, RedisError> {
-        let name = self.names.session(key);
-        let run = self.run(
-            &scripts::READ_AND_TOUCH,
-            name,
-            [millis(ttl)],
-            Repeat::Freely,
-        );
-        let value = match run.await?.reply {
+        let (script, ttl) = (&scripts::READ_AND_TOUCH, millis(ttl));
+        let call = || Call::script(script, self.names.session(key), [ttl.clone()]);
+        let value = match self.ask(call).await? {
             Reply::Nothing => return Ok(Read::Absent),
             Reply::Bytes(value) => value,
             Reply::List(mut due) => {
@@ -77,20 +70,22 @@ impl Engine {
         ttl: Duration,
         expected: Expected,
     ) -> Result<Written, RedisError> {
-        let (name, version) = (self.names.session(key), self.versions.next());
+        let version = self.versions.next();
         let (expects, repeat) = match expected {
             Expected::Absent => (Bytes::new(), Repeat::Freely),
             Expected::Version(version) => (version_bytes(version), Repeat::Freely),
             Expected::Any => (Bytes::from_static(b"*"), Repeat::Never),
         };
-        let args = [expects, record::encode(key, version, data), millis(ttl)];
-        let answer = self
-            .run(&scripts::WRITE, name.clone(), args, repeat)
-            .await?;
+        let call = || {
+            let value = record::encode(key, version, data);
+            let args = [expects.clone(), value, millis(ttl)];
+            Call::script(&scripts::WRITE, self.names.session(key), args)
+        };
+        let answer = self.answer(repeat, call).await?;
         match &answer.reply {
             Reply::Number(0) => Ok(Written::Gone),
             Reply::Number(done) => {
-                self.replicated(&answer, name).await?;
+                self.replicated(&answer, key).await?;
                 if *done == 2 {
                     self.list_again(key).await;
                 }
@@ -102,26 +97,25 @@ impl Engine {
     }
 
     pub(super) async fn destroy(&self, key: &Key) -> Result<(), RedisError> {
-        let (name, fence) = (self.names.session(key), millis(self.settings.tombstone));
-        let (tomb, flags) = (Bytes::from_static(record::TOMBSTONE), [&b"PX"[..], b"GET"]);
-        let call = match &*fence {
-            b"0" => Call::new("GETDEL", vec![name.clone()]),
-            _ => {
-                let [px, get] = flags.map(Bytes::from_static);
-                Call::new(
-                    "SET",
-                    vec![name.clone(), tomb.clone(), px, fence.clone(), get],
-                )
+        let fence = millis(self.settings.tombstone);
+        let tomb = || Bytes::from_static(record::TOMBSTONE);
+        let [px, get] = [&b"PX"[..], b"GET"].map(Bytes::from_static);
+        let call = || match (self.names.session(key), &*fence) {
+            (name, b"0") => Call::new("GETDEL", name, []),
+            (name, _) => {
+                let args = [tomb(), px.clone(), fence.clone(), get.clone()];
+                Call::new("SET", name, args)
             }
         };
-        let answer = match self.command(call).await {
+        let answer = match self.answer(Repeat::Freely, call).await {
             Err(RedisError::Refused(Refusal::OutOfMemory)) => {
-                let args = [tomb, fence];
-                Box::pin(self.run(&scripts::DESTROY, name.clone(), args, Repeat::Freely)).await?
+                let args = || [tomb(), fence.clone()];
+                let call = || Call::script(&scripts::DESTROY, self.names.session(key), args());
+                Box::pin(self.answer(Repeat::Freely, call)).await?
             }
             answer => answer?,
         };
-        self.replicated(&answer, name).await?;
+        self.replicated(&answer, key).await?;
         let Reply::Bytes(value) = answer.reply else {
             return Ok(());
         };
@@ -130,14 +124,13 @@ impl Engine {
     }
 
     pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, RedisError> {
-        let name = self.names.session(key);
-        let answer = self
-            .run(&scripts::TOUCH, name, [millis(ttl)], Repeat::Freely)
-            .await?;
-        if matches!(answer.reply, Reply::Number(2)) {
+        let ttl = millis(ttl);
+        let call = || Call::script(&scripts::TOUCH, self.names.session(key), [ttl.clone()]);
+        let reply = self.ask(call).await?;
+        if matches!(reply, Reply::Number(2)) {
             self.list_again(key).await;
         }
-        Ok(matches!(answer.reply, Reply::Number(1 | 2)))
+        Ok(matches!(reply, Reply::Number(1 | 2)))
     }
 
     pub(super) async fn destroy_tagged(&self, tag: &Tag) -> Result<u64, RedisError> {

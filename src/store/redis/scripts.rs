@@ -1,30 +1,27 @@
 //! The scripts: what Redis does as one step that no command of its own does.
 //!
-//! Each works on one key. The layout of a record is told in [`super::record`], that of a tag block
-//! in [`super::tags`]. Redis runs a script whole or not at all for everyone else.
+//! The layout of a record is told in [`super::record`], that of a tag block in [`super::tags`].
+//! Redis runs a script whole or not at all for everyone else.
 
 use std::sync::LazyLock;
 
 use super::client::Script;
 
-/// A script with what the scripts have in common; lines before `;` come before that, for what is
-/// done most often and needs none of it.
+/// What the scripts have in common.
 ///
 /// `mark` is what stands under the key: `R`, `T` for a tombstone, or nothing. Anything else ends
 /// the script with the error `HSFOREIGN`.
-macro_rules! script {
-    ($($first:literal),+; $($source:literal),+ $(,)?) => {
-        LazyLock::new(|| Script::new(concat!(
-            "local key = KEYS[1]\n",
-            $($first, "\n",)+
-            "local function look(head)\n",
+macro_rules! common {
+    () => {
+        concat!(
+            "local foreign = 'HSFOREIGN not a session record'\n",
+            "local function look(key, head)\n",
             "  local mark = string.sub(head, 1, 4)\n",
             "  if mark == 'hs1R' and #head >= 18 then return 'R' end\n",
             "  if head == 'hs1T' then return 'T' end\n",
             "  if head == '' and redis.call('EXISTS', key) == 0 then return '' end\n",
             "  return nil\n",
             "end\n",
-            "local foreign = 'HSFOREIGN not a session record'\n",
             "local function tags_len(head)\n",
             "  return string.byte(head, 17) * 256 + string.byte(head, 18)\n",
             "end\n",
@@ -37,72 +34,115 @@ macro_rules! script {
             "  if #head < 26 or tags_len(head) < 8 then return false end\n",
             "  return now() + 2 * ttl > struct.unpack('>I8', string.sub(head, 19, 26))\n",
             "end\n",
-            $($source, "\n"),+
-        )))
-    };
-    ($($source:literal),+ $(,)?) => {
-        script!(""; $($source),+)
+        )
     };
 }
 
-/// Compares and sets. `ARGV`: the expected version (8 bytes; none: no record; `*`: any record or
+/// A script on one key.
+macro_rules! script {
+    ($($source:literal),+ $(,)?) => {
+        LazyLock::new(|| Script::new(concat!(
+            "local key = KEYS[1]\n",
+            common!(),
+            $($source, "\n"),+
+        )))
+    };
+}
+
+/// A script that does the same to each of its keys, and answers with an array of what it has to
+/// say of each. The source is the body of a function of `key` and its own arguments, all of which
+/// are texts.
+///
+/// No error ends it halfway, since then it could not be told what was done; so commands that may
+/// fail are run by `try`, and what is an error goes into the array. A replica's refusal is all that
+/// is answered: it holds for all keys alike, and the client takes note of it.
+macro_rules! script_for_each {
+    ($args:literal; $($source:literal),+ $(,)?) => {
+        LazyLock::new(|| Script::for_each(concat!(
+            "local try, answers, n = redis.pcall, {}, #ARGV / #KEYS\n",
+            common!(),
+            "local function failed(answer) return type(answer) == 'table' and answer.err end\n",
+            "local function each(key, ", $args, ")\n",
+            $($source, "\n",)+
+            "end\n",
+            "for i, key in ipairs(KEYS) do\n",
+            "  local answer = each(key, unpack(ARGV, i * n - n + 1, i * n)) or false\n",
+            "  if failed(answer) and string.sub(answer.err, 1, 8) == 'READONLY' then\n",
+            "    return answer\n",
+            "  end\n",
+            "  answers[i] = answer\n",
+            "end\n",
+            "return answers\n",
+        )))
+    };
+}
+
+/// Compares and sets. Arguments: the expected version (8 bytes; none: no record; `*`: any record or
 /// none), the new record without tags, its lifetime in ms.
 ///
 /// Answers 1, or 2 when the tags' indexes are due for longer keeping: written; the record that
 /// stands there instead; 0: gone. A record that has the new version already was written by an
 /// earlier attempt of this very write.
-pub(super) static WRITE: LazyLock<Script> = script!(
-    "local head = redis.call('GETRANGE', key, 0, 25)",
-    // The version is as expected, there are no tags, and the lifetime is not zero.
-    "if string.sub(head, 9, 16) == ARGV[1] and string.sub(head, 17, 18) == '\\0\\0'",
-    "    and string.sub(head, 1, 4) == 'hs1R' and ARGV[3] ~= '0' then",
-    "  redis.call('SET', key, ARGV[2], 'PX', ARGV[3])",
-    "  return 1",
-    "end";
-    "local mark = look(head)",
-    "local tags = ''",
-    "if mark == 'R' then",
-    "  local version = string.sub(head, 9, 16)",
-    "  if version == string.sub(ARGV[2], 9, 16) then return 1 end",
-    "  if ARGV[1] ~= '*' and ARGV[1] ~= version then return redis.call('GET', key) end",
-    "  local len = tags_len(head)",
-    "  if len > 0 then tags = redis.call('GETRANGE', key, 18, 17 + len) end",
-    "elseif mark == 'T' then return 0",
-    "elseif mark == nil then return redis.error_reply(foreign)",
-    "elseif #ARGV[1] == 8 then return 0 end",
-    "if ARGV[3] == '0' then redis.call('DEL', key) return 1 end",
-    "if tags == '' then redis.call('SET', key, ARGV[2], 'PX', ARGV[3]) return 1 end",
-    "local value = string.sub(ARGV[2], 1, 16) .. string.sub(head, 17, 18) .. tags",
-    "redis.call('SET', key, value .. string.sub(ARGV[2], 19), 'PX', ARGV[3])",
-    "if due(head, tonumber(ARGV[3])) then return 2 end",
-    "return 1",
+pub(super) static WRITE: LazyLock<Script> = script_for_each!(
+    "expected, new, ttl";
+    "local function set(value)",
+    "  local done",
+    "  if ttl == '0' then done = try('DEL', key) else done = try('SET', key, value, 'PX', ttl) end",
+    "  return failed(done) and done or 1",
+    "end",
+    "local head = try('GETRANGE', key, 0, 25)",
+    "if failed(head) then return head end",
+    // What is done most often needs no closer look: the version is as expected, without tags.
+    "if string.sub(head, 9, 18) == expected .. '\\0\\0' and string.sub(head, 1, 4) == 'hs1R' then",
+    "  return set(new)",
+    "end",
+    "local mark = look(key, head)",
+    "if mark == 'T' then return 0 end",
+    "if mark == nil then return redis.error_reply(foreign) end",
+    "if mark == '' then",
+    "  if #expected == 8 then return 0 end",
+    "  return set(new)",
+    "end",
+    "local version, len = string.sub(head, 9, 16), tags_len(head)",
+    "if version == string.sub(new, 9, 16) then return 1 end",
+    "if expected ~= '*' and expected ~= version then return try('GET', key) end",
+    "if len == 0 then return set(new) end",
+    "local tags = string.sub(head, 17, 18) .. redis.call('GETRANGE', key, 18, 17 + len)",
+    "local done = set(string.sub(new, 1, 16) .. tags .. string.sub(new, 19))",
+    "if done == 1 and due(head, tonumber(ttl)) then return 2 end",
+    "return done",
 );
 
-/// Reads, and sets the lifetime of a live record to `ARGV[1]` ms. Answers what is there; inside an
-/// array when the tags' indexes are due for longer keeping.
-pub(super) static READ_AND_TOUCH: LazyLock<Script> = script!(
-    "local value = redis.call('GET', key)",
-    "if not value or string.sub(value, 1, 4) ~= 'hs1R' then return value end",
-    "redis.call('PEXPIRE', key, ARGV[1])",
-    "if due(string.sub(value, 1, 26), tonumber(ARGV[1])) then return {value} end",
+/// Reads, and sets the lifetime of a live record to that of the argument, in ms. Answers what is
+/// there; inside an array when the tags' indexes are due for longer keeping.
+pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
+    "ttl";
+    "local value = try('GET', key)",
+    "if not value or failed(value) or string.sub(value, 1, 4) ~= 'hs1R' then return value end",
+    "local done = try('PEXPIRE', key, ttl)",
+    "if failed(done) then return done end",
+    "if due(string.sub(value, 1, 26), tonumber(ttl)) then return {value} end",
     "return value",
+);
+
+/// Sets the lifetime of a live record to that of the argument, in ms. Answers 0 where there is none,
+/// else 1, or 2 when the tags' indexes are due for longer keeping.
+pub(super) static TOUCH: LazyLock<Script> = script_for_each!(
+    "ttl";
+    "local head = try('GETRANGE', key, 0, 25)",
+    "if failed(head) then return head end",
+    "local mark = look(key, head)",
+    "if mark == nil then return redis.error_reply(foreign) end",
+    "if mark ~= 'R' then return 0 end",
+    "local done = try('PEXPIRE', key, ttl)",
+    "if failed(done) then return done end",
+    "if due(head, tonumber(ttl)) then return 2 end",
+    "return 1",
 );
 
 /// What is there, and how long it lives yet, in ms.
 pub(super) static READ_FOR_KEEPING: LazyLock<Script> =
     script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
-
-/// Sets the lifetime of a live record to `ARGV[1]` ms. Answers 0 where there is none, else 1, or 2
-/// when the tags' indexes are due for longer keeping.
-pub(super) static TOUCH: LazyLock<Script> = script!(
-    "local head = redis.call('GETRANGE', key, 0, 25)",
-    "local mark = look(head)",
-    "if mark == nil then return redis.error_reply(foreign) end",
-    "if mark ~= 'R' then return 0 end",
-    "redis.call('PEXPIRE', key, ARGV[1])",
-    "if due(head, tonumber(ARGV[1])) then return 2 end",
-    "return 1",
-);
 
 /// Destroys when memory is full: what frees memory first may then take some. `ARGV`: the
 /// tombstone, its time in ms. Answers what was there.
@@ -117,7 +157,7 @@ pub(super) static DESTROY: LazyLock<Script> = script!(
 /// where there is no live record.
 pub(super) static TAGS: LazyLock<Script> = script!(
     "local head = redis.call('GETRANGE', key, 0, 25)",
-    "local mark = look(head)",
+    "local mark = look(key, head)",
     "if mark == nil then return redis.error_reply(foreign) end",
     "if mark ~= 'R' then return false end",
     "local len, block = tags_len(head), ''",
@@ -129,7 +169,7 @@ pub(super) static TAGS: LazyLock<Script> = script!(
 /// set; 0: there is another block or no live record.
 pub(super) static RETAG: LazyLock<Script> = script!(
     "local value = redis.call('GET', key)",
-    "if not value or look(string.sub(value, 1, 26)) ~= 'R' then return 0 end",
+    "if not value or look(key, string.sub(value, 1, 26)) ~= 'R' then return 0 end",
     "local len = tags_len(value)",
     "if string.sub(value, 19, 18 + len) ~= ARGV[1] then return 0 end",
     "local size = string.char(math.floor(#ARGV[2] / 256), #ARGV[2] % 256)",

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use super::{
     RedisError,
     client::{Call, Reply},
-    engine::{Engine, Repeat},
+    engine::Engine,
     scripts,
 };
 use crate::{
@@ -215,8 +215,9 @@ impl Engine {
     /// Some members of a tag's index, and where to go on.
     async fn page(&self, tag: &Tag, cursor: Bytes) -> Result<(Bytes, Vec<Bytes>), RedisError> {
         let count = Bytes::from_static(b"COUNT");
-        let args = vec![self.names.tag(tag.as_str()), cursor, count, BATCH.into()];
-        let Reply::List(answer) = self.ask(Call::new("ZSCAN", args)).await? else {
+        let args = [cursor, count, Bytes::from_static(BATCH)];
+        let call = || Call::new("ZSCAN", self.names.tag(tag.as_str()), args.clone());
+        let Reply::List(answer) = self.ask(call).await? else {
             return Err(RedisError::Unexpected);
         };
         let Ok([Reply::Bytes(next), Reply::List(pairs)]) = <[Reply; 2]>::try_from(answer) else {
@@ -237,7 +238,7 @@ impl Engine {
             let carries = standing.is_some_and(|standing| standing.block.carries(number));
             Ok::<_, RedisError>(carries.then_some(key))
         });
-        let mut dead = vec![self.names.tag(tag.as_str())];
+        let mut dead = Vec::new();
         let mut keys = Vec::new();
         for (look, member) in join_all(looks).await.into_iter().zip(&members) {
             match look? {
@@ -245,8 +246,10 @@ impl Engine {
                 None => dead.push(member.clone()),
             }
         }
-        if dead.len() > 1 {
-            self.ask(Call::new("ZREM", dead)).await?;
+        if !dead.is_empty() {
+            let index = || self.names.tag(tag.as_str());
+            self.ask(|| Call::new("ZREM", index(), dead.iter().cloned()))
+                .await?;
         }
         Ok(keys)
     }
@@ -281,11 +284,8 @@ impl Engine {
         life: u64,
     ) -> Result<(), RedisError> {
         let args = [member(key, number), life.to_string().into()];
-        let index = self.names.tag(name);
-        let answer = self
-            .run(&scripts::LIST, index, args, Repeat::Freely)
-            .await?;
-        let Reply::List(due) = answer.reply else {
+        let call = || Call::script(&scripts::LIST, self.names.tag(name), args.clone());
+        let Reply::List(due) = self.ask(call).await? else {
             return Err(RedisError::Unexpected);
         };
         if due.is_empty() {
@@ -301,8 +301,7 @@ impl Engine {
     /// does not carry any more.
     pub(super) async fn unlist(&self, key: &Key, block: &TagBlock) -> Result<(), RedisError> {
         let removals = block.tags.iter().map(|(number, name)| {
-            let args = vec![self.names.tag(name), member(key, *number)];
-            self.ask(Call::new("ZREM", args))
+            self.ask(|| Call::new("ZREM", self.names.tag(name), [member(key, *number)]))
         });
         join_all(removals)
             .await
@@ -331,17 +330,14 @@ impl Engine {
 
     /// Replaces the tag block of the live session under `key` if it is still `old`.
     async fn swap(&self, key: &Key, old: Bytes, new: Bytes) -> Result<bool, RedisError> {
-        let name = self.names.session(key);
-        let answer = self
-            .run(&scripts::RETAG, name, [old, new], Repeat::Freely)
-            .await?;
-        Ok(matches!(answer.reply, Reply::Number(1)))
+        let args = [old, new];
+        let call = || Call::script(&scripts::RETAG, self.names.session(key), args.clone());
+        Ok(matches!(self.ask(call).await?, Reply::Number(1)))
     }
 
     async fn standing(&self, key: &Key) -> Result<Option<Standing>, RedisError> {
-        let name = self.names.session(key);
-        let answer = self.run(&scripts::TAGS, name, [], Repeat::Freely).await?;
-        let parts = match answer.reply {
+        let call = || Call::script(&scripts::TAGS, self.names.session(key), []);
+        let parts = match self.ask(call).await? {
             Reply::Nothing => return Ok(None),
             Reply::List(parts) => <[Reply; 3]>::try_from(parts),
             _ => return Err(RedisError::Unexpected),

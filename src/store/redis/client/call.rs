@@ -1,7 +1,8 @@
 //! What is asked, and what is answered.
 
 use bytes::Bytes;
-use fred::types::Resp3Frame;
+use fred::types::{Resp3Frame, Value};
+use smallvec::SmallVec;
 
 use crate::store::redis::{Fault, RedisError, Refusal};
 
@@ -9,62 +10,146 @@ use crate::store::redis::{Fault, RedisError, Refusal};
 pub(in crate::store::redis) struct Script {
     source: Bytes,
     digest: Bytes,
+    /// It takes any number of keys, and answers with an array of one answer for each.
+    for_each: bool,
 }
 
 impl Script {
+    /// A script on one key.
     pub(in crate::store::redis) fn new(source: &'static str) -> Self {
         Self {
             digest: fred::util::sha1_hash(source).into(),
             source: Bytes::from_static(source.as_bytes()),
+            for_each: false,
+        }
+    }
+
+    /// A script on any number of keys, each with as many arguments, which answers with an array of
+    /// one answer for each.
+    pub(in crate::store::redis) fn for_each(source: &'static str) -> Self {
+        Self {
+            for_each: true,
+            ..Self::new(source)
         }
     }
 }
 
-/// A command: its name, its arguments, and the key that says where in a cluster it goes.
-#[derive(Clone)]
+/// What a call asks for.
+#[derive(Clone, Copy)]
+enum What {
+    Get,
+    /// A command of Redis whose first argument is its key.
+    Command(&'static str),
+    /// One without a key.
+    Keyless(&'static str),
+    Script(&'static Script),
+}
+
+/// A command: what it asks for, its arguments, and the key that says where in a cluster it goes.
 pub(in crate::store::redis) struct Call {
-    pub(super) name: &'static str,
+    what: What,
     pub(super) key: Bytes,
-    pub(super) args: Vec<Bytes>,
+    /// Those besides the key.
+    args: SmallVec<[Bytes; 3]>,
 }
 
 impl Call {
     /// A command whose first argument is its key.
-    pub(in crate::store::redis) fn new(name: &'static str, args: Vec<Bytes>) -> Self {
-        let key = args.first().cloned().unwrap_or_default();
-        Self { name, key, args }
+    pub(in crate::store::redis) fn new(
+        name: &'static str,
+        key: Bytes,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        Self::of(What::Command(name), key, args)
+    }
+
+    pub(in crate::store::redis) fn get(key: Bytes) -> Self {
+        Self::of(What::Get, key, [])
+    }
+
+    pub(in crate::store::redis) fn script(
+        script: &'static Script,
+        key: Bytes,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        Self::of(What::Script(script), key, args)
     }
 
     /// Waits until `replicas` replicas have all that its connection wrote to the node of `key`.
     pub(in crate::store::redis) fn wait(replicas: u32, millis: u128, key: Bytes) -> Self {
-        Self {
-            name: "WAIT",
-            key,
-            args: vec![replicas.to_string().into(), millis.to_string().into()],
+        let args = [replicas.to_string().into(), millis.to_string().into()];
+        Self::of(What::Keyless("WAIT"), key, args)
+    }
+
+    fn of(what: What, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
+        let args = args.into_iter().collect();
+        Self { what, key, args }
+    }
+
+    /// Whether it can be asked together with others.
+    pub(super) const fn joins(&self) -> bool {
+        self.is_get() || self.is_for_each()
+    }
+
+    pub(super) const fn is_get(&self) -> bool {
+        matches!(self.what, What::Get)
+    }
+
+    /// Whether it can be asked together with `other`.
+    pub(super) fn joins_with(&self, other: &Self) -> bool {
+        match (self.what, other.what) {
+            (What::Get, What::Get) => true,
+            (What::Script(one), What::Script(two)) => one.for_each && std::ptr::eq(one, two),
+            _ => false,
         }
     }
 
-    /// A script on one key.
-    pub(in crate::store::redis) fn script(
-        script: &Script,
-        key: Bytes,
-        args: impl IntoIterator<Item = Bytes>,
-    ) -> Self {
-        let head = [script.digest.clone(), Bytes::from_static(b"1"), key.clone()];
-        Self {
-            name: "EVALSHA",
-            key,
-            args: head.into_iter().chain(args).collect(),
-        }
+    const fn is_for_each(&self) -> bool {
+        matches!(self.what, What::Script(script) if script.for_each)
     }
 
-    /// The same with the script's source, for a server that does not know it.
-    pub(in crate::store::redis) fn with_source(mut self, script: &Script) -> Self {
-        self.name = "EVAL";
-        if let Some(digest) = self.args.first_mut() {
-            *digest = script.source.clone();
+    /// The bytes that it takes along.
+    pub(super) fn size(&self) -> usize {
+        self.key.len() + self.args.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// How a script is named to the server.
+#[derive(Clone, Copy)]
+pub(super) enum By {
+    Digest,
+    Source,
+}
+
+/// The one command that asks for all of `calls`, which join with each other: its name and arguments.
+pub(super) fn command(calls: &[Call], by: By) -> (&'static str, Vec<Value>) {
+    let keys = calls.iter().map(|call| call.key.clone());
+    let args = calls.iter().flat_map(|call| call.args.iter().cloned());
+    let (name, args): (_, Vec<Bytes>) = match (calls.first().map(|call| call.what), by) {
+        (Some(What::Get), _) if calls.len() > 1 => ("MGET", keys.collect()),
+        (Some(What::Get) | None, _) => ("GET", keys.collect()),
+        (Some(What::Command(name)), _) => (name, keys.chain(args).collect()),
+        (Some(What::Keyless(name)), _) => (name, args.collect()),
+        (Some(What::Script(script)), by) => {
+            let (name, text) = match by {
+                By::Digest => ("EVALSHA", &script.digest),
+                By::Source => ("EVAL", &script.source),
+            };
+            let head = [text.clone(), calls.len().to_string().into()];
+            (name, head.into_iter().chain(keys).chain(args).collect())
         }
-        self
+    };
+    (name, args.into_iter().map(Value::Bytes).collect())
+}
+
+/// What the server's answer says to each of `calls`.
+pub(super) fn replies(calls: &[Call], frame: Resp3Frame) -> Vec<Result<Reply, Miss>> {
+    let for_each = calls.len() > 1 || calls.iter().any(Call::is_for_each);
+    match frame {
+        Resp3Frame::Array { data, .. } if for_each && data.len() == calls.len() => {
+            data.into_iter().map(reply).collect()
+        }
+        frame => calls.iter().map(|_| reply(frame.clone())).collect(),
     }
 }
 
@@ -78,14 +163,17 @@ pub(in crate::store::redis) enum Reply {
 }
 
 /// Why an attempt has no answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::store::redis) enum Miss {
     /// Another attempt may fare better. `sent`: this one may have been carried out all the same.
     Fault { fault: Fault, sent: bool },
-    /// The server does not know the script.
-    NoScript,
     /// Another attempt would end the same way.
     Final(RedisError),
+}
+
+/// Whether the server does not know the script, and so has done nothing.
+pub(super) fn is_no_script(frame: &Resp3Frame) -> bool {
+    matches!(frame, Resp3Frame::SimpleError { data, .. } if code(data) == "NOSCRIPT")
 }
 
 /// The reply that a frame is.
@@ -114,7 +202,6 @@ fn said(message: &str) -> Miss {
         return Miss::Fault { fault, sent: false };
     }
     let refusal = match code {
-        "NOSCRIPT" => return Miss::NoScript,
         "WRONGTYPE" | "HSFOREIGN" => return Miss::Final(RedisError::Foreign),
         "OOM" => Refusal::OutOfMemory,
         "MISCONF" => Refusal::Misconfigured,

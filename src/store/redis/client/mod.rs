@@ -22,6 +22,7 @@
 
 mod call;
 mod config;
+mod convoy;
 mod tracking;
 
 use std::{
@@ -37,13 +38,16 @@ use fred::{
     error::{Error as FredError, ErrorKind},
     interfaces::ClientLike,
     types::{
-        ClusterHash, CustomCommand, Value,
+        ClusterHash, CustomCommand, Resp3Frame,
         config::{Config, Options, ServerConfig},
     },
 };
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle, time::timeout};
 
-use self::call::{code, fault_named, reply};
+use self::{
+    call::{By, code, command, fault_named, is_no_script, replies},
+    convoy::Waiting,
+};
 pub(super) use self::{
     call::{Call, Miss, Reply, Script},
     tracking::Hear,
@@ -52,12 +56,18 @@ use super::{Fault, RedisError, Refusal, builder::Settings};
 
 /// A pool of connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
-    links: Box<[Link]>,
+    links: Box<[Arc<Link>]>,
     next: AtomicUsize,
     listener: Option<Arc<dyn Hear>>,
-    /// The tasks that keep the links up. Started by the first command, since it is the first to be
-    /// surely inside a runtime; they end with the client.
-    tasks: OnceLock<Vec<Task>>,
+    /// Set by the first command, since it is the first to be surely inside a runtime.
+    running: OnceLock<Running>,
+}
+
+/// What works in the background for a client, and ends with it.
+struct Running {
+    runtime: Handle,
+    /// They keep the links up.
+    _tasks: Vec<Task>,
 }
 
 /// Slots of a cluster whose answers are counted together.
@@ -70,6 +80,8 @@ struct Link {
     answers: Box<[AtomicU64]>,
     /// How long a command may take.
     patience: Duration,
+    /// What goes out with the next departure.
+    waiting: Mutex<Vec<Waiting>>,
     /// Told to drop the connections and make them anew.
     renew: Arc<Notify>,
     /// Whether the server tells the listener of changes to what is read over this link now.
@@ -92,16 +104,18 @@ impl Client {
         let config = config::config(url)?;
         let links = 0..settings.pool_size.max(1);
         Ok(Self {
-            links: links.map(|_| Link::new(config.clone(), settings)).collect(),
+            links: links
+                .map(|_| Arc::new(Link::new(config.clone(), settings)))
+                .collect(),
             next: AtomicUsize::new(0),
             listener: None,
-            tasks: OnceLock::new(),
+            running: OnceLock::new(),
         })
     }
 
     /// Has `listener` told of changes to what is read from now on. Not in a cluster.
     pub(super) fn listen(&mut self, listener: Arc<dyn Hear>) -> Result<(), RedisError> {
-        if self.links.iter().any(|link| link.answers.len() > 1) {
+        if self.links.iter().any(|link| link.is_clustered()) {
             return Err(RedisError::CacheInCluster);
         }
         self.listener = Some(listener);
@@ -127,36 +141,47 @@ impl Client {
             .unwrap_or(start)
     }
 
-    fn link(&self, turn: usize) -> Option<&Link> {
+    fn link(&self, turn: usize) -> Option<&Arc<Link>> {
         self.links.get(turn.checked_rem(self.links.len())?)
     }
 
-    /// One attempt on the link of this turn, given up after the command timeout or `left`.
+    /// One attempt on the link of this turn, given up after the command timeout or `left`; `busy`
+    /// calls are under way on all links, this one among them.
     pub(super) async fn attempt(
         &self,
         turn: usize,
         call: Call,
         left: Duration,
+        busy: usize,
     ) -> Result<Reply, Miss> {
-        let Some(link) = self.link(turn) else {
+        let (Some(link), Some(running)) = (self.link(turn), self.running.get()) else {
             return Err(miss_before_sending());
         };
-        link.attempt(call, left).await
+        // With no more calls than links there is nobody to go together with.
+        let crowded = busy > self.links.len() && left >= link.patience;
+        match crowded && call.joins() && !link.is_clustered() {
+            true => link.attempt_with_others(call, &running.runtime).await,
+            false => Box::pin(link.attempt_alone(call, left)).await,
+        }
     }
 
     /// Starts what keeps the links up, unless it runs already. To be called before any attempt.
     pub(super) fn start(&self) -> Result<(), RedisError> {
-        if self.tasks.get().is_some() {
+        if self.running.get().is_some() {
             return Ok(());
         }
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
-        self.tasks.get_or_init(|| {
-            let mut tasks: Vec<Task> = self.links.iter().map(|l| l.keep_up(&runtime)).collect();
+        self.running.get_or_init(|| {
+            let links = self.links.iter();
+            let mut tasks: Vec<Task> = links.map(|link| link.keep_up(&runtime)).collect();
             if let Some(listener) = &self.listener {
-                let track = |link: &Link| link.track(&runtime, Arc::clone(listener));
+                let track = |link: &Arc<Link>| link.track(&runtime, Arc::clone(listener));
                 tasks.extend(self.links.iter().map(track));
             }
-            tasks
+            Running {
+                runtime,
+                _tasks: tasks,
+            }
         });
         Ok(())
     }
@@ -176,27 +201,38 @@ impl Link {
             fred,
             answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
             patience: settings.command_timeout,
+            waiting: Mutex::default(),
             renew: Arc::default(),
             tracked: Arc::default(),
             denial: Arc::default(),
         }
     }
 
-    async fn attempt(&self, call: Call, left: Duration) -> Result<Reply, Miss> {
-        let (route, answers) = self.route(&call.key);
+    fn is_clustered(&self) -> bool {
+        self.answers.len() > 1
+    }
+
+    async fn attempt_alone(&self, call: Call, left: Duration) -> Result<Reply, Miss> {
+        let calls = [call];
+        let frame = self.exchange(&calls, left.min(self.patience)).await?;
+        let unexpected = || Err(Miss::Final(RedisError::Unexpected));
+        let reply = replies(&calls, frame).into_iter().next();
+        reply.unwrap_or_else(unexpected)
+    }
+
+    /// Asks for all of `calls`, which join with each other, in one command.
+    async fn exchange(&self, calls: &[Call], time: Duration) -> Result<Resp3Frame, Miss> {
+        let (route, answers) = self.route(calls);
         let count = || answers.map(|count| count.load(Ordering::Relaxed));
         let before = count();
-        let command = CustomCommand::new_static(call.name, route, false);
-        let args = call.args.into_iter().map(Value::Bytes).collect();
-        let answer = timeout(left.min(self.patience), self.fred.custom_raw(command, args)).await;
-        match answer {
+        match timeout(time, self.say(calls, route)).await {
             Ok(Ok(frame)) => {
                 answers.map(|count| count.fetch_add(1, Ordering::Relaxed));
-                reply(frame)
+                Ok(frame)
             }
             Ok(Err(error)) => Err(self.miss(&error)),
             Err(_) => {
-                if left >= self.patience && count() == before {
+                if time >= self.patience && count() == before {
                     self.renew.notify_one();
                 }
                 let (fault, sent) = (Fault::Silent, true);
@@ -205,12 +241,27 @@ impl Link {
         }
     }
 
-    /// Where a command on `key` goes, and the count of what is answered from there.
-    fn route(&self, key: &[u8]) -> (ClusterHash, Option<&AtomicU64>) {
+    async fn say(&self, calls: &[Call], route: ClusterHash) -> Result<Resp3Frame, FredError> {
+        let say = |by| {
+            let (name, args) = command(calls, by);
+            let command = CustomCommand::new_static(name, route.clone(), false);
+            self.fred.custom_raw(command, args)
+        };
+        let frame = say(By::Digest).await?;
+        match is_no_script(&frame) {
+            true => say(By::Source).await,
+            false => Ok(frame),
+        }
+    }
+
+    /// Where a command goes, and the count of what is answered from there.
+    fn route(&self, calls: &[Call]) -> (ClusterHash, Option<&AtomicU64>) {
         if let [all] = &*self.answers {
             return (ClusterHash::FirstKey, Some(all));
         }
-        let slot = fred::util::redis_keyslot(key);
+        let slot = calls
+            .first()
+            .map_or(0, |call| fred::util::redis_keyslot(&call.key));
         let answers = self.answers.get(usize::from(slot / SLOTS));
         (ClusterHash::Custom(slot), answers)
     }
