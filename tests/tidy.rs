@@ -44,7 +44,7 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 27] = [
+const CRATES: [(&str, &[&str]); 28] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -63,6 +63,7 @@ const CRATES: [(&str, &[&str]); 27] = [
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("metrics", &["service"]),
+    ("minijinja", &["view"]),
     ("pin_project_lite", &["service"]),
     ("rand", &["seal"]),
     // Files, and the clock that is cheap to ask.

@@ -1,0 +1,129 @@
+//! The names that a template finds, and the functions among them.
+
+use std::sync::Arc;
+
+use minijinja::{
+    Error, State, Value,
+    value::{Enumerator, Object, ObjectRepr, from_args},
+};
+
+use super::values::{Values, unreadable, value_of};
+use crate::{
+    document::{Document, Path},
+    session::{Session, SessionError},
+};
+
+const FIELD_ERRORS: &str = "inputErrorsBag";
+const GENERAL_ERRORS: &str = "errorsBag";
+
+/// What one page knows of its session.
+#[derive(Debug)]
+pub(super) struct Page {
+    data: Arc<Values>,
+    flash: Arc<Values>,
+}
+
+/// A function that templates call.
+#[derive(Clone, Copy, Debug)]
+enum Helper {
+    Old,
+    InputError,
+    Error,
+    FlashMessage,
+}
+
+/// A function together with the page that it answers for.
+#[derive(Debug)]
+struct Callable(Arc<Page>, Helper);
+
+impl Page {
+    pub(super) fn of(session: &Session) -> Result<Self, SessionError> {
+        Ok(Self {
+            data: Values::new(session.snapshot()?),
+            flash: Values::new(session.flash_messages()?),
+        })
+    }
+
+    /// What was entered into the field before.
+    fn old(&self, field: &str, default: Option<Value>) -> Result<Value, Error> {
+        let default = || default.unwrap_or_else(|| "".into());
+        Ok(self.flash.find(field)?.unwrap_or_else(default))
+    }
+
+    /// The messages about a field.
+    fn input_error(&self, field: &str) -> Result<Value, Error> {
+        let messages = self.error_in(FIELD_ERRORS, field)?;
+        Ok(match messages {
+            Some(text) if text.as_str().is_some() => Value::from_iter([text]),
+            Some(messages) => messages,
+            None => Value::from_iter(None::<Value>),
+        })
+    }
+
+    /// The entry of a bag of errors: under its name as it stands, or where the name leads as a path.
+    fn error_in(&self, bag: &str, name: &str) -> Result<Option<Value>, Error> {
+        let Some(found) = self.flash.find_raw([bag])? else {
+            return Ok(None);
+        };
+        let mut errors = Document::new();
+        errors.load_object(found).map_err(unreadable)?;
+        let dotted = name.replace('[', ".").replace(']', "");
+        for path in [Path::from(name), Path::from([dotted.as_str()])] {
+            let found = errors.get(&path).map_err(unreadable)?;
+            if let Some(found) = found.filter(|raw| !raw.is_null()) {
+                return value_of(found).map(Some);
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Object for Page {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        let function = match key {
+            "session" => return Some(Value::from_dyn_object(self.data.clone())),
+            "flash_messages" => return Some(Value::from_dyn_object(self.flash.clone())),
+            "old" => Helper::Old,
+            "input_error" => Helper::InputError,
+            "error" => Helper::Error,
+            "flash_message" => Helper::FlashMessage,
+            _ => return None,
+        };
+        Some(Value::from_object(Callable(self.clone(), function)))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Str(&[
+            "session",
+            "flash_messages",
+            "old",
+            "input_error",
+            "error",
+            "flash_message",
+        ])
+    }
+}
+
+impl Object for Callable {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        let Self(page, helper) = &**self;
+        if let Helper::Old = helper {
+            let (field, default): (&str, Option<Value>) = from_args(args)?;
+            return page.old(field, default);
+        }
+        let (key,): (&str,) = from_args(args)?;
+        match helper {
+            Helper::InputError => page.input_error(key),
+            Helper::Error => Ok(page.error_in(GENERAL_ERRORS, key)?.unwrap_or_default()),
+            _ => Ok(page.flash.find(key)?.unwrap_or_default()),
+        }
+    }
+}
