@@ -1,8 +1,11 @@
 //! Session ids: what the visitor holds, and the one-way hash of it that a store may know.
 
+mod token;
+
 use std::fmt;
 
 use sha2::{Digest, Sha256};
+pub(crate) use token::CsrfSecret;
 use zeroize::Zeroize;
 
 /// The secret name of a session: 128 bits from the operating system's random source.

@@ -15,6 +15,8 @@ pub mod clock;
 pub mod config;
 pub mod cookie;
 pub mod document;
+#[cfg(feature = "forms")]
+pub mod form;
 pub mod id;
 pub mod seal;
 pub mod service;

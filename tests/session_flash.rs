@@ -117,7 +117,10 @@ fn form() -> Value {
 #[tokio::test]
 async fn flash_all_leaves_the_whole_input() {
     let mut browser = house(config()).browser();
-    browser.visit(async |s| s.flash_all(&form())).await.unwrap();
+    browser
+        .visit(async |s| s.flash_all_of(&form()))
+        .await
+        .unwrap();
     assert_eq!(messages(&mut browser).await, form());
 }
 
@@ -125,7 +128,7 @@ async fn flash_all_leaves_the_whole_input() {
 async fn flash_only_leaves_the_fields_that_are_named() {
     let mut browser = house(config()).browser();
     browser
-        .visit(async |s| s.flash_only(&form(), &["username", "email", "absent"]))
+        .visit(async |s| s.flash_only_of(&form(), &["username", "email", "absent"]))
         .await
         .unwrap();
     let expected = json!({"username": "virk", "email": "v@x.io"});
@@ -136,7 +139,7 @@ async fn flash_only_leaves_the_fields_that_are_named() {
 async fn flash_except_leaves_all_other_fields() {
     let mut browser = house(config()).browser();
     browser
-        .visit(async |s| s.flash_except(&form(), &["password"]))
+        .visit(async |s| s.flash_except_of(&form(), &["password"]))
         .await
         .unwrap();
     let expected = json!({"username": "virk", "email": "v@x.io"});
@@ -149,8 +152,8 @@ async fn of_several_inputs_the_last_counts_and_messages_win_over_input() {
     browser
         .visit(async |s| {
             s.flash("username", "message")?;
-            s.flash_all(&json!({"gone": 1}))?;
-            s.flash_all(&form())
+            s.flash_all_of(&json!({"gone": 1}))?;
+            s.flash_all_of(&form())
         })
         .await
         .unwrap();
@@ -164,7 +167,7 @@ async fn input_that_is_no_object_is_refused() {
     let mut browser = house(config()).browser();
     browser
         .visit(async |s| {
-            assert!(s.flash_all(&[1, 2]).is_err());
+            assert!(s.flash_all_of(&[1, 2]).is_err());
             assert!(s.flash_many("text").is_err());
         })
         .await;

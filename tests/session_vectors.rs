@@ -247,9 +247,9 @@ impl Bags {
     /// The input of a form, as it was flashed with the method of this name.
     fn fill(&mut self, session: &Session, op: &str, input: &Value, keys: &[&str]) -> Answer {
         let done = match op {
-            "flashAll" => session.flash_all(input),
-            "flashOnly" => session.flash_only(input, keys),
-            _ => session.flash_except(input, keys),
+            "flashAll" => session.flash_all_of(input),
+            "flashOnly" => session.flash_only_of(input, keys),
+            _ => session.flash_except_of(input, keys),
         };
         self.input = input.as_object().unwrap().clone();
         self.input.retain(|key, _| match op {
@@ -267,7 +267,7 @@ impl Bags {
     fn spill(&self, session: &Session) {
         let mut all = self.reflashed.clone();
         all.extend(self.input.clone());
-        session.flash_all(&all).unwrap();
+        session.flash_all_of(&all).unwrap();
     }
 
     fn reflash(&mut self, done: Result<(), SessionError>, session: &Session) -> Answer {

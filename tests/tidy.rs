@@ -44,7 +44,7 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 28] = [
+const CRATES: [(&str, &[&str]); 32] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -52,19 +52,25 @@ const CRATES: [(&str, &[&str]); 28] = [
     ("base64_simd", &["id", "seal", "wire"]),
     ("clap", &["bin"]),
     ("crc32fast", &["store"]),
+    ("ctutils", &["id"]),
     ("dashmap", &["store"]),
     ("fred", &["store"]),
-    ("futures_util", &["store"]),
+    // What libraries ask for as streams.
+    ("futures_util", &["store", "form"]),
+    ("garde", &["form"]),
     ("getrandom", &["id"]),
     ("hkdf", &["seal"]),
-    ("http_body", &["service"]),
+    // Whatever stands around a service knows bodies, hyper and tower.
+    ("http_body", &["service", "form"]),
     ("httpdate", &["cookie"]),
-    ("hyper", &["service"]),
+    ("hyper", &["service", "form"]),
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("metrics", &["service"]),
     ("minijinja", &["view"]),
-    ("pin_project_lite", &["service"]),
+    ("multer", &["form"]),
+    ("percent_encoding", &["form"]),
+    ("pin_project_lite", &["service", "form"]),
     ("rand", &["seal"]),
     // Files, and the clock that is cheap to ask.
     ("rustix", &["store", "clock"]),
@@ -72,8 +78,8 @@ const CRATES: [(&str, &[&str]); 28] = [
     ("sha2", &["id", "seal"]),
     ("simd_json", &["document"]),
     ("tokio", &["store", "bin"]),
-    ("tower_layer", &["service"]),
-    ("tower_service", &["service"]),
+    ("tower_layer", &["service", "form"]),
+    ("tower_service", &["service", "form"]),
     // Events as logs, and the spans around loads and commits.
     ("tracing", &["service", "session"]),
     // Whatever holds an id or a key leaves nothing behind.

@@ -212,9 +212,9 @@ fn flash(name: &str, op: &Op, session: &Session) -> Outcome {
     match name {
         "flash" if op.values.is_some() => done(session.flash_many(given(&op.values, "values")?)),
         "flash" => done(session.flash(key()?, given(&op.value, "value")?)),
-        "flash_all" => done(session.flash_all(input()?)),
-        "flash_only" => done(session.flash_only(input()?, keys()?)),
-        "flash_except" => done(session.flash_except(input()?, keys()?)),
+        "flash_all" => done(session.flash_all_of(input()?)),
+        "flash_only" => done(session.flash_only_of(input()?, keys()?)),
+        "flash_except" => done(session.flash_except_of(input()?, keys()?)),
         "reflash" => done(session.reflash()),
         "reflash_only" => done(session.reflash_only(keys()?)),
         "reflash_except" => done(session.reflash_except(keys()?)),

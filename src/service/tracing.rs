@@ -28,7 +28,7 @@ impl Listener for TracingListener {
             Event::WriteDropped { key, reason } => {
                 warn!(target: "hyper_session", event = name, %key, reason);
             }
-            Event::CookieRejected { reason } => {
+            Event::CookieRejected { reason } | Event::CsrfRefused { reason } => {
                 // A stranger can cause this at will: it must not be able to fill a log.
                 debug!(target: "hyper_session", event = name, reason);
             }

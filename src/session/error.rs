@@ -57,8 +57,11 @@ pub enum SessionError {
     #[error("the session cookie cannot be written: {0}")]
     Cookie(&'static str),
     /// The URL leads away from this origin, or is not a path.
-    #[error("an intended URL must be a path on this origin, such as `/account?tab=2`")]
+    #[error("a remembered URL must be a path on this origin, such as `/account?tab=2`")]
     ForeignUrl,
+    /// No form input was read in this request.
+    #[error("this request has no form input: read it first, or name what to flash")]
+    NoInput,
     /// The tag's name is empty or too long.
     #[error(transparent)]
     Tag(#[from] TagError),

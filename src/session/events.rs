@@ -53,6 +53,12 @@ pub enum Event<'a> {
         /// Why, in words that hold nothing of the cookie.
         reason: &'static str,
     },
+    /// A request that would have changed something did not come from a page of ours, as far as it
+    /// can show, and was refused.
+    CsrfRefused {
+        /// Why, in words that hold nothing of the request.
+        reason: &'static str,
+    },
     /// The store failed, or held something unreadable.
     StoreFailed {
         /// The failure.
@@ -76,6 +82,7 @@ impl Event<'_> {
             Self::ConflictResolved { .. } => "conflict_resolved",
             Self::WriteDropped { .. } => "write_dropped",
             Self::CookieRejected { .. } => "cookie_rejected",
+            Self::CsrfRefused { .. } => "csrf_refused",
             Self::StoreFailed { .. } => "store_failed",
             Self::ConfigAdjusted { .. } => "config_adjusted",
         }

@@ -9,7 +9,7 @@ use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
-    id::{Key, NoEntropy, SessionId},
+    id::{CsrfSecret, Key, NoEntropy, SessionId},
     wire::{CookieText, IdCookie, Opened},
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Identity {
     pub(super) renewed: Timestamp,
     /// Something is stored under the id, or was.
     pub(super) stored: bool,
+    /// A token made from the id has been given away: without the id it is worth nothing.
+    shown: bool,
     /// The cookie text of this id, renewal and standing under the first key, if it is known.
     text: CookieText,
 }
@@ -53,6 +55,7 @@ impl Identity {
         self.set_id(None);
         self.carried = false;
         self.stored = false;
+        self.shown = false;
         self.renewed = Timestamp::default();
         self.text.clear();
     }
@@ -117,10 +120,23 @@ impl Identity {
         self.key().ok_or(NoEntropy)
     }
 
+    /// The secret of the id's tokens, one of which is about to be given away.
+    pub(super) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, NoEntropy> {
+        let secret = CsrfSecret::of(self.ensure()?);
+        self.shown = true;
+        Ok(secret)
+    }
+
+    /// The secret of the id's tokens, if there is an id.
+    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
+        self.id.as_ref().map(CsrfSecret::of)
+    }
+
     /// Forgets the id, so that the next one to ask gets a new one.
     pub(super) fn abandon(&mut self) -> Option<Key> {
         self.carried = false;
         self.stored = false;
+        self.shown = false;
         self.text.clear();
         let key = self.key();
         self.set_id(None);
@@ -140,13 +156,13 @@ impl Identity {
         self.text.clear();
     }
 
-    /// Whether the browser does not know yet what the store knows: a new id under which something is
-    /// `stored`, or a renewal.
+    /// Whether the browser does not know yet what it should: a new id under which something is
+    /// `stored` or a token was given away, or a renewal.
     pub(super) fn is_news(&self, stored: bool) -> bool {
         if self.carried {
             self.text.is_empty()
         } else {
-            stored
+            stored || self.shown
         }
     }
 

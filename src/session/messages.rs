@@ -40,60 +40,6 @@ impl Session {
         Ok(())
     }
 
-    /// Flashes a form's input, to show it again. A later call replaces it.
-    ///
-    /// # Errors
-    /// As [`flash`](Self::flash); also when `input` is not an object.
-    pub fn flash_all<T: Serialize + ?Sized>(&self, input: &T) -> Result<(), SessionError> {
-        self.flash_input(input, |_| true)
-    }
-
-    /// Flashes the fields of `input` that `keys` name; the others are left out.
-    ///
-    /// # Errors
-    /// As [`flash_all`](Self::flash_all).
-    pub fn flash_only<T: Serialize + ?Sized>(
-        &self,
-        input: &T,
-        keys: &[impl AsRef<str>],
-    ) -> Result<(), SessionError> {
-        self.flash_input(input, |field| keys.iter().any(|key| key.as_ref() == field))
-    }
-
-    /// Flashes the fields of `input` except those that `keys` name, such as passwords.
-    ///
-    /// # Errors
-    /// As [`flash_all`](Self::flash_all).
-    pub fn flash_except<T: Serialize + ?Sized>(
-        &self,
-        input: &T,
-        keys: &[impl AsRef<str>],
-    ) -> Result<(), SessionError> {
-        self.flash_input(input, |field| !keys.iter().any(|key| key.as_ref() == field))
-    }
-
-    fn flash_input<T: Serialize + ?Sized>(
-        &self,
-        input: &T,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        let mut fields = Document::new();
-        fields.set_limit(self.engine.policy.limits.document);
-        fields.merge(input)?;
-        let unwanted: Vec<String> = fields
-            .keys()
-            .filter(|name| !name.as_ref().is_ok_and(|name| wanted(name)))
-            .map(|name| name.map(Into::into))
-            .collect::<Result<_, _>>()?;
-        for name in &unwanted {
-            fields.forget([name.as_str()])?;
-        }
-        state.leaving(&self.engine).input = fields;
-        Ok(())
-    }
-
     /// Keeps all messages that came with this request for the next one too.
     ///
     /// # Errors
@@ -164,7 +110,7 @@ impl Session {
 
 impl State {
     /// The messages to leave for the next request, within the limit for the session.
-    fn leaving(&mut self, engine: &Engine) -> &mut Leaving {
+    pub(super) fn leaving(&mut self, engine: &Engine) -> &mut Leaving {
         let leaving = self.flash.leaving();
         leaving.others.set_limit(engine.policy.limits.document);
         leaving

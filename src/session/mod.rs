@@ -5,12 +5,14 @@
 
 mod collection;
 mod commit;
+mod csrf;
 mod decide;
 mod engine;
 mod error;
 mod events;
 mod flash;
 mod identity;
+mod input;
 mod intended;
 mod lifecycle;
 mod load;
@@ -38,6 +40,8 @@ pub(crate) use engine::Engine;
 pub use error::SessionError;
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
+#[cfg(feature = "forms")]
+pub(crate) use intended::is_own_path;
 pub use load::Load;
 pub(crate) use memo::Memo;
 pub(crate) use policy::Policy;

@@ -104,7 +104,7 @@ impl Session {
         !state.identity.carried && !state.continued
     }
 
-    fn identified(&self) -> MutexGuard<'_, State> {
+    pub(super) fn identified(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.accessed = true;
         state.identity.look_up(&self.engine);

@@ -1,6 +1,9 @@
 //! What one request knows of its session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{Event, SessionError, decide::Draft, engine::Engine, flash::Flash, identity::Identity};
 use crate::{
@@ -79,6 +82,8 @@ pub(super) struct State {
     pub(super) regenerated: bool,
     /// It was the id of the request's own, living cookie that was regenerated.
     pub(super) continued: bool,
+    /// The form input of this request, to flash it.
+    pub(super) input: Option<Arc<Value>>,
     /// The handler asked for anything of the session, so the response may depend on it.
     pub(super) accessed: bool,
 }
@@ -97,6 +102,7 @@ impl State {
             self.forget_contents();
         }
         self.phase = Phase::Untouched;
+        self.input = None;
         self.regenerated = false;
         self.continued = false;
         self.accessed = false;

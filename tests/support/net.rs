@@ -1,6 +1,6 @@
 //! A server on a loopback port, HTTP/1 and HTTP/2, and a client for it.
 
-use std::{convert::Infallible, error::Error as StdError, net::SocketAddr};
+use std::{error::Error as StdError, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -31,10 +31,8 @@ impl Drop for Server {
 /// Serves `service` to whoever connects, in HTTP/1 or HTTP/2 as they wish.
 pub async fn serve<S, B>(service: S) -> Server
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<Box<dyn StdError + Send + Sync>>,
     S::Future: Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
@@ -89,6 +87,10 @@ impl Remote {
             client,
             jar: Jar::default(),
         }
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub async fn get(&mut self, path: &str) -> Answer {

@@ -69,9 +69,9 @@ impl Told {
             Event::Migrated { from, to } => (vec![*from, *to], String::new()),
             Event::ConflictResolved { key, attempts } => (vec![*key], format!("{attempts}")),
             Event::WriteDropped { key, reason } => (vec![*key], (*reason).to_owned()),
-            Event::CookieRejected { reason } | Event::ConfigAdjusted { reason } => {
-                (vec![], (*reason).to_owned())
-            }
+            Event::CookieRejected { reason }
+            | Event::CsrfRefused { reason }
+            | Event::ConfigAdjusted { reason } => (vec![], (*reason).to_owned()),
             Event::StoreFailed { error } => (vec![], error.to_string()),
             other => (
                 vec![],

@@ -1,0 +1,74 @@
+//! Bodies that are read whole: `application/x-www-form-urlencoded` and `application/json`.
+
+use percent_encoding::percent_decode;
+use serde_json::{Map, Value};
+
+use super::{
+    InputLimits,
+    error::InputFault,
+    tree::{Fields, TOKEN_FIELD},
+};
+
+/// Takes in the fields of a query or an urlencoded body (URL Standard, 5.1). Unlike there, bytes that
+/// are no UTF-8 are an error.
+pub(super) fn urlencoded(text: &[u8], fields: &mut Fields) -> Result<(), InputFault> {
+    for pair in text.split(|byte| *byte == b'&').filter(|it| !it.is_empty()) {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let name = decode(halves.next().unwrap_or_default())?;
+        let value = decode(halves.next().unwrap_or_default())?;
+        fields.add(&name, value)?;
+    }
+    Ok(())
+}
+
+fn decode(text: &[u8]) -> Result<String, InputFault> {
+    let spaced: Vec<u8> = text
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    String::from_utf8(percent_decode(&spaced).collect())
+        .map_err(|_| InputFault::Malformed("a field is not in UTF-8"))
+}
+
+/// Reads a JSON object.
+pub(super) fn json(
+    text: &[u8],
+    limits: &InputLimits,
+    fields: &mut Fields,
+) -> Result<Map<String, Value>, InputFault> {
+    measure(text, limits, fields)?;
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(mut members)) => {
+            members.remove(TOKEN_FIELD);
+            Ok(members)
+        }
+        Ok(_) => Err(InputFault::Malformed("the JSON is not an object")),
+        Err(_) => Err(InputFault::Malformed("it is not JSON in UTF-8")),
+    }
+}
+
+/// Counts values and levels before anything is built of them: a few bytes of JSON can ask for a
+/// hundred times as much memory.
+fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(), InputFault> {
+    let (mut depth, mut values) = (0_usize, 0_usize);
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'{' | b'[' => {
+                (depth, values) = (depth + 1, values + 1);
+                if depth > limits.depth() {
+                    let limit = limits.depth() as u64;
+                    return Err(InputFault::too_large("levels of nesting", limit));
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' => values += 1,
+            _ => {}
+        }
+    }
+    fields.count(values)
+}
