@@ -203,6 +203,22 @@ async fn a_page_reads_the_session() {
 }
 
 #[tokio::test]
+async fn a_form_is_protected_by_its_hidden_field() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |session| {
+            let field = render(session, "{{ csrf_field() }}");
+            let token = field
+                .strip_prefix(r#"<input type="hidden" name="_csrf" value=""#)
+                .and_then(|rest| rest.strip_suffix(r#"">"#));
+            assert!(session.is_csrf_token(token.unwrap()), "{field}");
+            let token = render(session, "{{ csrf_token() }}");
+            assert!(session.is_csrf_token(&token), "{token}");
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_page_shows_the_session_as_it_stood_when_its_context_was_made() {
     let mut browser = house(config()).browser();
     browser
@@ -283,6 +299,8 @@ async fn wrong_calls_are_errors_of_the_template() {
         "{{ session.put('a', 1) }}",
         "{{ session.all('a') }}",
         "{{ flash_messages.has() }}",
+        "{{ csrf_field('x') }}",
+        "{{ csrf_token('x') }}",
     ] {
         let rendered = browser
             .visit(async |session| environment().render_str(wrong, view::context(session).unwrap()))

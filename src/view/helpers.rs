@@ -21,6 +21,8 @@ const GENERAL_ERRORS: &str = "errorsBag";
 pub(super) struct Page {
     data: Arc<Values>,
     flash: Arc<Values>,
+    /// For the CSRF token, which is masked anew for each form.
+    session: Session,
 }
 
 /// A function that templates call.
@@ -30,6 +32,8 @@ enum Helper {
     InputError,
     Error,
     FlashMessage,
+    CsrfField,
+    CsrfToken,
 }
 
 /// A function together with the page that it answers for.
@@ -41,6 +45,7 @@ impl Page {
         Ok(Self {
             data: Values::new(session.snapshot()?),
             flash: Values::new(session.flash_messages()?),
+            session: session.clone(),
         })
     }
 
@@ -91,6 +96,8 @@ impl Object for Page {
             "input_error" => Helper::InputError,
             "error" => Helper::Error,
             "flash_message" => Helper::FlashMessage,
+            "csrf_field" => Helper::CsrfField,
+            "csrf_token" => Helper::CsrfToken,
             _ => return None,
         };
         Some(Value::from_object(Callable(self.clone(), function)))
@@ -104,6 +111,8 @@ impl Object for Page {
             "input_error",
             "error",
             "flash_message",
+            "csrf_field",
+            "csrf_token",
         ])
     }
 }
@@ -115,15 +124,24 @@ impl Object for Callable {
 
     fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
         let Self(page, helper) = &**self;
-        if let Helper::Old = helper {
-            let (field, default): (&str, Option<Value>) = from_args(args)?;
-            return page.old(field, default);
-        }
-        let (key,): (&str,) = from_args(args)?;
+        let key = || from_args::<(&str,)>(args).map(|(key,)| key);
         match helper {
-            Helper::InputError => page.input_error(key),
-            Helper::Error => Ok(page.error_in(GENERAL_ERRORS, key)?.unwrap_or_default()),
-            _ => Ok(page.flash.find(key)?.unwrap_or_default()),
+            Helper::Old => {
+                let (field, default) = from_args(args)?;
+                page.old(field, default)
+            }
+            Helper::InputError => page.input_error(key()?),
+            Helper::Error => Ok(page.error_in(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
+            Helper::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
+            Helper::CsrfField => {
+                from_args::<()>(args)?;
+                let field = page.session.csrf_field().map_err(unreadable)?;
+                Ok(Value::from_safe_string(field))
+            }
+            Helper::CsrfToken => {
+                from_args::<()>(args)?;
+                Ok(page.session.csrf_token().map_err(unreadable)?.into())
+            }
         }
     }
 }

@@ -10,6 +10,8 @@
 //! | `flash_message('notice')` | one flash message |
 //! | `flash_messages` | `.all()`, `.get(key)`, `.get(key, default)`, `.has(key)`, and members by name |
 //! | `session` | the same of the session's data, to read only |
+//! | `csrf_field()` | the hidden field that protects a form, to be printed as it is |
+//! | `csrf_token()` | the token in it, for a request header |
 //!
 //! What is not there is undefined: it prints as nothing, and an `if` takes it for false. Keys are
 //! paths, as everywhere. Field names may be written as in the form: `items[0][name]`.
