@@ -42,8 +42,11 @@ fn errors() -> serde_json::Value {
             "title": ["is too short", "has no verb"],
             "items.0.name": ["is missing"],
             "single": "only one",
+            "tags": ["are too many"],
         },
         "errorsBag": { "E_PAYMENT": "The card was refused" },
+        "items": [{ "name": "Tea" }],
+        "tags": ["green", "black"],
     })
 }
 
@@ -123,6 +126,15 @@ async fn old_input_fills_the_form_again() {
         ("{{ old('none', 'a default') }}", "a default"),
         ("{{ old('title', 'a default') }}", "An &lt;old&gt; title"),
         ("[{{ old('none') }}]", "[]"),
+        (
+            "{{ old('items[0][name]') }} {{ old('items.0.name') }}",
+            "Tea Tea",
+        ),
+        (
+            "{% for tag in old('tags[]', []) %}{{ tag }},{% endfor %}",
+            "green,black,",
+        ),
+        ("{{ 'checked' if 'black' in old('tags') }}", "checked"),
     ] {
         assert_eq!(
             after_flashing(errors(), template).await,
@@ -144,6 +156,7 @@ async fn the_messages_of_a_field_are_a_list() {
         ("items.0.name", "<p>is missing</p>"),
         ("items[0][name]", "<p>is missing</p>"),
         ("single", "<p>only one</p>"),
+        ("tags[]", "<p>are too many</p>"),
         ("E_PAYMENT", ""),
         ("", ""),
     ] {
@@ -157,6 +170,15 @@ async fn the_messages_of_a_field_are_a_list() {
     let wrong = "{{ 'wrong' if input_error('title') else 'right' }}";
     assert_eq!(after_flashing(errors(), wrong).await, "wrong");
     assert_eq!(after_flashing(json!({}), wrong).await, "right");
+}
+
+#[tokio::test]
+async fn a_bag_of_errors_that_is_none_holds_nothing() {
+    for bag in [json!("text"), json!(["a"]), json!(7), json!(null)] {
+        let messages = json!({ "inputErrorsBag": bag, "errorsBag": bag });
+        let template = "[{{ input_error('title')|length }}{{ error('E_PAYMENT') }}]";
+        assert_eq!(after_flashing(messages, template).await, "[0]");
+    }
 }
 
 #[tokio::test]

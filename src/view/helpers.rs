@@ -9,7 +9,7 @@ use minijinja::{
 
 use super::values::{Values, unreadable, value_of};
 use crate::{
-    document::{Document, Path},
+    document::{Document, Kind, Path},
     session::{Session, SessionError},
 };
 
@@ -52,12 +52,13 @@ impl Page {
     /// What was entered into the field before.
     fn old(&self, field: &str, default: Option<Value>) -> Result<Value, Error> {
         let default = || default.unwrap_or_else(|| "".into());
-        Ok(self.flash.find(field)?.unwrap_or_else(default))
+        let found = self.flash.find(without_list_mark(field))?;
+        Ok(found.unwrap_or_else(default))
     }
 
     /// The messages about a field.
     fn input_error(&self, field: &str) -> Result<Value, Error> {
-        let messages = self.error_in(FIELD_ERRORS, field)?;
+        let messages = self.error_in(FIELD_ERRORS, without_list_mark(field))?;
         Ok(match messages {
             Some(text) if text.as_str().is_some() => Value::from_iter([text]),
             Some(messages) => messages,
@@ -70,6 +71,9 @@ impl Page {
         let Some(found) = self.flash.find_raw([bag])? else {
             return Ok(None);
         };
+        if found.kind() != Kind::Object {
+            return Ok(None);
+        }
         let mut errors = Document::new();
         errors.load_object(found).map_err(unreadable)?;
         let dotted = name.replace('[', ".").replace(']', "");
@@ -81,6 +85,11 @@ impl Page {
         }
         Ok(None)
     }
+}
+
+/// A field that may be sent several times is called `tags[]` in its form, and `tags` in the input.
+fn without_list_mark(field: &str) -> &str {
+    field.strip_suffix("[]").unwrap_or(field)
 }
 
 impl Object for Page {

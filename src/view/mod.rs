@@ -1,4 +1,4 @@
-//! Sessions in templates of [minijinja]: what a page needs to show a form again.
+//! Sessions in templates of [minijinja] 3: what a page needs to show a form again.
 //!
 //! [`context`] makes the template's context out of a loaded session. It holds these names:
 //!
@@ -14,7 +14,7 @@
 //! | `csrf_token()` | the token in it, for a request header |
 //!
 //! What is not there is undefined: it prints as nothing, and an `if` takes it for false. Keys are
-//! paths, as everywhere. Field names may be written as in the form: `items[0][name]`.
+//! paths, as everywhere. Field names may be written as in the form: `items[0][name]`, `tags[]`.
 //!
 //! ```
 //! # use hyper_session::{Session, SessionError, view};
@@ -50,6 +50,8 @@
 //!
 //! An engine whose templates are compiled into structs, such as askama, takes the same values from
 //! the session itself: `examples/askama_page.rs` shows how.
+//!
+//! [minijinja]: https://docs.rs/minijinja/3
 
 mod helpers;
 mod values;
