@@ -3,7 +3,7 @@
 /// Limits on the input of one request. What goes beyond is answered 413.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputLimits {
-    /// Bytes of the query, and of the body without the contents of files. Default: 1 MiB.
+    /// Bytes of the query, and as many of the body without the contents of files. Default: 1 MiB.
     pub bytes: u64,
     /// Fields, values in JSON included. Default: 1000.
     pub fields: usize,

@@ -60,16 +60,13 @@ impl Origin {
     }
 }
 
+/// The host, without case, and the port; none where a user is named or the port is no port.
 fn host_and_port(authority: &Authority) -> Option<(String, Option<u16>)> {
-    if authority.as_str().contains('@') {
-        return None;
-    }
-    let port = match authority.port() {
-        Some(port) => Some(port.as_str().parse().ok()?),
-        None => None,
-    };
-    let host = authority.host().to_ascii_lowercase();
-    (!host.is_empty()).then_some((host, port))
+    let port = authority.port_u16();
+    let host = authority.host();
+    let bare = authority.as_str() == host;
+    let whole = !authority.as_str().contains('@') && (bare || port.is_some());
+    (whole && !host.is_empty()).then(|| (host.to_ascii_lowercase(), port))
 }
 
 /// The origins that are ours: those that are known, or else the one that a request was sent to.

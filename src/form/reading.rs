@@ -40,6 +40,9 @@ impl Reading {
     {
         let mut fields = Fields::new(limits);
         let query = uri.query().unwrap_or_default().as_bytes();
+        if query.len() as u64 > limits.bytes {
+            return Err(InputFault::too_large("bytes", limits.bytes).into());
+        }
         parse::urlencoded(query, &mut fields)?;
         let tree = fields.take();
         // A token in a URL ends in logs and in Referer lines: it counts for nothing.
