@@ -34,7 +34,7 @@ async fn sign_up(browser: &Browser, site: &Server) {
 
 #[tokio::test]
 async fn a_form_is_filled_wrongly_and_corrected_and_its_notice_shows_once() {
-    let (driver, site) = (Driver::start("form").await, site().await);
+    let (driver, site) = (Driver::start("form"), site().await);
     let browser = driver.browser().await;
     browser.open(&url(&site, "/contact")).await;
     assert_eq!(browser.count(".messages").await, 0);
@@ -78,7 +78,7 @@ async fn a_form_is_filled_wrongly_and_corrected_and_its_notice_shows_once() {
 
 #[tokio::test]
 async fn what_was_typed_comes_out_inert() {
-    let (driver, site) = (Driver::start("inert").await, site().await);
+    let (driver, site) = (Driver::start("inert"), site().await);
     let browser = driver.browser().await;
     let hostile = r#""'></textarea><script>document.title="broken in"</script><b onclick=x>"#;
     browser.open(&url(&site, "/contact")).await;
@@ -97,7 +97,7 @@ async fn what_was_typed_comes_out_inert() {
 
 #[tokio::test]
 async fn two_browsers_sign_in_and_are_logged_out_everywhere() {
-    let (driver, site) = (Driver::start("devices").await, site().await);
+    let (driver, site) = (Driver::start("devices"), site().await);
     let (first, second) = (driver.browser().await, driver.browser().await);
     first.open(&url(&site, "/devices")).await;
     assert_eq!(first.path().await, "/sign-in");
@@ -141,7 +141,7 @@ async fn two_browsers_sign_in_and_are_logged_out_everywhere() {
 
 #[tokio::test]
 async fn ten_presses_of_add_at_the_same_time_are_ten() {
-    let (driver, site) = (Driver::start("cart").await, site().await);
+    let (driver, site) = (Driver::start("cart"), site().await);
     let browser = driver.browser().await;
     browser.open(&url(&site, "/cart")).await;
     browser.picture("cart-empty").await;
@@ -172,7 +172,7 @@ async fn ten_presses_of_add_at_the_same_time_are_ten() {
 
 #[tokio::test]
 async fn the_shop_works_without_scripts() {
-    let (driver, site) = (Driver::start("scripts").await, site().await);
+    let (driver, site) = (Driver::start("scripts"), site().await);
     let browser = driver.browser_without_scripts().await;
     browser.open(&url(&site, "/cart")).await;
     for _ in 0..2 {
@@ -184,7 +184,7 @@ async fn the_shop_works_without_scripts() {
 
 #[tokio::test]
 async fn the_cookie_has_the_attributes_that_were_configured() {
-    let driver = Driver::start("cookies").await;
+    let driver = Driver::start("cookies");
     let browser = driver.browser().await;
     let plain = site().await;
     browser.open(&url(&plain, "/")).await;
@@ -240,7 +240,7 @@ const FAINT: &str = r#"
 
 #[tokio::test]
 async fn everything_can_be_read_in_every_theme() {
-    let (driver, site) = (Driver::start("contrast").await, site().await);
+    let (driver, site) = (Driver::start("contrast"), site().await);
     let browser = driver.browser().await;
     for theme in ["light", "dark", "sepia", "ocean"] {
         browser.open(&url(&site, &format!("/theme/{theme}"))).await;
@@ -267,7 +267,7 @@ async fn everything_can_be_read_in_every_theme() {
 
 #[tokio::test]
 async fn pages_look_right_in_every_theme_and_width() {
-    let (driver, site) = (Driver::start("themes").await, site().await);
+    let (driver, site) = (Driver::start("themes"), site().await);
     let browser = driver.browser().await;
     for theme in ["light", "dark", "sepia", "ocean"] {
         browser.open(&url(&site, "/")).await;

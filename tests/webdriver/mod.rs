@@ -10,11 +10,10 @@
 
 use std::{
     fs,
-    io::Write,
-    net::{SocketAddr, TcpListener},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -27,9 +26,11 @@ use serde_json::{Map, Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// chromedriver on a free port, with the browsers that it started. All of them end when this is
-/// dropped; should this process be killed, the kernel ends chromedriver.
+/// dropped. Should this process be killed, the kernel ends chromedriver, and the browsers follow.
 pub struct Driver {
     child: Child,
+    /// Kept open: the process speaks to its end.
+    _says: BufReader<ChildStdout>,
     port: u16,
     /// Every browser's profile is in here, so its path finds the processes that belong to us.
     folder: PathBuf,
@@ -37,36 +38,30 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub async fn start(name: &str) -> Self {
+    pub fn start(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("browser-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let port = free_port();
-        let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "chromedriver"])
-            .arg(format!("--port={port}"))
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "chromedriver", "--port=0"])
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
             .expect("chromedriver is needed: apt-get install chromium chromium-driver");
-        let driver = Self {
+        let mut says = BufReader::new(child.stdout.take().unwrap());
+        let port = says
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| port_in(&line));
+        Self {
             child,
-            port,
+            _says: says,
+            port: port.expect("chromedriver says on which port it listens"),
             folder,
             browsers: AtomicU32::new(0),
-        };
-        driver.ready().await;
-        driver
-    }
-
-    async fn ready(&self) {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let begun = Instant::now();
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            assert!(begun.elapsed() < PATIENCE, "chromedriver does not answer");
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -104,6 +99,8 @@ impl Driver {
             "--disable-component-update",
             "--disable-sync",
             "--disable-breakpad",
+            // The browser ends when its driver does.
+            "--remote-debugging-pipe",
             "--window-size=1100,900",
         ]
         .map(str::to_owned)
@@ -173,9 +170,10 @@ impl Drop for Driver {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// The port in what chromedriver says once it listens.
+fn port_in(line: &str) -> Option<u16> {
+    let port = line.strip_prefix("ChromeDriver was started successfully on port ")?;
+    port.trim_end_matches('.').parse().ok()
 }
 
 /// One browser, as a person would use it.
