@@ -204,6 +204,30 @@ async fn a_user_sees_every_device_and_logs_out_the_others_or_all() {
 }
 
 #[tokio::test]
+async fn who_signs_in_after_somebody_else_is_not_among_their_devices() {
+    let site = site().await;
+    let (mut shared, mut phone) = (Visitor::of(&site), Visitor::of(&site));
+    Visitor::of(&site).sign_up("Bob", "bob@example.com").await;
+    shared.sign_up("Ada", "ada@example.com").await;
+    shared.send("/cart", "/cart/add/mint", &[]).await;
+    for device in [&mut phone, &mut shared] {
+        device.sign_in("ada@example.com", "a long password").await;
+    }
+    assert!(
+        shared.read("/cart").await.contains("Remove Mint"),
+        "it is still hers"
+    );
+    shared.sign_in("bob@example.com", "a long password").await;
+    assert!(!shared.read("/cart").await.contains("Remove Mint"));
+    let listed = phone.read("/devices").await;
+    assert_eq!(listed.matches("signed in <time").count(), 1, "{listed}");
+    phone
+        .send("/devices", "/devices/log-out-everywhere", &[])
+        .await;
+    assert!(shared.read("/devices").await.contains("bob@example.com"));
+}
+
+#[tokio::test]
 async fn presses_of_add_at_the_same_time_all_count() {
     let site = site().await;
     let mut visitor = Visitor::of(&site);

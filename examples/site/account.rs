@@ -11,7 +11,7 @@ use super::{
     contact::{check_email, require, text},
     devices::Device,
     input, pages,
-    users::User,
+    users::{self, User},
 };
 
 impl Parts {
@@ -62,15 +62,21 @@ fn welcome(
     device: &Device,
     message: &str,
 ) -> Result<Page, BoxError> {
-    session.regenerate()?;
+    let wanted = session.pull_intended_url()?;
+    let before: Option<String> = session.get("user")?;
+    if before.is_some_and(|before| before != user.id) {
+        // Somebody else was signed in here: nothing of theirs is for this user to see.
+        session.destroy()?;
+    } else {
+        session.regenerate()?;
+    }
     session.put("user", &user.id)?;
     session.put("device", device)?;
-    session.tag(&user.tag())?;
+    session.tag(&users::tag(&user.id))?;
     session.flash(
         "notification",
         &json!({ "type": "success", "message": message }),
     )?;
-    let wanted = session.pull_intended_url()?;
     Ok(pages::go_to(wanted.as_deref().unwrap_or("/")))
 }
 

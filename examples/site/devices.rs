@@ -7,7 +7,10 @@ use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{BoxError, Page, Parts, account, pages, users::User};
+use super::{
+    BoxError, Page, Parts, account, pages,
+    users::{self, User},
+};
 
 /// What a session keeps of the browser that it belongs to.
 #[derive(Serialize, Deserialize)]
@@ -56,7 +59,7 @@ impl Parts {
     async fn devices_of(&self, user: &User, session: &Session) -> Result<Vec<Value>, BoxError> {
         let mine = session.key()?;
         let mut devices = Vec::new();
-        for key in self.all_sessions.tagged(&user.tag()).await? {
+        for key in self.all_sessions.tagged(&users::tag(&user.id)).await? {
             // One that has ended since it was listed is none.
             if let Some(contents) = self.all_sessions.get(&key).await?
                 && let Some(device) = contents.get::<Device>("device")?
@@ -83,7 +86,7 @@ impl Parts {
         let mine = session.key()?;
         let ended = self
             .all_sessions
-            .destroy_tagged(&user.tag(), Some(&mine))
+            .destroy_tagged(&users::tag(&user.id), Some(&mine))
             .await?;
         let message = match ended {
             0 => "There was no other device.".to_owned(),
@@ -101,7 +104,9 @@ impl Parts {
         let Some(user) = self.user(session)? else {
             return ask_to_sign_in(session);
         };
-        self.all_sessions.destroy_tagged(&user.tag(), None).await?;
+        self.all_sessions
+            .destroy_tagged(&users::tag(&user.id), None)
+            .await?;
         account::farewell(session, "You are signed out, on every device.")
     }
 }

@@ -7,7 +7,7 @@ use hyper_session::id::SessionId;
 /// The key in this file, which is made if it is not there: readable by its owner alone.
 pub(crate) fn kept_in(path: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     if let Ok(key) = fs::read_to_string(path) {
-        return Ok(key);
+        return Ok(key.trim().to_owned());
     }
     let key = format!("{}{}", SessionId::generate()?, SessionId::generate()?);
     if let Some(folder) = Path::new(path).parent() {

@@ -71,7 +71,7 @@ impl Parts {
 
 /// What is left to say when a page could not be made. The reason is for the operator.
 pub(crate) fn broken(error: &(dyn Error + 'static)) -> Page {
-    eprintln!("a page failed: {error:#}");
+    eprintln!("a page failed: {error}");
     let text = "<!doctype html><title>Sorry</title><p>Something went wrong here. Please try again.";
     html(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
 }

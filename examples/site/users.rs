@@ -19,11 +19,9 @@ pub(crate) struct User {
     password: String,
 }
 
-impl User {
-    /// The name by which all sessions of this user are found.
-    pub(crate) fn tag(&self) -> String {
-        format!("user-{}", self.id)
-    }
+/// The name by which all sessions of a user are found.
+pub(crate) fn tag(id: &str) -> String {
+    format!("user-{id}")
 }
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use minijinja::{
     value::{Enumerator, Object, ObjectRepr, from_args},
 };
 
-use super::values::{Values, unreadable, value_of};
+use super::values::{Values, failed, value_of};
 use crate::{
     document::{Document, Kind, Path},
     session::{Session, SessionError},
@@ -75,10 +75,10 @@ impl Page {
             return Ok(None);
         }
         let mut errors = Document::new();
-        errors.load_object(found).map_err(unreadable)?;
+        errors.load_object(found).map_err(failed)?;
         let dotted = name.replace('[', ".").replace(']', "");
         for path in [Path::from(name), Path::from([dotted.as_str()])] {
-            let found = errors.get(&path).map_err(unreadable)?;
+            let found = errors.get(&path).map_err(failed)?;
             if let Some(found) = found.filter(|raw| !raw.is_null()) {
                 return value_of(found).map(Some);
             }
@@ -144,12 +144,12 @@ impl Object for Callable {
             Helper::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
             Helper::CsrfField => {
                 from_args::<()>(args)?;
-                let field = page.session.csrf_field().map_err(unreadable)?;
+                let field = page.session.csrf_field().map_err(failed)?;
                 Ok(Value::from_safe_string(field))
             }
             Helper::CsrfToken => {
                 from_args::<()>(args)?;
-                Ok(page.session.csrf_token().map_err(unreadable)?.into())
+                Ok(page.session.csrf_token().map_err(failed)?.into())
             }
         }
     }

@@ -31,11 +31,11 @@ impl Values {
 
     /// The JSON text of the value at `path`.
     pub(super) fn find_raw<'p>(&self, path: impl Into<Path<'p>>) -> Result<Option<Raw<'_>>, Error> {
-        self.0.get_raw(path).map_err(unreadable)
+        self.0.get_raw(path).map_err(failed)
     }
 
     fn all(&self) -> Result<Value, Error> {
-        self.0.all().map_err(unreadable)
+        self.0.all().map_err(failed)
     }
 }
 
@@ -77,7 +77,7 @@ impl Object for Values {
             }
             "has" => {
                 let (path,): (&str,) = from_args(args)?;
-                Ok(self.0.has(path).map_err(unreadable)?.into())
+                Ok(self.0.has(path).map_err(failed)?.into())
             }
             "all" => {
                 from_args::<()>(args)?;
@@ -94,15 +94,11 @@ pub(super) fn value_of(raw: Raw<'_>) -> Result<Value, Error> {
     match raw.number() {
         Some(Number::Int(number)) if i64::try_from(number).is_err() => Ok(number.into()),
         Some(Number::UInt(number)) => Ok(number.into()),
-        _ => raw.to().map_err(unreadable),
+        _ => raw.to().map_err(failed),
     }
 }
 
-/// The template's error where the session's contents cannot be used.
-pub(super) fn unreadable(error: impl Into<SessionError>) -> Error {
-    Error::new(
-        ErrorKind::InvalidOperation,
-        "the session's contents cannot be read",
-    )
-    .with_source(error.into())
+/// The template's error where the session fails.
+pub(super) fn failed(error: impl Into<SessionError>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, "the session failed").with_source(error.into())
 }

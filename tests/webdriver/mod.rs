@@ -49,7 +49,7 @@ impl Driver {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .expect("chromedriver is needed: apt-get install chromium chromium-driver");
+            .expect("setpriv is needed: apt-get install util-linux");
         let mut says = BufReader::new(child.stdout.take().unwrap());
         let port = says
             .by_ref()
@@ -59,7 +59,7 @@ impl Driver {
         Self {
             child,
             _says: says,
-            port: port.expect("chromedriver says on which port it listens"),
+            port: port.expect("chromedriver is needed: apt-get install chromium chromium-driver"),
             folder,
             browsers: AtomicU32::new(0),
         }
