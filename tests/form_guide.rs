@@ -166,6 +166,27 @@ async fn the_input_of_one_request_is_not_that_of_another() {
     }
 }
 
+#[tokio::test]
+async fn the_input_is_remembered_without_forms_around_the_service_too() {
+    let house = house(config());
+    let service = house
+        .sessions
+        .wrap(service_fn(async |request: Request<Incoming>| {
+            let session = request.session()?.clone();
+            session.load().await?;
+            if request.uri().path() == "/flash" {
+                return page(session.flash_messages()?.as_json()?.to_owned());
+            }
+            Input::from_request(request, &LIMITS).await?;
+            session.flash_all()?;
+            page(String::new())
+        }));
+    let server = serve(service).await;
+    let mut visitor = Visitor(Remote::http1(server.address));
+    visitor.post("/", &[], "title=x").await;
+    assert_eq!(visitor.flashed().await, json!({"title": "x"}));
+}
+
 /// An error of an application's own, which hides its source.
 #[derive(Debug, thiserror::Error)]
 enum AppError {
