@@ -300,8 +300,10 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 
 #[tokio::test]
 async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
-    let mut limits = hyper_session::changes::Limits::default();
-    limits.document = 1000;
+    let limits = hyper_session::changes::Limits {
+        document: 1000,
+        ..Default::default()
+    };
     let house = house(config().limits(limits));
     let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {
