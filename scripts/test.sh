@@ -56,6 +56,9 @@ need c++ build-essential
 need redis-server redis-server
 need redis-cli redis-tools
 need openssl openssl
+need chromium chromium
+need chromedriver chromium-driver
+need setpriv util-linux
 component fmt rustfmt
 component clippy clippy
 rustc --version

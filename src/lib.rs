@@ -22,6 +22,8 @@ pub mod seal;
 pub mod service;
 pub mod session;
 pub mod store;
+#[cfg(feature = "templates")]
+pub mod view;
 mod wire;
 
 pub use config::SessionConfig;

@@ -368,6 +368,15 @@ async fn errors_without_forms_around_are_json() {
 }
 
 #[tokio::test]
+async fn a_session_that_cannot_be_opened_is_503() {
+    let (house, _server, mut visitor) = always(ValidationErrors::new()).await;
+    visitor.post("/", &[], "").await;
+    house.store.fail_always(support::Call::Read);
+    let answer = visitor.post("/", &[], "").await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
 async fn errors_may_leave_the_input_out() {
     let site = Site::new(&Forms::new()).await;
     let house = &site.house;

@@ -376,6 +376,28 @@ async fn in_a_multipart_form_the_token_comes_before_the_files() {
 }
 
 #[tokio::test]
+async fn what_was_read_for_its_token_keeps_the_limits_of_its_handler_too() {
+    let site = Site::new(&Forms::new().csrf_protection()).await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    let named = format!("name=\"_csrf\"\r\n\r\n{token}");
+    let long = "y".repeat(5001);
+    let file = format!("name=\"f\"; filename=\"n\"\r\n\r\n{long}");
+    let field_of_file = upload(&[&named, &file]);
+    let long_field = upload(&[&named, &format!("name=\"a\"\r\n\r\n{long}")]);
+    for (kind, body) in [
+        (FORM, format!("_csrf={token}&a={long}")),
+        (FORM, format!("_csrf={token}{}", "&a".repeat(20))),
+        (EDGE, field_of_file),
+        (EDGE, long_field.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n\r\n--b--")),
+    ] {
+        let lines = [("content-type", kind)];
+        let answer = visitor.send(Method::POST, "/echo", &lines, body).await;
+        assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE, "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_read_for_its_token_gets_its_own_status() {
     let site = site().await;
     let mut visitor = site.visitor();

@@ -166,6 +166,27 @@ async fn the_input_of_one_request_is_not_that_of_another() {
     }
 }
 
+#[tokio::test]
+async fn the_input_is_remembered_without_forms_around_the_service_too() {
+    let house = house(config());
+    let service = house
+        .sessions
+        .wrap(service_fn(async |request: Request<Incoming>| {
+            let session = request.session()?.clone();
+            session.load().await?;
+            if request.uri().path() == "/flash" {
+                return page(session.flash_messages()?.as_json()?.to_owned());
+            }
+            Input::from_request(request, &LIMITS).await?;
+            session.flash_all()?;
+            page(String::new())
+        }));
+    let server = serve(service).await;
+    let mut visitor = Visitor(Remote::http1(server.address));
+    visitor.post("/", &[], "title=x").await;
+    assert_eq!(visitor.flashed().await, json!({"title": "x"}));
+}
+
 /// An error of an application's own, which hides its source.
 #[derive(Debug, thiserror::Error)]
 enum AppError {
@@ -279,8 +300,10 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 
 #[tokio::test]
 async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
-    let mut limits = hyper_session::changes::Limits::default();
-    limits.document = 1000;
+    let limits = hyper_session::changes::Limits {
+        document: 1000,
+        ..Default::default()
+    };
     let house = house(config().limits(limits));
     let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {

@@ -44,7 +44,7 @@ const BASICS: [&str; 10] = [
 ];
 
 /// Which folder names which other crate: one each, save those with a reason.
-const CRATES: [(&str, &[&str]); 31] = [
+const CRATES: [(&str, &[&str]); 32] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -67,6 +67,7 @@ const CRATES: [(&str, &[&str]); 31] = [
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("metrics", &["service"]),
+    ("minijinja", &["view"]),
     ("multer", &["form"]),
     ("percent_encoding", &["form"]),
     ("pin_project_lite", &["service", "form"]),

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use http::{HeaderValue, Response, StatusCode, header::LOCATION};
-use percent_encoding::{CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{
     asked::Asked,
@@ -69,9 +69,12 @@ fn target(report: &Report, asked: &Asked, session: &Session, origins: &Origins) 
         .unwrap_or_else(|| "/".to_owned())
 }
 
+/// What no URL holds as it is (RFC 3986, 2), besides what is not ASCII.
+const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
+
 /// RFC 9110, 15.4.4: the browser goes there with GET.
 fn see_other(path: &str) -> Response<String> {
-    let path = utf8_percent_encode(path, CONTROLS).to_string();
+    let path = utf8_percent_encode(path, UNFIT).to_string();
     let location = HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/"));
     let mut response = Response::new(String::new());
     *response.status_mut() = StatusCode::SEE_OTHER;

@@ -1,7 +1,7 @@
 //! What is kept of a request, for the answer to its errors.
 
 use http::{
-    HeaderMap, Method, Request, Uri,
+    HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, REFERER},
 };
 
@@ -15,28 +15,31 @@ const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 pub(super) struct Asked {
     method: Method,
     uri: Uri,
-    headers: HeaderMap,
+    host: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
+    content_type: Option<HeaderValue>,
+    requested_with: Option<HeaderValue>,
 }
 
 impl Asked {
     pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let mut headers = HeaderMap::new();
-        for name in [ACCEPT, CONTENT_TYPE, HOST, REFERER, REQUESTED_WITH] {
-            if let Some(line) = request.headers().get(&name) {
-                headers.insert(name, line.clone());
-            }
-        }
+        let line = |name: HeaderName| request.headers().get(name).cloned();
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            headers,
+            host: line(HOST),
+            referer: line(REFERER),
+            accept: line(ACCEPT),
+            content_type: line(CONTENT_TYPE),
+            requested_with: line(REQUESTED_WITH),
         }
     }
 
     /// Whether JSON is rather wanted than a page: as `Accept` says (RFC 9110, 12.5.1), of what it names
     /// by name; else if a script asked (`X-Requested-With: XMLHttpRequest`) or JSON was sent.
     pub(super) fn wants_json(&self) -> bool {
-        let accept = self.text(&ACCEPT).unwrap_or_default();
+        let accept = text(&self.accept).unwrap_or_default();
         let page = quality(accept, |kind| {
             matches!(kind, "text/html" | "application/xhtml+xml")
         });
@@ -52,20 +55,20 @@ impl Asked {
     }
 
     fn is_script(&self) -> bool {
-        let with = self.text(&REQUESTED_WITH);
+        let with = text(&self.requested_with);
         with.is_some_and(|with| with.eq_ignore_ascii_case("XMLHttpRequest"))
     }
 
     fn sent_json(&self) -> bool {
-        let kind = self.text(&CONTENT_TYPE).unwrap_or_default();
+        let kind = text(&self.content_type).unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/json")
     }
 
     /// The page that the request came from, as a path, if it is on our origin.
     pub(super) fn came_from(&self, origins: &Origins) -> Option<String> {
-        let referer: Uri = self.text(&REFERER)?.parse().ok()?;
-        if !origins.own(&referer, &self.uri, &self.headers) {
+        let referer: Uri = text(&self.referer)?.parse().ok()?;
+        if !origins.own(&referer, &self.uri, self.host.as_ref()) {
             return None;
         }
         let path = referer.path_and_query()?.as_str();
@@ -80,10 +83,10 @@ impl Asked {
             .map(http::uri::PathAndQuery::as_str);
         self.method.is_safe() && asked == Some(path)
     }
+}
 
-    fn text(&self, name: &HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
+fn text(line: &Option<HeaderValue>) -> Option<&str> {
+    line.as_ref()?.to_str().ok()
 }
 
 /// The highest quality, in thousandths, that `accept` gives to a type by its name.

@@ -3,7 +3,7 @@
 use super::ValidationErrors;
 
 impl From<garde::Report> for ValidationErrors {
-    /// Paths such as `items[0].name` become `items.0.name`.
+    /// For `post.validate().map_err(ValidationErrors::from)?`. Paths such as `items[0].name` become `items.0.name`.
     fn from(report: garde::Report) -> Self {
         let mut errors = Self::new();
         for (path, error) in report.iter() {

@@ -1,6 +1,10 @@
 //! Whether a request that would change something comes from a page of ours.
 
-use http::{HeaderMap, Uri, header::HeaderName, header::ORIGIN, request};
+use http::{
+    HeaderMap, Uri,
+    header::{HOST, HeaderName, ORIGIN},
+    request,
+};
 use http_body::Body;
 
 use super::{
@@ -61,7 +65,7 @@ const MISSING: &str = "it has no token";
 fn is_foreign(uri: &Uri, headers: &HeaderMap, origins: &Origins) -> Option<&'static str> {
     let origin = headers.get(ORIGIN);
     let url = origin.and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
-    let own = url.is_some_and(|url| origins.own(&url, uri, headers));
+    let own = url.is_some_and(|url| origins.own(&url, uri, headers.get(HOST)));
     match headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
         Some(b"same-origin" | b"none") => None,
         // A sibling host is another site, unless its origin was named as ours.

@@ -49,7 +49,7 @@ impl Input {
     /// Reads a request. Files are skipped, and told of by [`files`](Self::files).
     ///
     /// Under [`Forms`](super::Forms) with CSRF protection a form was read already as far as its first
-    /// file, within the limits given there.
+    /// file, within the limits given there; it must keep these as well.
     ///
     /// # Errors
     /// When the input is too large, broken, or of another type. Nothing is remembered then.
@@ -183,7 +183,7 @@ impl InputReader {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let reading = match Ahead::take(head) {
+        let reading = match Ahead::take(head, limits)? {
             Some(reading) => reading,
             None => Reading::begin(&head.uri, &head.headers, body, limits).await?,
         };

@@ -125,6 +125,18 @@ impl Parts {
         self.files
     }
 
+    /// Goes on under other limits, which what was read so far must keep as well.
+    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputFault> {
+        self.limits = *limits;
+        if let Some(file) = &mut self.reached {
+            (file.left, file.limit) = (limits.file_bytes, limits.file_bytes);
+            if limits.files == 0 {
+                return Err(InputFault::too_large("files", 0));
+            }
+        }
+        self.take_bytes(0)
+    }
+
     /// Whether a file was reached before the end.
     pub(super) const fn is_at_file(&self) -> bool {
         self.reached.is_some()

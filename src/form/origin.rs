@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use http::{HeaderMap, Uri, header::HOST, uri::Authority};
+use http::{HeaderValue, Uri, uri::Authority};
 
 /// A scheme, a host and a port: what a browser calls an origin (RFC 6454, 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,12 +45,10 @@ impl Origin {
 
     /// Whether a request was sent to this origin. Which scheme the browser used is not known, since
     /// TLS may have ended before us, so either will do here.
-    fn is_of(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+    fn is_of(&self, uri: &Uri, host: Option<&HeaderValue>) -> bool {
         let authority = match uri.authority() {
             Some(authority) => Some(authority.clone()),
-            None => headers
-                .get(HOST)
-                .and_then(|host| Authority::try_from(host.as_bytes()).ok()),
+            None => host.and_then(|host| Authority::try_from(host.as_bytes()).ok()),
         };
         let Some((host, port)) = authority.as_ref().and_then(host_and_port) else {
             return false;
@@ -74,13 +72,13 @@ fn host_and_port(authority: &Authority) -> Option<(String, Option<u16>)> {
 pub(super) struct Origins(pub(super) Vec<Origin>);
 
 impl Origins {
-    /// Whether `url`, an absolute one, is on one of these.
-    pub(super) fn own(&self, url: &Uri, uri: &Uri, headers: &HeaderMap) -> bool {
+    /// Whether `url`, an absolute one, is on one of these, where a request has this URL and `Host`.
+    pub(super) fn own(&self, url: &Uri, uri: &Uri, host: Option<&HeaderValue>) -> bool {
         let Some(origin) = Origin::of(url) else {
             return false;
         };
         if self.0.is_empty() {
-            return origin.is_of(uri, headers);
+            return origin.is_of(uri, host);
         }
         self.0.contains(&origin)
     }

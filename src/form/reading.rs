@@ -23,6 +23,8 @@ pub(super) struct Reading {
     /// Of the query, then of the body over it.
     tree: Map<String, Value>,
     fields: Fields,
+    /// How long a body was that is read to its end.
+    bytes: u64,
     rest: Option<Parts>,
 }
 
@@ -50,6 +52,7 @@ impl Reading {
         let mut reading = Self {
             tree,
             fields,
+            bytes: 0,
             rest: None,
         };
         if !body.is_end_stream() {
@@ -73,6 +76,7 @@ impl Reading {
             Kind::Unnamed => return nothing(body).await,
             Kind::Urlencoded => {
                 let text = collect(body, limits.bytes).await?;
+                self.bytes = text.len() as u64;
                 parse::urlencoded(&text, fields)?;
             }
             Kind::Json => {
@@ -87,6 +91,18 @@ impl Reading {
             }
         }
         Ok(())
+    }
+
+    /// Goes on under other limits, which what was read so far must keep as well, but for its depth.
+    fn relimited(mut self, limits: &InputLimits) -> Result<Self, InputFault> {
+        if self.bytes > limits.bytes {
+            return Err(InputFault::too_large("bytes", limits.bytes));
+        }
+        self.fields.relimit(limits)?;
+        if let Some(parts) = &mut self.rest {
+            parts.relimit(limits)?;
+        }
+        Ok(self)
     }
 
     /// The next file of the body.
@@ -123,12 +139,19 @@ impl Ahead {
         head.extensions.insert(Self(waiting));
     }
 
-    pub(super) fn take(head: &request::Parts) -> Option<Reading> {
-        let Self(waiting) = head.extensions.get()?;
-        waiting
+    /// The reading that waits, to go on under these limits.
+    pub(super) fn take(
+        head: &request::Parts,
+        limits: &InputLimits,
+    ) -> Result<Option<Reading>, InputFault> {
+        let Some(Self(waiting)) = head.extensions.get() else {
+            return Ok(None);
+        };
+        let waiting = waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take()
+            .take();
+        waiting.map(|reading| reading.relimited(limits)).transpose()
     }
 }
 

@@ -73,6 +73,12 @@ impl Fields {
         Ok(())
     }
 
+    /// Goes on under other limits, which what was counted so far must keep as well.
+    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputFault> {
+        self.limits = *limits;
+        self.count(0)
+    }
+
     /// The tree so far; what comes after is counted on.
     pub(super) fn take(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.root).into_map()

@@ -155,8 +155,9 @@ impl ValidationErrors {
     }
 
     /// Flashes the errors, as `errors` and `inputErrorsBag` (field to messages) and `errorsBag` (code
-    /// to summary), and the input that the session remembers, each field under its own name. Fields
-    /// named after passwords, `_csrf` and `_method` are left out at every level.
+    /// to summary), and the input that the session remembers, each field under its own name. Left out
+    /// at every level are `_csrf`, `_method`, and what is named after a password: `password_confirmation`,
+    /// `newPassword`, `passphrase`, `pwd`, `pin`, `otp` and the like.
     ///
     /// [`Forms`](super::Forms) does this by itself.
     ///

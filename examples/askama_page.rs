@@ -1,0 +1,134 @@
+//! A page by askama, whose templates are compiled into structs: it takes from the session what
+//! `view` gives to minijinja.
+//!
+//! `cargo run --example askama_page`, then open <http://127.0.0.1:3000/>.
+
+use std::{error::Error, net::SocketAddr};
+
+use askama::Template;
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_session::{
+    Session, SessionConfig, SessionError, Sessions, id::SessionId, session::Snapshot,
+    store::MemoryStore,
+};
+use hyper_util::rt::TokioIo;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A template of the ending `html` is escaped; the CSRF field is markup already.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html>
+<html lang="en" data-theme="{{ theme }}">
+<title>A post</title>
+{% if let Some(text) = form.notification %}<p role="status">{{ text }}</p>{% endif %}
+<form method="post">
+  {{ form.csrf_field|safe }}
+  <label>Title <input name="title" value="{{ form.old("title") }}"></label>
+  {% for message in form.errors("title") %}<p>{{ message }}</p>{% endfor %}
+  <button>Save</button>
+</form>
+"#
+)]
+struct PostPage {
+    theme: String,
+    form: Form,
+}
+
+/// What a page with a form needs of the session, whatever the fields are called.
+struct Form {
+    flash: Snapshot,
+    notification: Option<String>,
+    csrf_field: String,
+}
+
+impl Form {
+    fn of(session: &Session) -> Result<Self, SessionError> {
+        let flash = session.flash_messages()?;
+        Ok(Self {
+            notification: flash.get("notification")?,
+            csrf_field: session.csrf_field()?,
+            flash,
+        })
+    }
+
+    /// What was entered before. Only text can stand in a text field.
+    fn old(&self, field: &str) -> String {
+        self.flash.get(field).ok().flatten().unwrap_or_default()
+    }
+
+    fn errors(&self, field: &str) -> Vec<String> {
+        let messages = self.flash.get(["inputErrorsBag", field]);
+        messages.ok().flatten().unwrap_or_default()
+    }
+}
+
+/// Shows the form, and takes what it sends.
+pub(crate) async fn answer(
+    request: Request<Incoming>,
+    session: Session,
+) -> Result<Response<Full<Bytes>>, BoxError> {
+    session.load().await?;
+    if request.method() == Method::POST {
+        return save(request, &session).await;
+    }
+    let page = PostPage {
+        theme: session.get_or("theme", "light".to_owned())?,
+        form: Form::of(&session)?,
+    };
+    let mut response = Response::new(Full::from(page.render()?));
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, html);
+    Ok(response)
+}
+
+/// By hand, to show what is flashed where; the feature `forms` does all of it.
+async fn save(
+    request: Request<Incoming>,
+    session: &Session,
+) -> Result<Response<Full<Bytes>>, BoxError> {
+    let body = Limited::new(request.into_body(), 10_000).collect().await?;
+    let body = body.to_bytes();
+    let field = |name: &str| {
+        let mut fields = url::form_urlencoded::parse(&body);
+        fields.find(|(key, _)| key == name).map(|(_, value)| value)
+    };
+    if !session.is_csrf_token(&field("_csrf").unwrap_or_default()) {
+        let mut refused = Response::new(Full::from("Please send the form once more."));
+        *refused.status_mut() = StatusCode::FORBIDDEN;
+        return Ok(refused);
+    }
+    let title = field("title").unwrap_or_default();
+    if title.trim().is_empty() || title.len() > 20 {
+        session.flash("title", &title)?;
+        let messages = ["A title has up to 20 letters, and one at least."];
+        session.flash(["inputErrorsBag", "title"], &messages)?;
+    } else {
+        session.flash("notification", &format!("“{title}” is saved."))?;
+    }
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let here = HeaderValue::from_static("/");
+    response.headers_mut().insert(header::LOCATION, here);
+    Ok(response)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), BoxError> {
+    let key = format!("{}{}", SessionId::generate()?, SessionId::generate()?);
+    let config = SessionConfig::default().secure(false).app_key(key);
+    let service = Sessions::new(config, MemoryStore::new())?.wrap_fn(answer);
+    let address = SocketAddr::from(([127, 0, 0, 1], 3000));
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{address}");
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let connection =
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+        tokio::spawn(connection);
+    }
+}
