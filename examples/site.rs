@@ -3,8 +3,9 @@
 //! `cargo run --release --example site --features forms,templates`, then open
 //! <http://127.0.0.1:3000/>.
 //!
-//! Environment: `ADDR` (a loopback address; default `127.0.0.1:3000`), `SESSION_DRIVER` (`file`, the
-//! default, `memory`, or with `--features redis` `redis`) and the others that the playground knows.
+//! Environment: `ADDR` (a loopback address; default `127.0.0.1:3000`), and the variables of
+//! `SessionConfig::with_env`: `SESSION_DRIVER` (`file`, the default here, `memory`, `cookie`, or with
+//! `--features redis` `redis`) and so on.
 //! Sessions and the key that seals them are kept in `tmp/`, so a cart outlives a restart; accounts
 //! are kept in memory and do not. SIGTERM and Ctrl-C stop it once the requests that are running have
 //! been answered.
@@ -13,8 +14,6 @@
 mod app;
 #[path = "site/key.rs"]
 mod key;
-#[path = "playground/stores.rs"]
-mod stores;
 
 use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -64,7 +63,7 @@ fn sessions() -> Result<Sessions, Box<dyn Error + Send + Sync>> {
     if config.app_key.is_none() {
         config = config.app_key(key::kept_in("tmp/site.key")?);
     }
-    Ok(Sessions::builder(config).stores(stores::all()).build()?)
+    Ok(Sessions::builder(config).build()?)
 }
 
 async fn serve(listener: TcpListener, app: app::App) {
