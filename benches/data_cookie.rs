@@ -93,6 +93,23 @@ fn all_requests(criterion: &mut Criterion) {
     requests(criterion, "memory", memory, CookiePolicy::WhenUsed);
 }
 
+/// More visitors than cookies are remembered: every one comes as if for the first time.
+fn strangers(criterion: &mut Criterion) {
+    const VISITORS: usize = 1024;
+    let config = support::config(CookiePolicy::WhenUsed);
+    let sessions = Sessions::new(config, CookieStore::new()).expect("the settings are right");
+    let request = |_| support::with_cookie(&support::seed(&sessions, Size::Medium));
+    let requests: Vec<_> = (0..VISITORS).map(request).collect();
+    let mut raw = support::raw_each(requests.clone());
+    let mut group = criterion.benchmark_group("data cookie, 1 KB, strangers");
+    group.bench_function("raw", |bencher| bencher.iter(&mut raw));
+    for job in [Job::Read, Job::Increment] {
+        let mut call = support::call_each(&sessions, Way::Typed, job, requests.clone());
+        group.bench_function(job.label(), |bencher| bencher.iter(&mut call));
+    }
+    group.finish();
+}
+
 /// With the index beside the text a record is taken as it is; without, the text is walked.
 fn encode(criterion: &mut Criterion) {
     let document = document();
@@ -121,5 +138,5 @@ fn criterion() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(name = benches; config = criterion(); targets = floor, all_requests, encode);
+criterion_group!(name = benches; config = criterion(); targets = floor, all_requests, strangers, encode);
 criterion_main!(benches);

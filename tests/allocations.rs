@@ -152,10 +152,24 @@ fn a_session_in_a_cookie_costs_what_it_is_opened_into() {
         added_to(request, &sessions, Typed, job)
     };
     assert_eq!(net(WhenUsed, Ignore), 0);
-    // The store in this request, the opened text, and its reference count.
-    assert_eq!(net(WhenUsed, Read), 3);
+    // The store in this request; the cookie has come before and is known.
+    assert_eq!(net(WhenUsed, Read), 1);
     // And the id cookie's text.
-    assert_eq!(net(Rolling, Read), 4);
+    assert_eq!(net(Rolling, Read), 2);
+}
+
+#[test]
+fn a_session_in_a_strangers_cookie_costs_its_opening_as_well() {
+    for (policy, expected) in [(WhenUsed, 3), (Rolling, 4)] {
+        let sessions = Sessions::new(support::config(policy), CookieStore::new()).unwrap();
+        let request = |_| support::with_cookie(&support::seed(&sessions, Size::Medium));
+        // More than are called before the count ends.
+        let requests: Vec<_> = (0..400).map(request).collect();
+        let raw = blocks(support::raw_each(requests.clone()));
+        let read = blocks(support::call_each(&sessions, Typed, Read, requests));
+        // The opened text, and its reference count.
+        assert_eq!(read - raw, expected);
+    }
 }
 
 #[test]

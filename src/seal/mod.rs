@@ -36,6 +36,7 @@ mod key;
 mod nonce;
 mod ring;
 
+pub(crate) use codec::is_same;
 pub use codec::{Buffer, Codec, MAX_TEXT_LEN, Opened};
 pub use error::{KeyRingError, OpenError, OpenReason, SealError, SealKeyError};
 pub use key::{KeyId, SealKey};

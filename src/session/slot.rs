@@ -22,7 +22,8 @@ use super::{Load, engine::Engine, state::State};
 /// handle sees the session as it was when it was loaded, plus its own changes. At the end the
 /// changes are applied to what is stored by then, operation by operation, so nothing that either
 /// request wrote is lost: two increments add up, two different keys are both there. Where both
-/// wrote the same key, the later commit wins.
+/// wrote the same key, the later commit wins. (Not so with a store that knows no versions, as one in
+/// cookies: see its [`Capabilities`](crate::store::Capabilities). There the last answer wins.)
 #[derive(Clone)]
 pub struct Session {
     pub(super) engine: Arc<Engine>,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{
-    CookieStore, CookieStoreError, MAX_CHUNKS, PURPOSE, contents::Contents, pieces::Pieces,
-    revoked::Revoked, stamps::Stamps, visit::Visit,
+    CookieStore, CookieStoreError, MAX_CHUNKS, PURPOSE, contents::Contents, memo::Memo,
+    pieces::Pieces, revoked::Revoked, stamps::Stamps, visit::Visit,
 };
 use crate::{
     clock::Clock,
@@ -26,6 +26,7 @@ pub(super) struct Shared {
     pub(super) codec: Codec,
     pub(super) pieces: Pieces,
     pub(super) stamps: Stamps,
+    pub(super) memo: Memo,
     pub(super) clear_with_browser: bool,
     max_chunks: usize,
     pub(super) overflow: Option<Arc<dyn Store>>,
@@ -46,6 +47,7 @@ impl Shared {
             codec: codec.with_max_text_len(pieces.capacity(MAX_CHUNKS)),
             pieces,
             stamps: Stamps::default(),
+            memo: Memo::default(),
             clear_with_browser: binding.clear_with_browser,
             max_chunks: store.max_chunks,
             overflow: store.overflow.clone(),

@@ -3,6 +3,7 @@
 mod bound;
 mod contents;
 mod error;
+mod memo;
 mod pieces;
 mod revoked;
 mod stamps;

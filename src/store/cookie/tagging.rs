@@ -43,7 +43,8 @@ impl TagStore for Visit {
     /// Both keys are of this request, or there is nothing to do.
     fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
         let now = self.shared.clock.now();
-        let before = self.held().before.clone().filter(|it| it.key == *from);
+        let before = self.held().before.as_deref().cloned();
+        let before = before.filter(|it| it.key == *from);
         let (Some(before), Some(contents)) = (before, self.current(to, now)) else {
             return StoreFuture::ready(Ok(()));
         };

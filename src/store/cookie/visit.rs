@@ -42,7 +42,7 @@ pub(super) struct Held {
     looked: bool,
     pub(super) contents: Option<Contents>,
     /// Whose place `contents` took: the same session under its old key.
-    pub(super) before: Option<Contents>,
+    pub(super) before: Option<Box<Contents>>,
     change: Change,
     pub(super) rejected: Option<&'static str>,
 }
@@ -82,14 +82,15 @@ impl Visit {
 
     /// What the browser holds of the session under `key`, as far as the browser itself can tell.
     pub(super) fn current(&self, key: &Key, now: Timestamp) -> Option<Contents> {
-        let mut held = self.held();
+        self.peek(&mut self.held(), key, now).cloned()
+    }
+
+    fn peek<'a>(&self, held: &'a mut Held, key: &Key, now: Timestamp) -> Option<&'a Contents> {
         if !std::mem::replace(&mut held.looked, true) {
-            self.look(&mut held, key, now);
+            self.look(held, key, now);
         }
         let contents = held.contents.as_ref();
-        contents
-            .filter(|contents| contents.key == *key && now < contents.expires)
-            .cloned()
+        contents.filter(|contents| contents.key == *key && now < contents.expires)
     }
 
     /// Opens the first of the request's data cookies that is this session's.
@@ -117,10 +118,10 @@ impl Visit {
         now: Timestamp,
     ) -> Result<(Contents, bool), &'static str> {
         let found = found.ok_or("data_incomplete")?;
-        let mut plain = Buffer::new();
-        let opened = self.shared.codec.open(&found.text, &mut plain);
-        let opened = opened.map_err(|error| reason(error.reason()))?;
-        let plain = Bytes::from(plain.into_vec());
+        let (plain, first_key) = match self.shared.memo.get(&found.text) {
+            Some(known) => known,
+            None => self.unseal(&found)?,
+        };
         let mut contents = Contents::decode(plain, found.cookies).ok_or("data_foreign")?;
         if contents.key != *key {
             return Err("data_of_another_session");
@@ -131,7 +132,18 @@ impl Visit {
         if contents.expires <= now {
             return Err("data_expired");
         }
-        Ok((contents, opened.first_key))
+        Ok((contents, first_key))
+    }
+
+    fn unseal(&self, found: &Found<'_>) -> Result<(Bytes, bool), &'static str> {
+        let mut plain = Buffer::new();
+        let opened = self.shared.codec.open(&found.text, &mut plain);
+        let opened = opened.map_err(|error| reason(error.reason()))?;
+        let plain = Bytes::from(plain.into_vec());
+        if found.cookies == 1 {
+            self.shared.memo.note(&found.text, &plain, opened.first_key);
+        }
+        Ok((plain, opened.first_key))
     }
 
     /// The browser gets these contents.
@@ -143,7 +155,7 @@ impl Visit {
             now.is_some_and(|now| now.key != before.key)
         };
         if let Some(before) = before.filter(moved) {
-            held.before = Some(before);
+            held.before = Some(Box::new(before));
         }
         held.change = Change::Set;
     }
@@ -212,7 +224,8 @@ impl Store for Visit {
         if self.shared.revoked.is_some() {
             return there();
         }
-        let Some(contents) = self.current(&key, now) else {
+        let mut held = self.held();
+        let Some(contents) = self.peek(&mut held, &key, now) else {
             return StoreFuture::ready(Ok(Read::Absent));
         };
         let Body::Here(data) = contents.body.clone() else {
@@ -220,6 +233,8 @@ impl Store for Visit {
         };
         let version = contents.version;
         if let Some(ttl) = touch {
+            let contents = contents.clone();
+            drop(held);
             self.prolong(contents, now, ttl);
         }
         StoreFuture::ready(Ok(Read::Found(Record { data, version })))
