@@ -183,6 +183,8 @@ fn a_wrong_redis_address_is_refused_without_what_is_secret_in_it() {
         "redis://ada:pa55@word@host:99999/0",
         "redis-sentinel://host:x?sentinelServiceName=a&sentinelPassword=pa55word",
         "redis://pa55word@",
+        "redis://ada:pa55word",
+        "redis://ada:pa55word/0",
         "pa55word",
         "redis:pa55word@host",
         "rediss//:pa55word",

@@ -188,7 +188,8 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
         assert_eq!(data(&stores.both, &key).await, due, "{step:?}");
         assert_eq!(data(&stores.prepared, &key).await, due);
         assert_eq!(stores.both.tagged(&tag).await.unwrap(), [key]);
-        assert_eq!(stores.both.tags_of(&key).await.unwrap(), [tag.clone()]);
+        let tags = stores.both.tags_of(&key).await.unwrap();
+        assert_eq!(tags, std::slice::from_ref(&tag));
         let expected = version(&stores.both, &key).await;
         let written = stores.both.write(&key, "c".into(), HOUR, expected).await;
         assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");

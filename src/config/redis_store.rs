@@ -26,6 +26,8 @@ fn masked(url: &str) -> String {
     // else is looked at.
     let (user, place) = match rest.rsplit_once('@') {
         Some((_, place)) => ("…@", place),
+        // Without a host behind it, this may be a user with a password.
+        None if rest.contains(':') => return format!("{scheme}://…"),
         None => ("", rest),
     };
     match place.split_once(['?', '#']) {

@@ -37,14 +37,15 @@ use crate::{
 pub struct Sessions(pub(super) Arc<Engine>);
 
 impl Sessions {
-    /// Sessions after `config`, kept in `store`, whatever store the configuration names.
+    /// Sessions after `config`, kept in `store`, whatever stores the configuration names.
     ///
     /// # Errors
     /// When a setting is wrong or the keys are missing; the error names the setting.
     pub fn new(
-        config: SessionConfig,
+        mut config: SessionConfig,
         store: impl crate::store::Store,
     ) -> Result<Self, ConfigError> {
+        (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
             .stores(Stores::new().with("given", store))
             .build()
@@ -98,7 +99,8 @@ pub struct SessionsBuilder {
 }
 
 impl SessionsBuilder {
-    /// The stores out of which the configuration chooses one by name.
+    /// The stores out of which the configuration chooses one by name, in the place of those that
+    /// come with the crate, which [`Stores::new`] begins with.
     pub fn stores(mut self, stores: Stores) -> Self {
         self.stores = stores;
         self

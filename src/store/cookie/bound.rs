@@ -121,6 +121,10 @@ impl TagStore for Service {
         CookieStoreError::Unlisted.answer("tagged")
     }
 
+    fn tags_of(&self, _: &Key) -> StoreFuture<Vec<Tag>> {
+        CookieStoreError::WithTheVisitor.answer("tags_of")
+    }
+
     fn copy_tags(&self, _: &Key, _: &Key) -> StoreFuture<()> {
         CookieStoreError::WithTheVisitor.answer("copy_tags")
     }

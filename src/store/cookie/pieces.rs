@@ -49,7 +49,7 @@ impl Pieces {
     /// # Errors
     /// When a name is too long, or its prefix promises what the attributes do not keep.
     pub(super) fn new(name: &str, attributes: &Attributes) -> Result<Self, StoreError> {
-        let place = |nth: usize| {
+        let place = |nth: usize| -> Result<Place, StoreError> {
             let name = match nth {
                 0 => name.to_owned(),
                 nth => format!("{name}.{nth}"),

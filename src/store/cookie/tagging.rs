@@ -40,6 +40,10 @@ impl TagStore for Visit {
         CookieStoreError::Unlisted.answer("tagged")
     }
 
+    fn tags_of(&self, _: &Key) -> StoreFuture<Vec<Tag>> {
+        CookieStoreError::Unlisted.answer("tags_of")
+    }
+
     /// Both keys are of this request, or there is nothing to do.
     fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
         let now = self.shared.clock.now();

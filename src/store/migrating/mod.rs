@@ -29,9 +29,10 @@ use crate::id::Key;
 /// - What ends a session ends it in both.
 ///
 /// The promises are those of the [contract](Store), as far as both stores keep them: no write is
-/// lost, whatever moves the session meanwhile, and whoever stops half way (a session is moved by
-/// three steps, each of which the next request finishes). Sessions are not
-/// [counted](Store::count).
+/// lost, whatever moves the session meanwhile, and whoever stops half way: the next request
+/// finishes what another began. Only a renewal that moves a session gives it another version, so a
+/// request that read it before meets a conflict, and does its work again on the same data. Sessions
+/// are not [counted](Store::count).
 ///
 /// # On several machines
 ///
@@ -50,8 +51,9 @@ use crate::id::Key;
 /// # What it costs
 ///
 /// A request whose session is in the new store costs what it costs there. A session of the old
-/// store is looked up twice until it moves; moving takes three more writes, and a new session one
-/// more. A visitor whose session has ended is looked up three times.
+/// store is looked up twice until it moves. Moving takes three writes in the place of one, with two
+/// looks for tags, and one write more where there are some; a new session takes two. A visitor
+/// whose session has ended is looked up three times.
 ///
 /// # Limits
 ///
@@ -149,6 +151,7 @@ impl Store for Migrating {
             tombstones: old.tombstones && new.tombstones,
             persistent: old.persistent && new.persistent,
             shared: old.shared && new.shared,
+            listing: old.listing && new.listing,
         }
     }
 

@@ -1,0 +1,58 @@
+//! Sessions in an embedded database: a store of one's own, chosen by its name.
+//!
+//! `cargo run --example custom_store`, then open <http://127.0.0.1:3001/>. The store is
+//! `custom_store/redb_store.rs`; `SESSION_DRIVER` chooses another one.
+
+#[path = "custom_store/redb_store.rs"]
+mod redb_store;
+
+use std::{error::Error, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_session::{
+    Session, SessionConfig, SessionError, Sessions, clock::Clock, config::Stores, seal::SealKey,
+};
+use hyper_util::rt::TokioIo;
+use redb_store::RedbStore;
+
+async fn hello(
+    _: Request<Incoming>,
+    session: Session,
+) -> Result<Response<Full<Bytes>>, SessionError> {
+    session.load().await?;
+    let visits = session.increment("visits")?;
+    Ok(Response::new(Full::from(format!(
+        "visit number {visits}\n"
+    ))))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = SocketAddr::from(([127, 0, 0, 1], 3001));
+    let mut config = SessionConfig::default()
+        .store("redb")
+        .secure_unless_loopback(address.ip())
+        .with_env()?;
+    if config.app_key.is_none() {
+        println!("APP_KEY is not set: cookies end with this process");
+        config = config.app_key(SealKey::generate_text()?);
+    }
+    let file = std::env::temp_dir().join("sessions.redb");
+    let stores = Stores::new().with_opened("redb", move || RedbStore::open(&file, Clock::system()));
+    let service = Sessions::builder(config)
+        .stores(stores)
+        .build()?
+        .wrap_fn(hello);
+
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    println!("listening on http://{address}");
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let connection =
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+        tokio::spawn(connection);
+    }
+}
