@@ -1,6 +1,8 @@
 //! The same session requests on every store there is, side by side.
 //!
-//! Take the raw service's median off the others: see `support`.
+//! Take the raw service's median off the others: see `support`. With the feature `redis`, a
+//! `redis-server` is started on a free port for the time of the run. Its figures are those of one
+//! request after another, so of the way there and back; `benches/redis.rs` has many at once.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper_session::{
@@ -11,6 +13,9 @@ use hyper_session::{
 use mimalloc::MiMalloc;
 use support::{Job, Size, Way};
 
+#[cfg(feature = "redis")]
+#[path = "../tests/redis_servers/mod.rs"]
+mod redis_servers;
 #[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;
 
@@ -18,9 +23,10 @@ mod support;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Every store, under the name that the report gives it. A new one needs a line here.
-fn stores() -> Vec<(&'static str, Sessions)> {
+fn stores(redis: Option<&redis::Server>) -> Vec<(&'static str, Sessions)> {
     let mut stores = vec![("memory", sessions(MemoryStore::new()))];
     stores.extend(file::store().map(|store| ("file", sessions(store))));
+    stores.extend(redis.map(|server| ("redis", sessions(server.store()))));
     stores
 }
 
@@ -43,12 +49,60 @@ mod file {
     }
 }
 
+#[cfg(feature = "redis")]
+mod redis {
+    use std::process::Command;
+
+    use hyper_session::store::RedisStore;
+
+    use crate::redis_servers;
+
+    /// It ends with this.
+    pub(super) struct Server(redis_servers::Server);
+
+    impl Server {
+        /// `None` where there is no `redis-server`.
+        pub(super) fn start() -> Option<Self> {
+            let version = Command::new("redis-server").arg("--version").output();
+            if version.is_err() {
+                println!("redis: there is no redis-server here, so it is left out");
+                return None;
+            }
+            Some(Self(redis_servers::Server::start()))
+        }
+
+        pub(super) fn store(&self) -> RedisStore {
+            let store = RedisStore::builder(&self.0.url()).build();
+            store.expect("the address is valid")
+        }
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+mod redis {
+    /// There is none.
+    pub(super) enum Server {}
+
+    impl Server {
+        pub(super) fn start() -> Option<Self> {
+            println!("redis: left out, since the feature `redis` is off");
+            None
+        }
+
+        pub(super) fn store(&self) -> hyper_session::store::MemoryStore {
+            match *self {}
+        }
+    }
+}
+
 fn sessions(store: impl Store) -> Sessions {
     Sessions::new(support::config(CookiePolicy::WhenUsed), store).expect("the settings are right")
 }
 
 fn all(criterion: &mut Criterion) {
-    let stores = stores();
+    let _inside = support::enter();
+    let redis = redis::Server::start();
+    let stores = stores(redis.as_ref());
     let mut raw = support::raw(support::plain());
     criterion.bench_function("raw", |bencher| bencher.iter(&mut raw));
     for size in Size::ALL {

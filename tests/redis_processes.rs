@@ -115,7 +115,11 @@ async fn count(store: RedisStore, key: Key, times: u64) {
     }
 }
 
-/// The workers add words to sessions, and now and then end one. They print what was acknowledged.
+/// How many of the sessions are ended now and then; the others move to a new key.
+const MORTAL: usize = 12;
+
+/// The workers add words to sessions, and now and then end one, or move one to a new key as a
+/// regenerated id does. They print what was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_sessions_as_one_would() {
     if let Some(orders) = orders() {
@@ -135,14 +139,16 @@ async fn two_processes_share_sessions_as_one_would() {
     let reports = workers.map(|worker| tokio::task::block_in_place(|| report(worker)));
 
     let (mut added, mut ended) = (HashMap::<Key, Vec<String>>::new(), HashSet::new());
+    let mut moves = 0;
     for line in reports.iter().flat_map(|report| report.lines()) {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["added", key, word] => added.entry(named(key)).or_default().push(word.to_owned()),
             ["ended", key] => drop(ended.insert(named(key))),
+            ["moved", _] => moves += 1,
             _ => {}
         }
     }
-    assert!(added.values().map(Vec::len).sum::<usize>() > 500 && ended.len() > 2);
+    assert!(added.values().map(Vec::len).sum::<usize>() > 500 && ended.len() > 2 && moves > 2);
     for key in &keys {
         if ended.contains(key) {
             assert_eq!(
@@ -154,7 +160,7 @@ async fn two_processes_share_sessions_as_one_would() {
         }
         let mut due = added.remove(key).unwrap_or_default();
         due.push("data".into());
-        let mut found = words(&store, key).await;
+        let mut found = words(&store, &newest(&store, *key).await).await;
         found.sort_unstable();
         due.sort_unstable();
         assert!(
@@ -184,18 +190,24 @@ async fn share(orders: &[String]) {
 async fn work(store: RedisStore, keys: Vec<Key>) {
     let mut ended = HashSet::new();
     for turn in 0..400 {
-        let key = keys[usize::try_from(chance(keys.len() as u64)).unwrap()];
+        let place = usize::try_from(chance(keys.len() as u64)).unwrap();
+        let key = keys[place];
         match chance(200) {
-            0 => {
+            0 if place < MORTAL => {
                 store.destroy(&key).await.unwrap();
                 ended.insert(key);
                 println!("ended {key}");
+            }
+            0..10 if place >= MORTAL => {
+                if move_on(&store, &newest(&store, key).await).await {
+                    println!("moved {key}");
+                }
             }
             1..10 => drop(store.touch(&key, HOUR).await.unwrap()),
             _ => {
                 let word = format!("{}.{:x}.{turn}", std::process::id(), chance(u64::MAX));
                 let before = ended.contains(&key);
-                if add(&store, &key, &word).await {
+                if add(&store, &newest(&store, key).await, &word).await {
                     assert!(!before, "a session that was ended took a write");
                     println!("added {key} {word}");
                 }
@@ -210,12 +222,57 @@ async fn work(store: RedisStore, keys: Vec<Key>) {
     }
 }
 
-/// Adds a word; `false` where the session is gone.
+/// What stands in a session that has moved, before its new key.
+const FENCE: &str = "moved-to ";
+
+fn is_fence(data: &[u8]) -> bool {
+    data.starts_with(FENCE.as_bytes())
+}
+
+/// Where the session has moved to, over all its moves.
+async fn newest(store: &RedisStore, mut key: Key) -> Key {
+    while let Read::Found(record) = store.read(&key, None).await.unwrap() {
+        let text = std::str::from_utf8(&record.data).unwrap();
+        let Some(hex) = text.strip_prefix(FENCE) else {
+            break;
+        };
+        key = named(hex);
+    }
+    key
+}
+
+/// Moves a session as regenerating its id does: the new record first, and then a fence in place of
+/// the old one, unless somebody wrote there meanwhile. `false` where another was faster.
+async fn move_on(store: &RedisStore, from: &Key) -> bool {
+    let Read::Found(mut seen) = store.read(from, None).await.unwrap() else {
+        panic!("these sessions are not ended");
+    };
+    let (to, mut there) = (key(), Expected::Absent);
+    let fence = format!("{FENCE}{to}");
+    while !is_fence(&seen.data) {
+        let new = store.write(&to, seen.data.clone(), HOUR, there).await;
+        let Written::Done(version) = new.unwrap() else {
+            panic!("nobody knows the new key yet");
+        };
+        there = Expected::Version(version);
+        let expected = Expected::Version(seen.version);
+        let old = store.write(from, fence.clone().into(), HOUR, expected);
+        match old.await.unwrap() {
+            Written::Done(_) => return true,
+            Written::Conflict(newer) => seen = newer,
+            Written::Gone => panic!("these sessions are not ended"),
+        }
+    }
+    store.destroy(&to).await.unwrap();
+    false
+}
+
+/// Adds a word; `false` where the session is gone, or has moved: slower writes are dropped.
 async fn add(store: &RedisStore, key: &Key, word: &str) -> bool {
     let Read::Found(mut seen) = store.read(key, None).await.unwrap() else {
         return false;
     };
-    loop {
+    while !is_fence(&seen.data) {
         let text = [&seen.data[..], b" ", word.as_bytes()].concat();
         let expected = Expected::Version(seen.version);
         match store.write(key, text.into(), HOUR, expected).await.unwrap() {
@@ -224,4 +281,5 @@ async fn add(store: &RedisStore, key: &Key, word: &str) -> bool {
             Written::Gone => return false,
         }
     }
+    false
 }

@@ -13,7 +13,7 @@ use std::{
 use http::{Request, Response, StatusCode, header::SET_COOKIE};
 use hyper::service::{Service, service_fn};
 use hyper_session::{Session, SessionError, SessionExt, Sessions};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Runtime};
 
 use super::{
     document::{COUNTER, Size},
@@ -158,6 +158,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.expect("a current-thread runtime can be built")
 });
+
+/// Makes this thread one that a store which does I/O can work on. Hold it while calls run.
+pub(crate) fn enter() -> EnterGuard<'static> {
+    RUNTIME.enter()
+}
 
 /// The future's output. One that is ready at once costs one poll; the runtime waits for the rest.
 fn drive<F: Future>(future: F) -> F::Output {
