@@ -13,6 +13,10 @@
 //! | `csrf_field()` | the hidden field that protects a form, to be printed as it is |
 //! | `csrf_token()` | the token in it, for a request header |
 //!
+//! Old input stands among the flash messages by the names of its fields, errors in two of them:
+//! `inputErrorsBag` (field to messages) and `errorsBag` (code to message). The feature `forms` leaves
+//! them there when a form is wrong; whoever validates in another way may do the same.
+//!
 //! What is not there is undefined: it prints as nothing, and an `if` takes it for false. Keys are
 //! paths, as everywhere. Field names may be written as in the form: `items[0][name]`, `tags[]`.
 //!
