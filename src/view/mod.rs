@@ -57,7 +57,7 @@
 //!
 //! [minijinja]: https://docs.rs/minijinja/3
 
-mod helpers;
+mod page;
 mod values;
 
 use std::sync::Arc;
@@ -74,7 +74,7 @@ use crate::session::{Session, SessionError};
 /// # Errors
 /// When the session is not loaded.
 pub fn context(session: &Session) -> Result<Value, SessionError> {
-    let page = helpers::Page::of(session)?;
+    let page = page::Page::of(session)?;
     Ok(Value::from_dyn_object(Arc::new(page)))
 }
 
