@@ -24,7 +24,7 @@ const EVERY_WAY: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn every_helper_is_escaped_in_every_template() {
+async fn every_way_to_print_is_escaped_in_every_template() {
     let mut pages = Environment::new();
     view::install(&mut pages);
     let mut browser = house(config()).browser();

@@ -13,6 +13,10 @@
 //! | `csrf_field()` | the hidden field that protects a form, to be printed as it is |
 //! | `csrf_token()` | the token in it, for a request header |
 //!
+//! Old input stands among the flash messages by the names of its fields, errors in two of them:
+//! `inputErrorsBag` (field to messages) and `errorsBag` (code to message). The feature `forms` leaves
+//! them there when a form is wrong; whoever validates in another way may do the same.
+//!
 //! What is not there is undefined: it prints as nothing, and an `if` takes it for false. Keys are
 //! paths, as everywhere. Field names may be written as in the form: `items[0][name]`, `tags[]`.
 //!
@@ -53,7 +57,7 @@
 //!
 //! [minijinja]: https://docs.rs/minijinja/3
 
-mod helpers;
+mod page;
 mod values;
 
 use std::sync::Arc;
@@ -70,7 +74,7 @@ use crate::session::{Session, SessionError};
 /// # Errors
 /// When the session is not loaded.
 pub fn context(session: &Session) -> Result<Value, SessionError> {
-    let page = helpers::Page::of(session)?;
+    let page = page::Page::of(session)?;
     Ok(Value::from_dyn_object(Arc::new(page)))
 }
 

@@ -134,10 +134,10 @@ impl Driver {
 
     /// The processes that name our folder in their command line.
     fn processes(&self) -> Vec<u32> {
-        let ours = self.folder.as_os_str().as_encoded_bytes();
+        let ours = format!("{}/", self.folder.display());
         let names_us = |id: &u32| {
             let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            line.windows(ours.len()).any(|part| part == ours)
+            String::from_utf8_lossy(&line).contains(&ours)
         };
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
@@ -151,7 +151,7 @@ impl Drop for Driver {
         self.shut_down();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // A browser that loses its driver stays; its own processes end with it, but not at once.
+        // Whatever has not ended with it.
         let begun = Instant::now();
         loop {
             let left = self.processes();

@@ -27,7 +27,7 @@ pub(super) struct Page {
 
 /// A function that templates call.
 #[derive(Clone, Copy, Debug)]
-enum Helper {
+enum Function {
     Old,
     InputError,
     Error,
@@ -38,7 +38,7 @@ enum Helper {
 
 /// A function together with the page that it answers for.
 #[derive(Debug)]
-struct Callable(Arc<Page>, Helper);
+struct Callable(Arc<Page>, Function);
 
 impl Page {
     pub(super) fn of(session: &Session) -> Result<Self, SessionError> {
@@ -101,12 +101,12 @@ impl Object for Page {
         let function = match key {
             "session" => return Some(Value::from_dyn_object(self.data.clone())),
             "flash_messages" => return Some(Value::from_dyn_object(self.flash.clone())),
-            "old" => Helper::Old,
-            "input_error" => Helper::InputError,
-            "error" => Helper::Error,
-            "flash_message" => Helper::FlashMessage,
-            "csrf_field" => Helper::CsrfField,
-            "csrf_token" => Helper::CsrfToken,
+            "old" => Function::Old,
+            "input_error" => Function::InputError,
+            "error" => Function::Error,
+            "flash_message" => Function::FlashMessage,
+            "csrf_field" => Function::CsrfField,
+            "csrf_token" => Function::CsrfToken,
             _ => return None,
         };
         Some(Value::from_object(Callable(self.clone(), function)))
@@ -132,22 +132,22 @@ impl Object for Callable {
     }
 
     fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
-        let Self(page, helper) = &**self;
+        let Self(page, function) = &**self;
         let key = || from_args::<(&str,)>(args).map(|(key,)| key);
-        match helper {
-            Helper::Old => {
+        match function {
+            Function::Old => {
                 let (field, default) = from_args(args)?;
                 page.old(field, default)
             }
-            Helper::InputError => page.input_error(key()?),
-            Helper::Error => Ok(page.error_in(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
-            Helper::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
-            Helper::CsrfField => {
+            Function::InputError => page.input_error(key()?),
+            Function::Error => Ok(page.error_in(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
+            Function::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
+            Function::CsrfField => {
                 from_args::<()>(args)?;
                 let field = page.session.csrf_field().map_err(failed)?;
                 Ok(Value::from_safe_string(field))
             }
-            Helper::CsrfToken => {
+            Function::CsrfToken => {
                 from_args::<()>(args)?;
                 Ok(page.session.csrf_token().map_err(failed)?.into())
             }

@@ -1,4 +1,4 @@
-//! What templates find of a session: each helper of the guide's pages, in the guide's own examples.
+//! What templates find of a session: each name, in the examples of the session guide.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is the verdict")]
 #![cfg(feature = "templates")]
 
@@ -267,7 +267,7 @@ async fn values_of_the_page_go_before_those_of_the_session() {
 }
 
 #[tokio::test]
-async fn macros_of_another_template_see_the_helpers() {
+async fn macros_of_another_template_see_the_same_names() {
     let mut browser = house(config()).browser();
     browser
         .visit(async |session| session.flash_many(&errors()).unwrap())
