@@ -223,8 +223,10 @@ async fn fails(request: Request<FormBody<Incoming>>) -> Result<Page, AppError> {
         "/source" => Err(AppError::Wrong(errors().into())),
         "/response" => {
             let mut response: Response<Full<Bytes>> = errors().into_response();
-            let cookie = "seen=1".parse().unwrap();
-            response.headers_mut().insert("set-cookie", cookie);
+            for cookie in ["seen=1", "told=2; Path=/"] {
+                let headers = response.headers_mut();
+                headers.append("set-cookie", cookie.parse().unwrap());
+            }
             Ok(response)
         }
         "/input" => {
@@ -249,11 +251,9 @@ async fn errors_are_found_wherever_a_service_puts_them() {
         assert_eq!(told["errorsBag"], json!({"E_OWN": "Wrong."}), "{path}");
         assert_eq!(told["inputErrorsBag"], json!({"title": ["no"]}), "{path}");
     }
-    assert_eq!(
-        visitor.0.jar.get("seen"),
-        Some("1"),
-        "cookies of the response are kept"
-    );
+    let jar = &visitor.0.jar;
+    let cookies = (jar.get("seen"), jar.get("told"));
+    assert_eq!(cookies, (Some("1"), Some("2")), "of the response");
     let answer = visitor.post("/input", &[], "title=x").await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(visitor.flashed().await, json!({}));

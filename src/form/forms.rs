@@ -76,7 +76,10 @@ use super::{
 ///   file. JSON has to bring it in a header line.
 ///
 /// Otherwise it gets 403, and listeners hear of
-/// [`CsrfRefused`](crate::session::Event::CsrfRefused).
+/// [`CsrfRefused`](crate::session::Event::CsrfRefused). No store is asked for any of this.
+///
+/// A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`. That passes only
+/// together with `Sec-Fetch-Site`, which browsers send over HTTPS and to localhost.
 ///
 /// # Behind a proxy
 ///

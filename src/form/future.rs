@@ -58,7 +58,7 @@ pin_project! {
     {
         #[pin]
         stage: Stage<B, H, H::Future>,
-        context: Option<Around>,
+        around: Option<Around>,
     }
 }
 
@@ -73,7 +73,7 @@ struct Around {
 pin_project! {
     #[project = StageProj]
     enum Stage<B, H, F> {
-        Refused { response: Option<Response<String>> },
+        Answered { response: Option<Response<String>> },
         Checking { checking: Later<Checked<B>>, handler: Option<H> },
         Handling { #[pin] handling: F },
         Flashing { flashing: Later<Response<String>>, cookies: HeaderMap },
@@ -104,7 +104,7 @@ where
         };
         Self {
             stage: around.begin(head, body.into(), handler),
-            context: Some(around),
+            around: Some(around),
         }
     }
 
@@ -113,10 +113,10 @@ where
         let fault = InputFault::NoSession;
         let response = fault.response(Asked::of(request).wants_json());
         Self {
-            stage: Stage::Refused {
+            stage: Stage::Answered {
                 response: Some(response),
             },
-            context: None,
+            around: None,
         }
     }
 }
@@ -142,7 +142,7 @@ impl Around {
             Verdict::Pass => Stage::Handling {
                 handling: handler.call(Request::from_parts(head, body), self.session.clone()),
             },
-            Verdict::Refused(fault) => Stage::Refused {
+            Verdict::Refused(fault) => Stage::Answered {
                 response: Some(self.refuse(&fault)),
             },
             Verdict::InBody => {
@@ -168,13 +168,13 @@ impl Around {
         let report = match failure {
             Failure::Refused(response) => {
                 let response = Some(response);
-                return Stage::Refused { response };
+                return Stage::Answered { response };
             }
             Failure::Validation(report) => report,
         };
         if report.as_json.unwrap_or_else(|| self.asked.wants_json()) {
             let response = Some(with_cookies(report.json(), cookies));
-            return Stage::Refused { response };
+            return Stage::Answered { response };
         }
         let origins = self.rules.origins.clone();
         let flashing = back_to_form(report, self.asked, self.session, origins);
@@ -210,14 +210,14 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProj::Refused { response } => {
-                    *this.context = None;
+                StageProj::Answered { response } => {
+                    *this.around = None;
                     let response = response.take().unwrap_or_default();
                     return Poll::Ready(Ok(response.map(of_text)));
                 }
                 StageProj::Checking { checking, handler } => {
                     let checked = ready!(checking.as_mut().poll(cx));
-                    let (Some(handler), Some(around)) = (handler.take(), this.context.as_ref())
+                    let (Some(handler), Some(around)) = (handler.take(), this.around.as_ref())
                     else {
                         return Poll::Pending;
                     };
@@ -225,14 +225,14 @@ where
                         Ok(request) => Stage::Handling {
                             handling: handler.call(request, around.session.clone()),
                         },
-                        Err(error) => Stage::Refused {
+                        Err(error) => Stage::Answered {
                             response: Some(around.refuse(error.fault())),
                         },
                     }
                 }
                 StageProj::Handling { handling } => {
                     let handled = ready!(handling.poll(cx));
-                    let Some(around) = this.context.take() else {
+                    let Some(around) = this.around.take() else {
                         return Poll::Pending;
                     };
                     let (failure, cookies) = match handled {
