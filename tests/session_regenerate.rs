@@ -302,6 +302,23 @@ async fn tags_follow_the_new_id() {
 
 /// Sign-in as the guide does it, from a session that was never stored.
 #[tokio::test]
+async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    browser
+        .visit(async |s| {
+            s.regenerate()?;
+            s.untag("ada")?;
+            s.tag("grace")
+        })
+        .await
+        .unwrap();
+    assert!(tagged(&house).await.is_empty());
+    let all = house.sessions.collection();
+    assert_eq!(all.tagged("grace").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
     let house = house(config());
     let mut browser = house.browser();

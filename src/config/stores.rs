@@ -31,7 +31,10 @@ impl Stores {
         let mut stores = BTreeMap::<String, Open>::new();
         stores.insert("memory".into(), Box::new(|of| Ok(memory(&of.memory))));
         stores.insert("file".into(), Box::new(|of| file_store::open(&of.file)));
-        stores.insert("cookie".into(), Box::new(|_| Ok(Box::new(CookieStore::new()))));
+        stores.insert(
+            "cookie".into(),
+            Box::new(|_| Ok(Box::new(CookieStore::new()))),
+        );
         stores.insert("redis".into(), Box::new(|of| redis_store::open(&of.redis)));
         Self(stores)
     }

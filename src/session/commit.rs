@@ -86,6 +86,10 @@ impl Future for Commit {
                     let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
                     ended.map_err(Into::into).map(|()| this.buried(key))
                 }
+                Step::Untagging(untag, from, key) => {
+                    let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
+                    Ok(this.untagged(untagged, from, key))
+                }
                 Step::MovingTags(moving) => {
                     let moved = ready!(Pin::new(moving).poll(cx));
                     Ok(this.moved_tags(moved))

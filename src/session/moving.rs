@@ -32,13 +32,9 @@ impl Commit {
         let engine = &*self.session.engine;
         let fate = match fenced? {
             Written::Done(_) => {
-                let Some(from) = self.moved(key) else {
-                    return Ok(Step::Done);
-                };
-                return Ok(match self.session.state().store(engine).tags() {
-                    Some(tags) => Step::MovingTags(tags.move_tags(&from, &key)),
-                    None => Step::Done,
-                });
+                self.tagged = 0;
+                let moved = self.moved(key);
+                return Ok(moved.map_or(Step::Done, |from| self.move_tags(from, key)));
             }
             Written::Gone => Fate::Ended,
             Written::Conflict(record) => {
@@ -92,6 +88,34 @@ impl Commit {
             moving.version = Some(record.version);
         }
         state.write(engine, key, self.last)
+    }
+
+    /// The tags that came since they were copied follow. Those that this request took off go from the
+    /// fence first, or they would come back.
+    fn move_tags(&mut self, from: Key, key: Key) -> Step {
+        let state = self.session.state();
+        let Some(tags) = state.store(&self.session.engine).tags() else {
+            return Step::Done;
+        };
+        for (tag, add) in state.tags.iter().skip(self.tagged) {
+            self.tagged += 1;
+            if !add {
+                return Step::Untagging(tags.untag(&from, tag), from, key);
+            }
+        }
+        Step::MovingTags(tags.move_tags(&from, &key))
+    }
+
+    pub(super) fn untagged(
+        &mut self,
+        untagged: Result<(), StoreError>,
+        from: Key,
+        key: Key,
+    ) -> Step {
+        match untagged {
+            Ok(()) => self.move_tags(from, key),
+            Err(error) => self.moved_tags(Err(error)),
+        }
     }
 
     /// The session has moved, whatever became of the tags that are left on its fence.

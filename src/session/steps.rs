@@ -27,6 +27,8 @@ pub(super) enum Step {
     Fencing(StoreFuture<Written>, Key),
     /// A store that knows no versions has no fence: the old record goes.
     Burying(StoreFuture<()>, Key),
+    /// What this request took off goes from the fence (the first key) as well.
+    Untagging(StoreFuture<()>, Key, Key),
     /// The fence needs no tags; those that came since the copy are taken along.
     MovingTags(StoreFuture<()>),
     /// The move is given up: the new record has to go.
