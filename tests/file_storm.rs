@@ -31,10 +31,10 @@ const SEGMENT: u64 = 256 << 10;
 const SESSIONS: u64 = 2_000;
 const LIFE: Duration = Duration::from_secs(3600);
 
-fn open(path: &Path) -> FileStore {
+fn open(path: &Path, durability: Durability) -> FileStore {
     FileStore::builder(path)
         .segment_bytes(SEGMENT)
-        .durability(Durability::Os)
+        .durability(durability)
         .tombstone(Duration::from_millis(200))
         .open()
         .unwrap()
@@ -72,7 +72,7 @@ async fn storm(
     work: impl AsyncFn(FileStore, Key, u64),
 ) -> (FileStore, Scratch, u64) {
     let scratch = Scratch::new();
-    let store = open(scratch.path());
+    let store = open(scratch.path(), Durability::Os);
     for number in 0..sessions {
         let data = Bytes::from(vec![b'x'; 200]);
         store
@@ -114,6 +114,32 @@ async fn overwriting_does_not_take_more_disk_than_the_bound() {
         };
         assert_eq!(record.data, vec![turn as u8; (turn % 700) as usize]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writers_who_share_appends_and_room_do_not_take_more_disk_than_the_bound() {
+    let scratch = Scratch::new();
+    let store = open(scratch.path(), Durability::Always);
+    let stop = Arc::new(AtomicBool::new(false));
+    let watcher = watch(store.clone(), scratch.path(), Arc::clone(&stop));
+    let writers = (0..32).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for turn in 0..200 {
+                let key = key(writer * 10 + turn % 10);
+                let data = Bytes::from(vec![turn as u8; (turn * 7 % 700) as usize]);
+                store.write(&key, data, LIFE, Expected::Any).await.unwrap();
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let worst = watcher.join().unwrap();
+    assert!(worst <= 100, "{worst} hundredths of the bound were used");
+    assert!(store.stats().cleaned_segments > 0, "{:?}", store.stats());
+    assert_eq!(store.stats().records, 320);
 }
 
 #[tokio::test]
