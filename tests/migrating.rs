@@ -198,6 +198,22 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
     }
 }
 
+/// As when a session goes on under another id after a move whose last step failed.
+#[tokio::test]
+async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended() {
+    let stores = stores();
+    let key = born_old(&stores, "a").await;
+    let expected = version(&stores.both, &key).await;
+    stores.old.fail_nth(Call::Write, 1);
+    let stopped = stores.both.write(&key, "b".into(), HOUR, expected).await;
+    assert!(stopped.is_err(), "{stopped:?}");
+    let (minute, expected) = (HOUR / 60, version(&stores.both, &key).await);
+    let fenced = stores.both.write(&key, "moved".into(), minute, expected);
+    assert!(matches!(fenced.await, Ok(Written::Done(_))));
+    stores.clock.advance(minute);
+    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Absent);
+}
+
 #[tokio::test]
 async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
     let stores = stores();

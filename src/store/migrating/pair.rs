@@ -36,6 +36,12 @@ type Answer<T> = Result<T, StoreError>;
 /// How long a mark stands in the old store: longer than the longest request.
 const FENCE: Duration = Duration::from_secs(60);
 
+/// A record of the new store that ends sooner than this may end before the mark that a stopped move
+/// has left of it in the old store, and so is looked after. Such a one is what a session leaves
+/// behind that goes on under another id. (Any other lives from its last write or renewal on for as
+/// long as the mark did from an earlier one.)
+const SOON: Duration = Duration::from_secs(10 * 60);
+
 pub(super) struct Pair {
     pub(super) old: Arc<dyn Store>,
     pub(super) new: Arc<dyn Store>,
@@ -129,6 +135,9 @@ impl Pair {
     ) -> Answer<Written> {
         let done = match Place::of(version) {
             Place::New(version) => {
+                if ttl < SOON {
+                    self.finish(key).await?;
+                }
                 let expected = Expected::Version(version);
                 return self.write_new(key, data, ttl, expected).await;
             }
@@ -295,6 +304,17 @@ impl Pair {
             Written::Conflict(_) => Written::Done(old(version)?),
             done => done,
         })
+    }
+
+    /// Finishes a move that stopped when the session was in the new store already, so that nothing
+    /// is left of it that could be published again.
+    async fn finish(&self, key: &Key) -> Answer<()> {
+        if let Read::Found(record) = self.old.read(key, None).await?
+            && let Held::Moving(moving) = Held::new(record)?
+        {
+            self.publish(key, moving).await?;
+        }
+        Ok(())
     }
 
     /// Puts the session in the place of the mark in the new store, once its tags are there.

@@ -47,3 +47,6 @@ pub(super) fn new_record(record: Record) -> Result<Record, MigratingError> {
     new(record.version)?;
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests;
