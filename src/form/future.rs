@@ -95,8 +95,10 @@ where
     ) -> Self {
         let asked = Asked::of(&request);
         let (mut head, body) = request.into_parts();
-        // For `Input`, which leaves what it read there.
-        head.extensions.insert(session.clone());
+        // `Input` leaves what it read with the session that it finds there.
+        if head.extensions.get::<Session>().is_none() {
+            head.extensions.insert(session.clone());
+        }
         let around = Around {
             asked,
             session,
