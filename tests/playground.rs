@@ -47,10 +47,14 @@ struct Playground {
 
 impl Playground {
     fn start() -> Self {
+        Self::start_on("memory")
+    }
+
+    fn start_on(store: &str) -> Self {
         let mut child = Command::new(program())
             .env("ADDR", "127.0.0.1:0")
             .env("APP_KEY", "the first secret of thirty-two characters")
-            .env_remove("SESSION_DRIVER")
+            .env("SESSION_DRIVER", store)
             .env_remove("SESSION_AGE")
             .env_remove("SESSION_COOKIE")
             .stdout(Stdio::piped())
@@ -249,6 +253,24 @@ async fn sign_in_two_devices_and_log_out_everywhere() {
     );
     assert_eq!(laptop.jar.get("session"), None);
     assert_eq!(ops(&mut laptop, user).await, json!([null]));
+}
+
+#[tokio::test]
+async fn the_cookie_store_is_one_word_away_and_outlives_the_process() {
+    let playground = Playground::start_on("cookie");
+    let mut client = playground.client();
+    for visits in 1..=3 {
+        let done = ops(&mut client, json!([{"op": "increment", "key": "visits"}])).await;
+        assert_eq!(done, json!([visits]));
+    }
+    let jar = client.jar.clone();
+    assert_eq!(jar.names(), ["session", "session-data"]);
+    drop(playground);
+    let another = Playground::start_on("cookie");
+    let mut client = another.client();
+    client.jar = jar;
+    let got = ops(&mut client, json!([{"op": "get", "key": "visits"}])).await;
+    assert_eq!(got, json!([3]));
 }
 
 #[tokio::test]
