@@ -158,6 +158,24 @@ async fn sign_in_two_devices_and_log_out_everywhere() {
 }
 
 #[tokio::test]
+async fn the_cookie_store_is_one_word_away_and_outlives_the_process() {
+    let playground = Playground::start_with(&[("SESSION_DRIVER", "cookie")]);
+    let mut client = playground.client();
+    for visits in 1..=3 {
+        let done = ops(&mut client, json!([{"op": "increment", "key": "visits"}])).await;
+        assert_eq!(done, json!([visits]));
+    }
+    let jar = client.jar.clone();
+    assert_eq!(jar.names(), ["session", "session-data"]);
+    drop(playground);
+    let another = Playground::start_with(&[("SESSION_DRIVER", "cookie")]);
+    let mut client = another.client();
+    client.jar = jar;
+    let got = ops(&mut client, json!([{"op": "get", "key": "visits"}])).await;
+    assert_eq!(got, json!([3]));
+}
+
+#[tokio::test]
 async fn a_malformed_body_is_a_400_with_a_json_error() {
     let playground = Playground::start();
     let mut client = playground.client();
