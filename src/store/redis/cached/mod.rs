@@ -20,7 +20,11 @@ use crate::{
 /// A store with local copies of what is read often: a hot read costs no round trip.
 ///
 /// Redis itself says when a copy is out of date (server-assisted client-side caching, `CLIENT
-/// TRACKING`). Not for clusters.
+/// TRACKING`).
+///
+/// Not for clusters, where it is refused when it is built: the client makes and drops connections to
+/// single nodes by itself and uses a new one at once, before it could be asked for messages, so a
+/// copy might never be told of its change.
 ///
 /// # How stale a read can be
 ///
