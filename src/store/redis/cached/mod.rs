@@ -22,9 +22,9 @@ use crate::{
 /// Redis itself says when a copy is out of date (server-assisted client-side caching, `CLIENT
 /// TRACKING`).
 ///
-/// Not for clusters, where it is refused when it is built: the client makes and drops connections to
-/// single nodes by itself and uses a new one at once, before it could be asked for messages, so a
-/// copy might never be told of its change.
+/// Not for clusters, where it is refused when it is built: each node tells only of its own keys and
+/// over its own connection, and the client underneath makes and drops those by itself. What is read
+/// over a new one before that one has been asked for messages would not be told of.
 ///
 /// # How stale a read can be
 ///
