@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Capabilities, Expected, Read, Store, StoreFuture, TagStore, Written};
+use super::{Capabilities, ClientSide, Expected, Read, Store, StoreFuture, TagStore, Written};
 use crate::id::Key;
 
 /// A shared store, of a type that may be known only when the program runs.
@@ -37,6 +37,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         (**self).tags()
+    }
+
+    fn client_side(&self) -> Option<&dyn ClientSide> {
+        (**self).client_side()
     }
 
     fn count(&self) -> StoreFuture<Option<u64>> {

@@ -50,7 +50,17 @@ const NAME: &str = "redis";
 /// # What it costs
 ///
 /// One round trip to read, with the touch in it; one to write, by a script that compares the version
-/// and sets; one to destroy. Operations of all tasks are pipelined on a few connections.
+/// and sets; one to destroy.
+///
+/// Outside a cluster, reads, writes and touches that come at the same time go in one command: reads
+/// as `MGET`, writes and touches as one run of their script over up to 32 keys. Each is answered for
+/// itself. What is found absent in an `MGET` is asked for once more by itself, since `MGET` says the
+/// same of a value of another type. Nobody waits for company: what is ready goes once the runtime has
+/// run the tasks that are ready now. In a cluster each operation is a command of its own.
+///
+/// The user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA`, what the scripts run
+/// (`GETRANGE`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`), `WAIT` where replicas are waited for, the sorted
+/// sets' commands for tags, and `CLIENT` for a local cache.
 ///
 /// # When the server is away
 ///

@@ -56,10 +56,16 @@ macro_rules! script {
 /// No error ends it halfway, since then it could not be told what was done; so commands that may
 /// fail are run by `try`, and what is an error goes into the array. A replica's refusal is all that
 /// is answered: it holds for all keys alike, and the client takes note of it.
+///
+/// Lines before a second `;` come before all that, for what is done most often and needs none of it.
 macro_rules! script_for_each {
     ($args:literal; $($source:literal),+ $(,)?) => {
+        script_for_each!($args; ""; $($source),+)
+    };
+    ($args:literal; $($first:literal),+; $($source:literal),+ $(,)?) => {
         LazyLock::new(|| Script::for_each(concat!(
             "local try, answers, n = redis.pcall, {}, #ARGV / #KEYS\n",
+            $($first, "\n",)+
             common!(),
             "local function failed(answer) return type(answer) == 'table' and answer.err end\n",
             "local function each(key, ", $args, ")\n",
@@ -85,6 +91,15 @@ macro_rules! script_for_each {
 /// earlier attempt of this very write.
 pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "expected, new, ttl";
+    // One key, whose version is as expected, without tags.
+    "if #KEYS == 1 and ARGV[3] ~= '0' then",
+    "  local head = try('GETRANGE', KEYS[1], 0, 17)",
+    "  if type(head) == 'string' and string.sub(head, 9) == ARGV[1] .. '\\0\\0'",
+    "      and string.sub(head, 1, 4) == 'hs1R' then",
+    "    local done = try('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])",
+    "    return done.err and done or {1}",
+    "  end",
+    "end";
     "local function set(value)",
     "  local done",
     "  if ttl == '0' then done = try('DEL', key) else done = try('SET', key, value, 'PX', ttl) end",

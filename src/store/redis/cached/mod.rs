@@ -20,7 +20,11 @@ use crate::{
 /// A store with local copies of what is read often: a hot read costs no round trip.
 ///
 /// Redis itself says when a copy is out of date (server-assisted client-side caching, `CLIENT
-/// TRACKING`). Not for clusters.
+/// TRACKING`).
+///
+/// Not for clusters, where it is refused when it is built: each node tells only of its own keys and
+/// over its own connection, and the client underneath makes and drops those by itself. What is read
+/// over a new one before that one has been asked for messages would not be told of.
 ///
 /// # How stale a read can be
 ///

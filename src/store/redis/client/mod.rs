@@ -7,6 +7,8 @@
 //!   nothing queues up in `fred` while the server is away.
 //! - Commands go through `custom_raw` on a [`WithOptions`], since `evalsha` of `WithOptions` would
 //!   silently use the plain client, without the options.
+//! - It writes each of these commands to the socket by itself, so calls of many tasks are made one
+//!   command before they come to it: see [`convoy`].
 //! - It follows no redirection of a cluster. Where it follows `ASK` it takes another command's answer
 //!   for that of its `ASKING`, and from then on hands out each answer to the wrong command. After
 //!   `MOVED` it has learned where the slot is, so that our repetition finds it; what is answered
