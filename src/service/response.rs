@@ -21,18 +21,26 @@ pub(super) fn finish<B>(
     };
     let mut response = response.map(SessionBody::new);
     let headers = response.headers_mut();
-    let sets = settled.cookie.is_some() || !settled.data.is_empty();
+    let sets = settled.cookie.is_some() || settled.data.is_some();
     if settled.accessed || sets {
         vary_by_cookie(headers);
     }
     if sets && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    for cookie in settled.cookie.into_iter().chain(settled.data) {
-        remove_same_name(headers, &cookie);
-        headers.append(SET_COOKIE, cookie);
+    if let Some(cookie) = settled.cookie {
+        set_cookie(headers, cookie);
+    }
+    if let Some(data) = settled.data {
+        data.into_iter()
+            .for_each(|cookie| set_cookie(headers, cookie));
     }
     response
+}
+
+fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
+    remove_same_name(headers, &cookie);
+    headers.append(SET_COOKIE, cookie);
 }
 
 /// The answer where a session could not be read or stored: 503, with nothing of the handler's.

@@ -48,8 +48,9 @@ impl Visitor {
     }
 
     pub(super) fn reset(&mut self) {
-        self.lines.clear();
-        self.attached.take();
+        if !self.lines.is_empty() || self.attached.get().is_some() {
+            *self = Self::default();
+        }
     }
 }
 
@@ -69,6 +70,11 @@ impl State {
                 &**attached.get_or_init(|| bound.attach(lines))
             }
         }
+    }
+
+    /// Whether a client-side store was asked anything.
+    pub(super) fn is_attached(&self) -> bool {
+        self.visitor.attached.get().is_some()
     }
 
     /// What a client-side store has to tell the browser.

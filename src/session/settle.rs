@@ -18,8 +18,8 @@ use crate::store::SetCookies;
 pub(crate) struct Settled {
     /// The `Set-Cookie` line of the id to append.
     pub(crate) cookie: Option<HeaderValue>,
-    /// Those of a client-side store.
-    pub(crate) data: SetCookies,
+    /// Those of a client-side store. Boxed, since most stores have none.
+    pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
     pub(crate) accessed: bool,
 }
@@ -84,11 +84,7 @@ impl State {
     }
 
     fn settle(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
-        self.tell_rejected(engine);
-        let data = match self.is_silent(engine) {
-            true => SetCookies::new(),
-            false => self.outgoing().map_err(|error| engine.report(error))?,
-        };
+        let data = self.data_cookies(engine)?;
         let cookie = match self.cookie_work(engine) {
             CookieWork::Nothing => None,
             CookieWork::Remove => Some(engine.set_cookie.removal()),
@@ -99,6 +95,19 @@ impl State {
             data,
             accessed: self.accessed && engine.policy.enabled,
         })
+    }
+
+    /// What a client-side store has to say, if it was asked.
+    fn data_cookies(&self, engine: &Engine) -> Result<Option<Box<SetCookies>>, SessionError> {
+        if !self.is_attached() {
+            return Ok(None);
+        }
+        self.tell_rejected(engine);
+        if self.is_silent(engine) {
+            return Ok(None);
+        }
+        let set = self.outgoing().map_err(|error| engine.report(error))?;
+        Ok((!set.is_empty()).then(|| Box::new(set)))
     }
 
     /// Whether the browser is to keep the cookies it has, whatever they are.
