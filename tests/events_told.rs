@@ -55,6 +55,14 @@ async fn committed_is_told_where_changes_were_stored() {
 }
 
 #[tokio::test]
+async fn a_request_that_only_reads_commits_nothing() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    browser.visit(async |s| s.has("n")).await.unwrap();
+    assert_eq!(house.seen.names(), ["initiated"]);
+}
+
+#[tokio::test]
 async fn migrated_names_both_keys() {
     let house = house(config());
     let mut browser = visitor(&house).await;

@@ -43,6 +43,8 @@ impl State {
     /// There is a record to tag before it is written, or to write before it is tagged.
     pub(super) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
         if !self.needs_write() {
+            // Nothing is committed, and nothing is told of it.
+            self.phase = Phase::Open;
             return Ok(Step::Done);
         }
         let key = self.identity.ensure_key()?;

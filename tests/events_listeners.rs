@@ -1,0 +1,133 @@
+//! Events as logs, spans and counters.
+#![cfg(all(feature = "tracing", feature = "metrics"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the verdict"
+)]
+
+mod support;
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use hyper_session::{
+    Sessions,
+    service::{MetricsListener, TracingListener},
+    store::MemoryStore,
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use support::{Browser, config};
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn listened() -> Sessions {
+    Sessions::builder(config())
+        .stores(hyper_session::config::Stores::new().with("memory", MemoryStore::new()))
+        .listener(TracingListener)
+        .listener(MetricsListener)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let mut browser = Browser::new(&listened());
+    let (key, id) = browser
+        .visit(async |s| {
+            s.put("secret", "of the session").unwrap();
+            (s.key().unwrap(), s.session_id().unwrap())
+        })
+        .await;
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for told in [
+        "event=\"initiated\"",
+        "event=\"committed\"",
+        "event=\"destroyed\"",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(text.contains(&key.to_string()), "{text}");
+    assert!(
+        text.contains("hyper_session") && text.contains("close"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(&id.to_string()) && !text.contains("of the session"),
+        "{text}"
+    );
+}
+
+#[test]
+fn events_are_counted_with_their_reasons() {
+    let recorder = DebuggingRecorder::new();
+    let counted = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let mut browser = Browser::new(&listened());
+            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            browser.visit(async |s| s.put("n", &2)).await.unwrap();
+            browser
+                .visit(async |s| s.tell_csrf_refused("no token"))
+                .await;
+        });
+    });
+    let mut counters: Vec<String> = counted
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let DebugValue::Counter(count) = value else {
+                panic!("{value:?}")
+            };
+            let labels: Vec<_> = key.key().labels().map(|it| it.value().to_owned()).collect();
+            format!("{} {} {count}", key.key().name(), labels.join(": "))
+        })
+        .collect();
+    counters.sort();
+    assert_eq!(
+        counters,
+        [
+            "hyper_session_events_total committed 2",
+            "hyper_session_events_total csrf_refused: no token 1",
+            "hyper_session_events_total initiated 3",
+        ]
+    );
+}
