@@ -2,13 +2,14 @@
 //!
 //! Take the raw service's median off the others: see `support`. With the feature `redis`, a
 //! `redis-server` is started on a free port for the time of the run. Its figures are those of one
-//! request after another, so of the way there and back; `benches/redis.rs` has many at once.
+//! request after another, so of the way there and back; `benches/redis.rs` has many at once. The
+//! cookie store's visitor sends the same cookies over and over: `benches/data_cookie.rs` has strangers.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper_session::{
     Sessions,
     session::CookiePolicy,
-    store::{MemoryStore, Store},
+    store::{CookieStore, MemoryStore, Store},
 };
 use mimalloc::MiMalloc;
 use support::{Job, Size, Way};
@@ -27,6 +28,8 @@ fn stores(redis: Option<&redis::Server>) -> Vec<(&'static str, Sessions)> {
     let mut stores = vec![("memory", sessions(MemoryStore::new()))];
     stores.extend(file::store().map(|store| ("file", sessions(store))));
     stores.extend(redis.map(|server| ("redis", sessions(server.store()))));
+    // 4 KB take two cookies.
+    stores.push(("cookie", sessions(CookieStore::new().max_chunks(2))));
     stores
 }
 
