@@ -55,68 +55,71 @@ impl Future for Commit {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let _entered = this.span.enter();
-        loop {
-            let next = match &mut this.step {
-                Step::Done => {
-                    this.finish();
-                    return Poll::Ready(Ok(()));
-                }
-                Step::Decide => this.decide(),
-                Step::Touching(touch) => {
-                    let touched = ready!(Pin::new(touch).poll(cx));
-                    this.touched(touched)
-                }
-                Step::Ending(end, key) => {
-                    let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
-                    this.ended(ended, key)
-                }
-                Step::Writing(write, key) => {
-                    let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
-                    this.written(written, key)
-                }
-                Step::CopyingTags(copying, key) => {
-                    let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
-                    this.tagged(copied, key)
-                }
-                Step::Fencing(fence, key) => {
-                    let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
-                    this.fenced(fenced, key)
-                }
-                Step::Burying(end, key) => {
-                    let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
-                    ended.map_err(Into::into).map(|()| this.buried(key))
-                }
-                Step::Untagging(untag, from, key) => {
-                    let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
-                    Ok(this.untagged(untagged, from, key))
-                }
-                Step::MovingTags(moving) => {
-                    let moved = ready!(Pin::new(moving).poll(cx));
-                    Ok(this.moved_tags(moved))
-                }
-                Step::Discarding(end, why) => {
-                    let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
-                    ended.map_err(Into::into).and_then(|()| this.retreat(why))
-                }
-                Step::Striking(strike, key) => {
-                    let (struck, key) = (ready!(Pin::new(strike).poll(cx)), *key);
-                    struck.map_err(Into::into).map(|()| this.strike(key))
-                }
-                Step::Tagging(tag, key) => {
-                    let key = *key;
-                    let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
-                    this.tagged(ready!(tagged), key)
-                }
-            };
-            this.step = match next {
+        while !matches!(this.step, Step::Done) {
+            this.step = match ready!(this.poll_step(cx)) {
                 Ok(step) => step,
                 Err(error) => this.failed(error)?,
             };
         }
+        this.finish();
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Commit {
+    /// What comes after the step that is waited for, once it is done.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        Poll::Ready(match &mut self.step {
+            Step::Done => Ok(Step::Done),
+            Step::Decide => self.decide(),
+            Step::Touching(touch) => {
+                let touched = ready!(Pin::new(touch).poll(cx));
+                self.touched(touched)
+            }
+            Step::Ending(end, key) => {
+                let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
+                self.ended(ended, key)
+            }
+            Step::Writing(write, key) => {
+                let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
+                self.written(written, key)
+            }
+            Step::CopyingTags(copying, key) => {
+                let (copied, key) = (ready!(Pin::new(copying).poll(cx)), *key);
+                self.tagged(copied, key)
+            }
+            Step::Fencing(fence, key) => {
+                let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
+                self.fenced(fenced, key)
+            }
+            Step::Burying(end, key) => {
+                let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
+                ended.map_err(Into::into).map(|()| self.buried(key))
+            }
+            Step::Untagging(untag, from, key) => {
+                let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
+                Ok(self.untagged(untagged, from, key))
+            }
+            Step::MovingTags(moving) => {
+                let moved = ready!(Pin::new(moving).poll(cx));
+                Ok(self.moved_tags(moved))
+            }
+            Step::Discarding(end, why) => {
+                let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
+                ended.map_err(Into::into).and_then(|()| self.retreat(why))
+            }
+            Step::Striking(strike, key) => {
+                let (struck, key) = (ready!(Pin::new(strike).poll(cx)), *key);
+                struck.map_err(Into::into).map(|()| self.strike(key))
+            }
+            Step::Tagging(tag, key) => {
+                let key = *key;
+                let tagged = tag.as_mut().map_or(Poll::Ready(Ok(())), |tag| tag.poll(cx));
+                self.tagged(ready!(tagged), key)
+            }
+        })
+    }
+
     fn new(session: Session, step: Step, last: bool) -> Self {
         Self {
             session,
