@@ -288,6 +288,8 @@ async fn accept_chooses_between_the_page_and_json() {
         let json = wants_json(&mut visitor, &lines).await;
         assert_eq!(json, expected, "{accept:?} {with:?}");
     }
+    let two = ["text/html;q=0.5", "application/json"].map(|line| ("accept", line));
+    assert!(wants_json(&mut visitor, &two).await, "lines of one list");
 }
 
 #[tokio::test]

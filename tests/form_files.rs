@@ -10,9 +10,15 @@
 mod form_support;
 mod support;
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use form_support::{BoxError, Site, Visitor};
 use http::{Method, StatusCode};
-use hyper_session::form::{Forms, InputLimits};
+use http_body::Frame;
+use hyper_session::form::{Forms, Input, InputLimits};
 use serde_json::{Value, json};
 use support::net::Answer;
 
@@ -164,6 +170,41 @@ async fn a_header_without_an_end_takes_no_more_memory_than_allowed() {
     let refused = hyper_session::form::Input::from_request(request.body(body).unwrap(), &limits);
     let refused = refused.await.unwrap_err();
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+/// A body that comes in byte by byte.
+struct Drip(bytes::Bytes);
+
+impl http_body::Body for Drip {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, Self::Error>>> {
+        let next = (!self.0.is_empty()).then(|| self.0.split_to(1));
+        Poll::Ready(next.map(|byte| Ok(Frame::data(byte))))
+    }
+}
+
+#[tokio::test]
+async fn the_parser_does_not_look_again_at_every_byte() -> Result<(), BoxError> {
+    let long = "y".repeat(100_000);
+    let body = multipart(&[("f", Some("a"), &long), ("a", None, "1")]);
+    let request = http::Request::post("/").header("content-type", TYPE);
+    let request = request.body(Drip(body.into()))?;
+    let mut reader = Input::reader(request, &InputLimits::default()).await?;
+    let mut chunks = 0;
+    let file = reader.next_file().await?.unwrap();
+    while file.chunk().await?.is_some() {
+        chunks += 1;
+    }
+    assert!((1..20).contains(&chunks), "{chunks}");
+    let input = reader.finish().await?;
+    assert_eq!(input.files()[0].bytes, 100_000);
+    assert_eq!(input.text("a"), Some("1"));
+    Ok(())
 }
 
 #[tokio::test]

@@ -60,6 +60,19 @@ async fn a_wrong_form_comes_back_with_messages_and_what_was_typed() {
 }
 
 #[tokio::test]
+async fn a_name_without_end_is_a_wrong_form_and_no_failure() {
+    let site = site().await;
+    let mut visitor = Visitor::of(&site);
+    let long = "\0".repeat(200_000);
+    let fields = [("name", &*long), ("email", "ada@example.com"), MESSAGE];
+    let to = visitor.send("/contact", "/contact", &fields).await;
+    assert_eq!(to, "/contact");
+    let page = visitor.read("/contact").await;
+    assert!(page.contains("Please write 100 characters at most."));
+    assert!(!page.contains("Thank you"));
+}
+
+#[tokio::test]
 async fn a_right_form_is_thanked_for_once() {
     let site = site().await;
     let mut visitor = Visitor::of(&site);

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     BoxError, Page, Parts, Post,
-    contact::{check_email, require, text},
+    contact::{check_email, check_name, text},
     devices::Device,
     input, pages,
     users::{self, User},
@@ -21,7 +21,7 @@ impl Parts {
         // Passwords are taken as they are, spaces too.
         let password = input.text("password").unwrap_or_default();
         let mut errors = ValidationErrors::new().back_to("/sign-up");
-        require(&mut errors, &input, "name", "Please tell us your name.");
+        check_name(&mut errors, &input);
         check_email(&mut errors, &input);
         if password.chars().count() < 8 {
             errors.add("password", "Please take eight characters or more.");

@@ -11,7 +11,7 @@ use super::{BoxError, Page, pages};
 /// Takes a message. A form that is wrong goes back to its page by itself, with what was typed.
 pub(crate) fn send(session: &Session, input: Input) -> Result<Page, BoxError> {
     let mut errors = ValidationErrors::new().back_to("/contact");
-    require(&mut errors, &input, "name", "Please tell us your name.");
+    check_name(&mut errors, &input);
     check_email(&mut errors, &input);
     match text(&input, "message").chars().count() {
         0..10 => errors.add("message", "Please write ten characters or more."),
@@ -33,9 +33,12 @@ pub(crate) fn text<'i>(input: &'i Input, field: &str) -> &'i str {
     input.text(field).unwrap_or_default().trim()
 }
 
-pub(crate) fn require(errors: &mut ValidationErrors, input: &Input, field: &str, message: &str) {
-    if text(input, field).is_empty() {
-        errors.add(field, message);
+/// A name is shown again, so there is an end to it.
+pub(crate) fn check_name(errors: &mut ValidationErrors, input: &Input) {
+    match text(input, "name").chars().count() {
+        0 => errors.add("name", "Please tell us your name."),
+        1..=100 => {}
+        _ => errors.add("name", "Please write 100 characters at most."),
     }
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn check_email(errors: &mut ValidationErrors, input: &Input) {
     };
     match text(input, "email") {
         "" => errors.add("email", "Please give an e-mail address."),
-        address if possible(address).is_none() => {
+        address if possible(address).is_none() || address.len() > 254 => {
             errors.add("email", "This does not look like an e-mail address.");
         }
         _ => {}

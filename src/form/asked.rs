@@ -1,7 +1,7 @@
 //! What is kept of a request, for the answer to its errors.
 
 use http::{
-    HeaderValue, Method, Request, Uri,
+    HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, REFERER},
 };
 
@@ -30,7 +30,7 @@ impl Asked {
             uri: request.uri().clone(),
             host: line(HOST),
             referer: line(REFERER),
-            accept: line(ACCEPT),
+            accept: accept(request.headers()),
             content_type: line(CONTENT_TYPE),
             requested_with: line(REQUESTED_WITH),
         }
@@ -83,6 +83,21 @@ impl Asked {
             .map(http::uri::PathAndQuery::as_str);
         self.method.is_safe() && asked == Some(path)
     }
+}
+
+/// What `Accept` says, in one line: several mean the same as one with commas (RFC 9110, 5.3).
+fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(ACCEPT).iter();
+    let (first, second) = (lines.next()?, lines.next());
+    let Some(second) = second else {
+        return Some(first.clone());
+    };
+    let mut all = first.as_bytes().to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        all.push(b',');
+        all.extend_from_slice(line.as_bytes());
+    }
+    HeaderValue::try_from(all).ok()
 }
 
 fn text(line: &Option<HeaderValue>) -> Option<&str> {

@@ -78,6 +78,10 @@ use super::{
 /// Otherwise it gets 403, and listeners hear of
 /// [`CsrfRefused`](crate::session::Event::CsrfRefused). No store is asked for any of this.
 ///
+/// A form whose token was found in its body has been read by then: [`Input`](super::Input) has it, but
+/// whatever else reads bodies (axum's `Form`, a proxy) finds an empty one. Where such are used, send the
+/// token in the header line, which leaves the body alone, or read the form by `Input`.
+///
 /// A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`. That passes only
 /// together with `Sec-Fetch-Site`, which browsers send over HTTPS and to localhost.
 ///

@@ -104,6 +104,9 @@ impl Input {
     /// `Option`, a single value is a list of one, and a group of numbered members is a list. (Not
     /// inside of `#[serde(flatten)]` and untagged enums, which do not say what they ask for.)
     ///
+    /// Browsers send nothing at all for boxes that are not checked and lists of which nothing is chosen:
+    /// give such fields, `bool` and `Vec`, `#[serde(default)]`.
+    ///
     /// # Errors
     /// The first field that is missing or does not fit, as a validation error of that field.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, ValidationErrors> {

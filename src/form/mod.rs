@@ -9,6 +9,7 @@ mod asked;
 mod body;
 mod de;
 mod error;
+mod feed;
 mod forms;
 mod future;
 mod guard;

@@ -1,29 +1,15 @@
 //! `multipart/form-data` (RFC 7578), part by part.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-};
-
-use bytes::{Buf, Bytes};
-use futures_util::stream::{Stream, poll_fn};
+use bytes::Bytes;
 use http_body::Body;
 use multer::{Field, Multipart};
 
 use super::{
     InputLimits,
     error::{BoxError, InputError, InputFault},
+    feed::Feed,
     tree::Fields,
 };
-
-/// The parser keeps what it has not understood yet. It is handed pieces of this size,
-const PIECE: usize = 16 * 1024;
-/// and so much more than the limit on bytes, for headers and boundaries.
-const OVERHEAD: u64 = 64 * 1024;
 
 /// A form that is being read.
 pub(super) struct Parts {
@@ -36,7 +22,7 @@ pub(super) struct Parts {
     bytes: u64,
     file_bytes: u64,
     limits: InputLimits,
-    meter: Meter,
+    feed: Feed,
 }
 
 /// A file of a form, as its contents come in. What is not taken is skipped.
@@ -45,7 +31,7 @@ pub struct FilePart {
     info: FileInfo,
     left: u64,
     limit: u64,
-    meter: Meter,
+    feed: Feed,
 }
 
 /// What is known of a file after it went by.
@@ -63,33 +49,30 @@ pub struct FileInfo {
     pub bytes: u64,
 }
 
-/// How many more bytes the parser may be handed.
-type Meter = Arc<AtomicU64>;
-
 impl Parts {
     pub(super) fn new<B>(body: B, boundary: String, limits: &InputLimits) -> Self
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let allowed = limits.bytes.saturating_add(OVERHEAD);
-        let meter = Arc::new(AtomicU64::new(allowed));
+        let feed = Feed::new(body, limits.bytes);
         Self {
-            multipart: Multipart::new(pieces(body, meter.clone(), limits.bytes), boundary),
+            multipart: Multipart::new(feed.stream(), boundary),
             reached: None,
             lent: false,
             files: Vec::new(),
             bytes: 0,
             file_bytes: 0,
             limits: *limits,
-            meter,
+            feed,
         }
     }
 
     /// Reads fields as far as the next file, or to the end.
     pub(super) async fn read_to_file(&mut self, fields: &mut Fields) -> Result<(), InputError> {
         while self.reached.is_none() {
-            let Some(field) = self.multipart.next_field().await.map_err(fault)? else {
+            let next = self.feed.work(self.multipart.next_field());
+            let Some(field) = next.await.map_err(fault)? else {
                 return Ok(());
             };
             match field.file_name().map(str::to_owned) {
@@ -157,7 +140,7 @@ impl Parts {
             info,
             left: self.limits.file_bytes.saturating_sub(self.file_bytes),
             limit: self.limits.file_bytes,
-            meter: self.meter.clone(),
+            feed: self.feed.clone(),
         });
         Ok(())
     }
@@ -171,7 +154,7 @@ impl Parts {
         let name = name.ok_or(InputFault::Malformed("a part has no name"))?;
         self.take_bytes(name.len())?;
         let mut value = Vec::new();
-        while let Some(chunk) = field.chunk().await.map_err(fault)? {
+        while let Some(chunk) = self.feed.work(field.chunk()).await.map_err(fault)? {
             self.take_bytes(chunk.len())?;
             value.extend_from_slice(&chunk);
         }
@@ -200,11 +183,11 @@ impl FilePart {
     /// # Errors
     /// When the files of this form are too large together, or the body is broken.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, InputError> {
-        let Some(chunk) = self.field.chunk().await.map_err(fault)? else {
+        let Some(chunk) = self.feed.work(self.field.chunk()).await.map_err(fault)? else {
             return Ok(None);
         };
         let len = chunk.len() as u64;
-        self.meter.fetch_add(len, Ordering::Relaxed);
+        self.feed.passed(len);
         self.info.bytes += len;
         if self.info.bytes > self.left {
             return Err(InputFault::too_large("bytes of files", self.limit).into());
@@ -218,68 +201,6 @@ impl std::fmt::Debug for FilePart {
         f.debug_struct("FilePart")
             .field("info", &self.info)
             .finish_non_exhaustive()
-    }
-}
-
-/// The body in small pieces, one each time the parser asks, until the meter runs out.
-fn pieces<B>(
-    body: B,
-    meter: Meter,
-    limit: u64,
-) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static
-where
-    B: Body + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let mut body = Box::pin(body);
-    let (mut waiting, mut given) = (Bytes::new(), false);
-    poll_fn(move |cx| {
-        // The parser takes all that it can get before it looks at any of it.
-        if std::mem::replace(&mut given, false) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        if waiting.is_empty() {
-            match next_data(body.as_mut(), cx) {
-                Poll::Ready(Some(Ok(data))) => waiting = data,
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error.into()))),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        let piece = waiting.split_to(waiting.len().min(PIECE));
-        given = true;
-        let taken = meter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(piece.len() as u64)
-        });
-        Poll::Ready(Some(match taken {
-            Ok(_) => Ok(piece),
-            Err(_) => Err(Box::new(InputError::from(InputFault::too_large(
-                "bytes", limit,
-            )))),
-        }))
-    })
-}
-
-/// The next bytes of a body that are not none.
-pub(super) fn next_data<B: Body>(
-    mut body: Pin<&mut B>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Bytes, B::Error>>> {
-    loop {
-        match body.as_mut().poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                if let Ok(mut data) = frame.into_data()
-                    && data.has_remaining()
-                {
-                    let len = data.remaining();
-                    return Poll::Ready(Some(Ok(data.copy_to_bytes(len))));
-                }
-            }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-            Poll::Ready(None) => return Poll::Ready(None),
-            Poll::Pending => return Poll::Pending,
-        }
     }
 }
 

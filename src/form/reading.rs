@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use super::{
     InputLimits,
     error::{BoxError, InputError, InputFault},
+    feed::next_data,
     kind::Kind,
-    multipart::{FileInfo, FilePart, Parts, next_data},
+    multipart::{FileInfo, FilePart, Parts},
     parse,
     tree::Fields,
 };

@@ -159,6 +159,10 @@ impl ValidationErrors {
     /// at every level are `_csrf`, `_method`, and what is named after a password: `password_confirmation`,
     /// `newPassword`, `passphrase`, `pwd`, `pin`, `otp` and the like.
     ///
+    /// Whoever sends a form chooses its fields' names, and may take that of a message of yours, such as
+    /// `notification`: the next page shows it as if it were that. Where a link of somebody else can lead
+    /// to this, as with the query of a search, use [`without_input`](Self::without_input).
+    ///
     /// [`Forms`](super::Forms) does this by itself.
     ///
     /// # Errors
