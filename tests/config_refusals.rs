@@ -158,6 +158,12 @@ fn no_secret_is_in_debug_or_in_an_error() {
 }
 
 #[test]
+fn what_a_main_shows_that_returns_the_error_names_the_variable_too() {
+    let shown = format!("{:?}", refusal(SessionConfig::default()));
+    assert!(shown.contains("`APP_KEY`"), "{shown}");
+}
+
+#[test]
 fn a_configuration_is_read_from_toml() {
     let config: SessionConfig = toml::from_str(
         r#"

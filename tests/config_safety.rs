@@ -154,3 +154,19 @@ fn a_key_from_the_documentation_is_for_programs_and_not_for_operators() {
     ));
     assert_eq!(built(older).unwrap_err().setting(), "app_key_previous");
 }
+
+#[test]
+fn a_key_from_the_documentation_is_known_in_any_spelling() {
+    let digits: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    for spelling in [
+        "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        &digits,
+        &digits.to_uppercase(),
+    ] {
+        let given: SessionConfig = toml::from_str(&format!("app_key = '{spelling}'")).unwrap();
+        let error = Sessions::builder(given).build().unwrap_err();
+        assert!(error.to_string().contains("documentation"), "{error}");
+    }
+}

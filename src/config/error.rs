@@ -18,7 +18,6 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
 
 /// A setting cannot be used. The text names the setting, and the variable that may have set it,
 /// says what is wrong with it and what would be right; it never holds a secret.
-#[derive(Debug)]
 pub struct ConfigError {
     setting: &'static str,
     problem: String,
@@ -80,6 +79,13 @@ impl fmt::Display for ConfigError {
             }
             None => write!(f, "session setting `{setting}`: {problem}"),
         }
+    }
+}
+
+/// The same text, since that is what a `main` shows that returns the error.
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ConfigError({self})")
     }
 }
 

@@ -56,10 +56,8 @@ impl Future for Commit {
         let this = &mut *self;
         let _entered = this.span.enter();
         while !matches!(this.step, Step::Done) {
-            this.step = match ready!(this.poll_step(cx)) {
-                Ok(step) => step,
-                Err(error) => this.failed(error)?,
-            };
+            let next = ready!(this.poll_step(cx));
+            this.step = next.or_else(|error| this.failed(error))?;
         }
         this.finish();
         Poll::Ready(Ok(()))
@@ -192,7 +190,7 @@ impl Commit {
                 }
             }
             Written::Conflict(record) => self.merge(record, key),
-            Written::Gone => Ok(self.drop_changes(Fate::Ended)),
+            Written::Gone => Ok(self.gone()),
         }
     }
 
@@ -214,6 +212,18 @@ impl Commit {
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
         state.write(engine, key, self.last)
+    }
+
+    /// The session is not there any more. A store without versions does not know whether it ended or
+    /// moved; another response may carry its new id, so nothing is said to the browser.
+    fn gone(&mut self) -> Step {
+        let step = self.drop_changes(Fate::Ended);
+        let engine = &*self.session.engine;
+        let mut state = self.session.state();
+        if !state.store(engine).capabilities().versions {
+            state.fate = Fate::Moved;
+        }
+        step
     }
 
     fn write(&self, key: Key) -> Next {
@@ -310,7 +320,7 @@ impl Commit {
             state.phase = Phase::Open;
         }
         if drops {
-            state.give_up_changes();
+            state.give_up_changes(self.written);
         }
         let key = state.identity.key();
         drop(state);

@@ -82,6 +82,7 @@ impl State {
                 self.flash.kept = draft.flash;
             }
             self.phase = Phase::Open;
+            self.committed |= self.version.is_some();
         }
         if last {
             self.phase = Phase::Closed;

@@ -84,6 +84,8 @@ pub(super) struct State {
     /// Tags to add (`true`) or take off, in order.
     pub(super) tags: Vec<(Tag, bool)>,
     pub(super) regenerated: bool,
+    /// A commit that changes can follow has stored something.
+    pub(super) committed: bool,
     /// It was the id of the request's own, living cookie that was regenerated.
     pub(super) continued: bool,
     /// The form input of this request, to flash it.
@@ -109,6 +111,7 @@ impl State {
         self.phase = Phase::Untouched;
         self.input = None;
         self.regenerated = false;
+        self.committed = false;
         self.continued = false;
         self.accessed = false;
         self.fate = Fate::Alive;

@@ -31,13 +31,17 @@ impl State {
     }
 
     /// The response goes out without what this request changed: the browser keeps the cookies it
-    /// has, unless their session was ended before.
-    pub(super) fn give_up_changes(&mut self) {
+    /// has, unless their session was ended before, or an earlier commit of this request has stored
+    /// something: then it gets that. `half` of the last commit may have been stored.
+    pub(super) fn give_up_changes(&mut self, half: bool) {
+        self.phase = Phase::Closed;
+        if self.committed && self.version.is_some() && self.moving.is_none() && !half {
+            return;
+        }
         if self.fate != Fate::Ended {
             self.fate = Fate::Moved;
         }
         self.version = None;
-        self.phase = Phase::Closed;
     }
 }
 

@@ -29,7 +29,9 @@ impl Visit {
         };
         match revoked.standing(contents).await? {
             Standing::Over => {
-                self.held().rejected = Some("data_revoked");
+                let mut held = self.held();
+                held.forget();
+                held.rejected = Some("data_revoked");
                 Ok(false)
             }
             Standing::Stands => Ok(true),
@@ -37,6 +39,16 @@ impl Visit {
                 self.keep(contents.clone());
                 Ok(true)
             }
+        }
+    }
+
+    /// Whether the session was not ended under the key from which it moves to another. (Its tags are
+    /// copied, and tell by themselves.)
+    async fn origin_stands(&self, to: &Key) -> Result<bool, StoreError> {
+        let from = self.held().contents.as_ref().map(|origin| origin.key);
+        match from.filter(|from| from != to) {
+            Some(from) => self.key_stands(&from).await,
+            None => Ok(true),
         }
     }
 
@@ -115,7 +127,7 @@ impl Visit {
         mut contents: Contents,
         now: Timestamp,
     ) -> Result<Written, StoreError> {
-        let stands = self.stands(&mut contents).await?;
+        let stands = self.origin_stands(&contents.key).await? && self.stands(&mut contents).await?;
         let placed = match stands {
             true => self.place(contents, now, "write").await?,
             false => None,
