@@ -100,10 +100,21 @@ async fn damage_use_and_absence_have_exit_codes_of_their_own() {
     assert_eq!(tool(&["verify"], scratch.path()).status.code(), Some(3));
     assert_eq!(tool(&["compact"], scratch.path()).status.code(), Some(3));
     drop(store);
+    let compacted = tool(&["compact"], scratch.path());
+    assert_eq!(compacted.status.code(), Some(1), "{}", text(&compacted));
+    assert!(text(&compacted).contains("1 damaged places"));
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
     let nowhere = scratch.path().join("nowhere");
     for command in ["stats", "verify", "compact", "dump"] {
         assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
     }
     assert!(!nowhere.exists());
+    fs::create_dir(&nowhere).unwrap();
+    fs::write(nowhere.join("else.log"), "of another program").unwrap();
+    for command in ["stats", "verify", "compact", "dump"] {
+        assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
+    }
+    assert_eq!(fs::read_dir(&nowhere).unwrap().count(), 1, "left alone");
     assert_eq!(tool(&["mend"], scratch.path()).status.code(), Some(2));
 }

@@ -120,6 +120,13 @@ fn stats(directory: &Path) -> Outcome {
 
 fn verify(directory: &Path) -> Outcome {
     let found = inspect(directory)?;
+    tell_damage(&found);
+    let sound = found.is_sound();
+    println!("{}", if sound { "sound" } else { "not sound" });
+    Ok(sound)
+}
+
+fn tell_damage(found: &Inspection) {
     for segment in found.segments() {
         let path = segment.path.display();
         if !segment.readable {
@@ -140,14 +147,13 @@ fn verify(directory: &Path) -> Outcome {
     for path in found.missing() {
         println!("{}: missing", path.display());
     }
-    let sound = found.is_sound();
-    println!("{}", if sound { "sound" } else { "not sound" });
-    Ok(sound)
 }
 
 fn compact(directory: &Path) -> Outcome {
-    // Opening would make a missing directory, which is not what was asked for.
-    directory.read_dir()?;
+    // Afterwards nothing tells of damage any more. And opening would make a store where there is
+    // none, which is not what was asked for.
+    let found = inspect(directory)?;
+    tell_damage(&found);
     let bar = Arc::new(bar("compacting"));
     let shown = Arc::clone(&bar);
     let store = FileStore::builder(directory)
@@ -165,7 +171,7 @@ fn compact(directory: &Path) -> Outcome {
     runtime.block_on(store.close())?;
     bar.finish_and_clear();
     println!("{before} bytes before, {after} after");
-    Ok(true)
+    Ok(found.is_sound())
 }
 
 fn dump(directory: &Path, keys: bool) -> Outcome {

@@ -1,6 +1,9 @@
 //! Looking into a directory without changing anything in it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     FileError,
@@ -70,7 +73,8 @@ impl Inspection {
     /// meanwhile. `progress` is told how many bytes of how many are read. Blocks.
     ///
     /// # Errors
-    /// When the directory is in use or a file cannot be read. Damage is no error: it is reported.
+    /// When the directory is in use or is none of a store, or a file cannot be read. Damage is no
+    /// error: it is reported.
     pub fn of(
         directory: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64),
@@ -79,6 +83,13 @@ impl Inspection {
         let fail = |error| FileError::io("read", directory.to_path_buf(), error);
         directory.read_dir().map_err(fail)?;
         let disk = OsDisk::at(directory).map_err(fail)?;
+        let is_of_a_store =
+            |name: &String| name == names::LOCK || names::parse_segment(name).is_some();
+        if !disk.list().map_err(fail)?.iter().any(is_of_a_store) {
+            let nothing = io::ErrorKind::NotFound.into();
+            let path = directory.to_path_buf();
+            return Err(FileError::io("find a session store in", path, nothing));
+        }
         let _lock = DirectoryLock::take(directory)?;
         let names = disk.list().map_err(fail)?;
         let mut ids: Vec<u32> = names

@@ -81,6 +81,13 @@ impl Log {
         }
     }
 
+    /// A place that is durable once all that was appended until now is.
+    pub(super) fn last(&self) -> Position {
+        let Position { segment, offset } = self.end();
+        let offset = offset.saturating_sub(1);
+        Position { segment, offset }
+    }
+
     /// Cuts the active segment off where its frames end.
     fn cut(&mut self) -> io::Result<()> {
         self.active.file.truncate(self.tail)?;

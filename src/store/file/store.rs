@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::{
     Durability, FileError, FileStats, FileStoreBuilder,
     commit::Commits,
-    core::{Core, answer, later, named, stepwise, write, write_together},
+    core::{Core, answer, later, stepwise, write, write_together},
     disk::OsDisk,
     engine::lock,
     keeper::{Keeper, unhinted},
@@ -280,11 +280,13 @@ impl TagStore for FileStore {
     }
 
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
-        StoreFuture::ready(named("list tagged", self.0.core.engine.tagged(tag)))
+        let core = &self.0.core;
+        answer(core, "list tagged", core.engine.tagged(tag))
     }
 
     fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
-        StoreFuture::ready(named("list tags", self.0.core.engine.live_tags(key)))
+        let core = &self.0.core;
+        answer(core, "list tags", core.engine.live_tags(key))
     }
 
     fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {

@@ -29,7 +29,8 @@ impl Engine {
         let mut log = self.writable()?;
         let mut now = self.tags_of(key);
         let Some(place) = now.iter().position(|one| one == tag) else {
-            return Ok(((), Position::default()));
+            // Another call may have taken it off a moment ago.
+            return Ok(((), log.last()));
         };
         now.swap_remove(place);
         let at = self.set_tags(&mut log, key, now)?;
@@ -71,20 +72,22 @@ impl Engine {
         self.add_tags(log, to, entry, &tags).map(Some)
     }
 
-    pub(super) fn tagged(&self, tag: &Tag) -> Result<Vec<Key>, FileError> {
+    pub(super) fn tagged(&self, tag: &Tag) -> Result<Answer<Vec<Key>>, FileError> {
         self.check_open()?;
         let keys: Vec<Key> = lock(&self.tags).keys(tag).copied().collect();
         let now = self.now();
         let live = |key: &Key| matches!(self.standing(key, now), Standing::Live(_));
-        Ok(keys.into_iter().filter(live).collect())
+        let tagged = keys.into_iter().filter(live).collect();
+        Ok((tagged, self.lock_log().last()))
     }
 
-    pub(super) fn live_tags(&self, key: &Key) -> Result<Vec<Tag>, FileError> {
+    pub(super) fn live_tags(&self, key: &Key) -> Result<Answer<Vec<Tag>>, FileError> {
         self.check_open()?;
-        match self.standing(key, self.now()) {
-            Standing::Live(_) => Ok(self.tags_of(key)),
-            _ => Ok(Vec::new()),
-        }
+        let tags = match self.standing(key, self.now()) {
+            Standing::Live(_) => self.tags_of(key),
+            _ => Vec::new(),
+        };
+        Ok((tags, self.lock_log().last()))
     }
 
     fn tags_of(&self, key: &Key) -> Vec<Tag> {
@@ -106,7 +109,10 @@ impl Engine {
             }
         }
         match now.len() {
-            same if same == before => Ok(entry.at),
+            same if same == before => {
+                let said = lock(&self.tags).at(key);
+                Ok(said.map_or(entry.at, |at| at.max(entry.at)))
+            }
             many if many > MAX_TAGS => Err(FileError::TooManyTags),
             _ => self.set_tags(log, key, now),
         }

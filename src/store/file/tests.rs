@@ -7,4 +7,5 @@ mod format;
 mod group;
 mod pace;
 mod state;
+mod tags;
 mod workload;

@@ -33,7 +33,7 @@ const NAME: &str = "redis";
 /// Sessions in Redis (6.2 or later) or Valkey, for any number of processes and machines.
 ///
 /// A clone is the same store. It works inside a tokio runtime with I/O and time, the one of its
-/// first operation.
+/// first operation: once that has ended, every operation ends with an error, within its total timeout.
 ///
 /// # Addresses
 ///
@@ -56,7 +56,8 @@ const NAME: &str = "redis";
 /// as `MGET`, writes and touches as one run of their script over up to 32 keys. Each is answered for
 /// itself. What is found absent in an `MGET` is asked for once more by itself, since `MGET` says the
 /// same of a value of another type. Nobody waits for company: what is ready goes once the runtime has
-/// run the tasks that are ready now. In a cluster each operation is a command of its own.
+/// run the tasks that are ready now. In a cluster each operation is a command of its own; so it is in the
+/// end where the server refuses them together (`CROSSSLOT`, or `NOPERM` for `MGET`).
 ///
 /// The user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA`, what the scripts run
 /// (`GETRANGE`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`), `WAIT` where replicas are waited for, the sorted

@@ -70,7 +70,7 @@ impl State {
         tags.sort();
         for tag in &tags {
             assert!(
-                engine.tagged(tag).unwrap().contains(key),
+                engine.tagged(tag).unwrap().0.contains(key),
                 "tags know their sessions"
             );
         }

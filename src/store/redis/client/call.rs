@@ -176,6 +176,19 @@ pub(super) fn is_no_script(frame: &Resp3Frame) -> bool {
     matches!(frame, Resp3Frame::SimpleError { data, .. } if code(data) == "NOSCRIPT")
 }
 
+/// Whether the server has refused `calls` together, has done nothing, and may take each by itself: one
+/// that is part of a cluster, and one whose user may not run `MGET`.
+pub(super) fn wants_single(calls: &[Call], frame: &Resp3Frame) -> bool {
+    let Resp3Frame::SimpleError { data, .. } = frame else {
+        return false;
+    };
+    match code(data) {
+        "CROSSSLOT" => true,
+        "NOPERM" => calls.iter().all(Call::is_get),
+        _ => false,
+    }
+}
+
 /// The reply that a frame is.
 pub(super) fn reply(frame: Resp3Frame) -> Result<Reply, Miss> {
     Ok(match frame {

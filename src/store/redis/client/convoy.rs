@@ -4,15 +4,15 @@
 //! answers it by itself: with many requests at once, most of the work on both sides is system calls.
 //! So calls of one kind that come at about the same time are asked in one command.
 
-use std::sync::Arc;
+use std::{mem::take, sync::Arc};
 
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
 
 use super::{
     Link,
-    call::{Call, Miss, Reply, replies},
-    lock,
+    call::{Call, Miss, Reply, replies, wants_single},
+    lock, miss_before_sending,
 };
 use crate::store::redis::Fault;
 
@@ -58,28 +58,38 @@ impl Link {
     ) -> Result<Reply, Miss> {
         let (answer, answered) = oneshot::channel();
         if self.wait(Waiting { call, answer }) {
-            runtime.spawn(depart(Arc::clone(self)));
+            runtime.spawn(depart(Departure(Some(Arc::clone(self)))));
         }
         let (fault, sent) = (Fault::Broken, true);
         answered.await.unwrap_or(Err(Miss::Fault { fault, sent }))
     }
 
-    /// Whether nobody else waits yet.
+    /// Whether nobody else waits yet, so that a departure is to be made.
     fn wait(&self, new: Waiting) -> bool {
         let mut waiting = lock(&self.waiting);
+        let is_first = waiting.is_empty();
+        // Where nothing departs, because the runtime stands still, those who gave up make room.
+        if waiting.len() == waiting.capacity() {
+            waiting.retain(|one| !one.answer.is_closed());
+        }
         waiting.push(new);
-        waiting.len() == 1
+        is_first
     }
 
     async fn carry(&self, Convoy { calls, answers, .. }: Convoy) {
+        let (many, mut singly) = (calls.len() > 1, false);
         let replies = match self.exchange(&calls, self.patience).await {
-            Ok(frame) => replies(&calls, frame),
+            Ok(frame) => {
+                singly = many && wants_single(&calls, &frame);
+                replies(&calls, frame)
+            }
             Err(miss) => calls.iter().map(|_| Err(miss.clone())).collect(),
         };
-        let (many, mut unclear) = (calls.len() > 1, Vec::new());
+        let mut unclear = Vec::new();
         for ((call, answer), reply) in calls.into_iter().zip(answers).zip(replies) {
             // `MGET` says the same of a value that is no string as of none.
-            if many && call.is_get() && matches!(reply, Ok(Reply::Nothing)) {
+            let is_unclear = many && call.is_get() && matches!(reply, Ok(Reply::Nothing));
+            if singly || is_unclear {
                 unclear.push((call, answer));
             } else {
                 give(answer, reply);
@@ -97,11 +107,37 @@ fn give(answer: oneshot::Sender<Result<Reply, Miss>>, reply: Result<Reply, Miss>
     let _given_up = answer.send(reply);
 }
 
+/// The departure of those who wait. Where it does not come to it, because the runtime has ended, they
+/// are told so.
+struct Departure(Option<Arc<Link>>);
+
+impl Departure {
+    /// Who goes along, and on which link.
+    fn leave(mut self) -> Option<(Arc<Link>, Vec<Waiting>)> {
+        let link = self.0.take()?;
+        let waiting = take(&mut *lock(&link.waiting));
+        Some((link, waiting))
+    }
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let Some(link) = self.0.take() else {
+            return;
+        };
+        for Waiting { answer, .. } in take(&mut *lock(&link.waiting)) {
+            give(answer, Err(miss_before_sending()));
+        }
+    }
+}
+
 /// Sends what waits, once every task that is ready has had its turn and so its chance to come along.
 /// A task of its own, so that it does not depend on how the one that came first is polled.
-async fn depart(link: Arc<Link>) {
+async fn depart(departure: Departure) {
     yield_now().await;
-    let waiting = std::mem::take(&mut *lock(&link.waiting));
+    let Some((link, waiting)) = departure.leave() else {
+        return;
+    };
     let mut convoys: Vec<Convoy> = Vec::new();
     for one in waiting {
         if one.answer.is_closed() {

@@ -162,7 +162,14 @@ impl Client {
         // With no more calls than links there is nobody to go together with.
         let crowded = busy > self.links.len() && left >= link.patience;
         match crowded && call.joins() && !link.is_clustered() {
-            true => link.attempt_with_others(call, &running.runtime).await,
+            true => {
+                let attempt = link.attempt_with_others(call, &running.runtime);
+                // What goes out together has its own timeout, but only once it has gone.
+                timeout(left, attempt).await.unwrap_or_else(|_| {
+                    let (fault, sent) = (Fault::Silent, true);
+                    Err(Miss::Fault { fault, sent })
+                })
+            }
             false => Box::pin(link.attempt_alone(call, left)).await,
         }
     }
