@@ -1,6 +1,7 @@
 //! From one store to another while sessions live.
 
 mod error;
+mod leaving;
 mod mark;
 mod pair;
 mod tags;
@@ -10,8 +11,11 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::pair::Pair;
-use super::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written};
+use self::{error::MigratingError, leaving::Service, pair::Pair};
+use super::{
+    Binding, Bound, Capabilities, ClientSide, Expected, Read, Store, StoreError, StoreFuture, Tag,
+    TagStore, Written,
+};
 use crate::id::Key;
 
 /// Two stores that look like one: sessions move from the old store to the new one as they are used,
@@ -157,6 +161,28 @@ impl Store for Migrating {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         self.0.tags().ok().map(|_| self as &dyn TagStore)
+    }
+
+    fn client_side(&self) -> Option<&dyn ClientSide> {
+        let stores = [&self.0.old, &self.0.new];
+        let any = stores.iter().any(|store| store.client_side().is_some());
+        any.then_some(self as &dyn ClientSide)
+    }
+}
+
+/// Where sessions come from their visitors' cookies.
+impl ClientSide for Migrating {
+    /// # Errors
+    /// When it is the new store that keeps sessions in cookies.
+    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
+        let Pair { old, new, moves } = &*self.0;
+        match (old.client_side(), new.client_side()) {
+            (Some(old), None) => {
+                let old = old.bind(binding)?;
+                Ok(Box::new(Service::new(old, Arc::clone(new), *moves)))
+            }
+            _ => Err(MigratingError::IntoCookies.into()),
+        }
     }
 }
 
