@@ -52,6 +52,32 @@ use crate::id::Key;
 /// takes a session that has moved for ended, or answers 503 in the first minute; and a log-out there
 /// can be undone that comes at the very moment when another machine moves the session.
 ///
+/// # From cookies
+///
+/// The old store may be a [`CookieStore`](super::CookieStore), the new one may not: a session that is
+/// at the server does not move into a cookie. Then this store is of use in
+/// [`Sessions`](crate::Sessions) alone, and some things are different:
+///
+/// - Who is known to the new store, be it alive or dead, is not looked for in cookies. A session
+///   leaves its cookie by a write that expects nothing in the new store, so of several requests with
+///   the same cookie one brings it over, and the others do their work again on what that one wrote.
+///   Its tags go along, and its cookie is removed.
+/// - While [`prepare`](Self::prepare) leaves sessions in cookies, the last answer wins there as ever;
+///   what has moved is at the server from then on, on every machine.
+/// - Without a request there is only what has moved: [`Collection`](crate::session::Collection) finds
+///   no others. It ends others where the cookie store has a
+///   [revocation list](super::CookieStore::with_revocation), which works as before: a cookie is revoked
+///   when its session moves, and logging out everywhere ends sessions in cookies as well as at the
+///   server. Without a list that is an error, for sessions in cookies would stay; those at the
+///   server have ended even so.
+/// - Without a list, who has kept a copy of both cookies from before the move can come back by them
+///   when the session has been ended or has got another id, and the new store has forgotten
+///   that (a minute, unless configured), until that copy expires: so it is of every session that
+///   was in a cookie.
+///
+/// A session that moves takes one write, or two with one more call for each of its tags, a look at
+/// the revocation list where there is one, and an entry in it.
+///
 /// # What it costs
 ///
 /// A request whose session is in the new store costs what it costs there. A session of the old
@@ -61,7 +87,7 @@ use crate::id::Key;
 ///
 /// # Limits
 ///
-/// Both stores must keep conditional writes and give versions below 2⁶³ (see
+/// Both stores must keep conditional writes, if they are at the server, and give versions below 2⁶³ (see
 /// [`Version`](super::Version)), or what they answer is an error. For a minute after a session has
 /// moved or begun, a record of 17 bytes stands in the old store; while it moves, its data takes 25
 /// bytes more there. There are tags where both stores have them. An untag at the moment when the
