@@ -16,7 +16,7 @@ use hyper_session::{
     cookie::{Attributes, CookieName},
     id::{Key, SessionId},
     seal::{KeyRing, SealKey},
-    store::{Attached, Binding, Bound, ClientSide, CookieStore, Expected, Read, Store, Tag},
+    store::{Binding, Bound, ClientSide, CookieStore, Expected, Read, Store, Tag},
 };
 use libfuzzer_sys::fuzz_target;
 
