@@ -4,7 +4,7 @@ use http::StatusCode;
 use hyper_session::{
     SessionError,
     session::OnTooLarge,
-    store::{CookieStore, Expected, Written},
+    store::{CookieStore, Expected, Tag, Written},
 };
 use serde_json::json;
 
@@ -194,4 +194,29 @@ async fn a_tag_that_does_not_fit_is_refused_like_data() {
         .await;
     assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(visit.cookies().is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_was() {
+    let (bound, key) = (bind_as(&CookieStore::new(), &ring(KEY), "session"), key());
+    let names = ["a".to_owned(), "über".to_owned(), text(256)];
+    let sealed = async |tags: &[String]| {
+        let attached = visit(&*bound, "");
+        let written = attached.write(&key, text(99).into(), AGE, Expected::Absent);
+        assert!(matches!(written.await.unwrap(), Written::Done(_)));
+        for name in tags {
+            let tag = Tag::new(name.as_str()).unwrap();
+            assert!(attached.tags().unwrap().tag(&key, &tag).await.unwrap());
+        }
+        pairs(&*attached).pop().unwrap()
+    };
+    let (bare, tagged) = (sealed(&[]).await, sealed(&names).await);
+    let more: usize = names.iter().map(|name| name.len() + 9).sum();
+    let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
+    assert!((tagged.len() - bare.len()).abs_diff(base64(more)) <= 1);
+
+    let attached = visit(&*bound, &tagged);
+    let tags = attached.tags().unwrap().tags_of(&key).await.unwrap();
+    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    assert_eq!(tags, names);
 }

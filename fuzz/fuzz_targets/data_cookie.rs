@@ -16,7 +16,7 @@ use hyper_session::{
     cookie::{Attributes, CookieName},
     id::{Key, SessionId},
     seal::{KeyRing, SealKey},
-    store::{Attached, Binding, Bound, ClientSide, CookieStore, Expected, Read, Store},
+    store::{Binding, Bound, ClientSide, CookieStore, Expected, Read, Store, Tag},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -35,7 +35,8 @@ static BOUND: LazyLock<Box<dyn Bound>> = LazyLock::new(|| {
     store.bind(&binding).expect("the settings are right")
 });
 
-// Two bytes of how much is sealed, two of which byte is changed, one of how; then header lines.
+// Two bytes of how much is sealed (the first also of how long its tag is), two of which byte is
+// changed, one of how; then header lines.
 fuzz_target!(|data: &[u8]| {
     let [a, b, c, d, change, rest @ ..] = data else {
         return;
@@ -49,12 +50,14 @@ fuzz_target!(|data: &[u8]| {
 
     let len = usize::from(u16::from_le_bytes([*a, *b])) % 20_000;
     let record: Bytes = rest.iter().copied().cycle().take(len).collect();
-    let mut pairs = seal(&key, &record);
+    let tag = Tag::new("t".repeat(usize::from(*a) + 1)).expect("it is not too long");
+    let mut pairs = seal(&key, &record, &tag);
     let sealed: Vec<HeaderValue> = pairs.iter().map(|pair| line(pair)).collect();
     // Cookies of the store's own names may hide what was sealed, but never stand for it.
     let among: Vec<HeaderValue> = made_up.iter().chain(&sealed).cloned().collect();
     assert!(open(&key, &among).is_none_or(|found| found == record));
     assert_eq!(open(&key, &sealed), Some(record));
+    assert_eq!(tags(&key, &sealed), [tag]);
 
     let at = usize::from(u16::from_le_bytes([*c, *d]));
     let pair = at % pairs.len();
@@ -76,10 +79,12 @@ fn line(pair: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(pair).expect("what was set can be sent")
 }
 
-fn seal(key: &Key, record: &Bytes) -> Vec<Vec<u8>> {
+fn seal(key: &Key, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
     let attached = BOUND.attach(&[]);
     let written = ready(attached.write(key, record.clone(), AGE, Expected::Absent));
     written.expect("it is not too large");
+    let tags = attached.tags().expect("it has tags");
+    assert!(ready(tags.tag(key, tag)).expect("it fits as well"));
     let set = attached.outgoing().expect("it can be sealed");
     let pair = |line: &HeaderValue| {
         let pair = line.as_bytes().split(|&byte| byte == b';').next();
@@ -94,6 +99,12 @@ fn open(key: &Key, lines: &[HeaderValue]) -> Option<Bytes> {
         Read::Found(record) => Some(record.data),
         Read::Absent | Read::Gone => None,
     }
+}
+
+fn tags(key: &Key, lines: &[HeaderValue]) -> Vec<Tag> {
+    let attached = BOUND.attach(lines);
+    let tags = attached.tags().expect("it has tags");
+    ready(tags.tags_of(key)).expect("nothing is asked")
 }
 
 /// The output of a future that is ready at once, as all of a store with nothing behind it are.

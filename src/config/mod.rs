@@ -29,6 +29,7 @@
 
 mod assurance;
 mod build;
+mod cookie_store;
 mod env;
 mod error;
 #[cfg(all(feature = "file", unix))]
@@ -50,6 +51,6 @@ mod stores;
 pub use assurance::Assurance;
 pub use error::ConfigError;
 pub use secret::Secret;
-pub use sections::{FileSection, MemorySection, RedisSection, StoreSections};
+pub use sections::{CookieSection, FileSection, MemorySection, RedisSection, StoreSections};
 pub use settings::SessionConfig;
 pub use stores::Stores;

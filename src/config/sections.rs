@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::Secret;
 
-/// The sections of the built-in stores. Only that of the chosen store is used, and those of the
+/// The sections of the built-in stores. Only that of the chosen store is used, with those of the
+/// stores that it names, and those of the
 /// features that the program was built without may be there.
 ///
 /// ```
@@ -30,6 +31,8 @@ pub struct StoreSections {
     pub memory: MemorySection,
     /// The store `file`.
     pub file: FileSection,
+    /// The store `cookie`.
+    pub cookie: CookieSection,
     /// The store `redis`.
     pub redis: RedisSection,
 }
@@ -63,6 +66,24 @@ impl Default for FileSection {
             durability: None,
         }
     }
+}
+
+/// What the store in cookies may take, and what is behind it; see
+/// [`CookieStore`](crate::store::CookieStore).
+///
+/// The stores behind it are named like the store itself, and have their own sections. One name is
+/// one store, whatever it is used for: `redis` may have overflow, revocation list and, after a
+/// migration, the sessions.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CookieSection {
+    /// How many cookies one session may be spread over, 1 to 8. Default: 1.
+    pub max_chunks: Option<usize>,
+    /// The name of the store that keeps what does not fit. Default: none, so that it is an error.
+    pub overflow: Option<String>,
+    /// The name of the store that keeps which sessions were ended, so that their cookies are
+    /// refused when they come back. Default: none.
+    pub revocation: Option<String>,
 }
 
 /// Where Redis is.

@@ -52,16 +52,17 @@ pub struct SessionConfig {
     pub assurance: Option<Assurance>,
     /// The id cookie's attributes. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
     pub cookie: Attributes,
-    /// Which of the stores to use, by name: `memory`, `file`, `redis`, or one that the program has
-    /// [added](super::Stores). Default: `memory`.
+    /// Which of the stores to use, by name: `memory`, `file`, `cookie`, `redis`, or one that the
+    /// program has [added](super::Stores). Default: `memory`.
     pub store: String,
     /// The store that sessions were in before, by name: they move from it to `store` as they are
-    /// used; see [`Migrating`](crate::store::Migrating). Default: none.
+    /// used; see [`Migrating`](crate::store::Migrating). It may be `cookie`, from which sessions move
+    /// to a store at the server. Default: none.
     pub migrate_from: Option<String>,
     /// The store that sessions will be in, by name: they stay in `store`, and those that other
     /// machines have moved already are found. Not together with `migrate_from`. Default: none.
     pub migrate_to: Option<String>,
-    /// The sections of the stores `memory`, `file` and `redis`.
+    /// The sections of the stores `memory`, `file`, `cookie` and `redis`.
     pub stores: StoreSections,
     /// When the id cookie is sent. Default: on every response.
     pub cookie_policy: CookiePolicy,

@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{ConfigError, MemorySection, StoreSections, file_store, redis_store};
-use crate::store::{CookieStore, MemoryStore, Migrating, Store, StoreError};
+use super::{ConfigError, MemorySection, StoreSections, cookie_store, file_store, redis_store};
+use crate::store::{MemoryStore, Migrating, Store, StoreError};
 
 type Opened = Result<Box<dyn Store>, ConfigError>;
-type Open = Box<dyn FnOnce(&StoreSections) -> Opened + Send>;
+/// It may have others opened, which it names.
+type Open = Box<dyn FnOnce(&mut Opening<'_>) -> Opened + Send>;
 
 /// The stores out of which a configuration chooses one by name.
 ///
@@ -29,13 +30,26 @@ impl Stores {
     /// The stores that come with the crate.
     pub fn new() -> Self {
         let mut stores = BTreeMap::<String, Open>::new();
-        stores.insert("memory".into(), Box::new(|of| Ok(memory(&of.memory))));
-        stores.insert("file".into(), Box::new(|of| file_store::open(&of.file)));
+        stores.insert(
+            "memory".into(),
+            Box::new(|of| Ok(memory(&of.sections.memory))),
+        );
+        stores.insert(
+            "file".into(),
+            Box::new(|of| file_store::open(&of.sections.file)),
+        );
         stores.insert(
             "cookie".into(),
-            Box::new(|_| Ok(Box::new(CookieStore::new()))),
+            Box::new(|of| {
+                let section = &of.sections.cookie;
+                let store = cookie_store::open(section, |setting, name| of.share(setting, name))?;
+                Ok(Box::new(store))
+            }),
         );
-        stores.insert("redis".into(), Box::new(|of| redis_store::open(&of.redis)));
+        stores.insert(
+            "redis".into(),
+            Box::new(|of| redis_store::open(&of.sections.redis)),
+        );
         Self(stores)
     }
 
@@ -61,9 +75,14 @@ impl Stores {
     }
 
     /// Opens what `choice` names.
-    pub(super) fn open(mut self, choice: Choice<'_>) -> Opened {
+    pub(super) fn open(self, choice: Choice<'_>) -> Opened {
+        let mut opening = Opening {
+            stores: self.0,
+            shared: BTreeMap::new(),
+            sections: choice.sections,
+        };
         let (setting, other) = match (choice.migrate_from, choice.migrate_to) {
-            (None, None) => return self.take("store", choice.store)?(choice.sections),
+            (None, None) => return opening.take("store", choice.store)?(&mut opening),
             (Some(name), None) => ("migrate_from", name),
             (None, Some(name)) => ("migrate_to", name),
             (Some(_), Some(_)) => {
@@ -75,20 +94,40 @@ impl Stores {
             let why = format!("{other:?} is the same as `store`: name the other one of the two");
             return Err(ConfigError::new(setting, why));
         }
-        let other = self.take(setting, other)?;
-        let store: Arc<dyn Store> = self.take("store", choice.store)?(choice.sections)?.into();
-        let other: Arc<dyn Store> = other(choice.sections)?.into();
+        let other = opening.share(setting, other)?;
+        let store = opening.share("store", choice.store)?;
         Ok(Box::new(match choice.migrate_from {
             Some(_) => Migrating::new(other, store),
             None => Migrating::prepare(store, other),
         }))
     }
+}
+
+/// Stores while those that are needed are opened, each of them once.
+struct Opening<'c> {
+    stores: BTreeMap<String, Open>,
+    shared: BTreeMap<String, Arc<dyn Store>>,
+    sections: &'c StoreSections,
+}
+
+impl Opening<'_> {
+    /// The store of this name, opened for whoever names it first.
+    fn share(&mut self, setting: &'static str, name: &str) -> Result<Arc<dyn Store>, ConfigError> {
+        if let Some(store) = self.shared.get(name) {
+            return Ok(store.clone());
+        }
+        let store: Arc<dyn Store> = self.take(setting, name)?(self)?.into();
+        self.shared.insert(name.to_owned(), store.clone());
+        Ok(store)
+    }
 
     fn take(&mut self, setting: &'static str, name: &str) -> Result<Open, ConfigError> {
-        if let Some(open) = self.0.remove(name) {
+        if let Some(open) = self.stores.remove(name) {
             return Ok(open);
         }
-        let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
+        let names = self.stores.keys().chain(self.shared.keys());
+        let mut names: Vec<&str> = names.map(String::as_str).collect();
+        names.sort_unstable();
         let names = names.join(", ");
         let why = format!("no store is called {name:?}: the names are {names}");
         Err(ConfigError::new(setting, why))

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::{Store, StoreError};
 use crate::{
     cookie::{Attributes, CookieName},
+    id::Key,
     seal::KeyRing,
 };
 
@@ -47,6 +48,10 @@ pub trait Attached: Store {
     /// Why what the request carried was refused, in words that hold nothing of it; `None` where
     /// nothing was.
     fn rejected(&self) -> Option<&'static str>;
+
+    /// Whether the visitor's cookies hold a live session under `key`, as far as they tell by
+    /// themselves: nobody is asked whether it was revoked.
+    fn holds(&self, key: &Key) -> bool;
 }
 
 /// What a client-side store gets from the service that it works for.

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 use super::{
     CookieStore, CookieStoreError, MAX_CHUNKS, PURPOSE, contents::Contents, memo::Memo,
-    pieces::Pieces, revoked::Revoked, stamps::Stamps, visit::Visit,
+    pieces::Pieces, revoked::Revoked, stamps::Stamps, there::over, visit::Visit,
 };
 use crate::{
     clock::Clock,
@@ -155,7 +155,7 @@ impl Shared {
             revoked.end(key).await?;
         }
         if let Some(overflow) = &self.overflow {
-            overflow.destroy(key).await?;
+            overflow.destroy(&over(key)).await?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! | 43 | 8 | when it was sealed, milliseconds since the Unix epoch |
 //! | 51 | 8 | when it expires |
 //! | 59 | 1 | the number of tags |
-//! | 60 | 24 each | tags: the first 16 bytes of a hash of the tag, and when it was put on |
+//! | 60 | 10 to 265 each | tags: when it was put on (8), the length of its name less one (1), its name |
 //! | | | the record |
 //!
 //! Numbers are little endian.
@@ -26,8 +26,8 @@ use crate::{
 
 const FORMAT: u8 = 1;
 const HEAD: usize = 60;
-const MARK: usize = 16;
-const TAG: usize = MARK + 8;
+/// What a tag takes beside its name.
+const TAG: usize = 8 + 1;
 
 /// The tags of one session.
 pub(super) type Marks = SmallVec<[Marked; 1]>;
@@ -52,28 +52,11 @@ pub(super) enum Body {
 }
 
 /// A tag, and when it was put on.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Marked {
-    pub(super) mark: Mark,
+    /// A [`Tag`]'s name, where it was read: 1 to 256 bytes of UTF-8.
+    pub(super) name: Bytes,
     pub(super) since: Timestamp,
-}
-
-/// What stands for a tag's name: sixteen bytes of its hash.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Mark([u8; MARK]);
-
-impl Mark {
-    pub(super) fn of(tag: &Tag) -> Self {
-        let hash = Key::derived("tag", tag.as_str().as_bytes());
-        let [mark, _] = *hash.as_bytes().as_chunks().0 else {
-            return Self([0; MARK]);
-        };
-        Self(mark)
-    }
-
-    pub(super) const fn as_bytes(&self) -> &[u8; MARK] {
-        &self.0
-    }
 }
 
 impl Contents {
@@ -83,7 +66,8 @@ impl Contents {
             Body::Here(record) => record.len(),
             Body::Overflow => 0,
         };
-        HEAD + TAG * self.marks.len() + body
+        let tags = self.marks.iter().map(|marked| TAG + marked.name.len());
+        HEAD + tags.sum::<usize>() + body
     }
 
     /// The bytes to seal, whose text is cut over this many cookies.
@@ -100,8 +84,10 @@ impl Contents {
         plain.extend_from_slice(&self.expires.as_millis().to_le_bytes());
         plain.push(u8::try_from(self.marks.len()).unwrap_or(u8::MAX));
         for marked in &self.marks {
-            plain.extend_from_slice(marked.mark.as_bytes());
             plain.extend_from_slice(&marked.since.as_millis().to_le_bytes());
+            let len = marked.name.len().saturating_sub(1);
+            plain.push(u8::try_from(len).unwrap_or(u8::MAX));
+            plain.extend_from_slice(&marked.name);
         }
         plain.extend_from_slice(record);
         plain
@@ -119,10 +105,11 @@ impl Contents {
         let version = Version::new(plain.get_u64_le())?;
         let [sealed, expires] = [(); 2].map(|()| Timestamp::from_millis(plain.get_u64_le()));
         let tags = usize::from(plain.get_u8());
-        if tags > MAX_TAGS || plain.len() < tags * TAG {
+        if tags > MAX_TAGS {
             return None;
         }
-        let marks = (0..tags).map(|_| Marked::decode(&mut plain)).collect();
+        let marks = (0..tags).map(|_| Marked::decode(&mut plain));
+        let marks = marks.collect::<Option<_>>()?;
         let body = match overflow {
             0 => Body::Here(plain),
             1 if plain.is_empty() => Body::Overflow,
@@ -140,13 +127,30 @@ impl Contents {
 }
 
 impl Marked {
-    /// The next tag of bytes that are long enough for it.
-    fn decode(plain: &mut Bytes) -> Self {
-        let mut mark = [0; MARK];
-        plain.copy_to_slice(&mut mark);
-        Self {
-            mark: Mark(mark),
-            since: Timestamp::from_millis(plain.get_u64_le()),
+    pub(super) fn new(tag: &Tag, since: Timestamp) -> Self {
+        let name = Bytes::copy_from_slice(tag.as_str().as_bytes());
+        Self { name, since }
+    }
+
+    pub(super) fn is(&self, tag: &Tag) -> bool {
+        self.name == tag.as_str().as_bytes()
+    }
+
+    /// The tag by its name; `None` where no tag has such a name.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        let name = std::str::from_utf8(&self.name).ok()?;
+        Tag::new(name).ok()
+    }
+
+    /// The next tag; `None` where the bytes end within it, or its name is no text.
+    fn decode(plain: &mut Bytes) -> Option<Self> {
+        let since = Timestamp::from_millis(plain.try_get_u64_le().ok()?);
+        let len = usize::from(plain.try_get_u8().ok()?) + 1;
+        if plain.len() < len {
+            return None;
         }
+        let name = plain.split_to(len);
+        std::str::from_utf8(&name).ok()?;
+        Some(Self { name, since })
     }
 }

@@ -4,10 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 
-use super::{
-    NAME,
-    contents::{Contents, Mark},
-};
+use super::{NAME, contents::Contents};
 use crate::{
     clock::Timestamp,
     id::Key,
@@ -76,7 +73,7 @@ impl Revoked {
         but: Option<Key>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let entry = of_mark(&Mark::of(tag));
+        let entry = of_tag(tag.as_str().as_bytes());
         let mine = NotBefore {
             at: now,
             but,
@@ -105,7 +102,7 @@ impl Revoked {
         }
         let mut standing = Standing::Stands;
         for marked in &mut contents.marks {
-            let Read::Found(record) = self.store.read(&of_mark(&marked.mark), None).await? else {
+            let Read::Found(record) = self.store.read(&of_tag(&marked.name), None).await? else {
                 continue;
             };
             let entry = NotBefore::decode(&record.data).ok_or_else(|| refused("read"))?;
@@ -175,8 +172,8 @@ impl NotBefore {
     }
 }
 
-fn of_mark(mark: &Mark) -> Key {
-    Key::derived("not before", mark.as_bytes())
+fn of_tag(name: &[u8]) -> Key {
+    Key::derived("not before", name)
 }
 
 /// The list's store holds something that no list of ours wrote.

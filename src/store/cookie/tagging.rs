@@ -2,7 +2,7 @@
 
 use super::{
     CookieStoreError,
-    contents::{Contents, Mark, Marked},
+    contents::{Contents, Marked},
     there::Fit,
     visit::Visit,
 };
@@ -20,17 +20,15 @@ impl TagStore for Visit {
         let Some(mut contents) = self.current(key, now) else {
             return StoreFuture::ready(Ok(false));
         };
-        let mark = Mark::of(tag);
-        if contents.put(Marked { mark, since: now }).is_err() {
+        if contents.put(Marked::new(tag, now)).is_err() {
             return CookieStoreError::TooManyTags.answer("tag");
         }
         self.settle(contents, now, "tag", true)
     }
 
     fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
-        let mark = Mark::of(tag);
         if let Some(mut contents) = self.current(key, self.shared.clock.now()) {
-            contents.marks.retain(|marked| marked.mark != mark);
+            contents.marks.retain(|marked| !marked.is(tag));
             self.keep(contents);
         }
         StoreFuture::ready(Ok(()))
@@ -40,8 +38,10 @@ impl TagStore for Visit {
         CookieStoreError::Unlisted.answer("tagged")
     }
 
-    fn tags_of(&self, _: &Key) -> StoreFuture<Vec<Tag>> {
-        CookieStoreError::Unlisted.answer("tags_of")
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        let contents = self.current(key, self.shared.clock.now());
+        let marks = contents.map(|contents| contents.marks).unwrap_or_default();
+        StoreFuture::ready(Ok(marks.iter().filter_map(Marked::tag).collect()))
     }
 
     /// Both keys are of this request, or there is nothing to do.
@@ -87,7 +87,7 @@ impl Visit {
 
     fn copied(&self, before: &Contents, mut contents: Contents, now: Timestamp) -> StoreFuture<()> {
         for marked in &before.marks {
-            if contents.put(*marked).is_err() {
+            if contents.put(marked.clone()).is_err() {
                 return CookieStoreError::TooManyTags.answer("copy_tags");
             }
         }
@@ -127,7 +127,7 @@ struct Full;
 impl Contents {
     /// Puts a tag on, unless it is there.
     fn put(&mut self, marked: Marked) -> Result<(), Full> {
-        if self.marks.iter().any(|there| there.mark == marked.mark) {
+        if self.marks.iter().any(|there| there.name == marked.name) {
             return Ok(());
         }
         if self.marks.len() >= MAX_TAGS {

@@ -21,6 +21,11 @@ pub(super) enum Fit {
     Nowhere(StoreError),
 }
 
+/// Where the record is in the overflow store. It is no session there: the same store may keep those.
+pub(super) fn over(key: &Key) -> Key {
+    Key::derived("overflow", key.as_bytes())
+}
+
 impl Visit {
     /// Whether the session was not ended at the server. What changes by that is kept.
     async fn stands(&self, contents: &mut Contents) -> Result<bool, StoreError> {
@@ -75,7 +80,7 @@ impl Visit {
             return Err(StoreError::new(NAME, action, too_large));
         };
         let life = contents.expires.since(now);
-        let writing = overflow.write(&contents.key, record.clone(), life, Expected::Any);
+        let writing = overflow.write(&over(&contents.key), record.clone(), life, Expected::Any);
         let Written::Done(_) = writing.await? else {
             return Ok(None);
         };
@@ -110,7 +115,7 @@ impl Visit {
         let data = match (&contents.body, &self.shared.overflow) {
             (Body::Here(data), _) => data.clone(),
             (Body::Overflow, None) => return Ok(Read::Absent),
-            (Body::Overflow, Some(overflow)) => match overflow.read(&key, touch).await? {
+            (Body::Overflow, Some(overflow)) => match overflow.read(&over(&key), touch).await? {
                 Read::Found(record) => record.data,
                 absent => return Ok(absent),
             },
@@ -157,7 +162,7 @@ impl Visit {
             let Some(overflow) = &self.shared.overflow else {
                 return Ok(false);
             };
-            if !overflow.touch(&key, ttl).await? {
+            if !overflow.touch(&over(&key), ttl).await? {
                 return Ok(false);
             }
         }

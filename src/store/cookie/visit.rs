@@ -215,6 +215,11 @@ impl Attached for Visit {
     fn rejected(&self) -> Option<&'static str> {
         self.held().rejected
     }
+
+    fn holds(&self, key: &Key) -> bool {
+        let now = self.shared.clock.now();
+        self.peek(&mut self.held(), key, now).is_some()
+    }
 }
 
 impl Store for Visit {

@@ -15,7 +15,15 @@ use rustix::{
 use super::{FileError, names};
 
 /// The lock, held for as long as this lives.
-pub(super) struct DirectoryLock(#[expect(dead_code, reason = "held, not used")] File);
+pub(super) struct DirectoryLock(File);
+
+impl Drop for DirectoryLock {
+    /// Closing the file is not enough: a child process that another thread is just starting has a
+    /// copy of it for a moment, and the lock would stand as long.
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
 
 impl DirectoryLock {
     pub(super) fn take(directory: &Path) -> Result<Self, FileError> {

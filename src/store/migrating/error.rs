@@ -14,6 +14,11 @@ pub(super) enum MigratingError {
     Version,
     #[error("the old store holds a mark that another version of this crate made")]
     Mark,
+    #[error(
+        "sessions cannot move into their visitors' cookies: only the store that they come from may \
+         be one that keeps them there"
+    )]
+    IntoCookies,
     #[error("not both stores have tags")]
     NoTags,
     #[error(

@@ -1,6 +1,7 @@
 //! From one store to another while sessions live.
 
 mod error;
+mod leaving;
 mod mark;
 mod pair;
 mod tags;
@@ -10,8 +11,11 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::pair::Pair;
-use super::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written};
+use self::{error::MigratingError, leaving::Service, pair::Pair};
+use super::{
+    Binding, Bound, Capabilities, ClientSide, Expected, Read, Store, StoreError, StoreFuture, Tag,
+    TagStore, Written,
+};
 use crate::id::Key;
 
 /// Two stores that look like one: sessions move from the old store to the new one as they are used,
@@ -48,6 +52,32 @@ use crate::id::Key;
 /// takes a session that has moved for ended, or answers 503 in the first minute; and a log-out there
 /// can be undone that comes at the very moment when another machine moves the session.
 ///
+/// # From cookies
+///
+/// The old store may be a [`CookieStore`](super::CookieStore), the new one may not: a session that is
+/// at the server does not move into a cookie. Then this store is of use in
+/// [`Sessions`](crate::Sessions) alone, and some things are different:
+///
+/// - Who is known to the new store, be it alive or dead, is not looked for in cookies. A session
+///   leaves its cookie by a write that expects nothing in the new store, so of several requests with
+///   the same cookie one brings it over, and the others do their work again on what that one wrote.
+///   Its tags go along, and its cookie is removed.
+/// - While [`prepare`](Self::prepare) leaves sessions in cookies, the last answer wins there as ever;
+///   what has moved is at the server from then on, on every machine.
+/// - Without a request there is only what has moved: [`Collection`](crate::session::Collection) finds
+///   no others. It ends others where the cookie store has a
+///   [revocation list](super::CookieStore::with_revocation), which works as before: a cookie is revoked
+///   when its session moves, and logging out everywhere ends sessions in cookies as well as at the
+///   server. Without a list that is an error, for sessions in cookies would stay; those at the
+///   server have ended even so.
+/// - Without a list, who has kept a copy of both cookies from before the move can come back by them
+///   when the session has been ended or has got another id, and the new store has forgotten
+///   that (a minute, unless configured), until that copy expires: so it is of every session that
+///   was in a cookie.
+///
+/// A session that moves takes one write, or two with one more call for each of its tags, a look at
+/// the revocation list where there is one, and an entry in it.
+///
 /// # What it costs
 ///
 /// A request whose session is in the new store costs what it costs there. A session of the old
@@ -57,7 +87,7 @@ use crate::id::Key;
 ///
 /// # Limits
 ///
-/// Both stores must keep conditional writes and give versions below 2⁶³ (see
+/// Both stores must keep conditional writes, if they are at the server, and give versions below 2⁶³ (see
 /// [`Version`](super::Version)), or what they answer is an error. For a minute after a session has
 /// moved or begun, a record of 17 bytes stands in the old store; while it moves, its data takes 25
 /// bytes more there. There are tags where both stores have them. An untag at the moment when the
@@ -157,6 +187,28 @@ impl Store for Migrating {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         self.0.tags().ok().map(|_| self as &dyn TagStore)
+    }
+
+    fn client_side(&self) -> Option<&dyn ClientSide> {
+        let stores = [&self.0.old, &self.0.new];
+        let any = stores.iter().any(|store| store.client_side().is_some());
+        any.then_some(self as &dyn ClientSide)
+    }
+}
+
+/// Where sessions come from their visitors' cookies.
+impl ClientSide for Migrating {
+    /// # Errors
+    /// When it is the new store that keeps sessions in cookies.
+    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
+        let Pair { old, new, moves } = &*self.0;
+        match (old.client_side(), new.client_side()) {
+            (Some(old), None) => {
+                let old = old.bind(binding)?;
+                Ok(Box::new(Service::new(old, Arc::clone(new), *moves)))
+            }
+            _ => Err(MigratingError::IntoCookies.into()),
+        }
     }
 }
 
