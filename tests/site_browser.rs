@@ -12,7 +12,10 @@ mod site_support;
 mod support;
 mod webdriver;
 
-use hyper_session::{SessionConfig, store::MemoryStore};
+use hyper_session::{
+    SessionConfig,
+    store::{CookieStore, MemoryStore},
+};
 use serde_json::json;
 use site_support::{site, site_with};
 use support::net::Server;
@@ -213,6 +216,28 @@ async fn the_cookie_has_the_attributes_that_were_configured() {
     assert_eq!(cookie["secure"], true);
     assert_eq!(cookie["sameSite"], "Strict");
     assert_eq!(cookie["expiry"], json!(null), "it goes with the browser");
+}
+
+#[tokio::test]
+async fn a_session_in_cookies_stays_with_the_browser() {
+    let driver = Driver::start("data-cookies");
+    let browser = driver.browser_without_scripts().await;
+    let config = || SessionConfig::default().secure(false);
+    let site = site_with(config(), &CookieStore::new()).await;
+    browser.open(&url(&site, "/cart")).await;
+    for _ in 0..2 {
+        browser.follow("[data-add=mint] button").await;
+    }
+    let cookie = browser.cookie("session-data").await;
+    assert_eq!(cookie["httpOnly"], true);
+    assert_eq!(cookie["sameSite"], "Lax");
+    let left = cookie["expiry"].as_i64().unwrap() - browser.now().await;
+    assert!((7190..=7300).contains(&left), "{left} seconds");
+
+    // The same keys on another machine, which has never seen the visitor.
+    let other = site_with(config(), &CookieStore::new()).await;
+    browser.open(&url(&other, "/cart")).await;
+    assert_eq!(browser.text("#count").await, "2");
 }
 
 /// Texts that stand out from what is behind them by less than 4.5 to 1 (WCAG 2.2, 1.4.3).

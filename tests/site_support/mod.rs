@@ -16,7 +16,10 @@ use http::{
 };
 use http_body_util::Full;
 use hyper::service::service_fn;
-use hyper_session::{SessionConfig, Sessions, store::MemoryStore};
+use hyper_session::{
+    SessionConfig, Sessions,
+    store::{MemoryStore, Store},
+};
 
 use crate::support::{
     KEY,
@@ -24,7 +27,7 @@ use crate::support::{
 };
 
 /// The site, as a process would begin it: with no accounts, over the sessions of this store.
-pub async fn site_with(config: SessionConfig, store: &MemoryStore) -> Server {
+pub async fn site_with(config: SessionConfig, store: &(impl Store + Clone)) -> Server {
     let sessions = Sessions::new(config.app_key(KEY), store.clone()).unwrap();
     let app = app::App::new(sessions).unwrap();
     net::serve(service_fn(move |request| app.answer(request))).await
