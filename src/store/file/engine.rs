@@ -48,6 +48,8 @@ pub(super) struct Engine {
     pub(super) counters: Counters,
     /// Work that mutations owe the cleaner, in bytes; see [`pace`](super::pace).
     pub(super) debt: AtomicU64,
+    /// How much may be owed while nobody waits.
+    pub(super) patience: AtomicU64,
     pub(super) cache: Cache,
     /// Wakes the background thread.
     pub(super) nudge: Nudge,
@@ -84,6 +86,7 @@ impl Engine {
             closed: AtomicBool::new(false),
             counters,
             debt: AtomicU64::new(0),
+            patience: AtomicU64::new(0),
             nudge: Nudge::default(),
         }
     }
@@ -183,10 +186,17 @@ impl Engine {
         log.sizes.live = log.sizes.live.saturating_sub(weight + tags);
     }
 
+    /// Whether so much is owed that mutations wait.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.debt.load(Ordering::Relaxed) > self.patience.load(Ordering::Relaxed)
+    }
+
     /// Accounts for a mutation that began at `before`: what it owes the cleaner is added up.
     pub(super) fn settle(&self, log: &Log, before: Sizes) {
         let owed = log.sizes.owed(before, self.options.segment_bytes);
         if owed > 0 {
+            let patience = log.sizes.patience(self.options.segment_bytes);
+            self.patience.store(patience, Ordering::Relaxed);
             self.debt.fetch_add(owed, Ordering::Relaxed);
             self.nudge.give();
         }

@@ -15,7 +15,6 @@ use super::{
     FileError, FileEvent,
     engine::{Engine, lock},
     index::SHARDS,
-    pace::PATIENCE,
     segment::Segment,
     stats::add,
 };
@@ -45,7 +44,7 @@ struct Wishes {
 impl Keeper {
     /// Something to wait for before a mutation is answered, where the cleaner is far behind.
     pub(super) fn wait(&self, engine: &Engine) -> Option<oneshot::Receiver<()>> {
-        if engine.debt.load(Ordering::Relaxed) <= PATIENCE || self.failing.load(Ordering::Relaxed) {
+        if !engine.is_overdue() || self.failing.load(Ordering::Relaxed) {
             return None;
         }
         let mut wishes = lock(&self.wishes);
@@ -122,7 +121,7 @@ impl Keeper {
 
     /// Lets go whoever waits, if little is owed now.
     fn release(&self, engine: &Engine) {
-        if engine.debt.load(Ordering::Relaxed) > PATIENCE {
+        if engine.is_overdue() {
             return;
         }
         for waiter in take(&mut lock(&self.wishes).waiters) {

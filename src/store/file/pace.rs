@@ -18,8 +18,8 @@ pub(super) struct Sizes {
 /// Segments are made smaller than configured while there is little data, down to this.
 const SMALLEST: u64 = 1024;
 
-/// A mutation waits for the cleaner while more than this is owed, in bytes to be passed over.
-pub(super) const PATIENCE: u64 = 1 << 20;
+/// The most that may be owed while nobody waits, in bytes to be passed over.
+const MOST_PATIENCE: u64 = 1 << 20;
 
 impl Sizes {
     const fn garbage(self) -> u64 {
@@ -42,12 +42,20 @@ impl Sizes {
         self.garbage() > self.live.saturating_add(segment) / 2
     }
 
-    /// What is left before the limit, less room for the copies out of one segment.
+    /// A mutation waits for the cleaner while more than this is owed, in bytes to be passed over: a
+    /// small part of the log, which may all be garbage that is not found yet.
+    pub(super) fn patience(self, segment: u64) -> u64 {
+        (self.limit(segment) / 16).min(MOST_PATIENCE)
+    }
+
+    /// What is left before the limit, less room for the copies out of one segment and for what the
+    /// cleaner may be behind.
     fn slack(self, segment: u64) -> u64 {
         let copies = self.live.min(self.roll_at(segment));
         self.limit(segment)
             .saturating_sub(self.total)
             .saturating_sub(copies)
+            .saturating_sub(self.patience(segment))
     }
 
     /// The work owed, in bytes to be passed over, by a mutation that led from `before` to here.

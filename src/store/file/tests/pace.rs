@@ -23,7 +23,10 @@ fn whoever_eats_the_slack_owes_a_pass_over_the_whole_log_before_it_is_gone() {
             now.total += 100;
         }
         let (start, mut owed) = (now.total, 0);
-        while now.total + live.min(now.roll_at(SEGMENT)) < now.limit(SEGMENT) && owed < start {
+        while now.total + live.min(now.roll_at(SEGMENT)) + now.patience(SEGMENT)
+            < now.limit(SEGMENT)
+            && owed < start
+        {
             let next = Sizes {
                 total: now.total + 100,
                 ..now
