@@ -14,7 +14,14 @@ mod ops;
 #[path = "playground/pages.rs"]
 mod pages;
 
-use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    net::SocketAddr,
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -74,16 +81,28 @@ fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
         println!("APP_KEY is not set: sessions are sealed with a key that ends with this process");
         config = config.app_key(SealKey::generate_text()?);
     }
-    Ok(Sessions::builder(config).listener(Log).build()?)
+    Ok(Sessions::builder(config).listener(Log::default()).build()?)
 }
 
-/// Tells the terminal what an operator would want to know.
-struct Log;
+/// Tells the terminal what an operator would want to know. Of a store that is away it tells when it
+/// goes and when it is back.
+#[derive(Default)]
+struct Log {
+    failures: AtomicU64,
+}
 
 impl Listener for Log {
     fn on_event(&self, event: &Event<'_>) {
         match event {
-            Event::StoreFailed { error } => eprintln!("store failed: {error}"),
+            Event::StoreFailed { error } => {
+                if self.failures.fetch_add(1, Relaxed) == 0 {
+                    eprintln!("store failed: {error}");
+                }
+            }
+            Event::Committed { .. } if self.failures.load(Relaxed) > 0 => {
+                let failures = self.failures.swap(0, Relaxed);
+                eprintln!("the store answers again, after {failures} failures");
+            }
             Event::WriteDropped { key, reason } => eprintln!("write dropped: {key:?}: {reason}"),
             Event::ConfigAdjusted { reason } => eprintln!("{reason}"),
             _ => {}

@@ -12,16 +12,23 @@ mod support;
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use hyper_session::{
     Sessions,
+    config::Stores,
+    id::Key,
     service::{MetricsListener, TracingListener},
-    store::MemoryStore,
+    store::{Expected, MemoryStore, Read, Store, StoreError, StoreFuture, Written},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use support::{Browser, config};
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+
+/// `tracing` keeps for the whole process which places are of interest: one test after the other.
+static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -47,7 +54,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 fn listened() -> Sessions {
     Sessions::builder(config())
-        .stores(hyper_session::config::Stores::new().with("memory", MemoryStore::new()))
+        .stores(Stores::new().with("memory", MemoryStore::new()))
         .listener(TracingListener)
         .listener(MetricsListener)
         .build()
@@ -56,6 +63,7 @@ fn listened() -> Sessions {
 
 #[tokio::test]
 async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans() {
+    let _one = ONE.lock().await;
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -91,8 +99,56 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
     );
 }
 
+/// A store that is away.
+struct Away;
+
+impl Store for Away {
+    fn read(&self, _: &Key, _: Option<Duration>) -> StoreFuture<Read> {
+        failed()
+    }
+
+    fn write(&self, _: &Key, _: Bytes, _: Duration, _: Expected) -> StoreFuture<Written> {
+        failed()
+    }
+
+    fn destroy(&self, _: &Key) -> StoreFuture<()> {
+        failed()
+    }
+
+    fn touch(&self, _: &Key, _: Duration) -> StoreFuture<bool> {
+        failed()
+    }
+}
+
+fn failed<T: Send + 'static>() -> StoreFuture<T> {
+    StoreFuture::ready(Err(StoreError::new("away", "ask", "nobody answers")))
+}
+
+#[tokio::test]
+async fn an_outage_does_not_fill_the_log() {
+    let _one = ONE.lock().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let sessions = Sessions::builder(config().store("away"))
+        .stores(Stores::new().with("away", Away))
+        .listener(TracingListener)
+        .build()
+        .unwrap();
+    for _ in 0..100 {
+        let mut browser = Browser::new(&sessions);
+        let visit = browser
+            .request(async |s| s.load().await.unwrap().put("n", &1).unwrap())
+            .await;
+        assert_eq!(visit.status, 503);
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("nobody answers").count(), 1, "{text}");
+}
+
 #[test]
 fn events_are_counted_with_their_reasons() {
+    let _one = ONE.blocking_lock();
     let recorder = DebuggingRecorder::new();
     let counted = recorder.snapshotter();
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -1,11 +1,26 @@
 //! Events as `tracing` logs.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tracing::{debug, warn};
 
-use crate::session::{Event, Listener};
+use crate::{
+    clock::{Clock, Timestamp},
+    session::{Event, Listener},
+};
+
+/// A store that is away fails every request: one line in this many milliseconds tells of it.
+const QUIET: u64 = 10_000;
+
+/// When a failure of a store was logged last, and how many there were since.
+static LOGGED: AtomicU64 = AtomicU64::new(0);
+static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// Writes every event to `tracing`, under the target `hyper_session`: failures and dropped
 /// writes as warnings, the rest for debugging. Sessions are named by the hash of their id.
+///
+/// Of a store's failures one in ten seconds is logged, with the number of those that were left out
+/// since (`left_out`), so an outage does not fill a log. The counters of `MetricsListener` have all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
@@ -33,11 +48,25 @@ impl Listener for TracingListener {
                 debug!(target: "hyper_session", event = name, reason);
             }
             Event::StoreFailed { error } => {
-                warn!(target: "hyper_session", event = name, %error);
+                if let Some(left_out) = admit(Clock::system().now()) {
+                    warn!(target: "hyper_session", event = name, %error, left_out);
+                }
             }
             Event::ConfigAdjusted { reason } => {
                 warn!(target: "hyper_session", event = name, reason);
             }
         }
     }
+}
+
+/// Whether to log a failure now, and how many were left out before it.
+fn admit(now: Timestamp) -> Option<u64> {
+    let (last, now) = (LOGGED.load(Ordering::Relaxed), now.as_millis());
+    let is_due = last == 0 || now.abs_diff(last) >= QUIET;
+    let swap = || LOGGED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+    if is_due && swap().is_ok() {
+        return Some(LEFT_OUT.swap(0, Ordering::Relaxed));
+    }
+    LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    None
 }
