@@ -94,10 +94,8 @@ struct Log {
 impl Listener for Log {
     fn on_event(&self, event: &Event<'_>) {
         match event {
-            Event::StoreFailed { error } => {
-                if self.failures.fetch_add(1, Relaxed) == 0 {
-                    eprintln!("store failed: {error}");
-                }
+            Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {
+                eprintln!("store failed: {error}");
             }
             Event::Committed { .. } if self.failures.load(Relaxed) > 0 => {
                 let failures = self.failures.swap(0, Relaxed);
