@@ -129,7 +129,9 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
     let server = Server::start();
     let store = RedisStore::builder(&server.url())
         .wait_for_replicas(1)
-        .command_timeout(Duration::from_millis(400))
+        // A new replica is sent nothing before its first acknowledgement, up to a second later.
+        .command_timeout(Duration::from_secs(3))
+        .total_timeout(Duration::from_secs(8))
         .connect()
         .await
         .unwrap();
