@@ -4,7 +4,7 @@
 //! the client's own typed `get` and `set`, which it pipelines; and `EVALSHA` of the shortest script
 //! that compares and sets, since Redis 7 has no command for it. All sides take turns. What counts is
 //! their ratio, and the processor time that an operation takes on each side of the socket, which
-//! other work on the machine changes less.
+//! other work on the machine changes less. A word behind `--` picks those with it in their name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -70,10 +70,21 @@ async fn measure() {
             ("commit to SET", Work::Set, Work::Write),
             ("commit to EVALSHA", Work::Eval, Work::Write),
         ] {
-            compare(&format!("{name}, {tasks} tasks"), tasks, bare, ours, &sides).await;
+            let name = format!("{name}, {tasks} tasks");
+            if wanted(&name) {
+                compare(&name, tasks, bare, ours, &sides).await;
+            }
         }
     }
-    hot_read(&server).await;
+    if wanted("hot read") {
+        hot_read(&server).await;
+    }
+}
+
+/// Whether this is to be measured: all is, unless the command line names a part of what is.
+fn wanted(name: &str) -> bool {
+    let mut parts = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    parts.next().is_none_or(|part| name.contains(&part))
 }
 
 /// What a version check costs the server at the very least.

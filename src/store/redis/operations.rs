@@ -73,7 +73,7 @@ impl Engine {
         let version = self.versions.next();
         let (expects, repeat) = match expected {
             Expected::Absent => (Bytes::new(), Repeat::Freely),
-            Expected::Version(version) => (version_bytes(version), Repeat::Freely),
+            Expected::Version(version) => (expected_head(version), Repeat::Freely),
             Expected::Any => (Bytes::from_static(b"*"), Repeat::Never),
         };
         let call = || {
@@ -162,8 +162,9 @@ fn conflict(key: &Key, value: &Bytes, answer: &Answer) -> Result<Written, RedisE
     }
 }
 
-fn version_bytes(version: Version) -> Bytes {
-    Bytes::copy_from_slice(&version.get().to_be_bytes())
+/// What stands in a record of this version without tags, from its version up to its data.
+fn expected_head(version: Version) -> Bytes {
+    [&version.get().to_be_bytes()[..], &[0, 0]].concat().into()
 }
 
 /// A lifetime in whole milliseconds, as text; at most some three thousand years, which Redis can
