@@ -4,7 +4,7 @@
 //! Both keep two connections. Every task has a session of its own, so no request waits for another
 //! one's session. Rounds take turns, and what counts is their ratio. Where there is `/proc`, the
 //! processor time that a request takes is there too, here and in the server together: other work on
-//! the machine changes it less.
+//! the machine changes it less. A word behind `--` picks the cases with it in their name.
 
 #[allow(dead_code, reason = "shared with the other comparison")]
 mod document;
@@ -77,10 +77,19 @@ fn main() {
         );
         for tasks in [16, 256] {
             for (what, job) in [("read", Job::Read), ("increment", Job::Increment)] {
-                compare(what, job, tasks, &server, [&ours, &theirs]).await;
+                let what = format!("{what} one key, {tasks} tasks");
+                if wanted(&what) {
+                    compare(&what, job, tasks, &server, [&ours, &theirs]).await;
+                }
             }
         }
     });
+}
+
+/// Whether this is to be measured: all is, unless the command line names a part of what is.
+fn wanted(what: &str) -> bool {
+    let mut parts = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    parts.next().is_none_or(|part| what.contains(&part))
 }
 
 /// The settings are the defaults: sealed cookies, renewed with every answer.
@@ -183,7 +192,7 @@ async fn compare(what: &str, job: Job, tasks: usize, server: &Server, both: [&Co
         all[ROUNDS / 2]
     };
     println!(
-        "{what} one key, {tasks} tasks: {:.2} times its requests a second ({:.0} and {:.0}), \
+        "{what}: {:.2} times its requests a second ({:.0} and {:.0}), \
          {:.2} of its cpu ({:.1} and {:.1} us)",
         middle(&|[ours, theirs]| ours.rate / theirs.rate),
         middle(&|[ours, _]| ours.rate),

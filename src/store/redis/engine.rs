@@ -164,9 +164,10 @@ impl Engine {
         time: Duration,
     ) -> Result<Answer, RedisError> {
         let start = Instant::now();
-        let mut lost = None;
+        let (mut lost, mut last) = (None, None);
         for attempt in 0_u32.. {
-            let turn = self.client.turn();
+            let turn = self.client.turn(last);
+            last = Some(turn);
             let left = time.saturating_sub(start.elapsed());
             let (fault, sent) = match self
                 .client

@@ -17,7 +17,7 @@ use super::{
 use crate::store::redis::Fault;
 
 /// How many calls go together at most: the server does nothing else meanwhile.
-const MOST: usize = 32;
+pub(super) const MOST: usize = 32;
 
 /// With this many bytes nothing more comes along.
 const FULL: usize = 64 << 10;
@@ -131,9 +131,11 @@ impl Drop for Departure {
     }
 }
 
-/// Sends what waits, once every task that is ready has had its turn and so its chance to come along.
-/// A task of its own, so that it does not depend on how the one that came first is polled.
+/// Sends what waits, once every task that is ready has had its turn and so its chance to come along,
+/// and those as well that what has just arrived makes ready. A task of its own, so that it does not
+/// depend on how the one that came first is polled.
 async fn depart(departure: Departure) {
+    yield_now().await;
     yield_now().await;
     let Some((link, waiting)) = departure.leave() else {
         return;

@@ -132,9 +132,13 @@ impl Client {
             .all(|link| link.tracked.load(Ordering::SeqCst))
     }
 
-    /// The place of the next link to use, in turn. Links that are down are passed over.
-    pub(super) fn turn(&self) -> usize {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
+    /// The place of the next link to use; `after` is that of an attempt that failed, whose link is
+    /// the last to be tried again. Links that are down are passed over.
+    ///
+    /// Calls take turns by as many as may go together, since what is spread goes alone.
+    pub(super) fn turn(&self, after: Option<usize>) -> usize {
+        let in_turn = || self.next.fetch_add(1, Ordering::Relaxed) / convoy::MOST;
+        let start = after.map_or_else(in_turn, |turn| turn.wrapping_add(1));
         (start..start.saturating_add(self.links.len()))
             .find(|turn| {
                 self.link(*turn)
