@@ -58,7 +58,7 @@ macro_rules! script {
 /// is answered: it holds for all keys alike, and the client takes note of it.
 ///
 /// Lines before a second `;` come before all that, for what is done most often and needs none of it:
-/// they end the script, or fill in `answers` where they have one.
+/// they end the script with the one answer to all keys, or fill in `answers` where they have one.
 macro_rules! script_for_each {
     ($args:literal; $($source:literal),+ $(,)?) => {
         script_for_each!($args; ""; $($source),+)
@@ -109,7 +109,7 @@ pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "    rest = true",
     "  end",
     "end",
-    "if not rest then return answers end";
+    "if not rest then return 1 end";
     "local function set(value)",
     "  local done",
     "  if ttl == '0' then done = try('DEL', key) else done = try('SET', key, value, 'PX', ttl) end",
