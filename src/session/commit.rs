@@ -40,6 +40,11 @@ impl Session {
     /// The service commits by itself when the handler has answered; call this where the changes must
     /// be stored before something else happens.
     ///
+    /// What this has stored is told to the browser by the response, whatever its status, a new id
+    /// above all; also by the 503 or 500 that replaces it where a later commit fails. A handler that
+    /// ends in an error of its own instead of a response has nothing that could tell it: after a
+    /// [`regenerate`](Self::regenerate) the visitor is left with an id that is dead.
+    ///
     /// # Errors
     /// When the store fails (whether the changes were applied is then unknown), or other requests
     /// changed the session too often. Changes that were dropped because the session had ended
@@ -135,9 +140,9 @@ impl Commit {
         Self::new(session, step, true)
     }
 
-    /// What to tell the browser, once the last commit is done.
-    pub(crate) fn settle(self) -> Result<Settled, SessionError> {
-        self.session.settle()
+    /// What to tell the browser, once the last commit is done or has failed.
+    pub(crate) fn settle(self, done: Result<(), SessionError>) -> Settled {
+        self.session.settle(done)
     }
 
     fn decide(&mut self) -> Next {
@@ -171,6 +176,9 @@ impl Commit {
         engine.tell(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.ending = None;
+        if state.fate == Fate::Ended {
+            state.note_standing();
+        }
         state.write_or_tag(engine, self.last)
     }
 
@@ -320,7 +328,7 @@ impl Commit {
             state.phase = Phase::Open;
         }
         if drops {
-            state.give_up_changes(self.written);
+            state.give_up_changes();
         }
         let key = state.identity.key();
         drop(state);

@@ -82,7 +82,9 @@ impl State {
                 self.flash.kept = draft.flash;
             }
             self.phase = Phase::Open;
-            self.committed |= self.version.is_some();
+            if !last && self.version.is_some() {
+                self.note_standing();
+            }
         }
         if last {
             self.phase = Phase::Closed;
