@@ -83,6 +83,10 @@ impl Commit {
                 let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
                 self.ended(ended, key)
             }
+            Step::Claiming(claim, key) => {
+                let (claimed, key) = (ready!(Pin::new(claim).poll(cx)), *key);
+                self.claimed(claimed, key)
+            }
             Step::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                 self.written(written, key)
@@ -182,6 +186,19 @@ impl Commit {
         state.write_or_tag(engine, self.last)
     }
 
+    /// There is a record to tag, of this request or of another one.
+    fn claimed(&mut self, claimed: Result<Written, StoreError>, key: Key) -> Next {
+        match claimed? {
+            Written::Done(version) => {
+                let mut state = self.session.state();
+                state.version = Some(version);
+                state.identity.note_stored();
+                Ok(Step::Tagging(None, key))
+            }
+            refused => self.written(Ok(refused), key),
+        }
+    }
+
     fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
         let engine = &*self.session.engine;
         match written? {
@@ -219,7 +236,12 @@ impl Commit {
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
-        state.write(engine, key, self.last)
+        drop(state);
+        // What is to be tagged is tagged before it is written, as far as that was not possible yet.
+        match self.written {
+            true => self.write(key),
+            false => self.next_tag(key),
+        }
     }
 
     /// The session is not there any more. A store without versions does not know whether it ended or
