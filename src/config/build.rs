@@ -41,7 +41,7 @@ impl SessionConfig {
             clear_with_browser: self.clear_with_browser,
             longest: policy.time_to_live(),
         };
-        let backing = Backing::new(stores.open(self.choice())?, &binding)
+        let backing = Backing::new(stores.open(self.choice(&listeners))?, &binding)
             .map_err(|error| ConfigError::caused("store", error))?;
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
@@ -114,12 +114,13 @@ impl SessionConfig {
         Ok(own.into_iter().chain(allowed).min())
     }
 
-    fn choice(&self) -> Choice<'_> {
+    fn choice<'c>(&'c self, listeners: &'c Listeners) -> Choice<'c> {
         Choice {
             store: &self.store,
             migrate_from: self.migrate_from.as_deref(),
             migrate_to: self.migrate_to.as_deref(),
             sections: &self.stores,
+            listeners,
         }
     }
 }

@@ -118,14 +118,6 @@ impl RedisStore {
         RedisStoreBuilder::new(url)
     }
 
-    /// Waits until the server answers, at most the startup timeout.
-    ///
-    /// # Errors
-    /// When it does not, or refuses.
-    pub fn ready(&self) -> StoreFuture<()> {
-        self.doing("connect", |engine| async move { engine.ready().await })
-    }
-
     /// Destroys every session that carries `tag`, and returns how many. Sessions that are tagged
     /// meanwhile may be missed.
     ///
@@ -155,9 +147,14 @@ impl RedisStore {
         F: Future<Output = Result<T, RedisError>> + Send + 'static,
     {
         let engine = Arc::clone(&self.0);
+        let tells = engine.settings.tells;
         StoreFuture::new(async move {
             let done = work(engine).await;
-            done.map_err(|error| StoreError::new(NAME, action, error))
+            done.map_err(|error| {
+                let is_outage = tells && error.is_outage();
+                let error = StoreError::new(NAME, action, error);
+                if is_outage { error.in_outage() } else { error }
+            })
         })
     }
 }
@@ -240,6 +237,15 @@ impl Store for RedisStore {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         Some(self)
+    }
+
+    /// Waits until the server answers, at most the
+    /// [startup timeout](RedisStoreBuilder::startup_timeout).
+    ///
+    /// # Errors
+    /// When it does not, or refuses.
+    fn ready(&self) -> StoreFuture<()> {
+        self.doing("connect", |engine| async move { engine.ready().await })
     }
 }
 
