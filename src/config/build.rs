@@ -6,7 +6,7 @@ use super::{Assurance, ConfigError, SessionConfig, Stores, keys, stores::Choice}
 use crate::{
     age::Age,
     clock::Clock,
-    cookie::{CookieName, Finder, MAX_AGE, SetCookie},
+    cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     session::{Backing, Engine, Listeners, Memo, Policy, Retired},
     store::Binding,
     wire::native::Native,
@@ -31,7 +31,7 @@ impl SessionConfig {
         let name = CookieName::new(self.cookie_name.as_str())
             .map_err(|error| ConfigError::caused("cookie_name", error))?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
-            .map_err(|error| ConfigError::caused("cookie", error))?;
+            .map_err(|error| refused_cookie(&name, error))?;
         let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
         let binding = Binding {
@@ -122,6 +122,18 @@ impl SessionConfig {
             sections: &self.stores,
             listeners,
         }
+    }
+}
+
+/// What is wrong with the cookie, by the settings that do not go together.
+fn refused_cookie(name: &CookieName, error: CookieError) -> ConfigError {
+    match error {
+        CookieError::Prefix { field, .. } => ConfigError::caused("cookie_name", error)
+            .of(format!("{:?} and `cookie.{field}`", name.as_str())),
+        CookieError::NotSecure { .. } => {
+            ConfigError::caused("cookie", error).of("`cookie.secure` is off")
+        }
+        _ => ConfigError::caused("cookie", error),
     }
 }
 
