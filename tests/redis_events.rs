@@ -20,8 +20,12 @@ use std::{
 };
 
 use http::StatusCode;
-use hyper_session::{Sessions, service::TracingListener};
-use redis_servers::Server;
+use hyper_session::{
+    Sessions,
+    service::TracingListener,
+    store::{RedisStore, Store},
+};
+use redis_servers::{Server, free_port, sessions::key};
 use support::{Browser, Seen, config};
 use tokio::task::LocalSet;
 use tracing_subscriber::fmt::MakeWriter;
@@ -72,6 +76,19 @@ fn sessions(url: &str, seen: &Seen) -> Sessions {
         .listener(seen.listener())
         .build()
         .unwrap()
+}
+
+/// Where nobody is told of the outage, the failures themselves are what a log has.
+#[tokio::test]
+async fn a_store_of_ones_own_marks_its_failures_where_somebody_is_told_of_the_outage() {
+    let url = format!("redis://127.0.0.1:{}", free_port());
+    let silent = RedisStore::builder(&url).total_timeout(Duration::from_millis(100));
+    let telling = silent.clone().on_outage(|_| ());
+    for (builder, marks) in [(silent, false), (telling, true)] {
+        let store = builder.build().unwrap();
+        let error = store.read(&key(), None).await.unwrap_err();
+        assert_eq!(error.is_outage(), marks, "{error}");
+    }
 }
 
 /// Visitors who come again and again, and what they got.

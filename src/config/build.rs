@@ -128,8 +128,10 @@ impl SessionConfig {
 /// What is wrong with the cookie, by the settings that do not go together.
 fn refused_cookie(name: &CookieName, error: CookieError) -> ConfigError {
     match error {
-        CookieError::Prefix { field, .. } => ConfigError::caused("cookie_name", error)
-            .of(format!("{:?} and `cookie.{field}`", name.as_str())),
+        CookieError::Prefix { field, .. } => {
+            let pair = format!("{:?} does not go with `cookie.{field}`", name.as_str());
+            ConfigError::caused("cookie_name", error).of(pair)
+        }
         CookieError::NotSecure { .. } => {
             ConfigError::caused("cookie", error).of("`cookie.secure` is off")
         }

@@ -73,8 +73,9 @@ const NAME: &str = "redis";
 ///   and in a cluster are followed; while a cluster is without one of its masters, all operations
 ///   on it wait.
 /// - [`on_outage`](RedisStoreBuilder::on_outage) tells of an outage once when it starts and once
-///   when it ends. The client underneath has its own lines in the `log` crate, under the target
-///   `fred`: leave it off, or at `error`.
+///   when it ends; of a store that a configuration opens, the listeners hear the same. The client
+///   underneath has its own lines in the `log` crate, under the target `fred`: leave it off, or at
+///   `error`.
 ///
 /// # What Redis itself may lose
 ///
