@@ -24,7 +24,7 @@ impl Backing {
     }
 
     /// The store without a request.
-    pub(super) fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn Store {
         match self {
             Self::Server(store) => &**store,
             Self::Client(bound) => &**bound,
