@@ -73,7 +73,7 @@ impl Core {
         self: Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, FileError> {
-        // Never closed; where there is no turn to be had, there is no runtime either.
+        // The semaphore is never closed, so there is always a turn to be had.
         let turn = Arc::clone(&self.at_device).acquire_owned().await;
         off_thread(move || {
             let done = work(&self);

@@ -22,6 +22,7 @@ use super::{
         core::{Core, write, write_together},
         recover,
         waiting::enlist,
+        write::Attempt,
     },
     disk::SimDisk,
     workload::clock,
@@ -158,6 +159,21 @@ fn writes_of_no_data_are_bounded_too() {
     let _hanging = device.write().unwrap();
     let left = left_behind(&core, &Memory::default(), 0);
     assert!((10..1000).contains(&left), "{left} wait");
+}
+
+#[test]
+fn a_write_is_counted_with_all_that_it_takes_beside_its_data() {
+    let core = core(&SimDisk::with(None), options(Durability::Always));
+    let draft = core
+        .engine
+        .draft(&key(1), &Bytes::new(), LIFE, Expected::Any);
+    let draft = draft.unwrap();
+    // Lists have room for twice what is in them.
+    let listed = size_of_val(&draft) + size_of::<oneshot::Sender<()>>();
+    let answer = size_of::<Result<Attempt, FileError>>() + size_of::<[Waker; 2]>();
+    let counters = 4 * size_of::<usize>();
+    let taken = 2 * listed + answer + counters;
+    assert!(taken <= draft.memory(), "{taken} bytes");
 }
 
 #[tokio::test]
