@@ -5,7 +5,7 @@
 //! Environment: `ADDR` (default `127.0.0.1:3000`), and the variables of
 //! `SessionConfig::with_env`: `SESSION_DRIVER` (`memory`, the default, `file`,
 //! `cookie`, or with `--features redis` `redis`), `SESSION_AGE`, `REDIS_URL` and so on. Without `APP_KEY` a key is
-//! generated, which ends with the process.
+//! generated, which ends with the process. Redis is waited for at the start, 10 seconds at most.
 //! HTTP/1 and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it once the requests that are
 //! running have been answered.
 
@@ -66,6 +66,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
     let sessions = sessions(address)?;
+    sessions.ready().await?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, sessions).await;
@@ -94,6 +95,13 @@ struct Log {
 impl Listener for Log {
     fn on_event(&self, event: &Event<'_>) {
         match event {
+            Event::StoreAway { store, reason } => eprintln!("the store {store} is away: {reason}"),
+            Event::StoreBack {
+                store,
+                lasted,
+                failed,
+            } => eprintln!("the store {store} is back, after {lasted:?} and {failed} failures"),
+            Event::StoreFailed { error } if error.is_outage() => {}
             Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {
                 eprintln!("store failed: {error}");
             }

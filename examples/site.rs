@@ -46,7 +46,9 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     if !address.ip().is_loopback() {
         return Err("the site is an example: it listens on a loopback address only".into());
     }
-    let app = app::App::new(sessions()?)?;
+    let sessions = sessions()?;
+    sessions.ready().await?;
+    let app = app::App::new(sessions)?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     serve(listener, app).await;

@@ -131,6 +131,56 @@ fn a_value_that_cannot_be_used_is_refused_by_its_variable() {
     }
 }
 
+/// As some readers of environment files hand them on; with the marks it would be another key.
+#[test]
+fn a_key_in_quotation_marks_is_refused_and_not_shown() {
+    let key = hyper_session::seal::SealKey::generate_text().unwrap();
+    for mark in ['"', '\''] {
+        for secret in [&*key, MINE] {
+            let quoted = format!("{mark}{secret}{mark}");
+            let text = refusal("APP_KEY", &quoted);
+            assert!(text.contains("quotation mark"), "{text}");
+            assert!(!text.contains(secret), "{text}");
+        }
+        let list = format!("{mark}{MINE},{key}{mark}");
+        let text = refusal("APP_KEY_PREVIOUS", &list);
+        assert!(
+            text.contains("key 1 of 2") && text.contains("quotation mark"),
+            "{text}"
+        );
+        assert!(!text.contains(MINE) && !text.contains(&key), "{text}");
+    }
+    assert!(
+        with(
+            config(),
+            &[("APP_KEY", "a secret \"that\" no documentation's page holds")]
+        )
+        .is_ok()
+    );
+}
+
+/// Whichever store is chosen.
+#[cfg(all(feature = "file", unix))]
+#[test]
+fn a_durability_that_is_none_is_refused_by_its_variable() {
+    for (value, word) in [("0s", "interval"), ("never", "`always`")] {
+        let text = refusal("SESSION_FILE_DURABILITY", value);
+        assert!(text.contains(word) && text.contains(value), "{text}");
+    }
+}
+
+#[test]
+fn variables_of_a_store_that_is_not_chosen_change_nothing() {
+    let others = [
+        ("SESSION_DRIVER", "memory"),
+        ("SESSION_FILE_DURABILITY", "always"),
+        ("SESSION_FILE_LOCATION", "/dev/null/x"),
+        ("REDIS_URL", "redis-of-somebody-else"),
+    ];
+    let config = with(config(), &others).unwrap();
+    assert!(Sessions::builder(config).build().is_ok());
+}
+
 #[test]
 fn a_list_of_older_keys_says_which_of_them_is_wrong() {
     let list = format!("{MINE},k3y-that-nobody-may-see");

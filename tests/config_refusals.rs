@@ -56,18 +56,8 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
         ("cookie", cookie(|it| it.domain = Some("a; b".into()))),
         ("cookie", cookie(|it| it.domain = Some(String::new()))),
         ("cookie", config().same_site(SameSite::None)),
-        ("cookie", config().cookie_name("__Secure-sid")),
-        ("cookie", config().cookie_name("__Host-sid")),
-        (
-            "cookie",
-            config()
-                .secure(true)
-                .cookie_name("__host-sid")
-                .cookie(Attributes {
-                    path: "/app".into(),
-                    ..Attributes::default()
-                }),
-        ),
+        ("cookie_name", config().cookie_name("__Secure-sid")),
+        ("cookie_name", config().cookie_name("__Host-sid")),
         ("app_key", SessionConfig::default()),
         ("app_key", SessionConfig::default().app_key("short")),
         ("app_key", SessionConfig::default().app_key("a".repeat(40))),
@@ -94,7 +84,31 @@ fn partitioned_cookies_must_be_secure() {
         it.secure = false;
         it.partitioned = true;
     }));
-    assert!(error.to_string().contains("Partitioned"));
+    let text = error.to_string();
+    assert!(text.contains("Partitioned") && text.contains("`cookie.secure`"));
+}
+
+#[test]
+fn a_name_and_an_attribute_that_do_not_go_together_are_both_named() {
+    for (name, field, change) in [
+        (
+            "__Host-x",
+            "secure",
+            (|it| it.secure = false) as fn(&mut Attributes),
+        ),
+        ("__secure-x", "secure", |it| it.secure = false),
+        ("__Http-x", "http_only", |it| it.http_only = false),
+        ("__host-x", "path", |it| it.path = "/app".into()),
+        ("__Host-x", "domain", |it| it.domain = Some("a.org".into())),
+    ] {
+        let error = refusal(cookie(change).cookie_name(name));
+        assert_eq!(error.setting(), "cookie_name");
+        let text = error.to_string();
+        let field = format!("`cookie.{field}`");
+        for word in ["`cookie_name`", "`SESSION_COOKIE`", name, &field] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
 }
 
 #[test]

@@ -12,14 +12,16 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     path::Path,
-    time::{Duration, SystemTime},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use hyper_session::{
     Session, Sessions,
+    clock::{Clock, Timestamp},
     config::Stores,
     id::Key,
+    seal::{KeyRing, SealKey},
     session::adonis_file,
     store::{
         FileStore, Read, Store,
@@ -48,12 +50,14 @@ fn numbered(file: SessionFile<'_>) -> Option<(Key, Bytes)> {
 async fn sessions_come_over_with_the_time_they_have_left() {
     let (old, new) = (Scratch::new(), Scratch::new());
     fs::write(old.path().join("1.txt"), "{\"a\":1}\n").unwrap();
-    fs::write(old.path().join("2.txt"), "{\"b\":2}").unwrap();
-    let stale = File::options()
-        .write(true)
-        .open(old.path().join("2.txt"))
-        .unwrap();
-    stale.set_modified(SystemTime::now() - AGE * 2).unwrap();
+    let before_all_clocks = UNIX_EPOCH - AGE;
+    for (name, changed) in [
+        ("2.txt", SystemTime::now() - AGE * 2),
+        ("4.txt", before_all_clocks),
+    ] {
+        let stale = File::create(old.path().join(name)).unwrap();
+        stale.set_modified(changed).unwrap();
+    }
     fs::write(old.path().join("strange.txt"), "no number").unwrap();
     fs::write(old.path().join("3.json"), "not a session").unwrap();
     let store = FileStore::open(new.path()).unwrap();
@@ -61,7 +65,7 @@ async fn sessions_come_over_with_the_time_they_have_left() {
     let came = import.run(&store, numbered).await.unwrap();
     assert_eq!(
         (came.imported, came.expired, came.refused, came.present),
-        (1, 1, 1, 0)
+        (1, 2, 1, 0)
     );
     let again = import.run(&store, numbered).await.unwrap();
     assert_eq!(
@@ -75,9 +79,51 @@ async fn sessions_come_over_with_the_time_they_have_left() {
     assert_eq!(record.data, "{\"a\":1}");
     assert_eq!(
         fs::read_dir(old.path()).unwrap().count(),
-        4,
+        5,
         "the old files are left alone"
     );
+}
+
+#[tokio::test]
+async fn a_file_from_the_future_lives_no_longer_than_its_age() {
+    let (old, new) = (Scratch::new(), Scratch::new());
+    let file = File::create(old.path().join("1.txt")).unwrap();
+    let clock = Clock::manual(Timestamp::from_millis(1_000_000_000_000));
+    let tomorrow = clock.now().after(Duration::from_secs(86_400));
+    file.set_modified(tomorrow.into()).unwrap();
+    let store = FileStore::builder(new.path()).clock(clock.clone());
+    let store = store.open().unwrap();
+    let came = Import::from(old.path(), AGE);
+    let came = came.run(&store, |file| {
+        assert_eq!(file.changed, clock.now(), "what counts as its beginning");
+        numbered(file)
+    });
+    assert_eq!(came.await.unwrap().imported, 1);
+    clock.advance(AGE - Duration::from_millis(1));
+    let read = store.read(&key(1), None).await.unwrap();
+    assert!(matches!(read, Read::Found(_)), "{read:?}");
+    clock.advance(Duration::from_millis(1));
+    assert_eq!(store.read(&key(1), None).await.unwrap(), Read::Absent);
+}
+
+#[tokio::test]
+async fn a_session_too_long_for_the_store_does_not_keep_the_others_out() {
+    let old = Scratch::new();
+    for (name, len) in [("1", 10), ("2", 14 << 10), ("3", 20 << 10), ("4", 10)] {
+        fs::write(old.path().join(name).with_extension("txt"), vec![b'x'; len]).unwrap();
+    }
+    let import = Import::from(old.path(), AGE);
+    // Sealed, the second does not fit any more.
+    for (sealed, fit) in [(false, 3), (true, 2)] {
+        let new = Scratch::new();
+        let mut store = FileStore::builder(new.path()).segment_bytes(16 << 10);
+        if sealed {
+            store = store.seal(&KeyRing::new(SealKey::generate().unwrap()));
+        }
+        let store = store.open().unwrap();
+        let came = import.run(&store, numbered).await.unwrap();
+        assert_eq!((came.imported, came.refused), (fit, 4 - fit));
+    }
 }
 
 /// The session files that the real AdonisJS wrote, as a directory of them.

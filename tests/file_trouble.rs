@@ -13,13 +13,14 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{Mutex, mpsc},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use hyper_session::store::{
     Expected, FileStore, Read, Store, Written,
-    file::{Durability, FileError},
+    file::{Durability, FileError, FileEvent},
 };
 
 use tokio::task::JoinSet;
@@ -118,6 +119,35 @@ async fn a_closed_store_frees_the_directory_and_answers_that_it_is_closed() {
     assert!(matches!(cause, Some(FileError::Closed)), "{refused}");
     assert!(store.destroy(&key(1)).await.is_err());
     assert!(store.compact().await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_closes_a_store_is_answered_when_it_is_closed() {
+    let scratch = Scratch::new();
+    let (entered, inside) = mpsc::channel();
+    let (leave, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    // A thread of the store that does not end until `leave` is dropped.
+    let listener = move |_: &FileEvent<'_>| {
+        let _ = entered.send(());
+        let _ = wait.lock().unwrap().recv();
+    };
+    let store = FileStore::builder(scratch.path()).events(listener);
+    let store = store.open().unwrap();
+    write(&store, 1).await;
+    let _compacting = store.compact();
+    inside.recv().unwrap();
+    let mut closing = JoinSet::new();
+    for _ in 0..3 {
+        closing.spawn(store.close());
+    }
+    let early = tokio::time::timeout(Duration::from_millis(200), closing.join_next()).await;
+    assert!(early.is_err(), "answered while a thread of the store runs");
+    drop(leave);
+    while let Some(closed) = closing.join_next().await {
+        closed.unwrap().unwrap();
+        assert!(FileStore::open(scratch.path()).is_ok(), "it is free");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
-//! Two processes on one Redis: nothing is lost, nothing is doubled, nobody comes back.
+//! Two processes, each with engines of its own, on one Redis: nothing is lost, nothing is doubled,
+//! nobody comes back.
 //!
-//! Each test starts its own program twice more, told by the environment to be a worker.
+//! Each test starts its own program twice more, told by the environment to be a worker. A run of
+//! chance prints its seed when it fails; `REDIS_PROCESSES_SEED` runs it again, with every visitor
+//! doing the same things in the same order. How the visitors meet is up to the machine.
 #![cfg(feature = "redis")]
 #![allow(
     clippy::unwrap_used,
@@ -10,24 +13,31 @@
     reason = "a failed unwrap is the verdict, and a worker reports by printing"
 )]
 
+#[path = "redis_processes/board.rs"]
+mod board;
 mod redis_servers;
+mod support;
+#[path = "redis_processes/visitor.rs"]
+mod visitor;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
-use hyper_session::{
-    id::{Key, SessionId},
-    store::{Expected, Read, Store, Written, redis::RedisStore},
-};
-use redis_servers::{
-    Server,
-    sessions::{HOUR, connect, created, key, record, words},
-};
+use board::Board;
+use hyper_session::{Sessions, store::RedisStore};
+use redis_servers::Server;
+use serde_json::{Map, Value, json};
+use support::{Browser, config};
+use tokio::task::LocalSet;
+use visitor::{BY_ID, BY_TAG, LIVING, SESSIONS, open, owner};
 
 const ORDERS: &str = "REDIS_TEST_WORKER";
+const SEED: &str = "REDIS_PROCESSES_SEED";
+
+/// Visitors in each process.
+const VISITORS: u64 = 4;
 
 /// Starts this test's program again, as a worker with these orders.
 fn worker(test: &str, orders: &str) -> Child {
@@ -49,237 +59,187 @@ fn report(worker: Child) -> String {
 /// The words of the orders, where this process is a worker.
 fn orders() -> Option<Vec<String>> {
     let orders = std::env::var(ORDERS).ok()?;
+    // The test's own name stands on this line.
+    println!();
     Some(orders.split(' ').map(str::to_owned).collect())
 }
 
-/// A number for each bit of chance that a test needs.
-fn chance(below: u64) -> u64 {
-    let id = SessionId::generate().unwrap();
-    let (bytes, _) = id.as_bytes().split_first_chunk().unwrap();
-    u64::from_le_bytes(*bytes) % below
+async fn engine(url: &str) -> Sessions {
+    let store = RedisStore::builder(url).pool_size(3).connect().await;
+    Sessions::new(config(), store.unwrap()).unwrap()
 }
 
-fn named(hex: &str) -> Key {
-    let digits = |at: usize| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap();
-    Key::from_bytes(std::array::from_fn(digits))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn two_processes_count_one_session_to_ten_thousand() {
-    const TASKS: u64 = 4;
+    const VISITORS: u64 = 2;
+    const TIMES: u64 = 5_000 / VISITORS;
     if let Some(orders) = orders() {
-        let store = RedisStore::connect(&orders[0]).await.unwrap();
-        let key = named(&orders[1]);
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|_| tokio::spawn(count(store.clone(), key, 5_000 / TASKS)))
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
+        let sessions = engine(&orders[0]).await;
+        let visitors = LocalSet::new();
+        for _ in 0..VISITORS {
+            let mut browser = Browser::new(&sessions);
+            browser.jar.set("session", &orders[1]);
+            visitors.spawn_local(async move {
+                for _ in 0..TIMES {
+                    browser.visit(async |s| s.increment("n").unwrap()).await;
+                }
+            });
         }
-        return;
+        return visitors.await;
     }
     let server = Server::start();
-    let store = connect(&server).await;
-    let key = key();
-    let zero = store.write(&key, "0".into(), HOUR, Expected::Absent).await;
-    assert!(matches!(zero, Ok(Written::Done(_))));
-    let orders = format!("{} {key}", server.url());
+    let mut browser = Browser::new(&engine(&server.url()).await);
+    browser.visit(async |s| s.put("n", &0).unwrap()).await;
+    let orders = format!("{} {}", server.url(), browser.cookie().unwrap());
     let test = "two_processes_count_one_session_to_ten_thousand";
     let workers = [worker(test, &orders), worker(test, &orders)];
     for worker in workers {
-        tokio::task::block_in_place(|| report(worker));
+        tokio::task::spawn_blocking(|| report(worker))
+            .await
+            .unwrap();
     }
-    assert_eq!(&*record(&store, &key).await.data, b"10000");
+    let count = browser.visit(async |s| s.get::<u64>("n").unwrap()).await;
+    assert_eq!(count, Some(10_000));
 }
 
-async fn count(store: RedisStore, key: Key, times: u64) {
-    let mut seen = record(&store, &key).await;
-    for _ in 0..times {
-        loop {
-            let number: u64 = std::str::from_utf8(&seen.data).unwrap().parse().unwrap();
-            let next = bytes::Bytes::from((number + 1).to_string());
-            let expected = Expected::Version(seen.version);
-            match store
-                .write(&key, next.clone(), HOUR, expected)
-                .await
-                .unwrap()
-            {
-                Written::Done(version) => {
-                    (seen.data, seen.version) = (next, version);
-                    break;
+/// What the workers were told of a session: what must be there at the end, and what must not.
+#[derive(Default)]
+struct Model {
+    data: Map<String, Value>,
+    count: u64,
+    tags: BTreeSet<String>,
+    /// Every id that it ever had, as cookies.
+    cookies: Vec<String>,
+    is_ended: bool,
+}
+
+impl Model {
+    /// Takes over what a worker reports; whatever is no report is let through.
+    fn take(models: &mut [Self], line: &str, acts: &mut BTreeMap<String, usize>) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["did", act, place, rest @ ..] = &words[..] else {
+            return;
+        };
+        *acts.entry((*act).to_owned()).or_default() += 1;
+        let model = &mut models[place.parse::<usize>().unwrap()];
+        match (*act, rest) {
+            ("add", [name, by]) => {
+                let by: u64 = by.parse().unwrap();
+                model.count += by;
+                let before = model.data.insert((*name).to_owned(), by.into());
+                assert!(before.is_none(), "each name is used once");
+            }
+            ("forget", [name]) => {
+                model.data.remove(*name).expect("it was added");
+            }
+            ("tag", [tag]) => drop(model.tags.insert((*tag).to_owned())),
+            ("move", [cookie]) => model.cookies.push((*cookie).to_owned()),
+            ("end", []) => model.is_ended = true,
+            ("knock" | "conflict" | "drop" | "late", []) => {}
+            other => panic!("what is {other:?}?"),
+        }
+    }
+
+    async fn check(mut self, place: usize, sessions: &Sessions, newest: &str) {
+        let (all, tagged) = (sessions.collection(), owner(place));
+        for cookie in &self.cookies {
+            let alive = !self.is_ended && cookie == newest;
+            let (found, key) = open(sessions, cookie).await;
+            assert_eq!(
+                !found.is_empty(),
+                alive,
+                "session {place}: an old id is dead"
+            );
+            if alive {
+                self.data.insert("name".into(), json!(place));
+                self.data.insert("n".into(), json!(self.count));
+                let found = Value::Object(found).to_string();
+                let due = Value::Object(std::mem::take(&mut self.data)).to_string();
+                assert_eq!(
+                    found, due,
+                    "session {place}: all that was acknowledged, once"
+                );
+                assert_eq!(all.tagged(&tagged).await.unwrap(), [key]);
+                for tag in &self.tags {
+                    assert_eq!(all.tagged(tag).await.unwrap(), [key], "{tag}");
                 }
-                Written::Conflict(newer) => seen = newer,
-                Written::Gone => panic!("the session is gone"),
+            }
+        }
+        if self.is_ended {
+            for tag in self.tags.iter().chain([&tagged]) {
+                let left = all.tagged(tag).await.unwrap();
+                assert!(left.is_empty(), "session {place} came back: {left:?}");
             }
         }
     }
 }
 
-/// How many of the sessions are ended now and then; the others move to a new key.
-const MORTAL: usize = 12;
+/// Chance, or what a run of before had.
+fn seed() -> u64 {
+    match std::env::var(SEED) {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+    }
+}
 
-/// The workers add words to sessions, and now and then end one, or move one to a new key as a
-/// regenerated id does. They print what was acknowledged.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// The visitors change sessions, give them new ids, end them, and come back with old cookies.
+#[tokio::test]
 async fn two_processes_share_sessions_as_one_would() {
-    if let Some(orders) = orders() {
-        return share(&orders).await;
-    }
-    let server = Server::start();
-    let store = connect(&server).await;
-    let mut orders = server.url();
-    let mut keys = Vec::new();
-    for _ in 0..24 {
-        let key = created(&store, HOUR).await;
-        orders.push_str(&format!(" {key}"));
-        keys.push(key);
-    }
     let test = "two_processes_share_sessions_as_one_would";
-    let workers = [worker(test, &orders), worker(test, &orders)];
-    let reports = workers.map(|worker| tokio::task::block_in_place(|| report(worker)));
-
-    let (mut added, mut ended) = (HashMap::<Key, Vec<String>>::new(), HashSet::new());
-    let mut moves = 0;
-    for line in reports.iter().flat_map(|report| report.lines()) {
-        match line.split(' ').collect::<Vec<_>>()[..] {
-            ["added", key, word] => added.entry(named(key)).or_default().push(word.to_owned()),
-            ["ended", key] => drop(ended.insert(named(key))),
-            ["moved", _] => moves += 1,
-            _ => {}
+    if let Some(orders) = orders() {
+        let [url, number, seed] = &orders[..] else {
+            panic!("{orders:?}");
+        };
+        let seed = seed.parse().unwrap();
+        return visitor::work(url, number.parse().unwrap(), seed, VISITORS).await;
+    }
+    let seed = seed();
+    println!("again with the same acts: {SEED}={seed}");
+    let server = Server::start();
+    let (sessions, board) = (
+        engine(&server.url()).await,
+        Board::open(&server.url()).await,
+    );
+    let mut models = Vec::new();
+    for place in 0..SESSIONS {
+        let cookie = visitor::begin(&sessions, place).await;
+        board.post(place, &cookie).await;
+        models.push(Model {
+            cookies: vec![cookie],
+            ..Model::default()
+        });
+    }
+    let workers = [0, 1].map(|number| worker(test, &format!("{} {number} {seed}", server.url())));
+    let mut acts = BTreeMap::new();
+    for worker in workers {
+        let report = tokio::task::spawn_blocking(|| report(worker))
+            .await
+            .unwrap();
+        for line in report.lines() {
+            Model::take(&mut models, line, &mut acts);
         }
     }
-    assert!(added.values().map(Vec::len).sum::<usize>() > 500 && ended.len() > 2 && moves > 2);
-    for key in &keys {
-        if ended.contains(key) {
-            assert_eq!(
-                store.read(key, None).await.unwrap(),
-                Read::Gone,
-                "it came back"
-            );
-            continue;
-        }
-        let mut due = added.remove(key).unwrap_or_default();
-        due.push("data".into());
-        let mut found = words(&store, &newest(&store, *key).await).await;
-        found.sort_unstable();
-        due.sort_unstable();
+    println!("{acts:?}");
+    for (act, least) in [
+        ("add", 500),
+        ("forget", 20),
+        ("tag", 20),
+        ("move", 20),
+        ("end", 10),
+        ("knock", 20),
+        ("conflict", 1),
+        ("drop", 1),
+    ] {
         assert!(
-            found == due,
-            "{key}: each word once, and none that nobody wrote"
+            acts.get(act).is_some_and(|times| *times >= least),
+            "too few of {act}: {acts:?}"
         );
     }
-}
-
-async fn share(orders: &[String]) {
-    // The test's own name stands on this line.
-    println!();
-    let store = RedisStore::builder(&orders[0])
-        .pool_size(3)
-        .connect()
-        .await
-        .unwrap();
-    let keys: Vec<Key> = orders[1..].iter().map(|hex| named(hex)).collect();
-    let tasks: Vec<_> = (0..4)
-        .map(|_| tokio::spawn(work(store.clone(), keys.clone())))
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
+    let ended = |places: std::ops::Range<usize>| places.filter(|at| models[*at].is_ended).count();
+    assert!(ended(BY_ID) > 0 && ended(BY_TAG) > 0 && ended(LIVING) == 0);
+    for (place, model) in models.into_iter().enumerate() {
+        model
+            .check(place, &sessions, &board.posted(place).await)
+            .await;
     }
-}
-
-async fn work(store: RedisStore, keys: Vec<Key>) {
-    let mut ended = HashSet::new();
-    for turn in 0..400 {
-        let place = usize::try_from(chance(keys.len() as u64)).unwrap();
-        let key = keys[place];
-        match chance(200) {
-            0 if place < MORTAL => {
-                store.destroy(&key).await.unwrap();
-                ended.insert(key);
-                println!("ended {key}");
-            }
-            0..10 if place >= MORTAL => {
-                if move_on(&store, &newest(&store, key).await).await {
-                    println!("moved {key}");
-                }
-            }
-            1..10 => drop(store.touch(&key, HOUR).await.unwrap()),
-            _ => {
-                let word = format!("{}.{:x}.{turn}", std::process::id(), chance(u64::MAX));
-                let before = ended.contains(&key);
-                if add(&store, &newest(&store, key).await, &word).await {
-                    assert!(!before, "a session that was ended took a write");
-                    println!("added {key} {word}");
-                }
-            }
-        }
-        if turn % 16 == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
-    for key in ended {
-        assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
-    }
-}
-
-/// What stands in a session that has moved, before its new key.
-const FENCE: &str = "moved-to ";
-
-fn is_fence(data: &[u8]) -> bool {
-    data.starts_with(FENCE.as_bytes())
-}
-
-/// Where the session has moved to, over all its moves.
-async fn newest(store: &RedisStore, mut key: Key) -> Key {
-    while let Read::Found(record) = store.read(&key, None).await.unwrap() {
-        let text = std::str::from_utf8(&record.data).unwrap();
-        let Some(hex) = text.strip_prefix(FENCE) else {
-            break;
-        };
-        key = named(hex);
-    }
-    key
-}
-
-/// Moves a session as regenerating its id does: the new record first, and then a fence in place of
-/// the old one, unless somebody wrote there meanwhile. `false` where another was faster.
-async fn move_on(store: &RedisStore, from: &Key) -> bool {
-    let Read::Found(mut seen) = store.read(from, None).await.unwrap() else {
-        panic!("these sessions are not ended");
-    };
-    let (to, mut there) = (key(), Expected::Absent);
-    let fence = format!("{FENCE}{to}");
-    while !is_fence(&seen.data) {
-        let new = store.write(&to, seen.data.clone(), HOUR, there).await;
-        let Written::Done(version) = new.unwrap() else {
-            panic!("nobody knows the new key yet");
-        };
-        there = Expected::Version(version);
-        let expected = Expected::Version(seen.version);
-        let old = store.write(from, fence.clone().into(), HOUR, expected);
-        match old.await.unwrap() {
-            Written::Done(_) => return true,
-            Written::Conflict(newer) => seen = newer,
-            Written::Gone => panic!("these sessions are not ended"),
-        }
-    }
-    store.destroy(&to).await.unwrap();
-    false
-}
-
-/// Adds a word; `false` where the session is gone, or has moved: slower writes are dropped.
-async fn add(store: &RedisStore, key: &Key, word: &str) -> bool {
-    let Read::Found(mut seen) = store.read(key, None).await.unwrap() else {
-        return false;
-    };
-    while !is_fence(&seen.data) {
-        let text = [&seen.data[..], b" ", word.as_bytes()].concat();
-        let expected = Expected::Version(seen.version);
-        match store.write(key, text.into(), HOUR, expected).await.unwrap() {
-            Written::Done(_) => return true,
-            Written::Conflict(newer) => seen = newer,
-            Written::Gone => return false,
-        }
-    }
-    false
 }

@@ -5,7 +5,7 @@
 mod site_support;
 mod support;
 
-use http::header::{CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE};
+use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, LOCATION, REFERER, SET_COOKIE};
 use hyper_session::{SessionConfig, store::MemoryStore};
 use site_support::{Visitor, site, site_with, token};
 
@@ -115,8 +115,62 @@ async fn no_form_is_taken_without_its_token() {
     for wrong in ["", "guess", token(&foreign)] {
         let answer = visitor.send_with(wrong, "/cart/add/mint", &[]).await;
         assert_eq!(answer.status, 403, "{wrong}");
+        assert!(answer.text().contains("reload the page and try again."));
+        assert!(answer.headers.contains_key(CONTENT_SECURITY_POLICY));
     }
     assert!(visitor.read("/cart").await.contains("Nothing in it yet."));
+}
+
+#[tokio::test]
+async fn a_form_that_was_open_while_its_visitor_signed_in_is_sent_back_with_a_new_token() {
+    let site = site().await;
+    let mut visitor = Visitor::of(&site);
+    let open = visitor.read("/contact").await;
+    visitor.sign_up("Ada", "ada@example.com").await;
+    visitor.read("/").await;
+    let fields = [("name", "Ada"), ("email", "ada@example.com"), MESSAGE];
+    let page = format!("http://{}/contact", site.address);
+    let head = [(REFERER, &*page)];
+    let answer = visitor
+        .send_head(&head, token(&open), "/contact", &fields)
+        .await;
+    assert_eq!(answer.status, 303);
+    assert_eq!(answer.headers[LOCATION], "/contact");
+    let again = visitor.read("/contact").await;
+    assert!(again.contains("this page was out of date") && !again.contains("Thank you"));
+    let answer = visitor
+        .send_head(&head, token(&again), "/contact", &fields)
+        .await;
+    assert_eq!(answer.headers[LOCATION], "/contact");
+    let thanked = visitor.read("/contact").await;
+    assert!(thanked.contains("Thank you, Ada.") && !thanked.contains("out of date"));
+}
+
+#[tokio::test]
+async fn a_wrong_token_leads_nowhere_but_to_pages_of_the_site_and_scripts_get_json() {
+    let site = site().await;
+    let mut visitor = Visitor::of(&site);
+    visitor.read("/cart").await;
+    for from in ["http://evil.example/cart", "http://evil.example/", "cart"] {
+        let head = [(REFERER, from)];
+        let answer = visitor
+            .send_head(&head, "guess", "/cart/add/mint", &[])
+            .await;
+        assert_eq!(answer.status, 403, "{from}");
+        assert!(!answer.headers.contains_key(LOCATION));
+    }
+    let page = format!("http://{}/cart", site.address);
+    let head = [(REFERER, &*page), (ACCEPT, "application/json")];
+    let answer = visitor
+        .send_head(&head, "guess", "/cart/add/mint", &[])
+        .await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.json()["message"].is_string());
+    visitor.remote.jar.clear();
+    let answer = visitor
+        .send_head(&head[..1], "guess", "/cart/add/mint", &[])
+        .await;
+    assert_eq!(answer.status, 403, "nothing can be said on the next page");
 }
 
 #[tokio::test]

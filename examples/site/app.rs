@@ -6,6 +6,7 @@ mod cart;
 mod contact;
 mod devices;
 mod pages;
+mod stale;
 mod users;
 
 use std::{convert::Infallible, error::Error, pin::Pin, sync::Arc};
@@ -33,6 +34,9 @@ type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Answer = Later<Result<Response<AnyBody>, Infallible>>;
 type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 type Post = Request<FormBody<Incoming>>;
+
+/// Where visitors are sent back to.
+const PAGES: [&str; 6] = ["/", "/contact", "/cart", "/devices", "/sign-in", "/sign-up"];
 
 /// The colours to choose from.
 const THEMES: [&str; 5] = ["auto", "light", "dark", "sepia", "ocean"];
@@ -75,7 +79,22 @@ impl App {
             let parts = parts.clone();
             async move { parts.answer(request, session).await }
         };
-        let service = self.sessions.wrap_fn(self.forms.wrap_fn(handler));
+        let (forms, parts) = (self.forms.wrap_fn(handler), self.parts.clone());
+        let service = self
+            .sessions
+            .wrap_fn(move |request: Request<_>, session: Session| {
+                let (parts, form) = (parts.clone(), stale::came_from(request.headers()));
+                let answering: Later<Result<_, BoxError>> =
+                    Box::pin(forms(request, session.clone()));
+                async move {
+                    let response = answering.await?;
+                    if !stale::is_refused(&response) {
+                        return Ok(response);
+                    }
+                    let page = parts.send_back(&session, form).await?;
+                    Ok(page.map(FormBody::from))
+                }
+            });
         let answering: Later<Result<Response<_>, BoxError>> = Box::pin(service.call(request));
         Box::pin(async move {
             Ok(match answering.await {
@@ -150,11 +169,12 @@ fn theme(session: &Session, color: &str, query: &str) -> Result<Page, BoxError> 
     if THEMES.contains(&color) {
         session.put("theme", color)?;
     }
-    let from = query.strip_prefix("from=").unwrap_or("/");
-    let known = ["/contact", "/cart", "/devices", "/sign-in", "/sign-up"];
-    Ok(pages::go_to(
-        known.iter().find(|page| **page == from).unwrap_or(&"/"),
-    ))
+    let from = query.strip_prefix("from=").and_then(page_at);
+    Ok(pages::go_to(from.unwrap_or("/")))
+}
+
+fn page_at(path: &str) -> Option<&'static str> {
+    PAGES.into_iter().find(|page| *page == path)
 }
 
 async fn input(request: Post) -> Result<Input, BoxError> {

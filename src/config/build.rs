@@ -6,7 +6,7 @@ use super::{Assurance, ConfigError, SessionConfig, Stores, keys, stores::Choice}
 use crate::{
     age::Age,
     clock::Clock,
-    cookie::{CookieName, Finder, MAX_AGE, SetCookie},
+    cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     session::{Backing, Engine, Listeners, Memo, Policy, Retired},
     store::Binding,
     wire::native::Native,
@@ -31,7 +31,7 @@ impl SessionConfig {
         let name = CookieName::new(self.cookie_name.as_str())
             .map_err(|error| ConfigError::caused("cookie_name", error))?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
-            .map_err(|error| ConfigError::caused("cookie", error))?;
+            .map_err(|error| refused_cookie(&name, error))?;
         let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
         let binding = Binding {
@@ -41,7 +41,7 @@ impl SessionConfig {
             clear_with_browser: self.clear_with_browser,
             longest: policy.time_to_live(),
         };
-        let backing = Backing::new(stores.open(self.choice())?, &binding)
+        let backing = Backing::new(stores.open(self.choice(&listeners))?, &binding)
             .map_err(|error| ConfigError::caused("store", error))?;
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
@@ -114,13 +114,28 @@ impl SessionConfig {
         Ok(own.into_iter().chain(allowed).min())
     }
 
-    fn choice(&self) -> Choice<'_> {
+    fn choice<'c>(&'c self, listeners: &'c Listeners) -> Choice<'c> {
         Choice {
             store: &self.store,
             migrate_from: self.migrate_from.as_deref(),
             migrate_to: self.migrate_to.as_deref(),
             sections: &self.stores,
+            listeners,
         }
+    }
+}
+
+/// What is wrong with the cookie, by the settings that do not go together.
+fn refused_cookie(name: &CookieName, error: CookieError) -> ConfigError {
+    match error {
+        CookieError::Prefix { field, .. } => {
+            let pair = format!("{:?} does not go with `cookie.{field}`", name.as_str());
+            ConfigError::caused("cookie_name", error).of(pair)
+        }
+        CookieError::NotSecure { .. } => {
+            ConfigError::caused("cookie", error).of("`cookie.secure` is off")
+        }
+        _ => ConfigError::caused("cookie", error),
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::{
     ConfigError, Secret, SessionConfig,
     build::{LONGEST, SECOND, within},
-    keys,
+    file_store, keys,
 };
 use crate::{age::Age, cookie::CookieName};
 
@@ -28,10 +28,14 @@ impl SessionConfig {
     /// What the environment says wins over what was set before this call; what is set after it wins
     /// over the environment.
     ///
+    /// Variables of stores that are not chosen may be set all the same, and have no effect: one
+    /// environment may serve while `SESSION_DRIVER` goes to and fro, and a `REDIS_URL` is often there
+    /// for somebody else.
+    ///
     /// # Errors
     /// When a variable is not Unicode, or its value cannot be used, whatever else is set; the error
     /// names the variable. What can be told only later, such as whether there is a store of that
-    /// name, is an error when sessions are built.
+    /// name, or what a chosen store thinks of its address, is an error when sessions are built.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.with_variables(|name| match std::env::var(name) {
             Ok(value) => Ok(Some(value)),
@@ -75,10 +79,10 @@ impl SessionConfig {
             &mut self.stores.file.location,
             set("SESSION_FILE_LOCATION")?.map(Into::into),
         );
-        replace(
-            &mut self.stores.file.durability,
-            set("SESSION_FILE_DURABILITY")?.map(Some),
-        );
+        if let Some(text) = set("SESSION_FILE_DURABILITY")? {
+            file_store::check_durability("SESSION_FILE_DURABILITY", &text)?;
+            self.stores.file.durability = Some(text);
+        }
         replace(
             &mut self.stores.redis.url,
             set("REDIS_URL")?.map(Secret::given),

@@ -1,19 +1,48 @@
 //! The built-in store `redis`.
 
 use super::{ConfigError, RedisSection};
-use crate::store::{RedisStore, Store};
+use crate::{
+    session::{Event, Listeners},
+    store::{RedisStore, Store, redis::Outage},
+};
 
-/// The connection is made by the first request.
-pub(super) fn open(section: &RedisSection) -> Result<Box<dyn Store>, ConfigError> {
+/// The connection is made by the first request, or by whoever waits for it to be ready. `listeners`
+/// are told of outages.
+pub(super) fn open(
+    section: &RedisSection,
+    listeners: &Listeners,
+) -> Result<Box<dyn Store>, ConfigError> {
     let url = section.url.expose();
     let mut builder = RedisStore::builder(url);
     if let Some(prefix) = &section.prefix {
         builder = builder.prefix(prefix);
     }
+    if let Some(time) = section.startup_timeout {
+        builder = builder.startup_timeout(time.duration());
+    }
+    if !listeners.is_empty() {
+        let listeners = listeners.clone();
+        builder = builder.on_outage(move |outage| tell(&listeners, outage));
+    }
     let built = builder
         .build()
         .map_err(|error| ConfigError::caused("stores.redis.url", error).of(masked(url)))?;
     Ok(Box::new(built))
+}
+
+fn tell(listeners: &Listeners, outage: &Outage) {
+    let store = "redis";
+    match *outage {
+        Outage::Started { fault } => listeners.tell(&Event::StoreAway {
+            store,
+            reason: &fault.to_string(),
+        }),
+        Outage::Ended { lasted, failed } => listeners.tell(&Event::StoreBack {
+            store,
+            lasted,
+            failed,
+        }),
+    }
 }
 
 /// An address without what may be secret in it: user, password and query. What is no address is

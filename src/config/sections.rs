@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Secret;
+use crate::age::Age;
 
 /// The sections of the built-in stores. Only that of the chosen store is used, with those of the
 /// stores that it names, and those of the
@@ -95,6 +96,8 @@ pub struct RedisSection {
     pub url: Secret,
     /// What every key begins with. Default: `session:`.
     pub prefix: Option<String>,
+    /// How long [`Sessions::ready`](crate::Sessions::ready) waits for the server. Default: 10 seconds.
+    pub startup_timeout: Option<Age>,
 }
 
 impl Default for RedisSection {
@@ -102,6 +105,7 @@ impl Default for RedisSection {
         Self {
             url: Secret::new("redis://127.0.0.1:6379"),
             prefix: None,
+            startup_timeout: None,
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{ConfigError, MemorySection, StoreSections, cookie_store, file_store, redis_store};
-use crate::store::{MemoryStore, Migrating, Store, StoreError};
+use crate::{
+    session::Listeners,
+    store::{MemoryStore, Migrating, Store, StoreError},
+};
 
 type Opened = Result<Box<dyn Store>, ConfigError>;
 /// It may have others opened, which it names.
@@ -48,7 +51,7 @@ impl Stores {
         );
         stores.insert(
             "redis".into(),
-            Box::new(|of| redis_store::open(&of.sections.redis)),
+            Box::new(|of| redis_store::open(&of.sections.redis, of.listeners)),
         );
         Self(stores)
     }
@@ -80,6 +83,7 @@ impl Stores {
             stores: self.0,
             shared: BTreeMap::new(),
             sections: choice.sections,
+            listeners: choice.listeners,
         };
         let (setting, other) = match (choice.migrate_from, choice.migrate_to) {
             (None, None) => return opening.take("store", choice.store)?(&mut opening),
@@ -108,6 +112,7 @@ struct Opening<'c> {
     stores: BTreeMap<String, Open>,
     shared: BTreeMap<String, Arc<dyn Store>>,
     sections: &'c StoreSections,
+    listeners: &'c Listeners,
 }
 
 impl Opening<'_> {
@@ -140,6 +145,8 @@ pub(super) struct Choice<'c> {
     pub(super) migrate_from: Option<&'c str>,
     pub(super) migrate_to: Option<&'c str>,
     pub(super) sections: &'c StoreSections,
+    /// Who is told of a store's outages.
+    pub(super) listeners: &'c Listeners,
 }
 
 fn memory(section: &MemorySection) -> Box<dyn Store> {

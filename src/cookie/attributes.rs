@@ -122,18 +122,22 @@ impl Attributes {
         else {
             return Ok(());
         };
-        let rule = if !self.secure {
-            "be Secure"
+        let (rule, field) = if !self.secure {
+            ("be Secure", "secure")
         } else if http && !self.http_only {
-            "be HttpOnly"
+            ("be HttpOnly", "http_only")
         } else if host && self.path != "/" {
-            "have the path /"
+            ("have the path /", "path")
         } else if host && self.domain.is_some() {
-            "have no domain"
+            ("have no domain", "domain")
         } else {
             return Ok(());
         };
-        Err(CookieError::Prefix { prefix, rule })
+        Err(CookieError::Prefix {
+            prefix,
+            rule,
+            field,
+        })
     }
 
     /// Appends the attributes as they stand in a Set-Cookie value, each led by `"; "`: Domain,

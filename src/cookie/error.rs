@@ -41,6 +41,8 @@ pub enum CookieError {
         prefix: &'static str,
         /// What is missing.
         rule: &'static str,
+        /// The field of [`Attributes`](super::Attributes) that says otherwise.
+        field: &'static str,
     },
     /// The value holds a byte that no cookie value may hold.
     #[error(

@@ -18,6 +18,13 @@ pub enum SealKeyError {
     /// It has the mark `base64:`, and what follows is not 32 bytes of base64.
     #[error("the key begins with \"base64:\", but what follows is not the base64 of 32 bytes")]
     NotBase64,
+    /// It begins or ends with a quotation mark. Some readers of environment files hand marks on that
+    /// were meant to stand around the value; with them it would be another key.
+    #[error(
+        "the key begins or ends with a quotation mark, which would be part of it: write it without \
+         the marks"
+    )]
+    Quoted,
     /// It is one byte, or a shorter text, over and over.
     #[error("the key is a shorter text over and over: use 32 random bytes")]
     Weak,

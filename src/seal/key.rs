@@ -16,6 +16,9 @@ use super::{
 /// secret used elsewhere, or by a later format, gives other keys.
 const SALT: &[u8] = b"hyper-session seal 1";
 
+/// What stands around a value that was quoted.
+const QUOTES: [char; 2] = ['"', '\''];
+
 /// A secret key that seals and opens.
 ///
 /// It is kept ready to use, shared between clones, and overwritten in memory when the last of them
@@ -78,10 +81,13 @@ impl SealKey {
     /// ```
     ///
     /// # Errors
-    /// When the text is too short, is a shorter one over and over, or has the mark `base64:` and is not
-    /// the base64 of 32 bytes.
+    /// When the text is too short, is a shorter one over and over, begins or ends with a quotation mark
+    /// (`"` or `'`), or has the mark `base64:` and is not the base64 of 32 bytes.
     pub fn from_text(text: &str) -> Result<Self, SealKeyError> {
         let text = text.trim();
+        if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
+            return Err(SealKeyError::Quoted);
+        }
         if let Some(encoded) = text.strip_prefix("base64:") {
             let bytes = from_base64(encoded).ok_or(SealKeyError::NotBase64)?;
             return Self::derive(&*bytes);

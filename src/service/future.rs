@@ -80,8 +80,7 @@ where
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;
         };
-        let settled = committed.and_then(|()| commit.settle());
-        Poll::Ready(Ok(finish(response, settled)))
+        Poll::Ready(Ok(finish(response, commit.settle(committed))))
     }
 }
 

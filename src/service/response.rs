@@ -6,20 +6,16 @@ use http::{
 };
 
 use super::body::SessionBody;
-use crate::session::{SessionError, Settled};
+use crate::session::{Failure, Settled};
 
-/// Adds the session's headers to the inner service's response; replaces it where the session could
-/// not be read or stored.
-pub(super) fn finish<B>(
-    response: Response<B>,
-    settled: Result<Settled, SessionError>,
-) -> Response<SessionBody<B>> {
-    let settled = match settled {
-        Ok(settled) => settled,
-        Err(error) if error.is_too_large() => return replaced(StatusCode::INTERNAL_SERVER_ERROR),
-        Err(_) => return unavailable(),
+/// Adds the session's headers to the inner service's response, or where the session could not be
+/// read or stored, to the one that replaces it.
+pub(super) fn finish<B>(response: Response<B>, settled: Settled) -> Response<SessionBody<B>> {
+    let mut response = match settled.failure {
+        None => response.map(SessionBody::new),
+        Some(Failure::TooLarge) => replaced(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(Failure::Unavailable) => unavailable(),
     };
-    let mut response = response.map(SessionBody::new);
     let headers = response.headers_mut();
     let sets = settled.cookie.is_some() || settled.data.is_some();
     if settled.accessed || sets {

@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     config::{ConfigError, SessionConfig, Stores},
     session::{Collection, Engine, Event, Listener, Listeners, Session},
+    store::{Store, StoreError},
 };
 
 /// Sessions for a service: the configuration checked, the store chosen, the keys ready.
@@ -41,10 +42,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When a setting is wrong or the keys are missing; the error names the setting.
-    pub fn new(
-        mut config: SessionConfig,
-        store: impl crate::store::Store,
-    ) -> Result<Self, ConfigError> {
+    pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
         (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
             .stores(Stores::new().with("given", store))
@@ -74,6 +72,30 @@ impl Sessions {
         Fut: Future<Output = Result<Response<Out>, E>>,
     {
         SessionFn::new(function, self.0.clone())
+    }
+
+    /// Waits until the stores can answer, or until they say why not: for the start of a service, so
+    /// that its first visitors do not wait for what is not there yet, and a wrong address is found
+    /// before anybody comes. It may be called again at any time.
+    ///
+    /// How long is up to each store. That in Redis waits for its server up to the startup timeout
+    /// (`stores.redis.startup_timeout`, 10 seconds), and gives up at once where it refuses the user;
+    /// the other built-in stores are ready once they are built. Sessions work without this as well:
+    /// then the first request connects.
+    ///
+    /// ```
+    /// use hyper_session::{SessionConfig, Sessions};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = Sessions::builder(SessionConfig::default().with_env()?).build()?;
+    /// sessions.ready().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a store does not answer in time, or refuses; the error says which and why.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.backing.store().ready().await
     }
 
     /// All sessions, without a request: to log out everywhere, or to count.

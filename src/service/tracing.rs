@@ -19,8 +19,11 @@ static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 /// Writes every event to `tracing`, under the target `hyper_session`: failures and dropped
 /// writes as warnings, the rest for debugging. Sessions are named by the hash of their id.
 ///
-/// Of a store's failures one in ten seconds is logged, with the number of those that were left out
-/// since (`left_out`), so an outage does not fill a log. The counters of `MetricsListener` have all.
+/// An outage does not fill a log. Where the store tells of it ([`Event::StoreAway`]), there is a
+/// warning when it begins and one when it ends, with how long it was and how many operations failed;
+/// the failures in between are for debugging. Of all other failures one in ten seconds is a warning,
+/// with the number of those that were left out since (`left_out`). The counters of `MetricsListener`
+/// have them all.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
@@ -46,6 +49,20 @@ impl Listener for TracingListener {
             Event::CookieRejected { reason } | Event::CsrfRefused { reason } => {
                 // A stranger can cause this at will: it must not be able to fill a log.
                 debug!(target: "hyper_session", event = name, reason);
+            }
+            Event::StoreAway { store, reason } => {
+                warn!(target: "hyper_session", event = name, store, reason);
+            }
+            // As loud as the beginning: whoever reads of that waits for the end.
+            Event::StoreBack {
+                store,
+                lasted,
+                failed,
+            } => {
+                warn!(target: "hyper_session", event = name, store, ?lasted, failed);
+            }
+            Event::StoreFailed { error } if error.is_outage() => {
+                debug!(target: "hyper_session", event = name, %error);
             }
             Event::StoreFailed { error } => {
                 if let Some(left_out) = admit(Clock::system().now()) {

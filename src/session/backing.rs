@@ -24,7 +24,7 @@ impl Backing {
     }
 
     /// The store without a request.
-    pub(super) fn store(&self) -> &dyn Store {
+    pub(crate) fn store(&self) -> &dyn Store {
         match self {
             Self::Server(store) => &**store,
             Self::Client(bound) => &**bound,
@@ -38,6 +38,8 @@ pub(super) struct Visitor {
     lines: CookieLines,
     /// Made when the store is first asked.
     attached: OnceCell<Arc<dyn Attached>>,
+    /// What it had to say of what stands, where nothing later counts.
+    pub(super) said: Option<SetCookies>,
 }
 
 impl Visitor {
@@ -66,7 +68,9 @@ impl State {
         match &engine.backing {
             Backing::Server(store) => &**store,
             Backing::Client(bound) => {
-                let Visitor { lines, attached } = &self.visitor;
+                let Visitor {
+                    lines, attached, ..
+                } = &self.visitor;
                 &**attached.get_or_init(|| bound.attach(lines))
             }
         }
@@ -79,9 +83,10 @@ impl State {
 
     /// What a client-side store has to tell the browser.
     pub(super) fn outgoing(&self) -> Result<SetCookies, SessionError> {
-        match self.visitor.attached.get() {
-            Some(attached) => Ok(attached.outgoing()?),
-            None => Ok(SetCookies::new()),
+        match (&self.visitor.said, self.visitor.attached.get()) {
+            (Some(said), _) => Ok(said.clone()),
+            (None, Some(attached)) => Ok(attached.outgoing()?),
+            (None, None) => Ok(SetCookies::new()),
         }
     }
 

@@ -40,6 +40,11 @@ impl Session {
     /// The service commits by itself when the handler has answered; call this where the changes must
     /// be stored before something else happens.
     ///
+    /// What this has stored is told to the browser by the response, whatever its status, a new id
+    /// above all; also by the 503 or 500 that replaces it where a later commit fails. A handler that
+    /// ends in an error of its own instead of a response has nothing that could tell it: after a
+    /// [`regenerate`](Self::regenerate) the visitor is left with an id that is dead.
+    ///
     /// # Errors
     /// When the store fails (whether the changes were applied is then unknown), or other requests
     /// changed the session too often. Changes that were dropped because the session had ended
@@ -77,6 +82,10 @@ impl Commit {
             Step::Ending(end, key) => {
                 let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
                 self.ended(ended, key)
+            }
+            Step::Claiming(claim, key) => {
+                let (claimed, key) = (ready!(Pin::new(claim).poll(cx)), *key);
+                self.claimed(claimed, key)
             }
             Step::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
@@ -135,9 +144,9 @@ impl Commit {
         Self::new(session, step, true)
     }
 
-    /// What to tell the browser, once the last commit is done.
-    pub(crate) fn settle(self) -> Result<Settled, SessionError> {
-        self.session.settle()
+    /// What to tell the browser, once the last commit is done or has failed.
+    pub(crate) fn settle(self, done: Result<(), SessionError>) -> Settled {
+        self.session.settle(done)
     }
 
     fn decide(&mut self) -> Next {
@@ -171,7 +180,23 @@ impl Commit {
         engine.tell(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.ending = None;
+        if state.fate == Fate::Ended {
+            state.note_standing();
+        }
         state.write_or_tag(engine, self.last)
+    }
+
+    /// There is a record to tag, of this request or of another one.
+    fn claimed(&mut self, claimed: Result<Written, StoreError>, key: Key) -> Next {
+        match claimed? {
+            Written::Done(version) => {
+                let mut state = self.session.state();
+                state.version = Some(version);
+                state.identity.note_stored();
+                Ok(Step::Tagging(None, key))
+            }
+            refused => self.written(Ok(refused), key),
+        }
     }
 
     fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
@@ -211,7 +236,12 @@ impl Commit {
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
         state.version = Some(record.version);
-        state.write(engine, key, self.last)
+        drop(state);
+        // What is to be tagged is tagged before it is written, as far as that was not possible yet.
+        match self.written {
+            true => self.write(key),
+            false => self.next_tag(key),
+        }
     }
 
     /// The session is not there any more. A store without versions does not know whether it ended or
@@ -320,7 +350,7 @@ impl Commit {
             state.phase = Phase::Open;
         }
         if drops {
-            state.give_up_changes(self.written);
+            state.give_up_changes();
         }
         let key = state.identity.key();
         drop(state);

@@ -48,11 +48,30 @@ impl State {
             return Ok(Step::Done);
         }
         let key = self.identity.ensure_key()?;
-        if self.version.is_some() && !self.tags.is_empty() {
-            // The write comes last: should the session move or end meanwhile, it finds out.
-            return Ok(Step::Tagging(None, key));
+        if self.tags.is_empty() {
+            return self.write(engine, key, last);
         }
-        self.write(engine, key, last)
+        // The write comes last: should the session move or end meanwhile, it finds out.
+        match self.version {
+            Some(_) => Ok(Step::Tagging(None, key)),
+            None if self.is_known_elsewhere(engine) => Ok(self.claim(engine, key)),
+            None => self.write(engine, key, last),
+        }
+    }
+
+    /// Whether another request can have the id under which nothing is stored yet: it could find
+    /// what is written before that is tagged, and move it to another id without the tag.
+    fn is_known_elsewhere(&self, engine: &Engine) -> bool {
+        self.identity.carried && self.store(engine).capabilities().versions
+    }
+
+    /// Writes a record that holds nothing: only what is there can be tagged.
+    fn claim(&self, engine: &Engine, key: Key) -> Step {
+        let nothing = Document::new();
+        let record = engine.format.encode(self.created, &nothing, &nothing);
+        let ttl = engine.time_to_live(self.created, engine.clock.now());
+        let store = self.store(engine);
+        Step::Claiming(store.write(&key, record, ttl, Expected::Absent), key)
     }
 
     pub(super) fn write(&mut self, engine: &Engine, key: Key, last: bool) -> Next {
@@ -82,7 +101,9 @@ impl State {
                 self.flash.kept = draft.flash;
             }
             self.phase = Phase::Open;
-            self.committed |= self.version.is_some();
+            if !last && self.version.is_some() {
+                self.note_standing();
+            }
         }
         if last {
             self.phase = Phase::Closed;

@@ -92,6 +92,12 @@ impl SessionError {
         matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
     }
 
+    /// Whether it is one failure of an outage that is told of by itself, once when it begins and once
+    /// when it ends; see [`StoreError::is_outage`].
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_outage())
+    }
+
     /// Whether the session does not fit where it is kept.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })

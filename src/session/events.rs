@@ -1,6 +1,6 @@
 //! What happened to a session, for whoever wants to know.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use super::SessionError;
 use crate::id::Key;
@@ -65,6 +65,24 @@ pub enum Event<'a> {
         /// The failure.
         error: &'a SessionError,
     },
+    /// A store that the configuration opened does not answer any more. Until it is back, each failure
+    /// is a [`StoreFailed`](Self::StoreFailed) with an error that
+    /// [is of the outage](SessionError::is_outage).
+    StoreAway {
+        /// The store's name.
+        store: &'static str,
+        /// What it looks like from here.
+        reason: &'a str,
+    },
+    /// A store that was away answers again.
+    StoreBack {
+        /// The store's name.
+        store: &'static str,
+        /// How long it has been since the first failure.
+        lasted: Duration,
+        /// How many of its operations failed meanwhile.
+        failed: u64,
+    },
     /// A setting was adjusted to what user agents accept.
     ConfigAdjusted {
         /// What was changed and to what.
@@ -85,6 +103,8 @@ impl Event<'_> {
             Self::CookieRejected { .. } => "cookie_rejected",
             Self::CsrfRefused { .. } => "csrf_refused",
             Self::StoreFailed { .. } => "store_failed",
+            Self::StoreAway { .. } => "store_away",
+            Self::StoreBack { .. } => "store_back",
             Self::ConfigAdjusted { .. } => "config_adjusted",
         }
     }
@@ -105,13 +125,14 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
     }
 }
 
-/// The listeners of one engine; an engine without any pays one comparison an event.
-#[derive(Default)]
-pub(crate) struct Listeners(Vec<Box<dyn Listener>>);
+/// The listeners of one engine; an engine without any pays one comparison an event. A clone is for a
+/// store, which tells them of outages.
+#[derive(Clone, Default)]
+pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
 
 impl Listeners {
     pub(crate) fn add(&mut self, listener: impl Listener) {
-        self.0.push(Box::new(listener));
+        self.0.push(Arc::new(listener));
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The session's name, found out no earlier than somebody asks.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
     /// The values of the request's cookies of our name. Usually one, often none.
     candidates: SmallVec<[CookieText; 1]>,

@@ -34,6 +34,7 @@ mod span;
 #[cfg(not(feature = "tracing"))]
 #[path = "no_span.rs"]
 mod span;
+mod standing;
 mod state;
 mod steps;
 mod too_large;
@@ -55,6 +56,6 @@ pub(crate) use memo::Memo;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnStoreFailure, OnTooLarge};
 pub(crate) use retired::Retired;
-pub(crate) use settle::{Closing, Settled};
+pub(crate) use settle::{Closing, Failure, Settled};
 pub use slot::Session;
 pub use snapshot::Snapshot;

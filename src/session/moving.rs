@@ -50,7 +50,13 @@ impl Commit {
 
     /// The old id is dead: the session has moved.
     fn moved(&self, to: Key) -> Option<Key> {
-        let Move { from, .. } = self.session.state().moving.take()?;
+        let mut state = self.session.state();
+        let Move { from, .. } = state.moving.take()?;
+        if !self.last {
+            // Who gives this commit up now still has to hear of the new id.
+            state.note_standing();
+        }
+        drop(state);
         self.session.engine.tell(&Event::Migrated { from, to });
         Some(from)
     }

@@ -24,6 +24,9 @@ pub enum CookiePolicy {
 }
 
 /// What a request gets when the store fails.
+///
+/// A response that is replaced still tells the browser what the request had stored by an explicit
+/// [`commit`](super::Session::commit), or ended, before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnStoreFailure {
@@ -36,6 +39,9 @@ pub enum OnStoreFailure {
 }
 
 /// What becomes of a response whose session is too large for its store, as one in a cookie can be.
+///
+/// In either case the browser is told what the request had stored by an explicit
+/// [`commit`](super::Session::commit), or ended, before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnTooLarge {

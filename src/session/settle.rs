@@ -22,13 +22,46 @@ pub(crate) struct Settled {
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
     pub(crate) accessed: bool,
+    /// The handler's response is not to be trusted.
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Settled {
+    /// There is nothing to tell.
+    const fn failed(failure: Failure) -> Self {
+        Self {
+            cookie: None,
+            data: None,
+            accessed: false,
+            failure: Some(failure),
+        }
+    }
+}
+
+/// Why a response is replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failure {
+    /// The session does not fit where it is kept.
+    TooLarge,
+    /// It could not be read or stored.
+    Unavailable,
+}
+
+impl Failure {
+    const fn of(error: &SessionError) -> Self {
+        if error.is_too_large() {
+            Self::TooLarge
+        } else {
+            Self::Unavailable
+        }
+    }
 }
 
 /// What is left to do when the handler has answered.
 #[derive(Debug)]
 pub(crate) enum Closing {
     /// Nothing: there was nothing to store.
-    Settled(Result<Settled, SessionError>),
+    Settled(Settled),
     /// The store has to be asked.
     Storing(Commit),
 }
@@ -60,8 +93,8 @@ impl Session {
     }
 
     /// What to tell the browser, after the last commit.
-    pub(super) fn settle(self) -> Result<Settled, SessionError> {
-        let settled = self.state().settle(&self.engine);
+    pub(super) fn settle(self, done: Result<(), SessionError>) -> Settled {
+        let settled = self.state().settle(&self.engine, done);
         self.retire();
         settled
     }
@@ -69,21 +102,45 @@ impl Session {
 
 impl State {
     /// The last commit's first step, or the end where nothing is to be stored.
-    fn close(&mut self, engine: &Engine) -> ControlFlow<Result<Settled, SessionError>, Step> {
+    fn close(&mut self, engine: &Engine) -> ControlFlow<Settled, Step> {
         if self.phase == Phase::Failed {
-            return ControlFlow::Break(Err(SessionError::NotLoaded));
+            return ControlFlow::Break(Settled::failed(Failure::Unavailable));
         }
         match self.decide(engine, true) {
             Ok(Step::Done) => {
                 self.finish(engine, 0, true);
-                ControlFlow::Break(self.settle(engine))
+                ControlFlow::Break(self.settle(engine, Ok(())))
             }
             Ok(step) => ControlFlow::Continue(step),
-            Err(error) => ControlFlow::Break(Err(engine.report(error))),
+            Err(error) => {
+                let error = engine.report(error);
+                ControlFlow::Break(self.settle(engine, Err(error)))
+            }
         }
     }
 
-    fn settle(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
+    fn settle(&mut self, engine: &Engine, done: Result<(), SessionError>) -> Settled {
+        match done.and_then(|()| self.tell(engine)) {
+            Ok(settled) => settled,
+            Err(error) => self.settle_failed(engine, Failure::of(&error)),
+        }
+    }
+
+    /// Not all is stored. What stands all the same is told.
+    #[cold]
+    fn settle_failed(&mut self, engine: &Engine, failure: Failure) -> Settled {
+        self.phase = Phase::Closed;
+        let told = self.fall_back().then(|| self.tell(engine));
+        match told {
+            Some(Ok(settled)) => Settled {
+                failure: Some(failure),
+                ..settled
+            },
+            _ => Settled::failed(failure),
+        }
+    }
+
+    fn tell(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
         let data = self.data_cookies(engine)?;
         let cookie = match self.cookie_work(engine) {
             CookieWork::Nothing => None,
@@ -94,6 +151,7 @@ impl State {
             cookie,
             data,
             accessed: self.accessed && engine.policy.enabled,
+            failure: None,
         })
     }
 

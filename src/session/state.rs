@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Event, SessionError, backing::Visitor, decide::Draft, engine::Engine, flash::Flash,
-    identity::Identity,
+    identity::Identity, standing::Standing,
 };
 use crate::{
     changes::Patch,
@@ -84,8 +84,8 @@ pub(super) struct State {
     /// Tags to add (`true`) or take off, in order.
     pub(super) tags: Vec<(Tag, bool)>,
     pub(super) regenerated: bool,
-    /// A commit that changes can follow has stored something.
-    pub(super) committed: bool,
+    /// What was stored before the commit that is under way, if anything was.
+    pub(super) standing: Option<Box<Standing>>,
     /// It was the id of the request's own, living cookie that was regenerated.
     pub(super) continued: bool,
     /// The form input of this request, to flash it.
@@ -111,7 +111,7 @@ impl State {
         self.phase = Phase::Untouched;
         self.input = None;
         self.regenerated = false;
-        self.committed = false;
+        self.standing = None;
         self.continued = false;
         self.accessed = false;
         self.fate = Fate::Alive;

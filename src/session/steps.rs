@@ -19,6 +19,8 @@ pub(super) enum Step {
     Touching(StoreFuture<bool>),
     /// The session that this request ended goes.
     Ending(StoreFuture<()>, Key),
+    /// A record that holds nothing yet, so that it can be tagged before it does.
+    Claiming(StoreFuture<Written>, Key),
     Writing(StoreFuture<Written>, Key),
     /// The new record stands; it gets the tags too, before the old one may go: whoever stops half
     /// way is still found by them.

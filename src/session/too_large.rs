@@ -30,18 +30,14 @@ impl State {
         }
     }
 
-    /// The response goes out without what this request changed: the browser keeps the cookies it
-    /// has, unless their session was ended before, or an earlier commit of this request has stored
-    /// something: then it gets that. `half` of the last commit may have been stored.
-    pub(super) fn give_up_changes(&mut self, half: bool) {
+    /// The response goes out without what the last commit was to store: the browser is told what
+    /// was stored or ended before, or else keeps the cookies it has.
+    pub(super) fn give_up_changes(&mut self) {
         self.phase = Phase::Closed;
-        if self.committed && self.version.is_some() && self.moving.is_none() && !half {
-            return;
-        }
-        if self.fate != Fate::Ended {
+        if !self.fall_back() {
             self.fate = Fate::Moved;
+            self.version = None;
         }
-        self.version = None;
     }
 }
 

@@ -135,7 +135,8 @@ impl Session {
     }
 
     /// Tags the session with its owner's name, usually a user id, so that all sessions of one owner
-    /// can be listed and ended together. The tag follows a regenerated id.
+    /// can be listed and ended together. The tag follows a regenerated id. It is in place before
+    /// another request can find what this one stores beside it.
     ///
     /// # Errors
     /// When the session cannot be changed, the tag is empty or over 256 bytes, or the store has no

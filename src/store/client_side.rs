@@ -39,7 +39,8 @@ pub trait Bound: Store {
 
 /// A client-side store in one request.
 pub trait Attached: Store {
-    /// What the response has to set, now that everything is done.
+    /// What the response has to set, if nothing more is done. Asked at the end, and after whatever an
+    /// explicit commit has stored.
     ///
     /// # Errors
     /// When it cannot be sealed.

@@ -85,6 +85,16 @@ pub trait Store: Send + Sync + 'static {
     fn count(&self) -> StoreFuture<Option<u64>> {
         StoreFuture::ready(Ok(None))
     }
+
+    /// Waits until the store can answer, for as long as it thinks right; a store that needs nobody
+    /// else is ready at once. For the start of a service: see
+    /// [`Sessions::ready`](crate::Sessions::ready).
+    ///
+    /// # Errors
+    /// When it cannot, with the reason.
+    fn ready(&self) -> StoreFuture<()> {
+        StoreFuture::ready(Ok(()))
+    }
 }
 
 /// The tag extension: which sessions belong to a user, and log them out together.
@@ -284,6 +294,7 @@ impl Default for Capabilities {
 pub struct StoreError {
     store: &'static str,
     action: &'static str,
+    is_outage: bool,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -299,8 +310,22 @@ impl StoreError {
         Self {
             store,
             action,
+            is_outage: false,
             source: source.into(),
         }
+    }
+
+    /// The same, as one failure of an outage that the store tells of when it begins and when it ends.
+    #[must_use]
+    pub const fn in_outage(mut self) -> Self {
+        self.is_outage = true;
+        self
+    }
+
+    /// Whether it is one failure of an outage that the store tells of by itself, once when it begins
+    /// and once when it ends: a log needs no line of it.
+    pub const fn is_outage(&self) -> bool {
+        self.is_outage
     }
 
     /// The store's name.

@@ -46,4 +46,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn count(&self) -> StoreFuture<Option<u64>> {
         (**self).count()
     }
+
+    fn ready(&self) -> StoreFuture<()> {
+        (**self).ready()
+    }
 }

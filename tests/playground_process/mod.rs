@@ -25,6 +25,7 @@ fn program() -> &'static PathBuf {
             .arg("--target-dir")
             .arg(folder.parent().unwrap())
             .args((!cfg!(debug_assertions)).then_some("--release"))
+            .args(cfg!(feature = "redis").then_some("--features=redis"))
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .status();
         assert!(built.unwrap().success());

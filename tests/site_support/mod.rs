@@ -11,7 +11,7 @@
 mod app;
 
 use http::{
-    Method, Request,
+    HeaderName, Method, Request,
     header::{CONTENT_TYPE, LOCATION},
 };
 use http_body_util::Full;
@@ -73,6 +73,17 @@ impl Visitor {
     }
 
     pub async fn send_with(&mut self, token: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send_head(&[], token, path, fields).await
+    }
+
+    /// The same with these header lines.
+    pub async fn send_head(
+        &mut self,
+        head: &[(HeaderName, &str)],
+        token: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+    ) -> Answer {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("_csrf", token)
             .extend_pairs(fields)
@@ -82,6 +93,9 @@ impl Visitor {
         *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
         let kind = "application/x-www-form-urlencoded".parse().unwrap();
         request.headers_mut().insert(CONTENT_TYPE, kind);
+        for (name, value) in head {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
         self.remote.jar.add_to(request.headers_mut());
         self.remote.send_request(request).await
     }

@@ -120,8 +120,12 @@ impl GateStore {
 
     /// Holds up the answer of the next call of this kind, which is done by then.
     pub fn hold_answer(&self, call: Call) -> Gate {
+        self.hold_answer_nth(call, 0)
+    }
+
+    pub fn hold_answer_nth(&self, call: Call, skip: usize) -> Gate {
         let gate = Gate::default();
-        self.rule(call, 0, Fate::HeldAfter(gate.clone()), false);
+        self.rule(call, skip, Fate::HeldAfter(gate.clone()), false);
         gate
     }
 

@@ -73,6 +73,8 @@ impl Told {
             | Event::CsrfRefused { reason }
             | Event::ConfigAdjusted { reason } => (vec![], (*reason).to_owned()),
             Event::StoreFailed { error } => (vec![], error.to_string()),
+            Event::StoreAway { store, reason } => (vec![], format!("{store}: {reason}")),
+            Event::StoreBack { store, failed, .. } => (vec![], format!("{store}: {failed}")),
             other => (
                 vec![],
                 format!("an event that the tests do not know: {other:?}"),

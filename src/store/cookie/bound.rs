@@ -106,6 +106,20 @@ impl Store for Service {
     fn tags(&self) -> Option<&dyn TagStore> {
         Some(self)
     }
+
+    /// Waits for the stores behind it.
+    fn ready(&self) -> StoreFuture<()> {
+        let shared = self.0.clone();
+        StoreFuture::new(async move {
+            if let Some(revoked) = &shared.revoked {
+                revoked.ready().await?;
+            }
+            match &shared.overflow {
+                Some(overflow) => overflow.ready().await,
+                None => Ok(()),
+            }
+        })
+    }
 }
 
 impl TagStore for Service {

@@ -51,6 +51,10 @@ impl Revoked {
         Self { store, longest }
     }
 
+    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+        self.store.ready().await
+    }
+
     /// When contents are over, whatever they say themselves: an entry need not outlive this.
     pub(super) fn expiry(&self, contents: &Contents) -> Timestamp {
         contents.expires.min(contents.sealed.after(self.longest))

@@ -14,8 +14,17 @@ use tokio::sync::oneshot;
 use super::{
     FileError,
     engine::{Engine, lock},
+    waiting::enlist,
     write::{Attempt, Draft},
 };
+
+/// The longest time that a group is held open, whatever its disk has made others wait.
+pub(super) const LONGEST_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long to wait for the writers of a group that took `time`, should they come back.
+pub(super) fn patience_after(time: Duration) -> Duration {
+    LONGEST_PATIENCE.min(time / 2)
+}
 
 /// The writers who wait, and the thread that lets them go on.
 #[derive(Default)]
@@ -29,6 +38,9 @@ pub(super) struct Commits {
 #[derive(Default)]
 struct State {
     group: Group,
+    /// What the writes take that wait or are being written, also where nobody waits for them any
+    /// more.
+    bytes: usize,
     /// The thread is woken once so many wait.
     wanted: usize,
     stop: bool,
@@ -41,6 +53,8 @@ struct State {
 struct Group {
     /// Writes that are still to be done.
     drafts: Vec<Draft>,
+    /// What they take.
+    bytes: usize,
     /// Who wrote them, in the same order.
     writers: Vec<oneshot::Sender<Result<Attempt, FileError>>>,
     /// Those whose doing is in the log already.
@@ -57,47 +71,37 @@ impl Group {
     const fn len(&self) -> usize {
         self.writers.len() + self.waiters.len()
     }
-
-    /// Does what is to be done, and lets everybody go on if the disk has it then.
-    fn commit(self, engine: &Engine) {
-        let attempts = engine.write_group(&self.drafts);
-        if engine.sync().is_err() {
-            return;
-        }
-        // Whoever stopped waiting has its write in the log all the same.
-        for (writer, attempt) in self.writers.into_iter().zip(attempts) {
-            let _ = writer.send(attempt);
-        }
-        for waiter in self.waiters {
-            let _ = waiter.send(());
-        }
-    }
 }
 
 impl Commits {
     /// Waits for the next sync to begin and end.
     pub(super) fn wait(&self) -> Wait {
         let (sender, receiver) = oneshot::channel();
-        self.join(|group| group.waiters.push(sender));
+        let state = lock(&self.state);
+        self.join(state, |state| enlist(&mut state.group.waiters, sender));
         receiver
     }
 
     /// Has `draft` written with those of others who write at this time.
-    pub(super) fn write(&self, draft: Draft) -> Turn {
+    pub(super) fn write(&self, engine: &Engine, draft: Draft) -> Result<Turn, FileError> {
         let (sender, receiver) = oneshot::channel();
-        self.join(|group| {
-            group.drafts.push(draft);
-            group.writers.push(sender);
+        let bytes = draft.memory();
+        let state = lock(&self.state);
+        engine.check_backlog(state.bytes, bytes)?;
+        self.join(state, |state| {
+            state.bytes += bytes;
+            state.group.bytes += bytes;
+            state.group.drafts.push(draft);
+            state.group.writers.push(sender);
         });
-        receiver
+        Ok(receiver)
     }
 
-    fn join(&self, enter: impl FnOnce(&mut Group)) {
-        let mut state = lock(&self.state);
+    fn join(&self, mut state: MutexGuard<'_, State>, enter: impl FnOnce(&mut State)) {
         if state.over {
             return;
         }
-        enter(&mut state.group);
+        enter(&mut state);
         if state.group.len() == state.wanted {
             self.wake.notify_one();
         }
@@ -122,9 +126,28 @@ impl Commits {
         let (mut expected, mut patience) = (1, Duration::ZERO);
         while let Some(group) = self.gather(expected, patience) {
             let (began, members) = (Instant::now(), group.len());
-            group.commit(engine);
-            patience = began.elapsed() / 2;
+            self.commit(engine, group);
+            patience = patience_after(began.elapsed());
             expected = members + lock(&self.state).group.len();
+        }
+    }
+
+    /// Does what is to be done, and lets everybody go on if the disk has it then.
+    fn commit(&self, engine: &Engine, group: Group) {
+        let attempts = engine.write_group(&group.drafts);
+        drop(group.drafts);
+        let synced = engine.sync();
+        // Before the answers, so that whoever gets one finds the room that it has left.
+        lock(&self.state).bytes -= group.bytes;
+        if synced.is_err() {
+            return;
+        }
+        // Whoever stopped waiting has its write in the log all the same.
+        for (writer, attempt) in group.writers.into_iter().zip(attempts) {
+            let _ = writer.send(attempt);
+        }
+        for waiter in group.waiters {
+            let _ = waiter.send(());
         }
     }
 

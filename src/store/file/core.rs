@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{runtime::Handle, task::spawn_blocking};
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 
 use super::{
     Durability, FileError,
@@ -19,11 +19,17 @@ use crate::{
     store::{Expected, Read, StoreError, StoreFuture, Written},
 };
 
+/// How many reads wait for the device at a time, each on a thread of the runtime: enough to keep a
+/// device busy, and few beside the 512 that a runtime has.
+const AT_DEVICE: usize = 64;
+
 /// What futures and threads hold of the store: it does not keep the store open.
 pub(super) struct Core {
     pub(super) engine: Engine,
     pub(super) commits: Commits,
     pub(super) keeper: Keeper,
+    /// Turns to wait for the device.
+    at_device: Arc<Semaphore>,
 }
 
 /// What an attempt came to that must not wait for the device.
@@ -33,13 +39,6 @@ pub(super) enum Step<T> {
 }
 
 /// Runs what waits for the device where the runtime keeps its blocking work.
-pub(super) fn later<T: Send + 'static>(
-    action: &'static str,
-    work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
-) -> StoreFuture<T> {
-    StoreFuture::new(async move { named(action, off_thread(work).await) })
-}
-
 pub(super) async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
@@ -58,6 +57,32 @@ pub(super) fn named<T>(
 }
 
 impl Core {
+    pub(super) fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            commits: Commits::default(),
+            keeper: Keeper::default(),
+            at_device: Arc::new(Semaphore::new(AT_DEVICE)),
+        }
+    }
+
+    /// The same as [`off_thread`], for so much at a time: what nobody waits for any more when its
+    /// turn comes is not done, and while the device hangs, no more than that is left of it with the
+    /// runtime.
+    pub(super) async fn in_turn<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        // The semaphore is never closed, so there is always a turn to be had.
+        let turn = Arc::clone(&self.at_device).acquire_owned().await;
+        off_thread(move || {
+            let done = work(&self);
+            drop(turn);
+            done
+        })
+        .await
+    }
+
     pub(super) fn read(
         &self,
         key: &Key,
@@ -171,9 +196,8 @@ pub(super) fn stepwise<T: Send + Unpin + 'static>(
         Ok(Step::Waits) => {
             let core = Arc::clone(core);
             StoreFuture::new(async move {
-                let blocking = Arc::clone(&core);
-                let step = named(action, off_thread(move || again(&blocking)).await)?;
-                match step {
+                let step = Arc::clone(&core).in_turn(again).await;
+                match named(action, step)? {
                     Step::Done(done) => answer(&core, action, Ok(done)).await,
                     Step::Waits => named(action, Err(FileError::Closed)),
                 }
@@ -192,8 +216,8 @@ pub(super) fn write_together(
 ) -> StoreFuture<Written> {
     let draft = core.engine.check_open();
     let draft = draft.and_then(|()| core.engine.draft(&key, &data, ttl, expected));
-    let turn = match draft {
-        Ok(draft) => core.commits.write(draft),
+    let turn = match draft.and_then(|draft| core.commits.write(&core.engine, draft)) {
+        Ok(turn) => turn,
         Err(error) => return answer(core, "write", Err(error)),
     };
     let core = Arc::clone(core);

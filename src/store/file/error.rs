@@ -76,6 +76,21 @@ pub enum FileError {
         /// The directory.
         path: PathBuf,
     },
+    /// With [`Durability::Always`](super::Durability::Always): as many writes wait for the disk as
+    /// may, since it hangs, or is slower than sessions are written. Nothing was changed.
+    #[error(
+        "writes of {waiting} bytes wait for the disk that holds {}, and {max} may: nothing was \
+         written; the store goes on by itself when the disk does, and waiting_bytes sets the limit",
+        path.display()
+    )]
+    Backlog {
+        /// The directory.
+        path: PathBuf,
+        /// What waits, in bytes of memory.
+        waiting: usize,
+        /// What may, in bytes.
+        max: usize,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

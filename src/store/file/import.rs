@@ -1,9 +1,11 @@
 //! Bringing over sessions from one file a session.
 
 use std::{
-    fs, io,
+    error::Error,
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use super::{FileError, FileStore};
 use crate::{
     clock::Timestamp,
     id::Key,
+    seal::SealError,
     store::{Expected, Store, StoreError, Written},
 };
 
@@ -40,7 +43,7 @@ pub struct SessionFile<'a> {
     pub name: &'a str,
     /// What is in it.
     pub content: &'a [u8],
-    /// When it was last changed.
+    /// When it was last changed; now, where the file says a time to come.
     pub changed: Timestamp,
 }
 
@@ -54,8 +57,31 @@ pub struct Imported {
     pub expired: u64,
     /// Sessions that the store had already, or that were destroyed in it.
     pub present: u64,
-    /// Files that the caller did not recognise, that are too long, or that could not be read.
+    /// Files that the caller did not recognise, that are too long, or whose record is too long for
+    /// the store, or that could not be read.
     pub refused: u64,
+}
+
+impl Imported {
+    /// What became of one session. Only what would meet the next one too is an error.
+    fn count(&mut self, written: Result<Written, StoreError>) -> Result<(), StoreError> {
+        let counter = match written {
+            Ok(Written::Done(_)) => &mut self.imported,
+            Ok(Written::Conflict(_) | Written::Gone) => &mut self.present,
+            Err(error) if is_too_long(&error) => &mut self.refused,
+            Err(error) => return Err(error),
+        };
+        *counter += 1;
+        Ok(())
+    }
+}
+
+fn is_too_long(error: &StoreError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(FileError::TooLong { .. } | FileError::Seal(SealError::TooLong { .. }))
+    )
 }
 
 impl Import {
@@ -86,8 +112,8 @@ impl Import {
     /// does not recognise it. One file is in memory at a time. Reading the directory blocks.
     ///
     /// # Errors
-    /// When the directory cannot be read or the store cannot write. A file that cannot be read is
-    /// counted as refused.
+    /// When the directory cannot be read or the store cannot write. A file that cannot be read, or
+    /// whose session is too long for the store, is counted as refused.
     pub async fn run(
         &self,
         store: &FileStore,
@@ -107,7 +133,10 @@ impl Import {
                 imported.refused += 1;
                 continue;
             };
-            let left = changed.after(self.age).since(store.clock().now());
+            let now = store.clock().now();
+            // Some clock was wrong: no session lives longer than its age.
+            let changed = changed.min(now);
+            let left = changed.after(self.age).since(now);
             if left.is_zero() {
                 imported.expired += 1;
                 continue;
@@ -119,10 +148,10 @@ impl Import {
             };
             match read(file) {
                 None => imported.refused += 1,
-                Some((key, data)) => match store.write(&key, data, left, Expected::Absent).await? {
-                    Written::Done(_) => imported.imported += 1,
-                    Written::Conflict(_) | Written::Gone => imported.present += 1,
-                },
+                Some((key, data)) => {
+                    let written = store.write(&key, data, left, Expected::Absent).await;
+                    imported.count(written)?;
+                }
             }
         }
         Ok(imported)
@@ -138,10 +167,14 @@ impl Import {
         if !metadata.is_file() || metadata.len() > self.longest {
             return None;
         }
-        let changed = metadata.modified().ok()?;
-        let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-        let changed = Timestamp::default().after(since);
-        Some((fs::read(path).ok()?, changed))
+        // What was changed before there were Unix clocks has expired.
+        let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH);
+        let changed = Timestamp::default().after(since.unwrap_or_default());
+        // It may grow while it is read.
+        let mut file = File::open(path).ok()?.take(self.longest.saturating_add(1));
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).ok()?;
+        (content.len() as u64 <= self.longest).then_some((content, changed))
     }
 
     fn fail(&self, error: io::Error) -> StoreError {

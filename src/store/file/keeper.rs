@@ -17,6 +17,7 @@ use super::{
     index::SHARDS,
     segment::Segment,
     stats::add,
+    waiting::enlist,
 };
 
 /// How often the thread looks around unasked.
@@ -52,7 +53,7 @@ impl Keeper {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        wishes.waiters.push(sender);
+        enlist(&mut wishes.waiters, sender);
         drop(wishes);
         add(&engine.counters.waits, 1);
         engine.nudge.give();
@@ -64,7 +65,7 @@ impl Keeper {
         let (sender, receiver) = oneshot::channel();
         let mut wishes = lock(&self.wishes);
         if !wishes.over {
-            wishes.compactions.push(sender);
+            enlist(&mut wishes.compactions, sender);
         }
         drop(wishes);
         engine.nudge.give();

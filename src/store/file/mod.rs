@@ -22,6 +22,9 @@
 //!   garbage faster than the cleaner can follow waits for it. Live data is what
 //!   [`FileStats::live_bytes`] counts: 68 bytes a session and its data, and tags where there are
 //!   some.
+//!   With [`Durability::Always`], writes that wait for a disk that is slow or hangs take at most
+//!   64 MiB of memory unless configured, and those beyond are refused ([`FileError::Backlog`]).
+//!   Of reads that have to wait for the device, 64 do so at a time, and the others for their turn.
 //!
 //! # What it costs
 //!
@@ -86,6 +89,7 @@ mod store;
 mod tagging;
 mod tags;
 mod vault;
+mod waiting;
 mod write;
 
 #[cfg(test)]

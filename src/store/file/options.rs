@@ -68,6 +68,7 @@ pub struct FileStoreBuilder {
     pub(super) accept_loss: bool,
     pub(super) vault: Option<Vault>,
     pub(super) cache_bytes: usize,
+    pub(super) waiting_bytes: usize,
 }
 
 impl FileStoreBuilder {
@@ -83,6 +84,7 @@ impl FileStoreBuilder {
             accept_loss: false,
             vault: None,
             cache_bytes: 16 << 20,
+            waiting_bytes: 64 << 20,
         }
     }
 
@@ -142,6 +144,15 @@ impl FileStoreBuilder {
     /// system; it is in memory unsealed.
     pub const fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// With [`Durability::Always`], how much memory the writes may take that wait for the disk, in
+    /// bytes (default 64 MiB): each its data and 512 bytes, until the disk has it. That includes
+    /// writes whose futures were dropped, which are done all the same. What comes beyond is refused
+    /// with [`FileError::Backlog`]; where nothing waits, one write of any length is taken.
+    pub const fn waiting_bytes(mut self, bytes: usize) -> Self {
+        self.waiting_bytes = bytes;
         self
     }
 

@@ -12,11 +12,10 @@ use bytes::Bytes;
 
 use super::{
     Durability, FileError, FileStats, FileStoreBuilder,
-    commit::Commits,
-    core::{Core, answer, later, stepwise, write, write_together},
+    core::{Core, answer, named, off_thread, stepwise, write, write_together},
     disk::OsDisk,
     engine::lock,
-    keeper::{Keeper, unhinted},
+    keeper::unhinted,
     lock::DirectoryLock,
     recover,
 };
@@ -90,11 +89,7 @@ impl FileStore {
         let disk = OsDisk::at(&directory).map_err(fail)?;
         let directory_lock = DirectoryLock::take(&directory)?;
         let durability = options.durability;
-        let core = Arc::new(Core {
-            engine: recover::open(Box::new(disk), options)?,
-            commits: Commits::default(),
-            keeper: Keeper::default(),
-        });
+        let core = Arc::new(Core::new(recover::open(Box::new(disk), options)?));
         let background = Background {
             commits: spawn_commits(&core, durability).map_err(fail)?,
             keeper: spawn("file-sessions", &core, |core| core.keeper.run(&core.engine))
@@ -136,19 +131,22 @@ impl FileStore {
     /// When the disk fails, now or earlier: see [`FileError::Poisoned`].
     pub fn flush(&self) -> StoreFuture<()> {
         let core = Arc::clone(&self.0.core);
-        later("flush", move || core.engine.sync())
+        let flushed = core.in_turn(|core| core.engine.sync());
+        StoreFuture::new(async move { named("flush", flushed.await) })
     }
 
     /// Ends the store: brings everything to the disk, writes the hint that makes the next opening
     /// quick, ends the threads and frees the directory. From the call on, every other operation
-    /// is answered [`FileError::Closed`]. Closing again does nothing.
+    /// is answered [`FileError::Closed`]. Closing again is answered when that is done, and does
+    /// nothing.
     ///
     /// # Errors
     /// When data could not be brought to the disk. The store is closed all the same.
     pub fn close(&self) -> StoreFuture<()> {
         self.0.core.engine.shut();
         let opened = Arc::clone(&self.0);
-        later("close", move || opened.close())
+        let closed = off_thread(move || opened.close());
+        StoreFuture::new(async move { named("close", closed.await) })
     }
 }
 
@@ -162,10 +160,12 @@ impl fmt::Debug for FileStore {
 
 impl Opened {
     fn close(&self) -> Result<(), FileError> {
-        let Some(background) = lock(&self.background).take() else {
-            return Ok(());
-        };
         let core = &self.core;
+        // Kept, so that others who close it find it closed.
+        let mut standing = lock(&self.background);
+        let Some(background) = standing.take() else {
+            return core.engine.check_poison();
+        };
         core.engine.shut();
         core.engine.nudge.stop();
         core.commits.stop();

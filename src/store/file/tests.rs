@@ -5,6 +5,7 @@ mod crash;
 mod disk;
 mod format;
 mod group;
+mod hanging;
 mod pace;
 mod state;
 mod tags;

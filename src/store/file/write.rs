@@ -33,6 +33,16 @@ pub(super) struct Draft {
     expected: Expected,
 }
 
+impl Draft {
+    /// More than what a draft and its answer take in memory beside the data, in bytes.
+    const OVERHEAD: usize = 512;
+
+    /// What it takes in memory while it waits, in bytes.
+    pub(super) const fn memory(&self) -> usize {
+        self.stored.len() + Self::OVERHEAD
+    }
+}
+
 /// The answer to a write.
 pub(super) enum Attempt {
     Answered(Answer<Written>),
@@ -45,6 +55,20 @@ impl Engine {
     pub(super) fn longest_record(&self) -> usize {
         let overhead = (HEAD + 2 * HEADER) as u64;
         usize::try_from(self.options.segment_bytes.saturating_sub(overhead)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether `more` bytes may wait for the disk where `waiting` do already. Where nothing waits
+    /// anything may, or a long record could never be written.
+    pub(super) fn check_backlog(&self, waiting: usize, more: usize) -> Result<(), FileError> {
+        let max = self.options.waiting_bytes;
+        if waiting == 0 || waiting.saturating_add(more) <= max {
+            return Ok(());
+        }
+        Err(FileError::Backlog {
+            path: self.disk.path().to_path_buf(),
+            waiting,
+            max,
+        })
     }
 
     /// Does what of a write needs no lock.

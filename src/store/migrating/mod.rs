@@ -189,6 +189,14 @@ impl Store for Migrating {
         self.0.tags().ok().map(|_| self as &dyn TagStore)
     }
 
+    /// Waits for the old store, then for the new one.
+    fn ready(&self) -> StoreFuture<()> {
+        self.doing(|pair| async move {
+            pair.old.ready().await?;
+            pair.new.ready().await
+        })
+    }
+
     fn client_side(&self) -> Option<&dyn ClientSide> {
         let stores = [&self.0.old, &self.0.new];
         let any = stores.iter().any(|store| store.client_side().is_some());

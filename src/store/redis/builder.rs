@@ -9,7 +9,7 @@ use super::{
     keys::Names,
     outage::Outage,
 };
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// The address and the limits of a [`RedisStore`].
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Settings {
     pub(super) max_in_flight: usize,
     pub(super) replicas: u32,
     pub(super) on_outage: Arc<dyn Fn(&Outage) + Send + Sync>,
+    /// Whether somebody has asked to be told of outages.
+    pub(super) tells: bool,
 }
 
 impl fmt::Debug for Settings {
@@ -75,6 +77,7 @@ impl RedisStoreBuilder {
                 max_in_flight: 10_000,
                 replicas: 0,
                 on_outage: Arc::new(|_| ()),
+                tells: false,
             },
         }
     }
@@ -153,8 +156,13 @@ impl RedisStoreBuilder {
 
     /// Called when an outage starts and when it ends, and not in between: the place for a line in
     /// the log. It must not block.
+    ///
+    /// The errors in between [say of themselves](StoreError::is_outage) that they were told of, so
+    /// that no listener logs them again. Where a configuration opens the store, its listeners are told
+    /// ([`StoreAway`](crate::session::Event::StoreAway)).
     pub fn on_outage(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
         self.settings.on_outage = Arc::new(tell);
+        self.settings.tells = true;
         self
     }
 

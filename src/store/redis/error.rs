@@ -22,7 +22,7 @@ pub enum RedisError {
     /// No answer came within the total time. The work may have been done or not.
     #[error(
         "no answer from Redis within {after:?}, last: {last}; \
-         check that the server is reachable, or raise total_timeout"
+         check that the server is reachable, or allow more time"
     )]
     TimedOut {
         /// The time that was waited.
@@ -73,6 +73,13 @@ pub enum RedisError {
     /// The server's answer is not one that the store's commands can have.
     #[error("Redis gave an answer that the command cannot have; is it Redis 6.2 or later?")]
     Unexpected,
+}
+
+impl RedisError {
+    /// Whether the server was not heard: such failures together are an outage.
+    pub(super) const fn is_outage(&self) -> bool {
+        matches!(self, Self::TimedOut { .. } | Self::Unknown { .. })
+    }
 }
 
 /// What one attempt met. Another attempt may fare better.

@@ -73,8 +73,9 @@ const NAME: &str = "redis";
 ///   and in a cluster are followed; while a cluster is without one of its masters, all operations
 ///   on it wait.
 /// - [`on_outage`](RedisStoreBuilder::on_outage) tells of an outage once when it starts and once
-///   when it ends. The client underneath has its own lines in the `log` crate, under the target
-///   `fred`: leave it off, or at `error`.
+///   when it ends; of a store that a configuration opens, the listeners hear the same. The client
+///   underneath has its own lines in the `log` crate, under the target `fred`: leave it off, or at
+///   `error`.
 ///
 /// # What Redis itself may lose
 ///
@@ -118,14 +119,6 @@ impl RedisStore {
         RedisStoreBuilder::new(url)
     }
 
-    /// Waits until the server answers, at most the startup timeout.
-    ///
-    /// # Errors
-    /// When it does not, or refuses.
-    pub fn ready(&self) -> StoreFuture<()> {
-        self.doing("connect", |engine| async move { engine.ready().await })
-    }
-
     /// Destroys every session that carries `tag`, and returns how many. Sessions that are tagged
     /// meanwhile may be missed.
     ///
@@ -155,9 +148,14 @@ impl RedisStore {
         F: Future<Output = Result<T, RedisError>> + Send + 'static,
     {
         let engine = Arc::clone(&self.0);
+        let tells = engine.settings.tells;
         StoreFuture::new(async move {
             let done = work(engine).await;
-            done.map_err(|error| StoreError::new(NAME, action, error))
+            done.map_err(|error| {
+                let is_outage = tells && error.is_outage();
+                let error = StoreError::new(NAME, action, error);
+                if is_outage { error.in_outage() } else { error }
+            })
         })
     }
 }
@@ -240,6 +238,15 @@ impl Store for RedisStore {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         Some(self)
+    }
+
+    /// Waits until the server answers, at most the
+    /// [startup timeout](RedisStoreBuilder::startup_timeout).
+    ///
+    /// # Errors
+    /// When it does not, or refuses.
+    fn ready(&self) -> StoreFuture<()> {
+        self.doing("connect", |engine| async move { engine.ready().await })
     }
 }
 

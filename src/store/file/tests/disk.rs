@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, RwLock},
 };
 
 use super::super::disk::{Disk, DiskFile};
@@ -60,6 +60,10 @@ struct World {
     room: Option<u64>,
     trouble: Option<(usize, Trouble)>,
     cut: bool,
+    /// Whether nothing is in the page cache.
+    cold: bool,
+    /// The device hangs while somebody holds it for writing.
+    device: Arc<RwLock<()>>,
 }
 
 #[derive(Clone, Default)]
@@ -99,6 +103,17 @@ impl SimDisk {
     pub(super) fn leave_room(&self, bytes: u64) {
         let mut world = self.0.lock().unwrap();
         world.room = Some(world.used() + bytes);
+    }
+
+    /// The device hangs, for syncs and for what is not in the page cache, while this is held for
+    /// writing.
+    pub(super) fn device(&self) -> Arc<RwLock<()>> {
+        Arc::clone(&self.0.lock().unwrap().device)
+    }
+
+    /// Takes everything out of the page cache, for good.
+    pub(super) fn cool(&self) {
+        self.0.lock().unwrap().cold = true;
     }
 
     /// Changes a file behind everybody's back.
@@ -263,6 +278,7 @@ impl Disk for SimDisk {
 
 impl DiskFile for SimFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        drop(self.0.device().read());
         let world = self.0.0.lock().unwrap();
         if world.cut {
             return Err(ErrorKind::Other.into());
@@ -277,6 +293,9 @@ impl DiskFile for SimFile {
     }
 
     fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+        if self.0.0.lock().unwrap().cold {
+            return Ok(false);
+        }
         let whole = self.read_at(head, offset)? == head.len()
             && self.read_at(body, offset + head.len() as u64)? == body.len();
         Ok(whole)
@@ -313,6 +332,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        drop(self.0.device().read());
         self.0.step(|world, whole| {
             let content = &mut world.contents[self.1];
             if whole {

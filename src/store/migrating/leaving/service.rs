@@ -115,6 +115,14 @@ impl Store for Service {
         let both = self.old.tags().is_some() && self.new.tags().is_some();
         both.then_some(self as &dyn TagStore)
     }
+
+    fn ready(&self) -> StoreFuture<()> {
+        let (old, new) = (self.old.clone(), self.new.clone());
+        StoreFuture::new(async move {
+            old.ready().await?;
+            new.ready().await
+        })
+    }
 }
 
 async fn end(key: &Key, old: &dyn Bound, new: &dyn Store) -> Answer<()> {

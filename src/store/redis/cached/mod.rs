@@ -217,4 +217,8 @@ impl Store for Cached<RedisStore> {
     fn count(&self) -> StoreFuture<Option<u64>> {
         self.inner.count()
     }
+
+    fn ready(&self) -> StoreFuture<()> {
+        self.inner.ready()
+    }
 }

@@ -1,0 +1,48 @@
+//! What stands, whatever becomes of the rest of the request.
+//!
+//! An explicit commit, and the end of a session, are done before the handler answers. If a later
+//! commit fails, its changes are not acknowledged, but these are: the browser is told of them with the
+//! failure. It would keep the cookie of an id that is dead otherwise.
+
+use super::{
+    identity::Identity,
+    state::{Fate, State},
+};
+use crate::store::{SetCookies, Version};
+
+/// What the store holds for certain, as the browser is to hear of it.
+#[derive(Debug)]
+pub(super) struct Standing {
+    identity: Identity,
+    fate: Fate,
+    version: Option<Version>,
+    /// What a client-side store has to say of it.
+    data: SetCookies,
+}
+
+impl State {
+    /// What is stored at this moment stands.
+    pub(super) fn note_standing(&mut self) {
+        let standing = self.outgoing().map(|data| Standing {
+            identity: self.identity.clone(),
+            fate: self.fate,
+            version: self.version,
+            data,
+        });
+        self.standing = standing.ok().map(Box::new);
+    }
+
+    /// Goes back to what stands, to tell of that; `false` where nothing does.
+    pub(super) fn fall_back(&mut self) -> bool {
+        let Some(standing) = self.standing.take() else {
+            return false;
+        };
+        self.identity = standing.identity;
+        self.fate = standing.fate;
+        self.version = standing.version;
+        if self.is_attached() {
+            self.visitor.said = Some(standing.data);
+        }
+        true
+    }
+}
