@@ -114,7 +114,8 @@ impl Engine {
         let patience = self.settings.command_timeout;
         let millis = (patience / 2).as_millis().max(1);
         let call = Call::wait(wanted, millis, self.names.session(key));
-        let confirmed = match self.client.attempt(turn, call, patience, 0).await {
+        let end = after(patience);
+        let confirmed = match self.client.attempt(turn, call, end, 0).await {
             Ok(Reply::Number(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::Unexpected),
             Err(Miss::Final(error)) => return Err(error),
@@ -163,17 +164,13 @@ impl Engine {
         repeat: Repeat,
         time: Duration,
     ) -> Result<Answer, RedisError> {
-        let start = Instant::now();
+        let end = after(time);
         let (mut lost, mut last) = (None, None);
         for attempt in 0_u32.. {
             let turn = self.client.turn(last);
             last = Some(turn);
-            let left = time.saturating_sub(start.elapsed());
-            let (fault, sent) = match self
-                .client
-                .attempt(turn, call(), left, self.in_flight.load(Relaxed))
-                .await
-            {
+            let busy = self.in_flight.load(Relaxed);
+            let (fault, sent) = match self.client.attempt(turn, call(), end, busy).await {
                 Ok(reply) => return Ok(Answer { reply, lost, turn }),
                 Err(Miss::Final(error)) => return Err(error),
                 Err(Miss::Fault { fault, sent }) => (fault, sent),
@@ -185,7 +182,7 @@ impl Engine {
                 return Err(RedisError::Unknown { last: fault });
             }
             let pause = self.pause(attempt);
-            if start.elapsed() + pause >= time {
+            if end.saturating_duration_since(Instant::now()) <= pause {
                 let (after, last) = (time, fault);
                 return Err(RedisError::TimedOut { after, last });
             }
@@ -201,4 +198,10 @@ impl Engine {
         let most = 4_000_u64 << attempt.min(5);
         Duration::from_micros(most / 2 + self.versions.number() % (most / 2))
     }
+}
+
+/// The moment when this time will have passed; at most some years from now, which a clock can tell.
+fn after(time: Duration) -> Instant {
+    const MOST: Duration = Duration::from_secs(1 << 30);
+    Instant::now() + time.min(MOST)
 }

@@ -1,6 +1,6 @@
 //! What things are called in Redis.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::id::Key;
 
@@ -20,10 +20,23 @@ impl Names {
 
     /// Where a session's record is: the prefix and 64 hexadecimal digits.
     pub(super) fn session(&self, key: &Key) -> Bytes {
+        let mut name = BytesMut::with_capacity(self.session_len());
+        self.put_session(key, &mut name);
+        name.freeze()
+    }
+
+    /// The same, behind what is in `text` already.
+    pub(super) fn put_session(&self, key: &Key, text: &mut BytesMut) {
+        text.put_slice(&self.prefix);
         let digits = key
             .as_bytes()
             .map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-        [&*self.prefix, digits.as_flattened()].concat().into()
+        text.put_slice(digits.as_flattened());
+    }
+
+    /// How many bytes a session's name has.
+    pub(super) fn session_len(&self) -> usize {
+        self.prefix.len() + 2 * Key::LEN
     }
 
     /// The session whose record has this name.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     RedisError, Refusal,
@@ -15,6 +15,9 @@ use crate::{
     id::Key,
     store::{Expected, Read, Tag, Version, Written},
 };
+
+/// The longest text that says what is expected.
+const EXPECTED: usize = 10;
 
 impl Engine {
     pub(super) async fn read(&self, key: &Key) -> Result<Read, RedisError> {
@@ -71,16 +74,12 @@ impl Engine {
         expected: Expected,
     ) -> Result<Written, RedisError> {
         let version = self.versions.next();
-        let (expects, repeat) = match expected {
-            Expected::Absent => (Bytes::new(), Repeat::Freely),
-            Expected::Version(version) => (expected_head(version), Repeat::Freely),
-            Expected::Any => (Bytes::from_static(b"*"), Repeat::Never),
+        let repeat = match expected {
+            Expected::Any => Repeat::Never,
+            Expected::Absent | Expected::Version(_) => Repeat::Freely,
         };
-        let call = || {
-            let value = record::encode(key, version, data);
-            let args = [expects.clone(), value, millis(ttl)];
-            Call::script(&scripts::WRITE, self.names.session(key), args)
-        };
+        let life = millis(ttl);
+        let call = || self.write_call(key, version, data, life.clone(), expected);
         let answer = self.answer(repeat, call).await?;
         match &answer.reply {
             Reply::Number(0) => Ok(Written::Gone),
@@ -94,6 +93,35 @@ impl Engine {
             Reply::Bytes(value) => conflict(key, value, &answer),
             _ => Err(RedisError::Unexpected),
         }
+    }
+
+    /// The call of a write. Its texts are cut from one piece of memory, since a write is frequent and
+    /// each piece has to be given back again.
+    fn write_call(
+        &self,
+        key: &Key,
+        version: Version,
+        data: &[u8],
+        life: Bytes,
+        expected: Expected,
+    ) -> Call {
+        let most = self.names.session_len() + EXPECTED + record::HEADER + data.len();
+        let mut text = BytesMut::with_capacity(most);
+        self.names.put_session(key, &mut text);
+        let name = text.split().freeze();
+        match expected {
+            Expected::Absent => {}
+            Expected::Any => text.put_u8(b'*'),
+            // What stands in a record of this version without tags, up to its data.
+            Expected::Version(version) => {
+                text.put_u64(version.get());
+                text.put_u16(0);
+            }
+        }
+        let expected = text.split().freeze();
+        record::put(key, version, data, &mut text);
+        let args = [expected, text.freeze(), life];
+        Call::script(&scripts::WRITE, name, args)
     }
 
     pub(super) async fn destroy(&self, key: &Key) -> Result<(), RedisError> {
@@ -160,11 +188,6 @@ fn conflict(key: &Key, value: &Bytes, answer: &Answer) -> Result<Written, RedisE
         Read::Found(record) => Ok(Written::Conflict(record)),
         Read::Absent | Read::Gone => Err(RedisError::Unexpected),
     }
-}
-
-/// What stands in a record of this version without tags, from its version up to its data.
-fn expected_head(version: Version) -> Bytes {
-    [&version.get().to_be_bytes()[..], &[0, 0]].concat().into()
 }
 
 /// A lifetime in whole milliseconds, as text; at most some three thousand years, which Redis can

@@ -12,7 +12,7 @@
 //! so that a script can carry it over from one version to the next. It takes in the session's key so
 //! that no mistake, wherever it is made, serves one visitor another's session.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use super::RedisError;
 use crate::{
@@ -26,18 +26,17 @@ const LIVE: &[u8] = b"hs1R";
 /// All of a tombstone.
 pub(super) const TOMBSTONE: &[u8] = b"hs1T";
 
-const HEADER: usize = 18;
+/// How many bytes come before the tag block.
+pub(super) const HEADER: usize = 18;
 
-/// The value of a record without tags.
-pub(super) fn encode(key: &Key, version: Version, data: &[u8]) -> Bytes {
+/// Appends the value of a record without tags to `text`.
+pub(super) fn put(key: &Key, version: Version, data: &[u8], text: &mut BytesMut) {
     let version = version.get().to_be_bytes();
-    let mut value = BytesMut::with_capacity(HEADER + data.len());
-    value.extend_from_slice(LIVE);
-    value.extend_from_slice(&checksum(key, version, data).to_be_bytes());
-    value.extend_from_slice(&version);
-    value.extend_from_slice(&[0, 0]);
-    value.extend_from_slice(data);
-    value.freeze()
+    text.put_slice(LIVE);
+    text.put_slice(&checksum(key, version, data).to_be_bytes());
+    text.put_slice(&version);
+    text.put_slice(&[0, 0]);
+    text.put_slice(data);
 }
 
 /// What `value`, as Redis gave it for `key`, amounts to.

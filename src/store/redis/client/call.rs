@@ -123,23 +123,36 @@ pub(super) enum By {
 
 /// The one command that asks for all of `calls`, which join with each other: its name and arguments.
 pub(super) fn command(calls: &[Call], by: By) -> (&'static str, Vec<Value>) {
-    let keys = calls.iter().map(|call| call.key.clone());
+    let count: usize = calls.iter().map(|call| 1 + call.args.len()).sum();
+    let mut values = Vec::with_capacity(2 + count);
+    let keys = calls.iter().map(|call| call.key.clone()).map(Value::Bytes);
     let args = calls.iter().flat_map(|call| call.args.iter().cloned());
-    let (name, args): (_, Vec<Bytes>) = match (calls.first().map(|call| call.what), by) {
-        (Some(What::Get), _) if calls.len() > 1 => ("MGET", keys.collect()),
-        (Some(What::Get) | None, _) => ("GET", keys.collect()),
-        (Some(What::Command(name)), _) => (name, keys.chain(args).collect()),
-        (Some(What::Keyless(name)), _) => (name, args.collect()),
-        (Some(What::Script(script)), by) => {
+    let args = args.map(Value::Bytes);
+    let name = match calls.first().map(|call| call.what) {
+        Some(What::Get) | None => {
+            values.extend(keys);
+            if calls.len() > 1 { "MGET" } else { "GET" }
+        }
+        Some(What::Command(name)) => {
+            values.extend(keys.chain(args));
+            name
+        }
+        Some(What::Keyless(name)) => {
+            values.extend(args);
+            name
+        }
+        Some(What::Script(script)) => {
             let (name, text) = match by {
                 By::Digest => ("EVALSHA", &script.digest),
                 By::Source => ("EVAL", &script.source),
             };
             let head = [text.clone(), calls.len().to_string().into()];
-            (name, head.into_iter().chain(keys).chain(args).collect())
+            values.extend(head.map(Value::Bytes));
+            values.extend(keys.chain(args));
+            name
         }
     };
-    (name, args.into_iter().map(Value::Bytes).collect())
+    (name, values)
 }
 
 /// What the server's answer says to each of `calls`.

@@ -4,7 +4,7 @@
 //! answers it by itself: with many requests at once, most of the work on both sides is system calls.
 //! So calls of one kind that come at about the same time are asked in one command.
 
-use std::{mem::take, sync::Arc};
+use std::{mem::take, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
@@ -17,22 +17,29 @@ use super::{
 use crate::store::redis::Fault;
 
 /// How many calls go together at most: the server does nothing else meanwhile.
-pub(super) const MOST: usize = 32;
+pub(super) const MOST: usize = 64;
 
 /// With this many bytes nothing more comes along.
 const FULL: usize = 64 << 10;
 
-/// A call, and who wants the answer.
+/// What becomes of a call that went with others.
+enum Outcome {
+    Answered(Result<Reply, Miss>),
+    /// Together with others it has no clear answer, and nothing was done. It has to be asked alone.
+    Alone(Call),
+}
+
+/// A call, and who wants to know what becomes of it.
 pub(super) struct Waiting {
     call: Call,
-    answer: oneshot::Sender<Result<Reply, Miss>>,
+    outcome: oneshot::Sender<Outcome>,
 }
 
 /// Calls that join with each other.
 #[derive(Default)]
 struct Convoy {
     calls: Vec<Call>,
-    answers: Vec<oneshot::Sender<Result<Reply, Miss>>>,
+    outcomes: Vec<oneshot::Sender<Outcome>>,
     size: usize,
 }
 
@@ -42,26 +49,34 @@ impl Convoy {
         open && self.calls.first().is_some_and(|own| own.joins_with(call))
     }
 
-    fn add(&mut self, Waiting { call, answer }: Waiting) {
+    fn add(&mut self, Waiting { call, outcome }: Waiting) {
         self.size += call.size();
         self.calls.push(call);
-        self.answers.push(answer);
+        self.outcomes.push(outcome);
     }
 }
 
 impl Link {
-    /// One attempt at a call, together with others that come now.
+    /// One attempt at a call, together with others that come now, given up at `end`; the command
+    /// timeout is to be over before that.
     pub(super) async fn attempt_with_others(
         self: &Arc<Self>,
         call: Call,
+        end: Instant,
         runtime: &Handle,
     ) -> Result<Reply, Miss> {
-        let (answer, answered) = oneshot::channel();
-        if self.wait(Waiting { call, answer }) {
+        let (outcome, told) = oneshot::channel();
+        if self.wait(Waiting { call, outcome }) {
             runtime.spawn(depart(Departure(Some(Arc::clone(self)))));
         }
-        let (fault, sent) = (Fault::Broken, true);
-        answered.await.unwrap_or(Err(Miss::Fault { fault, sent }))
+        match told.await {
+            Ok(Outcome::Answered(reply)) => reply,
+            Ok(Outcome::Alone(call)) => Box::pin(self.attempt_alone(call, end)).await,
+            Err(_) => {
+                let (fault, sent) = (Fault::Broken, true);
+                Err(Miss::Fault { fault, sent })
+            }
+        }
     }
 
     /// Whether nobody else waits yet, so that a departure is to be made.
@@ -70,13 +85,18 @@ impl Link {
         let is_first = waiting.is_empty();
         // Where nothing departs, because the runtime stands still, those who gave up make room.
         if waiting.len() == waiting.capacity() {
-            waiting.retain(|one| !one.answer.is_closed());
+            waiting.retain(|one| !one.outcome.is_closed());
         }
         waiting.push(new);
         is_first
     }
 
-    async fn carry(&self, Convoy { calls, answers, .. }: Convoy) {
+    async fn carry(
+        &self,
+        Convoy {
+            calls, outcomes, ..
+        }: Convoy,
+    ) {
         let (many, mut singly) = (calls.len() > 1, false);
         let replies = match self.exchange(&calls, self.patience).await {
             Ok(frame) => {
@@ -85,26 +105,23 @@ impl Link {
             }
             Err(miss) => calls.iter().map(|_| Err(miss.clone())).collect(),
         };
-        let mut unclear = Vec::new();
-        for ((call, answer), reply) in calls.into_iter().zip(answers).zip(replies) {
+        for ((call, outcome), reply) in calls.into_iter().zip(outcomes).zip(replies) {
             // `MGET` says the same of a value that is no string as of none.
             let is_unclear = many && call.is_get() && matches!(reply, Ok(Reply::Nothing));
-            if singly || is_unclear {
-                unclear.push((call, answer));
-            } else {
-                give(answer, reply);
-            }
+            tell(
+                outcome,
+                match singly || is_unclear {
+                    true => Outcome::Alone(call),
+                    false => Outcome::Answered(reply),
+                },
+            );
         }
-        join_all(unclear.into_iter().map(|(call, answer)| async move {
-            give(answer, self.attempt_alone(call, self.patience).await);
-        }))
-        .await;
     }
 }
 
-/// Who does not wait any more needs no answer.
-fn give(answer: oneshot::Sender<Result<Reply, Miss>>, reply: Result<Reply, Miss>) {
-    let _given_up = answer.send(reply);
+/// Who does not wait any more need not know.
+fn tell(who: oneshot::Sender<Outcome>, outcome: Outcome) {
+    let _given_up = who.send(outcome);
 }
 
 /// The departure of those who wait. Where it does not come to it, because the runtime has ended, they
@@ -125,8 +142,8 @@ impl Drop for Departure {
         let Some(link) = self.0.take() else {
             return;
         };
-        for Waiting { answer, .. } in take(&mut *lock(&link.waiting)) {
-            give(answer, Err(miss_before_sending()));
+        for Waiting { outcome, .. } in take(&mut *lock(&link.waiting)) {
+            tell(outcome, Outcome::Answered(Err(miss_before_sending())));
         }
     }
 }
@@ -142,7 +159,7 @@ async fn depart(departure: Departure) {
     };
     let mut convoys: Vec<Convoy> = Vec::new();
     for one in waiting {
-        if one.answer.is_closed() {
+        if one.outcome.is_closed() {
             continue;
         }
         match convoys.iter_mut().rev().find(|c| c.takes(&one.call)) {

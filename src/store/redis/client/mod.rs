@@ -32,7 +32,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use fred::{
@@ -44,7 +44,12 @@ use fred::{
         config::{Config, Options, ServerConfig},
     },
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    task::JoinHandle,
+    time::{timeout, timeout_at},
+};
 
 use self::{
     call::{By, code, command, fault_named, is_no_script, replies},
@@ -101,6 +106,14 @@ impl<T> Drop for Task<T> {
     }
 }
 
+impl Running {
+    /// Whether this is polled by the runtime that does the work. Then the work's own timeouts will
+    /// do: where that runtime stands still, there is nobody to wait for them either.
+    fn is_here(&self) -> bool {
+        Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
+    }
+}
+
 impl Client {
     pub(super) fn new(url: &str, settings: &Settings) -> Result<Self, RedisError> {
         let config = config::config(url)?;
@@ -151,31 +164,31 @@ impl Client {
         self.links.get(turn.checked_rem(self.links.len())?)
     }
 
-    /// One attempt on the link of this turn, given up after the command timeout or `left`; `busy`
+    /// One attempt on the link of this turn, given up after the command timeout or at `end`; `busy`
     /// calls are under way on all links, this one among them.
     pub(super) async fn attempt(
         &self,
         turn: usize,
         call: Call,
-        left: Duration,
+        end: Instant,
         busy: usize,
     ) -> Result<Reply, Miss> {
         let (Some(link), Some(running)) = (self.link(turn), self.running.get()) else {
             return Err(miss_before_sending());
         };
         // With no more calls than links there is nobody to go together with.
-        let crowded = busy > self.links.len() && left >= link.patience;
-        match crowded && call.joins() && !link.is_clustered() {
-            true => {
-                let attempt = link.attempt_with_others(call, &running.runtime);
-                // What goes out together has its own timeout, but only once it has gone.
-                timeout(left, attempt).await.unwrap_or_else(|_| {
-                    let (fault, sent) = (Fault::Silent, true);
-                    Err(Miss::Fault { fault, sent })
-                })
-            }
-            false => Box::pin(link.attempt_alone(call, left)).await,
+        let crowded = busy > self.links.len() && left(end) >= link.patience;
+        if !(crowded && call.joins() && !link.is_clustered()) {
+            return Box::pin(link.attempt_alone(call, end)).await;
         }
+        let attempt = link.attempt_with_others(call, end, &running.runtime);
+        if running.is_here() {
+            return attempt.await;
+        }
+        timeout_at(end.into(), attempt).await.unwrap_or_else(|_| {
+            let (fault, sent) = (Fault::Silent, true);
+            Err(Miss::Fault { fault, sent })
+        })
     }
 
     /// Starts what keeps the links up, unless it runs already. To be called before any attempt.
@@ -225,9 +238,9 @@ impl Link {
         self.answers.len() > 1
     }
 
-    async fn attempt_alone(&self, call: Call, left: Duration) -> Result<Reply, Miss> {
+    async fn attempt_alone(&self, call: Call, end: Instant) -> Result<Reply, Miss> {
         let calls = [call];
-        let frame = self.exchange(&calls, left.min(self.patience)).await?;
+        let frame = self.exchange(&calls, left(end).min(self.patience)).await?;
         let unexpected = || Err(Miss::Final(RedisError::Unexpected));
         let reply = replies(&calls, frame).into_iter().next();
         reply.unwrap_or_else(unexpected)
@@ -316,6 +329,11 @@ impl Link {
         };
         Miss::Fault { fault, sent: true }
     }
+}
+
+/// How long it is until `end`.
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
 }
 
 /// No task panics while it holds one of these locks.

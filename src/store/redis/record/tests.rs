@@ -2,6 +2,12 @@ use super::*;
 
 const KEY: Key = Key::from_bytes([7; Key::LEN]);
 
+fn encode(key: &Key, version: Version, data: &[u8]) -> Bytes {
+    let mut text = BytesMut::new();
+    put(key, version, data, &mut text);
+    text.freeze()
+}
+
 fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
