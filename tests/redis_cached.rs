@@ -177,11 +177,12 @@ async fn an_old_copy_s_version_wins_no_write() {
     let key = created(&there, HOUR).await;
     let old = record(&here, &key).await.version;
     // The news comes late.
-    proxy.set(Weather::Slow(Duration::from_millis(150)));
+    proxy.set(Weather::Slow(Duration::from_millis(80)));
     append(&there, &key, " newer").await.unwrap();
     let write = here.write(&key, "ours".into(), HOUR, Expected::Version(old));
-    let Ok(Written::Conflict(newer)) = write.await else {
-        panic!("it was believed")
+    let written = write.await;
+    let Ok(Written::Conflict(newer)) = written else {
+        panic!("it was believed: {written:?}")
     };
     assert_eq!(&*newer.data, b"data newer ");
 }

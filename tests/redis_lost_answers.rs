@@ -51,8 +51,11 @@ impl Place {
     /// How many times the server has set a record's value.
     fn sets(&self) -> u32 {
         let stats = self.server.say(&["INFO", "commandstats"]);
-        let calls = stats.split("cmdstat_set:calls=").nth(1);
-        calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+        let calls = |command: &str| {
+            let calls = stats.split(&format!("cmdstat_{command}:calls=")).nth(1);
+            calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+        };
+        calls("set") + calls("psetex")
     }
 
     /// Waits for the weather to have done its work.

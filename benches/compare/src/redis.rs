@@ -75,7 +75,7 @@ fn main() {
             "sessions of {}, {CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} each in turn",
             Size::Small
         );
-        for tasks in [16, 256] {
+        for tasks in [16, 256, 1024] {
             for (what, job) in [("read", Job::Read), ("increment", Job::Increment)] {
                 let what = format!("{what} one key, {tasks} tasks");
                 if wanted(&what) {

@@ -136,12 +136,11 @@ impl Engine {
         self.client.start()?;
         let _place = self.take_place()?;
         let answer = self.attempts(call, repeat, time).await;
-        let outage = match &answer {
-            Err(RedisError::TimedOut { last, .. } | RedisError::Unknown { last }) => {
-                self.watch.failed(*last)
-            }
+        let unheard = answer.as_ref().err().and_then(RedisError::outage);
+        let outage = match unheard {
+            Some(last) => self.watch.failed(last),
             // The server has answered, if only to refuse.
-            _ => self.watch.succeeded(),
+            None => self.watch.succeeded(),
         };
         if let Some(outage) = outage {
             (self.settings.on_outage)(&outage);

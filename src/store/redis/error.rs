@@ -76,9 +76,12 @@ pub enum RedisError {
 }
 
 impl RedisError {
-    /// Whether the server was not heard: such failures together are an outage.
-    pub(super) const fn is_outage(&self) -> bool {
-        matches!(self, Self::TimedOut { .. } | Self::Unknown { .. })
+    /// What was met last, where the server was not heard: such failures together are an outage.
+    pub(super) const fn outage(&self) -> Option<Fault> {
+        match self {
+            Self::TimedOut { last, .. } | Self::Unknown { last } => Some(*last),
+            _ => None,
+        }
     }
 }
 

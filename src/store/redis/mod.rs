@@ -53,14 +53,15 @@ const NAME: &str = "redis";
 /// and sets; one to destroy.
 ///
 /// Outside a cluster, reads, writes and touches that come at the same time go in one command: reads
-/// as `MGET`, writes and touches as one run of their script over up to 32 keys. Each is answered for
+/// as `MGET`, writes and touches as one run of their script over up to 64 keys. Each is answered for
 /// itself. What is found absent in an `MGET` is asked for once more by itself, since `MGET` says the
 /// same of a value of another type. Nobody waits for company: what is ready goes once the runtime has
-/// run the tasks that are ready now. In a cluster each operation is a command of its own; so it is in the
+/// run the tasks that are ready now. Operations take turns on the connections by 64, so that those of
+/// a quiet moment go together too. In a cluster each operation is a command of its own; so it is in the
 /// end where the server refuses them together (`CROSSSLOT`, or `NOPERM` for `MGET`).
 ///
 /// The user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA`, what the scripts run
-/// (`GETRANGE`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`), `WAIT` where replicas are waited for, the sorted
+/// (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`), `WAIT` where replicas are waited for, the sorted
 /// sets' commands for tags, and `CLIENT` for a local cache.
 ///
 /// # When the server is away
@@ -152,7 +153,7 @@ impl RedisStore {
         StoreFuture::new(async move {
             let done = work(engine).await;
             done.map_err(|error| {
-                let is_outage = tells && error.is_outage();
+                let is_outage = tells && error.outage().is_some();
                 let error = StoreError::new(NAME, action, error);
                 if is_outage { error.in_outage() } else { error }
             })
