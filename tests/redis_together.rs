@@ -76,6 +76,20 @@ async fn a_hundred_reads_are_a_few_commands() {
 }
 
 #[tokio::test]
+async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
+    let server = Server::start();
+    let builder = RedisStore::builder(&server.url());
+    let builder = builder.command_timeout(Duration::from_secs(2));
+    let store = builder.total_timeout(Duration::from_secs(2));
+    let store = store.connect().await.unwrap();
+    let keys: Vec<Key> = (0..100).map(|_| key()).collect();
+    for read in read_all(&store, &keys).await {
+        assert!(matches!(read, Ok(Read::Absent)), "{read:?}");
+    }
+    assert!((1..=10).contains(&times(&server, "mget")));
+}
+
+#[tokio::test]
 async fn what_is_read_together_is_told_apart() {
     let server = Server::start();
     let store = connect(&server).await;

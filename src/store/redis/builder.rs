@@ -45,6 +45,15 @@ pub(super) struct Settings {
     pub(super) tells: bool,
 }
 
+impl Settings {
+    /// How long one attempt may take: a little less than all attempts together may, since one that
+    /// takes all the time there is cannot be told from one that never ends.
+    pub(super) fn patience(&self) -> Duration {
+        let most = self.total_timeout.saturating_sub(self.total_timeout / 16);
+        self.command_timeout.min(most)
+    }
+}
+
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -106,7 +115,7 @@ impl RedisStoreBuilder {
     }
 
     /// How long one attempt at one command may take. A connection that stays silent for twice as
-    /// long is closed and made anew. Default: 1 s.
+    /// long is closed and made anew. At most fifteen sixteenths of the total timeout. Default: 1 s.
     pub fn command_timeout(mut self, time: Duration) -> Self {
         self.settings.command_timeout = time;
         self

@@ -111,7 +111,7 @@ impl Engine {
     }
 
     async fn confirmed(&self, wanted: u32, turn: usize, key: &Key) -> Result<(), RedisError> {
-        let patience = self.settings.command_timeout;
+        let patience = self.settings.patience();
         let millis = (patience / 2).as_millis().max(1);
         let call = Call::wait(wanted, millis, self.names.session(key));
         let end = after(patience);

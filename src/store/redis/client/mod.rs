@@ -226,7 +226,7 @@ impl Link {
         Self {
             fred,
             answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
-            patience: settings.command_timeout,
+            patience: settings.patience(),
             waiting: Mutex::default(),
             renew: Arc::default(),
             tracked: Arc::default(),
