@@ -35,6 +35,7 @@ async fn place() -> Place {
     let store = RedisStore::builder(&proxy.url())
         .pool_size(1)
         .command_timeout(Duration::from_millis(300))
+        .on_outage(|_| ())
         .connect()
         .await
         .unwrap();
@@ -125,6 +126,8 @@ async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
         matches!(cause(&error), RedisError::Unknown { .. }),
         "{error}"
     );
+    assert_eq!(place.store.stats().outages, 0, "the server has answered");
+    assert!(!error.is_outage(), "nobody else has told of it");
     assert_eq!(&*record(&place.direct, &key).await.data, b"ourstheirs ");
 }
 

@@ -9,7 +9,12 @@
 
 mod redis_servers;
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use hyper_session::{
@@ -71,6 +76,50 @@ fn calls_end_in_time_after_the_store_s_runtime_has_ended() {
     drop(own);
     let reads = runtime().block_on(read_at_once(&store, &key));
     assert!(reads.iter().all(Result::is_err), "{reads:?}");
+}
+
+/// Begins some reads, and then keeps its worker thread to itself for this long.
+async fn hold_up(store: RedisStore, key: Key, time: Duration) {
+    let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
+    for read in &mut reads {
+        let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        assert!(begun.is_pending());
+    }
+    thread::sleep(time);
+}
+
+/// Whether a departure stays on the thread that is held up is up to the runtime, so more than once.
+#[test]
+fn a_thread_that_is_held_up_does_not_keep_the_calls_of_others_beyond_their_time() {
+    let server = Server::start();
+    let own = Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (store, key) = store_of(&own, &server);
+    for _ in 0..4 {
+        let held_up = own.spawn(hold_up(store.clone(), key, Duration::from_secs(2)));
+        thread::sleep(Duration::from_millis(20));
+        let reads: Vec<_> = (0..20)
+            .map(|_| {
+                let store = store.clone();
+                own.spawn(async move {
+                    let start = Instant::now();
+                    let read = store.read(&key, None).await;
+                    (read, start.elapsed())
+                })
+            })
+            .collect();
+        for (read, took) in own
+            .block_on(join_all(reads))
+            .into_iter()
+            .map(Result::unwrap)
+        {
+            assert!(took < Duration::from_millis(1_500), "{took:?}: {read:?}");
+        }
+        own.block_on(held_up).unwrap();
+    }
 }
 
 /// Reads and writes at the same time, all of which fare well.

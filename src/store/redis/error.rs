@@ -83,6 +83,12 @@ impl RedisError {
             _ => None,
         }
     }
+
+    /// Whether nothing is lost with this error where somebody is told of the outage. It is with
+    /// `Unknown`: it may come from a server that answers again, and says what became of one write.
+    pub(super) const fn is_told(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
 }
 
 /// What one attempt met. Another attempt may fare better.

@@ -153,7 +153,7 @@ impl RedisStore {
         StoreFuture::new(async move {
             let done = work(engine).await;
             done.map_err(|error| {
-                let is_outage = tells && error.outage().is_some();
+                let is_outage = tells && error.is_told();
                 let error = StoreError::new(NAME, action, error);
                 if is_outage { error.in_outage() } else { error }
             })

@@ -76,9 +76,9 @@ macro_rules! script_for_each {
             "for i, key in ipairs(keys) do\n",
             "  if not answers[i] then\n",
             "    local answer = each(key, unpack(args, i * n - n + 1, i * n)) or false\n",
-            "    if failed(answer) and string.sub(answer.err, 1, 8) == 'READONLY' then\n",
-            "      return answer\n",
-            "    end\n",
+            // Redis 6.2 says before it in which line of the script.
+            "    local _, code = failed(answer) and string.find(answer.err, 'READONLY ', 1, true)\n",
+            "    if code then return {err = string.sub(answer.err, code - 8)} end\n",
             "    answers[i] = answer\n",
             "  end\n",
             "end\n",

@@ -238,7 +238,17 @@ fn said(message: &str) -> Miss {
 }
 
 /// The code at the head of an error message; what follows may hold arguments, so data.
+///
+/// What a script meets, Redis 6.2 tells behind the place in it: `@user_script: 12: -OOM …`, and all
+/// that behind `ERR Error running script …` where the script ends with it.
 pub(super) fn code(message: &str) -> &str {
+    let is_placed = ["@user_script: ", "ERR Error running script "];
+    let message = match message.split_once("@user_script: ") {
+        Some((_, place)) if is_placed.iter().any(|head| message.starts_with(head)) => {
+            place.split_once(": -").map_or(message, |(_, said)| said)
+        }
+        _ => message,
+    };
     let word = message.split([' ', '\r', '\n']).next().unwrap_or_default();
     let is_code = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
     if word.bytes().all(is_code) {
@@ -265,3 +275,6 @@ pub(super) fn fault_named(code: &str) -> Option<Fault> {
 pub(super) fn denied(code: &str) -> Option<Refusal> {
     matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| Refusal::Denied(code.into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,15 +4,19 @@
 //! answers it by itself: with many requests at once, most of the work on both sides is system calls.
 //! So calls of one kind that come at about the same time are asked in one command.
 
-use std::{mem::take, sync::Arc, time::Instant};
+use std::{
+    mem::take,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
-use tokio::{runtime::Handle, sync::oneshot, task::yield_now};
+use tokio::{runtime::Handle, sync::oneshot, task::yield_now, time::sleep};
 
 use super::{
     Link,
     call::{Call, Miss, Reply, replies, wants_single},
-    lock, miss_before_sending,
+    left, lock, miss_before_sending,
 };
 use crate::store::redis::Fault;
 
@@ -22,6 +26,10 @@ pub(super) const MOST: usize = 64;
 /// With this many bytes nothing more comes along.
 const FULL: usize = 64 << 10;
 
+/// Bounds of the time after which a departure is too late, whatever the command timeout is.
+const LEAST: Duration = Duration::from_millis(10);
+const MOST_PATIENT: Duration = Duration::from_secs(60);
+
 /// What becomes of a call that went with others.
 enum Outcome {
     Answered(Result<Reply, Miss>),
@@ -29,27 +37,50 @@ enum Outcome {
     Alone(Call),
 }
 
-/// A call, and who wants to know what becomes of it.
-pub(super) struct Waiting {
+/// A call, who wants to know what becomes of it, and until when.
+struct Waiting {
     call: Call,
     outcome: oneshot::Sender<Outcome>,
+    end: Instant,
+}
+
+/// What goes out with the next departure.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Vec<Waiting>,
+    /// When the first of those who wait came. The command timeout is to be over before any call's end.
+    since: Option<Instant>,
 }
 
 /// Calls that join with each other.
-#[derive(Default)]
 struct Convoy {
     calls: Vec<Call>,
     outcomes: Vec<oneshot::Sender<Outcome>>,
     size: usize,
+    /// The first that one of them has.
+    end: Instant,
 }
 
 impl Convoy {
+    fn of(first: Waiting) -> Self {
+        let mut convoy = Self {
+            calls: Vec::new(),
+            outcomes: Vec::new(),
+            size: 0,
+            end: first.end,
+        };
+        convoy.add(first);
+        convoy
+    }
+
     fn takes(&self, call: &Call) -> bool {
         let open = self.calls.len() < MOST && self.size < FULL;
         open && self.calls.first().is_some_and(|own| own.joins_with(call))
     }
 
-    fn add(&mut self, Waiting { call, outcome }: Waiting) {
+    fn add(&mut self, one: Waiting) {
+        let Waiting { call, outcome, end } = one;
+        self.end = self.end.min(end);
         self.size += call.size();
         self.calls.push(call);
         self.outcomes.push(outcome);
@@ -66,7 +97,7 @@ impl Link {
         runtime: &Handle,
     ) -> Result<Reply, Miss> {
         let (outcome, told) = oneshot::channel();
-        if self.wait(Waiting { call, outcome }) {
+        if self.wait(Waiting { call, outcome, end }) {
             runtime.spawn(depart(Departure(Some(Arc::clone(self)))));
         }
         match told.await {
@@ -81,8 +112,12 @@ impl Link {
 
     /// Whether nobody else waits yet, so that a departure is to be made.
     fn wait(&self, new: Waiting) -> bool {
-        let mut waiting = lock(&self.waiting);
-        let is_first = waiting.is_empty();
+        let mut queue = lock(&self.queue);
+        let is_first = queue.waiting.is_empty();
+        if is_first {
+            queue.since = Some(Instant::now());
+        }
+        let waiting = &mut queue.waiting;
         // Where nothing departs, because the runtime stands still, those who gave up make room.
         if waiting.len() == waiting.capacity() {
             waiting.retain(|one| !one.outcome.is_closed());
@@ -91,14 +126,37 @@ impl Link {
         is_first
     }
 
-    async fn carry(
-        &self,
-        Convoy {
+    /// Tells those who wait for a departure that does not come to try again, before their time is
+    /// over: what a program does on a worker thread without end holds up the departures that this
+    /// thread is to make, while the others go on.
+    pub(super) async fn mind_departures(self: Arc<Self>) {
+        loop {
+            sleep(self.give_up_late()).await;
+        }
+    }
+
+    /// How long it is until those who wait, or come at once, would have waited too long.
+    fn give_up_late(&self) -> Duration {
+        let most = self.patience.clamp(LEAST, MOST_PATIENT);
+        let mut queue = lock(&self.queue);
+        let since = queue.since.filter(|_| !queue.waiting.is_empty());
+        let rest = since.map_or(most, |since| most.saturating_sub(since.elapsed()));
+        if !rest.is_zero() {
+            return rest;
+        }
+        let late = take(&mut queue.waiting);
+        drop(queue);
+        tell_unsent(late);
+        most
+    }
+
+    async fn carry(&self, convoy: Convoy) {
+        let time = left(convoy.end).min(self.patience);
+        let Convoy {
             calls, outcomes, ..
-        }: Convoy,
-    ) {
+        } = convoy;
         let (many, mut singly) = (calls.len() > 1, false);
-        let replies = match self.exchange(&calls, self.patience).await {
+        let replies = match self.exchange(&calls, time).await {
             Ok(frame) => {
                 singly = many && wants_single(&calls, &frame);
                 replies(&calls, frame)
@@ -124,6 +182,12 @@ fn tell(who: oneshot::Sender<Outcome>, outcome: Outcome) {
     let _given_up = who.send(outcome);
 }
 
+fn tell_unsent(all: Vec<Waiting>) {
+    for Waiting { outcome, .. } in all {
+        tell(outcome, Outcome::Answered(Err(miss_before_sending())));
+    }
+}
+
 /// The departure of those who wait. Where it does not come to it, because the runtime has ended, they
 /// are told so.
 struct Departure(Option<Arc<Link>>);
@@ -132,7 +196,7 @@ impl Departure {
     /// Who goes along, and on which link.
     fn leave(mut self) -> Option<(Arc<Link>, Vec<Waiting>)> {
         let link = self.0.take()?;
-        let waiting = take(&mut *lock(&link.waiting));
+        let waiting = take(&mut lock(&link.queue).waiting);
         Some((link, waiting))
     }
 }
@@ -142,9 +206,8 @@ impl Drop for Departure {
         let Some(link) = self.0.take() else {
             return;
         };
-        for Waiting { outcome, .. } in take(&mut *lock(&link.waiting)) {
-            tell(outcome, Outcome::Answered(Err(miss_before_sending())));
-        }
+        let waiting = take(&mut lock(&link.queue).waiting);
+        tell_unsent(waiting);
     }
 }
 
@@ -164,11 +227,7 @@ async fn depart(departure: Departure) {
         }
         match convoys.iter_mut().rev().find(|c| c.takes(&one.call)) {
             Some(convoy) => convoy.add(one),
-            None => {
-                let mut convoy = Convoy::default();
-                convoy.add(one);
-                convoys.push(convoy);
-            }
+            None => convoys.push(Convoy::of(one)),
         }
     }
     join_all(convoys.into_iter().map(|convoy| link.carry(convoy))).await;

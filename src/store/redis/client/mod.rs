@@ -53,7 +53,7 @@ use tokio::{
 
 use self::{
     call::{By, code, command, fault_named, is_no_script, replies},
-    convoy::Waiting,
+    convoy::Queue,
 };
 pub(super) use self::{
     call::{Call, Miss, Reply, Script},
@@ -87,8 +87,7 @@ struct Link {
     answers: Box<[AtomicU64]>,
     /// How long a command may take.
     patience: Duration,
-    /// What goes out with the next departure.
-    waiting: Mutex<Vec<Waiting>>,
+    queue: Mutex<Queue>,
     /// Told to drop the connections and make them anew.
     renew: Arc<Notify>,
     /// Whether the server tells the listener of changes to what is read over this link now.
@@ -108,7 +107,8 @@ impl<T> Drop for Task<T> {
 
 impl Running {
     /// Whether this is polled by the runtime that does the work. Then the work's own timeouts will
-    /// do: where that runtime stands still, there is nobody to wait for them either.
+    /// do: where that runtime stands still, there is nobody to wait for them either. Where only one
+    /// of its threads does, another sees to it ([`Link::mind_departures`]).
     fn is_here(&self) -> bool {
         Handle::try_current().is_ok_and(|here| here.id() == self.runtime.id())
     }
@@ -200,6 +200,11 @@ impl Client {
         self.running.get_or_init(|| {
             let links = self.links.iter();
             let mut tasks: Vec<Task> = links.map(|link| link.keep_up(&runtime)).collect();
+            let crowded = self.links.iter().filter(|link| !link.is_clustered());
+            tasks.extend(crowded.map(|link| {
+                let minding = Arc::clone(link).mind_departures();
+                Task(runtime.spawn(minding))
+            }));
             if let Some(listener) = &self.listener {
                 let track = |link: &Arc<Link>| link.track(&runtime, Arc::clone(listener));
                 tasks.extend(self.links.iter().map(track));
@@ -227,7 +232,7 @@ impl Link {
             fred,
             answers: (0..counts).map(|_| AtomicU64::new(0)).collect(),
             patience: settings.patience(),
-            waiting: Mutex::default(),
+            queue: Mutex::default(),
             renew: Arc::default(),
             tracked: Arc::default(),
             denial: Arc::default(),
