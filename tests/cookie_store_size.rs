@@ -175,6 +175,7 @@ async fn a_dropped_write_does_not_undo_a_log_out() {
         })
         .await;
     assert!(browser.jar.names().is_empty());
+    assert_eq!(it.seen.of("write_dropped").len(), 1);
 }
 
 #[tokio::test]

@@ -270,6 +270,23 @@ async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
     }
 }
 
+#[tokio::test]
+async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_it() {
+    let yielding = || GateStore::yielding(MemoryStore::new());
+    let (prepared, key) = (Migrating::prepare(yielding(), yielding()), key());
+    let begin = |_| tokio::spawn(prepared.write(&key, "{}".into(), HOUR, Expected::Absent));
+    let begun = [0; 4].map(begin);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let mut done = 0;
+    for begun in begun {
+        assert!(begun.is_finished(), "they would go on for ever");
+        done += usize::from(matches!(begun.await.unwrap(), Ok(Written::Done(_))));
+    }
+    assert_eq!(done, 1);
+}
+
 /// The old machine's part of the sum is what it was told had been written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_machines_count_on_one_session_and_nothing_is_lost() {

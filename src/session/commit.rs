@@ -349,10 +349,11 @@ impl Commit {
             // Nothing was stored: once it is smaller, it can be tried again.
             state.phase = Phase::Open;
         }
+        // That of what is dropped, not of what is fallen back to.
+        let key = state.identity.key();
         if drops {
             state.give_up_changes();
         }
-        let key = state.identity.key();
         drop(state);
         let error = engine.report(error);
         if let (false, Some(key)) = (reason.is_empty(), key) {

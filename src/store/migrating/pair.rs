@@ -172,36 +172,45 @@ impl Pair {
                 false => (mark::reserved(), FENCE),
             };
             let announced = self.old.write(key, sign, stands, expected).await?;
-            expected = match announced {
+            let version = match announced {
                 Written::Done(_) if self.moves => {
                     return self.write_new(key, data, ttl, Expected::Absent).await;
                 }
-                Written::Done(version) => {
-                    match self.create_old(key, data.clone(), ttl, version).await? {
-                        Some(written) => return Ok(written),
-                        None => Expected::Absent,
-                    }
-                }
+                Written::Done(version) => version,
                 Written::Conflict(record) => match Held::new(record)? {
                     Held::Session(record) => return Ok(Written::Conflict(old_record(record)?)),
                     Held::Elsewhere => {
                         return self.write_new(key, data, ttl, Expected::Absent).await;
                     }
-                    Held::Reserved(version) => Expected::Version(version),
+                    Held::Reserved(version) if self.moves => {
+                        expected = Expected::Version(version);
+                        continue;
+                    }
+                    // Others' mark serves as well. If each put its own in the place of the other's,
+                    // two could go on for ever.
+                    Held::Reserved(version) => version,
                     Held::Moving(moving) => {
                         self.publish(key, moving).await?;
-                        Expected::Absent
+                        expected = Expected::Absent;
+                        continue;
                     }
                 },
                 Written::Gone if expected == Expected::Absent => return self.refuse(key).await,
                 // What was to be replaced has ended.
-                Written::Gone => Expected::Absent,
+                Written::Gone => {
+                    expected = Expected::Absent;
+                    continue;
+                }
             };
+            if let Some(written) = self.create_old(key, data.clone(), ttl, version).await? {
+                return Ok(written);
+            }
+            expected = Expected::Absent;
         }
     }
 
     /// Creates the session in the old store, where it is announced by the mark of this version;
-    /// `None` where somebody has announced it anew.
+    /// `None` where somebody else was faster.
     async fn create_old(
         &self,
         key: &Key,
