@@ -12,7 +12,7 @@
     reason = "a benchmark prints, and has nobody to report to"
 )]
 
-#[path = "../tests/redis_servers/mod.rs"]
+#[path = "../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
 
 use std::{

@@ -15,7 +15,7 @@ use mimalloc::MiMalloc;
 use support::{Job, Size, Way};
 
 #[cfg(feature = "redis")]
-#[path = "../tests/redis_servers/mod.rs"]
+#[path = "../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
 #[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;

@@ -78,10 +78,13 @@ done
 section "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
+# The tests start the example programs, which `cargo test --tests` does not build.
 section "Tests without features"
+cargo build --locked --no-default-features --example playground
 cargo test --locked --no-default-features --lib --tests
 
 section "Tests with all features"
+cargo build --locked --all-features --examples
 cargo test --locked --all-features --lib --tests
 
 section "Documentation tests"

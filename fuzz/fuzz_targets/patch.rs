@@ -2,9 +2,9 @@
 //! one left, gives what a plain model gives.
 #![no_main]
 
-#[path = "../../tests/model/mod.rs"]
-mod model;
-#[path = "../../tests/model/real.rs"]
+#[path = "../../tests/suite/model/reference.rs"]
+mod reference;
+#[path = "../../tests/suite/model/real.rs"]
 mod real;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -13,7 +13,7 @@ use hyper_session::{
     document::Document,
 };
 use libfuzzer_sys::fuzz_target;
-use model::{Edit, Path};
+use reference::{Edit, Path};
 use serde_json::{Map, Value};
 
 fuzz_target!(|input: &[u8]| {
@@ -43,7 +43,7 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         real::remove_unchanged(&base, &newer, &mut model);
     }
     for edit in &recorded[cleared.map_or(0, |at| at + 1)..] {
-        let _ = model::edit(&mut model, edit);
+        let _ = reference::edit(&mut model, edit);
     }
     let rebased = patch.rebase(&base, &mut newer).expect("sound documents");
     assert_eq!(rebased.applied + rebased.dropped.len(), patch.len());
@@ -61,7 +61,7 @@ fn request(
     let mut recorded = Vec::new();
     for _ in 0..input.int_in_range(0..=6)? {
         let edit = edit(input)?;
-        let expected = model::edit(&mut model, &edit);
+        let expected = reference::edit(&mut model, &edit);
         let done = real::record(&mut patch, &mut document, &edit);
         assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
         assert_eq!(real::checked(&document), model, "{edit:?}");

@@ -4,15 +4,15 @@
 //! as stored bytes, and must only not panic.
 #![no_main]
 
-#[path = "../../tests/model/mod.rs"]
-mod model;
-#[path = "../../tests/model/real.rs"]
+#[path = "../../tests/suite/model/reference.rs"]
+mod reference;
+#[path = "../../tests/suite/model/real.rs"]
 mod real;
 
 use bytes::Bytes;
 use hyper_session::document::Document;
 use libfuzzer_sys::fuzz_target;
-use model::{Edit, Path};
+use reference::{Edit, Path};
 use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
             Err(_) => Edit::Forget(path),
         };
         let before = document.text().to_vec();
-        let expected = model::edit(&mut model, &edit);
+        let expected = reference::edit(&mut model, &edit);
         let done = real::edit(&mut document, &edit);
         assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
         assert_eq!(real::checked(&document), model, "{edit:?}");
@@ -52,7 +52,7 @@ fn path_is(path: &Path, text: &str) -> bool {
 }
 
 fn read(document: &Document, model: &Value, path: &Path) {
-    let expected = model::get(model, path);
+    let expected = reference::get(model, path);
     let found = real::get(document, path).expect("the document is sound");
     let value = found.map(|raw| raw.to::<Value>().expect("a value of JSON"));
     assert_eq!(value.as_ref(), expected, "{path:?}");

@@ -1,0 +1,116 @@
+//! A disk that is really full: a small file system in memory, mounted for a process of its own.
+//!
+//! Where mounting is not allowed, the simulated disk in the store's own tests has to do.
+
+use std::{error::Error as _, path::Path, process::Command, time::Duration};
+
+use bytes::Bytes;
+use hyper_session::store::{
+    Expected, FileStore, Read, Store, StoreError, Written,
+    file::{Durability, FileError, FileStoreBuilder},
+};
+
+use crate::support::{
+    scratch::{Scratch, key},
+    test_name,
+};
+
+const DIRECTORY: &str = "FILE_FULL_DIRECTORY";
+const LIFE: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_full_disk_is_a_clear_error_and_costs_nothing_that_was_there() {
+    let scratch = Scratch::new();
+    let mount = "mount -t tmpfs -o size=1m tmpfs \"$FILE_FULL_DIRECTORY\"";
+    let run = |script: String| {
+        let mut command = Command::new("unshare");
+        command
+            .args(["-r", "-m", "sh", "-c", &script])
+            .env(DIRECTORY, scratch.path());
+        command.arg(std::env::current_exe().unwrap()).output()
+    };
+    if !run(mount.to_owned()).is_ok_and(|done| done.status.success()) {
+        eprintln!("nothing can be mounted here: not tested");
+        return;
+    }
+    let test = test_name(module_path!(), "the_process_with_the_small_disk");
+    let inner = format!("exec \"$0\" --exact {test} --nocapture");
+    let done = run(format!("{mount} && {inner}")).unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&done.stdout);
+    assert!(printed.contains("1 passed"), "{printed}");
+}
+
+/// Does its work only where the test above has started it.
+#[tokio::test]
+async fn the_process_with_the_small_disk() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
+    for durability in [Durability::Os, Durability::Always] {
+        let directory = Path::new(&directory).join(format!("{durability:?}"));
+        let builder = FileStore::builder(&directory)
+            .segment_bytes(256 << 10)
+            .cache_bytes(0)
+            .tombstone(Duration::ZERO)
+            .durability(durability);
+        fill_and_empty(builder).await;
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+}
+
+async fn write(store: &FileStore, number: u64) -> Result<Written, StoreError> {
+    let data = Bytes::from(vec![number as u8; 1000]);
+    store.write(&key(number), data, LIFE, Expected::Any).await
+}
+
+async fn check(store: &FileStore, count: u64) {
+    for number in 0..count {
+        // A read that cannot touch still reads.
+        let Read::Found(record) = store.read(&key(number), Some(LIFE)).await.unwrap() else {
+            panic!("session {number} is missing");
+        };
+        assert_eq!(record.data, vec![number as u8; 1000]);
+    }
+}
+
+async fn fill_and_empty(builder: FileStoreBuilder) {
+    let store = builder.clone().open().unwrap();
+    let mut count = 0;
+    let refused = loop {
+        match write(&store, count).await {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+        assert!(count < 2000, "the disk fills up");
+    };
+    assert!(count > 100, "{count} sessions found room");
+    let cause = refused.source().unwrap().downcast_ref::<FileError>();
+    assert!(cause.is_some_and(FileError::is_full), "{refused}");
+    check(&store, count).await;
+    store.close().await.unwrap();
+    let store = builder
+        .clone()
+        .open()
+        .expect("a full disk keeps nobody from reading");
+    check(&store, count).await;
+    // As soon as there is room, the store goes on.
+    let spare = builder.open().unwrap_err();
+    assert!(matches!(spare, FileError::InUse { .. }), "{spare}");
+    let mut room = false;
+    for number in 0..count {
+        // Destroying takes a frame too, for which there is no room until the cleaner has made
+        // some, of what the first ones leave.
+        room |= store.destroy(&key(number)).await.is_ok();
+    }
+    if room {
+        for _ in 0..200 {
+            if write(&store, 5000).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("destroyed sessions leave no room: {:?}", store.stats());
+    }
+}

@@ -1,0 +1,20 @@
+//! The file store: its contract, its limits, and its behaviour when the disk or the process fails.
+#![cfg(unix)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "testing")]
+mod conformance;
+#[cfg(target_os = "linux")]
+mod full;
+mod import;
+mod kill;
+mod model;
+#[cfg(target_os = "linux")]
+mod readonly;
+mod sealed;
+mod storm;
+#[cfg(feature = "cli")]
+mod tool;
+mod trouble;

@@ -1,0 +1,89 @@
+//! Session data sealed at rest.
+
+use std::{error::Error as _, fs, path::Path, time::Duration};
+
+use bytes::Bytes;
+use hyper_session::{
+    seal::{KeyRing, SealKey},
+    store::{
+        Expected, FileStore, Read, Store,
+        file::{FileError, FileStoreBuilder},
+    },
+};
+
+use crate::support::scratch::{Scratch, key};
+
+const LIFE: Duration = Duration::from_secs(3600);
+const SECRET: &[u8] = b"{\"card\":\"4111 1111 1111 1111\"}";
+
+fn ring(secret: &str) -> KeyRing {
+    KeyRing::new(SealKey::from_text(secret).unwrap())
+}
+
+fn sealed(directory: &Path) -> FileStoreBuilder {
+    FileStore::builder(directory).seal(&ring("a long and random secret, number one"))
+}
+
+async fn write(store: &FileStore, number: u64) {
+    let data = Bytes::from_static(SECRET);
+    store
+        .write(&key(number), data, LIFE, Expected::Any)
+        .await
+        .unwrap();
+}
+
+async fn reads(store: &FileStore, number: u64) -> bool {
+    match store.read(&key(number), None).await.unwrap() {
+        Read::Found(record) => record.data == SECRET,
+        Read::Absent | Read::Gone => false,
+    }
+}
+
+#[tokio::test]
+async fn sealed_data_is_not_in_the_files_and_comes_back_whole() {
+    let scratch = Scratch::new();
+    let store = sealed(scratch.path()).open().unwrap();
+    write(&store, 1).await;
+    drop(store);
+    for entry in fs::read_dir(scratch.path()).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|part| part == b"\"card\""));
+    }
+    let store = sealed(scratch.path()).open().unwrap();
+    assert!(reads(&store, 1).await);
+    store.compact().await.unwrap();
+    assert!(reads(&store, 1).await);
+}
+
+#[tokio::test]
+async fn data_from_before_sealing_is_read_and_sealed_by_the_next_write() {
+    let scratch = Scratch::new();
+    let store = FileStore::open(scratch.path()).unwrap();
+    write(&store, 1).await;
+    drop(store);
+    let store = sealed(scratch.path()).open().unwrap();
+    assert!(reads(&store, 1).await);
+    write(&store, 1).await;
+    assert!(reads(&store, 1).await);
+}
+
+#[tokio::test]
+async fn without_the_key_sealed_data_is_an_error_and_not_an_empty_session() {
+    let scratch = Scratch::new();
+    let store = sealed(scratch.path()).open().unwrap();
+    write(&store, 1).await;
+    drop(store);
+    let without = FileStore::builder(scratch.path());
+    let another = without
+        .clone()
+        .seal(&ring("a long and random secret, number two"));
+    for builder in [without, another] {
+        let store = builder.open().unwrap();
+        let refused = store.read(&key(1), None).await.unwrap_err();
+        let cause = refused.source().unwrap().downcast_ref::<FileError>();
+        assert!(
+            matches!(cause, Some(FileError::NoKeys | FileError::Open(_))),
+            "{refused}"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The `session-file` tool, as a script uses it.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use hyper_session::store::{Expected, FileStore, Store};
+
+use crate::support::scratch::{Scratch, key};
+
+fn tool(arguments: &[&str], directory: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
+    command.args(arguments).arg(directory).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Ten sessions, one of them destroyed and most of them written often.
+async fn ten_sessions(directory: &Path) {
+    let store = FileStore::open(directory).unwrap();
+    for turn in 0..100 {
+        let data = vec![b'd'; 500].into();
+        let life = Duration::from_secs(3600);
+        store
+            .write(&key(turn % 10), data, life, Expected::Any)
+            .await
+            .unwrap();
+    }
+    store.destroy(&key(3)).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let stats = tool(&["stats"], scratch.path());
+    assert_eq!(stats.status.code(), Some(0));
+    assert!(text(&stats).contains("sessions 9\n"), "{}", text(&stats));
+    let before = fs::metadata(scratch.path().join("0000000001.log"))
+        .unwrap()
+        .len();
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(
+        (verified.status.code(), text(&verified).as_str()),
+        (Some(0), "sound\n")
+    );
+    let after = fs::metadata(scratch.path().join("0000000001.log"))
+        .unwrap()
+        .len();
+    assert_eq!(before, after, "looking changes nothing");
+    let compacted = tool(&["compact"], scratch.path());
+    assert_eq!(compacted.status.code(), Some(0));
+    let left: u64 = fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|e| e.unwrap().metadata().unwrap().len())
+        .sum();
+    assert!(left < before / 5, "{before} bytes became {left}");
+    let dumped = tool(&["dump"], scratch.path());
+    assert_eq!(text(&dumped).lines().count(), 11, "{}", text(&dumped));
+    assert!(
+        !text(&dumped).contains(&key(1).to_string()),
+        "keys are hidden"
+    );
+    let shown = tool(&["dump", "--keys"], scratch.path());
+    assert!(
+        text(&shown).contains(&key(1).to_string()),
+        "unless asked for"
+    );
+}
+
+#[tokio::test]
+async fn damage_use_and_absence_have_exit_codes_of_their_own() {
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let log = scratch.path().join("0000000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    assert!(
+        text(&verified).contains("1 damaged places"),
+        "{}",
+        text(&verified)
+    );
+    let store = FileStore::open(scratch.path()).unwrap();
+    assert_eq!(tool(&["verify"], scratch.path()).status.code(), Some(3));
+    assert_eq!(tool(&["compact"], scratch.path()).status.code(), Some(3));
+    drop(store);
+    let compacted = tool(&["compact"], scratch.path());
+    assert_eq!(compacted.status.code(), Some(1), "{}", text(&compacted));
+    assert!(text(&compacted).contains("1 damaged places"));
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let nowhere = scratch.path().join("nowhere");
+    for command in ["stats", "verify", "compact", "dump"] {
+        assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
+    }
+    assert!(!nowhere.exists());
+    fs::create_dir(&nowhere).unwrap();
+    fs::write(nowhere.join("else.log"), "of another program").unwrap();
+    for command in ["stats", "verify", "compact", "dump"] {
+        assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
+    }
+    assert_eq!(fs::read_dir(&nowhere).unwrap().count(), 1, "left alone");
+    assert_eq!(tool(&["mend"], scratch.path()).status.code(), Some(2));
+}

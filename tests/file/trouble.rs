@@ -1,0 +1,342 @@
+//! Whatever is wrong with the directory is said clearly, and costs nothing that was acknowledged.
+
+use std::{
+    error::Error as _,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use hyper_session::store::{
+    Expected, FileStore, Read, Store, Written,
+    file::{Durability, FileError, FileEvent},
+};
+
+use tokio::task::JoinSet;
+
+use crate::support::scratch::{Scratch, key};
+
+const SESSIONS: u64 = 1000;
+const LIFE: Duration = Duration::from_secs(3600);
+
+async fn write(store: &FileStore, number: u64) {
+    let data = Bytes::from(vec![number as u8; 300]);
+    let written = store.write(&key(number), data, LIFE, Expected::Any).await;
+    assert!(matches!(written.unwrap(), Written::Done(_)));
+}
+
+async fn has(store: &FileStore, number: u64) -> bool {
+    match store.read(&key(number), None).await.unwrap() {
+        Read::Found(record) => {
+            assert_eq!(record.data, vec![number as u8; 300]);
+            true
+        }
+        Read::Absent | Read::Gone => false,
+    }
+}
+
+/// A closed store of many segments with all the sessions.
+async fn many_segments(directory: &Path) {
+    // No faster than the disk, so that the next segment is always made in time.
+    let store = small(directory).durability(Durability::Always);
+    let store = store.open().unwrap();
+    for first in (0..SESSIONS).step_by(10) {
+        let mut writers = JoinSet::new();
+        for number in first..first + 10 {
+            let store = store.clone();
+            writers.spawn(async move { write(&store, number).await });
+        }
+        writers.join_all().await;
+    }
+    store.close().await.unwrap();
+    assert!(segments(directory).len() > 5);
+}
+
+fn small(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
+    FileStore::builder(directory).segment_bytes(16 << 10)
+}
+
+/// A store that asks the disk for everything.
+fn uncached(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
+    FileStore::builder(directory).cache_bytes(0)
+}
+
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    files(directory, "log")
+}
+
+fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e == end))
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_second_opener_is_told_the_directory_and_the_process() {
+    let scratch = Scratch::new();
+    let first = FileStore::open(scratch.path()).unwrap();
+    let refused = FileStore::open(scratch.path()).unwrap_err();
+    let text = refused.to_string();
+    assert!(
+        text.contains(&scratch.path().display().to_string()),
+        "{text}"
+    );
+    assert!(text.contains(&std::process::id().to_string()), "{text}");
+    write(&first, 1).await;
+    drop(first);
+    let second = FileStore::open(scratch.path()).unwrap();
+    assert!(has(&second, 1).await);
+}
+
+#[tokio::test]
+async fn a_closed_store_frees_the_directory_and_answers_that_it_is_closed() {
+    let scratch = Scratch::new();
+    let store = FileStore::open(scratch.path()).unwrap();
+    write(&store, 1).await;
+    store.close().await.unwrap();
+    store.close().await.unwrap();
+    let other = FileStore::open(scratch.path()).unwrap();
+    assert!(has(&other, 1).await);
+    let refused = store.read(&key(1), None).await.unwrap_err();
+    let cause = refused.source().unwrap().downcast_ref::<FileError>();
+    assert!(matches!(cause, Some(FileError::Closed)), "{refused}");
+    assert!(store.destroy(&key(1)).await.is_err());
+    assert!(store.compact().await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_closes_a_store_is_answered_when_it_is_closed() {
+    let scratch = Scratch::new();
+    let (entered, inside) = mpsc::channel();
+    let (leave, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    // A thread of the store that does not end until `leave` is dropped.
+    let listener = move |_: &FileEvent<'_>| {
+        let _ = entered.send(());
+        let _ = wait.lock().unwrap().recv();
+    };
+    let store = FileStore::builder(scratch.path()).events(listener);
+    let store = store.open().unwrap();
+    write(&store, 1).await;
+    let _compacting = store.compact();
+    inside.recv().unwrap();
+    let mut closing = JoinSet::new();
+    for _ in 0..3 {
+        closing.spawn(store.close());
+    }
+    let early = tokio::time::timeout(Duration::from_millis(200), closing.join_next()).await;
+    assert!(early.is_err(), "answered while a thread of the store runs");
+    drop(leave);
+    while let Some(closed) = closing.join_next().await {
+        closed.unwrap().unwrap();
+        assert!(FileStore::open(scratch.path()).is_ok(), "it is free");
+    }
+}
+
+#[test]
+fn only_the_owner_can_look_into_the_directory() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("deep/sessions");
+    let store = FileStore::open(&directory).unwrap();
+    drop(store);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    for entry in fs::read_dir(&directory).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let scratch = Scratch::new();
+    let file = scratch.path().join("file");
+    fs::write(&file, "not a directory").unwrap();
+    for path in [file.join("sessions"), PathBuf::from("/proc/self/sessions")] {
+        let refused = FileStore::open(&path).unwrap_err();
+        assert!(
+            refused.to_string().contains(&path.display().to_string()),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_segment_is_an_error_that_names_it() {
+    for place in [0, 3, usize::MAX] {
+        let scratch = Scratch::new();
+        many_segments(scratch.path()).await;
+        // The one made ahead for what comes next has nothing in it to lose.
+        let mut all = segments(scratch.path());
+        all.retain(|path| fs::metadata(path).unwrap().len() > 32);
+        let lost = &all[place.min(all.len() - 1)];
+        fs::remove_file(lost).unwrap();
+        let refused = small(scratch.path()).open().unwrap_err();
+        assert!(
+            matches!(refused, FileError::MissingSegment { .. }),
+            "{refused}"
+        );
+        assert!(
+            refused.to_string().contains(&lost.display().to_string()),
+            "{refused}"
+        );
+        let store = small(scratch.path()).accept_loss(true).open().unwrap();
+        let mut left = 0;
+        for number in 0..SESSIONS {
+            left += u64::from(has(&store, number).await);
+        }
+        assert!((SESSIONS / 5..SESSIONS).contains(&left), "{left} are left");
+        write(&store, 5000).await;
+        drop(store);
+        let store = small(scratch.path())
+            .open()
+            .expect("the loss was accepted once");
+        assert!(has(&store, 5000).await);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_hint_costs_time_and_nothing_else() {
+    let scratch = Scratch::new();
+    many_segments(scratch.path()).await;
+    let hints = files(scratch.path(), "hint");
+    assert!(hints.len() > 4, "{} hints", hints.len());
+    fs::remove_file(&hints[0]).unwrap();
+    fs::write(&hints[1], "nonsense").unwrap();
+    let mut bytes = fs::read(&hints[2]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&hints[2], bytes).unwrap();
+    let store = small(scratch.path()).open().unwrap();
+    assert_eq!(store.stats().hints_used, hints.len() as u64 - 3);
+    for number in 0..SESSIONS {
+        assert!(has(&store, number).await);
+    }
+}
+
+#[tokio::test]
+async fn a_record_damaged_while_the_store_is_open_is_never_served() {
+    let scratch = Scratch::new();
+    let store = uncached(scratch.path())
+        .durability(Durability::Os)
+        .open()
+        .unwrap();
+    write(&store, 1).await;
+    write(&store, 2).await;
+    let log = &segments(scratch.path())[0];
+    let mut bytes = fs::read(log).unwrap();
+    let at = bytes
+        .windows(100)
+        .position(|part| part.iter().all(|byte| *byte == 1))
+        .unwrap();
+    bytes[at] = 77;
+    fs::write(log, bytes).unwrap();
+    assert_eq!(store.read(&key(1), None).await.unwrap(), Read::Absent);
+    assert!(has(&store, 2).await);
+    assert_eq!(store.stats().damaged, 1);
+}
+
+#[tokio::test]
+async fn a_record_that_is_not_in_the_page_cache_is_read_all_the_same() {
+    let scratch = Scratch::new();
+    let store = uncached(scratch.path())
+        .durability(Durability::Always)
+        .open()
+        .unwrap();
+    write(&store, 1).await;
+    let log = fs::File::open(&segments(scratch.path())[0]).unwrap();
+    rustix::fs::fadvise(&log, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(has(&store, 1).await);
+}
+
+#[tokio::test]
+async fn what_has_expired_goes_away_by_itself() {
+    let scratch = Scratch::new();
+    let store = small(scratch.path())
+        .durability(Durability::Os)
+        .open()
+        .unwrap();
+    for number in 0..500 {
+        let data = Bytes::from(vec![0; 300]);
+        store
+            .write(&key(number), data, Duration::from_millis(1), Expected::Any)
+            .await
+            .unwrap();
+    }
+    let began = Instant::now();
+    while store.stats().records > 0 || store.stats().disk_bytes > 16 << 10 {
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            store.stats()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_store_has_ended_its_threads_and_freed_its_directory() {
+    let scratch = Scratch::new();
+    for number in 0..20 {
+        let store = FileStore::open(scratch.path()).expect("the one before is gone");
+        write(&store, number).await;
+    }
+    let store = FileStore::open(scratch.path()).unwrap();
+    for number in 0..20 {
+        assert!(has(&store, number).await);
+    }
+}
+
+#[test]
+fn options_out_of_range_are_refused_by_name() {
+    let scratch = Scratch::new();
+    for (builder, name) in [
+        (
+            FileStore::builder(scratch.path()).segment_bytes(100),
+            "segment_bytes",
+        ),
+        (
+            FileStore::builder(scratch.path()).cleaning_rate(0),
+            "cleaning_rate",
+        ),
+        (
+            FileStore::builder(scratch.path()).durability(Durability::Interval(Duration::ZERO)),
+            "durability",
+        ),
+    ] {
+        let refused = builder.open().unwrap_err();
+        assert!(refused.to_string().contains(name), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_longer_than_a_segment_is_refused_with_both_lengths() {
+    let scratch = Scratch::new();
+    let store = small(scratch.path()).open().unwrap();
+    let data = Bytes::from(vec![0; 16 << 10]);
+    let refused = store
+        .write(&key(1), data, LIFE, Expected::Any)
+        .await
+        .unwrap_err();
+    let cause = refused.source().unwrap().downcast_ref::<FileError>();
+    let Some(FileError::TooLong { len: 16384, max }) = cause else {
+        panic!("{refused}");
+    };
+    let data = Bytes::from(vec![0; *max]);
+    let written = store
+        .write(&key(1), data.clone(), LIFE, Expected::Any)
+        .await
+        .unwrap();
+    assert!(matches!(written, Written::Done(_)));
+    let Read::Found(record) = store.read(&key(1), None).await.unwrap() else {
+        panic!("the longest record is there");
+    };
+    assert_eq!(record.data, data);
+}

@@ -1,0 +1,155 @@
+//! Events as logs, spans and counters.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_session::{
+    Sessions,
+    config::Stores,
+    id::Key,
+    service::{MetricsListener, TracingListener},
+    store::{Expected, MemoryStore, Read, Store, StoreError, StoreFuture, Written},
+};
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::{
+    log::{Log, ONE},
+    support::{Browser, config},
+};
+
+fn listened() -> Sessions {
+    Sessions::builder(config())
+        .stores(Stores::new().with("memory", MemoryStore::new()))
+        .listener(TracingListener)
+        .listener(MetricsListener)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans() {
+    let _one = ONE.lock().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let mut browser = Browser::new(&listened());
+    let (key, id) = browser
+        .visit(async |s| {
+            s.put("secret", "of the session").unwrap();
+            (s.key().unwrap(), s.session_id().unwrap())
+        })
+        .await;
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    let text = log.text();
+    for told in [
+        "event=\"initiated\"",
+        "event=\"committed\"",
+        "event=\"destroyed\"",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
+    assert!(text.contains(&key.to_string()), "{text}");
+    assert!(
+        text.contains("hyper_session") && text.contains("close"),
+        "{text}"
+    );
+    assert!(
+        !text.contains(&id.to_string()) && !text.contains("of the session"),
+        "{text}"
+    );
+}
+
+/// A store that is away.
+struct Away;
+
+impl Store for Away {
+    fn read(&self, _: &Key, _: Option<Duration>) -> StoreFuture<Read> {
+        failed()
+    }
+
+    fn write(&self, _: &Key, _: Bytes, _: Duration, _: Expected) -> StoreFuture<Written> {
+        failed()
+    }
+
+    fn destroy(&self, _: &Key) -> StoreFuture<()> {
+        failed()
+    }
+
+    fn touch(&self, _: &Key, _: Duration) -> StoreFuture<bool> {
+        failed()
+    }
+}
+
+fn failed<T: Send + 'static>() -> StoreFuture<T> {
+    StoreFuture::ready(Err(StoreError::new("away", "ask", "nobody answers")))
+}
+
+#[tokio::test]
+async fn an_outage_does_not_fill_the_log() {
+    let _one = ONE.lock().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let sessions = Sessions::builder(config().store("away"))
+        .stores(Stores::new().with("away", Away))
+        .listener(TracingListener)
+        .build()
+        .unwrap();
+    for _ in 0..100 {
+        let mut browser = Browser::new(&sessions);
+        let visit = browser
+            .request(async |s| s.load().await.unwrap().put("n", &1).unwrap())
+            .await;
+        assert_eq!(visit.status, 503);
+    }
+    let text = log.text();
+    assert_eq!(text.matches("nobody answers").count(), 1, "{text}");
+}
+
+#[test]
+fn events_are_counted_with_their_reasons() {
+    let _one = ONE.blocking_lock();
+    let recorder = DebuggingRecorder::new();
+    let counted = recorder.snapshotter();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        runtime.block_on(async {
+            let mut browser = Browser::new(&listened());
+            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            browser.visit(async |s| s.put("n", &2)).await.unwrap();
+            browser
+                .visit(async |s| s.tell_csrf_refused("no token"))
+                .await;
+        });
+    });
+    let mut counters: Vec<String> = counted
+        .snapshot()
+        .into_vec()
+        .into_iter()
+        .map(|(key, _, _, value)| {
+            let DebugValue::Counter(count) = value else {
+                panic!("{value:?}")
+            };
+            let labels: Vec<_> = key.key().labels().map(|it| it.value().to_owned()).collect();
+            format!("{} {} {count}", key.key().name(), labels.join(": "))
+        })
+        .collect();
+    counters.sort();
+    assert_eq!(
+        counters,
+        [
+            "hyper_session_events_total committed 2",
+            "hyper_session_events_total csrf_refused: no token 1",
+            "hyper_session_events_total initiated 3",
+        ]
+    );
+}

@@ -1,0 +1,14 @@
+//! Listeners that write to `tracing` and `metrics`.
+//!
+//! A program of its own: `tracing` remembers for the whole process which call sites have a
+//! subscriber, so tests without one would hide events from these tests.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[cfg(feature = "metrics")]
+mod events;
+#[cfg(any(feature = "metrics", feature = "redis"))]
+mod log;
+#[cfg(feature = "redis")]
+mod redis_outage;

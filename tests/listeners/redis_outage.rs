@@ -1,0 +1,148 @@
+//! What is told of a Redis that goes away and comes back, where a configuration has chosen it: one
+//! line in the log when it goes, one when it is back, whoever listens besides.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use hyper_session::{
+    Sessions,
+    service::TracingListener,
+    store::{RedisStore, Store},
+};
+use tokio::task::LocalSet;
+
+use crate::{
+    log::{Log, ONE},
+    support::{
+        Browser, Seen, config,
+        redis_servers::{Server, free_port, sessions::key},
+    },
+};
+
+/// Sessions as the environment of an operator chooses them, with these listeners.
+fn sessions(url: &str, seen: &Seen) -> Sessions {
+    let config = config().with_variables(|name| {
+        Ok(match name {
+            "SESSION_DRIVER" => Some("redis".to_owned()),
+            "REDIS_URL" => Some(url.to_owned()),
+            _ => None,
+        })
+    });
+    Sessions::builder(config.unwrap())
+        .listener(TracingListener)
+        .listener(seen.listener())
+        .build()
+        .unwrap()
+}
+
+/// Where nobody is told of the outage, the failures themselves are what a log has.
+#[tokio::test]
+async fn a_store_of_ones_own_marks_its_failures_where_somebody_is_told_of_the_outage() {
+    let url = format!("redis://127.0.0.1:{}", free_port());
+    let silent = RedisStore::builder(&url).total_timeout(Duration::from_millis(100));
+    let telling = silent.clone().on_outage(|_| ());
+    for (builder, marks) in [(silent, false), (telling, true)] {
+        let store = builder.build().unwrap();
+        let error = store.read(&key(), None).await.unwrap_err();
+        assert_eq!(error.is_outage(), marks, "{error}");
+    }
+}
+
+/// Visitors who come again and again, and what they got.
+#[derive(Default)]
+struct Visits {
+    stop: Cell<bool>,
+    answered: Cell<usize>,
+    refused: Cell<usize>,
+}
+
+async fn visit(mut browser: Browser, visits: Rc<Visits>) {
+    while !visits.stop.get() {
+        let visit = browser
+            .request(async |session| session.load().await.map(|s| s.increment("n").unwrap()))
+            .await;
+        let count = match visit.status {
+            StatusCode::OK => &visits.answered,
+            StatusCode::SERVICE_UNAVAILABLE => &visits.refused,
+            other => panic!("{other}"),
+        };
+        count.set(count.get() + 1);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Waits until `count` has grown by `by`.
+async fn grown(count: &Cell<usize>, by: usize) {
+    let (goal, start) = (count.get() + by, Instant::now());
+    while count.get() < goal {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_count() {
+    const VISITORS: usize = 16;
+    let _one = ONE.lock().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let mut server = Server::start();
+    let seen = Seen::default();
+    let sessions = sessions(&server.url(), &seen);
+    let visits = Rc::new(Visits::default());
+    let here = LocalSet::new();
+    let visitors: Vec<_> = (0..VISITORS)
+        .map(|_| here.spawn_local(visit(Browser::new(&sessions), visits.clone())))
+        .collect();
+    here.run_until(async {
+        grown(&visits.answered, 10 * VISITORS).await;
+        server.kill();
+        // They wait as long as each other, so none of them is late when the server is back.
+        grown(&visits.refused, VISITORS).await;
+        server.restart();
+        grown(&visits.answered, 10 * VISITORS).await;
+        visits.stop.set(true);
+        for visitor in visitors {
+            visitor.await.unwrap();
+        }
+    })
+    .await;
+    let text = log.text();
+    let lines: Vec<_> = text.lines().collect();
+    let [away, back] = &lines[..] else {
+        panic!("not one line for each end: {lines:#?}");
+    };
+    assert!(away.contains("WARN") && back.contains("WARN"));
+    assert!(
+        away.contains("event=\"store_away\" store=\"redis\" reason="),
+        "{away}"
+    );
+    assert!(
+        back.contains("event=\"store_back\" store=\"redis\" lasted="),
+        "{back}"
+    );
+    let failed = visits.refused.get();
+    assert!(
+        back.ends_with(&format!("failed={failed}")),
+        "{failed}: {back}"
+    );
+    assert_eq!(
+        seen.of("store_away").len(),
+        1,
+        "a hook of one's own is told as well"
+    );
+    assert_eq!(seen.of("store_back").len(), 1);
+    assert_eq!(
+        seen.of("store_failed").len(),
+        failed,
+        "and counters have them all"
+    );
+}

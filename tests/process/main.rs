@@ -1,0 +1,26 @@
+//! The example programs and the `session-key` tool, each as a process of its own, and the example
+//! site in a real browser.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod session_key;
+
+#[cfg(unix)]
+mod playground {
+    #[cfg(feature = "file")]
+    mod file_store;
+    mod operations;
+}
+
+#[cfg(all(feature = "forms", feature = "templates"))]
+mod site {
+    #[cfg(target_os = "linux")]
+    mod browser;
+    mod pages;
+    #[cfg(all(unix, feature = "file"))]
+    mod process;
+    mod support;
+    #[cfg(target_os = "linux")]
+    mod webdriver;
+}

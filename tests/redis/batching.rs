@@ -1,0 +1,241 @@
+//! Calls that come at the same time go to the server together, and each is answered for itself.
+
+use std::{
+    collections::HashSet,
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use hyper_session::{
+    id::Key,
+    store::{
+        Expected, Read, Store, StoreError, Tag, TagStore, Version, Written,
+        redis::{Fault, RedisError, RedisStore, Refusal},
+    },
+};
+
+use crate::support::redis_servers::{
+    Server, free_port,
+    sessions::{HOUR, cause, connect, created, key, version},
+};
+
+/// How often the server ran a command.
+fn times(server: &Server, command: &str) -> u32 {
+    let stats = server.say(&["INFO", "commandstats"]);
+    let head = format!("cmdstat_{command}:calls=");
+    let line = stats.lines().find_map(|line| line.strip_prefix(&head));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+}
+
+async fn read_all(store: &RedisStore, keys: &[Key]) -> Vec<Result<Read, StoreError>> {
+    join_all(keys.iter().map(|key| store.read(key, None))).await
+}
+
+/// A write of each key's text on what is expected there.
+async fn write_all(
+    store: &RedisStore,
+    all: &[(Key, Expected)],
+) -> Vec<Result<Written, StoreError>> {
+    let write = |(key, expected): &(Key, Expected)| {
+        store.write(key, key.to_string().into(), HOUR, *expected)
+    };
+    join_all(all.iter().map(write)).await
+}
+
+#[tokio::test]
+async fn a_hundred_reads_are_a_few_commands() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let keys: Vec<Key> = (0..100).map(|_| key()).collect();
+    let new: Vec<_> = keys.iter().map(|key| (*key, Expected::Absent)).collect();
+    for written in write_all(&store, &new).await {
+        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    }
+    for (key, read) in keys.iter().zip(read_all(&store, &keys).await) {
+        let Ok(Read::Found(record)) = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!(record.data, key.to_string(), "each has its own");
+    }
+    let [reads, single, writes] = ["mget", "get", "evalsha"].map(|name| times(&server, name));
+    assert!(
+        (1..=10).contains(&reads) && single <= 10,
+        "{reads} {single}"
+    );
+    assert!((1..=20).contains(&writes), "{writes}");
+}
+
+#[tokio::test]
+async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
+    let server = Server::start();
+    let builder = RedisStore::builder(&server.url());
+    let builder = builder.command_timeout(Duration::from_secs(2));
+    let store = builder.total_timeout(Duration::from_secs(2));
+    let store = store.connect().await.unwrap();
+    let keys: Vec<Key> = (0..100).map(|_| key()).collect();
+    for read in read_all(&store, &keys).await {
+        assert!(matches!(read, Ok(Read::Absent)), "{read:?}");
+    }
+    assert!((1..=10).contains(&times(&server, "mget")));
+}
+
+#[tokio::test]
+async fn what_is_read_together_is_told_apart() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let name = |key: &Key| format!("session:{key}");
+    let (absent, found) = (key(), created(&store, HOUR).await);
+    let gone = created(&store, HOUR).await;
+    store.destroy(&gone).await.unwrap();
+    let (list, foreign, damaged) = (key(), key(), created(&store, HOUR).await);
+    server.say(&["RPUSH", &name(&list), "x"]);
+    server.set(&name(&foreign), b"{}");
+    server.say(&["APPEND", &name(&damaged), "x"]);
+    let keys = [absent, found, gone, list, foreign, damaged].repeat(20);
+    for answers in read_all(&store, &keys).await.chunks(6) {
+        let [absent, found, gone, list, foreign, damaged] = answers else {
+            panic!("six each");
+        };
+        assert!(matches!(absent, Ok(Read::Absent)), "{absent:?}");
+        assert!(matches!(found, Ok(Read::Found(_))), "{found:?}");
+        assert!(matches!(gone, Ok(Read::Gone)), "{gone:?}");
+        for other in [list, foreign] {
+            let error = other.as_ref().unwrap_err();
+            assert!(matches!(cause(error), RedisError::Foreign), "{error}");
+        }
+        let error = damaged.as_ref().unwrap_err();
+        assert!(matches!(cause(error), RedisError::Damaged(_)), "{error}");
+    }
+    assert!(times(&server, "mget") > 0, "they did go together");
+}
+
+#[tokio::test]
+async fn what_is_written_together_is_decided_apart() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let mut all = Vec::new();
+    for _ in 0..20 {
+        let (right, wrong, gone, list) = (
+            created(&store, HOUR).await,
+            created(&store, HOUR).await,
+            created(&store, HOUR).await,
+            key(),
+        );
+        let tag = Tag::new("user:1").unwrap();
+        assert!(store.tag(&right, &tag).await.unwrap());
+        store.destroy(&gone).await.unwrap();
+        server.say(&["RPUSH", &format!("session:{list}"), "x"]);
+        all.extend([
+            (right, Expected::Version(version(&store, &right).await)),
+            (wrong, Expected::Version(Version::new(7).unwrap())),
+            (gone, Expected::Any),
+            (list, Expected::Absent),
+            (key(), Expected::Absent),
+        ]);
+    }
+    let before = times(&server, "evalsha");
+    for answers in write_all(&store, &all).await.chunks(5) {
+        let [right, wrong, gone, list, new] = answers else {
+            panic!("five each");
+        };
+        assert!(matches!(right, Ok(Written::Done(_))), "{right:?}");
+        assert!(matches!(wrong, Ok(Written::Conflict(_))), "{wrong:?}");
+        assert!(matches!(gone, Ok(Written::Gone)), "{gone:?}");
+        let error = list.as_ref().unwrap_err();
+        assert!(matches!(cause(error), RedisError::Foreign), "{error}");
+        assert!(matches!(new, Ok(Written::Done(_))), "{new:?}");
+    }
+    assert!(
+        times(&server, "evalsha") - before < 20,
+        "they did go together"
+    );
+    let tagged = store.tagged(&Tag::new("user:1").unwrap()).await.unwrap();
+    let right: HashSet<_> = all.chunks(5).map(|five| five[0].0).collect();
+    assert_eq!(HashSet::from_iter(tagged), right, "tags are carried over");
+}
+
+#[tokio::test]
+async fn touches_go_together_and_the_dead_stay_dead() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let mut keys = Vec::new();
+    for _ in 0..10 {
+        keys.extend([created(&store, HOUR).await, key()]);
+    }
+    let day = Duration::from_secs(86_400);
+    let touches = join_all(keys.iter().map(|key| store.touch(key, day))).await;
+    let reads = join_all(keys.iter().map(|key| store.read(key, Some(day)))).await;
+    for (at, (key, (touched, read))) in keys.iter().zip(touches.into_iter().zip(reads)).enumerate()
+    {
+        let live = at % 2 == 0;
+        assert_eq!(touched.unwrap(), live);
+        assert_eq!(matches!(read.unwrap(), Read::Found(_)), live);
+        let ttl = server.say(&["TTL", &format!("session:{key}")]);
+        let ttl: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
+        assert_eq!(ttl > 80_000, live, "{ttl}");
+    }
+}
+
+#[tokio::test]
+async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let all: Vec<_> = (0..50).map(|_| (key(), Expected::Absent)).collect();
+    server.say(&["SCRIPT", "FLUSH"]);
+    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    for written in write_all(&store, &all).await {
+        let error = written.unwrap_err();
+        let full = Refusal::OutOfMemory;
+        assert!(
+            matches!(cause(&error), RedisError::Refused(refusal) if *refusal == full),
+            "{error}"
+        );
+    }
+    server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.say(&["SCRIPT", "FLUSH"]);
+    for written in write_all(&store, &all).await {
+        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_s_refusal_reaches_each_write() {
+    let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
+    let store = RedisStore::builder(&server.url())
+        .total_timeout(Duration::from_millis(1_500))
+        .connect()
+        .await
+        .unwrap();
+    let all: Vec<_> = (0..50).map(|_| (key(), Expected::Absent)).collect();
+    let mut last = Vec::new();
+    for written in write_all(&store, &all).await {
+        match cause(&written.unwrap_err()) {
+            RedisError::TimedOut { last: fault, .. } => last.push(*fault),
+            other => panic!("{other}"),
+        }
+    }
+    // Some have met last that the client makes its connection anew, in the hope of a master.
+    assert!(last.contains(&Fault::ReadOnly), "{last:?}");
+}
+
+/// A reader that is gone does not keep the others waiting, whether it came first or later.
+#[tokio::test]
+async fn who_gives_up_keeps_nobody_waiting() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let key = created(&store, HOUR).await;
+    for given_up in [0, 3, 7] {
+        let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
+        for read in &mut reads {
+            let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+            assert!(begun.is_pending());
+        }
+        drop(reads.swap_remove(given_up));
+        let rest = tokio::time::timeout(Duration::from_secs(1), join_all(reads));
+        for read in rest.await.expect("in time") {
+            assert!(matches!(read, Ok(Read::Found(_))), "{read:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The Redis store in a cluster of three masters and three replicas.
+
+use std::{future::ready, time::Duration};
+
+use hyper_session::store::{
+    Read, Store, Tag, TagStore,
+    conformance::{self, ByWaiting},
+    redis::RedisStore,
+};
+
+use crate::support::redis_servers::{
+    groups::Cluster,
+    sessions::{HOUR, append, created, words},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract_in_a_cluster_also_while_slots_move() {
+    let cluster = Cluster::start();
+    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let store = RedisStore::builder(&cluster.url())
+        .tombstone(tombstone)
+        .connect()
+        .await
+        .unwrap();
+    let report = conformance::run(&ByWaiting::new(|| ready(store.clone()), short, tombstone)).await;
+    report.assert_kept();
+    assert!(report.skipped().is_empty(), "{:?}", report.skipped());
+    every_node_has_a_share(&cluster, &store).await;
+    a_slot_moves(&cluster, &store).await;
+}
+
+/// One user's sessions are on all nodes, and are listed and ended together all the same.
+async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
+    let tag = Tag::new("user:1").unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..60 {
+        let key = created(store, HOUR).await;
+        assert!(store.tag(&key, &tag).await.unwrap());
+        keys.push(key);
+    }
+    let owners: std::collections::HashSet<usize> = keys
+        .iter()
+        .map(|key| cluster.owner(&format!("session:{key}")))
+        .collect();
+    assert_eq!(owners.len(), 3, "sixty sessions are on three nodes");
+    keys.sort_unstable();
+    let mut tagged = store.tagged(&tag).await.unwrap();
+    tagged.sort_unstable();
+    assert_eq!(tagged, keys);
+    assert_eq!(store.destroy_tagged(&tag).await.unwrap(), 60);
+    for key in &keys {
+        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+    }
+}
+
+/// Moves a slot as an operator does, step by step, and works on one of its sessions at each.
+async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
+    let moved = created(store, HOUR).await;
+    append(store, &moved, " before").await.unwrap();
+    let name = format!("session:{moved}");
+    let from = &cluster.0[cluster.owner(&name)];
+    let to = cluster
+        .0
+        .iter()
+        .find(|node| node.is_master() && node.port != from.port)
+        .unwrap();
+    let [from_id, to_id] = [from, to].map(|node| {
+        let id = node.say(&["CLUSTER", "MYID"]);
+        id.split("\r\n").nth(1).unwrap().to_owned()
+    });
+    let slot = from.say(&["CLUSTER", "KEYSLOT", &name]);
+    let slot = slot.trim_matches([':', '\r', '\n']);
+
+    to.say(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
+    from.say(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+    append(store, &moved, "migrating").await.unwrap();
+    let port = to.port.to_string();
+    let migrated = from.say(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
+    assert_eq!(migrated, "+OK\r\n");
+    // The old node now answers ASK: what asks waits until the slot has moved.
+    let asking = append(store, &moved, "asked");
+    let settled = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for node in &cluster.0 {
+            node.say(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+        }
+    };
+    let (asked, ()) = tokio::join!(asking, settled);
+    asked.unwrap();
+    append(store, &moved, "moved").await.unwrap();
+    let all = ["data", "before", "migrating", "asked", "moved"];
+    assert_eq!(words(store, &moved).await, all);
+}

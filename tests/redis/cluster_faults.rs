@@ -1,0 +1,89 @@
+//! A node of a cluster hangs, or is reached over a bad network, while sessions on all nodes change.
+
+use std::time::Duration;
+
+use hyper_session::store::redis::RedisStore;
+use tokio::time::sleep;
+
+use crate::support::redis_servers::{
+    groups::Cluster,
+    load::Load,
+    proxy::{Proxy, Weather},
+    until,
+};
+
+/// What a change may take: a read and some writes, each within the total time, on a loaded machine.
+const CHANGE: Duration = Duration::from_millis(3 * 2_000 + 2_000);
+
+/// Long enough for an election on a loaded machine.
+const ELECTION: Duration = Duration::from_secs(30);
+
+/// A store whose writes are acknowledged once `replicas` replicas have them.
+async fn store(url: &str, replicas: u32) -> RedisStore {
+    RedisStore::builder(url)
+        .connect_timeout(Duration::from_millis(500))
+        .command_timeout(Duration::from_millis(600))
+        .total_timeout(Duration::from_secs(2))
+        .wait_for_replicas(replicas)
+        .connect()
+        .await
+        .unwrap()
+}
+
+/// Its replica takes over; when it wakes up it still believes to be a master.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_hangs_for_ten_seconds_is_replaced_and_comes_back_as_a_replica() {
+    let cluster = Cluster::start();
+    let (store, plain) = (
+        store(&cluster.url(), 1).await,
+        store(&cluster.url(), 0).await,
+    );
+    let load = Load::start(&store, &plain, 6, CHANGE).await;
+    sleep(Duration::from_millis(400)).await;
+    let hung = &cluster.0[1];
+    hung.freeze();
+    sleep(Duration::from_secs(10)).await;
+    load.recovered(ELECTION).await;
+    hung.thaw();
+    until("the old master is a replica", ELECTION, || {
+        !hung.is_master()
+    });
+    load.recovered(ELECTION).await;
+    let sum = load.checked().await;
+    assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
+}
+
+/// The other nodes are reached as ever, and this one is not replaced, since they reach it too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
+    let cluster = Cluster::start();
+    let node = &cluster.0[1];
+    let proxy = Proxy::to(node.port).await;
+    let port = proxy.port().to_string();
+    assert_eq!(
+        node.say(&["CONFIG", "SET", "cluster-announce-port", &port]),
+        "+OK\r\n"
+    );
+    until("all clients are sent to the proxy", ELECTION, || {
+        cluster.0[0].say(&["CLUSTER", "SLOTS"]).contains(&port)
+    });
+    let store = store(&cluster.url(), 0).await;
+    let load = Load::start(&store, &store, 8, CHANGE).await;
+    for turn in 0..24 {
+        proxy.set(match turn % 6 {
+            0 => Weather::CutAfter(3),
+            1 => Weather::Slow(Duration::from_millis(20)),
+            2 => Weather::CutAfter(300),
+            3 => Weather::Mute,
+            4 => Weather::Closed,
+            _ => Weather::Fair,
+        });
+        sleep(Duration::from_millis(250)).await;
+    }
+    proxy.set(Weather::Fair);
+    load.recovered(ELECTION).await;
+    assert!(node.is_master(), "it was not replaced");
+    let sum = load.checked().await;
+    let stats = store.stats();
+    assert!(sum.kept > 100 && stats.repeated > 0, "{sum:?} {stats:?}");
+}

@@ -1,0 +1,209 @@
+//! The Redis store keeps the store contract on one server, by TCP and by Unix socket, and reports
+//! what is not its own.
+
+use std::{future::ready, time::Duration};
+
+use hyper_session::store::{
+    Expected, Read, Store, Tag, TagStore,
+    conformance::{self, ByWaiting},
+    redis::{RedisError, RedisStore},
+};
+
+use crate::support::redis_servers::{
+    Server,
+    sessions::{HOUR, cause, connect, created, key},
+};
+
+const SHORT: Duration = Duration::from_millis(250);
+const TOMBSTONE: Duration = Duration::from_secs(2);
+
+async fn keeps_the_contract(url: &str) {
+    let store = RedisStore::builder(url)
+        .tombstone(TOMBSTONE)
+        .connect()
+        .await
+        .unwrap();
+    let report = conformance::run(&ByWaiting::new(|| ready(store.clone()), SHORT, TOMBSTONE)).await;
+    report.assert_kept();
+    let skipped = report.skipped();
+    assert!(skipped.is_empty(), "left out: {skipped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_redis_store_keeps_the_contract() {
+    let server = Server::start();
+    keeps_the_contract(&server.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract_over_a_unix_socket_in_another_database() {
+    let server = Server::start_with(&["--unixsocket", "redis.sock"]);
+    let socket = server.dir().join("redis.sock");
+    keeps_the_contract(&format!("redis+unix://{}?db=3", socket.display())).await;
+    let keyspace = server.say(&["INFO", "keyspace"]);
+    assert!(
+        keyspace.contains("db3:") && !keyspace.contains("db0:"),
+        "{keyspace}"
+    );
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    for value in [&b"{\"user\":1}"[..], b"hs2R", b""] {
+        let key = key();
+        server.set(&format!("session:{key}"), value);
+        let read = store.read(&key, None).await.unwrap_err();
+        assert!(
+            matches!(cause(&read), RedisError::Foreign),
+            "{value:?}: {read}"
+        );
+        for expected in [Expected::Absent, Expected::Any] {
+            let write = store
+                .write(&key, "x".into(), HOUR, expected)
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(cause(&write), RedisError::Foreign),
+                "{value:?}: {write}"
+            );
+        }
+        assert!(store.touch(&key, HOUR).await.is_err());
+        assert_eq!(
+            server.get(&format!("session:{key}")),
+            value,
+            "it was left alone"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_reported_too() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let key = key();
+    server.say(&["RPUSH", &format!("session:{key}"), "x"]);
+    let touching = store.read(&key, Some(HOUR)).await.unwrap_err();
+    assert!(
+        matches!(cause(&touching), RedisError::Foreign),
+        "{touching}"
+    );
+    for error in [
+        store.read(&key, None).await.map(drop).unwrap_err(),
+        store.touch(&key, HOUR).await.map(drop).unwrap_err(),
+        store.destroy(&key).await.unwrap_err(),
+        store
+            .write(&key, "x".into(), HOUR, Expected::Any)
+            .await
+            .map(drop)
+            .unwrap_err(),
+    ] {
+        assert!(matches!(cause(&error), RedisError::Foreign), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_record_is_reported_and_not_served() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let key = created(&store, HOUR).await;
+    let name = format!("session:{key}");
+    let mut value = server.get(&name);
+    *value.last_mut().unwrap() ^= 1;
+    server.set(&name, &value);
+    for touch in [None, Some(HOUR)] {
+        let error = store.read(&key, touch).await.unwrap_err();
+        assert!(matches!(cause(&error), RedisError::Damaged(_)), "{error}");
+    }
+    store.destroy(&key).await.unwrap();
+    assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
+}
+
+#[tokio::test]
+async fn everything_goes_away_by_itself() {
+    let server = Server::start();
+    let store = RedisStore::builder(&server.url())
+        .tombstone(SHORT)
+        .connect()
+        .await
+        .unwrap();
+    let tag = Tag::new("user:1").unwrap();
+    let (expires, ends) = (created(&store, SHORT).await, created(&store, SHORT).await);
+    for key in [&expires, &ends] {
+        assert!(store.tag(key, &tag).await.unwrap());
+    }
+    store.destroy(&ends).await.unwrap();
+    assert_ne!(server.say(&["DBSIZE"]), ":0\r\n");
+    // Three lifetimes for a tag's index, and the time that Redis takes to collect.
+    crate::support::redis_servers::until("nothing is left", Duration::from_secs(5), || {
+        server.say(&["DBSIZE"]) == ":0\r\n"
+    });
+}
+
+#[tokio::test]
+async fn an_index_outlives_its_sessions_touches_and_forgets_the_dead() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let tag = Tag::new("user:1").unwrap();
+    let lasting = created(&store, SHORT).await;
+    assert!(store.tag(&lasting, &tag).await.unwrap());
+    for _ in 0..20 {
+        // Dead at once, each leaving a member behind.
+        let brief = created(&store, Duration::from_millis(30)).await;
+        store.tag(&brief, &tag).await.unwrap();
+        tokio::time::sleep(SHORT / 4).await;
+        assert!(store.touch(&lasting, SHORT).await.unwrap());
+    }
+    let members = server.say(&["ZCARD", "session:tag:user:1"]);
+    let members: u32 = members.trim_matches([':', '\r', '\n']).parse().unwrap();
+    assert!(members < 10, "{members} members for one session");
+    assert_eq!(store.tagged(&tag).await.unwrap(), [lasting]);
+    assert_eq!(server.say(&["ZCARD", "session:tag:user:1"]), ":1\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_sessions_of_a_tag_are_destroyed_together() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let (tag, other) = (Tag::new("user:1").unwrap(), Tag::new("user:2").unwrap());
+    let bystander = created(&store, HOUR).await;
+    store.tag(&bystander, &other).await.unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..450 {
+        let key = created(&store, HOUR).await;
+        store.tag(&key, &tag).await.unwrap();
+        keys.push(key);
+    }
+    assert_eq!(store.destroy_tagged(&tag).await.unwrap(), 450);
+    for key in &keys {
+        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+    }
+    assert!(store.tagged(&tag).await.unwrap().is_empty());
+    assert!(matches!(
+        store.read(&bystander, None).await.unwrap(),
+        Read::Found(_)
+    ));
+}
+
+#[tokio::test]
+async fn two_prefixes_share_nothing() {
+    let server = Server::start();
+    let (one, other) = (
+        RedisStore::builder(&server.url())
+            .prefix("a:")
+            .build()
+            .unwrap(),
+        RedisStore::builder(&server.url())
+            .prefix("b:")
+            .build()
+            .unwrap(),
+    );
+    let key = created(&one, HOUR).await;
+    assert_eq!(other.read(&key, None).await.unwrap(), Read::Absent);
+    other.destroy(&key).await.unwrap();
+    assert!(matches!(
+        one.read(&key, None).await.unwrap(),
+        Read::Found(_)
+    ));
+}

@@ -1,0 +1,151 @@
+//! A store in a runtime that stands still or is gone, and on servers that take single calls only.
+
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use hyper_session::{
+    id::Key,
+    store::{Expected, Read, Store, StoreError, Written, redis::RedisStore},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+
+use crate::support::redis_servers::{
+    Server,
+    sessions::{HOUR, connect, created, key},
+    until,
+};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A store that belongs to `runtime`, and a session in it.
+fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, Key) {
+    runtime.block_on(async {
+        let builder = RedisStore::builder(&server.url());
+        let builder = builder.command_timeout(Duration::from_millis(200));
+        let store = builder.total_timeout(Duration::from_millis(500));
+        let store = store.connect().await.unwrap();
+        let key = created(&store, HOUR).await;
+        (store, key)
+    })
+}
+
+async fn read_at_once(store: &RedisStore, key: &Key) -> Vec<Result<Read, StoreError>> {
+    let reads = join_all((0..20).map(|_| store.read(key, None)));
+    let ended = timeout(Duration::from_secs(10), reads).await;
+    ended.expect("every read ends within its total timeout")
+}
+
+#[test]
+fn calls_end_in_time_while_the_store_s_runtime_stands_still_and_after_it() {
+    let server = Server::start();
+    let (own, other) = (runtime(), runtime());
+    let (store, key) = store_of(&own, &server);
+    for _ in 0..2 {
+        let reads = other.block_on(read_at_once(&store, &key));
+        assert!(reads.iter().all(Result::is_err), "{reads:?}");
+    }
+    until("it goes on", Duration::from_secs(20), || {
+        let reads = own.block_on(read_at_once(&store, &key));
+        reads.iter().all(Result::is_ok)
+    });
+}
+
+#[test]
+fn calls_end_in_time_after_the_store_s_runtime_has_ended() {
+    let server = Server::start();
+    let own = runtime();
+    let (store, key) = store_of(&own, &server);
+    drop(own);
+    let reads = runtime().block_on(read_at_once(&store, &key));
+    assert!(reads.iter().all(Result::is_err), "{reads:?}");
+}
+
+/// Begins some reads, and then keeps its worker thread to itself for this long.
+async fn hold_up(store: RedisStore, key: Key, time: Duration) {
+    let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
+    for read in &mut reads {
+        let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        assert!(begun.is_pending());
+    }
+    thread::sleep(time);
+}
+
+/// Whether a departure stays on the thread that is held up is up to the runtime, so more than once.
+#[test]
+fn a_thread_that_is_held_up_does_not_keep_the_calls_of_others_beyond_their_time() {
+    let server = Server::start();
+    let own = Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (store, key) = store_of(&own, &server);
+    for _ in 0..4 {
+        let held_up = own.spawn(hold_up(store.clone(), key, Duration::from_secs(2)));
+        thread::sleep(Duration::from_millis(20));
+        let reads: Vec<_> = (0..20)
+            .map(|_| {
+                let store = store.clone();
+                own.spawn(async move {
+                    let start = Instant::now();
+                    let read = store.read(&key, None).await;
+                    (read, start.elapsed())
+                })
+            })
+            .collect();
+        for (read, took) in own
+            .block_on(join_all(reads))
+            .into_iter()
+            .map(Result::unwrap)
+        {
+            assert!(took < Duration::from_millis(1_500), "{took:?}: {read:?}");
+        }
+        own.block_on(held_up).unwrap();
+    }
+}
+
+/// Reads and writes at the same time, all of which fare well.
+async fn work(store: &RedisStore) {
+    let keys: Vec<Key> = (0..40).map(|_| key()).collect();
+    let write = |key| store.write(key, "data".into(), HOUR, Expected::Absent);
+    for written in join_all(keys.iter().map(write)).await {
+        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    }
+    for read in join_all(keys.iter().map(|key| store.read(key, None))).await {
+        assert!(matches!(read, Ok(Read::Found(_))), "{read:?}");
+    }
+}
+
+/// It has all slots, so a client that knows of no clusters can use it; but a command must keep to
+/// one of them.
+#[tokio::test]
+async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
+    let server = Server::start_with(&["--cluster-enabled", "yes"]);
+    let slots = server.say(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    assert_eq!(slots, "+OK\r\n");
+    until("it has its slots", Duration::from_secs(10), || {
+        server
+            .say(&["CLUSTER", "INFO"])
+            .contains("cluster_state:ok")
+    });
+    work(&connect(&server).await).await;
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_read_many_keys_at_once_reads_them_one_by_one() {
+    let server = Server::start();
+    let user = ["ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-mget"];
+    assert_eq!(server.say(&user), "+OK\r\n");
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
+    work(&RedisStore::connect(&url).await.unwrap()).await;
+}

@@ -1,0 +1,23 @@
+//! The Redis store on real servers: alone, with replicas, in a cluster, and behind bad networks.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod batching;
+#[cfg(feature = "testing")]
+mod cached;
+#[cfg(feature = "testing")]
+mod cluster;
+mod cluster_faults;
+#[cfg(feature = "testing")]
+mod contract;
+mod environments;
+mod failover;
+mod lost_replies;
+#[cfg(all(feature = "file", unix))]
+mod migrating;
+mod outages;
+mod processes;
+mod refusals;
+mod startup;
+mod tls;

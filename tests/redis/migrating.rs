@@ -1,0 +1,107 @@
+//! Sessions move between the stores that come with the crate, while requests go on.
+
+use std::time::Duration;
+
+use hyper_session::{
+    id::{Key, SessionId},
+    store::{
+        Expected, FileStore, MemoryStore, Migrating, Read, RedisStore, Store, Tag, Written,
+        file::Durability,
+    },
+};
+
+use crate::support::{redis_servers::Server, scratch::Scratch};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const SESSIONS: usize = 10;
+const REQUESTS: usize = 10;
+
+/// Sessions begin in `from`; two machines that move them, and one that is prepared, count on each
+/// of them at once. All is in `to` at the end.
+async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clone) {
+    let tag = Tag::new("ada").unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..SESSIONS {
+        let key = SessionId::generate().unwrap().key();
+        let begun = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
+        assert!(matches!(begun, Ok(Written::Done(_))), "{begun:?}");
+        assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());
+        keys.push(key);
+    }
+    let mover = || Migrating::new(from.clone(), to.clone());
+    let machines = [
+        mover(),
+        mover(),
+        Migrating::prepare(from.clone(), to.clone()),
+    ];
+    let counting: Vec<_> = keys
+        .iter()
+        .flat_map(|key| machines.iter().map(|machine| (machine.clone(), *key)))
+        .map(|(machine, key)| tokio::spawn(count(machine, key)))
+        .collect();
+    for done in counting {
+        done.await.unwrap();
+    }
+    for key in &keys {
+        assert_eq!(number(&to, key).await, machines.len() * REQUESTS);
+    }
+    for tags in [to.tags().unwrap(), &mover()] {
+        let mut tagged = tags.tagged(&tag).await.unwrap();
+        tagged.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(tagged, keys);
+    }
+}
+
+async fn number(store: &impl Store, key: &Key) -> usize {
+    match store.read(key, None).await.unwrap() {
+        Read::Found(record) => std::str::from_utf8(&record.data).unwrap().parse().unwrap(),
+        other => panic!("no record: {other:?}"),
+    }
+}
+
+async fn count(store: Migrating, key: Key) {
+    let mut done = 0;
+    while done < REQUESTS {
+        let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+            panic!("the session is gone");
+        };
+        let number: usize = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
+        let (next, expected) = ((number + 1).to_string(), Expected::Version(record.version));
+        match store
+            .write(&key, next.into(), HOUR, expected)
+            .await
+            .unwrap()
+        {
+            Written::Done(_) => done += 1,
+            Written::Conflict(_) => {}
+            Written::Gone => panic!("the session is gone"),
+        }
+    }
+}
+
+fn file(scratch: &Scratch) -> FileStore {
+    let builder = FileStore::builder(scratch.path());
+    builder.durability(Durability::Os).open().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_memory_to_file() {
+    let scratch = Scratch::new();
+    nothing_is_lost_between(MemoryStore::new(), file(&scratch)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_file_to_redis() {
+    let (scratch, server) = (Scratch::new(), Server::start());
+    let redis = RedisStore::connect(&server.url()).await.unwrap();
+    nothing_is_lost_between(file(&scratch), redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_redis_to_redis() {
+    let (one, other) = (Server::start(), Server::start());
+    let from = RedisStore::connect(&one.url()).await.unwrap();
+    let to = RedisStore::connect(&other.url()).await.unwrap();
+    nothing_is_lost_between(from, to).await;
+}

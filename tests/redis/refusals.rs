@@ -1,0 +1,200 @@
+//! What a server refuses, reported for what it is.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper_session::store::{
+    Expected, Read, Store, StoreError, Written,
+    redis::{Fault, RedisError, RedisStore, Refusal},
+};
+
+use crate::support::redis_servers::{
+    Server, free_port,
+    sessions::{HOUR, cause, connect, created, key, record},
+    until,
+};
+
+fn refusal(error: &StoreError) -> &Refusal {
+    match cause(error) {
+        RedisError::Refused(refusal) => refusal,
+        other => panic!("not refused: {other}"),
+    }
+}
+
+/// Memory is full: reading goes on, writing is refused, and logging out works and is final.
+#[tokio::test]
+async fn full_memory_refuses_writes_and_lets_sessions_end() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let key = created(&store, HOUR).await;
+    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    let version = record(&store, &key).await.version;
+    let write = store.write(&key, "more".into(), HOUR, Expected::Version(version));
+    let error = write.await.unwrap_err();
+    assert_eq!(refusal(&error), &Refusal::OutOfMemory);
+    assert!(store.touch(&key, HOUR).await.unwrap());
+    store.destroy(&key).await.unwrap();
+    assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
+    server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+    let write = store.write(&key, "back".into(), HOUR, Expected::Any).await;
+    assert_eq!(write.unwrap(), Written::Gone);
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_save_is_named() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    // Where the snapshot should go there is a directory.
+    std::fs::create_dir(server.dir().join("dump.rdb")).unwrap();
+    server.say(&["CONFIG", "SET", "save", "3600 100000"]);
+    server.say(&["BGSAVE"]);
+    until("saving fails", Duration::from_secs(5), || {
+        server
+            .say(&["INFO", "persistence"])
+            .contains("rdb_last_bgsave_status:err")
+    });
+    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    assert_eq!(refusal(&write.await.unwrap_err()), &Refusal::Misconfigured);
+}
+
+#[tokio::test]
+async fn a_server_with_too_few_replicas_is_named() {
+    let server = Server::start_with(&["--min-replicas-to-write", "1"]);
+    let store = connect(&server).await;
+    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    assert_eq!(refusal(&write.await.unwrap_err()), &Refusal::NoReplicas);
+}
+
+#[tokio::test]
+async fn a_read_only_replica_is_named() {
+    let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
+    let store = RedisStore::builder(&server.url())
+        .total_timeout(Duration::from_millis(600))
+        .connect()
+        .await
+        .unwrap();
+    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    let error = write.await.unwrap_err();
+    let read_only = Fault::ReadOnly;
+    assert!(
+        matches!(cause(&error), RedisError::TimedOut { last, .. } if *last == read_only),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_said_soon_and_not_shown() {
+    let server = Server::start_with(&["--requirepass", "right"]);
+    for user in ["", "default:", "nobody:"] {
+        let user = if user.is_empty() { ":" } else { user };
+        let url = format!("redis://{user}s3cret@127.0.0.1:{}", server.port);
+        let builder = RedisStore::builder(&url);
+        assert!(!format!("{builder:?}").contains("s3cret"));
+        let start = Instant::now();
+        let error = builder.connect().await.unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(3), "soon");
+        assert!(matches!(refusal(&error), Refusal::Denied(_)), "{error}");
+        assert!(!format!("{error} {error:?}").contains("s3cret"));
+    }
+}
+
+#[tokio::test]
+async fn a_user_of_its_own_and_a_database_are_used() {
+    let server = Server::start_with(&["--requirepass", "right"]);
+    let acl = "AUTH right\r\nACL SETUSER app on >p%40ss ~session:* +@all -@dangerous";
+    for line in acl.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        server.say_as("right", &words);
+    }
+    let url = format!("redis://app:p%2540ss@127.0.0.1:{}/2", server.port);
+    let store = RedisStore::connect(&url).await.unwrap();
+    created(&store, HOUR).await;
+    let keyspace = server.say_as("right", &["INFO", "keyspace"]);
+    assert!(keyspace.contains("db2:keys=1"), "{keyspace}");
+    let elsewhere = RedisStore::builder(&url).prefix("other:").build().unwrap();
+    let error = elsewhere.read(&key(), None).await.unwrap_err();
+    assert!(matches!(refusal(&error), Refusal::Denied(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
+    let server = Server::start();
+    let store = RedisStore::builder(&server.url())
+        .wait_for_replicas(1)
+        // A new replica is sent nothing before its first acknowledgement, up to a second later.
+        .command_timeout(Duration::from_secs(3))
+        .total_timeout(Duration::from_secs(8))
+        .connect()
+        .await
+        .unwrap();
+    let key = key();
+    let error = store
+        .write(&key, "data".into(), HOUR, Expected::Absent)
+        .await
+        .unwrap_err();
+    let said = matches!(
+        cause(&error),
+        RedisError::Unreplicated {
+            confirmed: 0,
+            wanted: 1
+        }
+    );
+    assert!(said, "{error}");
+    assert_eq!(
+        &*record(&store, &key).await.data,
+        b"data",
+        "the master has it"
+    );
+
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
+    until("the replica follows", Duration::from_secs(10), || {
+        replica
+            .say(&["INFO", "replication"])
+            .contains("master_link_status:up")
+            && server
+                .say(&["INFO", "replication"])
+                .contains("state=online")
+    });
+    let key = created(&store, HOUR).await;
+    assert_ne!(
+        replica.get(&format!("session:{key}")),
+        b"",
+        "the replica has it"
+    );
+    store.destroy(&key).await.unwrap();
+}
+
+#[test]
+fn addresses_that_make_no_sense_are_refused_without_showing_a_password() {
+    for url in [
+        "",
+        "127.0.0.1:6379",
+        "http://user:s3cret@127.0.0.1",
+        "redis://user:s3cret@host:port",
+        "redis://user:s3cret@127.0.0.1/db",
+        "redis://user:s3cret@127.0.0.1/999",
+        "redis-sentinel://user:s3cret@127.0.0.1",
+        "redis-cluster://user:s3cret@127.0.0.1?node=nowhere",
+        "redis+unix:///tmp/socket?db=first",
+    ] {
+        let error = RedisStore::builder(url).build().unwrap_err();
+        assert!(
+            matches!(cause(&error), RedisError::Url(_)),
+            "{url}: {error}"
+        );
+        assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn megabytes_come_back_as_they_were() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    let data: Bytes = (0..8_u32 << 20).map(|n| (n ^ n >> 8) as u8).collect();
+    let key = key();
+    let written = store
+        .write(&key, data.clone(), HOUR, Expected::Absent)
+        .await;
+    assert!(matches!(written, Ok(Written::Done(_))));
+    assert_eq!(record(&store, &key).await.data, data);
+}

@@ -1,0 +1,234 @@
+//! Wrong settings are refused when sessions are built, by the setting's name; secrets stay secret.
+
+use std::{error::Error, time::Duration};
+
+use hyper_session::{
+    SessionConfig, Sessions,
+    config::{ConfigError, Secret, Stores},
+    cookie::{Attributes, SameSite},
+    session::{CookiePolicy, OnStoreFailure},
+    store::{MemoryStore, StoreError},
+};
+
+use crate::support::{KEY, config};
+
+fn refusal(config: SessionConfig) -> ConfigError {
+    Sessions::new(config, MemoryStore::new()).unwrap_err()
+}
+
+fn cookie(change: impl FnOnce(&mut Attributes)) -> SessionConfig {
+    let mut attributes = Attributes::default();
+    change(&mut attributes);
+    config().cookie(attributes)
+}
+
+#[test]
+fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
+    let (zero, week) = (Duration::ZERO, Duration::from_secs(7 * 86_400));
+    let mut fence = config();
+    fence.fence = week.into();
+    let cases = [
+        ("age", config().age(zero)),
+        ("age", config().age(Duration::from_millis(999))),
+        ("age", config().age(Duration::MAX)),
+        ("lifetime", config().lifetime(zero)),
+        (
+            "touch_interval",
+            config().touch_interval(Duration::from_secs(7_200)),
+        ),
+        ("fence", fence),
+        ("max_attempts", config().max_attempts(0)),
+        ("max_attempts", config().max_attempts(10_001)),
+        ("cookie_name", config().cookie_name("")),
+        ("cookie_name", config().cookie_name("a b")),
+        ("cookie_name", config().cookie_name("a=b")),
+        ("cookie_name", config().cookie_name("a;b")),
+        ("cookie_name", config().cookie_name("é")),
+        ("cookie", cookie(|it| it.path = "no-slash".into())),
+        ("cookie", cookie(|it| it.path = "/; Domain=evil".into())),
+        ("cookie", cookie(|it| it.domain = Some("a; b".into()))),
+        ("cookie", cookie(|it| it.domain = Some(String::new()))),
+        ("cookie", config().same_site(SameSite::None)),
+        ("cookie_name", config().cookie_name("__Secure-sid")),
+        ("cookie_name", config().cookie_name("__Host-sid")),
+        ("app_key", SessionConfig::default()),
+        ("app_key", SessionConfig::default().app_key("short")),
+        ("app_key", SessionConfig::default().app_key("a".repeat(40))),
+        (
+            "app_key",
+            SessionConfig::default().app_key("base64:nothing"),
+        ),
+        ("app_key_previous", config().previous_key("short")),
+        ("app_key_previous", config().previous_key(KEY)),
+    ];
+    for (setting, settings) in cases {
+        let shown = format!("{settings:?}");
+        let error = refusal(settings);
+        assert_eq!(error.setting(), setting, "{shown}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("`{setting}`")), "{text}");
+        assert!(text.len() > setting.len() + 30, "it gives a reason: {text}");
+    }
+}
+
+#[test]
+fn partitioned_cookies_must_be_secure() {
+    let error = refusal(cookie(|it| {
+        it.secure = false;
+        it.partitioned = true;
+    }));
+    let text = error.to_string();
+    assert!(text.contains("Partitioned") && text.contains("`cookie.secure`"));
+}
+
+#[test]
+fn a_name_and_an_attribute_that_do_not_go_together_are_both_named() {
+    for (name, field, change) in [
+        (
+            "__Host-x",
+            "secure",
+            (|it| it.secure = false) as fn(&mut Attributes),
+        ),
+        ("__secure-x", "secure", |it| it.secure = false),
+        ("__Http-x", "http_only", |it| it.http_only = false),
+        ("__host-x", "path", |it| it.path = "/app".into()),
+        ("__Host-x", "domain", |it| it.domain = Some("a.org".into())),
+    ] {
+        let error = refusal(cookie(change).cookie_name(name));
+        assert_eq!(error.setting(), "cookie_name");
+        let text = error.to_string();
+        let field = format!("`cookie.{field}`");
+        for word in ["`cookie_name`", "`SESSION_COOKIE`", name, &field] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_store_lists_the_known_ones() {
+    let stores = Stores::new()
+        .with("one", MemoryStore::new())
+        .with("two", MemoryStore::new());
+    let built = Sessions::builder(config().store("redsi"))
+        .stores(stores)
+        .build();
+    let error = built.unwrap_err();
+    assert_eq!(error.setting(), "store");
+    for known in [
+        "redsi",
+        "SESSION_DRIVER",
+        "file",
+        "memory",
+        "redis",
+        "one",
+        "two",
+    ] {
+        assert!(error.to_string().contains(known), "{error}");
+    }
+}
+
+#[test]
+fn only_the_chosen_store_is_opened_and_its_failure_is_told() {
+    let broken = || Err::<MemoryStore, _>(StoreError::new("disk", "open", "it is full"));
+    let stores = || Stores::new().with_opened("disk", broken);
+    assert!(Sessions::builder(config()).stores(stores()).build().is_ok());
+    let chosen = Sessions::builder(config().store("disk"))
+        .stores(stores())
+        .build();
+    let error = chosen.unwrap_err();
+    assert_eq!(error.setting(), "store");
+    assert!(error.to_string().contains("it is full"));
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn no_secret_is_in_debug_or_in_an_error() {
+    let (key, older) = (
+        "k3y-that-nobody-may-see-0123456789",
+        "0lder-that-nobody-may-see-98765432",
+    );
+    let settings = config().app_key(key).previous_key(older);
+    let built = Sessions::new(settings.clone(), MemoryStore::new()).unwrap();
+    let wrong = [
+        refusal(settings.clone().previous_key(key)),
+        refusal(config().app_key("base64:k3y-that-nobody")),
+        refusal(config().app_key("k3y-that")),
+    ];
+    let shown = format!("{settings:?} {built:?} {wrong:?} {:?}", Secret::new(key));
+    let texts: String = wrong.iter().map(ToString::to_string).collect();
+    for secret in ["k3y", "0lder"] {
+        assert!(
+            !shown.contains(secret) && !texts.contains(secret),
+            "{shown} {texts}"
+        );
+    }
+}
+
+#[test]
+fn what_a_main_shows_that_returns_the_error_names_the_variable_too() {
+    let shown = format!("{:?}", refusal(SessionConfig::default()));
+    assert!(shown.contains("`APP_KEY`"), "{shown}");
+}
+
+#[test]
+fn a_configuration_is_read_from_toml() {
+    let config: SessionConfig = toml::from_str(
+        r#"
+        enabled = true
+        cookie_name = "__Host-sid"
+        clear_with_browser = true
+        age = "30 minutes"
+        lifetime = 86400
+        touch_interval = "10s"
+        store = "memory"
+        cookie_policy = "when_used"
+        on_store_failure = "read_only"
+        max_attempts = 7
+        fence = "2m"
+        app_key = "a secret that no documentation holds"
+        app_key_previous = ["an older one that no documentation holds"]
+        [cookie]
+        same_site = "strict"
+        partitioned = true
+        [limits]
+        operations = 10
+        "#,
+    )
+    .unwrap();
+    assert_eq!(config.age.to_string(), "30m");
+    assert_eq!(config.lifetime.unwrap().to_string(), "1d");
+    assert_eq!(config.cookie_policy, CookiePolicy::WhenUsed);
+    assert_eq!(config.on_store_failure, OnStoreFailure::ReadOnly);
+    assert_eq!(config.cookie.same_site, Some(SameSite::Strict));
+    assert!(config.cookie.secure && config.cookie.partitioned);
+    assert_eq!(config.limits.operations, 10);
+    assert!(Sessions::builder(config).build().is_ok());
+}
+
+#[test]
+fn a_misspelt_setting_or_a_wrong_unit_in_toml_is_an_error_that_says_so() {
+    for (text, word) in [
+        ("cookiename = 'a'", "cookiename"),
+        ("[cookie]\nsamesite = 'lax'", "samesite"),
+        ("[limits]\nops = 1", "ops"),
+        ("age = '1 month'", "month"),
+        ("age = -1", "negative"),
+        ("cookie_policy = 'quiet'", "quiet"),
+    ] {
+        let error = toml::from_str::<SessionConfig>(text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_guide() {
+    let config = SessionConfig::default();
+    assert!(config.enabled && !config.clear_with_browser);
+    assert_eq!(config.age.to_string(), "2h");
+    assert!(config.cookie.http_only && config.cookie.secure);
+    assert_eq!(config.cookie.path, "/");
+    assert_eq!(config.cookie.same_site, Some(SameSite::Lax));
+    assert_eq!(config.cookie_policy, CookiePolicy::Rolling);
+}

@@ -1,0 +1,166 @@
+//! What an operator gets who asks for nothing, and who asks for what a standard says.
+
+use std::{net::IpAddr, time::Duration};
+
+use hyper_session::{
+    SessionConfig, Sessions,
+    config::{Assurance, Stores},
+    store::MemoryStore,
+};
+
+use crate::support::{Browser, House, KEY, config, house};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn cookie(config: SessionConfig) -> String {
+    let sessions = Sessions::new(config.app_key(KEY), MemoryStore::new()).unwrap();
+    let visit = Browser::new(&sessions).pass().await;
+    visit.cookie().to_owned()
+}
+
+#[tokio::test]
+async fn a_cookie_is_safe_by_default() {
+    let cookie = cookie(SessionConfig::default()).await;
+    for attribute in ["; HttpOnly", "; Secure", "; SameSite=Lax", "; Path=/"] {
+        assert!(cookie.contains(attribute), "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn one_call_gives_the_host_prefix_and_what_it_asks_for() {
+    let mut config = SessionConfig::default().cookie_name("sid").secure(false);
+    config.cookie.path = "/app".into();
+    config.cookie.domain = Some("example.com".into());
+    let cookie = cookie(config.host_cookie()).await;
+    assert!(cookie.starts_with("__Host-sid="), "{cookie}");
+    assert!(
+        cookie.contains("; Secure") && cookie.contains("; Path=/;"),
+        "{cookie}"
+    );
+    assert!(!cookie.contains("Domain"), "{cookie}");
+}
+
+#[tokio::test]
+async fn plain_http_on_this_machine_alone_needs_no_secure_cookie() {
+    for (address, secure) in [
+        ("127.0.0.1", false),
+        ("127.8.8.8", false),
+        ("::1", false),
+        ("::ffff:127.0.0.1", false),
+        ("0.0.0.0", true),
+        ("::", true),
+        ("10.0.0.1", true),
+        ("203.0.113.9", true),
+    ] {
+        let address: IpAddr = address.parse().unwrap();
+        let cookie = cookie(SessionConfig::default().secure_unless_loopback(address)).await;
+        assert_eq!(cookie.contains("; Secure"), secure, "{address}: {cookie}");
+    }
+}
+
+/// A house whose visitor has a session, and whether it still has after being away and coming back
+/// this often.
+async fn outlives(config: SessionConfig, away: Duration, times: u32) -> bool {
+    let House {
+        sessions, clock, ..
+    } = house(config);
+    let mut browser = Browser::new(&sessions);
+    browser
+        .visit(async |session| session.put("user", &1).unwrap())
+        .await;
+    for _ in 0..times {
+        clock.advance(away);
+        if !browser
+            .visit(async |session| session.has("user").unwrap())
+            .await
+        {
+            return false;
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn assurance_levels_end_sessions_that_are_left_alone() {
+    for (level, idle) in [(Assurance::Aal2, HOUR), (Assurance::Aal3, MINUTE * 15)] {
+        let level = config().age(HOUR * 8).assurance(level);
+        assert!(outlives(level.clone(), idle - MINUTE * 3, 2).await);
+        assert!(!outlives(level, idle, 1).await);
+    }
+    assert!(
+        outlives(
+            config().age(HOUR * 8).assurance(Assurance::Aal1),
+            HOUR * 7,
+            1
+        )
+        .await
+    );
+}
+
+#[tokio::test]
+async fn assurance_levels_end_sessions_however_busy() {
+    for (level, hours, every) in [
+        (Assurance::Aal1, 30 * 24, HOUR * 24),
+        (Assurance::Aal2, 24, MINUTE * 30),
+        (Assurance::Aal3, 12, MINUTE * 10),
+    ] {
+        let times = u32::try_from((HOUR * hours).as_secs() / every.as_secs()).unwrap();
+        let level = config().age(HOUR * 24 * 2).assurance(level);
+        assert!(outlives(level.clone(), every, times - 1).await, "{hours} h");
+        assert!(!outlives(level, every, times).await, "{hours} h");
+    }
+}
+
+#[tokio::test]
+async fn an_assurance_level_shortens_and_never_lengthens() {
+    let short = config().age(MINUTE).lifetime(MINUTE * 2);
+    let short = short.assurance(Assurance::Aal2);
+    assert!(!outlives(short.clone(), MINUTE * 2, 1).await);
+    assert!(!outlives(short, MINUTE / 2, 4).await);
+}
+
+#[test]
+fn an_assurance_level_is_named_in_a_file() {
+    for (name, level) in [
+        ("aal1", Assurance::Aal1),
+        ("aal2", Assurance::Aal2),
+        ("aal3", Assurance::Aal3),
+    ] {
+        let config: SessionConfig = toml::from_str(&format!("assurance = '{name}'")).unwrap();
+        assert_eq!(config.assurance, Some(level));
+    }
+    let error = toml::from_str::<SessionConfig>("assurance = 'aal4'").unwrap_err();
+    assert!(error.to_string().contains("aal4"), "{error}");
+}
+
+#[test]
+fn a_key_from_the_documentation_is_for_programs_and_not_for_operators() {
+    let built = |config| Sessions::builder(config).stores(Stores::new()).build();
+    assert!(built(SessionConfig::default().app_key(KEY)).is_ok());
+    let file = |key: &str| -> SessionConfig { toml::from_str(key).unwrap() };
+    let given = file(&format!("app_key = '{KEY}'"));
+    let error = built(given).unwrap_err();
+    assert_eq!(error.setting(), "app_key");
+    assert!(error.to_string().contains("session-key"), "{error}");
+    let older = file(&format!(
+        "app_key = 'a secret that no documentation holds'\napp_key_previous = ['{KEY}']"
+    ));
+    assert_eq!(built(older).unwrap_err().setting(), "app_key_previous");
+}
+
+#[test]
+fn a_key_from_the_documentation_is_known_in_any_spelling() {
+    let digits: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+    for spelling in [
+        "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "base64:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        &digits,
+        &digits.to_uppercase(),
+    ] {
+        let given: SessionConfig = toml::from_str(&format!("app_key = '{spelling}'")).unwrap();
+        let error = Sessions::builder(given).build().unwrap_err();
+        assert!(error.to_string().contains("documentation"), "{error}");
+    }
+}

@@ -1,0 +1,200 @@
+//! The store is chosen by its name: in code, in a file, by the environment.
+
+use hyper_session::{
+    SessionConfig, Sessions,
+    config::{ConfigError, Stores},
+    store::MemoryStore,
+};
+
+use crate::support::{Browser, config};
+
+fn refusal(toml: &str) -> ConfigError {
+    let mut config: SessionConfig = toml::from_str(toml).unwrap();
+    config = config.app_key(crate::support::KEY);
+    Sessions::builder(config).build().unwrap_err()
+}
+
+/// The default configuration of the guide, where `cookie`, `file` and `redis` stand to choose from.
+#[tokio::test]
+async fn the_configuration_of_the_guide_reads_as_written_there() {
+    let text = r#"
+        age = "2h"
+        enabled = true
+        cookie_name = "adonis-session"
+        clear_with_browser = false
+        store = "memory"
+        [cookie]
+        path = "/"
+        http_only = true
+        secure = true
+        same_site = "lax"
+        [stores.file]
+        location = "tmp/sessions"
+        [stores.redis]
+        url = "redis://127.0.0.1:6379"
+    "#;
+    let config: SessionConfig = toml::from_str(text).unwrap();
+    let sessions = Sessions::builder(config.app_key(crate::support::KEY)).build();
+    let mut browser = Browser::new(&sessions.unwrap());
+    browser
+        .visit(async |session| session.increment("visits").unwrap())
+        .await;
+    assert!(browser.jar.get("adonis-session").is_some());
+}
+
+#[tokio::test]
+async fn a_store_of_ones_own_is_chosen_like_any_other() {
+    let (mine, other) = (MemoryStore::new(), MemoryStore::new());
+    let stores = Stores::new()
+        .with("mine", mine.clone())
+        .with("other", other.clone());
+    let chosen =
+        config().with_variables(|name| Ok((name == "SESSION_DRIVER").then(|| "mine".to_owned())));
+    let sessions = Sessions::builder(chosen.unwrap()).stores(stores).build();
+    Browser::new(&sessions.unwrap())
+        .visit(async |session| session.put("a", &1).unwrap())
+        .await;
+    assert_eq!((mine.stats().records, other.stats().records), (1, 0));
+}
+
+#[tokio::test]
+async fn sessions_move_from_the_store_that_is_named_to_the_one_that_is_chosen() {
+    let (old, new) = (MemoryStore::new(), MemoryStore::new());
+    let stores = || {
+        Stores::new()
+            .with("old", old.clone())
+            .with("new", new.clone())
+    };
+    let build = |config| Sessions::builder(config).stores(stores()).build().unwrap();
+    let before = build(config().store("old"));
+    let prepared = build(config().store("old").migrate_to("new"));
+    let moving = build(config().store("new").migrate_from("old"));
+
+    let mut browser = Browser::new(&before);
+    for sessions in [&before, &prepared, &moving, &moving] {
+        browser = browser.at(sessions);
+        browser
+            .visit(async |session| session.increment("visits").unwrap())
+            .await;
+    }
+    browser = browser.at(&build(config().store("new")));
+    let visits: Option<i64> = browser
+        .visit(async |session| session.get("visits").unwrap())
+        .await;
+    assert_eq!(visits, Some(4));
+}
+
+#[test]
+fn sessions_cannot_move_both_ways() {
+    let error = refusal("migrate_from = 'file'\nmigrate_to = 'redis'");
+    assert_eq!(error.setting(), "migrate_from");
+    assert!(error.to_string().contains("migrate_to"), "{error}");
+    let error = refusal("migrate_to = 'memory'");
+    assert_eq!(error.setting(), "migrate_to");
+    assert!(error.to_string().contains("the same"), "{error}");
+}
+
+#[test]
+fn the_memory_store_takes_its_limits_from_its_section() {
+    let config: SessionConfig =
+        toml::from_str("[stores.memory]\nmax_records = 5\nmax_bytes = 1000").unwrap();
+    assert_eq!(config.stores.memory.max_records, Some(5));
+    let sessions = Sessions::builder(config.app_key(crate::support::KEY)).build();
+    assert!(sessions.is_ok());
+}
+
+#[test]
+fn a_misspelt_section_is_an_error_that_names_it() {
+    for (text, word) in [
+        ("[stores.reddis]\nurl = 'redis://x'", "reddis"),
+        ("[stores.file]\nfolder = 'x'", "folder"),
+        ("[stores.redis]\nURL = 'redis://x'", "URL"),
+    ] {
+        let error = toml::from_str::<SessionConfig>(text).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[cfg(all(feature = "file", unix))]
+mod file {
+    use super::{Browser, Sessions, config, refusal};
+
+    #[tokio::test]
+    async fn the_file_store_opens_where_its_section_says() {
+        let folder = std::env::temp_dir().join(format!("config-stores-{}", std::process::id()));
+        let settings = |name: &str| match name {
+            "SESSION_DRIVER" => Some("file".to_owned()),
+            "SESSION_FILE_LOCATION" => Some(folder.to_str().unwrap().to_owned()),
+            "SESSION_FILE_DURABILITY" => Some("os".to_owned()),
+            _ => None,
+        };
+        for visits in 1..=2 {
+            let config = config().with_variables(|name| Ok(settings(name))).unwrap();
+            let sessions = Sessions::builder(config).build().unwrap();
+            Browser::new(&sessions)
+                .visit(async |session| session.put("visits", &visits).unwrap())
+                .await;
+            assert_eq!(sessions.collection().count().await.unwrap(), Some(visits));
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_store_is_said_by_setting_and_variable() {
+        for (text, setting, word) in [
+            (
+                "durability = 'sometimes'",
+                "stores.file.durability",
+                "always",
+            ),
+            ("durability = '0s'", "stores.file.durability", "interval"),
+            (
+                "location = '/dev/null/x'",
+                "stores.file.location",
+                "/dev/null",
+            ),
+        ] {
+            let error = refusal(
+                &format!("store = 'file'\n[stores.file]\nlocation = '/dev/null/sessions'\n{text}")
+                    .replace("location = '/dev/null/sessions'\nlocation", "location"),
+            );
+            assert_eq!(error.setting(), setting, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(word), "{text}");
+            assert!(text.contains("SESSION_FILE_"), "{text}");
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_wrong_redis_address_is_refused_without_what_is_secret_in_it() {
+    for url in [
+        "reddis://ada:pa55word@host/0",
+        "redis://ada:pa55word@host:port/0",
+        "redis://ada:pa55/word@host:99999/0",
+        "redis://ada:pa55#word@host:99999/0",
+        "redis://ada:pa55@word@host:99999/0",
+        "redis-sentinel://host:x?sentinelServiceName=a&sentinelPassword=pa55word",
+        "redis://pa55word@",
+        "redis://ada:pa55word",
+        "redis://ada:pa55word/0",
+        "pa55word",
+        "redis:pa55word@host",
+        "rediss//:pa55word",
+    ] {
+        let error = refusal(&format!("store = 'redis'\n[stores.redis]\nurl = {url:?}"));
+        assert_eq!(error.setting(), "stores.redis.url");
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("REDIS_URL"), "{text}");
+        assert!(!text.contains("pa55") && !text.contains("word"), "{text}");
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn a_store_that_was_not_built_in_says_which_feature_it_takes() {
+    let error = refusal("store = 'redis'");
+    assert_eq!(error.setting(), "store");
+    assert!(error.to_string().contains("feature `redis`"), "{error}");
+}

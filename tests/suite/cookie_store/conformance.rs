@@ -1,0 +1,102 @@
+//! The store contract, as far as a store in cookies claims to keep it.
+
+use std::time::Duration;
+
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    cookie::{Attributes, CookieName},
+    seal::{KeyRing, SealKey},
+    store::{
+        Binding, CookieStore, MemoryStore,
+        conformance::{self, Check, Harness, Visitors},
+    },
+};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+struct Jars<F> {
+    clock: Clock,
+    make: F,
+    tombstone: Duration,
+}
+
+impl<F: Fn(CookieStore, &Clock) -> CookieStore + Send + Sync> Harness for Jars<F> {
+    type Store = Visitors;
+
+    async fn store(&self) -> Visitors {
+        let store = (self.make)(CookieStore::new().clock(self.clock.clone()), &self.clock);
+        let key = SealKey::from_text("the first secret of thirty-two characters").unwrap();
+        let binding = Binding {
+            keys: &KeyRing::new(key),
+            name: &CookieName::new("session").unwrap(),
+            attributes: &Attributes::default(),
+            clear_with_browser: false,
+            longest: DAY,
+        };
+        Visitors::new(&store, &binding).unwrap()
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn tombstone(&self) -> Duration {
+        self.tombstone
+    }
+}
+
+fn jars<F: Fn(CookieStore, &Clock) -> CookieStore>(make: F) -> Jars<F> {
+    Jars {
+        clock: Clock::manual(Timestamp::from_millis(1_700_000_000_000)),
+        make,
+        // A revocation outlives every cookie by a minute.
+        tombstone: DAY + Duration::from_secs(60),
+    }
+}
+
+fn memory(clock: &Clock) -> MemoryStore {
+    MemoryStore::builder().clock(clock.clone()).build()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_in_cookies_keeps_what_needs_no_server() {
+    let report = conformance::run(&jars(|store, _| store)).await;
+    let [too_large] = report.violations() else {
+        panic!("{report}");
+    };
+    assert_eq!(too_large.check(), Check::BytesAreBytes);
+    assert!(
+        too_large.seen().contains("the limit is 4096"),
+        "{too_large}"
+    );
+    assert!(report.skipped().contains(&Check::NoWriteIsLost));
+    assert!(report.kept().contains(&Check::EndlessLifeIsKept));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_an_overflow_a_megabyte_fits_too() {
+    let jars =
+        jars(|store: CookieStore, clock: &Clock| store.max_chunks(3).with_overflow(memory(clock)));
+    let report = conformance::run(&jars).await;
+    report.assert_kept();
+    assert!(report.kept().contains(&Check::BytesAreBytes));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_revocation_what_was_destroyed_stays_so() {
+    let jars = jars(|store: CookieStore, clock: &Clock| {
+        let behind = memory(clock);
+        store.with_overflow(behind.clone()).with_revocation(behind)
+    });
+    let report = conformance::run(&jars).await;
+    report.assert_kept();
+    for check in [
+        Check::NothingReturnsFromTheDead,
+        Check::WritesOnATombstone,
+        Check::DestroyFencesWhatWasNotThere,
+        Check::FenceOutlastsTheRecord,
+        Check::FenceEnds,
+    ] {
+        assert!(report.kept().contains(&check), "{report}");
+    }
+}

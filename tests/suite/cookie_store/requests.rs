@@ -1,0 +1,334 @@
+//! A session in its visitor's cookie: what goes out, and what is there in the next request.
+
+use std::time::Duration;
+
+use hyper_session::{SessionConfig, session::CookiePolicy::WhenUsed, store::CookieStore};
+
+use crate::support::{Sealed, config, object, sealed, sealed::sealed_with};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn with(config: SessionConfig) -> Sealed {
+    sealed_with(config, |store, _| store)
+}
+
+#[tokio::test]
+async fn what_a_request_puts_the_next_one_gets() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("user.name", "Ada").unwrap())
+        .await;
+    assert_eq!(browser.jar.names(), ["session", "session-data"]);
+    let name: Option<String> = browser
+        .visit(async |session| session.get("user.name").unwrap())
+        .await;
+    assert_eq!(name.as_deref(), Some("Ada"));
+    for _ in 0..3 {
+        browser
+            .visit(async |session| session.increment("visits").unwrap())
+            .await;
+    }
+    let visits = browser
+        .visit(async |session| session.get::<i64>("visits").unwrap())
+        .await;
+    assert_eq!(visits, Some(3));
+    assert!(it.rejected().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_of_the_session_can_be_read_in_the_cookie() {
+    let it = sealed();
+    let mut browser = it.browser();
+    let id = browser
+        .visit(async |session| {
+            session.put("secret", "xyzzy").unwrap();
+            session.session_id().unwrap().to_string()
+        })
+        .await;
+    let value = browser.jar.get("session-data").unwrap();
+    assert!(!value.contains("xyzzy") && !value.contains(&id));
+    assert!(
+        value
+            .bytes()
+            .all(|it| it.is_ascii_alphanumeric() || b"-_".contains(&it))
+    );
+}
+
+#[tokio::test]
+async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_record() {
+    let it = with(config().host_cookie());
+    let visit = it
+        .browser()
+        .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
+        .await;
+    let [id, data] = visit.cookies()[..] else {
+        panic!("two cookies: {:?}", visit.cookies());
+    };
+    let (id_name, id_rest) = id.split_once('=').unwrap();
+    let (data_name, data_rest) = data.split_once('=').unwrap();
+    assert_eq!(
+        (id_name, data_name),
+        ("__Host-session", "__Host-session-data")
+    );
+    let attributes = |text: &str| text.split_once("; Path").unwrap().1.to_owned();
+    assert_eq!(attributes(id_rest), attributes(data_rest));
+    assert!(data_rest.contains("; Secure; HttpOnly; SameSite=Lax"));
+    // The age of two hours, and the minute for which renewals may be put off.
+    assert!(data_rest.contains("; Max-Age=7260;"), "{data}");
+    assert_eq!(visit.headers["cache-control"], "no-store");
+    assert_eq!(visit.headers["vary"], "cookie");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_with_the_browser_says_so_of_both_cookies() {
+    let it = with(config().clear_with_browser(true));
+    let visit = it
+        .browser()
+        .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
+        .await;
+    assert_eq!(visit.cookies().len(), 2);
+    assert!(visit.cookies().iter().all(|line| !line.contains("Max-Age")));
+}
+
+#[tokio::test]
+async fn a_request_that_only_reads_sets_no_data_cookie() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("a", &1).unwrap())
+        .await;
+    let visit = browser
+        .request(async |session| session.load().await.unwrap().get::<i64>("a").unwrap())
+        .await;
+    assert_eq!(visit.value, Some(Some(1)));
+    assert!(visit.cookie().starts_with("session="));
+    let visit = browser.pass().await;
+    assert!(visit.cookie().starts_with("session="));
+}
+
+#[tokio::test]
+async fn a_visitor_without_data_has_no_data_cookie() {
+    let it = with(config().cookie_policy(WhenUsed));
+    let mut browser = it.browser();
+    assert!(browser.pass().await.says_nothing());
+    let visit = browser
+        .request(async |session| session.load().await.map(drop).unwrap())
+        .await;
+    assert!(visit.cookies().is_empty());
+    assert!(browser.jar.names().is_empty());
+}
+
+#[tokio::test]
+async fn use_prolongs_a_session_and_disuse_ends_it() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("a", &1).unwrap())
+        .await;
+    // By loads, by reads without writing, and by requests that leave the session alone.
+    for round in 0..9 {
+        it.pass(HOUR);
+        let visit = match round % 3 {
+            0 => browser.pass().await,
+            1 => {
+                browser
+                    .request(async |session| session.load_read_only().await.map(drop).unwrap())
+                    .await
+            }
+            _ => {
+                browser
+                    .request(async |session| session.load().await.map(drop).unwrap())
+                    .await
+            }
+        };
+        assert_eq!(visit.cookies().len(), 2, "renewed in round {round}");
+    }
+    let read = browser
+        .visit(async |session| session.get::<i64>("a").unwrap())
+        .await;
+    assert_eq!(read, Some(1));
+    it.pass(3 * HOUR);
+    let fresh = browser
+        .visit(async |session| (session.is_empty().unwrap(), session.is_fresh()))
+        .await;
+    assert_eq!(fresh, (true, true));
+    assert_eq!(it.rejected(), ["data_expired"]);
+}
+
+#[tokio::test]
+async fn flash_messages_are_told_once() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.flash("notice", "Saved.").unwrap())
+        .await;
+    let told = async |session: &hyper_session::Session| {
+        let messages = session.flash_messages().unwrap();
+        messages.get::<String>("notice").unwrap()
+    };
+    assert_eq!(browser.visit(told).await.as_deref(), Some("Saved."));
+    assert_eq!(browser.visit(told).await, None);
+}
+
+#[tokio::test]
+async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_new() {
+    let it = sealed();
+    let mut browser = it.browser();
+    let old = browser
+        .visit(async |session| {
+            session.put("cart", &7).unwrap();
+            session.flash("hello", "there").unwrap();
+            session.tag("ada").unwrap();
+            session.key().unwrap()
+        })
+        .await;
+    let before = browser.clone();
+    let new = browser
+        .visit(async |session| {
+            session.regenerate().unwrap();
+            session.put("user", &1).unwrap();
+            session.key().unwrap()
+        })
+        .await;
+    assert_ne!(old, new);
+    assert_eq!(it.seen.of("migrated")[0].keys, [old, new]);
+    let all = browser
+        .visit(async |session| (object(session), session.key().unwrap()))
+        .await;
+    assert_eq!(all, (serde_json::json!({"cart": 7, "user": 1}), new));
+    // The new id with the old data, and the other way round.
+    for (id, data) in [(&browser, &before), (&before, &browser)] {
+        let mut mixed = it.browser();
+        mixed.jar.set("session", id.cookie().unwrap());
+        let value = data.jar.get("session-data").unwrap().to_owned();
+        mixed.jar.set("session-data", &value);
+        let empty = mixed
+            .visit(async |session| session.is_empty().unwrap())
+            .await;
+        assert!(empty);
+    }
+    assert_eq!(it.rejected(), ["data_of_another_session"; 2]);
+}
+
+#[tokio::test]
+async fn logging_out_removes_both_cookies() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("user", &1).unwrap())
+        .await;
+    browser
+        .visit(async |session| session.destroy().unwrap())
+        .await;
+    assert!(browser.jar.names().is_empty());
+    assert_eq!(it.seen.of("destroyed").len(), 1);
+}
+
+#[tokio::test]
+async fn logging_out_and_beginning_anew_in_one_request_leaves_the_new_session() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("user", &1).unwrap())
+        .await;
+    browser
+        .visit(async |session| {
+            session.destroy().unwrap();
+            session.put("notice", "bye").unwrap();
+        })
+        .await;
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, serde_json::json!({"notice": "bye"}));
+}
+
+#[tokio::test]
+async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
+    let it = sealed();
+    let mut browser = it.browser();
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            for round in 0..3 {
+                session.put("round", &round).unwrap();
+                session.commit().await.unwrap();
+            }
+            session.put("late", &true).unwrap();
+        })
+        .await;
+    assert_eq!(visit.cookies().len(), 2);
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, serde_json::json!({"round": 2, "late": true}));
+}
+
+#[tokio::test]
+async fn of_two_requests_at_once_the_last_answer_wins() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("a", &0).unwrap())
+        .await;
+    let mut other = browser.clone();
+    browser
+        .visit(async |session| session.put("a", &1).unwrap())
+        .await;
+    other
+        .visit(async |session| session.put("b", &2).unwrap())
+        .await;
+    browser.jar = other.jar;
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, serde_json::json!({"a": 0, "b": 2}));
+}
+
+#[tokio::test]
+async fn a_store_without_sessions_around_it_answers_that_it_has_no_keys() {
+    use hyper_session::store::Store;
+    let key = hyper_session::id::SessionId::generate().unwrap().key();
+    let error = CookieStore::new().read(&key, None).await.unwrap_err();
+    assert!(error.to_string().contains("give it to `Sessions`"));
+}
+
+#[tokio::test]
+async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
+    let it = sealed();
+    let mut browser = it.browser();
+    let key = browser
+        .visit(async |session| {
+            session.put("a", &1).unwrap();
+            session.tag("ada").unwrap();
+            session.key().unwrap()
+        })
+        .await;
+    let all = it.sessions.collection();
+    let errors = [
+        all.get(&key).await.unwrap_err(),
+        all.tag(&key, "ada").await.unwrap_err(),
+        all.untag(&key, "ada").await.unwrap_err(),
+    ];
+    for error in errors {
+        assert!(error.to_string().contains("in its visitor's cookie"));
+    }
+    let error = all.tagged("ada").await.unwrap_err();
+    assert!(error.to_string().contains("cannot be listed"));
+    for error in [
+        all.destroy(&key).await.unwrap_err(),
+        all.destroy_tagged("ada", None).await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("CookieStore::with_revocation"));
+        assert!(std::error::Error::source(&error).is_some());
+    }
+    assert_eq!(all.count().await.unwrap(), None);
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused_with_their_reason() {
+    use hyper_session::Sessions;
+    for chunks in [0, 9] {
+        let store = CookieStore::new().max_chunks(chunks);
+        let error = Sessions::new(config(), store).unwrap_err();
+        assert!(error.to_string().contains("choose a number from 1 to 8"));
+    }
+    let long = config().cookie_name("n".repeat(252));
+    let error = Sessions::new(long, CookieStore::new()).unwrap_err();
+    assert!(error.to_string().contains("at most 256 bytes"), "{error}");
+}

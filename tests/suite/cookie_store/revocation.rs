@@ -1,0 +1,288 @@
+//! Sessions that were ended before their time: their cookies come back in vain.
+
+use std::time::Duration;
+
+use hyper_session::{Session, store::Store};
+use serde_json::json;
+
+use crate::support::{
+    Browser, Call, GateStore, Sealed, config, object, sealed, sealed::sealed_with,
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn revoking() -> Sealed {
+    sealed_with(config(), |store, behind| store.with_revocation(behind))
+}
+
+async fn login(browser: &mut Browser, user: &str) -> hyper_session::id::Key {
+    browser
+        .visit(async |session| {
+            session.regenerate().unwrap();
+            session.put("user", user).unwrap();
+            session.tag(user).unwrap();
+            session.key().unwrap()
+        })
+        .await
+}
+
+async fn user(browser: &mut Browser) -> Option<String> {
+    browser
+        .visit(async |session: &Session| session.get("user").unwrap())
+        .await
+}
+
+#[tokio::test]
+async fn cookies_that_come_back_after_a_log_out_are_refused() {
+    let it = revoking();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    let mut thief = browser.clone();
+    assert_eq!(user(&mut thief).await.as_deref(), Some("ada"));
+    browser
+        .visit(async |session| session.destroy().unwrap())
+        .await;
+    it.seen.clear();
+    let kept = thief.clone();
+    assert_eq!(user(&mut thief).await, None);
+    assert_eq!(it.rejected(), ["data_revoked"]);
+    // Until the cookie would be dead by itself.
+    it.pass(2 * HOUR);
+    let mut thief = kept;
+    assert_eq!(user(&mut thief).await, None);
+}
+
+#[tokio::test]
+async fn without_a_list_a_copy_outlives_the_log_out_until_it_expires() {
+    let it = sealed();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    let mut thief = browser.clone();
+    browser
+        .visit(async |session| session.destroy().unwrap())
+        .await;
+    assert_eq!(user(&mut thief).await.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn an_entry_goes_away_when_no_cookie_of_its_time_can_be_alive() {
+    let it = revoking();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    browser
+        .visit(async |session| session.destroy().unwrap())
+        .await;
+    assert_eq!(it.behind.count().await.unwrap(), Some(1));
+    it.pass(3 * HOUR);
+    it.behind.sweep();
+    assert_eq!(it.behind.count().await.unwrap(), Some(0));
+}
+
+#[tokio::test]
+async fn a_replaced_id_is_refused_with_its_data() {
+    let it = revoking();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("cart", &1).unwrap())
+        .await;
+    let mut planted = browser.clone();
+    login(&mut browser, "ada").await;
+    assert!(planted.visit(async |session| session.is_fresh()).await);
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"cart": 1, "user": "ada"}));
+}
+
+#[tokio::test]
+async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
+    let it = revoking();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    let mut slow = browser.clone();
+    slow.request(async |session| {
+        session.load().await.unwrap().put("late", &1).unwrap();
+        browser
+            .visit(async |session| session.destroy().unwrap())
+            .await;
+    })
+    .await;
+    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    // The answer that ended the session has told the browser; this one says nothing.
+    assert_eq!(user(&mut slow).await, None);
+}
+
+#[tokio::test]
+async fn a_session_is_ended_by_its_key_without_its_visitor() {
+    let it = revoking();
+    let mut browser = it.browser();
+    let key = login(&mut browser, "ada").await;
+    it.sessions.collection().destroy(&key).await.unwrap();
+    assert_eq!(user(&mut browser).await, None);
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
+    let it = revoking();
+    let mut browsers: Vec<Browser> = (0..3).map(|_| it.browser()).collect();
+    for browser in &mut browsers {
+        login(browser, "ada").await;
+        it.pass(MILLI);
+    }
+    let (mut bob, mut guest) = (it.browser(), it.browser());
+    login(&mut bob, "bob").await;
+    guest
+        .visit(async |session| session.put("user", "nobody").unwrap())
+        .await;
+    let all = it.sessions.collection();
+    assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 0);
+    it.seen.clear();
+    for browser in &mut browsers {
+        assert_eq!(user(browser).await, None);
+    }
+    assert_eq!(it.rejected(), ["data_revoked"; 3]);
+    assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
+    assert_eq!(user(&mut guest).await.as_deref(), Some("nobody"));
+    // Who logs in afterwards is in.
+    it.pass(MILLI);
+    login(&mut browsers[0], "ada").await;
+    assert_eq!(user(&mut browsers[0]).await.as_deref(), Some("ada"));
+    assert!(all.tagged("ada").await.is_err());
+}
+
+#[tokio::test]
+async fn a_request_that_runs_while_its_owner_logs_out_everywhere_does_not_undo_it() {
+    for (tags_again, moves) in [(false, false), (true, false), (false, true), (true, true)] {
+        let it = revoking();
+        let mut browser = it.browser();
+        login(&mut browser, "ada").await;
+        it.pass(MILLI);
+        browser
+            .request(async |session| {
+                session.load().await.unwrap().put("late", &1).unwrap();
+                let all = it.sessions.collection();
+                all.destroy_tagged("ada", None).await.unwrap();
+                it.pass(MILLI);
+                if tags_again {
+                    session.tag("ada").unwrap();
+                }
+                if moves {
+                    session.regenerate().unwrap();
+                }
+            })
+            .await;
+        assert_eq!(user(&mut browser).await, None, "{tags_again} {moves}");
+    }
+}
+
+#[tokio::test]
+async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
+    let it = revoking();
+    let (mut here, mut there) = (it.browser(), it.browser());
+    let key = login(&mut here, "ada").await;
+    login(&mut there, "ada").await;
+    let all = it.sessions.collection();
+    it.pass(MILLI);
+    all.destroy_tagged("ada", Some(&key)).await.unwrap();
+    assert_eq!(user(&mut there).await, None);
+    assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
+    here.visit(async |session| session.regenerate().unwrap())
+        .await;
+    assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
+    // In the very request that spares itself, before or after it takes a new id.
+    for first in [true, false] {
+        it.pass(MILLI);
+        here.visit(async |session| {
+            if first {
+                session.regenerate().unwrap();
+            }
+            let key = session.key().unwrap();
+            all.destroy_tagged("ada", Some(&key)).await.unwrap();
+            if !first {
+                session.regenerate().unwrap();
+            }
+        })
+        .await;
+        assert_eq!(user(&mut here).await.as_deref(), Some("ada"), "{first}");
+    }
+    it.pass(MILLI);
+    all.destroy_tagged("ada", None).await.unwrap();
+    assert_eq!(user(&mut here).await, None);
+}
+
+#[tokio::test]
+async fn sparing_a_session_does_not_revive_one_that_was_ended_before() {
+    let it = revoking();
+    let mut browser = it.browser();
+    let key = login(&mut browser, "ada").await;
+    let all = it.sessions.collection();
+    all.destroy_tagged("ada", None).await.unwrap();
+    it.pass(MILLI);
+    all.destroy_tagged("ada", Some(&key)).await.unwrap();
+    assert_eq!(user(&mut browser).await, None);
+}
+
+#[tokio::test]
+async fn an_untagged_session_is_no_longer_its_owners() {
+    let it = revoking();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    browser
+        .visit(async |session| session.untag("ada").unwrap())
+        .await;
+    it.sessions
+        .collection()
+        .destroy_tagged("ada", None)
+        .await
+        .unwrap();
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_asked_lets_nobody_in() {
+    let mut gate = None;
+    let it = sealed_with(config(), |store, behind| {
+        let behind = GateStore::new(behind);
+        gate = Some(behind.clone());
+        store.with_revocation(behind)
+    });
+    let gate = gate.unwrap();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    for skip in 0..2 {
+        gate.fail_nth(Call::Read, skip);
+        let visit = browser
+            .request(async |session| session.load().await.map(drop).is_err())
+            .await;
+        assert_eq!(visit.value, Some(true));
+        assert!(visit.cookies().is_empty());
+    }
+    gate.fail(Call::Write);
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            session.destroy().unwrap();
+        })
+        .await;
+    assert_eq!(
+        visit.status, 503,
+        "a log-out that was not noted is not acknowledged"
+    );
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn a_shorter_age_counts_at_once() {
+    let it = revoking();
+    let mut browser = it.browser();
+    login(&mut browser, "ada").await;
+    let config = config().age(HOUR);
+    let clock = it.clock.clone();
+    let behind = it.behind.clone();
+    let shorter =
+        crate::support::sealed::sealed_at(config, clock, |store, _| store.with_revocation(behind));
+    it.pass(HOUR + HOUR / 2);
+    let mut later = shorter.browser();
+    later.jar = browser.jar.clone();
+    assert_eq!(user(&mut later).await, None);
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+}

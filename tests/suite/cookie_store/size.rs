@@ -1,0 +1,222 @@
+//! How large a session in a cookie may be, and what happens to one that is larger.
+
+use http::StatusCode;
+use hyper_session::{
+    SessionError,
+    session::OnTooLarge,
+    store::{CookieStore, Expected, Tag, Written},
+};
+use serde_json::json;
+
+use crate::support::{
+    KEY,
+    bound::{AGE, bind_as, key, pairs, ring, visit},
+    config, object, sealed,
+    sealed::{sealed_with, text},
+};
+
+/// What a browser counts of a cookie: its name and its value.
+fn size(pair: &str) -> usize {
+    pair.len() - "=".len()
+}
+
+#[tokio::test]
+async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
+    let mut exact = 0;
+    for name in ["s", "se", "ses", "sess"] {
+        let bound = bind_as(&CookieStore::new(), &ring(KEY), name);
+        let mut last = 0;
+        for len in 2900.. {
+            let attached = visit(&*bound, "");
+            let data = text(len).into();
+            match attached.write(&key(), data, AGE, Expected::Absent).await {
+                Ok(Written::Done(_)) => {
+                    let [pair] = &pairs(&*attached)[..] else {
+                        panic!("one cookie");
+                    };
+                    last = size(pair);
+                    assert!(last <= 4096);
+                }
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => {
+                    let refused = error.too_large().expect("it is too large");
+                    assert_eq!(refused.limit, 4096);
+                    assert!((4097..=4098).contains(&refused.size), "{refused:?}");
+                    assert!(refused.size - last <= 2, "nothing smaller was refused");
+                    exact += usize::from(last == 4096 && refused.size == 4097);
+                    assert!(pairs(&*attached).is_empty());
+                    break;
+                }
+            }
+        }
+    }
+    assert!(exact > 0, "some name meets the limit to the byte");
+}
+
+#[tokio::test]
+async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
+    let it = sealed();
+    let mut browser = it.browser();
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            session.put("theme", "dark").unwrap();
+            session.put("cart", &text(2000)).unwrap();
+            session.put("history", &text(1500)).unwrap();
+            session.flash("errors", &text(500)).unwrap();
+            session.commit().await.unwrap_err()
+        })
+        .await;
+    let error = visit.value.clone().unwrap();
+    let SessionError::TooLarge {
+        size,
+        limit,
+        largest,
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert!(*size > 4096 && *limit == 4096);
+    let names: Vec<&str> = largest.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["cart", "history", "flash:errors", "theme"]);
+    let shown = error.to_string();
+    assert!(
+        shown.contains("`cart` (2006 bytes)") && !shown.contains("abcdef"),
+        "{shown}"
+    );
+    assert!(error.is_too_large() && !error.is_store_failure());
+    // The handler left it at that, and the last commit met the same.
+    assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(visit.cookies().is_empty());
+    assert_eq!(it.seen.of("store_failed").len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_too_large_can_be_made_smaller_and_committed() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| {
+            session.put("kept", &1).unwrap();
+            session.put("cart", &text(5000)).unwrap();
+            assert!(session.commit().await.unwrap_err().is_too_large());
+            session.forget("cart").unwrap();
+            session.commit().await.unwrap();
+        })
+        .await;
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"kept": 1}));
+}
+
+#[tokio::test]
+async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_session() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("cart", &text(2500)).unwrap())
+        .await;
+    let before = browser.jar.clone();
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            session.flash("input", &text(1000)).unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(visit.cookies().is_empty(), "the browser keeps what it has");
+    assert_eq!(visit.headers["cache-control"], "no-store");
+    assert_eq!(before.get("session-data"), browser.jar.get("session-data"));
+    let told = &it.seen.of("store_failed")[0].text;
+    assert!(
+        told.contains("`cart` (2506 bytes), `flash:input`"),
+        "{told}"
+    );
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"cart": text(2500)}));
+}
+
+#[tokio::test]
+async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_dropped() {
+    let config = config().on_too_large(OnTooLarge::DropWrite);
+    let it = sealed_with(config, |store, _| store);
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("kept", &1).unwrap())
+        .await;
+    let key = browser
+        .visit(async |session| {
+            session.put("cart", &text(5000)).unwrap();
+            assert!(session.commit().await.is_err(), "who asks is told");
+            session.regenerate().unwrap();
+            session.key().unwrap()
+        })
+        .await;
+    let dropped = it.seen.of("write_dropped");
+    assert_eq!(dropped[0].keys, [key]);
+    assert_eq!(dropped[0].text, "the session is too large for its store");
+    assert!(it.seen.of("store_failed")[0].text.contains("`cart`"));
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"kept": 1}), "the old session under its old id");
+}
+
+#[tokio::test]
+async fn a_dropped_write_does_not_undo_a_log_out() {
+    let config = config().on_too_large(OnTooLarge::DropWrite);
+    let it = sealed_with(config, |store, _| store);
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("user", &1).unwrap())
+        .await;
+    browser
+        .visit(async |session| {
+            session.destroy().unwrap();
+            session.put("cart", &text(5000)).unwrap();
+        })
+        .await;
+    assert!(browser.jar.names().is_empty());
+    assert_eq!(it.seen.of("write_dropped").len(), 1);
+}
+
+#[tokio::test]
+async fn a_tag_that_does_not_fit_is_refused_like_data() {
+    let it = sealed();
+    let mut browser = it.browser();
+    browser
+        .visit(async |session| session.put("cart", &text(2880)).unwrap())
+        .await;
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap();
+            for owner in 0..8 {
+                session.tag(&format!("owner {owner}")).unwrap();
+            }
+        })
+        .await;
+    assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(visit.cookies().is_empty());
+}
+
+#[tokio::test]
+async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_was() {
+    let (bound, key) = (bind_as(&CookieStore::new(), &ring(KEY), "session"), key());
+    let names = ["a".to_owned(), "über".to_owned(), text(256)];
+    let sealed = async |tags: &[String]| {
+        let attached = visit(&*bound, "");
+        let written = attached.write(&key, text(99).into(), AGE, Expected::Absent);
+        assert!(matches!(written.await.unwrap(), Written::Done(_)));
+        for name in tags {
+            let tag = Tag::new(name.as_str()).unwrap();
+            assert!(attached.tags().unwrap().tag(&key, &tag).await.unwrap());
+        }
+        pairs(&*attached).pop().unwrap()
+    };
+    let (bare, tagged) = (sealed(&[]).await, sealed(&names).await);
+    let more: usize = names.iter().map(|name| name.len() + 9).sum();
+    let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
+    assert!((tagged.len() - bare.len()).abs_diff(base64(more)) <= 1);
+
+    let attached = visit(&*bound, &tagged);
+    let tags = attached.tags().unwrap().tags_of(&key).await.unwrap();
+    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
+    assert_eq!(tags, names);
+}

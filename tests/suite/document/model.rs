@@ -1,0 +1,89 @@
+//! Any edits in any order do what a plain model does.
+
+use hyper_session::document::Document;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::model::{
+    real, reference,
+    strategies::{edits, object, path},
+};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn edits_do_what_the_model_does(start in object(), edits in edits(12)) {
+        let mut document = Document::parse(start.to_string().as_bytes()).unwrap();
+        let mut model = start;
+        for edit in &edits {
+            let expected = reference::edit(&mut model, edit);
+            let before = document.text().to_vec();
+            let done = real::edit(&mut document, edit);
+            prop_assert_eq!(done.is_ok(), expected.is_ok(), "{:?}: {:?}", edit, done);
+            prop_assert_eq!(&real::checked(&document), &model, "{:?}", edit);
+            if done.is_err() {
+                prop_assert_eq!(document.text(), before, "a refused edit changed something");
+            }
+            document = real::stored(&document);
+        }
+    }
+
+    #[test]
+    fn reads_find_what_the_model_finds(start in object(), path in path()) {
+        let document = Document::parse(start.to_string().as_bytes()).unwrap();
+        let expected = reference::get(&start, &path);
+        let found = real::get(&document, &path).unwrap().map(|raw| raw.to::<Value>().unwrap());
+        prop_assert_eq!(found.as_ref(), expected);
+        let has = real::has(&document, &path).unwrap();
+        prop_assert_eq!(has, expected.is_some_and(|value| !value.is_null()));
+    }
+
+    #[test]
+    fn any_spelling_of_an_object_becomes_one(start in object()) {
+        let compact = Document::parse(start.to_string().as_bytes()).unwrap();
+        let pretty = serde_json::to_string_pretty(&start).unwrap();
+        prop_assert_eq!(&Document::parse(pretty.as_bytes()).unwrap(), &compact);
+        let escaped = pretty.replace("\"a\"", "\"\\u0061\"");
+        prop_assert_eq!(&Document::parse(escaped.as_bytes()).unwrap(), &compact);
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_read_as_something_but_never_panic(
+        start in object(),
+        edits in edits(3),
+        path in path(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        in_index in any::<bool>(),
+    ) {
+        let document = Document::parse(start.to_string().as_bytes()).unwrap();
+        let (mut text, mut index) = (document.text().to_vec(), Vec::new());
+        document.write_index(&mut index);
+        let bytes = if in_index && !index.is_empty() { &mut index } else { &mut text };
+        for (at, byte) in damage {
+            *at.get_mut(bytes.as_mut_slice()) = byte;
+        }
+        let Ok(mut document) = Document::from_parts(text.into(), index.into()) else {
+            return Ok(());
+        };
+        let _ = real::get(&document, &path).map(|found| found.map(|raw| raw.to::<Value>()));
+        let _ = document.to::<Value>();
+        document.members().for_each(drop);
+        for edit in &edits {
+            let _ = real::edit(&mut document, edit);
+        }
+    }
+}
+
+#[test]
+fn the_model_agrees_with_the_examples_of_the_documentation() {
+    let mut value = json!({});
+    let put = |text: &str| reference::Edit::Put(reference::Path::Text(text.into()), 1.into());
+    for text in ["user.roles[0]", "a[\"b.c\"]", "x."] {
+        reference::edit(&mut value, &put(text)).unwrap();
+    }
+    assert_eq!(
+        value,
+        json!({"user": {"roles": [1]}, "a": {"b.c": 1}, "x": {"": 1}})
+    );
+}

@@ -1,0 +1,188 @@
+//! Operations on a document, replayed against the answers of the real @adonisjs/session package.
+//!
+//! Where this crate differs on purpose, the rule stands in `expected_has`.
+
+use hyper_session::document::{Document, EditError, Number, Raw};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Deserialize)]
+struct Vectors {
+    sequences: Vec<Sequence>,
+}
+
+#[derive(Deserialize)]
+struct Sequence {
+    id: String,
+    initial: Value,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    op: String,
+    args: Vec<Value>,
+    r: Map<String, Value>,
+    /// The values as JSON text after the step.
+    all: String,
+}
+
+/// What a step answered.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Nothing,
+    Value(Value),
+    NotANumber,
+}
+
+#[test]
+fn every_step_of_every_sequence_answers_as_the_real_package_does() {
+    let vectors: Vectors = serde_json::from_str(include_str!("../../data/values_store.json"))
+        .expect("the vectors parse");
+    let mut replayed = 0;
+    for sequence in &vectors.sequences {
+        let mut document = Document::new();
+        document.merge(&sequence.initial).unwrap();
+        for (at, step) in sequence.steps.iter().enumerate() {
+            let place = format!("{} step {at}: {} {:?}", sequence.id, step.op, step.args);
+            let answer = run(&mut document, step);
+            assert_eq!(answer, expected(&document, step), "{place}");
+            let all = read(&document);
+            let text: Value = serde_json::from_slice(document.text()).unwrap();
+            assert_eq!(all, as_js(text), "{place}");
+            assert_eq!(
+                all,
+                as_js(serde_json::from_str(&step.all).unwrap()),
+                "{place}"
+            );
+            assert_eq!(document.is_empty(), step.all == "{}", "{place}");
+            replayed += 1;
+        }
+    }
+    assert_eq!((vectors.sequences.len(), replayed), (420, STEPS));
+}
+
+const STEPS: usize = 4370;
+
+fn run(document: &mut Document, step: &Step) -> Answer {
+    let key = step
+        .args
+        .first()
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match step.op.as_str() {
+        "get" => get(document, key, step.args.get(1)),
+        "has" => Answer::Value(document.has(key).unwrap().into()),
+        "all" => Answer::Value(read(document)),
+        "put" => nothing(document.put(key, &step.args[1])),
+        "forget" => nothing(document.forget(key)),
+        "pull" => {
+            let answer = get(document, key, step.args.get(1));
+            document.forget(key).unwrap();
+            answer
+        }
+        "increment" => nothing(document.add(key, by(step))),
+        "decrement" => nothing(document.subtract(key, by(step))),
+        "merge" => nothing(document.merge(&step.args[0])),
+        "update" => {
+            document.clear();
+            nothing(document.merge(&step.args[0]))
+        }
+        "clear" => {
+            document.clear();
+            Answer::Nothing
+        }
+        other => panic!("an operation without a replay: {other}"),
+    }
+}
+
+fn get(document: &Document, key: &str, default: Option<&Value>) -> Answer {
+    let found = document.get(key).unwrap().filter(|value| !value.is_null());
+    match (found, default) {
+        (Some(value), _) => Answer::Value(as_js(value.to().unwrap())),
+        (None, Some(default)) => Answer::Value(as_js(default.clone())),
+        // The real package tells undefined from null; here both read as nothing.
+        (None, None) => Answer::Nothing,
+    }
+}
+
+fn by(step: &Step) -> Number {
+    step.args.get(1).map_or(Number::Int(1), |by| {
+        by.as_i64()
+            .map_or_else(|| by.as_f64().unwrap().into(), Number::from)
+    })
+}
+
+fn nothing<T>(edit: Result<T, EditError>) -> Answer {
+    match edit {
+        Ok(_) => Answer::Nothing,
+        Err(EditError::NotANumber { .. }) => Answer::NotANumber,
+        Err(other) => panic!("an error that the real package does not have: {other}"),
+    }
+}
+
+fn expected(document: &Document, step: &Step) -> Answer {
+    match step.r.get("value") {
+        Some(Value::Bool(theirs)) if step.op == "has" => expected_has(document, step, *theirs),
+        Some(Value::Null) if step.op == "get" || step.op == "pull" => {
+            Answer::Nothing.or_default(step)
+        }
+        Some(value) => Answer::Value(as_js(value.clone())),
+        None if step.r.contains_key("undefined") => Answer::Nothing,
+        None => {
+            assert_eq!(step.r["code"], "E_RUNTIME_EXCEPTION");
+            Answer::NotANumber
+        }
+    }
+}
+
+impl Answer {
+    /// A null that came out because null is the default is a value.
+    fn or_default(self, step: &Step) -> Self {
+        match step.args.get(1) {
+            Some(_) => Self::Value(Value::Null),
+            None => self,
+        }
+    }
+}
+
+/// `has` differs on purpose. Theirs says whether the value is true in JavaScript's sense, and an
+/// array has elements; ours says whether there is a value other than null.
+fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
+    let value = document.get(step.args[0].as_str().unwrap()).unwrap();
+    let value: Option<Value> = value.map(|value| value.to().unwrap());
+    let truthy = match &value {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(bool)) => *bool,
+        Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Array(elements)) => !elements.is_empty(),
+        Some(Value::Object(_)) => true,
+    };
+    assert_eq!(truthy, theirs, "the value itself differs: {:?}", step.args);
+    Answer::Value(value.is_some_and(|value| !value.is_null()).into())
+}
+
+fn read(document: &Document) -> Value {
+    as_js(document.to().unwrap())
+}
+
+/// The value with every number as JavaScript has it: a float.
+fn as_js(value: Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(elements) => elements.into_iter().map(as_js).collect(),
+        Value::Object(members) => {
+            let members = members.into_iter();
+            members.map(|(key, value)| (key, as_js(value))).collect()
+        }
+        other => other,
+    }
+}
+
+#[test]
+fn a_value_of_a_document_reads_on_its_own() {
+    let document = Document::parse(br#"{"a":{"b":[1,"x"]}}"#).unwrap();
+    let value = document.get("a.b.1").unwrap();
+    assert_eq!(value.map(Raw::to::<&str>), Some(Ok("x")));
+}

@@ -1,0 +1,221 @@
+//! What happens to sessions is told to whoever listens: each kind of event once, where it belongs.
+
+use std::time::Duration;
+
+use hyper_session::{Session, Sessions, store::MemoryStore};
+
+use crate::support::{Browser, Call, House, config, house};
+
+async fn visitor(house: &House) -> Browser {
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    house.seen.clear();
+    browser
+}
+
+#[tokio::test]
+async fn initiated_says_whether_the_session_holds_anything_yet() {
+    let house = house(config());
+    let mut browser = house.browser();
+    let key = browser
+        .visit(async |s| {
+            s.put("n", &1).unwrap();
+            s.key().unwrap()
+        })
+        .await;
+    browser.visit(async |s| s.has("n")).await.unwrap();
+    let told = house.seen.of("initiated");
+    assert_eq!(told.len(), 2);
+    assert_eq!(
+        (&*told[0].text, &*told[1].text),
+        ("fresh=true", "fresh=false")
+    );
+    assert!(told.iter().all(|told| told.keys == [key]));
+}
+
+#[tokio::test]
+async fn committed_is_told_where_changes_were_stored() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let key = browser
+        .visit(async |s| {
+            s.put("n", &2).unwrap();
+            s.key().unwrap()
+        })
+        .await;
+    assert_eq!(house.seen.names(), ["initiated", "committed"]);
+    assert_eq!(house.seen.of("committed")[0].keys, [key]);
+}
+
+#[tokio::test]
+async fn a_request_that_only_reads_commits_nothing() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    browser.visit(async |s| s.has("n")).await.unwrap();
+    assert_eq!(house.seen.names(), ["initiated"]);
+}
+
+#[tokio::test]
+async fn migrated_names_both_keys() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let from = browser.clone().visit(async |s| s.key()).await.unwrap();
+    house.seen.clear();
+    let to = browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            s.key().unwrap()
+        })
+        .await;
+    assert_eq!(house.seen.names(), ["initiated", "migrated", "committed"]);
+    assert_eq!(house.seen.of("migrated")[0].keys, [from, to]);
+}
+
+#[tokio::test]
+async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
+    let house = house(config());
+    for by_key in [false, true] {
+        let mut browser = visitor(&house).await;
+        let key = browser.clone().visit(async |s| s.key()).await.unwrap();
+        house.seen.clear();
+        if by_key {
+            house.sessions.collection().destroy(&key).await.unwrap();
+        } else {
+            browser.visit(async |s| s.destroy()).await.unwrap();
+        }
+        let told = house.seen.of("destroyed");
+        assert_eq!(told.len(), 1, "by key: {by_key}");
+        assert_eq!(told[0].keys, [key]);
+    }
+}
+
+#[tokio::test]
+async fn conflict_resolved_says_how_often_it_was_tried_again() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let mut other = browser.clone();
+    browser
+        .visit(async |s| {
+            other.visit(async |s| s.increment("n")).await.unwrap();
+            s.increment("n").unwrap();
+        })
+        .await;
+    let told = house.seen.of("conflict_resolved");
+    assert_eq!((told.len(), &*told[0].text), (1, "1"));
+}
+
+#[tokio::test]
+async fn write_dropped_gives_the_reason() {
+    type End = fn(&Session);
+    let ends: [(End, &str); 2] = [
+        (|s| s.destroy().unwrap(), "the session was destroyed"),
+        (
+            |s| s.regenerate().unwrap(),
+            "the session moved to another id",
+        ),
+    ];
+    for (end, reason) in ends {
+        let house = house(config());
+        let mut browser = visitor(&house).await;
+        let mut other = browser.clone();
+        browser
+            .visit(async |s| {
+                other.visit(async |s| end(s)).await;
+                s.put("late", &1).unwrap();
+            })
+            .await;
+        let told = house.seen.of("write_dropped");
+        assert_eq!((told.len(), &*told[0].text), (1, reason));
+    }
+}
+
+#[tokio::test]
+async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.pass().await;
+    let good = browser.cookie().unwrap().to_owned();
+    let mut reasons = Vec::new();
+    for bad in [
+        "",
+        "short",
+        &good[..good.len() - 1],
+        &good.replace(&good[40..44], "!!!!"),
+    ] {
+        house.seen.clear();
+        browser.jar.set("session", bad);
+        browser.visit(async |_| ()).await;
+        let told = house.seen.of("cookie_rejected");
+        assert_eq!(told.len(), 1, "{bad:?}");
+        reasons.push(told[0].text.clone());
+    }
+    assert!(
+        reasons
+            .iter()
+            .all(|reason| !reason.is_empty() && reason.len() < 40)
+    );
+}
+
+#[tokio::test]
+async fn store_failed_is_told_once_a_failure() {
+    for call in [Call::Read, Call::Write, Call::Tag] {
+        let house = house(config());
+        let mut browser = visitor(&house).await;
+        house.store.fail(call);
+        browser
+            .request(async |s| {
+                if s.load().await.is_ok() {
+                    s.put("n", &2).unwrap();
+                    s.tag("ada").unwrap();
+                }
+            })
+            .await;
+        let told = house.seen.of("store_failed");
+        assert_eq!(told.len(), 1, "{call:?}");
+        assert!(told[0].text.contains("gate"), "it names the store");
+    }
+}
+
+#[tokio::test]
+async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cookie() {
+    let seen = crate::support::Seen::default();
+    let year = Duration::from_secs(401 * 24 * 3_600);
+    let settings = config().age(year).store("memory");
+    let sessions = Sessions::builder(settings)
+        .listener(seen.listener())
+        .build();
+    assert_eq!(seen.names(), ["config_adjusted"]);
+    assert!(seen.all()[0].text.contains("400 days"));
+    let visit = Browser::new(&sessions.unwrap()).pass().await;
+    assert!(visit.cookie().contains("Max-Age=34560000;"));
+}
+
+#[tokio::test]
+async fn several_listeners_hear_the_same_and_none_is_needed() {
+    let (one, two) = (
+        crate::support::Seen::default(),
+        crate::support::Seen::default(),
+    );
+    let sessions = Sessions::builder(config().store("memory"))
+        .listener(one.listener())
+        .listener(two.listener())
+        .build()
+        .unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    assert_eq!(one.all(), two.all());
+    assert_eq!(one.names(), ["initiated", "committed"]);
+
+    let deaf = Sessions::new(config(), MemoryStore::new()).unwrap();
+    let mut browser = Browser::new(&deaf);
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_its_session_alone_tells_nothing() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    browser.pass().await;
+    assert_eq!(house.seen.names(), [""; 0]);
+}

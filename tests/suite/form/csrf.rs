@@ -1,0 +1,333 @@
+//! Requests that other sites make a browser send.
+
+use http::{Method, StatusCode};
+use hyper_session::form::Forms;
+use serde_json::json;
+
+use crate::{
+    form::support::{FORM, LIMITS, Site, Visitor, location},
+    support::{config, house, net::Answer},
+};
+
+async fn site() -> Site {
+    Site::new(&Forms::new().csrf_protection().limits(LIMITS)).await
+}
+
+async fn put(visitor: &mut Visitor, lines: &[(&str, &str)], body: &str) -> Answer {
+    visitor.post("/put", lines, body).await
+}
+
+fn field(token: &str) -> String {
+    format!("a=1&_csrf={token}")
+}
+
+#[tokio::test]
+async fn a_token_in_the_form_opens_the_door_and_the_input_is_read_once() {
+    let site = site().await;
+    for mut visitor in [site.visitor(), site.http2_visitor()] {
+        let token = visitor.token().await;
+        let answer = visitor.post("/echo", &[], &field(&token)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.json()["input"], json!({"a": "1"}));
+        let answer = visitor.post("/contact", &[], &field(&token)).await;
+        assert_eq!(
+            location(&answer),
+            "/",
+            "the form is wrong, and the token was right"
+        );
+        assert_eq!(visitor.flashed().await["a"], "1");
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_a_header_line_opens_the_door_for_any_body() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    for name in ["x-csrf-token", "X-XSRF-TOKEN"] {
+        for (kind, body) in [(FORM, "a=1"), ("application/json", "{\"a\":\"1\"}")] {
+            let lines = [("content-type", kind), (name, &*token)];
+            let answer = visitor.send(Method::POST, "/echo", &lines, body).await;
+            assert_eq!(answer.json()["input"], json!({"a": "1"}));
+        }
+        for method in [Method::PUT, Method::PATCH, Method::DELETE] {
+            let answer = visitor.send(method, "/put", &[(name, &token)], "").await;
+            assert_eq!(answer.status, StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_masked_anew_and_all_of_them_are_good() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let (first, second) = (visitor.token().await, visitor.token().await);
+    assert_ne!(first, second);
+    for token in [first, second] {
+        assert_eq!(
+            put(&mut visitor, &[], &field(&token)).await.status,
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_before_the_handler_runs() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let mut other = site.visitor();
+    let good = visitor.token().await;
+    let others = other.token().await;
+    let mut bent = good.clone().into_bytes();
+    bent[30] = if bent[30] == b'A' { b'B' } else { b'A' };
+    let bent = String::from_utf8(bent).unwrap();
+    let long = format!("{good}A");
+    for wrong in [
+        &*others,
+        &bent,
+        &good[1..],
+        &good[..42],
+        &long,
+        "",
+        "x",
+        "é",
+        &"A".repeat(43),
+    ] {
+        let answer = put(&mut visitor, &[], &field(wrong)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{wrong:?}");
+        if wrong.is_ascii() && !wrong.is_empty() {
+            let lines = [("x-csrf-token", wrong)];
+            let answer = put(&mut visitor, &lines, &field(&good)).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::FORBIDDEN,
+                "the header line counts: {wrong:?}"
+            );
+        }
+    }
+    let calls = site.house.store.calls();
+    assert!(calls.is_empty(), "no handler ran: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_missing_token_is_refused_wherever_it_could_have_been() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    let in_url = format!("/put?_csrf={token}");
+    let json = format!("{{\"_csrf\":\"{token}\"}}");
+    for (path, kind, body) in [
+        ("/put", FORM, ""),
+        ("/put", FORM, "a=1"),
+        (&*in_url, FORM, "a=1"),
+        ("/put", "application/json", &*json),
+        ("/put", "text/plain", &*field(&token)),
+        ("/put", "", ""),
+    ] {
+        let mut lines = vec![("content-type", kind)];
+        lines.retain(|(_, value)| !value.is_empty());
+        let answer = visitor
+            .send(Method::POST, path, &lines, body.to_owned())
+            .await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {kind} {body}");
+        let answer = visitor
+            .send(Method::DELETE, path, &lines, body.to_owned())
+            .await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {kind} {body}");
+    }
+    let calls = site.house.store.calls();
+    assert!(calls.is_empty(), "no handler ran: {calls:?}");
+}
+
+#[tokio::test]
+async fn a_visitor_without_a_session_has_no_token() {
+    let site = site().await;
+    let token = site.visitor().token().await;
+    let answer = put(&mut site.visitor(), &[], &field(&token)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn safe_methods_are_never_asked() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let lines = [("sec-fetch-site", "cross-site"), ("origin", "null")];
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        let answer = visitor.send(method.clone(), "/flash", &lines, "").await;
+        assert_eq!(answer.status, StatusCode::OK, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn regenerate_and_destroy_make_tokens_worthless() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    put(&mut visitor, &[], &field(&token)).await;
+    for how in ["/regenerate", "/destroy"] {
+        let old = visitor.token().await;
+        assert_eq!(
+            put(&mut visitor, &[], &field(&old)).await.status,
+            StatusCode::OK
+        );
+        visitor.get(how).await;
+        let answer = put(&mut visitor, &[], &field(&old)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{how}");
+        let new = visitor.token().await;
+        assert_eq!(
+            put(&mut visitor, &[], &field(&new)).await.status,
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_site_is_refused_whatever_token_it_has() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    let own = site.url("");
+    let sibling = format!("http://localhost:{}", site.server.address.port());
+    for (fetch_site, origin, passes) in [
+        ("same-origin", "", true),
+        ("same-origin", &*own, true),
+        ("same-origin", "null", true),
+        ("none", "", true),
+        ("", "", true),
+        ("", &own, true),
+        ("cross-site", "", false),
+        ("cross-site", &own, false),
+        ("same-site", &own, false),
+        ("Same-Origin", &own, false),
+        ("", "null", false),
+        ("", "https://evil.example", false),
+        ("", &sibling, false),
+        ("", "http://127.0.0.1", false),
+        ("", "nonsense", false),
+    ] {
+        let mut lines = vec![("sec-fetch-site", fetch_site), ("origin", origin)];
+        lines.retain(|(_, value)| !value.is_empty());
+        let expected = if passes {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        let answer = put(&mut visitor, &lines, &field(&token)).await;
+        assert_eq!(answer.status, expected, "{fetch_site:?} {origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn named_origins_may_send_forms_and_no_others() {
+    let forms = Forms::new().csrf_protection();
+    let forms = forms.origin("https://www.example.com").unwrap();
+    let site = Site::new(&forms.origin("https://app.example.com").unwrap()).await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    for (fetch_site, origin, passes) in [
+        ("same-site", "https://app.example.com", true),
+        ("", "https://www.example.com", true),
+        ("same-site", "https://other.example.com", false),
+        ("same-site", "", false),
+        ("", "http://www.example.com", false),
+        ("", &*site.url(""), false),
+    ] {
+        let mut lines = vec![("sec-fetch-site", fetch_site), ("origin", origin)];
+        lines.retain(|(_, value)| !value.is_empty());
+        let expected = if passes {
+            StatusCode::OK
+        } else {
+            StatusCode::FORBIDDEN
+        };
+        let answer = put(&mut visitor, &lines, &field(&token)).await;
+        assert_eq!(answer.status, expected, "{fetch_site:?} {origin:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
+    let site = site().await;
+    let mut visitor = site.visitor();
+    let token = visitor.token().await;
+    visitor
+        .post("/contact", &[], &format!("title=x&_csrf={token}"))
+        .await;
+    site.house.store.calls();
+    let lines = [("accept", "application/json")];
+    let answer = put(&mut visitor, &lines, "a=1").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.json()["message"].is_string());
+    put(&mut visitor, &[("x-csrf-token", "x")], "").await;
+    put(&mut visitor, &[("sec-fetch-site", "cross-site")], "").await;
+    assert_eq!(site.house.store.calls(), []);
+    let told = site.house.seen.of("csrf_refused");
+    let reasons: Vec<&str> = told.iter().map(|told| &*told.text).collect();
+    assert_eq!(
+        reasons,
+        [
+            "it has no token",
+            "its token is not one of this session",
+            "another site sent it"
+        ]
+    );
+    let flashed = visitor.flashed().await;
+    assert_eq!(
+        flashed["notification"]["type"], "success",
+        "what was flashed before is still there"
+    );
+    assert_eq!(flashed.as_object().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
+    let quiet = config().cookie_policy(hyper_session::session::CookiePolicy::WhenUsed);
+    let house = house(quiet);
+    let mut browser = house.browser();
+    let visit = browser.request(async |s| s.csrf_token().unwrap()).await;
+    let (token, cookie) = (visit.value.as_ref().unwrap(), visit.cookie());
+    assert!(cookie.starts_with("session="), "{cookie}");
+    let good = browser.request(async |s| s.is_csrf_token(token)).await;
+    assert_eq!(good.value, Some(true));
+    let good = browser.visit(async |s| s.is_csrf_token(token)).await;
+    assert!(good, "loading the session changes nothing");
+    let calls = house.store.calls();
+    assert_eq!(calls, [crate::support::Call::Read], "the visit's own");
+}
+
+#[tokio::test]
+async fn the_field_is_ready_for_the_page() {
+    let mut browser = house(config()).browser();
+    let field = browser.visit(async |s| s.csrf_field().unwrap()).await;
+    let token = field
+        .strip_prefix(r#"<input type="hidden" name="_csrf" value=""#)
+        .and_then(|rest| rest.strip_suffix(r#"">"#))
+        .unwrap();
+    assert!(
+        token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    );
+    assert!(browser.visit(async |s| s.is_csrf_token(token)).await);
+}
+
+#[tokio::test]
+async fn exempt_requests_are_left_alone() {
+    let forms = Forms::new().csrf_protection();
+    let forms = forms.exempt(|head| head.uri.path() == "/put");
+    let site = Site::new(&forms.exempt(|head| head.headers.contains_key("x-hook"))).await;
+    let mut visitor = site.visitor();
+    let cross = ("sec-fetch-site", "cross-site");
+    assert_eq!(put(&mut visitor, &[cross], "").await.status, StatusCode::OK);
+    let answer = visitor.post("/echo", &[("x-hook", "1")], "a=1").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = visitor.post("/echo", &[], "a=1").await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn without_protection_nothing_is_asked() {
+    let site = Site::new(&Forms::new()).await;
+    let mut visitor = site.visitor();
+    let lines = [("sec-fetch-site", "cross-site")];
+    assert_eq!(put(&mut visitor, &lines, "").await.status, StatusCode::OK);
+}

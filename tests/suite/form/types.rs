@@ -1,0 +1,178 @@
+//! Input as types: text stands for numbers, and what does not fit is an error of its field.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_session::form::{Input, InputError, InputLimits};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+async fn read(kind: &str, body: &str) -> Result<Input, InputError> {
+    let request = Request::post("/").header("content-type", kind);
+    let body = Full::new(Bytes::from(body.to_owned()));
+    Input::from_request(request.body(body).unwrap(), &InputLimits::default()).await
+}
+
+async fn form(body: &str) -> Input {
+    read(FORM, body).await.unwrap()
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Color {
+    Red,
+    Blue,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Id(u32);
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Item {
+    name: String,
+    price: f64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+struct Order {
+    id: Id,
+    color: Color,
+    gift: bool,
+    #[serde(default)]
+    newsletter: bool,
+    note: Option<String>,
+    stars: Option<i8>,
+    items: Vec<Item>,
+    tags: Vec<String>,
+    count: BTreeMap<u32, u64>,
+    extra: HashMap<String, String>,
+}
+
+#[tokio::test]
+async fn text_reads_as_the_types_that_are_asked_for() {
+    let sent = "id=+7&color=blue&gift=on&note=&stars=-3&items[0][name]=a&items[0][price]=1.5\
+        &items[7][name]=b&items[7][price]=2&tags=x&count[0]=1&count[1]=2&extra[0]=y";
+    let order: Order = form(sent).await.to().unwrap();
+    let item = |name: &str, price| Item {
+        name: name.to_owned(),
+        price,
+    };
+    assert_eq!(
+        order,
+        Order {
+            id: Id(7),
+            color: Color::Blue,
+            gift: true,
+            newsletter: false,
+            note: None,
+            stars: Some(-3),
+            items: vec![item("a", 1.5), item("b", 2.0)],
+            tags: vec!["x".to_owned()],
+            count: BTreeMap::from([(0, 1), (1, 2)]),
+            extra: HashMap::from([("0".to_owned(), "y".to_owned())]),
+        }
+    );
+}
+
+#[tokio::test]
+async fn json_reads_as_it_is() {
+    let body = r#"{"id":7,"color":"red","gift":false,"note":"n","stars":null,"tags":["é"],
+        "items":[{"name":"a","price":2}],"count":{"5":18446744073709551615},"extra":{}}"#;
+    let order: Order = read("application/json", body).await.unwrap().to().unwrap();
+    assert_eq!(order.count, BTreeMap::from([(5, u64::MAX)]));
+    assert_eq!((order.color, order.stars), (Color::Red, None));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_an_error_of_its_field() {
+    let whole =
+        "id=7&color=red&gift=0&items[0][name]=a&items[0][price]=1&tags[]=x&count[1]=1&extra[a]=b";
+    form(whole).await.to::<Order>().unwrap();
+    for (from, to, field, message) in [
+        (
+            "id=7",
+            "id=many",
+            "id",
+            "must be a number of the kind that is asked for",
+        ),
+        (
+            "id=7",
+            "id=-1",
+            "id",
+            "must be a number of the kind that is asked for",
+        ),
+        ("id=7&", "", "id", "is missing"),
+        ("red", "green", "color", "must be one of: red, blue"),
+        ("gift=0", "gift=maybe", "gift", "must be yes or no"),
+        (
+            "[price]=1",
+            "[price]=x",
+            "items.0.price",
+            "must be a number of the kind that is asked for",
+        ),
+        ("&items[0][price]=1", "", "items.0.price", "is missing"),
+        ("tags[]=x", "tags[a]=x", "tags", "must be a list"),
+        (
+            "extra[a]=b",
+            "extra=b",
+            "extra",
+            "must be a group of fields",
+        ),
+        (
+            "extra[a]=b",
+            "extra[a]=b&extra[a]=c",
+            "extra.a",
+            "must be a string",
+        ),
+        (
+            "count[1]=1",
+            "count[1]=x",
+            "count.1",
+            "must be a number of the kind that is asked for",
+        ),
+        (
+            "count[1]=1",
+            "count[x]=1",
+            "count.x",
+            "must be a number of the kind that is asked for",
+        ),
+    ] {
+        let sent = whole.replace(from, to);
+        let errors = form(&sent).await.to::<Order>().unwrap_err();
+        assert_eq!(errors.get(field), [message], "{sent}: {errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn values_are_found_by_their_path() {
+    let input = form("title=On+bread&items[0][count]=3&a.b=whole&empty=").await;
+    assert_eq!(input.text("title"), Some("On bread"));
+    assert_eq!(input.get::<u8>("items.0.count").unwrap(), Some(3));
+    assert_eq!(input.get::<u8>("items.1.count").unwrap(), None);
+    assert_eq!(input.text("a.b"), Some("whole"));
+    assert!(input.has("empty") && !input.has("items.0.name") && !input.has("title.x"));
+    assert_eq!(input.get::<Option<u8>>("empty").unwrap(), Some(None));
+    let wrong = input.get::<u8>("title").unwrap_err();
+    assert_eq!(wrong.get("title").len(), 1);
+    assert_eq!(
+        input.get::<Value>("items").unwrap(),
+        Some(json!([{"count": "3"}]))
+    );
+}
+
+#[tokio::test]
+async fn errors_and_debug_tell_nothing_of_the_input() {
+    let input = form("password=hunter2").await;
+    let mut shown = format!("{input:?}");
+    let errors = input.get::<u8>("password").unwrap_err();
+    shown += &format!("{errors:?} {errors}");
+    let refused = read(FORM, "hunter2=%ff").await.unwrap_err();
+    shown += &format!("{refused:?} {refused} {}", refused.fault());
+    let refused = read("application/json", "{hunter2").await.unwrap_err();
+    shown += &format!("{refused:?} {refused} {}", refused.fault());
+    assert!(!shown.contains("hunter2"), "{shown}");
+}

@@ -1,0 +1,131 @@
+//! Tests that need no process of their own and run with any set of features.
+
+mod duration;
+mod events;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod config {
+    mod env;
+    mod refusals;
+    mod safety;
+    mod stores;
+}
+
+mod cookie {
+    mod attributes;
+    mod finder;
+    mod round_trip;
+    mod set_cookie;
+}
+
+mod cookie_store {
+    mod chunks;
+    #[cfg(feature = "testing")]
+    mod conformance;
+    mod forgery;
+    mod late;
+    mod overflow;
+    mod requests;
+    mod revocation;
+    mod size;
+    mod wire;
+}
+
+mod document {
+    mod model;
+    mod values;
+    mod vectors;
+}
+
+#[cfg(feature = "forms")]
+mod form {
+    mod csrf;
+    mod csrf_bodies;
+    mod files;
+    #[cfg(feature = "garde")]
+    mod garde;
+    mod guide;
+    mod input;
+    mod redirect;
+    mod support;
+    #[cfg(feature = "tower")]
+    mod tower;
+    mod types;
+}
+
+mod migrating {
+    #[cfg(feature = "testing")]
+    mod conformance;
+    mod from_cookies;
+    #[cfg(feature = "testing")]
+    mod from_cookies_conformance;
+    mod from_cookies_stores;
+    mod pair;
+}
+
+mod model {
+    pub(crate) mod real;
+    pub(crate) mod reference;
+    pub(crate) mod strategies;
+}
+
+mod patch {
+    mod limits;
+    mod rebase;
+}
+
+mod seal {
+    mod codec;
+    mod keys;
+}
+
+mod service {
+    #[cfg(feature = "tower")]
+    mod commits;
+    mod cookies;
+    mod hyper;
+    #[cfg(feature = "tower")]
+    mod tower;
+}
+
+mod session {
+    mod collection;
+    mod edges;
+    mod ended;
+    mod expiry;
+    mod explicit_commit;
+    mod failures;
+    mod flash;
+    mod hostile;
+    mod intended_url;
+    mod late;
+    mod lifecycle;
+    mod model;
+    mod overlaps;
+    mod parallel;
+    mod regenerate;
+    mod tag_races;
+    mod values;
+    mod vectors;
+}
+
+mod store {
+    #[cfg(feature = "testing")]
+    mod conformance;
+    #[cfg(feature = "testing")]
+    mod custom;
+    #[cfg(feature = "testing")]
+    mod flaws;
+    mod memory;
+    mod memory_model;
+    mod memory_races;
+}
+
+mod view {
+    mod askama_page;
+    #[cfg(feature = "templates")]
+    mod escaping;
+    #[cfg(feature = "templates")]
+    mod page;
+}

@@ -1,0 +1,206 @@
+//! Two stores that look like one keep the contract of one: whatever moves, whoever moves it.
+
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    id::Key,
+    store::{
+        Capabilities, Expected, MemoryStore, Migrating, Read, Store, StoreFuture, Tag, TagStore,
+        Written,
+        conformance::{self, ByClock, Check},
+    },
+};
+
+use crate::support::GateStore;
+
+/// What a session's first renewal by a machine that moves sessions changes: its version. These
+/// checks hold a store to the very same version after a renewal.
+const RENEWED: [Check; 4] = [
+    Check::BytesAreBytes,
+    Check::TouchesKeepTheRecord,
+    Check::TouchSetsTheExpiry,
+    Check::EndlessLifeIsKept,
+];
+
+/// Machines of which some move sessions and some are only prepared for it, behind one balancer.
+/// New sessions begin in the old store or in either.
+struct Machines {
+    prepared: Migrating,
+    moving: Migrating,
+    begin: Begin,
+    renewals_move: bool,
+    turn: AtomicUsize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Begin {
+    InTheOldStore,
+    InEither,
+}
+
+impl Machines {
+    fn new(clock: &Clock, begin: Begin) -> Self {
+        let memory = || MemoryStore::builder().clock(clock.clone()).build();
+        // Others run between the steps of an operation.
+        let (old, new) = (GateStore::yielding(memory()), GateStore::yielding(memory()));
+        Self {
+            prepared: Migrating::prepare(old.clone(), new.clone()),
+            moving: Migrating::new(old, new),
+            begin,
+            renewals_move: false,
+            turn: AtomicUsize::default(),
+        }
+    }
+
+    fn next(&self) -> &Migrating {
+        let even = self.turn.fetch_add(1, Relaxed).is_multiple_of(2);
+        match self.begin == Begin::InEither && even {
+            true => &self.prepared,
+            false => &self.moving,
+        }
+    }
+
+    fn renewing(&self) -> &Migrating {
+        match self.renewals_move {
+            true => self.next(),
+            false => &self.prepared,
+        }
+    }
+}
+
+impl Store for Machines {
+    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+        match touch {
+            Some(_) => self.renewing().read(key, touch),
+            None => self.next().read(key, touch),
+        }
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        match (self.begin, expected) {
+            (Begin::InTheOldStore, Expected::Absent) => {
+                self.prepared.write(key, data, ttl, expected)
+            }
+            _ => self.next().write(key, data, ttl, expected),
+        }
+    }
+
+    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+        self.next().destroy(key)
+    }
+
+    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+        self.renewing().touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.moving.capabilities()
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        Some(self)
+    }
+}
+
+impl TagStore for Machines {
+    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+        self.next().tag(key, tag)
+    }
+
+    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+        self.next().untag(key, tag)
+    }
+
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+        self.next().tagged(tag)
+    }
+
+    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+        self.next().tags_of(key)
+    }
+
+    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        self.next().copy_tags(from, to)
+    }
+
+    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+        self.next().move_tags(from, to)
+    }
+}
+
+async fn keeps_the_contract<S: Store>(make: impl Fn(&Clock) -> S + Send + Sync) {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let report = conformance::run(&ByClock::new(&clock, || ready(make(&clock)))).await;
+    report.assert_kept();
+    assert_eq!(report.kept(), Check::ALL, "nothing is left out");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_machine_that_moves_sessions_keeps_the_contract() {
+    keeps_the_contract(|clock| Machines::new(clock, Begin::InEither).moving).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_machine_that_is_prepared_keeps_the_contract() {
+    keeps_the_contract(|clock| Machines::new(clock, Begin::InEither).prepared).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sessions_of_the_old_store_are_as_any_other() {
+    keeps_the_contract(|clock| Machines::new(clock, Begin::InTheOldStore)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn machines_that_move_and_machines_that_are_prepared_keep_the_contract_together() {
+    for _ in 0..3 {
+        keeps_the_contract(|clock| Machines::new(clock, Begin::InEither)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_contract_is_kept_on_one_thread() {
+    keeps_the_contract(|clock| Machines::new(clock, Begin::InEither)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_renewal_that_moves_a_session_gives_it_a_version_and_changes_nothing_else() {
+    for begin in [Begin::InTheOldStore, Begin::InEither] {
+        let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+        let make = || {
+            ready(Machines {
+                renewals_move: true,
+                ..Machines::new(&clock, begin)
+            })
+        };
+        let report = conformance::run(&ByClock::new(&clock, make)).await;
+        for violation in report.violations() {
+            assert!(RENEWED.contains(&violation.check()), "{violation}");
+        }
+        assert!(report.kept().len() >= Check::ALL.len() - RENEWED.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn stores_whose_types_are_known_at_run_time_only_migrate_too() {
+    keeps_the_contract(|clock| {
+        let memory =
+            || -> Arc<dyn Store> { Arc::new(MemoryStore::builder().clock(clock.clone()).build()) };
+        Migrating::new(memory(), memory())
+    })
+    .await;
+}

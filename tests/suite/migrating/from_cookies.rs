@@ -1,0 +1,395 @@
+//! Visitors whose sessions are in their cookies go on at the server, and notice nothing.
+
+use std::time::Duration;
+
+use hyper_session::{
+    Session, Sessions,
+    clock::{Clock, Timestamp},
+    config::Stores,
+    id::Key,
+    store::{CookieStore, MemoryStore, Migrating, Store},
+};
+use serde_json::json;
+
+use crate::support::{Browser, Call, GateStore, Seen, config, object};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A service before, during and after the change, with a clock that stands still.
+struct Change {
+    before: Sessions,
+    during: Sessions,
+    after: Sessions,
+    gate: GateStore,
+    seen: Seen,
+    clock: Clock,
+}
+
+fn change_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Change {
+    let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+    let memory = || MemoryStore::builder().clock(clock.clone()).build();
+    let (behind, gate, seen) = (memory(), GateStore::new(memory()), Seen::default());
+    let cookie = || make(CookieStore::new().clock(clock.clone()), behind.clone());
+    let build = |stores: Stores| {
+        let sessions = Sessions::builder(config().store("it")).stores(stores);
+        let sessions = sessions.listener(seen.listener()).clock(clock.clone());
+        sessions.build().unwrap()
+    };
+    let moving = Migrating::new(cookie(), gate.clone());
+    Change {
+        before: build(Stores::new().with("it", cookie())),
+        during: build(Stores::new().with("it", moving)),
+        after: build(Stores::new().with("it", gate.clone())),
+        gate,
+        seen,
+        clock,
+    }
+}
+
+fn change() -> Change {
+    change_with(|store, _| store)
+}
+
+fn revoking() -> Change {
+    change_with(|store, behind| store.with_revocation(behind))
+}
+
+impl Change {
+    /// A visitor who has signed in before the change.
+    async fn visitor(&self, user: &str) -> (Browser, Key) {
+        let mut browser = Browser::new(&self.before);
+        let key = browser
+            .visit(async |session| {
+                session.regenerate().unwrap();
+                session.put("user", user).unwrap();
+                session.tag(user).unwrap();
+                session.key().unwrap()
+            })
+            .await;
+        assert_eq!(browser.jar.names(), ["session", "session-data"]);
+        (browser.at(&self.during), key)
+    }
+
+    async fn in_store(&self) -> Option<u64> {
+        self.gate.count().await.unwrap()
+    }
+}
+
+async fn count(browser: &mut Browser) {
+    browser
+        .visit(async |session| session.increment("visits").unwrap())
+        .await;
+}
+
+async fn user(browser: &mut Browser) -> Option<String> {
+    browser
+        .visit(async |session: &Session| session.get("user").unwrap())
+        .await
+}
+
+#[tokio::test]
+async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
+    let it = change();
+    let (mut browser, key) = it.visitor("ada").await;
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+    assert_eq!(it.in_store().await, Some(0), "reading moves nothing");
+    let visit = browser
+        .request(async |session| {
+            session.load().await.unwrap().increment("visits").unwrap();
+        })
+        .await;
+    let removal = visit.cookies();
+    let removal = removal.iter().find(|it| it.starts_with("session-data=;"));
+    assert!(removal.unwrap().contains("Max-Age=0"), "{removal:?}");
+    assert_eq!(browser.jar.names(), ["session"]);
+    count(&mut browser).await;
+    let mut browser = browser.at(&it.after);
+    let (all, same) = browser
+        .visit(async |session| (object(session), session.key().unwrap()))
+        .await;
+    assert_eq!(all, json!({"user": "ada", "visits": 2}));
+    assert_eq!(same, key);
+}
+
+#[tokio::test]
+async fn a_session_that_is_only_read_moves_when_it_is_renewed() {
+    for opens in [true, false] {
+        let it = change();
+        let (mut browser, _) = it.visitor("ada").await;
+        it.clock.advance(HOUR);
+        match opens {
+            true => drop(user(&mut browser).await),
+            false => drop(browser.pass().await),
+        }
+        assert_eq!(browser.jar.names(), ["session"]);
+        it.clock.advance(HOUR + HOUR / 2);
+        let mut browser = browser.at(&it.after);
+        assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+        let owned = it.after.collection().tagged("ada").await.unwrap();
+        assert_eq!(owned.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_new_visitor_is_at_the_server_from_the_start() {
+    let it = change();
+    let mut browser = Browser::new(&it.during);
+    count(&mut browser).await;
+    assert_eq!(browser.jar.names(), ["session"]);
+    assert_eq!(it.in_store().await, Some(1));
+}
+
+#[tokio::test]
+async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
+    for change in [change(), revoking()] {
+        let (browser, key) = change.visitor("ada").await;
+        let (mut first, mut second, mut third) = (browser.clone(), browser.clone(), browser);
+        first
+            .visit(async |session| {
+                session.increment("visits").unwrap();
+                session.tag("one").unwrap();
+                second
+                    .visit(async |session| {
+                        session.increment("visits").unwrap();
+                        session.tag("two").unwrap();
+                        count(&mut third).await;
+                    })
+                    .await;
+            })
+            .await;
+        assert_eq!(change.seen.of("conflict_resolved").len(), 2);
+        let mut browser = first.at(&change.after);
+        let all = browser.visit(async |session| object(session)).await;
+        assert_eq!(all, json!({"user": "ada", "visits": 3}));
+        for tag in ["ada", "one", "two"] {
+            let keys = change.after.collection().tagged(tag).await.unwrap();
+            assert_eq!(keys, [key], "{tag}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_gets_no_answer_to_the_first_write_still_has_the_session() {
+    for change in [change(), revoking()] {
+        let (mut browser, _) = change.visitor("ada").await;
+        // The response is lost: the browser has the same cookies as before.
+        count(&mut browser.clone()).await;
+        assert_eq!(browser.jar.names(), ["session", "session-data"]);
+        count(&mut browser).await;
+        assert_eq!(browser.jar.names(), ["session"]);
+        let all = browser.visit(async |session| object(session)).await;
+        assert_eq!(all, json!({"user": "ada", "visits": 2}));
+    }
+}
+
+#[tokio::test]
+async fn a_move_that_stops_half_way_is_finished_by_the_next_request() {
+    let it = revoking();
+    let (mut browser, key) = it.visitor("ada").await;
+    // The announcement is the first write, and the session the second.
+    it.gate.fail_nth(Call::Write, 1);
+    let visit = browser
+        .clone()
+        .request(async |session| {
+            session.load().await.unwrap().increment("visits").unwrap();
+        })
+        .await;
+    assert!(visit.status.is_server_error());
+    assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
+    assert!(it.during.collection().get(&key).await.unwrap().is_none());
+    count(&mut browser).await;
+    let mut browser = browser.at(&it.after);
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"user": "ada", "visits": 1}));
+}
+
+#[tokio::test]
+async fn flash_messages_survive_the_change() {
+    let it = change();
+    let (browser, _) = it.visitor("ada").await;
+    let mut browser = browser.at(&it.before);
+    browser
+        .visit(async |session| session.flash("notice", "saved").unwrap())
+        .await;
+    let mut browser = browser.at(&it.during);
+    let notice: Option<String> = browser
+        .visit(async |session| {
+            session.increment("visits").unwrap();
+            session.flash_messages().unwrap().get("notice").unwrap()
+        })
+        .await;
+    assert_eq!(notice.as_deref(), Some("saved"));
+    assert_eq!(browser.jar.names(), ["session"]);
+    let notice: Option<String> = browser
+        .visit(async |session| session.flash_messages().unwrap().get("notice").unwrap())
+        .await;
+    assert_eq!(notice, None);
+}
+
+#[tokio::test]
+async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
+    for change in [change(), revoking()] {
+        let (mut browser, old) = change.visitor("ada").await;
+        let planted = browser.clone();
+        let mut slow = browser.clone();
+        let key = slow
+            .visit(async |session| {
+                session.put("late", &1).unwrap();
+                browser
+                    .visit(async |session| {
+                        session.regenerate().unwrap();
+                        session.increment("visits").unwrap();
+                        session.tag("staff").unwrap();
+                        session.key().unwrap()
+                    })
+                    .await
+            })
+            .await;
+        assert_ne!(key, old);
+        assert_eq!(browser.jar.names(), ["session"]);
+        assert_eq!(change.seen.of("write_dropped").len(), 1);
+        assert!(
+            planted
+                .clone()
+                .visit(async |session| session.is_fresh())
+                .await
+        );
+        let mut browser = browser.at(&change.after);
+        let all = browser.visit(async |session| object(session)).await;
+        assert_eq!(all, json!({"user": "ada", "visits": 1}));
+        for tag in ["ada", "staff"] {
+            let keys = change.after.collection().tagged(tag).await.unwrap();
+            assert_eq!(keys, [key], "{tag}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_another_request_wrote_while_the_id_changed_moves_along() {
+    let it = change();
+    let (mut browser, _) = it.visitor("ada").await;
+    let mut other = browser.clone();
+    browser
+        .visit(async |session| {
+            session.regenerate().unwrap();
+            session.put("a", &1).unwrap();
+            other
+                .visit(async |session| session.put("b", &2).unwrap())
+                .await;
+        })
+        .await;
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"user": "ada", "a": 1, "b": 2}));
+}
+
+#[tokio::test]
+async fn who_logs_out_is_logged_out() {
+    for change in [change(), revoking()] {
+        let (mut browser, _) = change.visitor("ada").await;
+        let mut thief = browser.clone();
+        let mut slow = browser.clone();
+        slow.visit(async |session| {
+            session.put("late", &1).unwrap();
+            browser
+                .visit(async |session| session.destroy().unwrap())
+                .await;
+        })
+        .await;
+        assert!(browser.jar.names().is_empty());
+        assert_eq!(change.seen.of("write_dropped").len(), 1);
+        assert_eq!(user(&mut thief).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_the_cookies_is_refused_for_good_where_there_is_a_list() {
+    for (change, stays) in [(change(), true), (revoking(), false)] {
+        let (mut browser, _) = change.visitor("ada").await;
+        let mut thief = browser.clone();
+        count(&mut browser).await;
+        browser
+            .visit(async |session| session.destroy().unwrap())
+            .await;
+        assert_eq!(user(&mut thief.clone()).await, None);
+        // The new store has forgotten, and the cookie is alive.
+        change.clock.advance(HOUR);
+        assert_eq!(user(&mut thief).await.is_some(), stays);
+    }
+}
+
+#[tokio::test]
+async fn logging_out_everywhere_ends_what_has_moved_and_what_has_not() {
+    let it = revoking();
+    let (mut phone, _) = it.visitor("ada").await;
+    let (mut laptop, kept) = it.visitor("ada").await;
+    let (mut old, _) = it.visitor("ada").await;
+    let (mut bob, _) = it.visitor("bob").await;
+    count(&mut phone).await;
+    let all = it.during.collection();
+    assert_eq!(all.tagged("ada").await.unwrap().len(), 1);
+    it.clock.advance(Duration::from_millis(1));
+    all.destroy_tagged("ada", Some(&kept)).await.unwrap();
+    assert_eq!(user(&mut phone).await, None);
+    assert_eq!(user(&mut old).await, None);
+    assert_eq!(user(&mut laptop).await.as_deref(), Some("ada"));
+    assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
+    // Who was spared moves like anybody, and is found afterwards.
+    count(&mut laptop).await;
+    let all = it.after.collection();
+    assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
+    assert_eq!(user(&mut laptop.at(&it.after)).await, None);
+}
+
+#[tokio::test]
+async fn who_moves_while_the_owner_logs_out_everywhere_does_not_escape() {
+    let it = revoking();
+    let (mut browser, _) = it.visitor("ada").await;
+    browser
+        .visit(async |session| {
+            session.increment("visits").unwrap();
+            let all = it.during.collection();
+            all.destroy_tagged("ada", None).await.unwrap();
+        })
+        .await;
+    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(user(&mut browser).await, None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_ended_without_a_list_is_an_error_and_not_silence() {
+    let it = change();
+    let (mut phone, moved) = it.visitor("ada").await;
+    let (mut laptop, kept) = it.visitor("ada").await;
+    count(&mut phone).await;
+    let all = it.during.collection();
+    let error = all.destroy_tagged("ada", None).await.unwrap_err();
+    assert!(error.to_string().contains("with_revocation"), "{error}");
+    assert_eq!(user(&mut phone).await, None, "what is at the server ended");
+    assert_eq!(user(&mut laptop).await.as_deref(), Some("ada"));
+    assert!(all.destroy(&kept).await.is_err());
+    all.destroy(&moved).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
+    let memory = MemoryStore::new();
+    let cookie = || CookieStore::new().with_overflow(memory.clone());
+    let build = |store| {
+        let builder = Sessions::builder(config().store("it"));
+        builder.stores(store).build().unwrap()
+    };
+    let before = build(Stores::new().with("it", cookie()));
+    let during = build(Stores::new().with("it", Migrating::new(cookie(), memory.clone())));
+    let mut browser = Browser::new(&before);
+    let text = crate::support::sealed::text(9000);
+    browser
+        .visit(async |session| session.put("text", &text).unwrap())
+        .await;
+    let mut browser = browser.at(&during);
+    count(&mut browser).await;
+    count(&mut browser).await;
+    assert_eq!(browser.jar.names(), ["session"]);
+    let mut browser = browser.at(&build(Stores::new().with("it", memory.clone())));
+    let all = browser.visit(async |session| object(session)).await;
+    assert_eq!(all, json!({"text": text, "visits": 2}));
+}

@@ -1,0 +1,212 @@
+//! Sessions that leave their cookies keep the contract of the store that they go to.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    cookie::{Attributes, CookieName},
+    id::Key,
+    store::{
+        Attached, Binding, Bound, Capabilities, ClientSide, CookieStore, Expected, MemoryStore,
+        Migrating, Read, SetCookies, Store, StoreError, StoreFuture, Written,
+        conformance::{self, Check, Harness, Visitors},
+    },
+};
+
+use crate::support::{GateStore, KEY, bound::ring};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A machine that is prepared, where sessions begin in cookies, and one that moves them.
+struct Machines {
+    prepared: Migrating,
+    moving: Migrating,
+}
+
+struct Balancer {
+    prepared: Box<dyn Bound>,
+    moving: Box<dyn Bound>,
+}
+
+/// One request, which one of the two answers.
+struct Visit {
+    prepared: Arc<dyn Attached>,
+    moving: Arc<dyn Attached>,
+    begins: AtomicBool,
+}
+
+impl ClientSide for Machines {
+    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
+        let bind = |store: &Migrating| store.client_side().unwrap().bind(binding);
+        let (prepared, moving) = (bind(&self.prepared)?, bind(&self.moving)?);
+        Ok(Box::new(Balancer { prepared, moving }))
+    }
+}
+
+impl Bound for Balancer {
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn Attached> {
+        Arc::new(Visit {
+            prepared: self.prepared.attach(lines),
+            moving: self.moving.attach(lines),
+            begins: AtomicBool::default(),
+        })
+    }
+}
+
+impl Attached for Visit {
+    fn outgoing(&self) -> Result<SetCookies, StoreError> {
+        match self.begins.load(Relaxed) {
+            true => self.prepared.outgoing(),
+            false => self.moving.outgoing(),
+        }
+    }
+
+    fn rejected(&self) -> Option<&'static str> {
+        self.moving.rejected()
+    }
+
+    fn holds(&self, key: &Key) -> bool {
+        self.moving.holds(key)
+    }
+}
+
+impl Store for Balancer {
+    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+        self.moving.read(key, touch)
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        self.moving.write(key, data, ttl, expected)
+    }
+
+    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+        self.moving.destroy(key)
+    }
+
+    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+        self.moving.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.moving.capabilities()
+    }
+}
+
+impl Store for Visit {
+    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+        self.moving.read(key, touch)
+    }
+
+    fn write(
+        &self,
+        key: &Key,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        if expected != Expected::Absent {
+            return self.moving.write(key, data, ttl, expected);
+        }
+        self.begins.store(true, Relaxed);
+        self.prepared.write(key, data, ttl, expected)
+    }
+
+    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+        self.moving.destroy(key)
+    }
+
+    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+        self.moving.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.moving.capabilities()
+    }
+}
+
+/// Visitors of a service that moves them to a memory store.
+struct Service<F> {
+    clock: Clock,
+    store: F,
+}
+
+impl<S: ClientSide, F: Fn(Migrating, Migrating) -> S + Send + Sync> Harness for Service<F> {
+    type Store = Visitors;
+
+    async fn store(&self) -> Visitors {
+        let memory = MemoryStore::builder().clock(self.clock.clone()).build();
+        // Others run between the steps of an operation.
+        let to = GateStore::yielding(memory);
+        let cookie = CookieStore::new().clock(self.clock.clone());
+        let prepared = Migrating::prepare(cookie.clone(), to.clone());
+        let store = (self.store)(prepared, Migrating::new(cookie, to));
+        let binding = Binding {
+            keys: &ring(KEY),
+            name: &CookieName::new("session").unwrap(),
+            attributes: &Attributes::default(),
+            clear_with_browser: false,
+            longest: DAY,
+        };
+        Visitors::new(&store, &binding).unwrap()
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+    }
+
+    fn tombstone(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+fn service<S, F: Fn(Migrating, Migrating) -> S>(store: F) -> Service<F> {
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    Service { clock, store }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_begins_at_the_server_has_all_promises() {
+    let report = conformance::run(&service(|_, moving| moving)).await;
+    report.assert_kept();
+    assert!(report.kept().contains(&Check::NoWriteIsLost), "{report}");
+}
+
+/// What cookies cannot keep: nobody sees who else begins a session, and a session's first renewal,
+/// which brings it to the server, gives it another version.
+const OF_COOKIES: [Check; 5] = [
+    Check::OneCreatorWins,
+    Check::BytesAreBytes,
+    Check::TouchesKeepTheRecord,
+    Check::TouchSetsTheExpiry,
+    Check::EndlessLifeIsKept,
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_begins_in_a_cookie_has_them_from_the_first_write_on() {
+    let machines = |prepared, moving| Machines { prepared, moving };
+    let report = conformance::run(&service(machines)).await;
+    for broken in report.violations() {
+        assert!(OF_COOKIES.contains(&broken.check()), "{report}");
+    }
+    for kept in [
+        Check::NoWriteIsLost,
+        Check::NothingReturnsFromTheDead,
+        Check::WritesOnATombstone,
+    ] {
+        assert!(report.kept().contains(&kept), "{report}");
+    }
+}

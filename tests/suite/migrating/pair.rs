@@ -1,0 +1,386 @@
+//! Sessions change stores while they live: nobody is logged out, no write is lost, whoever stops in
+//! the middle, and whoever still knows the old store alone.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_session::{
+    Sessions,
+    clock::{Clock, Timestamp},
+    document::Number,
+    id::{Key, SessionId},
+    store::{Expected, MemoryStore, Migrating, Read, Record, Store, Tag, TagStore, Written},
+};
+
+use crate::support::{Browser, Call, GateStore, config};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An old and a new store, and both as one.
+struct Move {
+    clock: Clock,
+    old: GateStore,
+    new: GateStore,
+    both: Migrating,
+    prepared: Migrating,
+}
+
+fn stores() -> Move {
+    let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+    let gate = || GateStore::new(MemoryStore::builder().clock(clock.clone()).build());
+    let (old, new) = (gate(), gate());
+    Move {
+        both: Migrating::new(old.clone(), new.clone()),
+        prepared: Migrating::prepare(old.clone(), new.clone()),
+        clock,
+        old,
+        new,
+    }
+}
+
+fn key() -> Key {
+    SessionId::generate().unwrap().key()
+}
+
+/// A session of the old store from before anybody thought of another.
+async fn born_old(stores: &Move, data: &'static str) -> Key {
+    let key = key();
+    let written = stores.old.write(&key, data.into(), HOUR, Expected::Absent);
+    assert!(matches!(written.await, Ok(Written::Done(_))));
+    stores.old.calls();
+    key
+}
+
+async fn record(store: &impl Store, key: &Key) -> Record {
+    match store.read(key, None).await.unwrap() {
+        Read::Found(record) => record,
+        other => panic!("no record: {other:?}"),
+    }
+}
+
+async fn data(store: &impl Store, key: &Key) -> Bytes {
+    record(store, key).await.data
+}
+
+async fn version(store: &impl Store, key: &Key) -> Expected {
+    Expected::Version(record(store, key).await.version)
+}
+
+#[tokio::test]
+async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
+    let stores = stores();
+    let key = born_old(&stores, "a").await;
+    assert_eq!(data(&stores.both, &key).await, "a");
+    assert_eq!(stores.new.read(&key, None).await.unwrap(), Read::Absent);
+
+    let expected = version(&stores.both, &key).await;
+    let written = stores.both.write(&key, "b".into(), HOUR, expected).await;
+    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    assert_eq!(
+        data(&stores.new, &key).await,
+        "b",
+        "the new store alone will do"
+    );
+
+    stores.clock.advance(Duration::from_secs(61));
+    let left = stores.old.read(&key, None).await.unwrap();
+    assert_eq!(left, Read::Absent, "nothing is left after a minute");
+    assert_eq!(data(&stores.both, &key).await, "b");
+}
+
+#[tokio::test]
+async fn a_renewal_takes_along_what_is_only_ever_read() {
+    for by_read in [true, false] {
+        let stores = stores();
+        let key = born_old(&stores, "a").await;
+        if by_read {
+            let read = stores.both.read(&key, Some(HOUR * 2)).await.unwrap();
+            assert!(matches!(read, Read::Found(record) if record.data == "a"));
+        } else {
+            assert!(stores.both.touch(&key, HOUR * 2).await.unwrap());
+        }
+        stores.clock.advance(HOUR + HOUR / 2);
+        assert_eq!(data(&stores.new, &key).await, "a");
+    }
+}
+
+#[tokio::test]
+async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it() {
+    let stores = stores();
+    let key = key();
+    let written = stores.both.write(&key, "a".into(), HOUR, Expected::Absent);
+    assert!(matches!(written.await, Ok(Written::Done(_))));
+    assert_eq!(data(&stores.new, &key).await, "a");
+    assert_eq!(data(&stores.prepared, &key).await, "a");
+    let expected = version(&stores.prepared, &key).await;
+    let written = stores
+        .prepared
+        .write(&key, "b".into(), HOUR, expected)
+        .await;
+    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    assert_eq!(data(&stores.new, &key).await, "b");
+}
+
+#[tokio::test]
+async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alone() {
+    let stores = stores();
+    let (old, fresh) = (born_old(&stores, "a").await, key());
+    let written = stores
+        .prepared
+        .write(&fresh, "a".into(), HOUR, Expected::Absent);
+    assert!(matches!(written.await, Ok(Written::Done(_))));
+    for key in [old, fresh] {
+        let expected = version(&stores.prepared, &key).await;
+        let written = stores
+            .prepared
+            .write(&key, "b".into(), HOUR, expected)
+            .await;
+        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(stores.prepared.touch(&key, HOUR).await.unwrap());
+        assert_eq!(data(&stores.old, &key).await, "b");
+        assert_eq!(stores.new.read(&key, None).await.unwrap(), Read::Absent);
+    }
+}
+
+/// At each call that a move makes of either store, it stops: before the call, and after it.
+#[tokio::test]
+async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
+    let steps = [
+        (true, Call::Write, 0),
+        (true, Call::TagsOf, 0),
+        (true, Call::TagsOf, 1),
+        (true, Call::TagsOf, 2),
+        (true, Call::Write, 1),
+        (false, Call::Write, 0),
+        (false, Call::Write, 1),
+        (false, Call::Tag, 0),
+        (false, Call::Tag, 1),
+    ];
+    for ((in_old, call, nth), after) in steps.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let stores = stores();
+        let (key, tag) = (born_old(&stores, "a").await, Tag::new("user").unwrap());
+        assert!(stores.old.tag(&key, &tag).await.unwrap());
+        let expected = version(&stores.both, &key).await;
+        let broken = if in_old { &stores.old } else { &stores.new };
+        match after {
+            true => broken.fail_answer_nth(call, nth),
+            false => broken.fail_nth(call, nth),
+        }
+        let stopped = stores.both.write(&key, "b".into(), HOUR, expected).await;
+        assert!(
+            stopped.is_err(),
+            "{in_old} {call:?} {nth} {after}: {stopped:?}"
+        );
+        stores.old.heal();
+        stores.new.heal();
+
+        // Written or not, never something else, and the same whoever looks.
+        let unwritten = in_old && call == Call::Write && nth == 0 && !after;
+        let due = if unwritten { "a" } else { "b" };
+        let step = (in_old, call, nth, after);
+        assert_eq!(stores.both.tagged(&tag).await.unwrap(), [key], "{step:?}");
+        assert_eq!(data(&stores.both, &key).await, due, "{step:?}");
+        assert_eq!(data(&stores.prepared, &key).await, due);
+        assert_eq!(stores.both.tagged(&tag).await.unwrap(), [key]);
+        let tags = stores.both.tags_of(&key).await.unwrap();
+        assert_eq!(tags, std::slice::from_ref(&tag));
+        let expected = version(&stores.both, &key).await;
+        let written = stores.both.write(&key, "c".into(), HOUR, expected).await;
+        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert_eq!(data(&stores.new, &key).await, "c");
+        assert_eq!(stores.new.tagged(&tag).await.unwrap(), [key]);
+    }
+}
+
+/// As when a session goes on under another id after a move whose last step failed.
+#[tokio::test]
+async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended() {
+    let stores = stores();
+    let key = born_old(&stores, "a").await;
+    let expected = version(&stores.both, &key).await;
+    stores.old.fail_nth(Call::Write, 1);
+    let stopped = stores.both.write(&key, "b".into(), HOUR, expected).await;
+    assert!(stopped.is_err(), "{stopped:?}");
+    let (minute, expected) = (HOUR / 60, version(&stores.both, &key).await);
+    let fenced = stores.both.write(&key, "moved".into(), minute, expected);
+    assert!(matches!(fenced.await, Ok(Written::Done(_))));
+    stores.clock.advance(minute);
+    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Absent);
+}
+
+#[tokio::test]
+async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
+    let stores = stores();
+    let key = born_old(&stores, "a").await;
+    stores.old.fail(Call::Destroy);
+    assert!(stores.both.destroy(&key).await.is_err());
+    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(stores.old.read(&key, None).await.unwrap(), Read::Gone);
+    stores.clock.advance(Duration::from_secs(61));
+    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Absent);
+}
+
+#[tokio::test]
+async fn a_session_destroyed_while_it_moves_stays_so() {
+    for (in_old, nth) in [(true, 0), (true, 1), (false, 0)] {
+        let stores = stores();
+        let key = born_old(&stores, "a").await;
+        let expected = version(&stores.both, &key).await;
+        let held = if in_old { &stores.old } else { &stores.new };
+        let gate = held.hold_nth(Call::Write, nth);
+        let both = stores.both.clone();
+        let moving =
+            tokio::spawn(async move { both.write(&key, "b".into(), HOUR, expected).await });
+        gate.reached().await;
+        stores.both.destroy(&key).await.unwrap();
+        gate.open();
+        moving.await.unwrap().unwrap();
+        for seconds in [0, 61] {
+            stores.clock.advance(Duration::from_secs(seconds));
+            for store in [&stores.both, &stores.prepared] {
+                let read = store.read(&key, None).await.unwrap();
+                assert!(
+                    !matches!(read, Read::Found(_)),
+                    "{read:?} after {in_old} {nth}"
+                );
+            }
+        }
+    }
+}
+
+/// A machine that read before the move writes after it: its write is refused, with what to do it on.
+#[tokio::test]
+async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
+    let stores = stores();
+    for slow in [&stores.both, &stores.prepared] {
+        let key = born_old(&stores, "a").await;
+        let stale = version(slow, &key).await;
+        let current = version(&stores.both, &key).await;
+        let written = stores.both.write(&key, "b".into(), HOUR, current).await;
+        assert!(matches!(written, Ok(Written::Done(_))));
+        let refused = slow.write(&key, "lost?".into(), HOUR, stale).await.unwrap();
+        let stands = record(&stores.both, &key).await;
+        assert_eq!(refused, Written::Conflict(stands));
+    }
+}
+
+#[tokio::test]
+async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_it() {
+    let yielding = || GateStore::yielding(MemoryStore::new());
+    let (prepared, key) = (Migrating::prepare(yielding(), yielding()), key());
+    let begin = |_| tokio::spawn(prepared.write(&key, "{}".into(), HOUR, Expected::Absent));
+    let begun = [0; 4].map(begin);
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    let mut done = 0;
+    for begun in begun {
+        assert!(begun.is_finished(), "they would go on for ever");
+        done += usize::from(matches!(begun.await.unwrap(), Ok(Written::Done(_))));
+    }
+    assert_eq!(done, 1);
+}
+
+/// The old machine's part of the sum is what it was told had been written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_machines_count_on_one_session_and_nothing_is_lost() {
+    for prepared in [false, true] {
+        let yielding = || GateStore::yielding(MemoryStore::new());
+        let (old, new) = (yielding(), yielding());
+        for _ in 0..20 {
+            let key = key();
+            let begun = old.write(&key, "0".into(), HOUR, Expected::Absent);
+            assert!(matches!(begun.await, Ok(Written::Done(_))));
+            let mover = Migrating::new(old.clone(), new.clone());
+            let by_mover = tokio::spawn(count(mover.clone(), key));
+            let other = match prepared {
+                true => tokio::spawn(count(Migrating::prepare(old.clone(), new.clone()), key)),
+                false => tokio::spawn(count(old.clone(), key)),
+            };
+            let (by_mover, by_other) = (by_mover.await.unwrap(), other.await.unwrap());
+            let sum = number(&data(&mover, &key).await);
+            assert_eq!(sum, Some(by_mover + by_other));
+            assert_eq!(by_mover, COUNT);
+            assert!(!prepared || by_other == COUNT, "{by_other}");
+        }
+    }
+}
+
+const COUNT: usize = 20;
+
+fn number(data: &[u8]) -> Option<usize> {
+    std::str::from_utf8(data).ok()?.parse().ok()
+}
+
+/// Counts up on the session until it is out of reach; how often that was acknowledged.
+async fn count(store: impl Store, key: Key) -> usize {
+    let mut done = 0;
+    while done < COUNT {
+        let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+            break;
+        };
+        // What is marked as moving is no session for who knows the old store alone.
+        let Some(next) = number(&record.data) else {
+            break;
+        };
+        let (next, expected) = ((next + 1).to_string(), Expected::Version(record.version));
+        match store
+            .write(&key, next.into(), HOUR, expected)
+            .await
+            .unwrap()
+        {
+            Written::Done(_) => done += 1,
+            Written::Conflict(_) => {}
+            Written::Gone => break,
+        }
+    }
+    done
+}
+
+#[tokio::test]
+async fn visitors_keep_their_session_from_the_first_store_to_the_last() {
+    let stores = stores();
+    let steps = [
+        Sessions::new(config(), stores.old.clone()).unwrap(),
+        Sessions::new(config(), stores.prepared.clone()).unwrap(),
+        Sessions::new(config(), stores.both.clone()).unwrap(),
+        Sessions::new(config(), stores.new.clone()).unwrap(),
+    ];
+    let (mut ada, mut grace) = (Browser::new(&steps[0]), Browser::new(&steps[0]));
+    for (sessions, visits) in steps.iter().zip(1..) {
+        ada = ada.at(sessions);
+        grace = grace.at(sessions);
+        let seen = ada.visit(async |session| session.increment("visits").unwrap());
+        assert_eq!(seen.await, Number::Int(visits));
+        // The id changes at every step too, and the user is found by the tag.
+        grace
+            .visit(async |session| {
+                session.increment("visits").unwrap();
+                session.tag("grace").unwrap();
+                session.regenerate().unwrap();
+            })
+            .await;
+        let found = sessions.collection().tagged("grace").await.unwrap();
+        assert_eq!(found.len(), 1);
+    }
+    let visits: Option<i64> = grace
+        .visit(async |session| session.get("visits").unwrap())
+        .await;
+    assert_eq!(visits, Some(4));
+    let ended = steps[2].collection().destroy_tagged("grace", None).await;
+    assert_eq!(ended.unwrap(), 1);
+    assert!(
+        grace
+            .visit(async |session| !session.has("visits").unwrap())
+            .await
+    );
+}
+
+#[tokio::test]
+async fn both_stores_must_give_what_is_promised() {
+    let short = MemoryStore::builder().tombstone(Duration::ZERO).build();
+    let both = Migrating::new(short, MemoryStore::new()).capabilities();
+    assert!(both.versions && !both.tombstones && !both.persistent && !both.shared);
+    assert_eq!(stores().both.count().await.unwrap(), None);
+    assert!(stores().both.tags().is_some());
+}

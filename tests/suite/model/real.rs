@@ -1,0 +1,130 @@
+//! The same edits, done by the crate.
+#![allow(dead_code, reason = "the fuzz targets need a part of it")]
+
+use bytes::Bytes;
+use hyper_session::{
+    changes::{ChangeError, Patch},
+    document::{self, Document, EditError, Kind, Malformed, Raw},
+};
+use serde_json::Value;
+
+use super::reference::{Edit, Path};
+
+/// Calls `$call` with a path, in the form it was given in.
+macro_rules! with_path {
+    ($path:expr, |$as_path:ident| $call:expr) => {
+        match $path {
+            Path::Text(text) => {
+                let $as_path = document::Path::from(text);
+                $call
+            }
+            Path::Keys(keys) => {
+                let $as_path = document::Path::from(keys);
+                $call
+            }
+        }
+    };
+}
+
+pub(crate) fn get<'d>(document: &'d Document, path: &Path) -> Result<Option<Raw<'d>>, Malformed> {
+    with_path!(path, |path| document.get(&path))
+}
+
+pub(crate) fn has(document: &Document, path: &Path) -> Result<bool, Malformed> {
+    with_path!(path, |path| document.has(&path))
+}
+
+pub(crate) fn edit(document: &mut Document, edit: &Edit) -> Result<(), EditError> {
+    match edit {
+        Edit::Put(path, value) => with_path!(path, |path| document.put(&path, value)),
+        Edit::Forget(path) => with_path!(path, |path| document.forget(&path).map(drop)),
+        Edit::Add(path, by) => with_path!(path, |path| document.add(&path, *by).map(drop)),
+        Edit::Subtract(path, by) => {
+            with_path!(path, |path| document.subtract(&path, *by).map(drop))
+        }
+        Edit::Merge(values) => document.merge(values),
+        Edit::Clear => {
+            document.clear();
+            Ok(())
+        }
+    }
+}
+
+pub(crate) fn record(
+    patch: &mut Patch,
+    doc: &mut Document,
+    edit: &Edit,
+) -> Result<(), ChangeError> {
+    match edit {
+        Edit::Put(path, value) => with_path!(path, |path| patch.put(doc, &path, value)),
+        Edit::Forget(path) => with_path!(path, |path| patch.forget(doc, &path).map(drop)),
+        Edit::Add(path, by) => with_path!(path, |path| patch.add(doc, &path, *by).map(drop)),
+        Edit::Subtract(path, by) => {
+            with_path!(path, |path| patch.subtract(doc, &path, *by).map(drop))
+        }
+        Edit::Merge(values) => patch.merge(doc, values),
+        Edit::Clear => {
+            patch.clear(doc);
+            Ok(())
+        }
+    }
+}
+
+/// The document's value, after its text and index were found to be what a fresh parse gives.
+pub(crate) fn checked(document: &Document) -> Value {
+    let parsed = Document::parse(document.text()).expect("a document's text parses");
+    assert_eq!(parsed.text(), document.text(), "the text is canonical");
+    assert_eq!(
+        index(&parsed),
+        index(document),
+        "the index is that of the text"
+    );
+    let value: Value = document.to().expect("a document reads as a value");
+    let text: Value = serde_json::from_slice(document.text()).expect("the text is JSON");
+    assert_eq!(value, text);
+    assert_eq!(
+        document.len(),
+        value.as_object().map_or(0, |members| members.len())
+    );
+    value
+}
+
+/// As a store would give it back.
+pub(crate) fn stored(document: &Document) -> Document {
+    let text = Bytes::copy_from_slice(document.text());
+    Document::from_parts(text, index(document).into()).expect("what was written fits together")
+}
+
+fn index(document: &Document) -> Vec<u8> {
+    let mut index = Vec::new();
+    document.write_index(&mut index);
+    index
+}
+
+/// Takes out of `model`, which is `newer` as a plain value, what stands in `base` with the same
+/// bytes: members of the root, and of the objects below it.
+pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
+    let nested = |object: Raw<'_>| {
+        let mut document = Document::new();
+        document.load_object(object).expect("sound");
+        document
+    };
+    let old: Vec<_> = base
+        .members()
+        .map(|member| member.expect("sound"))
+        .collect();
+    for (key, value) in newer.members().map(|member| member.expect("sound")) {
+        let members = model.as_object_mut().expect("an object");
+        let Some((_, before)) = old.iter().find(|(name, _)| *name == key) else {
+            continue;
+        };
+        if *before == value {
+            members.remove(&*key);
+        } else if before.kind() == Kind::Object && value.kind() == Kind::Object {
+            remove_unchanged(&nested(*before), &nested(value), &mut members[&*key]);
+            if members[&*key] == serde_json::json!({}) {
+                members.remove(&*key);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A patch done again on a newer snapshot loses nothing.
+
+use hyper_session::{
+    changes::{Limits, Patch},
+    document::{Document, EditError},
+};
+use proptest::{collection::vec, prelude::*};
+use reference::Edit;
+use serde_json::{Value, json};
+
+use crate::model::{
+    real, reference,
+    strategies::{edits, object},
+};
+
+fn document(value: &Value) -> Document {
+    Document::parse(value.to_string().as_bytes()).unwrap()
+}
+
+/// Runs the edits of one request. Gives the patch, the document, and the edits that were recorded.
+fn request(base: &Document, edits: &[Edit]) -> (Patch, Document, Vec<Edit>) {
+    let (mut patch, mut document) = (Patch::new(Limits::default()), base.clone());
+    let mut recorded = Vec::new();
+    for edit in edits {
+        if real::record(&mut patch, &mut document, edit).is_ok() {
+            recorded.push(edit.clone());
+        }
+    }
+    (patch, document, recorded)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn reads_see_every_change_at_once(start in object(), edits in edits(8)) {
+        let base = document(&start);
+        let (_, seen, recorded) = request(&base, &edits);
+        let mut model = start;
+        for edit in &recorded {
+            reference::edit(&mut model, edit).unwrap();
+        }
+        prop_assert_eq!(real::checked(&seen), model);
+    }
+
+    #[test]
+    fn on_the_same_snapshot_a_rebase_gives_the_same_document(start in object(), edits in edits(8)) {
+        let base = document(&start);
+        let (patch, seen, recorded) = request(&base, &edits);
+        let mut again = real::stored(&base);
+        let rebased = patch.rebase(&base, &mut again).unwrap();
+        prop_assert!(rebased.dropped.is_empty());
+        prop_assert!(rebased.applied <= recorded.len());
+        prop_assert_eq!(again.text(), seen.text());
+    }
+
+    #[test]
+    fn after_another_request_every_operation_is_done_in_order(
+        start in object(),
+        ours in edits(8),
+        theirs in edits(8),
+    ) {
+        let base = document(&start);
+        let (patch, _, recorded) = request(&base, &ours);
+        let (_, mut newer, _) = request(&base, &theirs);
+        let mut model = real::checked(&newer);
+        let done = recorded.iter().filter(|edit| reference::edit(&mut model, edit).is_ok()).count();
+        let rebased = patch.rebase(&base, &mut newer).unwrap();
+        prop_assert_eq!(real::checked(&newer), model);
+        let folded = recorded.len() - patch.len();
+        prop_assert!(rebased.applied + folded >= done);
+        prop_assert_eq!(rebased.applied + rebased.dropped.len(), patch.len());
+    }
+
+    #[test]
+    fn a_clear_takes_what_stood_there_and_nothing_that_another_request_wrote(
+        start in object(),
+        before in edits(4),
+        after in edits(4),
+        theirs in edits(6),
+    ) {
+        let base = document(&start);
+        let mut ours = before;
+        ours.push(Edit::Clear);
+        ours.extend(after.iter().cloned());
+        let (patch, _, recorded) = request(&base, &ours);
+        let cleared = recorded.iter().rposition(|edit| matches!(edit, Edit::Clear)).unwrap();
+        let (_, mut newer, _) = request(&base, &theirs);
+        let mut model = real::checked(&newer);
+        real::remove_unchanged(&base, &newer, &mut model);
+        for edit in &recorded[cleared + 1..] {
+            let _ = reference::edit(&mut model, edit);
+        }
+        patch.rebase(&base, &mut newer).unwrap();
+        prop_assert_eq!(real::checked(&newer), model);
+    }
+
+    #[test]
+    fn increments_of_all_requests_add_up(
+        start in -5..5i64,
+        requests in vec(vec((0..3usize, -9..9i64), 0..6), 1..8),
+    ) {
+        const COUNTERS: [&str; 3] = ["visits", "a.b", "list[2]"];
+        let base = document(&json!({"visits": start}));
+        let mut current = base.clone();
+        let mut sums = [start, 0, 0];
+        for request in &requests {
+            let (mut patch, mut seen) = (Patch::new(Limits::default()), base.clone());
+            for &(counter, by) in request {
+                patch.add(&mut seen, COUNTERS[counter], by).unwrap();
+                sums[counter] += by;
+            }
+            let rebased = patch.rebase(&base, &mut current).unwrap();
+            prop_assert!(rebased.dropped.is_empty());
+        }
+        for (counter, sum) in COUNTERS.into_iter().zip(sums) {
+            let found = current.get(counter).unwrap().map_or(0, |raw| raw.to().unwrap());
+            prop_assert_eq!(found, sum, "{}", counter);
+        }
+    }
+}
+
+#[test]
+fn an_operation_that_is_not_possible_any_more_is_reported_and_the_others_are_done() {
+    let base = document(&json!({"n": 1}));
+    let (mut patch, mut ours) = (Patch::new(Limits::default()), base.clone());
+    patch.put(&mut ours, "before", &true).unwrap();
+    patch.add(&mut ours, "n", 1).unwrap();
+    patch.put(&mut ours, "after", &true).unwrap();
+
+    let mut newer = document(&json!({"n": "became text"}));
+    let rebased = patch.rebase(&base, &mut newer).unwrap();
+    assert_eq!(rebased.applied, 2);
+    assert_eq!(
+        rebased.dropped[..],
+        [EditError::NotANumber { path: "n".into() }]
+    );
+    let expected = json!({"n": "became text", "before": true, "after": true});
+    assert_eq!(real::checked(&newer), expected);
+}
+
+#[test]
+fn what_was_put_before_a_clear_does_not_come_back() {
+    let base = document(&json!({"cart": 1}));
+    let (mut patch, mut ours) = (Patch::new(Limits::default()), base.clone());
+    patch.put(&mut ours, "cart", &2).unwrap();
+    patch.clear(&mut ours);
+    patch.put(&mut ours, "fresh", &3).unwrap();
+    assert_eq!(patch.len(), 2);
+
+    let mut newer = document(&json!({"cart": 1, "theirs": 4}));
+    patch.rebase(&base, &mut newer).unwrap();
+    assert_eq!(newer.text(), br#"{"theirs":4,"fresh":3}"#);
+}

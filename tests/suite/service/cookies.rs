@@ -1,0 +1,395 @@
+//! The session's cookie on the way out and in: policies, headers, keys, forgeries.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE, header::SET_COOKIE};
+use http_body_util::Empty;
+use hyper_session::{
+    SessionConfig,
+    cookie::{Attributes, SameSite},
+    session::CookiePolicy,
+};
+use std::time::Duration;
+
+use crate::support::{Browser, Call, config, house};
+
+fn quiet() -> SessionConfig {
+    config().cookie_policy(CookiePolicy::WhenUsed)
+}
+
+#[tokio::test]
+async fn the_quiet_policy_says_nothing_where_the_session_was_left_alone() {
+    let house = house(quiet());
+    let mut browser = house.browser();
+    assert!(browser.pass().await.says_nothing(), "a new visitor");
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    house.store.calls();
+    assert!(browser.pass().await.says_nothing(), "a known one");
+    assert_eq!(house.store.calls(), []);
+}
+
+#[tokio::test]
+async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended() {
+    let mut browser = house(quiet()).browser();
+    let read = browser
+        .request(async |s| s.load().await.unwrap().has("n").unwrap())
+        .await;
+    assert_eq!(read.cookies(), [""; 0], "nothing is stored for it");
+    assert_eq!(read.headers["vary"], "cookie");
+    let stored = browser
+        .request(async |s| s.load().await.unwrap().put("n", &1).unwrap())
+        .await;
+    assert!(stored.cookie().contains("Max-Age=7200"));
+    let written = browser
+        .request(async |s| s.load().await.unwrap().put("n", &2).unwrap())
+        .await;
+    assert_eq!(written.cookies(), [""; 0], "the browser knows this id");
+    let moved = browser
+        .request(async |s| s.load().await.unwrap().regenerate().unwrap())
+        .await;
+    assert!(moved.cookie().contains("Max-Age=7200"));
+    let ended = browser.request(async |s| s.destroy().unwrap()).await;
+    assert!(ended.cookie().contains("Max-Age=0"));
+}
+
+#[tokio::test]
+async fn the_quiet_policy_renews_when_it_is_due() {
+    for opens in [false, true] {
+        let house = house(quiet().touch_interval(Duration::from_secs(60)));
+        let mut browser = house.browser();
+        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        house.later(Duration::from_secs(60));
+        let visit = browser
+            .request(async |s| {
+                if opens {
+                    s.load().await.map(drop).unwrap()
+                }
+            })
+            .await;
+        assert!(visit.cookie().contains("Max-Age=7200"), "opens: {opens}");
+        assert!(browser.pass().await.says_nothing(), "opens: {opens}");
+    }
+}
+
+#[tokio::test]
+async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let before = browser.cookie().unwrap().to_owned();
+    browser.pass().await;
+    assert_eq!(browser.cookie(), Some(&*before), "no new seal");
+    house.later(Duration::from_secs(61));
+    browser.pass().await;
+    assert_ne!(browser.cookie(), Some(&*before), "it tells of the touch");
+}
+
+#[tokio::test]
+async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
+    let mut browser = house(quiet()).browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let accesses: [fn(&hyper_session::Session); 4] = [
+        |s| assert!(s.session_id().is_ok()),
+        |s| assert!(s.key().is_ok()),
+        |s| assert!(!s.is_fresh()),
+        |s| assert!(s.destroy().is_ok()),
+    ];
+    for access in accesses {
+        let visit = browser.request(async |s| access(&s)).await;
+        assert_eq!(visit.headers["vary"], "cookie");
+    }
+    let opened = browser
+        .request(async |s| s.load_read_only().await.map(drop).unwrap())
+        .await;
+    assert_eq!(opened.headers["vary"], "cookie");
+}
+
+#[tokio::test]
+async fn what_the_handler_says_of_caching_and_varying_stays() {
+    let mut response = Response::new(Empty::new());
+    let headers = response.headers_mut();
+    headers.insert("cache-control", HeaderValue::from_static("private"));
+    headers.insert("vary", HeaderValue::from_static("accept, Cookie"));
+    let visit = house(config())
+        .browser()
+        .request_with(response, async |_| ())
+        .await;
+    assert_eq!(visit.headers["cache-control"], "private");
+    assert_eq!(visit.headers.get_all("vary").iter().count(), 1);
+
+    let mut response = Response::new(Empty::new());
+    response
+        .headers_mut()
+        .insert("vary", HeaderValue::from_static("accept"));
+    let visit = house(config())
+        .browser()
+        .request_with(response, async |_| ())
+        .await;
+    let vary: Vec<_> = visit.headers.get_all("vary").iter().collect();
+    assert_eq!(vary, ["accept", "cookie"]);
+    assert_eq!(visit.headers["cache-control"], "no-store");
+}
+
+#[tokio::test]
+async fn other_cookies_survive_and_one_of_our_name_is_replaced() {
+    let mut response: Response<Empty<Bytes>> = Response::new(Empty::new());
+    for line in [
+        "a=1; Path=/",
+        "session=planted",
+        "sessions=2",
+        " session =x",
+        "b=2",
+    ] {
+        let line = HeaderValue::from_static(line);
+        response.headers_mut().append(SET_COOKIE, line);
+    }
+    let visit = house(config())
+        .browser()
+        .request_with(response, async |_| ())
+        .await;
+    let cookies = visit.cookies();
+    assert_eq!(cookies[..3], ["a=1; Path=/", "sessions=2", "b=2"]);
+    assert_eq!(cookies.len(), 4);
+    assert!(cookies[3].starts_with("session=") && cookies[3].contains("Max-Age"));
+}
+
+#[tokio::test]
+async fn attributes_are_as_configured_in_setting_and_in_removal() {
+    let attributes = Attributes {
+        path: "/app".into(),
+        domain: Some("example.org".into()),
+        secure: true,
+        http_only: false,
+        same_site: Some(SameSite::None),
+        partitioned: true,
+    };
+    let settings = config().cookie(attributes).cookie_name("sid");
+    let mut browser = house(settings).browser();
+    let tail = "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned";
+    let set = browser.pass().await;
+    assert!(set.cookie().starts_with("sid=") && set.cookie().ends_with(tail));
+    let removed = browser.request(async |s| s.destroy().unwrap()).await;
+    assert!(removed.cookie().starts_with("sid=; Max-Age=0; Expires="));
+    assert!(removed.cookie().ends_with(tail));
+}
+
+#[tokio::test]
+async fn a_host_cookie_has_what_its_prefix_asks_for() {
+    let settings = config().secure(true).host_cookie();
+    let visit = house(settings).browser().pass().await;
+    let cookie = visit.cookie();
+    assert!(cookie.starts_with("__Host-session="));
+    assert!(cookie.contains("; Path=/") && cookie.contains("; Secure"));
+    assert!(!cookie.contains("Domain"));
+}
+
+#[tokio::test]
+async fn a_new_key_logs_nobody_out_and_reseals() {
+    let (old, new) = (
+        crate::support::KEY,
+        "the second secret of thirty-two characters",
+    );
+    let before = house(config());
+    let mut browser = before.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let sealed = browser.cookie().unwrap().to_owned();
+    let shared = |settings: SessionConfig| {
+        hyper_session::Sessions::builder(settings.store("shared"))
+            .stores(hyper_session::config::Stores::new().with("shared", before.store.clone()))
+            .clock(before.clock.clone())
+            .build()
+            .unwrap()
+    };
+    let mut after = Browser::new(&shared(config().app_key(new).previous_key(old)));
+    after.jar = browser.jar.clone();
+    after.pass().await;
+    assert_ne!(after.cookie(), Some(&*sealed), "sealed anew");
+    let n: Option<i32> = after.visit(async |s| s.get("n")).await.unwrap();
+    assert_eq!(n, Some(1));
+    let mut last = Browser::new(&shared(config().app_key(new)));
+    last.jar = after.jar.clone();
+    let n: Option<i32> = last.visit(async |s| s.get("n")).await.unwrap();
+    assert_eq!(n, Some(1), "the old key can go");
+    last.jar = browser.jar.clone();
+    assert!(
+        last.visit(async |s| s.is_fresh()).await,
+        "what it sealed has gone with it"
+    );
+}
+
+#[tokio::test]
+async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let sealed = browser.cookie().unwrap().to_owned();
+    // The first six are a claim that only saves work; the rest is authenticated.
+    for at in 6..sealed.len() {
+        let mut forged = sealed.clone().into_bytes();
+        forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+        browser
+            .jar
+            .set("session", std::str::from_utf8(&forged).unwrap());
+        house.seen.clear();
+        let (fresh, empty) = browser
+            .visit(async |s| (s.is_fresh(), s.is_empty().unwrap()))
+            .await;
+        assert!(fresh && empty, "character {at}");
+        assert_eq!(house.seen.of("cookie_rejected").len(), 1, "character {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_changed_claim_of_renewal_gains_nothing() {
+    let house = house(quiet());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let sealed = browser.cookie().unwrap().to_owned();
+    house.store.calls();
+    // "Renewed a moment ago", for ever: the session still ends by the store's own count.
+    house.later(Duration::from_secs(3 * 3_600));
+    let mut liar = browser.clone();
+    liar.jar.set("session", &format!("__z_fw{}", &sealed[6..]));
+    assert!(liar.visit(async |s| s.is_empty()).await.unwrap());
+}
+
+#[tokio::test]
+async fn an_id_that_was_not_issued_here_is_never_adopted() {
+    let (here, elsewhere) = (
+        house(config()),
+        house(config().app_key("x".repeat(16) + &"y".repeat(20))),
+    );
+    let mut attacker = elsewhere.browser();
+    let planted = attacker.visit(async |s| s.session_id()).await.unwrap();
+    let mut victim = here.browser();
+    for cookie in [
+        attacker.cookie().unwrap(),
+        &planted.to_string(),
+        "1",
+        "",
+        "../../etc",
+    ] {
+        victim.jar.set("session", cookie);
+        let id = victim.visit(async |s| s.session_id()).await.unwrap();
+        assert!(id != planted);
+        assert_eq!(id.to_string().len(), 22);
+    }
+    assert_eq!(here.store.keys(), [], "the store is not asked about them");
+}
+
+#[tokio::test]
+async fn a_cookie_of_another_name_or_purpose_does_not_open() {
+    let (one, other) = (house(config()), house(config().cookie_name("other")));
+    let mut browser = other.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let mut swapped = one.browser();
+    swapped
+        .jar
+        .set("session", browser.jar.get("other").unwrap());
+    assert!(swapped.visit(async |s| s.is_fresh()).await);
+}
+
+/// What a request with these `Cookie` lines opens.
+async fn n_of(house: &crate::support::House, lines: &[String]) -> Option<i32> {
+    use hyper::service::Service;
+    use std::{
+        convert::Infallible,
+        sync::{Arc, Mutex},
+    };
+    let seen = Arc::new(Mutex::new(None));
+    let gives = seen.clone();
+    let service = house
+        .sessions
+        .wrap_fn(move |_: Request<()>, s: hyper_session::Session| {
+            let gives = gives.clone();
+            async move {
+                *gives.lock().unwrap() = s.load().await.unwrap().get("n").unwrap();
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+    let mut request = Request::new(());
+    let headers: &mut HeaderMap = request.headers_mut();
+    for line in lines {
+        headers.append(COOKIE, line.parse().unwrap());
+    }
+    service.call(request).await.unwrap();
+    let seen = seen.lock().unwrap();
+    *seen
+}
+
+#[tokio::test]
+async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let ours = format!("session={}", browser.cookie().unwrap());
+    let lines = |lines: &[&str]| lines.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    for good in [
+        lines(&["session=forged", &ours]),
+        lines(&["a=b", &ours, "session=forged"]),
+        lines(&[&format!("session=x; session=; {ours}; session=y")]),
+        lines(&["theme=dark", &format!("x=y;{ours}")]),
+        lines(&[&format!("session=\"{}\"", browser.cookie().unwrap())]),
+    ] {
+        assert_eq!(n_of(&house, &good).await, Some(1), "{good:?}");
+    }
+    for bad in [
+        lines(&[&ours.replace("session=", "Session=")]),
+        lines(&[&ours.replace("session=", "xsession=")]),
+        lines(&[&ours.replace("session=", "session%3D")]),
+        lines(&[&format!("a=\"; {ours}").replace("; ", ", ")]),
+    ] {
+        assert_eq!(n_of(&house, &bad).await, None, "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_can_make_us_try_only_so_many_cookies() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let ours = format!("session={}", browser.cookie().unwrap());
+    let most = hyper_session::cookie::MAX_CANDIDATES;
+    let mut lines = vec!["session=forged".to_owned(); most - 1];
+    lines.push(ours);
+    assert_eq!(n_of(&house, &lines).await, Some(1), "within the limit");
+    lines.insert(0, "session=forged".to_owned());
+    assert_eq!(n_of(&house, &lines).await, None, "over all lines together");
+}
+
+#[tokio::test]
+async fn the_secret_id_is_nowhere_but_in_the_cookie() {
+    let house = house(config());
+    let mut browser = house.browser();
+    let mut shown = String::new();
+    let id = browser
+        .visit(async |s| {
+            s.put("n", &1).unwrap();
+            shown = format!("{s:?} {:?}", s.session_id().unwrap());
+            s.session_id().unwrap()
+        })
+        .await;
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    let events = house.seen.all();
+    let all = format!(
+        "{shown} {events:?} {:?} {:?}",
+        house.sessions,
+        house.store.keys()
+    );
+    let hex: String = id
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    for secret in [id.to_string(), hex, format!("{:?}", id.as_bytes())] {
+        assert!(!all.contains(&secret), "{all}");
+    }
+    assert!(
+        house
+            .store
+            .keys()
+            .iter()
+            .all(|key| key.as_bytes()[..16] != *id.as_bytes())
+    );
+    assert!(house.store.calls().contains(&Call::Destroy));
+}

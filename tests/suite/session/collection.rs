@@ -1,0 +1,214 @@
+//! Sessions without a request: look, tag, count, end; two devices and log out everywhere.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_session::{
+    Session, SessionError, Sessions,
+    session::Collection,
+    store::{Expected, MemoryStore, Read, Store, StoreFuture, Written},
+};
+use serde_json::{Value, json};
+
+use crate::support::{
+    Browser, House, config, house,
+    net::{Remote, serve},
+};
+
+async fn tagged(house: &House, owner: &str) -> Browser {
+    let mut browser = house.browser();
+    browser
+        .visit(async |s| {
+            s.put("owner", owner)?;
+            s.tag(owner)
+        })
+        .await
+        .unwrap();
+    browser
+}
+
+#[tokio::test]
+async fn get_reads_a_live_session_and_nothing_else() {
+    let house = house(config());
+    let all = house.sessions.collection();
+    let mut browser = tagged(&house, "ada").await;
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let found = all.get(&key).await.unwrap().unwrap();
+    assert_eq!(found.all::<Value>().unwrap(), json!({"owner": "ada"}));
+    assert_eq!(found.get("owner").unwrap(), Some("ada"));
+
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    assert!(all.get(&key).await.unwrap().is_none(), "the old id is dead");
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    all.destroy(&key).await.unwrap();
+    assert!(all.get(&key).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn tags_are_put_on_and_taken_off() {
+    let house = house(config());
+    let all = house.sessions.collection();
+    let mut browser = tagged(&house, "ada").await;
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    assert_eq!(all.tagged("ada").await.unwrap(), [key]);
+    assert!(all.tag(&key, "team").await.unwrap());
+    assert_eq!(all.tagged("team").await.unwrap(), [key]);
+    all.untag(&key, "team").await.unwrap();
+    assert_eq!(all.tagged("team").await.unwrap(), []);
+    browser.visit(async |s| s.untag("ada")).await.unwrap();
+    assert_eq!(all.tagged("ada").await.unwrap(), []);
+    all.destroy(&key).await.unwrap();
+    assert!(
+        !all.tag(&key, "ada").await.unwrap(),
+        "there is nothing to tag"
+    );
+}
+
+#[tokio::test]
+async fn a_session_can_be_tagged_while_it_holds_nothing() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.tag("ada")).await.unwrap();
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let all = house.sessions.collection();
+    assert_eq!(all.tagged("ada").await.unwrap(), [key]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_empty_or_too_long_is_refused() {
+    let house = house(config());
+    for name in ["", &"x".repeat(257)] {
+        let tagged = house.browser().visit(async |s| s.tag(name)).await;
+        assert!(matches!(tagged, Err(SessionError::Tag(_))));
+    }
+}
+
+#[tokio::test]
+async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
+    let house = house(config());
+    let all = house.sessions.collection();
+    let (mut a, mut b, mut c) = (
+        tagged(&house, "ada").await,
+        tagged(&house, "ada").await,
+        tagged(&house, "bob").await,
+    );
+    let keep = a.visit(async |s| s.key()).await.unwrap();
+    assert_eq!(all.destroy_tagged("ada", Some(&keep)).await.unwrap(), 1);
+    let owner = async |s: &Session| s.get::<String>("owner").unwrap();
+    assert_eq!(a.visit(owner).await.as_deref(), Some("ada"));
+    assert_eq!(b.visit(owner).await, None);
+    assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
+    assert_eq!(a.visit(owner).await, None);
+    assert_eq!(c.visit(owner).await.as_deref(), Some("bob"));
+    assert_eq!(all.destroy_tagged("nobody", None).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn count_counts_what_is_stored() {
+    let house = house(config());
+    let all = house.sessions.collection();
+    assert_eq!(all.count().await.unwrap(), Some(0));
+    tagged(&house, "ada").await;
+    let mut last = tagged(&house, "bob").await;
+    assert_eq!(all.count().await.unwrap(), Some(2));
+    last.visit(async |s| s.destroy()).await.unwrap();
+    assert_eq!(all.count().await.unwrap(), Some(1));
+}
+
+/// A user's own store: the four methods and no tags.
+struct Plain(MemoryStore);
+
+impl Store for Plain {
+    fn read(
+        &self,
+        key: &hyper_session::id::Key,
+        touch: Option<std::time::Duration>,
+    ) -> StoreFuture<Read> {
+        self.0.read(key, touch)
+    }
+
+    fn write(
+        &self,
+        key: &hyper_session::id::Key,
+        data: Bytes,
+        ttl: std::time::Duration,
+        expected: Expected,
+    ) -> StoreFuture<Written> {
+        self.0.write(key, data, ttl, expected)
+    }
+
+    fn destroy(&self, key: &hyper_session::id::Key) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, key: &hyper_session::id::Key, ttl: std::time::Duration) -> StoreFuture<bool> {
+        self.0.touch(key, ttl)
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_four_methods_is_enough_but_has_no_tags_and_no_count() {
+    let sessions = Sessions::new(config(), Plain(MemoryStore::new())).unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+    let refused = browser.visit(async |s| s.tag("ada")).await;
+    assert!(matches!(refused, Err(SessionError::TagsUnsupported)));
+    let all = sessions.collection();
+    assert!(all.tagged("ada").await.is_err());
+    assert_eq!(all.count().await.unwrap(), None);
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    assert!(browser.visit(async |s| s.is_empty()).await.unwrap());
+}
+
+async fn app(request: Request<Incoming>, session: Session, all: Collection) -> String {
+    session.load().await.unwrap();
+    match request.uri().path() {
+        "/login" => {
+            session.regenerate().unwrap();
+            session.put("user", "ada").unwrap();
+            session.tag("ada").unwrap();
+        }
+        "/everywhere" => {
+            all.destroy_tagged("ada", None).await.unwrap();
+        }
+        "/elsewhere" => {
+            let key = session.key().unwrap();
+            all.destroy_tagged("ada", Some(&key)).await.unwrap();
+        }
+        _ => {}
+    }
+    session.get_or("user", "nobody".to_owned()).unwrap()
+}
+
+#[tokio::test]
+async fn two_devices_log_out_elsewhere_and_everywhere_over_http() {
+    let sessions = Sessions::new(config(), MemoryStore::new()).unwrap();
+    let all = sessions.collection();
+    let service = sessions.wrap_fn(move |request, session| {
+        let all = all.clone();
+        async move {
+            let text = app(request, session, all).await;
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(text))))
+        }
+    });
+    let server = serve(Arc::new(service)).await;
+    let (mut phone, mut laptop) = (Remote::http1(server.address), Remote::http2(server.address));
+    assert_eq!(phone.get("/").await.text(), "nobody");
+    for device in [&mut phone, &mut laptop] {
+        assert_eq!(device.get("/login").await.text(), "ada");
+        assert_eq!(device.get("/").await.text(), "ada");
+    }
+    assert_eq!(phone.get("/elsewhere").await.text(), "ada");
+    assert_eq!(laptop.get("/").await.text(), "nobody");
+    assert_eq!(phone.get("/").await.text(), "ada");
+    laptop.get("/login").await;
+    phone.get("/everywhere").await;
+    for device in [&mut phone, &mut laptop] {
+        assert_eq!(device.get("/").await.text(), "nobody");
+    }
+}

@@ -1,0 +1,41 @@
+//! What a session does where little is asked of it, or where something has failed.
+
+use std::time::Duration;
+
+use crate::support::{Call, browser::Browser, config, house};
+
+#[tokio::test]
+async fn with_sessions_off_a_request_that_opens_none_is_answered_as_ever() {
+    let house = house(config().enabled(false));
+    let visit = house.browser().request(async |_| {}).await;
+    assert_eq!(visit.status, 200);
+    assert_eq!(visit.cookies().len(), 0);
+}
+
+#[tokio::test]
+async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
+    let house = house(config());
+    for _ in 0..2 {
+        let mut browser: Browser = house.browser();
+        browser
+            .request(async |s| {
+                let before = s.session_id().unwrap();
+                s.load().await.unwrap();
+                assert!(s.session_id().unwrap() == before);
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_renewal_that_failed_is_not_promised_to_the_browser() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    house.later(Duration::from_secs(600));
+    house.store.fail(Call::Touch);
+    let visit = browser.request(async |_| {}).await;
+    assert_eq!(visit.status, 200);
+    assert_eq!(visit.cookies().len(), 0);
+    assert_eq!(house.seen.of("store_failed").len(), 1);
+}

@@ -1,0 +1,253 @@
+//! A store that fails, or holds what cannot be read: nothing is lost in silence, nothing overwritten.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_session::{
+    SessionError,
+    session::OnStoreFailure,
+    store::{Expected, Read, Store},
+};
+use serde_json::json;
+
+use crate::support::{Browser, Call, House, config, house, object};
+
+async fn visitor(house: &House) -> Browser {
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    house.seen.clear();
+    browser
+}
+
+#[tokio::test]
+async fn a_failing_read_is_a_503_without_a_cookie() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    house.store.fail(Call::Read);
+    let visit = browser
+        .request(async |s| {
+            let loaded = s.load().await.map(drop);
+            assert!(matches!(loaded, Err(SessionError::Store(_))));
+            assert!(matches!(s.get::<i32>("n"), Err(SessionError::NotLoaded)));
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+    assert_eq!(visit.cookies(), [""; 0]);
+    assert_eq!(visit.headers["cache-control"], "no-store");
+    assert_eq!(house.seen.names(), ["store_failed"]);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn the_read_only_policy_gives_an_empty_session_that_overwrites_nothing() {
+    let house = house(config().on_store_failure(OnStoreFailure::ReadOnly));
+    let mut browser = visitor(&house).await;
+    house.store.fail(Call::Read);
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap();
+            assert!(s.is_read_only() && s.is_empty().unwrap());
+            assert!(matches!(s.put("n", &2), Err(SessionError::ReadOnly)));
+        })
+        .await;
+    assert_eq!(visit.status, 200);
+    assert_eq!(visit.cookies(), [""; 0], "the cookie stays as it is");
+    assert_eq!(house.seen.of("store_failed").len(), 1);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn a_write_that_fails_at_the_end_is_a_503_under_both_policies() {
+    for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
+        let house = house(config().on_store_failure(policy));
+        let mut browser = visitor(&house).await;
+        house.store.fail(Call::Write);
+        let visit = browser
+            .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
+            .await;
+        assert_eq!(visit.status, 503, "{policy:?}");
+        assert_eq!(visit.cookies(), [""; 0], "{policy:?}");
+        assert_eq!(house.seen.of("committed"), []);
+        assert_eq!(house.seen.of("store_failed").len(), 1);
+        assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+    }
+}
+
+#[tokio::test]
+async fn a_new_visitor_whose_first_write_fails_gets_no_cookie() {
+    let house = house(config());
+    let mut browser = house.browser();
+    house.store.fail(Call::Write);
+    let visit = browser
+        .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
+        .await;
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
+}
+
+#[tokio::test]
+async fn a_destroy_that_fails_is_a_503_and_leaves_the_cookie() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    house.store.fail(Call::Destroy);
+    let visit = browser.request(async |s| s.destroy().unwrap()).await;
+    assert_eq!(visit.status, 503);
+    assert!(browser.cookie().is_some(), "the visitor can try again");
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    assert_eq!(house.memory.stats().records, 0);
+}
+
+#[tokio::test]
+async fn a_touch_that_fails_spoils_no_response() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    house.later(Duration::from_secs(120));
+    house.store.fail(Call::Touch);
+    let visit = browser.pass().await;
+    assert_eq!(visit.status, 200);
+    assert_eq!(house.seen.names(), ["store_failed"]);
+    house.store.calls();
+    browser.pass().await;
+    assert_eq!(
+        house.store.calls(),
+        [Call::Touch],
+        "the next one tries again"
+    );
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_applied_once_at_most() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    house.store.fail_answer(Call::Write);
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            assert!(s.commit().await.is_err());
+            assert!(matches!(s.increment("n"), Err(SessionError::Committed)));
+        })
+        .await;
+    assert_eq!(visit.status, 503, "a handler cannot hide it");
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn a_damaged_or_newer_record_is_not_overwritten() {
+    for damage in [&b"\xff\xff\xff\xff"[..], b"", b"\x02not ours", b"{\"n\":1}"] {
+        for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
+            let house = house(config().on_store_failure(policy));
+            let mut browser = visitor(&house).await;
+            let key = browser.visit(async |s| s.key()).await.unwrap();
+            let (data, hour) = (Bytes::copy_from_slice(damage), Duration::from_secs(3_600));
+            let write = house.memory.write(&key, data.clone(), hour, Expected::Any);
+            write.await.unwrap();
+            house.seen.clear();
+            let visit = browser
+                .request(async |s| s.load().await.map(|s| s.put("n", &2)).is_ok())
+                .await;
+            let expected = if policy == OnStoreFailure::ReadOnly {
+                200
+            } else {
+                503
+            };
+            assert_eq!(visit.status, expected, "{damage:?}");
+            assert_eq!(house.seen.of("store_failed").len(), 1, "{damage:?}");
+            let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+                panic!("the record is gone");
+            };
+            assert_eq!(record.data, data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().put("n", &2).unwrap();
+            let hour = Duration::from_secs(3_600);
+            let write = house
+                .memory
+                .write(&key, "damage".into(), hour, Expected::Any);
+            write.await.unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+    let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+        panic!("the record is gone");
+    };
+    assert_eq!(record.data, "damage");
+}
+
+#[tokio::test]
+async fn too_much_contention_is_a_503_and_writes_nothing() {
+    let house = house(config().max_attempts(1));
+    let mut browser = visitor(&house).await;
+    let mut other = browser.clone();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            other.visit(async |s| s.increment("n")).await.unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn a_handler_may_try_again_after_contention() {
+    let house = house(config().max_attempts(1));
+    let mut browser = visitor(&house).await;
+    let mut other = browser.clone();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            other.visit(async |s| s.increment("n")).await.unwrap();
+            let error = s.commit().await.unwrap_err();
+            assert!(error.is_contention() && !error.is_store_failure());
+            assert!(
+                s.commit().await.is_err(),
+                "with one attempt it cannot catch up"
+            );
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn a_load_that_was_given_up_can_be_made_again() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let gate = house.store.hold(Call::Read);
+    browser
+        .request(async |s| {
+            tokio::select! {
+                _ = s.load() => panic!("it is held up"),
+                () = gate.reached() => {}
+            }
+            assert!(!s.is_loaded());
+            assert_eq!(object(s.load().await.unwrap()), json!({"n": 1}));
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_commit_that_was_given_up_is_not_taken_for_done() {
+    let house = house(config());
+    let mut browser = visitor(&house).await;
+    let gate = house.store.hold(Call::Write);
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            tokio::select! {
+                _ = s.commit() => panic!("it is held up"),
+                () = gate.reached() => {}
+            }
+            assert!(matches!(s.put("a", &1), Err(SessionError::Committed)));
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+}

@@ -1,0 +1,296 @@
+//! Flash messages: there in the next request that opens the session, gone after it.
+
+use hyper_session::{Session, session::Snapshot};
+use serde_json::{Value, json};
+
+use crate::support::{Browser, config, house};
+
+/// Opens the session and reads all messages that came.
+async fn messages(browser: &mut Browser) -> Value {
+    browser.visit(async |s| shown(s)).await
+}
+
+fn shown(session: &Session) -> Value {
+    session
+        .flash_messages()
+        .and_then(|all: Snapshot| all.all())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_message_is_there_once_and_then_gone() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash(
+                "notification",
+                &json!({"type": "success", "message": "Thanks"}),
+            )
+            .unwrap();
+            assert_eq!(shown(s), json!({}), "not in the request that left it");
+        })
+        .await;
+    browser
+        .visit(async |s| {
+            let messages = s.flash_messages().unwrap();
+            assert!(messages.has("notification.type").unwrap());
+            assert!(!messages.has("other").unwrap());
+            assert_eq!(
+                messages.get("notification.message").unwrap(),
+                Some("Thanks")
+            );
+        })
+        .await;
+    assert_eq!(messages(&mut browser).await, json!({}));
+}
+
+#[tokio::test]
+async fn a_message_waits_for_the_request_that_opens_the_session() {
+    let mut browser = house(config()).browser();
+    browser.visit(async |s| s.flash("m", &1)).await.unwrap();
+    browser.pass().await;
+    browser.pass().await;
+    browser
+        .request(async |s| {
+            s.load_read_only().await.unwrap();
+            assert_eq!(shown(&s), json!({"m": 1}), "reading takes nothing out");
+        })
+        .await;
+    assert_eq!(messages(&mut browser).await, json!({"m": 1}));
+    assert_eq!(messages(&mut browser).await, json!({}));
+}
+
+#[tokio::test]
+async fn messages_are_no_part_of_the_data() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.put("a", &1).unwrap();
+            s.flash("b", &2).unwrap();
+        })
+        .await;
+    let all: Value = browser.visit(async |s| s.all()).await.unwrap();
+    assert_eq!(all, json!({"a": 1}));
+}
+
+#[tokio::test]
+async fn falsy_values_are_kept() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash("zero", &0)?;
+            s.flash("no", &false)?;
+            s.flash("text", "")
+        })
+        .await
+        .unwrap();
+    let expected = json!({"zero": 0, "no": false, "text": ""});
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn many_messages_at_once_merge_and_their_keys_are_literal() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash_many(&json!({"errors": {"a": 1}, "x.y": 1}))?;
+            s.flash_many(&json!({"errors": {"b": 2}}))?;
+            s.flash("deep.down", &3)
+        })
+        .await
+        .unwrap();
+    let expected = json!({"errors": {"a": 1, "b": 2}, "x.y": 1, "deep": {"down": 3}});
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+fn form() -> Value {
+    json!({"username": "virk", "email": "v@x.io", "password": "s3cret"})
+}
+
+#[tokio::test]
+async fn flash_all_leaves_the_whole_input() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| s.flash_all_of(&form()))
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await, form());
+}
+
+#[tokio::test]
+async fn flash_only_leaves_the_fields_that_are_named() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| s.flash_only_of(&form(), &["username", "email", "absent"]))
+        .await
+        .unwrap();
+    let expected = json!({"username": "virk", "email": "v@x.io"});
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn flash_except_leaves_all_other_fields() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| s.flash_except_of(&form(), &["password"]))
+        .await
+        .unwrap();
+    let expected = json!({"username": "virk", "email": "v@x.io"});
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn of_several_inputs_the_last_counts_and_messages_win_over_input() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash("username", "message")?;
+            s.flash_all_of(&json!({"gone": 1}))?;
+            s.flash_all_of(&form())
+        })
+        .await
+        .unwrap();
+    let mut expected = form();
+    expected["username"] = json!("message");
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn input_that_is_no_object_is_refused() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            assert!(s.flash_all_of(&[1, 2]).is_err());
+            assert!(s.flash_many("text").is_err());
+        })
+        .await;
+    assert_eq!(messages(&mut browser).await, json!({}));
+}
+
+async fn three_messages() -> Browser {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| s.flash_many(&json!({"a": {"x": 1, "y": 2}, "b": 2, "c.d": 3})))
+        .await
+        .unwrap();
+    browser
+}
+
+#[tokio::test]
+async fn reflash_keeps_all_messages_for_one_more_request() {
+    let mut browser = three_messages().await;
+    browser.visit(async |s| s.reflash()).await.unwrap();
+    let expected = json!({"a": {"x": 1, "y": 2}, "b": 2, "c.d": 3});
+    assert_eq!(messages(&mut browser).await, expected);
+    assert_eq!(messages(&mut browser).await, json!({}));
+}
+
+#[tokio::test]
+async fn reflash_only_keeps_what_is_named_by_path_or_whole_key() {
+    let mut browser = three_messages().await;
+    browser
+        .visit(async |s| s.reflash_only(&["a.x", "c.d", "absent"]))
+        .await
+        .unwrap();
+    let expected = json!({"a": {"x": 1}, "c.d": 3});
+    assert_eq!(messages(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn reflash_except_keeps_all_the_rest() {
+    let mut browser = three_messages().await;
+    browser
+        .visit(async |s| s.reflash_except(&["a.x", "c.d"]))
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await, json!({"a": {"y": 2}, "b": 2}));
+}
+
+#[tokio::test]
+async fn reflashed_messages_give_way_to_new_ones_of_their_name() {
+    let mut browser = three_messages().await;
+    browser
+        .visit(async |s| {
+            s.flash("b", "new")?;
+            s.reflash()
+        })
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await["b"], json!("new"));
+}
+
+#[tokio::test]
+async fn reflash_without_messages_leaves_none_and_stores_nothing() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.reflash()).await.unwrap();
+    assert_eq!(house.memory.stats().records, 0);
+}
+
+#[tokio::test]
+async fn messages_survive_a_clear_and_a_regenerate() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash("m", &1)?;
+            s.clear()?;
+            s.regenerate()
+        })
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await, json!({"m": 1}));
+}
+
+#[tokio::test]
+async fn a_message_left_after_destroy_is_the_next_visitors_own() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.put("user", "ada")?;
+            s.flash("old", &1)
+        })
+        .await
+        .unwrap();
+    browser
+        .visit(async |s| {
+            s.flash("lost", &1)?;
+            s.destroy()?;
+            s.flash("bye", &1)
+        })
+        .await
+        .unwrap();
+    browser
+        .visit(async |s| {
+            assert_eq!(shown(s), json!({"bye": 1}));
+            assert!(s.is_empty().unwrap());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_message_left_before_an_explicit_commit_is_not_lost_by_the_last_one() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash("a", &1).unwrap();
+            s.commit().await.unwrap();
+            s.put("x", &1).unwrap();
+            s.flash("b", &2).unwrap();
+        })
+        .await;
+    assert_eq!(messages(&mut browser).await, json!({"a": 1, "b": 2}));
+    assert_eq!(messages(&mut browser).await, json!({}));
+}
+
+#[tokio::test]
+async fn a_message_that_was_read_does_not_come_back_by_an_explicit_commit() {
+    let mut browser = house(config()).browser();
+    browser.visit(async |s| s.flash("a", &1)).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.commit().await.unwrap();
+            s.put("x", &1).unwrap();
+        })
+        .await;
+    assert_eq!(messages(&mut browser).await, json!({}));
+}

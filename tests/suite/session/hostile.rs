@@ -1,0 +1,192 @@
+//! Bytes that nobody would send or store in good faith: never a panic, never a foreign session.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header::COOKIE};
+use http_body_util::Empty;
+use hyper::service::Service;
+use hyper_session::{
+    Session,
+    store::{Expected, Read, Store},
+};
+use proptest::{collection::vec, prelude::*};
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::support::{House, config, house};
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Uses everything that a handler might, whatever it answers.
+fn use_it_all(session: &Session) {
+    let _ = session.get::<Value>("a.b.0");
+    let _ = session.all::<Value>();
+    let _ = session.has("a");
+    let _ = session
+        .snapshot()
+        .map(|all| all.as_json().map(str::len).ok());
+    let _ = session.put("a.b", &1);
+    let _ = session.put("z", "text");
+    let _ = session.increment("a.c");
+    let _ = session.forget("a.b");
+    let _ = session.pull::<Value>("z");
+    let _ = session.merge(&json!({"a": {"x": [1, 2]}}));
+    let _ = session.flash_messages().map(|all| all.all::<Value>().ok());
+    let _ = session.reflash_only(&["a", "a.b"]);
+    let _ = session.reflash_except(&["a"]);
+    let _ = session.flash("m", &1);
+    let _ = session.get_intended_url();
+    let _ = session.clear();
+    let _ = session.regenerate();
+}
+
+/// One request with this `Cookie` line, if it is one that HTTP can carry.
+async fn call(house: &House, line: &[u8]) -> Option<bool> {
+    let line = HeaderValue::from_bytes(line).ok()?;
+    let (tells, fresh) = std::sync::mpsc::channel();
+    let service = house
+        .sessions
+        .wrap_fn(move |_: Request<()>, session: Session| {
+            let tells = tells.clone();
+            async move {
+                session.load().await.unwrap();
+                tells.send(session.is_fresh()).unwrap();
+                use_it_all(&session);
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            }
+        });
+    let mut request = Request::new(());
+    request.headers_mut().insert(COOKIE, line);
+    service.call(request).await.unwrap();
+    fresh.try_recv().ok()
+}
+
+/// A cookie of ours, and the record that it names.
+async fn stored(house: &House) -> (String, hyper_session::id::Key, Bytes) {
+    let mut browser = house.browser();
+    let key = browser
+        .visit(async |s| {
+            s.merge(&json!({"a": {"b": [1, 2]}, "text": "é\"\\", "n": 1.5}))
+                .unwrap();
+            s.flash("m", &json!({"x": 1})).unwrap();
+            s.key().unwrap()
+        })
+        .await;
+    let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+        panic!("it was stored");
+    };
+    (browser.cookie().unwrap().to_owned(), key, record.data)
+}
+
+/// Opens a session whose record was replaced by `data`, and uses it.
+async fn open(house: &House, cookie: &str, key: &hyper_session::id::Key, data: Bytes) {
+    let hour = Duration::from_secs(3_600);
+    let write = house.memory.write(key, data, hour, Expected::Any);
+    write.await.unwrap();
+    let mut browser = house.browser();
+    browser.jar.set("session", cookie);
+    let visit = browser
+        .request(async |s| {
+            if s.load().await.is_ok() {
+                use_it_all(&s);
+            }
+        })
+        .await;
+    assert!(matches!(visit.status.as_u16(), 200 | 503));
+    let _ = house.sessions.collection().get(key).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn any_bytes_as_a_cookie_header_give_a_fresh_session(bytes in vec(any::<u8>(), 0..300)) {
+        runtime().block_on(async {
+            let house = house(config());
+            prop_assert_ne!(call(&house, &bytes).await, Some(false));
+            let named = [b"session=", &bytes[..]].concat();
+            prop_assert_ne!(call(&house, &named).await, Some(false));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn any_bytes_as_a_record_are_a_session_or_an_error(data in vec(any::<u8>(), 0..200)) {
+        runtime().block_on(async {
+            let house = house(config());
+            let (cookie, key, _) = stored(&house).await;
+            open(&house, &cookie, &key, data.clone().into()).await;
+            // With a head that is ours, the rest is looked at.
+            let headed = [&[1, 0], &data[..]].concat();
+            open(&house, &cookie, &key, headed.into()).await;
+        });
+    }
+
+    #[test]
+    fn a_record_with_damage_is_a_session_or_an_error(
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<Option<prop::sample::Index>>(),
+    ) {
+        runtime().block_on(async {
+            let house = house(config());
+            let (cookie, key, data) = stored(&house).await;
+            let mut data = data.to_vec();
+            for (at, byte) in &changes {
+                let at = at.index(data.len());
+                data[at] = *byte;
+            }
+            if let Some(cut) = cut {
+                data.truncate(cut.index(data.len()));
+            }
+            open(&house, &cookie, &key, data.into()).await;
+        });
+    }
+
+    #[test]
+    fn any_text_as_a_path_is_a_value_or_an_error(paths in vec(".{0,24}|([a-c0-3.\\[\\]\"'\\\\]){0,12}", 1..12)) {
+        runtime().block_on(async {
+            let mut browser = house(config()).browser();
+            browser.visit(async |s| {
+                for path in &paths {
+                    let path = path.as_str();
+                    if s.put(path, &1).is_ok() {
+                        assert_eq!(s.get(path).unwrap(), Some(1), "{path:?}");
+                        assert!(s.has(path).unwrap(), "{path:?}");
+                        s.increment(path).unwrap();
+                        s.forget(path).unwrap();
+                        assert!(!s.has(path).unwrap(), "{path:?}");
+                        s.put(path, &json!([{}])).unwrap();
+                    }
+                    let _ = s.flash(path, &1);
+                    let _ = s.set_intended_url(path);
+                    s.all::<Value>().unwrap();
+                }
+            }).await;
+            browser.visit(async |s| s.all::<Value>()).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_cookie_header_of_a_megabyte_of_separators_is_read_in_no_time() {
+    let house = house(config());
+    let started = std::time::Instant::now();
+    for part in [
+        &b";"[..],
+        b"session",
+        b"session=;",
+        b" \t",
+        b"=",
+        b"session=A;",
+    ] {
+        let line: Vec<u8> = part.iter().copied().cycle().take(1 << 20).collect();
+        let fresh = runtime().block_on(call(&house, &line));
+        assert_ne!(fresh, Some(false));
+    }
+    // Linear time takes milliseconds; anything quadratic would take minutes.
+    assert!(started.elapsed() < Duration::from_secs(20));
+}

@@ -1,0 +1,129 @@
+//! Where the visitor wanted to go: a path on this origin, and nothing else.
+
+use hyper_session::SessionError;
+use serde_json::json;
+
+use crate::support::{config, house, object};
+
+#[tokio::test]
+async fn an_intended_path_is_remembered_until_it_is_pulled() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| s.set_intended_url("/account?tab=2#top"))
+        .await
+        .unwrap();
+    let expected = Some("/account?tab=2#top".to_owned());
+    let got = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    assert_eq!(got, expected);
+    let pulled = browser
+        .visit(async |s| s.pull_intended_url())
+        .await
+        .unwrap();
+    assert_eq!(pulled, expected);
+    let left = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    assert_eq!(left, None);
+}
+
+#[tokio::test]
+async fn clear_forgets_it() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.set_intended_url("/a")?;
+            s.clear_intended_url()
+        })
+        .await
+        .unwrap();
+    let left = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    assert_eq!(left, None);
+}
+
+const ATTACKS: [&str; 24] = [
+    "",
+    " ",
+    "relative",
+    "./relative",
+    "?query",
+    "#fragment",
+    "https://evil.example/",
+    "HTTPS:evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "\\/evil.example",
+    " //evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "/\r\n/evil.example",
+    "\t//evil.example",
+    "/a\r\nSet-Cookie: x=1",
+    "/\u{0}/evil.example",
+    "/a\\..\\\\evil.example",
+    "/\u{7f}",
+];
+
+#[tokio::test]
+async fn what_leads_away_from_this_origin_is_refused() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            s.set_intended_url("/mine").unwrap();
+            for url in ATTACKS {
+                let set = s.set_intended_url(url);
+                assert!(matches!(set, Err(SessionError::ForeignUrl)), "{url:?}");
+            }
+            let left = s.get_intended_url().unwrap();
+            assert_eq!(left.as_deref(), Some("/mine"), "a refusal changes nothing");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn paths_of_this_origin_are_taken() {
+    let mut browser = house(config()).browser();
+    let paths = [
+        "/",
+        "/a/b?c=1",
+        "/a//b",
+        "/é",
+        "/a?next=//x",
+        "/a?b=\\c",
+        "/..",
+        "/:80",
+    ];
+    browser
+        .visit(async |s| {
+            for path in paths {
+                s.set_intended_url(path).unwrap();
+                assert_eq!(s.get_intended_url().unwrap().as_deref(), Some(path));
+            }
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn whatever_else_wrote_there_is_not_handed_out() {
+    let mut browser = house(config()).browser();
+    let planted = [
+        json!("//evil.example"),
+        json!(7),
+        json!({"a": 1}),
+        json!(null),
+    ];
+    for value in planted {
+        browser
+            .visit(async |s| s.put("redirect.intendedUrl", &value))
+            .await
+            .unwrap();
+        browser
+            .visit(async |s| {
+                assert_eq!(s.get_intended_url().unwrap(), None, "{value}");
+                assert_eq!(s.pull_intended_url().unwrap(), None, "{value}");
+                assert_eq!(object(s), json!({"redirect": {}}));
+            })
+            .await;
+    }
+}

@@ -1,0 +1,347 @@
+//! The life of a session: its id, its cookie, its end, as the guide tells it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::Empty;
+use hyper_session::{SessionConfig, SessionError};
+use serde_json::json;
+
+use crate::support::{Call, config, house, object};
+
+fn status(code: u16) -> Response<Empty<Bytes>> {
+    let mut response = Response::new(Empty::new());
+    *response.status_mut() = StatusCode::from_u16(code).unwrap();
+    response
+}
+
+#[tokio::test]
+async fn the_first_response_brings_an_id_even_if_the_session_was_not_touched() {
+    let house = house(config());
+    let visit = house.browser().pass().await;
+    let cookie = visit.cookie();
+    assert!(cookie.starts_with("session="), "{cookie}");
+    assert!(
+        cookie.ends_with("; Max-Age=7200; Path=/; HttpOnly; SameSite=Lax"),
+        "{cookie}"
+    );
+    assert_eq!(house.store.calls(), [], "no store is asked for it");
+}
+
+#[tokio::test]
+async fn every_later_response_renews_the_cookies_age() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    for _ in 0..3 {
+        house.later(Duration::from_secs(3600));
+        let visit = browser.pass().await;
+        assert!(visit.cookie().contains("; Max-Age=7200;"));
+    }
+    let a: Option<i32> = browser.visit(async |s| s.get("a")).await.unwrap();
+    assert_eq!(a, Some(1), "renewed requests kept the session alive");
+}
+
+#[tokio::test]
+async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
+    let mut browser = house(config()).browser();
+    for code in [302, 404, 422, 500, 503] {
+        let visit = browser
+            .request_with(status(code), async |s| {
+                s.load().await.unwrap().increment("n").unwrap();
+            })
+            .await;
+        assert_eq!(visit.status.as_u16(), code);
+        assert!(visit.cookie().contains("Max-Age=7200"), "{code}");
+    }
+    let n: Option<i32> = browser.visit(async |s| s.get("n")).await.unwrap();
+    assert_eq!(n, Some(5));
+}
+
+#[tokio::test]
+async fn the_id_stays_the_same_while_the_session_lives() {
+    let mut browser = house(config()).browser();
+    browser.pass().await;
+    let first = browser.visit(async |s| s.session_id()).await.unwrap();
+    let empty = browser.visit(async |s| s.session_id()).await.unwrap();
+    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.clear()).await.unwrap();
+    let last = browser.visit(async |s| s.session_id()).await.unwrap();
+    assert!(first == empty && empty == last);
+}
+
+#[tokio::test]
+async fn a_session_is_fresh_in_the_request_that_gets_the_id() {
+    let mut browser = house(config()).browser();
+    assert!(browser.visit(async |s| s.is_fresh()).await);
+    assert!(!browser.visit(async |s| s.is_fresh()).await);
+    browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            assert!(!s.is_fresh(), "the visitor is known");
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn nothing_is_stored_for_a_session_that_holds_nothing() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.has("a")).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.put("a", &1)?;
+            s.forget("a")
+        })
+        .await
+        .unwrap();
+    assert_eq!(house.memory.stats().records, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_written_where_nothing_changed() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    house.store.calls();
+    browser.visit(async |s| s.get::<i32>("a")).await.unwrap();
+    assert_eq!(house.store.calls(), [Call::Read]);
+}
+
+#[tokio::test]
+async fn what_the_request_knows_of_itself_is_true() {
+    let mut browser = house(config()).browser();
+    browser
+        .visit(async |s| {
+            assert!(s.is_loaded() && s.is_empty().unwrap());
+            assert!(!s.is_modified() && !s.has_regenerated() && !s.is_read_only());
+            s.put("a", &1).unwrap();
+            assert!(s.is_modified() && !s.is_empty().unwrap());
+            s.commit().await.unwrap();
+            assert!(!s.is_modified());
+            s.regenerate().unwrap();
+            assert!(s.has_regenerated());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn regenerate_gives_a_new_id_and_keeps_the_data() {
+    let house = house(config());
+    let mut browser = house.browser();
+    let before = browser
+        .visit(async |s| {
+            s.put("cart", &3).unwrap();
+            s.flash("m", &1).unwrap();
+            s.session_id().unwrap()
+        })
+        .await;
+    let mut thief = browser.clone();
+    let during = browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            s.reflash().unwrap();
+            s.session_id().unwrap()
+        })
+        .await;
+    browser
+        .visit(async |s| {
+            assert!(s.session_id().unwrap() == during && during != before);
+            assert_eq!(object(s), json!({"cart": 3}));
+            assert!(s.flash_messages().unwrap().has("m").unwrap());
+        })
+        .await;
+    thief
+        .visit(async |s| {
+            assert!(s.is_empty().unwrap(), "the old id opens nothing");
+            assert!(s.session_id().unwrap() != before && s.is_fresh());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn regenerating_twice_in_one_request_leaves_one_session() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            s.regenerate().unwrap();
+            s.commit().await.unwrap();
+            s.regenerate().unwrap();
+        })
+        .await;
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"a": 1}));
+    house.later(Duration::from_secs(61));
+    house.memory.sweep();
+    assert_eq!(
+        house.memory.stats().records,
+        1,
+        "the fences are gone by now"
+    );
+}
+
+#[tokio::test]
+async fn destroy_ends_the_session_and_removes_the_cookie() {
+    let house = house(config());
+    let mut browser = house.browser();
+    let old = browser
+        .visit(async |s| {
+            s.put("user", "ada").unwrap();
+            s.session_id().unwrap()
+        })
+        .await;
+    let mut thief = browser.clone();
+    let visit = browser
+        .request(async |s| s.load().await.unwrap().destroy().unwrap())
+        .await;
+    let removal = "session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
+    assert_eq!(visit.cookie(), removal);
+    assert_eq!(browser.cookie(), None);
+    assert_eq!(house.memory.stats().records, 0);
+    thief
+        .visit(async |s| {
+            assert!(s.is_empty().unwrap());
+            assert!(s.session_id().unwrap() != old);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn destroy_needs_no_load() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("user", "ada")).await.unwrap();
+    house.store.calls();
+    let visit = browser.request(async |s| s.destroy().unwrap()).await;
+    assert!(visit.cookie().contains("Max-Age=0"));
+    assert_eq!(house.store.calls(), [Call::Destroy]);
+}
+
+#[tokio::test]
+async fn what_is_put_after_destroy_begins_a_new_session() {
+    let house = house(config());
+    let mut browser = house.browser();
+    let old = browser
+        .visit(async |s| {
+            s.put("user", "ada").unwrap();
+            s.tag("ada").unwrap();
+            s.session_id().unwrap()
+        })
+        .await;
+    browser
+        .visit(async |s| {
+            s.destroy().unwrap();
+            s.put("note", "bye").unwrap();
+        })
+        .await;
+    browser
+        .visit(async |s| {
+            assert_eq!(object(s), json!({"note": "bye"}));
+            assert!(s.session_id().unwrap() != old);
+        })
+        .await;
+    let tagged = house.sessions.collection().tagged("ada").await.unwrap();
+    assert_eq!(tagged, [], "the new session is nobody's");
+}
+
+#[tokio::test]
+async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
+    for order in 0..4 {
+        let house = house(config());
+        let mut browser = house.browser();
+        browser.visit(async |s| s.put("a", &1)).await.unwrap();
+        browser
+            .visit(async |s| {
+                if order == 0 || order == 1 {
+                    s.regenerate().unwrap();
+                }
+                if order == 1 {
+                    s.commit().await.unwrap();
+                }
+                s.destroy().unwrap();
+                if order == 2 {
+                    s.put("b", &1).unwrap();
+                    s.commit().await.unwrap();
+                }
+                s.destroy().unwrap();
+            })
+            .await;
+        house.later(Duration::from_secs(61));
+        house.memory.sweep();
+        assert_eq!(house.memory.stats().records, 0, "case {order}");
+        assert_eq!(browser.cookie(), None, "case {order}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_session_is_not_a_destroyed_one() {
+    let mut browser = house(config()).browser();
+    let before = browser
+        .visit(async |s| {
+            s.put("a", &1).unwrap();
+            s.session_id().unwrap()
+        })
+        .await;
+    browser.visit(async |s| s.forget("a")).await.unwrap();
+    let after = browser.visit(async |s| s.session_id()).await.unwrap();
+    assert!(before == after);
+}
+
+#[tokio::test]
+async fn a_cookie_that_clears_with_the_browser_has_no_age() {
+    let mut browser = house(config().clear_with_browser(true)).browser();
+    let visit = browser.pass().await;
+    assert!(visit.cookie().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
+    assert!(!visit.cookie().contains("Max-Age") && !visit.cookie().contains("Expires"));
+    let gone = browser.request(async |s| s.destroy().unwrap()).await;
+    assert!(gone.cookie().contains("Max-Age=0"), "a removal has one");
+}
+
+#[tokio::test]
+async fn disabled_sessions_are_empty_read_only_and_silent() {
+    let house = house(config().enabled(false));
+    let visit = house
+        .browser()
+        .request(async |s| {
+            s.load().await.unwrap();
+            assert!(s.is_read_only() && s.is_empty().unwrap());
+            assert_eq!(s.get_or("a", 7).unwrap(), 7);
+            assert!(matches!(s.put("a", &1), Err(SessionError::ReadOnly)));
+            assert!(matches!(s.destroy(), Err(SessionError::ReadOnly)));
+        })
+        .await;
+    assert!(visit.says_nothing(), "{:?}", visit.headers);
+    assert_eq!(house.store.calls(), []);
+}
+
+#[tokio::test]
+async fn a_read_only_session_reads_and_refuses_every_change() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    house.store.calls();
+    browser
+        .request(async |s| {
+            s.load_read_only().await.unwrap();
+            assert!(s.is_read_only());
+            assert_eq!(s.get("a").unwrap(), Some(1));
+            let refused = |error| matches!(error, SessionError::ReadOnly);
+            assert!(s.put("a", &2).is_err_and(refused));
+            assert!(s.forget("a").is_err_and(refused));
+            assert!(s.increment("a").is_err_and(refused));
+            assert!(s.flash("a", &2).is_err_and(refused));
+            assert!(s.regenerate().is_err_and(refused));
+            assert!(s.destroy().is_err_and(refused));
+            assert!(s.tag("ada").is_err_and(refused));
+        })
+        .await;
+    assert_eq!(house.store.calls(), [Call::Read]);
+}
+
+#[tokio::test]
+async fn a_visitor_is_never_longer_known_than_a_default_age_of_two_hours() {
+    assert_eq!(SessionConfig::default().age.to_string(), "2h");
+}

@@ -1,0 +1,341 @@
+//! A session that moves to another id while other requests run in it.
+
+use std::time::Duration;
+
+use hyper_session::{Session, id::Key};
+use serde_json::{Value, json};
+
+use crate::support::{Browser, Call, House, config, house, object};
+
+async fn ada(house: &House) -> Browser {
+    let mut browser = house.browser();
+    browser
+        .visit(async |s| {
+            s.put("n", &1)?;
+            s.tag("ada")
+        })
+        .await
+        .unwrap();
+    house.seen.clear();
+    browser
+}
+
+async fn tagged(house: &House) -> Vec<Key> {
+    house.sessions.collection().tagged("ada").await.unwrap()
+}
+
+async fn data(browser: &mut Browser) -> Value {
+    browser.visit(async |s| object(s)).await
+}
+
+#[tokio::test]
+async fn a_write_that_commits_before_the_move_is_in_the_new_session() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    let mut other = browser.clone();
+    browser
+        .visit(async |s| {
+            other.visit(async |s| s.increment("n")).await.unwrap();
+            s.regenerate().unwrap();
+        })
+        .await;
+    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+/// The steps of a move at which another request can come between: the write of the new record, the
+/// tags, the fence.
+const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
+
+#[tokio::test]
+async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        let (mut mover, mut writer) = (browser.clone(), browser.clone());
+        let gate = house.store.hold_nth(call, nth);
+        tokio::join!(
+            mover.visit(async |s| {
+                s.regenerate().unwrap();
+                s.put("mover", &1).unwrap();
+                s.increment("n").unwrap();
+            }),
+            async {
+                gate.reached().await;
+                let write = async |s: &Session| {
+                    s.increment("n").unwrap();
+                    s.put("writer", &1).unwrap();
+                };
+                writer.visit(write).await;
+                gate.open();
+            }
+        );
+        let expected = json!({"n": 3, "mover": 1, "writer": 1});
+        assert_eq!(data(&mut mover).await, expected, "{call:?} {nth}");
+        assert_eq!(tagged(&house).await.len(), 1, "{call:?} {nth}");
+        assert_eq!(house.seen.of("write_dropped"), []);
+        assert_eq!(house.seen.of("migrated").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_message_left_within_the_move_is_in_the_new_session() {
+    let house = house(config());
+    let browser = ada(&house).await;
+    let (mut mover, mut writer) = (browser.clone(), browser.clone());
+    let gate = house.store.hold(Call::Write);
+    tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
+        gate.reached().await;
+        writer.visit(async |s| s.flash("m", &1)).await.unwrap();
+        gate.open();
+    });
+    let told = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
+    assert_eq!(mover.visit(told).await, json!({"m": 1}));
+}
+
+#[tokio::test]
+async fn a_slower_request_under_the_old_id_is_dropped_and_told() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    let mut mover = browser.clone();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap();
+            mover.visit(async |s| s.regenerate()).await.unwrap();
+            s.put("late", &1).unwrap();
+        })
+        .await;
+    assert_eq!(visit.cookies(), [""; 0], "it must not undo the new cookie");
+    assert_eq!(house.seen.of("write_dropped").len(), 1);
+    assert_eq!(data(&mut mover).await, json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn the_old_id_opens_nothing_at_once_and_for_ever() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    let (mut thief, mut patient) = (browser.clone(), browser.clone());
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    let new = browser.visit(async |s| s.session_id()).await.unwrap();
+    thief
+        .visit(async |s| {
+            assert_eq!(object(s), json!({}));
+            assert!(s.session_id().unwrap() != new && s.is_fresh());
+        })
+        .await;
+    house.later(Duration::from_secs(600));
+    patient
+        .visit(async |s| {
+            assert_eq!(object(s), json!({}));
+            assert!(s.session_id().unwrap() != new && s.is_fresh());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_write_slower_than_the_fence_reaches_nothing() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    let mut mover = browser.clone();
+    browser
+        .request(async |s| {
+            s.load().await.unwrap();
+            mover.visit(async |s| s.regenerate()).await.unwrap();
+            house.later(Duration::from_secs(600));
+            s.put("late", &1).unwrap();
+        })
+        .await;
+    house.memory.sweep();
+    assert_eq!(house.memory.stats().records, 1);
+}
+
+#[tokio::test]
+async fn two_moves_at_once_leave_one_session_with_its_tags() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        let (mut first, mut second) = (browser.clone(), browser.clone());
+        let gate = house.store.hold_nth(call, nth);
+        tokio::join!(first.visit(async |s| s.regenerate().unwrap()), async {
+            gate.reached().await;
+            second.visit(async |s| s.regenerate().unwrap()).await;
+            gate.open();
+        });
+        assert_eq!(house.seen.of("migrated").len(), 1, "{call:?} {nth}");
+        let (a, b) = (data(&mut first).await, data(&mut second).await);
+        let live = [&a, &b].into_iter().filter(|it| **it == json!({"n": 1}));
+        assert_eq!(live.count(), 1, "{call:?} {nth}: {a} {b}");
+        assert_eq!(tagged(&house).await.len(), 1, "{call:?} {nth}");
+        house.later(Duration::from_secs(61));
+        house.memory.sweep();
+        assert_eq!(house.memory.stats().records, 1, "{call:?} {nth}");
+    }
+}
+
+/// The loser of two moves had the tags already when the winner put up its fence.
+#[tokio::test]
+async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
+    let house = house(config());
+    let browser = ada(&house).await;
+    let (mut winner, mut loser) = (browser.clone(), browser.clone());
+    let winner_tags = house.store.hold(Call::CopyTags);
+    let loser_fence = house.store.hold_nth(Call::Write, 2);
+    tokio::join!(
+        winner.visit(async |s| s.regenerate().unwrap()),
+        async {
+            winner_tags.reached().await;
+            loser.visit(async |s| s.regenerate().unwrap()).await;
+        },
+        async {
+            loser_fence.reached().await;
+            winner_tags.open();
+            while house.seen.of("migrated").is_empty() {
+                tokio::task::yield_now().await;
+            }
+            loser_fence.open();
+        }
+    );
+    assert_eq!(data(&mut winner).await, json!({"n": 1}));
+    let key = winner.visit(async |s| s.key()).await.unwrap();
+    assert_eq!(tagged(&house).await, [key]);
+}
+
+#[tokio::test]
+async fn a_logout_within_the_move_ends_the_session_under_both_ids() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        let (mut mover, mut quick) = (browser.clone(), browser.clone());
+        let gate = house.store.hold_nth(call, nth);
+        tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
+            gate.reached().await;
+            quick.visit(async |s| s.destroy()).await.unwrap();
+            gate.open();
+        });
+        assert_eq!(house.memory.stats().records, 0, "{call:?} {nth}");
+        assert_eq!(mover.cookie(), None);
+        assert_eq!(data(&mut browser.clone()).await, json!({}));
+    }
+}
+
+#[tokio::test]
+async fn a_logout_everywhere_within_the_move_ends_the_session_under_both_ids() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        let mut mover = browser.clone();
+        let gate = house.store.hold_nth(call, nth);
+        tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
+            gate.reached().await;
+            let all = house.sessions.collection();
+            all.destroy_tagged("ada", None).await.unwrap();
+            gate.open();
+        });
+        assert_eq!(data(&mut mover).await, json!({}), "{call:?} {nth}");
+        assert_eq!(
+            data(&mut browser.clone()).await,
+            json!({}),
+            "{call:?} {nth}"
+        );
+    }
+}
+
+/// A move that stopped half way, by a failure or because the client hung up, must not shake off the
+/// tags: the visitor still holds the old id, and "log out everywhere" has to end it.
+#[tokio::test]
+async fn a_move_that_fails_half_way_does_not_shake_off_the_tags() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        house.store.fail_nth(call, nth);
+        let visit = browser
+            .clone()
+            .request(async |s| s.load().await.unwrap().regenerate().unwrap())
+            .await;
+        assert_eq!(visit.status, 503);
+        house.store.heal();
+        let all = house.sessions.collection();
+        all.destroy_tagged("ada", None).await.unwrap();
+        assert_eq!(
+            data(&mut browser.clone()).await,
+            json!({}),
+            "{call:?} {nth}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_move_whose_client_hangs_up_does_not_shake_off_the_tags() {
+    for (call, nth) in STEPS {
+        let house = house(config());
+        let browser = ada(&house).await;
+        let mut mover = browser.clone();
+        let gate = house.store.hold_nth(call, nth);
+        tokio::select! {
+            () = mover.visit(async |s| s.regenerate().unwrap()) => panic!("it is held up"),
+            () = gate.reached() => {}
+        }
+        let all = house.sessions.collection();
+        all.destroy_tagged("ada", None).await.unwrap();
+        assert_eq!(
+            data(&mut browser.clone()).await,
+            json!({}),
+            "{call:?} {nth}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tags_follow_the_new_id() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    let key = browser.visit(async |s| s.key()).await.unwrap();
+    assert_eq!(tagged(&house).await, [key]);
+}
+
+/// Sign-in as the guide does it, from a session that was never stored.
+#[tokio::test]
+async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
+    let house = house(config());
+    let mut browser = ada(&house).await;
+    browser
+        .visit(async |s| {
+            s.regenerate()?;
+            s.untag("ada")?;
+            s.tag("grace")
+        })
+        .await
+        .unwrap();
+    assert!(tagged(&house).await.is_empty());
+    let all = house.sessions.collection();
+    assert_eq!(all.tagged("grace").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.pass().await;
+    let (before, mut planted) = (
+        browser
+            .clone()
+            .visit(async |s| s.session_id())
+            .await
+            .unwrap(),
+        browser.clone(),
+    );
+    browser
+        .visit(async |s| {
+            s.regenerate()?;
+            s.put("user", "ada")
+        })
+        .await
+        .unwrap();
+    let after = browser.visit(async |s| s.session_id()).await.unwrap();
+    assert!(before != after);
+    assert_eq!(
+        data(&mut planted).await,
+        json!({}),
+        "who planted the id has nothing"
+    );
+}

@@ -1,0 +1,185 @@
+//! A tag put on a session that has never been stored, while another request gives it a new id: what was
+//! stored beside the tag must not be found without it.
+
+use hyper_session::{Session, SessionError, id::Key};
+use serde_json::{Value, json};
+
+use crate::support::{Browser, Call, House, config, house, object};
+
+/// A visitor whose browser has an id under which nothing is stored.
+async fn newcomer(house: &House) -> Browser {
+    let mut browser = house.browser();
+    browser.pass().await;
+    house.store.calls();
+    browser
+}
+
+fn sign_in(session: &Session) -> Result<(), SessionError> {
+    session.put("user", "ada")?;
+    session.tag("ada")
+}
+
+async fn tagged(house: &House) -> Vec<Key> {
+    house.sessions.collection().tagged("ada").await.unwrap()
+}
+
+async fn data(browser: &mut Browser) -> Value {
+    browser.visit(async |s| object(s)).await
+}
+
+/// Everybody who is signed in is tagged, so that a log-out everywhere reaches them.
+async fn assert_reachable(house: &House, browsers: &mut [Browser], case: &str) {
+    for browser in browsers.iter_mut() {
+        let (user, key) = browser
+            .visit(async |s| (s.has("user").unwrap(), s.key().unwrap()))
+            .await;
+        assert!(!user || tagged(house).await.contains(&key), "{case}");
+    }
+    let all = house.sessions.collection();
+    all.destroy_tagged("ada", None).await.unwrap();
+    for browser in browsers {
+        let left = data(browser).await;
+        assert_eq!(left.get("user"), None, "{case}: {left}");
+    }
+}
+
+/// Where the request that signs in is held up, before what it asks of the store or after that.
+const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::Tag, 0), (Call::Write, 1)];
+
+#[tokio::test]
+async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_nobody_without_the_tag() {
+    for (call, nth) in STEPS {
+        for after in [false, true] {
+            let house = house(config());
+            let browser = newcomer(&house).await;
+            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
+            let gate = match after {
+                false => house.store.hold_nth(call, nth),
+                true => house.store.hold_answer_nth(call, nth),
+            };
+            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
+                gate.reached().await;
+                mover.visit(async |s| s.regenerate()).await.unwrap();
+                gate.open();
+            });
+            let case = format!("{call:?} {nth}, {after}");
+            let told = house.seen.of("write_dropped").len();
+            let stored = data(&mut mover).await == json!({"user": "ada"});
+            assert_eq!(told, usize::from(!stored), "{case}: told, or stored");
+            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+        }
+    }
+}
+
+/// The steps of the move; it was loaded before anything was stored.
+const MOVE: [(Call, usize); 4] = [
+    (Call::Write, 0),
+    (Call::CopyTags, 0),
+    (Call::Write, 1),
+    (Call::MoveTags, 0),
+];
+
+#[tokio::test]
+async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_nobody_without_the_tag() {
+    for (call, nth) in MOVE {
+        let house = house(config());
+        let browser = newcomer(&house).await;
+        let (mut tagger, mut mover) = (browser.clone(), browser.clone());
+        let gate = house.store.hold_nth(call, nth);
+        tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
+            gate.reached().await;
+            tagger.visit(async |s| sign_in(s).unwrap()).await;
+            gate.open();
+        });
+        let case = format!("{call:?} {nth}");
+        assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+    }
+}
+
+/// Both are held up in turn: the one that signs in at its first write, tag or second write, the move
+/// at each of its steps.
+#[tokio::test]
+async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_without_the_tag() {
+    for (call, nth) in MOVE {
+        for tags in [false, true] {
+            let house = house(config());
+            let browser = newcomer(&house).await;
+            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
+            let tagging = match tags {
+                true => house.store.hold(Call::Tag),
+                false => house.store.hold_answer(Call::Tag),
+            };
+            let case = format!("{call:?} {nth}, {tags}");
+            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
+                tagging.reached().await;
+                let moving = house.store.hold_nth(call, nth);
+                tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
+                    moving.reached().await;
+                    tagging.open();
+                    for _ in 0..20 {
+                        tokio::task::yield_now().await;
+                    }
+                    moving.open();
+                });
+            });
+            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+        }
+    }
+}
+
+/// The first write finds that another one was faster.
+#[tokio::test]
+async fn a_first_tagged_write_that_comes_second_leaves_nobody_without_the_tag() {
+    for call in [Call::Tag, Call::Write] {
+        for after in [false, true] {
+            let house = house(config());
+            let browser = newcomer(&house).await;
+            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
+            let mut writer = browser.clone();
+            let first = house.store.hold(Call::Write);
+            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
+                first.reached().await;
+                writer.visit(async |s| s.put("n", &1)).await.unwrap();
+                let next = match after {
+                    false => house.store.hold(call),
+                    true => house.store.hold_answer(call),
+                };
+                first.open();
+                next.reached().await;
+                mover.visit(async |s| s.regenerate()).await.unwrap();
+                next.open();
+            });
+            let case = format!("{call:?}, {after}");
+            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_first_tagged_write_whose_tag_fails_stores_nothing_beside_it() {
+    let house = house(config());
+    let mut browser = newcomer(&house).await;
+    house.store.fail(Call::Tag);
+    let visit = browser
+        .request(async |s| sign_in(s.load().await.unwrap()).unwrap())
+        .await;
+    assert_eq!(visit.status, 503);
+    assert_eq!(data(&mut browser).await, json!({}));
+    browser.visit(async |s| sign_in(s)).await.unwrap();
+    assert_reachable(&house, &mut [browser], "the second time").await;
+}
+
+#[tokio::test]
+async fn nothing_is_asked_twice_where_nobody_else_can_know_the_id() {
+    let house = house(config());
+    let mut browser = house.browser();
+    browser.visit(async |s| sign_in(s)).await.unwrap();
+    assert_eq!(house.store.calls(), [Call::Write, Call::Tag]);
+    let mut other = newcomer(&house).await;
+    other.visit(async |s| sign_in(s)).await.unwrap();
+    assert_eq!(
+        house.store.calls(),
+        [Call::Read, Call::Write, Call::Tag, Call::Write]
+    );
+    assert_eq!(tagged(&house).await.len(), 2);
+}

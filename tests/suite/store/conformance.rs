@@ -1,0 +1,152 @@
+//! The memory store keeps the store contract, and the suite that says so is able to say no: each
+//! of the broken stores breaks one promise, and is caught by the check that is named for it.
+use std::{future::ready, time::Duration};
+
+use hyper_session::{
+    clock::{Clock, Timestamp},
+    store::{
+        Capabilities, MemoryStore,
+        conformance::{self, ByClock, ByWaiting, Check, Report},
+    },
+};
+
+use super::flaws::{Broken, Flaw};
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_700_000_000_000))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_memory_store_keeps_the_contract() {
+    let clock = clock();
+    let make = || ready(MemoryStore::builder().clock(clock.clone()).build());
+    let report = conformance::run(&ByClock::new(&clock, make)).await;
+    report.assert_kept();
+    assert_eq!(report.kept(), Check::ALL, "nothing is left out");
+}
+
+#[tokio::test]
+async fn the_memory_store_keeps_the_contract_on_one_thread() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let make = || ready(store.clone());
+    conformance::run(&ByClock::new(&clock, make))
+        .await
+        .assert_kept();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_on_real_time_is_tested_by_waiting() {
+    // The runtime's paused time moves at once when everyone waits; the store follows it.
+    let (clock, start) = (clock(), tokio::time::Instant::now());
+    let follower = clock.clone();
+    tokio::spawn(async move {
+        let mut shown = Duration::ZERO;
+        loop {
+            follower.advance(start.elapsed() - shown);
+            shown = start.elapsed();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let store = MemoryStore::builder()
+        .clock(clock)
+        .tombstone(tombstone)
+        .build();
+    let make = || ready(store.clone());
+    conformance::run(&ByWaiting::new(make, short, tombstone))
+        .await
+        .assert_kept();
+}
+
+#[tokio::test]
+async fn what_a_store_does_not_claim_is_left_out() {
+    let report = broken(Flaw::NothingClaimed).await;
+    report.assert_kept();
+    let skipped = report.skipped();
+    for check in [
+        Check::NoWriteIsLost,
+        Check::FenceEnds,
+        Check::TagsFollowAMove,
+    ] {
+        assert!(skipped.contains(&check), "{check} is left out of {report}");
+    }
+    assert_eq!(report.kept().len() + skipped.len(), Check::ALL.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_broken_stores_are_sound_but_for_their_flaw() {
+    broken(Flaw::None).await.assert_kept();
+}
+
+#[test]
+fn a_store_claims_the_contract_unless_it_says_otherwise() {
+    let can = Capabilities::default();
+    assert!(can.versions && can.tombstones && !can.persistent && !can.shared);
+}
+
+async fn broken(flaw: Flaw) -> Report {
+    let clock = clock();
+    let make = || ready(Broken::new(flaw, clock.clone()));
+    conformance::run(&ByClock::new(&clock, make)).await
+}
+
+/// The suite finds that flaw by this check, and the check alone finds it too.
+async fn caught(flaw: Flaw, by: Check) {
+    let report = broken(flaw).await;
+    let found = report.violations().iter().find(|found| found.check() == by);
+    let found = found.unwrap_or_else(|| panic!("{flaw:?} is not caught by {by}: {report}"));
+    assert!(!found.promise().is_empty() && !found.seen().is_empty());
+    let clock = clock();
+    let make = || ready(Broken::new(flaw, clock.clone()));
+    let alone = conformance::check(&ByClock::new(&clock, make), by).await;
+    assert_eq!(alone.unwrap_err().check(), by);
+}
+
+macro_rules! caught {
+    ($($test:ident: $flaw:ident => $check:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            caught(Flaw::$flaw, Check::$check).await;
+        })*
+    };
+}
+
+caught! {
+    text_instead_of_bytes_is_caught: TextOnly => BytesAreBytes,
+    a_key_cut_short_is_caught: KeyCutShort => KeysAreApart,
+    versions_that_start_over_are_caught: VersionsStartOver => VersionsNeverRepeat,
+    a_touch_that_writes_is_caught: TouchWrites => TouchesKeepTheRecord,
+    a_write_that_ignores_its_expectation_is_caught: ExpectationIgnored => WritesOnALiveRecord,
+    a_stale_conflict_is_caught: StaleConflict => WritesOnALiveRecord,
+    an_upsert_by_version_is_caught: VersionCreates => WritesOnAnAbsentKey,
+    a_matched_expired_record_is_caught: ExpiredMatches => WritesOnAnExpiredRecord,
+    a_missing_tombstone_is_caught: NoTombstone => WritesOnATombstone,
+    a_tombstone_only_for_what_was_there_is_caught: NothingNoTombstone => DestroyFencesWhatWasNotThere,
+    a_tombstone_without_end_is_caught: EndlessTombstone => FenceEnds,
+    a_touched_tombstone_is_caught: TouchEndsTombstone => FenceOutlastsTheRecord,
+    a_tombstone_that_is_not_renewed_is_caught: FirstTombstoneOnly => DestroyRenewsTheFence,
+    an_expired_read_is_caught: ExpiredRead => ExpiredIsNeverRead,
+    a_touch_that_revives_is_caught: TouchRevives => ExpiredIsNeverTouched,
+    a_read_that_does_not_touch_is_caught: ReadTouchesNot => TouchSetsTheExpiry,
+    a_read_that_always_touches_is_caught: ReadAlwaysTouches => PlainReadsDoNotTouch,
+    a_lifetime_raised_to_a_second_is_caught: LifeRounded => NoTimeIsNoLife,
+    a_lifetime_that_overflows_is_caught: LifeWraps => EndlessLifeIsKept,
+    a_write_that_keeps_the_old_expiry_is_caught: WriteKeepsExpiry => WritesSetTheExpiry,
+    compare_then_set_is_caught: CompareThenSet => NoWriteIsLost,
+    look_then_create_is_caught: CompareThenSet => OneCreatorWins,
+    a_touch_that_writes_back_is_caught: TouchWritesBack => TouchesLoseNoWrite,
+    look_for_a_tombstone_then_set_is_caught: LookThenSet => NothingReturnsFromTheDead,
+    a_count_that_keeps_the_dead_is_caught: CountNeverFalls => CountFollows,
+    tags_that_do_not_follow_are_caught: TagsStayBehind => TagsFollowAMove,
+    tags_that_are_copied_are_caught: TagsCopied => TagsFollowAMove,
+    tags_of_dead_sessions_are_caught: TagsOutliveSessions => TagsEndWithTheSession,
+    tags_that_a_write_drops_are_caught: WriteDropsTags => TagsOutliveWrites,
+    tags_without_a_session_are_caught: TagsAnything => OnlyTheLiveAreTagged,
+    tags_that_ignore_case_are_caught: TagsIgnoreCase => TagNamesAreText,
+    tags_without_limit_are_caught: TagsUnlimited => TagsAreLimited,
+    a_tag_listed_twice_is_caught: TagsTwice => TagsListTheirSessions,
+    untagging_everything_is_caught: UntagsAll => UntagTakesOneOff,
+    tags_that_a_session_does_not_know_are_caught: TagsForgotten => SessionsListTheirTags,
+    tags_kept_as_a_list_that_is_written_back_are_caught: TagsWrittenBack => NoTagIsLost,
+}

@@ -1,0 +1,55 @@
+//! The store of `examples/custom_store.rs` keeps the contract, and its data.
+
+#[path = "../../../examples/custom_store/redb_store.rs"]
+mod redb_store;
+
+use std::{future::ready, path::PathBuf};
+
+use hyper_session::{
+    Sessions,
+    clock::{Clock, Timestamp},
+    config::Stores,
+    store::conformance::{self, ByClock, Check},
+};
+use redb_store::RedbStore;
+
+use crate::support::{Browser, config};
+
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("{name}-{}.redb", std::process::id()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_example_keeps_the_contract() {
+    let file = file("contract");
+    let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
+    let store = RedbStore::open(&file, clock.clone()).unwrap();
+    let report = conformance::run(&ByClock::new(&clock, || ready(store.clone()))).await;
+    report.assert_kept();
+    let names: Vec<String> = report.skipped().iter().map(Check::to_string).collect();
+    let of_tags = |name: &String| name.to_lowercase().contains("tag");
+    assert!(names.iter().all(of_tags), "{names:?}");
+    std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
+async fn it_is_chosen_by_its_name_and_keeps_what_it_is_given() {
+    let file = file("named");
+    let mut jar = None;
+    for visits in 1..=2 {
+        let at = file.clone();
+        let stores =
+            Stores::new().with_opened("redb", move || RedbStore::open(&at, Clock::system()));
+        let built = Sessions::builder(config().store("redb"))
+            .stores(stores)
+            .build();
+        let mut browser = Browser::new(&built.unwrap());
+        browser.jar = jar.take().unwrap_or_default();
+        let seen = browser
+            .visit(async |session| session.increment("visits").unwrap())
+            .await;
+        assert_eq!(seen, hyper_session::document::Number::Int(visits));
+        jar = Some(browser.jar);
+    }
+    std::fs::remove_file(file).unwrap();
+}
