@@ -21,8 +21,8 @@ use std::{
 use criterion::{Criterion, criterion_group, criterion_main};
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::{Key, SessionId},
-    store::{Expected, MemoryStore, Read, Store, Written},
+    id::{SessionId, StoreKey},
+    store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -36,13 +36,13 @@ fn now<T>(answer: impl Future<Output = Result<T, hyper_session::store::StoreErro
 }
 
 #[inline(never)]
-fn read<S: Store + ?Sized>(store: &S, key: &Key) -> Read {
+fn read<S: Store + ?Sized>(store: &S, key: &StoreKey) -> ReadOutcome {
     now(store.read(key, None))
 }
 
 #[inline(never)]
-fn read_and_write<S: Store + ?Sized>(store: &S, key: &Key) -> Written {
-    let Read::Found(record) = now(store.read(key, None)) else {
+fn read_and_write<S: Store + ?Sized>(store: &S, key: &StoreKey) -> WriteOutcome {
+    let ReadOutcome::Found(record) = now(store.read(key, None)) else {
         panic!("the session is there");
     };
     let expected = Expected::Version(record.version);

@@ -25,8 +25,8 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
-    id::Key,
-    store::{Expected, FileStore, Read, Store, file::Durability},
+    id::StoreKey,
+    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -78,8 +78,8 @@ fn main() {
     let _ = fs::remove_dir_all(directory);
 }
 
-fn key(number: u64) -> Key {
-    Key::from_bytes(Sha256::digest(number.to_le_bytes()).into())
+fn key(number: u64) -> StoreKey {
+    StoreKey::from_bytes(Sha256::digest(number.to_le_bytes()).into())
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -127,7 +127,7 @@ fn write_all(runtime: &Runtime, store: &FileStore, numbers: std::ops::Range<u64>
 fn writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let files = directory.join("files");
     fs::create_dir_all(&files).expect("a directory");
-    let keys: Vec<Key> = (0..SESSIONS).map(key).collect();
+    let keys: Vec<StoreKey> = (0..SESSIONS).map(key).collect();
     for durability in [Durability::Os, Durability::default()] {
         let store = FileStore::builder(directory.join("log")).durability(durability);
         let store = store.open().expect("a store");
@@ -165,7 +165,7 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let (cached, uncached) = (open(16 << 20), open(0));
     // In an order that has nothing to do with that on the disk.
     let order: Vec<u64> = (0..SESSIONS).map(|turn| turn * 7919 % SESSIONS).collect();
-    let keys: Vec<Key> = order.iter().map(|number| key(*number)).collect();
+    let keys: Vec<StoreKey> = order.iter().map(|number| key(*number)).collect();
     let paths: Vec<PathBuf> = order
         .iter()
         .map(|number| files.join(format!("{number}.txt")))
@@ -175,7 +175,7 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
             runtime.block_on(async {
                 for key in &keys {
                     match store.read(key, None).await.expect("read") {
-                        Read::Found(record) => black_box(record),
+                        ReadOutcome::Found(record) => black_box(record),
                         _ => panic!("a session is missing"),
                     };
                 }

@@ -20,8 +20,8 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::{Key, SessionId},
-    store::{Expected, MemoryStore, Read, Store, StoreFuture, Version, Written},
+    id::{SessionId, StoreKey},
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Version, WriteOutcome},
 };
 use mimalloc::MiMalloc;
 
@@ -38,31 +38,31 @@ const TTL: Duration = Duration::from_secs(7200);
 trait Side: Sync {
     const NAME: &str;
 
-    fn read(&self, key: &Key) -> Option<(Bytes, Version)>;
+    fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)>;
 
-    fn write(&self, key: &Key, data: Bytes, expected: Expected) -> Option<Version>;
+    fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version>;
 
-    fn end(&self, key: &Key);
+    fn end(&self, key: &StoreKey);
 }
 
 impl Side for MemoryStore {
     const NAME: &str = "store";
 
-    fn read(&self, key: &Key) -> Option<(Bytes, Version)> {
+    fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)> {
         match now(Store::read(self, key, None)) {
-            Read::Found(record) => Some((record.data, record.version)),
-            Read::Absent | Read::Gone => None,
+            ReadOutcome::Found(record) => Some((record.data, record.version)),
+            ReadOutcome::Absent | ReadOutcome::Gone => None,
         }
     }
 
-    fn write(&self, key: &Key, data: Bytes, expected: Expected) -> Option<Version> {
+    fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version> {
         match now(Store::write(self, key, data, TTL, expected)) {
-            Written::Done(version) => Some(version),
-            Written::Conflict(_) | Written::Gone => None,
+            WriteOutcome::Done(version) => Some(version),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
         }
     }
 
-    fn end(&self, key: &Key) {
+    fn end(&self, key: &StoreKey) {
         now(self.destroy(key));
     }
 }
@@ -76,19 +76,19 @@ struct Held {
 #[derive(Default)]
 struct LockedMap {
     clock: Clock,
-    records: Mutex<HashMap<Key, Held>>,
+    records: Mutex<HashMap<StoreKey, Held>>,
 }
 
 impl Side for LockedMap {
     const NAME: &str = "locked map";
 
-    fn read(&self, key: &Key) -> Option<(Bytes, Version)> {
+    fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)> {
         let records = self.records.lock().unwrap();
         let held = records.get(key)?;
         (self.clock.now() < held.expires).then(|| (held.data.clone(), held.version))
     }
 
-    fn write(&self, key: &Key, data: Bytes, expected: Expected) -> Option<Version> {
+    fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version> {
         let mut records = self.records.lock().unwrap();
         let now = self.clock.now();
         let stands = records.get(key).filter(|held| now < held.expires);
@@ -113,7 +113,7 @@ impl Side for LockedMap {
         })
     }
 
-    fn end(&self, key: &Key) {
+    fn end(&self, key: &StoreKey) {
         self.records.lock().unwrap().remove(key);
     }
 }
@@ -130,11 +130,11 @@ fn data() -> Bytes {
     Bytes::from(vec![b'x'; DATA])
 }
 
-fn key(number: u128) -> Key {
+fn key(number: u128) -> StoreKey {
     SessionId::from_bytes(number.to_le_bytes()).key()
 }
 
-fn filled<S: Side>(side: S, keys: &[Key]) -> S {
+fn filled<S: Side>(side: S, keys: &[StoreKey]) -> S {
     for key in keys {
         side.write(key, data(), Expected::Absent).unwrap();
     }
@@ -153,7 +153,7 @@ fn random(seed: u64) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(seed), next).map(|state| (state >> 33) as usize)
 }
 
-fn read_write(side: &impl Side, key: &Key, writes: bool) {
+fn read_write(side: &impl Side, key: &StoreKey, writes: bool) {
     if !writes {
         black_box(side.read(key));
     } else if let Some((_, version)) = side.read(key) {
@@ -162,7 +162,7 @@ fn read_write(side: &impl Side, key: &Key, writes: bool) {
 }
 
 /// The wall time in which `threads` make `calls` calls, one in twenty of them a read and a write.
-fn mixed(side: &impl Side, keys: &[Key], threads: u64, calls: u64) -> Duration {
+fn mixed(side: &impl Side, keys: &[StoreKey], threads: u64, calls: u64) -> Duration {
     let start = Instant::now();
     thread::scope(|scope| {
         for thread in 0..threads {
@@ -177,7 +177,7 @@ fn mixed(side: &impl Side, keys: &[Key], threads: u64, calls: u64) -> Duration {
     start.elapsed()
 }
 
-fn bench_side<S: Side>(criterion: &mut Criterion, side: &S, keys: &[Key]) {
+fn bench_side<S: Side>(criterion: &mut Criterion, side: &S, keys: &[StoreKey]) {
     let name = |case: &str| format!("{case}/{}", S::NAME);
     let mut numbers = random(7);
     let mut any_key = || keys.get(numbers.next().unwrap() % keys.len()).unwrap();
@@ -222,7 +222,7 @@ fn resident() -> usize {
     kilobytes.unwrap_or_default() * 1024
 }
 
-fn bytes_per_record<S: Side>(side: S, keys: &[Key]) -> S {
+fn bytes_per_record<S: Side>(side: S, keys: &[StoreKey]) -> S {
     let before = resident();
     let side = filled(side, keys);
     let each = resident().saturating_sub(before) / keys.len();
@@ -231,7 +231,7 @@ fn bytes_per_record<S: Side>(side: S, keys: &[Key]) -> S {
 }
 
 fn memory(criterion: &mut Criterion) {
-    let keys: Vec<Key> = (0..RECORDS as u128).map(key).collect();
+    let keys: Vec<StoreKey> = (0..RECORDS as u128).map(key).collect();
     let store = bytes_per_record(MemoryStore::new(), &keys);
     let map = bytes_per_record(LockedMap::default(), &keys);
     bench_side(criterion, &store, &keys);

@@ -11,8 +11,8 @@ use std::{hint::black_box, time::Duration};
 use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper_session::{
-    changes::{Limits, Patch},
     document::Document,
+    patch::{ChangeLimits, Patch},
 };
 use serde_json::Value;
 use simd_json::{Buffers, prelude::*};
@@ -113,7 +113,7 @@ fn change_one(c: &mut Criterion) {
         let (text, keys) = session(size);
         let path = keys.join(".");
         let (stored_text, index) = stored(&text);
-        let (mut document, mut patch) = (Document::new(), Patch::new(Limits::default()));
+        let (mut document, mut patch) = (Document::new(), Patch::new(ChangeLimits::default()));
         group.bench_function(BenchmarkId::new("patch", name), |b| {
             b.iter(|| {
                 document

@@ -29,8 +29,8 @@ use fred::{
     types::{Builder, ClusterHash, CustomCommand, Expiration, RespVersion, Value, config::Config},
 };
 use hyper_session::{
-    id::Key,
-    store::{Expected, MemoryStore, Read, RedisStore, Store, Version, Written},
+    id::StoreKey,
+    store::{Expected, MemoryStore, ReadOutcome, RedisStore, Store, Version, WriteOutcome},
 };
 use redis_servers::{Server, sessions::key};
 
@@ -112,7 +112,7 @@ enum Work {
 
 /// What a task works on, of its own.
 struct Place {
-    key: Key,
+    key: StoreKey,
     name: Bytes,
     data: Bytes,
     version: Version,
@@ -144,7 +144,7 @@ impl Sides {
             .store
             .write(&key, data.clone(), HOUR, Expected::Absent)
             .await;
-        let Ok(Written::Done(version)) = written else {
+        let Ok(WriteOutcome::Done(version)) = written else {
             unreachable!("a new key has no record")
         };
         Place {
@@ -187,14 +187,14 @@ impl Sides {
             Work::Eval => self.compare_and_set(&place.name, &place.data).await,
             Work::Read => {
                 let read = self.store.read(&place.key, None).await.unwrap();
-                assert!(matches!(black_box(read), Read::Found(_)));
+                assert!(matches!(black_box(read), ReadOutcome::Found(_)));
             }
             Work::Write => {
                 let expected = Expected::Version(place.version);
                 let write = self
                     .store
                     .write(&place.key, place.data.clone(), HOUR, expected);
-                let Written::Done(version) = write.await.unwrap() else {
+                let WriteOutcome::Done(version) = write.await.unwrap() else {
                     unreachable!("nobody else writes")
                 };
                 place.version = version;
@@ -341,7 +341,7 @@ async fn hot_read(server: &Server) {
     );
 }
 
-async fn nanos(store: &impl Store, keys: &[Key]) -> f64 {
+async fn nanos(store: &impl Store, keys: &[StoreKey]) -> f64 {
     const TIMES: usize = 2_000;
     let start = Instant::now();
     for _ in 0..TIMES {

@@ -97,7 +97,7 @@ async fn save(
         let mut fields = url::form_urlencoded::parse(&body);
         fields.find(|(key, _)| key == name).map(|(_, value)| value)
     };
-    if !session.is_csrf_token(&field("_csrf").unwrap_or_default()) {
+    if !session.verify_csrf_token(&field("_csrf").unwrap_or_default()) {
         let mut refused = Response::new(Full::from("Please send the form once more."));
         *refused.status_mut() = StatusCode::FORBIDDEN;
         return Ok(refused);

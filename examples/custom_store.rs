@@ -13,7 +13,8 @@ use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_session::{
-    Session, SessionConfig, SessionError, Sessions, clock::Clock, config::Stores, seal::SealKey,
+    Session, SessionConfig, SessionError, Sessions, clock::Clock, config::StoreRegistry,
+    seal::SealKey,
 };
 use hyper_util::rt::TokioIo;
 use redb_store::RedbStore;
@@ -41,7 +42,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         config = config.app_key(SealKey::generate_text()?);
     }
     let file = std::env::temp_dir().join("sessions.redb");
-    let stores = Stores::new().with_opened("redb", move || RedbStore::open(&file, Clock::system()));
+    let stores =
+        StoreRegistry::new().register_with("redb", move || RedbStore::open(&file, Clock::system()));
     let service = Sessions::builder(config)
         .stores(stores)
         .build()?

@@ -95,8 +95,10 @@ struct Log {
 impl Listener for Log {
     fn on_event(&self, event: &Event<'_>) {
         match event {
-            Event::StoreAway { store, reason } => eprintln!("the store {store} is away: {reason}"),
-            Event::StoreBack {
+            Event::StoreUnavailable { store, reason } => {
+                eprintln!("the store {store} is away: {reason}")
+            }
+            Event::StoreRecovered {
                 store,
                 lasted,
                 failed,
@@ -165,7 +167,7 @@ async fn serve(listener: TcpListener, sessions: Sessions) {
 async fn route(
     request: Request<Incoming>,
     session: Session,
-    all: &hyper_session::session::Collection,
+    all: &hyper_session::session::SessionCollection,
 ) -> Page {
     let path = request.uri().path().to_owned();
     let answer = match (request.method(), path.as_str()) {

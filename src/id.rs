@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 /// The secret name of a session: 128 bits from the operating system's random source.
 ///
 /// Whoever knows an id holds the session, so it travels only inside the sealed cookie, stores see
-/// only its [`Key`], and [`Debug`](fmt::Debug) shows neither. [`Display`](fmt::Display) writes the
+/// only its [`StoreKey`], and [`Debug`](fmt::Debug) shows neither. [`Display`](fmt::Display) writes the
 /// 22 characters of its base64url form: do not log them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SessionId([u8; Self::LEN]);
@@ -23,10 +23,10 @@ impl SessionId {
     /// A new id.
     ///
     /// # Errors
-    /// [`NoEntropy`] when the operating system gives no random bytes.
-    pub fn generate() -> Result<Self, NoEntropy> {
+    /// [`EntropyError`] when the operating system gives no random bytes.
+    pub fn generate() -> Result<Self, EntropyError> {
         let mut bytes = [0; Self::LEN];
-        getrandom::fill(&mut bytes).map_err(|_| NoEntropy)?;
+        getrandom::fill(&mut bytes).map_err(|_| EntropyError)?;
         Ok(Self(bytes))
     }
 
@@ -52,8 +52,8 @@ impl SessionId {
     }
 
     /// The name under which stores keep this session: the SHA-256 of the id.
-    pub fn key(&self) -> Key {
-        Key(Sha256::digest(self.0).into())
+    pub fn key(&self) -> StoreKey {
+        StoreKey(Sha256::digest(self.0).into())
     }
 }
 
@@ -78,16 +78,16 @@ impl fmt::Debug for SessionId {
 /// The operating system gave no random bytes for a new session id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system's random source gave no bytes for a new session id")]
-pub struct NoEntropy;
+pub struct EntropyError;
 
 /// What a store knows a session by: a one-way hash of its id.
 ///
 /// A leaked store opens no session, since the id cannot be found from its key. A key may be logged
 /// and shown to the session's owner; [`Display`](fmt::Display) writes it as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key([u8; Self::LEN]);
+pub struct StoreKey([u8; Self::LEN]);
 
-impl Key {
+impl StoreKey {
     /// Length of a key in bytes.
     pub const LEN: usize = 32;
 
@@ -97,14 +97,14 @@ impl Key {
     }
 
     /// A key for something else than a session: as good as random, and never a session's.
-    pub(crate) fn derived(purpose: &str, of: &[u8]) -> Self {
+    pub(crate) fn derive(purpose: &str, of: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(purpose).chain_update([0]);
         Self(hash.chain_update(of).finalize().into())
     }
 
     /// The key under which a session is kept that another framework knows by `id`: the SHA-256 of
     /// that text. No id of ours leads to it, so the session is found by its key only.
-    pub fn of_text(id: &str) -> Self {
+    pub fn from_foreign_id(id: &str) -> Self {
         Self(Sha256::digest(id).into())
     }
 
@@ -114,15 +114,15 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
-        write!(f, "Key({a:02x}{b:02x}{c:02x}{d:02x}…)")
+        write!(f, "StoreKey({a:02x}{b:02x}{c:02x}{d:02x}…)")
     }
 }

@@ -9,15 +9,15 @@
     clippy::print_stderr
 )]
 
-pub mod age;
-pub mod changes;
 pub mod clock;
 pub mod config;
 pub mod cookie;
 pub mod document;
+pub mod duration;
 #[cfg(feature = "forms")]
 pub mod form;
 pub mod id;
+pub mod patch;
 pub mod seal;
 pub mod service;
 pub mod session;

@@ -7,9 +7,10 @@ use std::{fmt, ops::Bound, path::Path, sync::Arc, time::Duration};
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::StoreKey,
     store::{
-        Capabilities, Expected, Read, Record, Store, StoreError, StoreFuture, Version, Written,
+        Capabilities, Expected, ReadOutcome, Record, Store, StoreError, StoreFuture, Version,
+        WriteOutcome,
     },
 };
 use redb::{Database, Error, ReadableTable, Table, TableDefinition};
@@ -68,7 +69,7 @@ impl RedbStore {
 }
 
 impl Store for RedbStore {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         self.blocking("read", move |inner| match touch {
             None => inner.read(&key),
@@ -78,26 +79,26 @@ impl Store for RedbStore {
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let key = *key;
         self.blocking("write", move |inner| {
             inner.write(&key, &data, ttl, expected)
         })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         self.blocking("destroy", move |inner| inner.destroy(&key))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         self.blocking("touch", move |inner| {
-            Ok(matches!(inner.touch(&key, ttl)?, Read::Found(_)))
+            Ok(matches!(inner.touch(&key, ttl)?, ReadOutcome::Found(_)))
         })
     }
 
@@ -109,7 +110,7 @@ impl Store for RedbStore {
 }
 
 impl Inner {
-    fn read(&self, key: &Key) -> Result<Read, Error> {
+    fn read(&self, key: &StoreKey) -> Result<ReadOutcome, Error> {
         let read = self.database.begin_read()?;
         let sessions = read.open_table(SESSIONS)?;
         standing(&sessions, key, self.clock.now())
@@ -117,12 +118,12 @@ impl Inner {
 
     /// Reads, and sets the end of a live record. One transaction writes at a time, so what was read
     /// is still so when it is written.
-    fn touch(&self, key: &Key, ttl: Duration) -> Result<Read, Error> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<ReadOutcome, Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
         let read = standing(&sessions, key, now)?;
-        if let Read::Found(record) = &read {
+        if let ReadOutcome::Found(record) = &read {
             let row = row(now.after(ttl), record.version.get(), &record.data);
             sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         }
@@ -133,24 +134,27 @@ impl Inner {
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: &[u8],
         ttl: Duration,
         expected: Expected,
-    ) -> Result<Written, Error> {
+    ) -> Result<WriteOutcome, Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let mut versions = write.open_table(VERSIONS)?;
         let now = self.clock.now();
         match (standing(&sessions, key, now)?, expected) {
-            (Read::Gone, _) | (Read::Absent, Expected::Version(_)) => return Ok(Written::Gone),
-            (Read::Found(record), Expected::Version(version)) if record.version == version => {}
-            (Read::Absent, _) | (Read::Found(_), Expected::Any) => {}
-            (Read::Found(record), _) => return Ok(Written::Conflict(record)),
+            (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
+                return Ok(WriteOutcome::Gone);
+            }
+            (ReadOutcome::Found(record), Expected::Version(version))
+                if record.version == version => {}
+            (ReadOutcome::Absent, _) | (ReadOutcome::Found(_), Expected::Any) => {}
+            (ReadOutcome::Found(record), _) => return Ok(WriteOutcome::Conflict(record)),
         }
         let last = versions.get(())?.map_or(TOMBSTONE, |last| last.value());
         let Some(version) = Version::new(last.wrapping_add(1)) else {
-            return Ok(Written::Gone);
+            return Ok(WriteOutcome::Gone);
         };
         versions.insert((), version.get())?;
         let row = row(now.after(ttl), version.get(), data);
@@ -158,10 +162,10 @@ impl Inner {
         sweep(&mut sessions, key, now)?;
         drop((sessions, versions));
         write.commit()?;
-        Ok(Written::Done(version))
+        Ok(WriteOutcome::Done(version))
     }
 
-    fn destroy(&self, key: &Key) -> Result<(), Error> {
+    fn destroy(&self, key: &StoreKey) -> Result<(), Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
@@ -176,17 +180,17 @@ impl Inner {
 /// What stands under `key` at `now`: what has ended is absent.
 fn standing(
     sessions: &impl ReadableTable<&'static [u8], &'static [u8]>,
-    key: &Key,
+    key: &StoreKey,
     now: Timestamp,
-) -> Result<Read, Error> {
+) -> Result<ReadOutcome, Error> {
     let Some(row) = sessions.get(key.as_bytes().as_slice())? else {
-        return Ok(Read::Absent);
+        return Ok(ReadOutcome::Absent);
     };
     let (end, version, data) = parts(row.value())?;
     Ok(match Version::new(version) {
-        _ if end <= now => Read::Absent,
-        None => Read::Gone,
-        Some(version) => Read::Found(Record {
+        _ if end <= now => ReadOutcome::Absent,
+        None => ReadOutcome::Gone,
+        Some(version) => ReadOutcome::Found(Record {
             data: Bytes::copy_from_slice(data),
             version,
         }),
@@ -196,7 +200,7 @@ fn standing(
 /// Removes those of the next keys that have ended.
 fn sweep(
     sessions: &mut Table<'_, &'static [u8], &'static [u8]>,
-    key: &Key,
+    key: &StoreKey,
     now: Timestamp,
 ) -> Result<(), Error> {
     let after = (Bound::Excluded(key.as_bytes().as_slice()), Bound::Unbounded);

@@ -8,8 +8,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError,
-    document::{Number, Path},
-    session::{Collection, Snapshot},
+    document::{KeyPath, Number},
+    session::{SessionCollection, Snapshot},
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -31,10 +31,10 @@ enum Key {
 }
 
 impl Key {
-    fn path(&self) -> Path<'_> {
+    fn path(&self) -> KeyPath<'_> {
         match self {
-            Self::Dotted(text) => Path::from(text),
-            Self::Literal(keys) => Path::literal(keys),
+            Self::Dotted(text) => KeyPath::from(text),
+            Self::Literal(keys) => KeyPath::literal(keys),
         }
     }
 }
@@ -74,7 +74,7 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
 pub(crate) async fn answer(
     request: Request<Incoming>,
     session: &Session,
-    all: &Collection,
+    all: &SessionCollection,
 ) -> Page {
     let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
@@ -132,7 +132,7 @@ fn json(value: &impl Serialize) -> Json {
 /// The result of one operation, or its failure in words.
 type Outcome = Result<Json, String>;
 
-async fn run(op: &Op, session: &Session, all: &Collection) -> Outcome {
+async fn run(op: &Op, session: &Session, all: &SessionCollection) -> Outcome {
     match op.op.as_str() {
         "sleep" => {
             let time = Duration::from_millis(op.ms.ok_or("`ms` is missing")?);
@@ -184,7 +184,7 @@ fn data(name: &str, op: &Op, session: &Session) -> Outcome {
         "clear" => done(session.clear()),
         "destroy" => done(session.destroy()),
         "regenerate" => done(session.regenerate()),
-        "id" => value(session.session_id().map(|id| id.to_string())),
+        "id" => value(session.id().map(|id| id.to_string())),
         "fresh" => Ok(json(&session.is_fresh())),
         "tag" => done(session.tag(user(op)?)),
         "untag" => done(session.untag(user(op)?)),
@@ -192,7 +192,7 @@ fn data(name: &str, op: &Op, session: &Session) -> Outcome {
     }
 }
 
-fn pull(session: &Session, key: Path<'_>) -> Result<Option<Json>, String> {
+fn pull(session: &Session, key: KeyPath<'_>) -> Result<Option<Json>, String> {
     let before: Snapshot = session.snapshot().map_err(text)?;
     let found = before.get(key.clone()).map_err(text)?;
     session.forget(key).map_err(text)?;
@@ -230,7 +230,7 @@ fn intended(name: &str, op: &Op, session: &Session) -> Outcome {
         "set_intended_url" => {
             done(session.set_intended_url(op.url.as_deref().ok_or("`url` is missing")?))
         }
-        "get_intended_url" => value(session.get_intended_url()),
+        "intended_url" => value(session.intended_url()),
         "pull_intended_url" => value(session.pull_intended_url()),
         "clear_intended_url" => done(session.clear_intended_url()),
         _ => Err(format!("there is no operation called {name:?}")),

@@ -20,7 +20,7 @@ impl Parts {
         let input = input(request).await?;
         // Passwords are taken as they are, spaces too.
         let password = input.text("password").unwrap_or_default();
-        let mut errors = ValidationErrors::new().back_to("/sign-up");
+        let mut errors = ValidationErrors::new().redirect_to("/sign-up");
         check_name(&mut errors, &input);
         check_email(&mut errors, &input);
         if password.chars().count() < 8 {
@@ -33,7 +33,7 @@ impl Parts {
         let Some(user) = self.users.add(name, email, password).await? else {
             let taken = "There is an account with this address already.";
             return Err(ValidationErrors::new()
-                .back_to("/sign-up")
+                .redirect_to("/sign-up")
                 .with("email", taken)
                 .into());
         };
@@ -48,7 +48,7 @@ impl Parts {
             let errors = ValidationErrors::new()
                 .code("E_INVALID_CREDENTIALS")
                 .summary("Wrong e-mail address or password.")
-                .back_to("/sign-in");
+                .redirect_to("/sign-in");
             return Err(errors.into());
         };
         welcome(session, &user, &device, "You are signed in.")

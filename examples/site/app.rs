@@ -18,7 +18,7 @@ use hyper::{body::Incoming, service::Service};
 use hyper_session::{
     Session, SessionError, Sessions,
     form::{FormBody, Forms, Input, InputLimits},
-    session::Collection,
+    session::SessionCollection,
 };
 use minijinja::{Environment, context};
 
@@ -52,7 +52,7 @@ pub(crate) struct App {
 struct Parts {
     pages: Environment<'static>,
     users: Users,
-    all_sessions: Collection,
+    all_sessions: SessionCollection,
 }
 
 impl App {

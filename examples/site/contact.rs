@@ -10,7 +10,7 @@ use super::{BoxError, Page, pages};
 
 /// Takes a message. A form that is wrong goes back to its page by itself, with what was typed.
 pub(crate) fn send(session: &Session, input: Input) -> Result<Page, BoxError> {
-    let mut errors = ValidationErrors::new().back_to("/contact");
+    let mut errors = ValidationErrors::new().redirect_to("/contact");
     check_name(&mut errors, &input);
     check_email(&mut errors, &input);
     match text(&input, "message").chars().count() {

@@ -57,7 +57,7 @@ impl Parts {
     }
 
     async fn devices_of(&self, user: &User, session: &Session) -> Result<Vec<Value>, BoxError> {
-        let mine = session.key()?;
+        let mine = session.store_key()?;
         let mut devices = Vec::new();
         for key in self.all_sessions.tagged(&users::tag(&user.id)).await? {
             // One that has ended since it was listed is none.
@@ -83,7 +83,7 @@ impl Parts {
         let Some(user) = self.user(session)? else {
             return ask_to_sign_in(session);
         };
-        let mine = session.key()?;
+        let mine = session.store_key()?;
         let ended = self
             .all_sessions
             .destroy_tagged(&users::tag(&user.id), Some(&mine))

@@ -34,7 +34,7 @@ const TEMPLATES: [(&str, &str); 10] = [
 
 pub(crate) fn templates() -> Result<Environment<'static>, minijinja::Error> {
     let mut pages = Environment::new();
-    view::install(&mut pages);
+    view::enable_autoescape(&mut pages);
     for (name, source) in TEMPLATES {
         pages.add_template(name, source)?;
     }

@@ -14,17 +14,17 @@ use bytes::Bytes;
 use http::HeaderValue;
 use hyper_session::{
     cookie::{Attributes, CookieName},
-    id::{Key, SessionId},
+    id::{StoreKey, SessionId},
     seal::{KeyRing, SealKey},
-    store::{Binding, Bound, ClientSide, CookieStore, Expected, Read, Store, Tag},
+    store::{CookieContext, BoundStore, ClientSideStore, CookieStore, Expected, ReadOutcome, Store, Tag},
 };
 use libfuzzer_sys::fuzz_target;
 
 const AGE: Duration = Duration::from_secs(7200);
 
-static BOUND: LazyLock<Box<dyn Bound>> = LazyLock::new(|| {
+static BOUND: LazyLock<Box<dyn BoundStore>> = LazyLock::new(|| {
     let key = SealKey::from_text("the first key, which seals and opens").expect("it is long");
-    let binding = Binding {
+    let binding = CookieContext {
         keys: &KeyRing::new(key),
         name: &CookieName::new("s").expect("it is a name"),
         attributes: &Attributes::default(),
@@ -79,7 +79,7 @@ fn line(pair: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(pair).expect("what was set can be sent")
 }
 
-fn seal(key: &Key, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
+fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
     let attached = BOUND.attach(&[]);
     let written = ready(attached.write(key, record.clone(), AGE, Expected::Absent));
     written.expect("it is not too large");
@@ -93,15 +93,15 @@ fn seal(key: &Key, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
     set.iter().map(pair).collect()
 }
 
-fn open(key: &Key, lines: &[HeaderValue]) -> Option<Bytes> {
+fn open(key: &StoreKey, lines: &[HeaderValue]) -> Option<Bytes> {
     let attached = BOUND.attach(lines);
     match ready(attached.read(key, None)).expect("nothing is asked") {
-        Read::Found(record) => Some(record.data),
-        Read::Absent | Read::Gone => None,
+        ReadOutcome::Found(record) => Some(record.data),
+        ReadOutcome::Absent | ReadOutcome::Gone => None,
     }
 }
 
-fn tags(key: &Key, lines: &[HeaderValue]) -> Vec<Tag> {
+fn tags(key: &StoreKey, lines: &[HeaderValue]) -> Vec<Tag> {
     let attached = BOUND.attach(lines);
     let tags = attached.tags().expect("it has tags");
     ready(tags.tags_of(key)).expect("nothing is asked")

@@ -9,7 +9,7 @@ mod real;
 
 use arbitrary::{Arbitrary, Unstructured};
 use hyper_session::{
-    changes::{Limits, Patch},
+    patch::{ChangeLimits, Patch},
     document::Document,
 };
 use libfuzzer_sys::fuzz_target;
@@ -56,7 +56,7 @@ fn request(
     base: &Document,
     input: &mut Unstructured<'_>,
 ) -> arbitrary::Result<(Patch, Document, Vec<Edit>)> {
-    let (mut patch, mut document) = (Patch::new(Limits::default()), base.clone());
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), base.clone());
     let mut model = real::checked(base);
     let mut recorded = Vec::new();
     for _ in 0..input.int_in_range(0..=6)? {

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 static CODEC: LazyLock<Codec> = LazyLock::new(|| {
     let key = |text| SealKey::from_text(text).expect("it is long enough");
     KeyRing::new(key("the first key, which seals and opens"))
-        .with_older(key("the second key, which opens and no more"))
+        .with_previous(key("the second key, which opens and no more"))
         .expect("two keys are few")
         .codec("fuzz", "sid")
 });

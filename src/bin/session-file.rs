@@ -157,7 +157,7 @@ fn compact(directory: &Path) -> Outcome {
     let bar = Arc::new(bar("compacting"));
     let shown = Arc::clone(&bar);
     let store = FileStore::builder(directory)
-        .events(move |event: &FileEvent<'_>| {
+        .listener(move |event: &FileEvent<'_>| {
             if let FileEvent::Cleaned { bytes, .. } = event {
                 shown.inc(*bytes);
             }

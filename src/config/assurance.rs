@@ -21,7 +21,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// do so again) is the service's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Assurance {
+pub enum AssuranceLevel {
     /// Some assurance.
     Aal1,
     /// High assurance: two factors.
@@ -30,9 +30,9 @@ pub enum Assurance {
     Aal3,
 }
 
-impl Assurance {
+impl AssuranceLevel {
     /// How long a session may live, however busy.
-    pub const fn lifetime(self) -> Duration {
+    pub const fn absolute_timeout(self) -> Duration {
         match self {
             Self::Aal1 => DAY.saturating_mul(30),
             Self::Aal2 => DAY,
@@ -41,7 +41,7 @@ impl Assurance {
     }
 
     /// How long a session may live without a request; `None` where the standard does not say.
-    pub const fn idle(self) -> Option<Duration> {
+    pub const fn idle_timeout(self) -> Option<Duration> {
         match self {
             Self::Aal1 => None,
             Self::Aal2 => Some(HOUR),

@@ -2,13 +2,13 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{Assurance, ConfigError, SessionConfig, Stores, keys, stores::Choice};
+use super::{AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, keys, stores::Choice};
 use crate::{
-    age::Age,
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
+    duration::DurationSetting,
     session::{Backing, Engine, Listeners, Memo, Policy, Retired},
-    store::Binding,
+    store::CookieContext,
     wire::native::Native,
 };
 
@@ -23,7 +23,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60
 impl SessionConfig {
     pub(crate) fn into_engine(
         self,
-        stores: Stores,
+        stores: StoreRegistry,
         clock: Clock,
         listeners: Listeners,
     ) -> Result<Engine, ConfigError> {
@@ -34,7 +34,7 @@ impl SessionConfig {
             .map_err(|error| refused_cookie(&name, error))?;
         let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
-        let binding = Binding {
+        let binding = CookieContext {
             keys: &keys,
             name: &name,
             attributes: &self.cookie,
@@ -50,8 +50,9 @@ impl SessionConfig {
             retired: Retired::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
-            adjusted: cut
-                .then_some("the cookie's Max-Age is cut to 400 days, the most that browsers take"),
+            adjusted: cut.then_some(
+                "the cookie's Max-DurationSetting is cut to 400 days, the most that browsers take",
+            ),
             policy,
             set_cookie,
             clock,
@@ -60,7 +61,7 @@ impl SessionConfig {
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
-        let (age, touch_interval) = self.idle()?;
+        let (age, touch_interval) = self.idle_and_touch()?;
         if !(1..=10_000).contains(&self.max_attempts) {
             return Err(ConfigError::new(
                 "max_attempts",
@@ -70,7 +71,7 @@ impl SessionConfig {
         Ok(Policy {
             enabled: self.enabled,
             age,
-            lifetime: self.longest()?,
+            absolute_timeout: self.longest()?,
             touch_interval,
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
@@ -78,12 +79,12 @@ impl SessionConfig {
             on_too_large: self.on_too_large,
             limits: self.limits,
             max_attempts: self.max_attempts,
-            fence: within("fence", self.fence, SECOND..=DAY)?,
+            fence_ttl: within("fence_ttl", self.fence_ttl, SECOND..=DAY)?,
         })
     }
 
     /// How long a session lives without a request, and how old a renewal must be before the next.
-    fn idle(&self) -> Result<(Duration, Duration), ConfigError> {
+    fn idle_and_touch(&self) -> Result<(Duration, Duration), ConfigError> {
         let age = within("age", self.age, SECOND..=LONGEST)?;
         let interval = match self.touch_interval {
             None => (age / 60).min(MINUTE),
@@ -96,7 +97,7 @@ impl SessionConfig {
                 return Err(ConfigError::new("touch_interval", why));
             }
         };
-        let Some(most) = self.assurance.and_then(Assurance::idle) else {
+        let Some(most) = self.assurance.and_then(AssuranceLevel::idle_timeout) else {
             return Ok((age, interval));
         };
         // The store keeps a session for both together.
@@ -107,10 +108,10 @@ impl SessionConfig {
     /// How long a session lives at most.
     fn longest(&self) -> Result<Option<Duration>, ConfigError> {
         let own = self
-            .lifetime
-            .map(|it| within("lifetime", it, SECOND..=LONGEST));
+            .absolute_timeout
+            .map(|it| within("absolute_timeout", it, SECOND..=LONGEST));
         let own = own.transpose()?;
-        let allowed = self.assurance.map(Assurance::lifetime);
+        let allowed = self.assurance.map(AssuranceLevel::absolute_timeout);
         Ok(own.into_iter().chain(allowed).min())
     }
 
@@ -141,12 +142,15 @@ fn refused_cookie(name: &CookieName, error: CookieError) -> ConfigError {
 
 pub(super) fn within(
     setting: &'static str,
-    age: Age,
+    age: DurationSetting,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, ConfigError> {
     let time = age.duration();
     range.contains(&time).then_some(time).ok_or_else(|| {
-        let (least, most) = (Age::new(*range.start()), Age::new(*range.end()));
+        let (least, most) = (
+            DurationSetting::new(*range.start()),
+            DurationSetting::new(*range.end()),
+        );
         ConfigError::new(
             setting,
             format!("{age} is out of range: choose {least} to {most}"),

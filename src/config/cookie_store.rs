@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{ConfigError, CookieSection};
+use super::{ConfigError, CookieStoreConfig};
 use crate::store::{CookieStore, Store, cookie::MAX_CHUNKS};
 
 type Behind = Result<Arc<dyn Store>, ConfigError>;
 
 /// `open` gives the store of a name, for the setting that is told.
 pub(super) fn open(
-    section: &CookieSection,
+    section: &CookieStoreConfig,
     mut open: impl FnMut(&'static str, &str) -> Behind,
 ) -> Result<CookieStore, ConfigError> {
     let mut store = CookieStore::new();

@@ -7,7 +7,7 @@ use super::{
     build::{LONGEST, SECOND, within},
     file_store, keys,
 };
-use crate::{age::Age, cookie::CookieName};
+use crate::{cookie::CookieName, duration::DurationSetting};
 
 impl SessionConfig {
     /// Overrides settings with those environment variables that are set and not empty:
@@ -106,11 +106,11 @@ fn age(
     variable: &'static str,
     text: &str,
     range: RangeInclusive<std::time::Duration>,
-) -> Result<Age, ConfigError> {
-    let age: Age = text
+) -> Result<DurationSetting, ConfigError> {
+    let age: DurationSetting = text
         .parse()
         .map_err(|error| ConfigError::caused(variable, error))?;
-    within(variable, age, range).map(Age::new)
+    within(variable, age, range).map(DurationSetting::new)
 }
 
 fn older(list: &str) -> Result<Vec<Secret>, ConfigError> {

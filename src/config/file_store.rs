@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, FileSection};
+use super::{ConfigError, FileStoreConfig};
 use crate::store::{FileStore, Store, file::Durability};
 
-pub(super) fn open(section: &FileSection) -> Result<Box<dyn Store>, ConfigError> {
+pub(super) fn open(section: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
     let mut builder = FileStore::builder(&section.location);
     if let Some(text) = &section.durability {
         builder = builder.durability(durability("stores.file.durability", text)?);

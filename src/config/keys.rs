@@ -22,7 +22,7 @@ pub(super) fn ring(first: Option<&Secret>, older: &[Secret]) -> Result<KeyRing, 
     let ring = KeyRing::new(key("app_key", first)?);
     older.iter().try_fold(ring, |ring, older| {
         let older = key("app_key_previous", older)?;
-        ring.with_older(older)
+        ring.with_previous(older)
             .map_err(|error| ConfigError::caused("app_key_previous", error))
     })
 }

@@ -48,9 +48,11 @@ mod sections;
 mod settings;
 mod stores;
 
-pub use assurance::Assurance;
+pub use assurance::AssuranceLevel;
 pub use error::ConfigError;
 pub use secret::Secret;
-pub use sections::{CookieSection, FileSection, MemorySection, RedisSection, StoreSections};
+pub use sections::{
+    CookieStoreConfig, FileStoreConfig, MemoryStoreConfig, RedisStoreConfig, StoreConfigs,
+};
 pub use settings::SessionConfig;
-pub use stores::Stores;
+pub use stores::StoreRegistry;

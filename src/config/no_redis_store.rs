@@ -1,9 +1,9 @@
 //! The built-in store `redis`, in a program that was built without it.
 
-use super::{ConfigError, RedisSection};
+use super::{ConfigError, RedisStoreConfig};
 use crate::{session::Listeners, store::Store};
 
-pub(super) fn open(_: &RedisSection, _: &Listeners) -> Result<Box<dyn Store>, ConfigError> {
+pub(super) fn open(_: &RedisStoreConfig, _: &Listeners) -> Result<Box<dyn Store>, ConfigError> {
     let why = "the store `redis` is not in this program: it takes the feature `redis`";
     Err(ConfigError::new("store", why))
 }

@@ -1,6 +1,6 @@
 //! The built-in store `redis`.
 
-use super::{ConfigError, RedisSection};
+use super::{ConfigError, RedisStoreConfig};
 use crate::{
     session::{Event, Listeners},
     store::{RedisStore, Store, redis::Outage},
@@ -9,7 +9,7 @@ use crate::{
 /// The connection is made by the first request, or by whoever waits for it to be ready. `listeners`
 /// are told of outages.
 pub(super) fn open(
-    section: &RedisSection,
+    section: &RedisStoreConfig,
     listeners: &Listeners,
 ) -> Result<Box<dyn Store>, ConfigError> {
     let url = section.url.expose();
@@ -33,11 +33,11 @@ pub(super) fn open(
 fn tell(listeners: &Listeners, outage: &Outage) {
     let store = "redis";
     match *outage {
-        Outage::Started { fault } => listeners.tell(&Event::StoreAway {
+        Outage::Started { fault } => listeners.tell(&Event::StoreUnavailable {
             store,
             reason: &fault.to_string(),
         }),
-        Outage::Ended { lasted, failed } => listeners.tell(&Event::StoreBack {
+        Outage::Ended { lasted, failed } => listeners.tell(&Event::StoreRecovered {
             store,
             lasted,
             failed,

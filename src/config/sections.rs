@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::Secret;
-use crate::age::Age;
+use crate::duration::DurationSetting;
 
 /// The sections of the built-in stores. Only that of the chosen store is used, with those of the
 /// stores that it names, and those of the
@@ -27,21 +27,21 @@ use crate::age::Age;
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct StoreSections {
+pub struct StoreConfigs {
     /// The store `memory`.
-    pub memory: MemorySection,
+    pub memory: MemoryStoreConfig,
     /// The store `file`.
-    pub file: FileSection,
+    pub file: FileStoreConfig,
     /// The store `cookie`.
-    pub cookie: CookieSection,
+    pub cookie: CookieStoreConfig,
     /// The store `redis`.
-    pub redis: RedisSection,
+    pub redis: RedisStoreConfig,
 }
 
 /// The memory store's limits; see [`MemoryStore`](crate::store::MemoryStore).
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct MemorySection {
+pub struct MemoryStoreConfig {
     /// How many sessions there may be. Default: that of the store.
     pub max_records: Option<u64>,
     /// How many bytes their data and tags may take. Default: that of the store.
@@ -51,7 +51,7 @@ pub struct MemorySection {
 /// Where the file store is, and how durable.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct FileSection {
+pub struct FileStoreConfig {
     /// The directory, which is made where it is missing. One process at a time may use it. Default:
     /// `tmp/sessions`, below the process's own directory.
     pub location: PathBuf,
@@ -60,7 +60,7 @@ pub struct FileSection {
     pub durability: Option<String>,
 }
 
-impl Default for FileSection {
+impl Default for FileStoreConfig {
     fn default() -> Self {
         Self {
             location: PathBuf::from("tmp/sessions"),
@@ -77,7 +77,7 @@ impl Default for FileSection {
 /// migration, the sessions.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct CookieSection {
+pub struct CookieStoreConfig {
     /// How many cookies one session may be spread over, 1 to 8. Default: 1.
     pub max_chunks: Option<usize>,
     /// The name of the store that keeps what does not fit. Default: none, so that it is an error.
@@ -90,17 +90,17 @@ pub struct CookieSection {
 /// Where Redis is.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct RedisSection {
+pub struct RedisStoreConfig {
     /// The address: `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://`,
     /// `redis-cluster://`. It is never shown with its password. Default: `redis://127.0.0.1:6379`.
     pub url: Secret,
     /// What every key begins with. Default: `session:`.
     pub prefix: Option<String>,
     /// How long [`Sessions::ready`](crate::Sessions::ready) waits for the server. Default: 10 seconds.
-    pub startup_timeout: Option<Age>,
+    pub startup_timeout: Option<DurationSetting>,
 }
 
-impl Default for RedisSection {
+impl Default for RedisStoreConfig {
     fn default() -> Self {
         Self {
             url: Secret::new("redis://127.0.0.1:6379"),

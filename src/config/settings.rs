@@ -4,11 +4,11 @@ use std::{net::IpAddr, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Assurance, Secret, StoreSections};
+use super::{AssuranceLevel, Secret, StoreConfigs};
 use crate::{
-    age::Age,
-    changes::Limits,
     cookie::{Attributes, SameSite},
+    duration::DurationSetting,
+    patch::ChangeLimits,
     session::{CookiePolicy, OnStoreFailure, OnTooLarge},
 };
 
@@ -43,32 +43,32 @@ pub struct SessionConfig {
     pub clear_with_browser: bool,
     /// How long a session lives without a request, from a second to 10 years. Enforced by the
     /// store, to within `touch_interval`. Default: 2 hours.
-    pub age: Age,
+    pub age: DurationSetting,
     /// How long a session lives at most, however busy: at its end the visitor starts anew. Default:
     /// no end.
-    pub lifetime: Option<Age>,
+    pub absolute_timeout: Option<DurationSetting>,
     /// Keeps both times within those of an assurance level: `age`, and `touch_interval` with it,
     /// and `lifetime` count for no more than the level allows. Default: none.
-    pub assurance: Option<Assurance>,
+    pub assurance: Option<AssuranceLevel>,
     /// The id cookie's attributes. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
     pub cookie: Attributes,
     /// Which of the stores to use, by name: `memory`, `file`, `cookie`, `redis`, or one that the
-    /// program has [added](super::Stores). Default: `memory`.
+    /// program has [added](super::StoreRegistry). Default: `memory`.
     pub store: String,
     /// The store that sessions were in before, by name: they move from it to `store` as they are
-    /// used; see [`Migrating`](crate::store::Migrating). It may be `cookie`, from which sessions move
+    /// used; see [`MigratingStore`](crate::store::MigratingStore). It may be `cookie`, from which sessions move
     /// to a store at the server. Default: none.
     pub migrate_from: Option<String>,
     /// The store that sessions will be in, by name: they stay in `store`, and those that other
     /// machines have moved already are found. Not together with `migrate_from`. Default: none.
     pub migrate_to: Option<String>,
     /// The sections of the stores `memory`, `file`, `cookie` and `redis`.
-    pub stores: StoreSections,
+    pub stores: StoreConfigs,
     /// When the id cookie is sent. Default: on every response.
     pub cookie_policy: CookiePolicy,
     /// How old the last renewal must be before a request renews the session in the store again;
     /// zero renews on every request. Less than `age`. Default: a sixtieth of `age`, at most a minute.
-    pub touch_interval: Option<Age>,
+    pub touch_interval: Option<DurationSetting>,
     /// What a request gets when the store fails. Default: 503.
     pub on_store_failure: OnStoreFailure,
     /// What becomes of a response whose session is too large for its store: an error, or the write
@@ -76,13 +76,13 @@ pub struct SessionConfig {
     pub on_too_large: OnTooLarge,
     /// How many operations one request may do between two commits, how many bytes they may take,
     /// and how large a session may get.
-    pub limits: Limits,
+    pub limits: ChangeLimits,
     /// How often a commit is tried against writes of other requests, 1 to 10,000. Default: 256.
     pub max_attempts: u32,
     /// How long a slower request is kept from writing under an id that was regenerated away: longer
     /// than the longest request, 1 second to a day. Default: 60 seconds. (What keeps it from
     /// bringing back a destroyed session is the store's tombstone.)
-    pub fence: Age,
+    pub fence_ttl: DurationSetting,
     /// The key that seals cookies: 32 bytes as base64 or hexadecimal (the program `session-key`
     /// prints such a key), or a secret text of at least 32 characters. It must be set. A key that
     /// is a shorter text over and over is refused, and so is one that stands in this crate's
@@ -99,21 +99,21 @@ impl Default for SessionConfig {
             enabled: true,
             cookie_name: "session".to_owned(),
             clear_with_browser: false,
-            age: Age::new(Duration::from_secs(2 * 60 * 60)),
-            lifetime: None,
+            age: DurationSetting::new(Duration::from_secs(2 * 60 * 60)),
+            absolute_timeout: None,
             cookie: Attributes::default(),
             assurance: None,
             store: "memory".to_owned(),
             migrate_from: None,
             migrate_to: None,
-            stores: StoreSections::default(),
+            stores: StoreConfigs::default(),
             cookie_policy: CookiePolicy::default(),
             touch_interval: None,
             on_store_failure: OnStoreFailure::default(),
             on_too_large: OnTooLarge::default(),
-            limits: Limits::default(),
+            limits: ChangeLimits::default(),
             max_attempts: 256,
-            fence: Age::new(Duration::from_secs(60)),
+            fence_ttl: DurationSetting::new(Duration::from_secs(60)),
             app_key: None,
             app_key_previous: Vec::new(),
         }
@@ -159,20 +159,20 @@ impl SessionConfig {
     /// Sets [`age`](#structfield.age).
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
-        self.age = Age::new(age);
+        self.age = DurationSetting::new(age);
         self
     }
 
-    /// Sets [`lifetime`](#structfield.lifetime).
+    /// Sets [`lifetime`](#structfield.absolute_timeout).
     #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = Some(Age::new(lifetime));
+    pub fn absolute_timeout(mut self, absolute_timeout: Duration) -> Self {
+        self.absolute_timeout = Some(DurationSetting::new(absolute_timeout));
         self
     }
 
     /// Sets [`assurance`](#structfield.assurance).
     #[must_use]
-    pub fn assurance(mut self, level: Assurance) -> Self {
+    pub fn assurance(mut self, level: AssuranceLevel) -> Self {
         self.assurance = Some(level);
         self
     }
@@ -242,7 +242,7 @@ impl SessionConfig {
     /// Sets [`touch_interval`](#structfield.touch_interval).
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
-        self.touch_interval = Some(Age::new(interval));
+        self.touch_interval = Some(DurationSetting::new(interval));
         self
     }
 
@@ -262,7 +262,7 @@ impl SessionConfig {
 
     /// Sets [`limits`](#structfield.limits).
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: ChangeLimits) -> Self {
         self.limits = limits;
         self
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{ConfigError, MemorySection, StoreSections, cookie_store, file_store, redis_store};
+use super::{ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store, redis_store};
 use crate::{
     session::Listeners,
-    store::{MemoryStore, Migrating, Store, StoreError},
+    store::{MemoryStore, MigratingStore, Store, StoreError},
 };
 
 type Opened = Result<Box<dyn Store>, ConfigError>;
@@ -20,16 +20,16 @@ type Open = Box<dyn FnOnce(&mut Opening<'_>) -> Opened + Send>;
 /// ```
 /// use hyper_session::{SessionConfig, Sessions, config::Stores, store::MemoryStore};
 ///
-/// let stores = Stores::new().with_opened("small", || {
+/// let stores = Stores::new().register_with("small", || {
 ///     Ok(MemoryStore::builder().max_records(1_000).build())
 /// });
 /// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
 /// let sessions = Sessions::builder(config.store("small")).stores(stores).build()?;
 /// # Ok::<(), hyper_session::config::ConfigError>(())
 /// ```
-pub struct Stores(BTreeMap<String, Open>);
+pub struct StoreRegistry(BTreeMap<String, Open>);
 
-impl Stores {
+impl StoreRegistry {
     /// The stores that come with the crate.
     pub fn new() -> Self {
         let mut stores = BTreeMap::<String, Open>::new();
@@ -59,12 +59,12 @@ impl Stores {
     /// Adds a store, or replaces the one of this name.
     #[must_use]
     pub fn with(self, name: impl Into<String>, store: impl Store) -> Self {
-        self.with_opened(name, move || Ok(store))
+        self.register_with(name, move || Ok(store))
     }
 
     /// Adds a store that `open` opens if the configuration chooses it.
     #[must_use]
-    pub fn with_opened<S: Store>(
+    pub fn register_with<S: Store>(
         mut self,
         name: impl Into<String>,
         open: impl FnOnce() -> Result<S, StoreError> + Send + 'static,
@@ -90,7 +90,7 @@ impl Stores {
             (Some(name), None) => ("migrate_from", name),
             (None, Some(name)) => ("migrate_to", name),
             (Some(_), Some(_)) => {
-                let why = "this and `migrate_to` cannot both be set: see `store::Migrating`";
+                let why = "this and `migrate_to` cannot both be set: see `store::MigratingStore`";
                 return Err(ConfigError::new("migrate_from", why));
             }
         };
@@ -101,8 +101,8 @@ impl Stores {
         let other = opening.share(setting, other)?;
         let store = opening.share("store", choice.store)?;
         Ok(Box::new(match choice.migrate_from {
-            Some(_) => Migrating::new(other, store),
-            None => Migrating::prepare(store, other),
+            Some(_) => MigratingStore::new(other, store),
+            None => MigratingStore::prepare(store, other),
         }))
     }
 }
@@ -111,7 +111,7 @@ impl Stores {
 struct Opening<'c> {
     stores: BTreeMap<String, Open>,
     shared: BTreeMap<String, Arc<dyn Store>>,
-    sections: &'c StoreSections,
+    sections: &'c StoreConfigs,
     listeners: &'c Listeners,
 }
 
@@ -144,12 +144,12 @@ pub(super) struct Choice<'c> {
     pub(super) store: &'c str,
     pub(super) migrate_from: Option<&'c str>,
     pub(super) migrate_to: Option<&'c str>,
-    pub(super) sections: &'c StoreSections,
+    pub(super) sections: &'c StoreConfigs,
     /// Who is told of a store's outages.
     pub(super) listeners: &'c Listeners,
 }
 
-fn memory(section: &MemorySection) -> Box<dyn Store> {
+fn memory(section: &MemoryStoreConfig) -> Box<dyn Store> {
     let mut builder = MemoryStore::builder();
     if let Some(records) = section.max_records {
         builder = builder.max_records(records);
@@ -160,13 +160,13 @@ fn memory(section: &MemorySection) -> Box<dyn Store> {
     Box::new(builder.build())
 }
 
-impl Default for Stores {
+impl Default for StoreRegistry {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Stores {
+impl fmt::Debug for StoreRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }

@@ -5,7 +5,7 @@ use std::{mem, ops::Range};
 use serde::Serialize;
 
 use super::{
-    Document, EditError, MAX_DEPTH, Malformed, Number, Path, Raw,
+    Document, EditError, KeyPath, MAX_DEPTH, MalformedDocument, Number, RawValue,
     error::name,
     index,
     json::to_json,
@@ -26,21 +26,21 @@ impl Document {
     /// As [`EditError`] says; the document is then as it was.
     pub fn put<'p, T: Serialize + ?Sized>(
         &mut self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), EditError> {
         let path = path.into();
         let mut json = Vec::new();
         to_json(value, &mut json).map_err(|source| EditError::unserializable(&path, source))?;
-        self.put_json(&path, Raw::new(&json))
+        self.put_json(&path, RawValue::new(&json))
     }
 
     /// Puts a value that is JSON text already, as [`put`](Self::put) does.
     ///
     /// # Errors
     /// As `put`.
-    pub fn put_json(&mut self, path: &Path<'_>, json: Raw<'_>) -> Result<(), EditError> {
-        let shape = scan::shape(json.as_bytes()).ok_or(Malformed::DAMAGED)?;
+    pub fn put_json(&mut self, path: &KeyPath<'_>, json: RawValue<'_>) -> Result<(), EditError> {
+        let shape = scan::shape(json.as_bytes()).ok_or(MalformedDocument::DAMAGED)?;
         if !shape.canonical {
             let mut canonical = Vec::new();
             parse::canonical(json.as_bytes(), &mut canonical)?;
@@ -54,7 +54,7 @@ impl Document {
     ///
     /// # Errors
     /// When the document is damaged on the way; it is then as it was.
-    pub fn forget<'p>(&mut self, path: impl Into<Path<'p>>) -> Result<bool, EditError> {
+    pub fn forget<'p>(&mut self, path: impl Into<KeyPath<'p>>) -> Result<bool, EditError> {
         let path = path.into();
         let Some((root, keys)) = self.root_of(&path)? else {
             return Ok(false);
@@ -65,7 +65,7 @@ impl Document {
             return Ok(true);
         };
         let found = find_to_forget(self.text(), root.value.clone(), parents, last);
-        let Some((range, null)) = found.ok_or(Malformed::DAMAGED)? else {
+        let Some((range, null)) = found.ok_or(MalformedDocument::DAMAGED)? else {
             return Ok(false);
         };
         self.own()?;
@@ -80,7 +80,7 @@ impl Document {
     /// [`put`](Self::put); the document is then as it was.
     pub fn add<'p>(
         &mut self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, EditError> {
         self.count(&path.into(), |number| number.checked_add(by.into()))
@@ -92,7 +92,7 @@ impl Document {
     /// As `add`.
     pub fn subtract<'p>(
         &mut self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, EditError> {
         self.count(&path.into(), |number| number.checked_sub(by.into()))
@@ -106,7 +106,7 @@ impl Document {
 
     fn count(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         sum: impl FnOnce(Number) -> Option<Number>,
     ) -> Result<Number, EditError> {
         let mut counted = Number::Int(0);
@@ -126,9 +126,9 @@ impl Document {
     /// Writes at `path` what `json` makes of the value that is there. It is `depth` levels deep.
     fn write<'j>(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         depth: usize,
-        json: impl FnOnce(Option<Raw<'_>>) -> Result<&'j [u8], EditError>,
+        json: impl FnOnce(Option<RawValue<'_>>) -> Result<&'j [u8], EditError>,
     ) -> Result<(), EditError> {
         self.own()?;
         let mut new = mem::take(&mut self.scratch);
@@ -140,9 +140,9 @@ impl Document {
 
     fn write_with<'j>(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         depth: usize,
-        json: impl FnOnce(Option<Raw<'_>>) -> Result<&'j [u8], EditError>,
+        json: impl FnOnce(Option<RawValue<'_>>) -> Result<&'j [u8], EditError>,
         new: &mut Vec<u8>,
     ) -> Result<(), EditError> {
         let first = path.keys().first().ok_or(EditError::EmptyPath)?;
@@ -161,7 +161,7 @@ impl Document {
         }
         let is_there = place.kind == PlaceKind::Value && place.followed == keys.len();
         let old = self.text().get(place.range.clone()).filter(|_| is_there);
-        let json = json(old.map(Raw::new))?;
+        let json = json(old.map(RawValue::new))?;
         place::write(&place, keys, json, new).map_err(|no| no.at(path))?;
         match member {
             Some(member) => self.splice(path, place.range, new, member + 1),
@@ -183,7 +183,7 @@ impl Document {
 
     fn splice_root(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         place: Place,
         new: &[u8],
         key: &[u8],
@@ -196,17 +196,17 @@ impl Document {
         Ok(())
     }
 
-    fn remove_root(&mut self, member: usize) -> Result<(), Malformed> {
+    fn remove_root(&mut self, member: usize) -> Result<(), MalformedDocument> {
         let bounds = (
             index::offset(self.index.as_slice(), member),
             self.member_end(member),
         );
         let (Some(start), Some(end)) = bounds else {
-            return Err(Malformed::DAMAGED);
+            return Err(MalformedDocument::DAMAGED);
         };
         let range = with_comma(self.text(), start..end);
         let delta = -(range.len() as isize);
-        replace(self.text.to_mut(), range, b"").ok_or(Malformed::DAMAGED)?;
+        replace(self.text.to_mut(), range, b"").ok_or(MalformedDocument::DAMAGED)?;
         index::shift(self.index.to_mut(), member + 1, delta);
         index::remove(self.index.to_mut(), member);
         Ok(())
@@ -216,7 +216,7 @@ impl Document {
     /// [own](Self::own)ed.
     fn splice(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         range: Range<usize>,
         new: &[u8],
         behind: usize,
@@ -226,12 +226,12 @@ impl Document {
         if delta > 0 {
             self.check_size(path, size)?;
         }
-        replace(self.text.to_mut(), range, new).ok_or(Malformed::DAMAGED)?;
+        replace(self.text.to_mut(), range, new).ok_or(MalformedDocument::DAMAGED)?;
         index::shift(self.index.to_mut(), behind, delta);
         Ok(())
     }
 
-    pub(super) fn check_size(&self, path: &Path<'_>, size: usize) -> Result<(), EditError> {
+    pub(super) fn check_size(&self, path: &KeyPath<'_>, size: usize) -> Result<(), EditError> {
         if size <= self.limit {
             return Ok(());
         }
@@ -240,12 +240,12 @@ impl Document {
     }
 
     /// Makes text and index ready for edits, which rely on a sound index.
-    fn own(&mut self) -> Result<(), Malformed> {
+    fn own(&mut self) -> Result<(), MalformedDocument> {
         if self.text.is_edited() && self.index.is_edited() {
             return Ok(());
         }
         if !index::is_sound(self.index.as_slice(), self.text.as_slice()) {
-            return Err(Malformed::DAMAGED);
+            return Err(MalformedDocument::DAMAGED);
         }
         self.text.to_mut();
         self.index.to_mut();

@@ -1,6 +1,6 @@
 //! What can go wrong with a document, by whose fault it is.
 
-use super::{Path, raw::Kind};
+use super::{KeyPath, raw::ValueKind};
 
 /// The text or index of a document is not what this crate writes.
 ///
@@ -8,11 +8,11 @@ use super::{Path, raw::Kind};
 /// It names the reason, never the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("session data cannot be read: {reason}")]
-pub struct Malformed {
+pub struct MalformedDocument {
     reason: &'static str,
 }
 
-impl Malformed {
+impl MalformedDocument {
     pub(super) const fn new(reason: &'static str) -> Self {
         Self { reason }
     }
@@ -27,7 +27,7 @@ impl Malformed {
 pub enum EditError {
     /// The document itself is damaged.
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] MalformedDocument),
     /// A path of no keys names nothing.
     #[error("a path needs at least one key")]
     EmptyPath,
@@ -86,12 +86,12 @@ pub enum EditError {
         /// The path that was to be written.
         path: Box<str>,
         /// Why.
-        source: Unserializable,
+        source: SerializeError,
     },
 }
 
 impl EditError {
-    pub(crate) fn unserializable(path: &Path<'_>, source: Unserializable) -> Self {
+    pub(crate) fn unserializable(path: &KeyPath<'_>, source: SerializeError) -> Self {
         let path = name(path);
         Self::Unserializable { path, source }
     }
@@ -102,9 +102,9 @@ impl EditError {
 /// The serializer's own message is left out, since it may quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value has no JSON form: its serializer failed")]
-pub struct Unserializable(());
+pub struct SerializeError(());
 
-impl Unserializable {
+impl SerializeError {
     pub(super) const fn new() -> Self {
         Self(())
     }
@@ -117,14 +117,14 @@ impl Unserializable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the value is {found} and does not read as {expected} (at byte {at})")]
 pub struct ReadError {
-    pub(super) found: Kind,
+    pub(super) found: ValueKind,
     pub(super) expected: &'static str,
     pub(super) at: usize,
 }
 
 impl ReadError {
     /// The kind of value that stands there.
-    pub const fn found(&self) -> Kind {
+    pub const fn found(&self) -> ValueKind {
         self.found
     }
 
@@ -135,7 +135,7 @@ impl ReadError {
 }
 
 /// The name of a path in an error, cut where it is long.
-pub(super) fn name(path: &Path<'_>) -> Box<str> {
+pub(super) fn name(path: &KeyPath<'_>) -> Box<str> {
     const LONGEST: usize = 120;
     let mut name = path.to_string();
     if let Some((cut, _)) = name.char_indices().nth(LONGEST) {

@@ -5,7 +5,7 @@
 //! reads the text only where the tag fits. A member ends one byte (its comma, or the closing brace)
 //! before the next one begins.
 
-use super::{Malformed, scan::Items};
+use super::{MalformedDocument, scan::Items};
 
 /// Bytes of an entry.
 pub(super) const ENTRY: usize = 4;
@@ -130,20 +130,20 @@ pub(super) fn is_sound(index: &[u8], text: &[u8]) -> bool {
 }
 
 /// Appends the index of an object's text to `index`.
-pub(super) fn build(text: &[u8], index: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(super) fn build(text: &[u8], index: &mut Vec<u8>) -> Result<(), MalformedDocument> {
     if text.first() != Some(&b'{') {
-        return Err(Malformed::new("it is not an object"));
+        return Err(MalformedDocument::new("it is not an object"));
     }
     if text.len() > MAX_TEXT {
-        return Err(Malformed::new("it is too large"));
+        return Err(MalformedDocument::new("it is too large"));
     }
     let mut members = Items::new(text, 0);
-    while let Some(member) = members.member().ok_or(Malformed::DAMAGED)? {
+    while let Some(member) = members.member().ok_or(MalformedDocument::DAMAGED)? {
         let key = text.get(member.key.clone()).unwrap_or_default();
         index.extend_from_slice(&entry(member.key.start - 1, key));
     }
     if members.close() + 1 != text.len() {
-        return Err(Malformed::DAMAGED);
+        return Err(MalformedDocument::DAMAGED);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::{any::type_name, borrow::Cow, cell::Cell};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
 
-use super::{ReadError, Unserializable, path::Key, raw::Raw};
+use super::{ReadError, SerializeError, path::Key, raw::RawValue};
 
 /// Appends the JSON text of `value` to `out`: compact, in UTF-8, escaping only what JSON must.
 ///
@@ -15,11 +15,11 @@ use super::{ReadError, Unserializable, path::Key, raw::Raw};
 ///
 /// # Errors
 /// When the value's `Serialize` fails; `out` is then as it was.
-pub fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Unserializable> {
+pub fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), SerializeError> {
     let start = out.len();
     serde_json::to_writer(&mut *out, value).map_err(|_| {
         out.truncate(start);
-        Unserializable::new()
+        SerializeError::new()
     })
 }
 
@@ -30,7 +30,7 @@ pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, Rea
 
 fn read_error<T>(text: &[u8], at: usize) -> ReadError {
     ReadError {
-        found: Raw::new(text).kind(),
+        found: RawValue::new(text).kind(),
         expected: type_name::<T>(),
         at,
     }

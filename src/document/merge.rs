@@ -10,7 +10,7 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
-    Document, EditError, MAX_DEPTH, MAX_GAP, Malformed, Path, Raw,
+    Document, EditError, KeyPath, MAX_DEPTH, MAX_GAP, MalformedDocument, RawValue,
     error::name,
     json::to_json,
     parse,
@@ -31,19 +31,19 @@ impl Document {
     pub fn merge<T: Serialize + ?Sized>(&mut self, values: &T) -> Result<(), EditError> {
         let mut json = Vec::new();
         to_json(values, &mut json).map_err(|source| EditError::unserializable(&root(), source))?;
-        self.merge_json(Raw::new(&json))
+        self.merge_json(RawValue::new(&json))
     }
 
     /// Merges an object that is JSON text already, as [`merge`](Self::merge) does.
     ///
     /// # Errors
     /// As `merge`.
-    pub fn merge_json(&mut self, values: Raw<'_>) -> Result<(), EditError> {
+    pub fn merge_json(&mut self, values: RawValue<'_>) -> Result<(), EditError> {
         let json = values.as_bytes();
         if json.first() != Some(&b'{') {
             return Err(EditError::NotAnObject);
         }
-        let shape = scan::shape(json).ok_or(Malformed::DAMAGED)?;
+        let shape = scan::shape(json).ok_or(MalformedDocument::DAMAGED)?;
         if shape.depth > MAX_DEPTH {
             let path = name(&root());
             return Err(EditError::TooDeep {
@@ -73,14 +73,14 @@ impl Document {
     }
 
     /// Becomes the text in the scratch buffer; that one gets the old text's buffer.
-    pub(super) fn take_scratch(&mut self) -> Result<(), Malformed> {
+    pub(super) fn take_scratch(&mut self) -> Result<(), MalformedDocument> {
         mem::swap(self.text.cleared(), &mut self.scratch);
         self.reindex()
     }
 }
 
-fn root() -> Path<'static> {
-    Path::literal::<str>([])
+fn root() -> KeyPath<'static> {
+    KeyPath::literal::<str>([])
 }
 
 pub(super) type Members = SmallVec<[Member; 8]>;

@@ -50,11 +50,11 @@ use std::fmt;
 use buf::Buf;
 use bytes::Bytes;
 pub use date::IsoDate;
-pub use error::{EditError, Malformed, ReadError, Unserializable};
+pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
 pub use json::to_json;
-pub use number::{NotANumber, Number};
-pub use path::Path;
-pub use raw::{Kind, Raw};
+pub use number::{Number, ParseNumberError};
+pub use path::KeyPath;
+pub use raw::{RawValue, ValueKind};
 pub use read::Members;
 
 /// How deep a document may nest: the root object is level one.
@@ -71,7 +71,7 @@ pub const MAX_GAP: usize = 1024;
 /// # Invariants
 /// `text` is compact JSON, each string in its one canonical spelling; `index` belongs to it. They hold
 /// for what this type wrote itself. Stored bytes may be damaged: then reads and edits that come
-/// across the damage answer [`Malformed`], and none panics.
+/// across the damage answer [`MalformedDocument`], and none panics.
 ///
 /// A document is cheap to reuse: [`reset`](Self::reset) and [`load`](Self::load) keep its buffers.
 /// Two documents are equal when their texts are, so the order of members counts.
@@ -103,7 +103,7 @@ impl Document {
     /// # Errors
     /// When the text is not one JSON object, nests deeper than [`MAX_DEPTH`] or, compact, is longer
     /// than [`MAX_TEXT`].
-    pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(text: &[u8]) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
         parse::canonical(text, document.text.cleared())?;
         document.reindex()?;
@@ -116,7 +116,7 @@ impl Document {
     /// # Errors
     /// When the two cannot belong together. Damage further inside is found by the read that meets
     /// it.
-    pub fn from_parts(text: Bytes, index: Bytes) -> Result<Self, Malformed> {
+    pub fn from_parts(text: Bytes, index: Bytes) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
         document.load(text, index)?;
         Ok(document)
@@ -127,9 +127,9 @@ impl Document {
     ///
     /// # Errors
     /// As `from_parts`; this document is then as it was.
-    pub fn load(&mut self, text: Bytes, index: Bytes) -> Result<(), Malformed> {
+    pub fn load(&mut self, text: Bytes, index: Bytes) -> Result<(), MalformedDocument> {
         if !index::fits(&index, &text) {
-            return Err(Malformed::DAMAGED);
+            return Err(MalformedDocument::DAMAGED);
         }
         self.text.load(text);
         self.index.load(index);
@@ -140,7 +140,7 @@ impl Document {
     ///
     /// # Errors
     /// When the value is not an object, or damaged; this document is then empty.
-    pub fn load_object(&mut self, object: Raw<'_>) -> Result<(), Malformed> {
+    pub fn load_object(&mut self, object: RawValue<'_>) -> Result<(), MalformedDocument> {
         self.text.cleared().extend_from_slice(object.as_bytes());
         self.reindex()
     }
@@ -178,7 +178,7 @@ impl Document {
     }
 
     /// Makes the index anew, from a text that is in the edit buffer.
-    fn reindex(&mut self) -> Result<(), Malformed> {
+    fn reindex(&mut self) -> Result<(), MalformedDocument> {
         let indexed = index::build(self.text.as_slice(), self.index.cleared());
         if indexed.is_err() {
             self.reset();

@@ -138,23 +138,23 @@ impl Serialize for Number {
 /// The text is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a number: write it as JSON does, such as 12, -3.5 or 1e6")]
-pub struct NotANumber;
+pub struct ParseNumberError;
 
 impl FromStr for Number {
-    type Err = NotANumber;
+    type Err = ParseNumberError;
 
     /// Reads a number as JSON writes it. Integers of up to 128 bits keep all their digits.
     ///
     /// # Errors
     /// For any other text, and for what no float can hold.
-    fn from_str(text: &str) -> Result<Self, NotANumber> {
-        Self::parse(text.as_bytes()).ok_or(NotANumber)
+    fn from_str(text: &str) -> Result<Self, ParseNumberError> {
+        Self::parse(text.as_bytes()).ok_or(ParseNumberError)
     }
 }
 
 impl<'de> Deserialize<'de> for Number {
     /// Reads what the format calls a number. Some formats give integers beyond 64 bits as floats,
-    /// `serde_json` among them: [`Raw::number`](super::Raw::number) is exact.
+    /// `serde_json` among them: [`RawValue::number`](super::RawValue::number) is exact.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 

@@ -5,26 +5,26 @@ use std::collections::HashMap;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 use smallvec::SmallVec;
 
-use super::{MAX_DEPTH, Malformed, json, scan};
+use super::{MAX_DEPTH, MalformedDocument, json, scan};
 
 /// Appends the canonical form of any one JSON value: compact, one spelling for every string and
 /// number, the last of equal keys only.
-pub(super) fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub(super) fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedDocument> {
     json::with_copy(text, |copy, buffers| {
         let tape = tape(copy, buffers)?;
         let start = out.len();
-        write_value(&tape.0, 0, out).ok_or(Malformed::DAMAGED)?;
+        write_value(&tape.0, 0, out).ok_or(MalformedDocument::DAMAGED)?;
         let shape = out.get(start..).and_then(scan::shape);
         match shape {
             Some(shape) if shape.depth <= MAX_DEPTH => Ok(()),
-            _ => Err(Malformed::new("it nests too deep")),
+            _ => Err(MalformedDocument::new("it nests too deep")),
         }
     })
 }
 
-fn tape<'t>(text: &'t mut [u8], buffers: &mut Buffers) -> Result<Tape<'t>, Malformed> {
+fn tape<'t>(text: &'t mut [u8], buffers: &mut Buffers) -> Result<Tape<'t>, MalformedDocument> {
     simd_json::to_tape_with_buffers(text, buffers)
-        .map_err(|_| Malformed::new("it is not valid JSON, or nests too deep"))
+        .map_err(|_| MalformedDocument::new("it is not valid JSON, or nests too deep"))
 }
 
 /// Writes the value that begins at node `at`, and gives the node behind it.

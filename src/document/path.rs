@@ -35,7 +35,7 @@ use super::json::escape_key;
 /// # Ok::<(), hyper_session::document::EditError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Path<'a> {
+pub struct KeyPath<'a> {
     /// The whole text, where it is more than one key: a root member of this name goes first.
     whole: Option<Key<'a>>,
     keys: SmallVec<[Key<'a>; 4]>,
@@ -44,8 +44,8 @@ pub struct Path<'a> {
 /// A key in the escaped form in which it stands in JSON text, without the quotes.
 pub(super) type Key<'a> = Cow<'a, [u8]>;
 
-impl<'a> Path<'a> {
-    fn of_text(text: &'a str) -> Self {
+impl<'a> KeyPath<'a> {
+    fn from_foreign_id(text: &'a str) -> Self {
         let bytes = text.as_bytes();
         match bytes.iter().fold(0, |marks, byte| marks | mark(*byte)) {
             0 => Self::plain(bytes.into()),
@@ -257,55 +257,55 @@ fn unescape(key: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-impl<'a> From<&'a str> for Path<'a> {
+impl<'a> From<&'a str> for KeyPath<'a> {
     fn from(text: &'a str) -> Self {
-        Self::of_text(text)
+        Self::from_foreign_id(text)
     }
 }
 
-impl<'a> From<&'a String> for Path<'a> {
+impl<'a> From<&'a String> for KeyPath<'a> {
     fn from(text: &'a String) -> Self {
-        Self::of_text(text)
+        Self::from_foreign_id(text)
     }
 }
 
-impl<'a> From<&[&'a str]> for Path<'a> {
+impl<'a> From<&[&'a str]> for KeyPath<'a> {
     fn from(keys: &[&'a str]) -> Self {
         Self::of_keys(keys.iter().copied())
     }
 }
 
-impl<'a, const N: usize> From<&[&'a str; N]> for Path<'a> {
+impl<'a, const N: usize> From<&[&'a str; N]> for KeyPath<'a> {
     fn from(keys: &[&'a str; N]) -> Self {
         Self::of_keys(keys.iter().copied())
     }
 }
 
-impl<'a, const N: usize> From<[&'a str; N]> for Path<'a> {
+impl<'a, const N: usize> From<[&'a str; N]> for KeyPath<'a> {
     fn from(keys: [&'a str; N]) -> Self {
         Self::of_keys(keys.into_iter())
     }
 }
 
-impl<'a> From<&'a [String]> for Path<'a> {
+impl<'a> From<&'a [String]> for KeyPath<'a> {
     fn from(keys: &'a [String]) -> Self {
         Self::literal(keys)
     }
 }
 
-impl<'a> From<&'a Vec<String>> for Path<'a> {
+impl<'a> From<&'a Vec<String>> for KeyPath<'a> {
     fn from(keys: &'a Vec<String>) -> Self {
         Self::literal(keys)
     }
 }
 
-impl<'a> From<&Path<'a>> for Path<'a> {
-    fn from(path: &Path<'a>) -> Self {
+impl<'a> From<&KeyPath<'a>> for KeyPath<'a> {
+    fn from(path: &KeyPath<'a>) -> Self {
         path.clone()
     }
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for KeyPath<'_> {
     /// In bracket notation where a key would not stand in dot notation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, key) in self.keys.iter().enumerate() {
@@ -321,8 +321,8 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-impl fmt::Debug for Path<'_> {
+impl fmt::Debug for KeyPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Path({self})")
+        write!(f, "KeyPath({self})")
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    EditError, MAX_GAP, Malformed, Path,
+    EditError, KeyPath, MAX_GAP, MalformedDocument,
     error::name,
     path::{Key, index_of},
     scan::{self, Items},
@@ -35,9 +35,9 @@ pub(super) enum NoPlace {
 }
 
 impl NoPlace {
-    pub(super) fn at(self, path: &Path<'_>) -> EditError {
+    pub(super) fn at(self, path: &KeyPath<'_>) -> EditError {
         match self {
-            Self::Damaged => Malformed::DAMAGED.into(),
+            Self::Damaged => MalformedDocument::DAMAGED.into(),
             Self::NotAnIndex => EditError::NotAnIndex { path: name(path) },
             Self::TooFar(index) => EditError::IndexTooLarge {
                 path: name(path),

@@ -4,18 +4,18 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Malformed, Number, ReadError, json};
+use super::{MalformedDocument, Number, ReadError, json};
 
 /// The JSON text of one value, borrowed from its document.
 ///
 /// It is not parsed until it is asked to become something. [`Debug`](fmt::Debug) shows its kind and
 /// length only.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Raw<'a>(&'a [u8]);
+pub struct RawValue<'a>(&'a [u8]);
 
 /// The kinds of JSON values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// `null`
     Null,
     /// `true` or `false`
@@ -30,7 +30,7 @@ pub enum Kind {
     Object,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawValue<'a> {
     /// The value with this text.
     pub(crate) const fn new(text: &'a [u8]) -> Self {
         Self(text)
@@ -45,19 +45,19 @@ impl<'a> Raw<'a> {
     ///
     /// # Errors
     /// When damaged bytes are no text.
-    pub fn as_json(self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.0).map_err(|_| Malformed::DAMAGED)
+    pub fn as_json(self) -> Result<&'a str, MalformedDocument> {
+        std::str::from_utf8(self.0).map_err(|_| MalformedDocument::DAMAGED)
     }
 
     /// What kind of value it is, by its first byte.
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> ValueKind {
         match self.0.first() {
-            Some(b'{') => Kind::Object,
-            Some(b'[') => Kind::Array,
-            Some(b'"') => Kind::String,
-            Some(b't' | b'f') => Kind::Bool,
-            Some(b'n') => Kind::Null,
-            _ => Kind::Number,
+            Some(b'{') => ValueKind::Object,
+            Some(b'[') => ValueKind::Array,
+            Some(b'"') => ValueKind::String,
+            Some(b't' | b'f') => ValueKind::Bool,
+            Some(b'n') => ValueKind::Null,
+            _ => ValueKind::Number,
         }
     }
 
@@ -83,13 +83,13 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl fmt::Debug for Raw<'_> {
+impl fmt::Debug for RawValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Raw({:?}, {} bytes)", self.kind(), self.0.len())
+        write!(f, "RawValue({:?}, {} bytes)", self.kind(), self.0.len())
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",

@@ -5,7 +5,7 @@ use std::{borrow::Cow, ops::Range};
 use serde::de::DeserializeOwned;
 
 use super::{
-    Document, Malformed, Path, Raw, ReadError, index,
+    Document, KeyPath, MalformedDocument, RawValue, ReadError, index,
     json::{self, unescape_key},
     path::{Key, index_of},
     scan::{self, Items},
@@ -25,7 +25,10 @@ impl Document {
     ///
     /// # Errors
     /// When the document is damaged on the way.
-    pub fn get<'p>(&self, path: impl Into<Path<'p>>) -> Result<Option<Raw<'_>>, Malformed> {
+    pub fn get<'p>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+    ) -> Result<Option<RawValue<'_>>, MalformedDocument> {
         self.get_path(&path.into())
     }
 
@@ -33,7 +36,7 @@ impl Document {
     ///
     /// # Errors
     /// When the document is damaged on the way.
-    pub fn has<'p>(&self, path: impl Into<Path<'p>>) -> Result<bool, Malformed> {
+    pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, MalformedDocument> {
         Ok(self.get(path)?.is_some_and(|value| !value.is_null()))
     }
 
@@ -49,7 +52,7 @@ impl Document {
     ///
     /// # Errors
     /// An item is an error where the document is damaged.
-    pub fn keys(&self) -> impl Iterator<Item = Result<Cow<'_, str>, Malformed>> {
+    pub fn keys(&self) -> impl Iterator<Item = Result<Cow<'_, str>, MalformedDocument>> {
         self.members().map(|member| Ok(member?.0))
     }
 
@@ -61,19 +64,24 @@ impl Document {
         json::from_document(self.text())
     }
 
-    pub(super) fn get_path(&self, path: &Path<'_>) -> Result<Option<Raw<'_>>, Malformed> {
+    pub(super) fn get_path(
+        &self,
+        path: &KeyPath<'_>,
+    ) -> Result<Option<RawValue<'_>>, MalformedDocument> {
         let Some((root, keys)) = self.root_of(path)? else {
             return Ok(None);
         };
-        let found = descend(self.text(), root.value, keys).ok_or(Malformed::DAMAGED)?;
-        Ok(found.and_then(|value| self.text().get(value)).map(Raw::new))
+        let found = descend(self.text(), root.value, keys).ok_or(MalformedDocument::DAMAGED)?;
+        Ok(found
+            .and_then(|value| self.text().get(value))
+            .map(RawValue::new))
     }
 
     /// The root member that `path` goes into, and the keys that lead on from its value.
     pub(super) fn root_of<'k, 'a>(
         &self,
-        path: &'k Path<'a>,
-    ) -> Result<Option<(Root, &'k [Key<'a>])>, Malformed> {
+        path: &'k KeyPath<'a>,
+    ) -> Result<Option<(Root, &'k [Key<'a>])>, MalformedDocument> {
         if let Some(whole) = path.whole()
             && let Some(root) = self.root(whole)?
         {
@@ -86,7 +94,7 @@ impl Document {
     }
 
     /// The root member with this key.
-    pub(super) fn root(&self, key: &[u8]) -> Result<Option<Root>, Malformed> {
+    pub(super) fn root(&self, key: &[u8]) -> Result<Option<Root>, MalformedDocument> {
         let text = self.text();
         let found = index::find(self.index.as_slice(), index::tag(key), |offset| {
             scan::value_of(text, offset, key)
@@ -95,7 +103,7 @@ impl Document {
             return Ok(None);
         };
         let end = self.member_end(member).filter(|end| start < *end);
-        let end = end.ok_or(Malformed::DAMAGED)?;
+        let end = end.ok_or(MalformedDocument::DAMAGED)?;
         Ok(Some(Root {
             member,
             value: start..end,
@@ -174,7 +182,7 @@ pub struct Members<'a> {
 }
 
 impl<'a> Iterator for Members<'a> {
-    type Item = Result<(Cow<'a, str>, Raw<'a>), Malformed>;
+    type Item = Result<(Cow<'a, str>, RawValue<'a>), MalformedDocument>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let at = self.next;
@@ -185,9 +193,9 @@ impl<'a> Iterator for Members<'a> {
         let text = self.document.text();
         let member = self.document.member(at).and_then(|member| {
             let key = unescape_key(text, member.key.start, member.key.end)?;
-            Some((key, Raw::new(text.get(member.value)?)))
+            Some((key, RawValue::new(text.get(member.value)?)))
         });
-        Some(member.ok_or(Malformed::DAMAGED))
+        Some(member.ok_or(MalformedDocument::DAMAGED))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

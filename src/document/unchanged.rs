@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{
-    Document, MAX_DEPTH, Malformed,
+    Document, MAX_DEPTH, MalformedDocument,
     merge::{Lookup, begin_item, members, whole},
     place::NoPlace,
 };
@@ -12,12 +12,12 @@ impl Document {
     /// Takes out everything that stands in `base` with the same value: members of the root and of
     /// the objects below it. An array that differs stays whole, an object of which nothing is left
     /// goes.
-    pub(crate) fn forget_unchanged(&mut self, base: &Self) -> Result<(), Malformed> {
+    pub(crate) fn forget_unchanged(&mut self, base: &Self) -> Result<(), MalformedDocument> {
         let mut kept = mem::take(&mut self.scratch);
         kept.clear();
         let result = write_changed((base.text(), 0), (self.text(), 0), &mut kept, 1);
         self.scratch = kept;
-        result.map_err(|_| Malformed::DAMAGED)?;
+        result.map_err(|_| MalformedDocument::DAMAGED)?;
         self.take_scratch()
     }
 }

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::{
     asked::Asked,
-    error::{BoxError, InputFault, TEXT, respond},
+    error::{BoxError, InputErrorKind, TEXT, respond},
     origin::Origins,
     validation::Report,
 };
@@ -27,7 +27,7 @@ impl Failure {
             if let Some(report) = link.downcast_ref::<Report>() {
                 return Ok(Self::Validation(report.clone()));
             }
-            if let Some(fault) = link.downcast_ref::<InputFault>() {
+            if let Some(fault) = link.downcast_ref::<InputErrorKind>() {
                 return Ok(Self::Refused(fault.response(asked.wants_json())));
             }
             next = link.source();

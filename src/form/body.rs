@@ -47,7 +47,7 @@ impl<B> From<B> for FormBody<B> {
 }
 
 /// A text of ours.
-pub(super) fn of_text<B>(text: String) -> FormBody<B> {
+pub(super) fn from_foreign_id<B>(text: String) -> FormBody<B> {
     FormBody {
         inner: None,
         own: text.into(),

@@ -13,13 +13,13 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Debug)]
 pub struct InputError {
     /// Also the source, so that an error of your own that is `transparent` hides nothing.
-    fault: InputFault,
+    fault: InputErrorKind,
 }
 
 /// What is wrong with a request's input. No variant holds any of the input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum InputFault {
+pub enum InputErrorKind {
     /// A limit was reached.
     #[error("there is too much of it: at most {limit} {what}")]
     TooLarge {
@@ -50,7 +50,7 @@ pub enum InputFault {
 
 impl InputError {
     /// What is wrong.
-    pub const fn fault(&self) -> &InputFault {
+    pub const fn fault(&self) -> &InputErrorKind {
         &self.fault
     }
 
@@ -65,7 +65,7 @@ impl InputError {
     }
 }
 
-impl InputFault {
+impl InputErrorKind {
     pub(super) const fn too_large(what: &'static str, limit: u64) -> Self {
         Self::TooLarge { what, limit }
     }
@@ -102,8 +102,8 @@ pub(super) fn respond(status: StatusCode, kind: &'static str, body: String) -> R
     response
 }
 
-impl From<InputFault> for InputError {
-    fn from(fault: InputFault) -> Self {
+impl From<InputErrorKind> for InputError {
+    fn from(fault: InputErrorKind) -> Self {
         Self { fault }
     }
 }

@@ -11,7 +11,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use http_body::Body;
 
-use super::error::{BoxError, InputError, InputFault};
+use super::error::{BoxError, InputError, InputErrorKind};
 
 /// The parser keeps what it has not understood yet. It is handed pieces of this size at least,
 const PIECE: usize = 16 * 1024;
@@ -147,7 +147,7 @@ impl Store {
         match self.left.checked_sub(piece.len() as u64) {
             Some(left) => self.left = left,
             None => {
-                let fault = InputFault::too_large("bytes", self.limit);
+                let fault = InputErrorKind::too_large("bytes", self.limit);
                 return Err(Box::new(InputError::from(fault)));
             }
         }

@@ -56,7 +56,7 @@ use super::{
 ///   does a body that was JSON.
 /// - A page gets 303 back to the form, with the errors and the input flashed
 ///   ([`flash`](super::ValidationErrors::flash) says how): to the `Referer`, where it is on this origin;
-///   else to the page that [`remember_url`](crate::Session::remember_url) remembered; else to `/`. Only
+///   else to the page that [`set_previous_url`](crate::Session::set_previous_url) remembered; else to `/`. Only
 ///   a path ever goes into `Location`. Where the session takes no messages (it is read-only), or the
 ///   page would be asked for again and again, it gets 422 and the messages as text.
 ///
@@ -76,7 +76,7 @@ use super::{
 ///   file. JSON has to bring it in a header line.
 ///
 /// Otherwise it gets 403, and listeners hear of
-/// [`CsrfRefused`](crate::session::Event::CsrfRefused). No store is asked for any of this.
+/// [`CsrfFailed`](crate::session::Event::CsrfFailed). No store is asked for any of this.
 ///
 /// A form whose token was found in its body has been read by then: [`Input`](super::Input) has it, but
 /// whatever else reads bodies (axum's `Form`, a proxy) finds an empty one. Where such are used, send the

@@ -17,8 +17,8 @@ use super::{
     ValidationErrors,
     answer::{Failure, back_to_form},
     asked::Asked,
-    body::{FormBody, of_text},
-    error::{BoxError, InputError, InputFault},
+    body::{FormBody, from_foreign_id},
+    error::{BoxError, InputError, InputErrorKind},
     forms::Rules,
     guard::{Verdict, check_body, judge},
 };
@@ -112,7 +112,7 @@ where
 
     /// There is no session.
     pub(super) fn misplaced(request: &Request<B>) -> Self {
-        let fault = InputFault::NoSession;
+        let fault = InputErrorKind::NoSession;
         let response = fault.response(Asked::of(request).wants_json());
         Self {
             stage: Stage::Answered {
@@ -158,9 +158,9 @@ impl Around {
         }
     }
 
-    fn refuse(&self, fault: &InputFault) -> Response<String> {
-        if let InputFault::Csrf(reason) = fault {
-            self.session.tell_csrf_refused(reason);
+    fn refuse(&self, fault: &InputErrorKind) -> Response<String> {
+        if let InputErrorKind::Csrf(reason) = fault {
+            self.session.report_csrf_failure(reason);
         }
         fault.response(self.asked.wants_json())
     }
@@ -215,7 +215,7 @@ where
                 StageProj::Answered { response } => {
                     *this.around = None;
                     let response = response.take().unwrap_or_default();
-                    return Poll::Ready(Ok(response.map(of_text)));
+                    return Poll::Ready(Ok(response.map(from_foreign_id)));
                 }
                 StageProj::Checking { checking, handler } => {
                     let checked = ready!(checking.as_mut().poll(cx));
@@ -252,7 +252,7 @@ where
                 StageProj::Flashing { flashing, cookies } => {
                     let response = ready!(flashing.as_mut().poll(cx));
                     let response = with_cookies(response, std::mem::take(cookies));
-                    return Poll::Ready(Ok(response.map(of_text)));
+                    return Poll::Ready(Ok(response.map(from_foreign_id)));
                 }
             };
             this.stage.set(next);

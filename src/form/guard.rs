@@ -10,7 +10,7 @@ use http_body::Body;
 use super::{
     InputLimits,
     body::FormBody,
-    error::{BoxError, InputError, InputFault},
+    error::{BoxError, InputError, InputErrorKind},
     kind::Kind,
     origin::Origins,
     reading::{Ahead, Reading},
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     /// It may pass.
     Pass,
     /// It may not.
-    Refused(InputFault),
+    Refused(InputErrorKind),
     /// The token can only be in its body.
     InBody,
 }
@@ -39,20 +39,20 @@ pub(super) fn judge(head: &request::Parts, session: &Session, origins: &Origins)
         return Verdict::Pass;
     }
     if let Some(reason) = is_foreign(&head.uri, &head.headers, origins) {
-        return Verdict::Refused(InputFault::Csrf(reason));
+        return Verdict::Refused(InputErrorKind::Csrf(reason));
     }
     if let Some(token) = TOKENS.iter().find_map(|name| head.headers.get(name)) {
         let good = token
             .to_str()
-            .is_ok_and(|token| session.is_csrf_token(token));
+            .is_ok_and(|token| session.verify_csrf_token(token));
         return match good {
             true => Verdict::Pass,
-            false => Verdict::Refused(InputFault::Csrf(WRONG)),
+            false => Verdict::Refused(InputErrorKind::Csrf(WRONG)),
         };
     }
     match Kind::of(&head.headers) {
         Ok(kind) if kind.is_form() => Verdict::InBody,
-        _ => Verdict::Refused(InputFault::Csrf(MISSING)),
+        _ => Verdict::Refused(InputErrorKind::Csrf(MISSING)),
     }
 }
 
@@ -88,9 +88,9 @@ where
 {
     let reading = Reading::begin(&head.uri, &head.headers, body, limits).await?;
     match reading.token() {
-        None => return Err(InputFault::Csrf(MISSING).into()),
-        Some(token) if !session.is_csrf_token(token) => {
-            return Err(InputFault::Csrf(WRONG).into());
+        None => return Err(InputErrorKind::Csrf(MISSING).into()),
+        Some(token) if !session.verify_csrf_token(token) => {
+            return Err(InputErrorKind::Csrf(WRONG).into());
         }
         Some(_) => Ahead::put(reading, &mut head),
     }

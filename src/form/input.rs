@@ -212,7 +212,7 @@ impl InputReader {
         let (tree, files) = self.reading.finish().await?;
         let tree = Arc::new(Value::Object(tree));
         if let Some(session) = self.session {
-            session.remember_input(tree.clone());
+            session.set_form_input(tree.clone());
         }
         Ok(Input { tree, files })
     }

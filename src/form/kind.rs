@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 
-use super::error::InputFault;
+use super::error::InputErrorKind;
 
 /// The media types of forms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,26 +16,26 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, InputFault> {
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, InputErrorKind> {
         let Some(line) = headers.get(CONTENT_TYPE) else {
             return Ok(Self::Unnamed);
         };
-        let line = line.to_str().map_err(|_| InputFault::UnsupportedType)?;
+        let line = line.to_str().map_err(|_| InputErrorKind::UnsupportedType)?;
         let (essence, parameters) = line.split_once(';').unwrap_or((line, ""));
         let essence = essence.trim();
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
         if is("multipart/form-data") {
             let boundary = multer::parse_boundary(line);
-            let missing = |_| InputFault::Malformed("the multipart form has no boundary");
+            let missing = |_| InputErrorKind::Malformed("the multipart form has no boundary");
             return boundary.map(Self::Multipart).map_err(missing);
         }
         if !in_utf8(parameters) {
-            return Err(InputFault::UnsupportedType);
+            return Err(InputErrorKind::UnsupportedType);
         }
         match () {
             () if is("application/x-www-form-urlencoded") => Ok(Self::Urlencoded),
             () if is("application/json") => Ok(Self::Json),
-            () => Err(InputFault::UnsupportedType),
+            () => Err(InputErrorKind::UnsupportedType),
         }
     }
 

@@ -33,7 +33,7 @@ mod garde;
 mod tower;
 
 pub use body::FormBody;
-pub use error::{InputError, InputFault};
+pub use error::{InputError, InputErrorKind};
 pub use forms::Forms;
 pub use future::{FormFuture, Handler};
 pub use hyper::{FormService, Function, HyperCall};

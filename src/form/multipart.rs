@@ -6,7 +6,7 @@ use multer::{Field, Multipart};
 
 use super::{
     InputLimits,
-    error::{BoxError, InputError, InputFault},
+    error::{BoxError, InputError, InputErrorKind},
     feed::Feed,
     tree::Fields,
 };
@@ -109,12 +109,12 @@ impl Parts {
     }
 
     /// Goes on under other limits, which what was read so far must keep as well.
-    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputFault> {
+    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
         self.limits = *limits;
         if let Some(file) = &mut self.reached {
             (file.left, file.limit) = (limits.file_bytes, limits.file_bytes);
             if limits.files == 0 {
-                return Err(InputFault::too_large("files", 0));
+                return Err(InputErrorKind::too_large("files", 0));
             }
         }
         self.take_bytes(0)
@@ -125,9 +125,9 @@ impl Parts {
         self.reached.is_some()
     }
 
-    fn reach(&mut self, field: Field<'static>, file_name: String) -> Result<(), InputFault> {
+    fn reach(&mut self, field: Field<'static>, file_name: String) -> Result<(), InputErrorKind> {
         if self.files.len() >= self.limits.files {
-            return Err(InputFault::too_large("files", self.limits.files as u64));
+            return Err(InputErrorKind::too_large("files", self.limits.files as u64));
         }
         let info = FileInfo {
             field: field.name().unwrap_or_default().to_owned(),
@@ -151,7 +151,7 @@ impl Parts {
         fields: &mut Fields,
     ) -> Result<(), InputError> {
         let name = field.name().map(str::to_owned);
-        let name = name.ok_or(InputFault::Malformed("a part has no name"))?;
+        let name = name.ok_or(InputErrorKind::Malformed("a part has no name"))?;
         self.take_bytes(name.len())?;
         let mut value = Vec::new();
         while let Some(chunk) = self.feed.work(field.chunk()).await.map_err(fault)? {
@@ -159,14 +159,14 @@ impl Parts {
             value.extend_from_slice(&chunk);
         }
         let value = String::from_utf8(value)
-            .map_err(|_| InputFault::Malformed("a field is not in UTF-8"))?;
+            .map_err(|_| InputErrorKind::Malformed("a field is not in UTF-8"))?;
         Ok(fields.add(&name, value)?)
     }
 
-    fn take_bytes(&mut self, more: usize) -> Result<(), InputFault> {
+    fn take_bytes(&mut self, more: usize) -> Result<(), InputErrorKind> {
         self.bytes = self.bytes.saturating_add(more as u64);
         if self.bytes > self.limits.bytes {
-            return Err(InputFault::too_large("bytes", self.limits.bytes));
+            return Err(InputErrorKind::too_large("bytes", self.limits.bytes));
         }
         Ok(())
     }
@@ -190,7 +190,7 @@ impl FilePart {
         self.feed.passed(len);
         self.info.bytes += len;
         if self.info.bytes > self.left {
-            return Err(InputFault::too_large("bytes of files", self.limit).into());
+            return Err(InputErrorKind::too_large("bytes of files", self.limit).into());
         }
         Ok(Some(chunk))
     }
@@ -209,8 +209,8 @@ fn fault(error: multer::Error) -> InputError {
     match error {
         multer::Error::StreamReadFailed(error) => match error.downcast() {
             Ok(ours) => *ours,
-            Err(error) => InputFault::Body(error).into(),
+            Err(error) => InputErrorKind::Body(error).into(),
         },
-        _ => InputFault::Malformed("it is no complete multipart form").into(),
+        _ => InputErrorKind::Malformed("it is no complete multipart form").into(),
     }
 }

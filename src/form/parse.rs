@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 
 use super::{
     InputLimits,
-    error::InputFault,
+    error::InputErrorKind,
     tree::{Fields, TOKEN_FIELD},
 };
 
 /// Takes in the fields of a query or an urlencoded body (URL Standard, 5.1). Unlike there, bytes that
 /// are no UTF-8 are an error.
-pub(super) fn urlencoded(text: &[u8], fields: &mut Fields) -> Result<(), InputFault> {
+pub(super) fn urlencoded(text: &[u8], fields: &mut Fields) -> Result<(), InputErrorKind> {
     for pair in text.split(|byte| *byte == b'&').filter(|it| !it.is_empty()) {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');
         let name = decode(halves.next().unwrap_or_default())?;
@@ -21,13 +21,13 @@ pub(super) fn urlencoded(text: &[u8], fields: &mut Fields) -> Result<(), InputFa
     Ok(())
 }
 
-fn decode(text: &[u8]) -> Result<String, InputFault> {
+fn decode(text: &[u8]) -> Result<String, InputErrorKind> {
     let spaced: Vec<u8> = text
         .iter()
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     String::from_utf8(percent_decode(&spaced).collect())
-        .map_err(|_| InputFault::Malformed("a field is not in UTF-8"))
+        .map_err(|_| InputErrorKind::Malformed("a field is not in UTF-8"))
 }
 
 /// Reads a JSON object.
@@ -35,21 +35,21 @@ pub(super) fn json(
     text: &[u8],
     limits: &InputLimits,
     fields: &mut Fields,
-) -> Result<Map<String, Value>, InputFault> {
+) -> Result<Map<String, Value>, InputErrorKind> {
     measure(text, limits, fields)?;
     match serde_json::from_slice(text) {
         Ok(Value::Object(mut members)) => {
             members.remove(TOKEN_FIELD);
             Ok(members)
         }
-        Ok(_) => Err(InputFault::Malformed("the JSON is not an object")),
-        Err(_) => Err(InputFault::Malformed("it is not JSON in UTF-8")),
+        Ok(_) => Err(InputErrorKind::Malformed("the JSON is not an object")),
+        Err(_) => Err(InputErrorKind::Malformed("it is not JSON in UTF-8")),
     }
 }
 
 /// Counts values and levels before anything is built of them: a few bytes of JSON can ask for a
 /// hundred times as much memory.
-fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(), InputFault> {
+fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(), InputErrorKind> {
     let (mut depth, mut values) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in text {
@@ -62,7 +62,7 @@ fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(),
                 (depth, values) = (depth + 1, values + 1);
                 if depth > limits.depth() {
                     let limit = limits.depth() as u64;
-                    return Err(InputFault::too_large("levels of nesting", limit));
+                    return Err(InputErrorKind::too_large("levels of nesting", limit));
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     InputLimits,
-    error::{BoxError, InputError, InputFault},
+    error::{BoxError, InputError, InputErrorKind},
     feed::next_data,
     kind::Kind,
     multipart::{FileInfo, FilePart, Parts},
@@ -44,7 +44,7 @@ impl Reading {
         let mut fields = Fields::new(limits);
         let query = uri.query().unwrap_or_default().as_bytes();
         if query.len() as u64 > limits.bytes {
-            return Err(InputFault::too_large("bytes", limits.bytes).into());
+            return Err(InputErrorKind::too_large("bytes", limits.bytes).into());
         }
         parse::urlencoded(query, &mut fields)?;
         let tree = fields.take();
@@ -95,9 +95,9 @@ impl Reading {
     }
 
     /// Goes on under other limits, which what was read so far must keep as well, but for its depth.
-    fn relimited(mut self, limits: &InputLimits) -> Result<Self, InputFault> {
+    fn relimited(mut self, limits: &InputLimits) -> Result<Self, InputErrorKind> {
         if self.bytes > limits.bytes {
-            return Err(InputFault::too_large("bytes", limits.bytes));
+            return Err(InputErrorKind::too_large("bytes", limits.bytes));
         }
         self.fields.relimit(limits)?;
         if let Some(parts) = &mut self.rest {
@@ -144,7 +144,7 @@ impl Ahead {
     pub(super) fn take(
         head: &request::Parts,
         limits: &InputLimits,
-    ) -> Result<Option<Reading>, InputFault> {
+    ) -> Result<Option<Reading>, InputErrorKind> {
         let Some(Self(waiting)) = head.extensions.get() else {
             return Ok(None);
         };
@@ -163,14 +163,14 @@ where
     B::Error: Into<BoxError>,
 {
     if body.size_hint().lower() > limit {
-        return Err(InputFault::too_large("bytes", limit).into());
+        return Err(InputErrorKind::too_large("bytes", limit).into());
     }
     let mut body = std::pin::pin!(body);
     let mut text = Vec::new();
     while let Some(data) = poll_fn(|cx| next_data(body.as_mut(), cx)).await {
-        let data = data.map_err(|error| InputFault::Body(error.into()))?;
+        let data = data.map_err(|error| InputErrorKind::Body(error.into()))?;
         if (text.len() + data.len()) as u64 > limit {
-            return Err(InputFault::too_large("bytes", limit).into());
+            return Err(InputErrorKind::too_large("bytes", limit).into());
         }
         text.extend_from_slice(&data);
     }
@@ -187,8 +187,8 @@ where
     poll_fn(|cx| {
         next_data(body.as_mut(), cx).map(|data| match data {
             None => Ok(()),
-            Some(Ok(_)) => Err(InputFault::UnsupportedType.into()),
-            Some(Err(error)) => Err(InputFault::Body(error.into()).into()),
+            Some(Ok(_)) => Err(InputErrorKind::UnsupportedType.into()),
+            Some(Err(error)) => Err(InputErrorKind::Body(error.into()).into()),
         })
     })
     .await

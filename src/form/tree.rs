@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     InputLimits,
-    error::InputFault,
+    error::InputErrorKind,
     name::{Step, index_of, steps},
 };
 
@@ -50,7 +50,7 @@ impl Fields {
     }
 
     /// Takes one field in.
-    pub(super) fn add(&mut self, name: &str, value: String) -> Result<(), InputFault> {
+    pub(super) fn add(&mut self, name: &str, value: String) -> Result<(), InputErrorKind> {
         self.count(1)?;
         if name == TOKEN_FIELD {
             self.token.get_or_insert(value);
@@ -59,22 +59,25 @@ impl Fields {
         let steps = steps(name);
         if steps.len() > self.limits.depth() {
             let limit = self.limits.depth() as u64;
-            return Err(InputFault::too_large("levels of nesting", limit));
+            return Err(InputErrorKind::too_large("levels of nesting", limit));
         }
         self.root.add(&steps, value)
     }
 
     /// Counts fields that are there, wherever they are kept.
-    pub(super) fn count(&mut self, more: usize) -> Result<(), InputFault> {
+    pub(super) fn count(&mut self, more: usize) -> Result<(), InputErrorKind> {
         self.count = self.count.saturating_add(more);
         if self.count > self.limits.fields {
-            return Err(InputFault::too_large("fields", self.limits.fields as u64));
+            return Err(InputErrorKind::too_large(
+                "fields",
+                self.limits.fields as u64,
+            ));
         }
         Ok(())
     }
 
     /// Goes on under other limits, which what was counted so far must keep as well.
-    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputFault> {
+    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
         self.limits = *limits;
         self.count(0)
     }
@@ -86,7 +89,7 @@ impl Fields {
 }
 
 impl Group {
-    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputFault> {
+    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputErrorKind> {
         let Some((step, rest)) = steps.split_first() else {
             return Ok(());
         };
@@ -129,7 +132,7 @@ impl Group {
 }
 
 impl Node {
-    fn new(steps: &[Step<'_>], value: String) -> Result<Self, InputFault> {
+    fn new(steps: &[Step<'_>], value: String) -> Result<Self, InputErrorKind> {
         if steps.is_empty() {
             return Ok(Self::Text(value));
         }
@@ -138,7 +141,7 @@ impl Node {
         Ok(Self::Group(group))
     }
 
-    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputFault> {
+    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputErrorKind> {
         match (&mut *self, steps) {
             (Self::Group(group), [_, ..]) => return group.add(steps, value),
             (Self::Text(first), []) => {
@@ -146,7 +149,7 @@ impl Node {
             }
             (Self::Several(values), []) => values.push(value),
             _ => {
-                return Err(InputFault::Malformed(
+                return Err(InputErrorKind::Malformed(
                     "one name stands for a value and for a group of fields",
                 ));
             }

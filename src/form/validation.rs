@@ -96,21 +96,21 @@ impl ValidationErrors {
     /// Goes back to this path of this origin, whatever the browser and the session say. Anything else
     /// than a path goes to `/`.
     #[must_use]
-    pub fn back_to(mut self, path: impl Into<String>) -> Self {
+    pub fn redirect_to(mut self, path: impl Into<String>) -> Self {
         self.report.back_to = Some(path.into());
         self
     }
 
     /// Answers as for a page, whatever the client accepts.
     #[must_use]
-    pub fn as_page(mut self) -> Self {
+    pub fn respond_with_page(mut self) -> Self {
         self.report.as_json = Some(false);
         self
     }
 
     /// Answers with JSON, whatever the client accepts.
     #[must_use]
-    pub fn as_json(mut self) -> Self {
+    pub fn respond_with_json(mut self) -> Self {
         self.report.as_json = Some(true);
         self
     }
@@ -176,7 +176,7 @@ impl ValidationErrors {
 impl Report {
     pub(super) fn flash(&self, session: &Session) -> Result<(), SessionError> {
         if self.with_input {
-            let input = session.remembered_input();
+            let input = session.form_input();
             let flashed = input.map(|input| session.flash_all_of(&presentable(&input)));
             match flashed {
                 // Large input must not keep the visitor from being told what is wrong with it.

@@ -4,7 +4,7 @@ use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
-use super::{NoEntropy, SessionId};
+use super::{EntropyError, SessionId};
 
 const LEN: usize = 16;
 
@@ -28,10 +28,10 @@ impl CsrfSecret {
 
     /// A random mask and the secret under it, as text: no two answers carry the same bytes, so
     /// their compressed lengths tell nothing of the secret (the BREACH attack).
-    pub(crate) fn masked(&self) -> Result<String, NoEntropy> {
+    pub(crate) fn masked(&self) -> Result<String, EntropyError> {
         let mut bytes = [0; 2 * LEN];
         let (mask, hidden) = bytes.split_at_mut(LEN);
-        getrandom::fill(mask).map_err(|_| NoEntropy)?;
+        getrandom::fill(mask).map_err(|_| EntropyError)?;
         for ((to, mask), secret) in hidden.iter_mut().zip(mask).zip(self.0) {
             *to = *mask ^ secret;
         }

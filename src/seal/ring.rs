@@ -15,7 +15,7 @@ pub const MAX_KEYS: usize = 16;
 ///
 /// let new = SealKey::from_text("a long and random secret, number two")?;
 /// let old = SealKey::from_text("a long and random secret, number one")?;
-/// let ring = KeyRing::new(new).with_older(old)?;
+/// let ring = KeyRing::new(new).with_previous(old)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// When the ring holds [`MAX_KEYS`] keys, or this one already.
-    pub fn with_older(mut self, key: SealKey) -> Result<Self, KeyRingError> {
+    pub fn with_previous(mut self, key: SealKey) -> Result<Self, KeyRingError> {
         if self.keys().count() >= MAX_KEYS {
             return Err(KeyRingError::Full);
         }

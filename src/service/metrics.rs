@@ -15,7 +15,7 @@ impl Listener for MetricsListener {
         match happened {
             Event::WriteDropped { reason, .. }
             | Event::CookieRejected { reason }
-            | Event::CsrfRefused { reason }
+            | Event::CsrfFailed { reason }
             | Event::ConfigAdjusted { reason } => {
                 counter!("hyper_session_events_total", "event" => event, "reason" => *reason)
             }

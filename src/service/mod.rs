@@ -2,7 +2,7 @@
 //!
 //! [`Sessions`] is what a program builds once. It wraps a service ([`wrap`](Sessions::wrap)), or a
 //! function that takes the session as an argument ([`wrap_fn`](Sessions::wrap_fn)), and leads to
-//! the [`Collection`](crate::session::Collection) of all sessions.
+//! the [`SessionCollection`](crate::session::SessionCollection) of all sessions.
 
 mod body;
 mod future;
@@ -23,7 +23,7 @@ pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsListener;
-pub use request::{NotInstalled, SessionExt};
+pub use request::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]
 pub use tower::SessionLayer;

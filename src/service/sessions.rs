@@ -7,8 +7,8 @@ use http::{Request, Response};
 use super::hyper::{SessionFn, SessionService};
 use crate::{
     clock::Clock,
-    config::{ConfigError, SessionConfig, Stores},
-    session::{Collection, Engine, Event, Listener, Listeners, Session},
+    config::{ConfigError, SessionConfig, StoreRegistry},
+    session::{Engine, Event, Listener, Listeners, Session, SessionCollection},
     store::{Store, StoreError},
 };
 
@@ -45,7 +45,7 @@ impl Sessions {
     pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
         (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
-            .stores(Stores::new().with("given", store))
+            .stores(StoreRegistry::new().with("given", store))
             .build()
     }
 
@@ -53,7 +53,7 @@ impl Sessions {
     pub fn builder(config: SessionConfig) -> SessionsBuilder {
         SessionsBuilder {
             config,
-            stores: Stores::default(),
+            stores: StoreRegistry::default(),
             clock: Clock::system(),
             listeners: Listeners::default(),
         }
@@ -99,8 +99,8 @@ impl Sessions {
     }
 
     /// All sessions, without a request: to log out everywhere, or to count.
-    pub fn collection(&self) -> Collection {
-        Collection::new(self.0.clone())
+    pub fn collection(&self) -> SessionCollection {
+        SessionCollection::new(self.0.clone())
     }
 }
 
@@ -115,15 +115,15 @@ impl fmt::Debug for Sessions {
 #[must_use = "nothing is built before `build`"]
 pub struct SessionsBuilder {
     config: SessionConfig,
-    stores: Stores,
+    stores: StoreRegistry,
     clock: Clock,
     listeners: Listeners,
 }
 
 impl SessionsBuilder {
     /// The stores out of which the configuration chooses one by name, in the place of those that
-    /// come with the crate, which [`Stores::new`] begins with.
-    pub fn stores(mut self, stores: Stores) -> Self {
+    /// come with the crate, which [`StoreRegistry::new`] begins with.
+    pub fn stores(mut self, stores: StoreRegistry) -> Self {
         self.stores = stores;
         self
     }

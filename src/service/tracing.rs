@@ -19,7 +19,7 @@ static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 /// Writes every event to `tracing`, under the target `hyper_session`: failures and dropped
 /// writes as warnings, the rest for debugging. Sessions are named by the hash of their id.
 ///
-/// An outage does not fill a log. Where the store tells of it ([`Event::StoreAway`]), there is a
+/// An outage does not fill a log. Where the store tells of it ([`Event::StoreUnavailable`]), there is a
 /// warning when it begins and one when it ends, with how long it was and how many operations failed;
 /// the failures in between are for debugging. Of all other failures one in ten seconds is a warning,
 /// with the number of those that were left out since (`left_out`). The counters of `MetricsListener`
@@ -37,7 +37,7 @@ impl Listener for TracingListener {
             Event::Committed { key } | Event::Destroyed { key } => {
                 debug!(target: "hyper_session", event = name, %key);
             }
-            Event::Migrated { from, to } => {
+            Event::Regenerated { from, to } => {
                 debug!(target: "hyper_session", event = name, %from, %to);
             }
             Event::ConflictResolved { key, attempts } => {
@@ -46,15 +46,15 @@ impl Listener for TracingListener {
             Event::WriteDropped { key, reason } => {
                 warn!(target: "hyper_session", event = name, %key, reason);
             }
-            Event::CookieRejected { reason } | Event::CsrfRefused { reason } => {
+            Event::CookieRejected { reason } | Event::CsrfFailed { reason } => {
                 // A stranger can cause this at will: it must not be able to fill a log.
                 debug!(target: "hyper_session", event = name, reason);
             }
-            Event::StoreAway { store, reason } => {
+            Event::StoreUnavailable { store, reason } => {
                 warn!(target: "hyper_session", event = name, store, reason);
             }
             // As loud as the beginning: whoever reads of that waits for the end.
-            Event::StoreBack {
+            Event::StoreRecovered {
                 store,
                 lasted,
                 failed,

@@ -5,18 +5,23 @@ use std::{cell::OnceCell, fmt, sync::Arc};
 use http::{HeaderMap, header::COOKIE};
 
 use super::{Event, SessionError, engine::Engine, state::State};
-use crate::store::{Attached, Binding, Bound, CookieLines, SetCookies, Store, StoreError};
+use crate::store::{
+    BoundStore, CookieContext, CookieLines, RequestStore, SetCookies, Store, StoreError,
+};
 
 /// The store of one engine.
 pub(crate) enum Backing {
     Server(Box<dyn Store>),
     /// It answers within a request: see [`Visitor`].
-    Client(Box<dyn Bound>),
+    Client(Box<dyn BoundStore>),
 }
 
 impl Backing {
     /// A store as it is used; a client-side one under these keys and names.
-    pub(crate) fn new(store: Box<dyn Store>, binding: &Binding<'_>) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        store: Box<dyn Store>,
+        binding: &CookieContext<'_>,
+    ) -> Result<Self, StoreError> {
         match store.client_side() {
             Some(client) => client.bind(binding).map(Self::Client),
             None => Ok(Self::Server(store)),
@@ -37,7 +42,7 @@ impl Backing {
 pub(super) struct Visitor {
     lines: CookieLines,
     /// Made when the store is first asked.
-    attached: OnceCell<Arc<dyn Attached>>,
+    attached: OnceCell<Arc<dyn RequestStore>>,
     /// What it had to say of what stands, where nothing later counts.
     pub(super) said: Option<SetCookies>,
 }

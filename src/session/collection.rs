@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use super::{Event, SessionError, Snapshot, engine::Engine, state::decode};
 use crate::{
-    id::Key,
-    store::{Read, Tag, TagStore},
+    id::StoreKey,
+    store::{ReadOutcome, Tag, TagStore},
 };
 
-/// All sessions of a service, by their [`Key`]s.
+/// All sessions of a service, by their [`StoreKey`]s.
 ///
 /// Clones share one store. Nothing here holds a lock: what is read may have changed a moment later.
 #[derive(Clone, Debug)]
-pub struct Collection(Arc<Engine>);
+pub struct SessionCollection(Arc<Engine>);
 
 /// How often the sessions of an owner are listed at most, while new ones keep appearing.
 const MAX_ROUNDS: usize = 16;
 
-impl Collection {
+impl SessionCollection {
     pub(crate) const fn new(engine: Arc<Engine>) -> Self {
         Self(engine)
     }
@@ -26,8 +26,8 @@ impl Collection {
     ///
     /// # Errors
     /// When the store fails, or holds something unreadable.
-    pub async fn get(&self, key: &Key) -> Result<Option<Snapshot>, SessionError> {
-        let Read::Found(record) = self.0.backing.store().read(key, None).await? else {
+    pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
+        let ReadOutcome::Found(record) = self.0.backing.store().read(key, None).await? else {
             return Ok(None);
         };
         let contents = decode(&self.0, &record.data)?;
@@ -38,7 +38,7 @@ impl Collection {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn destroy(&self, key: &Key) -> Result<(), SessionError> {
+    pub async fn destroy(&self, key: &StoreKey) -> Result<(), SessionError> {
         self.0.backing.store().destroy(key).await?;
         self.0.tell(&Event::Destroyed { key: *key });
         Ok(())
@@ -48,7 +48,7 @@ impl Collection {
     ///
     /// # Errors
     /// When the store fails or has no tags, or the tag is empty or over 256 bytes.
-    pub async fn tag(&self, key: &Key, owner: &str) -> Result<bool, SessionError> {
+    pub async fn tag(&self, key: &StoreKey, owner: &str) -> Result<bool, SessionError> {
         let tag = Tag::new(owner)?;
         Ok(self.tags()?.tag(key, &tag).await?)
     }
@@ -57,7 +57,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`tag`](Self::tag).
-    pub async fn untag(&self, key: &Key, owner: &str) -> Result<(), SessionError> {
+    pub async fn untag(&self, key: &StoreKey, owner: &str) -> Result<(), SessionError> {
         let tag = Tag::new(owner)?;
         Ok(self.tags()?.untag(key, &tag).await?)
     }
@@ -66,7 +66,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`tag`](Self::tag).
-    pub async fn tagged(&self, owner: &str) -> Result<Vec<Key>, SessionError> {
+    pub async fn tagged(&self, owner: &str) -> Result<Vec<StoreKey>, SessionError> {
         let tag = Tag::new(owner)?;
         Ok(self.tags()?.tagged(&tag).await?)
     }
@@ -86,7 +86,7 @@ impl Collection {
     pub async fn destroy_tagged(
         &self,
         owner: &str,
-        but: Option<&Key>,
+        but: Option<&StoreKey>,
     ) -> Result<usize, SessionError> {
         let tag = Tag::new(owner)?;
         if let Some(ending) = self.tags()?.destroy_tagged(&tag, but) {

@@ -13,8 +13,8 @@ use super::{
     steps::{Next, Retreat, Step, Tagging},
 };
 use crate::{
-    id::Key,
-    store::{Record, StoreError, Written},
+    id::StoreKey,
+    store::{Record, StoreError, WriteOutcome},
 };
 
 /// The future of [`Session::commit`], and the last part of every request.
@@ -174,7 +174,7 @@ impl Commit {
         Ok(Step::Done)
     }
 
-    fn ended(&mut self, ended: Result<(), StoreError>, key: Key) -> Next {
+    fn ended(&mut self, ended: Result<(), StoreError>, key: StoreKey) -> Next {
         ended?;
         let engine = &*self.session.engine;
         engine.tell(&Event::Destroyed { key });
@@ -187,9 +187,9 @@ impl Commit {
     }
 
     /// There is a record to tag, of this request or of another one.
-    fn claimed(&mut self, claimed: Result<Written, StoreError>, key: Key) -> Next {
+    fn claimed(&mut self, claimed: Result<WriteOutcome, StoreError>, key: StoreKey) -> Next {
         match claimed? {
-            Written::Done(version) => {
+            WriteOutcome::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
                 state.identity.note_stored();
@@ -199,10 +199,10 @@ impl Commit {
         }
     }
 
-    fn written(&mut self, written: Result<Written, StoreError>, key: Key) -> Next {
+    fn written(&mut self, written: Result<WriteOutcome, StoreError>, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         match written? {
-            Written::Done(version) => {
+            WriteOutcome::Done(version) => {
                 let mut state = self.session.state();
                 state.version = Some(version);
                 self.written = true;
@@ -214,13 +214,13 @@ impl Commit {
                     _ => Ok(Step::Tagging(None, key)),
                 }
             }
-            Written::Conflict(record) => self.merge(record, key),
-            Written::Gone => Ok(self.gone()),
+            WriteOutcome::Conflict(record) => self.merge(record, key),
+            WriteOutcome::Gone => Ok(self.gone()),
         }
     }
 
     /// Another request wrote first: this request's operations go on top of what it wrote.
-    fn merge(&mut self, record: Record, key: Key) -> Next {
+    fn merge(&mut self, record: Record, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
         if newer.head.moved {
@@ -250,19 +250,19 @@ impl Commit {
         let step = self.drop_changes(Fate::Ended);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
-        if !state.store(engine).capabilities().versions {
+        if !state.store(engine).capabilities().conditional_writes {
             state.fate = Fate::Moved;
         }
         step
     }
 
-    fn write(&self, key: Key) -> Next {
+    fn write(&self, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         self.session.state().write(engine, key, self.last)
     }
 
     /// A tag is in place, or could not be put there: then a move is given up before the old id dies.
-    fn tagged(&mut self, tagged: Result<(), StoreError>, key: Key) -> Next {
+    fn tagged(&mut self, tagged: Result<(), StoreError>, key: StoreKey) -> Next {
         match tagged {
             Ok(()) => self.next_tag(key),
             Err(error) if self.session.state().moving.is_some() => {
@@ -272,7 +272,7 @@ impl Commit {
         }
     }
 
-    fn next_tag(&mut self, key: Key) -> Next {
+    fn next_tag(&mut self, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let tags = state.store(engine).tags();
@@ -293,7 +293,7 @@ impl Commit {
     }
 
     /// Takes off the fence what was tagged there, one tag after the other, and drops the changes.
-    fn strike(&mut self, key: Key) -> Step {
+    fn strike(&mut self, key: StoreKey) -> Step {
         let engine = &*self.session.engine;
         while let Some(last) = self.tagged.checked_sub(1) {
             self.tagged = last;

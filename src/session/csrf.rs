@@ -33,14 +33,14 @@ impl Session {
 
     /// Whether `token` is one of this session's, compared in constant time. Never true for a request
     /// without a session cookie of ours.
-    pub fn is_csrf_token(&self, token: &str) -> bool {
+    pub fn verify_csrf_token(&self, token: &str) -> bool {
         let secret = self.identified().identity.csrf_secret();
         secret.is_some_and(|secret| secret.is_in(token))
     }
 
     /// Tells the listeners that a request was refused, in words that hold nothing of it: for checks
     /// of your own. `form::Forms` does it by itself.
-    pub fn tell_csrf_refused(&self, reason: &'static str) {
-        self.engine.tell(&Event::CsrfRefused { reason });
+    pub fn report_csrf_failure(&self, reason: &'static str) {
+        self.engine.tell(&Event::CsrfFailed { reason });
     }
 }

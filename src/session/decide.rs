@@ -8,7 +8,7 @@ use super::{
     state::{Phase, State},
     steps::{Next, Step},
 };
-use crate::{document::Document, id::Key, store::Expected};
+use crate::{document::Document, id::StoreKey, store::Expected};
 
 /// What a write that is under way writes: further changes start from there.
 #[derive(Debug)]
@@ -62,11 +62,11 @@ impl State {
     /// Whether another request can have the id under which nothing is stored yet: it could find
     /// what is written before that is tagged, and move it to another id without the tag.
     fn is_known_elsewhere(&self, engine: &Engine) -> bool {
-        self.identity.carried && self.store(engine).capabilities().versions
+        self.identity.carried && self.store(engine).capabilities().conditional_writes
     }
 
     /// Writes a record that holds nothing: only what is there can be tagged.
-    fn claim(&self, engine: &Engine, key: Key) -> Step {
+    fn claim(&self, engine: &Engine, key: StoreKey) -> Step {
         let nothing = Document::new();
         let record = engine.format.encode(self.created, &nothing, &nothing);
         let ttl = engine.time_to_live(self.created, engine.clock.now());
@@ -74,7 +74,7 @@ impl State {
         Step::Claiming(store.write(&key, record, ttl, Expected::Absent), key)
     }
 
-    pub(super) fn write(&mut self, engine: &Engine, key: Key, last: bool) -> Next {
+    pub(super) fn write(&mut self, engine: &Engine, key: StoreKey, last: bool) -> Next {
         let now = engine.clock.now();
         let flash = self.flash.outgoing(self.version)?;
         let record = engine.format.encode(self.created, &self.data, &flash);

@@ -36,7 +36,7 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Tells the listeners, and takes note of ids that died.
     pub(crate) fn tell(&self, event: &Event<'_>) {
-        if let Event::Migrated { from: key, .. } | Event::Destroyed { key } = event {
+        if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
             self.retired.note(*key);
         }
         self.listeners.tell(event);
@@ -60,7 +60,7 @@ impl Engine {
     /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.
     pub(crate) fn time_to_live(&self, created: Timestamp, now: Timestamp) -> Duration {
         let idle = self.policy.time_to_live();
-        self.policy.lifetime.map_or(idle, |lifetime| {
+        self.policy.absolute_timeout.map_or(idle, |lifetime| {
             idle.min(created.after(lifetime).since(now))
         })
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    changes::ChangeError,
-    document::{EditError, Malformed, ReadError, Unserializable},
-    id::NoEntropy,
+    document::{EditError, MalformedDocument, ReadError, SerializeError},
+    id::EntropyError,
+    patch::ChangeError,
     store::{StoreError, TagError},
 };
 
@@ -33,7 +33,7 @@ pub enum SessionError {
     Record(&'static str),
     /// The stored document is damaged. It was left as it is.
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] MalformedDocument),
     /// A change was refused: a limit was reached, or the value there is not a number.
     #[error(transparent)]
     Change(#[from] ChangeError),
@@ -42,7 +42,7 @@ pub enum SessionError {
     Read(#[from] ReadError),
     /// A value has no JSON form.
     #[error(transparent)]
-    Unserializable(#[from] Unserializable),
+    Unserializable(#[from] SerializeError),
     /// Other requests changed the session faster than this one could, for as many attempts as the
     /// configuration allows. Nothing was written.
     #[error("the session changed {attempts} times while this request was committing; try again")]
@@ -68,7 +68,7 @@ pub enum SessionError {
     },
     /// No new session id could be made.
     #[error(transparent)]
-    NoEntropy(#[from] NoEntropy),
+    EntropyError(#[from] EntropyError),
     /// The cookie could not be written.
     #[error("the session cookie cannot be written: {0}")]
     Cookie(&'static str),

@@ -3,40 +3,40 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use super::SessionError;
-use crate::id::Key;
+use crate::id::StoreKey;
 
-/// Something happened to a session. Sessions are named by their [`Key`], which opens nothing.
+/// Something happened to a session. Sessions are named by their [`StoreKey`], which opens nothing.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A request opened its session.
     Initiated {
         /// The session.
-        key: Key,
+        key: StoreKey,
         /// It holds nothing yet: no earlier request stored anything under this id.
         fresh: bool,
     },
     /// A request's changes are stored.
     Committed {
         /// The session.
-        key: Key,
+        key: StoreKey,
     },
     /// A session moved to another id.
-    Migrated {
+    Regenerated {
         /// The session under its old id, which is dead now.
-        from: Key,
+        from: StoreKey,
         /// The session under its new id.
-        to: Key,
+        to: StoreKey,
     },
     /// A session was ended.
     Destroyed {
         /// The session that ended.
-        key: Key,
+        key: StoreKey,
     },
     /// Another request had changed the session; both requests' changes are stored.
     ConflictResolved {
         /// The session.
-        key: Key,
+        key: StoreKey,
         /// How often the write was tried again.
         attempts: u32,
     },
@@ -44,7 +44,7 @@ pub enum Event<'a> {
     /// too large, or one operation no longer fitted what another request had written.
     WriteDropped {
         /// The session.
-        key: Key,
+        key: StoreKey,
         /// Why.
         reason: &'static str,
     },
@@ -56,7 +56,7 @@ pub enum Event<'a> {
     },
     /// A request that would have changed something did not come from a page of ours, as far as it
     /// can show, and was refused.
-    CsrfRefused {
+    CsrfFailed {
         /// Why, in words that hold nothing of the request.
         reason: &'static str,
     },
@@ -68,14 +68,14 @@ pub enum Event<'a> {
     /// A store that the configuration opened does not answer any more. Until it is back, each failure
     /// is a [`StoreFailed`](Self::StoreFailed) with an error that
     /// [is of the outage](SessionError::is_outage).
-    StoreAway {
+    StoreUnavailable {
         /// The store's name.
         store: &'static str,
         /// What it looks like from here.
         reason: &'a str,
     },
     /// A store that was away answers again.
-    StoreBack {
+    StoreRecovered {
         /// The store's name.
         store: &'static str,
         /// How long it has been since the first failure.
@@ -96,15 +96,15 @@ impl Event<'_> {
         match self {
             Self::Initiated { .. } => "initiated",
             Self::Committed { .. } => "committed",
-            Self::Migrated { .. } => "migrated",
+            Self::Regenerated { .. } => "migrated",
             Self::Destroyed { .. } => "destroyed",
             Self::ConflictResolved { .. } => "conflict_resolved",
             Self::WriteDropped { .. } => "write_dropped",
             Self::CookieRejected { .. } => "cookie_rejected",
-            Self::CsrfRefused { .. } => "csrf_refused",
+            Self::CsrfFailed { .. } => "csrf_refused",
             Self::StoreFailed { .. } => "store_failed",
-            Self::StoreAway { .. } => "store_away",
-            Self::StoreBack { .. } => "store_back",
+            Self::StoreUnavailable { .. } => "store_away",
+            Self::StoreRecovered { .. } => "store_back",
             Self::ConfigAdjusted { .. } => "config_adjusted",
         }
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::SessionError;
 use crate::{
-    document::{Document, Malformed, Path, Raw},
+    document::{Document, KeyPath, MalformedDocument, RawValue},
     store::Version,
 };
 
@@ -52,7 +52,7 @@ impl Flash {
             let name = name?;
             let message = self.stored.get([&*name, "1"])?;
             let message = message.ok_or(SessionError::Record("its flash messages are damaged"))?;
-            self.arrived.put_json(&Path::from([&*name]), message)?;
+            self.arrived.put_json(&KeyPath::from([&*name]), message)?;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Flash {
 
     /// Another request wrote meanwhile: what it left for the next one stays, what this request has
     /// seen goes.
-    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), Malformed> {
+    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), MalformedDocument> {
         if self.consuming {
             newer.forget_unchanged(&self.stored)?;
         }
@@ -115,7 +115,7 @@ fn overlay(onto: &mut Document, from: &Document, version: u64) -> Result<(), Ses
         stamped.extend_from_slice(format!("[{version},").as_bytes());
         stamped.extend_from_slice(message.as_bytes());
         stamped.push(b']');
-        onto.put_json(&Path::from([&*name]), Raw::new(&stamped))?;
+        onto.put_json(&KeyPath::from([&*name]), RawValue::new(&stamped))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
-    id::{CsrfSecret, Key, NoEntropy, SessionId},
+    id::{CsrfSecret, EntropyError, SessionId, StoreKey},
     wire::{CookieText, IdCookie, Opened},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Identity {
     looked_up: bool,
     id: Option<SessionId>,
     /// The key of `id`, once it was asked for.
-    key: OnceCell<Key>,
+    key: OnceCell<StoreKey>,
     /// The id came with the request.
     pub(super) carried: bool,
     /// When the session was last renewed in the store, as far as the cookie tells.
@@ -101,27 +101,27 @@ impl Identity {
     }
 
     /// The key of the id that the request carried or that was made since.
-    pub(super) fn key(&self) -> Option<Key> {
+    pub(super) fn key(&self) -> Option<StoreKey> {
         let id = self.id.as_ref()?;
         Some(*self.key.get_or_init(|| id.key()))
     }
 
     /// The id; a new one where the request carried none.
-    pub(super) fn ensure(&mut self) -> Result<&SessionId, NoEntropy> {
+    pub(super) fn ensure(&mut self) -> Result<&SessionId, EntropyError> {
         if self.id.is_none() {
             self.set_id(Some(SessionId::generate()?));
         }
-        self.id.as_ref().ok_or(NoEntropy)
+        self.id.as_ref().ok_or(EntropyError)
     }
 
     /// The key of the id; of a new one where the request carried none.
-    pub(super) fn ensure_key(&mut self) -> Result<Key, NoEntropy> {
+    pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
         self.ensure()?;
-        self.key().ok_or(NoEntropy)
+        self.key().ok_or(EntropyError)
     }
 
     /// The secret of the id's tokens, one of which is about to be given away.
-    pub(super) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, NoEntropy> {
+    pub(super) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
         let secret = CsrfSecret::of(self.ensure()?);
         self.shown = true;
         Ok(secret)
@@ -133,7 +133,7 @@ impl Identity {
     }
 
     /// Forgets the id, so that the next one to ask gets a new one.
-    pub(super) fn abandon(&mut self) -> Option<Key> {
+    pub(super) fn abandon(&mut self) -> Option<StoreKey> {
         self.carried = false;
         self.stored = false;
         self.shown = false;
@@ -190,7 +190,7 @@ impl Identity {
 }
 
 /// Reads an id cookie's text, or remembers what it said.
-fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, Key), &'static str> {
+fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, StoreKey), &'static str> {
     if let Some(known) = engine.memo.get(text) {
         return Ok(known);
     }

@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::{
     document::Document,
-    id::Key,
-    store::file::SessionFile,
+    id::StoreKey,
+    store::file::ImportedFile,
     wire::{adonis, native},
 };
 
-/// Reads a session file of AdonisJS: what [`Import::run`](crate::store::file::Import::run) wants to
+/// Reads a session file of AdonisJS: what [`Importer::run`](crate::store::file::Importer::run) wants to
 /// know of it.
 ///
 /// The session's data comes over, and so does the time it has left. It counts as begun when its file
@@ -18,19 +18,19 @@ use crate::{
 ///
 /// The visitor's cookie does **not** come over: it was signed by AdonisJS, and an id that this
 /// service did not issue is never taken up. The session stands in the store under
-/// [`Key::of_text`] of its old id, and waits there, until it expires, to be fetched. To keep
+/// [`StoreKey::from_foreign_id`] of its old id, and waits there, until it expires, to be fetched. To keep
 /// visitors signed in, check the old cookie's signature where a session is new, take the data over,
 /// and end the old session:
 ///
 /// ```
-/// # use hyper_session::{Session, SessionError, id::Key, session::Collection};
+/// # use hyper_session::{Session, SessionError, id::StoreKey, session::SessionCollection};
 /// /// `old_id` is out of a cookie whose signature was checked with the old `APP_KEY`.
 /// async fn take_over(
 ///     session: &Session,
 ///     all: &Collection,
 ///     old_id: &str,
 /// ) -> Result<(), SessionError> {
-///     let key = Key::of_text(old_id);
+///     let key = Key::from_foreign_id(old_id);
 ///     if let Some(old) = all.get(&key).await? {
 ///         session.merge(&old.all::<serde_json::Value>()?)?;
 ///         all.destroy(&key).await?;
@@ -61,8 +61,8 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-pub fn adonis_file(file: SessionFile<'_>) -> Option<(Key, Bytes)> {
+pub fn adonis_file(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let data = adonis::read_file(file.name, file.content)?;
     let record = native::record(file.changed, &data, &Document::new());
-    Some((Key::of_text(file.name), record))
+    Some((StoreKey::from_foreign_id(file.name), record))
 }

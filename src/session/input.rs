@@ -12,12 +12,12 @@ impl Session {
     /// Remembers this request's form input, an object, so that [`flash_all`](Self::flash_all) and its
     /// kin find it. `form::Input` does it by itself; call it where the input is read by other means.
     /// The session need not be loaded.
-    pub fn remember_input(&self, input: impl Into<Arc<Value>>) {
+    pub fn set_form_input(&self, input: impl Into<Arc<Value>>) {
         self.state().input = Some(input.into());
     }
 
     /// This request's form input, if it was read.
-    pub fn remembered_input(&self) -> Option<Arc<Value>> {
+    pub fn form_input(&self) -> Option<Arc<Value>> {
         self.state().input.clone()
     }
 
@@ -81,7 +81,7 @@ impl Session {
     }
 
     fn own_input(&self) -> Result<Arc<Value>, SessionError> {
-        self.remembered_input().ok_or(SessionError::NoInput)
+        self.form_input().ok_or(SessionError::NoInput)
     }
 
     fn flash_input<T: Serialize + ?Sized>(

@@ -20,7 +20,7 @@ impl Session {
     ///
     /// # Errors
     /// When the session is not loaded.
-    pub fn get_intended_url(&self) -> Result<Option<String>, SessionError> {
+    pub fn intended_url(&self) -> Result<Option<String>, SessionError> {
         self.get_own_path(INTENDED)
     }
 
@@ -29,7 +29,7 @@ impl Session {
     /// # Errors
     /// When the session cannot be changed.
     pub fn pull_intended_url(&self) -> Result<Option<String>, SessionError> {
-        let url = self.get_intended_url()?;
+        let url = self.intended_url()?;
         self.clear_intended_url()?;
         Ok(url)
     }
@@ -50,7 +50,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`set_intended_url`](Self::set_intended_url).
-    pub fn remember_url(&self, url: &str) -> Result<(), SessionError> {
+    pub fn set_previous_url(&self, url: &str) -> Result<(), SessionError> {
         if self.previous_url()?.as_deref() == Some(url) {
             return Ok(());
         }

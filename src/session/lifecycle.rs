@@ -44,7 +44,7 @@ impl Session {
     ///
     /// It is the session under the id of this request that ends. If another request has just given
     /// it a new id, it lives on under that one: end
-    /// it by its tag, with [`Collection::destroy_tagged`](super::Collection::destroy_tagged).
+    /// it by its tag, with [`SessionCollection::destroy_tagged`](super::SessionCollection::destroy_tagged).
     ///
     /// # Errors
     /// When the session was loaded for reading only, or is committed already.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    store::{Read, Record, StoreFuture},
+    store::{ReadOutcome, Record, StoreFuture},
 };
 
 /// The future of [`Session::load`] and [`Session::load_read_only`].
@@ -25,7 +25,7 @@ use crate::{
 pub struct Load<'a> {
     session: &'a Session,
     read_only: bool,
-    reading: Option<StoreFuture<Read>>,
+    reading: Option<StoreFuture<ReadOutcome>>,
     span: Span,
 }
 
@@ -82,7 +82,7 @@ impl State {
         &mut self,
         engine: &Engine,
         read_only: bool,
-    ) -> Result<Option<StoreFuture<Read>>, SessionError> {
+    ) -> Result<Option<StoreFuture<ReadOutcome>>, SessionError> {
         match self.phase {
             Phase::Untouched => {}
             Phase::Open | Phase::ReadOnly => return Ok(None),
@@ -112,16 +112,18 @@ impl State {
     fn take_over(
         &mut self,
         engine: &Engine,
-        read: Read,
+        read: ReadOutcome,
         read_only: bool,
     ) -> Result<(), SessionError> {
         // The session was asked for at the moment that `begin` noted. Whether a renewal is due must
         // be answered as it was then: the store was told.
         let now = self.created;
         match read {
-            Read::Found(record) => return self.take_over_record(engine, record, now, read_only),
-            Read::Gone => self.lose_id(Fate::Dead),
-            Read::Absent => {
+            ReadOutcome::Found(record) => {
+                return self.take_over_record(engine, record, now, read_only);
+            }
+            ReadOutcome::Gone => self.lose_id(Fate::Dead),
+            ReadOutcome::Absent => {
                 let age = now.since(self.identity.renewed);
                 if self.identity.stored || age > engine.policy.time_to_live() {
                     self.lose_id(Fate::Dead);
@@ -148,7 +150,7 @@ impl State {
         }
         if engine
             .policy
-            .lifetime
+            .absolute_timeout
             .is_some_and(|lifetime| lived >= lifetime)
         {
             self.ending = self.identity.key();

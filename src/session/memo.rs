@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::{
-    id::Key,
+    id::StoreKey,
     seal::is_same,
     wire::{CookieText, Opened},
 };
@@ -26,7 +26,7 @@ pub(crate) struct Memo(Box<[Mutex<Option<Entry>>]>);
 struct Entry {
     text: CookieText,
     opened: Opened,
-    key: Key,
+    key: StoreKey,
 }
 
 impl Memo {
@@ -35,14 +35,14 @@ impl Memo {
     }
 
     /// What this text was found to be when it was opened, and the key of its id.
-    pub(super) fn get(&self, text: &[u8]) -> Option<(Opened, Key)> {
+    pub(super) fn get(&self, text: &[u8]) -> Option<(Opened, StoreKey)> {
         let slot = self.slot(text)?;
         let entry = slot.as_ref().filter(|entry| is_same(&entry.text, text))?;
         Some((entry.opened.clone(), entry.key))
     }
 
     /// Remembers a text that authenticated. One that would need the heap is not remembered.
-    pub(super) fn keep(&self, text: &[u8], opened: &Opened, key: Key) {
+    pub(super) fn keep(&self, text: &[u8], opened: &Opened, key: StoreKey) {
         let kept = CookieText::from_slice(text);
         if kept.spilled() {
             return;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Session, SessionError, Snapshot, engine::Engine, flash::Leaving, state::State};
-use crate::document::{Document, Path};
+use crate::document::{Document, KeyPath};
 
 impl Session {
     /// Leaves `value` under `key` (dot notation) for the next request that opens the session.
@@ -13,7 +13,7 @@ impl Session {
     /// When the session cannot be changed, or a limit is reached.
     pub fn flash<'p, T: Serialize + ?Sized>(
         &self,
-        key: impl Into<Path<'p>>,
+        key: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
         let mut guard = self.state();
@@ -58,9 +58,9 @@ impl Session {
             for key in keys.iter().map(AsRef::as_ref) {
                 let literal = arrived.get([key])?.is_some();
                 let path = if literal {
-                    Path::from([key])
+                    KeyPath::from([key])
                 } else {
-                    Path::from(key)
+                    KeyPath::from(key)
                 };
                 if let Some(value) = arrived.get(&path)? {
                     kept.put_json(&path, value)?;

@@ -41,7 +41,7 @@ mod too_large;
 mod write;
 
 pub(crate) use backing::Backing;
-pub use collection::Collection;
+pub use collection::SessionCollection;
 pub use commit::Commit;
 pub(crate) use engine::Engine;
 pub use error::SessionError;

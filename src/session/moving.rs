@@ -7,37 +7,41 @@ use super::{
     steps::{Next, Retreat, Step},
 };
 use crate::{
-    id::Key,
-    store::{Expected, Record, StoreError, Written},
+    id::StoreKey,
+    store::{Expected, Record, StoreError, WriteOutcome},
 };
 
 impl Commit {
-    pub(super) fn fence(&mut self, key: Key) -> Next {
+    pub(super) fn fence(&mut self, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let Some(Move { from, version }) = state.moving else {
             return Ok(Step::Done);
         };
         let store = state.store(engine);
-        if !store.capabilities().versions {
+        if !store.capabilities().conditional_writes {
             return Ok(Step::Burying(store.destroy(&from), key));
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
-        let fencing = store.write(&from, fence, engine.policy.fence, expected);
+        let fencing = store.write(&from, fence, engine.policy.fence_ttl, expected);
         Ok(Step::Fencing(fencing, key))
     }
 
-    pub(super) fn fenced(&mut self, fenced: Result<Written, StoreError>, key: Key) -> Next {
+    pub(super) fn fenced(
+        &mut self,
+        fenced: Result<WriteOutcome, StoreError>,
+        key: StoreKey,
+    ) -> Next {
         let engine = &*self.session.engine;
         let fate = match fenced? {
-            Written::Done(_) => {
+            WriteOutcome::Done(_) => {
                 self.tagged = 0;
                 let moved = self.moved(key);
                 return Ok(moved.map_or(Step::Done, |from| self.move_tags(from, key)));
             }
-            Written::Gone => Fate::Ended,
-            Written::Conflict(record) => {
+            WriteOutcome::Gone => Fate::Ended,
+            WriteOutcome::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
                 if !newer.head.moved {
                     return self.catch_up(record, newer, key);
@@ -49,7 +53,7 @@ impl Commit {
     }
 
     /// The old id is dead: the session has moved.
-    fn moved(&self, to: Key) -> Option<Key> {
+    fn moved(&self, to: StoreKey) -> Option<StoreKey> {
         let mut state = self.session.state();
         let Move { from, .. } = state.moving.take()?;
         if !self.last {
@@ -57,16 +61,16 @@ impl Commit {
             state.note_standing();
         }
         drop(state);
-        self.session.engine.tell(&Event::Migrated { from, to });
+        self.session.engine.tell(&Event::Regenerated { from, to });
         Some(from)
     }
 
-    pub(super) fn buried(&self, key: Key) -> Step {
+    pub(super) fn buried(&self, key: StoreKey) -> Step {
         self.moved(key);
         Step::Done
     }
 
-    pub(super) fn discard(&self, key: Key, why: Retreat) -> Step {
+    pub(super) fn discard(&self, key: StoreKey, why: Retreat) -> Step {
         let state = self.session.state();
         Step::Discarding(state.store(&self.session.engine).destroy(&key), why)
     }
@@ -82,7 +86,7 @@ impl Commit {
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: Contents, key: Key) -> Next {
+    fn catch_up(&mut self, record: Record, newer: Contents, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
@@ -98,7 +102,7 @@ impl Commit {
 
     /// The tags that came since they were copied follow. Those that this request took off go from the
     /// fence first, or they would come back.
-    fn move_tags(&mut self, from: Key, key: Key) -> Step {
+    fn move_tags(&mut self, from: StoreKey, key: StoreKey) -> Step {
         let state = self.session.state();
         let Some(tags) = state.store(&self.session.engine).tags() else {
             return Step::Done;
@@ -115,8 +119,8 @@ impl Commit {
     pub(super) fn untagged(
         &mut self,
         untagged: Result<(), StoreError>,
-        from: Key,
-        key: Key,
+        from: StoreKey,
+        key: StoreKey,
     ) -> Step {
         match untagged {
             Ok(()) => self.move_tags(from, key),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::changes::Limits;
+use crate::patch::ChangeLimits;
 
 /// When the id cookie is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,18 +61,18 @@ pub(crate) struct Policy {
     /// How long a session lives without any request.
     pub(crate) age: Duration,
     /// How long a session lives at most, however busy.
-    pub(crate) lifetime: Option<Duration>,
+    pub(crate) absolute_timeout: Option<Duration>,
     /// How old the last renewal must be before a request renews again.
     pub(crate) touch_interval: Duration,
     pub(crate) cookie: CookiePolicy,
     pub(crate) clear_with_browser: bool,
     pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) on_too_large: OnTooLarge,
-    pub(crate) limits: Limits,
+    pub(crate) limits: ChangeLimits,
     /// How often a commit is tried against other requests' writes.
     pub(crate) max_attempts: u32,
     /// How long the fence under an old id stands after the session moved on.
-    pub(crate) fence: Duration,
+    pub(crate) fence_ttl: Duration,
 }
 
 impl Policy {

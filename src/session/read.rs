@@ -9,8 +9,8 @@ use super::{
     state::{Phase, State},
 };
 use crate::{
-    document::Path,
-    id::{Key, SessionId},
+    document::KeyPath,
+    id::{SessionId, StoreKey},
 };
 
 impl Session {
@@ -23,7 +23,7 @@ impl Session {
     /// When the session is not loaded, or the value there is not a `T`.
     pub fn get<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let state = self.state();
         let found = state.readable()?.data.get(path)?;
@@ -39,7 +39,7 @@ impl Session {
     /// As [`get`](Self::get).
     pub fn get_or<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         default: T,
     ) -> Result<T, SessionError> {
         Ok(self.get(path)?.unwrap_or(default))
@@ -57,7 +57,7 @@ impl Session {
     ///
     /// # Errors
     /// When the session is not loaded.
-    pub fn has<'p>(&self, path: impl Into<Path<'p>>) -> Result<bool, SessionError> {
+    pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, SessionError> {
         Ok(self.state().readable()?.data.has(path)?)
     }
 
@@ -80,18 +80,18 @@ impl Session {
     /// The secret id. It stays the same until the session expires, is destroyed or regenerated.
     ///
     /// # Errors
-    /// [`NoEntropy`](SessionError::NoEntropy) when a new id was needed and could not be made.
-    pub fn session_id(&self) -> Result<SessionId, SessionError> {
+    /// [`EntropyError`](SessionError::EntropyError) when a new id was needed and could not be made.
+    pub fn id(&self) -> Result<SessionId, SessionError> {
         let mut state = self.identified();
         Ok(state.identity.ensure()?.clone())
     }
 
-    /// The name under which stores and [`Collection`](super::Collection) know this session. It is
+    /// The name under which stores and [`SessionCollection`](super::SessionCollection) know this session. It is
     /// not secret.
     ///
     /// # Errors
-    /// As [`session_id`](Self::session_id).
-    pub fn key(&self) -> Result<Key, SessionError> {
+    /// As [`id`](Self::id).
+    pub fn store_key(&self) -> Result<StoreKey, SessionError> {
         let mut state = self.identified();
         Ok(state.identity.ensure_key()?)
     }

@@ -7,33 +7,33 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// How many keys are remembered, each in the one place where it may be.
 const PLACES: usize = 1024;
 
 /// Keys whose sessions moved or ended. A key that is in here is dead for good.
-pub(crate) struct Retired(Box<[Mutex<Option<Key>>]>);
+pub(crate) struct Retired(Box<[Mutex<Option<StoreKey>>]>);
 
 impl Retired {
     pub(crate) fn new() -> Self {
         Self((0..PLACES).map(|_| Mutex::new(None)).collect())
     }
 
-    pub(super) fn note(&self, key: Key) {
+    pub(super) fn note(&self, key: StoreKey) {
         if let Some(place) = self.place(&key) {
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         }
     }
 
-    pub(super) fn holds(&self, key: &Key) -> bool {
+    pub(super) fn holds(&self, key: &StoreKey) -> bool {
         self.place(key).is_some_and(|place| {
             *place.lock().unwrap_or_else(PoisonError::into_inner) == Some(*key)
         })
     }
 
     /// A key is a hash already.
-    fn place(&self, key: &Key) -> Option<&Mutex<Option<Key>>> {
+    fn place(&self, key: &StoreKey) -> Option<&Mutex<Option<StoreKey>>> {
         let [a, b, ..] = key.as_bytes();
         self.0
             .get(usize::from(u16::from_le_bytes([*a, *b])) % PLACES)

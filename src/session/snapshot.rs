@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::SessionError;
-use crate::document::{Document, Path, Raw};
+use crate::document::{Document, KeyPath, RawValue};
 
 /// Contents as they stood when they were asked for. Values can be borrowed out of it.
 ///
@@ -23,7 +23,7 @@ impl Snapshot {
     /// When the value there is not a `T`.
     pub fn get<'a, 'p, T: Deserialize<'a>>(
         &'a self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let found = self.0.get(path)?.filter(|value| !value.is_null());
         found.map(|value| Ok(value.to()?)).transpose()
@@ -33,7 +33,10 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the stored contents are damaged.
-    pub fn get_raw<'p>(&self, path: impl Into<Path<'p>>) -> Result<Option<Raw<'_>>, SessionError> {
+    pub fn get_raw<'p>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+    ) -> Result<Option<RawValue<'_>>, SessionError> {
         Ok(self.0.get(path)?)
     }
 
@@ -41,7 +44,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the stored contents are damaged.
-    pub fn has<'p>(&self, path: impl Into<Path<'p>>) -> Result<bool, SessionError> {
+    pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, SessionError> {
         Ok(self.0.has(path)?)
     }
 
@@ -58,7 +61,7 @@ impl Snapshot {
     /// # Errors
     /// When the stored contents are damaged.
     pub fn as_json(&self) -> Result<&str, SessionError> {
-        Ok(Raw::new(self.0.text()).as_json()?)
+        Ok(RawValue::new(self.0.text()).as_json()?)
     }
 
     /// Whether there is nothing.

@@ -10,10 +10,10 @@ use super::{
     identity::Identity, standing::Standing,
 };
 use crate::{
-    changes::Patch,
     clock::Timestamp,
     document::Document,
-    id::Key,
+    id::StoreKey,
+    patch::Patch,
     store::{Record, Tag, Version},
     wire::{Head, Unreadable},
 };
@@ -56,7 +56,7 @@ pub(super) enum Fate {
 /// A session that is about to move: its old key, and the version that was read there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Move {
-    pub(super) from: Key,
+    pub(super) from: StoreKey,
     pub(super) version: Option<Version>,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct State {
     pub(super) draft: Option<Draft>,
     pub(super) moving: Option<Move>,
     /// A key whose session this request ends.
-    pub(super) ending: Option<Key>,
+    pub(super) ending: Option<StoreKey>,
     /// Tags to add (`true`) or take off, in order.
     pub(super) tags: Vec<(Tag, bool)>,
     pub(super) regenerated: bool,

@@ -7,8 +7,8 @@ use std::{
 
 use super::{SessionError, state::Fate};
 use crate::{
-    id::Key,
-    store::{StoreError, StoreFuture, Written},
+    id::StoreKey,
+    store::{StoreError, StoreFuture, WriteOutcome},
 };
 
 /// What a commit is waiting for.
@@ -18,26 +18,26 @@ pub(super) enum Step {
     Decide,
     Touching(StoreFuture<bool>),
     /// The session that this request ended goes.
-    Ending(StoreFuture<()>, Key),
+    Ending(StoreFuture<()>, StoreKey),
     /// A record that holds nothing yet, so that it can be tagged before it does.
-    Claiming(StoreFuture<Written>, Key),
-    Writing(StoreFuture<Written>, Key),
+    Claiming(StoreFuture<WriteOutcome>, StoreKey),
+    Writing(StoreFuture<WriteOutcome>, StoreKey),
     /// The new record stands; it gets the tags too, before the old one may go: whoever stops half
     /// way is still found by them.
-    CopyingTags(StoreFuture<()>, Key),
+    CopyingTags(StoreFuture<()>, StoreKey),
     /// The old record becomes a fence, unless somebody wrote there meanwhile.
-    Fencing(StoreFuture<Written>, Key),
+    Fencing(StoreFuture<WriteOutcome>, StoreKey),
     /// A store that knows no versions has no fence: the old record goes.
-    Burying(StoreFuture<()>, Key),
+    Burying(StoreFuture<()>, StoreKey),
     /// What this request took off goes from the fence (the first key) as well.
-    Untagging(StoreFuture<()>, Key, Key),
+    Untagging(StoreFuture<()>, StoreKey, StoreKey),
     /// The fence needs no tags; those that came since the copy are taken along.
     MovingTags(StoreFuture<()>),
     /// The move is given up: the new record has to go.
     Discarding(StoreFuture<()>, Retreat),
-    Tagging(Option<Tagging>, Key),
+    Tagging(Option<Tagging>, StoreKey),
     /// The session moved on: tags that were put on its fence come off again.
-    Striking(StoreFuture<()>, Key),
+    Striking(StoreFuture<()>, StoreKey),
     Done,
 }
 

@@ -5,7 +5,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Session, SessionError};
 use crate::{
-    document::{Number, Path},
+    document::{KeyPath, Number},
     store::Tag,
 };
 
@@ -25,7 +25,7 @@ impl Session {
     /// nothing is changed then.
     pub fn put<'p, T: Serialize + ?Sized>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
         let mut guard = self.state();
@@ -47,7 +47,7 @@ impl Session {
     ///
     /// # Errors
     /// When the session cannot be changed.
-    pub fn forget<'p>(&self, path: impl Into<Path<'p>>) -> Result<(), SessionError> {
+    pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
         state.patch.forget(&mut state.data, path)?;
@@ -62,7 +62,7 @@ impl Session {
     /// When the session cannot be changed, or the value there is not a `T`; it stays then.
     pub fn pull<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
         let mut guard = self.state();
@@ -80,7 +80,7 @@ impl Session {
     /// # Errors
     /// When the session cannot be changed, the value there is not a number, or the sum of integers
     /// does not fit 128 bits.
-    pub fn increment<'p>(&self, path: impl Into<Path<'p>>) -> Result<Number, SessionError> {
+    pub fn increment<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
         self.increment_by(path, 1)
     }
 
@@ -90,7 +90,7 @@ impl Session {
     /// As [`increment`](Self::increment).
     pub fn increment_by<'p>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let mut guard = self.state();
@@ -102,7 +102,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`increment`](Self::increment).
-    pub fn decrement<'p>(&self, path: impl Into<Path<'p>>) -> Result<Number, SessionError> {
+    pub fn decrement<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
         self.increment_by(path, -1)
     }
 
@@ -112,7 +112,7 @@ impl Session {
     /// As [`increment`](Self::increment).
     pub fn decrement_by<'p>(
         &self,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let mut guard = self.state();

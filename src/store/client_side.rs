@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Store, StoreError};
 use crate::{
     cookie::{Attributes, CookieName},
-    id::Key,
+    id::StoreKey,
     seal::KeyRing,
 };
 
@@ -22,23 +22,23 @@ pub type SetCookies = SmallVec<[HeaderValue; 1]>;
 ///
 /// It is bound to the keys and the cookie of a service once, when the service's sessions are built;
 /// what comes of that is attached to each request that opens its session.
-pub trait ClientSide: Send + Sync {
+pub trait ClientSideStore: Send + Sync {
     /// The store under the keys and names of one service.
     ///
     /// # Errors
     /// When the store cannot work with them.
-    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError>;
+    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError>;
 }
 
 /// A client-side store that knows its keys. As a [`Store`] it answers without a request, which is
 /// little: what it cannot know then, it answers by an error.
-pub trait Bound: Store {
+pub trait BoundStore: Store {
     /// The store as a request with these `Cookie` lines sees it. Nothing is opened yet.
-    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn Attached>;
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore>;
 }
 
 /// A client-side store in one request.
-pub trait Attached: Store {
+pub trait RequestStore: Store {
     /// What the response has to set, if nothing more is done. Asked at the end, and after whatever an
     /// explicit commit has stored.
     ///
@@ -52,12 +52,12 @@ pub trait Attached: Store {
 
     /// Whether the visitor's cookies hold a live session under `key`, as far as they tell by
     /// themselves: nobody is asked whether it was revoked.
-    fn holds(&self, key: &Key) -> bool;
+    fn holds(&self, key: &StoreKey) -> bool;
 }
 
 /// What a client-side store gets from the service that it works for.
 #[derive(Clone, Copy, Debug)]
-pub struct Binding<'a> {
+pub struct CookieContext<'a> {
     /// The keys. The first seals, all open.
     pub keys: &'a KeyRing,
     /// The name of the id cookie.

@@ -4,8 +4,8 @@ use std::{error::Error as StdError, fmt, num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
 
-use super::{ClientSide, StoreFuture};
-use crate::id::Key;
+use super::{ClientSideStore, StoreFuture};
+use crate::id::StoreKey;
 
 /// A place where session records live.
 ///
@@ -13,12 +13,12 @@ use crate::id::Key;
 ///
 /// - **Versions.** Every successful write gives the record a version that this key has not had
 ///   before, not even before it was destroyed. A write that expects another version than the
-///   stored one changes nothing and is answered [`Written::Conflict`] with the newer record.
+///   stored one changes nothing and is answered [`WriteOutcome::Conflict`] with the newer record.
 /// - **One at a time.** Reads, writes, touches and destroys of one key behave as if they happened
 ///   one after the other, whichever tasks, processes or machines they came from.
 /// - **No return from the dead.** After [`destroy`](Self::destroy) a tombstone stays under the key
 ///   for the store's tombstone time (60 s unless configured; longer than the longest request). As
-///   long as it stands, every write is answered [`Written::Gone`] and creates nothing. A write that
+///   long as it stands, every write is answered [`WriteOutcome::Gone`] and creates nothing. A write that
 ///   expects a version is answered `Gone` whenever there is no live record, tombstone or not.
 /// - **Expiry.** An expired record is never read, touched or matched by a write; it is as absent.
 ///   Expired records and tombstones go away by themselves.
@@ -33,7 +33,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the store cannot answer. An absent record is not an error.
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read>;
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome>;
 
     /// Writes `data` under `key`, to live for `ttl` from now, if the stored state is as `expected`.
     ///
@@ -42,25 +42,25 @@ pub trait Store: Send + Sync + 'static {
     /// attempt with the same expectation cannot apply it twice.
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written>;
+    ) -> StoreFuture<WriteOutcome>;
 
     /// Ends the record under `key`, whether there is one or not, leaves a tombstone, and drops the
     /// key's tags. Destroying twice is the same as once, and renews the tombstone.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn destroy(&self, key: &Key) -> StoreFuture<()>;
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()>;
 
     /// Sets the expiry of a live record to `ttl` from now. `false` when there is no live record.
     /// The version stays.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool>;
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool>;
 
     /// What this store can do beyond the contract, and what it cannot keep of it.
     fn capabilities(&self) -> Capabilities {
@@ -73,7 +73,7 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// The client-side extension: where the store's records travel with the visitor.
-    fn client_side(&self) -> Option<&dyn ClientSide> {
+    fn client_side(&self) -> Option<&dyn ClientSideStore> {
         None
     }
 
@@ -108,25 +108,25 @@ pub trait TagStore: Send + Sync {
     ///
     /// # Errors
     /// When the store cannot answer, or the session has [`MAX_TAGS`] tags already.
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool>;
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool>;
 
     /// Takes `tag` off the session under `key`; nothing happens where it was not there.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()>;
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()>;
 
     /// The live sessions that carry `tag`, in no particular order.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>>;
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>>;
 
     /// The tags of the live session under `key`, in no particular order; none where there is none.
     ///
     /// # Errors
     /// When the store cannot answer.
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>>;
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>>;
 
     /// Gives every tag of the session under `from` to the live session under `to` as well; nothing
     /// happens where either is not live. Used when an id is regenerated: until the old id is dead,
@@ -134,7 +134,7 @@ pub trait TagStore: Send + Sync {
     ///
     /// # Errors
     /// As [`move_tags`](Self::move_tags).
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()>;
 
     /// Moves every tag of the session under `from` to the live session under `to`, which may have
     /// some of them; nothing happens where either is not live. Used when the old id is dead.
@@ -142,11 +142,11 @@ pub trait TagStore: Send + Sync {
     /// # Errors
     /// When the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`]
     /// tags; nothing is moved then.
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()>;
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()>;
 
     /// Ends every session that carries `tag`, but the one under `but`, for a store that can do so
     /// without listing them. `None`: list them, and destroy each.
-    fn destroy_tagged(&self, _tag: &Tag, _but: Option<&Key>) -> Option<StoreFuture<()>> {
+    fn destroy_tagged(&self, _tag: &Tag, _but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         None
     }
 }
@@ -195,7 +195,7 @@ pub struct TagError(usize);
 /// The state of a record, as a number that a key never sees twice.
 ///
 /// Stores number below 2⁶³: every database can hold such a number, and a store that stands in front
-/// of two others ([`Migrating`](super::Migrating)) marks by the highest bit whose version it is.
+/// of two others ([`MigratingStore`](super::MigratingStore)) marks by the highest bit whose version it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(NonZeroU64);
 
@@ -239,7 +239,7 @@ pub struct Record {
 
 /// The answer to [`Store::read`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
+pub enum ReadOutcome {
     /// A live record.
     Found(Record),
     /// Nothing is known of this key, or what was is expired.
@@ -250,7 +250,7 @@ pub enum Read {
 
 /// The answer to [`Store::write`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// Written, under this version.
     Done(Version),
     /// Not written: this is the record that stands there instead of the expected one.
@@ -264,7 +264,7 @@ pub enum Written {
 #[non_exhaustive]
 pub struct Capabilities {
     /// Conditional writes hold: no write is lost between concurrent requests.
-    pub versions: bool,
+    pub conditional_writes: bool,
     /// Destroyed keys are fenced by a tombstone.
     pub tombstones: bool,
     /// Data outlives this process.
@@ -272,44 +272,44 @@ pub struct Capabilities {
     /// Several machines may use the same data.
     pub shared: bool,
     /// The sessions that carry a tag can be listed, where the store has tags.
-    pub listing: bool,
+    pub list_by_tag: bool,
 }
 
 impl Default for Capabilities {
     /// The whole contract, in this process only.
     fn default() -> Self {
         Self {
-            versions: true,
+            conditional_writes: true,
             tombstones: true,
             persistent: false,
             shared: false,
-            listing: true,
+            list_by_tag: true,
         }
     }
 }
 
 /// A store could not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("session store {store}: {action} failed: {source}")]
+#[error("session store {store}: {operation} failed: {source}")]
 pub struct StoreError {
     store: &'static str,
-    action: &'static str,
+    operation: &'static str,
     is_outage: bool,
     source: Box<dyn StdError + Send + Sync>,
 }
 
 impl StoreError {
-    /// The failure `source` of `action` (a verb such as "read") in the store named `store`.
+    /// The failure `source` of `operation` (a verb such as "read") in the store named `store`.
     ///
     /// The source's text is shown to operators: it must hold no session data, id or password.
     pub fn new(
         store: &'static str,
-        action: &'static str,
+        operation: &'static str,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         Self {
             store,
-            action,
+            operation,
             is_outage: false,
             source: source.into(),
         }
@@ -317,7 +317,7 @@ impl StoreError {
 
     /// The same, as one failure of an outage that the store tells of when it begins and when it ends.
     #[must_use]
-    pub const fn in_outage(mut self) -> Self {
+    pub const fn with_outage(mut self) -> Self {
         self.is_outage = true;
         self
     }
@@ -334,8 +334,8 @@ impl StoreError {
     }
 
     /// What the store was asked to do.
-    pub const fn action(&self) -> &'static str {
-        self.action
+    pub const fn operation(&self) -> &'static str {
+        self.operation
     }
 
     /// The limit that was exceeded, where a record was refused for its size. Nothing was stored then.

@@ -4,30 +4,33 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Capabilities, ClientSide, Expected, Read, Store, StoreFuture, TagStore, Written};
-use crate::id::Key;
+use super::{
+    Capabilities, ClientSideStore, Expected, ReadOutcome, Store, StoreFuture, TagStore,
+    WriteOutcome,
+};
+use crate::id::StoreKey;
 
 /// A shared store, of a type that may be known only when the program runs.
 impl<S: Store + ?Sized> Store for Arc<S> {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         (**self).read(key, touch)
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         (**self).write(key, data, ttl, expected)
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         (**self).destroy(key)
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         (**self).touch(key, ttl)
     }
 
@@ -39,7 +42,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).tags()
     }
 
-    fn client_side(&self) -> Option<&dyn ClientSide> {
+    fn client_side(&self) -> Option<&dyn ClientSideStore> {
         (**self).client_side()
     }
 

@@ -1,6 +1,6 @@
 //! The store contract, and the stores that come with the crate.
 //!
-//! A store keeps opaque bytes under a [`Key`](crate::id::Key), with a [`Version`] and an expiry. It
+//! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with a [`Version`] and an expiry. It
 //! knows neither what the bytes mean nor whose cookie the key came from. Four methods make a store:
 //! [`read`](Store::read), [`write`](Store::write), [`destroy`](Store::destroy) and
 //! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
@@ -20,16 +20,18 @@ pub mod redis;
 #[cfg(feature = "testing")]
 pub mod conformance;
 
-pub use client_side::{Attached, Binding, Bound, ClientSide, CookieLines, SetCookies};
+pub use client_side::{
+    BoundStore, ClientSideStore, CookieContext, CookieLines, RequestStore, SetCookies,
+};
 pub use contract::{
-    Capabilities, Expected, MAX_TAGS, Read, Record, Store, StoreError, Tag, TagError, TagStore,
-    TooLarge, Version, Written,
+    Capabilities, Expected, MAX_TAGS, ReadOutcome, Record, Store, StoreError, Tag, TagError,
+    TagStore, TooLarge, Version, WriteOutcome,
 };
 pub use cookie::CookieStore;
 #[cfg(all(feature = "file", unix))]
 pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
-pub use migrating::Migrating;
+pub use migrating::MigratingStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;

@@ -25,7 +25,7 @@
 //! use minijinja::{Environment, context};
 //!
 //! let mut pages = Environment::new();
-//! view::install(&mut pages);
+//! view::enable_autoescape(&mut pages);
 //! pages.add_template("post", r#"
 //!     {% with message = flash_message('notification') %}{% if message %}
 //!       <p class="notification {{ message.type }}">{{ message.message }}</p>
@@ -48,7 +48,7 @@
 //! # Escaping
 //!
 //! Old input and flash messages are what a visitor typed. minijinja escapes in templates whose
-//! name ends in `.html` and leaves others alone; after [`install`] it escapes in all of them.
+//! name ends in `.html` and leaves others alone; after [`enable_autoescape`] it escapes in all of them.
 //!
 //! # Other template engines
 //!
@@ -83,6 +83,6 @@ pub fn context(session: &Session) -> Result<Value, SessionError> {
 ///
 /// Where something is meant to be plain text, such as a mail, say so in the template:
 /// `{% autoescape false %}`.
-pub fn install(pages: &mut Environment<'_>) {
+pub fn enable_autoescape(pages: &mut Environment<'_>) {
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
 }

@@ -9,7 +9,7 @@ use minijinja::{
 
 use super::values::{Values, failed, value_of};
 use crate::{
-    document::{Document, Kind, Path},
+    document::{Document, KeyPath, ValueKind},
     session::{Session, SessionError},
 };
 
@@ -71,13 +71,13 @@ impl Page {
         let Some(found) = self.flash.find_raw([bag])? else {
             return Ok(None);
         };
-        if found.kind() != Kind::Object {
+        if found.kind() != ValueKind::Object {
             return Ok(None);
         }
         let mut errors = Document::new();
         errors.load_object(found).map_err(failed)?;
         let dotted = name.replace('[', ".").replace(']', "");
-        for path in [Path::from(name), Path::from([dotted.as_str()])] {
+        for path in [KeyPath::from(name), KeyPath::from([dotted.as_str()])] {
             let found = errors.get(&path).map_err(failed)?;
             if let Some(found) = found.filter(|raw| !raw.is_null()) {
                 return value_of(found).map(Some);

@@ -8,7 +8,7 @@ use minijinja::{
 };
 
 use crate::{
-    document::{Number, Path, Raw},
+    document::{KeyPath, Number, RawValue},
     session::{SessionError, Snapshot},
 };
 
@@ -24,13 +24,16 @@ impl Values {
     }
 
     /// The value at `path`, unless it is null.
-    pub(super) fn find<'p>(&self, path: impl Into<Path<'p>>) -> Result<Option<Value>, Error> {
+    pub(super) fn find<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Option<Value>, Error> {
         let found = self.find_raw(path)?.filter(|raw| !raw.is_null());
         found.map(value_of).transpose()
     }
 
     /// The JSON text of the value at `path`.
-    pub(super) fn find_raw<'p>(&self, path: impl Into<Path<'p>>) -> Result<Option<Raw<'_>>, Error> {
+    pub(super) fn find_raw<'p>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+    ) -> Result<Option<RawValue<'_>>, Error> {
         self.0.get_raw(path).map_err(failed)
     }
 
@@ -89,7 +92,7 @@ impl Object for Values {
 }
 
 /// A JSON value as a template's.
-pub(super) fn value_of(raw: Raw<'_>) -> Result<Value, Error> {
+pub(super) fn value_of(raw: RawValue<'_>) -> Result<Value, Error> {
     // By itself serde takes integers beyond 64 bits for floats.
     match raw.number() {
         Some(Number::Int(number)) if i64::try_from(number).is_err() => Ok(number.into()),

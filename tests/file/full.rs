@@ -6,7 +6,7 @@ use std::{error::Error as _, path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, Read, Store, StoreError, Written,
+    Expected, FileStore, ReadOutcome, Store, StoreError, WriteOutcome,
     file::{Durability, FileError, FileStoreBuilder},
 };
 
@@ -53,14 +53,14 @@ async fn the_process_with_the_small_disk() {
         let builder = FileStore::builder(&directory)
             .segment_bytes(256 << 10)
             .cache_bytes(0)
-            .tombstone(Duration::ZERO)
+            .tombstone_ttl(Duration::ZERO)
             .durability(durability);
         fill_and_empty(builder).await;
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }
 
-async fn write(store: &FileStore, number: u64) -> Result<Written, StoreError> {
+async fn write(store: &FileStore, number: u64) -> Result<WriteOutcome, StoreError> {
     let data = Bytes::from(vec![number as u8; 1000]);
     store.write(&key(number), data, LIFE, Expected::Any).await
 }
@@ -68,7 +68,7 @@ async fn write(store: &FileStore, number: u64) -> Result<Written, StoreError> {
 async fn check(store: &FileStore, count: u64) {
     for number in 0..count {
         // A read that cannot touch still reads.
-        let Read::Found(record) = store.read(&key(number), Some(LIFE)).await.unwrap() else {
+        let ReadOutcome::Found(record) = store.read(&key(number), Some(LIFE)).await.unwrap() else {
             panic!("session {number} is missing");
         };
         assert_eq!(record.data, vec![number as u8; 1000]);

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use hyper_session::{
     Session, Sessions,
     clock::{Clock, Timestamp},
-    config::Stores,
-    id::Key,
+    config::StoreRegistry,
+    id::StoreKey,
     seal::{KeyRing, SealKey},
     session::adonis_file,
     store::{
-        FileStore, Read, Store,
-        file::{Import, SessionFile},
+        FileStore, ReadOutcome, Store,
+        file::{ImportedFile, Importer},
     },
 };
 use serde_json::{Map, Value};
@@ -30,7 +30,7 @@ use crate::support::{
 const AGE: Duration = Duration::from_secs(7200);
 
 /// The number in the file's name, and the content without what surrounds it.
-fn numbered(file: SessionFile<'_>) -> Option<(Key, Bytes)> {
+fn numbered(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let number = file.name.parse().ok()?;
     Some((
         key(number),
@@ -53,7 +53,7 @@ async fn sessions_come_over_with_the_time_they_have_left() {
     fs::write(old.path().join("strange.txt"), "no number").unwrap();
     fs::write(old.path().join("3.json"), "not a session").unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let import = Import::from(old.path(), AGE);
+    let import = Importer::from(old.path(), AGE);
     let came = import.run(&store, numbered).await.unwrap();
     assert_eq!(
         (came.imported, came.expired, came.refused, came.present),
@@ -65,7 +65,7 @@ async fn sessions_come_over_with_the_time_they_have_left() {
         (0, 1),
         "a second import changes nothing"
     );
-    let Read::Found(record) = store.read(&key(1), None).await.unwrap() else {
+    let ReadOutcome::Found(record) = store.read(&key(1), None).await.unwrap() else {
         panic!("the session came over");
     };
     assert_eq!(record.data, "{\"a\":1}");
@@ -85,7 +85,7 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
     file.set_modified(tomorrow.into()).unwrap();
     let store = FileStore::builder(new.path()).clock(clock.clone());
     let store = store.open().unwrap();
-    let came = Import::from(old.path(), AGE);
+    let came = Importer::from(old.path(), AGE);
     let came = came.run(&store, |file| {
         assert_eq!(file.changed, clock.now(), "what counts as its beginning");
         numbered(file)
@@ -93,9 +93,12 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
     assert_eq!(came.await.unwrap().imported, 1);
     clock.advance(AGE - Duration::from_millis(1));
     let read = store.read(&key(1), None).await.unwrap();
-    assert!(matches!(read, Read::Found(_)), "{read:?}");
+    assert!(matches!(read, ReadOutcome::Found(_)), "{read:?}");
     clock.advance(Duration::from_millis(1));
-    assert_eq!(store.read(&key(1), None).await.unwrap(), Read::Absent);
+    assert_eq!(
+        store.read(&key(1), None).await.unwrap(),
+        ReadOutcome::Absent
+    );
 }
 
 #[tokio::test]
@@ -104,13 +107,13 @@ async fn a_session_too_long_for_the_store_does_not_keep_the_others_out() {
     for (name, len) in [("1", 10), ("2", 14 << 10), ("3", 20 << 10), ("4", 10)] {
         fs::write(old.path().join(name).with_extension("txt"), vec![b'x'; len]).unwrap();
     }
-    let import = Import::from(old.path(), AGE);
+    let import = Importer::from(old.path(), AGE);
     // Sealed, the second does not fit any more.
     for (sealed, fit) in [(false, 3), (true, 2)] {
         let new = Scratch::new();
         let mut store = FileStore::builder(new.path()).segment_bytes(16 << 10);
         if sealed {
-            store = store.seal(&KeyRing::new(SealKey::generate().unwrap()));
+            store = store.encrypt_with(&KeyRing::new(SealKey::generate().unwrap()));
         }
         let store = store.open().unwrap();
         let came = import.run(&store, numbered).await.unwrap();
@@ -131,7 +134,7 @@ fn adonis_files(directory: &Path) -> BTreeMap<String, Value> {
 
 fn sessions_in(store: &FileStore) -> Sessions {
     Sessions::builder(config().store("old"))
-        .stores(Stores::new().with("old", store.clone()))
+        .stores(StoreRegistry::new().with("old", store.clone()))
         .build()
         .unwrap()
 }
@@ -154,7 +157,7 @@ async fn files_of_adonis_come_over_with_their_data() {
     let dated = r#"{"message":{},"purpose":"dated","expiryDate":"2100-01-01"}"#;
     fs::write(old.path().join("dated.txt"), dated).unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let came = Import::from(old.path(), AGE)
+    let came = Importer::from(old.path(), AGE)
         .run(&store, adonis_file)
         .await
         .unwrap();
@@ -162,7 +165,11 @@ async fn files_of_adonis_come_over_with_their_data() {
     let all = sessions_in(&store).collection();
     for (name, mut content) in files {
         let id = name.strip_suffix(".txt").unwrap();
-        let found = all.get(&Key::of_text(id)).await.unwrap().unwrap();
+        let found = all
+            .get(&StoreKey::from_foreign_id(id))
+            .await
+            .unwrap()
+            .unwrap();
         let data = content["message"].as_object_mut().unwrap();
         data.remove("__flash__");
         assert_eq!(&found.all::<Map<String, Value>>().unwrap(), data, "{name}");
@@ -175,11 +182,11 @@ async fn a_visitor_takes_over_the_session_of_an_old_cookie_once() {
     let file = r#"{"message":{"user":{"id":7}},"purpose":"f49225e2"}"#;
     fs::write(old.path().join("f49225e2.txt"), file).unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let import = Import::from(old.path(), AGE);
+    let import = Importer::from(old.path(), AGE);
     import.run(&store, adonis_file).await.unwrap();
     let sessions = sessions_in(&store);
     let all = sessions.collection();
-    let key = Key::of_text("f49225e2");
+    let key = StoreKey::from_foreign_id("f49225e2");
     let mut browser = Browser::new(&sessions);
     let take_over = async |session: &Session| {
         let data: Value = all.get(&key).await.unwrap().unwrap().all().unwrap();
@@ -203,7 +210,7 @@ async fn a_directory_that_is_not_there_is_an_error_that_names_it() {
     let scratch = Scratch::new();
     let store = FileStore::open(scratch.path()).unwrap();
     let missing = scratch.path().join("nowhere");
-    let refused = Import::from(&missing, AGE)
+    let refused = Importer::from(&missing, AGE)
         .run(&store, numbered)
         .await
         .unwrap_err();

@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
-    id::Key,
-    store::{Expected, FileStore, Read, Store, Tag, Written, file::Durability},
+    id::StoreKey,
+    store::{Expected, FileStore, ReadOutcome, Store, Tag, WriteOutcome, file::Durability},
 };
 
 use crate::support::{
@@ -32,7 +32,7 @@ fn open(directory: &Path) -> FileStore {
     FileStore::builder(directory)
         .segment_bytes(64 << 10)
         .durability(Durability::Always)
-        .tombstone(Duration::ZERO)
+        .tombstone_ttl(Duration::ZERO)
         .open()
         .unwrap()
 }
@@ -88,7 +88,7 @@ async fn write_on(store: FileStore, writer: u64, start: u64) {
             let answer = store
                 .write(&key, data(writer, turn), LIFE, Expected::Any)
                 .await;
-            assert!(matches!(answer.unwrap(), Written::Done(_)));
+            assert!(matches!(answer.unwrap(), WriteOutcome::Done(_)));
             store.tags().unwrap().tag(&key, &tag(writer)).await.unwrap();
             store.touch(&key, LIFE * 2).await.unwrap();
             say(&format!("done {writer} {session} {turn}"));
@@ -224,7 +224,7 @@ async fn check(
         .write(&key(1 << 40), Bytes::new(), LIFE, Expected::Any)
         .await
         .unwrap();
-    let Written::Done(version) = answer else {
+    let WriteOutcome::Done(version) = answer else {
         panic!("the store takes writes again");
     };
     assert!(version.get() > newest, "versions never go back");
@@ -232,9 +232,9 @@ async fn check(
     version.get()
 }
 
-async fn found(store: &FileStore, key: &Key) -> Option<(Bytes, u64)> {
+async fn found(store: &FileStore, key: &StoreKey) -> Option<(Bytes, u64)> {
     match store.read(key, None).await.unwrap() {
-        Read::Found(record) => Some((record.data, record.version.get())),
-        Read::Absent | Read::Gone => None,
+        ReadOutcome::Found(record) => Some((record.data, record.version.get())),
+        ReadOutcome::Absent | ReadOutcome::Gone => None,
     }
 }

@@ -10,7 +10,9 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    store::{Expected, FileStore, Read, Store, Tag, TagStore, Written, file::Durability},
+    store::{
+        Expected, FileStore, ReadOutcome, Store, Tag, TagStore, WriteOutcome, file::Durability,
+    },
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -90,7 +92,7 @@ fn open(directory: &Path, clock: &Clock) -> FileStore {
     FileStore::builder(directory)
         .segment_bytes(16 << 10)
         .durability(Durability::Os)
-        .tombstone(Duration::from_secs(TOMBSTONE))
+        .tombstone_ttl(Duration::from_secs(TOMBSTONE))
         .clock(clock.clone())
         .open()
         .unwrap()
@@ -115,9 +117,9 @@ async fn step(store: &FileStore, model: &mut Model, operation: &Operation) {
             let touch = touch.map(Duration::from_secs);
             let read = store.read(&key(number), touch).await.unwrap();
             match (read, model.get(number)) {
-                (Read::Absent, None) => {}
-                (Read::Gone, Some(session)) => assert!(session.record.is_none()),
-                (Read::Found(found), Some(session)) => {
+                (ReadOutcome::Absent, None) => {}
+                (ReadOutcome::Gone, Some(session)) => assert!(session.record.is_none()),
+                (ReadOutcome::Found(found), Some(session)) => {
                     let found = (found.data, found.version.get());
                     assert_eq!(Some(&found), session.record.as_ref());
                     if let Some(life) = touch {
@@ -173,9 +175,9 @@ async fn write(store: &FileStore, model: &mut Model, number: u64, len: usize, li
     let tombstone = model
         .get(number)
         .is_some_and(|session| session.record.is_none());
-    let Written::Done(version) = written else {
+    let WriteOutcome::Done(version) = written else {
         assert!(
-            tombstone && written == Written::Gone,
+            tombstone && written == WriteOutcome::Gone,
             "{number}: {written:?}"
         );
         return;
@@ -206,12 +208,12 @@ async fn write_stale(store: &FileStore, model: &mut Model, number: u64) {
         .and_then(|session| session.record.clone())
     {
         Some((data, version)) => {
-            let Written::Conflict(record) = written else {
+            let WriteOutcome::Conflict(record) = written else {
                 panic!("{number}: {written:?}");
             };
             assert_eq!((record.data, record.version.get()), (data, version));
         }
-        None => assert_eq!(written, Written::Gone),
+        None => assert_eq!(written, WriteOutcome::Gone),
     }
 }
 

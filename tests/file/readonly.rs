@@ -8,7 +8,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, Read, Store,
+    Expected, FileStore, ReadOutcome, Store,
     file::{FileError, Inspection},
 };
 
@@ -99,5 +99,5 @@ fn step_two_the_directory_is_refused() {
 async fn step_three_the_session_is_there() {
     let store = FileStore::open(directory()).unwrap();
     let found = store.read(&key(1), None).await.unwrap();
-    assert!(matches!(found, Read::Found(record) if record.data == "kept"));
+    assert!(matches!(found, ReadOutcome::Found(record) if record.data == "kept"));
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper_session::{
     seal::{KeyRing, SealKey},
     store::{
-        Expected, FileStore, Read, Store,
+        Expected, FileStore, ReadOutcome, Store,
         file::{FileError, FileStoreBuilder},
     },
 };
@@ -21,7 +21,7 @@ fn ring(secret: &str) -> KeyRing {
 }
 
 fn sealed(directory: &Path) -> FileStoreBuilder {
-    FileStore::builder(directory).seal(&ring("a long and random secret, number one"))
+    FileStore::builder(directory).encrypt_with(&ring("a long and random secret, number one"))
 }
 
 async fn write(store: &FileStore, number: u64) {
@@ -34,8 +34,8 @@ async fn write(store: &FileStore, number: u64) {
 
 async fn reads(store: &FileStore, number: u64) -> bool {
     match store.read(&key(number), None).await.unwrap() {
-        Read::Found(record) => record.data == SECRET,
-        Read::Absent | Read::Gone => false,
+        ReadOutcome::Found(record) => record.data == SECRET,
+        ReadOutcome::Absent | ReadOutcome::Gone => false,
     }
 }
 
@@ -76,7 +76,7 @@ async fn without_the_key_sealed_data_is_an_error_and_not_an_empty_session() {
     let without = FileStore::builder(scratch.path());
     let another = without
         .clone()
-        .seal(&ring("a long and random secret, number two"));
+        .encrypt_with(&ring("a long and random secret, number two"));
     for builder in [without, another] {
         let store = builder.open().unwrap();
         let refused = store.read(&key(1), None).await.unwrap_err();

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
-    id::Key,
-    store::{Expected, FileStore, Read, Store, file::Durability},
+    id::StoreKey,
+    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
 };
 
 use crate::support::scratch::{Scratch, key};
@@ -26,7 +26,7 @@ fn open(path: &Path, durability: Durability) -> FileStore {
     FileStore::builder(path)
         .segment_bytes(SEGMENT)
         .durability(durability)
-        .tombstone(Duration::from_millis(200))
+        .tombstone_ttl(Duration::from_millis(200))
         .open()
         .unwrap()
 }
@@ -60,7 +60,7 @@ fn watch(store: FileStore, directory: &Path, stop: Arc<AtomicBool>) -> thread::J
 
 async fn storm(
     sessions: u64,
-    work: impl AsyncFn(FileStore, Key, u64),
+    work: impl AsyncFn(FileStore, StoreKey, u64),
 ) -> (FileStore, Scratch, u64) {
     let scratch = Scratch::new();
     let store = open(scratch.path(), Durability::Os);
@@ -100,7 +100,8 @@ async fn overwriting_does_not_take_more_disk_than_the_bound() {
     .await;
     assert!(worst <= 100, "{worst} hundredths of the bound were used");
     for turn in 60_000 - SESSIONS..60_000 {
-        let Read::Found(record) = store.read(&key(turn % SESSIONS), None).await.unwrap() else {
+        let ReadOutcome::Found(record) = store.read(&key(turn % SESSIONS), None).await.unwrap()
+        else {
             panic!("session {turn} is missing");
         };
         assert_eq!(record.data, vec![turn as u8; (turn % 700) as usize]);
@@ -164,7 +165,7 @@ async fn many_writers_in_every_mode_all_get_their_answers() {
         let store = FileStore::builder(scratch.path())
             .segment_bytes(64 << 10)
             .durability(durability)
-            .cleaning_rate(1 << 20)
+            .compaction_rate(1 << 20)
             .open()
             .unwrap();
         let writers = (0..32).map(|writer| {

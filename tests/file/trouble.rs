@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, Read, Store, Written,
+    Expected, FileStore, ReadOutcome, Store, WriteOutcome,
     file::{Durability, FileError, FileEvent},
 };
 
@@ -25,16 +25,16 @@ const LIFE: Duration = Duration::from_secs(3600);
 async fn write(store: &FileStore, number: u64) {
     let data = Bytes::from(vec![number as u8; 300]);
     let written = store.write(&key(number), data, LIFE, Expected::Any).await;
-    assert!(matches!(written.unwrap(), Written::Done(_)));
+    assert!(matches!(written.unwrap(), WriteOutcome::Done(_)));
 }
 
 async fn has(store: &FileStore, number: u64) -> bool {
     match store.read(&key(number), None).await.unwrap() {
-        Read::Found(record) => {
+        ReadOutcome::Found(record) => {
             assert_eq!(record.data, vec![number as u8; 300]);
             true
         }
-        Read::Absent | Read::Gone => false,
+        ReadOutcome::Absent | ReadOutcome::Gone => false,
     }
 }
 
@@ -123,7 +123,7 @@ async fn whoever_closes_a_store_is_answered_when_it_is_closed() {
         let _ = entered.send(());
         let _ = wait.lock().unwrap().recv();
     };
-    let store = FileStore::builder(scratch.path()).events(listener);
+    let store = FileStore::builder(scratch.path()).listener(listener);
     let store = store.open().unwrap();
     write(&store, 1).await;
     let _compacting = store.compact();
@@ -187,7 +187,7 @@ async fn a_deleted_segment_is_an_error_that_names_it() {
             refused.to_string().contains(&lost.display().to_string()),
             "{refused}"
         );
-        let store = small(scratch.path()).accept_loss(true).open().unwrap();
+        let store = small(scratch.path()).allow_data_loss(true).open().unwrap();
         let mut left = 0;
         for number in 0..SESSIONS {
             left += u64::from(has(&store, number).await);
@@ -238,7 +238,10 @@ async fn a_record_damaged_while_the_store_is_open_is_never_served() {
         .unwrap();
     bytes[at] = 77;
     fs::write(log, bytes).unwrap();
-    assert_eq!(store.read(&key(1), None).await.unwrap(), Read::Absent);
+    assert_eq!(
+        store.read(&key(1), None).await.unwrap(),
+        ReadOutcome::Absent
+    );
     assert!(has(&store, 2).await);
     assert_eq!(store.stats().damaged, 1);
 }
@@ -303,8 +306,8 @@ fn options_out_of_range_are_refused_by_name() {
             "segment_bytes",
         ),
         (
-            FileStore::builder(scratch.path()).cleaning_rate(0),
-            "cleaning_rate",
+            FileStore::builder(scratch.path()).compaction_rate(0),
+            "compaction_rate",
         ),
         (
             FileStore::builder(scratch.path()).durability(Durability::Interval(Duration::ZERO)),
@@ -334,8 +337,8 @@ async fn a_record_longer_than_a_segment_is_refused_with_both_lengths() {
         .write(&key(1), data.clone(), LIFE, Expected::Any)
         .await
         .unwrap();
-    assert!(matches!(written, Written::Done(_)));
-    let Read::Found(record) = store.read(&key(1), None).await.unwrap() else {
+    assert!(matches!(written, WriteOutcome::Done(_)));
+    let ReadOutcome::Found(record) = store.read(&key(1), None).await.unwrap() else {
         panic!("the longest record is there");
     };
     assert_eq!(record.data, data);

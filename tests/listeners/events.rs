@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper_session::{
     Sessions,
-    config::Stores,
-    id::Key,
+    config::StoreRegistry,
+    id::StoreKey,
     service::{MetricsListener, TracingListener},
-    store::{Expected, MemoryStore, Read, Store, StoreError, StoreFuture, Written},
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, WriteOutcome},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -20,7 +20,7 @@ use crate::{
 
 fn listened() -> Sessions {
     Sessions::builder(config())
-        .stores(Stores::new().with("memory", MemoryStore::new()))
+        .stores(StoreRegistry::new().with("memory", MemoryStore::new()))
         .listener(TracingListener)
         .listener(MetricsListener)
         .build()
@@ -42,7 +42,7 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
     let (key, id) = browser
         .visit(async |s| {
             s.put("secret", "of the session").unwrap();
-            (s.key().unwrap(), s.session_id().unwrap())
+            (s.store_key().unwrap(), s.id().unwrap())
         })
         .await;
     browser.visit(async |s| s.destroy()).await.unwrap();
@@ -69,19 +69,19 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
 struct Away;
 
 impl Store for Away {
-    fn read(&self, _: &Key, _: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
         failed()
     }
 
-    fn write(&self, _: &Key, _: Bytes, _: Duration, _: Expected) -> StoreFuture<Written> {
+    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
         failed()
     }
 
-    fn destroy(&self, _: &Key) -> StoreFuture<()> {
+    fn destroy(&self, _: &StoreKey) -> StoreFuture<()> {
         failed()
     }
 
-    fn touch(&self, _: &Key, _: Duration) -> StoreFuture<bool> {
+    fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
         failed()
     }
 }
@@ -97,7 +97,7 @@ async fn an_outage_does_not_fill_the_log() {
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
     let _here = tracing::subscriber::set_default(subscriber);
     let sessions = Sessions::builder(config().store("away"))
-        .stores(Stores::new().with("away", Away))
+        .stores(StoreRegistry::new().with("away", Away))
         .listener(TracingListener)
         .build()
         .unwrap();
@@ -127,7 +127,7 @@ fn events_are_counted_with_their_reasons() {
             browser.visit(async |s| s.put("n", &1)).await.unwrap();
             browser.visit(async |s| s.put("n", &2)).await.unwrap();
             browser
-                .visit(async |s| s.tell_csrf_refused("no token"))
+                .visit(async |s| s.report_csrf_failure("no token"))
                 .await;
         });
     });

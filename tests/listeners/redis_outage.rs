@@ -43,7 +43,7 @@ fn sessions(url: &str, seen: &Seen) -> Sessions {
 #[tokio::test]
 async fn a_store_of_ones_own_marks_its_failures_where_somebody_is_told_of_the_outage() {
     let url = format!("redis://127.0.0.1:{}", free_port());
-    let silent = RedisStore::builder(&url).total_timeout(Duration::from_millis(100));
+    let silent = RedisStore::builder(&url).operation_timeout(Duration::from_millis(100));
     let telling = silent.clone().on_outage(|_| ());
     for (builder, marks) in [(silent, false), (telling, true)] {
         let store = builder.build().unwrap();

@@ -9,10 +9,10 @@ use std::{
 
 use futures_util::future::join_all;
 use hyper_session::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Expected, Read, Store, StoreError, Tag, TagStore, Version, Written,
-        redis::{Fault, RedisError, RedisStore, Refusal},
+        Expected, ReadOutcome, Store, StoreError, Tag, TagStore, Version, WriteOutcome,
+        redis::{RedisError, RedisStore, ServerRejection, TransientError},
     },
 };
 
@@ -29,16 +29,16 @@ fn times(server: &Server, command: &str) -> u32 {
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }
 
-async fn read_all(store: &RedisStore, keys: &[Key]) -> Vec<Result<Read, StoreError>> {
+async fn read_all(store: &RedisStore, keys: &[StoreKey]) -> Vec<Result<ReadOutcome, StoreError>> {
     join_all(keys.iter().map(|key| store.read(key, None))).await
 }
 
 /// A write of each key's text on what is expected there.
 async fn write_all(
     store: &RedisStore,
-    all: &[(Key, Expected)],
-) -> Vec<Result<Written, StoreError>> {
-    let write = |(key, expected): &(Key, Expected)| {
+    all: &[(StoreKey, Expected)],
+) -> Vec<Result<WriteOutcome, StoreError>> {
+    let write = |(key, expected): &(StoreKey, Expected)| {
         store.write(key, key.to_string().into(), HOUR, *expected)
     };
     join_all(all.iter().map(write)).await
@@ -48,13 +48,13 @@ async fn write_all(
 async fn a_hundred_reads_are_a_few_commands() {
     let server = Server::start();
     let store = connect(&server).await;
-    let keys: Vec<Key> = (0..100).map(|_| key()).collect();
+    let keys: Vec<StoreKey> = (0..100).map(|_| key()).collect();
     let new: Vec<_> = keys.iter().map(|key| (*key, Expected::Absent)).collect();
     for written in write_all(&store, &new).await {
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
     for (key, read) in keys.iter().zip(read_all(&store, &keys).await) {
-        let Ok(Read::Found(record)) = read else {
+        let Ok(ReadOutcome::Found(record)) = read else {
             panic!("{read:?}");
         };
         assert_eq!(record.data, key.to_string(), "each has its own");
@@ -72,11 +72,11 @@ async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
     let server = Server::start();
     let builder = RedisStore::builder(&server.url());
     let builder = builder.command_timeout(Duration::from_secs(2));
-    let store = builder.total_timeout(Duration::from_secs(2));
+    let store = builder.operation_timeout(Duration::from_secs(2));
     let store = store.connect().await.unwrap();
-    let keys: Vec<Key> = (0..100).map(|_| key()).collect();
+    let keys: Vec<StoreKey> = (0..100).map(|_| key()).collect();
     for read in read_all(&store, &keys).await {
-        assert!(matches!(read, Ok(Read::Absent)), "{read:?}");
+        assert!(matches!(read, Ok(ReadOutcome::Absent)), "{read:?}");
     }
     assert!((1..=10).contains(&times(&server, "mget")));
 }
@@ -85,7 +85,7 @@ async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
 async fn what_is_read_together_is_told_apart() {
     let server = Server::start();
     let store = connect(&server).await;
-    let name = |key: &Key| format!("session:{key}");
+    let name = |key: &StoreKey| format!("session:{key}");
     let (absent, found) = (key(), created(&store, HOUR).await);
     let gone = created(&store, HOUR).await;
     store.destroy(&gone).await.unwrap();
@@ -98,9 +98,9 @@ async fn what_is_read_together_is_told_apart() {
         let [absent, found, gone, list, foreign, damaged] = answers else {
             panic!("six each");
         };
-        assert!(matches!(absent, Ok(Read::Absent)), "{absent:?}");
-        assert!(matches!(found, Ok(Read::Found(_))), "{found:?}");
-        assert!(matches!(gone, Ok(Read::Gone)), "{gone:?}");
+        assert!(matches!(absent, Ok(ReadOutcome::Absent)), "{absent:?}");
+        assert!(matches!(found, Ok(ReadOutcome::Found(_))), "{found:?}");
+        assert!(matches!(gone, Ok(ReadOutcome::Gone)), "{gone:?}");
         for other in [list, foreign] {
             let error = other.as_ref().unwrap_err();
             assert!(matches!(cause(error), RedisError::Foreign), "{error}");
@@ -140,12 +140,12 @@ async fn what_is_written_together_is_decided_apart() {
         let [right, wrong, gone, list, new] = answers else {
             panic!("five each");
         };
-        assert!(matches!(right, Ok(Written::Done(_))), "{right:?}");
-        assert!(matches!(wrong, Ok(Written::Conflict(_))), "{wrong:?}");
-        assert!(matches!(gone, Ok(Written::Gone)), "{gone:?}");
+        assert!(matches!(right, Ok(WriteOutcome::Done(_))), "{right:?}");
+        assert!(matches!(wrong, Ok(WriteOutcome::Conflict(_))), "{wrong:?}");
+        assert!(matches!(gone, Ok(WriteOutcome::Gone)), "{gone:?}");
         let error = list.as_ref().unwrap_err();
         assert!(matches!(cause(error), RedisError::Foreign), "{error}");
-        assert!(matches!(new, Ok(Written::Done(_))), "{new:?}");
+        assert!(matches!(new, Ok(WriteOutcome::Done(_))), "{new:?}");
     }
     assert!(
         times(&server, "evalsha") - before < 20,
@@ -171,7 +171,7 @@ async fn touches_go_together_and_the_dead_stay_dead() {
     {
         let live = at % 2 == 0;
         assert_eq!(touched.unwrap(), live);
-        assert_eq!(matches!(read.unwrap(), Read::Found(_)), live);
+        assert_eq!(matches!(read.unwrap(), ReadOutcome::Found(_)), live);
         let ttl = server.say(&["TTL", &format!("session:{key}")]);
         let ttl: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
         assert_eq!(ttl > 80_000, live, "{ttl}");
@@ -187,7 +187,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
     server.say(&["CONFIG", "SET", "maxmemory", "1"]);
     for written in write_all(&store, &all).await {
         let error = written.unwrap_err();
-        let full = Refusal::OutOfMemory;
+        let full = ServerRejection::OutOfMemory;
         assert!(
             matches!(cause(&error), RedisError::Refused(refusal) if *refusal == full),
             "{error}"
@@ -196,7 +196,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
     server.say(&["CONFIG", "SET", "maxmemory", "0"]);
     server.say(&["SCRIPT", "FLUSH"]);
     for written in write_all(&store, &all).await {
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
 }
 
@@ -204,7 +204,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
 async fn a_replica_s_refusal_reaches_each_write() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
-        .total_timeout(Duration::from_millis(1_500))
+        .operation_timeout(Duration::from_millis(1_500))
         .connect()
         .await
         .unwrap();
@@ -217,7 +217,7 @@ async fn a_replica_s_refusal_reaches_each_write() {
         }
     }
     // Some have met last that the client makes its connection anew, in the hope of a master.
-    assert!(last.contains(&Fault::ReadOnly), "{last:?}");
+    assert!(last.contains(&TransientError::ReadOnly), "{last:?}");
 }
 
 /// A reader that is gone does not keep the others waiting, whether it came first or later.
@@ -235,7 +235,7 @@ async fn who_gives_up_keeps_nobody_waiting() {
         drop(reads.swap_remove(given_up));
         let rest = tokio::time::timeout(Duration::from_secs(1), join_all(reads));
         for read in rest.await.expect("in time") {
-            assert!(matches!(read, Ok(Read::Found(_))), "{read:?}");
+            assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");
         }
     }
 }

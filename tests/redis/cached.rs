@@ -6,11 +6,11 @@ use std::{
 };
 
 use hyper_session::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Expected, Read, Store, Written,
-        conformance::{self, ByWaiting},
-        redis::{Cached, CachedBuilder, RedisStore},
+        Expected, ReadOutcome, Store, WriteOutcome,
+        conformance::{self, RealTime},
+        redis::{CachedRedisStore, CachedRedisStoreBuilder, RedisStore},
     },
 };
 
@@ -23,21 +23,21 @@ use crate::support::redis_servers::{
 /// A loaded machine's time for one message.
 const MESSAGE: Duration = Duration::from_secs(1);
 
-fn builder(url: &str) -> CachedBuilder {
+fn builder(url: &str) -> CachedRedisStoreBuilder {
     let store = RedisStore::builder(url)
         .command_timeout(Duration::from_millis(300))
-        .total_timeout(Duration::from_millis(1_200));
+        .operation_timeout(Duration::from_millis(1_200));
     store.cached().max_age(HOUR)
 }
 
-async fn cached(url: &str) -> Cached<RedisStore> {
+async fn cached(url: &str) -> CachedRedisStore<RedisStore> {
     let store = builder(url).connect().await.unwrap();
     warm(&store).await;
     store
 }
 
 /// Waits until copies are kept.
-async fn warm(store: &Cached<RedisStore>) {
+async fn warm(store: &CachedRedisStore<RedisStore>) {
     let key = created(store, HOUR).await;
     until(|| async {
         let hits = store.cache_stats().hits;
@@ -72,13 +72,13 @@ async fn it_keeps_the_contract_with_local_copies() {
     let server = Server::start();
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = RedisStore::builder(&server.url())
-        .tombstone(tombstone)
+        .tombstone_ttl(tombstone)
         .cached()
         .connect()
         .await
         .unwrap();
     warm(&store).await;
-    let report = conformance::run(&ByWaiting::new(|| ready(store.clone()), short, tombstone)).await;
+    let report = conformance::run(&RealTime::new(|| ready(store.clone()), short, tombstone)).await;
     report.assert_kept();
     assert!(report.skipped().is_empty(), "{:?}", report.skipped());
     assert!(store.cache_stats().hits > 0);
@@ -111,7 +111,7 @@ async fn a_logout_elsewhere_ends_the_copy_within_one_message() {
         assert!(here.cache_stats().hits > hits, "there is a copy");
         there.destroy(&key).await.unwrap();
         let start = Instant::now();
-        until(|| async { here.read(&key, None).await.unwrap() == Read::Gone }).await;
+        until(|| async { here.read(&key, None).await.unwrap() == ReadOutcome::Gone }).await;
         slowest = slowest.max(start.elapsed());
     }
     assert!(slowest < MESSAGE, "the slowest took {slowest:?}");
@@ -128,7 +128,7 @@ async fn what_was_written_here_is_read_here_at_once() {
         assert_eq!(words(&store, &key).await.last(), Some(&word));
     }
     store.destroy(&key).await.unwrap();
-    assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
 }
 
 /// Readers that miss race with writers elsewhere: the copy that stays is the last state.
@@ -173,7 +173,7 @@ async fn an_old_copy_s_version_wins_no_write() {
     append(&there, &key, " newer").await.unwrap();
     let write = here.write(&key, "ours".into(), HOUR, Expected::Version(old));
     let written = write.await;
-    let Ok(Written::Conflict(newer)) = written else {
+    let Ok(WriteOutcome::Conflict(newer)) = written else {
         panic!("it was believed: {written:?}")
     };
     assert_eq!(&*newer.data, b"data newer ");
@@ -208,7 +208,7 @@ async fn a_silent_connection_takes_them_after_one_heartbeat() {
     proxy.set(Weather::Mute);
     let start = Instant::now();
     there.destroy(&key).await.unwrap();
-    until(|| async { !matches!(here.read(&key, None).await, Ok(Read::Found(_))) }).await;
+    until(|| async { !matches!(here.read(&key, None).await, Ok(ReadOutcome::Found(_))) }).await;
     // A heartbeat, the command timeout, a read in vain, and a loaded machine's second.
     let bound = Duration::from_millis(1_000 + 300 + 1_200) + MESSAGE;
     assert!(start.elapsed() < bound, "{:?}", start.elapsed());
@@ -216,7 +216,7 @@ async fn a_silent_connection_takes_them_after_one_heartbeat() {
     until(|| async {
         here.read(&key, None)
             .await
-            .is_ok_and(|read| read == Read::Gone)
+            .is_ok_and(|read| read == ReadOutcome::Gone)
     })
     .await;
 }
@@ -231,13 +231,13 @@ async fn copies_have_limits() {
         .await
         .unwrap();
     warm(&store).await;
-    let mut keys: Vec<Key> = Vec::new();
+    let mut keys: Vec<StoreKey> = Vec::new();
     for number in 0..2_000_usize {
         let key = key();
         // The largest are larger than any one copy may be.
         let data = vec![7; number * 13 % 2_500];
         let written = store.write(&key, data.into(), HOUR, Expected::Absent).await;
-        assert!(matches!(written, Ok(Written::Done(_))));
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))));
         record(&store, &key).await;
         keys.push(key);
     }
@@ -260,7 +260,7 @@ async fn an_emptied_server_is_noticed_when_the_copy_is_old() {
     record(&store, &key).await;
     server.say(&["FLUSHALL"]);
     tokio::time::sleep(age).await;
-    assert_eq!(store.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Absent);
 }
 
 #[test]

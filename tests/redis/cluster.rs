@@ -3,8 +3,8 @@
 use std::{future::ready, time::Duration};
 
 use hyper_session::store::{
-    Read, Store, Tag, TagStore,
-    conformance::{self, ByWaiting},
+    ReadOutcome, Store, Tag, TagStore,
+    conformance::{self, RealTime},
     redis::RedisStore,
 };
 
@@ -18,11 +18,11 @@ async fn it_keeps_the_contract_in_a_cluster_also_while_slots_move() {
     let cluster = Cluster::start();
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = RedisStore::builder(&cluster.url())
-        .tombstone(tombstone)
+        .tombstone_ttl(tombstone)
         .connect()
         .await
         .unwrap();
-    let report = conformance::run(&ByWaiting::new(|| ready(store.clone()), short, tombstone)).await;
+    let report = conformance::run(&RealTime::new(|| ready(store.clone()), short, tombstone)).await;
     report.assert_kept();
     assert!(report.skipped().is_empty(), "{:?}", report.skipped());
     every_node_has_a_share(&cluster, &store).await;
@@ -49,7 +49,7 @@ async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
     assert_eq!(tagged, keys);
     assert_eq!(store.destroy_tagged(&tag).await.unwrap(), 60);
     for key in &keys {
-        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+        assert_eq!(store.read(key, None).await.unwrap(), ReadOutcome::Gone);
     }
 }
 

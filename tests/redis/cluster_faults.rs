@@ -23,7 +23,7 @@ async fn store(url: &str, replicas: u32) -> RedisStore {
     RedisStore::builder(url)
         .connect_timeout(Duration::from_millis(500))
         .command_timeout(Duration::from_millis(600))
-        .total_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(2))
         .wait_for_replicas(replicas)
         .connect()
         .await

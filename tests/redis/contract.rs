@@ -4,8 +4,8 @@
 use std::{future::ready, time::Duration};
 
 use hyper_session::store::{
-    Expected, Read, Store, Tag, TagStore,
-    conformance::{self, ByWaiting},
+    Expected, ReadOutcome, Store, Tag, TagStore,
+    conformance::{self, RealTime},
     redis::{RedisError, RedisStore},
 };
 
@@ -19,11 +19,11 @@ const TOMBSTONE: Duration = Duration::from_secs(2);
 
 async fn keeps_the_contract(url: &str) {
     let store = RedisStore::builder(url)
-        .tombstone(TOMBSTONE)
+        .tombstone_ttl(TOMBSTONE)
         .connect()
         .await
         .unwrap();
-    let report = conformance::run(&ByWaiting::new(|| ready(store.clone()), SHORT, TOMBSTONE)).await;
+    let report = conformance::run(&RealTime::new(|| ready(store.clone()), SHORT, TOMBSTONE)).await;
     report.assert_kept();
     let skipped = report.skipped();
     assert!(skipped.is_empty(), "left out: {skipped:?}");
@@ -117,14 +117,14 @@ async fn a_damaged_record_is_reported_and_not_served() {
         assert!(matches!(cause(&error), RedisError::Damaged(_)), "{error}");
     }
     store.destroy(&key).await.unwrap();
-    assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
 }
 
 #[tokio::test]
 async fn everything_goes_away_by_itself() {
     let server = Server::start();
     let store = RedisStore::builder(&server.url())
-        .tombstone(SHORT)
+        .tombstone_ttl(SHORT)
         .connect()
         .await
         .unwrap();
@@ -177,12 +177,12 @@ async fn all_sessions_of_a_tag_are_destroyed_together() {
     }
     assert_eq!(store.destroy_tagged(&tag).await.unwrap(), 450);
     for key in &keys {
-        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+        assert_eq!(store.read(key, None).await.unwrap(), ReadOutcome::Gone);
     }
     assert!(store.tagged(&tag).await.unwrap().is_empty());
     assert!(matches!(
         store.read(&bystander, None).await.unwrap(),
-        Read::Found(_)
+        ReadOutcome::Found(_)
     ));
 }
 
@@ -200,10 +200,10 @@ async fn two_prefixes_share_nothing() {
             .unwrap(),
     );
     let key = created(&one, HOUR).await;
-    assert_eq!(other.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(other.read(&key, None).await.unwrap(), ReadOutcome::Absent);
     other.destroy(&key).await.unwrap();
     assert!(matches!(
         one.read(&key, None).await.unwrap(),
-        Read::Found(_)
+        ReadOutcome::Found(_)
     ));
 }

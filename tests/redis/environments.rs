@@ -9,8 +9,8 @@ use std::{
 
 use futures_util::future::join_all;
 use hyper_session::{
-    id::Key,
-    store::{Expected, Read, Store, StoreError, Written, redis::RedisStore},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Store, StoreError, WriteOutcome, redis::RedisStore},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -28,18 +28,18 @@ fn runtime() -> Runtime {
 }
 
 /// A store that belongs to `runtime`, and a session in it.
-fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, Key) {
+fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, StoreKey) {
     runtime.block_on(async {
         let builder = RedisStore::builder(&server.url());
         let builder = builder.command_timeout(Duration::from_millis(200));
-        let store = builder.total_timeout(Duration::from_millis(500));
+        let store = builder.operation_timeout(Duration::from_millis(500));
         let store = store.connect().await.unwrap();
         let key = created(&store, HOUR).await;
         (store, key)
     })
 }
 
-async fn read_at_once(store: &RedisStore, key: &Key) -> Vec<Result<Read, StoreError>> {
+async fn read_at_once(store: &RedisStore, key: &StoreKey) -> Vec<Result<ReadOutcome, StoreError>> {
     let reads = join_all((0..20).map(|_| store.read(key, None)));
     let ended = timeout(Duration::from_secs(10), reads).await;
     ended.expect("every read ends within its total timeout")
@@ -71,7 +71,7 @@ fn calls_end_in_time_after_the_store_s_runtime_has_ended() {
 }
 
 /// Begins some reads, and then keeps its worker thread to itself for this long.
-async fn hold_up(store: RedisStore, key: Key, time: Duration) {
+async fn hold_up(store: RedisStore, key: StoreKey, time: Duration) {
     let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
     for read in &mut reads {
         let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
@@ -116,13 +116,13 @@ fn a_thread_that_is_held_up_does_not_keep_the_calls_of_others_beyond_their_time(
 
 /// Reads and writes at the same time, all of which fare well.
 async fn work(store: &RedisStore) {
-    let keys: Vec<Key> = (0..40).map(|_| key()).collect();
+    let keys: Vec<StoreKey> = (0..40).map(|_| key()).collect();
     let write = |key| store.write(key, "data".into(), HOUR, Expected::Absent);
     for written in join_all(keys.iter().map(write)).await {
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
     for read in join_all(keys.iter().map(|key| store.read(key, None))).await {
-        assert!(matches!(read, Ok(Read::Found(_))), "{read:?}");
+        assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use hyper_session::store::{
-    Expected, Read, Store, StoreError, Tag, TagStore, Written,
-    redis::{Fault, RedisError, RedisStore},
+    Expected, ReadOutcome, Store, StoreError, Tag, TagStore, WriteOutcome,
+    redis::{RedisError, RedisStore, TransientError},
 };
 
 use crate::support::redis_servers::{
@@ -70,7 +70,7 @@ async fn a_write_whose_answer_was_lost_is_repeated_and_applied_once() {
         let write = place
             .store
             .write(&key, "new".into(), HOUR, Expected::Version(seen));
-        let Ok(Written::Done(version)) = write.await else {
+        let Ok(WriteOutcome::Done(version)) = write.await else {
             panic!("the write was repeated in vain")
         };
         let now = record(&place.direct, &key).await;
@@ -93,7 +93,7 @@ async fn a_creation_whose_answer_was_lost_is_not_a_conflict_with_itself() {
         .store
         .write(&key, "new".into(), HOUR, Expected::Absent)
         .await;
-    assert!(matches!(write, Ok(Written::Done(_))), "{write:?}");
+    assert!(matches!(write, Ok(WriteOutcome::Done(_))), "{write:?}");
     assert_eq!(place.sets() - sets, 1, "applied once");
 }
 
@@ -135,7 +135,7 @@ async fn a_write_on_anything_is_not_repeated_when_its_answer_was_lost() {
         .await
         .unwrap_err();
     let broken = RedisError::Unknown {
-        last: Fault::Broken,
+        last: TransientError::Broken,
     };
     assert_eq!(cause(&error).to_string(), broken.to_string());
     assert_eq!(place.store.stats().repeated, repeated);
@@ -150,12 +150,12 @@ async fn everything_else_is_repeated_until_it_is_answered() {
     lose();
     assert!(matches!(
         place.store.read(&key, None).await.unwrap(),
-        Read::Found(_)
+        ReadOutcome::Found(_)
     ));
     lose();
     assert!(matches!(
         place.store.read(&key, Some(HOUR)).await.unwrap(),
-        Read::Found(_)
+        ReadOutcome::Found(_)
     ));
     lose();
     assert!(place.store.touch(&key, HOUR).await.unwrap());
@@ -165,7 +165,10 @@ async fn everything_else_is_repeated_until_it_is_answered() {
     assert_eq!(place.store.tagged(&tag).await.unwrap(), [key]);
     lose();
     place.store.destroy(&key).await.unwrap();
-    assert_eq!(place.direct.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(
+        place.direct.read(&key, None).await.unwrap(),
+        ReadOutcome::Gone
+    );
     assert!(place.direct.tagged(&tag).await.unwrap().is_empty());
 }
 
@@ -202,7 +205,7 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
         .direct
         .write(&key, "".into(), HOUR, Expected::Absent)
         .await;
-    assert!(matches!(empty, Ok(Written::Done(_))));
+    assert!(matches!(empty, Ok(WriteOutcome::Done(_))));
     let writers: Vec<_> = (0..6)
         .map(|task| {
             let store = place.store.clone();
@@ -247,7 +250,7 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
 
 async fn append_many(
     store: &RedisStore,
-    key: &hyper_session::id::Key,
+    key: &hyper_session::id::StoreKey,
     task: u32,
 ) -> Vec<(String, Result<(), StoreError>)> {
     let mut done = Vec::new();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use hyper_session::{
-    id::{Key, SessionId},
+    id::{SessionId, StoreKey},
     store::{
-        Expected, FileStore, MemoryStore, Migrating, Read, RedisStore, Store, Tag, Written,
-        file::Durability,
+        Expected, FileStore, MemoryStore, MigratingStore, ReadOutcome, RedisStore, Store, Tag,
+        WriteOutcome, file::Durability,
     },
 };
 
@@ -24,15 +24,15 @@ async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clon
     for _ in 0..SESSIONS {
         let key = SessionId::generate().unwrap().key();
         let begun = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
-        assert!(matches!(begun, Ok(Written::Done(_))), "{begun:?}");
+        assert!(matches!(begun, Ok(WriteOutcome::Done(_))), "{begun:?}");
         assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());
         keys.push(key);
     }
-    let mover = || Migrating::new(from.clone(), to.clone());
+    let mover = || MigratingStore::new(from.clone(), to.clone());
     let machines = [
         mover(),
         mover(),
-        Migrating::prepare(from.clone(), to.clone()),
+        MigratingStore::prepare(from.clone(), to.clone()),
     ];
     let counting: Vec<_> = keys
         .iter()
@@ -53,17 +53,17 @@ async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clon
     }
 }
 
-async fn number(store: &impl Store, key: &Key) -> usize {
+async fn number(store: &impl Store, key: &StoreKey) -> usize {
     match store.read(key, None).await.unwrap() {
-        Read::Found(record) => std::str::from_utf8(&record.data).unwrap().parse().unwrap(),
+        ReadOutcome::Found(record) => std::str::from_utf8(&record.data).unwrap().parse().unwrap(),
         other => panic!("no record: {other:?}"),
     }
 }
 
-async fn count(store: Migrating, key: Key) {
+async fn count(store: MigratingStore, key: StoreKey) {
     let mut done = 0;
     while done < REQUESTS {
-        let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+        let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
             panic!("the session is gone");
         };
         let number: usize = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
@@ -73,9 +73,9 @@ async fn count(store: Migrating, key: Key) {
             .await
             .unwrap()
         {
-            Written::Done(_) => done += 1,
-            Written::Conflict(_) => {}
-            Written::Gone => panic!("the session is gone"),
+            WriteOutcome::Done(_) => done += 1,
+            WriteOutcome::Conflict(_) => {}
+            WriteOutcome::Gone => panic!("the session is gone"),
         }
     }
 }

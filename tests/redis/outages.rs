@@ -7,10 +7,10 @@ use std::{
 };
 
 use hyper_session::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Read, Store, StoreError,
-        redis::{Fault, Outage, RedisError, RedisStore},
+        ReadOutcome, Store, StoreError,
+        redis::{Outage, RedisError, RedisStore, TransientError},
     },
 };
 
@@ -39,7 +39,7 @@ fn store(url: &str) -> (RedisStore, Told) {
     let store = RedisStore::builder(url)
         .connect_timeout(Duration::from_millis(500))
         .command_timeout(Duration::from_millis(500))
-        .total_timeout(TOTAL)
+        .operation_timeout(TOTAL)
         .on_outage(move |outage| tell.lock().unwrap().push(*outage))
         .build()
         .unwrap();
@@ -47,7 +47,7 @@ fn store(url: &str) -> (RedisStore, Told) {
 }
 
 /// Tries until it works again, and returns after how long.
-async fn recovery(store: &RedisStore, key: &Key) -> Duration {
+async fn recovery(store: &RedisStore, key: &StoreKey) -> Duration {
     let start = Instant::now();
     while store.read(key, None).await.is_err() {
         assert!(
@@ -61,7 +61,7 @@ async fn recovery(store: &RedisStore, key: &Key) -> Duration {
 /// Reads from many tasks at once for as long as `during` takes; the errors of those that failed.
 async fn read_meanwhile(
     store: &RedisStore,
-    key: Key,
+    key: StoreKey,
     tasks: usize,
     during: impl Future<Output = ()>,
 ) -> Vec<StoreError> {
@@ -184,7 +184,7 @@ async fn a_store_may_be_built_before_its_server_is_there() {
     let port = free_port();
     let (store, told) = store(&format!("redis://127.0.0.1:{port}"));
     let error = store.read(&key(), None).await.unwrap_err();
-    let disconnected = Fault::Disconnected;
+    let disconnected = TransientError::Disconnected;
     assert!(
         matches!(cause(&error), RedisError::TimedOut { last, .. } if *last == disconnected),
         "{error}"
@@ -192,7 +192,7 @@ async fn a_store_may_be_built_before_its_server_is_there() {
     let _server = Server::start_on(port, &[]);
     let key = key();
     recovery(&store, &key).await;
-    assert_eq!(store.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Absent);
     ended(&told, 1);
 }
 
@@ -222,7 +222,7 @@ async fn one_operation_more_than_allowed_is_refused_at_once() {
     let server = Server::start();
     let store = RedisStore::builder(&server.url())
         .max_in_flight(8)
-        .total_timeout(TOTAL)
+        .operation_timeout(TOTAL)
         .connect()
         .await
         .unwrap();

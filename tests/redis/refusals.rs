@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, Read, Store, StoreError, Written,
-    redis::{Fault, RedisError, RedisStore, Refusal},
+    Expected, ReadOutcome, Store, StoreError, WriteOutcome,
+    redis::{RedisError, RedisStore, ServerRejection, TransientError},
 };
 
 use crate::support::redis_servers::{
@@ -14,7 +14,7 @@ use crate::support::redis_servers::{
     until,
 };
 
-fn refusal(error: &StoreError) -> &Refusal {
+fn refusal(error: &StoreError) -> &ServerRejection {
     match cause(error) {
         RedisError::Refused(refusal) => refusal,
         other => panic!("not refused: {other}"),
@@ -31,13 +31,13 @@ async fn full_memory_refuses_writes_and_lets_sessions_end() {
     let version = record(&store, &key).await.version;
     let write = store.write(&key, "more".into(), HOUR, Expected::Version(version));
     let error = write.await.unwrap_err();
-    assert_eq!(refusal(&error), &Refusal::OutOfMemory);
+    assert_eq!(refusal(&error), &ServerRejection::OutOfMemory);
     assert!(store.touch(&key, HOUR).await.unwrap());
     store.destroy(&key).await.unwrap();
-    assert_eq!(store.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
     server.say(&["CONFIG", "SET", "maxmemory", "0"]);
     let write = store.write(&key, "back".into(), HOUR, Expected::Any).await;
-    assert_eq!(write.unwrap(), Written::Gone);
+    assert_eq!(write.unwrap(), WriteOutcome::Gone);
 }
 
 #[tokio::test]
@@ -54,7 +54,10 @@ async fn a_server_that_cannot_save_is_named() {
             .contains("rdb_last_bgsave_status:err")
     });
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
-    assert_eq!(refusal(&write.await.unwrap_err()), &Refusal::Misconfigured);
+    assert_eq!(
+        refusal(&write.await.unwrap_err()),
+        &ServerRejection::Misconfigured
+    );
 }
 
 #[tokio::test]
@@ -62,20 +65,23 @@ async fn a_server_with_too_few_replicas_is_named() {
     let server = Server::start_with(&["--min-replicas-to-write", "1"]);
     let store = connect(&server).await;
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
-    assert_eq!(refusal(&write.await.unwrap_err()), &Refusal::NoReplicas);
+    assert_eq!(
+        refusal(&write.await.unwrap_err()),
+        &ServerRejection::NoReplicas
+    );
 }
 
 #[tokio::test]
 async fn a_read_only_replica_is_named() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
-        .total_timeout(Duration::from_millis(600))
+        .operation_timeout(Duration::from_millis(600))
         .connect()
         .await
         .unwrap();
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
     let error = write.await.unwrap_err();
-    let read_only = Fault::ReadOnly;
+    let read_only = TransientError::ReadOnly;
     assert!(
         matches!(cause(&error), RedisError::TimedOut { last, .. } if *last == read_only),
         "{error}"
@@ -93,7 +99,10 @@ async fn a_wrong_password_is_said_soon_and_not_shown() {
         let start = Instant::now();
         let error = builder.connect().await.unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(3), "soon");
-        assert!(matches!(refusal(&error), Refusal::Denied(_)), "{error}");
+        assert!(
+            matches!(refusal(&error), ServerRejection::Denied(_)),
+            "{error}"
+        );
         assert!(!format!("{error} {error:?}").contains("s3cret"));
     }
 }
@@ -113,7 +122,10 @@ async fn a_user_of_its_own_and_a_database_are_used() {
     assert!(keyspace.contains("db2:keys=1"), "{keyspace}");
     let elsewhere = RedisStore::builder(&url).prefix("other:").build().unwrap();
     let error = elsewhere.read(&key(), None).await.unwrap_err();
-    assert!(matches!(refusal(&error), Refusal::Denied(_)), "{error}");
+    assert!(
+        matches!(refusal(&error), ServerRejection::Denied(_)),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -123,7 +135,7 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
         .wait_for_replicas(1)
         // A new replica is sent nothing before its first acknowledgement, up to a second later.
         .command_timeout(Duration::from_secs(3))
-        .total_timeout(Duration::from_secs(8))
+        .operation_timeout(Duration::from_secs(8))
         .connect()
         .await
         .unwrap();
@@ -195,6 +207,6 @@ async fn megabytes_come_back_as_they_were() {
     let written = store
         .write(&key, data.clone(), HOUR, Expected::Absent)
         .await;
-    assert!(matches!(written, Ok(Written::Done(_))));
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))));
     assert_eq!(record(&store, &key).await.data, data);
 }

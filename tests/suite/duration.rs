@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::age::{Age, AgeError, parse};
+use hyper_session::duration::{DurationSetting, ParseDurationError, parse};
 use proptest::prelude::*;
 
 fn seconds(text: &str) -> u64 {
@@ -46,7 +46,7 @@ fn decimals_are_parts_of_the_unit() {
 fn months_and_years_are_refused_with_the_units_there_are() {
     for text in ["1 month", "3mo", "2 Years", "1y"] {
         let error = parse(text).expect_err(text);
-        assert!(matches!(error, AgeError::NoFixedLength(_)), "{text}");
+        assert!(matches!(error, ParseDurationError::NoFixedLength(_)), "{text}");
         let said = error.to_string();
         assert!(said.contains("no fixed length"), "{said}");
         assert!(said.contains("ms, s, m (minutes), h, d and w"), "{said}");
@@ -55,7 +55,7 @@ fn months_and_years_are_refused_with_the_units_there_are() {
 
 #[test]
 fn an_unknown_unit_is_named() {
-    let unknown = |unit: &str| Err(AgeError::UnknownUnit(unit.into()));
+    let unknown = |unit: &str| Err(ParseDurationError::UnknownUnit(unit.into()));
     assert_eq!(parse("2 fortnights"), unknown("fortnights"));
     assert_eq!(parse("1h 30m"), unknown("h 30m"));
     assert_eq!(parse("1e3"), unknown("e3"));
@@ -64,10 +64,10 @@ fn an_unknown_unit_is_named() {
 
 #[test]
 fn what_is_no_length_is_refused_with_its_reason() {
-    assert_eq!(parse(""), Err(AgeError::Empty));
-    assert_eq!(parse("  "), Err(AgeError::Empty));
-    assert_eq!(parse("-2h"), Err(AgeError::Negative("-2h".into())));
-    assert_eq!(parse("-NaN"), Err(AgeError::Negative("-NaN".into())));
+    assert_eq!(parse(""), Err(ParseDurationError::Empty));
+    assert_eq!(parse("  "), Err(ParseDurationError::Empty));
+    assert_eq!(parse("-2h"), Err(ParseDurationError::Negative("-2h".into())));
+    assert_eq!(parse("-NaN"), Err(ParseDurationError::Negative("-NaN".into())));
     for text in [
         "h",
         "NaN",
@@ -79,7 +79,7 @@ fn what_is_no_length_is_refused_with_its_reason() {
         "two hours",
         "0.0000000001s",
     ] {
-        assert_eq!(parse(text), Err(AgeError::Malformed(text.into())), "{text}");
+        assert_eq!(parse(text), Err(ParseDurationError::Malformed(text.into())), "{text}");
     }
 }
 
@@ -93,7 +93,7 @@ fn more_than_can_be_told_is_refused() {
         "9".repeat(30) + "w",
         "9".repeat(9999),
     ] {
-        assert!(matches!(parse(&text), Err(AgeError::TooLong(_))), "{text}");
+        assert!(matches!(parse(&text), Err(ParseDurationError::TooLong(_))), "{text}");
     }
 }
 
@@ -114,17 +114,17 @@ fn an_age_is_written_in_the_largest_unit_that_it_fills() {
         (259_200_000, "3d"),
         (1_209_600_000, "2w"),
     ] {
-        assert_eq!(Age::new(Duration::from_millis(millis)).to_string(), text);
+        assert_eq!(DurationSetting::new(Duration::from_millis(millis)).to_string(), text);
     }
     assert_eq!(
-        Age::new(Duration::from_nanos(1_000_000_001)).to_string(),
+        DurationSetting::new(Duration::from_nanos(1_000_000_001)).to_string(),
         "1.000000001s"
     );
 }
 
 #[test]
 fn serde_reads_numbers_as_seconds_and_texts_by_their_units() {
-    let read = |json: &str| serde_json::from_str::<Age>(json).map(Age::duration);
+    let read = |json: &str| serde_json::from_str::<DurationSetting>(json).map(DurationSetting::duration);
     assert_eq!(read("7200").unwrap(), Duration::from_secs(7200));
     assert_eq!(read("0.25").unwrap(), Duration::from_millis(250));
     assert_eq!(read("\"2h\"").unwrap(), Duration::from_secs(7200));
@@ -145,7 +145,7 @@ fn serde_reads_numbers_as_seconds_and_texts_by_their_units() {
 fn toml_reads_the_same_and_refuses_what_is_no_number() {
     #[derive(Debug, serde::Deserialize)]
     struct Settings {
-        age: Age,
+        age: DurationSetting,
     }
     let read =
         |toml: &str| toml::from_str::<Settings>(toml).map(|settings| settings.age.duration());
@@ -174,9 +174,9 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read_back(seconds: u64, nanos in 0_u32..1_000_000_000) {
-        let age = Age::new(Duration::new(seconds, nanos));
+        let age = DurationSetting::new(Duration::new(seconds, nanos));
         prop_assert_eq!(age.to_string().parse(), Ok(age));
         let json = serde_json::to_string(&age).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Age>(&json).unwrap(), age);
+        prop_assert_eq!(serde_json::from_str::<DurationSetting>(&json).unwrap(), age);
     }
 }

@@ -20,7 +20,7 @@ async fn initiated_says_whether_the_session_holds_anything_yet() {
     let key = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
-            s.key().unwrap()
+            s.store_key().unwrap()
         })
         .await;
     browser.visit(async |s| s.has("n")).await.unwrap();
@@ -40,7 +40,7 @@ async fn committed_is_told_where_changes_were_stored() {
     let key = browser
         .visit(async |s| {
             s.put("n", &2).unwrap();
-            s.key().unwrap()
+            s.store_key().unwrap()
         })
         .await;
     assert_eq!(house.seen.names(), ["initiated", "committed"]);
@@ -59,12 +59,16 @@ async fn a_request_that_only_reads_commits_nothing() {
 async fn migrated_names_both_keys() {
     let house = house(config());
     let mut browser = visitor(&house).await;
-    let from = browser.clone().visit(async |s| s.key()).await.unwrap();
+    let from = browser
+        .clone()
+        .visit(async |s| s.store_key())
+        .await
+        .unwrap();
     house.seen.clear();
     let to = browser
         .visit(async |s| {
             s.regenerate().unwrap();
-            s.key().unwrap()
+            s.store_key().unwrap()
         })
         .await;
     assert_eq!(house.seen.names(), ["initiated", "migrated", "committed"]);
@@ -76,7 +80,11 @@ async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
     let house = house(config());
     for by_key in [false, true] {
         let mut browser = visitor(&house).await;
-        let key = browser.clone().visit(async |s| s.key()).await.unwrap();
+        let key = browser
+            .clone()
+            .visit(async |s| s.store_key())
+            .await
+            .unwrap();
         house.seen.clear();
         if by_key {
             house.sessions.collection().destroy(&key).await.unwrap();
@@ -187,7 +195,7 @@ async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cook
     assert_eq!(seen.names(), ["config_adjusted"]);
     assert!(seen.all()[0].text.contains("400 days"));
     let visit = Browser::new(&sessions.unwrap()).pass().await;
-    assert!(visit.cookie().contains("Max-Age=34560000;"));
+    assert!(visit.cookie().contains("Max-DurationSetting=34560000;"));
 }
 
 #[tokio::test]

@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderValue;
 use hyper_session::{
     cookie::{Attributes, CookieName},
-    id::{Key, SessionId},
+    id::{SessionId, StoreKey},
     seal::{KeyRing, SealKey},
-    store::{Attached, Binding, Bound, ClientSide, CookieStore, Expected, Read, Store, Written},
+    store::{
+        BoundStore, ClientSideStore, CookieContext, CookieStore, Expected, ReadOutcome,
+        RequestStore, Store, WriteOutcome,
+    },
 };
 
 use super::KEY;
@@ -19,8 +22,8 @@ pub fn ring(text: &str) -> KeyRing {
 }
 
 /// The store under these keys and this name of the id cookie.
-pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn Bound> {
-    let binding = Binding {
+pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn BoundStore> {
+    let binding = CookieContext {
         keys,
         name: &CookieName::new(name).unwrap(),
         attributes: &Attributes::default(),
@@ -30,16 +33,16 @@ pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn Bound
     store.bind(&binding).unwrap()
 }
 
-pub fn bind(store: &CookieStore) -> Box<dyn Bound> {
+pub fn bind(store: &CookieStore) -> Box<dyn BoundStore> {
     bind_as(store, &ring(KEY), "session")
 }
 
-pub fn key() -> Key {
+pub fn key() -> StoreKey {
     SessionId::generate().unwrap().key()
 }
 
 /// One request with these cookies, in one line.
-pub fn visit(bound: &dyn Bound, cookies: &str) -> Arc<dyn Attached> {
+pub fn visit(bound: &dyn BoundStore, cookies: &str) -> Arc<dyn RequestStore> {
     let line = HeaderValue::from_str(cookies).unwrap();
     let lines = [line];
     let came = if cookies.is_empty() { &[][..] } else { &lines };
@@ -47,7 +50,7 @@ pub fn visit(bound: &dyn Bound, cookies: &str) -> Arc<dyn Attached> {
 }
 
 /// The pairs that a request sets, removals as empty values.
-pub fn pairs(attached: &dyn Attached) -> Vec<String> {
+pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
     let set = attached.outgoing().unwrap();
     let pair = |line: &HeaderValue| {
         let line = line.to_str().unwrap();
@@ -57,25 +60,29 @@ pub fn pairs(attached: &dyn Attached) -> Vec<String> {
 }
 
 /// The cookies of a new session that holds `data`.
-pub async fn seal(bound: &dyn Bound, key: &Key, data: &str) -> Vec<String> {
+pub async fn seal(bound: &dyn BoundStore, key: &StoreKey, data: &str) -> Vec<String> {
     let attached = visit(bound, "");
     let data = data.to_owned().into();
     let written = attached.write(key, data, AGE, Expected::Absent).await;
-    assert!(matches!(written.unwrap(), Written::Done(_)));
+    assert!(matches!(written.unwrap(), WriteOutcome::Done(_)));
     pairs(&*attached)
 }
 
 /// What these cookies hold for `key`, and why they hold nothing.
-pub async fn open(bound: &dyn Bound, key: &Key, cookies: &str) -> Result<String, Option<String>> {
+pub async fn open(
+    bound: &dyn BoundStore,
+    key: &StoreKey,
+    cookies: &str,
+) -> Result<String, Option<String>> {
     let attached = visit(bound, cookies);
     match attached.read(key, None).await.unwrap() {
-        Read::Found(record) => Ok(String::from_utf8(record.data.to_vec()).unwrap()),
-        Read::Absent | Read::Gone => Err(attached.rejected().map(str::to_owned)),
+        ReadOutcome::Found(record) => Ok(String::from_utf8(record.data.to_vec()).unwrap()),
+        ReadOutcome::Absent | ReadOutcome::Gone => Err(attached.rejected().map(str::to_owned)),
     }
 }
 
 /// The reason for which cookies are refused.
-pub async fn refused(bound: &dyn Bound, key: &Key, cookies: &str) -> String {
+pub async fn refused(bound: &dyn BoundStore, key: &StoreKey, cookies: &str) -> String {
     let refused = open(bound, key, cookies).await.unwrap_err();
     refused.expect("there is a reason")
 }

@@ -7,10 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, Read, Store, StoreError, StoreFuture, Tag, TagStore,
-        Written,
+        Capabilities, Expected, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, Tag,
+        TagStore, WriteOutcome,
     },
 };
 use tokio::sync::Notify;
@@ -78,7 +78,7 @@ impl Gate {
 struct Book {
     rules: Vec<Rule>,
     calls: Vec<Call>,
-    keys: Vec<Key>,
+    keys: Vec<StoreKey>,
 }
 
 /// A memory store behind a gate. Without rules it is the memory store, asynchronous.
@@ -160,7 +160,7 @@ impl GateStore {
     }
 
     /// Every key that was ever named to the store.
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Vec<StoreKey> {
         self.book.lock().unwrap().keys.clone()
     }
 
@@ -174,7 +174,7 @@ impl GateStore {
     }
 
     /// Notes a call and finds what is to happen to it.
-    fn meet(&self, call: Call, key: Option<&Key>) -> Option<Fate> {
+    fn meet(&self, call: Call, key: Option<&StoreKey>) -> Option<Fate> {
         let mut book = self.book.lock().unwrap();
         book.calls.push(call);
         book.keys.extend(key);
@@ -195,7 +195,7 @@ impl GateStore {
     fn run<T: Unpin + Send + 'static>(
         &self,
         call: Call,
-        key: Option<&Key>,
+        key: Option<&StoreKey>,
         work: impl FnOnce(&MemoryStore) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
         let fate = self.meet(call, key);
@@ -228,30 +228,30 @@ impl GateStore {
 }
 
 impl Store for GateStore {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let at = *key;
         self.run(Call::Read, Some(key), move |inner| inner.read(&at, touch))
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let at = *key;
         self.run(Call::Write, Some(key), move |inner| {
             inner.write(&at, data, ttl, expected)
         })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let at = *key;
         self.run(Call::Destroy, Some(key), move |inner| inner.destroy(&at))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let at = *key;
         self.run(Call::Touch, Some(key), move |inner| inner.touch(&at, ttl))
     }
@@ -270,34 +270,34 @@ impl Store for GateStore {
 }
 
 impl TagStore for GateStore {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (at, tag) = (*key, tag.clone());
         self.run(Call::Tag, Some(key), move |inner| inner.tag(&at, &tag))
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (at, tag) = (*key, tag.clone());
         self.run(Call::Untag, Some(key), move |inner| inner.untag(&at, &tag))
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.run(Call::Tagged, None, move |inner| inner.tagged(&tag))
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let at = *key;
         self.run(Call::TagsOf, Some(key), move |inner| inner.tags_of(&at))
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from_key, to) = (*from, *to);
         self.run(Call::MoveTags, Some(from), move |inner| {
             inner.move_tags(&from_key, &to)
         })
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from_key, to) = (*from, *to);
         self.run(Call::CopyTags, Some(from), move |inner| {
             inner.copy_tags(&from_key, &to)

@@ -8,8 +8,8 @@ use std::{
 use hyper_session::{
     SessionConfig, Sessions,
     clock::{Clock, Timestamp},
-    config::Stores,
-    id::Key,
+    config::StoreRegistry,
+    id::StoreKey,
     session::Event,
     store::MemoryStore,
 };
@@ -32,7 +32,7 @@ pub struct Seen(Arc<Mutex<Vec<Told>>>);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     pub name: &'static str,
-    pub keys: Vec<Key>,
+    pub keys: Vec<StoreKey>,
     pub text: String,
 }
 
@@ -66,15 +66,15 @@ impl Told {
         let (keys, text) = match event {
             Event::Initiated { key, fresh } => (vec![*key], format!("fresh={fresh}")),
             Event::Committed { key } | Event::Destroyed { key } => (vec![*key], String::new()),
-            Event::Migrated { from, to } => (vec![*from, *to], String::new()),
+            Event::Regenerated { from, to } => (vec![*from, *to], String::new()),
             Event::ConflictResolved { key, attempts } => (vec![*key], format!("{attempts}")),
             Event::WriteDropped { key, reason } => (vec![*key], (*reason).to_owned()),
             Event::CookieRejected { reason }
-            | Event::CsrfRefused { reason }
+            | Event::CsrfFailed { reason }
             | Event::ConfigAdjusted { reason } => (vec![], (*reason).to_owned()),
             Event::StoreFailed { error } => (vec![], error.to_string()),
-            Event::StoreAway { store, reason } => (vec![], format!("{store}: {reason}")),
-            Event::StoreBack { store, failed, .. } => (vec![], format!("{store}: {failed}")),
+            Event::StoreUnavailable { store, reason } => (vec![], format!("{store}: {reason}")),
+            Event::StoreRecovered { store, failed, .. } => (vec![], format!("{store}: {failed}")),
             other => (
                 vec![],
                 format!("an event that the tests do not know: {other:?}"),
@@ -104,7 +104,7 @@ pub fn house(config: SessionConfig) -> House {
     let store = GateStore::new(memory.clone());
     let seen = Seen::default();
     let sessions = Sessions::builder(config.store("gate"))
-        .stores(Stores::new().with("gate", store.clone()))
+        .stores(StoreRegistry::new().with("gate", store.clone()))
         .listener(seen.listener())
         .clock(clock.clone())
         .build()

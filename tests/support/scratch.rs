@@ -34,7 +34,7 @@ impl Drop for Scratch {
     dead_code,
     reason = "not every test that shares this module has numbered sessions"
 )]
-pub(crate) fn key(number: u64) -> hyper_session::id::Key {
+pub(crate) fn key(number: u64) -> hyper_session::id::StoreKey {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     hyper_session::id::SessionId::from_bytes(bytes).key()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_session::{
     SessionConfig, Sessions,
     clock::{Clock, Timestamp},
-    config::Stores,
+    config::StoreRegistry,
     store::{CookieStore, MemoryStore},
 };
 
@@ -39,7 +39,7 @@ pub fn sealed_at(
     let store = make(CookieStore::new().clock(clock.clone()), behind.clone());
     let seen = Seen::default();
     let sessions = Sessions::builder(config.store("cookie"))
-        .stores(Stores::new().with("cookie", store))
+        .stores(StoreRegistry::new().with("cookie", store))
         .listener(seen.listener())
         .clock(clock.clone())
         .build()
@@ -62,7 +62,7 @@ impl Sealed {
         Browser::new(&self.sessions)
     }
 
-    pub fn pass(&self, time: Duration) {
+    pub fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }
 

@@ -38,7 +38,7 @@ fn an_import_from_a_floor_above_is_caught() {
 #[test]
 fn an_import_from_the_same_floor_is_caught() {
     assert_eq!(
-        imports("src/cookie/scan.rs", "use crate::document::Path;").len(),
+        imports("src/cookie/scan.rs", "use crate::document::KeyPath;").len(),
         1
     );
     assert_eq!(
@@ -89,7 +89,8 @@ fn a_folder_without_a_floor_is_caught() {
 
 #[test]
 fn an_import_downward_or_at_home_is_no_violation() {
-    let text = "use crate::{id::Key, store::Read};\nuse super::StoreFuture;\n// crate::session\n";
+    let text =
+        "use crate::{id::Key, store::ReadOutcome};\nuse super::StoreFuture;\n// crate::session\n";
     assert_eq!(imports("src/store/contract.rs", text), [""; 0]);
 }
 

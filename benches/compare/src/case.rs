@@ -6,7 +6,7 @@ use crate::document::Size;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// The service alone, with the Cookie header that the session's cases send.
-    Raw,
+    RawValue,
     /// The service alone, without a Cookie header.
     RawNoCookie,
     /// The service alone, with the Cookie headers of many visitors in turn.
@@ -27,16 +27,16 @@ impl Case {
     /// The case without a session that this one is net of; `None` for those themselves.
     pub fn base(self) -> Option<Self> {
         match self {
-            Self::Raw | Self::RawNoCookie | Self::RawStrangers => None,
+            Self::RawValue | Self::RawNoCookie | Self::RawStrangers => None,
             Self::Strangers(_) => Some(Self::RawStrangers),
             Self::NoCookie => Some(Self::RawNoCookie),
-            Self::Untouched(_) | Self::Read(_) | Self::Increment(_) => Some(Self::Raw),
+            Self::Untouched(_) | Self::Read(_) | Self::Increment(_) => Some(Self::RawValue),
         }
     }
 
     pub fn label(self) -> String {
         match self {
-            Self::Raw => "raw".into(),
+            Self::RawValue => "raw".into(),
             Self::RawNoCookie => "raw, no cookie".into(),
             Self::RawStrangers => "raw, strangers".into(),
             Self::NoCookie => "no cookie, untouched".into(),

@@ -17,8 +17,8 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
-    id::Key,
-    store::{Expected, FileStore, Read, Store, file::Durability},
+    id::StoreKey,
+    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
 };
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -194,8 +194,8 @@ fn value(number: u64) -> String {
 
 struct Ours(FileStore);
 
-fn key(number: u64) -> Key {
-    Key::of_text(&number.to_string())
+fn key(number: u64) -> StoreKey {
+    StoreKey::from_foreign_id(&number.to_string())
 }
 
 impl Files for Ours {
@@ -219,7 +219,7 @@ impl Files for Ours {
         let read = self.0.read(&key(number), None);
         Box::pin(async {
             let found = read.await.expect("read");
-            assert!(matches!(black_box(found), Read::Found(_)));
+            assert!(matches!(black_box(found), ReadOutcome::Found(_)));
         })
     }
 }

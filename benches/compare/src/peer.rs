@@ -49,7 +49,7 @@ const STRANGERS: usize = 8192;
 pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {
     let known = |size| request::with_cookie(&peer.seed(size));
     let mut calls = vec![
-        (Case::Raw, peer.raw(known(Size::Small).into())),
+        (Case::RawValue, peer.raw(known(Size::Small).into())),
         (Case::RawNoCookie, peer.raw(request::plain().into())),
         (
             Case::NoCookie,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{clock::Timestamp, id::SessionId, wire::IdCookie};
 
-fn opened(id: [u8; 16]) -> (Opened, Key) {
+fn opened(id: [u8; 16]) -> (Opened, StoreKey) {
     let id = SessionId::from_bytes(id);
     let key = id.key();
     let cookie = IdCookie {
@@ -13,7 +13,7 @@ fn opened(id: [u8; 16]) -> (Opened, Key) {
     (Opened { cookie, outdated }, key)
 }
 
-fn key_of(memo: &Memo, text: &[u8]) -> Option<Key> {
+fn key_of(memo: &Memo, text: &[u8]) -> Option<StoreKey> {
     memo.get(text).map(|(_, key)| key)
 }
 

@@ -23,9 +23,9 @@ impl Need {
         let can = store.capabilities();
         match self {
             Self::Nothing => true,
-            Self::Versions => can.versions,
+            Self::Versions => can.conditional_writes,
             Self::Tombstones => can.tombstones,
-            Self::Tags => can.listing && store.tags().is_some(),
+            Self::Tags => can.list_by_tag && store.tags().is_some(),
         }
     }
 }

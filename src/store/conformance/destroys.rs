@@ -4,7 +4,7 @@ use super::{
     Harness,
     probe::{LONG, Probe, Verdict},
 };
-use crate::store::{Expected, Read, Store};
+use crate::store::{Expected, ReadOutcome, Store};
 
 pub(super) async fn ends_the_record<S: Store>(p: &Probe<S>) -> Verdict {
     let (key, version) = p.destroyed().await?;
@@ -13,7 +13,7 @@ pub(super) async fn ends_the_record<S: Store>(p: &Probe<S>) -> Verdict {
     let promise = "a destroyed record is not read";
     p.holds(
         promise,
-        !matches!(read, Read::Found(_)),
+        !matches!(read, ReadOutcome::Found(_)),
         format!("{read:?}"),
     )?;
     let touched = p.touch(&key, LONG).await?;
@@ -22,7 +22,7 @@ pub(super) async fn ends_the_record<S: Store>(p: &Probe<S>) -> Verdict {
         !touched,
         "the touch was answered true",
     )?;
-    if !p.store.capabilities().versions {
+    if !p.store.capabilities().conditional_writes {
         return Ok(());
     }
     let written = p.write(&key, "back", Expected::Version(version)).await?;
@@ -39,7 +39,7 @@ pub(super) async fn can_be_repeated<S: Store>(p: &Probe<S>) -> Verdict {
     let promise = "destroying again changes nothing";
     let written = p.write(&key, "back", Expected::Any).await?;
     p.is_gone(promise, written)?;
-    p.reads(promise, &key, Read::Gone).await
+    p.reads(promise, &key, ReadOutcome::Gone).await
 }
 
 /// A slower request may never have loaded the session, and a faster one may have removed it.
@@ -50,7 +50,7 @@ pub(super) async fn fences_what_was_not_there<S: Store>(
     let promise = "a destroy leaves a tombstone also where there was no live record";
     for key in [p.key()?, p.expired(harness).await?.0] {
         p.destroy(&key).await?;
-        p.reads(promise, &key, Read::Gone).await?;
+        p.reads(promise, &key, ReadOutcome::Gone).await?;
         for expected in [Expected::Absent, Expected::Any] {
             let written = p.write(&key, "back", expected).await?;
             p.is_gone(promise, written)?;
@@ -64,18 +64,18 @@ pub(super) async fn fence_outlasts_the_record<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
-    let short = harness.short();
+    let short = harness.short_ttl();
     let (brief, _) = p.fresh(short).await?;
     p.destroy(&brief).await?;
     let (touched, _) = p.destroyed().await?;
     p.touch(&touched, short).await?;
     p.read_touching(&touched, short).await?;
-    harness.pass(short).await;
+    harness.advance(short).await;
     let promise = "a tombstone stands for its whole time, whatever the record's lifetime was";
-    p.reads(promise, &brief, Read::Gone).await?;
+    p.reads(promise, &brief, ReadOutcome::Gone).await?;
     p.is_gone(promise, p.write(&brief, "back", Expected::Absent).await?)?;
     let promise = "a tombstone cannot be touched";
-    p.reads(promise, &touched, Read::Gone).await?;
+    p.reads(promise, &touched, ReadOutcome::Gone).await?;
     p.is_gone(promise, p.write(&touched, "back", Expected::Any).await?)
 }
 
@@ -87,8 +87,8 @@ pub(super) async fn fence_ends<S: Store>(
     let (key, version) = p.destroyed().await?;
     p.touch(&key, LONG).await?;
     p.read_touching(&key, LONG).await?;
-    harness.pass(harness.tombstone()).await;
-    p.reads(promise, &key, Read::Absent).await?;
+    harness.advance(harness.tombstone_ttl()).await;
+    p.reads(promise, &key, ReadOutcome::Absent).await?;
     let written = p.write(&key, "back", Expected::Version(version)).await?;
     p.is_gone("a destroyed record's version is never there again", written)?;
     let written = p.write(&key, "new", Expected::Absent).await?;
@@ -100,12 +100,12 @@ pub(super) async fn again_renews_the_fence<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
-    let part = harness.tombstone() / 8;
+    let part = harness.tombstone_ttl() / 8;
     let (key, _) = p.destroyed().await?;
-    harness.pass(part * 5).await;
+    harness.advance(part * 5).await;
     p.destroy(&key).await?;
-    harness.pass(part * 5).await;
+    harness.advance(part * 5).await;
     let promise = "destroying again renews the tombstone";
-    p.reads(promise, &key, Read::Gone).await?;
+    p.reads(promise, &key, ReadOutcome::Gone).await?;
     p.is_gone(promise, p.write(&key, "back", Expected::Absent).await?)
 }

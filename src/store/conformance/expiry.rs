@@ -6,7 +6,7 @@ use super::{
     Harness,
     probe::{LONG, Probe, Verdict},
 };
-use crate::store::{Expected, Read, Record, Store, Written};
+use crate::store::{Expected, ReadOutcome, Record, Store, WriteOutcome};
 
 pub(super) async fn expired_is_never_read<S: Store>(
     p: &Probe<S>,
@@ -14,15 +14,19 @@ pub(super) async fn expired_is_never_read<S: Store>(
 ) -> Verdict {
     let (key, _) = p.expired(harness).await?;
     let promise = "an expired record is never read";
-    p.reads(promise, &key, Read::Absent).await?;
+    p.reads(promise, &key, ReadOutcome::Absent).await?;
     let read = p.read_touching(&key, LONG).await?;
     p.holds(
         promise,
-        read == Read::Absent,
+        read == ReadOutcome::Absent,
         format!("a read with touch answered {read:?}"),
     )?;
-    p.reads("a read with touch revives nothing", &key, Read::Absent)
-        .await
+    p.reads(
+        "a read with touch revives nothing",
+        &key,
+        ReadOutcome::Absent,
+    )
+    .await
 }
 
 pub(super) async fn expired_is_never_touched<S: Store>(
@@ -34,7 +38,7 @@ pub(super) async fn expired_is_never_touched<S: Store>(
         let touched = p.touch(&key, LONG).await?;
         let promise = "a touch is false where there is no live record";
         p.holds(promise, !touched, "it was answered true")?;
-        p.reads("a touch revives nothing", &key, Read::Absent)
+        p.reads("a touch revives nothing", &key, ReadOutcome::Absent)
             .await?;
         let written = p.write(&key, "new", Expected::Absent).await?;
         p.done(
@@ -50,7 +54,7 @@ pub(super) async fn touch_sets_the_expiry<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
-    let short = harness.short();
+    let short = harness.short_ttl();
     for by_read in [false, true] {
         let (longer, kept) = p.fresh(short).await?;
         let (shorter, _) = p.fresh(LONG).await?;
@@ -58,17 +62,21 @@ pub(super) async fn touch_sets_the_expiry<S: Store>(
             let promise = "a live record can be touched";
             if by_read {
                 let read = p.read_touching(&key, ttl).await?;
-                p.holds(promise, matches!(read, Read::Found(_)), format!("{read:?}"))?;
+                p.holds(
+                    promise,
+                    matches!(read, ReadOutcome::Found(_)),
+                    format!("{read:?}"),
+                )?;
             } else {
                 let touched = p.touch(&key, ttl).await?;
                 p.holds(promise, touched, "the touch was answered false")?;
             }
         }
-        harness.pass(short).await;
+        harness.advance(short).await;
         let how = if by_read { "read with touch" } else { "touch" };
         let promise = format!("a record lives as long as the last {how} said");
-        p.reads(&promise, &longer, Read::Found(kept)).await?;
-        p.reads(&promise, &shorter, Read::Absent).await?;
+        p.reads(&promise, &longer, ReadOutcome::Found(kept)).await?;
+        p.reads(&promise, &shorter, ReadOutcome::Absent).await?;
     }
     Ok(())
 }
@@ -77,14 +85,14 @@ pub(super) async fn plain_read_does_not_touch<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
-    let half = harness.short() / 2;
+    let half = harness.short_ttl() / 2;
     let (key, _) = p.fresh(half * 2).await?;
-    harness.pass(half).await;
+    harness.advance(half).await;
     p.read(&key).await?;
     p.write(&key, "refused", Expected::Absent).await?;
-    harness.pass(half).await;
+    harness.advance(half).await;
     let promise = "neither a plain read nor a refused write prolongs a record's life";
-    p.reads(promise, &key, Read::Absent).await
+    p.reads(promise, &key, ReadOutcome::Absent).await
 }
 
 pub(super) async fn no_time_is_no_life<S: Store>(p: &Probe<S>) -> Verdict {
@@ -97,7 +105,7 @@ pub(super) async fn no_time_is_no_life<S: Store>(p: &Probe<S>) -> Verdict {
         "a write with no time to live is answered as any other",
         written,
     )?;
-    p.reads(promise, &key, Read::Absent).await?;
+    p.reads(promise, &key, ReadOutcome::Absent).await?;
     for by_read in [false, true] {
         let (key, _) = p.fresh(LONG).await?;
         if by_read {
@@ -105,7 +113,7 @@ pub(super) async fn no_time_is_no_life<S: Store>(p: &Probe<S>) -> Verdict {
         } else {
             p.touch(&key, Duration::ZERO).await?;
         }
-        p.reads(promise, &key, Read::Absent).await?;
+        p.reads(promise, &key, ReadOutcome::Absent).await?;
     }
     Ok(())
 }
@@ -120,7 +128,7 @@ pub(super) async fn endless_life_is_kept<S: Store>(
         .write_for(Duration::MAX, &key, "ever", Expected::Absent)
         .await?;
     let version = p.done(promise, written)?;
-    let ever = Read::Found(Record {
+    let ever = ReadOutcome::Found(Record {
         data: "ever".into(),
         version,
     });
@@ -133,14 +141,14 @@ pub(super) async fn endless_life_is_kept<S: Store>(
         read == ever,
         format!("a read with touch answered {read:?}"),
     )?;
-    harness.pass(harness.short()).await;
+    harness.advance(harness.short_ttl()).await;
     p.reads(promise, &key, ever).await?;
     let written = p
         .write_for(Duration::MAX, &key, "still", Expected::Version(version))
         .await?;
     p.holds(
         promise,
-        matches!(written, Written::Done(_)),
+        matches!(written, WriteOutcome::Done(_)),
         format!("{written:?}"),
     )
 }

@@ -13,28 +13,28 @@ pub trait Harness: Send + Sync {
     fn store(&self) -> impl Future<Output = Self::Store> + Send;
 
     /// Lets at least `time` pass for every store that was given out, and little more.
-    fn pass(&self, time: Duration) -> impl Future<Output = ()> + Send;
+    fn advance(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
     /// A lifetime that the suite can wait for: long enough for a dozen calls of the store, and
-    /// shorter than a quarter of the [tombstone time](Self::tombstone). Default: 5 s.
-    fn short(&self) -> Duration {
+    /// shorter than a quarter of the [tombstone time](Self::tombstone_ttl). Default: 5 s.
+    fn short_ttl(&self) -> Duration {
         Duration::from_secs(5)
     }
 
     /// The tombstone time of the stores that are given out. Default: 60 s.
-    fn tombstone(&self) -> Duration {
+    fn tombstone_ttl(&self) -> Duration {
         Duration::from_secs(60)
     }
 }
 
 /// Tests stores that take their time from a [`Clock`]: no waiting.
 #[derive(Clone, Debug)]
-pub struct ByClock<F> {
+pub struct ManualTime<F> {
     clock: Clock,
     make: F,
 }
 
-impl<F> ByClock<F> {
+impl<F> ManualTime<F> {
     /// Stores from `make`, all of them on `clock`, which must be a manual one, with the default
     /// tombstone time of 60 s.
     pub fn new(clock: &Clock, make: F) -> Self {
@@ -43,7 +43,7 @@ impl<F> ByClock<F> {
     }
 }
 
-impl<S, F, Made> Harness for ByClock<F>
+impl<S, F, Made> Harness for ManualTime<F>
 where
     S: Store,
     F: Fn() -> Made + Send + Sync,
@@ -55,7 +55,7 @@ where
         (self.make)().await
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }
 }
@@ -63,13 +63,13 @@ where
 /// Tests stores on real time: the suite waits for what must expire, in all for about thirteen short
 /// lifetimes and five tombstone times.
 #[derive(Clone, Debug)]
-pub struct ByWaiting<F> {
+pub struct RealTime<F> {
     make: F,
     short: Duration,
     tombstone: Duration,
 }
 
-impl<F> ByWaiting<F> {
+impl<F> RealTime<F> {
     /// Stores from `make`, whose tombstone time is `tombstone`. Records that have to expire live
     /// for `short`; see [`Harness::short`] for what both must be. On a local server 250 ms and 2 s
     /// do well.
@@ -82,7 +82,7 @@ impl<F> ByWaiting<F> {
     }
 }
 
-impl<S, F, Made> Harness for ByWaiting<F>
+impl<S, F, Made> Harness for RealTime<F>
 where
     S: Store,
     F: Fn() -> Made + Send + Sync,
@@ -94,17 +94,17 @@ where
         (self.make)().await
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn advance(&self, time: Duration) {
         /// Timers and servers round to milliseconds, in either direction.
         const SLACK: Duration = Duration::from_millis(10);
         tokio::time::sleep(time + SLACK).await;
     }
 
-    fn short(&self) -> Duration {
+    fn short_ttl(&self) -> Duration {
         self.short
     }
 
-    fn tombstone(&self) -> Duration {
+    fn tombstone_ttl(&self) -> Duration {
         self.tombstone
     }
 }

@@ -11,20 +11,20 @@
 //! async fn my_store_keeps_the_contract() {
 //!     let clock = Clock::manual(Timestamp::from_millis(1_000_000));
 //!     let make = || std::future::ready(MemoryStore::builder().clock(clock.clone()).build());
-//!     conformance::run(&conformance::ByClock::new(&clock, make)).await.assert_kept();
+//!     conformance::run(&conformance::ManualTime::new(&clock, make)).await.assert_kept();
 //! }
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
 //! #     .block_on(my_store_keeps_the_contract());
 //! ```
 //!
-//! A store whose time cannot be moved, because a server keeps it, is tested by [`ByWaiting`], with
+//! A store whose time cannot be moved, because a server keeps it, is tested by [`RealTime`], with
 //! times short enough to wait for. Anything else implements [`Harness`].
 //!
 //! The suite uses fresh random keys and tags, so the store need not be empty; only
 //! [`Check::CountFollows`] asks that nobody else uses it meanwhile. Checks of concurrency run on the
 //! current tokio runtime: only a multi-threaded one shows races inside a store that never suspends.
 //!
-//! A store whose records travel with the visitor is asked through [`Visitors`].
+//! A store whose records travel with the visitor is asked through [`ClientSideHarness`].
 //!
 //! What a store's [`Capabilities`](super::Capabilities) deny is not asked of it; the [`Report`] says
 //! what was left out.
@@ -47,7 +47,7 @@ use super::Store;
 
 pub use self::{
     check::{Check, check, run},
-    harness::{ByClock, ByWaiting, Harness},
+    harness::{Harness, ManualTime, RealTime},
     report::{Report, Violation},
-    visitors::Visitors,
+    visitors::ClientSideHarness,
 };

@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::{Check, Harness, Violation};
 use crate::{
-    id::{Key, SessionId},
-    store::{Expected, Read, Record, Store, StoreError, Version, Written},
+    id::{SessionId, StoreKey},
+    store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
 };
 
 /// What a check comes to.
@@ -30,52 +30,56 @@ impl<S: Store> Probe<S> {
     }
 
     /// A key that no store has seen.
-    pub(super) fn key(&self) -> Verdict<Key> {
+    pub(super) fn key(&self) -> Verdict<StoreKey> {
         let id = SessionId::generate();
         let id =
             id.map_err(|error| self.broken("the suite needs random keys", error.to_string()))?;
         Ok(id.key())
     }
 
-    pub(super) async fn read(&self, key: &Key) -> Verdict<Read> {
+    pub(super) async fn read(&self, key: &StoreKey) -> Verdict<ReadOutcome> {
         self.answered("read", self.store.read(key, None).await)
     }
 
-    pub(super) async fn read_touching(&self, key: &Key, ttl: Duration) -> Verdict<Read> {
+    pub(super) async fn read_touching(
+        &self,
+        key: &StoreKey,
+        ttl: Duration,
+    ) -> Verdict<ReadOutcome> {
         self.answered("read with touch", self.store.read(key, Some(ttl)).await)
     }
 
     /// Writes a record that lives long.
     pub(super) async fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: impl Into<Bytes>,
         expected: Expected,
-    ) -> Verdict<Written> {
+    ) -> Verdict<WriteOutcome> {
         self.write_for(LONG, key, data, expected).await
     }
 
     pub(super) async fn write_for(
         &self,
         ttl: Duration,
-        key: &Key,
+        key: &StoreKey,
         data: impl Into<Bytes>,
         expected: Expected,
-    ) -> Verdict<Written> {
+    ) -> Verdict<WriteOutcome> {
         let written = self.store.write(key, data.into(), ttl, expected).await;
         self.answered("write", written)
     }
 
-    pub(super) async fn destroy(&self, key: &Key) -> Verdict {
+    pub(super) async fn destroy(&self, key: &StoreKey) -> Verdict {
         self.answered("destroy", self.store.destroy(key).await)
     }
 
-    pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Verdict<bool> {
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Verdict<bool> {
         self.answered("touch", self.store.touch(key, ttl).await)
     }
 
     /// A new record under a new key, that lives for `ttl`.
-    pub(super) async fn fresh(&self, ttl: Duration) -> Verdict<(Key, Record)> {
+    pub(super) async fn fresh(&self, ttl: Duration) -> Verdict<(StoreKey, Record)> {
         let (key, data) = (self.key()?, Bytes::from_static(b"fresh"));
         let promise = "a write to a new key that expects no record is done";
         let written = self
@@ -89,45 +93,55 @@ impl<S: Store> Probe<S> {
     pub(super) async fn expired(
         &self,
         harness: &impl Harness<Store = S>,
-    ) -> Verdict<(Key, Version)> {
-        let short = harness.short();
+    ) -> Verdict<(StoreKey, Version)> {
+        let short = harness.short_ttl();
         let (key, record) = self.fresh(short).await?;
-        harness.pass(short).await;
+        harness.advance(short).await;
         Ok((key, record.version))
     }
 
     /// A key whose session was destroyed just now, and the version it had.
-    pub(super) async fn destroyed(&self) -> Verdict<(Key, Version)> {
+    pub(super) async fn destroyed(&self) -> Verdict<(StoreKey, Version)> {
         let (key, record) = self.fresh(LONG).await?;
         self.destroy(&key).await?;
         Ok((key, record.version))
     }
 
     /// The version of a write that had to be done.
-    pub(super) fn done(&self, promise: &str, written: Written) -> Verdict<Version> {
+    pub(super) fn done(&self, promise: &str, written: WriteOutcome) -> Verdict<Version> {
         match written {
-            Written::Done(version) => Ok(version),
-            Written::Conflict(_) | Written::Gone => Err(self.broken(
+            WriteOutcome::Done(version) => Ok(version),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => Err(self.broken(
                 promise,
                 format!("the write was answered {}", written.show()),
             )),
         }
     }
 
-    pub(super) fn is_gone(&self, promise: &str, written: Written) -> Verdict {
+    pub(super) fn is_gone(&self, promise: &str, written: WriteOutcome) -> Verdict {
         let seen = format!("the write was answered {}", written.show());
-        self.holds(promise, written == Written::Gone, seen)
+        self.holds(promise, written == WriteOutcome::Gone, seen)
     }
 
-    pub(super) fn is_conflict(&self, promise: &str, written: Written, with: &Record) -> Verdict {
-        let wanted = Written::Conflict(with.clone());
+    pub(super) fn is_conflict(
+        &self,
+        promise: &str,
+        written: WriteOutcome,
+        with: &Record,
+    ) -> Verdict {
+        let wanted = WriteOutcome::Conflict(with.clone());
         let (seen, stands) = (written.show(), wanted.show());
         let seen = format!("the write was answered {seen}, where {stands} was due");
         self.holds(promise, written == wanted, seen)
     }
 
     /// Holds the store to answering `wanted` to a read of `key`.
-    pub(super) async fn reads(&self, promise: &str, key: &Key, wanted: Read) -> Verdict {
+    pub(super) async fn reads(
+        &self,
+        promise: &str,
+        key: &StoreKey,
+        wanted: ReadOutcome,
+    ) -> Verdict {
         let read = self.read(key).await?;
         let seen = format!(
             "the read was answered {}, where {} was due",
@@ -176,7 +190,7 @@ impl Show for Record {
     }
 }
 
-impl Show for Read {
+impl Show for ReadOutcome {
     fn show(&self) -> String {
         match self {
             Self::Found(record) => format!("Found({})", record.show()),
@@ -185,7 +199,7 @@ impl Show for Read {
     }
 }
 
-impl Show for Written {
+impl Show for WriteOutcome {
     fn show(&self) -> String {
         match self {
             Self::Conflict(record) => format!("Conflict({})", record.show()),

@@ -16,8 +16,8 @@ use tokio::task;
 
 use super::probe::{LONG, Probe, Show, Verdict};
 use crate::{
-    id::Key,
-    store::{Expected, Read, Store, Version, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Store, Version, WriteOutcome},
 };
 
 /// How many tasks race.
@@ -98,22 +98,22 @@ pub(super) async fn one_successor_wins<S: Store>(p: &Probe<S>) -> Verdict {
 }
 
 /// All write with the same expectation: one is done, and the others conflict with its record.
-async fn one_wins<S: Store>(p: &Probe<S>, key: Key, expected: Expected) -> Verdict {
+async fn one_wins<S: Store>(p: &Probe<S>, key: StoreKey, expected: Expected) -> Verdict {
     let answers = race(p, move |p, number| async move {
         p.write(&key, number.to_string(), expected).await
     })
     .await?;
     let done = answers
         .iter()
-        .filter(|answer| matches!(answer, Written::Done(_)))
+        .filter(|answer| matches!(answer, WriteOutcome::Done(_)))
         .count();
     let promise = "of many writes with one expectation, one is done";
     p.holds(promise, done == 1, format!("{done} were done"))?;
-    let Read::Found(winner) = p.read(&key).await? else {
+    let ReadOutcome::Found(winner) = p.read(&key).await? else {
         return Err(p.broken(promise, "no record stands there"));
     };
     for answer in answers {
-        if !matches!(answer, Written::Done(version) if version == winner.version) {
+        if !matches!(answer, WriteOutcome::Done(version) if version == winner.version) {
             p.is_conflict("the others are shown the winner's record", answer, &winner)?;
         }
     }
@@ -132,7 +132,7 @@ pub(super) async fn touches_lose_no_write<S: Store>(p: &Probe<S>) -> Verdict {
     counted(p, &key, RACERS / 2 * INCREMENTS).await
 }
 
-async fn keep_touching<S: Store>(p: &Probe<S>, key: &Key) -> Verdict {
+async fn keep_touching<S: Store>(p: &Probe<S>, key: &StoreKey) -> Verdict {
     for _ in 0..INCREMENTS {
         let touched = p.touch(key, LONG).await?;
         p.holds(
@@ -158,13 +158,13 @@ pub(super) async fn nothing_returns_from_the_dead<S: Store>(p: &Probe<S>) -> Ver
         })
         .await?;
         let promise = "whatever others were doing, a destroyed session stays destroyed";
-        p.reads(promise, &key, Read::Gone).await?;
+        p.reads(promise, &key, ReadOutcome::Gone).await?;
     }
     Ok(())
 }
 
 /// Destroys in the midst of what the others do.
-async fn destroy_later<S: Store>(p: &Probe<S>, key: &Key) -> Verdict {
+async fn destroy_later<S: Store>(p: &Probe<S>, key: &StoreKey) -> Verdict {
     for _ in 0..RACERS {
         task::yield_now().await;
     }
@@ -174,7 +174,7 @@ async fn destroy_later<S: Store>(p: &Probe<S>, key: &Key) -> Verdict {
 }
 
 /// Writes as a request would that knows of no destroy, until a write is gone: then all must be.
-async fn write_until_gone<S: Store>(p: &Probe<S>, key: &Key, number: usize) -> Verdict {
+async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize) -> Verdict {
     /// Enough for the destroy to come; a store that never says gone must not hang the suite.
     const ATTEMPTS: usize = 500;
     for _ in 0..ATTEMPTS {
@@ -183,10 +183,10 @@ async fn write_until_gone<S: Store>(p: &Probe<S>, key: &Key, number: usize) -> V
         let expected = match (number % 3, read) {
             (0, _) => Expected::Any,
             (1, _) => Expected::Absent,
-            (_, Read::Found(record)) => Expected::Version(record.version),
-            (_, Read::Absent | Read::Gone) => Expected::Absent,
+            (_, ReadOutcome::Found(record)) => Expected::Version(record.version),
+            (_, ReadOutcome::Absent | ReadOutcome::Gone) => Expected::Absent,
         };
-        if p.write(key, number.to_string(), expected).await? == Written::Gone {
+        if p.write(key, number.to_string(), expected).await? == WriteOutcome::Gone {
             let promise = "what is gone stays gone";
             p.holds(
                 promise,
@@ -201,7 +201,7 @@ async fn write_until_gone<S: Store>(p: &Probe<S>, key: &Key, number: usize) -> V
 }
 
 /// A record that counts from zero.
-pub(super) async fn counter<S: Store>(p: &Probe<S>) -> Verdict<(Key, Version)> {
+pub(super) async fn counter<S: Store>(p: &Probe<S>) -> Verdict<(StoreKey, Version)> {
     let key = p.key()?;
     let written = p.write(&key, "0", Expected::Absent).await?;
     let version = p.done(
@@ -215,7 +215,7 @@ pub(super) async fn counter<S: Store>(p: &Probe<S>) -> Verdict<(Key, Version)> {
 /// the versions of its writes.
 pub(super) async fn increment<S: Store>(
     p: &Probe<S>,
-    key: &Key,
+    key: &StoreKey,
     times: usize,
 ) -> Verdict<Vec<Version>> {
     let mut versions = Vec::new();
@@ -226,7 +226,7 @@ pub(super) async fn increment<S: Store>(
             return Ok(versions);
         }
         let read = p.read(key).await?;
-        let Read::Found(record) = read else {
+        let ReadOutcome::Found(record) = read else {
             return Err(p.broken("a record stays while it is written on", read.show()));
         };
         task::yield_now().await;
@@ -235,9 +235,9 @@ pub(super) async fn increment<S: Store>(
             .write(key, next, Expected::Version(record.version))
             .await?
         {
-            Written::Done(version) => versions.push(version),
-            Written::Conflict(_) => {}
-            Written::Gone => return Err(p.broken("a live record is not gone", "a write was")),
+            WriteOutcome::Done(version) => versions.push(version),
+            WriteOutcome::Conflict(_) => {}
+            WriteOutcome::Gone => return Err(p.broken("a live record is not gone", "a write was")),
         }
     }
     let promise = "a write is refused only when another went before it";
@@ -250,11 +250,11 @@ pub(super) async fn increment<S: Store>(
 }
 
 /// Holds the counter to `due` increments.
-pub(super) async fn counted<S: Store>(p: &Probe<S>, key: &Key, due: usize) -> Verdict {
+pub(super) async fn counted<S: Store>(p: &Probe<S>, key: &StoreKey, due: usize) -> Verdict {
     let read = p.read(key).await?;
     let count = match &read {
-        Read::Found(record) => number(&record.data),
-        Read::Absent | Read::Gone => 0,
+        ReadOutcome::Found(record) => number(&record.data),
+        ReadOutcome::Absent | ReadOutcome::Gone => 0,
     };
     let seen = format!("of {due} increments, each answered as done, {count} are there");
     p.holds(

@@ -9,8 +9,8 @@ use super::{
     probe::{LONG, Probe, Verdict},
 };
 use crate::{
-    id::Key,
-    store::{Expected, Read, Record, Store, Version},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Record, Store, Version},
 };
 
 pub(super) async fn bytes_are_bytes<S: Store>(p: &Probe<S>) -> Verdict {
@@ -25,10 +25,10 @@ pub(super) async fn bytes_are_bytes<S: Store>(p: &Probe<S>) -> Verdict {
             written,
         )?;
         let record = Record { data, version };
-        let read = Read::Found(record.clone());
+        let read = ReadOutcome::Found(record.clone());
         p.reads("data is read as it was written", &key, read.clone())
             .await?;
-        if p.store.capabilities().versions {
+        if p.store.capabilities().conditional_writes {
             let promise = "a conflict carries the data as it was written";
             let refused = p.write(&key, "other", Expected::Absent).await?;
             p.is_conflict(promise, refused, &record)?;
@@ -45,19 +45,23 @@ pub(super) async fn bytes_are_bytes<S: Store>(p: &Probe<S>) -> Verdict {
 
 pub(super) async fn keys_are_apart<S: Store>(p: &Probe<S>) -> Verdict {
     let (key, record) = p.fresh(LONG).await?;
-    for byte in [0, Key::LEN / 2, Key::LEN - 1] {
+    for byte in [0, StoreKey::LEN / 2, StoreKey::LEN - 1] {
         let mut near = *key.as_bytes();
         if let Some(byte) = near.get_mut(byte) {
             *byte ^= 1;
         }
-        let near = Key::from_bytes(near);
+        let near = StoreKey::from_bytes(near);
         let promise = "a key that differs in one bit is another key";
-        p.reads(promise, &near, Read::Absent).await?;
+        p.reads(promise, &near, ReadOutcome::Absent).await?;
         p.done(promise, p.write(&near, "near", Expected::Absent).await?)?;
         p.destroy(&near).await?;
     }
-    p.reads("a record is its own key's alone", &key, Read::Found(record))
-        .await
+    p.reads(
+        "a record is its own key's alone",
+        &key,
+        ReadOutcome::Found(record),
+    )
+    .await
 }
 
 /// One key lives three times: until it expires, until it is destroyed, and once more.
@@ -66,17 +70,17 @@ pub(super) async fn versions_never_repeat<S: Store>(
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
     let (key, mut versions) = (p.key()?, HashSet::new());
-    live_once(p, &key, harness.short(), &mut versions).await?;
-    harness.pass(harness.short()).await;
+    live_once(p, &key, harness.short_ttl(), &mut versions).await?;
+    harness.advance(harness.short_ttl()).await;
     live_once(p, &key, LONG, &mut versions).await?;
     p.destroy(&key).await?;
-    harness.pass(harness.tombstone()).await;
+    harness.advance(harness.tombstone_ttl()).await;
     live_once(p, &key, LONG, &mut versions).await
 }
 
 async fn live_once<S: Store>(
     p: &Probe<S>,
-    key: &Key,
+    key: &StoreKey,
     ttl: Duration,
     versions: &mut HashSet<Version>,
 ) -> Verdict {
@@ -97,14 +101,16 @@ pub(super) async fn touches_keep_the_record<S: Store>(p: &Probe<S>) -> Verdict {
     let promise = "a touch changes neither data nor version";
     let (key, record) = p.fresh(LONG).await?;
     p.touch(&key, LONG).await?;
-    p.reads(promise, &key, Read::Found(record.clone())).await?;
+    p.reads(promise, &key, ReadOutcome::Found(record.clone()))
+        .await?;
     let touched = p.read_touching(&key, LONG).await?;
     p.holds(
         promise,
-        touched == Read::Found(record.clone()),
+        touched == ReadOutcome::Found(record.clone()),
         format!("{touched:?}"),
     )?;
-    p.reads(promise, &key, Read::Found(record.clone())).await?;
+    p.reads(promise, &key, ReadOutcome::Found(record.clone()))
+        .await?;
     let written = p
         .write(&key, "next", Expected::Version(record.version))
         .await?;

@@ -5,7 +5,7 @@ use super::{
     probe::{LONG, Probe, Verdict},
 };
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{Expected, MAX_TAGS, Store, StoreFuture, Tag, TagStore},
 };
 
@@ -20,28 +20,28 @@ impl<S: Store> Probe<S> {
         Tag::new(name).map_err(|error| self.broken("the suite's tags are valid", error.to_string()))
     }
 
-    pub(super) async fn tag(&self, key: &Key, tag: &Tag) -> Verdict<bool> {
+    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Verdict<bool> {
         match self.store.tags() {
             Some(tags) => self.answered("tag", tags.tag(key, tag).await),
             None => Ok(false),
         }
     }
 
-    pub(super) async fn untag(&self, key: &Key, tag: &Tag) -> Verdict {
+    pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> Verdict {
         match self.store.tags() {
             Some(tags) => self.answered("untag", tags.untag(key, tag).await),
             None => Ok(()),
         }
     }
 
-    pub(super) async fn copy_tags(&self, from: &Key, to: &Key) -> Verdict {
+    pub(super) async fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> Verdict {
         match self.store.tags() {
             Some(tags) => self.answered("copy of tags", tags.copy_tags(from, to).await),
             None => Ok(()),
         }
     }
 
-    pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Verdict {
+    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Verdict {
         match self.store.tags() {
             Some(tags) => self.answered("move of tags", tags.move_tags(from, to).await),
             None => Ok(()),
@@ -49,7 +49,7 @@ impl<S: Store> Probe<S> {
     }
 
     /// Tags a live session.
-    pub(super) async fn must_tag(&self, key: &Key, tag: &Tag) -> Verdict {
+    pub(super) async fn must_tag(&self, key: &StoreKey, tag: &Tag) -> Verdict {
         let tagged = self.tag(key, tag).await?;
         self.holds(
             "a live session can be tagged",
@@ -59,7 +59,7 @@ impl<S: Store> Probe<S> {
     }
 
     /// Holds the store to answering exactly `due` as the tags of `key`.
-    async fn carries(&self, promise: &str, key: &Key, due: &[Tag]) -> Verdict {
+    async fn carries(&self, promise: &str, key: &StoreKey, due: &[Tag]) -> Verdict {
         let Some(tags) = self.store.tags() else {
             return Ok(());
         };
@@ -72,7 +72,7 @@ impl<S: Store> Probe<S> {
     }
 
     /// Holds the store to listing exactly `due` under `tag`.
-    pub(super) async fn lists(&self, promise: &str, tag: &Tag, due: &[Key]) -> Verdict {
+    pub(super) async fn lists(&self, promise: &str, tag: &Tag, due: &[StoreKey]) -> Verdict {
         let Some(tags) = self.store.tags() else {
             return Ok(());
         };
@@ -126,7 +126,10 @@ pub(super) async fn are_listed_by_their_session<S: Store>(
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
     let (one, other) = (p.new_tag()?, p.new_tag()?);
-    let (key, brief) = (p.fresh(LONG).await?.0, p.fresh(harness.short()).await?.0);
+    let (key, brief) = (
+        p.fresh(LONG).await?.0,
+        p.fresh(harness.short_ttl()).await?.0,
+    );
     p.carries("a session without tags lists none", &key, &[])
         .await?;
     for (key, tag) in [(&key, &one), (&key, &other), (&key, &one), (&brief, &one)] {
@@ -139,7 +142,7 @@ pub(super) async fn are_listed_by_their_session<S: Store>(
     p.carries("a tag taken off is not listed", &key, &[other])
         .await?;
     p.destroy(&key).await?;
-    harness.pass(harness.short()).await;
+    harness.advance(harness.short_ttl()).await;
     for ended in [key, brief, p.key()?] {
         p.carries("what is not live has no tags", &ended, &[])
             .await?;
@@ -195,9 +198,9 @@ pub(super) async fn end_with_the_session<S: Store>(
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
     let tag = p.new_tag()?;
-    let (brief, _) = p.fresh(harness.short()).await?;
+    let (brief, _) = p.fresh(harness.short_ttl()).await?;
     let (doomed, _) = p.fresh(LONG).await?;
-    let (longer, _) = p.fresh(harness.short()).await?;
+    let (longer, _) = p.fresh(harness.short_ttl()).await?;
     for key in [&brief, &doomed, &longer] {
         p.must_tag(key, &tag).await?;
     }
@@ -205,14 +208,14 @@ pub(super) async fn end_with_the_session<S: Store>(
     p.destroy(&doomed).await?;
     p.lists("a destroyed session is not listed", &tag, &[brief, longer])
         .await?;
-    harness.pass(harness.short()).await;
+    harness.advance(harness.short_ttl()).await;
     let promise = "an expired session is not listed, one that was touched in time is";
     p.lists(promise, &tag, &[longer]).await?;
 
     let promise = "a new session under an old key has no tags";
     p.done(promise, p.write(&brief, "new", Expected::Absent).await?)?;
     p.lists(promise, &tag, &[longer]).await?;
-    harness.pass(harness.tombstone()).await;
+    harness.advance(harness.tombstone_ttl()).await;
     p.done(promise, p.write(&doomed, "new", Expected::Any).await?)?;
     p.lists(promise, &tag, &[longer]).await
 }

@@ -10,10 +10,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Attached, Binding, Bound, Capabilities, ClientSide, Expected, Read, Store, StoreError,
-        StoreFuture, Written,
+        BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome,
+        RequestStore, Store, StoreError, StoreFuture, WriteOutcome,
     },
 };
 
@@ -21,19 +21,22 @@ type Jar = BTreeMap<String, String>;
 
 /// A client-side store whose visitors are at hand: each key has a jar of its own, each call is one
 /// request with that jar's cookies, and what the store sets is in the jar afterwards.
-pub struct Visitors(Arc<Inner>);
+pub struct ClientSideHarness(Arc<Inner>);
 
 struct Inner {
-    bound: Box<dyn Bound>,
-    jars: Mutex<BTreeMap<Key, Jar>>,
+    bound: Box<dyn BoundStore>,
+    jars: Mutex<BTreeMap<StoreKey, Jar>>,
 }
 
-impl Visitors {
+impl ClientSideHarness {
     /// Visitors without cookies.
     ///
     /// # Errors
     /// When the store does not take the binding.
-    pub fn new(store: &dyn ClientSide, binding: &Binding<'_>) -> Result<Self, StoreError> {
+    pub fn new(
+        store: &dyn ClientSideStore,
+        binding: &CookieContext<'_>,
+    ) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Inner {
             bound: store.bind(binding)?,
             jars: Mutex::default(),
@@ -41,10 +44,10 @@ impl Visitors {
     }
 
     /// One request of the visitor who is known by `key`.
-    fn visit<T, F>(&self, key: &Key, call: F) -> StoreFuture<T>
+    fn visit<T, F>(&self, key: &StoreKey, call: F) -> StoreFuture<T>
     where
         T: Unpin + Send + 'static,
-        F: FnOnce(&dyn Attached) -> StoreFuture<T>,
+        F: FnOnce(&dyn RequestStore) -> StoreFuture<T>,
     {
         let (inner, key) = (self.0.clone(), *key);
         let attached = inner.bound.attach(&inner.line(&key));
@@ -59,7 +62,7 @@ impl Visitors {
 }
 
 impl Inner {
-    fn line(&self, key: &Key) -> Vec<HeaderValue> {
+    fn line(&self, key: &StoreKey) -> Vec<HeaderValue> {
         let jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
         let pairs = jars.get(key).into_iter().flatten();
         let pairs: Vec<_> = pairs
@@ -69,7 +72,7 @@ impl Inner {
         line.into_iter().filter(|line| !line.is_empty()).collect()
     }
 
-    fn take(&self, key: Key, set: &[HeaderValue]) {
+    fn take(&self, key: StoreKey, set: &[HeaderValue]) {
         let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
         let jar = jars.entry(key).or_default();
         for line in set.iter().filter_map(|line| line.to_str().ok()) {
@@ -77,7 +80,10 @@ impl Inner {
             let Some((name, value)) = pair.split_once('=') else {
                 continue;
             };
-            match attributes.split("; ").any(|it| it == "Max-Age=0") {
+            match attributes
+                .split("; ")
+                .any(|it| it == "Max-DurationSetting=0")
+            {
                 true => jar.remove(name),
                 false => jar.insert(name.to_owned(), value.to_owned()),
             };
@@ -85,26 +91,26 @@ impl Inner {
     }
 }
 
-impl Store for Visitors {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+impl Store for ClientSideHarness {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         self.visit(key, |store| store.read(key, touch))
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         self.visit(key, |store| store.write(key, data, ttl, expected))
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         self.visit(key, |store| store.destroy(key))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.visit(key, |store| store.touch(key, ttl))
     }
 
@@ -113,8 +119,8 @@ impl Store for Visitors {
     }
 }
 
-impl std::fmt::Debug for Visitors {
+impl std::fmt::Debug for ClientSideHarness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Visitors(…)")
+        f.write_str("ClientSideHarness(…)")
     }
 }

@@ -4,12 +4,12 @@ use super::{
     Harness,
     probe::{LONG, Probe, Verdict},
 };
-use crate::store::{Expected, Read, Record, Store, Version};
+use crate::store::{Expected, ReadOutcome, Record, Store, Version};
 
 pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> Verdict {
     for expected in [Expected::Absent, Expected::Any] {
         let key = p.key()?;
-        p.reads("an unknown key is absent", &key, Read::Absent)
+        p.reads("an unknown key is absent", &key, ReadOutcome::Absent)
             .await?;
         let written = p.write(&key, "new", expected).await?;
         let version = p.done(
@@ -17,7 +17,7 @@ pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> Verdict {
             written,
         )?;
         let data = "new".into();
-        let read = Read::Found(Record { data, version });
+        let read = ReadOutcome::Found(Record { data, version });
         p.reads("what was written is read under its version", &key, read)
             .await?;
     }
@@ -29,7 +29,7 @@ pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> Verdict {
         .write(&key, "lost", Expected::Version(other.version))
         .await?;
     p.is_gone(promise, written)?;
-    p.reads(promise, &key, Read::Absent).await
+    p.reads(promise, &key, ReadOutcome::Absent).await
 }
 
 pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> Verdict {
@@ -43,14 +43,16 @@ pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> Verdict {
         data: "second".into(),
         version,
     };
-    p.reads(promise, &key, Read::Found(second.clone())).await?;
+    p.reads(promise, &key, ReadOutcome::Found(second.clone()))
+        .await?;
 
     let promise = "a write that expects another state is a conflict, which carries what is there";
     for wrong in wrong_expectations(first.version, version) {
         let refused = p.write(&key, "lost", wrong).await?;
         p.is_conflict(promise, refused, &second)?;
         let promise = "a refused write changes nothing";
-        p.reads(promise, &key, Read::Found(second.clone())).await?;
+        p.reads(promise, &key, ReadOutcome::Found(second.clone()))
+            .await?;
     }
     let promise = "a write that expects anything replaces a live record";
     let version = p.done(promise, p.write(&key, "third", Expected::Any).await?)?;
@@ -58,7 +60,7 @@ pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> Verdict {
         data: "third".into(),
         version,
     };
-    p.reads(promise, &key, Read::Found(third)).await
+    p.reads(promise, &key, ReadOutcome::Found(third)).await
 }
 
 /// No record; the version before; one that was never given.
@@ -76,13 +78,13 @@ pub(super) async fn on_an_expired_record<S: Store>(
     let promise = "a write that expects an expired record's version is gone, and creates none";
     let written = p.write(&key, "lost", Expected::Version(version)).await?;
     p.is_gone(promise, written)?;
-    p.reads(promise, &key, Read::Absent).await?;
+    p.reads(promise, &key, ReadOutcome::Absent).await?;
 
     let promise = "an expired record is as absent";
     p.done(promise, p.write(&key, "new", Expected::Absent).await?)?;
     let (key, _) = p.expired(harness).await?;
     let version = p.done(promise, p.write(&key, "new", Expected::Any).await?)?;
-    let read = Read::Found(Record {
+    let read = ReadOutcome::Found(Record {
         data: "new".into(),
         version,
     });
@@ -100,7 +102,7 @@ pub(super) async fn on_a_tombstone<S: Store>(p: &Probe<S>) -> Verdict {
     for expected in [Expected::Absent, Expected::Version(version), Expected::Any] {
         let written = p.write(&key, "back", expected).await?;
         p.is_gone(promise, written)?;
-        p.reads(promise, &key, Read::Gone).await?;
+        p.reads(promise, &key, ReadOutcome::Gone).await?;
     }
     Ok(())
 }
@@ -110,7 +112,7 @@ pub(super) async fn set_the_expiry<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
 ) -> Verdict {
-    let short = harness.short();
+    let short = harness.short_ttl();
     let (longer, record) = p.fresh(short).await?;
     let written = p
         .write(&longer, "longer", Expected::Version(record.version))
@@ -119,12 +121,12 @@ pub(super) async fn set_the_expiry<S: Store>(
     let (shorter, _) = p.fresh(LONG).await?;
     p.write_for(short, &shorter, "shorter", Expected::Any)
         .await?;
-    harness.pass(short).await;
+    harness.advance(short).await;
     let promise = "an overwritten record lives as long as the last write said";
-    let read = Read::Found(Record {
+    let read = ReadOutcome::Found(Record {
         data: "longer".into(),
         version,
     });
     p.reads(promise, &longer, read).await?;
-    p.reads(promise, &shorter, Read::Absent).await
+    p.reads(promise, &shorter, ReadOutcome::Absent).await
 }

@@ -12,11 +12,11 @@ use super::{
 use crate::{
     clock::Clock,
     cookie::MAX_PAIR_LEN,
-    id::Key,
+    id::StoreKey,
     seal::Codec,
     store::{
-        Attached, Binding, Bound, Capabilities, Expected, Read, Store, StoreError, StoreFuture,
-        Tag, TagStore, TooLarge, Written,
+        BoundStore, Capabilities, CookieContext, Expected, ReadOutcome, RequestStore, Store,
+        StoreError, StoreFuture, Tag, TagStore, TooLarge, WriteOutcome,
     },
 };
 
@@ -34,7 +34,10 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(store: &CookieStore, binding: &Binding<'_>) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        store: &CookieStore,
+        binding: &CookieContext<'_>,
+    ) -> Result<Self, StoreError> {
         if !(1..=MAX_CHUNKS).contains(&store.max_chunks) {
             return Err(CookieStoreError::MaxChunks(store.max_chunks).of("open"));
         }
@@ -71,23 +74,23 @@ impl Shared {
 /// The store without a request.
 pub(super) struct Service(pub(super) Arc<Shared>);
 
-impl Bound for Service {
-    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn Attached> {
+impl BoundStore for Service {
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
         Visit::new(self.0.clone(), lines)
     }
 }
 
 impl Store for Service {
-    fn read(&self, _: &Key, _: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
         CookieStoreError::WithTheVisitor.answer("read")
     }
 
-    fn write(&self, _: &Key, _: Bytes, _: Duration, _: Expected) -> StoreFuture<Written> {
+    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
         CookieStoreError::WithTheVisitor.answer("write")
     }
 
     /// Puts the session on the revocation list.
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let (shared, key) = (self.0.clone(), *key);
         if shared.revoked.is_none() {
             return CookieStoreError::NoRevocation.answer("destroy");
@@ -95,7 +98,7 @@ impl Store for Service {
         StoreFuture::new(async move { shared.end(&key).await })
     }
 
-    fn touch(&self, _: &Key, _: Duration) -> StoreFuture<bool> {
+    fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
         CookieStoreError::WithTheVisitor.answer("touch")
     }
 
@@ -123,31 +126,31 @@ impl Store for Service {
 }
 
 impl TagStore for Service {
-    fn tag(&self, _: &Key, _: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, _: &StoreKey, _: &Tag) -> StoreFuture<bool> {
         CookieStoreError::WithTheVisitor.answer("tag")
     }
 
-    fn untag(&self, _: &Key, _: &Tag) -> StoreFuture<()> {
+    fn untag(&self, _: &StoreKey, _: &Tag) -> StoreFuture<()> {
         CookieStoreError::WithTheVisitor.answer("untag")
     }
 
-    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<StoreKey>> {
         CookieStoreError::Unlisted.answer("tagged")
     }
 
-    fn tags_of(&self, _: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, _: &StoreKey) -> StoreFuture<Vec<Tag>> {
         CookieStoreError::WithTheVisitor.answer("tags_of")
     }
 
-    fn copy_tags(&self, _: &Key, _: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, _: &StoreKey, _: &StoreKey) -> StoreFuture<()> {
         CookieStoreError::WithTheVisitor.answer("copy_tags")
     }
 
-    fn move_tags(&self, _: &Key, _: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, _: &StoreKey, _: &StoreKey) -> StoreFuture<()> {
         CookieStoreError::WithTheVisitor.answer("move_tags")
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&Key>) -> Option<StoreFuture<()>> {
+    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         Some(self.0.end_tagged(tag, but))
     }
 }
@@ -155,16 +158,16 @@ impl TagStore for Service {
 impl Shared {
     pub(super) fn capabilities(&self) -> Capabilities {
         Capabilities {
-            versions: false,
+            conditional_writes: false,
             tombstones: self.revoked.is_some(),
             persistent: true,
             shared: true,
-            listing: false,
+            list_by_tag: false,
         }
     }
 
     /// Ends a session at the server, as far as the server knows of sessions.
-    pub(super) async fn end(&self, key: &Key) -> Result<(), StoreError> {
+    pub(super) async fn end(&self, key: &StoreKey) -> Result<(), StoreError> {
         if let Some(revoked) = &self.revoked {
             revoked.end(key).await?;
         }
@@ -174,7 +177,7 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) fn end_tagged(&self, tag: &Tag, but: Option<&Key>) -> StoreFuture<()> {
+    pub(super) fn end_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> StoreFuture<()> {
         let Some(revoked) = self.revoked.clone() else {
             return CookieStoreError::NoRevocation.answer("destroy_tagged");
         };

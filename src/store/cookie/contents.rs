@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     store::{MAX_TAGS, Tag, Version},
 };
 
@@ -35,7 +35,7 @@ pub(super) type Marks = SmallVec<[Marked; 1]>;
 /// A data cookie, opened.
 #[derive(Clone)]
 pub(super) struct Contents {
-    pub(super) key: Key,
+    pub(super) key: StoreKey,
     pub(super) version: Version,
     pub(super) sealed: Timestamp,
     pub(super) expires: Timestamp,
@@ -100,7 +100,7 @@ impl Contents {
             return None;
         }
         let overflow = plain.get_u8();
-        let mut key = [0; Key::LEN];
+        let mut key = [0; StoreKey::LEN];
         plain.copy_to_slice(&mut key);
         let version = Version::new(plain.get_u64_le())?;
         let [sealed, expires] = [(); 2].map(|()| Timestamp::from_millis(plain.get_u64_le()));
@@ -116,7 +116,7 @@ impl Contents {
             _ => return None,
         };
         Some(Self {
-            key: Key::from_bytes(key),
+            key: StoreKey::from_bytes(key),
             version,
             sealed,
             expires,

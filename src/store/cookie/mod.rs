@@ -17,8 +17,11 @@ use bytes::Bytes;
 
 use self::bound::{Service, Shared};
 pub use self::error::CookieStoreError;
-use super::{Binding, Bound, ClientSide, Expected, Read, Store, StoreError, StoreFuture, Written};
-use crate::{clock::Clock, id::Key};
+use super::{
+    BoundStore, ClientSideStore, CookieContext, Expected, ReadOutcome, Store, StoreError,
+    StoreFuture, WriteOutcome,
+};
+use crate::{clock::Clock, id::StoreKey};
 
 /// The most cookies that one session may take.
 pub const MAX_CHUNKS: usize = 8;
@@ -108,32 +111,32 @@ impl fmt::Debug for CookieStore {
     }
 }
 
-impl ClientSide for CookieStore {
-    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
+impl ClientSideStore for CookieStore {
+    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
         let shared = Shared::new(self, binding)?;
         Ok(Box::new(Service(Arc::new(shared))))
     }
 }
 
-/// Without keys it answers nothing: see [`ClientSide`].
+/// Without keys it answers nothing: see [`ClientSideStore`].
 impl Store for CookieStore {
-    fn read(&self, _: &Key, _: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
         CookieStoreError::Unbound.answer("read")
     }
 
-    fn write(&self, _: &Key, _: Bytes, _: Duration, _: Expected) -> StoreFuture<Written> {
+    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
         CookieStoreError::Unbound.answer("write")
     }
 
-    fn destroy(&self, _: &Key) -> StoreFuture<()> {
+    fn destroy(&self, _: &StoreKey) -> StoreFuture<()> {
         CookieStoreError::Unbound.answer("destroy")
     }
 
-    fn touch(&self, _: &Key, _: Duration) -> StoreFuture<bool> {
+    fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
         CookieStoreError::Unbound.answer("touch")
     }
 
-    fn client_side(&self) -> Option<&dyn ClientSide> {
+    fn client_side(&self) -> Option<&dyn ClientSideStore> {
         Some(self)
     }
 }

@@ -7,8 +7,8 @@ use bytes::{Buf, Bytes};
 use super::{NAME, contents::Contents};
 use crate::{
     clock::Timestamp,
-    id::Key,
-    store::{Expected, Read, Store, StoreError, Tag, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Store, StoreError, Tag, WriteOutcome},
 };
 
 /// How often a not-before is tried against others of the same tag.
@@ -42,7 +42,7 @@ struct NotBefore {
     /// What was tagged at this moment or sooner is over.
     at: Timestamp,
     /// Save the session under this key, if it was tagged after `floor`.
-    but: Option<Key>,
+    but: Option<StoreKey>,
     floor: Timestamp,
 }
 
@@ -61,12 +61,12 @@ impl Revoked {
     }
 
     /// Ends the session under `key`.
-    pub(super) async fn end(&self, key: &Key) -> Result<(), StoreError> {
-        let entry = Key::derived("revoked", key.as_bytes());
+    pub(super) async fn end(&self, key: &StoreKey) -> Result<(), StoreError> {
+        let entry = StoreKey::derive("revoked", key.as_bytes());
         let written = self.write(&entry, Bytes::new(), Expected::Any).await?;
         match written {
-            Written::Done(_) => Ok(()),
-            Written::Conflict(_) | Written::Gone => Err(refused("destroy")),
+            WriteOutcome::Done(_) => Ok(()),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => Err(refused("destroy")),
         }
     }
 
@@ -74,7 +74,7 @@ impl Revoked {
     pub(super) async fn end_tagged(
         &self,
         tag: &Tag,
-        but: Option<Key>,
+        but: Option<StoreKey>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let entry = of_tag(tag.as_str().as_bytes());
@@ -86,10 +86,10 @@ impl Revoked {
         let (mut all, mut expected) = (mine, Expected::Absent);
         for _ in 0..MAX_ATTEMPTS {
             match self.write(&entry, all.encode(), expected).await? {
-                Written::Done(_) => return Ok(()),
+                WriteOutcome::Done(_) => return Ok(()),
                 // It has expired meanwhile.
-                Written::Gone => (all, expected) = (mine, Expected::Absent),
-                Written::Conflict(record) => {
+                WriteOutcome::Gone => (all, expected) = (mine, Expected::Absent),
+                WriteOutcome::Conflict(record) => {
                     let other = NotBefore::decode(&record.data);
                     all = mine.and(other.ok_or_else(|| refused("destroy_tagged"))?);
                     expected = Expected::Version(record.version);
@@ -106,7 +106,8 @@ impl Revoked {
         }
         let mut standing = Standing::Stands;
         for marked in &mut contents.marks {
-            let Read::Found(record) = self.store.read(&of_tag(&marked.name), None).await? else {
+            let ReadOutcome::Found(record) = self.store.read(&of_tag(&marked.name), None).await?
+            else {
                 continue;
             };
             let entry = NotBefore::decode(&record.data).ok_or_else(|| refused("read"))?;
@@ -122,18 +123,18 @@ impl Revoked {
         Ok(standing)
     }
 
-    pub(super) async fn key_stands(&self, key: &Key) -> Result<bool, StoreError> {
-        let entry = Key::derived("revoked", key.as_bytes());
+    pub(super) async fn key_stands(&self, key: &StoreKey) -> Result<bool, StoreError> {
+        let entry = StoreKey::derive("revoked", key.as_bytes());
         let found = self.store.read(&entry, None).await?;
-        Ok(matches!(found, Read::Absent))
+        Ok(matches!(found, ReadOutcome::Absent))
     }
 
     async fn write(
         &self,
-        entry: &Key,
+        entry: &StoreKey,
         data: Bytes,
         expected: Expected,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let life = self.longest.saturating_add(SLACK);
         self.store.write(entry, data, life, expected).await
     }
@@ -158,10 +159,10 @@ impl NotBefore {
     }
 
     fn encode(&self) -> Bytes {
-        let mut entry = Vec::with_capacity(16 + Key::LEN);
+        let mut entry = Vec::with_capacity(16 + StoreKey::LEN);
         entry.extend_from_slice(&self.at.as_millis().to_le_bytes());
         entry.extend_from_slice(&self.floor.as_millis().to_le_bytes());
-        entry.extend(self.but.iter().flat_map(Key::as_bytes));
+        entry.extend(self.but.iter().flat_map(StoreKey::as_bytes));
         entry.into()
     }
 
@@ -170,14 +171,14 @@ impl NotBefore {
         let floor = Timestamp::from_millis(entry.try_get_u64_le().ok()?);
         let but = match entry {
             [] => None,
-            key => Some(Key::from_bytes(key.try_into().ok()?)),
+            key => Some(StoreKey::from_bytes(key.try_into().ok()?)),
         };
         Some(Self { at, but, floor })
     }
 }
 
-fn of_tag(name: &[u8]) -> Key {
-    Key::derived("not before", name)
+fn of_tag(name: &[u8]) -> StoreKey {
+    StoreKey::derive("not before", name)
 }
 
 /// The list's store holds something that no list of ours wrote.

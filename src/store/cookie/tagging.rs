@@ -8,14 +8,14 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     store::{MAX_TAGS, StoreError, StoreFuture, Tag, TagStore},
 };
 
 impl TagStore for Visit {
     /// A tag that is there keeps the time at which it was put on: a request that was running while
     /// its owner logged out everywhere does not undo that.
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let now = self.shared.clock.now();
         let Some(mut contents) = self.current(key, now) else {
             return StoreFuture::ready(Ok(false));
@@ -26,7 +26,7 @@ impl TagStore for Visit {
         self.settle(contents, now, "tag", true)
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         if let Some(mut contents) = self.current(key, self.shared.clock.now()) {
             contents.marks.retain(|marked| !marked.is(tag));
             self.keep(contents);
@@ -34,18 +34,18 @@ impl TagStore for Visit {
         StoreFuture::ready(Ok(()))
     }
 
-    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<StoreKey>> {
         CookieStoreError::Unlisted.answer("tagged")
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let contents = self.current(key, self.shared.clock.now());
         let marks = contents.map(|contents| contents.marks).unwrap_or_default();
         StoreFuture::ready(Ok(marks.iter().filter_map(Marked::tag).collect()))
     }
 
     /// Both keys are of this request, or there is nothing to do.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let now = self.shared.clock.now();
         let before = self.held().before.as_deref().cloned();
         let before = before.filter(|it| it.key == *from);
@@ -61,11 +61,11 @@ impl TagStore for Visit {
         self.later(move |me| async move { me.copy_there(before, contents, now).await })
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.copy_tags(from, to)
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&Key>) -> Option<StoreFuture<()>> {
+    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         Some(self.shared.end_tagged(tag, but))
     }
 }

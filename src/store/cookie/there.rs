@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
-    store::{Expected, Read, Record, StoreError, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Record, StoreError, WriteOutcome},
 };
 
 /// Whether contents fit into the cookies.
@@ -22,8 +22,8 @@ pub(super) enum Fit {
 }
 
 /// Where the record is in the overflow store. It is no session there: the same store may keep those.
-pub(super) fn over(key: &Key) -> Key {
-    Key::derived("overflow", key.as_bytes())
+pub(super) fn over(key: &StoreKey) -> StoreKey {
+    StoreKey::derive("overflow", key.as_bytes())
 }
 
 impl Visit {
@@ -49,7 +49,7 @@ impl Visit {
 
     /// Whether the session was not ended under the key from which it moves to another. (Its tags are
     /// copied, and tell by themselves.)
-    async fn origin_stands(&self, to: &Key) -> Result<bool, StoreError> {
+    async fn origin_stands(&self, to: &StoreKey) -> Result<bool, StoreError> {
         let from = self.held().contents.as_ref().map(|origin| origin.key);
         match from.filter(|from| from != to) {
             Some(from) => self.key_stands(&from).await,
@@ -57,7 +57,7 @@ impl Visit {
         }
     }
 
-    async fn key_stands(&self, key: &Key) -> Result<bool, StoreError> {
+    async fn key_stands(&self, key: &StoreKey) -> Result<bool, StoreError> {
         match &self.shared.revoked {
             Some(revoked) => revoked.key_stands(key).await,
             None => Ok(true),
@@ -81,7 +81,7 @@ impl Visit {
         };
         let life = contents.expires.since(now);
         let writing = overflow.write(&over(&contents.key), record.clone(), life, Expected::Any);
-        let Written::Done(_) = writing.await? else {
+        let WriteOutcome::Done(_) = writing.await? else {
             return Ok(None);
         };
         contents.body = Body::Overflow;
@@ -99,24 +99,24 @@ impl Visit {
 
     pub(super) async fn read_there(
         &self,
-        key: Key,
+        key: StoreKey,
         now: Timestamp,
         touch: Option<Duration>,
-    ) -> Result<Read, StoreError> {
+    ) -> Result<ReadOutcome, StoreError> {
         let Some(mut contents) = self.current(&key, now) else {
             return Ok(match self.key_stands(&key).await? {
-                true => Read::Absent,
-                false => Read::Gone,
+                true => ReadOutcome::Absent,
+                false => ReadOutcome::Gone,
             });
         };
         if !self.stands(&mut contents).await? {
-            return Ok(Read::Gone);
+            return Ok(ReadOutcome::Gone);
         }
         let data = match (&contents.body, &self.shared.overflow) {
             (Body::Here(data), _) => data.clone(),
-            (Body::Overflow, None) => return Ok(Read::Absent),
+            (Body::Overflow, None) => return Ok(ReadOutcome::Absent),
             (Body::Overflow, Some(overflow)) => match overflow.read(&over(&key), touch).await? {
-                Read::Found(record) => record.data,
+                ReadOutcome::Found(record) => record.data,
                 absent => return Ok(absent),
             },
         };
@@ -124,14 +124,14 @@ impl Visit {
         if let Some(ttl) = touch {
             self.prolong(contents, now, ttl);
         }
-        Ok(Read::Found(Record { data, version }))
+        Ok(ReadOutcome::Found(Record { data, version }))
     }
 
     pub(super) async fn write_there(
         &self,
         mut contents: Contents,
         now: Timestamp,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
         let stands = self.origin_stands(&contents.key).await? && self.stands(&mut contents).await?;
         let placed = match stands {
             true => self.place(contents, now, "write").await?,
@@ -139,16 +139,16 @@ impl Visit {
         };
         let Some(contents) = placed else {
             self.held().forget();
-            return Ok(Written::Gone);
+            return Ok(WriteOutcome::Gone);
         };
         let version = contents.version;
         self.keep(contents);
-        Ok(Written::Done(version))
+        Ok(WriteOutcome::Done(version))
     }
 
     pub(super) async fn touch_there(
         &self,
-        key: Key,
+        key: StoreKey,
         now: Timestamp,
         ttl: Duration,
     ) -> Result<bool, StoreError> {

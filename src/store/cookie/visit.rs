@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     seal::{Buffer, Codec, OpenReason},
     store::{
-        Attached, Capabilities, CookieLines, Expected, Read, Record, SetCookies, Store, StoreError,
-        StoreFuture, TagStore, Written,
+        Capabilities, CookieLines, Expected, ReadOutcome, Record, RequestStore, SetCookies, Store,
+        StoreError, StoreFuture, TagStore, WriteOutcome,
     },
 };
 
@@ -81,11 +81,11 @@ impl Visit {
     }
 
     /// What the browser holds of the session under `key`, as far as the browser itself can tell.
-    pub(super) fn current(&self, key: &Key, now: Timestamp) -> Option<Contents> {
+    pub(super) fn current(&self, key: &StoreKey, now: Timestamp) -> Option<Contents> {
         self.peek(&mut self.held(), key, now).cloned()
     }
 
-    fn peek<'a>(&self, held: &'a mut Held, key: &Key, now: Timestamp) -> Option<&'a Contents> {
+    fn peek<'a>(&self, held: &'a mut Held, key: &StoreKey, now: Timestamp) -> Option<&'a Contents> {
         if !std::mem::replace(&mut held.looked, true) {
             self.look(held, key, now);
         }
@@ -94,7 +94,7 @@ impl Visit {
     }
 
     /// Opens the first of the request's data cookies that is this session's.
-    fn look(&self, held: &mut Held, key: &Key, now: Timestamp) {
+    fn look(&self, held: &mut Held, key: &StoreKey, now: Timestamp) {
         for found in self.shared.pieces.find(&self.lines) {
             match self.open(found, key, now) {
                 Ok((contents, first_key)) => {
@@ -114,7 +114,7 @@ impl Visit {
     fn open(
         &self,
         found: Option<Found<'_>>,
-        key: &Key,
+        key: &StoreKey,
         now: Timestamp,
     ) -> Result<(Contents, bool), &'static str> {
         let found = found.ok_or("data_incomplete")?;
@@ -202,7 +202,7 @@ impl Held {
     }
 }
 
-impl Attached for Visit {
+impl RequestStore for Visit {
     fn outgoing(&self) -> Result<SetCookies, StoreError> {
         let held = self.held();
         match (held.change, &held.contents) {
@@ -216,14 +216,14 @@ impl Attached for Visit {
         self.held().rejected
     }
 
-    fn holds(&self, key: &Key) -> bool {
+    fn holds(&self, key: &StoreKey) -> bool {
         let now = self.shared.clock.now();
         self.peek(&mut self.held(), key, now).is_some()
     }
 }
 
 impl Store for Visit {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let (key, now) = (*key, self.shared.clock.now());
         let there = || self.later(|me| async move { me.read_there(key, now, touch).await });
         if self.shared.revoked.is_some() {
@@ -231,7 +231,7 @@ impl Store for Visit {
         }
         let mut held = self.held();
         let Some(contents) = self.peek(&mut held, &key, now) else {
-            return StoreFuture::ready(Ok(Read::Absent));
+            return StoreFuture::ready(Ok(ReadOutcome::Absent));
         };
         let Body::Here(data) = contents.body.clone() else {
             return there();
@@ -242,20 +242,20 @@ impl Store for Visit {
             drop(held);
             self.prolong(contents, now, ttl);
         }
-        StoreFuture::ready(Ok(Read::Found(Record { data, version })))
+        StoreFuture::ready(Ok(ReadOutcome::Found(Record { data, version })))
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let now = self.shared.clock.now();
         let current = self.current(key, now);
         if let (Expected::Version(_), None) = (expected, &current) {
-            return StoreFuture::ready(Ok(Written::Gone));
+            return StoreFuture::ready(Ok(WriteOutcome::Gone));
         }
         let contents = Contents {
             key: *key,
@@ -269,7 +269,7 @@ impl Store for Visit {
             (Fit::Here, None) => {
                 let version = contents.version;
                 self.keep(contents);
-                StoreFuture::ready(Ok(Written::Done(version)))
+                StoreFuture::ready(Ok(WriteOutcome::Done(version)))
             }
             (Fit::Nowhere(error), _) => StoreFuture::ready(Err(error)),
             _ => self.later(|me| async move { me.write_there(contents, now).await }),
@@ -278,7 +278,7 @@ impl Store for Visit {
 
     /// The cookie goes, unless it is the one of the session's new key; the server takes note, where
     /// it keeps anything.
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         let _ = self.current(&key, self.shared.clock.now());
         let mut held = self.held();
@@ -293,7 +293,7 @@ impl Store for Visit {
         StoreFuture::new(async move { shared.end(&key).await })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let (key, now) = (*key, self.shared.clock.now());
         match self.current(&key, now) {
             None => StoreFuture::ready(Ok(false)),

@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 
 use super::engine::lock;
-use crate::id::Key;
+use crate::id::StoreKey;
 
 const SHARDS: usize = 64;
 /// What an entry takes beside its data: itself, its place in the queue, and the map's slack.
-const OVERHEAD: usize = size_of::<(Key, Cached)>() + size_of::<Key>() + 48;
+const OVERHEAD: usize = size_of::<(StoreKey, CachedRedisStore)>() + size_of::<StoreKey>() + 48;
 
 /// The data that was written or read last, up to so many bytes in all.
 ///
@@ -28,16 +28,16 @@ pub(super) struct Cache {
     budget: usize,
 }
 
-struct Cached {
+struct CachedRedisStore {
     version: u64,
     data: Bytes,
 }
 
 #[derive(Default)]
 struct Shard {
-    map: HashMap<Key, Cached, ahash::RandomState>,
+    map: HashMap<StoreKey, CachedRedisStore, ahash::RandomState>,
     /// The keys in the order in which they came; each key of the map once.
-    queue: VecDeque<Key>,
+    queue: VecDeque<StoreKey>,
     /// What all entries take together.
     bytes: usize,
 }
@@ -51,12 +51,12 @@ impl Cache {
     }
 
     /// Keys are hashes; their first byte has chosen the part of the index already.
-    fn shard(&self, key: &Key) -> Option<&Mutex<Shard>> {
+    fn shard(&self, key: &StoreKey) -> Option<&Mutex<Shard>> {
         let [_, second, ..] = *key.as_bytes();
         self.shards.get(usize::from(second) % SHARDS)
     }
 
-    pub(super) fn get(&self, key: &Key, version: u64) -> Option<Bytes> {
+    pub(super) fn get(&self, key: &StoreKey, version: u64) -> Option<Bytes> {
         if self.budget == 0 {
             return None;
         }
@@ -69,14 +69,14 @@ impl Cache {
     }
 
     /// Keeps a copy of `data`: a part of a large buffer would keep the whole of it.
-    pub(super) fn put_copy(&self, key: &Key, version: u64, data: &[u8]) {
+    pub(super) fn put_copy(&self, key: &StoreKey, version: u64, data: &[u8]) {
         if self.budget > 0 {
             self.put(key, version, Bytes::copy_from_slice(data));
         }
     }
 
     /// Keeps `data`, which is a buffer of its own.
-    pub(super) fn put(&self, key: &Key, version: u64, data: Bytes) {
+    pub(super) fn put(&self, key: &StoreKey, version: u64, data: Bytes) {
         // An eighth at most for one session, so that a large one does not push out all others.
         if data.len() + OVERHEAD > self.budget / 8 {
             return self.remove(key);
@@ -86,7 +86,7 @@ impl Cache {
         };
         let mut shard = lock(shard);
         shard.bytes += data.len() + OVERHEAD;
-        match shard.map.insert(*key, Cached { version, data }) {
+        match shard.map.insert(*key, CachedRedisStore { version, data }) {
             Some(before) => shard.bytes -= before.data.len() + OVERHEAD,
             None => shard.queue.push_back(*key),
         }
@@ -98,7 +98,7 @@ impl Cache {
     }
 
     /// Data of a session that is gone is not kept for longer than need be.
-    pub(super) fn remove(&self, key: &Key) {
+    pub(super) fn remove(&self, key: &StoreKey) {
         if self.budget == 0 {
             return;
         }
@@ -112,7 +112,7 @@ impl Cache {
 }
 
 impl Shard {
-    fn forget(&mut self, key: &Key) -> bool {
+    fn forget(&mut self, key: &StoreKey) -> bool {
         let gone = self.map.remove(key);
         self.bytes -= gone
             .as_ref()

@@ -23,7 +23,7 @@ use super::{
     segment::{HEAD, Segment},
     stats::add,
 };
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// Copies are written in pieces of about this many bytes, so that writers wait for at most the
 /// time that one takes.
@@ -160,7 +160,7 @@ impl Engine {
     fn lose(&self, segment: u32, at: u32, len: u64) {
         let mut log = self.lock_log();
         let end = u64::from(at) + len;
-        let inside = |_: &Key, entry: &Entry| {
+        let inside = |_: &StoreKey, entry: &Entry| {
             let offset = u64::from(entry.at.offset);
             entry.at.segment == segment && (u64::from(at)..end).contains(&offset)
         };
@@ -299,7 +299,7 @@ impl Engine {
 
     /// The rest that the cleaner may take after passing over `bytes`.
     pub(super) fn rest_after(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(bytes as f64 / self.options.cleaning_rate.max(1) as f64)
+        Duration::from_secs_f64(bytes as f64 / self.options.compaction_rate.max(1) as f64)
     }
 }
 

@@ -15,8 +15,8 @@ use super::{
     write::Attempt,
 };
 use crate::{
-    id::Key,
-    store::{Expected, Read, StoreError, StoreFuture, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, StoreError, StoreFuture, WriteOutcome},
 };
 
 /// How many reads wait for the device at a time, each on a thread of the runtime: enough to keep a
@@ -85,19 +85,21 @@ impl Core {
 
     pub(super) fn read(
         &self,
-        key: &Key,
+        key: &StoreKey,
         touch: Option<Duration>,
         wait: bool,
-    ) -> Result<Step<Read>, FileError> {
+    ) -> Result<Step<ReadOutcome>, FileError> {
         let mut found = self.engine.lookup(key, touch)?;
         loop {
             let (entry, at) = match found {
-                Lookup::Absent => return Ok(Step::Done((Read::Absent, Position::default()))),
-                Lookup::Gone(at) => return Ok(Step::Done((Read::Gone, at))),
+                Lookup::Absent => {
+                    return Ok(Step::Done((ReadOutcome::Absent, Position::default())));
+                }
+                Lookup::Gone(at) => return Ok(Step::Done((ReadOutcome::Gone, at))),
                 Lookup::Record(entry, at) => (entry, at),
             };
             match self.engine.fetch(key, entry, wait)? {
-                Fetched::Record(record) => return Ok(Step::Done((Read::Found(record), at))),
+                Fetched::Record(record) => return Ok(Step::Done((ReadOutcome::Found(record), at))),
                 Fetched::Waits => return Ok(Step::Waits),
                 Fetched::Moved => found = self.engine.lookup(key, None)?,
             }
@@ -106,12 +108,12 @@ impl Core {
 
     pub(super) fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: &Bytes,
         ttl: Duration,
         expected: Expected,
         wait: bool,
-    ) -> Result<Step<Written>, FileError> {
+    ) -> Result<Step<WriteOutcome>, FileError> {
         loop {
             match self.engine.write(key, data, ttl, expected)? {
                 Attempt::Answered(answer) => return Ok(Step::Done(answer)),
@@ -119,12 +121,14 @@ impl Core {
             }
             match self.read(key, None, wait)? {
                 Step::Waits => return Ok(Step::Waits),
-                Step::Done((Read::Found(record), at)) => {
-                    return Ok(Step::Done((Written::Conflict(record), at)));
+                Step::Done((ReadOutcome::Found(record), at)) => {
+                    return Ok(Step::Done((WriteOutcome::Conflict(record), at)));
                 }
-                Step::Done((Read::Gone, at)) => return Ok(Step::Done((Written::Gone, at))),
+                Step::Done((ReadOutcome::Gone, at)) => {
+                    return Ok(Step::Done((WriteOutcome::Gone, at)));
+                }
                 // It expired in this very moment.
-                Step::Done((Read::Absent, _)) => {}
+                Step::Done((ReadOutcome::Absent, _)) => {}
             }
         }
     }
@@ -209,11 +213,11 @@ pub(super) fn stepwise<T: Send + Unpin + 'static>(
 /// The future of a write that is done together with those of others.
 pub(super) fn write_together(
     core: &Arc<Core>,
-    key: Key,
+    key: StoreKey,
     data: Bytes,
     ttl: Duration,
     expected: Expected,
-) -> StoreFuture<Written> {
+) -> StoreFuture<WriteOutcome> {
     let draft = core.engine.check_open();
     let draft = draft.and_then(|()| core.engine.draft(&key, &data, ttl, expected));
     let turn = match draft.and_then(|draft| core.commits.write(&core.engine, draft)) {
@@ -235,11 +239,11 @@ pub(super) fn write_together(
 /// The future of a write.
 pub(super) fn write(
     core: &Arc<Core>,
-    key: Key,
+    key: StoreKey,
     data: Bytes,
     ttl: Duration,
     expected: Expected,
-) -> StoreFuture<Written> {
+) -> StoreFuture<WriteOutcome> {
     let first = core.write(&key, &data, ttl, expected, false);
     stepwise(core, "write", first, move |core| {
         core.write(&key, &data, ttl, expected, true)

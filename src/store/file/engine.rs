@@ -22,7 +22,7 @@ use super::{
     stats::{Counters, add},
     tags::TagTable,
 };
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// The whole state of an open store.
 ///
@@ -148,7 +148,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn standing(&self, key: &Key, now: Timestamp) -> Standing {
+    pub(super) fn standing(&self, key: &StoreKey, now: Timestamp) -> Standing {
         match self.index.get(key) {
             Some(entry) if entry.expires <= now => Standing::Nothing,
             Some(entry) if entry.tombstone => Standing::Tombstone(entry),
@@ -168,19 +168,19 @@ impl Engine {
     }
 
     /// Puts `entry` under `key` and accounts for it. `alone` says that earlier tags do not count.
-    pub(super) fn place(&self, log: &mut Log, key: Key, entry: Entry, alone: bool) {
+    pub(super) fn place(&self, log: &mut Log, key: StoreKey, entry: Entry, alone: bool) {
         let before = self.index.insert(key, entry);
         log.sizes.live += entry.weight();
         self.forget(log, before, alone.then_some(&key));
     }
 
     /// Takes `key` and its tags out of the index.
-    pub(super) fn drop_key(&self, log: &mut Log, key: &Key) {
+    pub(super) fn drop_key(&self, log: &mut Log, key: &StoreKey) {
         let before = self.index.remove(key);
         self.forget(log, before, Some(key));
     }
 
-    fn forget(&self, log: &mut Log, before: Option<Entry>, untag: Option<&Key>) {
+    fn forget(&self, log: &mut Log, before: Option<Entry>, untag: Option<&StoreKey>) {
         let tags = untag.map_or(0, |key| lock(&self.tags).clear(key));
         let weight = before.map_or(0, |entry| entry.weight());
         log.sizes.live = log.sizes.live.saturating_sub(weight + tags);

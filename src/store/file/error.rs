@@ -51,7 +51,7 @@ pub enum FileError {
     },
     /// A segment of the log is not there, so what it held is lost.
     #[error(
-        "the log segment {} is missing: put it back, or open the store with accept_loss(true) to \
+        "the log segment {} is missing: put it back, or open the store with allow_data_loss(true) to \
          go on without what it held", path.display()
     )]
     MissingSegment {
@@ -61,7 +61,7 @@ pub enum FileError {
     /// The head of a segment cannot be read, so nothing in it can be.
     #[error(
         "the head of the log segment {} is damaged: restore the file, or open the store with \
-         accept_loss(true) to go on without what it held", path.display()
+         allow_data_loss(true) to go on without what it held", path.display()
     )]
     DamagedSegment {
         /// The segment's file.
@@ -80,7 +80,7 @@ pub enum FileError {
     /// may, since it hangs, or is slower than sessions are written. Nothing was changed.
     #[error(
         "writes of {waiting} bytes wait for the disk that holds {}, and {max} may: nothing was \
-         written; the store goes on by itself when the disk does, and waiting_bytes sets the limit",
+         written; the store goes on by itself when the disk does, and max_pending_bytes sets the limit",
         path.display()
     )]
     Backlog {

@@ -6,12 +6,12 @@ use super::FileError;
 
 /// Listens to a file store. Called on the thread where the thing happened, often the store's own
 /// background thread: it must be quick, and must not call the store.
-pub trait FileEvents: Send + Sync + 'static {
+pub trait FileEventListener: Send + Sync + 'static {
     /// Something happened.
     fn on(&self, event: &FileEvent<'_>);
 }
 
-impl<F: Fn(&FileEvent<'_>) + Send + Sync + 'static> FileEvents for F {
+impl<F: Fn(&FileEvent<'_>) + Send + Sync + 'static> FileEventListener for F {
     fn on(&self, event: &FileEvent<'_>) {
         self(event);
     }
@@ -44,7 +44,7 @@ pub enum FileEvent<'a> {
         path: &'a Path,
     },
     /// A segment that is missing or unreadable was passed over, since the store was opened with
-    /// [`accept_loss`](super::FileStoreBuilder::accept_loss).
+    /// [`allow_data_loss`](super::FileStoreBuilder::allow_data_loss).
     LossAccepted {
         /// The segment.
         path: &'a Path,

@@ -3,7 +3,7 @@
 use bytes::{Buf, BufMut};
 use crc32fast::Hasher;
 
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// Length of a frame's header.
 pub(super) const HEADER: usize = 68;
@@ -70,12 +70,12 @@ pub(super) struct Header {
     pub(super) synced: u32,
     pub(super) version: u64,
     pub(super) expires: Timestamp,
-    pub(super) key: Key,
+    pub(super) key: StoreKey,
 }
 
 impl Header {
     /// A header without payload.
-    pub(super) const fn new(kind: Kind, key: Key, version: u64, expires: Timestamp) -> Self {
+    pub(super) const fn new(kind: Kind, key: StoreKey, version: u64, expires: Timestamp) -> Self {
         Self {
             kind,
             fresh: false,
@@ -91,7 +91,12 @@ impl Header {
 
     /// A header that concerns no key.
     pub(super) const fn mark(kind: Kind, number: u64) -> Self {
-        Self::new(kind, Key::from_bytes([0; Key::LEN]), number, Timestamp::MAX)
+        Self::new(
+            kind,
+            StoreKey::from_bytes([0; StoreKey::LEN]),
+            number,
+            Timestamp::MAX,
+        )
     }
 
     /// The header of a frame with this payload, which is shorter than 4 GiB.
@@ -157,7 +162,7 @@ impl Header {
             synced: rest.try_get_u32_le().ok()?,
             version: rest.try_get_u64_le().ok()?,
             expires: Timestamp::from_millis(rest.try_get_u64_le().ok()?),
-            key: Key::from_bytes(*rest.first_chunk()?),
+            key: StoreKey::from_bytes(*rest.first_chunk()?),
         })
     }
 
@@ -169,9 +174,9 @@ impl Header {
     }
 
     /// The key that a header would name if only other fields of it were damaged.
-    pub(super) fn key_of(bytes: &[u8]) -> Option<Key> {
+    pub(super) fn key_of(bytes: &[u8]) -> Option<StoreKey> {
         let header = bytes.first_chunk::<HEADER>()?;
-        Some(Key::from_bytes(*header.last_chunk()?))
+        Some(StoreKey::from_bytes(*header.last_chunk()?))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     scan::{Frames, Piece},
     segment::{FORMAT, HEAD, Segment},
 };
-use crate::id::Key;
+use crate::id::StoreKey;
 
 const MAGIC: [u8; 8] = *b"hs-hint\n";
 /// Length of a hint file's head.
@@ -80,7 +80,7 @@ fn needed(bytes: &[u8], salt: u32) -> Option<Vec<Found<'_>>> {
             Piece::Damage { .. } | Piece::Torn { .. } => return None,
         }
     }
-    let mut seen: HashMap<Key, Seen, ahash::RandomState> = HashMap::default();
+    let mut seen: HashMap<StoreKey, Seen, ahash::RandomState> = HashMap::default();
     let mut kept: Vec<Found<'_>> = frames
         .into_iter()
         .rev()

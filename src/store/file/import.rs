@@ -13,9 +13,9 @@ use bytes::Bytes;
 use super::{FileError, FileStore};
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     seal::SealError,
-    store::{Expected, Store, StoreError, Written},
+    store::{Expected, Store, StoreError, WriteOutcome},
 };
 
 /// A directory with one file a session, named after the session with one ending, whose time of
@@ -28,7 +28,7 @@ use crate::{
 /// imported and ended since would come a second time once its tombstone is gone.
 #[derive(Clone, Debug)]
 #[must_use = "an import does nothing until run() is called"]
-pub struct Import {
+pub struct Importer {
     directory: PathBuf,
     ending: String,
     age: Duration,
@@ -38,7 +38,7 @@ pub struct Import {
 /// One file of the directory.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct SessionFile<'a> {
+pub struct ImportedFile<'a> {
     /// The file's name without its ending.
     pub name: &'a str,
     /// What is in it.
@@ -50,7 +50,7 @@ pub struct SessionFile<'a> {
 /// What came of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Imported {
+pub struct ImportReport {
     /// Sessions that are now in the store.
     pub imported: u64,
     /// Files whose session has expired.
@@ -62,12 +62,12 @@ pub struct Imported {
     pub refused: u64,
 }
 
-impl Imported {
+impl ImportReport {
     /// What became of one session. Only what would meet the next one too is an error.
-    fn count(&mut self, written: Result<Written, StoreError>) -> Result<(), StoreError> {
+    fn count(&mut self, written: Result<WriteOutcome, StoreError>) -> Result<(), StoreError> {
         let counter = match written {
-            Ok(Written::Done(_)) => &mut self.imported,
-            Ok(Written::Conflict(_) | Written::Gone) => &mut self.present,
+            Ok(WriteOutcome::Done(_)) => &mut self.imported,
+            Ok(WriteOutcome::Conflict(_) | WriteOutcome::Gone) => &mut self.present,
             Err(error) if is_too_long(&error) => &mut self.refused,
             Err(error) => return Err(error),
         };
@@ -84,7 +84,7 @@ fn is_too_long(error: &StoreError) -> bool {
     )
 }
 
-impl Import {
+impl Importer {
     /// Sessions from `directory`, in files whose names end in `.txt`, each living for `age` from
     /// the time its file was last changed.
     pub fn from(directory: impl AsRef<Path>, age: Duration) -> Self {
@@ -117,9 +117,9 @@ impl Import {
     pub async fn run(
         &self,
         store: &FileStore,
-        mut read: impl FnMut(SessionFile<'_>) -> Option<(Key, Bytes)>,
-    ) -> Result<Imported, StoreError> {
-        let mut imported = Imported::default();
+        mut read: impl FnMut(ImportedFile<'_>) -> Option<(StoreKey, Bytes)>,
+    ) -> Result<ImportReport, StoreError> {
+        let mut imported = ImportReport::default();
         for entry in self
             .directory
             .read_dir()
@@ -141,7 +141,7 @@ impl Import {
                 imported.expired += 1;
                 continue;
             }
-            let file = SessionFile {
+            let file = ImportedFile {
                 name,
                 content: &content,
                 changed,

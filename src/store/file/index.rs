@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::frame::HEADER;
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// A place in the log: later places compare greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +51,7 @@ impl Entry {
     }
 }
 
-type Shard = RwLock<HashMap<Key, Entry, ahash::RandomState>>;
+type Shard = RwLock<HashMap<StoreKey, Entry, ahash::RandomState>>;
 
 /// How many parts the index has. Each is locked, swept and grown on its own.
 pub(super) const SHARDS: usize = 256;
@@ -73,23 +73,23 @@ impl Index {
     }
 
     /// Keys are hashes, so their first byte spreads them evenly.
-    fn shard(&self, key: &Key) -> Option<&Shard> {
+    fn shard(&self, key: &StoreKey) -> Option<&Shard> {
         let [first, ..] = *key.as_bytes();
         self.shards.get(usize::from(first))
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Entry> {
+    pub(super) fn get(&self, key: &StoreKey) -> Option<Entry> {
         read(self.shard(key)?).get(key).copied()
     }
 
     /// Puts `entry` under `key`; what stood there before is returned.
-    pub(super) fn insert(&self, key: Key, entry: Entry) -> Option<Entry> {
+    pub(super) fn insert(&self, key: StoreKey, entry: Entry) -> Option<Entry> {
         self.count(&entry).fetch_add(1, Ordering::Relaxed);
         let before = write(self.shard(&key)?).insert(key, entry);
         before.inspect(|before| self.uncount(before))
     }
 
-    pub(super) fn remove(&self, key: &Key) -> Option<Entry> {
+    pub(super) fn remove(&self, key: &StoreKey) -> Option<Entry> {
         let before = write(self.shard(key)?).remove(key);
         before.inspect(|before| self.uncount(before))
     }
@@ -98,8 +98,8 @@ impl Index {
     pub(super) fn drain(
         &self,
         shard: usize,
-        dead: impl Fn(&Key, &Entry) -> bool,
-    ) -> Vec<(Key, Entry)> {
+        dead: impl Fn(&StoreKey, &Entry) -> bool,
+    ) -> Vec<(StoreKey, Entry)> {
         let mut gone = Vec::new();
         if let Some(shard) = self.shards.get(shard) {
             let mut map = write(shard);
@@ -148,10 +148,10 @@ impl Index {
 }
 
 /// A map stays whole whatever happens to a thread that holds it, so a poisoned lock says nothing.
-fn read(shard: &Shard) -> RwLockReadGuard<'_, HashMap<Key, Entry, ahash::RandomState>> {
+fn read(shard: &Shard) -> RwLockReadGuard<'_, HashMap<StoreKey, Entry, ahash::RandomState>> {
     shard.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn write(shard: &Shard) -> RwLockWriteGuard<'_, HashMap<Key, Entry, ahash::RandomState>> {
+fn write(shard: &Shard) -> RwLockWriteGuard<'_, HashMap<StoreKey, Entry, ahash::RandomState>> {
     shard.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,7 +17,7 @@ use super::{
     scan::{Frames, Piece},
     segment::{FORMAT, Head, read_head, read_id},
 };
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// What the files of a directory hold, read in full: every frame's check sums are verified.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub struct SegmentReport {
 #[non_exhaustive]
 pub struct SessionEntry {
     /// The key: a one-way hash of the session's id.
-    pub key: Key,
+    pub key: StoreKey,
     /// The version of the record, or of the tombstone.
     pub version: u64,
     /// When it expires.
@@ -201,7 +201,7 @@ impl Reading {
 }
 
 /// A frame and its payload, or the length of damage and the key that it was about.
-type Seen<'a> = Result<(&'a Header, &'a [u8]), (u64, Option<Key>)>;
+type Seen<'a> = Result<(&'a Header, &'a [u8]), (u64, Option<StoreKey>)>;
 
 fn read(bytes: &[u8], hint: Option<&[u8]>, mut see: impl FnMut(u32, Seen<'_>)) -> SegmentReport {
     let mut report = SegmentReport {
@@ -245,7 +245,7 @@ fn entries(replay: &Replay) -> Vec<SessionEntry> {
     for shard in 0..SHARDS {
         found.extend(replay.index.drain(shard, |_, _| true));
     }
-    let entry = |(key, entry): (Key, super::index::Entry)| SessionEntry {
+    let entry = |(key, entry): (StoreKey, super::index::Entry)| SessionEntry {
         key,
         version: entry.version,
         expires: entry.expires,

@@ -96,8 +96,8 @@ mod write;
 mod tests;
 
 pub use error::FileError;
-pub use events::{FileEvent, FileEvents};
-pub use import::{Import, Imported, SessionFile};
+pub use events::{FileEvent, FileEventListener};
+pub use import::{ImportReport, ImportedFile, Importer};
 pub use inspect::{FORMAT_VERSION, Inspection, SegmentReport, SessionEntry};
 pub use options::{Durability, FileStoreBuilder};
 pub use stats::FileStats;

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     store::{Record, Version},
 };
 
@@ -39,7 +39,7 @@ pub(super) enum Fetched {
 }
 
 impl Engine {
-    pub(super) fn destroy(&self, key: &Key) -> Result<Answer<()>, FileError> {
+    pub(super) fn destroy(&self, key: &StoreKey) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
         let until = self.now().after(self.options.tombstone);
         let header = Header::new(Kind::Destroy, *key, log.next_version(), until);
@@ -49,7 +49,7 @@ impl Engine {
         Ok(((), at))
     }
 
-    pub(super) fn touch(&self, key: &Key, ttl: Duration) -> Result<Answer<bool>, FileError> {
+    pub(super) fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<Answer<bool>, FileError> {
         let mut log = self.writable()?;
         let now = self.now();
         let Standing::Live(entry) = self.standing(key, now) else {
@@ -63,7 +63,7 @@ impl Engine {
     fn extend(
         &self,
         log: &mut Log,
-        key: &Key,
+        key: &StoreKey,
         entry: Entry,
         expires: Timestamp,
     ) -> Result<Position, FileError> {
@@ -75,7 +75,11 @@ impl Engine {
         Ok(at)
     }
 
-    pub(super) fn lookup(&self, key: &Key, touch: Option<Duration>) -> Result<Lookup, FileError> {
+    pub(super) fn lookup(
+        &self,
+        key: &StoreKey,
+        touch: Option<Duration>,
+    ) -> Result<Lookup, FileError> {
         let Some(ttl) = touch else {
             self.check_open()?;
             return Ok(lookup(self.standing(key, self.now())));
@@ -90,7 +94,7 @@ impl Engine {
         }
     }
 
-    fn lookup_and_touch(&self, key: &Key, ttl: Duration) -> Result<Lookup, FileError> {
+    fn lookup_and_touch(&self, key: &StoreKey, ttl: Duration) -> Result<Lookup, FileError> {
         let mut log = self.writable()?;
         let now = self.now();
         let found = lookup(self.standing(key, now));
@@ -102,7 +106,12 @@ impl Engine {
     }
 
     /// Reads the record that `entry` points to; `wait` allows to wait for the device.
-    pub(super) fn fetch(&self, key: &Key, entry: Entry, wait: bool) -> Result<Fetched, FileError> {
+    pub(super) fn fetch(
+        &self,
+        key: &StoreKey,
+        entry: Entry,
+        wait: bool,
+    ) -> Result<Fetched, FileError> {
         if let Some(data) = self.cache.get(key, entry.version)
             && let Some(version) = Version::new(entry.version)
         {
@@ -139,7 +148,7 @@ impl Engine {
 
     /// The frame is not what the index said: either the index has changed since, or the frame is
     /// damaged, and then the record is lost.
-    fn missed(&self, key: &Key, entry: Entry) -> Fetched {
+    fn missed(&self, key: &StoreKey, entry: Entry) -> Fetched {
         let mut log = self.lock_log();
         if self.index.get(key).is_some_and(|now| now.at == entry.at) {
             self.drop_key(&mut log, key);
@@ -161,7 +170,12 @@ fn read_both(
 }
 
 /// The record of a frame, and whether it is sealed, if it is the frame that `entry` points to.
-fn record(head: &[u8; HEADER], data: Vec<u8>, key: &Key, entry: Entry) -> Option<(Record, bool)> {
+fn record(
+    head: &[u8; HEADER],
+    data: Vec<u8>,
+    key: &StoreKey,
+    entry: Entry,
+) -> Option<(Record, bool)> {
     let header = Header::peek(head)?;
     let meant = header.kind == Kind::Write && header.version == entry.version && header.key == *key;
     let version = Version::new(header.version)?;

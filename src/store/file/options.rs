@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{FileError, FileEvents, FileStore, vault::Vault};
+use super::{FileError, FileEventListener, FileStore, vault::Vault};
 use crate::{
-    age::{self, AgeError},
     clock::Clock,
+    duration::{self, ParseDurationError},
     seal::KeyRing,
 };
 
@@ -35,14 +35,14 @@ pub enum Durability {
 }
 
 impl FromStr for Durability {
-    type Err = AgeError;
+    type Err = ParseDurationError;
 
     /// `always`, `os`, or the time of an interval, such as `200ms`.
-    fn from_str(text: &str) -> Result<Self, AgeError> {
+    fn from_str(text: &str) -> Result<Self, ParseDurationError> {
         match text.trim() {
             "always" => Ok(Self::Always),
             "os" => Ok(Self::Os),
-            time => age::parse(time).map(Self::Interval),
+            time => duration::parse(time).map(Self::Interval),
         }
     }
 }
@@ -62,13 +62,13 @@ pub struct FileStoreBuilder {
     pub(super) durability: Durability,
     pub(super) segment_bytes: u64,
     pub(super) tombstone: Duration,
-    pub(super) cleaning_rate: u64,
+    pub(super) compaction_rate: u64,
     pub(super) clock: Clock,
-    pub(super) events: Option<Arc<dyn FileEvents>>,
-    pub(super) accept_loss: bool,
+    pub(super) events: Option<Arc<dyn FileEventListener>>,
+    pub(super) allow_data_loss: bool,
     pub(super) vault: Option<Vault>,
     pub(super) cache_bytes: usize,
-    pub(super) waiting_bytes: usize,
+    pub(super) max_pending_bytes: usize,
 }
 
 impl FileStoreBuilder {
@@ -78,13 +78,13 @@ impl FileStoreBuilder {
             durability: Durability::default(),
             segment_bytes: 16 << 20,
             tombstone: Duration::from_secs(60),
-            cleaning_rate: 64 << 20,
+            compaction_rate: 64 << 20,
             clock: Clock::system(),
             events: None,
-            accept_loss: false,
+            allow_data_loss: false,
             vault: None,
             cache_bytes: 16 << 20,
-            waiting_bytes: 64 << 20,
+            max_pending_bytes: 64 << 20,
         }
     }
 
@@ -104,15 +104,15 @@ impl FileStoreBuilder {
 
     /// How long a destroyed session's tombstone stands (default 60 s): longer than the longest
     /// request.
-    pub const fn tombstone(mut self, time: Duration) -> Self {
+    pub const fn tombstone_ttl(mut self, time: Duration) -> Self {
         self.tombstone = time;
         self
     }
 
     /// How many bytes of the log the cleaner passes over in a second while it is in no hurry
     /// (default 64 MiB; at least 1). Where the bound on disk space comes near, it goes faster.
-    pub const fn cleaning_rate(mut self, bytes_per_second: u64) -> Self {
-        self.cleaning_rate = bytes_per_second;
+    pub const fn compaction_rate(mut self, bytes_per_second: u64) -> Self {
+        self.compaction_rate = bytes_per_second;
         self
     }
 
@@ -123,7 +123,7 @@ impl FileStoreBuilder {
     }
 
     /// Who is told what happens inside the store (default: nobody).
-    pub fn events(mut self, events: impl FileEvents) -> Self {
+    pub fn listener(mut self, events: impl FileEventListener) -> Self {
         self.events = Some(Arc::new(events));
         self
     }
@@ -134,7 +134,7 @@ impl FileStoreBuilder {
     /// were written without, or sealed with an older key of the ring, stay as they are until the
     /// next write, so sealing can be turned on and keys can be changed while sessions live. It
     /// costs a third more disk and somewhat less than a microsecond for a small record.
-    pub fn seal(mut self, ring: &KeyRing) -> Self {
+    pub fn encrypt_with(mut self, ring: &KeyRing) -> Self {
         self.vault = Some(Vault::new(ring));
         self
     }
@@ -151,16 +151,16 @@ impl FileStoreBuilder {
     /// bytes (default 64 MiB): each its data and 512 bytes, until the disk has it. That includes
     /// writes whose futures were dropped, which are done all the same. What comes beyond is refused
     /// with [`FileError::Backlog`]; where nothing waits, one write of any length is taken.
-    pub const fn waiting_bytes(mut self, bytes: usize) -> Self {
-        self.waiting_bytes = bytes;
+    pub const fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.max_pending_bytes = bytes;
         self
     }
 
     /// Whether to open a directory from which segments are missing or unreadable, without what
     /// they held (default: no, that is an error). Sessions that were destroyed in a lost segment
     /// may come back.
-    pub const fn accept_loss(mut self, accept: bool) -> Self {
-        self.accept_loss = accept;
+    pub const fn allow_data_loss(mut self, accept: bool) -> Self {
+        self.allow_data_loss = accept;
         self
     }
 
@@ -183,11 +183,11 @@ impl FileStoreBuilder {
                 allowed,
             })
         };
-        match (self.segment_bytes, self.cleaning_rate, self.durability) {
+        match (self.segment_bytes, self.compaction_rate, self.durability) {
             (found, ..) if !(16 << 10..=1 << 30).contains(&found) => {
                 wrong("segment_bytes", found, "16 KiB to 1 GiB")
             }
-            (_, 0, _) => wrong("cleaning_rate", 0, "at least 1"),
+            (_, 0, _) => wrong("compaction_rate", 0, "at least 1"),
             (.., Durability::Interval(Duration::ZERO)) => wrong(
                 "durability",
                 0,

@@ -117,7 +117,7 @@ impl<'a> Opening<'a> {
             }
             // Making a segment is not finished before its head is durable.
             Head::Damaged if id > self.last_used => return Ok(()),
-            Head::Damaged if self.options.accept_loss => {
+            Head::Damaged if self.options.allow_data_loss => {
                 self.tell(&FileEvent::LossAccepted { path: &path });
                 return Ok(());
             }
@@ -245,7 +245,7 @@ impl<'a> Opening<'a> {
                 continue;
             }
             let path = self.disk.locate(&names::segment(id));
-            if !self.options.accept_loss {
+            if !self.options.allow_data_loss {
                 return Err(FileError::MissingSegment { path });
             }
             self.tell(&FileEvent::LossAccepted { path: &path });

@@ -5,7 +5,7 @@ use super::{
     index::{Entry, Index, Position, SHARDS},
     tags::{self, TagTable},
 };
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// The state that a log's frames lead to, applied in the order of the log.
 ///
@@ -28,7 +28,7 @@ pub(super) struct Damage {
     pub(super) at: Position,
     pub(super) len: u64,
     /// The key that it was about, if that could be told.
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<StoreKey>,
 }
 
 impl Default for Replay {

@@ -4,7 +4,7 @@ use super::{
     frame::{HEADER, Header},
     segment::HEAD,
 };
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// What stands at one place of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,11 @@ pub(super) enum Piece<'a> {
     },
     /// Bytes that are no frame, with frames behind them. Where they began like one, `key` is the
     /// key it was about, whose state is therefore not known.
-    Damage { at: u32, len: u64, key: Option<Key> },
+    Damage {
+        at: u32,
+        len: u64,
+        key: Option<StoreKey>,
+    },
     /// Bytes that are no frame, up to the end: what a crash leaves of the last append.
     Torn { at: u32, len: u64 },
     /// Zeros up to the end: room that was made for frames to come.

@@ -21,8 +21,11 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    id::Key,
-    store::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written},
+    id::StoreKey,
+    store::{
+        Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
+        WriteOutcome,
+    },
 };
 
 /// Sessions in an append-only log in a directory of this machine. See the
@@ -221,7 +224,7 @@ fn spawn_commits(
 }
 
 impl Store for FileStore {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let (core, key) = (&self.0.core, *key);
         // The touch, if any, is done by the first attempt.
         let first = core.read(&key, touch, false);
@@ -230,11 +233,11 @@ impl Store for FileStore {
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let core = &self.0.core;
         match core.engine.options.durability {
             Durability::Always => write_together(core, *key, data, ttl, expected),
@@ -242,12 +245,12 @@ impl Store for FileStore {
         }
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let core = &self.0.core;
         answer(core, "destroy", core.engine.destroy(key))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let core = &self.0.core;
         answer(core, "touch", core.engine.touch(key, ttl))
     }
@@ -269,32 +272,32 @@ impl Store for FileStore {
 }
 
 impl TagStore for FileStore {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let core = &self.0.core;
         answer(core, "tag", core.engine.tag(key, tag))
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let core = &self.0.core;
         answer(core, "untag", core.engine.untag(key, tag))
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let core = &self.0.core;
         answer(core, "list tagged", core.engine.tagged(tag))
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let core = &self.0.core;
         answer(core, "list tags", core.engine.live_tags(key))
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let core = &self.0.core;
         answer(core, "copy tags", core.engine.copy_tags(from, to))
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let core = &self.0.core;
         answer(core, "move tags", core.engine.move_tags(from, to))
     }

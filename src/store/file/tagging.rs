@@ -11,12 +11,12 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
+    id::StoreKey,
     store::{MAX_TAGS, Tag},
 };
 
 impl Engine {
-    pub(super) fn tag(&self, key: &Key, tag: &Tag) -> Result<Answer<bool>, FileError> {
+    pub(super) fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<Answer<bool>, FileError> {
         let mut log = self.writable()?;
         let Standing::Live(entry) = self.standing(key, self.now()) else {
             return Ok((false, Position::default()));
@@ -25,7 +25,7 @@ impl Engine {
         Ok((true, at))
     }
 
-    pub(super) fn untag(&self, key: &Key, tag: &Tag) -> Result<Answer<()>, FileError> {
+    pub(super) fn untag(&self, key: &StoreKey, tag: &Tag) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
         let mut now = self.tags_of(key);
         let Some(place) = now.iter().position(|one| one == tag) else {
@@ -37,14 +37,22 @@ impl Engine {
         Ok(((), at))
     }
 
-    pub(super) fn copy_tags(&self, from: &Key, to: &Key) -> Result<Answer<()>, FileError> {
+    pub(super) fn copy_tags(
+        &self,
+        from: &StoreKey,
+        to: &StoreKey,
+    ) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
         let copied = self.copy_tags_in(&mut log, from, to)?;
         Ok(((), copied.unwrap_or_default()))
     }
 
     /// Both hold the tags before the first of them loses its own: a crash in between leaves copies.
-    pub(super) fn move_tags(&self, from: &Key, to: &Key) -> Result<Answer<()>, FileError> {
+    pub(super) fn move_tags(
+        &self,
+        from: &StoreKey,
+        to: &StoreKey,
+    ) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
         let copied = self.copy_tags_in(&mut log, from, to)?;
         let at = match copied {
@@ -59,8 +67,8 @@ impl Engine {
     fn copy_tags_in(
         &self,
         log: &mut Log,
-        from: &Key,
-        to: &Key,
+        from: &StoreKey,
+        to: &StoreKey,
     ) -> Result<Option<Position>, FileError> {
         let now = self.now();
         let (Standing::Live(_), Standing::Live(entry)) =
@@ -72,16 +80,16 @@ impl Engine {
         self.add_tags(log, to, entry, &tags).map(Some)
     }
 
-    pub(super) fn tagged(&self, tag: &Tag) -> Result<Answer<Vec<Key>>, FileError> {
+    pub(super) fn tagged(&self, tag: &Tag) -> Result<Answer<Vec<StoreKey>>, FileError> {
         self.check_open()?;
-        let keys: Vec<Key> = lock(&self.tags).keys(tag).copied().collect();
+        let keys: Vec<StoreKey> = lock(&self.tags).keys(tag).copied().collect();
         let now = self.now();
-        let live = |key: &Key| matches!(self.standing(key, now), Standing::Live(_));
+        let live = |key: &StoreKey| matches!(self.standing(key, now), Standing::Live(_));
         let tagged = keys.into_iter().filter(live).collect();
         Ok((tagged, self.lock_log().last()))
     }
 
-    pub(super) fn live_tags(&self, key: &Key) -> Result<Answer<Vec<Tag>>, FileError> {
+    pub(super) fn live_tags(&self, key: &StoreKey) -> Result<Answer<Vec<Tag>>, FileError> {
         self.check_open()?;
         let tags = match self.standing(key, self.now()) {
             Standing::Live(_) => self.tags_of(key),
@@ -90,14 +98,14 @@ impl Engine {
         Ok((tags, self.lock_log().last()))
     }
 
-    fn tags_of(&self, key: &Key) -> Vec<Tag> {
+    fn tags_of(&self, key: &StoreKey) -> Vec<Tag> {
         lock(&self.tags).of(key).to_vec()
     }
 
     fn add_tags(
         &self,
         log: &mut Log,
-        key: &Key,
+        key: &StoreKey,
         entry: Entry,
         more: &[Tag],
     ) -> Result<Position, FileError> {
@@ -119,7 +127,12 @@ impl Engine {
     }
 
     /// Appends the whole new set, which replaces the old one, and puts it into the table.
-    fn set_tags(&self, log: &mut Log, key: &Key, now: Vec<Tag>) -> Result<Position, FileError> {
+    fn set_tags(
+        &self,
+        log: &mut Log,
+        key: &StoreKey,
+        now: Vec<Tag>,
+    ) -> Result<Position, FileError> {
         let before = log.sizes;
         let payload = tags::encode(&now);
         let header = Header::new(Kind::Tags, *key, 0, Timestamp::MAX).of(&payload);

@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use bytes::{Buf, BufMut};
 
 use super::{frame::HEADER, index::Position};
-use crate::{id::Key, store::Tag};
+use crate::{id::StoreKey, store::Tag};
 
 /// Both directions of the same relation. Changed only by whoever holds the log's lock.
 #[derive(Default)]
 pub(super) struct TagTable {
-    by_key: HashMap<Key, Tagged, ahash::RandomState>,
-    by_tag: HashMap<Tag, HashSet<Key, ahash::RandomState>, ahash::RandomState>,
+    by_key: HashMap<StoreKey, Tagged, ahash::RandomState>,
+    by_tag: HashMap<Tag, HashSet<StoreKey, ahash::RandomState>, ahash::RandomState>,
 }
 
 /// A session's tags, never none, and the frame that said so last.
@@ -22,25 +22,25 @@ struct Tagged {
 
 impl TagTable {
     /// The tags of `key`.
-    pub(super) fn of(&self, key: &Key) -> &[Tag] {
+    pub(super) fn of(&self, key: &StoreKey) -> &[Tag] {
         self.by_key.get(key).map_or(&[], |tagged| &tagged.tags)
     }
 
     /// The frame that says which tags `key` has.
-    pub(super) fn at(&self, key: &Key) -> Option<Position> {
+    pub(super) fn at(&self, key: &StoreKey) -> Option<Position> {
         self.by_key.get(key).map(|tagged| tagged.at)
     }
 
     /// The frame was copied to another place.
-    pub(super) fn moved(&mut self, key: &Key, at: Position) {
+    pub(super) fn moved(&mut self, key: &StoreKey, at: Position) {
         if let Some(tagged) = self.by_key.get_mut(key) {
             tagged.at = at;
         }
     }
 
     /// Takes all tags off the keys of which `lives` says no.
-    pub(super) fn retain(&mut self, lives: impl Fn(&Key) -> bool) {
-        let dead: Vec<Key> = self
+    pub(super) fn retain(&mut self, lives: impl Fn(&StoreKey) -> bool) {
+        let dead: Vec<StoreKey> = self
             .by_key
             .keys()
             .filter(|key| !lives(key))
@@ -52,7 +52,7 @@ impl TagTable {
     }
 
     /// The keys that carry `tag`.
-    pub(super) fn keys(&self, tag: &Tag) -> impl Iterator<Item = &Key> {
+    pub(super) fn keys(&self, tag: &Tag) -> impl Iterator<Item = &StoreKey> {
         self.by_tag.get(tag).into_iter().flatten()
     }
 
@@ -70,7 +70,7 @@ impl TagTable {
     }
 
     /// Replaces the tags of `key`; returns the bytes of the log that its former tags kept alive.
-    pub(super) fn set(&mut self, key: Key, tags: Vec<Tag>, at: Position) -> u64 {
+    pub(super) fn set(&mut self, key: StoreKey, tags: Vec<Tag>, at: Position) -> u64 {
         let before = self
             .by_key
             .remove(&key)
@@ -93,7 +93,7 @@ impl TagTable {
     }
 
     /// Takes all tags off `key`; returns the bytes of the log that they kept alive.
-    pub(super) fn clear(&mut self, key: &Key) -> u64 {
+    pub(super) fn clear(&mut self, key: &StoreKey) -> u64 {
         if self.by_key.is_empty() {
             return 0;
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::FileError;
 use crate::{
-    id::Key,
+    id::StoreKey,
     seal::{Buffer, Codec, KeyRing},
 };
 
@@ -20,8 +20,8 @@ impl Vault {
     }
 
     /// What is stored instead of `data`.
-    pub(super) fn seal(&self, key: &Key, data: &[u8]) -> Result<Bytes, FileError> {
-        let mut plain = Vec::with_capacity(Key::LEN + data.len());
+    pub(super) fn seal(&self, key: &StoreKey, data: &[u8]) -> Result<Bytes, FileError> {
+        let mut plain = Vec::with_capacity(StoreKey::LEN + data.len());
         plain.extend_from_slice(key.as_bytes());
         plain.extend_from_slice(data);
         let mut text = Buffer::new();
@@ -30,7 +30,7 @@ impl Vault {
     }
 
     /// The data that was sealed for `key`.
-    pub(super) fn open(&self, key: &Key, text: &[u8]) -> Result<Bytes, FileError> {
+    pub(super) fn open(&self, key: &StoreKey, text: &[u8]) -> Result<Bytes, FileError> {
         let mut plain = Buffer::new();
         self.0.open(text, &mut plain)?;
         match plain.strip_prefix(key.as_bytes()) {

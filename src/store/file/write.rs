@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    id::Key,
-    store::{Expected, Version, Written},
+    id::StoreKey,
+    store::{Expected, Version, WriteOutcome},
 };
 
 /// A group is appended in pieces of at most this many bytes, so that others who want the log wait
@@ -45,7 +45,7 @@ impl Draft {
 
 /// The answer to a write.
 pub(super) enum Attempt {
-    Answered(Answer<Written>),
+    Answered(Answer<WriteOutcome>),
     /// Another record stands there than the expected one.
     Conflict,
 }
@@ -60,7 +60,7 @@ impl Engine {
     /// Whether `more` bytes may wait for the disk where `waiting` do already. Where nothing waits
     /// anything may, or a long record could never be written.
     pub(super) fn check_backlog(&self, waiting: usize, more: usize) -> Result<(), FileError> {
-        let max = self.options.waiting_bytes;
+        let max = self.options.max_pending_bytes;
         if waiting == 0 || waiting.saturating_add(more) <= max {
             return Ok(());
         }
@@ -74,7 +74,7 @@ impl Engine {
     /// Does what of a write needs no lock.
     pub(super) fn draft(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: &Bytes,
         ttl: Duration,
         expected: Expected,
@@ -101,7 +101,7 @@ impl Engine {
     /// One write, at once.
     pub(super) fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: &Bytes,
         ttl: Duration,
         expected: Expected,
@@ -115,8 +115,8 @@ impl Engine {
     }
 
     /// Keeps in memory what was written.
-    pub(super) fn remember(&self, key: &Key, data: &Bytes, attempt: &Attempt) {
-        if let Attempt::Answered((Written::Done(version), _)) = attempt {
+    pub(super) fn remember(&self, key: &StoreKey, data: &Bytes, attempt: &Attempt) {
+        if let Attempt::Answered((WriteOutcome::Done(version), _)) = attempt {
             self.cache.put_copy(key, version.get(), data);
         }
     }
@@ -138,7 +138,7 @@ impl Engine {
         let longest = PIECE.min(self.options.segment_bytes as usize / 16);
         let mut answers = Vec::with_capacity(drafts.len());
         let (mut piece, mut bytes) = (Vec::new(), 0);
-        let mut keys = HashSet::<Key, ahash::RandomState>::default();
+        let mut keys = HashSet::<StoreKey, ahash::RandomState>::default();
         for draft in drafts {
             bytes += HEADER + draft.stored.len();
             // Whether a write is right is decided by what those before it have led to, so two of
@@ -239,10 +239,10 @@ impl Engine {
 }
 
 const fn gone(at: Position) -> Attempt {
-    Attempt::Answered((Written::Gone, at))
+    Attempt::Answered((WriteOutcome::Gone, at))
 }
 
 fn done(header: &Header, at: Position) -> Attempt {
-    let written = Version::new(header.version).map_or(Written::Gone, Written::Done);
+    let written = Version::new(header.version).map_or(WriteOutcome::Gone, WriteOutcome::Done);
     Attempt::Answered((written, at))
 }

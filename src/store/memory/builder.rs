@@ -64,7 +64,7 @@ impl MemoryStoreBuilder {
     ///
     /// Zero means no fence at all: a request that is slower than the destroy brings the session
     /// back, and the store's [capabilities](super::super::Store::capabilities) say so.
-    pub fn tombstone(mut self, time: Duration) -> Self {
+    pub fn tombstone_ttl(mut self, time: Duration) -> Self {
         self.0.tombstone = time;
         self
     }

@@ -17,8 +17,8 @@ use super::{
     stats::{Counters, Weight},
 };
 use crate::{
-    id::Key,
-    store::{Expected, Read, Version, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Version, WriteOutcome},
 };
 
 /// Shards of the map. More than cores need, so that a shard which grows stops few for a short time.
@@ -36,7 +36,7 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     /// Hashed with a random seed, though keys are hashes already: owners learn their ids, and who
     /// makes enough sessions could otherwise keep those whose keys fall into one place.
-    pub(super) slots: DashMap<Key, Slot, RandomState>,
+    pub(super) slots: DashMap<StoreKey, Slot, RandomState>,
     pub(super) labels: Labels,
     /// Every key of `slots` is exactly once in `fresh` or `tombs`, or in the hands of the one sweep
     /// that took it out; only that sweep may remove the key from `slots`. Which of the two rings it
@@ -65,26 +65,26 @@ impl Engine {
         }
     }
 
-    pub(super) fn read(&self, key: &Key) -> Read {
-        self.slots.get(key).map_or(Read::Absent, |slot| {
+    pub(super) fn read(&self, key: &StoreKey) -> ReadOutcome {
+        self.slots.get(key).map_or(ReadOutcome::Absent, |slot| {
             slot.at(self.settings.clock.now()).read()
         })
     }
 
-    pub(super) fn read_touching(&self, key: &Key, ttl: Duration) -> Read {
+    pub(super) fn read_touching(&self, key: &StoreKey, ttl: Duration) -> ReadOutcome {
         let Some(mut slot) = self.slots.get_mut(key) else {
-            return Read::Absent;
+            return ReadOutcome::Absent;
         };
         let now = self.settings.clock.now();
         if let Some(live) = slot.live_mut(now) {
-            let read = Read::Found(live.record());
+            let read = ReadOutcome::Found(live.record());
             live.touch(now, ttl);
             return read;
         }
         slot.at(now).read()
     }
 
-    pub(super) fn touch(&self, key: &Key, ttl: Duration) -> bool {
+    pub(super) fn touch(&self, key: &StoreKey, ttl: Duration) -> bool {
         let Some(mut slot) = self.slots.get_mut(key) else {
             return false;
         };
@@ -96,11 +96,11 @@ impl Engine {
 
     pub(super) fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Written {
+    ) -> WriteOutcome {
         let entry = self.slots.entry(*key);
         let now = self.settings.clock.now();
         let standing = match &entry {
@@ -122,10 +122,10 @@ impl Engine {
             self.sweep(SWEEP_PER_NEW_KEY);
         }
         self.make_room(key);
-        Written::Done(version)
+        WriteOutcome::Done(version)
     }
 
-    pub(super) fn destroy(&self, key: &Key) {
+    pub(super) fn destroy(&self, key: &StoreKey) {
         let entry = self.slots.entry(*key);
         let end = self.settings.clock.now().after(self.settings.tombstone);
         if self.put(entry, Slot::Tomb(end)) {
@@ -137,7 +137,7 @@ impl Engine {
 
     /// Puts `slot` in the place of whatever is there, and says whether the key is new to the map:
     /// then it belongs in a ring, once the guard inside `entry` is gone.
-    fn put(&self, entry: Entry<'_, Key, Slot>, slot: Slot) -> bool {
+    fn put(&self, entry: Entry<'_, StoreKey, Slot>, slot: Slot) -> bool {
         match entry {
             Entry::Occupied(mut held) => {
                 self.retire(&mut held, slot.weight());
@@ -162,7 +162,7 @@ impl Engine {
     }
 
     /// Ends what is in the slot, which weighs `after` from now on: its tags are struck out.
-    fn retire(&self, held: &mut OccupiedEntry<'_, Key, Slot>, after: Weight) {
+    fn retire(&self, held: &mut OccupiedEntry<'_, StoreKey, Slot>, after: Weight) {
         self.counters.shift(held.get().weight(), after);
         if let Some(tags) = held.get_mut().take_tags() {
             self.labels.remove_all(&tags, held.key());
@@ -173,7 +173,7 @@ impl Engine {
     /// of its ring, and a key that stays must go back into one. Gives the weight of what it removed.
     pub(super) fn remove_if(
         &self,
-        key: &Key,
+        key: &StoreKey,
         doomed: impl FnOnce(Standing<'_>) -> bool,
     ) -> Option<Weight> {
         let Entry::Occupied(mut held) = self.slots.entry(*key) else {

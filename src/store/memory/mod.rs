@@ -17,8 +17,11 @@ use bytes::Bytes;
 
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{engine::Engine, slot::OversizeRecord};
-use super::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written};
-use crate::id::Key;
+use super::{
+    Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
+    WriteOutcome,
+};
+use crate::id::StoreKey;
 
 /// The name that this store gives itself in errors.
 const NAME: &str = "memory";
@@ -115,7 +118,7 @@ impl fmt::Debug for MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         StoreFuture::ready(Ok(match touch {
             None => self.0.read(key),
             Some(ttl) => self.0.read_touching(key, ttl),
@@ -128,11 +131,11 @@ impl Store for MemoryStore {
     /// When `data` alone is longer than the store's `max_bytes`. Nothing is changed then.
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let limit = self.0.settings.max_bytes;
         if data.len() as u64 > limit {
             let len = data.len();
@@ -143,13 +146,13 @@ impl Store for MemoryStore {
         StoreFuture::ready(Ok(self.0.write(key, data, ttl, expected)))
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         Engine::keep_swept(&self.0);
         self.0.destroy(key);
         StoreFuture::ready(Ok(()))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         StoreFuture::ready(Ok(self.0.touch(key, ttl)))
     }
 
@@ -171,21 +174,21 @@ impl Store for MemoryStore {
 }
 
 impl TagStore for MemoryStore {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let tagged = self.0.tag(key, tag.as_str());
         StoreFuture::ready(tagged.map_err(|error| StoreError::new(NAME, "tag", error)))
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         self.0.untag(key, tag.as_str());
         StoreFuture::ready(Ok(()))
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let names = self.0.tags_of(key);
         // Every name here was a tag's.
         let tags = names.iter().filter_map(|name| Tag::new(&**name).ok());
@@ -196,7 +199,7 @@ impl TagStore for MemoryStore {
     ///
     /// # Errors
     /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let copied = self.0.copy_tags(from, to).map(drop);
         StoreFuture::ready(copied.map_err(|error| StoreError::new(NAME, "copy tags", error)))
     }
@@ -205,7 +208,7 @@ impl TagStore for MemoryStore {
     ///
     /// # Errors
     /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let moved = self.0.move_tags(from, to);
         StoreFuture::ready(moved.map_err(|error| StoreError::new(NAME, "move tags", error)))
     }

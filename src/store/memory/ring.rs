@@ -10,20 +10,20 @@ use std::{
 
 use smallvec::SmallVec;
 
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// So many that writers of new keys seldom wait for each other.
 const STRIPES: usize = 16;
 
 /// Keys taken from a ring; no more than this many fit without an allocation.
-pub(super) type Taken = SmallVec<[Key; 8]>;
+pub(super) type Taken = SmallVec<[StoreKey; 8]>;
 
 /// A queue of keys in stripes, each behind its own lock.
 ///
 /// A key that was pushed is given out by exactly one [`take`](Self::take). No lock of the store is
 /// asked for while a stripe is locked.
 pub(super) struct Ring {
-    stripes: [Mutex<VecDeque<Key>>; STRIPES],
+    stripes: [Mutex<VecDeque<StoreKey>>; STRIPES],
     /// The stripe whose turn it is, modulo their number.
     turn: AtomicUsize,
     /// How many keys are in all stripes, or a few more: each is counted before it is pushed and
@@ -41,7 +41,7 @@ impl Ring {
     }
 
     /// Puts `key` at the end of its stripe.
-    pub(super) fn push(&self, key: Key) {
+    pub(super) fn push(&self, key: StoreKey) {
         let [first, ..] = *key.as_bytes();
         self.len.fetch_add(1, Relaxed);
         self.stripe(first.into()).push_back(key);
@@ -73,7 +73,7 @@ impl Ring {
 
     /// The stripe of this number, locked. A queue is whole after every call on it, so a panic
     /// elsewhere while it was locked does not matter.
-    fn stripe(&self, number: usize) -> MutexGuard<'_, VecDeque<Key>> {
+    fn stripe(&self, number: usize) -> MutexGuard<'_, VecDeque<StoreKey>> {
         // `number % STRIPES` is always in bounds of an array of STRIPES.
         #[expect(clippy::indexing_slicing)]
         self.stripes[number % STRIPES]

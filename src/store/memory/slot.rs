@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::stats::Weight;
 use crate::{
     clock::Timestamp,
-    store::{Expected, Read, Record, Version, Written},
+    store::{Expected, ReadOutcome, Record, Version, WriteOutcome},
 };
 
 /// What the map holds under a key.
@@ -126,21 +126,21 @@ impl Live {
 }
 
 impl Standing<'_> {
-    pub(super) fn read(self) -> Read {
+    pub(super) fn read(self) -> ReadOutcome {
         match self {
-            Self::Live(live) => Read::Found(live.record()),
-            Self::Gone => Read::Gone,
-            Self::Absent => Read::Absent,
+            Self::Live(live) => ReadOutcome::Found(live.record()),
+            Self::Gone => ReadOutcome::Gone,
+            Self::Absent => ReadOutcome::Absent,
         }
     }
 
     /// Whether a write that expects `expected` may go ahead; if not, its answer.
-    pub(super) fn admit(self, expected: Expected) -> Result<(), Written> {
+    pub(super) fn admit(self, expected: Expected) -> Result<(), WriteOutcome> {
         match (self, expected) {
-            (Self::Gone, _) | (Self::Absent, Expected::Version(_)) => Err(Written::Gone),
+            (Self::Gone, _) | (Self::Absent, Expected::Version(_)) => Err(WriteOutcome::Gone),
             (Self::Absent, _) | (Self::Live(_), Expected::Any) => Ok(()),
             (Self::Live(live), Expected::Version(version)) if version == live.version => Ok(()),
-            (Self::Live(live), _) => Err(Written::Conflict(live.record())),
+            (Self::Live(live), _) => Err(WriteOutcome::Conflict(live.record())),
         }
     }
 }

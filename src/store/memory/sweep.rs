@@ -17,7 +17,7 @@ use super::{
     ring::{Ring, Taken},
     slot::{Slot, Standing},
 };
-use crate::{clock::Timestamp, id::Key};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// How many live records are compared to find the one to evict.
 const SAMPLE: usize = 8;
@@ -72,13 +72,13 @@ impl Engine {
     }
 
     /// Evicts until the store is within its limits; `keep` was just written.
-    pub(super) fn make_room(&self, keep: &Key) {
+    pub(super) fn make_room(&self, keep: &StoreKey) {
         while self.is_over() && self.drop_first(Kind::Live, keep) {}
     }
 
     /// The same for tombstones. Those of records that were live when last seen are among the
     /// `fresh` keys still; where no other is found, some of these are sorted.
-    pub(super) fn make_room_for_tombs(&self, keep: &Key) {
+    pub(super) fn make_room_for_tombs(&self, keep: &StoreKey) {
         while self.counters.tombstones() > self.settings.max_tombstones {
             if !self.drop_first(Kind::Tomb, keep) {
                 self.sweep_keys(self.fresh.take(SORTED_AT_ONCE));
@@ -96,7 +96,7 @@ impl Engine {
 
     /// Of the next few keys of this kind removes those that have ended or, if none has, the one that
     /// will end first, `keep` excepted. `false` when it found nothing to remove.
-    fn drop_first(&self, kind: Kind, keep: &Key) -> bool {
+    fn drop_first(&self, kind: Kind, keep: &StoreKey) -> bool {
         let (sample, has_ended) = self.sample(kind);
         let candidates = sample.iter().filter(|(_, key)| !has_ended && key != keep);
         let victim = candidates.min().copied();
@@ -113,7 +113,7 @@ impl Engine {
 
     /// Takes the next few keys of this kind out of their ring, with the ends of their slots, and
     /// removes what has ended on the way: then it stops, and says so.
-    fn sample(&self, kind: Kind) -> (SmallVec<[(Timestamp, Key); SAMPLE]>, bool) {
+    fn sample(&self, kind: Kind) -> (SmallVec<[(Timestamp, StoreKey); SAMPLE]>, bool) {
         let (mut sample, mut has_ended) = (SmallVec::new(), false);
         while sample.len() < SAMPLE && !has_ended {
             let keys = self.ring(kind).take(SAMPLE - sample.len());
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// Removes a slot of this kind before its time; `false` where it has become something else.
-    fn drop_unended(&self, key: &Key, kind: Kind) -> bool {
+    fn drop_unended(&self, key: &StoreKey, kind: Kind) -> bool {
         let removed = self.remove_if(key, |standing| match standing {
             Standing::Live(_) => kind == Kind::Live,
             Standing::Gone => kind == Kind::Tomb,
@@ -147,7 +147,7 @@ impl Engine {
     }
 
     /// What is under `key`, and when it ends; `None` when that time had come and it was removed.
-    fn look(&self, key: &Key) -> Option<(Kind, Timestamp)> {
+    fn look(&self, key: &StoreKey) -> Option<(Kind, Timestamp)> {
         let slot = self.slots.get(key)?;
         let seen = match (slot.at(self.settings.clock.now()), slot.value()) {
             (Standing::Live(live), _) => Some((Kind::Live, live.expires)),
@@ -160,7 +160,7 @@ impl Engine {
 
     /// Removes what has ended under `key`. Where it was written anew since it was looked at, it is
     /// as good as a record that has just been touched.
-    fn remove_ended(&self, key: &Key) -> Option<(Kind, Timestamp)> {
+    fn remove_ended(&self, key: &StoreKey) -> Option<(Kind, Timestamp)> {
         match self.remove_if(key, |standing| matches!(standing, Standing::Absent)) {
             Some(weight) => {
                 self.counters.expired.fetch_add(weight.records, Relaxed);

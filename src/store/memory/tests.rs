@@ -7,20 +7,20 @@ use bytes::Bytes;
 use super::{MemoryStore, engine::Engine, slot::Slot};
 use crate::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::StoreKey,
     store::Expected,
 };
 
 const KEYS: u64 = 64;
 const TAGS: [&str; 3] = ["one", "two", "three"];
 
-fn key(number: u64) -> Key {
-    let mut bytes = [0; Key::LEN];
+fn key(number: u64) -> StoreKey {
+    let mut bytes = [0; StoreKey::LEN];
     // The first byte chooses the stripe of a ring.
     bytes
         .iter_mut()
         .for_each(|byte| *byte = (number % KEYS) as u8);
-    Key::from_bytes(bytes)
+    StoreKey::from_bytes(bytes)
 }
 
 /// Calls that make, tag, end, evict and sweep records, in an order that differs by thread.
@@ -80,7 +80,7 @@ fn rings_and_indexes_agree_with_the_map_after_any_race() {
             .max_records(limit);
         let builder = builder
             .max_tombstones(limit)
-            .tombstone(Duration::from_millis(20));
+            .tombstone_ttl(Duration::from_millis(20));
         let MemoryStore(engine) = builder.build();
         thread::scope(|scope| {
             for thread in 0..4 {

@@ -13,10 +13,10 @@ use bytes::Bytes;
 
 use self::{error::MigratingError, leaving::Service, pair::Pair};
 use super::{
-    Binding, Bound, Capabilities, ClientSide, Expected, Read, Store, StoreError, StoreFuture, Tag,
-    TagStore, Written,
+    BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome, Store,
+    StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
 };
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// Two stores that look like one: sessions move from the old store to the new one as they are used,
 /// and nobody is logged out.
@@ -64,7 +64,7 @@ use crate::id::Key;
 ///   Its tags go along, and its cookie is removed.
 /// - While [`prepare`](Self::prepare) leaves sessions in cookies, the last answer wins there as ever;
 ///   what has moved is at the server from then on, on every machine.
-/// - Without a request there is only what has moved: [`Collection`](crate::session::Collection) finds
+/// - Without a request there is only what has moved: [`SessionCollection`](crate::session::SessionCollection) finds
 ///   no others. It ends others where the cookie store has a
 ///   [revocation list](super::CookieStore::with_revocation), which works as before: a cookie is revoked
 ///   when its session moves, and logging out everywhere ends sessions in cookies as well as at the
@@ -107,9 +107,9 @@ use crate::id::Key;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Migrating(Arc<Pair>);
+pub struct MigratingStore(Arc<Pair>);
 
-impl Migrating {
+impl MigratingStore {
     /// Sessions move from the store `from` to the store `to`.
     pub fn new(from: impl Store, to: impl Store) -> Self {
         Self::over(from, to, true)
@@ -134,16 +134,16 @@ impl Migrating {
     }
 }
 
-impl fmt::Debug for Migrating {
+impl fmt::Debug for MigratingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Migrating")
+        f.debug_struct("MigratingStore")
             .field("moves", &self.0.moves)
             .finish_non_exhaustive()
     }
 }
 
-impl Store for Migrating {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+impl Store for MigratingStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         self.doing(|pair| async move { pair.read(&key, touch).await })
     }
@@ -154,21 +154,21 @@ impl Store for Migrating {
     /// When one of the stores cannot answer; whether the write was applied is then unknown.
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let key = *key;
         self.doing(|pair| async move { pair.write(&key, data, ttl, expected).await })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         self.doing(|pair| async move { pair.destroy(&key).await })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         self.doing(|pair| async move { pair.touch(&key, ttl).await })
     }
@@ -177,11 +177,11 @@ impl Store for Migrating {
     fn capabilities(&self) -> Capabilities {
         let (old, new) = (self.0.old.capabilities(), self.0.new.capabilities());
         Capabilities {
-            versions: old.versions && new.versions,
+            conditional_writes: old.conditional_writes && new.conditional_writes,
             tombstones: old.tombstones && new.tombstones,
             persistent: old.persistent && new.persistent,
             shared: old.shared && new.shared,
-            listing: old.listing && new.listing,
+            list_by_tag: old.list_by_tag && new.list_by_tag,
         }
     }
 
@@ -197,18 +197,18 @@ impl Store for Migrating {
         })
     }
 
-    fn client_side(&self) -> Option<&dyn ClientSide> {
+    fn client_side(&self) -> Option<&dyn ClientSideStore> {
         let stores = [&self.0.old, &self.0.new];
         let any = stores.iter().any(|store| store.client_side().is_some());
-        any.then_some(self as &dyn ClientSide)
+        any.then_some(self as &dyn ClientSideStore)
     }
 }
 
 /// Where sessions come from their visitors' cookies.
-impl ClientSide for Migrating {
+impl ClientSideStore for MigratingStore {
     /// # Errors
     /// When it is the new store that keeps sessions in cookies.
-    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
+    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
         let Pair { old, new, moves } = &*self.0;
         match (old.client_side(), new.client_side()) {
             (Some(old), None) => {
@@ -220,33 +220,33 @@ impl ClientSide for Migrating {
     }
 }
 
-impl TagStore for Migrating {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+impl TagStore for MigratingStore {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
         self.doing(|pair| async move { pair.tags()?.tag(&key, &tag).await })
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (key, tag) = (*key, tag.clone());
         self.doing(|pair| async move { pair.tags()?.untag(&key, &tag).await })
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.doing(|pair| async move { pair.tags()?.tagged(&tag).await })
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let key = *key;
         self.doing(|pair| async move { pair.tags()?.tags_of(&key).await })
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing(|pair| async move { pair.tags()?.copy_tags(&from, &to).await })
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing(|pair| async move { pair.tags()?.move_tags(&from, &to).await })
     }

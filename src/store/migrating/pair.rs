@@ -27,8 +27,8 @@ use super::{
     versions::{Place, new, new_record, old, old_record},
 };
 use crate::{
-    id::Key,
-    store::{Expected, Read, Store, StoreError, Tag, Version, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Store, StoreError, Tag, Version, WriteOutcome},
 };
 
 type Answer<T> = Result<T, StoreError>;
@@ -50,17 +50,23 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) async fn read(&self, key: &Key, touch: Option<Duration>) -> Answer<Read> {
+    pub(super) async fn read(
+        &self,
+        key: &StoreKey,
+        touch: Option<Duration>,
+    ) -> Answer<ReadOutcome> {
         loop {
             if let Some(read) = self.read_new(key, touch).await? {
                 return Ok(read);
             }
             let read = match self.old.read(key, touch.filter(|_| !self.moves)).await? {
-                Read::Found(record) => Held::new(record)?,
+                ReadOutcome::Found(record) => Held::new(record)?,
                 ended => return Ok(self.read_new(key, touch).await?.unwrap_or(ended)),
             };
             match (read, touch.filter(|_| self.moves)) {
-                (Held::Session(record), None) => return Ok(Read::Found(old_record(record)?)),
+                (Held::Session(record), None) => {
+                    return Ok(ReadOutcome::Found(old_record(record)?));
+                }
                 (Held::Session(record), Some(ttl)) => {
                     // A renewal takes a session along that is never written on.
                     self.carry(key, record.data, ttl, record.version).await?;
@@ -70,29 +76,33 @@ impl Pair {
                 }
                 (Held::Elsewhere | Held::Reserved(_), _) => {
                     let read = self.read_new(key, touch).await?;
-                    return Ok(read.unwrap_or(Read::Absent));
+                    return Ok(read.unwrap_or(ReadOutcome::Absent));
                 }
             }
         }
     }
 
     /// What the new store knows of the session; `None` where it knows nothing.
-    async fn read_new(&self, key: &Key, touch: Option<Duration>) -> Answer<Option<Read>> {
+    async fn read_new(
+        &self,
+        key: &StoreKey,
+        touch: Option<Duration>,
+    ) -> Answer<Option<ReadOutcome>> {
         loop {
             let record = match self.new.read(key, touch).await? {
-                Read::Found(record) => new_record(record)?,
-                Read::Absent => return Ok(None),
-                Read::Gone => {
+                ReadOutcome::Found(record) => new_record(record)?,
+                ReadOutcome::Absent => return Ok(None),
+                ReadOutcome::Gone => {
                     // Whoever destroyed it may have stopped half way.
-                    if let Read::Found(_) = self.old.read(key, None).await? {
+                    if let ReadOutcome::Found(_) = self.old.read(key, None).await? {
                         self.old.destroy(key).await?;
                     }
-                    return Ok(Some(Read::Gone));
+                    return Ok(Some(ReadOutcome::Gone));
                 }
             };
             match Held::new(record)? {
                 Held::Moving(moving) => self.complete(key, moving).await?,
-                Held::Session(record) => return Ok(Some(Read::Found(record))),
+                Held::Session(record) => return Ok(Some(ReadOutcome::Found(record))),
                 Held::Elsewhere | Held::Reserved(_) => return Err(MigratingError::Mark.into()),
             };
         }
@@ -100,11 +110,11 @@ impl Pair {
 
     pub(super) async fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         match expected {
             Expected::Version(version) => self.replace(key, data, ttl, version).await,
             Expected::Absent => self.create(key, data, ttl).await,
@@ -113,14 +123,16 @@ impl Pair {
     }
 
     /// Replaces whatever is there: what is read, if it is still there when it is written on.
-    async fn put(&self, key: &Key, data: Bytes, ttl: Duration) -> Answer<Written> {
+    async fn put(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
         loop {
             let written = match self.read(key, None).await? {
-                Read::Found(record) => self.replace(key, data.clone(), ttl, record.version).await?,
-                Read::Absent => self.create(key, data.clone(), ttl).await?,
-                Read::Gone => return Ok(Written::Gone),
+                ReadOutcome::Found(record) => {
+                    self.replace(key, data.clone(), ttl, record.version).await?
+                }
+                ReadOutcome::Absent => self.create(key, data.clone(), ttl).await?,
+                ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
             };
-            if let Written::Done(_) = written {
+            if let WriteOutcome::Done(_) = written {
                 return Ok(written);
             }
         }
@@ -128,11 +140,11 @@ impl Pair {
 
     async fn replace(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         version: Version,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         let done = match Place::of(version) {
             Place::New(version) => {
                 if ttl < SOON {
@@ -145,7 +157,7 @@ impl Pair {
             Place::Old(version) => {
                 let expected = Expected::Version(version);
                 match self.old.write(key, data, ttl, expected).await? {
-                    Written::Done(version) => Some(Written::Done(old(version)?)),
+                    WriteOutcome::Done(version) => Some(WriteOutcome::Done(old(version)?)),
                     _ => None,
                 }
             }
@@ -157,14 +169,14 @@ impl Pair {
     }
 
     /// The answer to a write whose expected version is not there any more.
-    async fn refuse(&self, key: &Key) -> Answer<Written> {
+    async fn refuse(&self, key: &StoreKey) -> Answer<WriteOutcome> {
         Ok(match self.read(key, None).await? {
-            Read::Found(record) => Written::Conflict(record),
-            Read::Absent | Read::Gone => Written::Gone,
+            ReadOutcome::Found(record) => WriteOutcome::Conflict(record),
+            ReadOutcome::Absent | ReadOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
-    async fn create(&self, key: &Key, data: Bytes, ttl: Duration) -> Answer<Written> {
+    async fn create(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
         let mut expected = Expected::Absent;
         loop {
             let (sign, stands) = match self.moves {
@@ -173,12 +185,14 @@ impl Pair {
             };
             let announced = self.old.write(key, sign, stands, expected).await?;
             let version = match announced {
-                Written::Done(_) if self.moves => {
+                WriteOutcome::Done(_) if self.moves => {
                     return self.write_new(key, data, ttl, Expected::Absent).await;
                 }
-                Written::Done(version) => version,
-                Written::Conflict(record) => match Held::new(record)? {
-                    Held::Session(record) => return Ok(Written::Conflict(old_record(record)?)),
+                WriteOutcome::Done(version) => version,
+                WriteOutcome::Conflict(record) => match Held::new(record)? {
+                    Held::Session(record) => {
+                        return Ok(WriteOutcome::Conflict(old_record(record)?));
+                    }
                     Held::Elsewhere => {
                         return self.write_new(key, data, ttl, Expected::Absent).await;
                     }
@@ -195,9 +209,11 @@ impl Pair {
                         continue;
                     }
                 },
-                Written::Gone if expected == Expected::Absent => return self.refuse(key).await,
+                WriteOutcome::Gone if expected == Expected::Absent => {
+                    return self.refuse(key).await;
+                }
                 // What was to be replaced has ended.
-                Written::Gone => {
+                WriteOutcome::Gone => {
                     expected = Expected::Absent;
                     continue;
                 }
@@ -213,16 +229,16 @@ impl Pair {
     /// `None` where somebody else was faster.
     async fn create_old(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         announced: Version,
-    ) -> Answer<Option<Written>> {
+    ) -> Answer<Option<WriteOutcome>> {
         let announced = Expected::Version(announced);
         let standing = match self.read_new(key, None).await? {
             None => return self.write_announced(key, data, ttl, announced).await,
-            Some(Read::Found(record)) => Written::Conflict(record),
-            Some(_) => Written::Gone,
+            Some(ReadOutcome::Found(record)) => WriteOutcome::Conflict(record),
+            Some(_) => WriteOutcome::Gone,
         };
         let sign = mark::elsewhere();
         self.old.write(key, sign, ttl.min(FENCE), announced).await?;
@@ -231,28 +247,28 @@ impl Pair {
 
     async fn write_announced(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         announced: Expected,
-    ) -> Answer<Option<Written>> {
+    ) -> Answer<Option<WriteOutcome>> {
         Ok(match self.old.write(key, data, ttl, announced).await? {
-            Written::Done(version) => Some(Written::Done(old(version)?)),
-            Written::Conflict(_) | Written::Gone => None,
+            WriteOutcome::Done(version) => Some(WriteOutcome::Done(old(version)?)),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
         })
     }
 
     async fn write_new(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         Ok(match self.new.write(key, data, ttl, expected).await? {
-            Written::Done(version) => Written::Done(new(version)?),
-            Written::Conflict(record) => Written::Conflict(new_record(record)?),
-            Written::Gone => Written::Gone,
+            WriteOutcome::Done(version) => WriteOutcome::Done(new(version)?),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(new_record(record)?),
+            WriteOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
@@ -260,25 +276,25 @@ impl Pair {
     /// that version is not there any more.
     async fn carry(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         version: Version,
-    ) -> Answer<Option<Written>> {
+    ) -> Answer<Option<WriteOutcome>> {
         let marked = mark::moving(&data, ttl);
         let expected = Expected::Version(version);
         match self.old.write(key, marked, ttl, expected).await? {
-            Written::Done(version) => {
+            WriteOutcome::Done(version) => {
                 let moving = Moving { data, ttl, version };
                 self.publish(key, moving).await.map(Some)
             }
-            Written::Conflict(_) | Written::Gone => Ok(None),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => Ok(None),
         }
     }
 
     /// Brings what is marked as moving to the new store. The answer is that of the write that
     /// marked it. Several may do this at once, and anyone after one who stopped half way.
-    async fn publish(&self, key: &Key, moving: Moving) -> Answer<Written> {
+    async fn publish(&self, key: &StoreKey, moving: Moving) -> Answer<WriteOutcome> {
         let Moving { data, ttl, version } = moving;
         // What has tags is not seen in the new store before it has them there: nobody escapes a
         // log-out by what stops half way.
@@ -288,37 +304,39 @@ impl Pair {
             false => data.clone(),
         };
         let published = match self.write_new(key, first, ttl, Expected::Absent).await? {
-            Written::Done(version) if tagged => {
+            WriteOutcome::Done(version) if tagged => {
                 let data = data.clone();
                 let moving = Moving { data, ttl, version };
                 self.complete(key, moving).await?
             }
-            Written::Conflict(record) => match Held::new(record)? {
+            WriteOutcome::Conflict(record) => match Held::new(record)? {
                 Held::Moving(moving) => self.complete(key, moving).await?,
-                Held::Session(record) => Written::Conflict(record),
+                Held::Session(record) => WriteOutcome::Conflict(record),
                 Held::Elsewhere | Held::Reserved(_) => return Err(MigratingError::Mark.into()),
             },
             done_or_gone => done_or_gone,
         };
-        if published == Written::Gone {
+        if published == WriteOutcome::Gone {
             self.old.destroy(key).await?;
-            return Ok(Written::Gone);
+            return Ok(WriteOutcome::Gone);
         }
         self.carry_tags(key).await?;
         let (sign, expected) = (mark::elsewhere(), Expected::Version(version));
         self.old.write(key, sign, ttl.min(FENCE), expected).await?;
         Ok(match published {
-            Written::Conflict(record) if record.data == data => Written::Done(record.version),
+            WriteOutcome::Conflict(record) if record.data == data => {
+                WriteOutcome::Done(record.version)
+            }
             // Another has published it, and somebody has written on it since.
-            Written::Conflict(_) => Written::Done(old(version)?),
+            WriteOutcome::Conflict(_) => WriteOutcome::Done(old(version)?),
             done => done,
         })
     }
 
     /// Finishes a move that stopped when the session was in the new store already, so that nothing
     /// is left of it that could be published again.
-    async fn finish(&self, key: &Key) -> Answer<()> {
-        if let Read::Found(record) = self.old.read(key, None).await?
+    async fn finish(&self, key: &StoreKey) -> Answer<()> {
+        if let ReadOutcome::Found(record) = self.old.read(key, None).await?
             && let Held::Moving(moving) = Held::new(record)?
         {
             self.publish(key, moving).await?;
@@ -327,14 +345,14 @@ impl Pair {
     }
 
     /// Puts the session in the place of the mark in the new store, once its tags are there.
-    async fn complete(&self, key: &Key, moving: Moving) -> Answer<Written> {
+    async fn complete(&self, key: &StoreKey, moving: Moving) -> Answer<WriteOutcome> {
         let Moving { data, ttl, version } = moving;
         self.carry_tags(key).await?;
         let expected = Expected::Version(version);
         self.write_new(key, data, ttl, expected).await
     }
 
-    async fn carry_tags(&self, key: &Key) -> Answer<()> {
+    async fn carry_tags(&self, key: &StoreKey) -> Answer<()> {
         for tag in self.old_tags(key).await? {
             if let Some(new) = self.new.tags() {
                 new.tag(key, &tag).await?;
@@ -343,28 +361,30 @@ impl Pair {
         Ok(())
     }
 
-    async fn old_tags(&self, key: &Key) -> Answer<Vec<Tag>> {
+    async fn old_tags(&self, key: &StoreKey) -> Answer<Vec<Tag>> {
         match self.old.tags() {
             Some(old) => old.tags_of(key).await,
             None => Ok(Vec::new()),
         }
     }
 
-    pub(super) async fn destroy(&self, key: &Key) -> Answer<()> {
+    pub(super) async fn destroy(&self, key: &StoreKey) -> Answer<()> {
         self.new.destroy(key).await?;
         self.old.destroy(key).await
     }
 
-    pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Answer<bool> {
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Answer<bool> {
         Ok(self.new.touch(key, ttl).await?
-            || matches!(self.read(key, Some(ttl)).await?, Read::Found(_)))
+            || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
 
     /// Whether the session lives in the old store, or is only just leaving it.
-    pub(super) async fn is_old(&self, key: &Key) -> Answer<bool> {
+    pub(super) async fn is_old(&self, key: &StoreKey) -> Answer<bool> {
         Ok(match self.old.read(key, None).await? {
-            Read::Found(record) => matches!(Held::new(record)?, Held::Session(_) | Held::Moving(_)),
-            Read::Absent | Read::Gone => false,
+            ReadOutcome::Found(record) => {
+                matches!(Held::new(record)?, Held::Session(_) | Held::Moving(_))
+            }
+            ReadOutcome::Absent | ReadOutcome::Gone => false,
         })
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{error::MigratingError, pair::Pair};
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{MAX_TAGS, StoreError, Tag, TagStore},
 };
 
@@ -31,7 +31,7 @@ impl Pair {
 }
 
 impl Both<'_> {
-    pub(super) async fn tag(&self, key: &Key, tag: &Tag) -> Result<bool, StoreError> {
+    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<bool, StoreError> {
         if self.new.tag(key, tag).await? {
             return Ok(true);
         }
@@ -39,12 +39,12 @@ impl Both<'_> {
         Ok(self.new.tag(key, tag).await? || old)
     }
 
-    pub(super) async fn untag(&self, key: &Key, tag: &Tag) -> Result<(), StoreError> {
+    pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> Result<(), StoreError> {
         self.old.untag(key, tag).await?;
         self.new.untag(key, tag).await
     }
 
-    pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<Key>, StoreError> {
+    pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, StoreError> {
         let mut keys = Vec::new();
         for key in self.old.tagged(tag).await? {
             if self.pair.is_old(&key).await? {
@@ -58,7 +58,7 @@ impl Both<'_> {
         Ok(keys)
     }
 
-    pub(super) async fn tags_of(&self, key: &Key) -> Result<Vec<Tag>, StoreError> {
+    pub(super) async fn tags_of(&self, key: &StoreKey) -> Result<Vec<Tag>, StoreError> {
         let mut tags = match self.pair.is_old(key).await? {
             true => self.old.tags_of(key).await?,
             false => Vec::new(),
@@ -70,14 +70,14 @@ impl Both<'_> {
         Ok(tags)
     }
 
-    pub(super) async fn copy_tags(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+    pub(super) async fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
         match self.is_any_old(from, to).await? {
             false => self.new.copy_tags(from, to).await,
             true => self.give(from, to).await.map(drop),
         }
     }
 
-    pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Result<(), StoreError> {
+    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
         if !self.is_any_old(from, to).await? {
             return self.new.move_tags(from, to).await;
         }
@@ -87,13 +87,13 @@ impl Both<'_> {
         Ok(())
     }
 
-    async fn is_any_old(&self, one: &Key, other: &Key) -> Result<bool, StoreError> {
+    async fn is_any_old(&self, one: &StoreKey, other: &StoreKey) -> Result<bool, StoreError> {
         Ok(self.pair.is_old(one).await? || self.pair.is_old(other).await?)
     }
 
     /// Gives the tags of one session to another, and says which they were: all that it carries, or
     /// none where they would be too many, or one of the two is not live.
-    async fn give(&self, from: &Key, to: &Key) -> Result<Vec<Tag>, StoreError> {
+    async fn give(&self, from: &StoreKey, to: &StoreKey) -> Result<Vec<Tag>, StoreError> {
         let tags = self.tags_of(from).await?;
         let mut all = self.tags_of(to).await?;
         all.extend(tags.iter().cloned());

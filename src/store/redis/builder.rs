@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    CachedBuilder, NAME, RedisStore,
+    CachedRedisStoreBuilder, NAME, RedisStore,
     client::{Client, Hear},
     engine::Engine,
     keys::Names,
@@ -35,7 +35,7 @@ pub(super) struct Settings {
     pub(super) pool_size: usize,
     pub(super) connect_timeout: Duration,
     pub(super) command_timeout: Duration,
-    pub(super) total_timeout: Duration,
+    pub(super) operation_timeout: Duration,
     pub(super) startup_timeout: Duration,
     pub(super) tombstone: Duration,
     pub(super) max_in_flight: usize,
@@ -49,7 +49,9 @@ impl Settings {
     /// How long one attempt may take: a little less than all attempts together may, since one that
     /// takes all the time there is cannot be told from one that never ends.
     pub(super) fn patience(&self) -> Duration {
-        let most = self.total_timeout.saturating_sub(self.total_timeout / 16);
+        let most = self
+            .operation_timeout
+            .saturating_sub(self.operation_timeout / 16);
         self.command_timeout.min(most)
     }
 }
@@ -61,7 +63,7 @@ impl fmt::Debug for Settings {
             .field("pool_size", &self.pool_size)
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
-            .field("total_timeout", &self.total_timeout)
+            .field("operation_timeout", &self.operation_timeout)
             .field("startup_timeout", &self.startup_timeout)
             .field("tombstone", &self.tombstone)
             .field("max_in_flight", &self.max_in_flight)
@@ -80,7 +82,7 @@ impl RedisStoreBuilder {
                 pool_size: 2,
                 connect_timeout: Duration::from_secs(2),
                 command_timeout: Duration::from_secs(1),
-                total_timeout: Duration::from_secs(3),
+                operation_timeout: Duration::from_secs(3),
                 startup_timeout: Duration::from_secs(10),
                 tombstone: Duration::from_secs(60),
                 max_in_flight: 10_000,
@@ -123,8 +125,8 @@ impl RedisStoreBuilder {
 
     /// How long an operation may take in all, with its repetitions and the waiting for a
     /// connection. Default: 3 s.
-    pub fn total_timeout(mut self, time: Duration) -> Self {
-        self.settings.total_timeout = time;
+    pub fn operation_timeout(mut self, time: Duration) -> Self {
+        self.settings.operation_timeout = time;
         self
     }
 
@@ -138,7 +140,7 @@ impl RedisStoreBuilder {
     ///
     /// Zero means no fence at all: a request that is slower than the destroy brings the session
     /// back, and the store's [capabilities](crate::store::Store::capabilities) say so.
-    pub fn tombstone(mut self, time: Duration) -> Self {
+    pub fn tombstone_ttl(mut self, time: Duration) -> Self {
         self.settings.tombstone = time;
         self
     }
@@ -168,16 +170,16 @@ impl RedisStoreBuilder {
     ///
     /// The errors in between [say of themselves](StoreError::is_outage) that they were told of, so
     /// that no listener logs them again. Where a configuration opens the store, its listeners are told
-    /// ([`StoreAway`](crate::session::Event::StoreAway)).
+    /// ([`StoreUnavailable`](crate::session::Event::StoreUnavailable)).
     pub fn on_outage(mut self, tell: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
         self.settings.on_outage = Arc::new(tell);
         self.settings.tells = true;
         self
     }
 
-    /// A local cache in front of the store; see [`Cached`](super::Cached).
-    pub fn cached(self) -> CachedBuilder {
-        CachedBuilder::new(self)
+    /// A local cache in front of the store; see [`CachedRedisStore`](super::CachedRedisStore).
+    pub fn cached(self) -> CachedRedisStoreBuilder {
+        CachedRedisStoreBuilder::new(self)
     }
 
     /// The store, not connected yet: connections are made in the background from the first

@@ -9,14 +9,14 @@ use std::{
 use tokio::time::sleep;
 
 use super::{
-    Fault, RedisError, RedisStats,
+    RedisError, RedisStats, TransientError,
     builder::Settings,
     client::{Call, Client, Miss, Reply},
     keys::Names,
     outage::Watch,
     versions::Versions,
 };
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// What all clones of a store share.
 pub(super) struct Engine {
@@ -43,7 +43,7 @@ pub(super) enum Repeat {
 pub(super) struct Answer {
     pub(super) reply: Reply,
     /// An earlier attempt may have been carried out, its answer was lost this way.
-    pub(super) lost: Option<Fault>,
+    pub(super) lost: Option<TransientError>,
     /// The link that answered.
     turn: usize,
 }
@@ -76,7 +76,7 @@ impl Engine {
         repeat: Repeat,
         call: impl Fn() -> Call,
     ) -> Result<Answer, RedisError> {
-        let time = self.settings.total_timeout;
+        let time = self.settings.operation_timeout;
         self.operate(call, repeat, time).await
     }
 
@@ -103,14 +103,18 @@ impl Engine {
     }
 
     /// Waits until as many replicas as wanted have what the link of `answer` wrote under `key`.
-    pub(super) async fn replicated(&self, answer: &Answer, key: &Key) -> Result<(), RedisError> {
+    pub(super) async fn replicated(
+        &self,
+        answer: &Answer,
+        key: &StoreKey,
+    ) -> Result<(), RedisError> {
         match self.settings.replicas {
             0 => Ok(()),
             wanted => Box::pin(self.confirmed(wanted, answer.turn, key)).await,
         }
     }
 
-    async fn confirmed(&self, wanted: u32, turn: usize, key: &Key) -> Result<(), RedisError> {
+    async fn confirmed(&self, wanted: u32, turn: usize, key: &StoreKey) -> Result<(), RedisError> {
         let patience = self.settings.patience();
         let millis = (patience / 2).as_millis().max(1);
         let call = Call::wait(wanted, millis, self.names.session(key));
@@ -172,7 +176,7 @@ impl Engine {
             let (fault, sent) = match self.client.attempt(turn, call(), end, busy).await {
                 Ok(reply) => return Ok(Answer { reply, lost, turn }),
                 Err(Miss::Final(error)) => return Err(error),
-                Err(Miss::Fault { fault, sent }) => (fault, sent),
+                Err(Miss::TransientError { fault, sent }) => (fault, sent),
             };
             if sent {
                 lost = Some(fault);

@@ -28,7 +28,7 @@ pub enum RedisError {
         /// The time that was waited.
         after: Duration,
         /// What the last attempt met.
-        last: Fault,
+        last: TransientError,
     },
     /// A write's answer was lost, and the record has changed since: whether the write is part of
     /// it cannot be told, so it was not tried again.
@@ -38,7 +38,7 @@ pub enum RedisError {
     )]
     Unknown {
         /// How the answer was lost.
-        last: Fault,
+        last: TransientError,
     },
     /// More operations are under way than the store allows; this one was not begun.
     #[error("{limit} Redis operations are under way already: raise max_in_flight, or shed load")]
@@ -48,7 +48,7 @@ pub enum RedisError {
     },
     /// The server refused, and trying again would not help.
     #[error("Redis refused: {0}")]
-    Refused(Refusal),
+    Refused(ServerRejection),
     /// What stands under the session's key was not written by this store.
     #[error(
         "the value under the session's key is not a session record: does something else use the prefix?"
@@ -77,7 +77,7 @@ pub enum RedisError {
 
 impl RedisError {
     /// What was met last, where the server was not heard: such failures together are an outage.
-    pub(super) const fn outage(&self) -> Option<Fault> {
+    pub(super) const fn outage(&self) -> Option<TransientError> {
         match self {
             Self::TimedOut { last, .. } | Self::Unknown { last } => Some(*last),
             _ => None,
@@ -94,7 +94,7 @@ impl RedisError {
 /// What one attempt met. Another attempt may fare better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum TransientError {
     /// There is no connection at the moment.
     #[error("not connected")]
     Disconnected,
@@ -127,7 +127,7 @@ pub enum Fault {
 /// Why the server refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum ServerRejection {
     /// `maxmemory` is reached and nothing may be evicted (`OOM`).
     #[error("its memory is full (OOM): raise maxmemory or choose an eviction policy")]
     OutOfMemory,

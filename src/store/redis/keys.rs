@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::id::Key;
+use crate::id::StoreKey;
 
 /// The names that this store uses, all of them under one prefix.
 ///
@@ -19,14 +19,14 @@ impl Names {
     }
 
     /// Where a session's record is: the prefix and 64 hexadecimal digits.
-    pub(super) fn session(&self, key: &Key) -> Bytes {
+    pub(super) fn session(&self, key: &StoreKey) -> Bytes {
         let mut name = BytesMut::with_capacity(self.session_len());
         self.put_session(key, &mut name);
         name.freeze()
     }
 
     /// The same, behind what is in `text` already.
-    pub(super) fn put_session(&self, key: &Key, text: &mut BytesMut) {
+    pub(super) fn put_session(&self, key: &StoreKey, text: &mut BytesMut) {
         text.put_slice(&self.prefix);
         let digits = key
             .as_bytes()
@@ -36,13 +36,13 @@ impl Names {
 
     /// How many bytes a session's name has.
     pub(super) fn session_len(&self) -> usize {
-        self.prefix.len() + 2 * Key::LEN
+        self.prefix.len() + 2 * StoreKey::LEN
     }
 
     /// The session whose record has this name.
-    pub(super) fn key(&self, name: &[u8]) -> Option<Key> {
+    pub(super) fn key(&self, name: &[u8]) -> Option<StoreKey> {
         let digits = name.strip_prefix(&*self.prefix)?;
-        let mut key = [0; Key::LEN];
+        let mut key = [0; StoreKey::LEN];
         let (pairs, []) = digits.as_chunks() else {
             return None;
         };
@@ -52,7 +52,7 @@ impl Names {
         for (byte, &[high, low]) in key.iter_mut().zip(pairs) {
             *byte = value(high)? << 4 | value(low)?;
         }
-        Some(Key::from_bytes(key))
+        Some(StoreKey::from_bytes(key))
     }
 
     /// Where a tag's index is: the prefix, `tag:`, and the tag as it is. No session's name is like

@@ -20,12 +20,15 @@ use bytes::Bytes;
 use self::engine::Engine;
 pub use self::{
     builder::RedisStoreBuilder,
-    cached::{CacheStats, Cached, CachedBuilder},
-    error::{Fault, RedisError, Refusal},
+    cached::{CacheStats, CachedRedisStore, CachedRedisStoreBuilder},
+    error::{RedisError, ServerRejection, TransientError},
     outage::Outage,
 };
-use super::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, Tag, TagStore, Written};
-use crate::id::Key;
+use super::{
+    Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
+    WriteOutcome,
+};
+use crate::id::StoreKey;
 
 /// The name that this store gives itself in errors.
 const NAME: &str = "redis";
@@ -155,7 +158,11 @@ impl RedisStore {
             done.map_err(|error| {
                 let is_outage = tells && error.is_told();
                 let error = StoreError::new(NAME, action, error);
-                if is_outage { error.in_outage() } else { error }
+                if is_outage {
+                    error.with_outage()
+                } else {
+                    error
+                }
             })
         })
     }
@@ -180,7 +187,7 @@ impl fmt::Debug for RedisStore {
 }
 
 impl Store for RedisStore {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         match touch {
             None => self.doing("read", move |engine| async move { engine.read(&key).await }),
@@ -202,25 +209,25 @@ impl Store for RedisStore {
     /// When the store cannot answer; whether the write was applied is then unknown.
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let key = *key;
         self.doing("write", move |engine| async move {
             engine.write(&key, &data, ttl, expected).await
         })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         self.doing("destroy", move |engine| async move {
             engine.destroy(&key).await
         })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         self.doing("touch", move |engine| async move {
             engine.touch(&key, ttl).await
@@ -252,7 +259,7 @@ impl Store for RedisStore {
 }
 
 impl TagStore for RedisStore {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
         self.doing(
             "tag",
@@ -260,21 +267,21 @@ impl TagStore for RedisStore {
         )
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (key, tag) = (*key, tag.clone());
         self.doing("untag", move |engine| async move {
             engine.untag(&key, &[tag.as_str()]).await
         })
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.doing("list tagged", move |engine| async move {
             engine.tagged(&tag).await
         })
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let key = *key;
         self.doing("list tags", move |engine| async move {
             engine.tags_of(&key).await
@@ -286,7 +293,7 @@ impl TagStore for RedisStore {
     /// # Errors
     /// When the store cannot answer, or the session under `to` would have more than
     /// [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing("copy tags", move |engine| async move {
             engine.copy_tags(&from, &to).await.map(drop)
@@ -298,7 +305,7 @@ impl TagStore for RedisStore {
     /// # Errors
     /// When the store cannot answer, or the session under `to` would have more than
     /// [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing("move tags", move |engine| async move {
             engine.move_tags(&from, &to).await

@@ -5,37 +5,40 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    RedisError, Refusal,
+    RedisError, ServerRejection,
     client::{Call, Reply},
     engine::{Answer, Engine, Repeat},
     record, scripts,
     tags::TagBlock,
 };
 use crate::{
-    id::Key,
-    store::{Expected, Read, Tag, Version, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Tag, Version, WriteOutcome},
 };
 
 /// The longest text that says what is expected.
 const EXPECTED: usize = 10;
 
 impl Engine {
-    pub(super) async fn read(&self, key: &Key) -> Result<Read, RedisError> {
+    pub(super) async fn read(&self, key: &StoreKey) -> Result<ReadOutcome, RedisError> {
         match self.ask(|| Call::get(self.names.session(key))).await? {
-            Reply::Nothing => Ok(Read::Absent),
+            Reply::Nothing => Ok(ReadOutcome::Absent),
             Reply::Bytes(value) => record::decode(key, &value),
             _ => Err(RedisError::Unexpected),
         }
     }
 
     /// Reads, and says how long what was read lives yet.
-    pub(super) async fn read_for_keeping(&self, key: &Key) -> Result<(Read, Duration), RedisError> {
+    pub(super) async fn read_for_keeping(
+        &self,
+        key: &StoreKey,
+    ) -> Result<(ReadOutcome, Duration), RedisError> {
         let call = || Call::script(&scripts::READ_FOR_KEEPING, self.names.session(key), []);
         let Reply::List(parts) = self.ask(call).await? else {
             return Err(RedisError::Unexpected);
         };
         match <[Reply; 2]>::try_from(parts) {
-            Ok([Reply::Nothing, _]) => Ok((Read::Absent, Duration::ZERO)),
+            Ok([Reply::Nothing, _]) => Ok((ReadOutcome::Absent, Duration::ZERO)),
             Ok([Reply::Bytes(value), Reply::Number(life)]) => {
                 let life = Duration::from_millis(u64::try_from(life).unwrap_or(0));
                 Ok((record::decode(key, &value)?, life))
@@ -46,13 +49,13 @@ impl Engine {
 
     pub(super) async fn read_and_touch(
         &self,
-        key: &Key,
+        key: &StoreKey,
         ttl: Duration,
-    ) -> Result<Read, RedisError> {
+    ) -> Result<ReadOutcome, RedisError> {
         let (script, ttl) = (&scripts::READ_AND_TOUCH, millis(ttl));
         let call = || Call::script(script, self.names.session(key), [ttl.clone()]);
         let value = match self.ask(call).await? {
-            Reply::Nothing => return Ok(Read::Absent),
+            Reply::Nothing => return Ok(ReadOutcome::Absent),
             Reply::Bytes(value) => value,
             Reply::List(mut due) => {
                 self.list_again(key).await;
@@ -68,11 +71,11 @@ impl Engine {
 
     pub(super) async fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: &[u8],
         ttl: Duration,
         expected: Expected,
-    ) -> Result<Written, RedisError> {
+    ) -> Result<WriteOutcome, RedisError> {
         let version = self.versions.next();
         let repeat = match expected {
             Expected::Any => Repeat::Never,
@@ -82,13 +85,13 @@ impl Engine {
         let call = || self.write_call(key, version, data, life.clone(), expected);
         let answer = self.answer(repeat, call).await?;
         match &answer.reply {
-            Reply::Number(0) => Ok(Written::Gone),
+            Reply::Number(0) => Ok(WriteOutcome::Gone),
             Reply::Number(done) => {
                 self.replicated(&answer, key).await?;
                 if *done == 2 {
                     self.list_again(key).await;
                 }
-                Ok(Written::Done(version))
+                Ok(WriteOutcome::Done(version))
             }
             Reply::Bytes(value) => conflict(key, value, &answer),
             _ => Err(RedisError::Unexpected),
@@ -99,7 +102,7 @@ impl Engine {
     /// each piece has to be given back again.
     fn write_call(
         &self,
-        key: &Key,
+        key: &StoreKey,
         version: Version,
         data: &[u8],
         life: Bytes,
@@ -124,7 +127,7 @@ impl Engine {
         Call::script(&scripts::WRITE, name, args)
     }
 
-    pub(super) async fn destroy(&self, key: &Key) -> Result<(), RedisError> {
+    pub(super) async fn destroy(&self, key: &StoreKey) -> Result<(), RedisError> {
         let fence = millis(self.settings.tombstone);
         let tomb = || Bytes::from_static(record::TOMBSTONE);
         let [px, get] = [&b"PX"[..], b"GET"].map(Bytes::from_static);
@@ -136,7 +139,7 @@ impl Engine {
             }
         };
         let answer = match self.answer(Repeat::Freely, call).await {
-            Err(RedisError::Refused(Refusal::OutOfMemory)) => {
+            Err(RedisError::Refused(ServerRejection::OutOfMemory)) => {
                 let args = || [tomb(), fence.clone()];
                 let call = || Call::script(&scripts::DESTROY, self.names.session(key), args());
                 Box::pin(self.answer(Repeat::Freely, call)).await?
@@ -151,7 +154,7 @@ impl Engine {
         Box::pin(self.unlist(key, &block)).await
     }
 
-    pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Result<bool, RedisError> {
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<bool, RedisError> {
         let ttl = millis(ttl);
         let call = || Call::script(&scripts::TOUCH, self.names.session(key), [ttl.clone()]);
         let reply = self.ask(call).await?;
@@ -175,18 +178,18 @@ impl Engine {
     /// Lists the session's tags for longer. The operation that found it due is done already, and a
     /// failure here is made good by the next touch, long before it matters. Boxed, as all that is
     /// seldom done is, so that the futures of what is often done stay small.
-    async fn list_again(&self, key: &Key) {
+    async fn list_again(&self, key: &StoreKey) {
         let _made_good_later = Box::pin(self.list(key)).await;
     }
 }
 
-fn conflict(key: &Key, value: &Bytes, answer: &Answer) -> Result<Written, RedisError> {
+fn conflict(key: &StoreKey, value: &Bytes, answer: &Answer) -> Result<WriteOutcome, RedisError> {
     if let Some(last) = answer.lost {
         return Err(RedisError::Unknown { last });
     }
     match record::decode(key, value)? {
-        Read::Found(record) => Ok(Written::Conflict(record)),
-        Read::Absent | Read::Gone => Err(RedisError::Unexpected),
+        ReadOutcome::Found(record) => Ok(WriteOutcome::Conflict(record)),
+        ReadOutcome::Absent | ReadOutcome::Gone => Err(RedisError::Unexpected),
     }
 }
 

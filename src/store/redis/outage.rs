@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Fault;
+use super::TransientError;
 
 /// What [`on_outage`](super::RedisStoreBuilder::on_outage) is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Outage {
     /// An operation has failed after all its attempts, and the last before it had not.
     Started {
         /// What the last attempt met.
-        fault: Fault,
+        fault: TransientError,
     },
     /// An operation has succeeded again.
     Ended {
@@ -52,7 +52,7 @@ impl Watch {
     }
 
     /// An operation failed for want of a server; gives the outage that starts with it.
-    pub(super) fn failed(&self, fault: Fault) -> Option<Outage> {
+    pub(super) fn failed(&self, fault: TransientError) -> Option<Outage> {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, failed)) = &mut *since {
             *failed += 1;

@@ -16,8 +16,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::RedisError;
 use crate::{
-    id::Key,
-    store::{Read, Record, Version},
+    id::StoreKey,
+    store::{ReadOutcome, Record, Version},
 };
 
 /// What every live record begins with. The third byte is the format's version.
@@ -30,7 +30,7 @@ pub(super) const TOMBSTONE: &[u8] = b"hs1T";
 pub(super) const HEADER: usize = 18;
 
 /// Appends the value of a record without tags to `text`.
-pub(super) fn put(key: &Key, version: Version, data: &[u8], text: &mut BytesMut) {
+pub(super) fn put(key: &StoreKey, version: Version, data: &[u8], text: &mut BytesMut) {
     let version = version.get().to_be_bytes();
     text.put_slice(LIVE);
     text.put_slice(&checksum(key, version, data).to_be_bytes());
@@ -40,9 +40,9 @@ pub(super) fn put(key: &Key, version: Version, data: &[u8], text: &mut BytesMut)
 }
 
 /// What `value`, as Redis gave it for `key`, amounts to.
-pub(super) fn decode(key: &Key, value: &Bytes) -> Result<Read, RedisError> {
+pub(super) fn decode(key: &StoreKey, value: &Bytes) -> Result<ReadOutcome, RedisError> {
     if value == TOMBSTONE {
-        return Ok(Read::Gone);
+        return Ok(ReadOutcome::Gone);
     }
     let (crc, number, tags) = header(value)?;
     let data = value.slice_ref(value.get(HEADER + tags..).ok_or(SHORT)?);
@@ -51,7 +51,7 @@ pub(super) fn decode(key: &Key, value: &Bytes) -> Result<Read, RedisError> {
     }
     let version = Version::new(u64::from_be_bytes(number))
         .ok_or(RedisError::Damaged("its version is zero"))?;
-    Ok(Read::Found(Record { data, version }))
+    Ok(ReadOutcome::Found(Record { data, version }))
 }
 
 /// The tag block of `value`; empty for a tombstone, and for what is no record.
@@ -74,7 +74,7 @@ fn header(value: &[u8]) -> Result<(u32, [u8; 8], usize), RedisError> {
     Ok((u32::from_be_bytes(*crc), *version, tags))
 }
 
-fn checksum(key: &Key, version: [u8; 8], data: &[u8]) -> u32 {
+fn checksum(key: &StoreKey, version: [u8; 8], data: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(key.as_bytes());
     crc.update(&version);

@@ -20,7 +20,7 @@ use super::{
     scripts,
 };
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{MAX_TAGS, Tag},
 };
 
@@ -113,7 +113,7 @@ struct Standing {
 
 impl Engine {
     /// Tags the live session under `key`; `false` when there is none.
-    pub(super) async fn tag(&self, key: &Key, tag: &Tag) -> Result<bool, RedisError> {
+    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<bool, RedisError> {
         let tagged = self
             .retag(key, |block| {
                 block.add(tag.as_str(), || self.versions.number())
@@ -125,7 +125,7 @@ impl Engine {
         Ok(tagged)
     }
 
-    pub(super) async fn untag(&self, key: &Key, names: &[&str]) -> Result<(), RedisError> {
+    pub(super) async fn untag(&self, key: &StoreKey, names: &[&str]) -> Result<(), RedisError> {
         let mut removed = Vec::new();
         self.retag(key, |block| {
             removed = block
@@ -146,7 +146,7 @@ impl Engine {
     }
 
     /// The tags of the live session under `key`.
-    pub(super) async fn tags_of(&self, key: &Key) -> Result<Vec<Tag>, RedisError> {
+    pub(super) async fn tags_of(&self, key: &StoreKey) -> Result<Vec<Tag>, RedisError> {
         let tags = self.standing(key).await?.map(|it| it.block.tags);
         let named = |(_, name)| Tag::new(name).ok();
         Ok(tags
@@ -157,7 +157,7 @@ impl Engine {
     }
 
     /// Moves the tags that `from` has to `to`, all or none. In between both carry them.
-    pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Result<(), RedisError> {
+    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), RedisError> {
         let copied = self.copy_tags(from, to).await?;
         if copied.is_empty() {
             return Ok(());
@@ -170,8 +170,8 @@ impl Engine {
     /// where one of the two is not live.
     pub(super) async fn copy_tags(
         &self,
-        from: &Key,
-        to: &Key,
+        from: &StoreKey,
+        to: &StoreKey,
     ) -> Result<Vec<Box<str>>, RedisError> {
         let block = self.standing(from).await?.map(|standing| standing.block);
         let names: Vec<Box<str>> = block
@@ -197,7 +197,7 @@ impl Engine {
     }
 
     /// The live sessions that carry `tag`.
-    pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<Key>, RedisError> {
+    pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, RedisError> {
         let (mut keys, mut cursor) = (Vec::new(), Bytes::from_static(b"0"));
         loop {
             let (next, members) = self.page(tag, cursor).await?;
@@ -229,7 +229,7 @@ impl Engine {
 
     /// Of these members of a tag's index, the keys of those whose record carries them. The others
     /// are removed.
-    async fn carriers(&self, tag: &Tag, members: Vec<Bytes>) -> Result<Vec<Key>, RedisError> {
+    async fn carriers(&self, tag: &Tag, members: Vec<Bytes>) -> Result<Vec<StoreKey>, RedisError> {
         let looks = members.iter().map(|member| async move {
             let Some((key, number)) = split(member) else {
                 return Ok(None);
@@ -256,7 +256,7 @@ impl Engine {
 
     /// Lists the session under all its tags, for longer than its record can live untouched, and
     /// notes in the record until when.
-    pub(super) async fn list(&self, key: &Key) -> Result<(), RedisError> {
+    pub(super) async fn list(&self, key: &StoreKey) -> Result<(), RedisError> {
         let Some(standing) = self.standing(key).await? else {
             return Ok(());
         };
@@ -278,7 +278,7 @@ impl Engine {
 
     async fn list_one(
         &self,
-        key: &Key,
+        key: &StoreKey,
         number: [u8; 8],
         name: &str,
         life: u64,
@@ -299,7 +299,7 @@ impl Engine {
 
     /// Takes the session under `key` out of the indexes of the tags of `block`, which its record
     /// does not carry any more.
-    pub(super) async fn unlist(&self, key: &Key, block: &TagBlock) -> Result<(), RedisError> {
+    pub(super) async fn unlist(&self, key: &StoreKey, block: &TagBlock) -> Result<(), RedisError> {
         let removals = block.tags.iter().map(|(number, name)| {
             self.ask(|| Call::new("ZREM", self.names.tag(name), [member(key, *number)]))
         });
@@ -312,7 +312,7 @@ impl Engine {
     /// Changes the tags of the live session under `key`; `false` when there is none.
     async fn retag(
         &self,
-        key: &Key,
+        key: &StoreKey,
         mut change: impl FnMut(&mut TagBlock) -> Result<(), RedisError>,
     ) -> Result<bool, RedisError> {
         loop {
@@ -329,13 +329,13 @@ impl Engine {
     }
 
     /// Replaces the tag block of the live session under `key` if it is still `old`.
-    async fn swap(&self, key: &Key, old: Bytes, new: Bytes) -> Result<bool, RedisError> {
+    async fn swap(&self, key: &StoreKey, old: Bytes, new: Bytes) -> Result<bool, RedisError> {
         let args = [old, new];
         let call = || Call::script(&scripts::RETAG, self.names.session(key), args.clone());
         Ok(matches!(self.ask(call).await?, Reply::Number(1)))
     }
 
-    async fn standing(&self, key: &Key) -> Result<Option<Standing>, RedisError> {
+    async fn standing(&self, key: &StoreKey) -> Result<Option<Standing>, RedisError> {
         let call = || Call::script(&scripts::TAGS, self.names.session(key), []);
         let parts = match self.ask(call).await? {
             Reply::Nothing => return Ok(None),
@@ -362,13 +362,13 @@ fn texts(replies: Vec<Reply>) -> impl Iterator<Item = Bytes> {
 }
 
 /// What a tag's index holds of a session.
-fn member(key: &Key, number: [u8; 8]) -> Bytes {
+fn member(key: &StoreKey, number: [u8; 8]) -> Bytes {
     Bytes::from([key.as_bytes().as_slice(), number.as_slice()].concat())
 }
 
-fn split(member: &[u8]) -> Option<(Key, &[u8])> {
+fn split(member: &[u8]) -> Option<(StoreKey, &[u8])> {
     let (key, number) = member.split_first_chunk()?;
-    Some((Key::from_bytes(*key), number))
+    Some((StoreKey::from_bytes(*key), number))
 }
 
 #[cfg(test)]

@@ -133,8 +133,8 @@ async fn sign_in_two_devices_and_log_out_everywhere() {
         json!([null])
     );
     let read = json!([
-        {"op": "tagged", "user": 7}, {"op": "get_intended_url"}, {"op": "pull_intended_url"},
-        {"op": "clear_intended_url"}, {"op": "get_intended_url"}
+        {"op": "tagged", "user": 7}, {"op": "intended_url"}, {"op": "pull_intended_url"},
+        {"op": "clear_intended_url"}, {"op": "intended_url"}
     ]);
     let expected = json!([2, "/a?b=1", "/a?b=1", null, null]);
     assert_eq!(ops(&mut phone, read).await, expected);
@@ -243,7 +243,7 @@ async fn the_environment_says_how_long_sessions_live_and_what_their_cookie_is_ca
     let answer = playground.client().get("/").await;
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.starts_with("sid="), "{cookie}");
-    assert!(cookie.contains("; Max-Age=5400"), "{cookie}");
+    assert!(cookie.contains("; Max-DurationSetting=5400"), "{cookie}");
     assert!(
         !cookie.contains("Secure"),
         "plain HTTP on loopback: {cookie}"

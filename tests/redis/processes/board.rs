@@ -1,8 +1,8 @@
 //! Where visitors tell each other which cookie a session has now, and which sessions are over.
 
 use hyper_session::{
-    id::Key,
-    store::{Expected, Read, RedisStore, Store, Written},
+    id::StoreKey,
+    store::{Expected, ReadOutcome, RedisStore, Store, WriteOutcome},
 };
 
 use crate::support::redis_servers::sessions::HOUR;
@@ -33,21 +33,21 @@ impl Board {
         self.read(key(place, 1)).await.is_some()
     }
 
-    async fn write(&self, key: Key, text: &str) {
+    async fn write(&self, key: StoreKey, text: &str) {
         let text = text.to_owned().into();
         let written = self.0.write(&key, text, HOUR, Expected::Any).await;
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
 
-    async fn read(&self, key: Key) -> Option<String> {
+    async fn read(&self, key: StoreKey) -> Option<String> {
         match self.0.read(&key, None).await.unwrap() {
-            Read::Found(record) => Some(String::from_utf8(record.data.to_vec()).unwrap()),
+            ReadOutcome::Found(record) => Some(String::from_utf8(record.data.to_vec()).unwrap()),
             _ => None,
         }
     }
 }
 
-fn key(place: usize, side: usize) -> Key {
+fn key(place: usize, side: usize) -> StoreKey {
     let byte = u8::try_from(2 * place + side).unwrap();
-    Key::from_bytes(std::array::from_fn(|_| byte))
+    StoreKey::from_bytes(std::array::from_fn(|_| byte))
 }

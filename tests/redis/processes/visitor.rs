@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
 };
 
-use hyper_session::{Session, Sessions, id::Key, session::Event};
+use hyper_session::{Session, Sessions, id::StoreKey, session::Event};
 use serde_json::{Map, Value};
 use tokio::task::LocalSet;
 
@@ -51,10 +51,10 @@ pub(crate) async fn begin(sessions: &Sessions, place: usize) -> String {
 }
 
 /// What a request with this cookie finds, and under which key.
-pub(crate) async fn open(sessions: &Sessions, cookie: &str) -> (Map<String, Value>, Key) {
+pub(crate) async fn open(sessions: &Sessions, cookie: &str) -> (Map<String, Value>, StoreKey) {
     let mut browser = Browser::new(sessions);
     browser.jar.set("session", cookie);
-    let look = async |session: &Session| (session.all().unwrap(), session.key().unwrap());
+    let look = async |session: &Session| (session.all().unwrap(), session.store_key().unwrap());
     match browser.visit(look).await {
         (Value::Object(found), key) => (found, key),
         other => panic!("{other:?}"),
@@ -70,7 +70,7 @@ pub(crate) async fn work(url: &str, number: u64, seed: u64, visitors: u64) {
     let (here, mut stays) = (LocalSet::new(), Vec::new());
     let mut engines = Vec::new();
     for _ in 0..2 {
-        let stores = hyper_session::config::Stores::new().with("shared", store.clone());
+        let stores = hyper_session::config::StoreRegistry::new().with("shared", store.clone());
         let engine = Sessions::builder(config().store("shared").age(HOUR))
             .stores(stores)
             .listener(|event: &Event<'_>| {

@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use hyper_session::{
     SessionConfig, Sessions,
-    config::{ConfigError, Secret, Stores},
+    config::{ConfigError, Secret, StoreRegistry},
     cookie::{Attributes, SameSite},
     session::{CookiePolicy, OnStoreFailure},
     store::{MemoryStore, StoreError},
@@ -26,17 +26,17 @@ fn cookie(change: impl FnOnce(&mut Attributes)) -> SessionConfig {
 fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
     let (zero, week) = (Duration::ZERO, Duration::from_secs(7 * 86_400));
     let mut fence = config();
-    fence.fence = week.into();
+    fence.fence_ttl = week.into();
     let cases = [
         ("age", config().age(zero)),
         ("age", config().age(Duration::from_millis(999))),
         ("age", config().age(Duration::MAX)),
-        ("lifetime", config().lifetime(zero)),
+        ("absolute_timeout", config().absolute_timeout(zero)),
         (
             "touch_interval",
             config().touch_interval(Duration::from_secs(7_200)),
         ),
-        ("fence", fence),
+        ("fence_ttl", fence),
         ("max_attempts", config().max_attempts(0)),
         ("max_attempts", config().max_attempts(10_001)),
         ("cookie_name", config().cookie_name("")),
@@ -106,7 +106,7 @@ fn a_name_and_an_attribute_that_do_not_go_together_are_both_named() {
 
 #[test]
 fn an_unknown_store_lists_the_known_ones() {
-    let stores = Stores::new()
+    let stores = StoreRegistry::new()
         .with("one", MemoryStore::new())
         .with("two", MemoryStore::new());
     let built = Sessions::builder(config().store("redsi"))
@@ -130,7 +130,7 @@ fn an_unknown_store_lists_the_known_ones() {
 #[test]
 fn only_the_chosen_store_is_opened_and_its_failure_is_told() {
     let broken = || Err::<MemoryStore, _>(StoreError::new("disk", "open", "it is full"));
-    let stores = || Stores::new().with_opened("disk", broken);
+    let stores = || StoreRegistry::new().register_with("disk", broken);
     assert!(Sessions::builder(config()).stores(stores()).build().is_ok());
     let chosen = Sessions::builder(config().store("disk"))
         .stores(stores())
@@ -178,13 +178,13 @@ fn a_configuration_is_read_from_toml() {
         cookie_name = "__Host-sid"
         clear_with_browser = true
         age = "30 minutes"
-        lifetime = 86400
+        absolute_timeout = 86400
         touch_interval = "10s"
         store = "memory"
         cookie_policy = "when_used"
         on_store_failure = "read_only"
         max_attempts = 7
-        fence = "2m"
+        fence_ttl = "2m"
         app_key = "a secret that no documentation holds"
         app_key_previous = ["an older one that no documentation holds"]
         [cookie]
@@ -196,7 +196,7 @@ fn a_configuration_is_read_from_toml() {
     )
     .unwrap();
     assert_eq!(config.age.to_string(), "30m");
-    assert_eq!(config.lifetime.unwrap().to_string(), "1d");
+    assert_eq!(config.absolute_timeout.unwrap().to_string(), "1d");
     assert_eq!(config.cookie_policy, CookiePolicy::WhenUsed);
     assert_eq!(config.on_store_failure, OnStoreFailure::ReadOnly);
     assert_eq!(config.cookie.same_site, Some(SameSite::Strict));

@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use hyper_session::{
     SessionConfig, Sessions,
-    config::{Assurance, Stores},
+    config::{AssuranceLevel, StoreRegistry},
     store::MemoryStore,
 };
 
@@ -83,14 +83,17 @@ async fn outlives(config: SessionConfig, away: Duration, times: u32) -> bool {
 
 #[tokio::test]
 async fn assurance_levels_end_sessions_that_are_left_alone() {
-    for (level, idle) in [(Assurance::Aal2, HOUR), (Assurance::Aal3, MINUTE * 15)] {
+    for (level, idle) in [
+        (AssuranceLevel::Aal2, HOUR),
+        (AssuranceLevel::Aal3, MINUTE * 15),
+    ] {
         let level = config().age(HOUR * 8).assurance(level);
         assert!(outlives(level.clone(), idle - MINUTE * 3, 2).await);
         assert!(!outlives(level, idle, 1).await);
     }
     assert!(
         outlives(
-            config().age(HOUR * 8).assurance(Assurance::Aal1),
+            config().age(HOUR * 8).assurance(AssuranceLevel::Aal1),
             HOUR * 7,
             1
         )
@@ -101,9 +104,9 @@ async fn assurance_levels_end_sessions_that_are_left_alone() {
 #[tokio::test]
 async fn assurance_levels_end_sessions_however_busy() {
     for (level, hours, every) in [
-        (Assurance::Aal1, 30 * 24, HOUR * 24),
-        (Assurance::Aal2, 24, MINUTE * 30),
-        (Assurance::Aal3, 12, MINUTE * 10),
+        (AssuranceLevel::Aal1, 30 * 24, HOUR * 24),
+        (AssuranceLevel::Aal2, 24, MINUTE * 30),
+        (AssuranceLevel::Aal3, 12, MINUTE * 10),
     ] {
         let times = u32::try_from((HOUR * hours).as_secs() / every.as_secs()).unwrap();
         let level = config().age(HOUR * 24 * 2).assurance(level);
@@ -114,8 +117,8 @@ async fn assurance_levels_end_sessions_however_busy() {
 
 #[tokio::test]
 async fn an_assurance_level_shortens_and_never_lengthens() {
-    let short = config().age(MINUTE).lifetime(MINUTE * 2);
-    let short = short.assurance(Assurance::Aal2);
+    let short = config().age(MINUTE).absolute_timeout(MINUTE * 2);
+    let short = short.assurance(AssuranceLevel::Aal2);
     assert!(!outlives(short.clone(), MINUTE * 2, 1).await);
     assert!(!outlives(short, MINUTE / 2, 4).await);
 }
@@ -123,9 +126,9 @@ async fn an_assurance_level_shortens_and_never_lengthens() {
 #[test]
 fn an_assurance_level_is_named_in_a_file() {
     for (name, level) in [
-        ("aal1", Assurance::Aal1),
-        ("aal2", Assurance::Aal2),
-        ("aal3", Assurance::Aal3),
+        ("aal1", AssuranceLevel::Aal1),
+        ("aal2", AssuranceLevel::Aal2),
+        ("aal3", AssuranceLevel::Aal3),
     ] {
         let config: SessionConfig = toml::from_str(&format!("assurance = '{name}'")).unwrap();
         assert_eq!(config.assurance, Some(level));
@@ -136,7 +139,11 @@ fn an_assurance_level_is_named_in_a_file() {
 
 #[test]
 fn a_key_from_the_documentation_is_for_programs_and_not_for_operators() {
-    let built = |config| Sessions::builder(config).stores(Stores::new()).build();
+    let built = |config| {
+        Sessions::builder(config)
+            .stores(StoreRegistry::new())
+            .build()
+    };
     assert!(built(SessionConfig::default().app_key(KEY)).is_ok());
     let file = |key: &str| -> SessionConfig { toml::from_str(key).unwrap() };
     let given = file(&format!("app_key = '{KEY}'"));

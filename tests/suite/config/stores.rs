@@ -2,7 +2,7 @@
 
 use hyper_session::{
     SessionConfig, Sessions,
-    config::{ConfigError, Stores},
+    config::{ConfigError, StoreRegistry},
     store::MemoryStore,
 };
 
@@ -45,7 +45,7 @@ async fn the_configuration_of_the_guide_reads_as_written_there() {
 #[tokio::test]
 async fn a_store_of_ones_own_is_chosen_like_any_other() {
     let (mine, other) = (MemoryStore::new(), MemoryStore::new());
-    let stores = Stores::new()
+    let stores = StoreRegistry::new()
         .with("mine", mine.clone())
         .with("other", other.clone());
     let chosen =
@@ -61,7 +61,7 @@ async fn a_store_of_ones_own_is_chosen_like_any_other() {
 async fn sessions_move_from_the_store_that_is_named_to_the_one_that_is_chosen() {
     let (old, new) = (MemoryStore::new(), MemoryStore::new());
     let stores = || {
-        Stores::new()
+        StoreRegistry::new()
             .with("old", old.clone())
             .with("new", new.clone())
     };

@@ -7,8 +7,8 @@ use hyper_session::{
     cookie::{Attributes, CookieName},
     seal::{KeyRing, SealKey},
     store::{
-        Binding, CookieStore, MemoryStore,
-        conformance::{self, Check, Harness, Visitors},
+        CookieContext, CookieStore, MemoryStore,
+        conformance::{self, Check, ClientSideHarness, Harness},
     },
 };
 
@@ -21,26 +21,26 @@ struct Jars<F> {
 }
 
 impl<F: Fn(CookieStore, &Clock) -> CookieStore + Send + Sync> Harness for Jars<F> {
-    type Store = Visitors;
+    type Store = ClientSideHarness;
 
-    async fn store(&self) -> Visitors {
+    async fn store(&self) -> ClientSideHarness {
         let store = (self.make)(CookieStore::new().clock(self.clock.clone()), &self.clock);
         let key = SealKey::from_text("the first secret of thirty-two characters").unwrap();
-        let binding = Binding {
+        let binding = CookieContext {
             keys: &KeyRing::new(key),
             name: &CookieName::new("session").unwrap(),
             attributes: &Attributes::default(),
             clear_with_browser: false,
             longest: DAY,
         };
-        Visitors::new(&store, &binding).unwrap()
+        ClientSideHarness::new(&store, &binding).unwrap()
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }
 
-    fn tombstone(&self) -> Duration {
+    fn tombstone_ttl(&self) -> Duration {
         self.tombstone
     }
 }

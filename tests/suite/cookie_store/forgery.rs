@@ -164,7 +164,7 @@ async fn an_older_keys_cookie_opens_and_is_sealed_anew_by_the_first_one() {
         before
             .visit(async |session| session.put("user", &7).unwrap())
             .await;
-        old.pass(Duration::from_secs(1));
+        old.advance(Duration::from_secs(1));
         let mut browser = new.browser();
         browser.jar = before.jar.clone();
         let visit = browser
@@ -208,7 +208,7 @@ async fn a_cookie_that_comes_back_after_its_time_is_refused_whatever_the_browser
 #[tokio::test]
 async fn the_right_cookie_is_found_behind_those_that_a_neighbour_planted() {
     let ring = ring(KEY)
-        .with_older(SealKey::from_text(OTHER_KEY).unwrap())
+        .with_previous(SealKey::from_text(OTHER_KEY).unwrap())
         .unwrap();
     let bound = bind_as(&CookieStore::new(), &ring, "session");
     let (mine, theirs) = (key(), key());

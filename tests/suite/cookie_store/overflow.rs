@@ -50,7 +50,7 @@ async fn a_record_at_the_server_lives_as_long_as_its_cookie() {
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
     for round in 0..6 {
-        it.pass(HOUR);
+        it.advance(HOUR);
         if round % 2 == 0 {
             browser.pass().await;
         } else {
@@ -59,7 +59,7 @@ async fn a_record_at_the_server_lives_as_long_as_its_cookie() {
                 .await;
         }
     }
-    it.pass(3 * HOUR);
+    it.advance(3 * HOUR);
     let fresh = browser.visit(async |session| session.is_fresh()).await;
     assert!(fresh);
 }

@@ -43,7 +43,7 @@ async fn nothing_of_the_session_can_be_read_in_the_cookie() {
     let id = browser
         .visit(async |session| {
             session.put("secret", "xyzzy").unwrap();
-            session.session_id().unwrap().to_string()
+            session.id().unwrap().to_string()
         })
         .await;
     let value = browser.jar.get("session-data").unwrap();
@@ -128,7 +128,7 @@ async fn use_prolongs_a_session_and_disuse_ends_it() {
         .await;
     // By loads, by reads without writing, and by requests that leave the session alone.
     for round in 0..9 {
-        it.pass(HOUR);
+        it.advance(HOUR);
         let visit = match round % 3 {
             0 => browser.pass().await,
             1 => {
@@ -148,7 +148,7 @@ async fn use_prolongs_a_session_and_disuse_ends_it() {
         .visit(async |session| session.get::<i64>("a").unwrap())
         .await;
     assert_eq!(read, Some(1));
-    it.pass(3 * HOUR);
+    it.advance(3 * HOUR);
     let fresh = browser
         .visit(async |session| (session.is_empty().unwrap(), session.is_fresh()))
         .await;
@@ -180,7 +180,7 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
             session.put("cart", &7).unwrap();
             session.flash("hello", "there").unwrap();
             session.tag("ada").unwrap();
-            session.key().unwrap()
+            session.store_key().unwrap()
         })
         .await;
     let before = browser.clone();
@@ -188,13 +188,13 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
         .visit(async |session| {
             session.regenerate().unwrap();
             session.put("user", &1).unwrap();
-            session.key().unwrap()
+            session.store_key().unwrap()
         })
         .await;
     assert_ne!(old, new);
     assert_eq!(it.seen.of("migrated")[0].keys, [old, new]);
     let all = browser
-        .visit(async |session| (object(session), session.key().unwrap()))
+        .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
     assert_eq!(all, (serde_json::json!({"cart": 7, "user": 1}), new));
     // The new id with the old data, and the other way round.
@@ -296,7 +296,7 @@ async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
         .visit(async |session| {
             session.put("a", &1).unwrap();
             session.tag("ada").unwrap();
-            session.key().unwrap()
+            session.store_key().unwrap()
         })
         .await;
     let all = it.sessions.collection();

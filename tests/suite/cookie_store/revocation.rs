@@ -16,13 +16,13 @@ fn revoking() -> Sealed {
     sealed_with(config(), |store, behind| store.with_revocation(behind))
 }
 
-async fn login(browser: &mut Browser, user: &str) -> hyper_session::id::Key {
+async fn login(browser: &mut Browser, user: &str) -> hyper_session::id::StoreKey {
     browser
         .visit(async |session| {
             session.regenerate().unwrap();
             session.put("user", user).unwrap();
             session.tag(user).unwrap();
-            session.key().unwrap()
+            session.store_key().unwrap()
         })
         .await
 }
@@ -48,7 +48,7 @@ async fn cookies_that_come_back_after_a_log_out_are_refused() {
     assert_eq!(user(&mut thief).await, None);
     assert_eq!(it.rejected(), ["data_revoked"]);
     // Until the cookie would be dead by itself.
-    it.pass(2 * HOUR);
+    it.advance(2 * HOUR);
     let mut thief = kept;
     assert_eq!(user(&mut thief).await, None);
 }
@@ -74,7 +74,7 @@ async fn an_entry_goes_away_when_no_cookie_of_its_time_can_be_alive() {
         .visit(async |session| session.destroy().unwrap())
         .await;
     assert_eq!(it.behind.count().await.unwrap(), Some(1));
-    it.pass(3 * HOUR);
+    it.advance(3 * HOUR);
     it.behind.sweep();
     assert_eq!(it.behind.count().await.unwrap(), Some(0));
 }
@@ -126,7 +126,7 @@ async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
     let mut browsers: Vec<Browser> = (0..3).map(|_| it.browser()).collect();
     for browser in &mut browsers {
         login(browser, "ada").await;
-        it.pass(MILLI);
+        it.advance(MILLI);
     }
     let (mut bob, mut guest) = (it.browser(), it.browser());
     login(&mut bob, "bob").await;
@@ -143,7 +143,7 @@ async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
     assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
     assert_eq!(user(&mut guest).await.as_deref(), Some("nobody"));
     // Who logs in afterwards is in.
-    it.pass(MILLI);
+    it.advance(MILLI);
     login(&mut browsers[0], "ada").await;
     assert_eq!(user(&mut browsers[0]).await.as_deref(), Some("ada"));
     assert!(all.tagged("ada").await.is_err());
@@ -155,13 +155,13 @@ async fn a_request_that_runs_while_its_owner_logs_out_everywhere_does_not_undo_i
         let it = revoking();
         let mut browser = it.browser();
         login(&mut browser, "ada").await;
-        it.pass(MILLI);
+        it.advance(MILLI);
         browser
             .request(async |session| {
                 session.load().await.unwrap().put("late", &1).unwrap();
                 let all = it.sessions.collection();
                 all.destroy_tagged("ada", None).await.unwrap();
-                it.pass(MILLI);
+                it.advance(MILLI);
                 if tags_again {
                     session.tag("ada").unwrap();
                 }
@@ -181,7 +181,7 @@ async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
     let key = login(&mut here, "ada").await;
     login(&mut there, "ada").await;
     let all = it.sessions.collection();
-    it.pass(MILLI);
+    it.advance(MILLI);
     all.destroy_tagged("ada", Some(&key)).await.unwrap();
     assert_eq!(user(&mut there).await, None);
     assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
@@ -190,12 +190,12 @@ async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
     assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
     // In the very request that spares itself, before or after it takes a new id.
     for first in [true, false] {
-        it.pass(MILLI);
+        it.advance(MILLI);
         here.visit(async |session| {
             if first {
                 session.regenerate().unwrap();
             }
-            let key = session.key().unwrap();
+            let key = session.store_key().unwrap();
             all.destroy_tagged("ada", Some(&key)).await.unwrap();
             if !first {
                 session.regenerate().unwrap();
@@ -204,7 +204,7 @@ async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
         .await;
         assert_eq!(user(&mut here).await.as_deref(), Some("ada"), "{first}");
     }
-    it.pass(MILLI);
+    it.advance(MILLI);
     all.destroy_tagged("ada", None).await.unwrap();
     assert_eq!(user(&mut here).await, None);
 }
@@ -216,7 +216,7 @@ async fn sparing_a_session_does_not_revive_one_that_was_ended_before() {
     let key = login(&mut browser, "ada").await;
     let all = it.sessions.collection();
     all.destroy_tagged("ada", None).await.unwrap();
-    it.pass(MILLI);
+    it.advance(MILLI);
     all.destroy_tagged("ada", Some(&key)).await.unwrap();
     assert_eq!(user(&mut browser).await, None);
 }
@@ -280,7 +280,7 @@ async fn a_shorter_age_counts_at_once() {
     let behind = it.behind.clone();
     let shorter =
         crate::support::sealed::sealed_at(config, clock, |store, _| store.with_revocation(behind));
-    it.pass(HOUR + HOUR / 2);
+    it.advance(HOUR + HOUR / 2);
     let mut later = shorter.browser();
     later.jar = browser.jar.clone();
     assert_eq!(user(&mut later).await, None);

@@ -4,7 +4,7 @@ use http::StatusCode;
 use hyper_session::{
     SessionError,
     session::OnTooLarge,
-    store::{CookieStore, Expected, Tag, Written},
+    store::{CookieStore, Expected, Tag, WriteOutcome},
 };
 use serde_json::json;
 
@@ -30,7 +30,7 @@ async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
             let attached = visit(&*bound, "");
             let data = text(len).into();
             match attached.write(&key(), data, AGE, Expected::Absent).await {
-                Ok(Written::Done(_)) => {
+                Ok(WriteOutcome::Done(_)) => {
                     let [pair] = &pairs(&*attached)[..] else {
                         panic!("one cookie");
                     };
@@ -148,7 +148,7 @@ async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_drop
             session.put("cart", &text(5000)).unwrap();
             assert!(session.commit().await.is_err(), "who asks is told");
             session.regenerate().unwrap();
-            session.key().unwrap()
+            session.store_key().unwrap()
         })
         .await;
     let dropped = it.seen.of("write_dropped");
@@ -203,7 +203,7 @@ async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_wa
     let sealed = async |tags: &[String]| {
         let attached = visit(&*bound, "");
         let written = attached.write(&key, text(99).into(), AGE, Expected::Absent);
-        assert!(matches!(written.await.unwrap(), Written::Done(_)));
+        assert!(matches!(written.await.unwrap(), WriteOutcome::Done(_)));
         for name in tags {
             let tag = Tag::new(name.as_str()).unwrap();
             assert!(attached.tags().unwrap().tag(&key, &tag).await.unwrap());

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::document::{
-    Document, EditError, IsoDate, Kind, MAX_DEPTH, MAX_GAP, MAX_TEXT, Number, Path,
+    Document, EditError, IsoDate, KeyPath, MAX_DEPTH, MAX_GAP, MAX_TEXT, Number, ValueKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ fn a_value_of_another_type_says_so_without_showing_it() {
         .unwrap()
         .to::<u8>()
         .unwrap_err();
-    assert_eq!(error.found(), Kind::String);
+    assert_eq!(error.found(), ValueKind::String);
     assert_eq!(error.expected(), "u8");
     let whole = document.to::<BTreeMap<String, u8>>().unwrap_err();
     let debug = format!(
@@ -302,9 +302,9 @@ fn text_from_another_writer_is_made_canonical_on_its_way_in() {
 #[test]
 fn a_path_says_its_name_in_errors() {
     for (path, name) in [
-        (Path::from("a.b[0]"), "a.b.0"),
-        (Path::from(["a", "b.c", ""]), "a[\"b.c\"][\"\"]"),
-        (Path::from("a["), "a["),
+        (KeyPath::from("a.b[0]"), "a.b.0"),
+        (KeyPath::from(["a", "b.c", ""]), "a[\"b.c\"][\"\"]"),
+        (KeyPath::from("a["), "a["),
     ] {
         assert_eq!(path.to_string(), name);
     }

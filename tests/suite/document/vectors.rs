@@ -2,7 +2,7 @@
 //!
 //! Where this crate differs on purpose, the rule stands in `expected_has`.
 
-use hyper_session::document::{Document, EditError, Number, Raw};
+use hyper_session::document::{Document, EditError, Number, RawValue};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -184,5 +184,5 @@ fn as_js(value: Value) -> Value {
 fn a_value_of_a_document_reads_on_its_own() {
     let document = Document::parse(br#"{"a":{"b":[1,"x"]}}"#).unwrap();
     let value = document.get("a.b.1").unwrap();
-    assert_eq!(value.map(Raw::to::<&str>), Some(Ok("x")));
+    assert_eq!(value.map(RawValue::to::<&str>), Some(Ok("x")));
 }

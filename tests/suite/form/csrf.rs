@@ -286,9 +286,9 @@ async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
     let visit = browser.request(async |s| s.csrf_token().unwrap()).await;
     let (token, cookie) = (visit.value.as_ref().unwrap(), visit.cookie());
     assert!(cookie.starts_with("session="), "{cookie}");
-    let good = browser.request(async |s| s.is_csrf_token(token)).await;
+    let good = browser.request(async |s| s.verify_csrf_token(token)).await;
     assert_eq!(good.value, Some(true));
-    let good = browser.visit(async |s| s.is_csrf_token(token)).await;
+    let good = browser.visit(async |s| s.verify_csrf_token(token)).await;
     assert!(good, "loading the session changes nothing");
     let calls = house.store.calls();
     assert_eq!(calls, [crate::support::Call::Read], "the visit's own");
@@ -307,7 +307,7 @@ async fn the_field_is_ready_for_the_page() {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
     );
-    assert!(browser.visit(async |s| s.is_csrf_token(token)).await);
+    assert!(browser.visit(async |s| s.verify_csrf_token(token)).await);
 }
 
 #[tokio::test]

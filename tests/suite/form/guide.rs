@@ -143,7 +143,7 @@ async fn the_input_of_one_request_is_not_that_of_another() {
     let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {
             session.load().await?;
-            let left = session.remembered_input();
+            let left = session.form_input();
             if request.method() == Method::POST {
                 Input::from_request(request, &LIMITS).await?;
             }
@@ -293,7 +293,7 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 
 #[tokio::test]
 async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
-    let limits = hyper_session::changes::Limits {
+    let limits = hyper_session::patch::ChangeLimits {
         document: 1000,
         ..Default::default()
     };

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use hyper_session::form::{Input, InputError, InputFault, InputLimits};
+use hyper_session::form::{Input, InputError, InputErrorKind, InputLimits};
 use serde_json::json;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -178,7 +178,7 @@ async fn other_types_are_415() {
     let refused = Input::from_request(unnamed, &InputLimits::default())
         .await
         .unwrap_err();
-    assert!(matches!(refused.fault(), InputFault::UnsupportedType));
+    assert!(matches!(refused.fault(), InputErrorKind::UnsupportedType));
     for kind in ["APPLICATION/x-www-form-urlencoded ;charset=\"UTF-8\"", FORM] {
         assert_eq!(
             read(kind, "/", "a=1").await.unwrap().value(),

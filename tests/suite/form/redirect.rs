@@ -221,7 +221,8 @@ async fn errors_may_name_a_path_of_their_own_and_nothing_else() {
         ("\t/x", "/"),
         ("", "/"),
     ] {
-        let (_house, _server, mut visitor) = always(ValidationErrors::new().back_to(named)).await;
+        let (_house, _server, mut visitor) =
+            always(ValidationErrors::new().redirect_to(named)).await;
         assert_eq!(back(&mut visitor, "").await, expected, "{named:?}");
     }
 }
@@ -309,9 +310,9 @@ async fn whoever_sent_json_gets_json_unless_a_page_is_asked_for() {
 #[tokio::test]
 async fn the_choice_can_be_made_by_the_handler() {
     let json = ("accept", "application/json");
-    let (_house, _server, mut visitor) = always(ValidationErrors::new().as_page()).await;
+    let (_house, _server, mut visitor) = always(ValidationErrors::new().respond_with_page()).await;
     assert!(!wants_json(&mut visitor, &[json]).await);
-    let (_house, _server, mut visitor) = always(ValidationErrors::new().as_json()).await;
+    let (_house, _server, mut visitor) = always(ValidationErrors::new().respond_with_json()).await;
     assert!(wants_json(&mut visitor, &[("accept", "text/html")]).await);
 }
 
@@ -383,7 +384,7 @@ async fn errors_may_leave_the_input_out() {
     let mut browser = house.browser();
     browser
         .visit(async |s| {
-            s.remember_input(json!({"title": "x"}));
+            s.set_form_input(json!({"title": "x"}));
             let errors = ValidationErrors::new().code("E_A.B").summary("No.");
             errors.without_input().flash(s)
         })

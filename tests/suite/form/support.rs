@@ -71,7 +71,7 @@ async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result
         (_, "/form") => {
             session.load().await?;
             let path = request.uri().path_and_query().map(ToString::to_string);
-            session.remember_url(&path.unwrap_or_default())?;
+            session.set_previous_url(&path.unwrap_or_default())?;
             page("a form".to_owned())
         }
         (_, "/regenerate") => {

@@ -12,11 +12,11 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, Migrating, Read, Store, StoreFuture, Tag, TagStore,
-        Written,
-        conformance::{self, ByClock, Check},
+        Capabilities, Expected, MemoryStore, MigratingStore, ReadOutcome, Store, StoreFuture, Tag,
+        TagStore, WriteOutcome,
+        conformance::{self, Check, ManualTime},
     },
 };
 
@@ -34,8 +34,8 @@ const RENEWED: [Check; 4] = [
 /// Machines of which some move sessions and some are only prepared for it, behind one balancer.
 /// New sessions begin in the old store or in either.
 struct Machines {
-    prepared: Migrating,
-    moving: Migrating,
+    prepared: MigratingStore,
+    moving: MigratingStore,
     begin: Begin,
     renewals_move: bool,
     turn: AtomicUsize,
@@ -53,15 +53,15 @@ impl Machines {
         // Others run between the steps of an operation.
         let (old, new) = (GateStore::yielding(memory()), GateStore::yielding(memory()));
         Self {
-            prepared: Migrating::prepare(old.clone(), new.clone()),
-            moving: Migrating::new(old, new),
+            prepared: MigratingStore::prepare(old.clone(), new.clone()),
+            moving: MigratingStore::new(old, new),
             begin,
             renewals_move: false,
             turn: AtomicUsize::default(),
         }
     }
 
-    fn next(&self) -> &Migrating {
+    fn next(&self) -> &MigratingStore {
         let even = self.turn.fetch_add(1, Relaxed).is_multiple_of(2);
         match self.begin == Begin::InEither && even {
             true => &self.prepared,
@@ -69,7 +69,7 @@ impl Machines {
         }
     }
 
-    fn renewing(&self) -> &Migrating {
+    fn renewing(&self) -> &MigratingStore {
         match self.renewals_move {
             true => self.next(),
             false => &self.prepared,
@@ -78,7 +78,7 @@ impl Machines {
 }
 
 impl Store for Machines {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         match touch {
             Some(_) => self.renewing().read(key, touch),
             None => self.next().read(key, touch),
@@ -87,11 +87,11 @@ impl Store for Machines {
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         match (self.begin, expected) {
             (Begin::InTheOldStore, Expected::Absent) => {
                 self.prepared.write(key, data, ttl, expected)
@@ -100,11 +100,11 @@ impl Store for Machines {
         }
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         self.next().destroy(key)
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.renewing().touch(key, ttl)
     }
 
@@ -118,34 +118,34 @@ impl Store for Machines {
 }
 
 impl TagStore for Machines {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         self.next().tag(key, tag)
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         self.next().untag(key, tag)
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         self.next().tagged(tag)
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         self.next().tags_of(key)
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.next().copy_tags(from, to)
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.next().move_tags(from, to)
     }
 }
 
 async fn keeps_the_contract<S: Store>(make: impl Fn(&Clock) -> S + Send + Sync) {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
-    let report = conformance::run(&ByClock::new(&clock, || ready(make(&clock)))).await;
+    let report = conformance::run(&ManualTime::new(&clock, || ready(make(&clock)))).await;
     report.assert_kept();
     assert_eq!(report.kept(), Check::ALL, "nothing is left out");
 }
@@ -187,7 +187,7 @@ async fn a_renewal_that_moves_a_session_gives_it_a_version_and_changes_nothing_e
                 ..Machines::new(&clock, begin)
             })
         };
-        let report = conformance::run(&ByClock::new(&clock, make)).await;
+        let report = conformance::run(&ManualTime::new(&clock, make)).await;
         for violation in report.violations() {
             assert!(RENEWED.contains(&violation.check()), "{violation}");
         }
@@ -200,7 +200,7 @@ async fn stores_whose_types_are_known_at_run_time_only_migrate_too() {
     keeps_the_contract(|clock| {
         let memory =
             || -> Arc<dyn Store> { Arc::new(MemoryStore::builder().clock(clock.clone()).build()) };
-        Migrating::new(memory(), memory())
+        MigratingStore::new(memory(), memory())
     })
     .await;
 }

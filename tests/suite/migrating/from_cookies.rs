@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper_session::{
     Session, Sessions,
     clock::{Clock, Timestamp},
-    config::Stores,
-    id::Key,
-    store::{CookieStore, MemoryStore, Migrating, Store},
+    config::StoreRegistry,
+    id::StoreKey,
+    store::{CookieStore, MemoryStore, MigratingStore, Store},
 };
 use serde_json::json;
 
@@ -30,16 +30,16 @@ fn change_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Change
     let memory = || MemoryStore::builder().clock(clock.clone()).build();
     let (behind, gate, seen) = (memory(), GateStore::new(memory()), Seen::default());
     let cookie = || make(CookieStore::new().clock(clock.clone()), behind.clone());
-    let build = |stores: Stores| {
+    let build = |stores: StoreRegistry| {
         let sessions = Sessions::builder(config().store("it")).stores(stores);
         let sessions = sessions.listener(seen.listener()).clock(clock.clone());
         sessions.build().unwrap()
     };
-    let moving = Migrating::new(cookie(), gate.clone());
+    let moving = MigratingStore::new(cookie(), gate.clone());
     Change {
-        before: build(Stores::new().with("it", cookie())),
-        during: build(Stores::new().with("it", moving)),
-        after: build(Stores::new().with("it", gate.clone())),
+        before: build(StoreRegistry::new().with("it", cookie())),
+        during: build(StoreRegistry::new().with("it", moving)),
+        after: build(StoreRegistry::new().with("it", gate.clone())),
         gate,
         seen,
         clock,
@@ -56,14 +56,14 @@ fn revoking() -> Change {
 
 impl Change {
     /// A visitor who has signed in before the change.
-    async fn visitor(&self, user: &str) -> (Browser, Key) {
+    async fn visitor(&self, user: &str) -> (Browser, StoreKey) {
         let mut browser = Browser::new(&self.before);
         let key = browser
             .visit(async |session| {
                 session.regenerate().unwrap();
                 session.put("user", user).unwrap();
                 session.tag(user).unwrap();
-                session.key().unwrap()
+                session.store_key().unwrap()
             })
             .await;
         assert_eq!(browser.jar.names(), ["session", "session-data"]);
@@ -105,7 +105,7 @@ async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
     count(&mut browser).await;
     let mut browser = browser.at(&it.after);
     let (all, same) = browser
-        .visit(async |session| (object(session), session.key().unwrap()))
+        .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
     assert_eq!(all, json!({"user": "ada", "visits": 2}));
     assert_eq!(same, key);
@@ -240,7 +240,7 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
                         session.regenerate().unwrap();
                         session.increment("visits").unwrap();
                         session.tag("staff").unwrap();
-                        session.key().unwrap()
+                        session.store_key().unwrap()
                     })
                     .await
             })
@@ -378,8 +378,9 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
         let builder = Sessions::builder(config().store("it"));
         builder.stores(store).build().unwrap()
     };
-    let before = build(Stores::new().with("it", cookie()));
-    let during = build(Stores::new().with("it", Migrating::new(cookie(), memory.clone())));
+    let before = build(StoreRegistry::new().with("it", cookie()));
+    let during =
+        build(StoreRegistry::new().with("it", MigratingStore::new(cookie(), memory.clone())));
     let mut browser = Browser::new(&before);
     let text = crate::support::sealed::text(9000);
     browser
@@ -389,7 +390,7 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
     count(&mut browser).await;
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
-    let mut browser = browser.at(&build(Stores::new().with("it", memory.clone())));
+    let mut browser = browser.at(&build(StoreRegistry::new().with("it", memory.clone())));
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"text": text, "visits": 2}));
 }

@@ -13,11 +13,12 @@ use http::HeaderValue;
 use hyper_session::{
     clock::{Clock, Timestamp},
     cookie::{Attributes, CookieName},
-    id::Key,
+    id::StoreKey,
     store::{
-        Attached, Binding, Bound, Capabilities, ClientSide, CookieStore, Expected, MemoryStore,
-        Migrating, Read, SetCookies, Store, StoreError, StoreFuture, Written,
-        conformance::{self, Check, Harness, Visitors},
+        BoundStore, Capabilities, ClientSideStore, CookieContext, CookieStore, Expected,
+        MemoryStore, MigratingStore, ReadOutcome, RequestStore, SetCookies, Store, StoreError,
+        StoreFuture, WriteOutcome,
+        conformance::{self, Check, ClientSideHarness, Harness},
     },
 };
 
@@ -27,32 +28,32 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A machine that is prepared, where sessions begin in cookies, and one that moves them.
 struct Machines {
-    prepared: Migrating,
-    moving: Migrating,
+    prepared: MigratingStore,
+    moving: MigratingStore,
 }
 
 struct Balancer {
-    prepared: Box<dyn Bound>,
-    moving: Box<dyn Bound>,
+    prepared: Box<dyn BoundStore>,
+    moving: Box<dyn BoundStore>,
 }
 
 /// One request, which one of the two answers.
 struct Visit {
-    prepared: Arc<dyn Attached>,
-    moving: Arc<dyn Attached>,
+    prepared: Arc<dyn RequestStore>,
+    moving: Arc<dyn RequestStore>,
     begins: AtomicBool,
 }
 
-impl ClientSide for Machines {
-    fn bind(&self, binding: &Binding<'_>) -> Result<Box<dyn Bound>, StoreError> {
-        let bind = |store: &Migrating| store.client_side().unwrap().bind(binding);
+impl ClientSideStore for Machines {
+    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
+        let bind = |store: &MigratingStore| store.client_side().unwrap().bind(binding);
         let (prepared, moving) = (bind(&self.prepared)?, bind(&self.moving)?);
         Ok(Box::new(Balancer { prepared, moving }))
     }
 }
 
-impl Bound for Balancer {
-    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn Attached> {
+impl BoundStore for Balancer {
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
         Arc::new(Visit {
             prepared: self.prepared.attach(lines),
             moving: self.moving.attach(lines),
@@ -61,7 +62,7 @@ impl Bound for Balancer {
     }
 }
 
-impl Attached for Visit {
+impl RequestStore for Visit {
     fn outgoing(&self) -> Result<SetCookies, StoreError> {
         match self.begins.load(Relaxed) {
             true => self.prepared.outgoing(),
@@ -73,31 +74,31 @@ impl Attached for Visit {
         self.moving.rejected()
     }
 
-    fn holds(&self, key: &Key) -> bool {
+    fn holds(&self, key: &StoreKey) -> bool {
         self.moving.holds(key)
     }
 }
 
 impl Store for Balancer {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         self.moving.read(key, touch)
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         self.moving.write(key, data, ttl, expected)
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         self.moving.destroy(key)
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.moving.touch(key, ttl)
     }
 
@@ -107,17 +108,17 @@ impl Store for Balancer {
 }
 
 impl Store for Visit {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         self.moving.read(key, touch)
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         if expected != Expected::Absent {
             return self.moving.write(key, data, ttl, expected);
         }
@@ -125,11 +126,11 @@ impl Store for Visit {
         self.prepared.write(key, data, ttl, expected)
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         self.moving.destroy(key)
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.moving.touch(key, ttl)
     }
 
@@ -144,36 +145,38 @@ struct Service<F> {
     store: F,
 }
 
-impl<S: ClientSide, F: Fn(Migrating, Migrating) -> S + Send + Sync> Harness for Service<F> {
-    type Store = Visitors;
+impl<S: ClientSideStore, F: Fn(MigratingStore, MigratingStore) -> S + Send + Sync> Harness
+    for Service<F>
+{
+    type Store = ClientSideHarness;
 
-    async fn store(&self) -> Visitors {
+    async fn store(&self) -> ClientSideHarness {
         let memory = MemoryStore::builder().clock(self.clock.clone()).build();
         // Others run between the steps of an operation.
         let to = GateStore::yielding(memory);
         let cookie = CookieStore::new().clock(self.clock.clone());
-        let prepared = Migrating::prepare(cookie.clone(), to.clone());
-        let store = (self.store)(prepared, Migrating::new(cookie, to));
-        let binding = Binding {
+        let prepared = MigratingStore::prepare(cookie.clone(), to.clone());
+        let store = (self.store)(prepared, MigratingStore::new(cookie, to));
+        let binding = CookieContext {
             keys: &ring(KEY),
             name: &CookieName::new("session").unwrap(),
             attributes: &Attributes::default(),
             clear_with_browser: false,
             longest: DAY,
         };
-        Visitors::new(&store, &binding).unwrap()
+        ClientSideHarness::new(&store, &binding).unwrap()
     }
 
-    async fn pass(&self, time: Duration) {
+    async fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }
 
-    fn tombstone(&self) -> Duration {
+    fn tombstone_ttl(&self) -> Duration {
         Duration::from_secs(60)
     }
 }
 
-fn service<S, F: Fn(Migrating, Migrating) -> S>(store: F) -> Service<F> {
+fn service<S, F: Fn(MigratingStore, MigratingStore) -> S>(store: F) -> Service<F> {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     Service { clock, store }
 }

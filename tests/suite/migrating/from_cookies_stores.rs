@@ -2,8 +2,8 @@
 
 use hyper_session::{
     SessionConfig, Sessions,
-    config::Stores,
-    store::{CookieStore, MemoryStore, Migrating, Store},
+    config::StoreRegistry,
+    store::{CookieStore, MemoryStore, MigratingStore, Store},
 };
 use serde_json::json;
 
@@ -11,11 +11,11 @@ use crate::support::{Browser, config, object};
 
 fn build(store: impl Store) -> Sessions {
     let builder = Sessions::builder(config().store("it"));
-    let stores = Stores::new().with("it", store);
+    let stores = StoreRegistry::new().with("it", store);
     builder.stores(stores).build().unwrap()
 }
 
-fn configured(text: &str, stores: Stores) -> Sessions {
+fn configured(text: &str, stores: StoreRegistry) -> Sessions {
     let config: SessionConfig = toml::from_str(text).unwrap();
     let config = config.secure(false).app_key(crate::support::KEY);
     Sessions::builder(config).stores(stores).build().unwrap()
@@ -39,7 +39,7 @@ async fn count(browser: &mut Browser) -> i64 {
 /// then to one that knows the new store alone.
 async fn nobody_is_logged_out_on_the_way_to(to: impl Store + Clone) {
     let before = build(CookieStore::new());
-    let moving = || build(Migrating::new(CookieStore::new(), to.clone()));
+    let moving = || build(MigratingStore::new(CookieStore::new(), to.clone()));
     let (one, other, after) = (moving(), moving(), build(to.clone()));
     for together in [false, true] {
         let mut browser = Browser::new(&before);
@@ -78,8 +78,8 @@ async fn from_cookies_to_memory() {
 #[tokio::test]
 async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
     let to = MemoryStore::new();
-    let prepared = build(Migrating::prepare(CookieStore::new(), to.clone()));
-    let moving = build(Migrating::new(CookieStore::new(), to.clone()));
+    let prepared = build(MigratingStore::prepare(CookieStore::new(), to.clone()));
+    let moving = build(MigratingStore::new(CookieStore::new(), to.clone()));
     let mut browser = Browser::new(&build(CookieStore::new()));
     count(&mut browser).await;
 
@@ -119,8 +119,8 @@ async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
 #[tokio::test]
 async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
     let to = MemoryStore::new();
-    let prepared = build(Migrating::prepare(CookieStore::new(), to.clone()));
-    let moving = build(Migrating::new(CookieStore::new(), to.clone()));
+    let prepared = build(MigratingStore::prepare(CookieStore::new(), to.clone()));
+    let moving = build(MigratingStore::new(CookieStore::new(), to.clone()));
     let mut browser = Browser::new(&prepared);
     count(&mut browser).await;
     let mut other = browser.clone().at(&moving);
@@ -140,7 +140,7 @@ async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
 #[tokio::test]
 async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
     let memory = MemoryStore::new();
-    let stores = || Stores::new().with("memory", memory.clone());
+    let stores = || StoreRegistry::new().with("memory", memory.clone());
     let before = configured("store = 'cookie'", stores());
     let variables = |name: &str| match name {
         "SESSION_DRIVER" => Some("memory".to_owned()),
@@ -168,7 +168,7 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
 async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
     let section = "[stores.cookie]\nmax_chunks = 2\noverflow = 'memory'\nrevocation = 'memory'";
     let memory = MemoryStore::new();
-    let stores = || Stores::new().with("memory", memory.clone());
+    let stores = || StoreRegistry::new().with("memory", memory.clone());
     let before = configured(&format!("store = 'cookie'\n{section}"), stores());
     let mut browser = Browser::new(&before);
     for (len, cookies, records) in [(4000, 2, 0), (9000, 1, 1)] {
@@ -227,8 +227,8 @@ fn sessions_cannot_move_into_cookies() {
         let error = refusal(config);
         assert!(error.contains("into their visitors' cookies"), "{error}");
     }
-    let both = Migrating::new(CookieStore::new(), CookieStore::new());
-    let stores = Stores::new().with("both", both);
+    let both = MigratingStore::new(CookieStore::new(), CookieStore::new());
+    let stores = StoreRegistry::new().with("both", both);
     let building = Sessions::builder(config().store("both")).stores(stores);
     assert!(building.build().is_err());
 }

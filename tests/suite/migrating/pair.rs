@@ -8,8 +8,11 @@ use hyper_session::{
     Sessions,
     clock::{Clock, Timestamp},
     document::Number,
-    id::{Key, SessionId},
-    store::{Expected, MemoryStore, Migrating, Read, Record, Store, Tag, TagStore, Written},
+    id::{SessionId, StoreKey},
+    store::{
+        Expected, MemoryStore, MigratingStore, ReadOutcome, Record, Store, Tag, TagStore,
+        WriteOutcome,
+    },
 };
 
 use crate::support::{Browser, Call, GateStore, config};
@@ -21,8 +24,8 @@ struct Move {
     clock: Clock,
     old: GateStore,
     new: GateStore,
-    both: Migrating,
-    prepared: Migrating,
+    both: MigratingStore,
+    prepared: MigratingStore,
 }
 
 fn stores() -> Move {
@@ -30,39 +33,39 @@ fn stores() -> Move {
     let gate = || GateStore::new(MemoryStore::builder().clock(clock.clone()).build());
     let (old, new) = (gate(), gate());
     Move {
-        both: Migrating::new(old.clone(), new.clone()),
-        prepared: Migrating::prepare(old.clone(), new.clone()),
+        both: MigratingStore::new(old.clone(), new.clone()),
+        prepared: MigratingStore::prepare(old.clone(), new.clone()),
         clock,
         old,
         new,
     }
 }
 
-fn key() -> Key {
+fn key() -> StoreKey {
     SessionId::generate().unwrap().key()
 }
 
 /// A session of the old store from before anybody thought of another.
-async fn born_old(stores: &Move, data: &'static str) -> Key {
+async fn born_old(stores: &Move, data: &'static str) -> StoreKey {
     let key = key();
     let written = stores.old.write(&key, data.into(), HOUR, Expected::Absent);
-    assert!(matches!(written.await, Ok(Written::Done(_))));
+    assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     stores.old.calls();
     key
 }
 
-async fn record(store: &impl Store, key: &Key) -> Record {
+async fn record(store: &impl Store, key: &StoreKey) -> Record {
     match store.read(key, None).await.unwrap() {
-        Read::Found(record) => record,
+        ReadOutcome::Found(record) => record,
         other => panic!("no record: {other:?}"),
     }
 }
 
-async fn data(store: &impl Store, key: &Key) -> Bytes {
+async fn data(store: &impl Store, key: &StoreKey) -> Bytes {
     record(store, key).await.data
 }
 
-async fn version(store: &impl Store, key: &Key) -> Expected {
+async fn version(store: &impl Store, key: &StoreKey) -> Expected {
     Expected::Version(record(store, key).await.version)
 }
 
@@ -71,11 +74,14 @@ async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
     let stores = stores();
     let key = born_old(&stores, "a").await;
     assert_eq!(data(&stores.both, &key).await, "a");
-    assert_eq!(stores.new.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(
+        stores.new.read(&key, None).await.unwrap(),
+        ReadOutcome::Absent
+    );
 
     let expected = version(&stores.both, &key).await;
     let written = stores.both.write(&key, "b".into(), HOUR, expected).await;
-    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(
         data(&stores.new, &key).await,
         "b",
@@ -84,7 +90,7 @@ async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
 
     stores.clock.advance(Duration::from_secs(61));
     let left = stores.old.read(&key, None).await.unwrap();
-    assert_eq!(left, Read::Absent, "nothing is left after a minute");
+    assert_eq!(left, ReadOutcome::Absent, "nothing is left after a minute");
     assert_eq!(data(&stores.both, &key).await, "b");
 }
 
@@ -95,7 +101,7 @@ async fn a_renewal_takes_along_what_is_only_ever_read() {
         let key = born_old(&stores, "a").await;
         if by_read {
             let read = stores.both.read(&key, Some(HOUR * 2)).await.unwrap();
-            assert!(matches!(read, Read::Found(record) if record.data == "a"));
+            assert!(matches!(read, ReadOutcome::Found(record) if record.data == "a"));
         } else {
             assert!(stores.both.touch(&key, HOUR * 2).await.unwrap());
         }
@@ -109,7 +115,7 @@ async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it()
     let stores = stores();
     let key = key();
     let written = stores.both.write(&key, "a".into(), HOUR, Expected::Absent);
-    assert!(matches!(written.await, Ok(Written::Done(_))));
+    assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     assert_eq!(data(&stores.new, &key).await, "a");
     assert_eq!(data(&stores.prepared, &key).await, "a");
     let expected = version(&stores.prepared, &key).await;
@@ -117,7 +123,7 @@ async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it()
         .prepared
         .write(&key, "b".into(), HOUR, expected)
         .await;
-    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(data(&stores.new, &key).await, "b");
 }
 
@@ -128,17 +134,20 @@ async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alon
     let written = stores
         .prepared
         .write(&fresh, "a".into(), HOUR, Expected::Absent);
-    assert!(matches!(written.await, Ok(Written::Done(_))));
+    assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     for key in [old, fresh] {
         let expected = version(&stores.prepared, &key).await;
         let written = stores
             .prepared
             .write(&key, "b".into(), HOUR, expected)
             .await;
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
         assert!(stores.prepared.touch(&key, HOUR).await.unwrap());
         assert_eq!(data(&stores.old, &key).await, "b");
-        assert_eq!(stores.new.read(&key, None).await.unwrap(), Read::Absent);
+        assert_eq!(
+            stores.new.read(&key, None).await.unwrap(),
+            ReadOutcome::Absent
+        );
     }
 }
 
@@ -186,7 +195,7 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
         assert_eq!(tags, std::slice::from_ref(&tag));
         let expected = version(&stores.both, &key).await;
         let written = stores.both.write(&key, "c".into(), HOUR, expected).await;
-        assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
         assert_eq!(data(&stores.new, &key).await, "c");
         assert_eq!(stores.new.tagged(&tag).await.unwrap(), [key]);
     }
@@ -203,9 +212,12 @@ async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended(
     assert!(stopped.is_err(), "{stopped:?}");
     let (minute, expected) = (HOUR / 60, version(&stores.both, &key).await);
     let fenced = stores.both.write(&key, "moved".into(), minute, expected);
-    assert!(matches!(fenced.await, Ok(Written::Done(_))));
+    assert!(matches!(fenced.await, Ok(WriteOutcome::Done(_))));
     stores.clock.advance(minute);
-    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(
+        stores.both.read(&key, None).await.unwrap(),
+        ReadOutcome::Absent
+    );
 }
 
 #[tokio::test]
@@ -214,10 +226,19 @@ async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
     let key = born_old(&stores, "a").await;
     stores.old.fail(Call::Destroy);
     assert!(stores.both.destroy(&key).await.is_err());
-    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Gone);
-    assert_eq!(stores.old.read(&key, None).await.unwrap(), Read::Gone);
+    assert_eq!(
+        stores.both.read(&key, None).await.unwrap(),
+        ReadOutcome::Gone
+    );
+    assert_eq!(
+        stores.old.read(&key, None).await.unwrap(),
+        ReadOutcome::Gone
+    );
     stores.clock.advance(Duration::from_secs(61));
-    assert_eq!(stores.both.read(&key, None).await.unwrap(), Read::Absent);
+    assert_eq!(
+        stores.both.read(&key, None).await.unwrap(),
+        ReadOutcome::Absent
+    );
 }
 
 #[tokio::test]
@@ -240,7 +261,7 @@ async fn a_session_destroyed_while_it_moves_stays_so() {
             for store in [&stores.both, &stores.prepared] {
                 let read = store.read(&key, None).await.unwrap();
                 assert!(
-                    !matches!(read, Read::Found(_)),
+                    !matches!(read, ReadOutcome::Found(_)),
                     "{read:?} after {in_old} {nth}"
                 );
             }
@@ -257,17 +278,17 @@ async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
         let stale = version(slow, &key).await;
         let current = version(&stores.both, &key).await;
         let written = stores.both.write(&key, "b".into(), HOUR, current).await;
-        assert!(matches!(written, Ok(Written::Done(_))));
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))));
         let refused = slow.write(&key, "lost?".into(), HOUR, stale).await.unwrap();
         let stands = record(&stores.both, &key).await;
-        assert_eq!(refused, Written::Conflict(stands));
+        assert_eq!(refused, WriteOutcome::Conflict(stands));
     }
 }
 
 #[tokio::test]
 async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_it() {
     let yielding = || GateStore::yielding(MemoryStore::new());
-    let (prepared, key) = (Migrating::prepare(yielding(), yielding()), key());
+    let (prepared, key) = (MigratingStore::prepare(yielding(), yielding()), key());
     let begin = |_| tokio::spawn(prepared.write(&key, "{}".into(), HOUR, Expected::Absent));
     let begun = [0; 4].map(begin);
     for _ in 0..1000 {
@@ -276,7 +297,7 @@ async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_
     let mut done = 0;
     for begun in begun {
         assert!(begun.is_finished(), "they would go on for ever");
-        done += usize::from(matches!(begun.await.unwrap(), Ok(Written::Done(_))));
+        done += usize::from(matches!(begun.await.unwrap(), Ok(WriteOutcome::Done(_))));
     }
     assert_eq!(done, 1);
 }
@@ -290,11 +311,14 @@ async fn two_machines_count_on_one_session_and_nothing_is_lost() {
         for _ in 0..20 {
             let key = key();
             let begun = old.write(&key, "0".into(), HOUR, Expected::Absent);
-            assert!(matches!(begun.await, Ok(Written::Done(_))));
-            let mover = Migrating::new(old.clone(), new.clone());
+            assert!(matches!(begun.await, Ok(WriteOutcome::Done(_))));
+            let mover = MigratingStore::new(old.clone(), new.clone());
             let by_mover = tokio::spawn(count(mover.clone(), key));
             let other = match prepared {
-                true => tokio::spawn(count(Migrating::prepare(old.clone(), new.clone()), key)),
+                true => tokio::spawn(count(
+                    MigratingStore::prepare(old.clone(), new.clone()),
+                    key,
+                )),
                 false => tokio::spawn(count(old.clone(), key)),
             };
             let (by_mover, by_other) = (by_mover.await.unwrap(), other.await.unwrap());
@@ -313,10 +337,10 @@ fn number(data: &[u8]) -> Option<usize> {
 }
 
 /// Counts up on the session until it is out of reach; how often that was acknowledged.
-async fn count(store: impl Store, key: Key) -> usize {
+async fn count(store: impl Store, key: StoreKey) -> usize {
     let mut done = 0;
     while done < COUNT {
-        let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+        let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
             break;
         };
         // What is marked as moving is no session for who knows the old store alone.
@@ -329,9 +353,9 @@ async fn count(store: impl Store, key: Key) -> usize {
             .await
             .unwrap()
         {
-            Written::Done(_) => done += 1,
-            Written::Conflict(_) => {}
-            Written::Gone => break,
+            WriteOutcome::Done(_) => done += 1,
+            WriteOutcome::Conflict(_) => {}
+            WriteOutcome::Gone => break,
         }
     }
     done
@@ -378,9 +402,9 @@ async fn visitors_keep_their_session_from_the_first_store_to_the_last() {
 
 #[tokio::test]
 async fn both_stores_must_give_what_is_promised() {
-    let short = MemoryStore::builder().tombstone(Duration::ZERO).build();
-    let both = Migrating::new(short, MemoryStore::new()).capabilities();
-    assert!(both.versions && !both.tombstones && !both.persistent && !both.shared);
+    let short = MemoryStore::builder().tombstone_ttl(Duration::ZERO).build();
+    let both = MigratingStore::new(short, MemoryStore::new()).capabilities();
+    assert!(both.conditional_writes && !both.tombstones && !both.persistent && !both.shared);
     assert_eq!(stores().both.count().await.unwrap(), None);
     assert!(stores().both.tags().is_some());
 }

@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use hyper_session::{
-    changes::{ChangeError, Patch},
-    document::{self, Document, EditError, Kind, Malformed, Raw},
+    document::{self, Document, EditError, MalformedDocument, RawValue, ValueKind},
+    patch::{ChangeError, Patch},
 };
 use serde_json::Value;
 
@@ -15,22 +15,25 @@ macro_rules! with_path {
     ($path:expr, |$as_path:ident| $call:expr) => {
         match $path {
             Path::Text(text) => {
-                let $as_path = document::Path::from(text);
+                let $as_path = document::KeyPath::from(text);
                 $call
             }
             Path::Keys(keys) => {
-                let $as_path = document::Path::from(keys);
+                let $as_path = document::KeyPath::from(keys);
                 $call
             }
         }
     };
 }
 
-pub(crate) fn get<'d>(document: &'d Document, path: &Path) -> Result<Option<Raw<'d>>, Malformed> {
+pub(crate) fn get<'d>(
+    document: &'d Document,
+    path: &Path,
+) -> Result<Option<RawValue<'d>>, MalformedDocument> {
     with_path!(path, |path| document.get(&path))
 }
 
-pub(crate) fn has(document: &Document, path: &Path) -> Result<bool, Malformed> {
+pub(crate) fn has(document: &Document, path: &Path) -> Result<bool, MalformedDocument> {
     with_path!(path, |path| document.has(&path))
 }
 
@@ -104,7 +107,7 @@ fn index(document: &Document) -> Vec<u8> {
 /// Takes out of `model`, which is `newer` as a plain value, what stands in `base` with the same
 /// bytes: members of the root, and of the objects below it.
 pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
-    let nested = |object: Raw<'_>| {
+    let nested = |object: RawValue<'_>| {
         let mut document = Document::new();
         document.load_object(object).expect("sound");
         document
@@ -120,7 +123,7 @@ pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Va
         };
         if *before == value {
             members.remove(&*key);
-        } else if before.kind() == Kind::Object && value.kind() == Kind::Object {
+        } else if before.kind() == ValueKind::Object && value.kind() == ValueKind::Object {
             remove_unchanged(&nested(*before), &nested(value), &mut members[&*key]);
             if members[&*key] == serde_json::json!({}) {
                 members.remove(&*key);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use hyper_session::{
-    changes::{ChangeError, Limits, Patch},
     document::{Document, EditError, Number},
+    patch::{ChangeError, ChangeLimits, Patch},
 };
 use serde::{Serialize, Serializer, ser::Error};
 
-fn limits(operations: usize, bytes: usize, document: usize) -> Limits {
-    Limits {
+fn limits(operations: usize, bytes: usize, document: usize) -> ChangeLimits {
+    ChangeLimits {
         operations,
         bytes,
         document,
@@ -92,7 +92,7 @@ impl Serialize for Unwilling {
 
 #[test]
 fn a_refused_change_leaves_no_trace() {
-    let (mut patch, mut document) = (Patch::new(Limits::default()), Document::new());
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
     patch.put(&mut document, "text", "a").unwrap();
     patch.put(&mut document, "list", &[1]).unwrap();
     let before = document.text().to_vec();
@@ -126,7 +126,7 @@ fn a_refused_change_leaves_no_trace() {
 
 #[test]
 fn a_patch_that_is_reset_records_anew() {
-    let (mut patch, mut document) = (Patch::new(Limits::default()), Document::new());
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
     patch.clear(&mut document);
     patch.add(&mut document, "n", 1).unwrap();
     assert!(!patch.is_empty());

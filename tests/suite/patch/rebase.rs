@@ -1,8 +1,8 @@
 //! A patch done again on a newer snapshot loses nothing.
 
 use hyper_session::{
-    changes::{Limits, Patch},
     document::{Document, EditError},
+    patch::{ChangeLimits, Patch},
 };
 use proptest::{collection::vec, prelude::*};
 use reference::Edit;
@@ -19,7 +19,7 @@ fn document(value: &Value) -> Document {
 
 /// Runs the edits of one request. Gives the patch, the document, and the edits that were recorded.
 fn request(base: &Document, edits: &[Edit]) -> (Patch, Document, Vec<Edit>) {
-    let (mut patch, mut document) = (Patch::new(Limits::default()), base.clone());
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), base.clone());
     let mut recorded = Vec::new();
     for edit in edits {
         if real::record(&mut patch, &mut document, edit).is_ok() {
@@ -105,7 +105,7 @@ proptest! {
         let mut current = base.clone();
         let mut sums = [start, 0, 0];
         for request in &requests {
-            let (mut patch, mut seen) = (Patch::new(Limits::default()), base.clone());
+            let (mut patch, mut seen) = (Patch::new(ChangeLimits::default()), base.clone());
             for &(counter, by) in request {
                 patch.add(&mut seen, COUNTERS[counter], by).unwrap();
                 sums[counter] += by;
@@ -123,7 +123,7 @@ proptest! {
 #[test]
 fn an_operation_that_is_not_possible_any_more_is_reported_and_the_others_are_done() {
     let base = document(&json!({"n": 1}));
-    let (mut patch, mut ours) = (Patch::new(Limits::default()), base.clone());
+    let (mut patch, mut ours) = (Patch::new(ChangeLimits::default()), base.clone());
     patch.put(&mut ours, "before", &true).unwrap();
     patch.add(&mut ours, "n", 1).unwrap();
     patch.put(&mut ours, "after", &true).unwrap();
@@ -142,7 +142,7 @@ fn an_operation_that_is_not_possible_any_more_is_reported_and_the_others_are_don
 #[test]
 fn what_was_put_before_a_clear_does_not_come_back() {
     let base = document(&json!({"cart": 1}));
-    let (mut patch, mut ours) = (Patch::new(Limits::default()), base.clone());
+    let (mut patch, mut ours) = (Patch::new(ChangeLimits::default()), base.clone());
     patch.put(&mut ours, "cart", &2).unwrap();
     patch.clear(&mut ours);
     patch.put(&mut ours, "fresh", &3).unwrap();

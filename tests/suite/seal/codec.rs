@@ -254,8 +254,8 @@ fn older_keys_open_and_say_that_they_are_older() {
     let texts: Vec<_> = (0..3)
         .map(|n| seal(&codec(KeyRing::new(key(n))), &[n; 20]))
         .collect();
-    let ring = KeyRing::new(key(2)).with_older(key(1)).unwrap();
-    let rotated = codec(ring.with_older(key(0)).unwrap());
+    let ring = KeyRing::new(key(2)).with_previous(key(1)).unwrap();
+    let rotated = codec(ring.with_previous(key(0)).unwrap());
     assert_eq!(open(&rotated, &texts[2]), (vec![2; 20], true));
     assert_eq!(open(&rotated, &texts[1]), (vec![1; 20], false));
     assert_eq!(open(&rotated, &texts[0]), (vec![0; 20], false));

@@ -112,14 +112,14 @@ fn a_ring_is_bounded_and_holds_each_key_once() {
     let key =
         |n: usize| SealKey::from_text(&format!("a long enough secret, number {n:10}")).unwrap();
     let ring = (1..MAX_KEYS).fold(KeyRing::new(key(0)), |ring, n| {
-        ring.with_older(key(n)).unwrap()
+        ring.with_previous(key(n)).unwrap()
     });
-    assert_eq!(ring.with_older(key(99)).unwrap_err(), KeyRingError::Full);
+    assert_eq!(ring.with_previous(key(99)).unwrap_err(), KeyRingError::Full);
 
-    let twice = KeyRing::new(key(0)).with_older(key(1)).unwrap();
+    let twice = KeyRing::new(key(0)).with_previous(key(1)).unwrap();
     for n in [0, 1] {
         let id = key(n).id();
-        let refused = twice.clone().with_older(key(n)).unwrap_err();
+        let refused = twice.clone().with_previous(key(n)).unwrap_err();
         assert_eq!(refused, KeyRingError::Duplicate { id });
     }
 }
@@ -130,7 +130,7 @@ fn nothing_secret_is_shown() {
     let key = SealKey::from_text(secret).unwrap();
     let id = key.id().to_string();
     let ring = KeyRing::new(SealKey::from_text(HEX).unwrap())
-        .with_older(key.clone())
+        .with_previous(key.clone())
         .unwrap();
     let codec = ring.codec("session id", "sid");
     let mut text = Buffer::new();

@@ -88,8 +88,8 @@ async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
     let mut browser = house(quiet()).browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let accesses: [fn(&hyper_session::Session); 4] = [
-        |s| assert!(s.session_id().is_ok()),
-        |s| assert!(s.key().is_ok()),
+        |s| assert!(s.id().is_ok()),
+        |s| assert!(s.store_key().is_ok()),
         |s| assert!(!s.is_fresh()),
         |s| assert!(s.destroy().is_ok()),
     ];
@@ -194,7 +194,9 @@ async fn a_new_key_logs_nobody_out_and_reseals() {
     let sealed = browser.cookie().unwrap().to_owned();
     let shared = |settings: SessionConfig| {
         hyper_session::Sessions::builder(settings.store("shared"))
-            .stores(hyper_session::config::Stores::new().with("shared", before.store.clone()))
+            .stores(
+                hyper_session::config::StoreRegistry::new().with("shared", before.store.clone()),
+            )
             .clock(before.clock.clone())
             .build()
             .unwrap()
@@ -259,7 +261,7 @@ async fn an_id_that_was_not_issued_here_is_never_adopted() {
         house(config().app_key("x".repeat(16) + &"y".repeat(20))),
     );
     let mut attacker = elsewhere.browser();
-    let planted = attacker.visit(async |s| s.session_id()).await.unwrap();
+    let planted = attacker.visit(async |s| s.id()).await.unwrap();
     let mut victim = here.browser();
     for cookie in [
         attacker.cookie().unwrap(),
@@ -269,7 +271,7 @@ async fn an_id_that_was_not_issued_here_is_never_adopted() {
         "../../etc",
     ] {
         victim.jar.set("session", cookie);
-        let id = victim.visit(async |s| s.session_id()).await.unwrap();
+        let id = victim.visit(async |s| s.id()).await.unwrap();
         assert!(id != planted);
         assert_eq!(id.to_string().len(), 22);
     }
@@ -364,8 +366,8 @@ async fn the_secret_id_is_nowhere_but_in_the_cookie() {
     let id = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
-            shown = format!("{s:?} {:?}", s.session_id().unwrap());
-            s.session_id().unwrap()
+            shown = format!("{s:?} {:?}", s.id().unwrap());
+            s.id().unwrap()
         })
         .await;
     browser.visit(async |s| s.regenerate()).await.unwrap();

@@ -229,7 +229,11 @@ async fn explicit_commits_store_at_once_and_more_writes_may_follow() {
         .visit(async |s| {
             s.put("a", &1).unwrap();
             s.commit().await.unwrap();
-            let stored = house.sessions.collection().get(&s.key().unwrap()).await;
+            let stored = house
+                .sessions
+                .collection()
+                .get(&s.store_key().unwrap())
+                .await;
             assert!(stored.unwrap().unwrap().has("a").unwrap());
             s.put("b", &2).unwrap();
             s.commit().await.unwrap();

@@ -8,8 +8,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError, Sessions,
-    session::Collection,
-    store::{Expected, MemoryStore, Read, Store, StoreFuture, Written},
+    session::SessionCollection,
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome},
 };
 use serde_json::{Value, json};
 
@@ -35,14 +35,14 @@ async fn get_reads_a_live_session_and_nothing_else() {
     let house = house(config());
     let all = house.sessions.collection();
     let mut browser = tagged(&house, "ada").await;
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let found = all.get(&key).await.unwrap().unwrap();
     assert_eq!(found.all::<Value>().unwrap(), json!({"owner": "ada"}));
     assert_eq!(found.get("owner").unwrap(), Some("ada"));
 
     browser.visit(async |s| s.regenerate()).await.unwrap();
     assert!(all.get(&key).await.unwrap().is_none(), "the old id is dead");
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     all.destroy(&key).await.unwrap();
     assert!(all.get(&key).await.unwrap().is_none());
 }
@@ -52,7 +52,7 @@ async fn tags_are_put_on_and_taken_off() {
     let house = house(config());
     let all = house.sessions.collection();
     let mut browser = tagged(&house, "ada").await;
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(all.tagged("ada").await.unwrap(), [key]);
     assert!(all.tag(&key, "team").await.unwrap());
     assert_eq!(all.tagged("team").await.unwrap(), [key]);
@@ -72,7 +72,7 @@ async fn a_session_can_be_tagged_while_it_holds_nothing() {
     let house = house(config());
     let mut browser = house.browser();
     browser.visit(async |s| s.tag("ada")).await.unwrap();
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let all = house.sessions.collection();
     assert_eq!(all.tagged("ada").await.unwrap(), [key]);
 }
@@ -95,7 +95,7 @@ async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
         tagged(&house, "ada").await,
         tagged(&house, "bob").await,
     );
-    let keep = a.visit(async |s| s.key()).await.unwrap();
+    let keep = a.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(all.destroy_tagged("ada", Some(&keep)).await.unwrap(), 1);
     let owner = async |s: &Session| s.get::<String>("owner").unwrap();
     assert_eq!(a.visit(owner).await.as_deref(), Some("ada"));
@@ -124,27 +124,31 @@ struct Plain(MemoryStore);
 impl Store for Plain {
     fn read(
         &self,
-        key: &hyper_session::id::Key,
+        key: &hyper_session::id::StoreKey,
         touch: Option<std::time::Duration>,
-    ) -> StoreFuture<Read> {
+    ) -> StoreFuture<ReadOutcome> {
         self.0.read(key, touch)
     }
 
     fn write(
         &self,
-        key: &hyper_session::id::Key,
+        key: &hyper_session::id::StoreKey,
         data: Bytes,
         ttl: std::time::Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         self.0.write(key, data, ttl, expected)
     }
 
-    fn destroy(&self, key: &hyper_session::id::Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &hyper_session::id::StoreKey) -> StoreFuture<()> {
         self.0.destroy(key)
     }
 
-    fn touch(&self, key: &hyper_session::id::Key, ttl: std::time::Duration) -> StoreFuture<bool> {
+    fn touch(
+        &self,
+        key: &hyper_session::id::StoreKey,
+        ttl: std::time::Duration,
+    ) -> StoreFuture<bool> {
         self.0.touch(key, ttl)
     }
 }
@@ -165,7 +169,7 @@ async fn a_store_of_four_methods_is_enough_but_has_no_tags_and_no_count() {
     assert!(browser.visit(async |s| s.is_empty()).await.unwrap());
 }
 
-async fn app(request: Request<Incoming>, session: Session, all: Collection) -> String {
+async fn app(request: Request<Incoming>, session: Session, all: SessionCollection) -> String {
     session.load().await.unwrap();
     match request.uri().path() {
         "/login" => {
@@ -177,7 +181,7 @@ async fn app(request: Request<Incoming>, session: Session, all: Collection) -> S
             all.destroy_tagged("ada", None).await.unwrap();
         }
         "/elsewhere" => {
-            let key = session.key().unwrap();
+            let key = session.store_key().unwrap();
             all.destroy_tagged("ada", Some(&key)).await.unwrap();
         }
         _ => {}

@@ -19,9 +19,9 @@ async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
         let mut browser: Browser = house.browser();
         browser
             .request(async |s| {
-                let before = s.session_id().unwrap();
+                let before = s.id().unwrap();
                 s.load().await.unwrap();
-                assert!(s.session_id().unwrap() == before);
+                assert!(s.id().unwrap() == before);
             })
             .await;
     }

@@ -26,13 +26,13 @@ async fn assert_dead(browser: &mut Browser, old: &hyper_session::id::SessionId) 
     browser
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
-            assert!(s.session_id().unwrap() != *old, "a new id");
+            assert!(s.id().unwrap() != *old, "a new id");
         })
         .await;
 }
 
 async fn id(browser: &mut Browser) -> hyper_session::id::SessionId {
-    browser.visit(async |s| s.session_id()).await.unwrap()
+    browser.visit(async |s| s.id()).await.unwrap()
 }
 
 /// How a session ends while a slower request runs in it.
@@ -53,7 +53,7 @@ impl End {
             Self::Logout => browser.visit(async |s| s.destroy()).await.unwrap(),
             Self::Everywhere => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1),
             Self::ByKey => {
-                let key = browser.visit(async |s| s.key()).await.unwrap();
+                let key = browser.visit(async |s| s.store_key()).await.unwrap();
                 all.destroy(&key).await.unwrap();
             }
         }
@@ -76,7 +76,7 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
                 s.tag("ada").unwrap();
             })
             .await;
-        assert!(visit.cookie().contains("Max-Age=0"), "{end:?}");
+        assert!(visit.cookie().contains("Max-DurationSetting=0"), "{end:?}");
         assert_eq!(house.seen.of("write_dropped").len(), 1, "{end:?}");
         assert_eq!(house.memory.stats().records, 0, "{end:?}");
         assert_eq!(house.sessions.collection().tagged("ada").await.unwrap(), []);
@@ -97,7 +97,7 @@ async fn a_request_that_had_not_loaded_yet_does_not_either() {
                 s.load().await.unwrap();
                 assert!(s.is_empty().unwrap());
                 s.put("late", &1).unwrap();
-                assert!(s.session_id().unwrap() != old);
+                assert!(s.id().unwrap() != old);
             })
             .await;
         assert_dead(&mut thief, &old).await;

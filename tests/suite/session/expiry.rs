@@ -21,17 +21,14 @@ async fn a_session_without_requests_ends_at_its_age() {
     let old = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     house.later(2 * HOUR + Duration::from_secs(60));
     browser
         .visit(async |s| {
             assert!(s.is_empty().unwrap() && s.is_fresh());
-            assert!(
-                s.session_id().unwrap() != old,
-                "an expired id gets a new one"
-            );
+            assert!(s.id().unwrap() != old, "an expired id gets a new one");
         })
         .await;
 }
@@ -56,7 +53,10 @@ async fn untouched_requests_keep_it_alive_under_both_policies() {
         for _ in 0..5 {
             house.later(Duration::from_secs(7_190));
             let visit = browser.pass().await;
-            assert!(visit.cookie().contains("Max-Age=7200"), "{policy:?}");
+            assert!(
+                visit.cookie().contains("Max-DurationSetting=7200"),
+                "{policy:?}"
+            );
         }
         assert_eq!(n(&house, &mut browser).await, Some(1), "{policy:?}");
     }
@@ -105,7 +105,7 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
             browser.visit(async |s| s.put("n", &1)).await.unwrap();
             house.later(Duration::from_secs(late));
             let visit = browser.pass().await;
-            assert!(visit.cookie().contains("Max-Age=3600"));
+            assert!(visit.cookie().contains("Max-DurationSetting=3600"));
             // To the last moment of the cookie that was just sent.
             house.later(HOUR - Duration::from_millis(1));
             let left = n(&house, &mut browser).await;
@@ -120,13 +120,13 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
 
 #[tokio::test]
 async fn an_absolute_lifetime_ends_the_busiest_session() {
-    let house = house(config().age(HOUR).lifetime(3 * HOUR));
+    let house = house(config().age(HOUR).absolute_timeout(3 * HOUR));
     let mut browser = house.browser();
     let old = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
             s.tag("ada").unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     for _ in 0..5 {
@@ -138,7 +138,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
     browser
         .visit(async |s| {
             assert!(s.is_empty().unwrap());
-            assert!(s.session_id().unwrap() != old);
+            assert!(s.id().unwrap() != old);
         })
         .await;
     house.memory.sweep();
@@ -147,7 +147,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
 
 #[tokio::test]
 async fn a_regenerated_session_is_no_younger() {
-    let house = house(config().age(HOUR).lifetime(2 * HOUR));
+    let house = house(config().age(HOUR).absolute_timeout(2 * HOUR));
     let mut browser = house.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     for _ in 0..3 {
@@ -160,7 +160,7 @@ async fn a_regenerated_session_is_no_younger() {
 
 #[tokio::test]
 async fn what_is_put_when_the_lifetime_is_over_begins_a_new_session() {
-    let house = house(config().age(HOUR).lifetime(HOUR));
+    let house = house(config().age(HOUR).absolute_timeout(HOUR));
     let mut browser = house.browser();
     browser.visit(async |s| s.put("old", &1)).await.unwrap();
     house.later(HOUR);
@@ -174,12 +174,12 @@ async fn an_id_without_anything_stored_lives_as_long_as_its_cookie() {
     let house = house(config());
     let mut browser = house.browser();
     browser.pass().await;
-    let first = browser.visit(async |s| s.session_id()).await.unwrap();
+    let first = browser.visit(async |s| s.id()).await.unwrap();
     house.later(HOUR);
-    let kept = browser.visit(async |s| s.session_id()).await.unwrap();
+    let kept = browser.visit(async |s| s.id()).await.unwrap();
     assert!(first == kept);
     house.later(3 * HOUR);
-    let renewed = browser.visit(async |s| s.session_id()).await.unwrap();
+    let renewed = browser.visit(async |s| s.id()).await.unwrap();
     assert!(
         first != renewed,
         "a cookie that the browser should have dropped"

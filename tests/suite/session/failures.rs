@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper_session::{
     SessionError,
     session::OnStoreFailure,
-    store::{Expected, Read, Store},
+    store::{Expected, ReadOutcome, Store},
 };
 use serde_json::json;
 
@@ -136,7 +136,7 @@ async fn a_damaged_or_newer_record_is_not_overwritten() {
         for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
             let house = house(config().on_store_failure(policy));
             let mut browser = visitor(&house).await;
-            let key = browser.visit(async |s| s.key()).await.unwrap();
+            let key = browser.visit(async |s| s.store_key()).await.unwrap();
             let (data, hour) = (Bytes::copy_from_slice(damage), Duration::from_secs(3_600));
             let write = house.memory.write(&key, data.clone(), hour, Expected::Any);
             write.await.unwrap();
@@ -151,7 +151,7 @@ async fn a_damaged_or_newer_record_is_not_overwritten() {
             };
             assert_eq!(visit.status, expected, "{damage:?}");
             assert_eq!(house.seen.of("store_failed").len(), 1, "{damage:?}");
-            let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+            let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
                 panic!("the record is gone");
             };
             assert_eq!(record.data, data);
@@ -163,7 +163,7 @@ async fn a_damaged_or_newer_record_is_not_overwritten() {
 async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit() {
     let house = house(config());
     let mut browser = visitor(&house).await;
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().put("n", &2).unwrap();
@@ -175,7 +175,7 @@ async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit()
         })
         .await;
     assert_eq!(visit.status, 503);
-    let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+    let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
         panic!("the record is gone");
     };
     assert_eq!(record.data, "damage");

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::service::Service;
 use hyper_session::{
     Session,
-    store::{Expected, Read, Store},
+    store::{Expected, ReadOutcome, Store},
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn use_it_all(session: &Session) {
     let _ = session.reflash_only(&["a", "a.b"]);
     let _ = session.reflash_except(&["a"]);
     let _ = session.flash("m", &1);
-    let _ = session.get_intended_url();
+    let _ = session.intended_url();
     let _ = session.clear();
     let _ = session.regenerate();
 }
@@ -66,24 +66,24 @@ async fn call(house: &House, line: &[u8]) -> Option<bool> {
 }
 
 /// A cookie of ours, and the record that it names.
-async fn stored(house: &House) -> (String, hyper_session::id::Key, Bytes) {
+async fn stored(house: &House) -> (String, hyper_session::id::StoreKey, Bytes) {
     let mut browser = house.browser();
     let key = browser
         .visit(async |s| {
             s.merge(&json!({"a": {"b": [1, 2]}, "text": "é\"\\", "n": 1.5}))
                 .unwrap();
             s.flash("m", &json!({"x": 1})).unwrap();
-            s.key().unwrap()
+            s.store_key().unwrap()
         })
         .await;
-    let Read::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+    let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
         panic!("it was stored");
     };
     (browser.cookie().unwrap().to_owned(), key, record.data)
 }
 
 /// Opens a session whose record was replaced by `data`, and uses it.
-async fn open(house: &House, cookie: &str, key: &hyper_session::id::Key, data: Bytes) {
+async fn open(house: &House, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
     let hour = Duration::from_secs(3_600);
     let write = house.memory.write(key, data, hour, Expected::Any);
     write.await.unwrap();

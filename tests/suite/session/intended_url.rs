@@ -13,14 +13,14 @@ async fn an_intended_path_is_remembered_until_it_is_pulled() {
         .await
         .unwrap();
     let expected = Some("/account?tab=2#top".to_owned());
-    let got = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    let got = browser.visit(async |s| s.intended_url()).await.unwrap();
     assert_eq!(got, expected);
     let pulled = browser
         .visit(async |s| s.pull_intended_url())
         .await
         .unwrap();
     assert_eq!(pulled, expected);
-    let left = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    let left = browser.visit(async |s| s.intended_url()).await.unwrap();
     assert_eq!(left, None);
 }
 
@@ -34,7 +34,7 @@ async fn clear_forgets_it() {
         })
         .await
         .unwrap();
-    let left = browser.visit(async |s| s.get_intended_url()).await.unwrap();
+    let left = browser.visit(async |s| s.intended_url()).await.unwrap();
     assert_eq!(left, None);
 }
 
@@ -75,7 +75,7 @@ async fn what_leads_away_from_this_origin_is_refused() {
                 let set = s.set_intended_url(url);
                 assert!(matches!(set, Err(SessionError::ForeignUrl)), "{url:?}");
             }
-            let left = s.get_intended_url().unwrap();
+            let left = s.intended_url().unwrap();
             assert_eq!(left.as_deref(), Some("/mine"), "a refusal changes nothing");
         })
         .await;
@@ -98,7 +98,7 @@ async fn paths_of_this_origin_are_taken() {
         .visit(async |s| {
             for path in paths {
                 s.set_intended_url(path).unwrap();
-                assert_eq!(s.get_intended_url().unwrap().as_deref(), Some(path));
+                assert_eq!(s.intended_url().unwrap().as_deref(), Some(path));
             }
         })
         .await;
@@ -120,7 +120,7 @@ async fn whatever_else_wrote_there_is_not_handed_out() {
             .unwrap();
         browser
             .visit(async |s| {
-                assert_eq!(s.get_intended_url().unwrap(), None, "{value}");
+                assert_eq!(s.intended_url().unwrap(), None, "{value}");
                 assert_eq!(s.pull_intended_url().unwrap(), None, "{value}");
                 assert_eq!(object(s), json!({"redirect": {}}));
             })

@@ -23,7 +23,7 @@ async fn the_first_response_brings_an_id_even_if_the_session_was_not_touched() {
     let cookie = visit.cookie();
     assert!(cookie.starts_with("session="), "{cookie}");
     assert!(
-        cookie.ends_with("; Max-Age=7200; Path=/; HttpOnly; SameSite=Lax"),
+        cookie.ends_with("; Max-DurationSetting=7200; Path=/; HttpOnly; SameSite=Lax"),
         "{cookie}"
     );
     assert_eq!(house.store.calls(), [], "no store is asked for it");
@@ -37,7 +37,7 @@ async fn every_later_response_renews_the_cookies_age() {
     for _ in 0..3 {
         house.later(Duration::from_secs(3600));
         let visit = browser.pass().await;
-        assert!(visit.cookie().contains("; Max-Age=7200;"));
+        assert!(visit.cookie().contains("; Max-DurationSetting=7200;"));
     }
     let a: Option<i32> = browser.visit(async |s| s.get("a")).await.unwrap();
     assert_eq!(a, Some(1), "renewed requests kept the session alive");
@@ -53,7 +53,10 @@ async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
             })
             .await;
         assert_eq!(visit.status.as_u16(), code);
-        assert!(visit.cookie().contains("Max-Age=7200"), "{code}");
+        assert!(
+            visit.cookie().contains("Max-DurationSetting=7200"),
+            "{code}"
+        );
     }
     let n: Option<i32> = browser.visit(async |s| s.get("n")).await.unwrap();
     assert_eq!(n, Some(5));
@@ -63,11 +66,11 @@ async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
 async fn the_id_stays_the_same_while_the_session_lives() {
     let mut browser = house(config()).browser();
     browser.pass().await;
-    let first = browser.visit(async |s| s.session_id()).await.unwrap();
-    let empty = browser.visit(async |s| s.session_id()).await.unwrap();
+    let first = browser.visit(async |s| s.id()).await.unwrap();
+    let empty = browser.visit(async |s| s.id()).await.unwrap();
     browser.visit(async |s| s.put("a", &1)).await.unwrap();
     browser.visit(async |s| s.clear()).await.unwrap();
-    let last = browser.visit(async |s| s.session_id()).await.unwrap();
+    let last = browser.visit(async |s| s.id()).await.unwrap();
     assert!(first == empty && empty == last);
 }
 
@@ -134,7 +137,7 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
         .visit(async |s| {
             s.put("cart", &3).unwrap();
             s.flash("m", &1).unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     let mut thief = browser.clone();
@@ -142,12 +145,12 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
         .visit(async |s| {
             s.regenerate().unwrap();
             s.reflash().unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     browser
         .visit(async |s| {
-            assert!(s.session_id().unwrap() == during && during != before);
+            assert!(s.id().unwrap() == during && during != before);
             assert_eq!(object(s), json!({"cart": 3}));
             assert!(s.flash_messages().unwrap().has("m").unwrap());
         })
@@ -155,7 +158,7 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
     thief
         .visit(async |s| {
             assert!(s.is_empty().unwrap(), "the old id opens nothing");
-            assert!(s.session_id().unwrap() != before && s.is_fresh());
+            assert!(s.id().unwrap() != before && s.is_fresh());
         })
         .await;
 }
@@ -190,21 +193,21 @@ async fn destroy_ends_the_session_and_removes_the_cookie() {
     let old = browser
         .visit(async |s| {
             s.put("user", "ada").unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     let mut thief = browser.clone();
     let visit = browser
         .request(async |s| s.load().await.unwrap().destroy().unwrap())
         .await;
-    let removal = "session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
+    let removal = "session=; Max-DurationSetting=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
     assert_eq!(visit.cookie(), removal);
     assert_eq!(browser.cookie(), None);
     assert_eq!(house.memory.stats().records, 0);
     thief
         .visit(async |s| {
             assert!(s.is_empty().unwrap());
-            assert!(s.session_id().unwrap() != old);
+            assert!(s.id().unwrap() != old);
         })
         .await;
 }
@@ -216,7 +219,7 @@ async fn destroy_needs_no_load() {
     browser.visit(async |s| s.put("user", "ada")).await.unwrap();
     house.store.calls();
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
-    assert!(visit.cookie().contains("Max-Age=0"));
+    assert!(visit.cookie().contains("Max-DurationSetting=0"));
     assert_eq!(house.store.calls(), [Call::Destroy]);
 }
 
@@ -228,7 +231,7 @@ async fn what_is_put_after_destroy_begins_a_new_session() {
         .visit(async |s| {
             s.put("user", "ada").unwrap();
             s.tag("ada").unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     browser
@@ -240,7 +243,7 @@ async fn what_is_put_after_destroy_begins_a_new_session() {
     browser
         .visit(async |s| {
             assert_eq!(object(s), json!({"note": "bye"}));
-            assert!(s.session_id().unwrap() != old);
+            assert!(s.id().unwrap() != old);
         })
         .await;
     let tagged = house.sessions.collection().tagged("ada").await.unwrap();
@@ -282,11 +285,11 @@ async fn an_emptied_session_is_not_a_destroyed_one() {
     let before = browser
         .visit(async |s| {
             s.put("a", &1).unwrap();
-            s.session_id().unwrap()
+            s.id().unwrap()
         })
         .await;
     browser.visit(async |s| s.forget("a")).await.unwrap();
-    let after = browser.visit(async |s| s.session_id()).await.unwrap();
+    let after = browser.visit(async |s| s.id()).await.unwrap();
     assert!(before == after);
 }
 
@@ -295,9 +298,12 @@ async fn a_cookie_that_clears_with_the_browser_has_no_age() {
     let mut browser = house(config().clear_with_browser(true)).browser();
     let visit = browser.pass().await;
     assert!(visit.cookie().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
-    assert!(!visit.cookie().contains("Max-Age") && !visit.cookie().contains("Expires"));
+    assert!(!visit.cookie().contains("Max-DurationSetting") && !visit.cookie().contains("Expires"));
     let gone = browser.request(async |s| s.destroy().unwrap()).await;
-    assert!(gone.cookie().contains("Max-Age=0"), "a removal has one");
+    assert!(
+        gone.cookie().contains("Max-DurationSetting=0"),
+        "a removal has one"
+    );
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, id::Key};
+use hyper_session::{Session, id::StoreKey};
 use serde_json::{Value, json};
 
 use crate::support::{Browser, Call, House, config, house, object};
@@ -20,7 +20,7 @@ async fn ada(house: &House) -> Browser {
     browser
 }
 
-async fn tagged(house: &House) -> Vec<Key> {
+async fn tagged(house: &House) -> Vec<StoreKey> {
     house.sessions.collection().tagged("ada").await.unwrap()
 }
 
@@ -115,18 +115,18 @@ async fn the_old_id_opens_nothing_at_once_and_for_ever() {
     let mut browser = ada(&house).await;
     let (mut thief, mut patient) = (browser.clone(), browser.clone());
     browser.visit(async |s| s.regenerate()).await.unwrap();
-    let new = browser.visit(async |s| s.session_id()).await.unwrap();
+    let new = browser.visit(async |s| s.id()).await.unwrap();
     thief
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
-            assert!(s.session_id().unwrap() != new && s.is_fresh());
+            assert!(s.id().unwrap() != new && s.is_fresh());
         })
         .await;
     house.later(Duration::from_secs(600));
     patient
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
-            assert!(s.session_id().unwrap() != new && s.is_fresh());
+            assert!(s.id().unwrap() != new && s.is_fresh());
         })
         .await;
 }
@@ -195,7 +195,7 @@ async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
         }
     );
     assert_eq!(data(&mut winner).await, json!({"n": 1}));
-    let key = winner.visit(async |s| s.key()).await.unwrap();
+    let key = winner.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(tagged(&house).await, [key]);
 }
 
@@ -289,7 +289,7 @@ async fn tags_follow_the_new_id() {
     let house = house(config());
     let mut browser = ada(&house).await;
     browser.visit(async |s| s.regenerate()).await.unwrap();
-    let key = browser.visit(async |s| s.key()).await.unwrap();
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(tagged(&house).await, [key]);
 }
 
@@ -317,11 +317,7 @@ async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
     let mut browser = house.browser();
     browser.pass().await;
     let (before, mut planted) = (
-        browser
-            .clone()
-            .visit(async |s| s.session_id())
-            .await
-            .unwrap(),
+        browser.clone().visit(async |s| s.id()).await.unwrap(),
         browser.clone(),
     );
     browser
@@ -331,7 +327,7 @@ async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
         })
         .await
         .unwrap();
-    let after = browser.visit(async |s| s.session_id()).await.unwrap();
+    let after = browser.visit(async |s| s.id()).await.unwrap();
     assert!(before != after);
     assert_eq!(
         data(&mut planted).await,

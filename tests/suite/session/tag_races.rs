@@ -1,7 +1,7 @@
 //! A tag put on a session that has never been stored, while another request gives it a new id: what was
 //! stored beside the tag must not be found without it.
 
-use hyper_session::{Session, SessionError, id::Key};
+use hyper_session::{Session, SessionError, id::StoreKey};
 use serde_json::{Value, json};
 
 use crate::support::{Browser, Call, House, config, house, object};
@@ -19,7 +19,7 @@ fn sign_in(session: &Session) -> Result<(), SessionError> {
     session.tag("ada")
 }
 
-async fn tagged(house: &House) -> Vec<Key> {
+async fn tagged(house: &House) -> Vec<StoreKey> {
     house.sessions.collection().tagged("ada").await.unwrap()
 }
 
@@ -31,7 +31,7 @@ async fn data(browser: &mut Browser) -> Value {
 async fn assert_reachable(house: &House, browsers: &mut [Browser], case: &str) {
     for browser in browsers.iter_mut() {
         let (user, key) = browser
-            .visit(async |s| (s.has("user").unwrap(), s.key().unwrap()))
+            .visit(async |s| (s.has("user").unwrap(), s.store_key().unwrap()))
             .await;
         assert!(!user || tagged(house).await.contains(&key), "{case}");
     }

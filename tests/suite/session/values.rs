@@ -330,8 +330,8 @@ async fn a_hostile_index_is_refused_and_not_filled_with_nulls() {
 
 #[tokio::test]
 async fn a_limit_that_is_reached_is_an_error_and_changes_nothing() {
-    use hyper_session::changes::Limits;
-    let limits = Limits {
+    use hyper_session::patch::ChangeLimits;
+    let limits = ChangeLimits {
         operations: 3,
         bytes: 200,
         document: 100,

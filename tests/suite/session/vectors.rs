@@ -209,7 +209,7 @@ fn run(
         "clear" => nothing(session.clear()),
         "regenerate" => nothing(session.regenerate()),
         "setIntendedUrl" => set_intended(session, key, differs),
-        "getIntendedUrl" => found(session.get_intended_url().unwrap().map(Value::from), None),
+        "getIntendedUrl" => found(session.intended_url().unwrap().map(Value::from), None),
         "pullIntendedUrl" => found(session.pull_intended_url().unwrap().map(Value::from), None),
         "flashAll" | "flashOnly" | "flashExcept" => bags.fill(session, op, input, &keys),
         "reflash" => bags.reflash(session.reflash(), session),

@@ -6,7 +6,7 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     store::{
         Capabilities, MemoryStore,
-        conformance::{self, ByClock, ByWaiting, Check, Report},
+        conformance::{self, Check, ManualTime, RealTime, Report},
     },
 };
 
@@ -20,7 +20,7 @@ fn clock() -> Clock {
 async fn the_memory_store_keeps_the_contract() {
     let clock = clock();
     let make = || ready(MemoryStore::builder().clock(clock.clone()).build());
-    let report = conformance::run(&ByClock::new(&clock, make)).await;
+    let report = conformance::run(&ManualTime::new(&clock, make)).await;
     report.assert_kept();
     assert_eq!(report.kept(), Check::ALL, "nothing is left out");
 }
@@ -30,7 +30,7 @@ async fn the_memory_store_keeps_the_contract_on_one_thread() {
     let clock = clock();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let make = || ready(store.clone());
-    conformance::run(&ByClock::new(&clock, make))
+    conformance::run(&ManualTime::new(&clock, make))
         .await
         .assert_kept();
 }
@@ -51,10 +51,10 @@ async fn a_store_on_real_time_is_tested_by_waiting() {
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = MemoryStore::builder()
         .clock(clock)
-        .tombstone(tombstone)
+        .tombstone_ttl(tombstone)
         .build();
     let make = || ready(store.clone());
-    conformance::run(&ByWaiting::new(make, short, tombstone))
+    conformance::run(&RealTime::new(make, short, tombstone))
         .await
         .assert_kept();
 }
@@ -82,13 +82,13 @@ async fn the_broken_stores_are_sound_but_for_their_flaw() {
 #[test]
 fn a_store_claims_the_contract_unless_it_says_otherwise() {
     let can = Capabilities::default();
-    assert!(can.versions && can.tombstones && !can.persistent && !can.shared);
+    assert!(can.conditional_writes && can.tombstones && !can.persistent && !can.shared);
 }
 
 async fn broken(flaw: Flaw) -> Report {
     let clock = clock();
     let make = || ready(Broken::new(flaw, clock.clone()));
-    conformance::run(&ByClock::new(&clock, make)).await
+    conformance::run(&ManualTime::new(&clock, make)).await
 }
 
 /// The suite finds that flaw by this check, and the check alone finds it too.
@@ -99,7 +99,7 @@ async fn caught(flaw: Flaw, by: Check) {
     assert!(!found.promise().is_empty() && !found.seen().is_empty());
     let clock = clock();
     let make = || ready(Broken::new(flaw, clock.clone()));
-    let alone = conformance::check(&ByClock::new(&clock, make), by).await;
+    let alone = conformance::check(&ManualTime::new(&clock, make), by).await;
     assert_eq!(alone.unwrap_err().check(), by);
 }
 

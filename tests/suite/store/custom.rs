@@ -8,8 +8,8 @@ use std::{future::ready, path::PathBuf};
 use hyper_session::{
     Sessions,
     clock::{Clock, Timestamp},
-    config::Stores,
-    store::conformance::{self, ByClock, Check},
+    config::StoreRegistry,
+    store::conformance::{self, Check, ManualTime},
 };
 use redb_store::RedbStore;
 
@@ -24,7 +24,7 @@ async fn the_example_keeps_the_contract() {
     let file = file("contract");
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let store = RedbStore::open(&file, clock.clone()).unwrap();
-    let report = conformance::run(&ByClock::new(&clock, || ready(store.clone()))).await;
+    let report = conformance::run(&ManualTime::new(&clock, || ready(store.clone()))).await;
     report.assert_kept();
     let names: Vec<String> = report.skipped().iter().map(Check::to_string).collect();
     let of_tags = |name: &String| name.to_lowercase().contains("tag");
@@ -38,8 +38,8 @@ async fn it_is_chosen_by_its_name_and_keeps_what_it_is_given() {
     let mut jar = None;
     for visits in 1..=2 {
         let at = file.clone();
-        let stores =
-            Stores::new().with_opened("redb", move || RedbStore::open(&at, Clock::system()));
+        let stores = StoreRegistry::new()
+            .register_with("redb", move || RedbStore::open(&at, Clock::system()));
         let built = Sessions::builder(config().store("redb"))
             .stores(stores)
             .build();

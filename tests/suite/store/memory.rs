@@ -5,8 +5,8 @@ use std::{error::Error, time::Duration};
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::{Key, SessionId},
-    store::{Expected, MemoryStore, Read, Store, Tag, TagStore, Version, Written},
+    id::{SessionId, StoreKey},
+    store::{Expected, MemoryStore, ReadOutcome, Store, Tag, TagStore, Version, WriteOutcome},
 };
 use tokio::{runtime, time::sleep};
 
@@ -17,20 +17,20 @@ fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(1_700_000_000_000))
 }
 
-fn new_key() -> Key {
+fn new_key() -> StoreKey {
     SessionId::generate().unwrap().key()
 }
 
-async fn put(store: &MemoryStore, key: &Key, len: usize, ttl: Duration) -> Version {
+async fn put(store: &MemoryStore, key: &StoreKey, len: usize, ttl: Duration) -> Version {
     let data = Bytes::from(vec![b'x'; len]);
     match store.write(key, data, ttl, Expected::Any).await.unwrap() {
-        Written::Done(version) => version,
+        WriteOutcome::Done(version) => version,
         other => panic!("a plain write was answered {other:?}"),
     }
 }
 
-async fn lives(store: &MemoryStore, key: &Key) -> bool {
-    matches!(store.read(key, None).await.unwrap(), Read::Found(_))
+async fn lives(store: &MemoryStore, key: &StoreKey) -> bool {
+    matches!(store.read(key, None).await.unwrap(), ReadOutcome::Found(_))
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_read_copies_no_data() {
     let (store, key, data) = (MemoryStore::new(), new_key(), Bytes::from(vec![1; 1000]));
     let at = data.as_ptr();
     store.write(&key, data, HOUR, Expected::Any).await.unwrap();
-    let Read::Found(record) = store.read(&key, None).await.unwrap() else {
+    let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
         panic!("it was just written");
     };
     assert_eq!(record.data.as_ptr(), at);
@@ -77,7 +77,7 @@ async fn the_store_knows_its_own_size() {
 #[tokio::test]
 async fn the_number_of_records_is_limited_and_the_first_to_expire_goes() {
     let store = MemoryStore::builder().clock(clock()).max_records(4).build();
-    let keys: Vec<Key> = (0..4).map(|_| new_key()).collect();
+    let keys: Vec<StoreKey> = (0..4).map(|_| new_key()).collect();
     for (age, key) in keys.iter().enumerate() {
         put(&store, key, 1, HOUR + SECOND * age as u32).await;
     }
@@ -102,7 +102,7 @@ async fn expired_records_make_room_before_live_ones() {
         .clock(clock.clone())
         .max_records(4)
         .build();
-    let keys: Vec<Key> = (0..4).map(|_| new_key()).collect();
+    let keys: Vec<StoreKey> = (0..4).map(|_| new_key()).collect();
     for key in &keys {
         put(&store, key, 1, HOUR).await;
     }
@@ -121,7 +121,7 @@ async fn bytes_are_limited_also_when_a_record_grows() {
         .clock(clock())
         .max_bytes(1000)
         .build();
-    let keys: Vec<Key> = (0..100).map(|_| new_key()).collect();
+    let keys: Vec<StoreKey> = (0..100).map(|_| new_key()).collect();
     for key in &keys {
         put(&store, key, 10, HOUR).await;
     }
@@ -145,7 +145,7 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
         .write(&key, data, HOUR, Expected::Any)
         .await
         .unwrap_err();
-    assert_eq!((error.store(), error.action()), ("memory", "write"));
+    assert_eq!((error.store(), error.operation()), ("memory", "write"));
     let text = error.to_string();
     assert!(text.contains("1001") && text.contains("1000"), "{text}");
     assert!(lives(&store, &key).await);
@@ -170,7 +170,7 @@ async fn tombstones_are_not_evicted_for_records() {
         .clock(clock())
         .max_records(10)
         .build();
-    let destroyed: Vec<Key> = (0..100).map(|_| new_key()).collect();
+    let destroyed: Vec<StoreKey> = (0..100).map(|_| new_key()).collect();
     for key in &destroyed {
         put(&store, key, 1, HOUR).await;
         store.destroy(key).await.unwrap();
@@ -179,7 +179,7 @@ async fn tombstones_are_not_evicted_for_records() {
         put(&store, &new_key(), 1, HOUR).await;
     }
     for key in &destroyed {
-        assert_eq!(store.read(key, None).await.unwrap(), Read::Gone);
+        assert_eq!(store.read(key, None).await.unwrap(), ReadOutcome::Gone);
     }
     assert_eq!((store.stats().records, store.stats().tombstones), (10, 100));
 }
@@ -200,7 +200,7 @@ async fn tombstones_have_a_limit_of_their_own() {
         store.destroy(&unknown).await.unwrap();
         assert_eq!(
             store.read(&unknown, None).await.unwrap(),
-            Read::Gone,
+            ReadOutcome::Gone,
             "the newest fence stands"
         );
         clock.advance(Duration::from_millis(1));
@@ -219,10 +219,10 @@ async fn tombstones_have_a_limit_of_their_own() {
 #[tokio::test]
 async fn without_tombstone_time_the_store_claims_no_fence() {
     let (store, key) = (
-        MemoryStore::builder().tombstone(Duration::ZERO).build(),
+        MemoryStore::builder().tombstone_ttl(Duration::ZERO).build(),
         new_key(),
     );
-    assert!(!store.capabilities().tombstones && store.capabilities().versions);
+    assert!(!store.capabilities().tombstones && store.capabilities().conditional_writes);
     store.destroy(&key).await.unwrap();
     put(&store, &key, 1, HOUR).await;
 }

@@ -10,9 +10,10 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::StoreKey,
     store::{
-        Expected, MemoryStore, Read, Record, Store, StoreFuture, Tag, TagStore, Version, Written,
+        Expected, MemoryStore, ReadOutcome, Record, Store, StoreFuture, Tag, TagStore, Version,
+        WriteOutcome,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -96,11 +97,11 @@ impl Model {
         self.fences.retain(|_, end| now < *end);
     }
 
-    fn read(&self, key: u8) -> Read {
+    fn read(&self, key: u8) -> ReadOutcome {
         match self.lives.get(&key) {
-            Some(life) => Read::Found(life.record.clone()),
-            None if self.fences.contains_key(&key) => Read::Gone,
-            None => Read::Absent,
+            Some(life) => ReadOutcome::Found(life.record.clone()),
+            None if self.fences.contains_key(&key) => ReadOutcome::Gone,
+            None => ReadOutcome::Absent,
         }
     }
 
@@ -114,12 +115,18 @@ impl Model {
     }
 
     /// The answer due to a write that is refused.
-    fn refusal(&self, key: u8, expected: Expected) -> Option<Written> {
+    fn refusal(&self, key: u8, expected: Expected) -> Option<WriteOutcome> {
         match (self.read(key), expected) {
-            (Read::Gone, _) | (Read::Absent, Expected::Version(_)) => Some(Written::Gone),
-            (Read::Absent, _) | (Read::Found(_), Expected::Any) => None,
-            (Read::Found(record), Expected::Version(version)) if version == record.version => None,
-            (Read::Found(record), _) => Some(Written::Conflict(record)),
+            (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
+                Some(WriteOutcome::Gone)
+            }
+            (ReadOutcome::Absent, _) | (ReadOutcome::Found(_), Expected::Any) => None,
+            (ReadOutcome::Found(record), Expected::Version(version))
+                if version == record.version =>
+            {
+                None
+            }
+            (ReadOutcome::Found(record), _) => Some(WriteOutcome::Conflict(record)),
         }
     }
 
@@ -145,7 +152,7 @@ impl Model {
         }
     }
 
-    fn tagged(&self, tag: u8) -> BTreeSet<Key> {
+    fn tagged(&self, tag: u8) -> BTreeSet<StoreKey> {
         let carry = self
             .lives
             .iter()
@@ -154,8 +161,8 @@ impl Model {
     }
 }
 
-fn key(number: u8) -> Key {
-    Key::from_bytes([number; Key::LEN])
+fn key(number: u8) -> StoreKey {
+    StoreKey::from_bytes([number; StoreKey::LEN])
 }
 
 fn tag(number: u8) -> Tag {
@@ -191,7 +198,7 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
             };
             let data = Bytes::from(data);
             match now(store.write(&key(at), data.clone(), millis(ttl), expected)) {
-                Written::Done(version) => {
+                WriteOutcome::Done(version) => {
                     assert_eq!(model.refusal(at, expected), None);
                     model.write(at, Record { data, version }, ttl);
                 }
@@ -243,7 +250,7 @@ proptest! {
     fn the_memory_store_answers_as_its_model(calls in vec(calls(), 1..120)) {
         let clock = Clock::manual(Timestamp::from_millis(0));
         let builder = MemoryStore::builder().clock(clock.clone());
-        let store = builder.tombstone(millis(TOMBSTONE)).build();
+        let store = builder.tombstone_ttl(millis(TOMBSTONE)).build();
         let mut model = Model::default();
         for call in calls {
             step(&store, &clock, &mut model, call);

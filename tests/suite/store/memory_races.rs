@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::Key,
-    store::{Expected, MemoryStore, Read, Store, StoreFuture, Tag, TagStore},
+    id::StoreKey,
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Tag, TagStore},
 };
 
 const THREADS: u64 = 4;
@@ -27,10 +27,10 @@ fn now<T: Unpin>(answer: StoreFuture<T>) -> T {
     }
 }
 
-fn key(number: u64) -> Key {
-    let mut bytes = [0; Key::LEN];
+fn key(number: u64) -> StoreKey {
+    let mut bytes = [0; StoreKey::LEN];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
-    Key::from_bytes(bytes)
+    StoreKey::from_bytes(bytes)
 }
 
 fn tag(number: u64) -> Tag {
@@ -91,16 +91,16 @@ fn after_any_race_the_figures_are_exact_and_nothing_is_left_behind() {
     for max_records in [1_000, 12] {
         let builder = MemoryStore::builder()
             .clock(clock.clone())
-            .tombstone(TOMBSTONE);
+            .tombstone_ttl(TOMBSTONE);
         let store = builder
             .max_records(max_records)
             .max_tombstones(max_records)
             .build();
         race(&store, &clock);
 
-        let live: Vec<Key> = (0..24)
+        let live: Vec<StoreKey> = (0..24)
             .map(key)
-            .filter(|key| matches!(now(store.read(key, None)), Read::Found(_)))
+            .filter(|key| matches!(now(store.read(key, None)), ReadOutcome::Found(_)))
             .collect();
         for key in (0..5).flat_map(|number| now(store.tagged(&tag(number)))) {
             assert!(live.contains(&key), "only live sessions are listed");

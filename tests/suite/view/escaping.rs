@@ -23,7 +23,7 @@ const EVERY_WAY: [&str; 9] = [
 #[tokio::test]
 async fn every_way_to_print_is_escaped_in_every_template() {
     let mut pages = Environment::new();
-    view::install(&mut pages);
+    view::enable_autoescape(&mut pages);
     let mut browser = house(config()).browser();
     for name in ["page", "page.html", "page.txt", "page.json", "a/b.tpl", ""] {
         for template in EVERY_WAY {
@@ -58,7 +58,7 @@ async fn every_way_to_print_is_escaped_in_every_template() {
 #[tokio::test]
 async fn a_template_may_say_that_it_is_plain_text() {
     let mut pages = Environment::new();
-    view::install(&mut pages);
+    view::enable_autoescape(&mut pages);
     let mut browser = house(config()).browser();
     browser
         .visit(async |session| session.flash("field", HOSTILE))

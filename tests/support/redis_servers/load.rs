@@ -10,9 +10,9 @@ use std::{
 };
 
 use hyper_session::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Expected, Store, StoreError, Written,
+        Expected, Store, StoreError, WriteOutcome,
         redis::{RedisError, RedisStore},
     },
 };
@@ -26,7 +26,7 @@ pub(crate) type Outcome = (String, Result<(), StoreError>);
 pub(crate) struct Load {
     /// Where it is looked whether all is there. It may be less demanding than the store under load.
     plain: RedisStore,
-    keys: Vec<Key>,
+    keys: Vec<StoreKey>,
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Vec<Outcome>>>,
 }
@@ -51,7 +51,7 @@ impl Load {
         for _ in 0..sessions {
             let key = key();
             let empty = store.write(&key, "".into(), HOUR, Expected::Absent).await;
-            assert!(matches!(empty, Ok(Written::Done(_))), "{empty:?}");
+            assert!(matches!(empty, Ok(WriteOutcome::Done(_))), "{empty:?}");
             keys.push(key);
             for task in 0..2 {
                 let (store, stop) = (store.clone(), Arc::clone(&stop));

@@ -3,9 +3,9 @@
 use std::{error::Error, time::Duration};
 
 use hyper_session::{
-    id::{Key, SessionId},
+    id::{SessionId, StoreKey},
     store::{
-        Expected, Read, Record, Store, StoreError, Version, Written,
+        Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome,
         redis::{RedisError, RedisStore},
     },
 };
@@ -14,7 +14,7 @@ use super::Server;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-pub(crate) fn key() -> Key {
+pub(crate) fn key() -> StoreKey {
     SessionId::generate().unwrap().key()
 }
 
@@ -23,24 +23,24 @@ pub(crate) async fn connect(server: &Server) -> RedisStore {
 }
 
 /// A new session that lives for `ttl`.
-pub(crate) async fn created(store: &impl Store, ttl: Duration) -> Key {
+pub(crate) async fn created(store: &impl Store, ttl: Duration) -> StoreKey {
     let key = key();
     let written = store
         .write(&key, "data".into(), ttl, Expected::Absent)
         .await;
-    assert!(matches!(written, Ok(Written::Done(_))), "{written:?}");
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     key
 }
 
 /// The session, which must be there.
-pub(crate) async fn record(store: &impl Store, key: &Key) -> Record {
+pub(crate) async fn record(store: &impl Store, key: &StoreKey) -> Record {
     match store.read(key, None).await {
-        Ok(Read::Found(record)) => record,
+        Ok(ReadOutcome::Found(record)) => record,
         other => panic!("no record: {other:?}"),
     }
 }
 
-pub(crate) async fn version(store: &impl Store, key: &Key) -> Version {
+pub(crate) async fn version(store: &impl Store, key: &StoreKey) -> Version {
     record(store, key).await.version
 }
 
@@ -51,9 +51,13 @@ pub(crate) fn cause(error: &StoreError) -> &RedisError {
 
 /// Appends `word` to the words in the session, as one change among others: what is a conflict is
 /// applied again on the newer record.
-pub(crate) async fn append(store: &impl Store, key: &Key, word: &str) -> Result<(), StoreError> {
+pub(crate) async fn append(
+    store: &impl Store,
+    key: &StoreKey,
+    word: &str,
+) -> Result<(), StoreError> {
     let mut record = match store.read(key, None).await? {
-        Read::Found(record) => record,
+        ReadOutcome::Found(record) => record,
         other => panic!("no record: {other:?}"),
     };
     loop {
@@ -62,15 +66,15 @@ pub(crate) async fn append(store: &impl Store, key: &Key, word: &str) -> Result<
         data.push(b' ');
         let expected = Expected::Version(record.version);
         match store.write(key, data.into(), HOUR, expected).await? {
-            Written::Done(_) => return Ok(()),
-            Written::Conflict(newer) => record = newer,
-            Written::Gone => panic!("the session is gone"),
+            WriteOutcome::Done(_) => return Ok(()),
+            WriteOutcome::Conflict(newer) => record = newer,
+            WriteOutcome::Gone => panic!("the session is gone"),
         }
     }
 }
 
 /// The words in the session, in their order.
-pub(crate) async fn words(store: &impl Store, key: &Key) -> Vec<String> {
+pub(crate) async fn words(store: &impl Store, key: &StoreKey) -> Vec<String> {
     let data = record(store, key).await.data;
     let text = String::from_utf8(data.to_vec()).unwrap();
     text.split_whitespace().map(str::to_owned).collect()

@@ -1,12 +1,12 @@
 use bytes::Bytes;
 
 use super::super::cache::Cache;
-use crate::id::Key;
+use crate::id::StoreKey;
 
-fn key(number: u16) -> Key {
-    let mut bytes = [0; Key::LEN];
+fn key(number: u16) -> StoreKey {
+    let mut bytes = [0; StoreKey::LEN];
     bytes[1..3].copy_from_slice(&number.to_le_bytes());
-    Key::from_bytes(bytes)
+    StoreKey::from_bytes(bytes)
 }
 
 fn data(len: usize) -> Bytes {

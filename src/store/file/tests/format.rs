@@ -18,14 +18,14 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    id::Key,
+    id::StoreKey,
     store::{Expected, Tag},
 };
 
 const LIFE: Duration = Duration::from_secs(60);
 
-fn key(number: u8) -> Key {
-    Key::from_bytes([number; Key::LEN])
+fn key(number: u8) -> StoreKey {
+    StoreKey::from_bytes([number; StoreKey::LEN])
 }
 
 /// A store with records under the keys 1 to 5, of 100 bytes each, closed in good order.

@@ -16,12 +16,12 @@ use super::{
     workload::{clock, open},
 };
 use crate::{
-    id::Key,
-    store::{Expected, Version, Written},
+    id::StoreKey,
+    store::{Expected, Version, WriteOutcome},
 };
 
-fn key(number: u8) -> Key {
-    Key::from_bytes([number; Key::LEN])
+fn key(number: u8) -> StoreKey {
+    StoreKey::from_bytes([number; StoreKey::LEN])
 }
 
 fn draft(engine: &Engine, number: u8, len: usize, expected: Expected) -> Draft {
@@ -33,7 +33,7 @@ fn draft(engine: &Engine, number: u8, len: usize, expected: Expected) -> Draft {
 
 fn version(attempt: &Attempt) -> Version {
     match attempt {
-        Attempt::Answered((Written::Done(version), _)) => *version,
+        Attempt::Answered((WriteOutcome::Done(version), _)) => *version,
         _ => panic!("it is written"),
     }
 }
@@ -69,7 +69,7 @@ fn of_two_writers_of_one_version_in_one_group_the_second_meets_a_conflict() {
         Ok(one),
         Ok(two),
         Ok(Attempt::Conflict),
-        Ok(Attempt::Answered((Written::Gone, _))),
+        Ok(Attempt::Answered((WriteOutcome::Gone, _))),
     ] = &answers[..]
     else {
         panic!("each is answered as if it stood alone");

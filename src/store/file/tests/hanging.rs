@@ -28,8 +28,8 @@ use super::{
     workload::clock,
 };
 use crate::{
-    id::Key,
-    store::{Expected, StoreFuture, Written},
+    id::StoreKey,
+    store::{Expected, StoreFuture, WriteOutcome},
 };
 
 /// The most that may wait, in bytes.
@@ -65,15 +65,18 @@ impl Drop for Counted {
     }
 }
 
-fn key(number: usize) -> Key {
-    let mut bytes = [0; Key::LEN];
+fn key(number: usize) -> StoreKey {
+    let mut bytes = [0; StoreKey::LEN];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
-    Key::from_bytes(bytes)
+    StoreKey::from_bytes(bytes)
 }
 
 fn options(durability: Durability) -> FileStoreBuilder {
     let options = FileStore::builder("simulated").durability(durability);
-    options.clock(clock()).cache_bytes(0).waiting_bytes(LIMIT)
+    options
+        .clock(clock())
+        .cache_bytes(0)
+        .max_pending_bytes(LIMIT)
 }
 
 fn core(disk: &SimDisk, options: FileStoreBuilder) -> Arc<Core> {
@@ -99,12 +102,12 @@ impl Drop for Committing {
     }
 }
 
-fn put(core: &Arc<Core>, number: usize, data: Bytes) -> StoreFuture<Written> {
+fn put(core: &Arc<Core>, number: usize, data: Bytes) -> StoreFuture<WriteOutcome> {
     write_together(core, key(number), data, LIFE, Expected::Any)
 }
 
 /// Whether the write waits; it may be refused for one reason only.
-fn waits(write: &mut StoreFuture<Written>) -> bool {
+fn waits(write: &mut StoreFuture<WriteOutcome>) -> bool {
     match Pin::new(write).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => true,
         Poll::Ready(Ok(_)) => panic!("nothing is written while the device hangs"),
@@ -142,9 +145,9 @@ async fn writes_whose_clients_have_gone_take_no_more_memory_than_may_wait() {
     let left = left_behind(&core, &memory, 1000);
     assert!(left > 10, "{left} wait");
     drop(hanging);
-    assert!(matches!(stayed.await.unwrap(), Written::Done(_)));
+    assert!(matches!(stayed.await.unwrap(), WriteOutcome::Done(_)));
     let later = put(&core, 1 << 21, memory.data(1000)).await.unwrap();
-    assert!(matches!(later, Written::Done(_)));
+    assert!(matches!(later, WriteOutcome::Done(_)));
     // Those who went have theirs written as well.
     assert_eq!(core.engine.index.records(), left as u64 + 2);
     assert_eq!(memory.taken(), 0);
@@ -183,7 +186,7 @@ async fn where_nothing_waits_a_record_may_be_longer_than_what_may_wait() {
     for number in 0..3 {
         let data = Memory::default().data(LIMIT * 2);
         let written = put(&core, number, data).await.unwrap();
-        assert!(matches!(written, Written::Done(_)));
+        assert!(matches!(written, WriteOutcome::Done(_)));
     }
 }
 
@@ -192,7 +195,7 @@ async fn writes_that_would_read_from_a_hanging_device_are_let_go_with_their_clie
     let (disk, memory) = (SimDisk::with(None), Memory::default());
     let core = core(&disk, options(Durability::Os));
     let conflict = || write(&core, key(1), memory.data(1000), LIFE, Expected::Absent);
-    assert!(matches!(conflict().await.unwrap(), Written::Done(_)));
+    assert!(matches!(conflict().await.unwrap(), WriteOutcome::Done(_)));
     disk.cool();
     let device = disk.device();
     let hanging = device.write().unwrap();
@@ -202,7 +205,10 @@ async fn writes_that_would_read_from_a_hanging_device_are_let_go_with_their_clie
     let taken = memory.taken();
     assert!(taken <= LIMIT, "{taken} bytes");
     drop(hanging);
-    assert!(matches!(conflict().await.unwrap(), Written::Conflict(_)));
+    assert!(matches!(
+        conflict().await.unwrap(),
+        WriteOutcome::Conflict(_)
+    ));
 }
 
 #[test]

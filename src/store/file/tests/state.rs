@@ -4,7 +4,7 @@ use super::super::{
     engine::{Engine, Standing, lock},
     ops::Fetched,
 };
-use crate::{clock::Timestamp, id::Key, store::Tag};
+use crate::{clock::Timestamp, id::StoreKey, store::Tag};
 
 /// One key's state, as it should be remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl State {
     }
 
     /// What the store says of a key.
-    pub(super) fn observe(engine: &Engine, key: &Key, now: Timestamp) -> Self {
+    pub(super) fn observe(engine: &Engine, key: &StoreKey, now: Timestamp) -> Self {
         let (record, expires) = match engine.standing(key, now) {
             Standing::Nothing => return Self::default(),
             Standing::Tombstone(entry) => (None, entry.expires),

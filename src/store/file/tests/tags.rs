@@ -9,7 +9,7 @@ use super::{
     workload::{clock, open},
 };
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{Expected, Tag},
 };
 
@@ -17,8 +17,8 @@ use crate::{
 #[test]
 fn nobody_is_told_of_tags_before_they_are_durable() {
     let engine = open(&SimDisk::with(None), &clock()).unwrap();
-    let (key, other) = ([1; Key::LEN], [2; Key::LEN]);
-    let (key, other) = (Key::from_bytes(key), Key::from_bytes(other));
+    let (key, other) = ([1; StoreKey::LEN], [2; StoreKey::LEN]);
+    let (key, other) = (StoreKey::from_bytes(key), StoreKey::from_bytes(other));
     let tag = Tag::new("user-7").unwrap();
     for key in [&key, &other] {
         let data = Bytes::from_static(b"{}");

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    id::Key,
-    store::{Expected, Tag, Version, Written},
+    id::StoreKey,
+    store::{Expected, Tag, Version, WriteOutcome},
 };
 
 const KEYS: u64 = 7;
@@ -26,7 +26,7 @@ const SEGMENT: u64 = 16 << 10;
 
 /// A write that the workload does.
 struct Write {
-    key: Key,
+    key: StoreKey,
     data: Bytes,
     ttl: Duration,
     expected: Expected,
@@ -36,7 +36,7 @@ pub(super) struct Workload {
     pub(super) engine: Engine,
     disk: SimDisk,
     clock: Clock,
-    histories: BTreeMap<Key, History>,
+    histories: BTreeMap<StoreKey, History>,
     durability: Durability,
     /// Whether an operation counts as acknowledged when it succeeds, or only at the next sync.
     at_once: bool,
@@ -52,7 +52,7 @@ fn open_as(durability: Durability, disk: &SimDisk, clock: &Clock) -> Result<Engi
     let options: FileStoreBuilder = FileStore::builder("simulated")
         .durability(durability)
         .segment_bytes(SEGMENT)
-        .tombstone(Duration::from_secs(30))
+        .tombstone_ttl(Duration::from_secs(30))
         .cache_bytes(0)
         .clock(clock.clone());
     recover::open(Box::new(disk.clone()), options)
@@ -62,8 +62,8 @@ pub(super) fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(1_000_000))
 }
 
-fn key(number: u64) -> Key {
-    Key::from_bytes([number as u8 + 1; Key::LEN])
+fn key(number: u64) -> StoreKey {
+    StoreKey::from_bytes([number as u8 + 1; StoreKey::LEN])
 }
 
 fn tag(number: u64) -> Tag {
@@ -117,7 +117,7 @@ impl Workload {
         }
     }
 
-    fn now(&self, key: &Key) -> State {
+    fn now(&self, key: &StoreKey) -> State {
         let mut state = self.histories[key].last().cloned().unwrap();
         if state.expires <= self.clock.now() {
             state = State::default();
@@ -127,7 +127,7 @@ impl Workload {
 
     /// Notes what an operation led to. A failed one led to nothing, unless the machine stopped or
     /// the store gave up in the middle of it: then nobody knows.
-    fn note<T>(&mut self, key: Key, after: State, done: &Result<T, FileError>) {
+    fn note<T>(&mut self, key: StoreKey, after: State, done: &Result<T, FileError>) {
         let unknown = self.disk.is_cut() || self.engine.check_poison().is_err();
         let history = self.histories.get_mut(&key).unwrap();
         match done {
@@ -146,7 +146,7 @@ impl Workload {
         }
     }
 
-    fn write(&mut self, key: Key, dice: &mut Dice) {
+    fn write(&mut self, key: StoreKey, dice: &mut Dice) {
         let attempt = self.attempt(key, dice);
         let (data, ttl, expected) = (&attempt.data, attempt.ttl, attempt.expected);
         let done = self.engine.write(&key, data, ttl, expected);
@@ -174,7 +174,7 @@ impl Workload {
         }
     }
 
-    fn attempt(&self, key: Key, dice: &mut Dice) -> Write {
+    fn attempt(&self, key: StoreKey, dice: &mut Dice) -> Write {
         let version = self.now(&key).record.and_then(|(_, version)| version);
         let known = version.and_then(Version::new);
         Write {
@@ -187,8 +187,8 @@ impl Workload {
 
     fn note_write(&mut self, write: Write, done: &Result<Attempt, FileError>) {
         let version = match done {
-            Ok(Attempt::Answered((Written::Done(version), _))) => Some(version.get()),
-            Ok(Attempt::Answered((Written::Gone, _))) => return,
+            Ok(Attempt::Answered((WriteOutcome::Done(version), _))) => Some(version.get()),
+            Ok(Attempt::Answered((WriteOutcome::Gone, _))) => return,
             Ok(_) => panic!("a write of the version that was read met a conflict"),
             Err(_) => None,
         };
@@ -204,7 +204,7 @@ impl Workload {
         self.note(write.key, after, done);
     }
 
-    fn touch(&mut self, key: Key, seconds: u64) {
+    fn touch(&mut self, key: StoreKey, seconds: u64) {
         let mut after = self.now(&key);
         let live = after.record.is_some();
         let ttl = Duration::from_secs(1 + seconds);
@@ -218,7 +218,7 @@ impl Workload {
         }
     }
 
-    fn destroy(&mut self, key: Key) {
+    fn destroy(&mut self, key: StoreKey) {
         let after = State {
             expires: self.clock.now().after(Duration::from_secs(30)),
             ..State::default()
@@ -227,7 +227,7 @@ impl Workload {
         self.note(key, after, &done);
     }
 
-    fn tag(&mut self, key: Key, number: u64) {
+    fn tag(&mut self, key: StoreKey, number: u64) {
         let mut after = self.now(&key);
         if after.record.is_some() {
             let tag = tag(number);
@@ -239,7 +239,7 @@ impl Workload {
         }
     }
 
-    fn untag(&mut self, key: Key, number: u64) {
+    fn untag(&mut self, key: StoreKey, number: u64) {
         let mut after = self.now(&key);
         if after.record.is_some() {
             after.tags.retain(|one| *one != tag(number));
@@ -294,9 +294,9 @@ impl Workload {
         let first = self.check(&engine);
         let again = open(disk, &self.clock).expect("the store opens again");
         assert_eq!(first, self.check(&again), "opening again changes nothing");
-        let fresh = Key::from_bytes([0xee; Key::LEN]);
+        let fresh = StoreKey::from_bytes([0xee; StoreKey::LEN]);
         let answer = again.write(&fresh, &Bytes::new(), Duration::from_secs(1), Expected::Any);
-        let Ok(Attempt::Answered((Written::Done(version), _))) = answer else {
+        let Ok(Attempt::Answered((WriteOutcome::Done(version), _))) = answer else {
             panic!("the store takes writes after a crash");
         };
         assert!(

@@ -11,9 +11,9 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Attached, Expected, Read, Record, Store, StoreError, Tag, Version, Written,
+        Expected, ReadOutcome, Record, RequestStore, Store, StoreError, Tag, Version, WriteOutcome,
         migrating::{
             error::MigratingError,
             mark::{self, Held},
@@ -28,7 +28,7 @@ pub(super) type Answer<T> = Result<T, StoreError>;
 const ANNOUNCED: Duration = Duration::from_secs(60);
 
 pub(super) struct Leaving {
-    pub(super) old: Arc<dyn Attached>,
+    pub(super) old: Arc<dyn RequestStore>,
     pub(super) new: Arc<dyn Store>,
     /// Tags that this request has put on (`true`) or taken off a session that was in its cookie:
     /// should another request be faster to bring it over, they have to follow.
@@ -47,11 +47,11 @@ pub(super) enum Known {
 }
 
 impl Known {
-    pub(super) fn of(read: Read) -> Answer<Self> {
+    pub(super) fn of(read: ReadOutcome) -> Answer<Self> {
         let record = match read {
-            Read::Found(record) => new_record(record)?,
-            Read::Absent => return Ok(Self::Nothing),
-            Read::Gone => return Ok(Self::Gone),
+            ReadOutcome::Found(record) => new_record(record)?,
+            ReadOutcome::Absent => return Ok(Self::Nothing),
+            ReadOutcome::Gone => return Ok(Self::Gone),
         };
         match Held::new(record)? {
             Held::Session(record) => Ok(Self::Session(record)),
@@ -62,7 +62,7 @@ impl Known {
 }
 
 impl Leaving {
-    pub(super) fn new(old: Arc<dyn Attached>, new: Arc<dyn Store>, moves: bool) -> Self {
+    pub(super) fn new(old: Arc<dyn RequestStore>, new: Arc<dyn Store>, moves: bool) -> Self {
         Self {
             old,
             new,
@@ -79,11 +79,15 @@ impl Leaving {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) async fn known(&self, key: &Key, touch: Option<Duration>) -> Answer<Known> {
+    pub(super) async fn known(&self, key: &StoreKey, touch: Option<Duration>) -> Answer<Known> {
         Known::of(self.new.read(key, touch).await?)
     }
 
-    pub(super) async fn read(&self, key: &Key, touch: Option<Duration>) -> Answer<Read> {
+    pub(super) async fn read(
+        &self,
+        key: &StoreKey,
+        touch: Option<Duration>,
+    ) -> Answer<ReadOutcome> {
         loop {
             if let Some(read) = self.read_new(key, touch).await? {
                 return Ok(read);
@@ -93,9 +97,11 @@ impl Leaving {
                 false => (touch, None),
             };
             match (self.old.read(key, stays).await?, moves) {
-                (Read::Found(record), None) => return Ok(Read::Found(old_record(record)?)),
+                (ReadOutcome::Found(record), None) => {
+                    return Ok(ReadOutcome::Found(old_record(record)?));
+                }
                 // A renewal takes a session along that is never written on.
-                (Read::Found(record), Some(ttl)) => {
+                (ReadOutcome::Found(record), Some(ttl)) => {
                     self.carry(key, record.data, ttl).await?;
                 }
                 // Another request may have brought it over meanwhile, and revoked the cookie.
@@ -105,13 +111,17 @@ impl Leaving {
     }
 
     /// The new store's answer; `None` where the session is in its cookie, if anywhere.
-    async fn read_new(&self, key: &Key, touch: Option<Duration>) -> Answer<Option<Read>> {
+    async fn read_new(
+        &self,
+        key: &StoreKey,
+        touch: Option<Duration>,
+    ) -> Answer<Option<ReadOutcome>> {
         let read = match self.known(key, touch).await? {
             Known::Session(record) => {
                 self.at_server.store(true, Ordering::Release);
-                Read::Found(record)
+                ReadOutcome::Found(record)
             }
-            Known::Gone => Read::Gone,
+            Known::Gone => ReadOutcome::Gone,
             Known::Announced(_) | Known::Nothing => return Ok(None),
         };
         self.let_go(key).await?;
@@ -119,7 +129,7 @@ impl Leaving {
     }
 
     /// The cookie is of no use any more, if there is one.
-    async fn let_go(&self, key: &Key) -> Answer<()> {
+    async fn let_go(&self, key: &StoreKey) -> Answer<()> {
         match self.old.holds(key) {
             true => self.old.destroy(key).await,
             false => Ok(()),
@@ -128,11 +138,11 @@ impl Leaving {
 
     pub(super) async fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         match expected {
             Expected::Version(version) => self.replace(key, data, ttl, version).await,
             Expected::Absent => self.create(key, data, ttl).await,
@@ -141,14 +151,16 @@ impl Leaving {
     }
 
     /// Replaces whatever is there: what is read, if it is still there when it is written on.
-    async fn put(&self, key: &Key, data: Bytes, ttl: Duration) -> Answer<Written> {
+    async fn put(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
         loop {
             let written = match self.read(key, None).await? {
-                Read::Found(record) => self.replace(key, data.clone(), ttl, record.version).await?,
-                Read::Absent => self.create(key, data.clone(), ttl).await?,
-                Read::Gone => return Ok(Written::Gone),
+                ReadOutcome::Found(record) => {
+                    self.replace(key, data.clone(), ttl, record.version).await?
+                }
+                ReadOutcome::Absent => self.create(key, data.clone(), ttl).await?,
+                ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
             };
-            if let Written::Done(_) = written {
+            if let WriteOutcome::Done(_) = written {
                 return Ok(written);
             }
         }
@@ -156,11 +168,11 @@ impl Leaving {
 
     async fn replace(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         version: Version,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         let version = match Place::of(version) {
             Place::New(version) => version,
             Place::Old(_) if self.is_at_server() => return self.carry(key, data, ttl).await,
@@ -171,21 +183,21 @@ impl Leaving {
         };
         let expected = Expected::Version(version);
         Ok(match self.new.write(key, data, ttl, expected).await? {
-            Written::Done(version) => Written::Done(new(version)?),
-            Written::Gone => Written::Gone,
-            Written::Conflict(record) => match Known::of(Read::Found(record))? {
-                Known::Session(record) => Written::Conflict(record),
-                Known::Announced(_) | Known::Nothing | Known::Gone => Written::Gone,
+            WriteOutcome::Done(version) => WriteOutcome::Done(new(version)?),
+            WriteOutcome::Gone => WriteOutcome::Gone,
+            WriteOutcome::Conflict(record) => match Known::of(ReadOutcome::Found(record))? {
+                Known::Session(record) => WriteOutcome::Conflict(record),
+                Known::Announced(_) | Known::Nothing | Known::Gone => WriteOutcome::Gone,
             },
         })
     }
 
-    async fn create(&self, key: &Key, data: Bytes, ttl: Duration) -> Answer<Written> {
+    async fn create(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
         if self.old.holds(key) {
             match self.read(key, None).await? {
-                Read::Found(record) => return Ok(Written::Conflict(record)),
-                Read::Gone => return Ok(Written::Gone),
-                Read::Absent => {}
+                ReadOutcome::Found(record) => return Ok(WriteOutcome::Conflict(record)),
+                ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
+                ReadOutcome::Absent => {}
             }
         }
         let mut expected = Expected::Absent;
@@ -194,21 +206,23 @@ impl Leaving {
         }
         loop {
             expected = match self.new.write(key, data.clone(), ttl, expected).await? {
-                Written::Done(version) => return Ok(Written::Done(new(version)?)),
-                Written::Conflict(record) => match Known::of(Read::Found(record))? {
+                WriteOutcome::Done(version) => return Ok(WriteOutcome::Done(new(version)?)),
+                WriteOutcome::Conflict(record) => match Known::of(ReadOutcome::Found(record))? {
                     Known::Announced(version) => Expected::Version(version),
-                    Known::Session(record) => return Ok(Written::Conflict(record)),
-                    Known::Nothing | Known::Gone => return Ok(Written::Gone),
+                    Known::Session(record) => return Ok(WriteOutcome::Conflict(record)),
+                    Known::Nothing | Known::Gone => return Ok(WriteOutcome::Gone),
                 },
-                Written::Gone if expected == Expected::Absent => return Ok(Written::Gone),
+                WriteOutcome::Gone if expected == Expected::Absent => {
+                    return Ok(WriteOutcome::Gone);
+                }
                 // The announcement went away, and what took its place is not known.
-                Written::Gone => Expected::Absent,
+                WriteOutcome::Gone => Expected::Absent,
             };
         }
     }
 
     /// Brings the session over with this data, unless it has come or ended already.
-    async fn carry(&self, key: &Key, data: Bytes, ttl: Duration) -> Answer<Written> {
+    async fn carry(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
         let tags = self.old_tags(key).await?;
         let mut expected = Expected::Absent;
         let mut tagged = tags.is_empty();
@@ -217,32 +231,32 @@ impl Leaving {
                 true => (data.clone(), ttl),
                 false => (mark::reserved(), ANNOUNCED),
             };
-            if tagged && !matches!(self.old.read(key, None).await?, Read::Found(_)) {
+            if tagged && !matches!(self.old.read(key, None).await?, ReadOutcome::Found(_)) {
                 return self.refuse(key).await;
             }
             match self.new.write(key, sent, life, expected).await? {
-                Written::Done(version) if tagged => {
+                WriteOutcome::Done(version) if tagged => {
                     self.pending().clear();
                     self.let_go(key).await?;
-                    return Ok(Written::Done(new(version)?));
+                    return Ok(WriteOutcome::Done(new(version)?));
                 }
-                Written::Done(version) => {
+                WriteOutcome::Done(version) => {
                     expected = Expected::Version(version);
                     tagged = self.give(key, &tags).await?;
                 }
-                Written::Conflict(record) => match Known::of(Read::Found(record))? {
+                WriteOutcome::Conflict(record) => match Known::of(ReadOutcome::Found(record))? {
                     Known::Announced(version) => {
                         expected = Expected::Version(version);
                         tagged = self.give(key, &tags).await?;
                     }
                     Known::Session(record) => return self.outrun(key, record).await,
-                    Known::Nothing | Known::Gone => return Ok(Written::Gone),
+                    Known::Nothing | Known::Gone => return Ok(WriteOutcome::Gone),
                 },
-                Written::Gone if expected == Expected::Absent => {
+                WriteOutcome::Gone if expected == Expected::Absent => {
                     self.let_go(key).await?;
-                    return Ok(Written::Gone);
+                    return Ok(WriteOutcome::Gone);
                 }
-                Written::Gone => (expected, tagged) = (Expected::Absent, tags.is_empty()),
+                WriteOutcome::Gone => (expected, tagged) = (Expected::Absent, tags.is_empty()),
             }
         }
     }
@@ -250,37 +264,37 @@ impl Leaving {
     /// Writes into the cookie, unless the session has moved or ended.
     async fn stay(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<Written> {
+    ) -> Answer<WriteOutcome> {
         match self.known(key, None).await? {
             Known::Session(record) => return self.outrun(key, record).await,
             Known::Gone => {
                 self.let_go(key).await?;
-                return Ok(Written::Gone);
+                return Ok(WriteOutcome::Gone);
             }
             Known::Announced(_) | Known::Nothing => {}
         }
         Ok(match self.old.write(key, data, ttl, expected).await? {
-            Written::Done(version) => Written::Done(old(version)?),
-            Written::Conflict(record) => Written::Conflict(old_record(record)?),
-            Written::Gone => Written::Gone,
+            WriteOutcome::Done(version) => WriteOutcome::Done(old(version)?),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(old_record(record)?),
+            WriteOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
     /// The cookie is not good any more: it was revoked, or has expired while this request ran.
-    async fn refuse(&self, key: &Key) -> Answer<Written> {
+    async fn refuse(&self, key: &StoreKey) -> Answer<WriteOutcome> {
         if let Known::Session(record) = self.known(key, None).await? {
             return self.outrun(key, record).await;
         }
         self.let_go(key).await?;
-        Ok(Written::Gone)
+        Ok(WriteOutcome::Gone)
     }
 
     /// Another request has brought the session over.
-    async fn outrun(&self, key: &Key, record: Record) -> Answer<Written> {
+    async fn outrun(&self, key: &StoreKey, record: Record) -> Answer<WriteOutcome> {
         self.at_server.store(true, Ordering::Release);
         let pending = std::mem::take(&mut *self.pending());
         if let Some(new) = self.new.tags() {
@@ -292,18 +306,18 @@ impl Leaving {
             }
         }
         self.let_go(key).await?;
-        Ok(Written::Conflict(record))
+        Ok(WriteOutcome::Conflict(record))
     }
 
-    pub(super) async fn destroy(&self, key: &Key) -> Answer<()> {
+    pub(super) async fn destroy(&self, key: &StoreKey) -> Answer<()> {
         self.new.destroy(key).await?;
         self.old.destroy(key).await
     }
 
-    pub(super) async fn touch(&self, key: &Key, ttl: Duration) -> Answer<bool> {
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Answer<bool> {
         // An announcement may be touched as well, so that a touch alone says nothing of a session
         // that is in its cookie.
         let moved = !self.old.holds(key) && self.new.touch(key, ttl).await?;
-        Ok(moved || matches!(self.read(key, Some(ttl)).await?, Read::Found(_)))
+        Ok(moved || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::carry::Answer;
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{Store, StoreFuture, Tag, migrating::error::MigratingError},
 };
 
@@ -17,7 +17,7 @@ pub(super) async fn end_everywhere(
     noting: Option<StoreFuture<()>>,
     new: Arc<dyn Store>,
     tag: Tag,
-    but: Option<Key>,
+    but: Option<StoreKey>,
 ) -> Answer<()> {
     let noted = match noting {
         Some(noting) => noting.await,

@@ -11,15 +11,16 @@ use super::{
     visit::Visit,
 };
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Attached, Bound, Capabilities, Expected, Read, Store, StoreFuture, Tag, TagStore, Written,
+        BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
+        TagStore, WriteOutcome,
         migrating::{error::MigratingError, versions::Place},
     },
 };
 
 pub(in crate::store::migrating) struct Service {
-    old: Arc<dyn Bound>,
+    old: Arc<dyn BoundStore>,
     new: Arc<dyn Store>,
     moves: bool,
 }
@@ -27,17 +28,17 @@ pub(in crate::store::migrating) struct Service {
 /// What of both stores can be relied on. Where writes go to the new store, they have versions.
 pub(super) fn capabilities(old: Capabilities, new: Capabilities, at_server: bool) -> Capabilities {
     Capabilities {
-        versions: at_server && new.versions,
+        conditional_writes: at_server && new.conditional_writes,
         persistent: old.persistent && new.persistent,
         shared: old.shared && new.shared,
-        listing: false,
+        list_by_tag: false,
         ..new
     }
 }
 
 impl Service {
     pub(in crate::store::migrating) fn new(
-        old: Box<dyn Bound>,
+        old: Box<dyn BoundStore>,
         new: Arc<dyn Store>,
         moves: bool,
     ) -> Self {
@@ -56,8 +57,8 @@ impl Service {
     }
 }
 
-impl Bound for Service {
-    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn Attached> {
+impl BoundStore for Service {
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
         Arc::new(Visit::new(
             self.old.attach(lines),
             self.new.clone(),
@@ -67,24 +68,24 @@ impl Bound for Service {
 }
 
 impl Store for Service {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let reading = self.new.read(key, touch);
         StoreFuture::new(async move {
             Ok(match Known::of(reading.await?)? {
-                Known::Session(record) => Read::Found(record),
-                Known::Gone => Read::Gone,
-                Known::Announced(_) | Known::Nothing => Read::Absent,
+                Known::Session(record) => ReadOutcome::Found(record),
+                Known::Gone => ReadOutcome::Gone,
+                Known::Announced(_) | Known::Nothing => ReadOutcome::Absent,
             })
         })
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         match expected {
             Expected::Version(version) if matches!(Place::of(version), Place::Old(_)) => {
                 self.old.write(key, data, ttl, expected)
@@ -98,12 +99,12 @@ impl Store for Service {
     /// # Errors
     /// When one of the stores cannot answer, or the session is not at the server and the old store
     /// cannot end it.
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let (key, old, new) = (*key, self.old.clone(), self.new.clone());
         StoreFuture::new(async move { end(&key, &*old, &*new).await })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.new.touch(key, ttl)
     }
 
@@ -125,7 +126,7 @@ impl Store for Service {
     }
 }
 
-async fn end(key: &Key, old: &dyn Bound, new: &dyn Store) -> Answer<()> {
+async fn end(key: &StoreKey, old: &dyn BoundStore, new: &dyn Store) -> Answer<()> {
     let known = Known::of(new.read(key, None).await?)?;
     new.destroy(key).await?;
     match (old.destroy(key).await, known) {
@@ -136,31 +137,31 @@ async fn end(key: &Key, old: &dyn Bound, new: &dyn Store) -> Answer<()> {
 }
 
 impl TagStore for Service {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         self.at_server(|tags| tags.tag(key, tag))
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         self.at_server(|tags| tags.untag(key, tag))
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         self.at_server(|tags| tags.tagged(tag))
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         self.at_server(|tags| tags.tags_of(key))
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.at_server(|tags| tags.copy_tags(from, to))
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.at_server(|tags| tags.move_tags(from, to))
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&Key>) -> Option<StoreFuture<()>> {
+    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         let noting = self.old.tags()?.destroy_tagged(tag, but);
         let ending = end_everywhere(noting, self.new.clone(), tag.clone(), but.copied());
         Some(StoreFuture::new(ending))

@@ -2,7 +2,7 @@
 
 use super::carry::{Answer, Known, Leaving};
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{Tag, TagStore, migrating::error::MigratingError},
 };
 
@@ -18,7 +18,7 @@ impl Leaving {
         }
     }
 
-    pub(super) async fn tag(&self, key: &Key, tag: &Tag) -> Answer<bool> {
+    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Answer<bool> {
         let (old, new) = self.tags()?;
         if !self.old.holds(key) && new.tag(key, tag).await? {
             return Ok(true);
@@ -34,7 +34,7 @@ impl Leaving {
         Ok(tagged)
     }
 
-    pub(super) async fn untag(&self, key: &Key, tag: &Tag) -> Answer<()> {
+    pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> Answer<()> {
         let (old, new) = self.tags()?;
         if self.old.holds(key) {
             self.pending().push((tag.clone(), false));
@@ -43,11 +43,11 @@ impl Leaving {
         new.untag(key, tag).await
     }
 
-    pub(super) async fn tagged(&self, tag: &Tag) -> Answer<Vec<Key>> {
+    pub(super) async fn tagged(&self, tag: &Tag) -> Answer<Vec<StoreKey>> {
         self.tags()?.1.tagged(tag).await
     }
 
-    pub(super) async fn tags_of(&self, key: &Key) -> Answer<Vec<Tag>> {
+    pub(super) async fn tags_of(&self, key: &StoreKey) -> Answer<Vec<Tag>> {
         match self.known(key, None).await? {
             Known::Session(_) => self.tags()?.1.tags_of(key).await,
             Known::Gone => Ok(Vec::new()),
@@ -57,7 +57,7 @@ impl Leaving {
 
     /// The tags that the session has in its cookie, with what this request has done to them; none
     /// where the new store has no tags.
-    pub(super) async fn old_tags(&self, key: &Key) -> Answer<Vec<Tag>> {
+    pub(super) async fn old_tags(&self, key: &StoreKey) -> Answer<Vec<Tag>> {
         let Ok((old, _)) = self.tags() else {
             return Ok(Vec::new());
         };
@@ -72,7 +72,7 @@ impl Leaving {
     }
 
     /// Tags what the new store has under `key`: whether it was there to the last.
-    pub(super) async fn give(&self, key: &Key, tags: &[Tag]) -> Answer<bool> {
+    pub(super) async fn give(&self, key: &StoreKey, tags: &[Tag]) -> Answer<bool> {
         let (_, new) = self.tags()?;
         for tag in tags {
             if !new.tag(key, tag).await? {
@@ -82,7 +82,7 @@ impl Leaving {
         Ok(true)
     }
 
-    pub(super) async fn copy_tags(&self, from: &Key, to: &Key) -> Answer<()> {
+    pub(super) async fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> Answer<()> {
         if !self.is_at_server() {
             return self.tags()?.0.copy_tags(from, to).await;
         }
@@ -92,7 +92,7 @@ impl Leaving {
         }
     }
 
-    pub(super) async fn move_tags(&self, from: &Key, to: &Key) -> Answer<()> {
+    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Answer<()> {
         if !self.old.holds(from) {
             return self.tags()?.1.move_tags(from, to).await;
         }

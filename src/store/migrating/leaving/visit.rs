@@ -6,17 +6,17 @@ use bytes::Bytes;
 
 use super::{carry::Leaving, everywhere::end_everywhere, service::capabilities};
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{
-        Attached, Capabilities, Expected, Read, SetCookies, Store, StoreError, StoreFuture, Tag,
-        TagStore, Written,
+        Capabilities, Expected, ReadOutcome, RequestStore, SetCookies, Store, StoreError,
+        StoreFuture, Tag, TagStore, WriteOutcome,
     },
 };
 
 pub(super) struct Visit(Arc<Leaving>);
 
 impl Visit {
-    pub(super) fn new(old: Arc<dyn Attached>, new: Arc<dyn Store>, moves: bool) -> Self {
+    pub(super) fn new(old: Arc<dyn RequestStore>, new: Arc<dyn Store>, moves: bool) -> Self {
         Self(Arc::new(Leaving::new(old, new, moves)))
     }
 
@@ -28,7 +28,7 @@ impl Visit {
     }
 }
 
-impl Attached for Visit {
+impl RequestStore for Visit {
     fn outgoing(&self) -> Result<SetCookies, StoreError> {
         self.0.old.outgoing()
     }
@@ -37,34 +37,34 @@ impl Attached for Visit {
         self.0.old.rejected()
     }
 
-    fn holds(&self, key: &Key) -> bool {
+    fn holds(&self, key: &StoreKey) -> bool {
         self.0.old.holds(key)
     }
 }
 
 impl Store for Visit {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         self.doing(|it| async move { it.read(&key, touch).await })
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let key = *key;
         self.doing(|it| async move { it.write(&key, data, ttl, expected).await })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         self.doing(|it| async move { it.destroy(&key).await })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         self.doing(|it| async move { it.touch(&key, ttl).await })
     }
@@ -84,37 +84,37 @@ impl Store for Visit {
 }
 
 impl TagStore for Visit {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
         self.doing(|it| async move { it.tag(&key, &tag).await })
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (key, tag) = (*key, tag.clone());
         self.doing(|it| async move { it.untag(&key, &tag).await })
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.doing(|it| async move { it.tagged(&tag).await })
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let key = *key;
         self.doing(|it| async move { it.tags_of(&key).await })
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing(|it| async move { it.copy_tags(&from, &to).await })
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
         self.doing(|it| async move { it.move_tags(&from, &to).await })
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&Key>) -> Option<StoreFuture<()>> {
+    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         let noting = self.0.old.tags()?.destroy_tagged(tag, but);
         let ending = end_everywhere(noting, self.0.new.clone(), tag.clone(), but.copied());
         Some(StoreFuture::new(ending))

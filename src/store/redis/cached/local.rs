@@ -12,7 +12,7 @@ use std::{
 use ahash::RandomState;
 
 use crate::{
-    id::Key,
+    id::StoreKey,
     store::{Record, redis::client::Hear, redis::keys::Names},
 };
 
@@ -28,14 +28,14 @@ pub(super) struct Local {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     names: Names,
-    limits: Limits,
+    limits: ChangeLimits,
     tickets: AtomicU64,
     hits: AtomicU64,
 }
 
 /// What all copies together may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct ChangeLimits {
     pub(super) entries: usize,
     pub(super) bytes: usize,
     pub(super) age: Duration,
@@ -43,9 +43,9 @@ pub(super) struct Limits {
 
 #[derive(Default)]
 struct Shard {
-    places: HashMap<Key, Place, RandomState>,
+    places: HashMap<StoreKey, Place, RandomState>,
     /// The keys of all copies, the oldest first. A key whose copy has gone may be here yet.
-    order: VecDeque<(Key, u64)>,
+    order: VecDeque<(StoreKey, u64)>,
     /// The bytes of data of all copies.
     bytes: usize,
     copies: usize,
@@ -66,12 +66,12 @@ struct Copy {
 /// A place that was taken. Unless it is filled, it is given up when this is dropped.
 pub(super) struct Taken<'l> {
     local: &'l Local,
-    key: Key,
+    key: StoreKey,
     ticket: u64,
 }
 
 impl Local {
-    pub(super) fn new(names: Names, limits: Limits) -> Self {
+    pub(super) fn new(names: Names, limits: ChangeLimits) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
@@ -82,7 +82,7 @@ impl Local {
         }
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<Record> {
+    pub(super) fn get(&self, key: &StoreKey) -> Option<Record> {
         let mut shard = self.shard(key);
         let copy = shard.places.get_mut(key)?.copy.as_mut()?;
         if Instant::now() >= copy.until {
@@ -95,7 +95,7 @@ impl Local {
     }
 
     /// Takes a place for a copy; `None` where another read has taken it.
-    pub(super) fn take(&self, key: &Key) -> Option<Taken<'_>> {
+    pub(super) fn take(&self, key: &StoreKey) -> Option<Taken<'_>> {
         let mut shard = self.shard(key);
         if shard.places.contains_key(key) {
             return None;
@@ -107,7 +107,7 @@ impl Local {
     }
 
     /// Forgets the copy, and the place of a read that is under way.
-    pub(super) fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &StoreKey) {
         self.shard(key).remove(key);
     }
 
@@ -123,7 +123,7 @@ impl Local {
         self.hits.load(Relaxed)
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
+    fn shard(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
         let at = self.hasher.hash_one(key) as usize % SHARDS;
         // The remainder is a place of the array.
         let [first, ..] = &self.shards;
@@ -189,7 +189,7 @@ impl Drop for Taken<'_> {
 }
 
 impl Shard {
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &StoreKey) {
         if let Some(copy) = self.places.remove(key).and_then(|place| place.copy) {
             self.bytes -= copy.record.data.len();
             self.copies -= 1;
@@ -198,7 +198,7 @@ impl Shard {
 
     /// Evicts the oldest copies that were not read since their last turn, until the rest is within
     /// this shard's part of the limits.
-    fn make_room(&mut self, limits: Limits) {
+    fn make_room(&mut self, limits: ChangeLimits) {
         let (entries, bytes) = (limits.entries.div_ceil(SHARDS), limits.bytes / SHARDS);
         // Keys of copies that have gone count too, so that this list is bounded as well.
         while self.copies > entries || self.bytes > bytes || self.order.len() > 2 * entries {

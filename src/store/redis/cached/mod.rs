@@ -10,11 +10,13 @@ use std::{
 
 use bytes::Bytes;
 
-use self::local::{Limits, Local};
+use self::local::{ChangeLimits, Local};
 use super::{RedisStore, RedisStoreBuilder, client::Hear};
 use crate::{
-    id::Key,
-    store::{Capabilities, Expected, Read, Store, StoreError, StoreFuture, TagStore, Written},
+    id::StoreKey,
+    store::{
+        Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, TagStore, WriteOutcome,
+    },
 };
 
 /// A store with local copies of what is read often: a hot read costs no round trip.
@@ -34,13 +36,13 @@ use crate::{
 ///   message.
 /// - Where a connection is lost, all copies are dropped as soon as the loss is noticed: at once where
 ///   it was closed, after one second and the command timeout where the network is silent.
-/// - In any case no copy is used for longer than [`max_age`](CachedBuilder::max_age), nor beyond
+/// - In any case no copy is used for longer than [`max_age`](CachedRedisStoreBuilder::max_age), nor beyond
 ///   its record's lifetime.
 ///
 /// Writes do not trust a copy: the version is compared by Redis, and one that was read from an old
 /// copy is answered with a conflict and the newer record. Reads that touch go to Redis.
 #[derive(Clone)]
-pub struct Cached<S> {
+pub struct CachedRedisStore<S> {
     inner: S,
     local: Arc<Local>,
 }
@@ -48,14 +50,14 @@ pub struct Cached<S> {
 /// The size and age of local copies, on top of a [`RedisStoreBuilder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
-pub struct CachedBuilder {
+pub struct CachedRedisStoreBuilder {
     store: RedisStoreBuilder,
-    limits: Limits,
+    limits: ChangeLimits,
 }
 
-impl CachedBuilder {
+impl CachedRedisStoreBuilder {
     pub(super) fn new(store: RedisStoreBuilder) -> Self {
-        let limits = Limits {
+        let limits = ChangeLimits {
             entries: 10_000,
             bytes: 64 << 20,
             age: Duration::from_secs(10),
@@ -87,7 +89,7 @@ impl CachedBuilder {
     ///
     /// # Errors
     /// As there, and when the URL is that of a cluster.
-    pub fn build(self) -> Result<Cached<RedisStore>, StoreError> {
+    pub fn build(self) -> Result<CachedRedisStore<RedisStore>, StoreError> {
         let mut made = None;
         let inner = self.store.build_heard(|names| {
             let local = Arc::new(Local::new(names.clone(), self.limits));
@@ -96,14 +98,14 @@ impl CachedBuilder {
         })?;
         let local =
             made.unwrap_or_else(|| Arc::new(Local::new(inner.0.names.clone(), self.limits)));
-        Ok(Cached { inner, local })
+        Ok(CachedRedisStore { inner, local })
     }
 
     /// The store, once the server has answered; as [`RedisStoreBuilder::connect`].
     ///
     /// # Errors
     /// As there, and when the URL is that of a cluster.
-    pub async fn connect(self) -> Result<Cached<RedisStore>, StoreError> {
+    pub async fn connect(self) -> Result<CachedRedisStore<RedisStore>, StoreError> {
         let store = self.build()?;
         store.inner.ready().await?;
         Ok(store)
@@ -122,7 +124,7 @@ pub struct CacheStats {
     pub hits: u64,
 }
 
-impl Cached<RedisStore> {
+impl CachedRedisStore<RedisStore> {
     /// The store behind the copies.
     pub const fn store(&self) -> &RedisStore {
         &self.inner
@@ -138,7 +140,7 @@ impl Cached<RedisStore> {
     }
 
     /// Reads from Redis, and keeps a copy where changes to it will be told.
-    fn read_and_keep(&self, key: &Key) -> StoreFuture<Read> {
+    fn read_and_keep(&self, key: &StoreKey) -> StoreFuture<ReadOutcome> {
         let (key, local) = (*key, Arc::clone(&self.local));
         self.inner.doing("read", move |engine| async move {
             // In this order: a loss that is noticed after the look at `is_tracked` takes the place
@@ -148,7 +150,7 @@ impl Cached<RedisStore> {
             };
             let asked = Instant::now();
             let (read, life) = engine.read_for_keeping(&key).await?;
-            if let Read::Found(record) = &read {
+            if let ReadOutcome::Found(record) = &read {
                 taken.fill(record, asked, life);
             }
             Ok(read)
@@ -158,7 +160,7 @@ impl Cached<RedisStore> {
     /// The same answer, after which no copy is older than it.
     fn forgetting<T: Unpin + Send + 'static>(
         &self,
-        key: &Key,
+        key: &StoreKey,
         work: StoreFuture<T>,
     ) -> StoreFuture<T> {
         let (key, local) = (*key, Arc::clone(&self.local));
@@ -171,18 +173,20 @@ impl Cached<RedisStore> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for Cached<S> {
+impl<S: fmt::Debug> fmt::Debug for CachedRedisStore<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cached").field(&self.inner).finish()
+        f.debug_tuple("CachedRedisStore")
+            .field(&self.inner)
+            .finish()
     }
 }
 
-impl Store for Cached<RedisStore> {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+impl Store for CachedRedisStore<RedisStore> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         match touch {
             Some(_) => self.forgetting(key, self.inner.read(key, touch)),
             None => match self.local.get(key) {
-                Some(record) => StoreFuture::ready(Ok(Read::Found(record))),
+                Some(record) => StoreFuture::ready(Ok(ReadOutcome::Found(record))),
                 None => self.read_and_keep(key),
             },
         }
@@ -190,19 +194,19 @@ impl Store for Cached<RedisStore> {
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         self.forgetting(key, self.inner.write(key, data, ttl, expected))
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         self.forgetting(key, self.inner.destroy(key))
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.forgetting(key, self.inner.touch(key, ttl))
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use fred::types::{Resp3Frame, Value};
 use smallvec::SmallVec;
 
-use crate::store::redis::{Fault, RedisError, Refusal};
+use crate::store::redis::{RedisError, ServerRejection, TransientError};
 
 /// A script and the digest under which servers know it.
 pub(in crate::store::redis) struct Script {
@@ -179,7 +179,7 @@ pub(in crate::store::redis) enum Reply {
 #[derive(Clone, Debug)]
 pub(in crate::store::redis) enum Miss {
     /// Another attempt may fare better. `sent`: this one may have been carried out all the same.
-    Fault { fault: Fault, sent: bool },
+    TransientError { fault: TransientError, sent: bool },
     /// Another attempt would end the same way.
     Final(RedisError),
 }
@@ -225,14 +225,14 @@ pub(super) fn reply(frame: Resp3Frame) -> Result<Reply, Miss> {
 fn said(message: &str) -> Miss {
     let code = code(message);
     if let Some(fault) = fault_named(code) {
-        return Miss::Fault { fault, sent: false };
+        return Miss::TransientError { fault, sent: false };
     }
     let refusal = match code {
         "WRONGTYPE" | "HSFOREIGN" => return Miss::Final(RedisError::Foreign),
-        "OOM" => Refusal::OutOfMemory,
-        "MISCONF" => Refusal::Misconfigured,
-        "NOREPLICAS" => Refusal::NoReplicas,
-        code => denied(code).unwrap_or_else(|| Refusal::Other(code.into())),
+        "OOM" => ServerRejection::OutOfMemory,
+        "MISCONF" => ServerRejection::Misconfigured,
+        "NOREPLICAS" => ServerRejection::NoReplicas,
+        code => denied(code).unwrap_or_else(|| ServerRejection::Other(code.into())),
     };
     Miss::Final(RedisError::Refused(refusal))
 }
@@ -259,21 +259,21 @@ pub(super) fn code(message: &str) -> &str {
 }
 
 /// What another attempt may fare better than, by its code.
-pub(super) fn fault_named(code: &str) -> Option<Fault> {
+pub(super) fn fault_named(code: &str) -> Option<TransientError> {
     Some(match code {
-        "LOADING" => Fault::Loading,
-        "READONLY" => Fault::ReadOnly,
-        "CLUSTERDOWN" => Fault::ClusterDown,
-        "TRYAGAIN" | "MOVED" | "ASK" => Fault::Redirected,
-        "MASTERDOWN" => Fault::MasterDown,
-        "BUSY" => Fault::Busy,
+        "LOADING" => TransientError::Loading,
+        "READONLY" => TransientError::ReadOnly,
+        "CLUSTERDOWN" => TransientError::ClusterDown,
+        "TRYAGAIN" | "MOVED" | "ASK" => TransientError::Redirected,
+        "MASTERDOWN" => TransientError::MasterDown,
+        "BUSY" => TransientError::Busy,
         _ => return None,
     })
 }
 
 /// The refusal of a user, by its code.
-pub(super) fn denied(code: &str) -> Option<Refusal> {
-    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| Refusal::Denied(code.into()))
+pub(super) fn denied(code: &str) -> Option<ServerRejection> {
+    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| ServerRejection::Denied(code.into()))
 }
 
 #[cfg(test)]

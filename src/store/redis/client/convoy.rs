@@ -18,7 +18,7 @@ use super::{
     call::{Call, Miss, Reply, replies, wants_single},
     left, lock, miss_before_sending,
 };
-use crate::store::redis::Fault;
+use crate::store::redis::TransientError;
 
 /// How many calls go together at most: the server does nothing else meanwhile.
 pub(super) const MOST: usize = 64;
@@ -104,8 +104,8 @@ impl Link {
             Ok(Outcome::Answered(reply)) => reply,
             Ok(Outcome::Alone(call)) => Box::pin(self.attempt_alone(call, end)).await,
             Err(_) => {
-                let (fault, sent) = (Fault::Broken, true);
-                Err(Miss::Fault { fault, sent })
+                let (fault, sent) = (TransientError::Broken, true);
+                Err(Miss::TransientError { fault, sent })
             }
         }
     }

@@ -59,7 +59,7 @@ pub(super) use self::{
     call::{Call, Miss, Reply, Script},
     tracking::Hear,
 };
-use super::{Fault, RedisError, Refusal, builder::Settings};
+use super::{RedisError, ServerRejection, TransientError, builder::Settings};
 
 /// A pool of connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
@@ -93,7 +93,7 @@ struct Link {
     /// Whether the server tells the listener of changes to what is read over this link now.
     tracked: Arc<AtomicBool>,
     /// What the server last said about our user and password while connecting.
-    denial: Arc<Mutex<Option<Refusal>>>,
+    denial: Arc<Mutex<Option<ServerRejection>>>,
 }
 
 /// Aborts its task when it is dropped.
@@ -186,8 +186,8 @@ impl Client {
             return attempt.await;
         }
         timeout_at(end.into(), attempt).await.unwrap_or_else(|_| {
-            let (fault, sent) = (Fault::Silent, true);
-            Err(Miss::Fault { fault, sent })
+            let (fault, sent) = (TransientError::Silent, true);
+            Err(Miss::TransientError { fault, sent })
         })
     }
 
@@ -266,8 +266,8 @@ impl Link {
                 if time >= self.patience && count() == before {
                     self.renew.notify_one();
                 }
-                let (fault, sent) = (Fault::Silent, true);
-                Err(Miss::Fault { fault, sent })
+                let (fault, sent) = (TransientError::Silent, true);
+                Err(Miss::TransientError { fault, sent })
             }
         }
     }
@@ -318,8 +318,8 @@ impl Link {
     /// What an error of `fred` means for the command that met it.
     fn miss(&self, error: &FredError) -> Miss {
         if error.details() == "Too many redirections." {
-            let (fault, sent) = (Fault::Redirected, false);
-            return Miss::Fault { fault, sent };
+            let (fault, sent) = (TransientError::Redirected, false);
+            return Miss::TransientError { fault, sent };
         }
         let unsent = error.is_canceled() || error.details() == "Failed to route command.";
         if let Some(refusal) = unsent.then(|| lock(&self.denial).clone()).flatten() {
@@ -329,10 +329,10 @@ impl Link {
             return miss_before_sending();
         }
         let fault = match error.kind() {
-            ErrorKind::Timeout => Fault::Silent,
-            _ => fault_named(code(error.details())).unwrap_or(Fault::Broken),
+            ErrorKind::Timeout => TransientError::Silent,
+            _ => fault_named(code(error.details())).unwrap_or(TransientError::Broken),
         };
-        Miss::Fault { fault, sent: true }
+        Miss::TransientError { fault, sent: true }
     }
 }
 
@@ -347,6 +347,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const fn miss_before_sending() -> Miss {
-    let (fault, sent) = (Fault::Disconnected, false);
-    Miss::Fault { fault, sent }
+    let (fault, sent) = (TransientError::Disconnected, false);
+    Miss::TransientError { fault, sent }
 }

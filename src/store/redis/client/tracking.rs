@@ -18,7 +18,7 @@ use super::{
     call::{code, denied, reply},
     lock,
 };
-use crate::store::redis::Refusal;
+use crate::store::redis::ServerRejection;
 
 /// Who is told of what other clients change.
 pub(in crate::store::redis) trait Hear: Send + Sync {
@@ -117,7 +117,7 @@ async fn say(
 }
 
 /// Remembers what the server says about user and password, until a connection succeeds.
-pub(super) async fn hear(fred: WithOptions<Fred>, denial: Arc<Mutex<Option<Refusal>>>) {
+pub(super) async fn hear(fred: WithOptions<Fred>, denial: Arc<Mutex<Option<ServerRejection>>>) {
     let (mut errors, mut connects) = (fred.error_rx(), fred.reconnect_rx());
     loop {
         tokio::select! {

@@ -1,8 +1,8 @@
 use super::*;
 
-const KEY: Key = Key::from_bytes([7; Key::LEN]);
+const KEY: StoreKey = StoreKey::from_bytes([7; StoreKey::LEN]);
 
-fn encode(key: &Key, version: Version, data: &[u8]) -> Bytes {
+fn encode(key: &StoreKey, version: Version, data: &[u8]) -> Bytes {
     let mut text = BytesMut::new();
     put(key, version, data, &mut text);
     text.freeze()
@@ -16,7 +16,7 @@ fn version(number: u64) -> Version {
 fn every_byte_comes_back() {
     for data in [&b""[..], b"\r\n\0hs1T", &[0xFF; 300]] {
         let value = encode(&KEY, version(u64::MAX), data);
-        let Ok(Read::Found(record)) = decode(&KEY, &value) else {
+        let Ok(ReadOutcome::Found(record)) = decode(&KEY, &value) else {
             panic!("it was not found")
         };
         assert_eq!((&*record.data, record.version.get()), (data, u64::MAX));
@@ -68,7 +68,7 @@ fn a_version_of_zero_is_damage() {
 #[test]
 fn a_record_of_another_key_is_not_served() {
     let value = encode(&KEY, version(7), b"data");
-    let other = Key::from_bytes([8; Key::LEN]);
+    let other = StoreKey::from_bytes([8; StoreKey::LEN]);
     assert!(matches!(
         decode(&other, &value),
         Err(RedisError::Damaged(_))

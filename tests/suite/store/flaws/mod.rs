@@ -11,10 +11,10 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
-    id::Key,
+    id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, Read, Record, Store, StoreFuture, Tag, TagStore,
-        Version, Written,
+        Capabilities, Expected, MemoryStore, ReadOutcome, Record, Store, StoreFuture, Tag,
+        TagStore, Version, WriteOutcome,
     },
 };
 
@@ -78,8 +78,8 @@ pub(crate) struct Broken {
     flaw: Flaw,
     clock: Clock,
     sound: MemoryStore,
-    memory: Arc<Mutex<HashMap<Key, Memory>>>,
-    book: Arc<Mutex<HashMap<Tag, Vec<Key>>>>,
+    memory: Arc<Mutex<HashMap<StoreKey, Memory>>>,
+    book: Arc<Mutex<HashMap<Tag, Vec<StoreKey>>>>,
 }
 
 impl Broken {
@@ -90,7 +90,7 @@ impl Broken {
         };
         let sound = MemoryStore::builder()
             .clock(clock.clone())
-            .tombstone(tombstone)
+            .tombstone_ttl(tombstone)
             .build();
         Self {
             flaw,
@@ -101,19 +101,19 @@ impl Broken {
         }
     }
 
-    fn remember<T>(&self, key: &Key, note: impl FnOnce(&mut Memory) -> T) -> T {
+    fn remember<T>(&self, key: &StoreKey, note: impl FnOnce(&mut Memory) -> T) -> T {
         note(self.memory.lock().unwrap().entry(*key).or_default())
     }
 
-    fn key(&self, key: &Key) -> Key {
+    fn key(&self, key: &StoreKey) -> StoreKey {
         let mut bytes = *key.as_bytes();
         if self.flaw == Flaw::KeyCutShort {
-            bytes[Key::LEN - 1] = 0;
+            bytes[StoreKey::LEN - 1] = 0;
         }
-        Key::from_bytes(bytes)
+        StoreKey::from_bytes(bytes)
     }
 
-    fn ttl(&self, key: &Key, ttl: Duration, lives: bool) -> Duration {
+    fn ttl(&self, key: &StoreKey, ttl: Duration, lives: bool) -> Duration {
         match self.flaw {
             Flaw::LifeRounded => ttl.max(Duration::from_secs(1)),
             Flaw::LifeWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
@@ -125,18 +125,18 @@ impl Broken {
     }
 
     /// The answer of the sound store under this key, taken at once.
-    async fn look(&self, key: &Key) -> Read {
+    async fn look(&self, key: &StoreKey) -> ReadOutcome {
         self.sound.read(key, None).await.unwrap()
     }
 
-    fn shown(&self, key: &Key, record: Record) -> Record {
+    fn shown(&self, key: &StoreKey, record: Record) -> Record {
         let number = record.version.get();
         let base = self.remember(key, |memory| memory.base);
         let version = Version::new(number.wrapping_sub(base)).unwrap();
         Record { version, ..record }
     }
 
-    async fn broken_read(self, key: Key, touch: Option<Duration>) -> Read {
+    async fn broken_read(self, key: StoreKey, touch: Option<Duration>) -> ReadOutcome {
         let touch = match self.flaw {
             Flaw::ReadTouchesNot => None,
             Flaw::ReadAlwaysTouches => touch.or(Some(DAY)),
@@ -145,29 +145,29 @@ impl Broken {
         let read = self.sound.read(&key, touch).await.unwrap();
         let now = self.clock.now();
         self.remember(&key, |memory| match (self.flaw, &read) {
-            (Flaw::ExpiredRead, Read::Absent) => memory.last.clone().map(Read::Found),
-            (Flaw::LookThenSet, _) if memory.is_destroyed => Some(Read::Gone),
-            (Flaw::TouchEndsTombstone, Read::Gone) => memory
+            (Flaw::ExpiredRead, ReadOutcome::Absent) => memory.last.clone().map(ReadOutcome::Found),
+            (Flaw::LookThenSet, _) if memory.is_destroyed => Some(ReadOutcome::Gone),
+            (Flaw::TouchEndsTombstone, ReadOutcome::Gone) => memory
                 .tombstone_ends
                 .filter(|end| *end <= now)
-                .map(|_| Read::Absent),
+                .map(|_| ReadOutcome::Absent),
             _ => None,
         })
         .unwrap_or(match read {
-            Read::Found(record) => Read::Found(self.shown(&key, record)),
-            Read::Absent | Read::Gone => read,
+            ReadOutcome::Found(record) => ReadOutcome::Found(self.shown(&key, record)),
+            ReadOutcome::Absent | ReadOutcome::Gone => read,
         })
     }
 
     async fn broken_write(
         self,
-        key: Key,
+        key: StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Written {
+    ) -> WriteOutcome {
         let before = self.look(&key).await;
-        let lives = matches!(before, Read::Found(_));
+        let lives = matches!(before, ReadOutcome::Found(_));
         let ttl = self.ttl(&key, ttl, lives);
         let expected = match self.bend(&key, expected, before).await {
             Ok(expected) => expected,
@@ -179,25 +179,34 @@ impl Broken {
             .await
             .unwrap();
         match written {
-            Written::Done(version) => self.done(&key, Record { data, version }, ttl, lives).await,
-            Written::Conflict(record) if self.flaw == Flaw::StaleConflict => {
-                Written::Conflict(Record {
+            WriteOutcome::Done(version) => {
+                self.done(&key, Record { data, version }, ttl, lives).await
+            }
+            WriteOutcome::Conflict(record) if self.flaw == Flaw::StaleConflict => {
+                WriteOutcome::Conflict(Record {
                     data: Bytes::from_static(b"stale"),
                     ..record
                 })
             }
-            Written::Conflict(record) => Written::Conflict(self.shown(&key, record)),
-            Written::Gone => Written::Gone,
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(self.shown(&key, record)),
+            WriteOutcome::Gone => WriteOutcome::Gone,
         }
     }
 
     /// What this store expects where it should expect `expected`.
-    async fn bend(&self, key: &Key, expected: Expected, is: Read) -> Result<Expected, Written> {
+    async fn bend(
+        &self,
+        key: &StoreKey,
+        expected: Expected,
+        is: ReadOutcome,
+    ) -> Result<Expected, WriteOutcome> {
         let last = self.remember(key, |memory| memory.last.as_ref().map(|last| last.version));
         Ok(match (self.flaw, expected, is) {
-            (Flaw::ExpectationIgnored, _, Read::Found(_)) => Expected::Any,
-            (Flaw::VersionCreates, Expected::Version(_), Read::Absent) => Expected::Any,
-            (Flaw::ExpiredMatches, Expected::Version(v), Read::Absent) if Some(v) == last => {
+            (Flaw::ExpectationIgnored, _, ReadOutcome::Found(_)) => Expected::Any,
+            (Flaw::VersionCreates, Expected::Version(_), ReadOutcome::Absent) => Expected::Any,
+            (Flaw::ExpiredMatches, Expected::Version(v), ReadOutcome::Absent)
+                if Some(v) == last =>
+            {
                 Expected::Any
             }
             (Flaw::CompareThenSet, expected, is) => {
@@ -207,12 +216,12 @@ impl Broken {
             }
             (Flaw::LookThenSet, expected, _) => {
                 if self.remember(key, |memory| memory.is_destroyed) {
-                    return Err(Written::Gone);
+                    return Err(WriteOutcome::Gone);
                 }
                 tokio::task::yield_now().await;
                 expected
             }
-            (Flaw::VersionsStartOver, Expected::Version(shown), Read::Found(_)) => {
+            (Flaw::VersionsStartOver, Expected::Version(shown), ReadOutcome::Found(_)) => {
                 let base = self.remember(key, |memory| memory.base);
                 Expected::Version(Version::new(shown.get().wrapping_add(base)).unwrap())
             }
@@ -220,7 +229,13 @@ impl Broken {
         })
     }
 
-    async fn done(&self, key: &Key, record: Record, ttl: Duration, lived: bool) -> Written {
+    async fn done(
+        &self,
+        key: &StoreKey,
+        record: Record,
+        ttl: Duration,
+        lived: bool,
+    ) -> WriteOutcome {
         let number = record.version.get();
         let expires = self.clock.now().after(ttl);
         self.remember(key, |memory| {
@@ -237,14 +252,14 @@ impl Broken {
                 self.sound.untag(key, tag).await.unwrap();
             }
         }
-        Written::Done(self.shown(key, record).version)
+        WriteOutcome::Done(self.shown(key, record).version)
     }
 
-    async fn broken_destroy(self, key: Key) {
+    async fn broken_destroy(self, key: StoreKey) {
         let is = self.look(&key).await;
         let skips = match self.flaw {
-            Flaw::NothingNoTombstone => !matches!(is, Read::Found(_)),
-            Flaw::FirstTombstoneOnly => is == Read::Gone,
+            Flaw::NothingNoTombstone => !matches!(is, ReadOutcome::Found(_)),
+            Flaw::FirstTombstoneOnly => is == ReadOutcome::Gone,
             _ => false,
         };
         let removes = matches!(self.flaw, Flaw::NoTombstone | Flaw::LookThenSet);
@@ -261,7 +276,7 @@ impl Broken {
         }
     }
 
-    async fn broken_touch(self, key: Key, ttl: Duration) -> bool {
+    async fn broken_touch(self, key: StoreKey, ttl: Duration) -> bool {
         let ttl = self.ttl(&key, ttl, false);
         let is = self.look(&key).await;
         let end = self.clock.now().after(ttl);
@@ -270,49 +285,51 @@ impl Broken {
         });
         let last = self.remember(&key, |memory| memory.last.clone());
         let written = match (self.flaw, is, last) {
-            (Flaw::TouchWrites, Read::Found(record), _) => {
+            (Flaw::TouchWrites, ReadOutcome::Found(record), _) => {
                 let expected = Expected::Version(record.version);
                 self.sound.write(&key, record.data, ttl, expected).await
             }
-            (Flaw::TouchWritesBack, Read::Found(record), _) => {
+            (Flaw::TouchWritesBack, ReadOutcome::Found(record), _) => {
                 tokio::task::yield_now().await;
                 self.sound
                     .write(&key, record.data, ttl, Expected::Any)
                     .await
             }
-            (Flaw::TouchRevives, Read::Absent, Some(last)) => {
+            (Flaw::TouchRevives, ReadOutcome::Absent, Some(last)) => {
                 self.sound.write(&key, last.data, ttl, Expected::Any).await
             }
             _ => return self.sound.touch(&key, ttl).await.unwrap(),
         };
-        matches!(written.unwrap(), Written::Done(_))
+        matches!(written.unwrap(), WriteOutcome::Done(_))
     }
 }
 
-fn compare(expected: Expected, is: Read) -> Result<(), Written> {
+fn compare(expected: Expected, is: ReadOutcome) -> Result<(), WriteOutcome> {
     match (expected, is) {
-        (_, Read::Gone) | (Expected::Version(_), Read::Absent) => Err(Written::Gone),
-        (Expected::Version(version), Read::Found(record)) if version != record.version => {
-            Err(Written::Conflict(record))
+        (_, ReadOutcome::Gone) | (Expected::Version(_), ReadOutcome::Absent) => {
+            Err(WriteOutcome::Gone)
         }
-        (Expected::Absent, Read::Found(record)) => Err(Written::Conflict(record)),
+        (Expected::Version(version), ReadOutcome::Found(record)) if version != record.version => {
+            Err(WriteOutcome::Conflict(record))
+        }
+        (Expected::Absent, ReadOutcome::Found(record)) => Err(WriteOutcome::Conflict(record)),
         _ => Ok(()),
     }
 }
 
 impl Store for Broken {
-    fn read(&self, key: &Key, touch: Option<Duration>) -> StoreFuture<Read> {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let (this, key) = (self.clone(), self.key(key));
         StoreFuture::new(async move { Ok(this.broken_read(key, touch).await) })
     }
 
     fn write(
         &self,
-        key: &Key,
+        key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> StoreFuture<Written> {
+    ) -> StoreFuture<WriteOutcome> {
         let (this, key) = (self.clone(), self.key(key));
         let data = match self.flaw {
             Flaw::TextOnly => String::from_utf8_lossy(&data).into_owned().into(),
@@ -321,7 +338,7 @@ impl Store for Broken {
         StoreFuture::new(async move { Ok(this.broken_write(key, data, ttl, expected).await) })
     }
 
-    fn destroy(&self, key: &Key) -> StoreFuture<()> {
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let (this, key) = (self.clone(), self.key(key));
         StoreFuture::new(async move {
             this.broken_destroy(key).await;
@@ -329,7 +346,7 @@ impl Store for Broken {
         })
     }
 
-    fn touch(&self, key: &Key, ttl: Duration) -> StoreFuture<bool> {
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let (this, key) = (self.clone(), self.key(key));
         StoreFuture::new(async move { Ok(this.broken_touch(key, ttl).await) })
     }
@@ -337,7 +354,7 @@ impl Store for Broken {
     fn capabilities(&self) -> Capabilities {
         let mut claimed = self.sound.capabilities();
         if self.flaw == Flaw::NothingClaimed {
-            (claimed.versions, claimed.tombstones) = (false, false);
+            (claimed.conditional_writes, claimed.tombstones) = (false, false);
         }
         claimed
     }

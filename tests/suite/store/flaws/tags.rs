@@ -1,8 +1,8 @@
 //! The broken stores' tags: some break those of the sound store, some keep a book of their own.
 
 use hyper_session::{
-    id::Key,
-    store::{Read, StoreError, StoreFuture, Tag, TagStore},
+    id::StoreKey,
+    store::{ReadOutcome, StoreError, StoreFuture, Tag, TagStore},
 };
 
 use super::{Broken, Flaw};
@@ -26,11 +26,11 @@ impl Broken {
         )
     }
 
-    async fn lives(&self, key: &Key) -> bool {
-        matches!(self.look(key).await, Read::Found(_))
+    async fn lives(&self, key: &StoreKey) -> bool {
+        matches!(self.look(key).await, ReadOutcome::Found(_))
     }
 
-    async fn note(self, key: Key, tag: Tag) -> bool {
+    async fn note(self, key: StoreKey, tag: Tag) -> bool {
         if self.flaw != Flaw::TagsAnything && !self.lives(&key).await {
             return false;
         }
@@ -45,7 +45,7 @@ impl Broken {
         true
     }
 
-    async fn copy(self, from: Key, to: Key) -> Result<(), StoreError> {
+    async fn copy(self, from: StoreKey, to: StoreKey) -> Result<(), StoreError> {
         let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
         for tag in &tags {
             if self.sound.tagged(tag).await?.contains(&from) {
@@ -55,7 +55,7 @@ impl Broken {
         Ok(())
     }
 
-    fn noted(&self, tag: &Tag) -> Vec<Key> {
+    fn noted(&self, tag: &Tag) -> Vec<StoreKey> {
         self.book
             .lock()
             .unwrap()
@@ -66,7 +66,7 @@ impl Broken {
 }
 
 impl TagStore for Broken {
-    fn tag(&self, key: &Key, tag: &Tag) -> StoreFuture<bool> {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let tag = self.tag_of(tag);
         if self.keeps_a_book() {
             let (this, key) = (self.clone(), *key);
@@ -76,7 +76,7 @@ impl TagStore for Broken {
         self.sound.tag(key, &tag)
     }
 
-    fn untag(&self, key: &Key, tag: &Tag) -> StoreFuture<()> {
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let tag = self.tag_of(tag);
         if let Some(keys) = self.book.lock().unwrap().get_mut(&tag) {
             keys.retain(|noted| noted != key);
@@ -94,7 +94,7 @@ impl TagStore for Broken {
         })
     }
 
-    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<Key>> {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = self.tag_of(tag);
         if !self.keeps_a_book() {
             return self.sound.tagged(&tag);
@@ -112,18 +112,18 @@ impl TagStore for Broken {
         })
     }
 
-    fn tags_of(&self, key: &Key) -> StoreFuture<Vec<Tag>> {
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         match self.flaw {
             Flaw::TagsForgotten => StoreFuture::ready(Ok(Vec::new())),
             _ => self.sound.tags_of(key),
         }
     }
 
-    fn copy_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         self.sound.copy_tags(from, to)
     }
 
-    fn move_tags(&self, from: &Key, to: &Key) -> StoreFuture<()> {
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         match self.flaw {
             Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),
             Flaw::TagsCopied => StoreFuture::new(self.clone().copy(*from, *to)),

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::ChangeError;
-use crate::document::{Document, EditError, Number, Path, Raw, to_json};
+use crate::document::{Document, EditError, KeyPath, Number, RawValue, to_json};
 
 /// How much one request may do to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Limits {
+pub struct ChangeLimits {
     /// Operations. Default 4096.
     pub operations: usize,
     /// Bytes of paths and values of all operations together. Default 1 MiB.
@@ -21,7 +21,7 @@ pub struct Limits {
     pub document: usize,
 }
 
-impl Default for Limits {
+impl Default for ChangeLimits {
     fn default() -> Self {
         Self {
             operations: 4096,
@@ -37,7 +37,7 @@ impl Default for Limits {
 /// nor recorded. A warm patch ([`reset`](Self::reset)) records without allocating.
 #[derive(Clone, Default)]
 pub struct Patch {
-    limits: Limits,
+    limits: ChangeLimits,
     /// The document was cleared before `operations`. What came before is not kept: it was cleared.
     pub(super) cleared: bool,
     pub(super) operations: SmallVec<[Operation; 4]>,
@@ -68,9 +68,9 @@ const ROOM: usize = 64;
 
 impl Patch {
     /// No operations yet, and these limits.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ChangeLimits) -> Self {
         Self {
-            limits: Limits {
+            limits: ChangeLimits {
                 bytes: limits.bytes.min(u32::MAX as usize),
                 ..limits
             },
@@ -94,13 +94,13 @@ impl Patch {
     }
 
     /// The limits that were given to [`new`](Self::new).
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> ChangeLimits {
         self.limits
     }
 
     /// Sets the limits for the operations to come.
-    pub fn set_limits(&mut self, limits: Limits) {
-        self.limits = Limits {
+    pub fn set_limits(&mut self, limits: ChangeLimits) {
+        self.limits = ChangeLimits {
             bytes: limits.bytes.min(u32::MAX as usize),
             ..limits
         };
@@ -120,7 +120,7 @@ impl Patch {
     pub fn put<'p, T: Serialize + ?Sized>(
         &mut self,
         document: &mut Document,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), ChangeError> {
         let path = &path.into();
@@ -145,8 +145,8 @@ impl Patch {
     pub fn put_json<'p>(
         &mut self,
         document: &mut Document,
-        path: impl Into<Path<'p>>,
-        json: Raw<'_>,
+        path: impl Into<KeyPath<'p>>,
+        json: RawValue<'_>,
     ) -> Result<(), ChangeError> {
         let path = &path.into();
         self.record(OperationKind::Put, path, document, |patch, document, _| {
@@ -165,7 +165,7 @@ impl Patch {
     pub fn forget<'p>(
         &mut self,
         document: &mut Document,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
     ) -> Result<bool, ChangeError> {
         let path = &path.into();
         self.record(
@@ -186,7 +186,7 @@ impl Patch {
     pub fn add<'p>(
         &mut self,
         document: &mut Document,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, by) = (&path.into(), by.into());
@@ -204,7 +204,7 @@ impl Patch {
     pub fn subtract<'p>(
         &mut self,
         document: &mut Document,
-        path: impl Into<Path<'p>>,
+        path: impl Into<KeyPath<'p>>,
         by: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, by) = (&path.into(), by.into());
@@ -229,7 +229,7 @@ impl Patch {
         document: &mut Document,
         values: &T,
     ) -> Result<(), ChangeError> {
-        let root = &Path::literal::<str>([]);
+        let root = &KeyPath::literal::<str>([]);
         self.record(
             OperationKind::Merge,
             root,
@@ -251,11 +251,11 @@ impl Patch {
     }
 
     /// The path and the value of an operation. `None` does not happen: both were written here.
-    pub(super) fn parts(&self, at: usize) -> Option<(Path<'_>, Raw<'_>)> {
+    pub(super) fn parts(&self, at: usize) -> Option<(KeyPath<'_>, RawValue<'_>)> {
         let Range { start, end } = self.span(at)?;
-        let (path, _) = Path::read(self.bytes.get(start..)?)?;
+        let (path, _) = KeyPath::read(self.bytes.get(start..)?)?;
         let value = self.operations.get(at)?.value as usize;
-        Some((path, Raw::new(self.bytes.get(value..end)?)))
+        Some((path, RawValue::new(self.bytes.get(value..end)?)))
     }
 
     /// The bytes of an operation.
@@ -270,7 +270,7 @@ impl Patch {
     fn record<T>(
         &mut self,
         kind: OperationKind,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         document: &mut Document,
         edit: impl FnOnce(&mut Self, &mut Document, usize) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
@@ -297,14 +297,14 @@ impl Patch {
 
     fn write_value<T: Serialize + ?Sized>(
         &mut self,
-        path: &Path<'_>,
+        path: &KeyPath<'_>,
         value: &T,
     ) -> Result<(), EditError> {
         to_json(value, &mut self.bytes).map_err(|source| EditError::unserializable(path, source))
     }
 
-    fn value_from(&self, start: usize) -> Raw<'_> {
-        Raw::new(self.bytes.get(start..).unwrap_or_default())
+    fn value_from(&self, start: usize) -> RawValue<'_> {
+        RawValue::new(self.bytes.get(start..).unwrap_or_default())
     }
 
     fn check_bytes(&self) -> Result<(), ChangeError> {

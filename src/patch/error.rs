@@ -1,6 +1,6 @@
 //! Why a change was refused.
 
-use crate::document::{EditError, Malformed};
+use crate::document::{EditError, MalformedDocument};
 
 /// A change that was not made: document and patch are as they were.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +31,8 @@ pub enum ChangeError {
     },
 }
 
-impl From<Malformed> for ChangeError {
-    fn from(error: Malformed) -> Self {
+impl From<MalformedDocument> for ChangeError {
+    fn from(error: MalformedDocument) -> Self {
         Self::Edit(error.into())
     }
 }

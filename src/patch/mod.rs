@@ -5,9 +5,9 @@
 //! increments add up, and why a put to one key does not take back a parallel put to another.
 
 mod error;
-mod patch;
+mod operations;
 mod rebase;
 
 pub use error::ChangeError;
-pub use patch::{Limits, Patch};
-pub use rebase::Rebased;
+pub use operations::{ChangeLimits, Patch};
+pub use rebase::RebaseReport;

@@ -39,11 +39,11 @@ const SHOWN: usize = 40;
 /// Zero is a length too: whether it makes sense is for the setting to say.
 ///
 /// # Errors
-/// [`AgeError`], which says what is wrong and what would be right.
+/// [`ParseDurationError`], which says what is wrong and what would be right.
 ///
 /// ```
 /// use std::time::Duration;
-/// use hyper_session::age::parse;
+/// use hyper_session::duration::parse;
 ///
 /// assert_eq!(parse("2h"), Ok(Duration::from_secs(7200)));
 /// assert_eq!(parse("30 minutes"), Ok(Duration::from_secs(1800)));
@@ -51,23 +51,24 @@ const SHOWN: usize = 40;
 /// let error = parse("1 month").unwrap_err();
 /// assert!(error.to_string().contains("no fixed length"));
 /// ```
-pub fn parse(text: &str) -> Result<Duration, AgeError> {
+pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(AgeError::Empty);
+        return Err(ParseDurationError::Empty);
     }
     if text.starts_with('-') {
-        return Err(AgeError::Negative(shown(text)));
+        return Err(ParseDurationError::Negative(shown(text)));
     }
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit());
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    let (digits, decimals) = decimal(number).ok_or_else(|| AgeError::Malformed(shown(text)))?;
+    let (digits, decimals) =
+        decimal(number).ok_or_else(|| ParseDurationError::Malformed(shown(text)))?;
     let unit = unit_length(unit.trim_start())?;
     let amount: Option<u128> = digits.parse().ok();
     amount
         .and_then(|amount| amount.checked_mul(unit))
         .and_then(|nanos| from_nanos(nanos / 10_u128.pow(decimals)))
-        .ok_or_else(|| AgeError::TooLong(shown(text)))
+        .ok_or_else(|| ParseDurationError::TooLong(shown(text)))
 }
 
 /// The digits of a number without its point, and how many of them stand behind it.
@@ -82,17 +83,17 @@ fn decimal(number: &str) -> Option<(String, u32)> {
 }
 
 /// The length in nanoseconds of the unit of this name.
-fn unit_length(name: &str) -> Result<u128, AgeError> {
+fn unit_length(name: &str) -> Result<u128, ParseDurationError> {
     if name.is_empty() {
         return Ok(SECOND);
     }
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
     if CALENDAR.iter().any(is) {
-        return Err(AgeError::NoFixedLength(shown(name)));
+        return Err(ParseDurationError::NoFixedLength(shown(name)));
     }
     let unit = UNITS.iter().find(|(_, names)| names.iter().any(is));
     unit.map(|(length, _)| *length)
-        .ok_or_else(|| AgeError::UnknownUnit(shown(name)))
+        .ok_or_else(|| ParseDurationError::UnknownUnit(shown(name)))
 }
 
 fn from_nanos(nanos: u128) -> Option<Duration> {
@@ -108,7 +109,7 @@ fn shown(text: &str) -> String {
 /// Why a text or a number is no length of time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum AgeError {
+pub enum ParseDurationError {
     /// There was no text.
     #[error("a length of time is missing: write a number and a unit, such as \"2h\"")]
     Empty,
@@ -142,16 +143,16 @@ pub enum AgeError {
 /// `"90s"`, `"0.25s"` becomes `"250ms"`.
 ///
 /// ```
-/// use hyper_session::age::Age;
+/// use hyper_session::duration::Age;
 ///
 /// let age: Age = serde_json::from_str("5400").unwrap();
 /// assert_eq!(age, "1.5h".parse().unwrap());
 /// assert_eq!(age.to_string(), "90m");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Age(Duration);
+pub struct DurationSetting(Duration);
 
-impl Age {
+impl DurationSetting {
     /// The age of this length.
     pub const fn new(length: Duration) -> Self {
         Self(length)
@@ -163,27 +164,27 @@ impl Age {
     }
 }
 
-impl From<Duration> for Age {
+impl From<Duration> for DurationSetting {
     fn from(length: Duration) -> Self {
         Self(length)
     }
 }
 
-impl From<Age> for Duration {
-    fn from(age: Age) -> Self {
+impl From<DurationSetting> for Duration {
+    fn from(age: DurationSetting) -> Self {
         age.0
     }
 }
 
-impl FromStr for Age {
-    type Err = AgeError;
+impl FromStr for DurationSetting {
+    type Err = ParseDurationError;
 
-    fn from_str(text: &str) -> Result<Self, AgeError> {
+    fn from_str(text: &str) -> Result<Self, ParseDurationError> {
         parse(text).map(Self)
     }
 }
 
-impl fmt::Display for Age {
+impl fmt::Display for DurationSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
         let whole = |(length, _): &&(u128, &[&str])| nanos > 0 && nanos.is_multiple_of(*length);
@@ -199,54 +200,54 @@ impl fmt::Display for Age {
     }
 }
 
-impl Serialize for Age {
+impl Serialize for DurationSetting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Age {
+impl<'de> Deserialize<'de> for DurationSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AgeVisitor)
+        deserializer.deserialize_any(DurationSettingVisitor)
     }
 }
 
-struct AgeVisitor;
+struct DurationSettingVisitor;
 
-impl de::Visitor<'_> for AgeVisitor {
-    type Value = Age;
+impl de::Visitor<'_> for DurationSettingVisitor {
+    type Value = DurationSetting;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number of seconds, or a text such as \"2h\" or \"30 minutes\"")
     }
 
-    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Age, E> {
-        Ok(Age(Duration::from_secs(seconds)))
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<DurationSetting, E> {
+        Ok(DurationSetting(Duration::from_secs(seconds)))
     }
 
-    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Age, E> {
+    fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<DurationSetting, E> {
         let length = u64::try_from(seconds).map(Duration::from_secs);
         length
-            .map(Age)
-            .map_err(|_| E::custom(AgeError::Negative(seconds.to_string())))
+            .map(DurationSetting)
+            .map_err(|_| E::custom(ParseDurationError::Negative(seconds.to_string())))
     }
 
-    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Age, E> {
-        from_float(seconds).map(Age).map_err(E::custom)
+    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<DurationSetting, E> {
+        from_float(seconds).map(DurationSetting).map_err(E::custom)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Age, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationSetting, E> {
         text.parse().map_err(E::custom)
     }
 }
 
-fn from_float(seconds: f64) -> Result<Duration, AgeError> {
+fn from_float(seconds: f64) -> Result<Duration, ParseDurationError> {
     let text = shown(&seconds.to_string());
     if seconds.is_nan() {
-        return Err(AgeError::Malformed(text));
+        return Err(ParseDurationError::Malformed(text));
     }
     if seconds < 0.0 {
-        return Err(AgeError::Negative(text));
+        return Err(ParseDurationError::Negative(text));
     }
-    Duration::try_from_secs_f64(seconds).map_err(|_| AgeError::TooLong(text))
+    Duration::try_from_secs_f64(seconds).map_err(|_| ParseDurationError::TooLong(text))
 }

@@ -2,12 +2,12 @@
 
 use smallvec::SmallVec;
 
-use super::patch::{OperationKind, Patch};
-use crate::document::{Document, EditError, Malformed, Number};
+use super::operations::{OperationKind, Patch};
+use crate::document::{Document, EditError, MalformedDocument, Number};
 
 /// What became of a patch on a newer snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rebased {
+pub struct RebaseReport {
     /// How many operations were done.
     pub applied: usize,
     /// Why the others could not be done there, in their order.
@@ -23,9 +23,13 @@ impl Patch {
     ///
     /// # Errors
     /// When one of the documents is damaged; `newer` may then hold a part of the changes.
-    pub fn rebase(&self, base: &Document, newer: &mut Document) -> Result<Rebased, Malformed> {
+    pub fn rebase(
+        &self,
+        base: &Document,
+        newer: &mut Document,
+    ) -> Result<RebaseReport, MalformedDocument> {
         newer.set_limit(self.limits().document);
-        let mut rebased = Rebased::default();
+        let mut rebased = RebaseReport::default();
         if self.cleared {
             newer.forget_unchanged(base)?;
             rebased.applied += 1;
