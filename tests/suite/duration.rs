@@ -46,7 +46,10 @@ fn decimals_are_parts_of_the_unit() {
 fn months_and_years_are_refused_with_the_units_there_are() {
     for text in ["1 month", "3mo", "2 Years", "1y"] {
         let error = parse(text).expect_err(text);
-        assert!(matches!(error, ParseDurationError::NoFixedLength(_)), "{text}");
+        assert!(
+            matches!(error, ParseDurationError::NoFixedLength(_)),
+            "{text}"
+        );
         let said = error.to_string();
         assert!(said.contains("no fixed length"), "{said}");
         assert!(said.contains("ms, s, m (minutes), h, d and w"), "{said}");
@@ -66,8 +69,14 @@ fn an_unknown_unit_is_named() {
 fn what_is_no_length_is_refused_with_its_reason() {
     assert_eq!(parse(""), Err(ParseDurationError::Empty));
     assert_eq!(parse("  "), Err(ParseDurationError::Empty));
-    assert_eq!(parse("-2h"), Err(ParseDurationError::Negative("-2h".into())));
-    assert_eq!(parse("-NaN"), Err(ParseDurationError::Negative("-NaN".into())));
+    assert_eq!(
+        parse("-2h"),
+        Err(ParseDurationError::Negative("-2h".into()))
+    );
+    assert_eq!(
+        parse("-NaN"),
+        Err(ParseDurationError::Negative("-NaN".into()))
+    );
     for text in [
         "h",
         "NaN",
@@ -79,7 +88,11 @@ fn what_is_no_length_is_refused_with_its_reason() {
         "two hours",
         "0.0000000001s",
     ] {
-        assert_eq!(parse(text), Err(ParseDurationError::Malformed(text.into())), "{text}");
+        assert_eq!(
+            parse(text),
+            Err(ParseDurationError::Malformed(text.into())),
+            "{text}"
+        );
     }
 }
 
@@ -93,7 +106,10 @@ fn more_than_can_be_told_is_refused() {
         "9".repeat(30) + "w",
         "9".repeat(9999),
     ] {
-        assert!(matches!(parse(&text), Err(ParseDurationError::TooLong(_))), "{text}");
+        assert!(
+            matches!(parse(&text), Err(ParseDurationError::TooLong(_))),
+            "{text}"
+        );
     }
 }
 
@@ -114,7 +130,10 @@ fn an_age_is_written_in_the_largest_unit_that_it_fills() {
         (259_200_000, "3d"),
         (1_209_600_000, "2w"),
     ] {
-        assert_eq!(DurationSetting::new(Duration::from_millis(millis)).to_string(), text);
+        assert_eq!(
+            DurationSetting::new(Duration::from_millis(millis)).to_string(),
+            text
+        );
     }
     assert_eq!(
         DurationSetting::new(Duration::from_nanos(1_000_000_001)).to_string(),
@@ -124,7 +143,8 @@ fn an_age_is_written_in_the_largest_unit_that_it_fills() {
 
 #[test]
 fn serde_reads_numbers_as_seconds_and_texts_by_their_units() {
-    let read = |json: &str| serde_json::from_str::<DurationSetting>(json).map(DurationSetting::duration);
+    let read =
+        |json: &str| serde_json::from_str::<DurationSetting>(json).map(DurationSetting::duration);
     assert_eq!(read("7200").unwrap(), Duration::from_secs(7200));
     assert_eq!(read("0.25").unwrap(), Duration::from_millis(250));
     assert_eq!(read("\"2h\"").unwrap(), Duration::from_secs(7200));
