@@ -7,7 +7,7 @@ use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     duration::DurationSetting,
-    session::{Backing, Engine, Listeners, Memo, Policy, Retired},
+    session::{Backend, CookieCache, DeadKeys, Engine, Listeners, Policy},
     store::CookieContext,
     wire::native::Native,
 };
@@ -41,13 +41,13 @@ impl SessionConfig {
             clear_with_browser: self.clear_with_browser,
             longest: policy.time_to_live(),
         };
-        let backing = Backing::new(stores.open(self.choice(&listeners))?, &binding)
+        let backend = Backend::new(stores.open(self.choice(&listeners))?, &binding)
             .map_err(|error| ConfigError::caused("store", error))?;
         let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
-            backing,
-            memo: Memo::new(),
-            retired: Retired::new(),
+            backend,
+            cookie_cache: CookieCache::new(),
+            dead_keys: DeadKeys::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
             adjusted: cut.then_some(

@@ -33,11 +33,11 @@ pub(super) fn open(
 fn tell(listeners: &Listeners, outage: &Outage) {
     let store = "redis";
     match *outage {
-        Outage::Started { fault } => listeners.tell(&Event::StoreUnavailable {
+        Outage::Started { fault } => listeners.emit(&Event::StoreUnavailable {
             store,
             reason: &fault.to_string(),
         }),
-        Outage::Ended { lasted, failed } => listeners.tell(&Event::StoreRecovered {
+        Outage::Ended { lasted, failed } => listeners.emit(&Event::StoreRecovered {
             store,
             lasted,
             failed,

@@ -13,7 +13,7 @@ use super::{
     body::SessionBody,
     response::{finish, unavailable},
 };
-use crate::session::{Closing, Commit, Session};
+use crate::session::{Commit, FinalCommit, Session};
 
 pin_project! {
     /// The response of a wrapped service. No box is allocated for it.
@@ -62,9 +62,9 @@ where
                 // Without a response nothing is acknowledged, so nothing is stored.
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            match session.close() {
-                Closing::Settled(settled) => return Poll::Ready(Ok(finish(response, settled))),
-                Closing::Storing(commit) => {
+            match session.begin_final_commit() {
+                FinalCommit::Done(outcome) => return Poll::Ready(Ok(finish(response, outcome))),
+                FinalCommit::Pending(commit) => {
                     let (commit, response) = (Some(commit), Some(response));
                     this.stage.set(Stage::Committing { commit, response });
                 }
@@ -80,7 +80,7 @@ where
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(finish(response, commit.settle(committed))))
+        Poll::Ready(Ok(finish(response, commit.into_outcome(committed))))
     }
 }
 

@@ -30,7 +30,7 @@ impl<S> SessionService<S> {
 
     /// Puts a session into the request's extensions.
     pub(super) fn open<B>(&self, request: &mut Request<B>) -> Session {
-        let session = Session::of_request(&self.engine, request.headers());
+        let session = Session::from_headers(&self.engine, request.headers());
         request.extensions_mut().insert(session.clone());
         session
     }
@@ -82,7 +82,7 @@ where
     type Future = SessionFuture<Fut, Out>;
 
     fn call(&self, request: Request<In>) -> Self::Future {
-        let session = Session::of_request(&self.engine, request.headers());
+        let session = Session::from_headers(&self.engine, request.headers());
         SessionFuture::new((self.function)(request, session.clone()), session)
     }
 }

@@ -6,28 +6,31 @@ use http::{
 };
 
 use super::body::SessionBody;
-use crate::session::{Failure, Settled};
+use crate::session::{SessionFailure, SessionOutcome};
 
 /// Adds the session's headers to the inner service's response, or where the session could not be
 /// read or stored, to the one that replaces it.
-pub(super) fn finish<B>(response: Response<B>, settled: Settled) -> Response<SessionBody<B>> {
-    let mut response = match settled.failure {
+pub(super) fn finish<B>(
+    response: Response<B>,
+    outcome: SessionOutcome,
+) -> Response<SessionBody<B>> {
+    let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
-        Some(Failure::TooLarge) => replaced(StatusCode::INTERNAL_SERVER_ERROR),
-        Some(Failure::Unavailable) => unavailable(),
+        Some(SessionFailure::TooLarge) => replaced(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(SessionFailure::Unavailable) => unavailable(),
     };
     let headers = response.headers_mut();
-    let sets = settled.cookie.is_some() || settled.data.is_some();
-    if settled.accessed || sets {
+    let sets = outcome.cookie.is_some() || outcome.data.is_some();
+    if outcome.accessed || sets {
         vary_by_cookie(headers);
     }
     if sets && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if let Some(cookie) = settled.cookie {
+    if let Some(cookie) = outcome.cookie {
         set_cookie(headers, cookie);
     }
-    if let Some(data) = settled.data {
+    if let Some(data) = outcome.data {
         data.into_iter()
             .for_each(|cookie| set_cookie(headers, cookie));
     }

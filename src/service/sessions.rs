@@ -95,7 +95,7 @@ impl Sessions {
     /// # Errors
     /// When a store does not answer in time, or refuses; the error says which and why.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.0.backing.store().ready().await
+        self.0.backend.store().ready().await
     }
 
     /// All sessions, without a request: to log out everywhere, or to count.
@@ -149,7 +149,7 @@ impl SessionsBuilder {
             .config
             .into_engine(self.stores, self.clock, self.listeners)?;
         if let Some(reason) = engine.adjusted {
-            engine.tell(&Event::ConfigAdjusted { reason });
+            engine.emit(&Event::ConfigAdjusted { reason });
         }
         Ok(Sessions(Arc::new(engine)))
     }

@@ -27,7 +27,7 @@ impl SessionCollection {
     /// # Errors
     /// When the store fails, or holds something unreadable.
     pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
-        let ReadOutcome::Found(record) = self.0.backing.store().read(key, None).await? else {
+        let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
             return Ok(None);
         };
         let contents = decode(&self.0, &record.data)?;
@@ -39,8 +39,8 @@ impl SessionCollection {
     /// # Errors
     /// When the store fails.
     pub async fn destroy(&self, key: &StoreKey) -> Result<(), SessionError> {
-        self.0.backing.store().destroy(key).await?;
-        self.0.tell(&Event::Destroyed { key: *key });
+        self.0.backend.store().destroy(key).await?;
+        self.0.emit(&Event::Destroyed { key: *key });
         Ok(())
     }
 
@@ -120,12 +120,12 @@ impl SessionCollection {
     /// # Errors
     /// When the store fails.
     pub async fn count(&self) -> Result<Option<u64>, SessionError> {
-        Ok(self.0.backing.store().count().await?)
+        Ok(self.0.backend.store().count().await?)
     }
 
     fn tags(&self) -> Result<&dyn TagStore, SessionError> {
         self.0
-            .backing
+            .backend
             .store()
             .tags()
             .ok_or(SessionError::TagsUnsupported)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backing, Event, Memo, Policy, Retired, SessionError, events::Listeners};
+use super::{Backend, CookieCache, DeadKeys, Event, Policy, SessionError, events::Listeners};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
@@ -11,11 +11,11 @@ use crate::{
 
 /// The store, the rules and the formats of one service.
 pub(crate) struct Engine {
-    pub(crate) backing: Backing,
+    pub(crate) backend: Backend,
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
-    pub(crate) memo: Memo,
-    pub(crate) retired: Retired,
+    pub(crate) cookie_cache: CookieCache,
+    pub(crate) dead_keys: DeadKeys,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,
@@ -35,17 +35,17 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// Tells the listeners, and takes note of ids that died.
-    pub(crate) fn tell(&self, event: &Event<'_>) {
+    pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
-            self.retired.note(*key);
+            self.dead_keys.insert(*key);
         }
-        self.listeners.tell(event);
+        self.listeners.emit(event);
     }
 
     /// Reports `error` to the listeners where the store is at fault, and hands it on.
     pub(crate) fn report(&self, error: SessionError) -> SessionError {
         if error.is_store_failure() || error.is_too_large() {
-            self.tell(&Event::StoreFailed { error: &error });
+            self.emit(&Event::StoreFailed { error: &error });
         }
         error
     }

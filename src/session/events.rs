@@ -139,7 +139,7 @@ impl Listeners {
         self.0.is_empty()
     }
 
-    pub(crate) fn tell(&self, event: &Event<'_>) {
+    pub(crate) fn emit(&self, event: &Event<'_>) {
         self.0.iter().for_each(|listener| listener.on_event(event));
     }
 }

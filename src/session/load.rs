@@ -9,8 +9,8 @@ use std::{
 use super::{
     Event, OnStoreFailure, Session, SessionError,
     engine::Engine,
-    span::Span,
-    state::{Fate, Phase, State, decode_into},
+    state::{IdStatus, Phase, State, decode_into},
+    trace::Span,
 };
 use crate::{
     clock::Timestamp,
@@ -61,7 +61,7 @@ impl<'a> Future for Load<'a> {
         };
         let read = ready!(Pin::new(reading).poll(cx));
         this.reading = None;
-        if state.phase != Phase::Untouched {
+        if state.phase != Phase::Unloaded {
             // Another task of this request was faster; its answer is as good.
             return Poll::Ready(state.readable().map(|_| this.session));
         }
@@ -84,7 +84,7 @@ impl State {
         read_only: bool,
     ) -> Result<Option<StoreFuture<ReadOutcome>>, SessionError> {
         match self.phase {
-            Phase::Untouched => {}
+            Phase::Unloaded => {}
             Phase::Open | Phase::ReadOnly => return Ok(None),
             Phase::Failed => return Err(SessionError::NotLoaded),
             Phase::Committing | Phase::Closed => return Err(SessionError::Committed),
@@ -122,11 +122,11 @@ impl State {
             ReadOutcome::Found(record) => {
                 return self.take_over_record(engine, record, now, read_only);
             }
-            ReadOutcome::Gone => self.lose_id(Fate::Dead),
+            ReadOutcome::Gone => self.lose_id(IdStatus::Stale),
             ReadOutcome::Absent => {
                 let age = now.since(self.identity.renewed);
                 if self.identity.stored || age > engine.policy.time_to_live() {
-                    self.lose_id(Fate::Dead);
+                    self.lose_id(IdStatus::Stale);
                 } else if engine.is_renewal_due(self.identity.renewed, now) {
                     self.renewal_found_nothing(engine);
                 }
@@ -145,7 +145,7 @@ impl State {
         let head = decode_into(engine, &record.data, &mut self.data, &mut self.flash.stored)?;
         let lived = now.since(head.created);
         if head.moved {
-            self.lose_id(Fate::Moved);
+            self.lose_id(IdStatus::Regenerated);
             return self.open(engine, read_only, true);
         }
         if engine
@@ -154,7 +154,7 @@ impl State {
             .is_some_and(|lifetime| lived >= lifetime)
         {
             self.ending = self.identity.key();
-            self.lose_id(Fate::Dead);
+            self.lose_id(IdStatus::Stale);
             return self.open(engine, read_only, true);
         }
         if engine.is_renewal_due(self.identity.renewed, now) {
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// The id that the request carried is dead: the next one to ask gets a new one.
-    fn lose_id(&mut self, fate: Fate) {
+    fn lose_id(&mut self, fate: IdStatus) {
         self.identity.abandon();
         self.forget_contents();
         self.fate = fate;
@@ -180,7 +180,7 @@ impl State {
         };
         if !engine.listeners.is_empty() {
             let key = self.identity.ensure_key()?;
-            engine.tell(&Event::Initiated { key, fresh });
+            engine.emit(&Event::Initiated { key, fresh });
         }
         Ok(())
     }
@@ -191,7 +191,7 @@ impl State {
         match engine.policy.on_store_failure {
             OnStoreFailure::ReadOnly if error.is_store_failure() => {
                 self.forget_contents();
-                self.fate = Fate::Moved;
+                self.fate = IdStatus::Regenerated;
                 self.phase = Phase::ReadOnly;
                 Ok(())
             }

@@ -1,61 +1,42 @@
-//! What a handler holds: one visitor's session, for the length of one request.
+//! A visitor's session during one request.
 //!
-//! [`Session`] is a cheap handle. [`load`](Session::load) it once, the only await there is, then
-//! read and write as on a map; the service commits the changes when the handler has answered.
+//! [`Session`] is a cheap handle. [`load`](Session::load) is its only read of the store, and the only
+//! await that most handlers need. After it, reading and writing work as on a map. The service commits
+//! the changes when the handler has returned.
 
-mod backing;
 mod collection;
 mod commit;
-mod csrf;
-mod decide;
+mod cookie_cache;
+mod dead_keys;
 mod engine;
 mod error;
 mod events;
-mod flash;
-mod identity;
+mod handle;
 #[cfg(feature = "file")]
 mod import;
-mod input;
-mod intended;
-mod lifecycle;
 mod load;
-mod memo;
-mod messages;
-mod moving;
+mod methods;
 mod policy;
-mod read;
-mod renewal;
-mod retired;
-mod settle;
-mod slot;
 mod snapshot;
-#[cfg(feature = "tracing")]
-mod span;
-#[cfg(not(feature = "tracing"))]
-#[path = "no_span.rs"]
-mod span;
-mod standing;
 mod state;
-mod steps;
-mod too_large;
-mod write;
+mod trace;
 
-pub(crate) use backing::Backing;
 pub use collection::SessionCollection;
 pub use commit::Commit;
+pub(crate) use commit::{FinalCommit, SessionFailure, SessionOutcome};
+pub(crate) use cookie_cache::CookieCache;
+pub(crate) use dead_keys::DeadKeys;
 pub(crate) use engine::Engine;
 pub use error::SessionError;
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
+pub use handle::Session;
 #[cfg(feature = "file")]
 pub use import::adonis_file;
-#[cfg(feature = "forms")]
-pub(crate) use intended::is_own_path;
 pub use load::Load;
-pub(crate) use memo::Memo;
+#[cfg(feature = "forms")]
+pub(crate) use methods::is_own_path;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnStoreFailure, OnTooLarge};
-pub(crate) use retired::Retired;
-pub(crate) use settle::{Closing, Failure, Settled};
-pub use slot::Session;
 pub use snapshot::Snapshot;
+pub(crate) use state::Backend;

@@ -1,6 +1,6 @@
 //! Tokens that show that a form came from a page of ours.
 
-use super::{Event, Session, SessionError};
+use crate::session::{Event, Session, SessionError};
 
 impl Session {
     /// A token for a form or a request header, which shows that whoever sends it has read a page of
@@ -41,6 +41,6 @@ impl Session {
     /// Tells the listeners that a request was refused, in words that hold nothing of it: for checks
     /// of your own. `form::Forms` does it by itself.
     pub fn report_csrf_failure(&self, reason: &'static str) {
-        self.engine.tell(&Event::CsrfFailed { reason });
+        self.engine.emit(&Event::CsrfFailed { reason });
     }
 }

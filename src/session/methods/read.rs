@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 
 use serde::de::DeserializeOwned;
 
-use super::{
+use crate::session::{
     Session, SessionError, Snapshot,
     state::{Phase, State},
 };
@@ -45,7 +45,7 @@ impl Session {
         Ok(self.get(path)?.unwrap_or(default))
     }
 
-    /// The session as it stands now, to borrow values out of it. Flash messages are not in it.
+    /// The session as it stands now, to borrow values out of it. FlashState messages are not in it.
     ///
     /// # Errors
     /// When the session is not loaded.
@@ -61,7 +61,7 @@ impl Session {
         Ok(self.state().readable()?.data.has(path)?)
     }
 
-    /// The whole session, as an object: a map, or a struct of your own. Flash messages are not in it.
+    /// The whole session, as an object: a map, or a struct of your own. FlashState messages are not in it.
     ///
     /// # Errors
     /// When the session is not loaded, or does not fit `T`.
@@ -69,7 +69,7 @@ impl Session {
         Ok(self.state().readable()?.data.to()?)
     }
 
-    /// Whether the session holds nothing. Flash messages do not count.
+    /// Whether the session holds nothing. FlashState messages do not count.
     ///
     /// # Errors
     /// When the session is not loaded.
@@ -104,7 +104,7 @@ impl Session {
         !state.identity.carried && !state.continued
     }
 
-    pub(super) fn identified(&self) -> MutexGuard<'_, State> {
+    pub(in crate::session) fn identified(&self) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.accessed = true;
         state.identity.look_up(&self.engine);
@@ -118,7 +118,7 @@ impl Session {
 
     /// Whether the session has been opened.
     pub fn is_loaded(&self) -> bool {
-        !matches!(self.state().phase, Phase::Untouched | Phase::Failed)
+        !matches!(self.state().phase, Phase::Unloaded | Phase::Failed)
     }
 
     /// Whether this request changed something that is not committed yet: any successful change

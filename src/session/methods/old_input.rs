@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Session, SessionError};
 use crate::document::Document;
+use crate::session::{Session, SessionError};
 
 impl Session {
     /// Remembers this request's form input, an object, so that [`flash_all`](Self::flash_all) and its

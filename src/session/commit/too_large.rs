@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{
+use crate::session::{
     SessionError,
-    state::{Fate, Phase, State},
+    state::{IdStatus, Phase, State},
 };
 use crate::{document::Document, store::TooLarge};
 
@@ -16,7 +16,7 @@ const SHOWN: usize = 64;
 
 impl State {
     /// The error, with the names of what takes the most room.
-    pub(super) fn too_large(&self, limit: TooLarge) -> SessionError {
+    pub(in crate::session) fn too_large(&self, limit: TooLarge) -> SessionError {
         let mut parts = sizes(&self.data, "");
         if let Ok(messages) = self.flash.outgoing(self.version) {
             parts.append(&mut sizes(&messages, "flash:"));
@@ -32,10 +32,10 @@ impl State {
 
     /// The response goes out without what the last commit was to store: the browser is told what
     /// was stored or ended before, or else keeps the cookies it has.
-    pub(super) fn give_up_changes(&mut self) {
+    pub(in crate::session) fn give_up_changes(&mut self) {
         self.phase = Phase::Closed;
         if !self.fall_back() {
-            self.fate = Fate::Moved;
+            self.fate = IdStatus::Regenerated;
             self.version = None;
         }
     }

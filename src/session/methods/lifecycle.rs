@@ -1,8 +1,8 @@
 //! Ends and new beginnings: a new id, or none.
 
-use super::{
+use crate::session::{
     Session, SessionError,
-    state::{Fate, Move, Phase},
+    state::{IdStatus, Phase, Regeneration},
 };
 
 impl Session {
@@ -28,7 +28,7 @@ impl Session {
         // An id that nobody else has heard of needs no burial, and a second new id only replaces
         // the first.
         if let (true, Some(from), None) = (known, old, state.moving) {
-            state.moving = Some(Move {
+            state.moving = Some(Regeneration {
                 from,
                 version: state.version.take(),
             });
@@ -50,7 +50,7 @@ impl Session {
     /// When the session was loaded for reading only, or is committed already.
     pub fn destroy(&self) -> Result<(), SessionError> {
         let mut guard = self.state();
-        if matches!(guard.phase, Phase::Untouched | Phase::Failed) && self.engine.policy.enabled {
+        if matches!(guard.phase, Phase::Unloaded | Phase::Failed) && self.engine.policy.enabled {
             guard.identity.look_up(&self.engine);
             guard.phase = Phase::Open;
             guard.accessed = true;
@@ -65,7 +65,7 @@ impl Session {
         };
         if ended.is_some() {
             state.ending = ended;
-            state.fate = Fate::Ended;
+            state.fate = IdStatus::Destroyed;
         }
         state.continued = false;
         state.forget_contents();

@@ -10,32 +10,32 @@ use std::sync::{Mutex, PoisonError};
 use crate::id::StoreKey;
 
 /// How many keys are remembered, each in the one place where it may be.
-const PLACES: usize = 1024;
+const SLOTS: usize = 1024;
 
 /// Keys whose sessions moved or ended. A key that is in here is dead for good.
-pub(crate) struct Retired(Box<[Mutex<Option<StoreKey>>]>);
+pub(crate) struct DeadKeys(Box<[Mutex<Option<StoreKey>>]>);
 
-impl Retired {
+impl DeadKeys {
     pub(crate) fn new() -> Self {
-        Self((0..PLACES).map(|_| Mutex::new(None)).collect())
+        Self((0..SLOTS).map(|_| Mutex::new(None)).collect())
     }
 
-    pub(super) fn note(&self, key: StoreKey) {
-        if let Some(place) = self.place(&key) {
+    pub(super) fn insert(&self, key: StoreKey) {
+        if let Some(place) = self.slot(&key) {
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         }
     }
 
-    pub(super) fn holds(&self, key: &StoreKey) -> bool {
-        self.place(key).is_some_and(|place| {
+    pub(super) fn contains(&self, key: &StoreKey) -> bool {
+        self.slot(key).is_some_and(|place| {
             *place.lock().unwrap_or_else(PoisonError::into_inner) == Some(*key)
         })
     }
 
     /// A key is a hash already.
-    fn place(&self, key: &StoreKey) -> Option<&Mutex<Option<StoreKey>>> {
+    fn slot(&self, key: &StoreKey) -> Option<&Mutex<Option<StoreKey>>> {
         let [a, b, ..] = key.as_bytes();
         self.0
-            .get(usize::from(u16::from_le_bytes([*a, *b])) % PLACES)
+            .get(usize::from(u16::from_le_bytes([*a, *b])) % SLOTS)
     }
 }

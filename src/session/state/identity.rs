@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
-use super::{Event, SessionError, engine::Engine};
+use crate::session::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
@@ -15,7 +15,7 @@ use crate::{
 
 /// The session's name, found out no earlier than somebody asks.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Identity {
+pub(in crate::session) struct Identity {
     /// The values of the request's cookies of our name. Usually one, often none.
     candidates: SmallVec<[CookieText; 1]>,
     looked_up: bool,
@@ -23,11 +23,11 @@ pub(super) struct Identity {
     /// The key of `id`, once it was asked for.
     key: OnceCell<StoreKey>,
     /// The id came with the request.
-    pub(super) carried: bool,
+    pub(in crate::session) carried: bool,
     /// When the session was last renewed in the store, as far as the cookie tells.
-    pub(super) renewed: Timestamp,
+    pub(in crate::session) renewed: Timestamp,
     /// Something is stored under the id, or was.
-    pub(super) stored: bool,
+    pub(in crate::session) stored: bool,
     /// A token made from the id has been given away: without the id it is worth nothing.
     shown: bool,
     /// The cookie text of this id, renewal and standing under the first key, if it is known.
@@ -36,7 +36,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Notes the cookies that may name the session. Nothing is opened.
-    pub(super) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+    pub(in crate::session) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
         for line in headers.get_all(COOKIE) {
             for text in engine.finder.find_in(line.as_bytes()) {
                 if self.candidates.len() == MAX_CANDIDATES {
@@ -49,7 +49,7 @@ impl Identity {
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(in crate::session) fn reset(&mut self) {
         self.candidates.clear();
         self.looked_up = false;
         self.set_id(None);
@@ -61,7 +61,7 @@ impl Identity {
     }
 
     /// Opens the first of the request's cookies that authenticates.
-    pub(super) fn look_up(&mut self, engine: &Engine) {
+    pub(in crate::session) fn look_up(&mut self, engine: &Engine) {
         if std::mem::replace(&mut self.looked_up, true) {
             return;
         }
@@ -83,17 +83,17 @@ impl Identity {
             }
         }
         if let Some(reason) = rejected {
-            engine.tell(&Event::CookieRejected { reason });
+            engine.emit(&Event::CookieRejected { reason });
         }
     }
 
     /// Whether the request has a cookie of our name. Whether we issued it is not known yet.
-    pub(super) fn has_cookie(&self) -> bool {
+    pub(in crate::session) fn has_cookie(&self) -> bool {
         !self.candidates.is_empty()
     }
 
     /// Whether a cookie claims that its renewal is due: worth opening, not yet to be believed.
-    pub(super) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
+    pub(in crate::session) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
         self.candidates.iter().any(|candidate| {
             let claim = engine.format.claimed_renewal(candidate);
             claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
@@ -101,13 +101,13 @@ impl Identity {
     }
 
     /// The key of the id that the request carried or that was made since.
-    pub(super) fn key(&self) -> Option<StoreKey> {
+    pub(in crate::session) fn key(&self) -> Option<StoreKey> {
         let id = self.id.as_ref()?;
         Some(*self.key.get_or_init(|| id.key()))
     }
 
     /// The id; a new one where the request carried none.
-    pub(super) fn ensure(&mut self) -> Result<&SessionId, EntropyError> {
+    pub(in crate::session) fn ensure(&mut self) -> Result<&SessionId, EntropyError> {
         if self.id.is_none() {
             self.set_id(Some(SessionId::generate()?));
         }
@@ -115,25 +115,25 @@ impl Identity {
     }
 
     /// The key of the id; of a new one where the request carried none.
-    pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
+    pub(in crate::session) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
         self.ensure()?;
         self.key().ok_or(EntropyError)
     }
 
     /// The secret of the id's tokens, one of which is about to be given away.
-    pub(super) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
+    pub(in crate::session) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
         let secret = CsrfSecret::of(self.ensure()?);
         self.shown = true;
         Ok(secret)
     }
 
     /// The secret of the id's tokens, if there is an id.
-    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
+    pub(in crate::session) fn csrf_secret(&self) -> Option<CsrfSecret> {
         self.id.as_ref().map(CsrfSecret::of)
     }
 
     /// Forgets the id, so that the next one to ask gets a new one.
-    pub(super) fn abandon(&mut self) -> Option<StoreKey> {
+    pub(in crate::session) fn abandon(&mut self) -> Option<StoreKey> {
         self.carried = false;
         self.stored = false;
         self.shown = false;
@@ -144,21 +144,21 @@ impl Identity {
     }
 
     /// Something is stored under the id; the cookie's text is to say so.
-    pub(super) fn note_stored(&mut self) {
+    pub(in crate::session) fn note_stored(&mut self) {
         if !std::mem::replace(&mut self.stored, true) {
             self.text.clear();
         }
     }
 
     /// The store knows of a renewal at `now`; the cookie's text is to say so.
-    pub(super) fn renew(&mut self, now: Timestamp) {
+    pub(in crate::session) fn renew(&mut self, now: Timestamp) {
         self.renewed = now;
         self.text.clear();
     }
 
     /// Whether the browser does not know yet what it should: a new id under which something is
     /// `stored` or a token was given away, or a renewal.
-    pub(super) fn is_news(&self, stored: bool) -> bool {
+    pub(in crate::session) fn is_news(&self, stored: bool) -> bool {
         if self.carried {
             self.text.is_empty()
         } else {
@@ -167,7 +167,7 @@ impl Identity {
     }
 
     /// The value of the cookie to send: the one that came, if it still says what is true.
-    pub(super) fn text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
+    pub(in crate::session) fn text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
         if self.text.is_empty() {
             let id = self.ensure()?.clone();
             if !self.carried {
@@ -191,11 +191,11 @@ impl Identity {
 
 /// Reads an id cookie's text, or remembers what it said.
 fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, StoreKey), &'static str> {
-    if let Some(known) = engine.memo.get(text) {
+    if let Some(known) = engine.cookie_cache.get(text) {
         return Ok(known);
     }
     let opened = engine.format.open_id(text)?;
     let key = opened.cookie.id.key();
-    engine.memo.keep(text, &opened, key);
+    engine.cookie_cache.insert(text, &opened, key);
     Ok((opened, key))
 }

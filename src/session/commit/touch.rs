@@ -1,15 +1,15 @@
 //! Keeping an unopened session alive.
 
-use super::{
+use crate::session::{
     CookiePolicy,
     engine::Engine,
-    state::{Fate, State},
+    state::{IdStatus, State},
 };
 use crate::store::StoreFuture;
 
 impl State {
     /// The touch that keeps an unopened session alive, where it is due.
-    pub(super) fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
+    pub(in crate::session) fn renewal(&mut self, engine: &Engine) -> Option<StoreFuture<bool>> {
         if !self.identity.has_cookie() {
             return None;
         }
@@ -32,11 +32,11 @@ impl State {
     }
 
     /// There is no record to keep alive. The cookie is, where every response says so.
-    pub(super) fn renewal_found_nothing(&mut self, engine: &Engine) {
+    pub(in crate::session) fn renewal_found_nothing(&mut self, engine: &Engine) {
         if self.identity.stored {
             // Something was, so the session is over, and so is its id.
             self.identity.abandon();
-            self.fate = Fate::Dead;
+            self.fate = IdStatus::Stale;
         } else if engine.policy.cookie == CookiePolicy::Rolling {
             self.identity.renew(engine.clock.now());
         }

@@ -13,51 +13,51 @@ fn opened(id: [u8; 16]) -> (Opened, StoreKey) {
     (Opened { cookie, outdated }, key)
 }
 
-fn key_of(memo: &Memo, text: &[u8]) -> Option<StoreKey> {
-    memo.get(text).map(|(_, key)| key)
+fn key_of(cache: &CookieCache, text: &[u8]) -> Option<StoreKey> {
+    cache.get(text).map(|(_, key)| key)
 }
 
 #[test]
 fn a_text_is_found_again_as_what_it_was() {
-    let (memo, text) = (Memo::new(), [b'a'; 72]);
-    assert!(key_of(&memo, &text).is_none());
+    let (cache, text) = (CookieCache::new(), [b'a'; 72]);
+    assert!(key_of(&cache, &text).is_none());
     let (first, key) = opened([1; 16]);
-    memo.keep(&text, &first, key);
-    let (found, found_key) = memo.get(&text).unwrap();
+    cache.insert(&text, &first, key);
+    let (found, found_key) = cache.get(&text).unwrap();
     assert_eq!((found.cookie.id, found_key), (first.cookie.id.clone(), key));
 }
 
 #[test]
 fn a_text_that_differs_anywhere_or_in_length_is_not_found() {
-    let (memo, text) = (Memo::new(), [b'a'; 72]);
+    let (cache, text) = (CookieCache::new(), [b'a'; 72]);
     let (first, key) = opened([1; 16]);
-    memo.keep(&text, &first, key);
+    cache.insert(&text, &first, key);
     for at in 0..text.len() {
         let mut other = text;
         other[at] = b'b';
-        assert!(key_of(&memo, &other).is_none(), "byte {at}");
+        assert!(key_of(&cache, &other).is_none(), "byte {at}");
     }
-    assert!(key_of(&memo, &text[1..]).is_none());
-    assert!(key_of(&memo, &[b'a'; 73]).is_none());
-    assert!(key_of(&memo, b"").is_none());
+    assert!(key_of(&cache, &text[1..]).is_none());
+    assert!(key_of(&cache, &[b'a'; 73]).is_none());
+    assert!(key_of(&cache, b"").is_none());
 }
 
 #[test]
 fn a_text_takes_the_place_of_the_one_before_it() {
-    let (memo, mut text) = (Memo::new(), [b'a'; 72]);
+    let (cache, mut text) = (CookieCache::new(), [b'a'; 72]);
     let ((first, key), (second, other_key)) = (opened([1; 16]), opened([2; 16]));
-    memo.keep(&text, &first, key);
+    cache.insert(&text, &first, key);
     let before = text;
     text[0] = b'b';
-    memo.keep(&text, &second, other_key);
-    assert_eq!(key_of(&memo, &text), Some(other_key));
-    assert_eq!(key_of(&memo, &before), None);
+    cache.insert(&text, &second, other_key);
+    assert_eq!(key_of(&cache, &text), Some(other_key));
+    assert_eq!(key_of(&cache, &before), None);
 }
 
 #[test]
 fn a_text_too_long_for_its_slot_is_not_remembered() {
-    let (memo, text) = (Memo::new(), [b'a'; 97]);
+    let (cache, text) = (CookieCache::new(), [b'a'; 97]);
     let (first, key) = opened([1; 16]);
-    memo.keep(&text, &first, key);
-    assert!(key_of(&memo, &text).is_none());
+    cache.insert(&text, &first, key);
+    assert!(key_of(&cache, &text).is_none());
 }

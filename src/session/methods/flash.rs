@@ -1,9 +1,13 @@
-//! Flash messages, as a handler uses them.
+//! FlashState messages, as a handler uses them.
 
 use serde::Serialize;
 
-use super::{Session, SessionError, Snapshot, engine::Engine, flash::Leaving, state::State};
 use crate::document::{Document, KeyPath};
+use crate::session::{
+    Session, SessionError, Snapshot,
+    engine::Engine,
+    state::{OutgoingFlash, State},
+};
 
 impl Session {
     /// Leaves `value` under `key` (dot notation) for the next request that opens the session.
@@ -110,7 +114,7 @@ impl Session {
 
 impl State {
     /// The messages to leave for the next request, within the limit for the session.
-    pub(super) fn leaving(&mut self, engine: &Engine) -> &mut Leaving {
+    pub(in crate::session) fn leaving(&mut self, engine: &Engine) -> &mut OutgoingFlash {
         let leaving = self.flash.leaving();
         leaving.others.set_limit(engine.policy.limits.document);
         leaving

@@ -2,26 +2,26 @@
 
 use bytes::Bytes;
 
-use super::{
+use super::step::{Next, Step};
+use crate::session::{
     Event, SessionError,
     engine::Engine,
     state::{Phase, State},
-    steps::{Next, Step},
 };
 use crate::{document::Document, id::StoreKey, store::Expected};
 
 /// What a write that is under way writes: further changes start from there.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(in crate::session) struct PendingBase {
     record: Bytes,
     flash: Document,
 }
 
 impl State {
     /// The first step of a commit; of the `last` one, an unopened session may be due for a touch.
-    pub(super) fn decide(&mut self, engine: &Engine, last: bool) -> Next {
+    pub(in crate::session) fn decide(&mut self, engine: &Engine, last: bool) -> Next {
         match self.phase {
-            Phase::Untouched if last => {
+            Phase::Unloaded if last => {
                 let touch = engine
                     .policy
                     .enabled
@@ -29,19 +29,19 @@ impl State {
                     .flatten();
                 return Ok(touch.map_or(Step::Done, Step::Touching));
             }
-            Phase::Untouched => return Err(SessionError::NotLoaded),
+            Phase::Unloaded => return Err(SessionError::NotLoaded),
             Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
             Phase::Committing => return Err(SessionError::Committed),
             Phase::Open => self.phase = Phase::Committing,
         }
         match self.ending {
-            Some(key) => Ok(Step::Ending(self.store(engine).destroy(&key), key)),
+            Some(key) => Ok(Step::Destroying(self.store(engine).destroy(&key), key)),
             None => self.write_or_tag(engine, last),
         }
     }
 
     /// There is a record to tag before it is written, or to write before it is tagged.
-    pub(super) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
+    pub(in crate::session) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
         if !self.needs_write() {
             // Nothing is committed, and nothing is told of it.
             self.phase = Phase::Open;
@@ -71,16 +71,16 @@ impl State {
         let record = engine.format.encode(self.created, &nothing, &nothing);
         let ttl = engine.time_to_live(self.created, engine.clock.now());
         let store = self.store(engine);
-        Step::Claiming(store.write(&key, record, ttl, Expected::Absent), key)
+        Step::Creating(store.write(&key, record, ttl, Expected::Absent), key)
     }
 
-    pub(super) fn write(&mut self, engine: &Engine, key: StoreKey, last: bool) -> Next {
+    pub(in crate::session) fn write(&mut self, engine: &Engine, key: StoreKey, last: bool) -> Next {
         let now = engine.clock.now();
         let flash = self.flash.outgoing(self.version)?;
         let record = engine.format.encode(self.created, &self.data, &flash);
         if !last {
             let (record, flash) = (record.clone(), flash.into_owned());
-            self.draft = Some(Draft { record, flash });
+            self.draft = Some(PendingBase { record, flash });
         }
         let expected = self.version.map_or(Expected::Absent, Expected::Version);
         let ttl = engine.time_to_live(self.created, now);
@@ -90,7 +90,7 @@ impl State {
 
     /// All steps are done: after the `last` commit nothing can be changed, after another one changes
     /// start from what was stored.
-    pub(super) fn finish(&mut self, engine: &Engine, attempts: u32, last: bool) {
+    pub(in crate::session) fn finish(&mut self, engine: &Engine, attempts: u32, last: bool) {
         if self.phase == Phase::Committing {
             self.tell_committed(engine, attempts);
             self.patch.reset();
@@ -118,8 +118,8 @@ impl State {
             return;
         };
         if attempts > 0 {
-            engine.tell(&Event::ConflictResolved { key, attempts });
+            engine.emit(&Event::ConflictResolved { key, attempts });
         }
-        engine.tell(&Event::Committed { key });
+        engine.emit(&Event::Committed { key });
     }
 }

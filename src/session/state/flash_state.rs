@@ -1,4 +1,4 @@
-//! Flash messages: told once, to the next request that opens the session.
+//! FlashState messages: told once, to the next request that opens the session.
 //!
 //! In the store every message stands beside the version that its write replaced, as
 //! `"name":[version,message]`. No two writes of a session replace the same version, so a message that
@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::SessionError;
+use crate::session::SessionError;
 use crate::{
     document::{Document, KeyPath, MalformedDocument, RawValue},
     store::Version,
@@ -14,30 +14,30 @@ use crate::{
 
 /// The messages that came, and those that go.
 #[derive(Debug, Default)]
-pub(super) struct Flash {
+pub(in crate::session) struct FlashState {
     /// What the request before left for this one.
-    pub(super) arrived: Document,
+    pub(in crate::session) arrived: Document,
     /// The same, as it stands in the store.
-    pub(super) stored: Document,
+    pub(in crate::session) stored: Document,
     /// `stored` is still in the store and has to go from there.
     consuming: bool,
     /// Messages as they stand in the store that are for the next request, not for this one: other requests left
     /// them there meanwhile, or an earlier commit of this one.
-    pub(super) kept: Document,
+    pub(in crate::session) kept: Document,
     /// What this request leaves for the next one.
-    leaving: Option<Box<Leaving>>,
+    leaving: Option<Box<OutgoingFlash>>,
 }
 
 /// Messages for the next request. On equal keys the later of these fields wins.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
-    pub(super) reflashed: Document,
-    pub(super) input: Document,
-    pub(super) others: Document,
+pub(in crate::session) struct OutgoingFlash {
+    pub(in crate::session) reflashed: Document,
+    pub(in crate::session) input: Document,
+    pub(in crate::session) others: Document,
 }
 
-impl Flash {
-    pub(super) fn reset(&mut self) {
+impl FlashState {
+    pub(in crate::session) fn reset(&mut self) {
         self.arrived.reset();
         self.stored.reset();
         self.consuming = false;
@@ -46,7 +46,7 @@ impl Flash {
     }
 
     /// `stored` is in place.
-    pub(super) fn arrive(&mut self, read_only: bool) -> Result<(), SessionError> {
+    pub(in crate::session) fn arrive(&mut self, read_only: bool) -> Result<(), SessionError> {
         self.consuming = !read_only && !self.stored.is_empty();
         for name in self.stored.keys() {
             let name = name?;
@@ -57,16 +57,16 @@ impl Flash {
         Ok(())
     }
 
-    pub(super) fn leaving(&mut self) -> &mut Leaving {
+    pub(in crate::session) fn leaving(&mut self) -> &mut OutgoingFlash {
         self.leaving.get_or_insert_default()
     }
 
-    pub(super) fn is_modified(&self) -> bool {
+    pub(in crate::session) fn is_modified(&self) -> bool {
         self.consuming || self.leaving.is_some()
     }
 
-    pub(super) fn outgoing_is_empty(&self) -> bool {
-        let leaves = |leaving: &Leaving| {
+    pub(in crate::session) fn outgoing_is_empty(&self) -> bool {
+        let leaves = |leaving: &OutgoingFlash| {
             [&leaving.reflashed, &leaving.input, &leaving.others]
                 .iter()
                 .any(|part| !part.is_empty())
@@ -75,7 +75,7 @@ impl Flash {
     }
 
     /// The messages to store, by a write that is to replace `version`.
-    pub(super) fn outgoing(
+    pub(in crate::session) fn outgoing(
         &self,
         version: Option<Version>,
     ) -> Result<Cow<'_, Document>, SessionError> {
@@ -91,7 +91,10 @@ impl Flash {
 
     /// Another request wrote meanwhile: what it left for the next one stays, what this request has
     /// seen goes.
-    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), MalformedDocument> {
+    pub(in crate::session) fn rebase(
+        &mut self,
+        mut newer: Document,
+    ) -> Result<(), MalformedDocument> {
         if self.consuming {
             newer.forget_unchanged(&self.stored)?;
         }
@@ -100,7 +103,7 @@ impl Flash {
     }
 
     /// What arrived is gone from the store, and what leaves is there.
-    pub(super) fn committed(&mut self) {
+    pub(in crate::session) fn committed(&mut self) {
         self.consuming = false;
         self.leaving = None;
     }

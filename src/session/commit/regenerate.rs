@@ -1,10 +1,10 @@
 //! A session that moves to another id: the last steps of a commit, once the new record stands.
 
-use super::{
+use super::step::{Next, Rollback, Step};
+use crate::session::{
     Event, SessionError,
     commit::Commit,
-    state::{Contents, Fate, Move, decode},
-    steps::{Next, Retreat, Step},
+    state::{DecodedRecord, IdStatus, Regeneration, decode},
 };
 use crate::{
     id::StoreKey,
@@ -12,15 +12,15 @@ use crate::{
 };
 
 impl Commit {
-    pub(super) fn fence(&mut self, key: StoreKey) -> Next {
+    pub(in crate::session) fn fence(&mut self, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         let state = self.session.state();
-        let Some(Move { from, version }) = state.moving else {
+        let Some(Regeneration { from, version }) = state.moving else {
             return Ok(Step::Done);
         };
         let store = state.store(engine);
         if !store.capabilities().conditional_writes {
-            return Ok(Step::Burying(store.destroy(&from), key));
+            return Ok(Step::DestroyingOld(store.destroy(&from), key));
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
@@ -28,7 +28,7 @@ impl Commit {
         Ok(Step::Fencing(fencing, key))
     }
 
-    pub(super) fn fenced(
+    pub(in crate::session) fn fenced(
         &mut self,
         fenced: Result<WriteOutcome, StoreError>,
         key: StoreKey,
@@ -40,57 +40,57 @@ impl Commit {
                 let moved = self.moved(key);
                 return Ok(moved.map_or(Step::Done, |from| self.move_tags(from, key)));
             }
-            WriteOutcome::Gone => Fate::Ended,
+            WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
                 if !newer.head.moved {
                     return self.catch_up(record, newer, key);
                 }
-                Fate::Moved
+                IdStatus::Regenerated
             }
         };
-        Ok(self.discard(key, Retreat::Lost(fate)))
+        Ok(self.discard(key, Rollback::Lost(fate)))
     }
 
     /// The old id is dead: the session has moved.
     fn moved(&self, to: StoreKey) -> Option<StoreKey> {
         let mut state = self.session.state();
-        let Move { from, .. } = state.moving.take()?;
+        let Regeneration { from, .. } = state.moving.take()?;
         if !self.last {
             // Who gives this commit up now still has to hear of the new id.
             state.note_standing();
         }
         drop(state);
-        self.session.engine.tell(&Event::Regenerated { from, to });
+        self.session.engine.emit(&Event::Regenerated { from, to });
         Some(from)
     }
 
-    pub(super) fn buried(&self, key: StoreKey) -> Step {
+    pub(in crate::session) fn buried(&self, key: StoreKey) -> Step {
         self.moved(key);
         Step::Done
     }
 
-    pub(super) fn discard(&self, key: StoreKey, why: Retreat) -> Step {
+    pub(in crate::session) fn discard(&self, key: StoreKey, why: Rollback) -> Step {
         let state = self.session.state();
-        Step::Discarding(state.store(&self.session.engine).destroy(&key), why)
+        Step::RollingBack(state.store(&self.session.engine).destroy(&key), why)
     }
 
-    pub(super) fn retreat(&mut self, why: Retreat) -> Next {
+    pub(in crate::session) fn retreat(&mut self, why: Rollback) -> Next {
         match why {
-            Retreat::Lost(fate) => Ok(self.drop_changes(fate)),
-            Retreat::Failed(error) => Err(error),
-            Retreat::Outrun => Err(SessionError::Contention {
+            Rollback::Lost(fate) => Ok(self.drop_changes(fate)),
+            Rollback::Failed(error) => Err(error),
+            Rollback::Contention => Err(SessionError::Contention {
                 attempts: self.attempts,
             }),
         }
     }
 
     /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: Contents, key: StoreKey) -> Next {
+    fn catch_up(&mut self, record: Record, newer: DecodedRecord, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
-            return Ok(self.discard(key, Retreat::Outrun));
+            return Ok(self.discard(key, Rollback::Contention));
         }
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
@@ -116,7 +116,7 @@ impl Commit {
         Step::MovingTags(tags.move_tags(&from, &key))
     }
 
-    pub(super) fn untagged(
+    pub(in crate::session) fn untagged(
         &mut self,
         untagged: Result<(), StoreError>,
         from: StoreKey,
@@ -129,7 +129,7 @@ impl Commit {
     }
 
     /// The session has moved, whatever became of the tags that are left on its fence.
-    pub(super) fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
+    pub(in crate::session) fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
         if let Err(error) = moved {
             drop(self.session.engine.report(error.into()));
         }

@@ -4,17 +4,14 @@
 //! commit fails, its changes are not acknowledged, but these are: the browser is told of them with the
 //! failure. It would keep the cookie of an id that is dead otherwise.
 
-use super::{
-    identity::Identity,
-    state::{Fate, State},
-};
+use super::{IdStatus, State, identity::Identity};
 use crate::store::{SetCookies, Version};
 
 /// What the store holds for certain, as the browser is to hear of it.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(in crate::session) struct Savepoint {
     identity: Identity,
-    fate: Fate,
+    fate: IdStatus,
     version: Option<Version>,
     /// What a client-side store has to say of it.
     data: SetCookies,
@@ -22,8 +19,8 @@ pub(super) struct Standing {
 
 impl State {
     /// What is stored at this moment stands.
-    pub(super) fn note_standing(&mut self) {
-        let standing = self.outgoing().map(|data| Standing {
+    pub(in crate::session) fn note_standing(&mut self) {
+        let standing = self.outgoing().map(|data| Savepoint {
             identity: self.identity.clone(),
             fate: self.fate,
             version: self.version,
@@ -33,7 +30,7 @@ impl State {
     }
 
     /// Goes back to what stands, to tell of that; `false` where nothing does.
-    pub(super) fn fall_back(&mut self) -> bool {
+    pub(in crate::session) fn fall_back(&mut self) -> bool {
         let Some(standing) = self.standing.take() else {
             return false;
         };

@@ -21,7 +21,7 @@ use crate::{
 const SLOTS: usize = 1024;
 
 /// The cookies, each in the one slot where it may be. A cookie takes the place of the one before.
-pub(crate) struct Memo(Box<[Mutex<Option<Entry>>]>);
+pub(crate) struct CookieCache(Box<[Mutex<Option<Entry>>]>);
 
 struct Entry {
     text: CookieText,
@@ -29,7 +29,7 @@ struct Entry {
     key: StoreKey,
 }
 
-impl Memo {
+impl CookieCache {
     pub(crate) fn new() -> Self {
         Self((0..SLOTS).map(|_| Mutex::new(None)).collect())
     }
@@ -42,7 +42,7 @@ impl Memo {
     }
 
     /// Remembers a text that authenticated. One that would need the heap is not remembered.
-    pub(super) fn keep(&self, text: &[u8], opened: &Opened, key: StoreKey) {
+    pub(super) fn insert(&self, text: &[u8], opened: &Opened, key: StoreKey) {
         let kept = CookieText::from_slice(text);
         if kept.spilled() {
             return;
@@ -66,9 +66,9 @@ impl Memo {
     }
 }
 
-impl fmt::Debug for Memo {
+impl fmt::Debug for CookieCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Memo(…)")
+        f.write_str("CookieCache(…)")
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Session, SessionError};
+use crate::session::{Session, SessionError};
 use crate::{
     document::{KeyPath, Number},
     store::Tag,
@@ -155,7 +155,7 @@ impl Session {
 
     fn queue_tag(&self, owner: &str, add: bool) -> Result<(), SessionError> {
         let tag = Tag::new(owner)?;
-        if self.engine.backing.store().tags().is_none() {
+        if self.engine.backend.store().tags().is_none() {
             return Err(SessionError::TagsUnsupported);
         }
         self.state().writable()?.tags.push((tag, add));

@@ -33,7 +33,7 @@ pub struct Session {
 impl Session {
     /// The session of a request with these headers. Only their `Cookie` lines are looked at, and
     /// nothing is opened.
-    pub(crate) fn of_request(engine: &Arc<Engine>, headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(engine: &Arc<Engine>, headers: &HeaderMap) -> Self {
         let mut slot = take_slot();
         if let Some(state) = Arc::get_mut(&mut slot) {
             let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +49,7 @@ impl Session {
     /// Opens the session: reads it from the store, if the request carried an id of ours. Loading a
     /// second time does nothing.
     ///
-    /// Flash messages that the request before left are taken out by this.
+    /// FlashState messages that the request before left are taken out by this.
     ///
     /// # Errors
     /// When the store fails or holds something unreadable, unless the configuration asks for an
@@ -59,7 +59,7 @@ impl Session {
         Load::new(self, false)
     }
 
-    /// Opens the session for reading. Flash messages stay where they are, and methods that would
+    /// Opens the session for reading. FlashState messages stay where they are, and methods that would
     /// change something answer [`ReadOnly`](super::SessionError::ReadOnly).
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// Ends the request's use of the handle. If no clone is left, its buffers serve a later request.
-    pub(super) fn retire(self) {
+    pub(super) fn recycle(self) {
         keep_slot(self.slot);
     }
 }

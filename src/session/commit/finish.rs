@@ -4,18 +4,18 @@ use std::ops::ControlFlow;
 
 use http::HeaderValue;
 
-use super::{
+use super::step::Step;
+use crate::session::{
     CookiePolicy, Session, SessionError,
     commit::Commit,
     engine::Engine,
-    state::{Fate, Phase, State},
-    steps::Step,
+    state::{IdStatus, Phase, State},
 };
 use crate::store::SetCookies;
 
 /// The session's part of a response.
 #[derive(Debug)]
-pub(crate) struct Settled {
+pub(crate) struct SessionOutcome {
     /// The `Set-Cookie` line of the id to append.
     pub(crate) cookie: Option<HeaderValue>,
     /// Those of a client-side store. Boxed, since most stores have none.
@@ -23,12 +23,12 @@ pub(crate) struct Settled {
     /// The response may depend on the session.
     pub(crate) accessed: bool,
     /// The handler's response is not to be trusted.
-    pub(crate) failure: Option<Failure>,
+    pub(crate) failure: Option<SessionFailure>,
 }
 
-impl Settled {
+impl SessionOutcome {
     /// There is nothing to tell.
-    const fn failed(failure: Failure) -> Self {
+    const fn failed(failure: SessionFailure) -> Self {
         Self {
             cookie: None,
             data: None,
@@ -40,14 +40,14 @@ impl Settled {
 
 /// Why a response is replaced.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Failure {
+pub(crate) enum SessionFailure {
     /// The session does not fit where it is kept.
     TooLarge,
     /// It could not be read or stored.
     Unavailable,
 }
 
-impl Failure {
+impl SessionFailure {
     const fn of(error: &SessionError) -> Self {
         if error.is_too_large() {
             Self::TooLarge
@@ -59,16 +59,16 @@ impl Failure {
 
 /// What is left to do when the handler has answered.
 #[derive(Debug)]
-pub(crate) enum Closing {
+pub(crate) enum FinalCommit {
     /// Nothing: there was nothing to store.
-    Settled(Settled),
+    Done(SessionOutcome),
     /// The store has to be asked.
-    Storing(Commit),
+    Pending(Commit),
 }
 
 /// What to do about the cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CookieWork {
+enum CookieAction {
     Nothing,
     Send,
     Remove,
@@ -76,13 +76,13 @@ enum CookieWork {
 
 impl Session {
     /// Begins the commit at the end of a request: nothing can be changed after it.
-    pub(crate) fn close(self) -> Closing {
+    pub(crate) fn begin_final_commit(self) -> FinalCommit {
         let closed = self.state().close(&self.engine);
         match closed {
-            ControlFlow::Continue(step) => Closing::Storing(Commit::resume(self, step)),
+            ControlFlow::Continue(step) => FinalCommit::Pending(Commit::resume(self, step)),
             ControlFlow::Break(settled) => {
-                self.retire();
-                Closing::Settled(settled)
+                self.recycle();
+                FinalCommit::Done(settled)
             }
         }
     }
@@ -93,18 +93,18 @@ impl Session {
     }
 
     /// What to tell the browser, after the last commit.
-    pub(super) fn settle(self, done: Result<(), SessionError>) -> Settled {
+    pub(in crate::session) fn settle(self, done: Result<(), SessionError>) -> SessionOutcome {
         let settled = self.state().settle(&self.engine, done);
-        self.retire();
+        self.recycle();
         settled
     }
 }
 
 impl State {
     /// The last commit's first step, or the end where nothing is to be stored.
-    fn close(&mut self, engine: &Engine) -> ControlFlow<Settled, Step> {
+    fn close(&mut self, engine: &Engine) -> ControlFlow<SessionOutcome, Step> {
         if self.phase == Phase::Failed {
-            return ControlFlow::Break(Settled::failed(Failure::Unavailable));
+            return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
         }
         match self.decide(engine, true) {
             Ok(Step::Done) => {
@@ -119,35 +119,35 @@ impl State {
         }
     }
 
-    fn settle(&mut self, engine: &Engine, done: Result<(), SessionError>) -> Settled {
+    fn settle(&mut self, engine: &Engine, done: Result<(), SessionError>) -> SessionOutcome {
         match done.and_then(|()| self.tell(engine)) {
             Ok(settled) => settled,
-            Err(error) => self.settle_failed(engine, Failure::of(&error)),
+            Err(error) => self.settle_failed(engine, SessionFailure::of(&error)),
         }
     }
 
     /// Not all is stored. What stands all the same is told.
     #[cold]
-    fn settle_failed(&mut self, engine: &Engine, failure: Failure) -> Settled {
+    fn settle_failed(&mut self, engine: &Engine, failure: SessionFailure) -> SessionOutcome {
         self.phase = Phase::Closed;
         let told = self.fall_back().then(|| self.tell(engine));
         match told {
-            Some(Ok(settled)) => Settled {
+            Some(Ok(settled)) => SessionOutcome {
                 failure: Some(failure),
                 ..settled
             },
-            _ => Settled::failed(failure),
+            _ => SessionOutcome::failed(failure),
         }
     }
 
-    fn tell(&mut self, engine: &Engine) -> Result<Settled, SessionError> {
+    fn tell(&mut self, engine: &Engine) -> Result<SessionOutcome, SessionError> {
         let data = self.data_cookies(engine)?;
         let cookie = match self.cookie_work(engine) {
-            CookieWork::Nothing => None,
-            CookieWork::Remove => Some(engine.set_cookie.removal()),
-            CookieWork::Send => Some(self.cookie(engine)?),
+            CookieAction::Nothing => None,
+            CookieAction::Remove => Some(engine.set_cookie.removal()),
+            CookieAction::Send => Some(self.cookie(engine)?),
         };
-        Ok(Settled {
+        Ok(SessionOutcome {
             cookie,
             data,
             accessed: self.accessed && engine.policy.enabled,
@@ -174,28 +174,28 @@ impl State {
             _ if !engine.policy.enabled => true,
             // Another response carries the new id and may have arrived already. Unless this request
             // stored something of its own, whatever was said here could undo that.
-            (Fate::Moved, None) => true,
-            (Fate::Ended, None) => false,
+            (IdStatus::Regenerated, None) => true,
+            (IdStatus::Destroyed, None) => false,
             _ => self.is_retired(engine),
         }
     }
 
     /// The one place that decides what happens to the visitor's cookie.
-    fn cookie_work(&self, engine: &Engine) -> CookieWork {
+    fn cookie_work(&self, engine: &Engine) -> CookieAction {
         let stored = self.version.is_some();
         match (self.fate, engine.policy.cookie) {
-            _ if self.is_silent(engine) => CookieWork::Nothing,
-            (Fate::Ended, _) if !stored => CookieWork::Remove,
-            (_, CookiePolicy::Rolling) => CookieWork::Send,
-            (_, CookiePolicy::WhenUsed) if self.identity.is_news(stored) => CookieWork::Send,
-            (_, CookiePolicy::WhenUsed) => CookieWork::Nothing,
+            _ if self.is_silent(engine) => CookieAction::Nothing,
+            (IdStatus::Destroyed, _) if !stored => CookieAction::Remove,
+            (_, CookiePolicy::Rolling) => CookieAction::Send,
+            (_, CookiePolicy::WhenUsed) if self.identity.is_news(stored) => CookieAction::Send,
+            (_, CookiePolicy::WhenUsed) => CookieAction::Nothing,
         }
     }
 
     /// Whether the id that the request carried, and still goes by, died while it ran.
     fn is_retired(&self, engine: &Engine) -> bool {
         let key = self.identity.key().filter(|_| self.identity.carried);
-        key.is_some_and(|key| engine.retired.holds(&key))
+        key.is_some_and(|key| engine.dead_keys.contains(&key))
     }
 
     fn cookie(&mut self, engine: &Engine) -> Result<HeaderValue, SessionError> {

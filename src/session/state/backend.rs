@@ -4,19 +4,19 @@ use std::{cell::OnceCell, fmt, sync::Arc};
 
 use http::{HeaderMap, header::COOKIE};
 
-use super::{Event, SessionError, engine::Engine, state::State};
+use crate::session::{Event, SessionError, engine::Engine, state::State};
 use crate::store::{
     BoundStore, CookieContext, CookieLines, RequestStore, SetCookies, Store, StoreError,
 };
 
 /// The store of one engine.
-pub(crate) enum Backing {
+pub(crate) enum Backend {
     Server(Box<dyn Store>),
-    /// It answers within a request: see [`Visitor`].
+    /// It answers within a request: see [`StoreHandle`].
     Client(Box<dyn BoundStore>),
 }
 
-impl Backing {
+impl Backend {
     /// A store as it is used; a client-side one under these keys and names.
     pub(crate) fn new(
         store: Box<dyn Store>,
@@ -39,41 +39,41 @@ impl Backing {
 
 /// A request's side of a client-side store; nothing where the store is at the server.
 #[derive(Default)]
-pub(super) struct Visitor {
+pub(in crate::session) struct StoreHandle {
     lines: CookieLines,
     /// Made when the store is first asked.
     attached: OnceCell<Arc<dyn RequestStore>>,
     /// What it had to say of what stands, where nothing later counts.
-    pub(super) said: Option<SetCookies>,
+    pub(in crate::session) said: Option<SetCookies>,
 }
 
-impl Visitor {
-    pub(super) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
-        if let Backing::Client(_) = engine.backing {
+impl StoreHandle {
+    pub(in crate::session) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+        if let Backend::Client(_) = engine.backend {
             self.lines.extend(headers.get_all(COOKIE).iter().cloned());
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    pub(in crate::session) fn reset(&mut self) {
         if !self.lines.is_empty() || self.attached.get().is_some() {
             *self = Self::default();
         }
     }
 }
 
-impl fmt::Debug for Visitor {
+impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Visitor(…)")
+        f.write_str("StoreHandle(…)")
     }
 }
 
 impl State {
     /// The store, as this request sees it.
-    pub(super) fn store<'a>(&'a self, engine: &'a Engine) -> &'a dyn Store {
-        match &engine.backing {
-            Backing::Server(store) => &**store,
-            Backing::Client(bound) => {
-                let Visitor {
+    pub(in crate::session) fn store<'a>(&'a self, engine: &'a Engine) -> &'a dyn Store {
+        match &engine.backend {
+            Backend::Server(store) => &**store,
+            Backend::Client(bound) => {
+                let StoreHandle {
                     lines, attached, ..
                 } = &self.visitor;
                 &**attached.get_or_init(|| bound.attach(lines))
@@ -82,12 +82,12 @@ impl State {
     }
 
     /// Whether a client-side store was asked anything.
-    pub(super) fn is_attached(&self) -> bool {
+    pub(in crate::session) fn is_attached(&self) -> bool {
         self.visitor.attached.get().is_some()
     }
 
     /// What a client-side store has to tell the browser.
-    pub(super) fn outgoing(&self) -> Result<SetCookies, SessionError> {
+    pub(in crate::session) fn outgoing(&self) -> Result<SetCookies, SessionError> {
         match (&self.visitor.said, self.visitor.attached.get()) {
             (Some(said), _) => Ok(said.clone()),
             (None, Some(attached)) => Ok(attached.outgoing()?),
@@ -96,10 +96,10 @@ impl State {
     }
 
     /// Tells of a data cookie that was refused.
-    pub(super) fn tell_rejected(&self, engine: &Engine) {
+    pub(in crate::session) fn tell_rejected(&self, engine: &Engine) {
         let attached = self.visitor.attached.get();
         if let Some(reason) = attached.and_then(|attached| attached.rejected()) {
-            engine.tell(&Event::CookieRejected { reason });
+            engine.emit(&Event::CookieRejected { reason });
         }
     }
 }

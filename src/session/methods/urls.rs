@@ -1,6 +1,6 @@
 //! Where the visitor wanted to go before being asked to sign in, and where a form was.
 
-use super::{Session, SessionError};
+use crate::session::{Session, SessionError};
 
 /// Where the data keeps them; the first key is the guide's own.
 const INTENDED: [&str; 2] = ["redirect", "intendedUrl"];

@@ -1,14 +1,21 @@
 //! What one request knows of its session.
 
+mod backend;
+mod flash_state;
+mod identity;
+mod savepoint;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{
-    Event, SessionError, backing::Visitor, decide::Draft, engine::Engine, flash::Flash,
-    identity::Identity, standing::Standing,
+pub(crate) use self::backend::Backend;
+pub(in crate::session) use self::flash_state::OutgoingFlash;
+use self::{
+    backend::StoreHandle, flash_state::FlashState, identity::Identity, savepoint::Savepoint,
 };
+use crate::session::{Event, SessionError, commit::PendingBase, engine::Engine};
 use crate::{
     clock::Timestamp,
     document::Document,
@@ -23,10 +30,10 @@ const KEPT_BYTES: usize = 64 * 1024;
 
 /// How far a request has got with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Phase {
+pub(in crate::session) enum Phase {
     /// Nobody has opened it.
     #[default]
-    Untouched,
+    Unloaded,
     /// Open for reading and writing.
     Open,
     /// Open for reading.
@@ -41,85 +48,85 @@ pub(super) enum Phase {
 
 /// What became of the id that the request carried.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(in crate::session) enum IdStatus {
     /// It is the session's id, or there was none.
     #[default]
     Alive,
     /// It was dead before this request opened it.
-    Dead,
+    Stale,
     /// Its session was ended while this request ran, by this request or by another.
-    Ended,
+    Destroyed,
     /// Its session moved to another id that this request does not know.
-    Moved,
+    Regenerated,
 }
 
 /// A session that is about to move: its old key, and the version that was read there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Move {
-    pub(super) from: StoreKey,
-    pub(super) version: Option<Version>,
+pub(in crate::session) struct Regeneration {
+    pub(in crate::session) from: StoreKey,
+    pub(in crate::session) version: Option<Version>,
 }
 
 /// The state behind the handle. One lock guards it, and no lock is held across an await.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) phase: Phase,
-    pub(super) identity: Identity,
-    pub(super) visitor: Visitor,
-    pub(super) fate: Fate,
-    pub(super) created: Timestamp,
+pub(in crate::session) struct State {
+    pub(in crate::session) phase: Phase,
+    pub(in crate::session) identity: Identity,
+    pub(in crate::session) visitor: StoreHandle,
+    pub(in crate::session) fate: IdStatus,
+    pub(in crate::session) created: Timestamp,
     /// The version under the current key; `None` where nothing is stored there.
-    pub(super) version: Option<Version>,
+    pub(in crate::session) version: Option<Version>,
     /// The record that `patch` starts from, to re-apply it on a newer one.
-    pub(super) base: Option<Bytes>,
+    pub(in crate::session) base: Option<Bytes>,
     /// `base` with `patch` applied: what reads see.
-    pub(super) data: Document,
-    pub(super) patch: Patch,
-    pub(super) flash: Flash,
+    pub(in crate::session) data: Document,
+    pub(in crate::session) patch: Patch,
+    pub(in crate::session) flash: FlashState,
     /// What a commit that changes can follow is writing.
-    pub(super) draft: Option<Draft>,
-    pub(super) moving: Option<Move>,
+    pub(in crate::session) draft: Option<PendingBase>,
+    pub(in crate::session) moving: Option<Regeneration>,
     /// A key whose session this request ends.
-    pub(super) ending: Option<StoreKey>,
+    pub(in crate::session) ending: Option<StoreKey>,
     /// Tags to add (`true`) or take off, in order.
-    pub(super) tags: Vec<(Tag, bool)>,
-    pub(super) regenerated: bool,
+    pub(in crate::session) tags: Vec<(Tag, bool)>,
+    pub(in crate::session) regenerated: bool,
     /// What was stored before the commit that is under way, if anything was.
-    pub(super) standing: Option<Box<Standing>>,
+    pub(in crate::session) standing: Option<Box<Savepoint>>,
     /// It was the id of the request's own, living cookie that was regenerated.
-    pub(super) continued: bool,
+    pub(in crate::session) continued: bool,
     /// The form input of this request, to flash it.
-    pub(super) input: Option<Arc<Value>>,
+    pub(in crate::session) input: Option<Arc<Value>>,
     /// The handler asked for anything of the session, so the response may depend on it.
-    pub(super) accessed: bool,
+    pub(in crate::session) accessed: bool,
 }
 
 impl State {
     /// Whether the buffers are small enough to be kept for another request.
-    pub(super) fn is_small(&self) -> bool {
+    pub(in crate::session) fn is_small(&self) -> bool {
         self.data.text().len().max(self.patch.size()) <= KEPT_BYTES
     }
 
     /// Makes the state as new, keeping the buffers it has grown.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::session) fn reset(&mut self) {
         self.identity.reset();
         self.visitor.reset();
         // A session that nobody asked for has none.
         if self.accessed {
             self.forget_contents();
         }
-        self.phase = Phase::Untouched;
+        self.phase = Phase::Unloaded;
         self.input = None;
         self.regenerated = false;
         self.standing = None;
         self.continued = false;
         self.accessed = false;
-        self.fate = Fate::Alive;
+        self.fate = IdStatus::Alive;
         self.ending = None;
     }
 
     /// Drops everything that belongs to the session rather than to the request.
-    pub(super) fn forget_contents(&mut self) {
+    pub(in crate::session) fn forget_contents(&mut self) {
         self.version = None;
         self.base = None;
         self.draft = None;
@@ -130,24 +137,24 @@ impl State {
         self.flash.reset();
     }
 
-    pub(super) fn readable(&self) -> Result<&Self, SessionError> {
+    pub(in crate::session) fn readable(&self) -> Result<&Self, SessionError> {
         match self.phase {
-            Phase::Untouched | Phase::Failed => Err(SessionError::NotLoaded),
+            Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
             _ => Ok(self),
         }
     }
 
-    pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
+    pub(in crate::session) fn writable(&mut self) -> Result<&mut Self, SessionError> {
         match self.phase {
             Phase::Open => Ok(self),
             Phase::ReadOnly => Err(SessionError::ReadOnly),
-            Phase::Untouched | Phase::Failed => Err(SessionError::NotLoaded),
+            Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
             Phase::Committing | Phase::Closed => Err(SessionError::Committed),
         }
     }
 
     /// Takes a record over as the session's contents, which [`decode_into`] has put in place.
-    pub(super) fn adopt(
+    pub(in crate::session) fn adopt(
         &mut self,
         record: Record,
         created: Timestamp,
@@ -160,12 +167,12 @@ impl State {
     }
 
     /// Whether this request changed anything that a record holds.
-    pub(super) fn is_modified(&self) -> bool {
+    pub(in crate::session) fn is_modified(&self) -> bool {
         !self.patch.is_empty() || self.flash.is_modified()
     }
 
     /// Whether a record must be written: nothing is, only to say that there is nothing.
-    pub(super) fn needs_write(&self) -> bool {
+    pub(in crate::session) fn needs_write(&self) -> bool {
         // Tags alone ask for a write as well: only a write finds out that the session has gone.
         let tagged = match self.version {
             Some(_) => !self.tags.is_empty(),
@@ -182,7 +189,11 @@ impl State {
     }
 
     /// Re-applies this request's changes on `newer`, which another request wrote.
-    pub(super) fn rebase(&mut self, engine: &Engine, newer: Contents) -> Result<(), SessionError> {
+    pub(in crate::session) fn rebase(
+        &mut self,
+        engine: &Engine,
+        newer: DecodedRecord,
+    ) -> Result<(), SessionError> {
         let base = match &self.base {
             Some(record) => decode(engine, record)?.data,
             None => Document::new(),
@@ -193,7 +204,7 @@ impl State {
         self.flash.rebase(newer.flash)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
-            engine.tell(&Event::WriteDropped { key, reason });
+            engine.emit(&Event::WriteDropped { key, reason });
         }
         Ok(())
     }
@@ -201,21 +212,24 @@ impl State {
 
 /// What a record holds.
 #[derive(Debug)]
-pub(super) struct Contents {
-    pub(super) head: Head,
-    pub(super) data: Document,
-    pub(super) flash: Document,
+pub(in crate::session) struct DecodedRecord {
+    pub(in crate::session) head: Head,
+    pub(in crate::session) data: Document,
+    pub(in crate::session) flash: Document,
 }
 
 /// Reads a record, as the session's own kind of error.
-pub(super) fn decode(engine: &Engine, record: &Bytes) -> Result<Contents, SessionError> {
+pub(in crate::session) fn decode(
+    engine: &Engine,
+    record: &Bytes,
+) -> Result<DecodedRecord, SessionError> {
     let (mut data, mut flash) = (Document::new(), Document::new());
     let head = decode_into(engine, record, &mut data, &mut flash)?;
-    Ok(Contents { head, data, flash })
+    Ok(DecodedRecord { head, data, flash })
 }
 
 /// Reads a record into documents that are there already, which keep their buffers.
-pub(super) fn decode_into(
+pub(in crate::session) fn decode_into(
     engine: &Engine,
     record: &Bytes,
     data: &mut Document,

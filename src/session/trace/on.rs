@@ -4,18 +4,18 @@ use tracing::{debug_span, span::EnteredSpan};
 
 /// The span of one future; entered whenever it is polled.
 #[derive(Clone, Debug)]
-pub(super) struct Span(tracing::Span);
+pub(in crate::session) struct Span(tracing::Span);
 
 impl Span {
-    pub(super) fn load() -> Self {
+    pub(in crate::session) fn load() -> Self {
         Self(debug_span!(target: "hyper_session", "session.load"))
     }
 
-    pub(super) fn commit() -> Self {
+    pub(in crate::session) fn commit() -> Self {
         Self(debug_span!(target: "hyper_session", "session.commit"))
     }
 
-    pub(super) fn enter(&self) -> EnteredSpan {
+    pub(in crate::session) fn enter(&self) -> EnteredSpan {
         self.0.clone().entered()
     }
 }

@@ -1,16 +1,25 @@
 //! Storing what a request did: nothing, a touch, a write, a move or an end, decided in one place.
 
+mod finish;
+mod plan;
+mod regenerate;
+mod step;
+mod too_large;
+mod touch;
+
 use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use super::{
-    Event, OnTooLarge, Session, SessionError, Settled,
-    span::Span,
-    state::{Fate, Move, Phase, decode},
-    steps::{Next, Retreat, Step, Tagging},
+pub(crate) use self::finish::{FinalCommit, SessionFailure, SessionOutcome};
+pub(in crate::session) use self::plan::PendingBase;
+use self::step::{Next, Rollback, Step, TagChange};
+use crate::session::{
+    Event, OnTooLarge, Session, SessionError,
+    state::{IdStatus, Phase, Regeneration, decode},
+    trace::Span,
 };
 use crate::{
     id::StoreKey,
@@ -24,14 +33,14 @@ use crate::{
 #[derive(Debug)]
 #[must_use = "a commit is made when this is awaited"]
 pub struct Commit {
-    pub(super) session: Session,
+    pub(in crate::session) session: Session,
     step: Step,
-    pub(super) attempts: u32,
-    pub(super) tagged: usize,
+    pub(in crate::session) attempts: u32,
+    pub(in crate::session) tagged: usize,
     /// The record stands: tags come before the write where there was one, and after it elsewhere.
     written: bool,
     /// The request is over: no change can follow.
-    pub(super) last: bool,
+    pub(in crate::session) last: bool,
     span: Span,
 }
 
@@ -79,11 +88,11 @@ impl Commit {
                 let touched = ready!(Pin::new(touch).poll(cx));
                 self.touched(touched)
             }
-            Step::Ending(end, key) => {
+            Step::Destroying(end, key) => {
                 let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
                 self.ended(ended, key)
             }
-            Step::Claiming(claim, key) => {
+            Step::Creating(claim, key) => {
                 let (claimed, key) = (ready!(Pin::new(claim).poll(cx)), *key);
                 self.claimed(claimed, key)
             }
@@ -99,7 +108,7 @@ impl Commit {
                 let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                 self.fenced(fenced, key)
             }
-            Step::Burying(end, key) => {
+            Step::DestroyingOld(end, key) => {
                 let (ended, key) = (ready!(Pin::new(end).poll(cx)), *key);
                 ended.map_err(Into::into).map(|()| self.buried(key))
             }
@@ -111,11 +120,11 @@ impl Commit {
                 let moved = ready!(Pin::new(moving).poll(cx));
                 Ok(self.moved_tags(moved))
             }
-            Step::Discarding(end, why) => {
+            Step::RollingBack(end, why) => {
                 let (ended, why) = (ready!(Pin::new(end).poll(cx)), why.clone());
                 ended.map_err(Into::into).and_then(|()| self.retreat(why))
             }
-            Step::Striking(strike, key) => {
+            Step::UntaggingFence(strike, key) => {
                 let (struck, key) = (ready!(Pin::new(strike).poll(cx)), *key);
                 struck.map_err(Into::into).map(|()| self.strike(key))
             }
@@ -140,12 +149,12 @@ impl Commit {
     }
 
     /// The rest of a request's last commit, from `step` on.
-    pub(super) fn resume(session: Session, step: Step) -> Self {
+    pub(in crate::session) fn resume(session: Session, step: Step) -> Self {
         Self::new(session, step, true)
     }
 
     /// What to tell the browser, once the last commit is done or has failed.
-    pub(crate) fn settle(self, done: Result<(), SessionError>) -> Settled {
+    pub(crate) fn into_outcome(self, done: Result<(), SessionError>) -> SessionOutcome {
         self.session.settle(done)
     }
 
@@ -168,7 +177,7 @@ impl Commit {
             // live as long as a cookie that is sent now.
             Err(error) => {
                 drop(engine.report(error.into()));
-                state.fate = Fate::Moved;
+                state.fate = IdStatus::Regenerated;
             }
         }
         Ok(Step::Done)
@@ -177,10 +186,10 @@ impl Commit {
     fn ended(&mut self, ended: Result<(), StoreError>, key: StoreKey) -> Next {
         ended?;
         let engine = &*self.session.engine;
-        engine.tell(&Event::Destroyed { key });
+        engine.emit(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.ending = None;
-        if state.fate == Fate::Ended {
+        if state.fate == IdStatus::Destroyed {
             state.note_standing();
         }
         state.write_or_tag(engine, self.last)
@@ -208,7 +217,7 @@ impl Commit {
                 self.written = true;
                 state.identity.note_stored();
                 match (state.moving, state.store(engine).tags()) {
-                    (Some(Move { from, .. }), Some(tags)) => {
+                    (Some(Regeneration { from, .. }), Some(tags)) => {
                         Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
                     _ => Ok(Step::Tagging(None, key)),
@@ -247,11 +256,11 @@ impl Commit {
     /// The session is not there any more. A store without versions does not know whether it ended or
     /// moved; another response may carry its new id, so nothing is said to the browser.
     fn gone(&mut self) -> Step {
-        let step = self.drop_changes(Fate::Ended);
+        let step = self.drop_changes(IdStatus::Destroyed);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         if !state.store(engine).capabilities().conditional_writes {
-            state.fate = Fate::Moved;
+            state.fate = IdStatus::Regenerated;
         }
         step
     }
@@ -266,7 +275,7 @@ impl Commit {
         match tagged {
             Ok(()) => self.next_tag(key),
             Err(error) if self.session.state().moving.is_some() => {
-                Ok(self.discard(key, Retreat::Failed(error.into())))
+                Ok(self.discard(key, Rollback::Failed(error.into())))
             }
             Err(error) => Err(error.into()),
         }
@@ -286,8 +295,8 @@ impl Commit {
         };
         self.tagged += 1;
         let change = match add {
-            true => Tagging::Add(tags.tag(&key, tag)),
-            false => Tagging::Remove(tags.untag(&key, tag)),
+            true => TagChange::Add(tags.tag(&key, tag)),
+            false => TagChange::Remove(tags.untag(&key, tag)),
         };
         Ok(Step::Tagging(Some(change), key))
     }
@@ -301,14 +310,14 @@ impl Commit {
             if let (Some(tags), Some((tag, true))) =
                 (state.store(engine).tags(), state.tags.get(last))
             {
-                return Step::Striking(tags.untag(&key, tag), key);
+                return Step::UntaggingFence(tags.untag(&key, tag), key);
             }
         }
-        self.drop_changes(Fate::Moved)
+        self.drop_changes(IdStatus::Regenerated)
     }
 
     /// The session ended or moved on while this request ran: its changes are not stored.
-    pub(super) fn drop_changes(&mut self, fate: Fate) -> Step {
+    pub(in crate::session) fn drop_changes(&mut self, fate: IdStatus) -> Step {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let key = state
@@ -317,10 +326,10 @@ impl Commit {
             .or_else(|| state.identity.key());
         if let Some(key) = key {
             let reason = match fate {
-                Fate::Moved => "the session moved to another id",
+                IdStatus::Regenerated => "the session moved to another id",
                 _ => "the session was destroyed",
             };
-            engine.tell(&Event::WriteDropped { key, reason });
+            engine.emit(&Event::WriteDropped { key, reason });
         }
         state.fate = fate;
         state.version = None;
@@ -357,7 +366,7 @@ impl Commit {
         drop(state);
         let error = engine.report(error);
         if let (false, Some(key)) = (reason.is_empty(), key) {
-            engine.tell(&Event::WriteDropped { key, reason });
+            engine.emit(&Event::WriteDropped { key, reason });
         }
         if drops { Ok(Step::Done) } else { Err(error) }
     }
