@@ -22,6 +22,7 @@ pub mod seal;
 pub mod service;
 pub mod session;
 pub mod store;
+mod sync;
 #[cfg(feature = "templates")]
 pub mod view;
 mod wire;

@@ -14,11 +14,11 @@ use code::Source;
 /// The floors, from the ground up. A folder may import from the floors below its own and from
 /// nowhere else, so two folders of one floor do not know each other and there can be no cycle.
 const FLOORS: [&[&str]; 9] = [
-    &["document", "cookie", "id", "duration", "clock"],
+    &["document", "cookie", "id", "duration", "clock", "sync"],
     &["patch", "seal"],
     &["wire"],
     &["store"],
-    &["session"],
+    &["session", "import"],
     &["config"],
     &["service"],
     &["form", "view"],
