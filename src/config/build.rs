@@ -50,9 +50,8 @@ impl SessionConfig {
             dead_keys: DeadKeys::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
-            adjusted: cut.then_some(
-                "the cookie's Max-DurationSetting is cut to 400 days, the most that browsers take",
-            ),
+            adjusted: cut
+                .then_some("the cookie's Max-Age is cut to 400 days, the most that browsers take"),
             policy,
             set_cookie,
             clock,

@@ -195,7 +195,7 @@ async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cook
     assert_eq!(seen.names(), ["config_adjusted"]);
     assert!(seen.all()[0].text.contains("400 days"));
     let visit = Browser::new(&sessions.unwrap()).pass().await;
-    assert!(visit.cookie().contains("Max-DurationSetting=34560000;"));
+    assert!(visit.cookie().contains("Max-Age=34560000;"));
 }
 
 #[tokio::test]

@@ -14,10 +14,7 @@ impl Jar {
             let line = line.to_str().unwrap();
             let (pair, attributes) = line.split_once(';').unwrap_or((line, ""));
             let (name, value) = pair.split_once('=').unwrap();
-            if attributes
-                .split("; ")
-                .any(|it| it.trim() == "Max-DurationSetting=0")
-            {
+            if attributes.split("; ").any(|it| it.trim() == "Max-Age=0") {
                 self.0.remove(name);
             } else {
                 self.0.insert(name.to_owned(), value.to_owned());

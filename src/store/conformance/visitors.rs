@@ -80,10 +80,7 @@ impl Inner {
             let Some((name, value)) = pair.split_once('=') else {
                 continue;
             };
-            match attributes
-                .split("; ")
-                .any(|it| it == "Max-DurationSetting=0")
-            {
+            match attributes.split("; ").any(|it| it == "Max-Age=0") {
                 true => jar.remove(name),
                 false => jar.insert(name.to_owned(), value.to_owned()),
             };

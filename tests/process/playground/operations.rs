@@ -243,7 +243,7 @@ async fn the_environment_says_how_long_sessions_live_and_what_their_cookie_is_ca
     let answer = playground.client().get("/").await;
     let cookie = answer.headers["set-cookie"].to_str().unwrap();
     assert!(cookie.starts_with("sid="), "{cookie}");
-    assert!(cookie.contains("; Max-DurationSetting=5400"), "{cookie}");
+    assert!(cookie.contains("; Max-Age=5400"), "{cookie}");
     assert!(
         !cookie.contains("Secure"),
         "plain HTTP on loopback: {cookie}"

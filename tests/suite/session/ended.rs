@@ -76,7 +76,7 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
                 s.tag("ada").unwrap();
             })
             .await;
-        assert!(visit.cookie().contains("Max-DurationSetting=0"), "{end:?}");
+        assert!(visit.cookie().contains("Max-Age=0"), "{end:?}");
         assert_eq!(house.seen.of("write_dropped").len(), 1, "{end:?}");
         assert_eq!(house.memory.stats().records, 0, "{end:?}");
         assert_eq!(house.sessions.collection().tagged("ada").await.unwrap(), []);

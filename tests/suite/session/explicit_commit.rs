@@ -169,10 +169,7 @@ async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
             })
             .await;
         assert_eq!(visit.status, 503);
-        assert!(
-            visit.cookie().contains("Max-DurationSetting=0"),
-            "{explicit}"
-        );
+        assert!(visit.cookie().contains("Max-Age=0"), "{explicit}");
         assert_eq!(browser.cookie(), None);
     }
 }
@@ -209,7 +206,7 @@ async fn a_session_that_another_request_ended_meanwhile_is_told_to_be_over() {
         })
         .await;
     assert_eq!(visit.status, 200);
-    assert!(visit.cookie().contains("Max-DurationSetting=0"));
+    assert!(visit.cookie().contains("Max-Age=0"));
 }
 
 /// Nothing of the next request on this thread may come from the one that failed.

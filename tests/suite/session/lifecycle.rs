@@ -23,7 +23,7 @@ async fn the_first_response_brings_an_id_even_if_the_session_was_not_touched() {
     let cookie = visit.cookie();
     assert!(cookie.starts_with("session="), "{cookie}");
     assert!(
-        cookie.ends_with("; Max-DurationSetting=7200; Path=/; HttpOnly; SameSite=Lax"),
+        cookie.ends_with("; Max-Age=7200; Path=/; HttpOnly; SameSite=Lax"),
         "{cookie}"
     );
     assert_eq!(house.store.calls(), [], "no store is asked for it");
@@ -37,7 +37,7 @@ async fn every_later_response_renews_the_cookies_age() {
     for _ in 0..3 {
         house.later(Duration::from_secs(3600));
         let visit = browser.pass().await;
-        assert!(visit.cookie().contains("; Max-DurationSetting=7200;"));
+        assert!(visit.cookie().contains("; Max-Age=7200;"));
     }
     let a: Option<i32> = browser.visit(async |s| s.get("a")).await.unwrap();
     assert_eq!(a, Some(1), "renewed requests kept the session alive");
@@ -53,10 +53,7 @@ async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
             })
             .await;
         assert_eq!(visit.status.as_u16(), code);
-        assert!(
-            visit.cookie().contains("Max-DurationSetting=7200"),
-            "{code}"
-        );
+        assert!(visit.cookie().contains("Max-Age=7200"), "{code}");
     }
     let n: Option<i32> = browser.visit(async |s| s.get("n")).await.unwrap();
     assert_eq!(n, Some(5));
@@ -200,7 +197,7 @@ async fn destroy_ends_the_session_and_removes_the_cookie() {
     let visit = browser
         .request(async |s| s.load().await.unwrap().destroy().unwrap())
         .await;
-    let removal = "session=; Max-DurationSetting=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
+    let removal = "session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
     assert_eq!(visit.cookie(), removal);
     assert_eq!(browser.cookie(), None);
     assert_eq!(house.memory.stats().records, 0);
@@ -219,7 +216,7 @@ async fn destroy_needs_no_load() {
     browser.visit(async |s| s.put("user", "ada")).await.unwrap();
     house.store.calls();
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
-    assert!(visit.cookie().contains("Max-DurationSetting=0"));
+    assert!(visit.cookie().contains("Max-Age=0"));
     assert_eq!(house.store.calls(), [Call::Destroy]);
 }
 
@@ -298,12 +295,9 @@ async fn a_cookie_that_clears_with_the_browser_has_no_age() {
     let mut browser = house(config().clear_with_browser(true)).browser();
     let visit = browser.pass().await;
     assert!(visit.cookie().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
-    assert!(!visit.cookie().contains("Max-DurationSetting") && !visit.cookie().contains("Expires"));
+    assert!(!visit.cookie().contains("Max-Age") && !visit.cookie().contains("Expires"));
     let gone = browser.request(async |s| s.destroy().unwrap()).await;
-    assert!(
-        gone.cookie().contains("Max-DurationSetting=0"),
-        "a removal has one"
-    );
+    assert!(gone.cookie().contains("Max-Age=0"), "a removal has one");
 }
 
 #[tokio::test]
