@@ -52,10 +52,17 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", with_sources(&*error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the error and its sources on one line.
+fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |&error| error.source());
+    let texts: Vec<String> = sources.map(ToString::to_string).collect();
+    texts.join(": ")
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
@@ -105,7 +112,7 @@ impl Listener for Log {
             } => eprintln!("the store {store} is back, after {lasted:?} and {failed} failures"),
             Event::StoreFailed { error } if error.is_outage() => {}
             Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {
-                eprintln!("store failed: {error}");
+                eprintln!("store failed: {}", with_sources(*error));
             }
             Event::Committed { .. } if self.failures.load(Relaxed) > 0 => {
                 let failures = self.failures.swap(0, Relaxed);

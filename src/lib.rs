@@ -14,6 +14,7 @@ pub mod config;
 pub mod cookie;
 pub mod document;
 pub mod duration;
+mod error_chain;
 #[cfg(feature = "forms")]
 pub mod form;
 pub mod id;

@@ -103,9 +103,7 @@ impl Store for RedbStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut can = Capabilities::default();
-        can.persistent = true;
-        can
+        Capabilities::default().persistent(true)
     }
 }
 
@@ -190,10 +188,7 @@ fn standing(
     Ok(match Version::new(version) {
         _ if end <= now => ReadOutcome::Absent,
         None => ReadOutcome::Gone,
-        Some(version) => ReadOutcome::Found(Record {
-            data: Bytes::copy_from_slice(data),
-            version,
-        }),
+        Some(version) => ReadOutcome::Found(Record::new(Bytes::copy_from_slice(data), version)),
     })
 }
 

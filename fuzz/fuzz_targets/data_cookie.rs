@@ -24,15 +24,13 @@ const AGE: Duration = Duration::from_secs(7200);
 
 static BOUND: LazyLock<Box<dyn BoundStore>> = LazyLock::new(|| {
     let key = SealKey::from_text("the first key, which seals and opens").expect("it is long");
-    let binding = CookieContext {
-        keys: &KeyRing::new(key),
-        name: &CookieName::new("s").expect("it is a name"),
-        attributes: &Attributes::default(),
-        clear_with_browser: false,
-        longest: AGE,
-    };
-    let store = CookieStore::new().max_chunks(8);
-    store.bind(&binding).expect("the settings are right")
+        let store = CookieStore::new().max_chunks(8);
+    store.bind(&CookieContext::new(
+&KeyRing::new(key),
+&CookieName::new("s").expect("it is a name"),
+&Attributes::default(),
+AGE,
+)).expect("the settings are right")
 });
 
 // Two bytes of how much is sealed (the first also of how long its tag is), two of which byte is
@@ -85,7 +83,7 @@ fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
     written.expect("it is not too large");
     let tags = attached.tags().expect("it has tags");
     assert!(ready(tags.tag(key, tag)).expect("it fits as well"));
-    let set = attached.outgoing().expect("it can be sealed");
+    let set = attached.set_cookies().expect("it can be sealed");
     let pair = |line: &HeaderValue| {
         let pair = line.as_bytes().split(|&byte| byte == b';').next();
         pair.unwrap_or_default().to_vec()

@@ -56,3 +56,5 @@ pub use sections::{
 };
 pub use settings::SessionConfig;
 pub use stores::StoreRegistry;
+
+pub use crate::duration::{DurationSetting, ParseDurationError};

@@ -6,6 +6,7 @@ use tracing::{debug, warn};
 
 use crate::{
     clock::{Clock, Timestamp},
+    error_chain::ErrorChain,
     session::{Event, Listener},
 };
 
@@ -62,11 +63,11 @@ impl Listener for TracingListener {
                 warn!(target: "hyper_session", event = name, store, ?lasted, failed);
             }
             Event::StoreFailed { error } if error.is_outage() => {
-                debug!(target: "hyper_session", event = name, %error);
+                debug!(target: "hyper_session", event = name, error = %ErrorChain(error));
             }
             Event::StoreFailed { error } => {
                 if let Some(left_out) = admit(Clock::system().now()) {
-                    warn!(target: "hyper_session", event = name, %error, left_out);
+                    warn!(target: "hyper_session", event = name, error = %ErrorChain(error), left_out);
                 }
             }
             Event::ConfigAdjusted { reason } => {

@@ -1,6 +1,6 @@
-//! Stores whose records travel with the visitor.
+//! Stores that keep records in the visitor's cookies.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, slice, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use smallvec::SmallVec;
@@ -12,60 +12,169 @@ use crate::{
     seal::KeyRing,
 };
 
-/// The `Cookie` lines of one request, as they came. Cloning a line copies no text.
-pub type CookieLines = SmallVec<[HeaderValue; 1]>;
-
-/// `Set-Cookie` lines to append to one response.
-pub type SetCookies = SmallVec<[HeaderValue; 1]>;
-
-/// A store whose records travel in cookies, so that it answers only for one request at a time.
+/// A store that keeps records in cookies.
 ///
-/// It is bound to the keys and the cookie of a service once, when the service's sessions are built;
-/// what comes of that is attached to each request that opens its session.
+/// Three types take part: a `ClientSideStore` is the configuration. When sessions are built,
+/// [`bind`](Self::bind) joins it with the keys and the cookie of the service. Each request that loads
+/// its session then gets a store of its own from [`BoundStore::attach`].
 pub trait ClientSideStore: Send + Sync {
-    /// The store under the keys and names of one service.
+    /// Returns the store with the keys and the cookie of one service.
     ///
     /// # Errors
-    /// When the store cannot work with them.
-    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError>;
+    /// If the store cannot use them.
+    fn bind(&self, context: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError>;
 }
 
-/// A client-side store that knows its keys. As a [`Store`] it answers without a request, which is
-/// little: what it cannot know then, it answers by an error.
+/// A client-side store with keys.
+///
+/// Its [`Store`] methods run without a request, so most operations fail.
 pub trait BoundStore: Store {
-    /// The store as a request with these `Cookie` lines sees it. Nothing is opened yet.
-    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore>;
+    /// Returns the store for a request with these `Cookie` header lines. It opens no cookie yet.
+    fn attach(&self, cookie_lines: &[HeaderValue]) -> Arc<dyn RequestStore>;
 }
 
 /// A client-side store in one request.
 pub trait RequestStore: Store {
-    /// What the response has to set, if nothing more is done. Asked at the end, and after whatever an
-    /// explicit commit has stored.
+    /// Returns the cookies that the response must set after the operations so far.
+    ///
+    /// Sessions call this at the end of a request and after each explicit commit.
     ///
     /// # Errors
-    /// When it cannot be sealed.
-    fn outgoing(&self) -> Result<SetCookies, StoreError>;
+    /// If the data cannot be sealed.
+    fn set_cookies(&self) -> Result<SetCookies, StoreError>;
 
-    /// Why what the request carried was refused, in words that hold nothing of it; `None` where
-    /// nothing was.
-    fn rejected(&self) -> Option<&'static str>;
+    /// Returns the reason why the store rejected the request's cookies, or `None` if it did not. The
+    /// reason contains nothing of the cookies.
+    fn rejection(&self) -> Option<&'static str>;
 
-    /// Whether the visitor's cookies hold a live session under `key`, as far as they tell by
-    /// themselves: nobody is asked whether it was revoked.
-    fn holds(&self, key: &StoreKey) -> bool;
+    /// Returns `true` if the request's cookies contain a live session under `key`. Does not check
+    /// for revocation.
+    fn contains(&self, key: &StoreKey) -> bool;
 }
 
-/// What a client-side store gets from the service that it works for.
+/// The service's side of a client-side store: its keys and its cookie.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct CookieContext<'a> {
-    /// The keys. The first seals, all open.
+    /// The keys. The first key seals; every key opens.
     pub keys: &'a KeyRing,
     /// The name of the id cookie.
     pub name: &'a CookieName,
     /// The attributes of the id cookie.
     pub attributes: &'a Attributes,
-    /// No `Max-Age`: browsers drop their cookies when they close.
+    /// The maximum time to live that a write or a touch sets.
+    pub max_ttl: Duration,
+    /// Leaves out `Max-Age`, so that browsers drop the cookies when they close. Default: off.
     pub clear_with_browser: bool,
-    /// The longest that a record is asked to live at once.
-    pub longest: Duration,
+}
+
+impl<'a> CookieContext<'a> {
+    /// Returns the context of a service whose cookies outlive the browser.
+    pub const fn new(
+        keys: &'a KeyRing,
+        name: &'a CookieName,
+        attributes: &'a Attributes,
+        max_ttl: Duration,
+    ) -> Self {
+        Self {
+            keys,
+            name,
+            attributes,
+            max_ttl,
+            clear_with_browser: false,
+        }
+    }
+}
+
+/// The `Cookie` header lines of one request. Cloning a line copies no text.
+pub(crate) type CookieLines = SmallVec<[HeaderValue; 1]>;
+
+/// `Set-Cookie` header lines to append to one response.
+///
+/// Holds one line without an allocation. `Debug` shows only the number of lines.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SetCookies(SmallVec<[HeaderValue; 1]>);
+
+impl SetCookies {
+    /// Returns an empty list.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a line.
+    pub fn push(&mut self, line: HeaderValue) {
+        self.0.push(line);
+    }
+
+    /// Returns an iterator over the lines.
+    pub fn iter(&self) -> slice::Iter<'_, HeaderValue> {
+        self.0.iter()
+    }
+
+    /// Returns the number of lines.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns `true` if there is no line.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for SetCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SetCookies({})", self.len())
+    }
+}
+
+impl FromIterator<HeaderValue> for SetCookies {
+    fn from_iter<I: IntoIterator<Item = HeaderValue>>(lines: I) -> Self {
+        Self(lines.into_iter().collect())
+    }
+}
+
+impl Extend<HeaderValue> for SetCookies {
+    fn extend<I: IntoIterator<Item = HeaderValue>>(&mut self, lines: I) {
+        self.0.extend(lines);
+    }
+}
+
+impl<'a> IntoIterator for &'a SetCookies {
+    type Item = &'a HeaderValue;
+    type IntoIter = slice::Iter<'a, HeaderValue>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl IntoIterator for SetCookies {
+    type Item = HeaderValue;
+    type IntoIter = SetCookiesIntoIter;
+
+    fn into_iter(self) -> SetCookiesIntoIter {
+        SetCookiesIntoIter(self.0.into_iter())
+    }
+}
+
+/// An owning iterator over [`SetCookies`].
+pub struct SetCookiesIntoIter(smallvec::IntoIter<[HeaderValue; 1]>);
+
+impl Iterator for SetCookiesIntoIter {
+    type Item = HeaderValue;
+
+    fn next(&mut self) -> Option<HeaderValue> {
+        self.0.next()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl fmt::Debug for SetCookiesIntoIter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetCookiesIntoIter")
+    }
 }

@@ -1,4 +1,4 @@
-//! The answer of a store: at once, or later.
+//! The future of a store operation.
 
 use std::{
     fmt,
@@ -9,16 +9,27 @@ use std::{
 
 use super::StoreError;
 
-/// What every method of a [`Store`](super::Store) returns: a future that is ready from the start,
-/// or a boxed one.
+/// The future of a store operation: ready from the start, or boxed.
 ///
-/// A store that answers from memory uses [`ready`](Self::ready), which allocates nothing and never
-/// suspends. A store that does I/O wraps an `async` block with [`new`](Self::new); the block must
-/// own what it uses, so a store clones its pool or its inner `Arc` into it.
+/// A store that answers from memory returns [`ready`](Self::ready), which allocates nothing and never
+/// suspends. A store that does I/O wraps an `async` block with [`new`](Self::new). The block must own
+/// its data, so the store clones its pool or its inner `Arc` into it.
 ///
-/// Dropping the future before it is ready abandons the answer, not necessarily the work: a write
-/// that was sent may still be applied, whole or not at all.
-#[must_use = "the answer of a store is known, and its work sure to be done, when this is awaited"]
+/// Dropping the future before it completes discards the result but does not undo the work: a write
+/// that was sent may still be applied, entirely or not at all.
+///
+/// ```
+/// use hyper_session::store::{StoreError, StoreFuture};
+///
+/// fn known() -> StoreFuture<bool> {
+///     StoreFuture::ready(Ok(true))
+/// }
+///
+/// fn slow() -> StoreFuture<bool> {
+///     StoreFuture::new(async { Err(StoreError::new("my store", "touch", "no route to host")) })
+/// }
+/// ```
+#[must_use = "a store operation has completed only after its future was awaited"]
 pub struct StoreFuture<T>(Inner<T>);
 
 enum Inner<T> {
@@ -27,12 +38,12 @@ enum Inner<T> {
 }
 
 impl<T> StoreFuture<T> {
-    /// An answer that is known already.
-    pub const fn ready(answer: Result<T, StoreError>) -> Self {
-        Self(Inner::Ready(Some(answer)))
+    /// Returns a future that is ready with `result`.
+    pub const fn ready(result: Result<T, StoreError>) -> Self {
+        Self(Inner::Ready(Some(result)))
     }
 
-    /// An answer that comes later.
+    /// Returns a boxed future that runs `work`.
     pub fn new(work: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
         Self(Inner::Boxed(Box::pin(work)))
     }
@@ -41,10 +52,10 @@ impl<T> StoreFuture<T> {
 impl<T: Unpin> Future for StoreFuture<T> {
     type Output = Result<T, StoreError>;
 
-    /// Polled again after it was ready, it stays pending and wakes nobody, as a fused future would.
+    /// After it was ready once, a [`ready`](Self::ready) future stays pending, like a fused future.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Inner::Ready(answer) => answer.take().map_or(Poll::Pending, Poll::Ready),
+            Inner::Ready(result) => result.take().map_or(Poll::Pending, Poll::Ready),
             Inner::Boxed(work) => work.as_mut().poll(cx),
         }
     }

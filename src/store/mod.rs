@@ -1,37 +1,50 @@
 //! The store contract, and the stores that come with the crate.
 //!
-//! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with a [`Version`] and an expiry. It
-//! knows neither what the bytes mean nor whose cookie the key came from. Four methods make a store:
-//! [`read`](Store::read), [`write`](Store::write), [`destroy`](Store::destroy) and
-//! [`touch`](Store::touch). What more a store can do it says by [`capabilities`](Store::capabilities).
+//! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with a [`Version`] and an
+//! expiry. It does not know the format of the bytes, nor the visitor that the key belongs to.
+//!
+//! | store | records are kept in | feature |
+//! | --- | --- | --- |
+//! | [`MemoryStore`] | this process | |
+//! | [`CookieStore`] | the visitor's cookies, sealed | |
+//! | `FileStore` | a directory of this machine | `file` (Unix) |
+//! | `RedisStore` | Redis or Valkey | `redis` |
+//! | [`MigratingStore`] | two stores, while sessions move from one to the other | |
+//!
+//! To write your own, implement [`Store`]: four methods are required. Its documentation is the
+//! contract, and the module `conformance` (feature `testing`) tests a store against it.
 
+mod arc;
 mod client_side;
 mod contract;
 pub mod cookie;
+mod error;
 #[cfg(all(feature = "file", unix))]
 pub mod file;
-mod forward;
 mod future;
 pub mod memory;
 mod migrating;
+mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod tag;
 
 #[cfg(feature = "testing")]
 pub mod conformance;
 
+pub(crate) use client_side::CookieLines;
 pub use client_side::{
-    BoundStore, ClientSideStore, CookieContext, CookieLines, RequestStore, SetCookies,
+    BoundStore, ClientSideStore, CookieContext, RequestStore, SetCookies, SetCookiesIntoIter,
 };
-pub use contract::{
-    Capabilities, Expected, MAX_TAGS, ReadOutcome, Record, Store, StoreError, Tag, TagError,
-    TagStore, TooLarge, Version, WriteOutcome,
-};
+pub use contract::{Capabilities, Store};
 pub use cookie::CookieStore;
+pub use error::{StoreError, TooLarge};
 #[cfg(all(feature = "file", unix))]
 pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 pub use migrating::MigratingStore;
+pub use record::{Expected, ReadOutcome, Record, Version, WriteOutcome};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub use tag::{MAX_TAGS, Tag, TagError, TagStore};

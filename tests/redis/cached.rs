@@ -267,5 +267,5 @@ async fn an_emptied_server_is_noticed_when_the_copy_is_old() {
 fn in_front_of_a_cluster_it_is_refused() {
     let builder = RedisStore::builder("redis-cluster://127.0.0.1:1");
     let error = builder.cached().build().unwrap_err();
-    assert!(error.to_string().contains("cluster"), "{error}");
+    assert!(format!("{error:?}").contains("cluster"), "{error:?}");
 }

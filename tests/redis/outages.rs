@@ -210,7 +210,7 @@ async fn connecting_to_nobody_fails_in_time_and_says_so() {
         "{:?}",
         start.elapsed()
     );
-    let text = error.to_string();
+    let text = format!("{error:?}");
     assert!(
         text.contains("connect failed") && text.contains("not connected"),
         "{text}"

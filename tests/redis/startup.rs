@@ -82,7 +82,7 @@ async fn a_server_that_refuses_the_user_is_an_error_at_once() {
     let start = Instant::now();
     let error = failure(&format!("store = 'redis'\n{}", redis(server.port, 60_000))).await;
     assert!(start.elapsed() < Duration::from_secs(10));
-    assert!(error.to_string().contains("password"), "{error}");
+    assert!(format!("{error:?}").contains("password"), "{error:?}");
 }
 
 #[tokio::test]

@@ -23,14 +23,14 @@ pub fn ring(text: &str) -> KeyRing {
 
 /// The store under these keys and this name of the id cookie.
 pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn BoundStore> {
-    let binding = CookieContext {
-        keys,
-        name: &CookieName::new(name).unwrap(),
-        attributes: &Attributes::default(),
-        clear_with_browser: false,
-        longest: AGE,
-    };
-    store.bind(&binding).unwrap()
+    store
+        .bind(&CookieContext::new(
+            keys,
+            &CookieName::new(name).unwrap(),
+            &Attributes::default(),
+            AGE,
+        ))
+        .unwrap()
 }
 
 pub fn bind(store: &CookieStore) -> Box<dyn BoundStore> {
@@ -51,7 +51,7 @@ pub fn visit(bound: &dyn BoundStore, cookies: &str) -> Arc<dyn RequestStore> {
 
 /// The pairs that a request sets, removals as empty values.
 pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
-    let set = attached.outgoing().unwrap();
+    let set = attached.set_cookies().unwrap();
     let pair = |line: &HeaderValue| {
         let line = line.to_str().unwrap();
         line.split("; ").next().unwrap().to_owned()
@@ -77,7 +77,7 @@ pub async fn open(
     let attached = visit(bound, cookies);
     match attached.read(key, None).await.unwrap() {
         ReadOutcome::Found(record) => Ok(String::from_utf8(record.data.to_vec()).unwrap()),
-        ReadOutcome::Absent | ReadOutcome::Gone => Err(attached.rejected().map(str::to_owned)),
+        ReadOutcome::Absent | ReadOutcome::Gone => Err(attached.rejection().map(str::to_owned)),
     }
 }
 

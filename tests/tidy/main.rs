@@ -14,7 +14,15 @@ use code::Source;
 /// The floors, from the ground up. A folder may import from the floors below its own and from
 /// nowhere else, so two folders of one floor do not know each other and there can be no cycle.
 const FLOORS: [&[&str]; 9] = [
-    &["document", "cookie", "id", "duration", "clock", "sync"],
+    &[
+        "document",
+        "cookie",
+        "id",
+        "duration",
+        "clock",
+        "sync",
+        "error_chain",
+    ],
     &["patch", "seal"],
     &["wire"],
     &["store"],

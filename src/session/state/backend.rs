@@ -90,7 +90,7 @@ impl State {
     pub(in crate::session) fn outgoing(&self) -> Result<SetCookies, SessionError> {
         match (&self.visitor.said, self.visitor.attached.get()) {
             (Some(said), _) => Ok(said.clone()),
-            (None, Some(attached)) => Ok(attached.outgoing()?),
+            (None, Some(attached)) => Ok(attached.set_cookies()?),
             (None, None) => Ok(SetCookies::new()),
         }
     }
@@ -98,7 +98,7 @@ impl State {
     /// Tells of a data cookie that was refused.
     pub(in crate::session) fn tell_rejected(&self, engine: &Engine) {
         let attached = self.visitor.attached.get();
-        if let Some(reason) = attached.and_then(|attached| attached.rejected()) {
+        if let Some(reason) = attached.and_then(|attached| attached.rejection()) {
             engine.emit(&Event::CookieRejected { reason });
         }
     }

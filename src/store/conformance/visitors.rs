@@ -13,7 +13,7 @@ use crate::{
     id::StoreKey,
     store::{
         BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome,
-        RequestStore, Store, StoreError, StoreFuture, WriteOutcome,
+        RequestStore, SetCookies, Store, StoreError, StoreFuture, WriteOutcome,
     },
 };
 
@@ -54,7 +54,7 @@ impl ClientSideHarness {
         let answer = call(&*attached);
         StoreFuture::new(async move {
             let answer = answer.await?;
-            let set = attached.outgoing()?;
+            let set = attached.set_cookies()?;
             inner.take(key, &set);
             Ok(answer)
         })
@@ -72,7 +72,7 @@ impl Inner {
         line.into_iter().filter(|line| !line.is_empty()).collect()
     }
 
-    fn take(&self, key: StoreKey, set: &[HeaderValue]) {
+    fn take(&self, key: StoreKey, set: &SetCookies) {
         let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
         let jar = jars.entry(key).or_default();
         for line in set.iter().filter_map(|line| line.to_str().ok()) {

@@ -54,7 +54,7 @@ impl Shared {
             clear_with_browser: binding.clear_with_browser,
             max_chunks: store.max_chunks,
             overflow: store.overflow.clone(),
-            revoked: revoked.map(|list| Revoked::new(list, binding.longest)),
+            revoked: revoked.map(|list| Revoked::new(list, binding.max_ttl)),
         })
     }
 

@@ -203,7 +203,7 @@ impl Held {
 }
 
 impl RequestStore for Visit {
-    fn outgoing(&self) -> Result<SetCookies, StoreError> {
+    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
         let held = self.held();
         match (held.change, &held.contents) {
             (Change::Nothing, _) => Ok(SetCookies::new()),
@@ -212,11 +212,11 @@ impl RequestStore for Visit {
         }
     }
 
-    fn rejected(&self) -> Option<&'static str> {
+    fn rejection(&self) -> Option<&'static str> {
         self.held().rejected
     }
 
-    fn holds(&self, key: &StoreKey) -> bool {
+    fn contains(&self, key: &StoreKey) -> bool {
         let now = self.shared.clock.now();
         self.peek(&mut self.held(), key, now).is_some()
     }

@@ -137,8 +137,9 @@ fn only_the_chosen_store_is_opened_and_its_failure_is_told() {
         .build();
     let error = chosen.unwrap_err();
     assert_eq!(error.setting(), "store");
-    assert!(error.to_string().contains("it is full"));
-    assert!(error.source().is_some());
+    assert!(!error.to_string().contains("it is full"), "{error}");
+    assert_eq!(error.source().unwrap().to_string(), "it is full");
+    assert!(format!("{error:?}").contains("open failed: it is full"));
 }
 
 #[test]

@@ -26,14 +26,16 @@ impl<F: Fn(CookieStore, &Clock) -> CookieStore + Send + Sync> Harness for Jars<F
     async fn store(&self) -> ClientSideHarness {
         let store = (self.make)(CookieStore::new().clock(self.clock.clone()), &self.clock);
         let key = SealKey::from_text("the first secret of thirty-two characters").unwrap();
-        let binding = CookieContext {
-            keys: &KeyRing::new(key),
-            name: &CookieName::new("session").unwrap(),
-            attributes: &Attributes::default(),
-            clear_with_browser: false,
-            longest: DAY,
-        };
-        ClientSideHarness::new(&store, &binding).unwrap()
+        ClientSideHarness::new(
+            &store,
+            &CookieContext::new(
+                &KeyRing::new(key),
+                &CookieName::new("session").unwrap(),
+                &Attributes::default(),
+                DAY,
+            ),
+        )
+        .unwrap()
     }
 
     async fn advance(&self, time: Duration) {

@@ -363,7 +363,10 @@ async fn what_cannot_be_ended_without_a_list_is_an_error_and_not_silence() {
     count(&mut phone).await;
     let all = it.during.collection();
     let error = all.destroy_tagged("ada", None).await.unwrap_err();
-    assert!(error.to_string().contains("with_revocation"), "{error}");
+    assert!(
+        format!("{error:?}").contains("with_revocation"),
+        "{error:?}"
+    );
     assert_eq!(user(&mut phone).await, None, "what is at the server ended");
     assert_eq!(user(&mut laptop).await.as_deref(), Some("ada"));
     assert!(all.destroy(&kept).await.is_err());

@@ -63,19 +63,19 @@ impl BoundStore for Balancer {
 }
 
 impl RequestStore for Visit {
-    fn outgoing(&self) -> Result<SetCookies, StoreError> {
+    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
         match self.begins.load(Relaxed) {
-            true => self.prepared.outgoing(),
-            false => self.moving.outgoing(),
+            true => self.prepared.set_cookies(),
+            false => self.moving.set_cookies(),
         }
     }
 
-    fn rejected(&self) -> Option<&'static str> {
-        self.moving.rejected()
+    fn rejection(&self) -> Option<&'static str> {
+        self.moving.rejection()
     }
 
-    fn holds(&self, key: &StoreKey) -> bool {
-        self.moving.holds(key)
+    fn contains(&self, key: &StoreKey) -> bool {
+        self.moving.contains(key)
     }
 }
 
@@ -157,14 +157,16 @@ impl<S: ClientSideStore, F: Fn(MigratingStore, MigratingStore) -> S + Send + Syn
         let cookie = CookieStore::new().clock(self.clock.clone());
         let prepared = MigratingStore::prepare(cookie.clone(), to.clone());
         let store = (self.store)(prepared, MigratingStore::new(cookie, to));
-        let binding = CookieContext {
-            keys: &ring(KEY),
-            name: &CookieName::new("session").unwrap(),
-            attributes: &Attributes::default(),
-            clear_with_browser: false,
-            longest: DAY,
-        };
-        ClientSideHarness::new(&store, &binding).unwrap()
+        ClientSideHarness::new(
+            &store,
+            &CookieContext::new(
+                &ring(KEY),
+                &CookieName::new("session").unwrap(),
+                &Attributes::default(),
+                DAY,
+            ),
+        )
+        .unwrap()
     }
 
     async fn advance(&self, time: Duration) {

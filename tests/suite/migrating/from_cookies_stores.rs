@@ -22,7 +22,7 @@ fn configured(text: &str, stores: StoreRegistry) -> Sessions {
 }
 
 fn refusal(config: SessionConfig) -> String {
-    Sessions::builder(config).build().unwrap_err().to_string()
+    format!("{:?}", Sessions::builder(config).build().unwrap_err())
 }
 
 async fn count(browser: &mut Browser) -> i64 {

@@ -146,7 +146,7 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
         .await
         .unwrap_err();
     assert_eq!((error.store(), error.operation()), ("memory", "write"));
-    let text = error.to_string();
+    let text = format!("{error:?}");
     assert!(text.contains("1001") && text.contains("1000"), "{text}");
     assert!(lives(&store, &key).await);
     assert!(error.source().is_some());

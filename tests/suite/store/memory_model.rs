@@ -200,7 +200,7 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
             match now(store.write(&key(at), data.clone(), millis(ttl), expected)) {
                 WriteOutcome::Done(version) => {
                     assert_eq!(model.refusal(at, expected), None);
-                    model.write(at, Record { data, version }, ttl);
+                    model.write(at, Record::new(data, version), ttl);
                 }
                 refused => assert_eq!(model.refusal(at, expected), Some(refused)),
             }

@@ -130,7 +130,7 @@ impl Leaving {
 
     /// The cookie is of no use any more, if there is one.
     async fn let_go(&self, key: &StoreKey) -> Answer<()> {
-        match self.old.holds(key) {
+        match self.old.contains(key) {
             true => self.old.destroy(key).await,
             false => Ok(()),
         }
@@ -193,7 +193,7 @@ impl Leaving {
     }
 
     async fn create(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
-        if self.old.holds(key) {
+        if self.old.contains(key) {
             match self.read(key, None).await? {
                 ReadOutcome::Found(record) => return Ok(WriteOutcome::Conflict(record)),
                 ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
@@ -317,7 +317,7 @@ impl Leaving {
     pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Answer<bool> {
         // An announcement may be touched as well, so that a touch alone says nothing of a session
         // that is in its cookie.
-        let moved = !self.old.holds(key) && self.new.touch(key, ttl).await?;
+        let moved = !self.old.contains(key) && self.new.touch(key, ttl).await?;
         Ok(moved || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
 }

@@ -161,9 +161,9 @@ impl TagStore for Service {
         self.at_server(|tags| tags.move_tags(from, to))
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
-        let noting = self.old.tags()?.destroy_tagged(tag, but);
-        let ending = end_everywhere(noting, self.new.clone(), tag.clone(), but.copied());
+    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
+        let noting = self.old.tags()?.destroy_tagged(tag, except);
+        let ending = end_everywhere(noting, self.new.clone(), tag.clone(), except.copied());
         Some(StoreFuture::new(ending))
     }
 }

@@ -20,7 +20,7 @@ impl Leaving {
 
     pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Answer<bool> {
         let (old, new) = self.tags()?;
-        if !self.old.holds(key) && new.tag(key, tag).await? {
+        if !self.old.contains(key) && new.tag(key, tag).await? {
             return Ok(true);
         }
         let tagged = match old.tag(key, tag).await {
@@ -36,7 +36,7 @@ impl Leaving {
 
     pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> Answer<()> {
         let (old, new) = self.tags()?;
-        if self.old.holds(key) {
+        if self.old.contains(key) {
             self.pending().push((tag.clone(), false));
             old.untag(key, tag).await?;
         }
@@ -86,14 +86,14 @@ impl Leaving {
         if !self.is_at_server() {
             return self.tags()?.0.copy_tags(from, to).await;
         }
-        match self.old.holds(from) {
+        match self.old.contains(from) {
             false => self.tags()?.1.copy_tags(from, to).await,
             true => self.give(to, &self.tags_of(from).await?).await.map(drop),
         }
     }
 
     pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Answer<()> {
-        if !self.old.holds(from) {
+        if !self.old.contains(from) {
             return self.tags()?.1.move_tags(from, to).await;
         }
         let tags = self.tags_of(from).await?;

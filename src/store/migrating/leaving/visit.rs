@@ -29,16 +29,16 @@ impl Visit {
 }
 
 impl RequestStore for Visit {
-    fn outgoing(&self) -> Result<SetCookies, StoreError> {
-        self.0.old.outgoing()
+    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
+        self.0.old.set_cookies()
     }
 
-    fn rejected(&self) -> Option<&'static str> {
-        self.0.old.rejected()
+    fn rejection(&self) -> Option<&'static str> {
+        self.0.old.rejection()
     }
 
-    fn holds(&self, key: &StoreKey) -> bool {
-        self.0.old.holds(key)
+    fn contains(&self, key: &StoreKey) -> bool {
+        self.0.old.contains(key)
     }
 }
 
@@ -114,9 +114,9 @@ impl TagStore for Visit {
         self.doing(|it| async move { it.move_tags(&from, &to).await })
     }
 
-    fn destroy_tagged(&self, tag: &Tag, but: Option<&StoreKey>) -> Option<StoreFuture<()>> {
-        let noting = self.0.old.tags()?.destroy_tagged(tag, but);
-        let ending = end_everywhere(noting, self.0.new.clone(), tag.clone(), but.copied());
+    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
+        let noting = self.0.old.tags()?.destroy_tagged(tag, except);
+        let ending = end_everywhere(noting, self.0.new.clone(), tag.clone(), except.copied());
         Some(StoreFuture::new(ending))
     }
 }

@@ -133,7 +133,7 @@ impl Broken {
         let number = record.version.get();
         let base = self.remember(key, |memory| memory.base);
         let version = Version::new(number.wrapping_sub(base)).unwrap();
-        Record { version, ..record }
+        Record::new(record.data, version)
     }
 
     async fn broken_read(self, key: StoreKey, touch: Option<Duration>) -> ReadOutcome {
@@ -180,13 +180,12 @@ impl Broken {
             .unwrap();
         match written {
             WriteOutcome::Done(version) => {
-                self.done(&key, Record { data, version }, ttl, lives).await
+                self.done(&key, Record::new(data, version), ttl, lives)
+                    .await
             }
             WriteOutcome::Conflict(record) if self.flaw == Flaw::StaleConflict => {
-                WriteOutcome::Conflict(Record {
-                    data: Bytes::from_static(b"stale"),
-                    ..record
-                })
+                let stale = Bytes::from_static(b"stale");
+                WriteOutcome::Conflict(Record::new(stale, record.version))
             }
             WriteOutcome::Conflict(record) => WriteOutcome::Conflict(self.shown(&key, record)),
             WriteOutcome::Gone => WriteOutcome::Gone,

@@ -1,4 +1,4 @@
-//! A store behind a pointer is a store.
+//! `Store` for `Arc<S>`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::id::StoreKey;
 
-/// A shared store, of a type that may be known only when the program runs.
+/// Forwards every method, so that a shared or type-erased store is a store.
 impl<S: Store + ?Sized> Store for Arc<S> {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         (**self).read(key, touch)

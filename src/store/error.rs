@@ -1,0 +1,90 @@
+//! Errors of stores.
+
+use std::{error::Error as StdError, fmt};
+
+use crate::error_chain::ErrorChain;
+
+/// A failed operation of a store.
+///
+/// `Display` names the store and the operation; [`source`](StdError::source) is the cause. `Debug`
+/// writes both on one line.
+#[derive(thiserror::Error)]
+#[error("session store {store}: {operation} failed")]
+pub struct StoreError {
+    store: &'static str,
+    operation: &'static str,
+    is_outage: bool,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl StoreError {
+    /// Returns the error of `operation` (a verb such as "read") in the store named `store`.
+    ///
+    /// Logs show the text of `source`: it must not contain session data, ids or passwords.
+    pub fn new(
+        store: &'static str,
+        operation: &'static str,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self {
+            store,
+            operation,
+            is_outage: false,
+            source: source.into(),
+        }
+    }
+
+    /// Marks the error as part of an outage. The store reports the outage itself, once when it begins
+    /// and once when it ends.
+    #[must_use]
+    pub const fn with_outage(mut self) -> Self {
+        self.is_outage = true;
+        self
+    }
+
+    /// Returns `true` if the error is part of an outage that the store reports itself. A log needs no
+    /// line for each such error.
+    pub const fn is_outage(&self) -> bool {
+        self.is_outage
+    }
+
+    /// Returns the store's name.
+    pub const fn store(&self) -> &'static str {
+        self.store
+    }
+
+    /// Returns the operation that failed.
+    pub const fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// Returns the size and the limit if the store refused a record for its size. Nothing was stored
+    /// then.
+    pub fn too_large(&self) -> Option<TooLarge> {
+        self.source.downcast_ref().copied()
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&ErrorChain(self), f)
+    }
+}
+
+/// The source of a [`StoreError`] that refuses a record for its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("record is {size} bytes as stored, limit is {limit}")]
+#[non_exhaustive]
+pub struct TooLarge {
+    /// The size of the record as stored, in bytes.
+    pub size: usize,
+    /// The maximum size of a record as stored, in bytes.
+    pub limit: usize,
+}
+
+impl TooLarge {
+    /// Returns the source for a record of `size` bytes in a store that takes at most `limit`.
+    pub const fn new(size: usize, limit: usize) -> Self {
+        Self { size, limit }
+    }
+}
