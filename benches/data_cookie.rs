@@ -56,7 +56,10 @@ fn floor(criterion: &mut Criterion) {
                 .open(black_box(&text), &mut out)
                 .expect("it was sealed");
             let value = document.get(black_box(COUNTER)).expect("it is sound");
-            value.expect("it is there").to::<i64>().expect("a number")
+            value
+                .expect("it is there")
+                .deserialize::<i64>()
+                .expect("a number")
         });
     });
     group.finish();

@@ -53,7 +53,9 @@ fn all(criterion: &mut Criterion) {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let concrete = MemoryStore::builder().clock(clock).build();
     let boxed: Box<dyn Store> = Box::new(concrete.clone());
-    let key = SessionId::generate().expect("there is randomness").key();
+    let key = SessionId::generate()
+        .expect("there is randomness")
+        .store_key();
     now(concrete.write(&key, vec![7; 260].into(), HOUR, Expected::Absent));
 
     let mut group = criterion.benchmark_group("read");

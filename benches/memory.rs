@@ -100,7 +100,7 @@ impl Side for LockedMap {
         };
         let version = Version::new(stands.map_or(0, Version::get) + 1)?;
         may.then(|| {
-            let expires = now.after(TTL);
+            let expires = now.saturating_add(TTL);
             records.insert(
                 *key,
                 Held {
@@ -131,7 +131,7 @@ fn data() -> Bytes {
 }
 
 fn key(number: u128) -> StoreKey {
-    SessionId::from_bytes(number.to_le_bytes()).key()
+    SessionId::from_bytes(number.to_le_bytes()).store_key()
 }
 
 fn filled<S: Side>(side: S, keys: &[StoreKey]) -> S {

@@ -64,7 +64,7 @@ fn read_one(c: &mut Criterion) {
                     .load(stored_text.clone(), index.clone())
                     .expect("sound");
                 let raw = document.get(black_box(path.as_str())).expect("sound");
-                raw.and_then(|raw| raw.to::<u64>().ok())
+                raw.and_then(|raw| raw.deserialize::<u64>().ok())
             });
         });
         // As the only member of another document, all of it has to be walked.
@@ -78,7 +78,7 @@ fn read_one(c: &mut Criterion) {
                 let raw = wrapped
                     .get(black_box(wrapped_path.as_str()))
                     .expect("sound");
-                raw.and_then(|raw| raw.to::<u64>().ok())
+                raw.and_then(|raw| raw.deserialize::<u64>().ok())
             });
         });
         let (mut buffers, mut copy) = (Buffers::default(), Vec::new());
@@ -161,7 +161,7 @@ fn read_all(c: &mut Criterion) {
     for (name, size) in SIZES {
         let document = Document::parse(session(size).0.as_bytes()).expect("JSON");
         group.bench_function(BenchmarkId::new("Document::to", name), |b| {
-            b.iter(|| document.to::<Value>());
+            b.iter(|| document.deserialize::<Value>());
         });
         group.bench_function(BenchmarkId::new("serde_json", name), |b| {
             b.iter(|| serde_json::from_slice::<Value>(document.text()));

@@ -32,13 +32,13 @@ impl Timestamp {
     }
 
     /// The time from `earlier` to this moment; zero where `earlier` is not earlier.
-    pub const fn since(self, earlier: Self) -> Duration {
+    pub const fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     /// The moment `by` after this one.
     #[must_use]
-    pub fn after(self, by: Duration) -> Self {
+    pub fn saturating_add(self, by: Duration) -> Self {
         let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
     }

@@ -1,11 +1,8 @@
 //! Session ids: what the visitor holds, and the one-way hash of it that a store may know.
 
-mod token;
-
 use std::fmt;
 
 use sha2::{Digest, Sha256};
-pub(crate) use token::CsrfSecret;
 use zeroize::Zeroize;
 
 /// The secret name of a session: 128 bits from the operating system's random source.
@@ -52,7 +49,7 @@ impl SessionId {
     }
 
     /// The name under which stores keep this session: the SHA-256 of the id.
-    pub fn key(&self) -> StoreKey {
+    pub fn store_key(&self) -> StoreKey {
         StoreKey(Sha256::digest(self.0).into())
     }
 }

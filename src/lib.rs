@@ -12,6 +12,7 @@
 pub mod clock;
 pub mod config;
 pub mod cookie;
+mod csrf_secret;
 pub mod document;
 pub mod duration;
 mod error_chain;

@@ -122,7 +122,7 @@ impl Inner {
         let now = self.clock.now();
         let read = standing(&sessions, key, now)?;
         if let ReadOutcome::Found(record) = &read {
-            let row = row(now.after(ttl), record.version.get(), &record.data);
+            let row = row(now.saturating_add(ttl), record.version.get(), &record.data);
             sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         }
         drop(sessions);
@@ -155,7 +155,7 @@ impl Inner {
             return Ok(WriteOutcome::Gone);
         };
         versions.insert((), version.get())?;
-        let row = row(now.after(ttl), version.get(), data);
+        let row = row(now.saturating_add(ttl), version.get(), data);
         sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         sweep(&mut sessions, key, now)?;
         drop((sessions, versions));
@@ -167,7 +167,7 @@ impl Inner {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
-        let row = row(now.after(FENCE), TOMBSTONE, &[]);
+        let row = row(now.saturating_add(FENCE), TOMBSTONE, &[]);
         sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         sweep(&mut sessions, key, now)?;
         drop(sessions);

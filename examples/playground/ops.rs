@@ -34,7 +34,7 @@ impl Key {
     fn path(&self) -> KeyPath<'_> {
         match self {
             Self::Dotted(text) => KeyPath::from(text),
-            Self::Literal(keys) => KeyPath::literal(keys),
+            Self::Literal(keys) => KeyPath::from_keys(keys),
         }
     }
 }

@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     let [a, b, c, d, change, rest @ ..] = data else {
         return;
     };
-    let key = SessionId::from_bytes([7; 16]).key();
+    let key = SessionId::from_bytes([7; 16]).store_key();
     let lines = rest.split(|&byte| byte == b'\n');
     let made_up: Vec<HeaderValue> = lines
         .filter_map(|line| HeaderValue::from_bytes(line).ok())

@@ -21,7 +21,7 @@ fn written() -> &'static (Vec<u8>, Vec<u8>) {
             .expect("a runtime");
         runtime.block_on(async {
             for number in 0..20 {
-                let key = SessionId::from_bytes([number; SessionId::LEN]).key();
+                let key = SessionId::from_bytes([number; SessionId::LEN]).store_key();
                 let data = vec![number; 600].into();
                 let write = store.write(&key, data, Duration::from_secs(60), Expected::Any);
                 write.await.expect("written");

@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(mut document) = Document::parse(text) else {
         return;
     };
-    let mut model: Value = document.to().expect("what was parsed reads");
+    let mut model: Value = document.deserialize().expect("what was parsed reads");
     while let (Some(path), Some(value)) = (lines.next(), lines.next()) {
         let Ok(path) = std::str::from_utf8(path).map(|path| Path::Text(path.to_owned())) else {
             return;
@@ -54,7 +54,7 @@ fn path_is(path: &Path, text: &str) -> bool {
 fn read(document: &Document, model: &Value, path: &Path) {
     let expected = reference::get(model, path);
     let found = real::get(document, path).expect("the document is sound");
-    let value = found.map(|raw| raw.to::<Value>().expect("a value of JSON"));
+    let value = found.map(|raw| raw.deserialize::<Value>().expect("a value of JSON"));
     assert_eq!(value.as_ref(), expected, "{path:?}");
     let has = real::has(document, path).expect("the document is sound");
     assert_eq!(
@@ -75,13 +75,13 @@ fn damaged(text: &[u8], index: &[u8]) {
         for path in ["", "a", "a.b", "a.0.b", "a[1]"] {
             let _ = document
                 .get(path)
-                .map(|found| found.map(|raw| raw.to::<Value>()));
+                .map(|found| found.map(|raw| raw.deserialize::<Value>()));
             let _ = document.put(path, &1);
             let _ = document.add(path, 1);
             let _ = document.merge(&serde_json::json!({"a": {"b": [1]}}));
             let _ = document.forget(path);
         }
         document.members().for_each(drop);
-        let _ = document.to::<Value>();
+        let _ = document.deserialize::<Value>();
     }
 }

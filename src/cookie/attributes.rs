@@ -16,11 +16,12 @@ pub const MAX_ATTRIBUTE_LEN: usize = 1024;
 /// ```
 /// use hyper_session::cookie::{Attributes, SameSite};
 ///
-/// let strict = Attributes { same_site: Some(SameSite::Strict), ..Attributes::default() };
+/// let strict = Attributes::default().same_site(SameSite::Strict);
 /// assert!(strict.secure && strict.http_only);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Attributes {
     /// The paths that the cookie is sent to: this one and all below it. It starts with `/`.
     pub path: String,
@@ -74,6 +75,48 @@ impl SameSite {
 }
 
 impl Attributes {
+    /// Sets [`path`](Self#structfield.path).
+    #[must_use]
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Sets [`domain`](Self#structfield.domain).
+    #[must_use]
+    pub fn domain(mut self, domain: impl Into<String>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Sets [`secure`](Self#structfield.secure).
+    #[must_use]
+    pub const fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Sets [`http_only`](Self#structfield.http_only).
+    #[must_use]
+    pub const fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// Sets [`same_site`](Self#structfield.same_site), or omits it if `None`.
+    #[must_use]
+    pub fn same_site(mut self, same_site: impl Into<Option<SameSite>>) -> Self {
+        self.same_site = same_site.into();
+        self
+    }
+
+    /// Sets [`partitioned`](Self#structfield.partitioned).
+    #[must_use]
+    pub const fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
     /// Whether user agents would take a cookie called `name` with these attributes.
     pub(super) fn check(&self, name: &CookieName) -> Result<(), CookieError> {
         if !is_path(&self.path) {

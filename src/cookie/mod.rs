@@ -13,12 +13,12 @@
 
 mod attributes;
 mod error;
-mod find;
+mod finder;
 mod name;
-mod set;
+mod set_cookie;
 
 pub use attributes::{Attributes, MAX_ATTRIBUTE_LEN, SameSite};
 pub use error::CookieError;
-pub use find::{Candidates, Finder, MAX_CANDIDATES};
+pub use finder::{Candidates, Finder, MAX_CANDIDATES};
 pub use name::{CookieName, CookieNameError};
-pub use set::{MAX_AGE, MAX_PAIR_LEN, SetCookie};
+pub use set_cookie::{MAX_AGE, MAX_PAIR_LEN, SetCookie};

@@ -5,15 +5,14 @@ use std::{mem, ops::Range};
 use serde::Serialize;
 
 use super::{
-    Document, EditError, KeyPath, MAX_DEPTH, MalformedDocument, Number, RawValue,
+    Document, EditError, KeyPath, MAX_DEPTH, MalformedDocument, Number, RawValue, canonical,
     error::name,
     index,
-    json::to_json,
-    parse,
+    insertion::{self, Place, PlaceKind},
     path::Key,
-    place::{self, Place, PlaceKind},
     read::Root,
     scan,
+    serde_impl::to_json,
 };
 
 impl Document {
@@ -43,7 +42,7 @@ impl Document {
         let shape = scan::shape(json.as_bytes()).ok_or(MalformedDocument::DAMAGED)?;
         if !shape.canonical {
             let mut canonical = Vec::new();
-            parse::canonical(json.as_bytes(), &mut canonical)?;
+            canonical::canonical(json.as_bytes(), &mut canonical)?;
             return self.write(path, shape.depth, |_| Ok(&canonical));
         }
         self.write(path, shape.depth, |_| Ok(json.as_bytes()))
@@ -148,7 +147,7 @@ impl Document {
         let first = path.keys().first().ok_or(EditError::EmptyPath)?;
         let (place, keys, member) = match self.root_of(path)? {
             Some((Root { member, value }, keys)) => {
-                let place = place::locate(self.text(), value, keys);
+                let place = insertion::locate(self.text(), value, keys);
                 (place.map_err(|no| no.at(path))?, keys, Some(member))
             }
             None => (self.new_root(), path.keys(), None),
@@ -162,7 +161,7 @@ impl Document {
         let is_there = place.kind == PlaceKind::Value && place.followed == keys.len();
         let old = self.text().get(place.range.clone()).filter(|_| is_there);
         let json = json(old.map(RawValue::new))?;
-        place::write(&place, keys, json, new).map_err(|no| no.at(path))?;
+        insertion::write(&place, keys, json, new).map_err(|no| no.at(path))?;
         match member {
             Some(member) => self.splice(path, place.range, new, member + 1),
             None => self.splice_root(path, place, new, first),

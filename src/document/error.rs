@@ -1,6 +1,6 @@
 //! What can go wrong with a document, by whose fault it is.
 
-use super::{KeyPath, raw::ValueKind};
+use super::{KeyPath, raw_value::ValueKind};
 
 /// The text or index of a document is not what this crate writes.
 ///
@@ -124,7 +124,7 @@ pub struct ReadError {
 
 impl ReadError {
     /// The kind of value that stands there.
-    pub const fn found(&self) -> ValueKind {
+    pub const fn actual(&self) -> ValueKind {
         self.found
     }
 

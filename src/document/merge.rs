@@ -10,13 +10,12 @@ use serde::Serialize;
 use smallvec::SmallVec;
 
 use super::{
-    Document, EditError, KeyPath, MAX_DEPTH, MAX_GAP, MalformedDocument, RawValue,
+    Document, EditError, KeyPath, MAX_DEPTH, MAX_GAP, MalformedDocument, RawValue, canonical,
     error::name,
-    json::to_json,
-    parse,
+    insertion::{NoPlace, small_gap},
     path::index_of,
-    place::{NoPlace, small_gap},
     scan::{self, Items, Member},
+    serde_impl::to_json,
 };
 
 impl Document {
@@ -55,7 +54,7 @@ impl Document {
         let json = if shape.canonical {
             json
         } else {
-            parse::canonical(json, &mut canonical)?;
+            canonical::canonical(json, &mut canonical)?;
             &canonical
         };
         let mut merged = mem::take(&mut self.scratch);
@@ -80,7 +79,7 @@ impl Document {
 }
 
 fn root() -> KeyPath<'static> {
-    KeyPath::literal::<str>([])
+    KeyPath::from_keys::<str>([])
 }
 
 pub(super) type Members = SmallVec<[Member; 8]>;

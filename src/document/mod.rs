@@ -29,33 +29,33 @@
 //! Whole documents, from outside or out to a type, go through simd-json, which validates all of the
 //! text; one value out of a document goes through serde_json, which needs no copy to write to.
 
-mod buf;
+mod canonical;
+mod cow_buf;
 mod date;
+mod diff;
 mod edit;
 mod error;
 mod index;
-mod json;
+mod insertion;
 mod merge;
 mod number;
-mod parse;
 mod path;
-mod place;
-mod raw;
+mod raw_value;
 mod read;
 mod scan;
-mod unchanged;
+mod serde_impl;
 
 use std::fmt;
 
-use buf::Buf;
 use bytes::Bytes;
+use cow_buf::CowBuf;
 pub use date::IsoDate;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
-pub use json::to_json;
 pub use number::{Number, ParseNumberError};
 pub use path::KeyPath;
-pub use raw::{RawValue, ValueKind};
+pub use raw_value::{RawValue, ValueKind};
 pub use read::Members;
+pub use serde_impl::to_json;
 
 /// How deep a document may nest: the root object is level one.
 pub const MAX_DEPTH: usize = 100;
@@ -77,8 +77,8 @@ pub const MAX_GAP: usize = 1024;
 /// Two documents are equal when their texts are, so the order of members counts.
 #[derive(Clone)]
 pub struct Document {
-    text: Buf,
-    index: Buf,
+    text: CowBuf,
+    index: CowBuf,
     /// Where new text is put together before it is spliced in.
     scratch: Vec<u8>,
     limit: usize,
@@ -90,8 +90,8 @@ impl Document {
     /// The empty object.
     pub fn new() -> Self {
         Self {
-            text: Buf::new(EMPTY),
-            index: Buf::default(),
+            text: CowBuf::new(EMPTY),
+            index: CowBuf::default(),
             scratch: Vec::new(),
             limit: MAX_TEXT,
         }
@@ -105,7 +105,7 @@ impl Document {
     /// than [`MAX_TEXT`].
     pub fn parse(text: &[u8]) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
-        parse::canonical(text, document.text.cleared())?;
+        canonical::canonical(text, document.text.cleared())?;
         document.reindex()?;
         Ok(document)
     }

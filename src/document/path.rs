@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
-use super::json::escape_key;
+use super::serde_impl::escape_key;
 
 /// Which value of a document is meant.
 ///
@@ -45,7 +45,7 @@ pub struct KeyPath<'a> {
 pub(super) type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> KeyPath<'a> {
-    fn from_foreign_id(text: &'a str) -> Self {
+    fn from_text(text: &'a str) -> Self {
         let bytes = text.as_bytes();
         match bytes.iter().fold(0, |marks, byte| marks | mark(*byte)) {
             0 => Self::plain(bytes.into()),
@@ -77,7 +77,7 @@ impl<'a> KeyPath<'a> {
     }
 
     /// A path that takes the keys as they stand, for any list of text.
-    pub fn literal<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
+    pub fn from_keys<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
         Self::of_keys(keys.into_iter().map(AsRef::as_ref))
     }
 
@@ -259,13 +259,13 @@ fn unescape(key: &str) -> Cow<'_, str> {
 
 impl<'a> From<&'a str> for KeyPath<'a> {
     fn from(text: &'a str) -> Self {
-        Self::from_foreign_id(text)
+        Self::from_text(text)
     }
 }
 
 impl<'a> From<&'a String> for KeyPath<'a> {
     fn from(text: &'a String) -> Self {
-        Self::from_foreign_id(text)
+        Self::from_text(text)
     }
 }
 
@@ -289,13 +289,13 @@ impl<'a, const N: usize> From<[&'a str; N]> for KeyPath<'a> {
 
 impl<'a> From<&'a [String]> for KeyPath<'a> {
     fn from(keys: &'a [String]) -> Self {
-        Self::literal(keys)
+        Self::from_keys(keys)
     }
 }
 
 impl<'a> From<&'a Vec<String>> for KeyPath<'a> {
     fn from(keys: &'a Vec<String>) -> Self {
-        Self::literal(keys)
+        Self::from_keys(keys)
     }
 }
 

@@ -6,9 +6,9 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Document, KeyPath, MalformedDocument, RawValue, ReadError, index,
-    json::{self, unescape_key},
     path::{Key, index_of},
     scan::{self, Items},
+    serde_impl::{self, unescape_key},
 };
 
 /// A root member: its number, and where its value is.
@@ -60,8 +60,8 @@ impl Document {
     ///
     /// # Errors
     /// When it is not a `T`, or damaged.
-    pub fn to<T: DeserializeOwned>(&self) -> Result<T, ReadError> {
-        json::from_document(self.text())
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ReadError> {
+        serde_impl::from_document(self.text())
     }
 
     pub(super) fn get_path(

@@ -11,6 +11,7 @@ use crate::document::{Document, EditError, KeyPath, Number, RawValue, to_json};
 /// How much one request may do to its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ChangeLimits {
     /// Operations. Default 4096.
     pub operations: usize,
@@ -28,6 +29,29 @@ impl Default for ChangeLimits {
             bytes: 1 << 20,
             document: 1 << 20,
         }
+    }
+}
+
+impl ChangeLimits {
+    /// Sets [`operations`](Self#structfield.operations).
+    #[must_use]
+    pub const fn operations(mut self, operations: usize) -> Self {
+        self.operations = operations;
+        self
+    }
+
+    /// Sets [`bytes`](Self#structfield.bytes).
+    #[must_use]
+    pub const fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// Sets [`document`](Self#structfield.document).
+    #[must_use]
+    pub const fn document(mut self, bytes: usize) -> Self {
+        self.document = bytes;
+        self
     }
 }
 
@@ -229,7 +253,7 @@ impl Patch {
         document: &mut Document,
         values: &T,
     ) -> Result<(), ChangeError> {
-        let root = &KeyPath::literal::<str>([]);
+        let root = &KeyPath::from_keys::<str>([]);
         self.record(
             OperationKind::Merge,
             root,

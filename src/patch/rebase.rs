@@ -31,7 +31,7 @@ impl Patch {
         newer.set_limit(self.limits().document);
         let mut rebased = RebaseReport::default();
         if self.cleared {
-            newer.forget_unchanged(base)?;
+            newer.retain_changed(base)?;
             rebased.applied += 1;
         }
         for at in 0..self.operations.len() {

@@ -59,7 +59,7 @@ struct Key {
 
 /// What is known of a text that was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenInfo {
     /// Whether the first key of the ring sealed it. Where it did not, seal anew, so that the older
     /// key can go one day.
     pub first_key: bool,
@@ -128,7 +128,7 @@ impl Codec {
     /// # Errors
     /// When it was not sealed by this ring for this purpose and name, byte by byte as it is. `out`
     /// is then empty.
-    pub fn open(&self, text: &[u8], out: &mut Buffer) -> Result<Opened, OpenError> {
+    pub fn open(&self, text: &[u8], out: &mut Buffer) -> Result<OpenInfo, OpenError> {
         let opened = self.open_into(text, out);
         if opened.is_err() {
             out.clear();
@@ -136,7 +136,7 @@ impl Codec {
         opened.map_err(OpenError::new)
     }
 
-    fn open_into(&self, text: &[u8], out: &mut Buffer) -> Result<Opened, OpenReason> {
+    fn open_into(&self, text: &[u8], out: &mut Buffer) -> Result<OpenInfo, OpenReason> {
         if text.len() < text_len(HEAD_LEN + TAG_LEN) {
             return Err(OpenReason::TooShort);
         }
@@ -161,7 +161,7 @@ impl Codec {
         let len = bytes.len();
         out.copy_within(HEAD_LEN..HEAD_LEN + len, 0);
         out.truncate(len);
-        Ok(Opened { first_key })
+        Ok(OpenInfo { first_key })
     }
 }
 
@@ -208,7 +208,7 @@ impl fmt::Debug for Codec {
 
 /// Whether two sealed texts are the same. It takes the same time wherever two of one length differ:
 /// how long a guess takes must not tell how much of it is right.
-pub(crate) fn is_same(kept: &[u8], text: &[u8]) -> bool {
+pub(crate) fn ct_eq(kept: &[u8], text: &[u8]) -> bool {
     let differing = kept.iter().zip(text).fold(0, |all, (a, b)| all | (a ^ b));
     kept.len() == text.len() && std::hint::black_box(differing) == 0
 }

@@ -30,7 +30,7 @@ pub enum SealKeyError {
     Weak,
     /// The operating system gave no random bytes.
     #[error("the operating system's random source gave no bytes for a new key")]
-    EntropyError,
+    Entropy,
 }
 
 /// A key cannot be added to a ring.
@@ -62,7 +62,7 @@ pub enum SealError {
     },
     /// The operating system gave no random bytes.
     #[error("the operating system's random source gave no bytes to seal with")]
-    EntropyError,
+    Entropy,
 }
 
 /// A sealed text could not be opened.

@@ -32,12 +32,12 @@ mod aead;
 mod codec;
 mod error;
 mod kdf;
-mod key;
+mod key_ring;
 mod nonce;
-mod ring;
+mod seal_key;
 
-pub(crate) use codec::is_same;
-pub use codec::{Buffer, Codec, MAX_TEXT_LEN, Opened};
+pub(crate) use codec::ct_eq;
+pub use codec::{Buffer, Codec, MAX_TEXT_LEN, OpenInfo};
 pub use error::{KeyRingError, OpenError, OpenReason, SealError, SealKeyError};
-pub use key::{KeyId, SealKey};
-pub use ring::{KeyRing, MAX_KEYS};
+pub use key_ring::{KeyRing, MAX_KEYS};
+pub use seal_key::{KeyId, SealKey};

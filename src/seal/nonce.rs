@@ -22,7 +22,7 @@ pub(super) fn random() -> Result<[u8; NONCE_LEN], SealError> {
         .try_with(|random| draw(&mut *random.try_borrow_mut().ok()?))
         .ok()
         .flatten()
-        .ok_or(SealError::EntropyError)
+        .ok_or(SealError::Entropy)
 }
 
 fn draw(random: &mut Option<StdRng>) -> Option<[u8; NONCE_LEN]> {

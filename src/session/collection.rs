@@ -31,7 +31,7 @@ impl SessionCollection {
             return Ok(None);
         };
         let contents = decode(&self.0, &record.data)?;
-        Ok((!contents.head.moved).then(|| Snapshot::new(contents.data)))
+        Ok((!contents.head.is_fence).then(|| Snapshot::new(contents.data)))
     }
 
     /// Ends a session. Requests that are running in it store nothing more.

@@ -13,8 +13,8 @@ use std::{
 
 use crate::{
     id::StoreKey,
-    seal::is_same,
-    wire::{CookieText, Opened},
+    seal::ct_eq,
+    wire::{CookieText, OpenedIdCookie},
 };
 
 /// How many cookies are remembered at most. Together they take about 200 KB.
@@ -25,7 +25,7 @@ pub(crate) struct CookieCache(Box<[Mutex<Option<Entry>>]>);
 
 struct Entry {
     text: CookieText,
-    opened: Opened,
+    opened: OpenedIdCookie,
     key: StoreKey,
 }
 
@@ -35,14 +35,14 @@ impl CookieCache {
     }
 
     /// What this text was found to be when it was opened, and the key of its id.
-    pub(super) fn get(&self, text: &[u8]) -> Option<(Opened, StoreKey)> {
+    pub(super) fn get(&self, text: &[u8]) -> Option<(OpenedIdCookie, StoreKey)> {
         let slot = self.slot(text)?;
-        let entry = slot.as_ref().filter(|entry| is_same(&entry.text, text))?;
+        let entry = slot.as_ref().filter(|entry| ct_eq(&entry.text, text))?;
         Some((entry.opened.clone(), entry.key))
     }
 
     /// Remembers a text that authenticated. One that would need the heap is not remembered.
-    pub(super) fn insert(&self, text: &[u8], opened: &Opened, key: StoreKey) {
+    pub(super) fn insert(&self, text: &[u8], opened: &OpenedIdCookie, key: StoreKey) {
         let kept = CookieText::from_slice(text);
         if kept.spilled() {
             return;

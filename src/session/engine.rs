@@ -54,14 +54,14 @@ impl Engine {
     /// that ran ahead leaves behind, counts for nothing.
     pub(crate) fn is_renewal_due(&self, renewed: Timestamp, now: Timestamp) -> bool {
         let interval = self.policy.touch_interval;
-        now.since(renewed) >= interval || renewed.since(now) > interval
+        now.duration_since(renewed) >= interval || renewed.duration_since(now) > interval
     }
 
     /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.
     pub(crate) fn time_to_live(&self, created: Timestamp, now: Timestamp) -> Duration {
         let idle = self.policy.time_to_live();
         self.policy.absolute_timeout.map_or(idle, |lifetime| {
-            idle.min(created.after(lifetime).since(now))
+            idle.min(created.saturating_add(lifetime).duration_since(now))
         })
     }
 

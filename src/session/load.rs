@@ -124,7 +124,7 @@ impl State {
             }
             ReadOutcome::Gone => self.lose_id(IdStatus::Stale),
             ReadOutcome::Absent => {
-                let age = now.since(self.identity.renewed);
+                let age = now.duration_since(self.identity.renewed);
                 if self.identity.stored || age > engine.policy.time_to_live() {
                     self.lose_id(IdStatus::Stale);
                 } else if engine.is_renewal_due(self.identity.renewed, now) {
@@ -143,8 +143,8 @@ impl State {
         read_only: bool,
     ) -> Result<(), SessionError> {
         let head = decode_into(engine, &record.data, &mut self.data, &mut self.flash.stored)?;
-        let lived = now.since(head.created);
-        if head.moved {
+        let lived = now.duration_since(head.created);
+        if head.is_fence {
             self.lose_id(IdStatus::Regenerated);
             return self.open(engine, read_only, true);
         }

@@ -26,7 +26,7 @@ impl Snapshot {
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let found = self.0.get(path)?.filter(|value| !value.is_null());
-        found.map(|value| Ok(value.to()?)).transpose()
+        found.map(|value| Ok(value.deserialize()?)).transpose()
     }
 
     /// The JSON text of the value at `path`, null included.
@@ -53,7 +53,7 @@ impl Snapshot {
     /// # Errors
     /// When it does not fit `T`.
     pub fn all<T: serde::de::DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.0.to()?)
+        Ok(self.0.deserialize()?)
     }
 
     /// Everything, as compact JSON text.

@@ -97,7 +97,7 @@ pub(super) fn value_of(raw: RawValue<'_>) -> Result<Value, Error> {
     match raw.number() {
         Some(Number::Int(number)) if i64::try_from(number).is_err() => Ok(number.into()),
         Some(Number::UInt(number)) => Ok(number.into()),
-        _ => raw.to().map_err(failed),
+        _ => raw.deserialize().map_err(failed),
     }
 }
 

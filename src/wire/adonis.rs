@@ -11,7 +11,7 @@ const FLASH: &str = "__flash__";
 /// The data of the session `id`, without its flash messages; `None` where `content` is not its file.
 pub(crate) fn read_file(id: &str, content: &[u8]) -> Option<Document> {
     let envelope = Document::parse(content.trim_ascii()).ok()?;
-    let purpose: String = envelope.get("purpose").ok()??.to().ok()?;
+    let purpose: String = envelope.get("purpose").ok()??.deserialize().ok()?;
     // Other things are written in the same way, and some of them with a date; a session is not.
     if purpose != id || envelope.has("expiryDate").ok()? {
         return None;

@@ -22,7 +22,7 @@ pub(crate) trait Format: Debug + Send + Sync {
     fn seal_id(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), &'static str>;
 
     /// Reads the value of an id cookie. Nothing but a text that this service issued is accepted.
-    fn open_id(&self, text: &[u8]) -> Result<Opened, &'static str>;
+    fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str>;
 
     /// When a cookie of this text claims to have been renewed. Nothing is authenticated here: the
     /// claim only tells whether it is worth opening the cookie. `None` where the text claims nothing.
@@ -41,7 +41,7 @@ pub(crate) trait Format: Debug + Send + Sync {
         record: &Bytes,
         data: &mut Document,
         flash: &mut Document,
-    ) -> Result<Head, Unreadable>;
+    ) -> Result<RecordHead, DecodeError>;
 }
 
 /// What an id cookie holds.
@@ -56,7 +56,7 @@ pub(crate) struct IdCookie {
 
 /// An id cookie that was authenticated.
 #[derive(Clone, Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedIdCookie {
     pub(crate) cookie: IdCookie,
     /// It was sealed by an older key, so it should be sealed anew.
     pub(crate) outdated: bool,
@@ -64,18 +64,18 @@ pub(crate) struct Opened {
 
 /// What a record says of its session, besides the session's contents.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Head {
+pub(crate) struct RecordHead {
     /// When the session began, for the absolute lifetime.
     pub(crate) created: Timestamp,
     /// The session moved to another id: the record is only a fence for slower requests.
-    pub(crate) moved: bool,
+    pub(crate) is_fence: bool,
 }
 
 /// A stored record is not one of ours, or is damaged, or comes from a newer release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub(crate) enum DecodeError {
     #[error("the record's format version is {0}, newer than this release reads")]
-    Newer(u8),
+    UnsupportedVersion(u8),
     #[error("the record is damaged or foreign")]
     Damaged,
 }

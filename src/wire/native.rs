@@ -26,7 +26,7 @@ use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, Bytes};
 use zeroize::Zeroize;
 
-use super::{CookieText, Format, Head, IdCookie, Opened, Unreadable};
+use super::{CookieText, DecodeError, Format, IdCookie, OpenedIdCookie, RecordHead};
 use crate::{
     clock::Timestamp,
     document::Document,
@@ -75,7 +75,7 @@ impl Format for Native {
         sealed.map_err(|_| "the id could not be sealed")
     }
 
-    fn open_id(&self, text: &[u8]) -> Result<Opened, &'static str> {
+    fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str> {
         let (_, sealed) = text.split_first_chunk::<CLAIM>().ok_or("too short")?;
         let mut plain = Buffer::new();
         let opened = self
@@ -93,7 +93,7 @@ impl Format for Native {
             stored: stored == 1,
         };
         plain.zeroize();
-        Ok(Opened {
+        Ok(OpenedIdCookie {
             cookie,
             outdated: !opened.first_key,
         })
@@ -127,22 +127,24 @@ impl Format for Native {
         record: &Bytes,
         data: &mut Document,
         flash: &mut Document,
-    ) -> Result<Head, Unreadable> {
-        let mut head = record.get(..HEAD).ok_or(Unreadable::Damaged)?;
-        let moved = match (head.get_u8(), head.get_u8()) {
+    ) -> Result<RecordHead, DecodeError> {
+        let mut head = record.get(..HEAD).ok_or(DecodeError::Damaged)?;
+        let is_fence = match (head.get_u8(), head.get_u8()) {
             (VERSION, kind @ (SESSION | MOVED)) => kind == MOVED,
-            (version, _) if version > VERSION => return Err(Unreadable::Newer(version)),
-            _ => return Err(Unreadable::Damaged),
+            (version, _) if version > VERSION => {
+                return Err(DecodeError::UnsupportedVersion(version));
+            }
+            _ => return Err(DecodeError::Damaged),
         };
         let created = Timestamp::from_millis(head.get_u64_le());
         let mut end = HEAD;
         for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
-            end = load(record, end, text, index, document).ok_or(Unreadable::Damaged)?;
+            end = load(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
         }
         (end == record.len())
-            .then_some(Head { created, moved })
-            .ok_or(Unreadable::Damaged)
+            .then_some(RecordHead { created, is_fence })
+            .ok_or(DecodeError::Damaged)
     }
 }
 

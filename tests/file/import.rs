@@ -81,7 +81,7 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
     let (old, new) = (Scratch::new(), Scratch::new());
     let file = File::create(old.path().join("1.txt")).unwrap();
     let clock = Clock::manual(Timestamp::from_millis(1_000_000_000_000));
-    let tomorrow = clock.now().after(Duration::from_secs(86_400));
+    let tomorrow = clock.now().saturating_add(Duration::from_secs(86_400));
     file.set_modified(tomorrow.into()).unwrap();
     let store = FileStore::builder(new.path()).clock(clock.clone());
     let store = store.open().unwrap();

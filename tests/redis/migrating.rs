@@ -22,7 +22,7 @@ async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clon
     let tag = Tag::new("ada").unwrap();
     let mut keys = Vec::new();
     for _ in 0..SESSIONS {
-        let key = SessionId::generate().unwrap().key();
+        let key = SessionId::generate().unwrap().store_key();
         let begun = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
         assert!(matches!(begun, Ok(WriteOutcome::Done(_))), "{begun:?}");
         assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());

@@ -38,7 +38,7 @@ pub fn bind(store: &CookieStore) -> Box<dyn BoundStore> {
 }
 
 pub fn key() -> StoreKey {
-    SessionId::generate().unwrap().key()
+    SessionId::generate().unwrap().store_key()
 }
 
 /// One request with these cookies, in one line.

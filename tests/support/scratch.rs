@@ -37,5 +37,5 @@ impl Drop for Scratch {
 pub(crate) fn key(number: u64) -> hyper_session::id::StoreKey {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_le_bytes());
-    hyper_session::id::SessionId::from_bytes(bytes).key()
+    hyper_session::id::SessionId::from_bytes(bytes).store_key()
 }

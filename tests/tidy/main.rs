@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 9] = [
         "sync",
         "error_chain",
     ],
-    &["patch", "seal"],
+    &["patch", "seal", "csrf_secret"],
     &["wire"],
     &["store"],
     &["session", "import"],
@@ -54,16 +54,16 @@ const CRATES: [(&str, &[&str]); 32] = [
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
     // An id's text form, the sealed text, and what a cookie claims of itself.
-    ("base64_simd", &["id", "seal", "wire"]),
+    ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),
     ("crc32fast", &["store"]),
-    ("ctutils", &["id"]),
+    ("ctutils", &["csrf_secret"]),
     ("dashmap", &["store"]),
     ("fred", &["store"]),
     // What libraries ask for as streams.
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
-    ("getrandom", &["id"]),
+    ("getrandom", &["id", "csrf_secret"]),
     ("hkdf", &["seal"]),
     // Whatever stands around a service knows bodies, hyper and tower.
     ("http_body", &["service", "form"]),
@@ -80,7 +80,7 @@ const CRATES: [(&str, &[&str]); 32] = [
     // Files, and the clock that is cheap to ask.
     ("rustix", &["store", "clock"]),
     // The key of an id, and the hash under HKDF.
-    ("sha2", &["id", "seal"]),
+    ("sha2", &["id", "csrf_secret", "seal"]),
     ("simd_json", &["document"]),
     ("tokio", &["store", "bin"]),
     ("tower_layer", &["service", "form"]),
@@ -88,7 +88,7 @@ const CRATES: [(&str, &[&str]); 32] = [
     // Events as logs, and the spans around loads and commits.
     ("tracing", &["service", "session"]),
     // Whatever holds an id or a key leaves nothing behind.
-    ("zeroize", &["id", "seal", "wire", "config"]),
+    ("zeroize", &["id", "csrf_secret", "seal", "wire", "config"]),
 ];
 
 /// Files whose verdict is a panic: unit tests, and the suite that users run on their own stores.

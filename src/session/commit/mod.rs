@@ -232,7 +232,7 @@ impl Commit {
     fn merge(&mut self, record: Record, key: StoreKey) -> Next {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
-        if newer.head.moved {
+        if newer.head.is_fence {
             return Ok(self.strike(key));
         }
         self.attempts += 1;

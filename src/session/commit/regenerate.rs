@@ -43,7 +43,7 @@ impl Commit {
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
-                if !newer.head.moved {
+                if !newer.head.is_fence {
                     return self.catch_up(record, newer, key);
                 }
                 IdStatus::Regenerated

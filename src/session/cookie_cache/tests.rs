@@ -1,16 +1,16 @@
 use super::*;
 use crate::{clock::Timestamp, id::SessionId, wire::IdCookie};
 
-fn opened(id: [u8; 16]) -> (Opened, StoreKey) {
+fn opened(id: [u8; 16]) -> (OpenedIdCookie, StoreKey) {
     let id = SessionId::from_bytes(id);
-    let key = id.key();
+    let key = id.store_key();
     let cookie = IdCookie {
         id,
         renewed: Timestamp::default(),
         stored: true,
     };
     let outdated = false;
-    (Opened { cookie, outdated }, key)
+    (OpenedIdCookie { cookie, outdated }, key)
 }
 
 fn key_of(cache: &CookieCache, text: &[u8]) -> Option<StoreKey> {

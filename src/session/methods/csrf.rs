@@ -16,7 +16,7 @@ impl Session {
     /// When there are no random bytes for it.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
         let secret = self.identified().identity.show_csrf_secret()?;
-        Ok(secret.masked()?)
+        Ok(secret.to_masked_token()?)
     }
 
     /// A hidden `<input>` named `_csrf` with a [`csrf_token`](Self::csrf_token), to be put into a
@@ -35,7 +35,7 @@ impl Session {
     /// without a session cookie of ours.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
         let secret = self.identified().identity.csrf_secret();
-        secret.is_some_and(|secret| secret.is_in(token))
+        secret.is_some_and(|secret| secret.matches(token))
     }
 
     /// Tells the listeners that a request was refused, in words that hold nothing of it: for checks

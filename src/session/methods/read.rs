@@ -29,7 +29,7 @@ impl Session {
         let found = state.readable()?.data.get(path)?;
         found
             .filter(|value| !value.is_null())
-            .map(|value| Ok(value.to()?))
+            .map(|value| Ok(value.deserialize()?))
             .transpose()
     }
 
@@ -66,7 +66,7 @@ impl Session {
     /// # Errors
     /// When the session is not loaded, or does not fit `T`.
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.state().readable()?.data.to()?)
+        Ok(self.state().readable()?.data.deserialize()?)
     }
 
     /// Whether the session holds nothing. FlashState messages do not count.

@@ -68,7 +68,7 @@ impl Session {
         let mut guard = self.state();
         let state = guard.writable()?;
         let found = state.data.get(path)?.filter(|value| !value.is_null());
-        let value = found.map(|value| value.to()).transpose()?;
+        let value = found.map(|value| value.deserialize()).transpose()?;
         state.patch.forget(&mut state.data, path)?;
         Ok(value)
     }

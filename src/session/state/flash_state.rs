@@ -96,7 +96,7 @@ impl FlashState {
         mut newer: Document,
     ) -> Result<(), MalformedDocument> {
         if self.consuming {
-            newer.forget_unchanged(&self.stored)?;
+            newer.retain_changed(&self.stored)?;
         }
         self.kept = newer;
         Ok(())

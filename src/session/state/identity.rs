@@ -9,8 +9,9 @@ use crate::session::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
-    id::{CsrfSecret, EntropyError, SessionId, StoreKey},
-    wire::{CookieText, IdCookie, Opened},
+    csrf_secret::CsrfSecret,
+    id::{EntropyError, SessionId, StoreKey},
+    wire::{CookieText, IdCookie, OpenedIdCookie},
 };
 
 /// The session's name, found out no earlier than somebody asks.
@@ -103,7 +104,7 @@ impl Identity {
     /// The key of the id that the request carried or that was made since.
     pub(in crate::session) fn key(&self) -> Option<StoreKey> {
         let id = self.id.as_ref()?;
-        Some(*self.key.get_or_init(|| id.key()))
+        Some(*self.key.get_or_init(|| id.store_key()))
     }
 
     /// The id; a new one where the request carried none.
@@ -122,14 +123,14 @@ impl Identity {
 
     /// The secret of the id's tokens, one of which is about to be given away.
     pub(in crate::session) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
-        let secret = CsrfSecret::of(self.ensure()?);
+        let secret = CsrfSecret::from_id(self.ensure()?);
         self.shown = true;
         Ok(secret)
     }
 
     /// The secret of the id's tokens, if there is an id.
     pub(in crate::session) fn csrf_secret(&self) -> Option<CsrfSecret> {
-        self.id.as_ref().map(CsrfSecret::of)
+        self.id.as_ref().map(CsrfSecret::from_id)
     }
 
     /// Forgets the id, so that the next one to ask gets a new one.
@@ -190,12 +191,12 @@ impl Identity {
 }
 
 /// Reads an id cookie's text, or remembers what it said.
-fn open(engine: &Engine, text: &[u8]) -> Result<(Opened, StoreKey), &'static str> {
+fn open(engine: &Engine, text: &[u8]) -> Result<(OpenedIdCookie, StoreKey), &'static str> {
     if let Some(known) = engine.cookie_cache.get(text) {
         return Ok(known);
     }
     let opened = engine.format.open_id(text)?;
-    let key = opened.cookie.id.key();
+    let key = opened.cookie.id.store_key();
     engine.cookie_cache.insert(text, &opened, key);
     Ok((opened, key))
 }

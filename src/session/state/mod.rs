@@ -22,7 +22,7 @@ use crate::{
     id::StoreKey,
     patch::Patch,
     store::{Record, Tag, Version},
-    wire::{Head, Unreadable},
+    wire::{DecodeError, RecordHead},
 };
 
 /// A state that held more than this is not kept: one large session must not cost memory for good.
@@ -213,7 +213,7 @@ impl State {
 /// What a record holds.
 #[derive(Debug)]
 pub(in crate::session) struct DecodedRecord {
-    pub(in crate::session) head: Head,
+    pub(in crate::session) head: RecordHead,
     pub(in crate::session) data: Document,
     pub(in crate::session) flash: Document,
 }
@@ -234,12 +234,12 @@ pub(in crate::session) fn decode_into(
     record: &Bytes,
     data: &mut Document,
     flash: &mut Document,
-) -> Result<Head, SessionError> {
+) -> Result<RecordHead, SessionError> {
     let head = engine.format.decode(record, data, flash);
     head.map_err(|unreadable| {
         SessionError::Record(match unreadable {
-            Unreadable::Newer(_) => "it was written by a newer release",
-            Unreadable::Damaged => "it is damaged or not ours",
+            DecodeError::UnsupportedVersion(_) => "it was written by a newer release",
+            DecodeError::Damaged => "it is damaged or not ours",
         })
     })
 }

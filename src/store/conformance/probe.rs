@@ -34,7 +34,7 @@ impl<S: Store> Probe<S> {
         let id = SessionId::generate();
         let id =
             id.map_err(|error| self.broken("the suite needs random keys", error.to_string()))?;
-        Ok(id.key())
+        Ok(id.store_key())
     }
 
     pub(super) async fn read(&self, key: &StoreKey) -> Verdict<ReadOutcome> {

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use crate::seal::is_same;
+use crate::seal::ct_eq;
 
 /// How many cookies are remembered at most, of 7 KB each at most, the opened bytes included.
 const SLOTS: usize = 256;
@@ -48,7 +48,7 @@ impl Memo {
                 text: kept,
                 plain,
                 first_key,
-            } if is_same(kept, text) => Some((plain.clone(), *first_key)),
+            } if ct_eq(kept, text) => Some((plain.clone(), *first_key)),
             _ => None,
         }
     }

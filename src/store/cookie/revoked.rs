@@ -57,7 +57,9 @@ impl Revoked {
 
     /// When contents are over, whatever they say themselves: an entry need not outlive this.
     pub(super) fn expiry(&self, contents: &Contents) -> Timestamp {
-        contents.expires.min(contents.sealed.after(self.longest))
+        contents
+            .expires
+            .min(contents.sealed.saturating_add(self.longest))
     }
 
     /// Ends the session under `key`.
@@ -117,7 +119,7 @@ impl Revoked {
             if entry.but != Some(contents.key) || marked.since <= entry.floor {
                 return Ok(Standing::Over);
             }
-            marked.since = entry.at.after(Duration::from_millis(1));
+            marked.since = entry.at.saturating_add(Duration::from_millis(1));
             standing = Standing::Spared;
         }
         Ok(standing)

@@ -79,7 +79,7 @@ impl Visit {
         let Some(overflow) = &self.shared.overflow else {
             return Err(StoreError::new(NAME, action, too_large));
         };
-        let life = contents.expires.since(now);
+        let life = contents.expires.duration_since(now);
         let writing = overflow.write(&over(&contents.key), record.clone(), life, Expected::Any);
         let WriteOutcome::Done(_) = writing.await? else {
             return Ok(None);

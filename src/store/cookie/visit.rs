@@ -162,7 +162,7 @@ impl Visit {
 
     pub(super) fn prolong(&self, mut contents: Contents, now: Timestamp, ttl: Duration) {
         contents.sealed = now;
-        contents.expires = now.after(ttl);
+        contents.expires = now.saturating_add(ttl);
         self.keep(contents);
     }
 
@@ -174,7 +174,7 @@ impl Visit {
         let mut text = Buffer::new();
         let sealed = shared.codec.seal(&plain, &mut text);
         sealed.map_err(|error| StoreError::new(NAME, "seal", error))?;
-        let life = contents.expires.since(shared.clock.now());
+        let life = contents.expires.duration_since(shared.clock.now());
         let max_age = (!shared.clear_with_browser).then_some(life);
         shared
             .pieces
@@ -261,7 +261,7 @@ impl Store for Visit {
             key: *key,
             version: self.shared.stamps.next(now),
             sealed: now,
-            expires: now.after(ttl),
+            expires: now.saturating_add(ttl),
             marks: current.map(|current| current.marks).unwrap_or_default(),
             body: Body::Here(data),
         };

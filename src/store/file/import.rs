@@ -136,7 +136,7 @@ impl Importer {
             let now = store.clock().now();
             // Some clock was wrong: no session lives longer than its age.
             let changed = changed.min(now);
-            let left = changed.after(self.age).since(now);
+            let left = changed.saturating_add(self.age).duration_since(now);
             if left.is_zero() {
                 imported.expired += 1;
                 continue;
@@ -169,7 +169,7 @@ impl Importer {
         }
         // What was changed before there were Unix clocks has expired.
         let since = metadata.modified().ok()?.duration_since(UNIX_EPOCH);
-        let changed = Timestamp::default().after(since.unwrap_or_default());
+        let changed = Timestamp::default().saturating_add(since.unwrap_or_default());
         // It may grow while it is read.
         let mut file = File::open(path).ok()?.take(self.longest.saturating_add(1));
         let mut content = Vec::new();

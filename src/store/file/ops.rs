@@ -41,7 +41,7 @@ pub(super) enum Fetched {
 impl Engine {
     pub(super) fn destroy(&self, key: &StoreKey) -> Result<Answer<()>, FileError> {
         let mut log = self.writable()?;
-        let until = self.now().after(self.options.tombstone);
+        let until = self.now().saturating_add(self.options.tombstone);
         let header = Header::new(Kind::Destroy, *key, log.next_version(), until);
         let at = self.enter(&mut log, &header, &[])?;
         drop(log);
@@ -55,7 +55,7 @@ impl Engine {
         let Standing::Live(entry) = self.standing(key, now) else {
             return Ok((false, Position::default()));
         };
-        let at = self.extend(&mut log, key, entry, now.after(ttl))?;
+        let at = self.extend(&mut log, key, entry, now.saturating_add(ttl))?;
         Ok((true, at))
     }
 
@@ -101,7 +101,7 @@ impl Engine {
         let Lookup::Record(entry, _) = found else {
             return Ok(found);
         };
-        let at = self.extend(&mut log, key, entry, now.after(ttl))?;
+        let at = self.extend(&mut log, key, entry, now.saturating_add(ttl))?;
         Ok(Lookup::Record(entry, at))
     }
 

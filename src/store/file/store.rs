@@ -64,7 +64,7 @@ impl FileStore {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = std::env::temp_dir().join(format!("file-store-doc-{}", std::process::id()));
-    /// let key = SessionId::generate()?.key();
+    /// let key = SessionId::generate()?.store_key();
     /// let store = FileStore::open(&directory)?;
     /// let data = "{\"cart\":[7]}";
     /// store.write(&key, data.into(), Duration::from_secs(7200), Expected::Absent).await?;

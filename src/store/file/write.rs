@@ -232,7 +232,7 @@ impl Engine {
             // which a power failure could take.
             fresh: fresh || lock(&self.tags).of(key).is_empty(),
             version: log.next_version(),
-            expires: now.after(draft.ttl),
+            expires: now.saturating_add(draft.ttl),
             ..draft.header
         })
     }

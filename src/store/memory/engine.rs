@@ -112,7 +112,7 @@ impl Engine {
         }
         let keeps_tags = matches!(standing, Standing::Live(_));
         let version = self.next_version();
-        let live = Live::new(data, version, now.after(ttl));
+        let live = Live::new(data, version, now.saturating_add(ttl));
         let is_new = match entry {
             Entry::Occupied(mut held) if keeps_tags => self.renew(held.get_mut(), live),
             entry => self.put(entry, Slot::Live(live)),
@@ -127,7 +127,11 @@ impl Engine {
 
     pub(super) fn destroy(&self, key: &StoreKey) {
         let entry = self.slots.entry(*key);
-        let end = self.settings.clock.now().after(self.settings.tombstone);
+        let end = self
+            .settings
+            .clock
+            .now()
+            .saturating_add(self.settings.tombstone);
         if self.put(entry, Slot::Tomb(end)) {
             self.tombs.push(*key);
             self.sweep(SWEEP_PER_NEW_KEY);

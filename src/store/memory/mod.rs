@@ -65,7 +65,7 @@ const NAME: &str = "memory";
 /// use std::time::Duration;
 ///
 /// let store = MemoryStore::builder().max_records(50_000).build();
-/// let (key, hour) = (SessionId::generate()?.key(), Duration::from_secs(3600));
+/// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
 ///
 /// let first = store.write(&key, "a".into(), hour, Expected::Absent).await?;
 /// let Written::Done(version) = first else { panic!("a new key has no record") };

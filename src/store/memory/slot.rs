@@ -104,7 +104,7 @@ impl Live {
     }
 
     pub(super) fn touch(&mut self, now: Timestamp, ttl: Duration) {
-        self.expires = now.after(ttl);
+        self.expires = now.saturating_add(ttl);
     }
 
     pub(super) fn has_tag(&self, name: &str) -> bool {

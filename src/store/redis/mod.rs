@@ -101,7 +101,7 @@ const NAME: &str = "redis";
 ///     .on_outage(|outage| eprintln!("session store: {outage:?}"))
 ///     .connect()
 ///     .await?;
-/// let (key, hour) = (SessionId::generate()?.key(), Duration::from_secs(3600));
+/// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
 /// let written = store.write(&key, "data".into(), hour, Expected::Absent).await?;
 /// assert!(matches!(written, Written::Done(_)));
 /// # Ok(()) }

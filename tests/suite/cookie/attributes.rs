@@ -8,34 +8,20 @@ fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError
 
 /// All there is, for cookies on a domain and its subdomains.
 fn everything() -> Attributes {
-    Attributes {
-        path: "/app".into(),
-        domain: Some("example.org".into()),
-        same_site: Some(SameSite::None),
-        partitioned: true,
-        ..Attributes::default()
-    }
+    Attributes::default()
+        .path("/app")
+        .domain("example.org")
+        .same_site(SameSite::None)
+        .partitioned(true)
 }
 
 #[test]
 fn a_prefixed_name_brings_its_rules() {
     let secure = Attributes::default();
-    let plain = Attributes {
-        secure: false,
-        ..Attributes::default()
-    };
-    let scripted = Attributes {
-        http_only: false,
-        ..Attributes::default()
-    };
-    let deep = Attributes {
-        path: "/app".into(),
-        ..Attributes::default()
-    };
-    let wide = Attributes {
-        domain: Some("example.org".into()),
-        ..Attributes::default()
-    };
+    let plain = Attributes::default().secure(false);
+    let scripted = Attributes::default().http_only(false);
+    let deep = Attributes::default().path("/app");
+    let wide = Attributes::default().domain("example.org");
     // Accepted:         secure plain  scripted deep  wide
     for (name, accepted) in [
         ("sid", [true, true, true, true, true]),
@@ -73,16 +59,11 @@ fn a_broken_prefix_rule_is_named() {
 #[test]
 fn same_site_none_and_partitioned_need_secure() {
     for (same_site, partitioned) in [(Some(SameSite::None), false), (None, true)] {
-        let attributes = Attributes {
-            same_site,
-            partitioned,
-            ..Attributes::default()
-        };
+        let attributes = Attributes::default()
+            .same_site(same_site)
+            .partitioned(partitioned);
         assert!(template("sid", attributes.clone()).is_ok());
-        let plain = Attributes {
-            secure: false,
-            ..attributes
-        };
+        let plain = attributes.secure(false);
         assert!(matches!(
             template("sid", plain),
             Err(CookieError::NotSecure { .. })
@@ -92,15 +73,7 @@ fn same_site_none_and_partitioned_need_secure() {
 
 #[test]
 fn a_path_cannot_smuggle_attributes_in() {
-    let template = |path: &str| {
-        template(
-            "sid",
-            Attributes {
-                path: path.into(),
-                ..Attributes::default()
-            },
-        )
-    };
+    let template = |path: &str| template("sid", Attributes::default().path(path));
     for path in [
         "/",
         "/app",
@@ -133,16 +106,7 @@ fn a_path_cannot_smuggle_attributes_in() {
 
 #[test]
 fn a_domain_is_a_domain_name() {
-    let template = |domain: &str| {
-        let domain = Some(domain.to_owned());
-        template(
-            "sid",
-            Attributes {
-                domain,
-                ..Attributes::default()
-            },
-        )
-    };
+    let template = |domain: &str| template("sid", Attributes::default().domain(domain));
     let label = "l".repeat(63);
     let longest = format!("{label}.{label}.{label}.{}", "l".repeat(61));
     for domain in [

@@ -50,11 +50,7 @@ fn a_browser_sends_back_what_was_set_until_it_is_removed() {
         ("__Host-sid", Attributes::default()),
         (
             "sid",
-            Attributes {
-                domain: Some("example.org".into()),
-                path: "/app".into(),
-                ..Attributes::default()
-            },
+            Attributes::default().domain("example.org").path("/app"),
         ),
     ] {
         let (cookie, finder) = cookie(name, attributes);
@@ -89,13 +85,7 @@ fn a_browser_sends_back_what_was_set_until_it_is_removed() {
 fn cookies_of_one_name_on_two_paths_are_both_found() {
     let mut browser = Browser::default();
     let (root, finder) = cookie("sid", Attributes::default());
-    let (app, _) = cookie(
-        "sid",
-        Attributes {
-            path: "/app".into(),
-            ..Attributes::default()
-        },
-    );
+    let (app, _) = cookie("sid", Attributes::default().path("/app"));
     browser.receive("https://example.org/", &root.set(b"root", HOUR).unwrap());
     browser.receive("https://example.org/", &app.set(b"app", HOUR).unwrap());
 

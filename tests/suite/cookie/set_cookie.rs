@@ -21,13 +21,11 @@ fn sid() -> SetCookie {
 
 /// All there is, for cookies on a domain and its subdomains.
 fn everything() -> Attributes {
-    Attributes {
-        path: "/app".into(),
-        domain: Some("example.org".into()),
-        same_site: Some(SameSite::None),
-        partitioned: true,
-        ..Attributes::default()
-    }
+    Attributes::default()
+        .path("/app")
+        .domain("example.org")
+        .same_site(SameSite::None)
+        .partitioned(true)
 }
 
 fn text(value: &HeaderValue) -> &str {
@@ -50,12 +48,10 @@ fn a_cookie_is_written_with_its_attributes_in_a_fixed_order() {
         "sid=v; Max-Age=3600; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Domain=example.org; \
          Path=/app; Secure; HttpOnly; SameSite=None; Partitioned"
     );
-    let bare = Attributes {
-        secure: false,
-        http_only: false,
-        same_site: None,
-        ..Attributes::default()
-    };
+    let bare = Attributes::default()
+        .secure(false)
+        .http_only(false)
+        .same_site(None);
     assert_eq!(
         text(&template("sid", bare).unwrap().set(b"v", None).unwrap()),
         "sid=v; Path=/"
@@ -251,9 +247,13 @@ proptest! {
         ],
         (http_only, partitioned) in any::<(bool, bool)>(),
     ) {
-        let attributes = Attributes {
-            path: path.clone(), domain: domain.clone(), secure: true, http_only, same_site, partitioned,
-        };
+        let mut attributes = Attributes::default()
+            .path(path.clone())
+            .secure(true)
+            .http_only(http_only)
+            .same_site(same_site)
+            .partitioned(partitioned);
+        attributes.domain.clone_from(&domain);
         let set = template("sid", attributes).unwrap()
             .set(value.as_bytes(), age.map(Duration::from_secs)).unwrap();
         let read = cookie::Cookie::parse(text(&set)).unwrap();

@@ -283,7 +283,9 @@ async fn of_two_requests_at_once_the_last_answer_wins() {
 #[tokio::test]
 async fn a_store_without_sessions_around_it_answers_that_it_has_no_keys() {
     use hyper_session::store::Store;
-    let key = hyper_session::id::SessionId::generate().unwrap().key();
+    let key = hyper_session::id::SessionId::generate()
+        .unwrap()
+        .store_key();
     let error = CookieStore::new().read(&key, None).await.unwrap_err();
     assert!(format!("{error:?}").contains("give it to `Sessions`"));
 }

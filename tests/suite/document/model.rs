@@ -33,7 +33,7 @@ proptest! {
     fn reads_find_what_the_model_finds(start in object(), path in path()) {
         let document = Document::parse(start.to_string().as_bytes()).unwrap();
         let expected = reference::get(&start, &path);
-        let found = real::get(&document, &path).unwrap().map(|raw| raw.to::<Value>().unwrap());
+        let found = real::get(&document, &path).unwrap().map(|raw| raw.deserialize::<Value>().unwrap());
         prop_assert_eq!(found.as_ref(), expected);
         let has = real::has(&document, &path).unwrap();
         prop_assert_eq!(has, expected.is_some_and(|value| !value.is_null()));
@@ -66,8 +66,8 @@ proptest! {
         let Ok(mut document) = Document::from_parts(text.into(), index.into()) else {
             return Ok(());
         };
-        let _ = real::get(&document, &path).map(|found| found.map(|raw| raw.to::<Value>()));
-        let _ = document.to::<Value>();
+        let _ = real::get(&document, &path).map(|found| found.map(|raw| raw.deserialize::<Value>()));
+        let _ = document.deserialize::<Value>();
         document.members().for_each(drop);
         for edit in &edits {
             let _ = real::edit(&mut document, edit);

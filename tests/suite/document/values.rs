@@ -35,11 +35,16 @@ fn a_struct_comes_out_as_it_went_in_and_borrows_its_text() {
             .get("user")
             .unwrap()
             .unwrap()
-            .to::<User<'_>>()
+            .deserialize::<User<'_>>()
             .unwrap(),
         user
     );
-    let name: &str = document.get("user.name").unwrap().unwrap().to().unwrap();
+    let name: &str = document
+        .get("user.name")
+        .unwrap()
+        .unwrap()
+        .deserialize()
+        .unwrap();
     assert!(document.text().as_ptr_range().contains(&name.as_ptr()));
 }
 
@@ -57,14 +62,17 @@ fn integers_keep_every_digit_up_to_128_bits() {
         document.put("n", &int).unwrap();
         let document = Document::parse(document.text()).unwrap();
         let raw = document.get("n").unwrap().unwrap();
-        assert_eq!(raw.to::<i128>(), Ok(int));
+        assert_eq!(raw.deserialize::<i128>(), Ok(int));
         assert_eq!(raw.number(), Some(Number::Int(int)));
-        assert_eq!(document.to::<BTreeMap<String, i128>>().unwrap()["n"], int);
+        assert_eq!(
+            document.deserialize::<BTreeMap<String, i128>>().unwrap()["n"],
+            int
+        );
     }
     let mut document = Document::new();
     document.put("n", &u128::MAX).unwrap();
     assert_eq!(
-        document.get("n").unwrap().unwrap().to::<u128>(),
+        document.get("n").unwrap().unwrap().deserialize::<u128>(),
         Ok(u128::MAX)
     );
     assert_eq!(document.subtract("n", u128::MAX), Ok(Number::Int(0)));
@@ -84,8 +92,11 @@ fn floats_come_back_as_the_same_float() {
         let mut document = Document::new();
         document.put("f", &float).unwrap();
         let document = Document::parse(document.text()).unwrap();
-        assert_eq!(document.get("f").unwrap().unwrap().to(), Ok(float));
-        assert_eq!(document.to::<BTreeMap<String, f64>>().unwrap()["f"], float);
+        assert_eq!(document.get("f").unwrap().unwrap().deserialize(), Ok(float));
+        assert_eq!(
+            document.deserialize::<BTreeMap<String, f64>>().unwrap()["f"],
+            float
+        );
     }
     let mut document = Document::new();
     document.put("f", &f64::NAN).unwrap();
@@ -136,11 +147,11 @@ fn a_value_of_another_type_says_so_without_showing_it() {
         .get("password")
         .unwrap()
         .unwrap()
-        .to::<u8>()
+        .deserialize::<u8>()
         .unwrap_err();
-    assert_eq!(error.found(), ValueKind::String);
+    assert_eq!(error.actual(), ValueKind::String);
     assert_eq!(error.expected(), "u8");
-    let whole = document.to::<BTreeMap<String, u8>>().unwrap_err();
+    let whole = document.deserialize::<BTreeMap<String, u8>>().unwrap_err();
     let debug = format!(
         "{error} {error:?} {whole} {whole:?} {document:?} {:?}",
         document.get("n")
@@ -177,7 +188,10 @@ fn a_hostile_index_is_refused_and_allocates_nothing() {
     nested.retain(|key, _| key == "1000");
     document.merge(&BTreeMap::from([("a", nested)])).unwrap();
     assert_eq!(
-        document.to::<BTreeMap<String, Vec<Option<u8>>>>().unwrap()["a"].len(),
+        document
+            .deserialize::<BTreeMap<String, Vec<Option<u8>>>>()
+            .unwrap()["a"]
+            .len(),
         1001
     );
     document.put(format!("b[{MAX_GAP}]").as_str(), &1).unwrap();
@@ -188,7 +202,7 @@ fn depth_is_bounded_whichever_way_it_comes_in() {
     let nested =
         |depth: usize| format!("{}{}", r#"{"a":"#.repeat(depth - 1), "{}") + &"}".repeat(depth - 1);
     let deepest = Document::parse(nested(MAX_DEPTH).as_bytes()).unwrap();
-    deepest.to::<serde_json::Value>().unwrap();
+    deepest.deserialize::<serde_json::Value>().unwrap();
     for depth in [MAX_DEPTH + 1, 127, 128, 129, 1_000_000] {
         assert!(
             Document::parse(nested(depth).as_bytes()).is_err(),
@@ -216,7 +230,7 @@ fn depth_is_bounded_whichever_way_it_comes_in() {
     let unclosed = Bytes::from(format!(r#"{{"a":{}}}"#, "[".repeat(1_000_000)));
     let damaged = Document::from_parts(unclosed, Bytes::from_static(&[1, 0, 0, 124])).unwrap();
     assert!(damaged.get("a.0.0.0").is_err());
-    assert!(damaged.to::<serde_json::Value>().is_err());
+    assert!(damaged.deserialize::<serde_json::Value>().is_err());
 }
 
 #[test]

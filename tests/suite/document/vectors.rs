@@ -99,7 +99,7 @@ fn run(document: &mut Document, step: &Step) -> Answer {
 fn get(document: &Document, key: &str, default: Option<&Value>) -> Answer {
     let found = document.get(key).unwrap().filter(|value| !value.is_null());
     match (found, default) {
-        (Some(value), _) => Answer::Value(as_js(value.to().unwrap())),
+        (Some(value), _) => Answer::Value(as_js(value.deserialize().unwrap())),
         (None, Some(default)) => Answer::Value(as_js(default.clone())),
         // The real package tells undefined from null; here both read as nothing.
         (None, None) => Answer::Nothing,
@@ -150,7 +150,7 @@ impl Answer {
 /// array has elements; ours says whether there is a value other than null.
 fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
     let value = document.get(step.args[0].as_str().unwrap()).unwrap();
-    let value: Option<Value> = value.map(|value| value.to().unwrap());
+    let value: Option<Value> = value.map(|value| value.deserialize().unwrap());
     let truthy = match &value {
         None | Some(Value::Null) => false,
         Some(Value::Bool(bool)) => *bool,
@@ -164,7 +164,7 @@ fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
 }
 
 fn read(document: &Document) -> Value {
-    as_js(document.to().unwrap())
+    as_js(document.deserialize().unwrap())
 }
 
 /// The value with every number as JavaScript has it: a float.
@@ -184,5 +184,5 @@ fn as_js(value: Value) -> Value {
 fn a_value_of_a_document_reads_on_its_own() {
     let document = Document::parse(br#"{"a":{"b":[1,"x"]}}"#).unwrap();
     let value = document.get("a.b.1").unwrap();
-    assert_eq!(value.map(RawValue::to::<&str>), Some(Ok("x")));
+    assert_eq!(value.map(RawValue::deserialize::<&str>), Some(Ok("x")));
 }

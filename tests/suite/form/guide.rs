@@ -293,10 +293,7 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 
 #[tokio::test]
 async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
-    let limits = hyper_session::patch::ChangeLimits {
-        document: 1000,
-        ..Default::default()
-    };
+    let limits = hyper_session::patch::ChangeLimits::default().document(1000);
     let house = house(config().limits(limits));
     let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {

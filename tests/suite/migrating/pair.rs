@@ -42,7 +42,7 @@ fn stores() -> Move {
 }
 
 fn key() -> StoreKey {
-    SessionId::generate().unwrap().key()
+    SessionId::generate().unwrap().store_key()
 }
 
 /// A session of the old store from before anybody thought of another.

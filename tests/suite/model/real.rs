@@ -82,7 +82,7 @@ pub(crate) fn checked(document: &Document) -> Value {
         index(document),
         "the index is that of the text"
     );
-    let value: Value = document.to().expect("a document reads as a value");
+    let value: Value = document.deserialize().expect("a document reads as a value");
     let text: Value = serde_json::from_slice(document.text()).expect("the text is JSON");
     assert_eq!(value, text);
     assert_eq!(

@@ -9,11 +9,10 @@ use hyper_session::{
 use serde::{Serialize, Serializer, ser::Error};
 
 fn limits(operations: usize, bytes: usize, document: usize) -> ChangeLimits {
-    ChangeLimits {
-        operations,
-        bytes,
-        document,
-    }
+    ChangeLimits::default()
+        .operations(operations)
+        .bytes(bytes)
+        .document(document)
 }
 
 #[test]

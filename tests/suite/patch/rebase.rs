@@ -114,7 +114,7 @@ proptest! {
             prop_assert!(rebased.dropped.is_empty());
         }
         for (counter, sum) in COUNTERS.into_iter().zip(sums) {
-            let found = current.get(counter).unwrap().map_or(0, |raw| raw.to().unwrap());
+            let found = current.get(counter).unwrap().map_or(0, |raw| raw.deserialize().unwrap());
             prop_assert_eq!(found, sum, "{}", counter);
         }
     }

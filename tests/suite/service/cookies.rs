@@ -154,14 +154,13 @@ async fn other_cookies_survive_and_one_of_our_name_is_replaced() {
 
 #[tokio::test]
 async fn attributes_are_as_configured_in_setting_and_in_removal() {
-    let attributes = Attributes {
-        path: "/app".into(),
-        domain: Some("example.org".into()),
-        secure: true,
-        http_only: false,
-        same_site: Some(SameSite::None),
-        partitioned: true,
-    };
+    let attributes = Attributes::default()
+        .path("/app")
+        .domain("example.org")
+        .secure(true)
+        .http_only(false)
+        .same_site(SameSite::None)
+        .partitioned(true);
     let settings = config().cookie(attributes).cookie_name("sid");
     let mut browser = house(settings).browser();
     let tail = "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned";

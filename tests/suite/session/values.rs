@@ -331,11 +331,10 @@ async fn a_hostile_index_is_refused_and_not_filled_with_nulls() {
 #[tokio::test]
 async fn a_limit_that_is_reached_is_an_error_and_changes_nothing() {
     use hyper_session::patch::ChangeLimits;
-    let limits = ChangeLimits {
-        operations: 3,
-        bytes: 200,
-        document: 100,
-    };
+    let limits = ChangeLimits::default()
+        .operations(3)
+        .bytes(200)
+        .document(100);
     let mut browser = house(config().limits(limits)).browser();
     browser
         .visit(async |s| {

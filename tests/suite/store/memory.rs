@@ -18,7 +18,7 @@ fn clock() -> Clock {
 }
 
 fn new_key() -> StoreKey {
-    SessionId::generate().unwrap().key()
+    SessionId::generate().unwrap().store_key()
 }
 
 async fn put(store: &MemoryStore, key: &StoreKey, len: usize, ttl: Duration) -> Version {

@@ -15,7 +15,7 @@ use super::Server;
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 pub(crate) fn key() -> StoreKey {
-    SessionId::generate().unwrap().key()
+    SessionId::generate().unwrap().store_key()
 }
 
 pub(crate) async fn connect(server: &Server) -> RedisStore {

@@ -198,7 +198,7 @@ impl Workload {
         }
         let after = State {
             record: Some((filled(&write.data), version)),
-            expires: self.clock.now().after(write.ttl),
+            expires: self.clock.now().saturating_add(write.ttl),
             tags: self.now(&write.key).tags,
         };
         self.note(write.key, after, done);
@@ -208,7 +208,7 @@ impl Workload {
         let mut after = self.now(&key);
         let live = after.record.is_some();
         let ttl = Duration::from_secs(1 + seconds);
-        after.expires = self.clock.now().after(ttl);
+        after.expires = self.clock.now().saturating_add(ttl);
         let done = self.engine.touch(&key, ttl);
         if let Ok((touched, _)) = done {
             assert_eq!(touched, live, "live records are touched, and no others");
@@ -220,7 +220,7 @@ impl Workload {
 
     fn destroy(&mut self, key: StoreKey) {
         let after = State {
-            expires: self.clock.now().after(Duration::from_secs(30)),
+            expires: self.clock.now().saturating_add(Duration::from_secs(30)),
             ..State::default()
         };
         let done = self.engine.destroy(&key);

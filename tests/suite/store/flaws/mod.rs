@@ -117,9 +117,9 @@ impl Broken {
         match self.flaw {
             Flaw::LifeRounded => ttl.max(Duration::from_secs(1)),
             Flaw::LifeWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
-            Flaw::WriteKeepsExpiry if lives => {
-                self.remember(key, |memory| memory.expires.since(self.clock.now()))
-            }
+            Flaw::WriteKeepsExpiry if lives => self.remember(key, |memory| {
+                memory.expires.duration_since(self.clock.now())
+            }),
             _ => ttl,
         }
     }
@@ -236,7 +236,7 @@ impl Broken {
         lived: bool,
     ) -> WriteOutcome {
         let number = record.version.get();
-        let expires = self.clock.now().after(ttl);
+        let expires = self.clock.now().saturating_add(ttl);
         self.remember(key, |memory| {
             memory.is_destroyed = false;
             memory.expires = expires;
@@ -278,7 +278,7 @@ impl Broken {
     async fn broken_touch(self, key: StoreKey, ttl: Duration) -> bool {
         let ttl = self.ttl(&key, ttl, false);
         let is = self.look(&key).await;
-        let end = self.clock.now().after(ttl);
+        let end = self.clock.now().saturating_add(ttl);
         self.remember(&key, |memory| {
             (memory.tombstone_ends, memory.expires) = (Some(end), end)
         });

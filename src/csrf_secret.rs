@@ -4,7 +4,7 @@ use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
-use super::{EntropyError, SessionId};
+use crate::id::{EntropyError, SessionId};
 
 const LEN: usize = 16;
 
@@ -16,7 +16,7 @@ const PURPOSE: &[u8] = b"hyper-session csrf token\0";
 pub(crate) struct CsrfSecret([u8; LEN]);
 
 impl CsrfSecret {
-    pub(crate) fn of(id: &SessionId) -> Self {
+    pub(crate) fn from_id(id: &SessionId) -> Self {
         let mut digest = Sha256::new();
         digest.update(PURPOSE);
         digest.update(id.as_bytes());
@@ -28,7 +28,7 @@ impl CsrfSecret {
 
     /// A random mask and the secret under it, as text: no two answers carry the same bytes, so
     /// their compressed lengths tell nothing of the secret (the BREACH attack).
-    pub(crate) fn masked(&self) -> Result<String, EntropyError> {
+    pub(crate) fn to_masked_token(&self) -> Result<String, EntropyError> {
         let mut bytes = [0; 2 * LEN];
         let (mask, hidden) = bytes.split_at_mut(LEN);
         getrandom::fill(mask).map_err(|_| EntropyError)?;
@@ -39,7 +39,7 @@ impl CsrfSecret {
     }
 
     /// Whether `token` is this secret under any mask. The time it takes tells nothing of the secret.
-    pub(crate) fn is_in(&self, token: &str) -> bool {
+    pub(crate) fn matches(&self, token: &str) -> bool {
         let mut bytes = [0; 2 * LEN];
         if token.len() != base64_simd::URL_SAFE_NO_PAD.encoded_length(bytes.len()) {
             return false;

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 use smallvec::SmallVec;
 
-use super::{MAX_DEPTH, MalformedDocument, json, scan};
+use super::{MAX_DEPTH, MalformedDocument, scan, serde_impl};
 
 /// Appends the canonical form of any one JSON value: compact, one spelling for every string and
 /// number, the last of equal keys only.
 pub(super) fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedDocument> {
-    json::with_copy(text, |copy, buffers| {
+    serde_impl::with_copy(text, |copy, buffers| {
         let tape = tape(copy, buffers)?;
         let start = out.len();
         write_value(&tape.0, 0, out).ok_or(MalformedDocument::DAMAGED)?;
@@ -32,7 +32,7 @@ fn tape<'t>(text: &'t mut [u8], buffers: &mut Buffers) -> Result<Tape<'t>, Malfo
 /// Recurses once for each level: the parser allows 128.
 fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     match *nodes.get(at)? {
-        Node::String(text) => json::to_json(text, out).ok()?,
+        Node::String(text) => serde_impl::to_json(text, out).ok()?,
         Node::Static(scalar) => write_scalar(scalar, out)?,
         Node::Array { len, .. } => return write_array(nodes, at, len, out),
         Node::Object { len, .. } => return write_object(nodes, at, len, out),
@@ -42,13 +42,13 @@ fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize
 
 fn write_scalar(scalar: StaticNode, out: &mut Vec<u8>) -> Option<()> {
     match scalar {
-        StaticNode::Null => json::to_json(&(), out),
-        StaticNode::Bool(bool) => json::to_json(&bool, out),
-        StaticNode::I64(int) => json::to_json(&int, out),
-        StaticNode::U64(int) => json::to_json(&int, out),
-        StaticNode::I128(int) => json::to_json(&int, out),
-        StaticNode::U128(int) => json::to_json(&int, out),
-        StaticNode::F64(float) => json::to_json(&float, out),
+        StaticNode::Null => serde_impl::to_json(&(), out),
+        StaticNode::Bool(bool) => serde_impl::to_json(&bool, out),
+        StaticNode::I64(int) => serde_impl::to_json(&int, out),
+        StaticNode::U64(int) => serde_impl::to_json(&int, out),
+        StaticNode::I128(int) => serde_impl::to_json(&int, out),
+        StaticNode::U128(int) => serde_impl::to_json(&int, out),
+        StaticNode::F64(float) => serde_impl::to_json(&float, out),
     }
     .ok()
 }

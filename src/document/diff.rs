@@ -4,15 +4,15 @@ use std::mem;
 
 use super::{
     Document, MAX_DEPTH, MalformedDocument,
+    insertion::NoPlace,
     merge::{Lookup, begin_item, members, whole},
-    place::NoPlace,
 };
 
 impl Document {
     /// Takes out everything that stands in `base` with the same value: members of the root and of
     /// the objects below it. An array that differs stays whole, an object of which nothing is left
     /// goes.
-    pub(crate) fn forget_unchanged(&mut self, base: &Self) -> Result<(), MalformedDocument> {
+    pub(crate) fn retain_changed(&mut self, base: &Self) -> Result<(), MalformedDocument> {
         let mut kept = mem::take(&mut self.scratch);
         kept.clear();
         let result = write_changed((base.text(), 0), (self.text(), 0), &mut kept, 1);

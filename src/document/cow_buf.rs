@@ -6,13 +6,13 @@ use bytes::Bytes;
 ///
 /// The buffer is kept when new bytes are loaded, so a warm one is edited without allocating.
 #[derive(Clone, Default)]
-pub(super) struct Buf {
+pub(super) struct CowBuf {
     shared: Bytes,
     own: Vec<u8>,
     edited: bool,
 }
 
-impl Buf {
+impl CowBuf {
     pub(super) fn new(shared: Bytes) -> Self {
         Self {
             shared,

@@ -40,7 +40,7 @@ impl SealKey {
     /// that it sealed with it: for tests, trials and development.
     ///
     /// # Errors
-    /// [`SealKeyError::EntropyError`] when the operating system gives no random bytes.
+    /// [`SealKeyError::Entropy`] when the operating system gives no random bytes.
     pub fn generate() -> Result<Self, SealKeyError> {
         Self::from_bytes(&*random()?)
     }
@@ -49,7 +49,7 @@ impl SealKey {
     /// source as base64, with `base64:` before it. It is secret: it is not wiped when dropped.
     ///
     /// # Errors
-    /// [`SealKeyError::EntropyError`] when the operating system gives no random bytes.
+    /// [`SealKeyError::Entropy`] when the operating system gives no random bytes.
     pub fn generate_text() -> Result<String, SealKeyError> {
         Ok(format!("base64:{}", STANDARD.encode_to_string(*random()?)))
     }
@@ -170,7 +170,7 @@ fn random() -> Result<Secret, SealKeyError> {
     let mut bytes = Secret::default();
     SysRng
         .try_fill_bytes(&mut *bytes)
-        .map_err(|_| SealKeyError::EntropyError)?;
+        .map_err(|_| SealKeyError::Entropy)?;
     Ok(bytes)
 }
 

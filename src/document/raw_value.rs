@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{MalformedDocument, Number, ReadError, json};
+use super::{MalformedDocument, Number, ReadError, serde_impl};
 
 /// The JSON text of one value, borrowed from its document.
 ///
@@ -78,8 +78,8 @@ impl<'a> RawValue<'a> {
     ///
     /// # Errors
     /// When the value is not a `T`, or damaged.
-    pub fn to<T: Deserialize<'a>>(self) -> Result<T, ReadError> {
-        json::from_json(self.0)
+    pub fn deserialize<T: Deserialize<'a>>(self) -> Result<T, ReadError> {
+        serde_impl::from_json(self.0)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{any::type_name, borrow::Cow, cell::Cell};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
 
-use super::{ReadError, SerializeError, path::Key, raw::RawValue};
+use super::{ReadError, SerializeError, path::Key, raw_value::RawValue};
 
 /// Appends the JSON text of `value` to `out`: compact, in UTF-8, escaping only what JSON must.
 ///
