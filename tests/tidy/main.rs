@@ -31,7 +31,7 @@ const FLOORS: [&[&str]; 9] = [
     &["service"],
     &["form", "view"],
     // The roof, and the tools beside it: nothing below names them.
-    &["lib", "error", "bin"],
+    &["lib", "error", "bin", "guide"],
 ];
 
 /// Crates that any folder may name.
