@@ -1,48 +1,52 @@
-//! The built-in store `cookie`, and what may be behind it.
+//! The built-in store `cookie`, and its backing stores.
 
 use std::sync::Arc;
 
 use super::{ConfigError, CookieStoreConfig};
 use crate::store::{CookieStore, Store, cookie::MAX_CHUNKS};
 
-type Behind = Result<Arc<dyn Store>, ConfigError>;
+type BackingStore = Result<Arc<dyn Store>, ConfigError>;
 
-/// `open` gives the store of a name, for the setting that is told.
+/// Builds the cookie store.
+///
+/// `open_store` returns a store by its name. It also gets the setting that contains the name, for its
+/// errors.
 pub(super) fn open(
-    section: &CookieStoreConfig,
-    mut open: impl FnMut(&'static str, &str) -> Behind,
+    config: &CookieStoreConfig,
+    mut open_store: impl FnMut(&'static str, &str) -> BackingStore,
 ) -> Result<CookieStore, ConfigError> {
     let mut store = CookieStore::new();
-    if let Some(chunks) = section.max_chunks {
+    if let Some(chunks) = config.max_chunks {
         if !(1..=MAX_CHUNKS).contains(&chunks) {
-            let why = format!("{chunks} is out of range: choose a number from 1 to {MAX_CHUNKS}");
-            return Err(ConfigError::new("stores.cookie.max_chunks", why));
+            let problem =
+                format!("{chunks} is out of range; choose a number from 1 to {MAX_CHUNKS}");
+            return Err(ConfigError::new("stores.cookie.max_chunks", problem));
         }
         store = store.max_chunks(chunks);
     }
-    let mut behind = |setting, name: &Option<String>| -> Result<_, ConfigError> {
+    let mut open_backing = |setting, name: &Option<String>| -> Result<_, ConfigError> {
         let Some(name) = name else {
             return Ok(None);
         };
         if name == "cookie" {
-            return Err(with_visitors(setting, name));
+            return Err(client_side_error(setting, name));
         }
-        let store = open(setting, name)?;
+        let store = open_store(setting, name)?;
         match store.client_side() {
-            Some(_) => Err(with_visitors(setting, name)),
+            Some(_) => Err(client_side_error(setting, name)),
             None => Ok(Some(store)),
         }
     };
-    if let Some(overflow) = behind("stores.cookie.overflow", &section.overflow)? {
+    if let Some(overflow) = open_backing("stores.cookie.overflow", &config.overflow)? {
         store = store.with_overflow(overflow);
     }
-    if let Some(list) = behind("stores.cookie.revocation", &section.revocation)? {
+    if let Some(list) = open_backing("stores.cookie.revocation", &config.revocation)? {
         store = store.with_revocation(list);
     }
     Ok(store)
 }
 
-fn with_visitors(setting: &'static str, name: &str) -> ConfigError {
-    let why = format!("{name:?} keeps nothing at the server: name a store that does");
-    ConfigError::new(setting, why)
+fn client_side_error(setting: &'static str, name: &str) -> ConfigError {
+    let problem = format!("store {name:?} keeps its data in cookies; name a store at the server");
+    ConfigError::new(setting, problem)
 }

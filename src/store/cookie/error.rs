@@ -1,45 +1,50 @@
-//! What a cookie store cannot do.
+//! Errors of the cookie store.
 
-use super::{MAX_CHUNKS, NAME};
+use super::{MAX_CHUNKS, STORE_NAME};
 use crate::store::{MAX_TAGS, StoreError, StoreFuture};
 
-/// Why a cookie store refused; the source of its [`StoreError`]s, beside those of the stores behind
-/// it and [`TooLarge`](crate::store::TooLarge).
+/// Reason why a cookie store refuses an operation, as the source of a [`StoreError`].
+///
+/// A `StoreError` of a cookie store may have other sources:
+/// [`TooLarge`](crate::store::TooLarge), or an error of the overflow store or the revocation list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieStoreError {
-    /// It was used by itself rather than given to [`Sessions`](crate::Sessions), from which it gets
-    /// its keys and names.
-    #[error("the cookie store has no keys yet: give it to `Sessions`")]
+    /// The store was used directly. It gets its keys and cookie names when it is passed to
+    /// [`Sessions`](crate::Sessions).
+    #[error("cookie store has no keys; pass it to `Sessions` first")]
     Unbound,
-    /// There is no request, so there is no cookie to read or to set.
+    /// The operation was called outside a request, so there is no cookie to read or to set.
     #[error(
-        "the session is in its visitor's cookie: it is within reach only in a request of theirs"
+        "session data is in the visitor's cookie and is only available during that visitor's \
+         request"
     )]
-    WithTheVisitor,
-    /// The server knows nothing of sessions, so it cannot end one without its request.
+    OutsideRequest,
+    /// A session cannot be destroyed without its visitor's request, because the store has no
+    /// revocation list.
     #[error(
-        "ending a session needs its visitor's request, or a revocation list: build the store with \
-         `CookieStore::with_revocation`"
+        "a session in a cookie cannot be destroyed outside its visitor's request; add a \
+         revocation list with `CookieStore::with_revocation`"
     )]
-    NoRevocation,
-    /// Which sessions there are is not known.
-    #[error("the sessions are with their visitors, so they cannot be listed")]
-    Unlisted,
+    NoRevocationList,
+    /// Sessions in cookies cannot be listed, because the server does not know them.
+    #[error("sessions in cookies cannot be listed; keep them in a store at the server")]
+    ListingUnsupported,
     /// [`max_chunks`](super::CookieStore::max_chunks) is out of range.
-    #[error("max_chunks is {0}: choose a number from 1 to {MAX_CHUNKS}")]
-    MaxChunks(usize),
-    /// The session carries [`MAX_TAGS`] tags already.
-    #[error("the session has {MAX_TAGS} tags already, the most there may be")]
+    #[error("max_chunks is {0}; choose a number from 1 to {MAX_CHUNKS}")]
+    InvalidMaxChunks(usize),
+    /// The session has [`MAX_TAGS`] tags already.
+    #[error("session already has {MAX_TAGS} tags, the maximum; untag it first")]
     TooManyTags,
 }
 
 impl CookieStoreError {
-    pub(super) fn of(self, action: &'static str) -> StoreError {
-        StoreError::new(NAME, action, self)
+    pub(super) fn into_store_error(self, operation: &'static str) -> StoreError {
+        StoreError::new(STORE_NAME, operation, self)
     }
 
-    pub(super) fn answer<T>(self, action: &'static str) -> StoreFuture<T> {
-        StoreFuture::ready(Err(self.of(action)))
+    /// Returns a future that fails with this error.
+    pub(super) fn into_future<T>(self, operation: &'static str) -> StoreFuture<T> {
+        StoreFuture::ready(Err(self.into_store_error(operation)))
     }
 }

@@ -1,38 +1,44 @@
 #![doc = include_str!("README.md")]
 
-mod bound;
-mod contents;
+mod backing;
+mod cache;
+mod chunks;
 mod error;
-mod memo;
-mod pieces;
-mod revoked;
-mod stamps;
-mod tagging;
-mod there;
-mod visit;
+mod payload;
+mod request;
+mod revocation;
+mod service;
+mod shared;
+mod tags;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::bound::{Service, Shared};
 pub use self::error::CookieStoreError;
+use self::{service::BoundCookieStore, shared::Shared};
 use super::{
     BoundStore, ClientSideStore, CookieContext, Expected, ReadOutcome, Store, StoreError,
     StoreFuture, WriteOutcome,
 };
 use crate::{clock::Clock, id::StoreKey};
 
-/// The most cookies that one session may take.
+/// Maximum number of cookies for one session.
 pub const MAX_CHUNKS: usize = 8;
 
-/// How errors call the store.
-const NAME: &str = "cookie";
+/// The store's name in errors.
+const STORE_NAME: &str = "cookie";
 
-/// What sealed data cookies are for; part of what is authenticated.
-const PURPOSE: &str = "hyper-session data";
+/// Purpose of data cookies, authenticated by the seal: no other sealed text of the crate opens as one.
+const SEAL_PURPOSE: &str = "hyper-session data";
 
-/// Sessions in their visitors' own cookies, sealed. See the [module](self) for what that means.
+/// A store that keeps each session, sealed, in its visitor's own cookies.
+///
+/// The [module](self) describes its guarantees and limits.
+///
+/// A clone shares the stores behind it.
+///
+/// # Example
 ///
 /// ```
 /// use hyper_session::{SessionConfig, Sessions, store::CookieStore};
@@ -42,7 +48,9 @@ const PURPOSE: &str = "hyper-session data";
 /// # Ok::<(), hyper_session::config::ConfigError>(())
 /// ```
 #[derive(Clone)]
-#[must_use = "a store is of use in `Sessions`"]
+#[must_use = "a store does nothing until it is passed to `Sessions`"]
+#[doc(alias = "CookieSessionStore")]
+#[doc(alias = "cookie-session")]
 pub struct CookieStore {
     clock: Clock,
     max_chunks: usize,
@@ -51,7 +59,7 @@ pub struct CookieStore {
 }
 
 impl CookieStore {
-    /// Sessions in one cookie each, with nothing kept at the server.
+    /// Creates a store that uses one cookie per session and keeps nothing at the server.
     pub fn new() -> Self {
         Self {
             clock: Clock::system(),
@@ -61,34 +69,40 @@ impl CookieStore {
         }
     }
 
-    /// How many cookies one session may be spread over, 1 to [`MAX_CHUNKS`]; 1 unless set. Each takes
-    /// up to 4096 bytes of every request's headers, which servers and proxies limit, often to 8 or
-    /// 16 KB in all.
+    /// Sets the maximum number of cookies per session, from 1 to [`MAX_CHUNKS`]. The default is 1.
+    ///
+    /// Each cookie adds up to 4096 bytes to the headers of every request. Servers and proxies limit
+    /// the size of all headers together, often to 8 or 16 KB.
+    ///
+    /// Building `Sessions` fails if the number is out of range.
     pub fn max_chunks(mut self, cookies: usize) -> Self {
         self.max_chunks = cookies;
         self
     }
 
-    /// What does not fit into the cookies is kept in `store`; the cookie then says so, and takes the
-    /// session back when it fits again. (The record in `store` is left to expire then: another
-    /// request, whose answer comes later, may still point to it.)
+    /// Keeps sessions that do not fit into their cookies in `store`.
+    ///
+    /// The cookie then refers to the record in `store`. When the session fits again, it returns to
+    /// its cookie. Its record in `store` is left to expire, because a concurrent request, whose
+    /// response arrives later, may still refer to it.
     pub fn with_overflow(mut self, store: impl Store) -> Self {
         self.overflow = Some(Arc::new(store));
         self
     }
 
-    /// Ended sessions are noted in `store`, and a cookie that comes back after its session was ended
-    /// is refused. It must be one that keeps what it is given: an entry that is evicted is a log-out
-    /// that is forgotten. Entries go away by themselves when no cookie of that time can be alive.
+    /// Records destroyed sessions in `store`, so that their cookies are rejected from then on.
     ///
-    /// Each request that opens its session asks this store once, and once more for each of the
-    /// session's tags; so does each write.
+    /// The store must not evict entries: an evicted entry undoes a log-out. Entries expire when no
+    /// cookie from before the log-out can be valid any more.
+    ///
+    /// A request that loads its session reads this store once, and once more for each tag of the
+    /// session. So does each write.
     pub fn with_revocation(mut self, store: impl Store) -> Self {
         self.revocation = Some(Arc::new(store));
         self
     }
 
-    /// The clock by which sessions expire.
+    /// Sets the clock that decides when sessions expire.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
@@ -112,28 +126,29 @@ impl fmt::Debug for CookieStore {
 }
 
 impl ClientSideStore for CookieStore {
-    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
-        let shared = Shared::new(self, binding)?;
-        Ok(Box::new(Service(Arc::new(shared))))
+    fn bind(&self, context: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
+        let shared = Shared::new(self, context)?;
+        Ok(Box::new(BoundCookieStore(Arc::new(shared))))
     }
 }
 
-/// Without keys it answers nothing: see [`ClientSideStore`].
+/// Every operation fails with [`CookieStoreError::Unbound`]: only the store that
+/// [`bind`](ClientSideStore::bind) returns has keys.
 impl Store for CookieStore {
     fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        CookieStoreError::Unbound.answer("read")
+        CookieStoreError::Unbound.into_future("read")
     }
 
     fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
-        CookieStoreError::Unbound.answer("write")
+        CookieStoreError::Unbound.into_future("write")
     }
 
     fn destroy(&self, _: &StoreKey) -> StoreFuture<()> {
-        CookieStoreError::Unbound.answer("destroy")
+        CookieStoreError::Unbound.into_future("destroy")
     }
 
     fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
-        CookieStoreError::Unbound.answer("touch")
+        CookieStoreError::Unbound.into_future("touch")
     }
 
     fn client_side(&self) -> Option<&dyn ClientSideStore> {

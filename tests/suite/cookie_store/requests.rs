@@ -1,4 +1,4 @@
-//! A session in its visitor's cookie: what goes out, and what is there in the next request.
+//! A session in the visitor's cookie: what goes out, and what is there in the next request.
 
 use std::time::Duration;
 
@@ -287,7 +287,7 @@ async fn a_store_without_sessions_around_it_answers_that_it_has_no_keys() {
         .unwrap()
         .store_key();
     let error = CookieStore::new().read(&key, None).await.unwrap_err();
-    assert!(format!("{error:?}").contains("give it to `Sessions`"));
+    assert!(format!("{error:?}").contains("pass it to `Sessions`"));
 }
 
 #[tokio::test]
@@ -308,7 +308,7 @@ async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
         all.untag(&key, "ada").await.unwrap_err(),
     ];
     for error in errors {
-        assert!(format!("{error:?}").contains("in its visitor's cookie"));
+        assert!(format!("{error:?}").contains("in the visitor's cookie"));
     }
     let error = all.tagged("ada").await.unwrap_err();
     assert!(format!("{error:?}").contains("cannot be listed"));

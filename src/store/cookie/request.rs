@@ -1,0 +1,334 @@
+//! The cookie store within one request.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::{
+    CookieStoreError, STORE_NAME,
+    chunks::ReceivedText,
+    payload::{Payload, PayloadBody},
+    shared::{Placement, Shared},
+};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    seal::{Buffer, Codec, OpenReason},
+    store::{
+        Capabilities, CookieLines, Expected, ReadOutcome, Record, RequestStore, SetCookies, Store,
+        StoreError, StoreFuture, TagStore, WriteOutcome,
+    },
+    sync,
+};
+
+/// The cookie store of one request: the data cookie that arrived, and the one to send.
+///
+/// Writes check the size at once. The payload is sealed once, when the response is built.
+pub(super) struct CookieRequestStore {
+    /// For futures, which own the store.
+    weak: Weak<Self>,
+    pub(super) shared: Arc<Shared>,
+    lines: CookieLines,
+    state: Mutex<DataCookieState>,
+}
+
+/// The data cookie that the browser has after the response.
+#[derive(Default)]
+pub(super) struct DataCookieState {
+    is_opened: bool,
+    pub(super) payload: Option<Payload>,
+    /// The payload of the same session under its old key, if `payload` has replaced it.
+    pub(super) previous: Option<Box<Payload>>,
+    action: DataCookieAction,
+    pub(super) rejection: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Default)]
+enum DataCookieAction {
+    #[default]
+    Keep,
+    Set,
+    Remove,
+}
+
+impl CookieRequestStore {
+    pub(super) fn new(shared: Arc<Shared>, lines: &[HeaderValue]) -> Arc<Self> {
+        Arc::new_cyclic(|weak| Self {
+            weak: weak.clone(),
+            shared,
+            lines: lines.into(),
+            state: Mutex::default(),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, DataCookieState> {
+        sync::lock(&self.state)
+    }
+
+    /// Returns a future that owns this store, for operations on a backing store.
+    pub(super) fn with_self<T, F>(&self, operation: impl FnOnce(Arc<Self>) -> F) -> StoreFuture<T>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        match self.weak.upgrade() {
+            Some(this) => StoreFuture::new(operation(this)),
+            None => CookieStoreError::Unbound.into_future("answer"),
+        }
+    }
+
+    /// Returns the live session under `key`, from the cookie alone: backing stores are not queried.
+    pub(super) fn payload(&self, key: &StoreKey, now: Timestamp) -> Option<Payload> {
+        self.live_payload(&mut self.state(), key, now).cloned()
+    }
+
+    fn live_payload<'a>(
+        &self,
+        state: &'a mut DataCookieState,
+        key: &StoreKey,
+        now: Timestamp,
+    ) -> Option<&'a Payload> {
+        if !std::mem::replace(&mut state.is_opened, true) {
+            self.open_cookies(state, key, now);
+        }
+        let payload = state.payload.as_ref();
+        payload.filter(|payload| payload.key == *key && now < payload.expires_at)
+    }
+
+    /// Opens the first data cookie of the request that belongs to this session.
+    fn open_cookies(&self, state: &mut DataCookieState, key: &StoreKey, now: Timestamp) {
+        for received in self.shared.chunks.find(&self.lines) {
+            match self.open(received, key, now) {
+                Ok((payload, first_key)) => {
+                    state.payload = Some(payload);
+                    state.rejection = None;
+                    if !first_key {
+                        state.action = DataCookieAction::Set;
+                    }
+                    return;
+                }
+                Err(reason) => state.rejection = Some(reason),
+            }
+        }
+    }
+
+    /// Returns the payload of a text, and `true` if the first key sealed it.
+    fn open(
+        &self,
+        received: Option<ReceivedText<'_>>,
+        key: &StoreKey,
+        now: Timestamp,
+    ) -> Result<(Payload, bool), &'static str> {
+        let received = received.ok_or("data_incomplete")?;
+        let (plain, first_key) = match self.shared.cache.get(&received.text) {
+            Some(cached) => cached,
+            None => self.unseal(&received)?,
+        };
+        let mut payload = Payload::decode(plain, received.cookies).ok_or("data_foreign")?;
+        if payload.key != *key {
+            return Err("data_of_another_session");
+        }
+        if let Some(revocation) = &self.shared.revocation {
+            payload.expires_at = revocation.expiry(&payload);
+        }
+        if payload.expires_at <= now {
+            return Err("data_expired");
+        }
+        Ok((payload, first_key))
+    }
+
+    fn unseal(&self, received: &ReceivedText<'_>) -> Result<(Bytes, bool), &'static str> {
+        let mut plain = Buffer::new();
+        let opened = self.shared.codec.open(&received.text, &mut plain);
+        let opened = opened.map_err(|error| rejection_reason(error.reason()))?;
+        let plain = Bytes::from(plain.into_vec());
+        if received.cookies == 1 {
+            let cache = &self.shared.cache;
+            cache.insert(&received.text, &plain, opened.first_key);
+        }
+        Ok((plain, opened.first_key))
+    }
+
+    /// Replaces the payload that the response sends.
+    pub(super) fn set_payload(&self, payload: Payload) {
+        let mut state = self.state();
+        let previous = state.payload.replace(payload);
+        let has_other_key = |previous: &Payload| {
+            let current = state.payload.as_ref();
+            current.is_some_and(|current| current.key != previous.key)
+        };
+        if let Some(previous) = previous.filter(has_other_key) {
+            state.previous = Some(Box::new(previous));
+        }
+        state.action = DataCookieAction::Set;
+    }
+
+    /// Sets the payload with a new expiry.
+    pub(super) fn renew(&self, mut payload: Payload, now: Timestamp, ttl: Duration) {
+        payload.sealed_at = now;
+        payload.expires_at = now.saturating_add(ttl);
+        self.set_payload(payload);
+    }
+
+    fn seal(&self, payload: &Payload) -> Result<SetCookies, StoreError> {
+        let failed = |error| StoreError::new(STORE_NAME, "seal", error);
+        let shared = &*self.shared;
+        let cookies = shared.chunks.cookies_for(Codec::sealed_len(payload.len()));
+        let plain = payload.encode(u8::try_from(cookies).unwrap_or(u8::MAX));
+        let mut text = Buffer::new();
+        let sealed = shared.codec.seal(&plain, &mut text);
+        sealed.map_err(|error| StoreError::new(STORE_NAME, "seal", error))?;
+        let ttl = payload.expires_at.duration_since(shared.clock.now());
+        let max_age = (!shared.clear_with_browser).then_some(ttl);
+        shared
+            .chunks
+            .set(&text, max_age, &self.lines)
+            .map_err(failed)
+    }
+}
+
+/// Returns the reason in the event for a text that did not open. The prefix distinguishes it from the
+/// reasons of the id cookie.
+const fn rejection_reason(reason: OpenReason) -> &'static str {
+    match reason {
+        OpenReason::TooShort => "data_too_short",
+        OpenReason::TooLong => "data_too_long",
+        OpenReason::Encoding => "data_encoding",
+        OpenReason::UnknownVersion => "data_unknown_version",
+        OpenReason::UnknownKey => "data_unknown_key",
+        OpenReason::Forged => "data_forged",
+    }
+}
+
+impl DataCookieState {
+    /// Makes the response remove the cookie.
+    pub(super) fn remove(&mut self) {
+        self.payload = None;
+        self.action = DataCookieAction::Remove;
+    }
+}
+
+impl RequestStore for CookieRequestStore {
+    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
+        let state = self.state();
+        match (state.action, &state.payload) {
+            (DataCookieAction::Keep, _) => Ok(SetCookies::new()),
+            (DataCookieAction::Set, Some(payload)) => self.seal(payload),
+            (DataCookieAction::Set | DataCookieAction::Remove, _) => {
+                Ok(self.shared.chunks.remove(&self.lines))
+            }
+        }
+    }
+
+    fn rejection(&self) -> Option<&'static str> {
+        self.state().rejection
+    }
+
+    fn contains(&self, key: &StoreKey) -> bool {
+        let now = self.shared.clock.now();
+        self.live_payload(&mut self.state(), key, now).is_some()
+    }
+}
+
+impl Store for CookieRequestStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        let (key, now) = (*key, self.shared.clock.now());
+        let read_with_backing =
+            || self.with_self(|this| async move { this.read_with_backing(key, now, touch).await });
+        if self.shared.revocation.is_some() {
+            return read_with_backing();
+        }
+        let mut state = self.state();
+        let Some(payload) = self.live_payload(&mut state, &key, now) else {
+            return StoreFuture::ready(Ok(ReadOutcome::Absent));
+        };
+        let PayloadBody::Inline(data) = payload.body.clone() else {
+            return read_with_backing();
+        };
+        let version = payload.version;
+        if let Some(ttl) = touch {
+            let payload = payload.clone();
+            drop(state);
+            self.renew(payload, now, ttl);
+        }
+        StoreFuture::ready(Ok(ReadOutcome::Found(Record { data, version })))
+    }
+
+    fn write(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<WriteOutcome> {
+        let now = self.shared.clock.now();
+        let current = self.payload(key, now);
+        if let (Expected::Version(_), None) = (expected, &current) {
+            return StoreFuture::ready(Ok(WriteOutcome::Gone));
+        }
+        let payload = Payload {
+            key: *key,
+            version: self.shared.versions.next(now),
+            sealed_at: now,
+            expires_at: now.saturating_add(ttl),
+            tags: current.map(|current| current.tags).unwrap_or_default(),
+            body: PayloadBody::Inline(data),
+        };
+        let placement = self.shared.placement(&payload, "write");
+        match (placement, &self.shared.revocation) {
+            (Placement::Inline, None) => {
+                let version = payload.version;
+                self.set_payload(payload);
+                StoreFuture::ready(Ok(WriteOutcome::Done(version)))
+            }
+            (Placement::TooLarge(error), _) => StoreFuture::ready(Err(error)),
+            _ => self.with_self(|this| async move { this.write_with_backing(payload, now).await }),
+        }
+    }
+
+    /// Removes the cookie, unless it already belongs to the session's new key, and destroys the
+    /// session in the backing stores.
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        let key = *key;
+        // Opens the cookie, so that `payload` is set.
+        let _ = self.payload(&key, self.shared.clock.now());
+        let mut state = self.state();
+        if state.payload.as_ref().is_none_or(|it| it.key == key) {
+            state.remove();
+        }
+        drop(state);
+        if self.shared.revocation.is_none() && self.shared.overflow.is_none() {
+            return StoreFuture::ready(Ok(()));
+        }
+        let shared = self.shared.clone();
+        StoreFuture::new(async move { shared.destroy(&key).await })
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        let (key, now) = (*key, self.shared.clock.now());
+        match self.payload(&key, now) {
+            None => StoreFuture::ready(Ok(false)),
+            Some(payload)
+                if self.shared.revocation.is_none()
+                    && matches!(payload.body, PayloadBody::Inline(_)) =>
+            {
+                self.renew(payload, now, ttl);
+                StoreFuture::ready(Ok(true))
+            }
+            Some(_) => {
+                self.with_self(|this| async move { this.touch_with_backing(key, now, ttl).await })
+            }
+        }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.shared.capabilities()
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        Some(self)
+    }
+}

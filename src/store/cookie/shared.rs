@@ -1,0 +1,128 @@
+//! Keys, settings and backing stores that all requests of one service share.
+
+use std::sync::Arc;
+
+use super::{
+    CookieStore, CookieStoreError, MAX_CHUNKS, SEAL_PURPOSE, STORE_NAME,
+    cache::DataCookieCache,
+    chunks::Chunks,
+    payload::{Payload, VersionClock},
+    revocation::RevocationList,
+};
+use crate::{
+    clock::Clock,
+    cookie::MAX_PAIR_LEN,
+    id::StoreKey,
+    seal::Codec,
+    store::{Capabilities, CookieContext, Store, StoreError, StoreFuture, Tag, TooLarge},
+};
+
+/// A cookie store's settings, bound to the keys and cookie names of one service.
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) codec: Codec,
+    pub(super) chunks: Chunks,
+    pub(super) versions: VersionClock,
+    pub(super) cache: DataCookieCache,
+    pub(super) clear_with_browser: bool,
+    max_chunks: usize,
+    pub(super) overflow: Option<Arc<dyn Store>>,
+    pub(super) revocation: Option<RevocationList>,
+}
+
+/// Where a payload's record has to be stored.
+pub(super) enum Placement {
+    /// In the cookies.
+    Inline,
+    /// In the overflow store.
+    Overflow,
+    /// Nowhere: it does not fit, and there is no overflow store.
+    TooLarge(StoreError),
+}
+
+/// Returns the key of a session's record in the overflow store.
+///
+/// It differs from the session's key, because the same store may also hold sessions.
+pub(super) fn overflow_key(key: &StoreKey) -> StoreKey {
+    StoreKey::derive("overflow", key.as_bytes())
+}
+
+impl Shared {
+    pub(super) fn new(
+        store: &CookieStore,
+        context: &CookieContext<'_>,
+    ) -> Result<Self, StoreError> {
+        if !(1..=MAX_CHUNKS).contains(&store.max_chunks) {
+            let error = CookieStoreError::InvalidMaxChunks(store.max_chunks);
+            return Err(error.into_store_error("open"));
+        }
+        let name = format!("{}-data", context.name);
+        let chunks = Chunks::new(&name, context.attributes)?;
+        let codec = context.keys.codec(SEAL_PURPOSE, &name);
+        let revocation = store.revocation.clone();
+        Ok(Self {
+            clock: store.clock.clone(),
+            codec: codec.with_max_text_len(chunks.capacity(MAX_CHUNKS)),
+            chunks,
+            versions: VersionClock::default(),
+            cache: DataCookieCache::default(),
+            clear_with_browser: context.clear_with_browser,
+            max_chunks: store.max_chunks,
+            overflow: store.overflow.clone(),
+            revocation: revocation.map(|list| RevocationList::new(list, context.max_ttl)),
+        })
+    }
+
+    pub(super) fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            conditional_writes: false,
+            tombstones: self.revocation.is_some(),
+            persistent: true,
+            shared: true,
+            list_by_tag: false,
+        }
+    }
+
+    /// Fails if the payload does not fit into the permitted number of cookies.
+    pub(super) fn check_size(&self, payload: &Payload) -> Result<(), TooLarge> {
+        let text = Codec::sealed_len(payload.len());
+        if text <= self.chunks.capacity(self.max_chunks) {
+            return Ok(());
+        }
+        Err(TooLarge::new(
+            self.chunks.total_size(text, self.max_chunks),
+            MAX_PAIR_LEN * self.max_chunks,
+        ))
+    }
+
+    pub(super) fn placement(&self, payload: &Payload, operation: &'static str) -> Placement {
+        match (self.check_size(payload), &self.overflow) {
+            (Ok(()), _) => Placement::Inline,
+            (Err(error), None) => {
+                Placement::TooLarge(StoreError::new(STORE_NAME, operation, error))
+            }
+            (Err(_), Some(_)) => Placement::Overflow,
+        }
+    }
+
+    /// Destroys a session in the backing stores: adds it to the revocation list and destroys its
+    /// overflow record.
+    pub(super) async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {
+        if let Some(revocation) = &self.revocation {
+            revocation.revoke(key).await?;
+        }
+        if let Some(overflow) = &self.overflow {
+            overflow.destroy(&overflow_key(key)).await?;
+        }
+        Ok(())
+    }
+
+    /// Revokes all sessions with `tag`, except the one under `except`.
+    pub(super) fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> StoreFuture<()> {
+        let Some(revocation) = self.revocation.clone() else {
+            return CookieStoreError::NoRevocationList.into_future("destroy_tagged");
+        };
+        let (tag, except, now) = (tag.clone(), except.copied(), self.clock.now());
+        StoreFuture::new(async move { revocation.revoke_tagged(&tag, except, now).await })
+    }
+}
