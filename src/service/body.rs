@@ -1,4 +1,4 @@
-//! The response's body: the inner service's, or none.
+//! The body of a response: the inner service's body, or an empty one.
 
 use std::{
     pin::Pin,
@@ -9,8 +9,10 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The inner service's body, or the empty one of a response that took its place because the
-    /// session could not be read or stored.
+    /// The inner service's body, or an empty body.
+    ///
+    /// It is empty if an error response replaces the inner service's response, because the session
+    /// could not be read or stored.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct SessionBody<B> {
         #[pin]
@@ -27,7 +29,7 @@ impl<B> SessionBody<B> {
         Self { inner: None }
     }
 
-    /// The inner service's body; `None` where the response took its place.
+    /// Returns the inner service's body; `None` in an error response.
     pub fn into_inner(self) -> Option<B> {
         self.inner
     }

@@ -1,4 +1,4 @@
-//! The life of a response: the handler answers, the session is committed, the cookie goes along.
+//! The future of a request: run the handler, commit the session, set the cookies.
 
 use std::{
     future::Future,
@@ -11,22 +11,22 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::SessionBody,
-    response::{finish, unavailable},
+    response::{finish_response, service_unavailable},
 };
 use crate::session::{Commit, FinalCommit, Session};
 
 pin_project! {
-    /// The response of a wrapped service. No box is allocated for it.
-    #[must_use = "a response comes when this is awaited"]
+    /// The future of a service wrapped in [`Sessions`](super::Sessions). It does not allocate.
+    #[must_use = "futures do nothing unless polled"]
     pub struct SessionFuture<F, B> {
         #[pin]
-        stage: Stage<F, B>,
+        stage: SessionStage<F, B>,
     }
 }
 
 pin_project! {
-    #[project = StageProj]
-    enum Stage<F, B> {
+    #[project = SessionStageProj]
+    enum SessionStage<F, B> {
         Handling { #[pin] inner: F, session: Option<Session> },
         Committing { commit: Option<Commit>, response: Option<Response<B>> },
     }
@@ -35,7 +35,7 @@ pin_project! {
 impl<F, B> SessionFuture<F, B> {
     pub(super) const fn new(inner: F, session: Session) -> Self {
         Self {
-            stage: Stage::Handling {
+            stage: SessionStage::Handling {
                 inner,
                 session: Some(session),
             },
@@ -51,26 +51,26 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if let StageProj::Handling { inner, session } = this.stage.as_mut().project() {
-            let answer = ready!(inner.poll(cx));
+        if let SessionStageProj::Handling { inner, session } = this.stage.as_mut().project() {
+            let result = ready!(inner.poll(cx));
             let Some(session) = session.take() else {
                 return Poll::Pending;
             };
-            let response = match answer {
+            let response = match result {
                 Ok(response) => response,
-                Err(_) if session.has_failed() => return Poll::Ready(Ok(unavailable())),
-                // Without a response nothing is acknowledged, so nothing is stored.
+                Err(_) if session.has_failed() => return Poll::Ready(Ok(service_unavailable())),
+                // Without a response, no change was acknowledged. Store nothing.
                 Err(error) => return Poll::Ready(Err(error)),
             };
             match session.begin_final_commit() {
-                FinalCommit::Done(outcome) => return Poll::Ready(Ok(finish(response, outcome))),
+                FinalCommit::Done(outcome) => return Poll::Ready(Ok(finish_response(response, outcome))),
                 FinalCommit::Pending(commit) => {
                     let (commit, response) = (Some(commit), Some(response));
-                    this.stage.set(Stage::Committing { commit, response });
+                    this.stage.set(SessionStage::Committing { commit, response });
                 }
             }
         }
-        let StageProj::Committing { commit, response } = this.stage.project() else {
+        let SessionStageProj::Committing { commit, response } = this.stage.project() else {
             return Poll::Pending;
         };
         let Some(committing) = commit else {
@@ -80,15 +80,15 @@ where
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(finish(response, commit.into_outcome(committed))))
+        Poll::Ready(Ok(finish_response(response, commit.into_outcome(committed))))
     }
 }
 
 impl<F, B> std::fmt::Debug for SessionFuture<F, B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.stage {
-            Stage::Handling { .. } => "SessionFuture::Handling",
-            Stage::Committing { .. } => "SessionFuture::Committing",
+            SessionStage::Handling { .. } => "SessionFuture::Handling",
+            SessionStage::Committing { .. } => "SessionFuture::Committing",
         })
     }
 }

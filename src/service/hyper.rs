@@ -1,4 +1,4 @@
-//! hyper's `Service`, around any inner service or function.
+//! `Sessions` for hyper services and functions.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -8,11 +8,14 @@ use hyper::service::Service;
 use super::{body::SessionBody, future::SessionFuture};
 use crate::session::{Engine, Session};
 
-/// Sessions around a hyper service. The inner service finds its session in the request's extensions,
-/// by [`SessionExt`](super::SessionExt).
+/// A service wrapped in [`Sessions`](super::Sessions). The inner service gets the session from the
+/// request's extensions, with [`SessionExt`](super::SessionExt).
 ///
-/// With the feature `tower` it is a `tower::Service` around a tower service as well.
+/// It is a hyper service. With the feature `tower` it is also a `tower::Service`, if the inner service
+/// is one.
 #[derive(Clone)]
+#[doc(alias = "SessionManager")]
+#[doc(alias = "SessionMiddleware")]
 pub struct SessionService<S> {
     pub(super) inner: S,
     pub(super) engine: Arc<Engine>,
@@ -23,13 +26,13 @@ impl<S> SessionService<S> {
         Self { inner, engine }
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub const fn inner(&self) -> &S {
         &self.inner
     }
 
-    /// Puts a session into the request's extensions.
-    pub(super) fn open<B>(&self, request: &mut Request<B>) -> Session {
+    /// Creates the request's session and inserts it into the extensions.
+    pub(super) fn insert_session<B>(&self, request: &mut Request<B>) -> Session {
         let session = Session::from_headers(&self.engine, request.headers());
         request.extensions_mut().insert(session.clone());
         session
@@ -45,7 +48,7 @@ where
     type Future = SessionFuture<S::Future, Out>;
 
     fn call(&self, mut request: Request<In>) -> Self::Future {
-        let session = self.open(&mut request);
+        let session = self.insert_session(&mut request);
         SessionFuture::new(self.inner.call(request), session)
     }
 }
@@ -58,8 +61,8 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
     }
 }
 
-/// Sessions around a function of a request and its [`Session`]: a hyper service that leaves the
-/// request's extensions alone, and so allocates nothing of its own.
+/// A function of a request and its [`Session`], as a hyper service. It does not use the request's
+/// extensions, so it does not allocate.
 #[derive(Clone)]
 pub struct SessionFn<F> {
     function: F,

@@ -1,25 +1,27 @@
-//! Events as `metrics` counters.
+//! Event counters for the `metrics` facade.
 
 use metrics::counter;
 
 use crate::session::{Event, Listener};
 
-/// Counts every event in `hyper_session_events_total`, labelled `event` with the event's name and,
-/// where there is one, `reason`. No label holds anything of a session.
+/// A listener that counts every event in `hyper_session_events_total`.
+///
+/// The label `event` is the event's name. The label `reason` is its reason, if it has one. No label
+/// contains session data, ids or keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetricsListener;
 
 impl Listener for MetricsListener {
-    fn on_event(&self, happened: &Event<'_>) {
-        let event = happened.name();
-        match happened {
+    fn on_event(&self, event: &Event<'_>) {
+        let name = event.name();
+        match event {
             Event::WriteDropped { reason, .. }
             | Event::CookieRejected { reason }
             | Event::CsrfFailed { reason }
             | Event::ConfigAdjusted { reason } => {
-                counter!("hyper_session_events_total", "event" => event, "reason" => *reason)
+                counter!("hyper_session_events_total", "event" => name, "reason" => *reason)
             }
-            _ => counter!("hyper_session_events_total", "event" => event),
+            _ => counter!("hyper_session_events_total", "event" => name),
         }
         .increment(1);
     }

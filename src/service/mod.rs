@@ -1,13 +1,14 @@
-//! The session around a service: hyper's, and with the feature `tower` also tower's.
+//! Session middleware for hyper services and, with the feature `tower`, for tower services.
 //!
-//! [`Sessions`] is what a program builds once. It wraps a service ([`wrap`](Sessions::wrap)), or a
-//! function that takes the session as an argument ([`wrap_fn`](Sessions::wrap_fn)), and leads to
-//! the [`SessionCollection`](crate::session::SessionCollection) of all sessions.
+//! A program builds one [`Sessions`]. It wraps a service ([`wrap`](Sessions::wrap)) or a function that
+//! takes the session as an argument ([`wrap_fn`](Sessions::wrap_fn)). With the feature `tower`,
+//! `Sessions::layer` returns a layer. [`collection`](Sessions::collection) gives access to the stored
+//! sessions outside of a request.
 
 mod body;
 mod future;
 mod hyper;
-mod request;
+mod session_ext;
 mod response;
 mod sessions;
 
@@ -23,7 +24,7 @@ pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsListener;
-pub use request::{MissingSessionLayer, SessionExt};
+pub use session_ext::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]
 pub use tower::SessionLayer;

@@ -1,4 +1,4 @@
-//! What a response says of its session.
+//! The session's headers in a response, and error responses.
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -8,23 +8,20 @@ use http::{
 use super::body::SessionBody;
 use crate::session::{SessionFailure, SessionOutcome};
 
-/// Adds the session's headers to the inner service's response, or where the session could not be
-/// read or stored, to the one that replaces it.
-pub(super) fn finish<B>(
-    response: Response<B>,
-    outcome: SessionOutcome,
-) -> Response<SessionBody<B>> {
+/// Adds the session's headers to the inner service's response. If the session could not be read or
+/// stored, adds them to an error response instead.
+pub(super) fn finish_response<B>(response: Response<B>, outcome: SessionOutcome) -> Response<SessionBody<B>> {
     let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
-        Some(SessionFailure::TooLarge) => replaced(StatusCode::INTERNAL_SERVER_ERROR),
-        Some(SessionFailure::Unavailable) => unavailable(),
+        Some(SessionFailure::TooLarge) => error_response(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(SessionFailure::Unavailable) => service_unavailable(),
     };
     let headers = response.headers_mut();
-    let sets = outcome.cookie.is_some() || outcome.data.is_some();
-    if outcome.accessed || sets {
+    let sets_cookie = outcome.cookie.is_some() || outcome.data.is_some();
+    if outcome.accessed || sets_cookie {
         vary_by_cookie(headers);
     }
-    if sets && !headers.contains_key(CACHE_CONTROL) {
+    if sets_cookie && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if let Some(cookie) = outcome.cookie {
@@ -42,12 +39,12 @@ fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.append(SET_COOKIE, cookie);
 }
 
-/// The answer where a session could not be read or stored: 503, with nothing of the handler's.
-pub(super) fn unavailable<B>() -> Response<SessionBody<B>> {
-    replaced(StatusCode::SERVICE_UNAVAILABLE)
+/// Returns a 503 response, without anything of the handler's response.
+pub(super) fn service_unavailable<B>() -> Response<SessionBody<B>> {
+    error_response(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-fn replaced<B>(status: StatusCode) -> Response<SessionBody<B>> {
+fn error_response<B>(status: StatusCode) -> Response<SessionBody<B>> {
     let mut response = Response::new(SessionBody::empty());
     *response.status_mut() = status;
     response
@@ -56,20 +53,20 @@ fn replaced<B>(status: StatusCode) -> Response<SessionBody<B>> {
     response
 }
 
-/// A shared cache must not hand one visitor's page to another (RFC 9110, 12.5.5).
+/// Prevents a shared cache from serving one visitor's page to another (RFC 9110, 12.5.5).
 fn vary_by_cookie(headers: &mut HeaderMap) {
-    let named = |line: &HeaderValue| {
-        line.as_bytes().split(|byte| *byte == b',').any(|name| {
+    let covers_cookie = |value: &HeaderValue| {
+        value.as_bytes().split(|byte| *byte == b',').any(|name| {
             let name = name.trim_ascii();
             name == b"*" || name.eq_ignore_ascii_case(b"cookie")
         })
     };
-    if !headers.get_all(VARY).iter().any(named) {
+    if !headers.get_all(VARY).iter().any(covers_cookie) {
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }
 }
 
-/// One response never sets a cookie twice (RFC 6265bis, 4.1.1): ours replaces one of its name.
+/// Removes cookies of the same name: a response must not set one cookie twice (RFC 6265bis, 4.1.1).
 fn remove_same_name(headers: &mut HeaderMap, cookie: &HeaderValue) {
     if !headers.contains_key(SET_COOKIE) {
         return;

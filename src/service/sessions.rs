@@ -1,4 +1,4 @@
-//! What a program builds once.
+//! The session middleware, and its builder.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// Sessions for a service: the configuration checked, the store chosen, the keys ready.
+/// Session middleware with a checked configuration, a store and keys. Clones share all of it.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -35,13 +35,17 @@ use crate::{
 /// # let _ = service; Ok(()) }
 /// ```
 #[derive(Clone)]
+#[doc(alias = "SessionManagerLayer")]
+#[doc(alias = "SessionMiddleware")]
+#[doc(alias = "express-session")]
 pub struct Sessions(pub(super) Arc<Engine>);
 
 impl Sessions {
-    /// Sessions after `config`, kept in `store`, whatever stores the configuration names.
+    /// Creates sessions with this configuration and store. The names of stores in the configuration
+    /// are ignored.
     ///
     /// # Errors
-    /// When a setting is wrong or the keys are missing; the error names the setting.
+    /// When a setting is invalid or the keys are missing. The error names the setting.
     pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
         (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
@@ -49,7 +53,7 @@ impl Sessions {
             .build()
     }
 
-    /// Begins to build sessions with named stores, listeners, or a clock of your own.
+    /// Returns a builder, for named stores, listeners or another clock.
     pub fn builder(config: SessionConfig) -> SessionsBuilder {
         SessionsBuilder {
             config,
@@ -59,13 +63,14 @@ impl Sessions {
         }
     }
 
-    /// Puts sessions around a hyper service, which finds them by [`SessionExt`](super::SessionExt).
+    /// Wraps a hyper service. It gets the session from the request's extensions, with
+    /// [`SessionExt`](super::SessionExt).
     pub fn wrap<S>(&self, inner: S) -> SessionService<S> {
         SessionService::new(inner, self.0.clone())
     }
 
-    /// Puts sessions around a function of the request and its session. This is the cheapest way:
-    /// the request's extensions are left alone.
+    /// Wraps a function of the request and its session. This is the fastest way, because it does not
+    /// use the request's extensions.
     pub fn wrap_fn<F, In, Out, Fut, E>(&self, function: F) -> SessionFn<F>
     where
         F: Fn(Request<In>, Session) -> Fut,
@@ -74,14 +79,15 @@ impl Sessions {
         SessionFn::new(function, self.0.clone())
     }
 
-    /// Waits until the stores can answer, or until they say why not: for the start of a service, so
-    /// that its first visitors do not wait for what is not there yet, and a wrong address is found
-    /// before anybody comes. It may be called again at any time.
+    /// Waits until the stores are ready.
     ///
-    /// How long is up to each store. That in Redis waits for its server up to the startup timeout
-    /// (`stores.redis.startup_timeout`, 10 seconds), and gives up at once where it refuses the user;
-    /// the other built-in stores are ready once they are built. Sessions work without this as well:
-    /// then the first request connects.
+    /// Call it when a service starts: the first visitors then do not wait for a connection, and a wrong
+    /// address is found early. It is optional, and may be called again at any time. Without it, the
+    /// first request connects.
+    ///
+    /// Each store has its own timeout. The Redis store waits for its server up to the startup timeout
+    /// (`stores.redis.startup_timeout`, 10 seconds by default), and fails at once if the server rejects
+    /// the user. The other built-in stores are always ready.
     ///
     /// ```
     /// use hyper_session::{SessionConfig, Sessions};
@@ -93,12 +99,14 @@ impl Sessions {
     /// ```
     ///
     /// # Errors
-    /// When a store does not answer in time, or refuses; the error says which and why.
+    /// When a store does not become ready in time, or rejects the connection. The error names the store
+    /// and the reason.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.backend.store().ready().await
     }
 
-    /// All sessions, without a request: to log out everywhere, or to count.
+    /// Returns the collection of all stored sessions, for use outside of a request: to log a user out
+    /// everywhere, or to count sessions.
     pub fn collection(&self) -> SessionCollection {
         SessionCollection::new(self.0.clone())
     }
@@ -112,7 +120,7 @@ impl fmt::Debug for Sessions {
 
 /// Builds [`Sessions`].
 #[derive(Debug)]
-#[must_use = "nothing is built before `build`"]
+#[must_use = "call `build` to get `Sessions`"]
 pub struct SessionsBuilder {
     config: SessionConfig,
     stores: StoreRegistry,
@@ -121,29 +129,29 @@ pub struct SessionsBuilder {
 }
 
 impl SessionsBuilder {
-    /// The stores out of which the configuration chooses one by name, in the place of those that
-    /// come with the crate, which [`StoreRegistry::new`] begins with.
+    /// Sets the stores from which the configuration selects one by name. Default:
+    /// [`StoreRegistry::default`], the built-in stores.
     pub fn stores(mut self, stores: StoreRegistry) -> Self {
         self.stores = stores;
         self
     }
 
-    /// Tells `listener` what happens to sessions. May be called several times.
+    /// Adds a listener for session events. Several calls add up.
     pub fn listener(mut self, listener: impl Listener) -> Self {
         self.listeners.add(listener);
         self
     }
 
-    /// The clock by which renewals and absolute lifetimes are counted. The store has its own.
+    /// Sets the clock for touches and the absolute timeout. The store has a clock of its own.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Checks everything and builds.
+    /// Checks the configuration and builds the sessions.
     ///
     /// # Errors
-    /// When a setting is wrong, the keys are missing, or no store has the name that is asked for.
+    /// When a setting is invalid, the keys are missing, or no store has the configured name.
     pub fn build(self) -> Result<Sessions, ConfigError> {
         let engine = self
             .config

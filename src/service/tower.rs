@@ -1,4 +1,4 @@
-//! tower's `Layer` and `Service`, with the same code underneath.
+//! `Sessions` as a tower layer and service.
 
 use std::{
     sync::Arc,
@@ -12,12 +12,18 @@ use tower_service::Service;
 use super::{SessionService, body::SessionBody, future::SessionFuture, sessions::Sessions};
 use crate::session::Engine;
 
-/// Sessions as a [`tower::Layer`](tower_layer::Layer), for tower and axum. Clones share one engine.
+/// [`Sessions`] as a [`tower::Layer`](tower_layer::Layer), for tower and axum. Clones share the store
+/// and the configuration.
+///
+/// A handler gets its session from the request's extensions, with [`SessionExt`](super::SessionExt) or
+/// axum's `Extension<Session>`.
 #[derive(Clone, Debug)]
+#[doc(alias = "SessionManagerLayer")]
+#[doc(alias = "SessionMiddleware")]
 pub struct SessionLayer(Arc<Engine>);
 
 impl Sessions {
-    /// The layer that wraps a tower service.
+    /// Returns a layer that wraps tower services.
     pub fn layer(&self) -> SessionLayer {
         SessionLayer(self.0.clone())
     }
@@ -44,7 +50,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        let session = self.open(&mut request);
+        let session = self.insert_session(&mut request);
         SessionFuture::new(self.inner.call(request), session)
     }
 }

@@ -1,4 +1,4 @@
-//! Events as `tracing` logs.
+//! Events as `tracing` log entries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,28 +10,31 @@ use crate::{
     session::{Event, Listener},
 };
 
-/// A store that is away fails every request: one line in this many milliseconds tells of it.
-const QUIET: u64 = 10_000;
+/// Minimum interval between two warnings about store failures. An unavailable store fails every
+/// request.
+const LOG_INTERVAL_MS: u64 = 10_000;
 
-/// When a failure of a store was logged last, and how many there were since.
-static LOGGED: AtomicU64 = AtomicU64::new(0);
-static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
+/// Time of the last warning about a store failure, in milliseconds since the epoch.
+static LAST_WARNING: AtomicU64 = AtomicU64::new(0);
+/// Number of store failures since that warning.
+static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
-/// Writes every event to `tracing`, under the target `hyper_session`: failures and dropped
-/// writes as warnings, the rest for debugging. Sessions are named by the hash of their id.
+/// A listener that writes every event to `tracing`, with the target `hyper_session`.
 ///
-/// An outage does not fill a log. Where the store tells of it ([`Event::StoreUnavailable`]), there is a
-/// warning when it begins and one when it ends, with how long it was and how many operations failed;
-/// the failures in between are for debugging. Of all other failures one in ten seconds is a warning,
-/// with the number of those that were left out since (`left_out`). The counters of `MetricsListener`
-/// have them all.
+/// Failures, outages, dropped writes and adjusted settings are warnings; all other events have level
+/// debug. Entries identify a session by the hash of its id.
+///
+/// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
+/// warning when it begins and one when it ends, with its duration and the number of failed operations.
+/// The failures in between have level debug. Of all other store failures, one in ten seconds is a
+/// warning, with the number of suppressed failures as `left_out`. `MetricsListener` counts all of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
 impl Listener for TracingListener {
-    fn on_event(&self, happened: &Event<'_>) {
-        let name = happened.name();
-        match happened {
+    fn on_event(&self, event: &Event<'_>) {
+        let name = event.name();
+        match event {
             Event::Initiated { key, fresh } => {
                 debug!(target: "hyper_session", event = name, %key, fresh);
             }
@@ -48,13 +51,13 @@ impl Listener for TracingListener {
                 warn!(target: "hyper_session", event = name, %key, reason);
             }
             Event::CookieRejected { reason } | Event::CsrfFailed { reason } => {
-                // A stranger can cause this at will: it must not be able to fill a log.
+                // Any client can cause these events, so they must not fill the log.
                 debug!(target: "hyper_session", event = name, reason);
             }
             Event::StoreUnavailable { store, reason } => {
                 warn!(target: "hyper_session", event = name, store, reason);
             }
-            // As loud as the beginning: whoever reads of that waits for the end.
+            // The same level as the beginning of the outage, so that a log has both.
             Event::StoreRecovered {
                 store,
                 lasted,
@@ -66,7 +69,7 @@ impl Listener for TracingListener {
                 debug!(target: "hyper_session", event = name, error = %ErrorChain(error));
             }
             Event::StoreFailed { error } => {
-                if let Some(left_out) = admit(Clock::system().now()) {
+                if let Some(left_out) = throttle(Clock::system().now()) {
                     warn!(target: "hyper_session", event = name, error = %ErrorChain(error), left_out);
                 }
             }
@@ -77,14 +80,14 @@ impl Listener for TracingListener {
     }
 }
 
-/// Whether to log a failure now, and how many were left out before it.
-fn admit(now: Timestamp) -> Option<u64> {
-    let (last, now) = (LOGGED.load(Ordering::Relaxed), now.as_millis());
-    let is_due = last == 0 || now.abs_diff(last) >= QUIET;
-    let swap = || LOGGED.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
+/// Returns the number of failures since the last warning if another warning is due; otherwise `None`.
+fn throttle(now: Timestamp) -> Option<u64> {
+    let (last, now) = (LAST_WARNING.load(Ordering::Relaxed), now.as_millis());
+    let is_due = last == 0 || now.abs_diff(last) >= LOG_INTERVAL_MS;
+    let swap = || LAST_WARNING.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed);
     if is_due && swap().is_ok() {
-        return Some(LEFT_OUT.swap(0, Ordering::Relaxed));
+        return Some(SUPPRESSED.swap(0, Ordering::Relaxed));
     }
-    LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+    SUPPRESSED.fetch_add(1, Ordering::Relaxed);
     None
 }

@@ -1,21 +1,23 @@
-//! How a handler finds its session.
+//! Access to a request's session.
 
 use http::{Extensions, Request, request::Parts};
 
 use crate::session::Session;
 
-/// The session of a request.
+/// Access to the session of a request.
+#[doc(alias = "get_session")]
 pub trait SessionExt {
-    /// The handle that the session service left in the request's extensions.
+    /// Returns the session from the request's extensions.
     ///
     /// # Errors
-    /// When the request did not come through a session service.
+    /// When the request did not pass through [`Sessions::wrap`](super::Sessions::wrap) or a
+    /// `SessionLayer`.
     fn session(&self) -> Result<&Session, MissingSessionLayer>;
 }
 
-/// The request did not pass a session service on its way here.
+/// The request has no session, because no session service or layer wraps the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request has no session: wrap the service with `Sessions::wrap`")]
+#[error("the request has no session: wrap the service with `Sessions::wrap` or `Sessions::layer`")]
 pub struct MissingSessionLayer;
 
 impl SessionExt for Extensions {
