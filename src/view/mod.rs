@@ -1,24 +1,24 @@
-//! Sessions in templates of [minijinja] 3: what a page needs to show a form again.
+//! Template helpers for [minijinja] 3: old input, validation errors, flash messages, CSRF fields.
 //!
-//! [`context`] makes the template's context out of a loaded session. It holds these names:
+//! [`context`] creates a template context from a loaded session. It contains these names:
 //!
-//! | in a template | gives |
+//! | in a template | value |
 //! | --- | --- |
-//! | `old('title')`, `old('title', default)` | what was entered into a field before; `''` where nothing was |
-//! | `input_error('title')` | the messages about a field, as a list; empty where there are none |
-//! | `error('E_PAYMENT')` | the message of an error that no field is to blame for |
+//! | `old('title')`, `old('title', default)` | the previous input of a field, else the default or `''` |
+//! | `input_error('title')` | the list of a field's messages, possibly empty |
+//! | `error('E_PAYMENT')` | the message of an error that belongs to no field |
 //! | `flash_message('notice')` | one flash message |
-//! | `flash_messages` | `.all()`, `.get(key)`, `.get(key, default)`, `.has(key)`, and members by name |
-//! | `session` | the same of the session's data, to read only |
-//! | `csrf_field()` | the hidden field that protects a form, to be printed as it is |
-//! | `csrf_token()` | the token in it, for a request header |
+//! | `flash_messages` | all flash messages: `.all()`, `.get(key)`, `.get(key, default)`, `.has(key)`, and members by name |
+//! | `session` | the session's data, with the same methods; read-only |
+//! | `csrf_field()` | the hidden CSRF field of a form, as safe HTML |
+//! | `csrf_token()` | the CSRF token, for a request header |
 //!
-//! Old input stands among the flash messages by the names of its fields, errors in two of them:
-//! `inputErrorsBag` (field to messages) and `errorsBag` (code to message). The feature `forms` leaves
-//! them there when a form is wrong; whoever validates in another way may do the same.
+//! Flash messages contain old input under the names of its fields, and errors under two keys:
+//! `inputErrorsBag` (messages by field) and `errorsBag` (message by code). The feature `forms` writes
+//! them when a form is invalid. Other validation code may write the same keys.
 //!
-//! What is not there is undefined: it prints as nothing, and an `if` takes it for false. Keys are
-//! paths, as everywhere. Field names may be written as in the form: `items[0][name]`, `tags[]`.
+//! A missing value is undefined: it prints as nothing and is false in an `if`. Keys are paths, as for
+//! [`Session::get`]. Field names may also be written as in the form: `items[0][name]`, `tags[]`.
 //!
 //! ```
 //! # use hyper_session::{Session, SessionError, view};
@@ -42,18 +42,19 @@
 //! # Ok::<(), minijinja::Error>(())
 //! ```
 //!
-//! Macros that are imported from another template see all of these names, so a field with its label,
-//! its old input and its messages is written once.
+//! Imported macros can use all of these names. So one macro can render a field with its label, old
+//! input and messages.
 //!
 //! # Escaping
 //!
-//! Old input and flash messages are what a visitor typed. minijinja escapes in templates whose
-//! name ends in `.html` and leaves others alone; after [`enable_autoescape`] it escapes in all of them.
+//! Old input and flash messages contain text from a client, so pages must escape them. By default,
+//! minijinja escapes only in templates with the extension `.html`, `.htm` or `.xml`.
+//! [`enable_autoescape`] makes it escape in all templates.
 //!
 //! # Other template engines
 //!
-//! An engine whose templates are compiled into structs, such as askama, takes the same values from
-//! the session itself: `examples/askama_page.rs` shows how.
+//! `examples/askama_page.rs` shows how to get the same values from the session for askama, which
+//! compiles templates into structs.
 //!
 //! [minijinja]: https://docs.rs/minijinja/3
 
@@ -66,23 +67,22 @@ use minijinja::{AutoEscape, Environment, Value};
 
 use crate::session::{Session, SessionError};
 
-/// The names that templates use, for one page: the session and its flash messages as they stand now.
+/// Returns the template context of one page, from a snapshot of the session and its flash messages.
 ///
-/// Nothing is parsed before a template asks for it, and no lock is held while it renders. Spread it
-/// into a context of your own, whose names go first: `context! { title, ..view::context(&session)? }`.
+/// Spread it into your own context, whose names take precedence:
+/// `context! { title, ..view::context(&session)? }`. A value is parsed when a template uses it. No lock
+/// is held during rendering.
 ///
 /// # Errors
 /// When the session is not loaded.
 pub fn context(session: &Session) -> Result<Value, SessionError> {
-    let page = page::Page::of(session)?;
+    let page = page::PageContext::new(session)?;
     Ok(Value::from_dyn_object(Arc::new(page)))
 }
 
-/// Makes `pages` escape what templates print, whatever they are called; minijinja by itself does so
-/// only where a name ends in `.html`, `.htm` or `.xml`.
+/// Enables HTML escaping in all templates of an environment, whatever their names are.
 ///
-/// Where something is meant to be plain text, such as a mail, say so in the template:
-/// `{% autoescape false %}`.
+/// Write `{% autoescape false %}` in a template of plain text, such as a mail.
 pub fn enable_autoescape(pages: &mut Environment<'_>) {
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
 }

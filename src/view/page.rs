@@ -1,4 +1,4 @@
-//! The names that a template finds, and the functions among them.
+//! The template context of a page and its functions.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use minijinja::{
     value::{Enumerator, Object, ObjectRepr, from_args},
 };
 
-use super::values::{Values, failed, value_of};
+use super::values::{SessionValues, session_error, to_template_value};
 use crate::{
     document::{Document, KeyPath, ValueKind},
     session::{Session, SessionError},
@@ -16,18 +16,18 @@ use crate::{
 const FIELD_ERRORS: &str = "inputErrorsBag";
 const GENERAL_ERRORS: &str = "errorsBag";
 
-/// What one page knows of its session.
+/// The template context of one page.
 #[derive(Debug)]
-pub(super) struct Page {
-    data: Arc<Values>,
-    flash: Arc<Values>,
-    /// For the CSRF token, which is masked anew for each form.
+pub(super) struct PageContext {
+    data: Arc<SessionValues>,
+    flash: Arc<SessionValues>,
+    /// For the CSRF token, which gets a new mask for each form.
     session: Session,
 }
 
 /// A function that templates call.
 #[derive(Clone, Copy, Debug)]
-enum Function {
+enum TemplateFunction {
     Old,
     InputError,
     Error,
@@ -36,29 +36,29 @@ enum Function {
     CsrfToken,
 }
 
-/// A function together with the page that it answers for.
+/// A template function bound to its page.
 #[derive(Debug)]
-struct Callable(Arc<Page>, Function);
+struct BoundFunction(Arc<PageContext>, TemplateFunction);
 
-impl Page {
-    pub(super) fn of(session: &Session) -> Result<Self, SessionError> {
+impl PageContext {
+    pub(super) fn new(session: &Session) -> Result<Self, SessionError> {
         Ok(Self {
-            data: Values::new(session.snapshot()?),
-            flash: Values::new(session.flash_messages()?),
+            data: SessionValues::new(session.snapshot()?),
+            flash: SessionValues::new(session.flash_messages()?),
             session: session.clone(),
         })
     }
 
-    /// What was entered into the field before.
+    /// Returns the previous input of a field.
     fn old(&self, field: &str, default: Option<Value>) -> Result<Value, Error> {
         let default = || default.unwrap_or_else(|| "".into());
-        let found = self.flash.find(without_list_mark(field))?;
-        Ok(found.unwrap_or_else(default))
+        let value = self.flash.find(strip_list_suffix(field))?;
+        Ok(value.unwrap_or_else(default))
     }
 
-    /// The messages about a field.
+    /// Returns the list of a field's messages.
     fn input_error(&self, field: &str) -> Result<Value, Error> {
-        let messages = self.error_in(FIELD_ERRORS, without_list_mark(field))?;
+        let messages = self.find_error(FIELD_ERRORS, strip_list_suffix(field))?;
         Ok(match messages {
             Some(text) if text.as_str().is_some() => Value::from_iter([text]),
             Some(messages) => messages,
@@ -66,33 +66,33 @@ impl Page {
         })
     }
 
-    /// The entry of a bag of errors: under its name as it stands, or where the name leads as a path.
-    fn error_in(&self, bag: &str, name: &str) -> Result<Option<Value>, Error> {
-        let Some(found) = self.flash.find_raw([bag])? else {
+    /// Finds an entry of an error bag: by its exact name, or by the name as a path.
+    fn find_error(&self, bag: &str, name: &str) -> Result<Option<Value>, Error> {
+        let Some(bag) = self.flash.find_raw([bag])? else {
             return Ok(None);
         };
-        if found.kind() != ValueKind::Object {
+        if bag.kind() != ValueKind::Object {
             return Ok(None);
         }
         let mut errors = Document::new();
-        errors.load_object(found).map_err(failed)?;
+        errors.load_object(bag).map_err(session_error)?;
         let dotted = name.replace('[', ".").replace(']', "");
         for path in [KeyPath::from(name), KeyPath::from([dotted.as_str()])] {
-            let found = errors.get(&path).map_err(failed)?;
-            if let Some(found) = found.filter(|raw| !raw.is_null()) {
-                return value_of(found).map(Some);
+            let value = errors.get(&path).map_err(session_error)?;
+            if let Some(value) = value.filter(|raw| !raw.is_null()) {
+                return to_template_value(value).map(Some);
             }
         }
         Ok(None)
     }
 }
 
-/// A field that may be sent several times is called `tags[]` in its form, and `tags` in the input.
-fn without_list_mark(field: &str) -> &str {
+/// Strips `[]`: a form's field `tags[]` is `tags` in the input.
+fn strip_list_suffix(field: &str) -> &str {
     field.strip_suffix("[]").unwrap_or(field)
 }
 
-impl Object for Page {
+impl Object for PageContext {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.get_value_by_str(key.as_str()?)
     }
@@ -101,15 +101,15 @@ impl Object for Page {
         let function = match key {
             "session" => return Some(Value::from_dyn_object(self.data.clone())),
             "flash_messages" => return Some(Value::from_dyn_object(self.flash.clone())),
-            "old" => Function::Old,
-            "input_error" => Function::InputError,
-            "error" => Function::Error,
-            "flash_message" => Function::FlashMessage,
-            "csrf_field" => Function::CsrfField,
-            "csrf_token" => Function::CsrfToken,
+            "old" => TemplateFunction::Old,
+            "input_error" => TemplateFunction::InputError,
+            "error" => TemplateFunction::Error,
+            "flash_message" => TemplateFunction::FlashMessage,
+            "csrf_field" => TemplateFunction::CsrfField,
+            "csrf_token" => TemplateFunction::CsrfToken,
             _ => return None,
         };
-        Some(Value::from_object(Callable(self.clone(), function)))
+        Some(Value::from_object(BoundFunction(self.clone(), function)))
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
@@ -126,7 +126,7 @@ impl Object for Page {
     }
 }
 
-impl Object for Callable {
+impl Object for BoundFunction {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
@@ -135,21 +135,21 @@ impl Object for Callable {
         let Self(page, function) = &**self;
         let key = || from_args::<(&str,)>(args).map(|(key,)| key);
         match function {
-            Function::Old => {
+            TemplateFunction::Old => {
                 let (field, default) = from_args(args)?;
                 page.old(field, default)
             }
-            Function::InputError => page.input_error(key()?),
-            Function::Error => Ok(page.error_in(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
-            Function::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
-            Function::CsrfField => {
+            TemplateFunction::InputError => page.input_error(key()?),
+            TemplateFunction::Error => Ok(page.find_error(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
+            TemplateFunction::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
+            TemplateFunction::CsrfField => {
                 from_args::<()>(args)?;
-                let field = page.session.csrf_field().map_err(failed)?;
+                let field = page.session.csrf_field().map_err(session_error)?;
                 Ok(Value::from_safe_string(field))
             }
-            Function::CsrfToken => {
+            TemplateFunction::CsrfToken => {
                 from_args::<()>(args)?;
-                Ok(page.session.csrf_token().map_err(failed)?.into())
+                Ok(page.session.csrf_token().map_err(session_error)?.into())
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A snapshot as a template's object, and JSON as a template's value.
+//! Snapshots and JSON values as template values.
 
 use std::sync::Arc;
 
@@ -12,37 +12,37 @@ use crate::{
     session::{SessionError, Snapshot},
 };
 
-/// Contents with the methods `get`, `has` and `all`, and the root members by name.
+/// A snapshot as a template object, with the methods `get`, `has` and `all` and its members by name.
 ///
-/// Not a map, to minijinja: of maps it shows everything in errors and in `debug()`.
+/// It is not a minijinja map: minijinja prints the contents of maps in errors and in `debug()`.
 #[derive(Debug)]
-pub(super) struct Values(Snapshot);
+pub(super) struct SessionValues(Snapshot);
 
-impl Values {
+impl SessionValues {
     pub(super) fn new(snapshot: Snapshot) -> Arc<Self> {
         Arc::new(Self(snapshot))
     }
 
-    /// The value at `path`, unless it is null.
+    /// Returns the value at `path`; `None` if it is null.
     pub(super) fn find<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Option<Value>, Error> {
-        let found = self.find_raw(path)?.filter(|raw| !raw.is_null());
-        found.map(value_of).transpose()
+        let raw = self.find_raw(path)?.filter(|raw| !raw.is_null());
+        raw.map(to_template_value).transpose()
     }
 
-    /// The JSON text of the value at `path`.
+    /// Returns the JSON text of the value at `path`.
     pub(super) fn find_raw<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<RawValue<'_>>, Error> {
-        self.0.get_raw(path).map_err(failed)
+        self.0.get_raw(path).map_err(session_error)
     }
 
     fn all(&self) -> Result<Value, Error> {
-        self.0.all().map_err(failed)
+        self.0.all().map_err(session_error)
     }
 }
 
-impl Object for Values {
+impl Object for SessionValues {
     fn repr(self: &Arc<Self>) -> ObjectRepr {
         ObjectRepr::Plain
     }
@@ -52,7 +52,7 @@ impl Object for Values {
     }
 
     fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        // A template that meets the error stops with it.
+        // An error value makes the template fail.
         self.find([key]).unwrap_or_else(|error| Some(error.into()))
     }
 
@@ -80,7 +80,7 @@ impl Object for Values {
             }
             "has" => {
                 let (path,): (&str,) = from_args(args)?;
-                Ok(self.0.has(path).map_err(failed)?.into())
+                Ok(self.0.has(path).map_err(session_error)?.into())
             }
             "all" => {
                 from_args::<()>(args)?;
@@ -91,17 +91,17 @@ impl Object for Values {
     }
 }
 
-/// A JSON value as a template's.
-pub(super) fn value_of(raw: RawValue<'_>) -> Result<Value, Error> {
-    // By itself serde takes integers beyond 64 bits for floats.
+/// Converts a JSON value into a template value.
+pub(super) fn to_template_value(raw: RawValue<'_>) -> Result<Value, Error> {
+    // By default, serde converts integers over 64 bits to floats.
     match raw.number() {
         Some(Number::Int(number)) if i64::try_from(number).is_err() => Ok(number.into()),
         Some(Number::UInt(number)) => Ok(number.into()),
-        _ => raw.deserialize().map_err(failed),
+        _ => raw.deserialize().map_err(session_error),
     }
 }
 
-/// The template's error where the session fails.
-pub(super) fn failed(error: impl Into<SessionError>) -> Error {
-    Error::new(ErrorKind::InvalidOperation, "the session failed").with_source(error.into())
+/// Returns a template error with a session error as its source.
+pub(super) fn session_error(error: impl Into<SessionError>) -> Error {
+    Error::new(ErrorKind::InvalidOperation, "cannot read the session").with_source(error.into())
 }
