@@ -19,13 +19,12 @@ use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::Value;
 
-const LIMITS: InputLimits = InputLimits {
-    bytes: 600,
-    fields: 12,
-    depth: 4,
-    files: 2,
-    file_bytes: 300,
-};
+const LIMITS: InputLimits = InputLimits::new()
+    .bytes(600)
+    .fields(12)
+    .depth(4)
+    .files(2)
+    .file_bytes(300);
 
 const KINDS: [&str; 4] = [
     "application/x-www-form-urlencoded",

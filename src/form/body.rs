@@ -1,4 +1,4 @@
-//! A body: somebody else's, or a text of ours in its place.
+//! A body that is either the wrapped body or a text.
 
 use std::{
     pin::Pin,
@@ -10,28 +10,35 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a request or a response that passed [`Forms`](super::Forms).
+    /// The body of a request or a response that passes through [`Forms`](super::Forms).
     ///
-    /// In a request it is the body that came, or empty where the form was read already, to check its
-    /// token: [`Input`](super::Input) finds it. In a response it is the handler's, or the answer to an
-    /// error.
+    /// In a request, it is the client's body. It is empty if `Forms` has already read the form to
+    /// check its CSRF token; [`Input`](super::Input) returns those fields. In a response, it is the
+    /// handler's body, or the text of an error response.
     #[derive(Clone, Debug, Default)]
     pub struct FormBody<B> {
         #[pin]
         inner: Option<B>,
-        own: Bytes,
+        text: Bytes,
     }
 }
 
 impl<B> FormBody<B> {
-    pub(super) const fn read() -> Self {
+    pub(super) const fn empty() -> Self {
         Self {
             inner: None,
-            own: Bytes::new(),
+            text: Bytes::new(),
         }
     }
 
-    /// The body that came, if it is still there.
+    pub(super) fn from_text(text: String) -> Self {
+        Self {
+            inner: None,
+            text: text.into(),
+        }
+    }
+
+    /// Returns the wrapped body; `None` if the form has been read or a text replaces the body.
     pub fn into_inner(self) -> Option<B> {
         self.inner
     }
@@ -41,16 +48,8 @@ impl<B> From<B> for FormBody<B> {
     fn from(inner: B) -> Self {
         Self {
             inner: Some(inner),
-            own: Bytes::new(),
+            text: Bytes::new(),
         }
-    }
-}
-
-/// A text of ours.
-pub(super) fn from_foreign_id<B>(text: String) -> FormBody<B> {
-    FormBody {
-        inner: None,
-        own: text.into(),
     }
 }
 
@@ -70,19 +69,19 @@ where
         if let Some(inner) = this.inner.as_pin_mut() {
             return inner.poll_frame(cx);
         }
-        let own = std::mem::take(this.own);
-        Poll::Ready((!own.is_empty()).then(|| Ok(Frame::data(own.into()))))
+        let text = std::mem::take(this.text);
+        Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
         let inner = self.inner.as_ref();
-        inner.map_or(self.own.is_empty(), Body::is_end_stream)
+        inner.map_or(self.text.is_empty(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let inner = self.inner.as_ref();
         inner.map_or_else(
-            || SizeHint::with_exact(self.own.len() as u64),
+            || SizeHint::with_exact(self.text.len() as u64),
             Body::size_hint,
         )
     }

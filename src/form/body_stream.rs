@@ -1,4 +1,4 @@
-//! What a parser is fed with: a body in full pieces, within a limit.
+//! A request body as a stream of large chunks, with a size limit, for the multipart parser.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,55 +13,55 @@ use http_body::Body;
 
 use super::error::{BoxError, InputError, InputErrorKind};
 
-/// The parser keeps what it has not understood yet. It is handed pieces of this size at least,
-const PIECE: usize = 16 * 1024;
-/// and so much more than the limit on bytes, for headers and boundaries.
+/// Minimum size of a chunk. The parser keeps the bytes that it has not parsed yet.
+const MIN_CHUNK: usize = 16 * 1024;
+/// Bytes that the parser may buffer above the byte limit, for headers and boundaries.
 const OVERHEAD: u64 = 64 * 1024;
 
-type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
+type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
-/// A body on its way to the parser. Clones are the same one.
+/// A body on its way to the parser. Clones share it.
 ///
-/// The parser looks through all that it keeps whenever it is asked, so it is asked only when there is
-/// another full piece for it, or the end: however little comes at a time.
+/// Each poll of the parser scans everything that it has buffered. So it is polled only when the next
+/// full chunk or the end is available, however small the frames of the body are.
 #[derive(Clone)]
-pub(super) struct Feed(Arc<Mutex<Store>>);
+pub(super) struct BodyStream(Arc<Mutex<ChunkBuffer>>);
 
-struct Store {
-    body: Chunks,
-    waiting: Bytes,
-    piece: BytesMut,
-    size: usize,
-    /// How many more bytes the parser may be handed.
-    left: u64,
+struct ChunkBuffer {
+    body: ByteStream,
+    frame: Bytes,
+    chunk: BytesMut,
+    chunk_size: usize,
+    /// Number of bytes that the parser may still receive.
+    remaining: u64,
     limit: u64,
-    /// The body's end, with what went wrong if that was not told yet.
+    /// Set at the body's end, with the error until the parser receives it.
     end: Option<Option<BoxError>>,
-    /// For the parser to take; nothing in it is the end.
+    /// The item for the parser to take; `Some(None)` is the end.
     next: Option<Option<Result<Bytes, BoxError>>>,
-    /// The parser was told the end.
+    /// The parser has received the end.
     ended: bool,
 }
 
-impl Feed {
+impl BodyStream {
     pub(super) fn new<B>(body: B, limit: u64) -> Self
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let mut body = Box::pin(body);
-        let chunks = stream::poll_fn(move |cx| {
+        let frames = stream::poll_fn(move |cx| {
             let data = ready!(next_data(body.as_mut(), cx));
             Poll::Ready(data.map(|data| data.map_err(Into::into)))
         });
-        // So that the parser looks at most some seventy times through the same bytes.
-        let size = usize::try_from(limit / 64).map_or(usize::MAX, |size| size.max(PIECE));
-        Self(Arc::new(Mutex::new(Store {
-            body: Box::pin(chunks),
-            waiting: Bytes::new(),
-            piece: BytesMut::new(),
-            size,
-            left: limit.saturating_add(OVERHEAD),
+        // With this size, the parser scans the same bytes about seventy times at most.
+        let chunk_size = usize::try_from(limit / 64).map_or(usize::MAX, |size| size.max(MIN_CHUNK));
+        Self(Arc::new(Mutex::new(ChunkBuffer {
+            body: Box::pin(frames),
+            frame: Bytes::new(),
+            chunk: BytesMut::new(),
+            chunk_size,
+            remaining: limit.saturating_add(OVERHEAD),
             limit,
             end: None,
             next: None,
@@ -69,62 +69,63 @@ impl Feed {
         })))
     }
 
-    /// The side of the parser. It wakes nobody: [`work`](Self::work) knows when to look again.
+    /// Returns the stream that the parser reads. It registers no waker: [`drive`](Self::drive) polls
+    /// the parser when the next chunk is ready.
     pub(super) fn stream(&self) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static {
-        let feed = self.clone();
+        let shared = self.clone();
         stream::poll_fn(move |_| {
-            let next = feed.store().next.take();
+            let next = shared.buffer().next.take();
             next.map_or(Poll::Pending, Poll::Ready)
         })
     }
 
-    /// Lets the parser work, and hands it another piece whenever it has done what it can.
-    pub(super) async fn work<T>(
+    /// Drives the parser. Provides another chunk each time the parser is pending.
+    pub(super) async fn drive<T>(
         &self,
         parser: impl Future<Output = Result<T, multer::Error>>,
     ) -> Result<T, multer::Error> {
         let mut parser = pin!(parser);
-        let mut hungry = false;
+        let mut needs_chunk = false;
         poll_fn(|cx| {
             loop {
-                if hungry && !ready!(self.store().fetch(cx)) {
+                if needs_chunk && !ready!(self.buffer().poll_fill(cx)) {
                     return Poll::Ready(Err(multer::Error::IncompleteStream));
                 }
-                if let Poll::Ready(done) = parser.as_mut().poll(cx) {
-                    return Poll::Ready(done);
+                if let Poll::Ready(output) = parser.as_mut().poll(cx) {
+                    return Poll::Ready(output);
                 }
-                hungry = true;
+                needs_chunk = true;
             }
         })
         .await
     }
 
-    /// The parser has passed these bytes on.
-    pub(super) fn passed(&self, bytes: u64) {
-        let mut store = self.store();
-        store.left = store.left.saturating_add(bytes);
+    /// Raises the limit by the bytes that the parser has returned, and so no longer buffers.
+    pub(super) fn release(&self, bytes: u64) {
+        let mut buffer = self.buffer();
+        buffer.remaining = buffer.remaining.saturating_add(bytes);
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
+    fn buffer(&self) -> MutexGuard<'_, ChunkBuffer> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Store {
-    /// Makes sure that there is something to take; false where the end was taken already.
-    fn fetch(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+impl ChunkBuffer {
+    /// Makes the next item available. Returns `false` if the parser has received the end already.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.next.is_some() {
             return Poll::Ready(true);
         }
-        while self.end.is_none() && !self.fill() {
+        while self.end.is_none() && !self.fill_chunk() {
             match ready!(self.body.as_mut().poll_next(cx)) {
-                Some(Ok(data)) => self.waiting = data,
+                Some(Ok(data)) => self.frame = data,
                 Some(Err(error)) => self.end = Some(Some(error)),
                 None => self.end = Some(None),
             }
         }
-        if !self.piece.is_empty() {
-            self.next = Some(Some(self.hand_over()));
+        if !self.chunk.is_empty() {
+            self.next = Some(Some(self.take_chunk()));
         } else if self.ended {
             return Poll::Ready(false);
         } else {
@@ -135,27 +136,27 @@ impl Store {
         Poll::Ready(true)
     }
 
-    /// Moves what waits into the piece; whether that is full.
-    fn fill(&mut self) -> bool {
-        let more = self.waiting.len().min(self.size - self.piece.len());
-        self.piece.extend_from_slice(&self.waiting.split_to(more));
-        self.piece.len() == self.size
+    /// Moves bytes of the current frame into the chunk. Returns `true` if the chunk is full.
+    fn fill_chunk(&mut self) -> bool {
+        let more = self.frame.len().min(self.chunk_size - self.chunk.len());
+        self.chunk.extend_from_slice(&self.frame.split_to(more));
+        self.chunk.len() == self.chunk_size
     }
 
-    fn hand_over(&mut self) -> Result<Bytes, BoxError> {
-        let piece = self.piece.split().freeze();
-        match self.left.checked_sub(piece.len() as u64) {
-            Some(left) => self.left = left,
+    fn take_chunk(&mut self) -> Result<Bytes, BoxError> {
+        let chunk = self.chunk.split().freeze();
+        match self.remaining.checked_sub(chunk.len() as u64) {
+            Some(remaining) => self.remaining = remaining,
             None => {
-                let fault = InputErrorKind::too_large("bytes", self.limit);
-                return Err(Box::new(InputError::from(fault)));
+                let kind = InputErrorKind::too_large("bytes", self.limit);
+                return Err(Box::new(InputError::from(kind)));
             }
         }
-        Ok(piece)
+        Ok(chunk)
     }
 }
 
-/// The next bytes of a body that are not none.
+/// Polls a body for its next non-empty data frame.
 pub(super) fn next_data<B: Body>(
     mut body: Pin<&mut B>,
     cx: &mut Context<'_>,

@@ -1,35 +1,37 @@
-//! What a request says that its body is.
+//! The content type of a request.
 
 use http::{HeaderMap, header::CONTENT_TYPE};
 
 use super::error::InputErrorKind;
 
-/// The media types of forms.
+/// A content type that [`Input`](super::Input) can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No type is named: there may be no body.
-    Unnamed,
+pub(super) enum BodyType {
+    /// No `Content-Type` header: the body must be empty.
+    Unspecified,
     Urlencoded,
     Json,
-    /// With its boundary.
+    /// A multipart form with its boundary.
     Multipart(String),
 }
 
-impl Kind {
-    pub(super) fn of(headers: &HeaderMap) -> Result<Self, InputErrorKind> {
-        let Some(line) = headers.get(CONTENT_TYPE) else {
-            return Ok(Self::Unnamed);
+impl BodyType {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Result<Self, InputErrorKind> {
+        let Some(value) = headers.get(CONTENT_TYPE) else {
+            return Ok(Self::Unspecified);
         };
-        let line = line.to_str().map_err(|_| InputErrorKind::UnsupportedType)?;
-        let (essence, parameters) = line.split_once(';').unwrap_or((line, ""));
+        let value = value
+            .to_str()
+            .map_err(|_| InputErrorKind::UnsupportedType)?;
+        let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
         let essence = essence.trim();
         let is = |name: &str| essence.eq_ignore_ascii_case(name);
         if is("multipart/form-data") {
-            let boundary = multer::parse_boundary(line);
-            let missing = |_| InputErrorKind::Malformed("the multipart form has no boundary");
+            let boundary = multer::parse_boundary(value);
+            let missing = |_| InputErrorKind::Malformed("the multipart boundary is missing");
             return boundary.map(Self::Multipart).map_err(missing);
         }
-        if !in_utf8(parameters) {
+        if !is_utf8(parameters) {
             return Err(InputErrorKind::UnsupportedType);
         }
         match () {
@@ -39,14 +41,14 @@ impl Kind {
         }
     }
 
-    /// Whether an HTML form can send it, and a field of it carry a token.
+    /// Returns `true` for the types that an HTML form can send, with a CSRF token in a field.
     pub(super) const fn is_form(&self) -> bool {
         matches!(self, Self::Urlencoded | Self::Multipart(_))
     }
 }
 
-/// Whether the parameters of a media type ask for no other characters than UTF-8's.
-fn in_utf8(parameters: &str) -> bool {
+/// Returns `true` if the media type's parameters name no other character set than UTF-8 or ASCII.
+fn is_utf8(parameters: &str) -> bool {
     parameters.split(';').all(|parameter| {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let value = value.trim().trim_matches('"');

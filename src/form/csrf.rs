@@ -1,4 +1,4 @@
-//! Whether a request that would change something comes from a page of ours.
+//! CSRF checks of requests with unsafe methods.
 
 use http::{
     HeaderMap, Uri,
@@ -10,71 +10,81 @@ use http_body::Body;
 use super::{
     InputLimits,
     body::FormBody,
+    content_type::BodyType,
     error::{BoxError, InputError, InputErrorKind},
-    kind::Kind,
-    origin::Origins,
-    reading::{Ahead, Reading},
+    origin::OwnOrigins,
+    reader::{PreReadInput, RequestReader},
 };
 use crate::session::Session;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const TOKENS: [HeaderName; 2] = [
+const TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-csrf-token"),
     HeaderName::from_static("x-xsrf-token"),
 ];
 
-/// What the head of a request says.
-pub(super) enum Verdict {
-    /// It may pass.
-    Pass,
-    /// It may not.
-    Refused(InputErrorKind),
-    /// The token can only be in its body.
-    InBody,
+const MISSING_TOKEN: &str = "the token is missing";
+const INVALID_TOKEN: &str = "the token is not valid for this session";
+const CROSS_SITE: &str = "the request comes from another site";
+const OTHER_ORIGIN: &str = "the `Origin` header names another origin";
+
+/// The result of the CSRF check of a request's head.
+pub(super) enum HeadCheck {
+    Accept,
+    Reject(InputErrorKind),
+    /// The body may contain the token.
+    ReadBody,
 }
 
-/// Judges by the head alone. The session need not be loaded, and no store is asked.
-pub(super) fn judge(head: &request::Parts, session: &Session, origins: &Origins) -> Verdict {
+/// Checks the head of a request. The session need not be loaded, and no store is queried.
+pub(super) fn check_head(
+    head: &request::Parts,
+    session: &Session,
+    origins: &OwnOrigins,
+) -> HeadCheck {
     if head.method.is_safe() {
-        return Verdict::Pass;
+        return HeadCheck::Accept;
     }
-    if let Some(reason) = is_foreign(&head.uri, &head.headers, origins) {
-        return Verdict::Refused(InputErrorKind::Csrf(reason));
+    if let Some(reason) = cross_site_reason(&head.uri, &head.headers, origins) {
+        return HeadCheck::Reject(InputErrorKind::Csrf(reason));
     }
-    if let Some(token) = TOKENS.iter().find_map(|name| head.headers.get(name)) {
-        let good = token
+    if let Some(token) = TOKEN_HEADERS.iter().find_map(|name| head.headers.get(name)) {
+        let is_valid = token
             .to_str()
             .is_ok_and(|token| session.verify_csrf_token(token));
-        return match good {
-            true => Verdict::Pass,
-            false => Verdict::Refused(InputErrorKind::Csrf(WRONG)),
+        return match is_valid {
+            true => HeadCheck::Accept,
+            false => HeadCheck::Reject(InputErrorKind::Csrf(INVALID_TOKEN)),
         };
     }
-    match Kind::of(&head.headers) {
-        Ok(kind) if kind.is_form() => Verdict::InBody,
-        _ => Verdict::Refused(InputErrorKind::Csrf(MISSING)),
+    match BodyType::from_headers(&head.headers) {
+        Ok(body_type) if body_type.is_form() => HeadCheck::ReadBody,
+        _ => HeadCheck::Reject(InputErrorKind::Csrf(MISSING_TOKEN)),
     }
 }
 
-const WRONG: &str = "its token is not one of this session";
-const MISSING: &str = "it has no token";
-
-/// Why a browser says that another site sent it. Fetch metadata is what no page can forge; a browser
-/// that sends none names the origin in every request that is not safe. Clients that name neither are
-/// no browsers: their token decides.
-fn is_foreign(uri: &Uri, headers: &HeaderMap, origins: &Origins) -> Option<&'static str> {
+/// Returns the reason to reject a request from another site; `None` if the token must decide.
+///
+/// A page cannot forge `Sec-Fetch-Site`. A browser that does not send it sends `Origin` with every
+/// unsafe method. A client that sends neither is not a browser.
+fn cross_site_reason(
+    uri: &Uri,
+    headers: &HeaderMap,
+    origins: &OwnOrigins,
+) -> Option<&'static str> {
     let origin = headers.get(ORIGIN);
     let url = origin.and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
-    let own = url.is_some_and(|url| origins.own(&url, uri, headers.get(HOST)));
+    let is_own = url.is_some_and(|url| origins.contains(&url, uri, headers.get(HOST)));
     match headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
         Some(b"same-origin" | b"none") => None,
-        // A sibling host is another site, unless its origin was named as ours.
-        Some(_) => (origins.0.is_empty() || !own).then_some("another site sent it"),
-        None => (origin.is_some() && !own).then_some("its origin is another"),
+        // A sibling host is another site, unless its origin is configured.
+        Some(_) => (origins.0.is_empty() || !is_own).then_some(CROSS_SITE),
+        None => (origin.is_some() && !is_own).then_some(OTHER_ORIGIN),
     }
 }
 
-/// Reads a form as far as its first file, and looks for the token.
+/// Reads a form up to its first file and checks its token. Returns the request with the fields in its
+/// extensions.
 pub(super) async fn check_body<B>(
     mut head: request::Parts,
     body: FormBody<B>,
@@ -86,13 +96,13 @@ where
     B::Data: From<bytes::Bytes>,
     B::Error: Into<BoxError>,
 {
-    let reading = Reading::begin(&head.uri, &head.headers, body, limits).await?;
-    match reading.token() {
-        None => return Err(InputErrorKind::Csrf(MISSING).into()),
+    let reader = RequestReader::start(&head.uri, &head.headers, body, limits).await?;
+    match reader.token() {
+        None => return Err(InputErrorKind::Csrf(MISSING_TOKEN).into()),
         Some(token) if !session.verify_csrf_token(token) => {
-            return Err(InputErrorKind::Csrf(WRONG).into());
+            return Err(InputErrorKind::Csrf(INVALID_TOKEN).into());
         }
-        Some(_) => Ahead::put(reading, &mut head),
+        Some(_) => PreReadInput::insert(reader, &mut head),
     }
-    Ok(http::Request::from_parts(head, FormBody::read()))
+    Ok(http::Request::from_parts(head, FormBody::empty()))
 }

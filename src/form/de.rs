@@ -1,6 +1,6 @@
-//! A tree of input read as a type: text stands for numbers where numbers are asked for.
+//! Lenient deserialization of input: a text is accepted for a number or a `bool`.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{
     Deserializer,
@@ -12,35 +12,35 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::{misfit::Misfit, name::index_of};
+use super::{ValidationErrors, field_name::parse_index};
 
-/// A value, read as a form means it.
+/// Deserializer of a value of the input.
 #[derive(Clone, Copy)]
-pub(super) struct Lenient<'a>(pub(super) &'a Value);
+pub(super) struct ValueDeserializer<'a>(pub(super) &'a Value);
 
-/// A text, of a value or of a name.
-struct Text<'a>(Cow<'a, str>);
+/// Deserializer of a text: a value or a key.
+struct TextDeserializer<'a>(Cow<'a, str>);
 
-fn number<T: FromStr>(text: &str) -> Result<T, Misfit> {
+fn parse_number<T: FromStr>(text: &str) -> Result<T, FieldError> {
     text.trim()
         .parse()
-        .map_err(|_| Misfit::new("must be a number of the kind that is asked for"))
+        .map_err(|_| FieldError::new("must be a valid number"))
 }
 
-fn truth(text: &str) -> Result<bool, Misfit> {
+fn parse_bool(text: &str) -> Result<bool, FieldError> {
     match text {
         "true" | "on" | "yes" | "1" => Ok(true),
         "false" | "off" | "no" | "0" | "" => Ok(false),
-        _ => Err(Misfit::new("must be yes or no")),
+        _ => Err(FieldError::new("must be yes or no")),
     }
 }
 
 macro_rules! numbers {
     ($($method:ident $visit:ident $number:ty,)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
             match self.text() {
-                Some(text) => visitor.$visit(number::<$number>(text)?),
-                None => self.plain(visitor),
+                Some(text) => visitor.$visit(parse_number::<$number>(text)?),
+                None => self.visit_as_is(visitor),
             }
         })*
     };
@@ -63,21 +63,21 @@ macro_rules! all_numbers {
             deserialize_f64 visit_f64 f64,
         }
 
-        fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+        fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
             match self.text() {
-                Some(text) => visitor.visit_bool(truth(text)?),
-                None => self.plain(visitor),
+                Some(text) => visitor.visit_bool(parse_bool(text)?),
+                None => self.visit_as_is(visitor),
             }
         }
     };
 }
 
-impl<'de> Text<'de> {
+impl<'de> TextDeserializer<'de> {
     fn text(&self) -> Option<&str> {
         Some(&self.0)
     }
 
-    fn plain<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn visit_as_is<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         match self.0 {
             Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
             Cow::Owned(text) => visitor.visit_string(text),
@@ -85,20 +85,20 @@ impl<'de> Text<'de> {
     }
 }
 
-impl<'de> Deserializer<'de> for Text<'de> {
-    type Error = Misfit;
+impl<'de> Deserializer<'de> for TextDeserializer<'de> {
+    type Error = FieldError;
 
     all_numbers!();
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.plain(visitor)
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        self.visit_as_is(visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, FieldError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -107,7 +107,7 @@ impl<'de> Deserializer<'de> for Text<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, FieldError> {
         visitor.visit_enum((&*self.0).into_deserializer())
     }
 
@@ -117,152 +117,152 @@ impl<'de> Deserializer<'de> for Text<'de> {
     }
 }
 
-impl<'de> Lenient<'de> {
+impl<'de> ValueDeserializer<'de> {
     fn text(&self) -> Option<&str> {
         self.0.as_str()
     }
 
-    /// As the value itself is.
-    fn plain<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    /// Visits the value as its own type.
+    fn visit_as_is<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
-            Value::Bool(truth) => visitor.visit_bool(*truth),
+            Value::Bool(value) => visitor.visit_bool(*value),
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(number), ..) => visitor.visit_u64(number),
                 (_, Some(number), _) => visitor.visit_i64(number),
                 (.., number) => visitor.visit_f64(number.unwrap_or(f64::NAN)),
             },
             Value::String(text) => visitor.visit_borrowed_str(text),
-            Value::Array(_) => self.list(visitor),
-            Value::Object(_) => self.group(visitor),
+            Value::Array(_) => self.visit_list(visitor),
+            Value::Object(_) => self.visit_group(visitor),
         }
     }
 
-    fn list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_seq(Items(self.entries()?.into_iter()))
+    fn visit_list<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        visitor.visit_seq(ListAccess(self.items()?.into_iter()))
     }
 
-    fn group<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        visitor.visit_map(Members {
+    fn visit_group<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        visitor.visit_map(GroupAccess {
             entries: self.members()?.into_iter(),
             value: None,
         })
     }
 
-    /// The items of what can be a list, with the names that they go by.
-    fn entries(self) -> Result<Vec<(Name<'de>, &'de Value)>, Misfit> {
+    /// Returns the items of a list, of a group with numeric keys, or of a single value.
+    fn items(self) -> Result<Vec<(ItemName<'de>, &'de Value)>, FieldError> {
         let Value::Object(members) = self.0 else {
             return Ok(match self.0 {
                 Value::Array(_) => self.members()?,
-                single => vec![(Name::None, single)],
+                single => vec![(ItemName::None, single)],
             });
         };
-        let mut entries: Vec<(u64, Name<'de>, &'de Value)> = members
+        let mut items: Vec<(u64, ItemName<'de>, &'de Value)> = members
             .iter()
-            .map(|(name, value)| Some((index_of(name)?, Name::Key(name), value)))
+            .map(|(name, value)| Some((parse_index(name)?, ItemName::Key(name), value)))
             .collect::<Option<_>>()
-            .ok_or(Misfit::new("must be a list"))?;
-        entries.sort_by_key(|(index, ..)| *index);
-        Ok(entries
+            .ok_or(FieldError::new("must be a list"))?;
+        items.sort_by_key(|(index, ..)| *index);
+        Ok(items
             .into_iter()
             .map(|(_, name, value)| (name, value))
             .collect())
     }
 
-    fn members(self) -> Result<Vec<(Name<'de>, &'de Value)>, Misfit> {
+    fn members(self) -> Result<Vec<(ItemName<'de>, &'de Value)>, FieldError> {
         match self.0 {
             Value::Object(members) => Ok(members
                 .iter()
-                .map(|(name, value)| (Name::Key(name), value))
+                .map(|(name, value)| (ItemName::Key(name), value))
                 .collect()),
             Value::Array(items) => Ok(items
                 .iter()
                 .enumerate()
-                .map(|(index, value)| (Name::Index(index), value))
+                .map(|(index, value)| (ItemName::Index(index), value))
                 .collect()),
-            _ => Err(Misfit::new("must be a group of fields")),
+            _ => Err(FieldError::new("must be a group of fields")),
         }
     }
 }
 
-/// What an item or a member goes by.
+/// The name of an item or a member, for the path in an error.
 #[derive(Clone, Copy)]
-enum Name<'a> {
+enum ItemName<'a> {
     None,
     Index(usize),
     Key(&'a str),
 }
 
-impl Name<'_> {
-    fn locate(self, wrong: Misfit) -> Misfit {
+impl ItemName<'_> {
+    fn add_to_path(self, error: FieldError) -> FieldError {
         match self {
-            Self::None => wrong,
-            Self::Index(index) => wrong.under(&index.to_string()),
-            Self::Key(key) => wrong.under(key),
+            Self::None => error,
+            Self::Index(index) => error.prepend_name(&index.to_string()),
+            Self::Key(key) => error.prepend_name(key),
         }
     }
 }
 
-struct Items<I>(I);
+struct ListAccess<I>(I);
 
-impl<'de, I: Iterator<Item = (Name<'de>, &'de Value)>> SeqAccess<'de> for Items<I> {
-    type Error = Misfit;
+impl<'de, I: Iterator<Item = (ItemName<'de>, &'de Value)>> SeqAccess<'de> for ListAccess<I> {
+    type Error = FieldError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Misfit> {
+    ) -> Result<Option<S::Value>, FieldError> {
         let Some((name, value)) = self.0.next() else {
             return Ok(None);
         };
-        let read = seed.deserialize(Lenient(value));
-        read.map(Some).map_err(|wrong| name.locate(wrong))
+        let result = seed.deserialize(ValueDeserializer(value));
+        result.map(Some).map_err(|error| name.add_to_path(error))
     }
 }
 
-struct Members<'a, I> {
+struct GroupAccess<'a, I> {
     entries: I,
-    value: Option<(Name<'a>, &'a Value)>,
+    value: Option<(ItemName<'a>, &'a Value)>,
 }
 
-impl<'de, I: Iterator<Item = (Name<'de>, &'de Value)>> MapAccess<'de> for Members<'de, I> {
-    type Error = Misfit;
+impl<'de, I: Iterator<Item = (ItemName<'de>, &'de Value)>> MapAccess<'de> for GroupAccess<'de, I> {
+    type Error = FieldError;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
-    ) -> Result<Option<S::Value>, Misfit> {
+    ) -> Result<Option<S::Value>, FieldError> {
         let Some((name, value)) = self.entries.next() else {
             return Ok(None);
         };
         self.value = Some((name, value));
-        let read = match name {
-            Name::Key(key) => seed.deserialize(Text(key.into())),
-            Name::Index(index) => seed.deserialize(Text(index.to_string().into())),
-            Name::None => return Ok(None),
+        let result = match name {
+            ItemName::Key(key) => seed.deserialize(TextDeserializer(key.into())),
+            ItemName::Index(index) => seed.deserialize(TextDeserializer(index.to_string().into())),
+            ItemName::None => return Ok(None),
         };
-        read.map(Some).map_err(|wrong| name.locate(wrong))
+        result.map(Some).map_err(|error| name.add_to_path(error))
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Misfit> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FieldError> {
         let Some((name, value)) = self.value.take() else {
-            return Err(Misfit::new("must be a group of fields"));
+            return Err(FieldError::new("must be a group of fields"));
         };
-        let read = seed.deserialize(Lenient(value));
-        read.map_err(|wrong| name.locate(wrong))
+        let result = seed.deserialize(ValueDeserializer(value));
+        result.map_err(|error| name.add_to_path(error))
     }
 }
 
-impl<'de> Deserializer<'de> for Lenient<'de> {
-    type Error = Misfit;
+impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
+    type Error = FieldError;
 
     all_numbers!();
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.plain(visitor)
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        self.visit_as_is(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             Value::String(text) if text.is_empty() => visitor.visit_none(),
@@ -274,16 +274,16 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, FieldError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.list(visitor)
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        self.visit_list(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Misfit> {
-        self.list(visitor)
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, FieldError> {
+        self.visit_list(visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
@@ -291,12 +291,12 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         _: &'static str,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        self.list(visitor)
+    ) -> Result<V::Value, FieldError> {
+        self.visit_list(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
-        self.group(visitor)
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+        self.visit_group(visitor)
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -304,8 +304,8 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
-        self.group(visitor)
+    ) -> Result<V::Value, FieldError> {
+        self.visit_group(visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -313,10 +313,10 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Misfit> {
+    ) -> Result<V::Value, FieldError> {
         match self.0 {
-            Value::String(text) => Text(text.into()).deserialize_enum(name, variants, visitor),
-            _ => visitor.visit_enum(MapAccessDeserializer::new(Members {
+            Value::String(text) => TextDeserializer(text.into()).deserialize_enum(name, variants, visitor),
+            _ => visitor.visit_enum(MapAccessDeserializer::new(GroupAccess {
                 entries: self.members()?.into_iter(),
                 value: None,
             })),
@@ -325,5 +325,77 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
 
     forward_to_deserialize_any! {
         char str string bytes byte_buf unit unit_struct identifier ignored_any
+    }
+}
+
+/// A field whose value does not fit the requested type.
+#[derive(Debug)]
+pub(super) struct FieldError {
+    /// The path of the field, in dot notation.
+    path: String,
+    message: Cow<'static, str>,
+}
+
+impl FieldError {
+    const fn new(message: &'static str) -> Self {
+        Self {
+            path: String::new(),
+            message: Cow::Borrowed(message),
+        }
+    }
+
+    /// Prepends the name of the enclosing field to the path.
+    pub(super) fn prepend_name(mut self, name: &str) -> Self {
+        if self.path.is_empty() {
+            self.path.push_str(name);
+        } else {
+            self.path.insert(0, '.');
+            self.path.insert_str(0, name);
+        }
+        self
+    }
+}
+
+impl serde::de::Error for FieldError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self {
+            path: String::new(),
+            message: message.to_string().into(),
+        }
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new("is missing").prepend_name(field)
+    }
+
+    /// Does not repeat the value: it may be a password.
+    fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        Self::custom(format_args!("must be {expected}"))
+    }
+
+    fn invalid_value(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        Self::custom(format_args!("must be {expected}"))
+    }
+
+    fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
+        Self::custom(format_args!("must be one of: {}", known.join(", ")))
+    }
+
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
+        Self::new("is not a known field").prepend_name(field)
+    }
+}
+
+impl fmt::Display for FieldError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.path, self.message)
+    }
+}
+
+impl std::error::Error for FieldError {}
+
+impl From<FieldError> for ValidationErrors {
+    fn from(error: FieldError) -> Self {
+        Self::new().with(error.path, error.message)
     }
 }

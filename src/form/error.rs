@@ -1,4 +1,4 @@
-//! Why a request's input cannot be used.
+//! Errors of a request's input.
 
 use std::{error::Error, fmt};
 
@@ -6,68 +6,69 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The input of a request cannot be used; [`fault`](Self::fault) says why. Nothing was remembered.
+/// Request input that cannot be used. [`kind`](Self::kind) returns the reason.
 ///
-/// Returned from a handler under [`Forms`](super::Forms), as it is, boxed, or as the source of an
-/// error of your own, it becomes the answer of its [`status`](Self::status).
+/// A handler inside [`Forms`](super::Forms) may return it as its error, boxed, or as the source of its
+/// own error. `Forms` then responds with its [`status`](Self::status). The session keeps no input.
 #[derive(Debug)]
 pub struct InputError {
-    /// Also the source, so that an error of your own that is `transparent` hides nothing.
-    fault: InputErrorKind,
+    /// Also the source: `#[error(transparent)]` skips this type in the chain of sources.
+    kind: InputErrorKind,
 }
 
-/// What is wrong with a request's input. No variant holds any of the input.
+/// The reason of an [`InputError`]. No variant contains any of the input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputErrorKind {
-    /// A limit was reached.
-    #[error("there is too much of it: at most {limit} {what}")]
+    /// The input exceeds a limit of [`InputLimits`](super::InputLimits).
+    #[error("input exceeds the limit of {limit} {unit}")]
     TooLarge {
-        /// What there is too much of.
-        what: &'static str,
+        /// The counted unit, such as `bytes` or `fields`.
+        unit: &'static str,
         /// The limit.
         limit: u64,
     },
-    /// It is not what its media type says.
-    #[error("it is broken: {0}")]
+    /// The input does not match its content type.
+    #[error("malformed input: {0}")]
     Malformed(&'static str),
-    /// No form, or in characters other than UTF-8.
+    /// The content type is not supported, or the character set is not UTF-8.
     #[error(
-        "its type must be application/x-www-form-urlencoded, multipart/form-data or \
+        "unsupported content type: send application/x-www-form-urlencoded, multipart/form-data or \
          application/json, in UTF-8"
     )]
     UnsupportedType,
-    /// It did not come from a page of this session, as far as it can show.
-    #[error("it cannot show that it comes from a page of this site: {0}")]
+    /// The request has no valid CSRF token, or it comes from another site.
+    #[error("CSRF check failed: {0}")]
     Csrf(&'static str),
-    /// The body ended in the middle.
-    #[error("the body could not be read to its end")]
+    /// The connection failed before the end of the body.
+    #[error("cannot read the request body")]
     Body(#[source] BoxError),
-    /// The request has no session: [`Forms`](super::Forms) stands outside of the sessions.
-    #[error("there is no session around it")]
+    /// The request has no session, because [`Forms`](super::Forms) is not inside
+    /// [`Sessions`](crate::Sessions).
+    #[error("the request has no session: wrap `Forms` in `Sessions`")]
     NoSession,
 }
 
 impl InputError {
-    /// What is wrong.
-    pub const fn fault(&self) -> &InputErrorKind {
-        &self.fault
+    /// Returns the reason.
+    pub const fn kind(&self) -> &InputErrorKind {
+        &self.kind
     }
 
-    /// The status to answer with: 400, 403, 413, 415, or 500 where the server is at fault.
+    /// Returns the status of the response: 400, 403, 413 or 415, or 500 for a mistake of the server.
     pub const fn status(&self) -> StatusCode {
-        self.fault.status()
+        self.kind.status()
     }
 
-    /// The answer: the status, and the fault as plain text.
+    /// Returns a response with the status, and the reason as plain text.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        self.fault.response(false).map(B::from)
+        self.kind.response(false).map(B::from)
     }
 }
 
 impl InputErrorKind {
-    pub(super) const fn too_large(what: &'static str, limit: u64) -> Self {
-        Self::TooLarge { what, limit }
+    pub(super) const fn too_large(unit: &'static str, limit: u64) -> Self {
+        Self::TooLarge { unit, limit }
     }
 
     const fn status(&self) -> StatusCode {
@@ -80,42 +81,46 @@ impl InputErrorKind {
         }
     }
 
-    pub(super) fn response(&self, json: bool) -> Response<String> {
+    pub(super) fn response(&self, as_json: bool) -> Response<String> {
         let text = format!("The request was refused: {self}.");
-        if json {
+        if as_json {
             let body = serde_json::json!({ "message": text }).to_string();
-            return respond(self.status(), JSON, body);
+            return new_response(self.status(), JSON, body);
         }
-        respond(self.status(), TEXT, text)
+        new_response(self.status(), TEXT, text)
     }
 }
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 
-pub(super) fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<String> {
+pub(super) fn new_response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+) -> Response<String> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     response
         .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 impl From<InputErrorKind> for InputError {
-    fn from(fault: InputErrorKind) -> Self {
-        Self { fault }
+    fn from(kind: InputErrorKind) -> Self {
+        Self { kind }
     }
 }
 
 impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the request's input cannot be used")
+        f.write_str("request input rejected")
     }
 }
 
 impl Error for InputError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.fault)
+        Some(&self.kind)
     }
 }

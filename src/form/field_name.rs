@@ -2,44 +2,47 @@
 
 use smallvec::SmallVec;
 
-/// One step into the tree.
+/// One segment of a field name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step<'a> {
-    /// The member of this name.
-    Named(&'a str),
-    /// `[]`: a member of its own, behind the others.
-    Next,
+pub(super) enum NameSegment<'a> {
+    /// A key, such as `name` in `[name]`.
+    Key(&'a str),
+    /// `[]`: the next free index.
+    Append,
 }
 
-/// The steps that a field's name tells. What is no well-formed sequence of brackets behind a name is
-/// one name as it stands.
-pub(super) fn steps(name: &str) -> SmallVec<[Step<'_>; 4]> {
-    let mut steps = SmallVec::new();
+/// Splits a field name into its segments. A name with malformed brackets is one key.
+pub(super) fn segments(name: &str) -> SmallVec<[NameSegment<'_>; 4]> {
+    let mut segments = SmallVec::new();
     let bracket = name.find('[').filter(|at| *at > 0);
-    let (first, rest) = bracket.map_or((name, ""), |at| name.split_at(at));
-    steps.push(Step::Named(first));
-    if follow(rest, &mut steps).is_none() {
-        steps.clear();
-        steps.push(Step::Named(name));
+    let (first, brackets) = bracket.map_or((name, ""), |at| name.split_at(at));
+    segments.push(NameSegment::Key(first));
+    if push_brackets(brackets, &mut segments).is_none() {
+        segments.clear();
+        segments.push(NameSegment::Key(name));
     }
-    steps
+    segments
 }
 
-fn follow<'a>(mut rest: &'a str, steps: &mut SmallVec<[Step<'a>; 4]>) -> Option<()> {
-    while !rest.is_empty() {
-        let (key, behind) = rest.strip_prefix('[')?.split_once(']')?;
-        steps.push(match key {
-            "" => Step::Next,
+/// Returns `None` if the brackets are malformed.
+fn push_brackets<'a>(
+    mut brackets: &'a str,
+    segments: &mut SmallVec<[NameSegment<'a>; 4]>,
+) -> Option<()> {
+    while !brackets.is_empty() {
+        let (key, rest) = brackets.strip_prefix('[')?.split_once(']')?;
+        segments.push(match key {
+            "" => NameSegment::Append,
             key if key.contains('[') => return None,
-            key => Step::Named(key),
+            key => NameSegment::Key(key),
         });
-        rest = behind;
+        brackets = rest;
     }
     Some(())
 }
 
-/// The number that a key is, where it is one: digits without a leading zero, nine at most.
-pub(super) fn index_of(key: &str) -> Option<u64> {
+/// Parses a list index: at most nine digits, without a leading zero.
+pub(super) fn parse_index(key: &str) -> Option<u64> {
     let digits = key.len() <= 9 && key.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = digits && (key == "0" || !key.starts_with('0'));
     canonical.then(|| key.parse().ok()).flatten()

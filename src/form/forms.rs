@@ -1,4 +1,4 @@
-//! What stands between the sessions and a handler of forms.
+//! The configuration of `Forms`.
 
 use std::{fmt, sync::Arc};
 
@@ -6,12 +6,12 @@ use http::request;
 
 use super::{
     InputLimits,
-    origin::{InvalidOrigin, Origins},
+    origin::{InvalidOrigin, OwnOrigins},
 };
 
-/// Forms for a service: sends those that are wrong back, and keeps out those that others made.
+/// Redirects invalid forms back with their errors, and protects against CSRF.
 ///
-/// It stands inside of the sessions:
+/// Wrap the handler in `Forms`, and the result in [`Sessions`](crate::Sessions):
 ///
 /// ```
 /// use bytes::Bytes;
@@ -30,7 +30,7 @@ use super::{
 ///     session.load().await?;
 ///     let input = Input::from_request(request, &InputLimits::default()).await?;
 ///     if input.text("message").is_none_or(str::is_empty) {
-///         // Back to the form, with this message and the input among the flash messages.
+///         // Redirects to the form, and flashes this message and the input.
 ///         return Err(ValidationErrors::new().with("message", "Write something.").into());
 ///     }
 ///     session.flash("notification", "Thanks for contacting.")?;
@@ -45,125 +45,128 @@ use super::{
 /// # let _ = service; Ok(()) }
 /// ```
 ///
-/// # Errors that have an answer
+/// # Errors with a response
 ///
-/// Where the handler's error is a [`ValidationErrors`](super::ValidationErrors) or has one among its
-/// sources, and where its response carries one
+/// `Forms` responds to a [`ValidationErrors`](super::ValidationErrors) that is the handler's error or
+/// one of its sources, or that the handler's response contains
 /// ([`into_response`](super::ValidationErrors::into_response)):
 ///
-/// - A client that rather accepts JSON than HTML gets 422 and the errors as JSON. Nothing is flashed.
-///   By `Accept`; where that names neither, `X-Requested-With: XMLHttpRequest` asks for JSON too, and so
-///   does a body that was JSON.
-/// - A page gets 303 back to the form, with the errors and the input flashed
-///   ([`flash`](super::ValidationErrors::flash) says how): to the `Referer`, where it is on this origin;
-///   else to the page that [`set_previous_url`](crate::Session::set_previous_url) remembered; else to `/`. Only
-///   a path ever goes into `Location`. Where the session takes no messages (it is read-only), or the
-///   page would be asked for again and again, it gets 422 and the messages as text.
+/// - A client that prefers JSON to HTML gets status 422 and the errors as JSON. Nothing is flashed.
+///   `Accept` decides. If it lists neither type, `X-Requested-With: XMLHttpRequest` or a JSON body
+///   selects JSON.
+/// - Any other client is redirected to the form with status 303. The errors and the input are flashed
+///   (see [`flash`](super::ValidationErrors::flash)). The target is the `Referer`, if it is on this
+///   origin; else the page set by [`set_previous_url`](crate::Session::set_previous_url); else `/`.
+///   `Location` is always a path. The client gets status 422 and the messages as text instead if the
+///   session cannot store them (it is read-only), or if the redirect would loop.
 ///
-/// An [`InputError`](super::InputError) becomes the answer of its status, with nothing flashed. All
-/// other errors go on to whoever wrapped this.
+/// An [`InputError`](super::InputError) becomes a response with its status. Nothing is flashed. All
+/// other errors pass to the caller of the service.
 ///
-/// What the handler did to its session before its error is kept, as for any other response.
+/// Changes that the handler made to the session before its error are stored, as for any response.
 ///
 /// # CSRF
 ///
-/// With [`csrf_protection`](Self::csrf_protection), before the handler runs, a request of another
-/// method than GET, HEAD, OPTIONS or TRACE must
+/// With [`csrf_protection`](Self::csrf_protection), a request with another method than GET, HEAD,
+/// OPTIONS or TRACE is checked before the handler runs. It must
 ///
-/// - not come from another site, as `Sec-Fetch-Site` says, or `Origin` where that is not sent; and
-/// - carry a [token of its session](crate::Session::csrf_token), in the header line `X-CSRF-Token` or
-///   `X-XSRF-TOKEN`, or in the form's field `_csrf`. In a multipart form the field comes before any
-///   file. JSON has to bring it in a header line.
+/// - not come from another site, according to `Sec-Fetch-Site`, or to `Origin` if the first is not
+///   sent; and
+/// - contain a [token of its session](crate::Session::csrf_token) in the header `X-CSRF-Token` or
+///   `X-XSRF-TOKEN`, or in the form field `_csrf`. In a multipart form, this field must come before
+///   any file. A JSON request must use a header.
 ///
-/// Otherwise it gets 403, and listeners hear of
-/// [`CsrfFailed`](crate::session::Event::CsrfFailed). No store is asked for any of this.
+/// Otherwise the response has status 403, and listeners receive
+/// [`CsrfFailed`](crate::session::Event::CsrfFailed). The check queries no store.
 ///
-/// A form whose token was found in its body has been read by then: [`Input`](super::Input) has it, but
-/// whatever else reads bodies (axum's `Form`, a proxy) finds an empty one. Where such are used, send the
-/// token in the header line, which leaves the body alone, or read the form by `Input`.
+/// To find a token in the body, `Forms` must read the form. [`Input`](super::Input) returns its
+/// fields, but any other reader of the body (axum's `Form`, a proxy) finds an empty body. For such a
+/// reader, send the token in a header, which leaves the body unread.
 ///
-/// A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`. That passes only
-/// together with `Sec-Fetch-Site`, which browsers send over HTTPS and to localhost.
+/// A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`. Such a request is
+/// accepted only with `Sec-Fetch-Site`, which browsers send over HTTPS and to localhost.
 ///
 /// # Behind a proxy
 ///
-/// Without [`origin`](Self::origin), this origin is the request's own authority (`:authority` or
-/// `Host`), by http or https. Where a proxy changes that, name the public origin; `Forwarded` and its
-/// like are never looked at, since anybody can send them.
+/// Without [`origin`](Self::origin), this origin is the authority of the request (`:authority` or
+/// `Host`) with either scheme. If a proxy changes the authority, set the public origin. `Forwarded`
+/// and similar headers are ignored, because any client can send them.
 #[derive(Clone, Debug, Default)]
-pub struct Forms(pub(super) Arc<Rules>);
+#[doc(alias = "csrf")]
+#[doc(alias = "shield")]
+pub struct Forms(pub(super) Arc<FormsConfig>);
 
-/// The rules that forms follow.
+/// Shared configuration of [`Forms`] and its services.
 #[derive(Clone, Default)]
-pub(super) struct Rules {
+pub(super) struct FormsConfig {
     pub(super) limits: InputLimits,
-    pub(super) protected: bool,
-    exempt: Vec<Arc<Exemption>>,
-    pub(super) origins: Origins,
+    csrf_protection: bool,
+    exemptions: Vec<Arc<Exemption>>,
+    pub(super) origins: OwnOrigins,
 }
 
 type Exemption = dyn Fn(&request::Parts) -> bool + Send + Sync;
 
 impl Forms {
-    /// Forms with the default limits and without CSRF protection.
+    /// Creates forms with the default limits and without CSRF protection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the limits within which forms are read to find their token.
+    /// Sets the limits for forms that are read to find their CSRF token.
     #[must_use]
     pub fn limits(mut self, limits: InputLimits) -> Self {
-        self.rules().limits = limits;
+        self.config_mut().limits = limits;
         self
     }
 
-    /// Checks where requests come from that would change something.
+    /// Enables the CSRF check of requests with unsafe methods.
     #[must_use]
     pub fn csrf_protection(mut self) -> Self {
-        self.rules().protected = true;
+        self.config_mut().csrf_protection = true;
         self
     }
 
-    /// Leaves requests alone for which `exempt` says so, such as those of machines that bring another
-    /// proof of who they are. May be called several times.
+    /// Skips the CSRF check for requests for which `exempt` returns `true`, such as API calls with
+    /// their own authentication. Several calls add up.
     #[must_use]
     pub fn exempt(
         mut self,
         exempt: impl Fn(&request::Parts) -> bool + Send + Sync + 'static,
     ) -> Self {
-        self.rules().exempt.push(Arc::new(exempt));
+        self.config_mut().exemptions.push(Arc::new(exempt));
         self
     }
 
-    /// Names an origin that is ours, as browsers see it: `https://www.example.com`. May be called
-    /// several times; all of them may send forms to this service.
+    /// Adds an origin of this service, as browsers see it: `https://www.example.com`. Pages of every
+    /// added origin may send forms to this service.
     ///
     /// # Errors
-    /// When it is not a scheme and a host, with a port or without.
+    /// When `origin` is not a scheme and a host, with an optional port.
     pub fn origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         let origin = origin.parse()?;
-        self.rules().origins.0.push(origin);
+        self.config_mut().origins.0.push(origin);
         Ok(self)
     }
 
-    fn rules(&mut self) -> &mut Rules {
+    fn config_mut(&mut self) -> &mut FormsConfig {
         Arc::make_mut(&mut self.0)
     }
 }
 
-impl Rules {
-    /// Whether the request has to show where it comes from.
-    pub(super) fn protects(&self, head: &request::Parts) -> bool {
-        self.protected && !self.exempt.iter().any(|exempt| exempt(head))
+impl FormsConfig {
+    /// Returns `true` if the request must pass the CSRF check.
+    pub(super) fn requires_token(&self, head: &request::Parts) -> bool {
+        self.csrf_protection && !self.exemptions.iter().any(|exempt| exempt(head))
     }
 }
 
-impl fmt::Debug for Rules {
+impl fmt::Debug for FormsConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules")
+        f.debug_struct("FormsConfig")
             .field("limits", &self.limits)
-            .field("protected", &self.protected)
-            .field("exemptions", &self.exempt.len())
+            .field("csrf_protection", &self.csrf_protection)
+            .field("exemptions", &self.exemptions.len())
             .field("origins", &self.origins)
             .finish()
     }

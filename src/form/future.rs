@@ -1,5 +1,4 @@
-//! The life of a request under [`Forms`](super::Forms): checked, handled, and sent back where its form
-//! is wrong.
+//! The future of a request inside [`Forms`](super::Forms): CSRF check, handler, error response.
 
 use std::{
     future::Future,
@@ -9,74 +8,76 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, header::SET_COOKIE, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 
 use super::{
     ValidationErrors,
-    answer::{Failure, back_to_form},
-    asked::Asked,
-    body::{FormBody, from_foreign_id},
+    body::FormBody,
+    csrf::{HeadCheck, check_body, check_head},
     error::{BoxError, InputError, InputErrorKind},
-    forms::Rules,
-    guard::{Verdict, check_body, judge},
+    error_response::{FormError, redirect_to_form},
+    forms::FormsConfig,
+    request_info::RequestInfo,
 };
 use crate::session::Session;
 
-/// A handler that can be called once, and what becomes of its errors.
+/// A handler that is called once. Public only because it is part of a public signature.
+#[doc(hidden)]
 pub trait Handler<B> {
-    /// The handler's response, to come.
-    type Future: Future<Output = Result<Response<Self::Body>, Self::Failed>>;
-    /// The body of its response.
+    /// The future of the handler's response.
+    type Future: Future<Output = Result<Response<Self::Body>, Self::HandlerError>>;
+    /// The body of the handler's response.
     type Body;
-    /// Its error.
-    type Failed;
-    /// The error that is left when those of forms have got their answer.
+    /// The handler's error.
+    type HandlerError;
+    /// The error of the wrapped service.
     type Error;
 
-    /// Calls it.
+    /// Calls the handler.
     fn call(self, request: Request<FormBody<B>>, session: Session) -> Self::Future;
 
-    /// Lets `look` find the answer to an error; the error itself where there is none.
-    fn sort<T>(
-        error: Self::Failed,
-        look: impl FnOnce(BoxError) -> Result<T, BoxError>,
+    /// Recovers from an error if `classify` recognizes it. Returns the error otherwise.
+    fn recover<T>(
+        error: Self::HandlerError,
+        classify: impl FnOnce(BoxError) -> Result<T, BoxError>,
     ) -> Result<T, Self::Error>;
 }
 
-type Checked<B> = Result<Request<FormBody<B>>, InputError>;
-type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type CheckedRequest<B> = Result<Request<FormBody<B>>, InputError>;
 
 pin_project! {
-    /// The response of a service under [`Forms`](super::Forms). A box is allocated for it only where a
-    /// token has to be looked for in a body, and where a form is sent back.
-    #[must_use = "a response comes when this is awaited"]
+    /// The future of a service wrapped in [`Forms`](super::Forms).
+    ///
+    /// It allocates only to read a CSRF token from a body and to redirect to a form.
+    #[must_use = "futures do nothing unless polled"]
     pub struct FormFuture<B, H>
     where
         H: Handler<B>,
     {
         #[pin]
-        stage: Stage<B, H, H::Future>,
-        around: Option<Around>,
+        stage: FormStage<B, H, H::Future>,
+        context: Option<RequestContext>,
     }
 }
 
-/// What there is around the handler. Taken where the request ends, so that the session's buffers can
-/// serve another one.
-struct Around {
-    asked: Asked,
+/// The state of a request beside its handler. It is dropped when the response is ready, so that the
+/// session's buffers can serve another request.
+struct RequestContext {
+    request: RequestInfo,
     session: Session,
-    rules: Arc<Rules>,
+    config: Arc<FormsConfig>,
 }
 
 pin_project! {
-    #[project = StageProj]
-    enum Stage<B, H, F> {
-        Answered { response: Option<Response<String>> },
-        Checking { checking: Later<Checked<B>>, handler: Option<H> },
+    #[project = FormStageProj]
+    enum FormStage<B, H, F> {
+        Responding { response: Option<Response<String>> },
+        Checking { checking: BoxFuture<'static, CheckedRequest<B>>, handler: Option<H> },
         Handling { #[pin] handling: F },
-        Flashing { flashing: Later<Response<String>>, cookies: HeaderMap },
+        Flashing { flashing: BoxFuture<'static, Response<String>>, cookies: HeaderMap },
     }
 }
 
@@ -88,69 +89,69 @@ where
     H: Handler<B>,
 {
     pub(super) fn new(
-        rules: Arc<Rules>,
+        config: Arc<FormsConfig>,
         request: Request<B>,
         session: Session,
         handler: H,
     ) -> Self {
-        let asked = Asked::of(&request);
+        let info = RequestInfo::new(&request);
         let (mut head, body) = request.into_parts();
-        // `Input` leaves what it read with the session that it finds there.
+        // `Input` gives the input that it reads to the session in the extensions.
         if head.extensions.get::<Session>().is_none() {
             head.extensions.insert(session.clone());
         }
-        let around = Around {
-            asked,
+        let context = RequestContext {
+            request: info,
             session,
-            rules,
+            config,
         };
         Self {
-            stage: around.begin(head, body.into(), handler),
-            around: Some(around),
+            stage: context.start(head, body.into(), handler),
+            context: Some(context),
         }
     }
 
-    /// There is no session.
-    pub(super) fn misplaced(request: &Request<B>) -> Self {
-        let fault = InputErrorKind::NoSession;
-        let response = fault.response(Asked::of(request).wants_json());
+    /// Responds to a request without a session.
+    pub(super) fn missing_session(request: &Request<B>) -> Self {
+        let wants_json = RequestInfo::new(request).wants_json();
+        let response = InputErrorKind::NoSession.response(wants_json);
         Self {
-            stage: Stage::Answered {
+            stage: FormStage::Responding {
                 response: Some(response),
             },
-            around: None,
+            context: None,
         }
     }
 }
 
-impl Around {
-    fn begin<B, H>(
+impl RequestContext {
+    fn start<B, H>(
         &self,
         head: request::Parts,
         body: FormBody<B>,
         handler: H,
-    ) -> Stage<B, H, H::Future>
+    ) -> FormStage<B, H, H::Future>
     where
         B: Body + Send + 'static,
         B::Data: From<Bytes>,
         B::Error: Into<BoxError>,
         H: Handler<B>,
     {
-        let verdict = match self.rules.protects(&head) {
-            true => judge(&head, &self.session, &self.rules.origins),
-            false => Verdict::Pass,
+        let check = match self.config.requires_token(&head) {
+            true => check_head(&head, &self.session, &self.config.origins),
+            false => HeadCheck::Accept,
         };
-        match verdict {
-            Verdict::Pass => Stage::Handling {
+        match check {
+            HeadCheck::Accept => FormStage::Handling {
                 handling: handler.call(Request::from_parts(head, body), self.session.clone()),
             },
-            Verdict::Refused(fault) => Stage::Answered {
-                response: Some(self.refuse(&fault)),
+            HeadCheck::Reject(reason) => FormStage::Responding {
+                response: Some(self.reject(&reason)),
             },
-            Verdict::InBody => {
-                let (session, limits) = (self.session.clone(), self.rules.limits);
+            HeadCheck::ReadBody => {
+                let (session, limits) = (self.session.clone(), self.config.limits);
                 let checking = async move { check_body(head, body, &session, &limits).await };
-                Stage::Checking {
+                FormStage::Checking {
                     checking: Box::pin(checking),
                     handler: Some(handler),
                 }
@@ -158,43 +159,43 @@ impl Around {
         }
     }
 
-    fn refuse(&self, fault: &InputErrorKind) -> Response<String> {
-        if let InputErrorKind::Csrf(reason) = fault {
+    fn reject(&self, reason: &InputErrorKind) -> Response<String> {
+        if let InputErrorKind::Csrf(reason) = reason {
             self.session.report_csrf_failure(reason);
         }
-        fault.response(self.asked.wants_json())
+        reason.response(self.request.wants_json())
     }
 
-    /// The answer to a failure: at once, or once it is flashed.
-    fn answer<B, H, F>(self, failure: Failure, cookies: HeaderMap) -> Stage<B, H, F> {
-        let report = match failure {
-            Failure::Refused(response) => {
+    /// Responds to an error: at once, or after the error is flashed.
+    fn respond<B, H, F>(self, error: FormError, cookies: HeaderMap) -> FormStage<B, H, F> {
+        let report = match error {
+            FormError::Input(response) => {
                 let response = Some(response);
-                return Stage::Answered { response };
+                return FormStage::Responding { response };
             }
-            Failure::Validation(report) => report,
+            FormError::Validation(report) => report,
         };
-        if report.as_json.unwrap_or_else(|| self.asked.wants_json()) {
+        if report.as_json.unwrap_or_else(|| self.request.wants_json()) {
             let response = Some(with_cookies(report.json(), cookies));
-            return Stage::Answered { response };
+            return FormStage::Responding { response };
         }
-        let origins = self.rules.origins.clone();
-        let flashing = back_to_form(report, self.asked, self.session, origins);
-        Stage::Flashing {
+        let origins = self.config.origins.clone();
+        let flashing = redirect_to_form(report, self.request, self.session, origins);
+        FormStage::Flashing {
             flashing: Box::pin(flashing),
             cookies,
         }
     }
 }
 
-/// Errors that a response carries, and the cookies that it sets.
-fn carried<T>(response: &mut Response<T>) -> Option<(Failure, HeaderMap)> {
+/// Takes the validation errors out of a response. Returns them with the response's cookies.
+fn take_errors<T>(response: &mut Response<T>) -> Option<(FormError, HeaderMap)> {
     let errors: ValidationErrors = response.extensions_mut().remove()?;
     let mut cookies = HeaderMap::new();
     for cookie in response.headers().get_all(SET_COOKIE) {
         cookies.append(SET_COOKIE, cookie.clone());
     }
-    Some((Failure::Validation(*errors.report), cookies))
+    Some((FormError::Validation(*errors.report), cookies))
 }
 
 fn with_cookies(mut response: Response<String>, cookies: HeaderMap) -> Response<String> {
@@ -212,47 +213,47 @@ where
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
-                StageProj::Answered { response } => {
-                    *this.around = None;
+                FormStageProj::Responding { response } => {
+                    *this.context = None;
                     let response = response.take().unwrap_or_default();
-                    return Poll::Ready(Ok(response.map(from_foreign_id)));
+                    return Poll::Ready(Ok(response.map(FormBody::from_text)));
                 }
-                StageProj::Checking { checking, handler } => {
+                FormStageProj::Checking { checking, handler } => {
                     let checked = ready!(checking.as_mut().poll(cx));
-                    let (Some(handler), Some(around)) = (handler.take(), this.around.as_ref())
+                    let (Some(handler), Some(context)) = (handler.take(), this.context.as_ref())
                     else {
                         return Poll::Pending;
                     };
                     match checked {
-                        Ok(request) => Stage::Handling {
-                            handling: handler.call(request, around.session.clone()),
+                        Ok(request) => FormStage::Handling {
+                            handling: handler.call(request, context.session.clone()),
                         },
-                        Err(error) => Stage::Answered {
-                            response: Some(around.refuse(error.fault())),
+                        Err(error) => FormStage::Responding {
+                            response: Some(context.reject(error.kind())),
                         },
                     }
                 }
-                StageProj::Handling { handling } => {
+                FormStageProj::Handling { handling } => {
                     let handled = ready!(handling.poll(cx));
-                    let Some(around) = this.around.take() else {
+                    let Some(context) = this.context.take() else {
                         return Poll::Pending;
                     };
-                    let (failure, cookies) = match handled {
-                        Ok(mut response) => match carried(&mut response) {
+                    let (error, cookies) = match handled {
+                        Ok(mut response) => match take_errors(&mut response) {
                             None => return Poll::Ready(Ok(response.map(FormBody::from))),
-                            Some(carried) => carried,
+                            Some(errors) => errors,
                         },
                         Err(error) => {
-                            let failure = H::sort(error, |error| Failure::of(error, &around.asked));
-                            (failure?, HeaderMap::new())
+                            let classify = |error| FormError::classify(error, &context.request);
+                            (H::recover(error, classify)?, HeaderMap::new())
                         }
                     };
-                    around.answer(failure, cookies)
+                    context.respond(error, cookies)
                 }
-                StageProj::Flashing { flashing, cookies } => {
+                FormStageProj::Flashing { flashing, cookies } => {
                     let response = ready!(flashing.as_mut().poll(cx));
                     let response = with_cookies(response, std::mem::take(cookies));
-                    return Poll::Ready(Ok(response.map(from_foreign_id)));
+                    return Poll::Ready(Ok(response.map(FormBody::from_text)));
                 }
             };
             this.stage.set(next);

@@ -1,9 +1,10 @@
-//! Validation errors out of the reports of `garde`.
+//! Conversion from the reports of `garde`.
 
 use super::ValidationErrors;
 
 impl From<garde::Report> for ValidationErrors {
-    /// For `post.validate().map_err(ValidationErrors::from)?`. Paths such as `items[0].name` become `items.0.name`.
+    /// Converts a report, as in `post.validate().map_err(ValidationErrors::from)?`. A path such as
+    /// `items[0].name` becomes `items.0.name`.
     fn from(report: garde::Report) -> Self {
         let mut errors = Self::new();
         for (path, error) in report.iter() {

@@ -1,4 +1,4 @@
-//! Forms around a function and around a hyper service.
+//! `Forms` for functions and hyper services.
 
 use std::{future::Future, sync::Arc};
 
@@ -7,25 +7,28 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::service::Service;
 
-use super::{FormBody, FormFuture, Forms, error::BoxError, forms::Rules, future::Handler};
+use super::{FormBody, FormFuture, Forms, error::BoxError, forms::FormsConfig, future::Handler};
 use crate::session::Session;
 
-/// Forms around a service, which finds its session in the request's extensions.
+/// A service wrapped in [`Forms`]. It expects the session in the request's extensions.
 ///
-/// With the feature `tower` it is a `tower::Service` around a tower service as well.
+/// It is a hyper service. With the feature `tower` it is also a `tower::Service`, if the inner service
+/// is one.
 #[derive(Clone, Debug)]
 pub struct FormService<S> {
     pub(super) inner: S,
-    pub(super) rules: Arc<Rules>,
+    pub(super) config: Arc<FormsConfig>,
 }
 
 impl Forms {
-    /// Puts forms around a function of the request and its session, for
+    /// Wraps a function of the request and its session, for
     /// [`Sessions::wrap_fn`](crate::service::Sessions::wrap_fn).
     pub fn wrap_fn<F, B, Out, Fut, E>(
         &self,
         function: F,
-    ) -> impl Fn(Request<B>, Session) -> FormFuture<B, Function<F>> + Clone + use<F, B, Out, Fut, E>
+    ) -> impl Fn(Request<B>, Session) -> FormFuture<B, FunctionHandler<F>>
+    + Clone
+    + use<F, B, Out, Fut, E>
     where
         F: Fn(Request<FormBody<B>>, Session) -> Fut,
         Fut: Future<Output = Result<Response<Out>, E>>,
@@ -34,27 +37,28 @@ impl Forms {
         B::Data: From<Bytes>,
         B::Error: Into<BoxError>,
     {
-        let (rules, function) = (self.0.clone(), Arc::new(function));
+        let (config, function) = (self.0.clone(), Arc::new(function));
         move |request, session| {
-            let handler = Function(function.clone());
-            FormFuture::new(rules.clone(), request, session, handler)
+            let handler = FunctionHandler(function.clone());
+            FormFuture::new(config.clone(), request, session, handler)
         }
     }
 
-    /// Puts forms around a hyper service, for [`Sessions::wrap`](crate::service::Sessions::wrap).
+    /// Wraps a hyper service, for [`Sessions::wrap`](crate::service::Sessions::wrap).
     pub fn wrap<S>(&self, inner: S) -> FormService<S> {
         FormService {
             inner,
-            rules: self.0.clone(),
+            config: self.0.clone(),
         }
     }
 }
 
-/// A function, to be called once.
+/// [`Handler`] for a function. Public only because it is part of a public signature.
+#[doc(hidden)]
 #[derive(Debug)]
-pub struct Function<F>(Arc<F>);
+pub struct FunctionHandler<F>(Arc<F>);
 
-impl<F, B, Out, Fut, E> Handler<B> for Function<F>
+impl<F, B, Out, Fut, E> Handler<B> for FunctionHandler<F>
 where
     F: Fn(Request<FormBody<B>>, Session) -> Fut,
     Fut: Future<Output = Result<Response<Out>, E>>,
@@ -62,44 +66,45 @@ where
 {
     type Future = Fut;
     type Body = Out;
-    type Failed = E;
+    type HandlerError = E;
     type Error = BoxError;
 
     fn call(self, request: Request<FormBody<B>>, session: Session) -> Fut {
         self.0(request, session)
     }
 
-    fn sort<T>(
+    fn recover<T>(
         error: E,
-        look: impl FnOnce(BoxError) -> Result<T, BoxError>,
+        classify: impl FnOnce(BoxError) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        look(error.into())
+        classify(error.into())
     }
 }
 
-/// A hyper service, to be called once.
+/// [`Handler`] for a hyper service. Public only because it is part of a public signature.
+#[doc(hidden)]
 #[derive(Debug)]
-pub struct HyperCall<S>(S);
+pub struct HyperHandler<S>(S);
 
-impl<S, B, Out> Handler<B> for HyperCall<S>
+impl<S, B, Out> Handler<B> for HyperHandler<S>
 where
     S: Service<Request<FormBody<B>>, Response = Response<Out>>,
     S::Error: Into<BoxError>,
 {
     type Future = S::Future;
     type Body = Out;
-    type Failed = S::Error;
+    type HandlerError = S::Error;
     type Error = BoxError;
 
     fn call(self, request: Request<FormBody<B>>, _: Session) -> S::Future {
         self.0.call(request)
     }
 
-    fn sort<T>(
+    fn recover<T>(
         error: S::Error,
-        look: impl FnOnce(BoxError) -> Result<T, BoxError>,
+        classify: impl FnOnce(BoxError) -> Result<T, BoxError>,
     ) -> Result<T, BoxError> {
-        look(error.into())
+        classify(error.into())
     }
 }
 
@@ -113,13 +118,13 @@ where
 {
     type Response = Response<FormBody<Out>>;
     type Error = BoxError;
-    type Future = FormFuture<B, HyperCall<S>>;
+    type Future = FormFuture<B, HyperHandler<S>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::misplaced(&request);
+            return FormFuture::missing_session(&request);
         };
-        let handler = HyperCall(self.inner.clone());
-        FormFuture::new(self.rules.clone(), request, session, handler)
+        let handler = HyperHandler(self.inner.clone());
+        FormFuture::new(self.config.clone(), request, session, handler)
     }
 }

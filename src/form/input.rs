@@ -1,4 +1,4 @@
-//! What a visitor sent.
+//! The input of a request.
 
 use std::{fmt, sync::Arc};
 
@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::{
     InputLimits, ValidationErrors,
-    de::Lenient,
+    de::ValueDeserializer,
     error::{BoxError, InputError},
+    field_name::parse_index,
     multipart::{FileInfo, FilePart},
-    name::index_of,
-    reading::{Ahead, Reading},
+    reader::{PreReadInput, RequestReader},
 };
 use crate::session::Session;
 
-/// The input of one request: its query and its body, as one tree.
+/// The query and the body of one request, as one tree.
 ///
-/// Read are `application/x-www-form-urlencoded`, `multipart/form-data` and `application/json` (an
-/// object), in UTF-8. On the first level a field of the body replaces one of the query. Names with
-/// brackets nest:
+/// Supported bodies are `application/x-www-form-urlencoded`, `multipart/form-data` and
+/// `application/json` (an object), in UTF-8. A top-level field of the body replaces the query's field
+/// of the same name. Brackets in names nest:
 ///
 /// | sent | read |
 /// |---|---|
@@ -30,15 +30,16 @@ use crate::session::Session;
 /// | `tags=a&tags=b` | `{"tags": ["a", "b"]}` |
 /// | `items[1][n]=2&items[0][n]=1` | `{"items": [{"n": "1"}, {"n": "2"}]}` |
 /// | `count[17]=1&count[42]=2` | `{"count": {"17": "1", "42": "2"}}` |
-/// | `a[b=1`, `[a]=1` | as they stand: no well-formed brackets |
+/// | `a[b=1`, `[a]=1` | unchanged: the brackets are malformed |
 ///
-/// Numbers make a list where they are 0, 1, 2 and so on; so an index costs no memory by its size. No
-/// name is special, `__proto__` neither, save `_csrf`, which is taken out. A name that stands for a
-/// value and for a group (`a=1&a[b]=2`) makes the input malformed.
+/// Indexes become a list if they are 0, 1, 2 and so on, in any order. A large index takes no more
+/// memory than a small one. No name is special, not even `__proto__`, except `_csrf`, which is
+/// removed. A name that is used for a value and for a group (`a=1&a[b]=2`) makes the input malformed.
 ///
-/// The session of the request remembers the input, so that
-/// [`flash_all`](Session::flash_all) and its kin find it: under [`Forms`](super::Forms), and under
-/// [`Sessions::wrap`](crate::service::Sessions::wrap).
+/// The request's session remembers the input for [`flash_all`](Session::flash_all), `flash_only` and
+/// `flash_except`. This requires [`Forms`](super::Forms) or
+/// [`Sessions::wrap`](crate::service::Sessions::wrap), which put the session into the request's
+/// extensions.
 #[derive(Clone)]
 pub struct Input {
     tree: Arc<Value>,
@@ -46,13 +47,15 @@ pub struct Input {
 }
 
 impl Input {
-    /// Reads a request. Files are skipped, and told of by [`files`](Self::files).
+    /// Reads the input of a request. The contents of files are skipped; [`files`](Self::files) lists
+    /// their names and sizes.
     ///
-    /// Under [`Forms`](super::Forms) with CSRF protection a form was read already as far as its first
-    /// file, within the limits given there; it must keep these as well.
+    /// If [`Forms`](super::Forms) has checked a CSRF token in the body, the form has been read up to
+    /// its first file, within the limits of `Forms`. It must also fit `limits`.
     ///
     /// # Errors
-    /// When the input is too large, broken, or of another type. Nothing is remembered then.
+    /// When the input exceeds a limit, is malformed or has an unsupported type. The session then
+    /// remembers nothing.
     pub async fn from_request<B>(
         request: Request<B>,
         limits: &InputLimits,
@@ -65,10 +68,10 @@ impl Input {
         Self::from_parts(&head, body, limits).await
     }
 
-    /// Reads a request in its two parts.
+    /// Reads the input of a request that was split into its head and its body.
     ///
     /// # Errors
-    /// As [`from_request`](Self::from_request).
+    /// As for [`from_request`](Self::from_request).
     pub async fn from_parts<B>(
         head: &request::Parts,
         body: B,
@@ -78,13 +81,13 @@ impl Input {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        InputReader::begin(head, body, limits).await?.finish().await
+        InputReader::start(head, body, limits).await?.finish().await
     }
 
-    /// Reads a request as far as its first file: for those who want to take files.
+    /// Reads the input up to the first file, for a handler that receives files.
     ///
     /// # Errors
-    /// As [`from_request`](Self::from_request).
+    /// As for [`from_request`](Self::from_request).
     pub async fn reader<B>(
         request: Request<B>,
         limits: &InputLimits,
@@ -94,90 +97,98 @@ impl Input {
         B::Error: Into<BoxError>,
     {
         let (head, body) = request.into_parts();
-        InputReader::begin(&head, body, limits).await
+        InputReader::start(&head, body, limits).await
     }
 
-    /// Reads the whole input as `T`.
+    /// Deserializes the whole input as `T`.
     ///
-    /// What a form sends is text, so text reads as a number where `T` asks for one, `on`, `true`,
-    /// `yes` and `1` as true, their opposites and nothing as false. An empty text is `None` for an
-    /// `Option`, a single value is a list of one, and a group of numbered members is a list. (Not
-    /// inside of `#[serde(flatten)]` and untagged enums, which do not say what they ask for.)
+    /// A form sends text, so a text is accepted for other types:
     ///
-    /// Browsers send nothing at all for boxes that are not checked and lists of which nothing is chosen:
-    /// give such fields, `bool` and `Vec`, `#[serde(default)]`.
+    /// - a number, if the text parses as the requested number type;
+    /// - `true` for `on`, `true`, `yes` and `1`; `false` for `off`, `false`, `no`, `0` and an empty text;
+    /// - `None` for an empty text;
+    /// - a list of one item for a single value, and a list for a group with numeric keys.
+    ///
+    /// This does not work inside `#[serde(flatten)]` and untagged enums, because these do not request
+    /// a type.
+    ///
+    /// Browsers send nothing for an unchecked box or an empty selection. Mark such `bool` and `Vec`
+    /// fields with `#[serde(default)]`.
     ///
     /// # Errors
-    /// The first field that is missing or does not fit, as a validation error of that field.
+    /// When a field is missing or does not fit: a validation error of the first such field.
     pub fn to<T: DeserializeOwned>(&self) -> Result<T, ValidationErrors> {
-        Ok(T::deserialize(Lenient(&self.tree))?)
+        Ok(T::deserialize(ValueDeserializer(&self.tree))?)
     }
 
-    /// Reads the value at a path in dot notation (`items.0.name`), as [`to`](Self::to) does. A field
-    /// whose name is the whole path goes first.
+    /// Deserializes the value at a path in dot notation (`items.0.name`), as [`to`](Self::to) does.
+    /// Returns `None` if there is no value or it is null. A top-level field whose name is the whole
+    /// path takes precedence.
     ///
     /// # Errors
-    /// When the value there does not fit.
+    /// When the value does not fit `T`.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ValidationErrors> {
-        let found = self.find(path).filter(|value| !value.is_null());
-        let read = found.map(|value| T::deserialize(Lenient(value)));
-        Ok(read.transpose().map_err(|wrong| wrong.under(path))?)
+        let value = self.find(path).filter(|value| !value.is_null());
+        let result = value.map(|value| T::deserialize(ValueDeserializer(value)));
+        Ok(result
+            .transpose()
+            .map_err(|error| error.prepend_name(path))?)
     }
 
-    /// The text at a path; `None` where there is nothing or no text.
+    /// Returns the text at a path; `None` if there is no value or it is not a text.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.find(path).and_then(Value::as_str)
     }
 
-    /// Whether there is a value other than null at a path. An empty text is one.
+    /// Returns `true` if there is a value at a path and it is not null. An empty text is a value.
     pub fn has(&self, path: &str) -> bool {
         self.find(path).is_some_and(|value| !value.is_null())
     }
 
-    /// The whole tree; its root is an object.
+    /// Returns the whole tree; its root is an object.
     pub fn value(&self) -> &Value {
         &self.tree
     }
 
-    /// The files that were sent, in their order.
+    /// Returns the files of the form, in the order of the body.
     pub fn files(&self) -> &[FileInfo] {
         &self.files
     }
 
     fn find(&self, path: &str) -> Option<&Value> {
-        if let Some(whole) = self.tree.get(path) {
-            return Some(whole);
+        if let Some(value) = self.tree.get(path) {
+            return Some(value);
         }
         path.split('.')
             .try_fold(&*self.tree, |value, key| match value {
-                Value::Array(items) => items.get(usize::try_from(index_of(key)?).ok()?),
+                Value::Array(items) => items.get(usize::try_from(parse_index(key)?).ok()?),
                 value => value.get(key),
             })
     }
 }
 
-/// Input that is being read, file by file. No file is ever kept as a whole.
+/// Reads the input of a request file by file, without buffering whole files.
 ///
 /// ```
 /// # use hyper_session::form::{Input, InputError, InputLimits};
 /// # async fn handler(request: http::Request<hyper::body::Incoming>) -> Result<(), InputError> {
 /// let mut reader = Input::reader(request, &InputLimits::default()).await?;
-/// let mut longest = 0;
+/// let mut total = 0;
 /// while let Some(file) = reader.next_file().await? {
 ///     while let Some(chunk) = file.chunk().await? {
-///         longest = longest.max(chunk.len());
+///         total += chunk.len();
 ///     }
 /// }
 /// let input = reader.finish().await?;
-/// # let _ = input; Ok(()) }
+/// # let _ = (input, total); Ok(()) }
 /// ```
 pub struct InputReader {
-    reading: Reading,
+    reader: RequestReader,
     session: Option<Session>,
 }
 
 impl InputReader {
-    async fn begin<B>(
+    async fn start<B>(
         head: &request::Parts,
         body: B,
         limits: &InputLimits,
@@ -186,30 +197,30 @@ impl InputReader {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let reading = match Ahead::take(head, limits)? {
-            Some(reading) => reading,
-            None => Reading::begin(&head.uri, &head.headers, body, limits).await?,
+        let reader = match PreReadInput::take(head, limits)? {
+            Some(reader) => reader,
+            None => RequestReader::start(&head.uri, &head.headers, body, limits).await?,
         };
         Ok(Self {
-            reading,
+            reader,
             session: head.extensions.get().cloned(),
         })
     }
 
-    /// The next file; `None` at the end. What was not taken of the one before is skipped.
+    /// Skips the rest of the current file and returns the next one; `None` at the end.
     ///
     /// # Errors
-    /// When a limit is reached, or the body is broken.
+    /// When the input exceeds a limit, or the body is malformed or fails.
     pub async fn next_file(&mut self) -> Result<Option<&mut FilePart>, InputError> {
-        self.reading.next_file().await
+        self.reader.next_file().await
     }
 
-    /// Reads to the end, skips what files there are left, and leaves the input with the session.
+    /// Reads to the end, skips the remaining files, and gives the input to the session.
     ///
     /// # Errors
-    /// As [`next_file`](Self::next_file).
+    /// As for [`next_file`](Self::next_file).
     pub async fn finish(self) -> Result<Input, InputError> {
-        let (tree, files) = self.reading.finish().await?;
+        let (tree, files) = self.reader.finish().await?;
         let tree = Arc::new(Value::Object(tree));
         if let Some(session) = self.session {
             session.set_form_input(tree.clone());
@@ -225,7 +236,7 @@ impl fmt::Debug for InputReader {
 }
 
 impl fmt::Debug for Input {
-    /// Sizes only: there may be passwords in it.
+    /// Prints counts only: the input may contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = self.tree.as_object().map_or(0, serde_json::Map::len);
         f.debug_struct("Input")

@@ -1,29 +1,29 @@
-//! Forms: their input, what is wrong with it, and where it comes from.
+//! Form input, validation errors and CSRF protection.
 //!
-//! [`Input`] reads what a visitor sent. [`ValidationErrors`] say what is wrong with it. [`Forms`] stands
-//! between the sessions and a handler: it sends the visitor back to a form that is wrong, with the
-//! messages and the input flashed, and refuses forms that other sites made.
+//! [`Input`] reads a request's query and body. [`ValidationErrors`] collects messages by field.
+//! [`Forms`] wraps a handler, inside [`Sessions`](crate::Sessions). It redirects the visitor of an
+//! invalid form back to the form, with the messages and the input flashed, and it rejects requests
+//! from other sites.
 
-mod answer;
-mod asked;
 mod body;
+mod body_stream;
+mod content_type;
+mod csrf;
 mod de;
 mod error;
-mod feed;
+mod error_response;
+mod field_name;
 mod forms;
 mod future;
-mod guard;
 mod hyper;
 mod input;
-mod kind;
 mod limits;
-mod misfit;
 mod multipart;
-mod name;
 mod origin;
 mod parse;
-mod reading;
-mod secrets;
+mod reader;
+mod redact;
+mod request_info;
 mod tree;
 mod validation;
 
@@ -36,11 +36,11 @@ pub use body::FormBody;
 pub use error::{InputError, InputErrorKind};
 pub use forms::Forms;
 pub use future::{FormFuture, Handler};
-pub use hyper::{FormService, Function, HyperCall};
+pub use hyper::{FormService, FunctionHandler, HyperHandler};
 pub use input::{Input, InputReader};
 pub use limits::InputLimits;
 pub use multipart::{FileInfo, FilePart};
 pub use origin::InvalidOrigin;
 #[cfg(feature = "tower")]
-pub use tower::{FormLayer, TowerCall};
+pub use tower::{FormLayer, TowerHandler};
 pub use validation::ValidationErrors;

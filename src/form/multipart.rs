@@ -6,126 +6,133 @@ use multer::{Field, Multipart};
 
 use super::{
     InputLimits,
+    body_stream::BodyStream,
     error::{BoxError, InputError, InputErrorKind},
-    feed::Feed,
     tree::Fields,
 };
 
-/// A form that is being read.
-pub(super) struct Parts {
+/// Reader of a multipart form.
+pub(super) struct MultipartReader {
     multipart: Multipart<'static>,
-    /// The file that was reached.
-    reached: Option<FilePart>,
-    /// Somebody has seen it.
-    lent: bool,
+    current_file: Option<FilePart>,
+    /// The caller has received the current file, so the next call must skip it.
+    file_returned: bool,
     files: Vec<FileInfo>,
+    /// Bytes of the fields so far.
     bytes: u64,
+    /// Bytes of the files so far, without the current one.
     file_bytes: u64,
     limits: InputLimits,
-    feed: Feed,
+    body: BodyStream,
 }
 
-/// A file of a form, as its contents come in. What is not taken is skipped.
+/// A file of a form while it is received. [`InputReader`](super::InputReader) skips the rest of a file
+/// that is not read to its end.
 pub struct FilePart {
     field: Field<'static>,
     info: FileInfo,
-    left: u64,
+    /// Maximum size of this file.
+    max_bytes: u64,
+    /// Maximum size of all files, for the error.
     limit: u64,
-    feed: Feed,
+    body: BodyStream,
 }
 
-/// What is known of a file after it went by.
+/// The name, type and size of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileInfo {
     /// The field's name, with its brackets.
     pub field: String,
-    /// The name that the visitor's machine gives the file. Anything can stand in it: never use it as
-    /// a path.
+    /// The file's name on the client's machine. The client may send any text: never use it as a path.
     pub file_name: String,
-    /// The media type that the browser names.
+    /// The media type that the client sent.
     pub content_type: Option<String>,
-    /// How long it is.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
-impl Parts {
+impl MultipartReader {
     pub(super) fn new<B>(body: B, boundary: String, limits: &InputLimits) -> Self
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let feed = Feed::new(body, limits.bytes);
+        let body = BodyStream::new(body, limits.bytes);
         Self {
-            multipart: Multipart::new(feed.stream(), boundary),
-            reached: None,
-            lent: false,
+            multipart: Multipart::new(body.stream(), boundary),
+            current_file: None,
+            file_returned: false,
             files: Vec::new(),
             bytes: 0,
             file_bytes: 0,
             limits: *limits,
-            feed,
+            body,
         }
     }
 
-    /// Reads fields as far as the next file, or to the end.
-    pub(super) async fn read_to_file(&mut self, fields: &mut Fields) -> Result<(), InputError> {
-        while self.reached.is_none() {
-            let next = self.feed.work(self.multipart.next_field());
-            let Some(field) = next.await.map_err(fault)? else {
+    /// Reads fields up to the next file, or to the end.
+    pub(super) async fn read_until_file(&mut self, fields: &mut Fields) -> Result<(), InputError> {
+        while self.current_file.is_none() {
+            let next = self.body.drive(self.multipart.next_field());
+            let Some(field) = next.await.map_err(input_error)? else {
                 return Ok(());
             };
             match field.file_name().map(str::to_owned) {
-                Some(file_name) => self.reach(field, file_name)?,
+                Some(file_name) => self.start_file(field, file_name)?,
                 None => self.read_text(field, fields).await?,
             }
         }
         Ok(())
     }
 
-    /// The next file. What is left of the one before is skipped.
+    /// Skips the rest of the current file and returns the next one.
     pub(super) async fn next_file(
         &mut self,
         fields: &mut Fields,
     ) -> Result<Option<&mut FilePart>, InputError> {
-        if std::mem::replace(&mut self.lent, false)
-            && let Some(mut file) = self.reached.take()
+        if std::mem::replace(&mut self.file_returned, false)
+            && let Some(mut file) = self.current_file.take()
         {
             while file.chunk().await?.is_some() {}
             self.file_bytes = self.file_bytes.saturating_add(file.info.bytes);
-            // Else it is a field for a file that none was chosen for.
+            // A file field without a chosen file is sent as an empty file without a name.
             if !file.info.file_name.is_empty() || file.info.bytes > 0 {
                 self.files.push(file.info);
             }
         }
-        self.read_to_file(fields).await?;
-        self.lent = self.reached.is_some();
-        Ok(self.reached.as_mut())
+        self.read_until_file(fields).await?;
+        self.file_returned = self.current_file.is_some();
+        Ok(self.current_file.as_mut())
     }
 
-    /// The files that went by.
+    /// Returns the files that were read or skipped.
     pub(super) fn into_files(self) -> Vec<FileInfo> {
         self.files
     }
 
-    /// Goes on under other limits, which what was read so far must keep as well.
-    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
+    /// Replaces the limits. Fails if the input so far exceeds them.
+    pub(super) fn set_limits(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
         self.limits = *limits;
-        if let Some(file) = &mut self.reached {
-            (file.left, file.limit) = (limits.file_bytes, limits.file_bytes);
+        if let Some(file) = &mut self.current_file {
+            (file.max_bytes, file.limit) = (limits.file_bytes, limits.file_bytes);
             if limits.files == 0 {
                 return Err(InputErrorKind::too_large("files", 0));
             }
         }
-        self.take_bytes(0)
+        self.count_bytes(0)
     }
 
-    /// Whether a file was reached before the end.
+    /// Returns `true` if the reader stopped at a file and not at the end.
     pub(super) const fn is_at_file(&self) -> bool {
-        self.reached.is_some()
+        self.current_file.is_some()
     }
 
-    fn reach(&mut self, field: Field<'static>, file_name: String) -> Result<(), InputErrorKind> {
+    fn start_file(
+        &mut self,
+        field: Field<'static>,
+        file_name: String,
+    ) -> Result<(), InputErrorKind> {
         if self.files.len() >= self.limits.files {
             return Err(InputErrorKind::too_large("files", self.limits.files as u64));
         }
@@ -135,12 +142,12 @@ impl Parts {
             content_type: field.content_type().map(ToString::to_string),
             bytes: 0,
         };
-        self.reached = Some(FilePart {
+        self.current_file = Some(FilePart {
             field,
             info,
-            left: self.limits.file_bytes.saturating_sub(self.file_bytes),
+            max_bytes: self.limits.file_bytes.saturating_sub(self.file_bytes),
             limit: self.limits.file_bytes,
-            feed: self.feed.clone(),
+            body: self.body.clone(),
         });
         Ok(())
     }
@@ -152,18 +159,18 @@ impl Parts {
     ) -> Result<(), InputError> {
         let name = field.name().map(str::to_owned);
         let name = name.ok_or(InputErrorKind::Malformed("a part has no name"))?;
-        self.take_bytes(name.len())?;
+        self.count_bytes(name.len())?;
         let mut value = Vec::new();
-        while let Some(chunk) = self.feed.work(field.chunk()).await.map_err(fault)? {
-            self.take_bytes(chunk.len())?;
+        while let Some(chunk) = self.body.drive(field.chunk()).await.map_err(input_error)? {
+            self.count_bytes(chunk.len())?;
             value.extend_from_slice(&chunk);
         }
         let value = String::from_utf8(value)
-            .map_err(|_| InputErrorKind::Malformed("a field is not in UTF-8"))?;
+            .map_err(|_| InputErrorKind::Malformed("a field is not valid UTF-8"))?;
         Ok(fields.add(&name, value)?)
     }
 
-    fn take_bytes(&mut self, more: usize) -> Result<(), InputErrorKind> {
+    fn count_bytes(&mut self, more: usize) -> Result<(), InputErrorKind> {
         self.bytes = self.bytes.saturating_add(more as u64);
         if self.bytes > self.limits.bytes {
             return Err(InputErrorKind::too_large("bytes", self.limits.bytes));
@@ -173,23 +180,24 @@ impl Parts {
 }
 
 impl FilePart {
-    /// What is known so far; `bytes` counts those that were given out.
+    /// Returns the file's name and type. `bytes` is the number of bytes returned so far.
     pub const fn info(&self) -> &FileInfo {
         &self.info
     }
 
-    /// The next piece of its contents; `None` at the end.
+    /// Returns the next chunk of the file's contents; `None` at the end.
     ///
     /// # Errors
-    /// When the files of this form are too large together, or the body is broken.
+    /// When the files of the form together exceed their limit, or the body is malformed or fails.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, InputError> {
-        let Some(chunk) = self.feed.work(self.field.chunk()).await.map_err(fault)? else {
+        let chunk = self.body.drive(self.field.chunk()).await;
+        let Some(chunk) = chunk.map_err(input_error)? else {
             return Ok(None);
         };
         let len = chunk.len() as u64;
-        self.feed.passed(len);
+        self.body.release(len);
         self.info.bytes += len;
-        if self.info.bytes > self.left {
+        if self.info.bytes > self.max_bytes {
             return Err(InputErrorKind::too_large("bytes of files", self.limit).into());
         }
         Ok(Some(chunk))
@@ -204,13 +212,13 @@ impl std::fmt::Debug for FilePart {
     }
 }
 
-/// What the parser found. Its own words may hold parts of the input.
-fn fault(error: multer::Error) -> InputError {
+/// Converts an error of the parser. Its message may contain parts of the input, so it is dropped.
+fn input_error(error: multer::Error) -> InputError {
     match error {
         multer::Error::StreamReadFailed(error) => match error.downcast() {
-            Ok(ours) => *ours,
+            Ok(input_error) => *input_error,
             Err(error) => InputErrorKind::Body(error).into(),
         },
-        _ => InputErrorKind::Malformed("it is no complete multipart form").into(),
+        _ => InputErrorKind::Malformed("the multipart form is incomplete or invalid").into(),
     }
 }

@@ -1,10 +1,10 @@
-//! Which origin a request was sent to, and whether a URL is on it.
+//! Web origins: of a URL, of a request, and of this service.
 
 use std::str::FromStr;
 
 use http::{HeaderValue, Uri, uri::Authority};
 
-/// A scheme, a host and a port: what a browser calls an origin (RFC 6454, 4).
+/// A web origin: scheme, host and port (RFC 6454, 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     secure: bool,
@@ -12,9 +12,9 @@ pub(super) struct Origin {
     port: u16,
 }
 
-/// The text is no origin.
+/// The error of [`Forms::origin`](super::Forms::origin) for a text that is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is a scheme and a host, such as `https://www.example.com`")]
+#[error("invalid origin: expected a scheme and a host, such as `https://www.example.com`")]
 pub struct InvalidOrigin;
 
 impl FromStr for Origin {
@@ -22,14 +22,17 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, InvalidOrigin> {
         let uri: Uri = text.parse().map_err(|_| InvalidOrigin)?;
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        Self::of(&uri).filter(|_| bare).ok_or(InvalidOrigin)
+        let has_no_path = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        Self::from_url(&uri)
+            .filter(|_| has_no_path)
+            .ok_or(InvalidOrigin)
     }
 }
 
 impl Origin {
-    /// The origin of an absolute URL. One that names a user is none: `https://own@other/`.
-    pub(super) fn of(url: &Uri) -> Option<Self> {
+    /// Returns the origin of an absolute URL; `None` for a URL with a user name, such as
+    /// `https://own@other/`.
+    pub(super) fn from_url(url: &Uri) -> Option<Self> {
         let secure = match url.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -43,9 +46,9 @@ impl Origin {
         })
     }
 
-    /// Whether a request was sent to this origin. Which scheme the browser used is not known, since
-    /// TLS may have ended before us, so either will do here.
-    fn is_of(&self, uri: &Uri, host: Option<&HeaderValue>) -> bool {
+    /// Returns `true` if a request with this URL and `Host` was sent to this origin. A proxy may have
+    /// terminated TLS, so the scheme of the request is unknown and either scheme matches.
+    fn matches_request(&self, uri: &Uri, host: Option<&HeaderValue>) -> bool {
         let authority = match uri.authority() {
             Some(authority) => Some(authority.clone()),
             None => host.and_then(|host| Authority::try_from(host.as_bytes()).ok()),
@@ -58,27 +61,28 @@ impl Origin {
     }
 }
 
-/// The host, without case, and the port; none where a user is named or the port is no port.
+/// Returns the host in lower case and the port; `None` if there is a user name or an invalid port.
 fn host_and_port(authority: &Authority) -> Option<(String, Option<u16>)> {
     let port = authority.port_u16();
     let host = authority.host();
-    let bare = authority.as_str() == host;
-    let whole = !authority.as_str().contains('@') && (bare || port.is_some());
-    (whole && !host.is_empty()).then(|| (host.to_ascii_lowercase(), port))
+    let has_no_port = authority.as_str() == host;
+    let is_valid = !authority.as_str().contains('@') && (has_no_port || port.is_some());
+    (is_valid && !host.is_empty()).then(|| (host.to_ascii_lowercase(), port))
 }
 
-/// The origins that are ours: those that are known, or else the one that a request was sent to.
+/// The origins of this service: those that are configured, or else the origin of the request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Origins(pub(super) Vec<Origin>);
+pub(super) struct OwnOrigins(pub(super) Vec<Origin>);
 
-impl Origins {
-    /// Whether `url`, an absolute one, is on one of these, where a request has this URL and `Host`.
-    pub(super) fn own(&self, url: &Uri, uri: &Uri, host: Option<&HeaderValue>) -> bool {
-        let Some(origin) = Origin::of(url) else {
+impl OwnOrigins {
+    /// Returns `true` if the absolute `url` has one of these origins. `uri` and `host` are the URL and
+    /// the `Host` header of the current request.
+    pub(super) fn contains(&self, url: &Uri, uri: &Uri, host: Option<&HeaderValue>) -> bool {
+        let Some(origin) = Origin::from_url(url) else {
             return false;
         };
         if self.0.is_empty() {
-            return origin.is_of(uri, host);
+            return origin.matches_request(uri, host);
         }
         self.0.contains(&origin)
     }

@@ -1,4 +1,4 @@
-//! Bodies that are read whole: `application/x-www-form-urlencoded` and `application/json`.
+//! Parsers for `application/x-www-form-urlencoded` and `application/json`.
 
 use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
@@ -9,10 +9,13 @@ use super::{
     tree::{Fields, TOKEN_FIELD},
 };
 
-/// Takes in the fields of a query or an urlencoded body (URL Standard, 5.1). Unlike there, bytes that
-/// are no UTF-8 are an error.
+/// Parses a query or an urlencoded body (URL Standard, 5.1) into `fields`. Unlike the standard, it
+/// rejects bytes that are not UTF-8.
 pub(super) fn urlencoded(text: &[u8], fields: &mut Fields) -> Result<(), InputErrorKind> {
-    for pair in text.split(|byte| *byte == b'&').filter(|it| !it.is_empty()) {
+    for pair in text
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty())
+    {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');
         let name = decode(halves.next().unwrap_or_default())?;
         let value = decode(halves.next().unwrap_or_default())?;
@@ -27,29 +30,33 @@ fn decode(text: &[u8]) -> Result<String, InputErrorKind> {
         .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     String::from_utf8(percent_decode(&spaced).collect())
-        .map_err(|_| InputErrorKind::Malformed("a field is not in UTF-8"))
+        .map_err(|_| InputErrorKind::Malformed("a field is not valid UTF-8"))
 }
 
-/// Reads a JSON object.
+/// Parses a JSON object.
 pub(super) fn json(
     text: &[u8],
     limits: &InputLimits,
     fields: &mut Fields,
 ) -> Result<Map<String, Value>, InputErrorKind> {
-    measure(text, limits, fields)?;
+    check_limits(text, limits, fields)?;
     match serde_json::from_slice(text) {
         Ok(Value::Object(mut members)) => {
             members.remove(TOKEN_FIELD);
             Ok(members)
         }
         Ok(_) => Err(InputErrorKind::Malformed("the JSON is not an object")),
-        Err(_) => Err(InputErrorKind::Malformed("it is not JSON in UTF-8")),
+        Err(_) => Err(InputErrorKind::Malformed("the body is not valid JSON")),
     }
 }
 
-/// Counts values and levels before anything is built of them: a few bytes of JSON can ask for a
-/// hundred times as much memory.
-fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(), InputErrorKind> {
+/// Counts values and nesting before the tree is built. A tree can take a hundred times as much memory
+/// as its JSON text.
+fn check_limits(
+    text: &[u8],
+    limits: &InputLimits,
+    fields: &mut Fields,
+) -> Result<(), InputErrorKind> {
     let (mut depth, mut values) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in text {
@@ -60,8 +67,8 @@ fn measure(text: &[u8], limits: &InputLimits, fields: &mut Fields) -> Result<(),
             _ if quoted => {}
             b'{' | b'[' => {
                 (depth, values) = (depth + 1, values + 1);
-                if depth > limits.depth() {
-                    let limit = limits.depth() as u64;
+                if depth > limits.effective_depth() {
+                    let limit = limits.effective_depth() as u64;
                     return Err(InputErrorKind::too_large("levels of nesting", limit));
                 }
             }

@@ -1,4 +1,4 @@
-//! Reading a request: its query, and its body by its kind.
+//! Reads the query and the body of a request.
 
 use std::{
     future::poll_fn,
@@ -11,27 +11,28 @@ use serde_json::{Map, Value};
 
 use super::{
     InputLimits,
+    body_stream::next_data,
+    content_type::BodyType,
     error::{BoxError, InputError, InputErrorKind},
-    feed::next_data,
-    kind::Kind,
-    multipart::{FileInfo, FilePart, Parts},
+    multipart::{FileInfo, FilePart, MultipartReader},
     parse,
     tree::Fields,
 };
 
-/// A request's input, as far as it has been read: to its end, or to its first file.
-pub(super) struct Reading {
-    /// Of the query, then of the body over it.
+/// The input of a request, read to its end or to the next file.
+pub(super) struct RequestReader {
+    /// The query's fields, overwritten by the body's.
     tree: Map<String, Value>,
     fields: Fields,
-    /// How long a body was that is read to its end.
-    bytes: u64,
-    rest: Option<Parts>,
+    /// The length of a body that is not multipart.
+    body_bytes: u64,
+    /// The rest of a multipart body, from a file on.
+    multipart: Option<MultipartReader>,
 }
 
-impl Reading {
-    /// Reads the query, and the body without files.
-    pub(super) async fn begin<B>(
+impl RequestReader {
+    /// Reads the query, and the body up to its first file.
+    pub(super) async fn start<B>(
         uri: &Uri,
         headers: &HeaderMap,
         body: B,
@@ -48,18 +49,18 @@ impl Reading {
         }
         parse::urlencoded(query, &mut fields)?;
         let tree = fields.take();
-        // A token in a URL ends in logs and in Referer lines: it counts for nothing.
+        // URLs are logged and sent as `Referer`, so a token in the query is not accepted.
         fields.token = None;
-        let mut reading = Self {
+        let mut reader = Self {
             tree,
             fields,
-            bytes: 0,
-            rest: None,
+            body_bytes: 0,
+            multipart: None,
         };
         if !body.is_end_stream() {
-            reading.read_body(headers, body, limits).await?;
+            reader.read_body(headers, body, limits).await?;
         }
-        Ok(reading)
+        Ok(reader)
     }
 
     async fn read_body<B>(
@@ -73,90 +74,91 @@ impl Reading {
         B::Error: Into<BoxError>,
     {
         let fields = &mut self.fields;
-        match Kind::of(headers)? {
-            Kind::Unnamed => return nothing(body).await,
-            Kind::Urlencoded => {
+        match BodyType::from_headers(headers)? {
+            BodyType::Unspecified => return expect_empty(body).await,
+            BodyType::Urlencoded => {
                 let text = collect(body, limits.bytes).await?;
-                self.bytes = text.len() as u64;
+                self.body_bytes = text.len() as u64;
                 parse::urlencoded(&text, fields)?;
             }
-            Kind::Json => {
+            BodyType::Json => {
                 let text = collect(body, limits.bytes).await?;
                 let members = parse::json(&text, limits, fields)?;
                 self.tree.extend(members);
             }
-            Kind::Multipart(boundary) => {
-                let mut parts = Parts::new(body, boundary, limits);
-                parts.read_to_file(fields).await?;
-                self.rest = parts.is_at_file().then_some(parts);
+            BodyType::Multipart(boundary) => {
+                let mut multipart = MultipartReader::new(body, boundary, limits);
+                multipart.read_until_file(fields).await?;
+                self.multipart = multipart.is_at_file().then_some(multipart);
             }
         }
         Ok(())
     }
 
-    /// Goes on under other limits, which what was read so far must keep as well, but for its depth.
-    fn relimited(mut self, limits: &InputLimits) -> Result<Self, InputErrorKind> {
-        if self.bytes > limits.bytes {
+    /// Replaces the limits. Fails if the input so far exceeds them; its depth is not checked again.
+    fn with_limits(mut self, limits: &InputLimits) -> Result<Self, InputErrorKind> {
+        if self.body_bytes > limits.bytes {
             return Err(InputErrorKind::too_large("bytes", limits.bytes));
         }
-        self.fields.relimit(limits)?;
-        if let Some(parts) = &mut self.rest {
-            parts.relimit(limits)?;
+        self.fields.set_limits(limits)?;
+        if let Some(multipart) = &mut self.multipart {
+            multipart.set_limits(limits)?;
         }
         Ok(self)
     }
 
-    /// The next file of the body.
+    /// Returns the next file of the body; `None` at the end.
     pub(super) async fn next_file(&mut self) -> Result<Option<&mut FilePart>, InputError> {
-        match &mut self.rest {
-            Some(parts) => parts.next_file(&mut self.fields).await,
+        match &mut self.multipart {
+            Some(multipart) => multipart.next_file(&mut self.fields).await,
             None => Ok(None),
         }
     }
 
-    /// Reads the rest, and gives the tree and the files that went by.
+    /// Reads to the end. Returns the tree, and the files in the order of the body.
     pub(super) async fn finish(
         mut self,
     ) -> Result<(Map<String, Value>, Vec<FileInfo>), InputError> {
         while self.next_file().await?.is_some() {}
         self.tree.extend(self.fields.take());
-        let files = self.rest.map(Parts::into_files).unwrap_or_default();
-        Ok((self.tree, files))
+        let files = self.multipart.map(MultipartReader::into_files);
+        Ok((self.tree, files.unwrap_or_default()))
     }
 
-    /// The token among the body's fields so far.
+    /// Returns the CSRF token among the body's fields so far.
     pub(super) fn token(&self) -> Option<&str> {
         self.fields.token.as_deref()
     }
 }
 
-/// A reading that waits in the extensions of a request whose token was in its body.
+/// Input that was read to check its CSRF token, in the request's extensions until the handler takes
+/// it.
 #[derive(Clone)]
-pub(super) struct Ahead(Arc<Mutex<Option<Reading>>>);
+pub(super) struct PreReadInput(Arc<Mutex<Option<RequestReader>>>);
 
-impl Ahead {
-    pub(super) fn put(reading: Reading, head: &mut request::Parts) {
-        let waiting = Arc::new(Mutex::new(Some(reading)));
-        head.extensions.insert(Self(waiting));
+impl PreReadInput {
+    pub(super) fn insert(reader: RequestReader, head: &mut request::Parts) {
+        let reader = Arc::new(Mutex::new(Some(reader)));
+        head.extensions.insert(Self(reader));
     }
 
-    /// The reading that waits, to go on under these limits.
+    /// Takes the reader, to continue under `limits`; `None` if there is none.
     pub(super) fn take(
         head: &request::Parts,
         limits: &InputLimits,
-    ) -> Result<Option<Reading>, InputErrorKind> {
-        let Some(Self(waiting)) = head.extensions.get() else {
+    ) -> Result<Option<RequestReader>, InputErrorKind> {
+        let Some(Self(reader)) = head.extensions.get() else {
             return Ok(None);
         };
-        let waiting = waiting
+        let reader = reader
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        waiting.map(|reading| reading.relimited(limits)).transpose()
+        reader.map(|reader| reader.with_limits(limits)).transpose()
     }
 }
 
-/// The whole body.
+/// Reads the whole body.
 async fn collect<B>(body: B, limit: u64) -> Result<Vec<u8>, InputError>
 where
     B: Body,
@@ -177,8 +179,8 @@ where
     Ok(text)
 }
 
-/// A body that says nothing of its kind must be empty.
-async fn nothing<B>(body: B) -> Result<(), InputError>
+/// Fails if a body without a content type is not empty.
+async fn expect_empty<B>(body: B) -> Result<(), InputError>
 where
     B: Body,
     B::Error: Into<BoxError>,

@@ -1,25 +1,25 @@
-//! What of a form is not shown again.
+//! Removal of secrets from the input that is flashed.
 
 use serde_json::{Map, Value};
 
 use super::tree::TOKEN_FIELD;
 
-/// The input without passwords, tokens and the method, at every level.
-pub(super) fn presentable(input: &Value) -> Value {
+/// Returns a copy of the input without passwords, CSRF tokens and `_method`, at every level.
+pub(super) fn redact(input: &Value) -> Value {
     match input {
         Value::Object(members) => Value::Object(
             members
                 .iter()
                 .filter(|(name, _)| !is_secret(name))
-                .map(|(name, value)| (name.clone(), presentable(value)))
+                .map(|(name, value)| (name.clone(), redact(value)))
                 .collect::<Map<_, _>>(),
         ),
-        Value::Array(items) => items.iter().map(presentable).collect(),
+        Value::Array(items) => items.iter().map(redact).collect(),
         value => value.clone(),
     }
 }
 
-/// `password`, `password_confirmation`, `newPassword`, `passphrase` and the like.
+/// Matches `password`, `password_confirmation`, `newPassword`, `passphrase` and similar names.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     matches!(

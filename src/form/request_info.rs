@@ -1,18 +1,18 @@
-//! What is kept of a request, for the answer to its errors.
+//! The parts of a request that decide the response to its errors.
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, REFERER},
 };
 
-use super::origin::Origins;
+use super::origin::OwnOrigins;
 use crate::session::is_own_path;
 
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// A request's method and URL, and the header lines that matter.
+/// The method, the URL and some headers of a request, kept until its response is known.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestInfo {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
@@ -22,71 +22,74 @@ pub(super) struct Asked {
     requested_with: Option<HeaderValue>,
 }
 
-impl Asked {
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        let line = |name: HeaderName| request.headers().get(name).cloned();
+impl RequestInfo {
+    pub(super) fn new<B>(request: &Request<B>) -> Self {
+        let header = |name: HeaderName| request.headers().get(name).cloned();
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            host: line(HOST),
-            referer: line(REFERER),
-            accept: accept(request.headers()),
-            content_type: line(CONTENT_TYPE),
-            requested_with: line(REQUESTED_WITH),
+            host: header(HOST),
+            referer: header(REFERER),
+            accept: combined_accept(request.headers()),
+            content_type: header(CONTENT_TYPE),
+            requested_with: header(REQUESTED_WITH),
         }
     }
 
-    /// Whether JSON is rather wanted than a page: as `Accept` says (RFC 9110, 12.5.1), of what it names
-    /// by name; else if a script asked (`X-Requested-With: XMLHttpRequest`) or JSON was sent.
+    /// Returns `true` if the client prefers JSON to HTML.
+    ///
+    /// `Accept` decides (RFC 9110, 12.5.1), if it lists either type by its name. Otherwise, JSON is
+    /// preferred if a script sent the request (`X-Requested-With: XMLHttpRequest`) or its body is JSON.
     pub(super) fn wants_json(&self) -> bool {
-        let accept = text(&self.accept).unwrap_or_default();
-        let page = quality(accept, |kind| {
-            matches!(kind, "text/html" | "application/xhtml+xml")
+        let accept = header_text(&self.accept).unwrap_or_default();
+        let html = quality(accept, |media_type| {
+            matches!(media_type, "text/html" | "application/xhtml+xml")
         });
-        let json = quality(accept, |kind| {
-            kind == "application/json" || kind.ends_with("+json")
+        let json = quality(accept, |media_type| {
+            media_type == "application/json" || media_type.ends_with("+json")
         });
-        match (json, page) {
-            (Some(json), page) if json > 0 => json > page.unwrap_or(0),
-            (_, Some(page)) if page > 0 => false,
+        match (json, html) {
+            (Some(json), html) if json > 0 => json > html.unwrap_or(0),
+            (_, Some(html)) if html > 0 => false,
             (Some(_), _) => false,
-            _ => self.is_script() || self.sent_json(),
+            _ => self.is_script() || self.has_json_body(),
         }
     }
 
     fn is_script(&self) -> bool {
-        let with = text(&self.requested_with);
-        with.is_some_and(|with| with.eq_ignore_ascii_case("XMLHttpRequest"))
+        let value = header_text(&self.requested_with);
+        value.is_some_and(|value| value.eq_ignore_ascii_case("XMLHttpRequest"))
     }
 
-    fn sent_json(&self) -> bool {
-        let kind = text(&self.content_type).unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
+    fn has_json_body(&self) -> bool {
+        let content_type = header_text(&self.content_type).unwrap_or_default();
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/json")
     }
 
-    /// The page that the request came from, as a path, if it is on our origin.
-    pub(super) fn came_from(&self, origins: &Origins) -> Option<String> {
-        let referer: Uri = text(&self.referer)?.parse().ok()?;
-        if !origins.own(&referer, &self.uri, self.host.as_ref()) {
+    /// Returns the path and query of `Referer`, if it has one of the `origins`.
+    pub(super) fn referer_path(&self, origins: &OwnOrigins) -> Option<String> {
+        let referer: Uri = header_text(&self.referer)?.parse().ok()?;
+        if !origins.contains(&referer, &self.uri, self.host.as_ref()) {
             return None;
         }
         let path = referer.path_and_query()?.as_str();
         is_own_path(path).then(|| path.to_owned())
     }
 
-    /// Whether going to `path` would only repeat the request.
-    pub(super) fn is_repeated_by(&self, path: &str) -> bool {
-        let asked = self
+    /// Returns `true` if a redirect to `path` would repeat this request.
+    pub(super) fn would_loop(&self, path: &str) -> bool {
+        let requested = self
             .uri
             .path_and_query()
             .map(http::uri::PathAndQuery::as_str);
-        self.method.is_safe() && asked == Some(path)
+        self.method.is_safe() && requested == Some(path)
     }
 }
 
-/// What `Accept` says, in one line: several mean the same as one with commas (RFC 9110, 5.3).
-fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
+/// Returns `Accept` as one value. Several header lines are equivalent to one line with commas
+/// (RFC 9110, 5.3).
+fn combined_accept(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut lines = headers.get_all(ACCEPT).iter();
     let (first, second) = (lines.next()?, lines.next());
     let Some(second) = second else {
@@ -100,28 +103,28 @@ fn accept(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::try_from(all).ok()
 }
 
-fn text(line: &Option<HeaderValue>) -> Option<&str> {
-    line.as_ref()?.to_str().ok()
+fn header_text(value: &Option<HeaderValue>) -> Option<&str> {
+    value.as_ref()?.to_str().ok()
 }
 
-/// The highest quality, in thousandths, that `accept` gives to a type by its name.
-fn quality(accept: &str, is_meant: impl Fn(&str) -> bool) -> Option<u16> {
+/// Returns the highest quality, in thousandths, of the media types in `accept` that match.
+fn quality(accept: &str, matches: impl Fn(&str) -> bool) -> Option<u16> {
     let ranges = accept.split(',').filter_map(|range| {
         let mut parameters = range.split(';');
-        let kind = parameters.next()?.trim().to_ascii_lowercase();
-        is_meant(&kind).then(|| {
-            let weight = parameters.find_map(|it| {
-                let (name, value) = it.split_once('=')?;
+        let media_type = parameters.next()?.trim().to_ascii_lowercase();
+        matches(&media_type).then(|| {
+            let weight = parameters.find_map(|parameter| {
+                let (name, value) = parameter.split_once('=')?;
                 name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
             });
-            weight.map_or(1000, thousandths)
+            weight.map_or(1000, parse_thousandths)
         })
     });
     ranges.max()
 }
 
-/// A weight as RFC 9110, 12.4.2, writes it; anything else counts as none.
-fn thousandths(weight: &str) -> u16 {
+/// Parses a weight (RFC 9110, 12.4.2) as thousandths. An invalid weight is 0.
+fn parse_thousandths(weight: &str) -> u16 {
     let weight: f32 = weight.parse().unwrap_or(0.0);
     (weight.clamp(0.0, 1.0) * 1000.0) as u16
 }

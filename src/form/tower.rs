@@ -1,4 +1,4 @@
-//! Forms as a tower layer, with the same code underneath.
+//! `Forms` as a tower layer and service.
 
 use std::{
     sync::Arc,
@@ -12,20 +12,21 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    FormBody, FormFuture, FormService, Forms, error::BoxError, forms::Rules, future::Handler,
+    FormBody, FormFuture, FormService, Forms, error::BoxError, forms::FormsConfig, future::Handler,
 };
 use crate::session::Session;
 
-/// Forms as a [`tower::Layer`](tower_layer::Layer), inside of the layer of the sessions.
+/// [`Forms`] as a [`tower::Layer`](tower_layer::Layer), inside
+/// [`SessionLayer`](crate::service::SessionLayer).
 ///
-/// A tower service's own errors pass untouched, since frameworks such as axum have turned theirs into
-/// responses by then: put validation errors into the response
-/// ([`into_response`](super::ValidationErrors::into_response)).
+/// Errors of the inner tower service pass unchanged: frameworks such as axum convert a handler's error
+/// into a response before it reaches a layer. Put validation errors into the response instead, with
+/// [`into_response`](super::ValidationErrors::into_response).
 #[derive(Clone, Debug)]
-pub struct FormLayer(Arc<Rules>);
+pub struct FormLayer(Arc<FormsConfig>);
 
 impl Forms {
-    /// The layer that wraps a tower service.
+    /// Returns a layer that wraps tower services.
     pub fn layer(&self) -> FormLayer {
         FormLayer(self.0.clone())
     }
@@ -37,29 +38,30 @@ impl<S> Layer<S> for FormLayer {
     fn layer(&self, inner: S) -> FormService<S> {
         FormService {
             inner,
-            rules: self.0.clone(),
+            config: self.0.clone(),
         }
     }
 }
 
-/// A tower service that is ready, to be called once.
+/// [`Handler`] for a ready tower service. Public only because it is part of a public signature.
+#[doc(hidden)]
 #[derive(Debug)]
-pub struct TowerCall<S>(S);
+pub struct TowerHandler<S>(S);
 
-impl<S, B, Out> Handler<B> for TowerCall<S>
+impl<S, B, Out> Handler<B> for TowerHandler<S>
 where
     S: Service<Request<FormBody<B>>, Response = Response<Out>>,
 {
     type Future = S::Future;
     type Body = Out;
-    type Failed = S::Error;
+    type HandlerError = S::Error;
     type Error = S::Error;
 
     fn call(mut self, request: Request<FormBody<B>>, _: Session) -> S::Future {
         self.0.call(request)
     }
 
-    fn sort<T>(
+    fn recover<T>(
         error: S::Error,
         _: impl FnOnce(BoxError) -> Result<T, BoxError>,
     ) -> Result<T, S::Error> {
@@ -76,7 +78,7 @@ where
 {
     type Response = Response<FormBody<Out>>;
     type Error = S::Error;
-    type Future = FormFuture<B, TowerCall<S>>;
+    type Future = FormFuture<B, TowerHandler<S>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -84,11 +86,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::misplaced(&request);
+            return FormFuture::missing_session(&request);
         };
-        // The one that was asked whether it is ready is the one to call.
-        let next = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, next);
-        FormFuture::new(self.rules.clone(), request, session, TowerCall(ready))
+        // `poll_ready` made this instance ready, so call it and keep the clone.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        FormFuture::new(self.config.clone(), request, session, TowerHandler(ready))
     }
 }

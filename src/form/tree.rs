@@ -1,4 +1,4 @@
-//! Fields, as they come, made into a tree.
+//! The tree of a form's fields.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
@@ -7,64 +7,67 @@ use serde_json::{Map, Value};
 use super::{
     InputLimits,
     error::InputErrorKind,
-    name::{Step, index_of, steps},
+    field_name::{NameSegment, parse_index, segments},
 };
 
-/// The name of the field that carries a token. It never gets into the tree.
+/// The field that contains the CSRF token. It is never part of the tree.
 pub(super) const TOKEN_FIELD: &str = "_csrf";
 
-/// Collects the fields of a form.
+/// Collects the fields of a form as a tree.
 #[derive(Debug)]
 pub(super) struct Fields {
-    root: Group,
+    root: FieldGroup,
     /// The value of the first field named [`TOKEN_FIELD`].
     pub(super) token: Option<String>,
     count: usize,
     limits: InputLimits,
 }
 
-/// Members under names. Each takes memory for itself alone, whatever index it claims.
+/// A group of fields by name. A member takes the same memory whatever its index is.
 #[derive(Debug, Default)]
-struct Group {
-    members: BTreeMap<String, Node>,
-    /// One more than the highest index among the names.
-    next: u64,
+struct FieldGroup {
+    members: BTreeMap<String, FieldNode>,
+    /// The highest index among the names, plus one.
+    next_index: u64,
 }
 
 #[derive(Debug)]
-enum Node {
+enum FieldNode {
     Text(String),
-    /// Values of one name that came more than once.
-    Several(Vec<String>),
-    Group(Group),
+    /// The values of a name that was sent more than once.
+    Texts(Vec<String>),
+    Group(FieldGroup),
 }
 
 impl Fields {
     pub(super) fn new(limits: &InputLimits) -> Self {
         Self {
-            root: Group::default(),
+            root: FieldGroup::default(),
             token: None,
             count: 0,
             limits: *limits,
         }
     }
 
-    /// Takes one field in.
+    /// Adds a field.
     pub(super) fn add(&mut self, name: &str, value: String) -> Result<(), InputErrorKind> {
         self.count(1)?;
         if name == TOKEN_FIELD {
             self.token.get_or_insert(value);
             return Ok(());
         }
-        let steps = steps(name);
-        if steps.len() > self.limits.depth() {
-            let limit = self.limits.depth() as u64;
-            return Err(InputErrorKind::too_large("levels of nesting", limit));
+        let segments = segments(name);
+        let max_depth = self.limits.effective_depth();
+        if segments.len() > max_depth {
+            return Err(InputErrorKind::too_large(
+                "levels of nesting",
+                max_depth as u64,
+            ));
         }
-        self.root.add(&steps, value)
+        self.root.add(&segments, value)
     }
 
-    /// Counts fields that are there, wherever they are kept.
+    /// Counts fields against the limit. The caller may store them elsewhere.
     pub(super) fn count(&mut self, more: usize) -> Result<(), InputErrorKind> {
         self.count = self.count.saturating_add(more);
         if self.count > self.limits.fields {
@@ -76,33 +79,33 @@ impl Fields {
         Ok(())
     }
 
-    /// Goes on under other limits, which what was counted so far must keep as well.
-    pub(super) fn relimit(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
+    /// Replaces the limits. Fails if the fields so far exceed them.
+    pub(super) fn set_limits(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
         self.limits = *limits;
         self.count(0)
     }
 
-    /// The tree so far; what comes after is counted on.
+    /// Takes the tree so far. The count continues.
     pub(super) fn take(&mut self) -> Map<String, Value> {
         std::mem::take(&mut self.root).into_map()
     }
 }
 
-impl Group {
-    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputErrorKind> {
-        let Some((step, rest)) = steps.split_first() else {
+impl FieldGroup {
+    fn add(&mut self, segments: &[NameSegment<'_>], value: String) -> Result<(), InputErrorKind> {
+        let Some((segment, rest)) = segments.split_first() else {
             return Ok(());
         };
-        let key = match step {
-            Step::Named(key) => (*key).to_owned(),
-            Step::Next => self.next.to_string(),
+        let key = match segment {
+            NameSegment::Key(key) => (*key).to_owned(),
+            NameSegment::Append => self.next_index.to_string(),
         };
-        if let Some(index) = index_of(&key) {
-            self.next = self.next.max(index.saturating_add(1));
+        if let Some(index) = parse_index(&key) {
+            self.next_index = self.next_index.max(index.saturating_add(1));
         }
         match self.members.entry(key) {
-            Entry::Vacant(place) => {
-                place.insert(Node::new(rest, value)?);
+            Entry::Vacant(entry) => {
+                entry.insert(FieldNode::new(rest, value)?);
                 Ok(())
             }
             Entry::Occupied(mut node) => node.get_mut().add(rest, value),
@@ -114,43 +117,43 @@ impl Group {
         members.map(|(key, node)| (key, node.into())).collect()
     }
 
-    /// A list, where the names are the numbers from 0 on, in any order.
+    /// Returns a list if the names are the numbers from 0 up, in any order; otherwise an object.
     fn into_value(self) -> Value {
-        let is_list = self.next == self.members.len() as u64
-            && self.members.keys().all(|key| index_of(key).is_some());
+        let is_list = self.next_index == self.members.len() as u64
+            && self.members.keys().all(|key| parse_index(key).is_some());
         if !is_list {
             return Value::Object(self.into_map());
         }
-        let mut items: Vec<(Option<u64>, Node)> = self
+        let mut items: Vec<(Option<u64>, FieldNode)> = self
             .members
             .into_iter()
-            .map(|(key, node)| (index_of(&key), node))
+            .map(|(key, node)| (parse_index(&key), node))
             .collect();
         items.sort_by_key(|(index, _)| *index);
         Value::Array(items.into_iter().map(|(_, node)| node.into()).collect())
     }
 }
 
-impl Node {
-    fn new(steps: &[Step<'_>], value: String) -> Result<Self, InputErrorKind> {
-        if steps.is_empty() {
+impl FieldNode {
+    fn new(segments: &[NameSegment<'_>], value: String) -> Result<Self, InputErrorKind> {
+        if segments.is_empty() {
             return Ok(Self::Text(value));
         }
-        let mut group = Group::default();
-        group.add(steps, value)?;
+        let mut group = FieldGroup::default();
+        group.add(segments, value)?;
         Ok(Self::Group(group))
     }
 
-    fn add(&mut self, steps: &[Step<'_>], value: String) -> Result<(), InputErrorKind> {
-        match (&mut *self, steps) {
-            (Self::Group(group), [_, ..]) => return group.add(steps, value),
+    fn add(&mut self, segments: &[NameSegment<'_>], value: String) -> Result<(), InputErrorKind> {
+        match (&mut *self, segments) {
+            (Self::Group(group), [_, ..]) => return group.add(segments, value),
             (Self::Text(first), []) => {
-                *self = Self::Several(vec![std::mem::take(first), value]);
+                *self = Self::Texts(vec![std::mem::take(first), value]);
             }
-            (Self::Several(values), []) => values.push(value),
+            (Self::Texts(values), []) => values.push(value),
             _ => {
                 return Err(InputErrorKind::Malformed(
-                    "one name stands for a value and for a group of fields",
+                    "a field name is used for a value and for a group",
                 ));
             }
         }
@@ -158,12 +161,12 @@ impl Node {
     }
 }
 
-impl From<Node> for Value {
-    fn from(node: Node) -> Self {
+impl From<FieldNode> for Value {
+    fn from(node: FieldNode) -> Self {
         match node {
-            Node::Text(text) => Self::String(text),
-            Node::Several(values) => values.into(),
-            Node::Group(group) => group.into_value(),
+            FieldNode::Text(text) => Self::String(text),
+            FieldNode::Texts(values) => values.into(),
+            FieldNode::Group(group) => group.into_value(),
         }
     }
 }

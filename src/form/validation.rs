@@ -1,4 +1,4 @@
-//! What is wrong with a form, field by field.
+//! Validation errors by field.
 
 use std::{borrow::Cow, collections::BTreeMap, error::Error, fmt};
 
@@ -6,17 +6,17 @@ use http::Response;
 use serde_json::{Value, json};
 
 use super::{
-    error::{JSON, respond},
-    secrets::presentable,
+    error::{JSON, new_response},
+    redact::redact,
 };
 use crate::session::{Session, SessionError};
 
-/// Validation errors: for each field its messages, and a code and a summary for all of them.
+/// Validation errors: messages by field, and one code and summary for the form.
 ///
-/// A handler under [`Forms`](super::Forms) returns them as its error, as they are, boxed, or as the
-/// source of an error of its own, or puts them into its response
-/// ([`into_response`](Self::into_response)). A page then goes back to its form, with the errors and the
-/// input among the flash messages; a client that accepts JSON gets 422.
+/// A handler inside [`Forms`](super::Forms) may return them as its error, boxed, or as the source of
+/// its own error. Or it puts them into its response ([`into_response`](Self::into_response)). A
+/// browser is then redirected to the form, with the errors and the input flashed; a client that
+/// prefers JSON gets status 422.
 ///
 /// ```
 /// use hyper_session::form::ValidationErrors;
@@ -34,29 +34,29 @@ use crate::session::{Session, SessionError};
 /// ```
 #[derive(Clone, Debug)]
 pub struct ValidationErrors {
-    /// Also the source, so that an error of your own that is `transparent` hides nothing.
-    pub(super) report: Box<Report>,
+    /// Also the source: `#[error(transparent)]` skips this type in the chain of sources.
+    pub(super) report: Box<ValidationReport>,
 }
 
-/// All that validation errors say.
+/// The contents of validation errors.
 #[derive(Clone)]
-pub(super) struct Report {
+pub(super) struct ValidationReport {
     fields: BTreeMap<String, Vec<String>>,
     code: Cow<'static, str>,
     summary: Cow<'static, str>,
-    pub(super) back_to: Option<String>,
+    pub(super) redirect_to: Option<String>,
     pub(super) as_json: Option<bool>,
     with_input: bool,
 }
 
 impl ValidationErrors {
-    /// None yet.
+    /// Creates errors without a message.
     pub fn new() -> Self {
-        let report = Report {
+        let report = ValidationReport {
             fields: BTreeMap::new(),
             code: "E_VALIDATION_ERROR".into(),
             summary: "The form could not be saved. Please check the errors below.".into(),
-            back_to: None,
+            redirect_to: None,
             as_json: None,
             with_input: true,
         };
@@ -65,21 +65,20 @@ impl ValidationErrors {
         }
     }
 
-    /// Adds a message to those of a field. Fields inside of others are written with dots:
-    /// `items.0.name`.
+    /// Adds a message to a field. Use dots for a nested field: `items.0.name`.
     pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let messages = self.report.fields.entry(field.into()).or_default();
         messages.push(message.into());
     }
 
-    /// Adds a message to those of a field.
+    /// Adds a message to a field, as [`add`](Self::add) does.
     #[must_use]
     pub fn with(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
         self.add(field, message);
         self
     }
 
-    /// Sets the code under which the summary is flashed in `errorsBag`. Default: `E_VALIDATION_ERROR`.
+    /// Sets the code, the key of the summary in the flashed `errorsBag`. Default: `E_VALIDATION_ERROR`.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.report.code = code.into();
@@ -93,93 +92,94 @@ impl ValidationErrors {
         self
     }
 
-    /// Goes back to this path of this origin, whatever the browser and the session say. Anything else
-    /// than a path goes to `/`.
+    /// Redirects to this path on this origin, instead of the `Referer` or the session's previous URL. A
+    /// value that is not a path redirects to `/`.
     #[must_use]
     pub fn redirect_to(mut self, path: impl Into<String>) -> Self {
-        self.report.back_to = Some(path.into());
+        self.report.redirect_to = Some(path.into());
         self
     }
 
-    /// Answers as for a page, whatever the client accepts.
+    /// Responds with a redirect, whatever the client accepts.
     #[must_use]
     pub fn respond_with_page(mut self) -> Self {
         self.report.as_json = Some(false);
         self
     }
 
-    /// Answers with JSON, whatever the client accepts.
+    /// Responds with JSON, whatever the client accepts.
     #[must_use]
     pub fn respond_with_json(mut self) -> Self {
         self.report.as_json = Some(true);
         self
     }
 
-    /// Does not flash the input.
+    /// Disables flashing of the input.
     #[must_use]
     pub fn without_input(mut self) -> Self {
         self.report.with_input = false;
         self
     }
 
-    /// Whether no field has a message. (Errors that only have a code and a summary are none here.)
+    /// Returns `true` if no field has a message. The code and the summary do not count.
     pub fn is_empty(&self) -> bool {
         self.report.fields.is_empty()
     }
 
-    /// The messages of a field.
+    /// Returns the messages of a field.
     pub fn get(&self, field: &str) -> &[String] {
         self.report.fields.get(field).map_or(&[], Vec::as_slice)
     }
 
-    /// The fields and their messages, by name.
+    /// Returns an iterator over the fields and their messages, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
         let fields = self.report.fields.iter();
         fields.map(|(field, messages)| (field.as_str(), messages.as_slice()))
     }
 
-    /// An error, if a field has a message.
+    /// Returns `Err(self)` if a field has a message.
     ///
     /// # Errors
-    /// These.
+    /// When [`is_empty`](Self::is_empty) is `false`.
     pub fn into_result(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
 
-    /// A response that [`Forms`](super::Forms) turns into the redirect or the JSON. Where there is
-    /// none around the handler, it is the JSON.
+    /// Returns a response that [`Forms`](super::Forms) converts into the redirect or the JSON. Without
+    /// `Forms`, the client gets the JSON.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
         let mut response = self.report.json().map(B::from);
         response.extensions_mut().insert(self);
         response
     }
 
-    /// Flashes the errors, as `errors` and `inputErrorsBag` (field to messages) and `errorsBag` (code
-    /// to summary), and the input that the session remembers, each field under its own name. Left out
-    /// at every level are `_csrf`, `_method`, and what is named after a password: `password_confirmation`,
-    /// `newPassword`, `passphrase`, `pwd`, `pin`, `otp` and the like.
+    /// Flashes the errors and the input. [`Forms`](super::Forms) calls this.
     ///
-    /// Whoever sends a form chooses its fields' names, and may take that of a message of yours, such as
-    /// `notification`: the next page shows it as if it were that. Where a link of somebody else can lead
-    /// to this, as with the query of a search, use [`without_input`](Self::without_input).
+    /// The flashed keys are `errors` and `inputErrorsBag` (messages by field), `errorsBag` (summary by
+    /// code), and each field of the input that the session remembers, under its own name. Some fields
+    /// are left out at every level: `_csrf`, `_method`, and names of secrets, such as
+    /// `password_confirmation`, `newPassword`, `passphrase`, `pwd`, `pin` and `otp`.
     ///
-    /// [`Forms`](super::Forms) does this by itself.
+    /// The sender of a form chooses the names of its fields. A field named like one of your flash
+    /// messages, such as `notification`, is shown in its place. Use
+    /// [`without_input`](Self::without_input) if a link on another site can cause the errors, as with
+    /// the query of a search.
     ///
     /// # Errors
-    /// When the session cannot be changed, or has no room for the messages. Where it only has none for
-    /// the input, that is left out.
+    /// When the session cannot be changed, or the messages exceed its limits. If only the input exceeds
+    /// them, the input is left out.
     pub fn flash(&self, session: &Session) -> Result<(), SessionError> {
         self.report.flash(session)
     }
 }
 
-impl Report {
+impl ValidationReport {
     pub(super) fn flash(&self, session: &Session) -> Result<(), SessionError> {
         if self.with_input {
             let input = session.form_input();
-            let flashed = input.map(|input| session.flash_all_of(&presentable(&input)));
-            match flashed {
-                // Large input must not keep the visitor from being told what is wrong with it.
+            let result = input.map(|input| session.flash_all_of(&redact(&input)));
+            match result {
+                // The messages must be flashed even if the input is too large.
                 None | Some(Ok(()) | Err(SessionError::Change(_))) => {}
                 Some(Err(error)) => return Err(error),
             }
@@ -199,7 +199,7 @@ impl Report {
             "message": self.summary,
             "errors": self.fields,
         });
-        respond(
+        new_response(
             http::StatusCode::UNPROCESSABLE_ENTITY,
             JSON,
             body.to_string(),
@@ -225,8 +225,8 @@ impl Error for ValidationErrors {
     }
 }
 
-impl fmt::Display for Report {
-    /// A line for each message.
+impl fmt::Display for ValidationReport {
+    /// Writes one line per message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let messages = self
             .fields
@@ -241,14 +241,14 @@ impl fmt::Display for Report {
     }
 }
 
-impl fmt::Debug for Report {
-    /// Messages may repeat what the visitor wrote: only the fields' names are shown.
+impl fmt::Debug for ValidationReport {
+    /// Prints the names of the fields only: messages may repeat the input.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report")
+        f.debug_struct("ValidationReport")
             .field("code", &self.code)
             .field("fields", &self.fields.keys())
             .finish_non_exhaustive()
     }
 }
 
-impl Error for Report {}
+impl Error for ValidationReport {}

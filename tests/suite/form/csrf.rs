@@ -265,9 +265,9 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
     assert_eq!(
         reasons,
         [
-            "it has no token",
-            "its token is not one of this session",
-            "another site sent it"
+            "the token is missing",
+            "the token is not valid for this session",
+            "the request comes from another site"
         ]
     );
     let flashed = visitor.flashed().await;

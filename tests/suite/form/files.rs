@@ -152,11 +152,7 @@ async fn what_is_no_complete_form_is_400() {
 #[tokio::test]
 async fn a_header_without_an_end_takes_no_more_memory_than_allowed() {
     // Within the limit on all files together, and yet the parser may not collect it.
-    let limits = InputLimits {
-        bytes: 1000,
-        file_bytes: u64::MAX,
-        ..InputLimits::default()
-    };
+    let limits = InputLimits::new().bytes(1000).file_bytes(u64::MAX);
     let body = format!("------edge7\r\nX: {}", "x".repeat(1_000_000));
     let request = http::Request::post("/").header("content-type", TYPE);
     let body = http_body_util::Full::new(bytes::Bytes::from(body));
@@ -202,11 +198,7 @@ async fn the_parser_does_not_look_again_at_every_byte() -> Result<(), BoxError> 
 
 #[tokio::test]
 async fn a_file_larger_than_memory_allows_goes_by() -> Result<(), BoxError> {
-    let limits = InputLimits {
-        bytes: 1000,
-        file_bytes: u64::MAX,
-        ..InputLimits::default()
-    };
+    let limits = InputLimits::new().bytes(1000).file_bytes(u64::MAX);
     let long = "y".repeat(3_000_000);
     let body = multipart(&[("f", Some("a"), &long), ("a", None, "1")]);
     let request = http::Request::post("/").header("content-type", TYPE);

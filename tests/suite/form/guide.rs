@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_session::{
     Session, SessionError, SessionExt,
-    form::{FormBody, Forms, Input, InputError, InputLimits, ValidationErrors},
+    form::{FormBody, Forms, Input, InputError, ValidationErrors},
 };
 use serde_json::{Value, json};
 
@@ -223,7 +223,7 @@ async fn fails(request: Request<FormBody<Incoming>>) -> Result<Page, AppError> {
             Ok(response)
         }
         "/input" => {
-            let limits = InputLimits { bytes: 1, ..LIMITS };
+            let limits = LIMITS.bytes(1);
             Input::from_request(request, &limits).await?;
             Err(AppError::Other)
         }

@@ -9,12 +9,7 @@ use serde_json::json;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 async fn read(kind: &str, url: &str, body: &str) -> Result<Input, InputError> {
-    let limits = InputLimits {
-        bytes: 2000,
-        fields: 20,
-        depth: 4,
-        ..InputLimits::default()
-    };
+    let limits = InputLimits::new().bytes(2000).fields(20).depth(4);
     let request = Request::post(url).header("content-type", kind);
     let body = Full::new(Bytes::from(body.to_owned()));
     Input::from_request(request.body(body).unwrap(), &limits).await
@@ -178,7 +173,7 @@ async fn other_types_are_415() {
     let refused = Input::from_request(unnamed, &InputLimits::default())
         .await
         .unwrap_err();
-    assert!(matches!(refused.fault(), InputErrorKind::UnsupportedType));
+    assert!(matches!(refused.kind(), InputErrorKind::UnsupportedType));
     for kind in ["APPLICATION/x-www-form-urlencoded ;charset=\"UTF-8\"", FORM] {
         assert_eq!(
             read(kind, "/", "a=1").await.unwrap().value(),

@@ -21,13 +21,12 @@ pub(crate) type Page = Response<Full<Bytes>>;
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Small, so that tests reach them.
-pub(crate) const LIMITS: InputLimits = InputLimits {
-    bytes: 2000,
-    fields: 20,
-    depth: 4,
-    files: 2,
-    file_bytes: 5000,
-};
+pub(crate) const LIMITS: InputLimits = InputLimits::new()
+    .bytes(2000)
+    .fields(20)
+    .depth(4)
+    .files(2)
+    .file_bytes(5000);
 
 /// A running site.
 pub(crate) struct Site {
