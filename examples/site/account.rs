@@ -34,7 +34,7 @@ impl Parts {
             let taken = "There is an account with this address already.";
             return Err(ValidationErrors::new()
                 .redirect_to("/sign-up")
-                .with("email", taken)
+                .with_error("email", taken)
                 .into());
         };
         welcome(session, &user, &device, "Your account is ready.")

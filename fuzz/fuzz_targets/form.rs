@@ -131,9 +131,9 @@ fuzz_target!(|data: &[u8]| {
                 "{whole:?}"
             );
             assert!(whole.value().get("_csrf").is_none());
-            let again: Value = whole.to().expect("it reads as it is");
+            let again: Value = whole.deserialize().expect("it reads as it is");
             assert_eq!(&again, whole.value());
-            let _ = whole.to::<Anything>();
+            let _ = whole.deserialize::<Anything>();
             let _ = whole.get::<u64>(query);
         }
         (Err(whole), Err(pieces)) => {

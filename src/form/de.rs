@@ -396,6 +396,6 @@ impl std::error::Error for FieldError {}
 
 impl From<FieldError> for ValidationErrors {
     fn from(error: FieldError) -> Self {
-        Self::new().with(error.path, error.message)
+        Self::new().with_error(error.path, error.message)
     }
 }

@@ -31,7 +31,7 @@ use super::{
 ///     let input = Input::from_request(request, &InputLimits::default()).await?;
 ///     if input.text("message").is_none_or(str::is_empty) {
 ///         // Redirects to the form, and flashes this message and the input.
-///         return Err(ValidationErrors::new().with("message", "Write something.").into());
+///         return Err(ValidationErrors::new().with_error("message", "Write something.").into());
 ///     }
 ///     session.flash("notification", "Thanks for contacting.")?;
 ///     Ok(Response::builder().status(303).header("location", "/contact").body(Full::default())?)

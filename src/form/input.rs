@@ -117,11 +117,11 @@ impl Input {
     ///
     /// # Errors
     /// When a field is missing or does not fit: a validation error of the first such field.
-    pub fn to<T: DeserializeOwned>(&self) -> Result<T, ValidationErrors> {
+    pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ValidationErrors> {
         Ok(T::deserialize(ValueDeserializer(&self.tree))?)
     }
 
-    /// Deserializes the value at a path in dot notation (`items.0.name`), as [`to`](Self::to) does.
+    /// Deserializes the value at a path in dot notation (`items.0.name`), as [`deserialize`](Self::deserialize) does.
     /// Returns `None` if there is no value or it is null. A top-level field whose name is the whole
     /// path takes precedence.
     ///

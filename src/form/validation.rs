@@ -73,7 +73,7 @@ impl ValidationErrors {
 
     /// Adds a message to a field, as [`add`](Self::add) does.
     #[must_use]
-    pub fn with(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn with_error(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
         self.add(field, message);
         self
     }

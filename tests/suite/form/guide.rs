@@ -196,7 +196,7 @@ enum AppError {
 async fn fails(request: Request<FormBody<Incoming>>) -> Result<Page, AppError> {
     let errors = || {
         ValidationErrors::new()
-            .with("title", "no")
+            .with_error("title", "no")
             .code("E_OWN")
             .summary("Wrong.")
     };
@@ -302,7 +302,7 @@ async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
                 return page(session.flash_messages()?.as_json()?.to_owned());
             }
             Input::from_request(request, &LIMITS).await?;
-            Err(ValidationErrors::new().with("title", "no").into())
+            Err(ValidationErrors::new().with_error("title", "no").into())
         },
     ));
     let server = serve(service).await;

@@ -229,7 +229,7 @@ async fn errors_may_name_a_path_of_their_own_and_nothing_else() {
 
 #[tokio::test]
 async fn a_page_is_not_asked_for_again_and_again() {
-    let (_house, server, mut visitor) = always(ValidationErrors::new().with("q", "no")).await;
+    let (_house, server, mut visitor) = always(ValidationErrors::new().with_error("q", "no")).await;
     let own = format!("http://{}/search?q=x", server.address);
     let lines = [("referer", &*own)];
     let answer = visitor.send(Method::GET, "/search?q=x", &lines, "").await;
@@ -362,7 +362,7 @@ async fn refused_input_flashes_nothing_and_says_so_in_the_right_form() {
 
 #[tokio::test]
 async fn errors_without_forms_around_are_json() {
-    let errors = ValidationErrors::new().with("a", "b");
+    let errors = ValidationErrors::new().with_error("a", "b");
     let response = errors.into_response::<Full<Bytes>>();
     assert_eq!(response.status(), StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(response.headers()["content-type"], "application/json");

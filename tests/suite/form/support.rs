@@ -98,8 +98,8 @@ async fn contact(request: Request<FormBody<Incoming>>, session: Session) -> Resu
     let input = Input::from_request(request, &LIMITS).await?;
     if input.text("title").is_none_or(str::is_empty) {
         let errors = ValidationErrors::new()
-            .with("title", "Give it a title.")
-            .with("items.0.name", "Name it.");
+            .with_error("title", "Give it a title.")
+            .with_error("items.0.name", "Name it.");
         return Err(errors.into());
     }
     let notice = json!({"type": "success", "message": "Thanks for contacting."});

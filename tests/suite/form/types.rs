@@ -56,7 +56,7 @@ struct Order {
 async fn text_reads_as_the_types_that_are_asked_for() {
     let sent = "id=+7&color=blue&gift=on&note=&stars=-3&items[0][name]=a&items[0][price]=1.5\
         &items[7][name]=b&items[7][price]=2&tags=x&count[0]=1&count[1]=2&extra[0]=y";
-    let order: Order = form(sent).await.to().unwrap();
+    let order: Order = form(sent).await.deserialize().unwrap();
     let item = |name: &str, price| Item {
         name: name.to_owned(),
         price,
@@ -82,7 +82,7 @@ async fn text_reads_as_the_types_that_are_asked_for() {
 async fn json_reads_as_it_is() {
     let body = r#"{"id":7,"color":"red","gift":false,"note":"n","stars":null,"tags":["é"],
         "items":[{"name":"a","price":2}],"count":{"5":18446744073709551615},"extra":{}}"#;
-    let order: Order = read("application/json", body).await.unwrap().to().unwrap();
+    let order: Order = read("application/json", body).await.unwrap().deserialize().unwrap();
     assert_eq!(order.count, BTreeMap::from([(5, u64::MAX)]));
     assert_eq!((order.color, order.stars), (Color::Red, None));
 }
@@ -91,7 +91,7 @@ async fn json_reads_as_it_is() {
 async fn what_does_not_fit_is_an_error_of_its_field() {
     let whole =
         "id=7&color=red&gift=0&items[0][name]=a&items[0][price]=1&tags[]=x&count[1]=1&extra[a]=b";
-    form(whole).await.to::<Order>().unwrap();
+    form(whole).await.deserialize::<Order>().unwrap();
     for (from, to, field, message) in [
         (
             "id=7",
@@ -142,7 +142,7 @@ async fn what_does_not_fit_is_an_error_of_its_field() {
         ),
     ] {
         let sent = whole.replace(from, to);
-        let errors = form(&sent).await.to::<Order>().unwrap_err();
+        let errors = form(&sent).await.deserialize::<Order>().unwrap_err();
         assert_eq!(errors.get(field), [message], "{sent}: {errors:?}");
     }
 }
