@@ -244,7 +244,10 @@ impl<'de, I: Iterator<Item = (ItemName<'de>, &'de Value)>> MapAccess<'de> for Gr
         result.map(Some).map_err(|error| name.add_to_path(error))
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, FieldError> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, FieldError> {
         let Some((name, value)) = self.value.take() else {
             return Err(FieldError::new("must be a group of fields"));
         };
@@ -282,7 +285,11 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         self.visit_list(visitor)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, FieldError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, FieldError> {
         self.visit_list(visitor)
     }
 
@@ -315,7 +322,9 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         visitor: V,
     ) -> Result<V::Value, FieldError> {
         match self.0 {
-            Value::String(text) => TextDeserializer(text.into()).deserialize_enum(name, variants, visitor),
+            Value::String(text) => {
+                TextDeserializer(text.into()).deserialize_enum(name, variants, visitor)
+            }
             _ => visitor.visit_enum(MapAccessDeserializer::new(GroupAccess {
                 entries: self.members()?.into_iter(),
                 value: None,

@@ -26,9 +26,7 @@ impl Forms {
     pub fn wrap_fn<F, B, Out, Fut, E>(
         &self,
         function: F,
-    ) -> impl Fn(Request<B>, Session) -> FormFuture<B, FunctionHandler<F>>
-    + Clone
-    + use<F, B, Out, Fut, E>
+    ) -> impl Fn(Request<B>, Session) -> FormFuture<B, FunctionHandler<F>> + Clone + use<F, B, Out, Fut, E>
     where
         F: Fn(Request<FormBody<B>>, Session) -> Fut,
         Fut: Future<Output = Result<Response<Out>, E>>,

@@ -150,10 +150,7 @@ impl PreReadInput {
         let Some(Self(reader)) = head.extensions.get() else {
             return Ok(None);
         };
-        let reader = reader
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         reader.map(|reader| reader.with_limits(limits)).transpose()
     }
 }

@@ -63,10 +63,13 @@ where
                 Err(error) => return Poll::Ready(Err(error)),
             };
             match session.begin_final_commit() {
-                FinalCommit::Done(outcome) => return Poll::Ready(Ok(finish_response(response, outcome))),
+                FinalCommit::Done(outcome) => {
+                    return Poll::Ready(Ok(finish_response(response, outcome)));
+                }
                 FinalCommit::Pending(commit) => {
                     let (commit, response) = (Some(commit), Some(response));
-                    this.stage.set(SessionStage::Committing { commit, response });
+                    this.stage
+                        .set(SessionStage::Committing { commit, response });
                 }
             }
         }
@@ -80,7 +83,10 @@ where
         let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
             return Poll::Pending;
         };
-        Poll::Ready(Ok(finish_response(response, commit.into_outcome(committed))))
+        Poll::Ready(Ok(finish_response(
+            response,
+            commit.into_outcome(committed),
+        )))
     }
 }
 

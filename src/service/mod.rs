@@ -8,8 +8,8 @@
 mod body;
 mod future;
 mod hyper;
-mod session_ext;
 mod response;
+mod session_ext;
 mod sessions;
 
 #[cfg(feature = "metrics")]

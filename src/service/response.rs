@@ -10,7 +10,10 @@ use crate::session::{SessionFailure, SessionOutcome};
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
 /// stored, adds them to an error response instead.
-pub(super) fn finish_response<B>(response: Response<B>, outcome: SessionOutcome) -> Response<SessionBody<B>> {
+pub(super) fn finish_response<B>(
+    response: Response<B>,
+    outcome: SessionOutcome,
+) -> Response<SessionBody<B>> {
     let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
         Some(SessionFailure::TooLarge) => error_response(StatusCode::INTERNAL_SERVER_ERROR),

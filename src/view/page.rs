@@ -140,7 +140,9 @@ impl Object for BoundFunction {
                 page.old(field, default)
             }
             TemplateFunction::InputError => page.input_error(key()?),
-            TemplateFunction::Error => Ok(page.find_error(GENERAL_ERRORS, key()?)?.unwrap_or_default()),
+            TemplateFunction::Error => {
+                Ok(page.find_error(GENERAL_ERRORS, key()?)?.unwrap_or_default())
+            }
             TemplateFunction::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
             TemplateFunction::CsrfField => {
                 from_args::<()>(args)?;

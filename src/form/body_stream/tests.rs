@@ -39,10 +39,7 @@ impl Body for SlowBody {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let next = self
-            .bytes
-            .has_remaining()
-            .then(|| self.bytes.split_to(1));
+        let next = self.bytes.has_remaining().then(|| self.bytes.split_to(1));
         Poll::Ready(next.map(|byte| Ok(Frame::data(byte))))
     }
 }

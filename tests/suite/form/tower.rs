@@ -55,7 +55,9 @@ async fn handle(request: Request<FormBody<Body>>) -> Response<Body> {
         }
         "/token" => Response::new(session.csrf_token().unwrap().into()),
         _ => match Input::from_request(request, &InputLimits::default()).await {
-            Ok(_) => ValidationErrors::new().with_error("title", "no").into_response(),
+            Ok(_) => ValidationErrors::new()
+                .with_error("title", "no")
+                .into_response(),
             Err(error) => error.into_response(),
         },
     }

@@ -82,7 +82,11 @@ async fn text_reads_as_the_types_that_are_asked_for() {
 async fn json_reads_as_it_is() {
     let body = r#"{"id":7,"color":"red","gift":false,"note":"n","stars":null,"tags":["é"],
         "items":[{"name":"a","price":2}],"count":{"5":18446744073709551615},"extra":{}}"#;
-    let order: Order = read("application/json", body).await.unwrap().deserialize().unwrap();
+    let order: Order = read("application/json", body)
+        .await
+        .unwrap()
+        .deserialize()
+        .unwrap();
     assert_eq!(order.count, BTreeMap::from([(5, u64::MAX)]));
     assert_eq!((order.color, order.stars), (Color::Red, None));
 }
@@ -93,18 +97,8 @@ async fn what_does_not_fit_is_an_error_of_its_field() {
         "id=7&color=red&gift=0&items[0][name]=a&items[0][price]=1&tags[]=x&count[1]=1&extra[a]=b";
     form(whole).await.deserialize::<Order>().unwrap();
     for (from, to, field, message) in [
-        (
-            "id=7",
-            "id=many",
-            "id",
-            "must be a valid number",
-        ),
-        (
-            "id=7",
-            "id=-1",
-            "id",
-            "must be a valid number",
-        ),
+        ("id=7", "id=many", "id", "must be a valid number"),
+        ("id=7", "id=-1", "id", "must be a valid number"),
         ("id=7&", "", "id", "is missing"),
         ("red", "green", "color", "must be one of: red, blue"),
         ("gift=0", "gift=maybe", "gift", "must be yes or no"),
