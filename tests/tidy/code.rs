@@ -1,23 +1,31 @@
-//! Source files, and their text without comments and without what is inside of literals.
+//! Source files, with their code and their prose apart.
 
 use std::{fs, path::Path};
 
 /// A source file.
 pub(crate) struct Source {
-    /// Its path from the package's root, with `/` between the parts.
+    /// The path from the package's root, with `/` between the parts.
     pub(crate) path: String,
-    /// Its text as it stands.
+    /// The whole text.
     pub(crate) text: String,
-    /// The same with comments and the insides of literals blanked; lines keep their numbers.
+    /// The text with comments and literals blanked. Lines keep their numbers.
     pub(crate) code: String,
+    /// The text with everything but comments and literals blanked.
+    pub(crate) prose: String,
 }
 
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
+        let (code, prose) = if path.ends_with(".md") {
+            (String::new(), text.to_owned())
+        } else {
+            split(text)
+        };
         Self {
             path: path.into(),
             text: text.into(),
-            code: strip(text),
+            code,
+            prose,
         }
     }
 
@@ -31,49 +39,60 @@ impl Source {
         modules
     }
 
-    /// The folder (or single file) of `src` that it belongs to.
+    /// The folder or single file of `src` that this file belongs to.
     pub(crate) fn folder(&self) -> &str {
         self.modules().first().copied().unwrap_or_default()
     }
 
-    /// How a broken rule is told: where, and what.
-    pub(crate) fn at(&self, offset: usize, what: &str) -> String {
+    /// Returns `true` for unit tests.
+    pub(crate) fn is_test(&self) -> bool {
+        self.modules().contains(&"tests")
+    }
+
+    /// Formats a violation at an offset of the code.
+    pub(crate) fn at(&self, offset: usize, problem: &str) -> String {
         let line = self.code[..offset].matches('\n').count() + 1;
-        format!("{}:{line}: {what}", self.path)
+        format!("{}:{line}: {problem}", self.path)
     }
 }
 
-/// Every Rust file in a folder of the package, in the order of their paths. Build output is left
-/// out; a folder that is not there is empty.
+/// Reads every Rust file in a folder of the package, in the order of their paths. Leaves build output
+/// out. A folder that does not exist is empty.
 pub(crate) fn read(root: &Path, folder: &str) -> Vec<Source> {
-    let mut found = Vec::new();
-    walk(root, &root.join(folder), &mut found);
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
+    read_files(root, folder, "rs")
 }
 
-fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+/// Reads every file with this extension.
+pub(crate) fn read_files(root: &Path, folder: &str, extension: &str) -> Vec<Source> {
+    let mut sources = Vec::new();
+    walk(root, &root.join(folder), extension, &mut sources);
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    sources
+}
+
+fn walk(root: &Path, folder: &Path, extension: &str, sources: &mut Vec<Source>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
     for entry in entries {
         let path = entry.expect("a folder can be listed").path();
         if path.is_dir() && !path.ends_with("target") {
-            walk(root, &path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            walk(root, &path, extension, sources);
+        } else if path.extension().is_some_and(|found| found == extension) {
             let text = fs::read_to_string(&path).expect("source is UTF-8");
             let name = path
                 .strip_prefix(root)
                 .expect("it is inside")
                 .to_string_lossy();
-            found.push(Source::new(&name.replace('\\', "/"), &text));
+            sources.push(Source::new(&name.replace('\\', "/"), &text));
         }
     }
 }
 
-/// Blanks comments and the insides of literals.
-pub(crate) fn strip(text: &str) -> String {
+/// Separates code from comments and literals. In each half, the other half is blank.
+pub(crate) fn split(text: &str) -> (String, String) {
     let mut code = String::with_capacity(text.len());
+    let mut prose = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
         let length = match first {
@@ -89,34 +108,36 @@ pub(crate) fn strip(text: &str) -> String {
         };
         if length == 0 {
             code.push(first);
+            blank(&rest[..first.len_utf8()], &mut prose);
             rest = &rest[first.len_utf8()..];
         } else {
-            let (gone, after) = rest.split_at(length);
-            blank(gone, &mut code);
+            let (words, after) = rest.split_at(length);
+            prose.push_str(words);
+            blank(words, &mut code);
             rest = after;
         }
     }
-    code
+    (code, prose)
 }
 
 fn ends_in_name(code: &str) -> bool {
     code.ends_with(is_name)
 }
 
-/// Whether a character can be part of a name.
+/// Returns `true` if a character can be part of a name.
 pub(crate) fn is_name(c: char) -> bool {
     c == '_' || c.is_alphanumeric()
 }
 
-fn blank(gone: &str, code: &mut String) {
-    code.extend(gone.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
+fn blank(text: &str, half: &mut String) {
+    half.extend(text.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
 }
 
 fn block_comment(text: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < text.len() {
-        let here = &text.as_bytes()[at..];
-        match (here.starts_with(b"/*"), here.starts_with(b"*/")) {
+        let rest = &text.as_bytes()[at..];
+        match (rest.starts_with(b"/*"), rest.starts_with(b"*/")) {
             (true, _) => (depth, at) = (depth + 1, at + 2),
             (_, true) => (depth, at) = (depth - 1, at + 2),
             _ => at += 1,
@@ -141,7 +162,7 @@ fn string(text: &str) -> usize {
     text.len()
 }
 
-/// The length of `r"…"` or `r#"…"#`; `None` where an `r` is only a letter.
+/// The length of `r"…"` or `r#"…"#`. `None` if the `r` begins a name.
 fn raw_string(text: &str) -> Option<usize> {
     let hashes = text[1..].bytes().take_while(|&byte| byte == b'#').count();
     let inside = text[1 + hashes..].strip_prefix('"')?;
@@ -150,7 +171,7 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(2 + hashes + length)
 }
 
-/// The length of a character literal; `None` for a lifetime.
+/// The length of a character literal. `None` for a lifetime.
 fn character(text: &str) -> Option<usize> {
     let mut inside = text[1..].chars();
     let first = inside.next()?;

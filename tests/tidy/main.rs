@@ -1,19 +1,23 @@
-//! The rules of the house, held by reading the source.
+//! Rules about the source that no compiler checks: layers, import circles, names, words, sizes.
 //!
-//! The compiler does not know which folder stands on which floor; this test does. A rule that must
-//! change is changed here, with its reason, in the commit that needs it.
+//! To change a rule, change it here, with its reason, in the commit that needs it.
 
+mod circles;
 mod code;
+mod modules;
+mod names;
+mod plain;
 mod rules;
 mod violations;
+mod words;
 
 use std::{fs, path::Path};
 
 use code::Source;
 
-/// The floors, from the ground up. A folder may import from the floors below its own and from
-/// nowhere else, so two folders of one floor do not know each other and there can be no cycle.
-const FLOORS: [&[&str]; 9] = [
+/// The layers, lowest first. A folder imports only from the layers below its own, so folders of one
+/// layer do not import each other, and folders cannot form a circle.
+const LAYERS: [&[&str]; 9] = [
     &[
         "document",
         "cookie",
@@ -30,12 +34,12 @@ const FLOORS: [&[&str]; 9] = [
     &["config"],
     &["service"],
     &["form", "view"],
-    // The roof, and the tools beside it: nothing below names them.
+    // The top: the names that the crate exports, and the binaries. No other layer imports them.
     &["lib", "error", "bin", "guide"],
 ];
 
-/// Crates that any folder may name.
-const BASICS: [&str; 10] = [
+/// Crates that every folder may name.
+const COMMON_CRATES: [&str; 10] = [
     "std",
     "core",
     "alloc",
@@ -48,24 +52,24 @@ const BASICS: [&str; 10] = [
     "thiserror",
 ];
 
-/// Which folder names which other crate: one each, save those with a reason.
+/// The folders that may name each of the other crates. More than one folder needs a reason.
 const CRATES: [(&str, &[&str]); 32] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
-    // An id's text form, the sealed text, and what a cookie claims of itself.
+    // The text form of an id, of sealed bytes, and of a cookie.
     ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),
     ("crc32fast", &["store"]),
     ("ctutils", &["csrf_secret"]),
     ("dashmap", &["store"]),
     ("fred", &["store"]),
-    // What libraries ask for as streams.
+    // `Stream`, in the interfaces of fred and multer.
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
     ("getrandom", &["id", "csrf_secret"]),
     ("hkdf", &["seal"]),
-    // Whatever stands around a service knows bodies, hyper and tower.
+    // Both wrap services of hyper and tower.
     ("http_body", &["service", "form"]),
     ("httpdate", &["cookie"]),
     ("hyper", &["service", "form"]),
@@ -77,21 +81,21 @@ const CRATES: [(&str, &[&str]); 32] = [
     ("percent_encoding", &["form"]),
     ("pin_project_lite", &["service", "form"]),
     ("rand", &["seal"]),
-    // Files, and the clock that is cheap to ask.
+    // File system calls, and the clock.
     ("rustix", &["store", "clock"]),
-    // The key of an id, and the hash under HKDF.
+    // The store key of an id, and the hash of HKDF.
     ("sha2", &["id", "csrf_secret", "seal"]),
     ("simd_json", &["document"]),
     ("tokio", &["store", "bin"]),
     ("tower_layer", &["service", "form"]),
     ("tower_service", &["service", "form"]),
-    // Events as logs, and the spans around loads and commits.
+    // Log events, and spans around loads and commits.
     ("tracing", &["service", "session"]),
-    // Whatever holds an id or a key leaves nothing behind.
+    // Ids and keys are erased from memory.
     ("zeroize", &["id", "csrf_secret", "seal", "wire", "config"]),
 ];
 
-/// Files whose verdict is a panic: unit tests, and the suite that users run on their own stores.
+/// Modules that may panic: unit tests, and the conformance suite for stores.
 const MAY_PANIC: [&str; 2] = ["tests", "conformance"];
 
 const MAX_FILE: usize = 600;
@@ -102,69 +106,74 @@ fn root() -> &'static Path {
 }
 
 fn sources(folder: &str) -> Vec<Source> {
-    let found = code::read(root(), folder);
-    assert!(!found.is_empty(), "there is no source in {folder}");
-    found
+    let sources = code::read(root(), folder);
+    assert!(!sources.is_empty(), "there is no source in {folder}");
+    sources
 }
 
-fn hold(rule: impl Fn(&Source) -> Vec<String>) {
-    let broken: Vec<String> = sources("src").iter().flat_map(rule).collect();
-    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+/// Applies a rule to every file of `src`.
+fn check(rule: impl Fn(&Source) -> Vec<String>) {
+    report(sources("src").iter().flat_map(rule).collect());
+}
+
+/// Fails with a line for each violation.
+fn report(violations: Vec<String>) {
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
 }
 
 #[test]
-fn folders_import_only_from_the_floors_below() {
-    hold(|source| rules::imports(source, &FLOORS));
+fn folders_import_only_from_the_layers_below() {
+    check(|source| rules::imports(source, &LAYERS));
 }
 
 #[test]
 fn each_outside_crate_is_named_in_its_own_folder_only() {
     let named = rules::dependencies(&manifest());
-    hold(|source| rules::crates(source, &named, &BASICS, &CRATES));
+    check(|source| rules::crates(source, &named, &COMMON_CRATES, &CRATES));
 }
 
 #[test]
 fn every_dependency_has_a_folder() {
-    let homeless: Vec<String> = rules::dependencies(&manifest())
+    let missing: Vec<String> = rules::dependencies(&manifest())
         .into_iter()
-        .filter(|name| !BASICS.contains(&name.as_str()))
+        .filter(|name| !COMMON_CRATES.contains(&name.as_str()))
         .filter(|name| !CRATES.iter().any(|(known, _)| known == name))
         .collect();
     assert!(
-        homeless.is_empty(),
-        "say in CRATES which folder names {homeless:?}"
+        missing.is_empty(),
+        "CRATES does not list {missing:?}; add the folder that may name it"
     );
 }
 
 #[test]
 fn no_file_is_longer_than_a_person_reads() {
     let folders = ["src", "tests", "benches", "examples", "fuzz"];
-    let broken: Vec<String> = folders
-        .iter()
-        .flat_map(|folder| code::read(root(), folder))
-        .flat_map(|source| rules::file_length(&source, MAX_FILE))
-        .collect();
-    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+    let files = folders.iter().flat_map(|folder| code::read(root(), folder));
+    report(
+        files
+            .filter_map(|source| rules::file_length(&source, MAX_FILE))
+            .collect(),
+    );
 }
 
 #[test]
 fn no_function_is_longer_than_a_screen() {
-    hold(|source| rules::function_length(source, MAX_FUNCTION));
+    check(|source| rules::function_length(source, MAX_FUNCTION));
 }
 
 #[test]
 fn features_choose_modules_and_imports_and_nothing_inside_them() {
-    hold(rules::features);
+    check(rules::features);
 }
 
 #[test]
 fn library_code_does_not_panic_by_its_own_words() {
-    hold(|source| rules::panics(source, &MAY_PANIC));
+    check(|source| rules::panics(source, &MAY_PANIC));
 }
 
 #[test]
 fn unit_tests_live_in_files_of_their_own() {
-    hold(rules::inline_tests);
+    check(rules::inline_tests);
 }
 
 #[test]

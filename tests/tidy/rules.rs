@@ -1,34 +1,34 @@
-//! The rules. Each reads one source and tells what is broken in it.
+//! Rules about one file. Each returns the violations in the file.
 
 use crate::code::{Source, is_name};
 
-/// Imports go downward only.
-pub(crate) fn imports(source: &Source, floors: &[&[&str]]) -> Vec<String> {
+/// A folder imports only from the layers below its own.
+pub(crate) fn imports(source: &Source, layers: &[&[&str]]) -> Vec<String> {
     let own = source.folder();
-    let floor = |folder: &str| floors.iter().position(|names| names.contains(&folder));
-    let Some(here) = floor(own) else {
-        return vec![source.at(0, &format!("`{own}` stands on no floor"))];
+    let layer = |folder: &str| layers.iter().position(|names| names.contains(&folder));
+    let Some(own_layer) = layer(own) else {
+        return vec![source.at(0, &format!("`{own}` belongs to no layer"))];
     };
-    let wrong = |(offset, folder): (usize, String)| {
-        let why = match floor(&folder) {
+    if own_layer + 1 == layers.len() {
+        return Vec::new();
+    }
+    let violation = |(offset, folder): (usize, String)| {
+        let problem = match layer(&folder) {
             _ if folder == own => return None,
-            None => format!("`{folder}` is on no floor; import from a folder, not from the roof"),
-            Some(there) if there >= here => format!("`{own}` must not know `{folder}`"),
+            None => format!("`{folder}` belongs to no layer; import from the folder that has it"),
+            Some(other) if other >= own_layer => format!("`{own}` must not import `{folder}`"),
             Some(_) => return None,
         };
-        Some(source.at(offset, &why))
+        Some(source.at(offset, &problem))
     };
-    let roof = here + 1 == floors.len();
-    let named = from_root(source).into_iter();
-    if roof {
-        Vec::new()
-    } else {
-        named.filter_map(wrong).collect()
-    }
+    root_names(source)
+        .into_iter()
+        .filter_map(violation)
+        .collect()
 }
 
-/// What a source names at the root of the crate, by `crate::` or by enough `super::`.
-fn from_root(source: &Source) -> Vec<(usize, String)> {
+/// The names that a source takes from the root of the crate, by `crate::` or by enough `super::`.
+fn root_names(source: &Source) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for offset in paths(&source.code, "crate::") {
         let path = &source.code[offset + "crate::".len()..];
@@ -43,7 +43,7 @@ fn from_root(source: &Source) -> Vec<(usize, String)> {
     named
 }
 
-/// The names that a path goes on with: one, or all of a `{…}` group.
+/// The next names of a path: one, or all of a `{…}` group.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| {
         text.trim_start()
@@ -73,7 +73,7 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// Where `path` begins in the code, as a path of its own and not as the end of another.
+/// The offsets where `path` begins a path, not where it continues one.
 fn paths(code: &str, path: &str) -> Vec<usize> {
     let starts = |&(at, _): &(usize, &str)| {
         let before = &code[..at];
@@ -98,55 +98,56 @@ pub(crate) fn dependencies(manifest: &str) -> Vec<String> {
         .collect()
 }
 
-/// Outside crates are named in their own folders only.
+/// Each outside crate is named in its own folders only.
 pub(crate) fn crates(
     source: &Source,
-    named: &[String],
-    basics: &[&str],
-    homes: &[(&str, &[&str])],
+    dependencies: &[String],
+    common: &[&str],
+    owners: &[(&str, &[&str])],
 ) -> Vec<String> {
     let own = source.folder();
     if is_in(source, &["tests"]) {
         return Vec::new();
     }
-    let mut broken = Vec::new();
-    for name in named.iter().filter(|name| !basics.contains(&name.as_str())) {
-        let home = homes
+    let mut violations = Vec::new();
+    for name in dependencies
+        .iter()
+        .filter(|name| !common.contains(&name.as_str()))
+    {
+        let folders = owners
             .iter()
-            .find(|(known, _)| known == name)
-            .map_or(&[][..], |(_, home)| home);
-        if !home.contains(&own) {
-            let what = format!("`{name}` belongs to {home:?}, not to `{own}`");
-            let found = paths(&source.code, &format!("{name}::"));
-            broken.extend(found.into_iter().map(|at| source.at(at, &what)));
+            .find(|(owned, _)| owned == name)
+            .map_or(&[][..], |(_, folders)| folders);
+        if !folders.contains(&own) {
+            let problem = format!("`{name}` belongs to {folders:?}, not to `{own}`");
+            let offsets = paths(&source.code, &format!("{name}::")).into_iter();
+            violations.extend(offsets.map(|at| source.at(at, &problem)));
         }
     }
-    broken
+    violations
 }
 
-/// A file is at most `most` lines long.
-pub(crate) fn file_length(source: &Source, most: usize) -> Option<String> {
+/// A file has at most `max` lines.
+pub(crate) fn file_length(source: &Source, max: usize) -> Option<String> {
     let lines = source.text.lines().count();
-    (lines > most).then(|| source.at(0, &format!("{lines} lines, at most {most}")))
+    (lines > max).then(|| source.at(0, &format!("{lines} lines; limit is {max}")))
 }
 
-/// A function is at most `most` lines long, from its `fn` to its last brace.
-pub(crate) fn function_length(source: &Source, most: usize) -> Vec<String> {
-    let mut broken = Vec::new();
+/// A function has at most `max` lines, from its `fn` to its last brace.
+pub(crate) fn function_length(source: &Source, max: usize) -> Vec<String> {
+    let mut violations = Vec::new();
     for start in paths(&source.code, "fn ") {
         let function = &source.code[start..];
         let lines = function[..=body_end(function)].lines().count();
-        if lines > most {
-            broken.push(source.at(
-                start,
-                &format!("a function of {lines} lines, at most {most}"),
-            ));
+        if lines > max {
+            let problem = format!("a function of {lines} lines; limit is {max}");
+            violations.push(source.at(start, &problem));
         }
     }
-    broken
+    violations
 }
 
-/// Where a function ends: at the brace that closes its body, or at the semicolon instead of one.
+/// The end of a function: the brace that closes its body, or the semicolon if it has none.
 fn body_end(function: &str) -> usize {
     let (mut braces, mut others) = (0_usize, 0_usize);
     for (at, c) in function.char_indices() {
@@ -164,23 +165,28 @@ fn body_end(function: &str) -> usize {
     function.len() - 1
 }
 
-/// `cfg(feature)` stands only right above a `mod` or a `use`.
+/// `cfg(feature)` is allowed only directly above a `mod` or a `use`.
 pub(crate) fn features(source: &Source) -> Vec<String> {
     let lines: Vec<&str> = source.code.lines().map(str::trim).collect();
-    let wrong = |&(number, line): &(usize, &&str)| {
+    let violates = |&(number, line): &(usize, &&str)| {
         line.contains("cfg") && line.contains("feature =") && !chooses(line, &lines[number + 1..])
     };
-    let tell = |(number, _)| {
+    let describe = |(number, _)| {
         format!(
-            "{}:{}: a feature inside of a module",
+            "{}:{}: a feature inside a module; put it on a `mod` or `use`",
             source.path,
             number + 1
         )
     };
-    lines.iter().enumerate().filter(wrong).map(tell).collect()
+    lines
+        .iter()
+        .enumerate()
+        .filter(violates)
+        .map(describe)
+        .collect()
 }
 
-/// Whether an attribute line chooses a module or an import, or only tells the documentation.
+/// Returns `true` if an attribute line selects a module or an import, or only labels documentation.
 fn chooses(line: &str, below: &[&str]) -> bool {
     if line.starts_with("#[cfg_attr(docsrs,") || line.starts_with("#![cfg_attr(docsrs,") {
         return true;
@@ -203,8 +209,8 @@ fn visible(item: &str) -> &str {
     scoped.map_or(after, |(_, after)| after).trim_start()
 }
 
-/// Nothing in the library panics by its own words.
-pub(crate) fn panics(source: &Source, may: &[&str]) -> Vec<String> {
+/// The library has no code that panics, outside the modules of `allowed`.
+pub(crate) fn panics(source: &Source, allowed: &[&str]) -> Vec<String> {
     let words = [
         ".unwrap()",
         ".unwrap_err()",
@@ -215,7 +221,7 @@ pub(crate) fn panics(source: &Source, may: &[&str]) -> Vec<String> {
         "unimplemented!",
         "unreachable!",
     ];
-    if is_in(source, may) {
+    if is_in(source, allowed) {
         return Vec::new();
     }
     let found = words
@@ -226,7 +232,7 @@ pub(crate) fn panics(source: &Source, may: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Whether a source is one of these modules, or inside of one.
+/// Returns `true` if a source is one of these modules, or inside one.
 fn is_in(source: &Source, modules: &[&str]) -> bool {
     source
         .modules()
@@ -234,19 +240,24 @@ fn is_in(source: &Source, modules: &[&str]) -> bool {
         .any(|module| modules.contains(module))
 }
 
-/// Unit tests are a file beside the module, not a block in it.
+/// Unit tests are a file of their own, not a block in a module.
 pub(crate) fn inline_tests(source: &Source) -> Vec<String> {
     let attributes = source.code.match_indices("#[cfg(test)]");
     let inline = |(at, attribute): (usize, &str)| {
         let item = visible(source.code[at + attribute.len()..].trim_start());
         let end = item.find(['{', ';'])?;
-        let beside = item.starts_with("mod ") && item[end..].starts_with(';');
-        (!beside).then(|| source.at(at, "tests belong in a file of their own"))
+        let is_file = item.starts_with("mod ") && item[end..].starts_with(';');
+        (!is_file).then(|| {
+            source.at(
+                at,
+                "unit tests inside a module; put them in a file of their own",
+            )
+        })
     };
     attributes.filter_map(inline).collect()
 }
 
-/// The folders and top-level modules that a text does not name, as `name/` or `name`.
+/// The folders and top-level modules that a text does not name.
 pub(crate) fn unnamed(sources: &[Source], text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split(|c: char| !is_name(c)).collect();
     let mut missing: Vec<String> = sources
