@@ -6,36 +6,36 @@ use crate::{
     store::{RedisStore, Store, redis::Outage},
 };
 
-/// The connection is made by the first request, or by whoever waits for it to be ready. `listeners`
-/// are told of outages.
+/// Builds the store without connecting; the first operation, or a wait for the store to be ready,
+/// connects. Outages are reported to `listeners`.
 pub(super) fn open(
-    section: &RedisStoreConfig,
+    config: &RedisStoreConfig,
     listeners: &Listeners,
 ) -> Result<Box<dyn Store>, ConfigError> {
-    let url = section.url.expose();
+    let url = config.url.expose();
     let mut builder = RedisStore::builder(url);
-    if let Some(prefix) = &section.prefix {
+    if let Some(prefix) = &config.prefix {
         builder = builder.prefix(prefix);
     }
-    if let Some(time) = section.startup_timeout {
-        builder = builder.startup_timeout(time.duration());
+    if let Some(timeout) = config.startup_timeout {
+        builder = builder.startup_timeout(timeout.duration());
     }
     if !listeners.is_empty() {
         let listeners = listeners.clone();
-        builder = builder.on_outage(move |outage| tell(&listeners, outage));
+        builder = builder.on_outage(move |outage| report_outage(&listeners, outage));
     }
-    let built = builder
+    let store = builder
         .build()
-        .map_err(|error| ConfigError::caused("stores.redis.url", error).of(masked(url)))?;
-    Ok(Box::new(built))
+        .map_err(|error| ConfigError::caused("stores.redis.url", error).of(redact_url(url)))?;
+    Ok(Box::new(store))
 }
 
-fn tell(listeners: &Listeners, outage: &Outage) {
+fn report_outage(listeners: &Listeners, outage: &Outage) {
     let store = "redis";
     match *outage {
-        Outage::Started { fault } => listeners.emit(&Event::StoreUnavailable {
+        Outage::Started { cause } => listeners.emit(&Event::StoreUnavailable {
             store,
-            reason: &fault.to_string(),
+            reason: &cause.to_string(),
         }),
         Outage::Ended { lasted, failed } => listeners.emit(&Event::StoreRecovered {
             store,
@@ -45,22 +45,22 @@ fn tell(listeners: &Listeners, outage: &Outage) {
     }
 }
 
-/// An address without what may be secret in it: user, password and query. What is no address is
-/// not shown at all, since nobody knows what it is.
-fn masked(url: &str) -> String {
+/// Returns a URL without its user, password and query, which may be secret. A text that is no URL is
+/// not shown at all.
+fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "…".to_owned();
     };
-    // A password that was not escaped may hold any character: the last `@` counts, before anything
-    // else is looked at.
-    let (user, place) = match rest.rsplit_once('@') {
-        Some((_, place)) => ("…@", place),
-        // Without a host behind it, this may be a user with a password.
+    // An unescaped password may contain any character. Hence the last `@` ends it, and is searched
+    // before any other separator.
+    let (user, address) = match rest.rsplit_once('@') {
+        Some((_, address)) => ("…@", address),
+        // Without a host, this may be a user with a password.
         None if rest.contains(':') => return format!("{scheme}://…"),
         None => ("", rest),
     };
-    match place.split_once(['?', '#']) {
-        Some((place, _)) => format!("{scheme}://{user}{place}?…"),
-        None => format!("{scheme}://{user}{place}"),
+    match address.split_once(['?', '#']) {
+        Some((address, _)) => format!("{scheme}://{user}{address}?…"),
+        None => format!("{scheme}://{user}{address}"),
     }
 }

@@ -1,27 +1,29 @@
 //! The Redis store: sessions for services on many machines.
 
 mod builder;
-mod cached;
 mod client;
-mod engine;
+mod command_runner;
 mod error;
-mod keys;
-mod operations;
+mod key_names;
+mod near_cache;
+mod ops;
 mod outage;
 mod record;
 mod scripts;
+mod settings;
+mod tag_block;
 mod tags;
-mod versions;
+mod version_gen;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::engine::Engine;
+use self::command_runner::CommandRunner;
 pub use self::{
     builder::RedisStoreBuilder,
-    cached::{CacheStats, CachedRedisStore, CachedRedisStoreBuilder},
     error::{RedisError, ServerRejection, TransientError},
+    near_cache::{CacheStats, CachedRedisStore, CachedRedisStoreBuilder},
     outage::Outage,
 };
 use super::{
@@ -30,70 +32,75 @@ use super::{
 };
 use crate::id::StoreKey;
 
-/// The name that this store gives itself in errors.
+/// The name of this store in errors.
 const NAME: &str = "redis";
 
-/// Sessions in Redis (6.2 or later) or Valkey, for any number of processes and machines.
+/// A store in Redis (6.2 or later) or Valkey, for any number of processes and machines.
 ///
-/// A clone is the same store. It works inside a tokio runtime with I/O and time, the one of its
-/// first operation: once that has ended, every operation ends with an error, within its total timeout.
+/// Clones share one store. The store needs a tokio runtime with I/O and time enabled. It belongs to
+/// the runtime of its first operation. Once that runtime has ended, every operation fails within the
+/// operation timeout.
 ///
 /// # Addresses
 ///
-/// | URL | what |
+/// | URL | server |
 /// |---|---|
-/// | `redis://user:password@host:6379/0` | one server; user, password, port and database may be left out |
-/// | `rediss://…` | the same over TLS, trusting the system's authorities or those in the file `SSL_CERT_FILE` |
+/// | `redis://user:password@host:6379/0` | one server; user, password, port and database are optional |
+/// | `rediss://…` | the same over TLS, trusting the system's certificate authorities or those in the file `SSL_CERT_FILE` |
 /// | `redis+unix:///run/redis.sock?db=0` | a Unix socket |
-/// | `redis-sentinel://host:26379/0?sentinelServiceName=name&node=host:port` | the master that Sentinel knows by this name; further sentinels as `node`; `sentinelUsername` and `sentinelPassword` for the sentinels themselves |
-/// | `redis-cluster://host:6379?node=host:port` | a cluster; further nodes as `node`, the others are discovered |
+/// | `redis-sentinel://host:26379/0?sentinelServiceName=name&node=host:port` | the master that Sentinel monitors under this name; more sentinels as `node`; `sentinelUsername` and `sentinelPassword` for the sentinels themselves |
+/// | `redis-cluster://host:6379?node=host:port` | a cluster; more nodes as `node`, the others are discovered |
 ///
-/// `rediss-sentinel` and `rediss-cluster` are those over TLS. The protocol is RESP3.
+/// `rediss-sentinel` and `rediss-cluster` use TLS. The protocol is RESP3.
 ///
-/// # What it costs
+/// # Cost
 ///
-/// One round trip to read, with the touch in it; one to write, by a script that compares the version
-/// and sets; one to destroy.
+/// Each operation takes one round trip: a read (the touch is included), a write (a script compares
+/// the version and sets the record), a destroy.
 ///
-/// Outside a cluster, reads, writes and touches that come at the same time go in one command: reads
-/// as `MGET`, writes and touches as one run of their script over up to 64 keys. Each is answered for
-/// itself. What is found absent in an `MGET` is asked for once more by itself, since `MGET` says the
-/// same of a value of another type. Nobody waits for company: what is ready goes once the runtime has
-/// run the tasks that are ready now. Operations take turns on the connections by 64, so that those of
-/// a quiet moment go together too. In a cluster each operation is a command of its own; so it is in the
-/// end where the server refuses them together (`CROSSSLOT`, or `NOPERM` for `MGET`).
+/// Outside a cluster, concurrent reads, writes and touches are sent in batches. Reads become one
+/// `MGET`; writes and touches become one run of their script over up to 64 keys. Each operation gets
+/// its own result. A key that `MGET` reports as absent is read once more alone, because `MGET` gives
+/// the same answer for a value of another type. No operation waits for a batch to fill: a batch is
+/// sent once the runtime has run the tasks that are ready now. Operations use the connections in
+/// turns of 64, so that a few concurrent operations still share a batch.
 ///
-/// The user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA`, what the scripts run
-/// (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`), `WAIT` where replicas are waited for, the sorted
-/// sets' commands for tags, and `CLIENT` for a local cache.
+/// In a cluster each operation is a command of its own. The same happens if the server rejects a
+/// batch with `CROSSSLOT`, or `MGET` with `NOPERM`.
 ///
-/// # When the server is away
+/// The Redis user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA` and the commands
+/// of the scripts (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`). It also needs `WAIT` to
+/// wait for replicas, the sorted set commands for tags, and `CLIENT` for a local cache.
 ///
-/// - Every operation ends within the total timeout, with an answer or an error. Meanwhile it is
-///   repeated where that is safe: see [write](#method.write).
-/// - Nothing is queued in the connection while it is down; operations wait by themselves, at most
+/// # Outages
+///
+/// - Every operation ends within the operation timeout with a result or an error. It is retried
+///   until then if a retry is safe: see [write](#method.write).
+/// - The connection queues nothing while it is down. Operations wait individually, at most
 ///   `max_in_flight` of them.
-/// - Connections are made anew with exponential backoff and jitter, for ever. Failovers by Sentinel
-///   and in a cluster are followed; while a cluster is without one of its masters, all operations
-///   on it wait.
-/// - [`on_outage`](RedisStoreBuilder::on_outage) tells of an outage once when it starts and once
-///   when it ends; of a store that a configuration opens, the listeners hear the same. The client
-///   underneath has its own lines in the `log` crate, under the target `fred`: leave it off, or at
-///   `error`.
+/// - Lost connections are reopened with exponential backoff and jitter, without a limit on attempts.
+///   The store follows failovers by Sentinel and in a cluster. While a cluster lacks one of its
+///   masters, all operations on that cluster wait.
+/// - [`on_outage`](RedisStoreBuilder::on_outage) is called once when an outage starts and once when
+///   it ends. If a configuration opens the store, its listeners receive the same reports.
+/// - The Redis client underneath writes its own lines to the `log` crate under the target `fred`.
+///   Leave that target off, or at `error`.
 ///
-/// # What Redis itself may lose
+/// # Data that Redis itself may lose
 ///
-/// Replication is asynchronous: what the master acknowledged in the last moment before it died may
-/// be missing on the replica that takes over, and so a session that was just destroyed may be there
-/// again. [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) narrows this. A server
-/// without persistence forgets all when it restarts. An eviction policy such as `allkeys-lru` may
-/// evict tombstones and tags' indexes too; `volatile-ttl` takes what expires first.
+/// Replication is asynchronous. A write that the master acknowledged just before it died may be
+/// missing on the replica that takes over, so a session that was just destroyed may exist again.
+/// [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) narrows this window.
+///
+/// A server without persistence loses all sessions when it restarts. An eviction policy such as
+/// `allkeys-lru` may also evict tombstones and tag indexes; `volatile-ttl` first evicts the keys
+/// that expire soonest.
 ///
 /// # Example
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use hyper_session::{id::SessionId, store::{Expected, RedisStore, Store, Written}};
+/// use hyper_session::{id::SessionId, store::{Expected, RedisStore, Store, WriteOutcome}};
 /// use std::time::Duration;
 ///
 /// let store = RedisStore::builder("redis://127.0.0.1/")
@@ -103,61 +110,64 @@ const NAME: &str = "redis";
 ///     .await?;
 /// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
 /// let written = store.write(&key, "data".into(), hour, Expected::Absent).await?;
-/// assert!(matches!(written, Written::Done(_)));
+/// assert!(matches!(written, WriteOutcome::Done(_)));
 /// # Ok(()) }
 /// ```
+#[doc(alias = "RedisSessionStore")]
 #[derive(Clone)]
-pub struct RedisStore(Arc<Engine>);
+pub struct RedisStore(Arc<CommandRunner>);
 
 impl RedisStore {
-    /// A store at `url`, connected; see [`RedisStoreBuilder::connect`].
+    /// Connects to the server at `url` with the default settings; see
+    /// [`RedisStoreBuilder::connect`].
     ///
     /// # Errors
-    /// When the URL is not valid, or the server does not answer within ten seconds.
+    /// If the URL is invalid, if the server does not answer within ten seconds, or if it rejects the
+    /// user.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::builder(url).connect().await
     }
 
-    /// A store at `url`, of which something else than the default is wanted.
+    /// Returns a builder for a store at `url`.
     pub fn builder(url: &str) -> RedisStoreBuilder {
         RedisStoreBuilder::new(url)
     }
 
-    /// Destroys every session that carries `tag`, and returns how many. Sessions that are tagged
-    /// meanwhile may be missed.
+    /// Destroys every session that has `tag` and returns their number.
+    ///
+    /// Sessions that are tagged while this runs may be missed.
     ///
     /// # Errors
-    /// When the store cannot answer; some may have been destroyed then.
+    /// If the store fails; some of the sessions may have been destroyed then.
     pub fn destroy_tagged(&self, tag: &Tag) -> StoreFuture<u64> {
         let tag = tag.clone();
-        self.doing("destroy tagged", |engine| async move {
-            engine.destroy_tagged(&tag).await
+        self.run_operation("destroy tagged", |runner| async move {
+            runner.destroy_tagged(&tag).await
         })
     }
 
-    /// What this store has met so far.
+    /// Returns counters of this store.
     pub fn stats(&self) -> RedisStats {
         self.0.stats()
     }
 
-    /// The future of `work` on the engine, whose errors are those of `action`.
-    ///
-    /// The work's own future is made where it is awaited: it is large, and moving it would cost.
-    fn doing<T, F>(
+    /// Runs `work` and reports its error as a [`StoreError`] of `operation`.
+    fn run_operation<T, F>(
         &self,
-        action: &'static str,
-        work: impl FnOnce(Arc<Engine>) -> F + Send + 'static,
+        operation: &'static str,
+        work: impl FnOnce(Arc<CommandRunner>) -> F + Send + 'static,
     ) -> StoreFuture<T>
     where
         F: Future<Output = Result<T, RedisError>> + Send + 'static,
     {
-        let engine = Arc::clone(&self.0);
-        let tells = engine.settings.tells;
+        let runner = Arc::clone(&self.0);
+        let reports_outages = runner.settings.reports_outages;
+        // The future of `work` is created where it is awaited: it is large, and moving it costs.
         StoreFuture::new(async move {
-            let done = work(engine).await;
-            done.map_err(|error| {
-                let is_outage = tells && error.is_told();
-                let error = StoreError::new(NAME, action, error);
+            let result = work(runner).await;
+            result.map_err(|error| {
+                let is_outage = reports_outages && error.is_covered_by_outage();
+                let error = StoreError::new(NAME, operation, error);
                 if is_outage {
                     error.with_outage()
                 } else {
@@ -168,15 +178,15 @@ impl RedisStore {
     }
 }
 
-/// What a [`RedisStore`] has met so far.
+/// Counters of a [`RedisStore`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisStats {
-    /// Operations under way now.
+    /// Operations in flight now.
     pub in_flight: usize,
-    /// Attempts that were repeated.
-    pub repeated: u64,
-    /// Outages so far, a present one among them.
+    /// Attempts that were retries.
+    pub retries: u64,
+    /// Outages so far, including a current one.
     pub outages: u64,
 }
 
@@ -190,23 +200,25 @@ impl Store for RedisStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         match touch {
-            None => self.doing("read", move |engine| async move { engine.read(&key).await }),
-            Some(ttl) => self.doing("read", move |engine| async move {
-                engine.read_and_touch(&key, ttl).await
+            None => self.run_operation("read", move |runner| async move {
+                runner.read(&key).await
+            }),
+            Some(ttl) => self.run_operation("read", move |runner| async move {
+                runner.read_and_touch(&key, ttl).await
             }),
         }
     }
 
-    /// Writes as the contract says.
+    /// Writes a record as the store contract requires.
     ///
-    /// A write whose answer was lost is tried again, and cannot be applied twice: it carries the
-    /// number of the version that it makes, and a record that has this version already is the
-    /// answer. Where the record has changed since, it cannot be known any more whether the write is
-    /// part of it; this is [`RedisError::Unknown`], not a conflict. A write that expects
-    /// [`Any`](Expected::Any) is not tried again once its answer was lost.
+    /// If the reply to a write is lost, the write is retried and cannot be applied twice. The write
+    /// carries the number of the version that it creates; a record that already has this version
+    /// answers the retry. If the record has changed since, the store cannot determine whether the
+    /// write was applied. It then fails with [`RedisError::UnknownOutcome`] instead of reporting a
+    /// conflict. A write that expects [`Any`](Expected::Any) is not retried after a lost reply.
     ///
     /// # Errors
-    /// When the store cannot answer; whether the write was applied is then unknown.
+    /// If the store fails; the write may or may not have been applied then.
     fn write(
         &self,
         key: &StoreKey,
@@ -215,29 +227,29 @@ impl Store for RedisStore {
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
         let key = *key;
-        self.doing("write", move |engine| async move {
-            engine.write(&key, &data, ttl, expected).await
+        self.run_operation("write", move |runner| async move {
+            runner.write(&key, &data, ttl, expected).await
         })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
-        self.doing("destroy", move |engine| async move {
-            engine.destroy(&key).await
+        self.run_operation("destroy", move |runner| async move {
+            runner.destroy(&key).await
         })
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
-        self.doing("touch", move |engine| async move {
-            engine.touch(&key, ttl).await
+        self.run_operation("touch", move |runner| async move {
+            runner.touch(&key, ttl).await
         })
     }
 
-    /// The whole contract, for all machines; without the fence when the tombstone time is zero.
+    /// Returns the whole contract, for all machines; without tombstones if their lifetime is zero.
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            tombstones: self.0.settings.tombstone.as_millis() > 0,
+            tombstones: self.0.settings.tombstone_ttl.as_millis() > 0,
             persistent: true,
             shared: true,
             ..Capabilities::default()
@@ -248,67 +260,68 @@ impl Store for RedisStore {
         Some(self)
     }
 
-    /// Waits until the server answers, at most the
+    /// Waits until the server answers, at most for the
     /// [startup timeout](RedisStoreBuilder::startup_timeout).
     ///
     /// # Errors
-    /// When it does not, or refuses.
+    /// If the server does not answer in time, or rejects the user.
     fn ready(&self) -> StoreFuture<()> {
-        self.doing("connect", |engine| async move { engine.ready().await })
+        self.run_operation("connect", |runner| async move { runner.ready().await })
     }
 }
 
 impl TagStore for RedisStore {
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
-        self.doing(
-            "tag",
-            move |engine| async move { engine.tag(&key, &tag).await },
-        )
+        self.run_operation("tag", move |runner| async move {
+            runner.tag(&key, &tag).await
+        })
     }
 
     fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (key, tag) = (*key, tag.clone());
-        self.doing("untag", move |engine| async move {
-            engine.untag(&key, &[tag.as_str()]).await
+        self.run_operation("untag", move |runner| async move {
+            runner.untag(&key, &[tag.as_str()]).await
         })
     }
 
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
-        self.doing("list tagged", move |engine| async move {
-            engine.tagged(&tag).await
+        self.run_operation("list tagged", move |runner| async move {
+            runner.tagged(&tag).await
         })
     }
 
     fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let key = *key;
-        self.doing("list tags", move |engine| async move {
-            engine.tags_of(&key).await
+        self.run_operation("list tags", move |runner| async move {
+            runner.tags_of(&key).await
         })
     }
 
-    /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
+    /// Copies the tags that `from` has at this moment: all of them, or none if they would exceed the
+    /// limit.
     ///
     /// # Errors
-    /// When the store cannot answer, or the session under `to` would have more than
+    /// If the store fails, or if the session under `to` would have more than
     /// [`MAX_TAGS`](super::MAX_TAGS) tags.
     fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
-        self.doing("copy tags", move |engine| async move {
-            engine.copy_tags(&from, &to).await.map(drop)
+        self.run_operation("copy tags", move |runner| async move {
+            runner.copy_tags(&from, &to).await.map(drop)
         })
     }
 
-    /// Moves the tags that `from` has at this moment: all, or none where they would be too many.
+    /// Moves the tags that `from` has at this moment: all of them, or none if they would exceed the
+    /// limit.
     ///
     /// # Errors
-    /// When the store cannot answer, or the session under `to` would have more than
+    /// If the store fails, or if the session under `to` would have more than
     /// [`MAX_TAGS`](super::MAX_TAGS) tags.
     fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
-        self.doing("move tags", move |engine| async move {
-            engine.move_tags(&from, &to).await
+        self.run_operation("move tags", move |runner| async move {
+            runner.move_tags(&from, &to).await
         })
     }
 }

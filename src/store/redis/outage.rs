@@ -1,4 +1,4 @@
-//! Outages: one word when one starts, one when it ends, a count in between.
+//! Outages: one report when an outage starts, one when it ends, a count in between.
 
 use std::{
     sync::{
@@ -10,61 +10,64 @@ use std::{
 
 use super::TransientError;
 
-/// What [`on_outage`](super::RedisStoreBuilder::on_outage) is told.
+/// The start or end of an outage, reported to [`on_outage`](super::RedisStoreBuilder::on_outage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
-    /// An operation has failed after all its attempts, and the last before it had not.
+    /// An operation has failed after all its attempts; the operation before it had succeeded.
     Started {
-        /// What the last attempt met.
-        fault: TransientError,
+        /// The failure of the last attempt.
+        cause: TransientError,
     },
     /// An operation has succeeded again.
     Ended {
-        /// How long it has been since the first failure.
+        /// The time since the first failure.
         lasted: Duration,
-        /// How many operations failed meanwhile.
+        /// The number of operations that failed during the outage.
         failed: u64,
     },
 }
 
-/// Whether there is an outage. While all is well it costs one relaxed load an operation.
+/// The current outage, if any. Without one it costs one relaxed load an operation.
 #[derive(Default)]
-pub(super) struct Watch {
-    /// Whether `since` holds something. Set and cleared under its lock.
-    down: AtomicBool,
-    since: Mutex<Option<(Instant, u64)>>,
+pub(super) struct OutageTracker {
+    /// Set while `current` has a value. Changed only under its lock.
+    is_active: AtomicBool,
+    /// The start of the outage and the number of failures since.
+    current: Mutex<Option<(Instant, u64)>>,
     outages: AtomicU64,
 }
 
-impl Watch {
-    /// An operation succeeded; gives the outage that ends with it.
-    pub(super) fn succeeded(&self) -> Option<Outage> {
-        if !self.down.load(Relaxed) {
+impl OutageTracker {
+    /// Records that an operation succeeded. Returns the outage that ends with it.
+    pub(super) fn record_success(&self) -> Option<Outage> {
+        if !self.is_active.load(Relaxed) {
             return None;
         }
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        self.down.store(false, Relaxed);
-        since.take().map(|(start, failed)| Outage::Ended {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_active.store(false, Relaxed);
+        current.take().map(|(start, failed)| Outage::Ended {
             lasted: start.elapsed(),
             failed,
         })
     }
 
-    /// An operation failed for want of a server; gives the outage that starts with it.
-    pub(super) fn failed(&self, fault: TransientError) -> Option<Outage> {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, failed)) = &mut *since {
+    /// Records that an operation failed because the server did not answer. Returns the outage that
+    /// starts with it.
+    pub(super) fn record_failure(&self, cause: TransientError) -> Option<Outage> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, failed)) = &mut *current {
             *failed += 1;
             return None;
         }
-        *since = Some((Instant::now(), 1));
-        self.down.store(true, Relaxed);
+        *current = Some((Instant::now(), 1));
+        self.is_active.store(true, Relaxed);
         self.outages.fetch_add(1, Relaxed);
-        Some(Outage::Started { fault })
+        Some(Outage::Started { cause })
     }
 
-    pub(super) fn outages(&self) -> u64 {
+    /// Returns the number of outages so far.
+    pub(super) fn count(&self) -> u64 {
         self.outages.load(Relaxed)
     }
 }

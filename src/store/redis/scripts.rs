@@ -1,16 +1,17 @@
-//! The scripts: what Redis does as one step that no command of its own does.
+//! Lua scripts: atomic steps that no single Redis command does.
 //!
-//! The layout of a record is told in [`super::record`], that of a tag block in [`super::tags`].
-//! Redis runs a script whole or not at all for everyone else.
+//! [`super::record`] describes the format of a record, [`super::tag_block`] that of a tag block.
+//! Redis runs a script atomically.
 
 use std::sync::LazyLock;
 
 use super::client::Script;
 
-/// What the scripts have in common.
+/// Lua functions that the scripts share.
 ///
-/// `mark` is what stands under the key: `R`, `T` for a tombstone, or nothing. Anything else ends
-/// the script with the error `HSFOREIGN`.
+/// `look` returns the kind of value under a key: `R` for a record, `T` for a tombstone, or the empty
+/// string if there is none. It returns nil for any other value; the scripts then end with the error
+/// `HSFOREIGN`.
 macro_rules! common {
     () => {
         concat!(
@@ -29,7 +30,7 @@ macro_rules! common {
             "  local t = redis.call('TIME')\n",
             "  return t[1] * 1000 + math.floor(t[2] / 1000)\n",
             "end\n",
-            // Whether the tags' indexes must be kept longer for a record that lives for `ttl`.
+            // Returns true if the tag indexes of a record that lives for `ttl` must be extended.
             "local function due(head, ttl)\n",
             "  if #head < 26 or tags_len(head) < 8 then return false end\n",
             "  return now() + 2 * ttl > struct.unpack('>I8', string.sub(head, 19, 26))\n",
@@ -38,7 +39,7 @@ macro_rules! common {
     };
 }
 
-/// A script on one key.
+/// Makes a script on one key.
 macro_rules! script {
     ($($source:literal),+ $(,)?) => {
         LazyLock::new(|| Script::new(concat!(
@@ -49,16 +50,16 @@ macro_rules! script {
     };
 }
 
-/// A script that does the same to each of its keys, and answers with an array of what it has to
-/// say of each. The source is the body of a function of `key` and its own arguments, all of which
-/// are texts.
+/// Makes a script that does the same to each of its keys and returns an array with one answer for
+/// each. The source is the body of a Lua function of `key` and the key's arguments, all strings.
 ///
-/// No error ends it halfway, since then it could not be told what was done; so commands that may
-/// fail are run by `try`, and what is an error goes into the array. A replica's refusal is all that
-/// is answered: it holds for all keys alike, and the client takes note of it.
+/// An error must not end the script halfway, since the client could not determine which keys were
+/// done. Hence commands that may fail are run by `try`, and their errors are put into the array. The
+/// error of a replica is returned for the whole script: it holds for all keys, and the client
+/// reacts to it.
 ///
-/// Lines before a second `;` come before all that, for what is done most often and needs none of it:
-/// they end the script with the one answer to all keys, or fill in `answers` where they have one.
+/// Lines before a second `;` are a fast path that runs first. They end the script with one answer
+/// for all keys, or fill in the `answers` that they have.
 macro_rules! script_for_each {
     ($args:literal; $($source:literal),+ $(,)?) => {
         script_for_each!($args; ""; $($source),+)
@@ -76,7 +77,7 @@ macro_rules! script_for_each {
             "for i, key in ipairs(keys) do\n",
             "  if not answers[i] then\n",
             "    local answer = each(key, unpack(args, i * n - n + 1, i * n)) or false\n",
-            // Redis 6.2 says before it in which line of the script.
+            // Redis 6.2 puts the line of the script before the code.
             "    local _, code = failed(answer) and string.find(answer.err, 'READONLY ', 1, true)\n",
             "    if code then return {err = string.sub(answer.err, code - 8)} end\n",
             "    answers[i] = answer\n",
@@ -87,17 +88,19 @@ macro_rules! script_for_each {
     };
 }
 
-/// Compares and sets. Arguments: what is expected to stand where a record has its version and the
-/// length of its tags, that is, the version and two zero bytes (none: no record; `*`: any record or
-/// none), the new record without tags, its lifetime in ms.
+/// Compares the version of a record and replaces the record.
 ///
-/// Answers 1, or 2 when the tags' indexes are due for longer keeping: written; the record that
-/// stands there instead; 0: gone. A record that has the new version already was written by an
-/// earlier attempt of this very write.
+/// Arguments: the expected bytes 8 to 17 of a record without tags, which are the version and two zero
+/// bytes (empty: no record; `*`: any record or none); the new record without tags; its lifetime in
+/// ms.
+///
+/// Returns 1 if it wrote the record, 2 if it did and the tag indexes must be extended, 0 if the
+/// session is gone, or the current record on a conflict. A record that has the new version already
+/// was written by an earlier attempt of the same write.
 pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "expected, new, ttl";
-    // Where the version is as expected, without tags, nothing else needs a look. Texts for numbers,
-    // and `PSETEX` for `SET`, since these lines are most of what a write costs the server.
+    // If the version is as expected and there are no tags, nothing else is checked. These lines are
+    // most of a write's cost in the server, hence strings for numbers and `PSETEX` for `SET`.
     "local rest = false",
     "for i = 1, #keys do",
     "  local key, at = keys[i], 3 * i - 2",
@@ -134,8 +137,9 @@ pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "return done",
 );
 
-/// Reads, and sets the lifetime of a live record to that of the argument, in ms. Answers what is
-/// there; inside an array when the tags' indexes are due for longer keeping.
+/// Reads a value, and sets the lifetime of a live record to the argument, in ms.
+///
+/// Returns the value; wrapped in an array if the tag indexes must be extended.
 pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
     "ttl";
     "local value = try('GET', key)",
@@ -146,8 +150,9 @@ pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
     "return value",
 );
 
-/// Sets the lifetime of a live record to that of the argument, in ms. Answers 0 where there is none,
-/// else 1, or 2 when the tags' indexes are due for longer keeping.
+/// Sets the lifetime of a live record to the argument, in ms.
+///
+/// Returns 0 if there is no live record, else 1, or 2 if the tag indexes must be extended.
 pub(super) static TOUCH: LazyLock<Script> = script_for_each!(
     "ttl";
     "local head = try('GETRANGE', key, '0', '25')",
@@ -161,12 +166,12 @@ pub(super) static TOUCH: LazyLock<Script> = script_for_each!(
     "return 1",
 );
 
-/// What is there, and how long it lives yet, in ms.
-pub(super) static READ_FOR_KEEPING: LazyLock<Script> =
+/// Returns the value and its remaining lifetime in ms.
+pub(super) static READ_WITH_TTL: LazyLock<Script> =
     script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
 
-/// Destroys when memory is full: what frees memory first may then take some. `ARGV`: the
-/// tombstone, its time in ms. Answers what was there.
+/// Destroys a session when memory is full: it frees the record first, so that there is memory for
+/// the tombstone. `ARGV`: the tombstone, its lifetime in ms. Returns the old value.
 pub(super) static DESTROY: LazyLock<Script> = script!(
     "local value = redis.call('GET', key)",
     "redis.call('DEL', key)",
@@ -174,9 +179,9 @@ pub(super) static DESTROY: LazyLock<Script> = script!(
     "return value",
 );
 
-/// The tag block of a live record, the time, and how long the record lives yet, both in ms; nothing
-/// where there is no live record.
-pub(super) static TAGS: LazyLock<Script> = script!(
+/// Returns the tag block of a live record, the time, and the record's remaining lifetime, both in
+/// ms; nil if there is no live record.
+pub(super) static READ_TAGS: LazyLock<Script> = script!(
     "local head = redis.call('GETRANGE', key, '0', '25')",
     "local mark = look(key, head)",
     "if mark == nil then return redis.error_reply(foreign) end",
@@ -186,9 +191,10 @@ pub(super) static TAGS: LazyLock<Script> = script!(
     "return {block, now(), redis.call('PTTL', key)}",
 );
 
-/// Compares and sets the tag block. `ARGV`: the block that is expected, the new one. Answers 1:
-/// set; 0: there is another block or no live record.
-pub(super) static RETAG: LazyLock<Script> = script!(
+/// Compares the tag block of a record and replaces it. `ARGV`: the expected block, the new one.
+///
+/// Returns 1 if it replaced the block, 0 if there is another block or no live record.
+pub(super) static REPLACE_TAGS: LazyLock<Script> = script!(
     "local value = redis.call('GET', key)",
     "if not value or look(key, string.sub(value, 1, 26)) ~= 'R' then return 0 end",
     "local len = tags_len(value)",
@@ -199,9 +205,9 @@ pub(super) static RETAG: LazyLock<Script> = script!(
     "return 1",
 );
 
-/// Lists a session under a tag for at least `ARGV[2]` ms more, by its member `ARGV[1]`. Answers some
-/// members whose time has passed.
-pub(super) static LIST: LazyLock<Script> = script!(
+/// Adds the member `ARGV[1]` to a tag's index for at least `ARGV[2]` ms. Returns some members that
+/// have expired.
+pub(super) static ADD_TO_INDEX: LazyLock<Script> = script!(
     "local life, at = tonumber(ARGV[2]), now()",
     "redis.call('ZADD', key, at + life, ARGV[1])",
     "if redis.call('PTTL', key) < life then redis.call('PEXPIRE', key, ARGV[2]) end",

@@ -1,133 +1,59 @@
-//! Tags: the record knows its tags, and an index by tag knows the records.
+//! Tags: a record stores its tags, and an index per tag lists the records.
 //!
-//! The record has the last word. Its tag block names each tag with a number that no other tagging
-//! has; the tag's index is a sorted set of members, each a session's key and that number. A member
-//! is added after the record has the tag, so a member whose number its record does not carry is
-//! dead for good, and whoever meets one may remove it. Nothing is thus needed across two keys at
-//! once, which a cluster could not do.
+//! The record is authoritative. Its tag block gives each tag a number that no other tagging has. The
+//! index of a tag is a sorted set; each member is a session's key and that number. A member is added
+//! after the record has the tag. Hence a member whose number its record does not have is dead for
+//! good, and any client that finds one may remove it. No step needs two keys at once, which a cluster
+//! would not allow.
 //!
-//! An index goes away by itself: it expires. A record's block tells until when all its members are
-//! listed at least; a touch or write that would let the record live on too close to that moment
-//! lists them anew.
+//! Indexes expire. A record's tag block holds the time until which all its members are listed at
+//! least. A touch or write that extends the record's life close to that time lists the members again.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
     RedisError,
-    client::{Call, Reply},
-    engine::Engine,
+    client::{RedisCommand, Reply},
+    command_runner::CommandRunner,
     scripts,
+    tag_block::TagBlock,
 };
-use crate::{
-    id::StoreKey,
-    store::{MAX_TAGS, Tag},
-};
+use crate::{id::StoreKey, store::Tag};
 
-/// For how many of a record's remaining lifetimes its members are listed.
-const KEEP: u64 = 3;
+/// The lifetime of an index member, in remaining lifetimes of its record.
+const INDEX_LIFETIMES: u64 = 3;
 
-/// How many sessions of a tag are looked at together.
-const BATCH: &[u8] = b"100";
+/// The number of members that one scan step asks for.
+const SCAN_COUNT: &[u8] = b"100";
 
-/// The tags of one record, in the record.
-///
-/// | bytes | what |
-/// |---|---|
-/// | 0..8 | until when all are listed in their indexes, in ms since the epoch, big-endian |
-/// | then, for each | its number (8 bytes), its length less one (1 byte), its name |
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct TagBlock {
-    listed_until: u64,
-    tags: Vec<Tagging<Box<str>>>,
-}
-
-/// A tag's name with the number of the tagging.
-type Tagging<Name> = ([u8; 8], Name);
-
-impl TagBlock {
-    /// The block that these bytes are; an empty one for what is no block.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
-        let mut block = Self::default();
-        let Some((until, mut rest)) = bytes.split_first_chunk() else {
-            return block;
-        };
-        block.listed_until = u64::from_be_bytes(*until);
-        while let Some(((number, name), more)) = entry(rest) {
-            block.tags.push((number, name.into()));
-            rest = more;
-        }
-        block
-    }
-
-    fn encode(&self) -> Bytes {
-        if self.tags.is_empty() {
-            return Bytes::new();
-        }
-        let names: usize = self.tags.iter().map(|(_, name)| 9 + name.len()).sum();
-        let mut bytes = BytesMut::with_capacity(8 + names);
-        bytes.put_u64(self.listed_until);
-        for (number, name) in &self.tags {
-            bytes.put_slice(number);
-            // A tag has 1 to 256 bytes.
-            bytes.put_u8(u8::try_from(name.len().saturating_sub(1)).unwrap_or(u8::MAX));
-            bytes.put_slice(name.as_bytes());
-        }
-        bytes.freeze()
-    }
-
-    fn carries(&self, number: &[u8]) -> bool {
-        self.tags.iter().any(|(own, _)| own == number)
-    }
-
-    /// Adds what is not there yet, under the numbers that `number` gives.
-    fn add(&mut self, name: &str, number: impl FnOnce() -> u64) -> Result<(), RedisError> {
-        if self.tags.iter().any(|(_, own)| **own == *name) {
-            return Ok(());
-        }
-        if self.tags.len() >= MAX_TAGS {
-            return Err(RedisError::TooManyTags);
-        }
-        self.tags.push((number().to_be_bytes(), name.into()));
-        Ok(())
-    }
-}
-
-/// The first tag of `bytes`, and what follows it.
-fn entry(bytes: &[u8]) -> Option<(Tagging<&str>, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    let (len, rest) = rest.split_first()?;
-    let (name, rest) = rest.split_at_checked(usize::from(*len) + 1)?;
-    Some(((*number, std::str::from_utf8(name).ok()?), rest))
-}
-
-/// A live record's tags as they stand in Redis.
-struct Standing {
+/// The tags of a live record, as stored in Redis.
+struct RecordTags {
     raw: Bytes,
     block: TagBlock,
-    /// The record's node's time, in ms since the epoch.
+    /// The time of the record's Redis node, in ms since the epoch.
     now: u64,
-    /// How long the record lives yet, in ms.
-    life: u64,
+    /// The remaining lifetime of the record, in ms.
+    ttl: u64,
 }
 
-impl Engine {
-    /// Tags the live session under `key`; `false` when there is none.
+impl CommandRunner {
+    /// Tags the live session under `key`. Returns `false` if there is none.
     pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<bool, RedisError> {
         let tagged = self
-            .retag(key, |block| {
-                block.add(tag.as_str(), || self.versions.number())
+            .change_tags(key, |block| {
+                block.add(tag.as_str(), || self.versions.next_number())
             })
             .await?;
         if tagged {
-            self.list(key).await?;
+            self.add_to_indexes(key).await?;
         }
         Ok(tagged)
     }
 
     pub(super) async fn untag(&self, key: &StoreKey, names: &[&str]) -> Result<(), RedisError> {
         let mut removed = Vec::new();
-        self.retag(key, |block| {
+        self.change_tags(key, |block| {
             removed = block
                 .tags
                 .extract_if(.., |(_, name)| names.contains(&&**name))
@@ -135,28 +61,23 @@ impl Engine {
             Ok(())
         })
         .await?;
-        self.unlist(
-            key,
-            &TagBlock {
-                listed_until: 0,
-                tags: removed,
-            },
-        )
-        .await
+        let block = TagBlock {
+            indexed_until: 0,
+            tags: removed,
+        };
+        self.remove_from_indexes(key, &block).await
     }
 
-    /// The tags of the live session under `key`.
+    /// Returns the tags of the live session under `key`.
     pub(super) async fn tags_of(&self, key: &StoreKey) -> Result<Vec<Tag>, RedisError> {
-        let tags = self.standing(key).await?.map(|it| it.block.tags);
-        let named = |(_, name)| Tag::new(name).ok();
-        Ok(tags
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(named)
-            .collect())
+        let Some(record) = self.load_tags(key).await? else {
+            return Ok(Vec::new());
+        };
+        let tags = record.block.tags.into_iter();
+        Ok(tags.filter_map(|(_, name)| Tag::new(name).ok()).collect())
     }
 
-    /// Moves the tags that `from` has to `to`, all or none. In between both carry them.
+    /// Moves the tags of `from` to `to`, all or none. In between both sessions have them.
     pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), RedisError> {
         let copied = self.copy_tags(from, to).await?;
         if copied.is_empty() {
@@ -166,14 +87,14 @@ impl Engine {
         self.untag(from, &names).await
     }
 
-    /// Gives the tags that `from` has to `to` as well, all or none, and says which they were; none
-    /// where one of the two is not live.
+    /// Copies the tags of `from` to `to`, all or none, and returns their names; none if one of the
+    /// two sessions is not live.
     pub(super) async fn copy_tags(
         &self,
         from: &StoreKey,
         to: &StoreKey,
     ) -> Result<Vec<Box<str>>, RedisError> {
-        let block = self.standing(from).await?.map(|standing| standing.block);
+        let block = self.load_tags(from).await?.map(|record| record.block);
         let names: Vec<Box<str>> = block
             .into_iter()
             .flat_map(|block| block.tags)
@@ -183,27 +104,27 @@ impl Engine {
             return Ok(Vec::new());
         }
         let copied = self
-            .retag(to, |block| {
+            .change_tags(to, |block| {
                 names
                     .iter()
-                    .try_for_each(|name| block.add(name, || self.versions.number()))
+                    .try_for_each(|name| block.add(name, || self.versions.next_number()))
             })
             .await?;
         if !copied {
             return Ok(Vec::new());
         }
-        self.list(to).await?;
+        self.add_to_indexes(to).await?;
         Ok(names)
     }
 
-    /// The live sessions that carry `tag`.
+    /// Returns the live sessions that have `tag`.
     pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, RedisError> {
         let (mut keys, mut cursor) = (Vec::new(), Bytes::from_static(b"0"));
         loop {
-            let (next, members) = self.page(tag, cursor).await?;
-            keys.extend(self.carriers(tag, members).await?);
+            let (next, members) = self.scan_index(tag, cursor).await?;
+            keys.extend(self.live_members(tag, members).await?);
             if *next == *b"0" {
-                // A scan may show a member twice.
+                // A scan may return a member twice.
                 keys.sort_unstable();
                 keys.dedup();
                 return Ok(keys);
@@ -212,96 +133,117 @@ impl Engine {
         }
     }
 
-    /// Some members of a tag's index, and where to go on.
-    async fn page(&self, tag: &Tag, cursor: Bytes) -> Result<(Bytes, Vec<Bytes>), RedisError> {
+    /// Returns some members of a tag's index, with the cursor of the next step.
+    async fn scan_index(
+        &self,
+        tag: &Tag,
+        cursor: Bytes,
+    ) -> Result<(Bytes, Vec<Bytes>), RedisError> {
         let count = Bytes::from_static(b"COUNT");
-        let args = [cursor, count, Bytes::from_static(BATCH)];
-        let call = || Call::new("ZSCAN", self.names.tag(tag.as_str()), args.clone());
-        let Reply::List(answer) = self.ask(call).await? else {
-            return Err(RedisError::Unexpected);
+        let args = [cursor, count, Bytes::from_static(SCAN_COUNT)];
+        let index = || self.names.tag_index(tag.as_str());
+        let command = || RedisCommand::new("ZSCAN", index(), args.clone());
+        let Reply::Array(parts) = self.query(command).await? else {
+            return Err(RedisError::UnexpectedReply);
         };
-        let Ok([Reply::Bytes(next), Reply::List(pairs)]) = <[Reply; 2]>::try_from(answer) else {
-            return Err(RedisError::Unexpected);
+        let Ok([Reply::Bytes(next), Reply::Array(pairs)]) = <[Reply; 2]>::try_from(parts) else {
+            return Err(RedisError::UnexpectedReply);
         };
-        // Members and scores in turn.
-        Ok((next, texts(pairs).step_by(2).collect()))
+        // Members and scores alternate.
+        Ok((next, into_bytes(pairs).step_by(2).collect()))
     }
 
-    /// Of these members of a tag's index, the keys of those whose record carries them. The others
-    /// are removed.
-    async fn carriers(&self, tag: &Tag, members: Vec<Bytes>) -> Result<Vec<StoreKey>, RedisError> {
-        let looks = members.iter().map(|member| async move {
-            let Some((key, number)) = split(member) else {
+    /// Returns the keys of those members of a tag's index whose record has them. Removes the other
+    /// members.
+    async fn live_members(
+        &self,
+        tag: &Tag,
+        members: Vec<Bytes>,
+    ) -> Result<Vec<StoreKey>, RedisError> {
+        let checks = members.iter().map(|member| async move {
+            let Some((key, number)) = split_member(member) else {
                 return Ok(None);
             };
-            let standing = self.standing(&key).await?;
-            let carries = standing.is_some_and(|standing| standing.block.carries(number));
-            Ok::<_, RedisError>(carries.then_some(key))
+            let record = self.load_tags(&key).await?;
+            let is_live = record.is_some_and(|record| record.block.contains(number));
+            Ok::<_, RedisError>(is_live.then_some(key))
         });
         let mut dead = Vec::new();
         let mut keys = Vec::new();
-        for (look, member) in join_all(looks).await.into_iter().zip(&members) {
-            match look? {
+        for (checked, member) in join_all(checks).await.into_iter().zip(&members) {
+            match checked? {
                 Some(key) => keys.push(key),
                 None => dead.push(member.clone()),
             }
         }
         if !dead.is_empty() {
-            let index = || self.names.tag(tag.as_str());
-            self.ask(|| Call::new("ZREM", index(), dead.iter().cloned()))
+            let index = || self.names.tag_index(tag.as_str());
+            self.query(|| RedisCommand::new("ZREM", index(), dead.iter().cloned()))
                 .await?;
         }
         Ok(keys)
     }
 
-    /// Lists the session under all its tags, for longer than its record can live untouched, and
-    /// notes in the record until when.
-    pub(super) async fn list(&self, key: &StoreKey) -> Result<(), RedisError> {
-        let Some(standing) = self.standing(key).await? else {
+    /// Adds the session to the indexes of all its tags, for longer than its record lives without a
+    /// touch, and stores in the record until when.
+    pub(super) async fn add_to_indexes(&self, key: &StoreKey) -> Result<(), RedisError> {
+        let Some(record) = self.load_tags(key).await? else {
             return Ok(());
         };
-        let life = standing.life.saturating_mul(KEEP);
-        let listings = standing
+        let ttl = record.ttl.saturating_mul(INDEX_LIFETIMES);
+        let additions = record
             .block
             .tags
             .iter()
-            .map(|(number, name)| self.list_one(key, *number, name, life));
-        join_all(listings)
+            .map(|(number, name)| self.add_to_index(key, *number, name, ttl));
+        join_all(additions)
             .await
             .into_iter()
             .collect::<Result<(), _>>()?;
-        let mut block = standing.block;
-        block.listed_until = block.listed_until.max(standing.now + life);
-        // Where others changed the block meanwhile, the next touch comes back to it.
-        self.swap(key, standing.raw, block.encode()).await.map(drop)
+        let mut block = record.block;
+        block.indexed_until = block.indexed_until.max(record.now + ttl);
+        // If another client has changed the block meanwhile, the next touch repeats this.
+        self.replace_tags(key, record.raw, block.encode())
+            .await
+            .map(drop)
     }
 
-    async fn list_one(
+    async fn add_to_index(
         &self,
         key: &StoreKey,
         number: [u8; 8],
         name: &str,
-        life: u64,
+        ttl: u64,
     ) -> Result<(), RedisError> {
-        let args = [member(key, number), life.to_string().into()];
-        let call = || Call::script(&scripts::LIST, self.names.tag(name), args.clone());
-        let Reply::List(due) = self.ask(call).await? else {
-            return Err(RedisError::Unexpected);
+        let args = [join_member(key, number), ttl.to_string().into()];
+        let index = || self.names.tag_index(name);
+        let command = || RedisCommand::script(&scripts::ADD_TO_INDEX, index(), args.clone());
+        let Reply::Array(expired) = self.query(command).await? else {
+            return Err(RedisError::UnexpectedReply);
         };
-        if due.is_empty() {
+        if expired.is_empty() {
             return Ok(());
         }
         let Ok(tag) = Tag::new(name) else {
             return Ok(());
         };
-        self.carriers(&tag, texts(due).collect()).await.map(drop)
+        self.live_members(&tag, into_bytes(expired).collect())
+            .await
+            .map(drop)
     }
 
-    /// Takes the session under `key` out of the indexes of the tags of `block`, which its record
-    /// does not carry any more.
-    pub(super) async fn unlist(&self, key: &StoreKey, block: &TagBlock) -> Result<(), RedisError> {
+    /// Removes the session under `key` from the indexes of the tags of `block`, which its record no
+    /// longer has.
+    pub(super) async fn remove_from_indexes(
+        &self,
+        key: &StoreKey,
+        block: &TagBlock,
+    ) -> Result<(), RedisError> {
         let removals = block.tags.iter().map(|(number, name)| {
-            self.ask(|| Call::new("ZREM", self.names.tag(name), [member(key, *number)]))
+            self.query(|| {
+                let index = self.names.tag_index(name);
+                RedisCommand::new("ZREM", index, [join_member(key, *number)])
+            })
         });
         join_all(removals)
             .await
@@ -309,67 +251,70 @@ impl Engine {
             .try_for_each(|removed| removed.map(drop))
     }
 
-    /// Changes the tags of the live session under `key`; `false` when there is none.
-    async fn retag(
+    /// Changes the tags of the live session under `key`. Returns `false` if there is none.
+    async fn change_tags(
         &self,
         key: &StoreKey,
         mut change: impl FnMut(&mut TagBlock) -> Result<(), RedisError>,
     ) -> Result<bool, RedisError> {
         loop {
-            let Some(standing) = self.standing(key).await? else {
+            let Some(record) = self.load_tags(key).await? else {
                 return Ok(false);
             };
-            let mut block = standing.block;
+            let mut block = record.block;
             change(&mut block)?;
             let new = block.encode();
-            if new == standing.raw || self.swap(key, standing.raw, new).await? {
+            if new == record.raw || self.replace_tags(key, record.raw, new).await? {
                 return Ok(true);
             }
         }
     }
 
     /// Replaces the tag block of the live session under `key` if it is still `old`.
-    async fn swap(&self, key: &StoreKey, old: Bytes, new: Bytes) -> Result<bool, RedisError> {
-        let args = [old, new];
-        let call = || Call::script(&scripts::RETAG, self.names.session(key), args.clone());
-        Ok(matches!(self.ask(call).await?, Reply::Number(1)))
+    async fn replace_tags(
+        &self,
+        key: &StoreKey,
+        old: Bytes,
+        new: Bytes,
+    ) -> Result<bool, RedisError> {
+        let (script, args) = (&scripts::REPLACE_TAGS, [old, new]);
+        let command = || RedisCommand::script(script, self.names.session(key), args.clone());
+        Ok(matches!(self.query(command).await?, Reply::Integer(1)))
     }
 
-    async fn standing(&self, key: &StoreKey) -> Result<Option<Standing>, RedisError> {
-        let call = || Call::script(&scripts::TAGS, self.names.session(key), []);
-        let parts = match self.ask(call).await? {
-            Reply::Nothing => return Ok(None),
-            Reply::List(parts) => <[Reply; 3]>::try_from(parts),
-            _ => return Err(RedisError::Unexpected),
+    /// Loads the tags of the live session under `key`.
+    async fn load_tags(&self, key: &StoreKey) -> Result<Option<RecordTags>, RedisError> {
+        let command = || RedisCommand::script(&scripts::READ_TAGS, self.names.session(key), []);
+        let parts = match self.query(command).await? {
+            Reply::Nil => return Ok(None),
+            Reply::Array(parts) => <[Reply; 3]>::try_from(parts),
+            _ => return Err(RedisError::UnexpectedReply),
         };
-        let Ok([Reply::Bytes(raw), Reply::Number(now), Reply::Number(life)]) = parts else {
-            return Err(RedisError::Unexpected);
+        let Ok([Reply::Bytes(raw), Reply::Integer(now), Reply::Integer(ttl)]) = parts else {
+            return Err(RedisError::UnexpectedReply);
         };
-        Ok(Some(Standing {
+        Ok(Some(RecordTags {
             block: TagBlock::parse(&raw),
             raw,
             now: now.unsigned_abs(),
-            life: u64::try_from(life).unwrap_or(0),
+            ttl: u64::try_from(ttl).unwrap_or(0),
         }))
     }
 }
 
-fn texts(replies: Vec<Reply>) -> impl Iterator<Item = Bytes> {
+fn into_bytes(replies: Vec<Reply>) -> impl Iterator<Item = Bytes> {
     replies.into_iter().map(|reply| match reply {
-        Reply::Bytes(text) => text,
+        Reply::Bytes(bytes) => bytes,
         _ => Bytes::new(),
     })
 }
 
-/// What a tag's index holds of a session.
-fn member(key: &StoreKey, number: [u8; 8]) -> Bytes {
+/// Returns a session's member in a tag's index.
+fn join_member(key: &StoreKey, number: [u8; 8]) -> Bytes {
     Bytes::from([key.as_bytes().as_slice(), number.as_slice()].concat())
 }
 
-fn split(member: &[u8]) -> Option<(StoreKey, &[u8])> {
+fn split_member(member: &[u8]) -> Option<(StoreKey, &[u8])> {
     let (key, number) = member.split_first_chunk()?;
     Some((StoreKey::from_bytes(*key), number))
 }
-
-#[cfg(test)]
-mod tests;

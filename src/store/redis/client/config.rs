@@ -1,4 +1,4 @@
-//! How the client is set up: by a URL, and by what the store wants.
+//! The configuration of `fred`, from a URL and the settings of the store.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use fred::{
 
 use crate::{
     id::SessionId,
-    store::redis::{RedisError, builder::Settings},
+    store::redis::{RedisError, settings::Settings},
 };
 
-/// A client that is not connected yet.
-pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
+/// Makes a client that is not connected yet.
+pub(super) fn new_fred(config: Config, settings: &Settings) -> Fred {
     let performance = PerformanceConfig {
-        // Invalidations come in bursts, and one that is missed drops the whole local cache.
+        // Invalidations arrive in bursts, and a missed one empties the whole local cache.
         broadcast_channel_capacity: 4096,
         ..PerformanceConfig::default()
     };
@@ -46,7 +46,7 @@ pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
     let spread = SessionId::generate().map_or(0, |id| 4 * u32::from(id.as_bytes()[0]));
     let policy = ReconnectPolicy::Exponential {
         attempts: 0,
-        // For ever.
+        // Unlimited.
         max_attempts: 0,
         min_delay: 20,
         max_delay: 1_500 + spread,
@@ -56,12 +56,12 @@ pub(super) fn fred(config: Config, settings: &Settings) -> Fred {
     Fred::new(config, Some(performance), Some(connection), Some(policy))
 }
 
-/// The configuration that a URL stands for.
-pub(super) fn config(url: &str) -> Result<Config, RedisError> {
-    let invalid = |what: &str| RedisError::Url(what.to_owned());
+/// Parses the URL of a server.
+pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
+    let invalid = |problem: &str| RedisError::InvalidUrl(problem.to_owned());
     let (scheme, rest) = url
         .split_once("://")
-        .ok_or_else(|| invalid("it has no scheme, such as redis://"))?;
+        .ok_or_else(|| invalid("scheme is missing; use for example redis://host"))?;
     const SCHEMES: [&str; 7] = [
         "redis",
         "rediss",
@@ -73,12 +73,12 @@ pub(super) fn config(url: &str) -> Result<Config, RedisError> {
     ];
     if !SCHEMES.contains(&scheme) {
         return Err(invalid(&format!(
-            "its scheme is none of {}",
+            "unknown scheme; use one of {}",
             SCHEMES.join(", ")
         )));
     }
     let tls = scheme.starts_with("rediss");
-    // TLS is set up below, on the provider that is compiled in, not on whichever is the default.
+    // TLS is set up below: it must use the provider that is compiled in, not the process default.
     let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
     let mut config = Config::from_url(&plain).map_err(|error| invalid(error.details()))?;
     config.fail_fast = false;
@@ -87,7 +87,7 @@ pub(super) fn config(url: &str) -> Result<Config, RedisError> {
         config.database = unix_database(rest)?;
     }
     if let ServerConfig::Clustered { policy, .. } = &mut config.server {
-        // The nodes of the URL may be those that died.
+        // The nodes of the URL may be down.
         *policy = ClusterDiscoveryPolicy::UseCache;
     }
     if tls {
@@ -96,7 +96,7 @@ pub(super) fn config(url: &str) -> Result<Config, RedisError> {
     Ok(config)
 }
 
-/// The database number of a Unix socket's URL, whose path is the socket's.
+/// Parses the database number of a Unix socket's URL, whose path is the path of the socket.
 fn unix_database(rest: &str) -> Result<Option<u8>, RedisError> {
     let Some((_, query)) = rest.split_once('?') else {
         return Ok(None);
@@ -105,21 +105,22 @@ fn unix_database(rest: &str) -> Result<Option<u8>, RedisError> {
     number
         .map(str::parse)
         .transpose()
-        .map_err(|_| RedisError::Url("db is not a number from 0 to 255".into()))
+        .map_err(|_| RedisError::InvalidUrl("db must be a number from 0 to 255".into()))
 }
 
-/// TLS with the roots that the system trusts, or those in `SSL_CERT_FILE`.
+/// Configures TLS with the roots that the system trusts, or those in `SSL_CERT_FILE`.
 fn tls_connector() -> Result<TlsConnector, RedisError> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(fred::rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        let text = "TLS needs the certificates of authorities to trust, and the system has none";
-        return Err(RedisError::Url(text.into()));
+        let problem = "TLS needs trusted root certificates and the system has none; \
+                       install them, or set SSL_CERT_FILE";
+        return Err(RedisError::InvalidUrl(problem.into()));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| RedisError::Url(format!("TLS cannot be used: {error}")))?
+        .map_err(|error| RedisError::InvalidUrl(format!("TLS is not available: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(config.into())

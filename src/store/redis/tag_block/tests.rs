@@ -1,8 +1,9 @@
 use super::*;
+use crate::store::Tag;
 
 fn block(names: &[&str]) -> TagBlock {
     let mut block = TagBlock {
-        listed_until: 7,
+        indexed_until: 7,
         ..TagBlock::default()
     };
     for (number, name) in (1..).zip(names) {
@@ -16,12 +17,12 @@ fn a_block_comes_back_as_it_was() {
     let longest = "x".repeat(Tag::MAX_LEN);
     for names in [&[][..], &["a"], &["a", &longest, "é\0"]] {
         let block = block(names);
-        let due = if names.is_empty() {
+        let expected = if names.is_empty() {
             TagBlock::default()
         } else {
             block.clone()
         };
-        assert_eq!(TagBlock::parse(&block.encode()), due);
+        assert_eq!(TagBlock::parse(&block.encode()), expected);
     }
 }
 
@@ -36,7 +37,7 @@ fn a_block_that_is_cut_short_loses_its_last_tag_and_nothing_else() {
 }
 
 #[test]
-fn a_tag_is_carried_once_and_no_more_than_so_many() {
+fn a_tag_is_stored_once_and_tags_have_a_limit() {
     let mut block = block(&["a", "a"]);
     assert_eq!(block.tags.len(), 1);
     for number in 1..MAX_TAGS as u64 {
@@ -46,6 +47,6 @@ fn a_tag_is_carried_once_and_no_more_than_so_many() {
         block.add("more", || 99),
         Err(RedisError::TooManyTags)
     ));
-    assert!(block.add("a", || 99).is_ok(), "it is there already");
+    assert!(block.add("a", || 99).is_ok(), "the block has it already");
     assert!(block.encode().len() <= usize::from(u16::MAX));
 }

@@ -1,0 +1,164 @@
+//! Commands and scripts, and their encoding for the server.
+
+use bytes::Bytes;
+use fred::types::Value;
+use smallvec::SmallVec;
+
+/// A script, and the digest under which servers cache it.
+pub(in crate::store::redis) struct Script {
+    source: Bytes,
+    digest: Bytes,
+    /// The script takes any number of keys and returns an array of one answer for each.
+    for_each: bool,
+}
+
+impl Script {
+    /// Makes a script on one key.
+    pub(in crate::store::redis) fn new(source: &'static str) -> Self {
+        Self {
+            digest: fred::util::sha1_hash(source).into(),
+            source: Bytes::from_static(source.as_bytes()),
+            for_each: false,
+        }
+    }
+
+    /// Makes a script on any number of keys, each with the same number of arguments. The script
+    /// returns an array of one answer for each key.
+    pub(in crate::store::redis) fn for_each(source: &'static str) -> Self {
+        Self {
+            for_each: true,
+            ..Self::new(source)
+        }
+    }
+}
+
+/// The kind of a command.
+#[derive(Clone, Copy)]
+enum CommandKind {
+    Get,
+    /// A Redis command whose first argument is its key.
+    Keyed(&'static str),
+    /// A Redis command without a key.
+    Keyless(&'static str),
+    Script(&'static Script),
+}
+
+/// A command: its kind, its arguments, and the key that determines its node in a cluster.
+pub(in crate::store::redis) struct RedisCommand {
+    kind: CommandKind,
+    key: Bytes,
+    /// The arguments besides the key.
+    args: SmallVec<[Bytes; 3]>,
+}
+
+impl RedisCommand {
+    /// Makes a command whose first argument is its key.
+    pub(in crate::store::redis) fn new(
+        name: &'static str,
+        key: Bytes,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        Self::from_parts(CommandKind::Keyed(name), key, args)
+    }
+
+    pub(in crate::store::redis) fn get(key: Bytes) -> Self {
+        Self::from_parts(CommandKind::Get, key, [])
+    }
+
+    pub(in crate::store::redis) fn script(
+        script: &'static Script,
+        key: Bytes,
+        args: impl IntoIterator<Item = Bytes>,
+    ) -> Self {
+        Self::from_parts(CommandKind::Script(script), key, args)
+    }
+
+    /// Makes a `WAIT` for `replicas` replicas to have everything that its connection wrote to the
+    /// node of `key`.
+    pub(in crate::store::redis) fn wait(replicas: u32, millis: u128, key: Bytes) -> Self {
+        let args = [replicas.to_string().into(), millis.to_string().into()];
+        Self::from_parts(CommandKind::Keyless("WAIT"), key, args)
+    }
+
+    fn from_parts(kind: CommandKind, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
+        let args = args.into_iter().collect();
+        Self { kind, key, args }
+    }
+
+    pub(super) const fn key(&self) -> &Bytes {
+        &self.key
+    }
+
+    /// Returns `true` if the command can be part of a batch.
+    pub(super) const fn is_batchable(&self) -> bool {
+        self.is_get() || self.is_for_each()
+    }
+
+    pub(super) const fn is_get(&self) -> bool {
+        matches!(self.kind, CommandKind::Get)
+    }
+
+    /// Returns `true` if the command and `other` can be in the same batch.
+    pub(super) fn batches_with(&self, other: &Self) -> bool {
+        match (self.kind, other.kind) {
+            (CommandKind::Get, CommandKind::Get) => true,
+            (CommandKind::Script(one), CommandKind::Script(two)) => {
+                one.for_each && std::ptr::eq(one, two)
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) const fn is_for_each(&self) -> bool {
+        matches!(self.kind, CommandKind::Script(script) if script.for_each)
+    }
+
+    /// Returns the number of bytes of the key and the arguments.
+    pub(super) fn size(&self) -> usize {
+        self.key.len() + self.args.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
+/// The way in which a command refers to its script.
+#[derive(Clone, Copy)]
+pub(super) enum ScriptRef {
+    Digest,
+    Source,
+}
+
+/// Merges commands that batch with each other into one; returns its name and arguments.
+pub(super) fn encode(
+    commands: &[RedisCommand],
+    script_ref: ScriptRef,
+) -> (&'static str, Vec<Value>) {
+    let count: usize = commands.iter().map(|one| 1 + one.args.len()).sum();
+    let mut values = Vec::with_capacity(2 + count);
+    let keys = commands.iter().map(|one| Value::Bytes(one.key.clone()));
+    let args = commands.iter().flat_map(|one| one.args.iter().cloned());
+    let args = args.map(Value::Bytes);
+    let name = match commands.first().map(|one| one.kind) {
+        Some(CommandKind::Get) | None => {
+            values.extend(keys);
+            if commands.len() > 1 { "MGET" } else { "GET" }
+        }
+        Some(CommandKind::Keyed(name)) => {
+            values.extend(keys.chain(args));
+            name
+        }
+        Some(CommandKind::Keyless(name)) => {
+            values.extend(args);
+            name
+        }
+        Some(CommandKind::Script(script)) => {
+            let (name, text) = match script_ref {
+                ScriptRef::Digest => ("EVALSHA", &script.digest),
+                ScriptRef::Source => ("EVAL", &script.source),
+            };
+            let head = [text.clone(), commands.len().to_string().into()];
+            values.extend(head.map(Value::Bytes));
+            values.extend(keys.chain(args));
+            name
+        }
+    };
+    (name, values)
+}

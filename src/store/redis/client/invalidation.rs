@@ -1,0 +1,122 @@
+//! Reports of the server about values that other clients change (`CLIENT TRACKING`).
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use fred::{
+    clients::{Client as Fred, WithOptions},
+    error::Error as FredError,
+    interfaces::{ClientLike, EventInterface, TrackingInterface},
+    types::{ClusterHash, CustomCommand, Value, client::Invalidation, config::Server},
+};
+use tokio::{runtime::Handle, sync::broadcast::Receiver, time::timeout};
+
+use super::{
+    connection::{AbortOnDropHandle, Connection},
+    reply::parse_reply,
+};
+
+/// A receiver of changes that other clients make.
+pub(in crate::store::redis) trait InvalidationListener: Send + Sync {
+    /// Called when the value under this name has changed.
+    fn on_change(&self, name: &[u8]);
+
+    /// Called when changes may have been missed.
+    fn on_tracking_lost(&self);
+}
+
+impl Connection {
+    /// Starts the task that reports changes to `listener`.
+    pub(super) fn track_changes(
+        &self,
+        runtime: &Handle,
+        listener: Arc<dyn InvalidationListener>,
+    ) -> AbortOnDropHandle {
+        let (fred, tracking) = (self.fred().clone(), Arc::clone(self.tracking()));
+        let (reconnect, time_limit) = (Arc::clone(self.reconnect()), self.command_timeout());
+        AbortOnDropHandle(runtime.spawn(async move {
+            let mut events = ConnectionEvents::new(&fred);
+            loop {
+                if run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
+                    tracking.store(true, Ordering::SeqCst);
+                    let silent = events.forward(&fred, time_limit, &*listener).await;
+                    tracking.store(false, Ordering::SeqCst);
+                    listener.on_tracking_lost();
+                    if silent {
+                        reconnect.notify_one();
+                    }
+                }
+                tokio::time::sleep(ConnectionEvents::RETRY_PAUSE).await;
+                events = ConnectionEvents::new(&fred);
+            }
+        }))
+    }
+}
+
+/// The events of one connection.
+struct ConnectionEvents {
+    changes: Receiver<Invalidation>,
+    errors: Receiver<(FredError, Option<Server>)>,
+    connects: Receiver<Server>,
+}
+
+impl ConnectionEvents {
+    /// The pause between two attempts to switch tracking on.
+    const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+    /// The time between two checks of a connection without traffic. A copy of a value is stale by at
+    /// most this and the command timeout.
+    const HEARTBEAT: Duration = Duration::from_secs(1);
+
+    fn new(fred: &WithOptions<Fred>) -> Self {
+        Self {
+            changes: fred.invalidation_rx(),
+            errors: fred.error_rx(),
+            connects: fred.reconnect_rx(),
+        }
+    }
+
+    /// Reports changes to `listener` until some may be missed. Returns `true` if the server no longer
+    /// answers.
+    async fn forward(
+        &mut self,
+        fred: &WithOptions<Fred>,
+        time_limit: Duration,
+        listener: &dyn InvalidationListener,
+    ) -> bool {
+        let mut heartbeat = tokio::time::interval(Self::HEARTBEAT);
+        loop {
+            tokio::select! {
+                // Changes come before the errors that end them.
+                biased;
+                change = self.changes.recv() => match change {
+                    Ok(change) => {
+                        let keys = change.keys.iter();
+                        keys.for_each(|key| listener.on_change(key.as_bytes()));
+                    }
+                    Err(_) => return false,
+                },
+                _ = self.errors.recv() => return false,
+                _ = self.connects.recv() => return false,
+                _ = heartbeat.tick() => if !run_command(fred, time_limit, "PING", &[]).await {
+                    return true;
+                },
+            }
+        }
+    }
+}
+
+/// Runs a command without a key. Returns `true` if the server accepts it in time.
+async fn run_command(
+    fred: &WithOptions<Fred>,
+    time_limit: Duration,
+    name: &'static str,
+    args: &[&'static str],
+) -> bool {
+    let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+    let args = args.iter().map(|arg| Value::from_static_str(arg)).collect();
+    let replied = timeout(time_limit, fred.custom_raw::<Value>(command, args)).await;
+    replied.is_ok_and(|replied| replied.is_ok_and(|frame| parse_reply(frame).is_ok()))
+}

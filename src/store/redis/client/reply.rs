@@ -1,0 +1,155 @@
+//! Replies and errors of the server.
+
+use bytes::Bytes;
+use fred::types::Resp3Frame;
+
+use super::command::RedisCommand;
+use crate::store::redis::{RedisError, ServerRejection, TransientError};
+
+/// A reply of the server.
+#[derive(Debug)]
+pub(in crate::store::redis) enum Reply {
+    Nil,
+    Integer(i64),
+    Bytes(Bytes),
+    Array(Vec<Reply>),
+}
+
+/// The failure of one attempt.
+#[derive(Clone, Debug)]
+pub(in crate::store::redis) enum AttemptError {
+    /// A retry may succeed. If `sent`, the server may have executed the command.
+    Transient { error: TransientError, sent: bool },
+    /// A retry would fail the same way.
+    Final(RedisError),
+}
+
+impl AttemptError {
+    /// The command was not sent.
+    pub(super) const NOT_SENT: Self = Self::Transient {
+        error: TransientError::Disconnected,
+        sent: false,
+    };
+
+    /// The command was sent and no reply came in time.
+    pub(super) const TIMEOUT: Self = Self::Transient {
+        error: TransientError::Timeout,
+        sent: true,
+    };
+}
+
+/// Splits the reply to a batch into the replies to its `commands`.
+pub(super) fn split_batch(
+    commands: &[RedisCommand],
+    frame: Resp3Frame,
+) -> Vec<Result<Reply, AttemptError>> {
+    let for_each = commands.len() > 1 || commands.iter().any(RedisCommand::is_for_each);
+    match frame {
+        Resp3Frame::Array { data, .. } if for_each && data.len() == commands.len() => {
+            data.into_iter().map(parse_reply).collect()
+        }
+        frame => commands.iter().map(|_| parse_reply(frame.clone())).collect(),
+    }
+}
+
+/// Returns `true` if the server does not know the script, and so has done nothing.
+pub(super) fn is_no_script(frame: &Resp3Frame) -> bool {
+    matches!(frame, Resp3Frame::SimpleError { data, .. } if error_code(data) == "NOSCRIPT")
+}
+
+/// Returns `true` if the server has rejected a batch without executing any of it, but may accept each
+/// command alone.
+///
+/// That is a server that is part of a cluster, or one whose user may not run `MGET`.
+pub(super) fn must_send_alone(commands: &[RedisCommand], frame: &Resp3Frame) -> bool {
+    let Resp3Frame::SimpleError { data, .. } = frame else {
+        return false;
+    };
+    match error_code(data) {
+        "CROSSSLOT" => true,
+        "NOPERM" => commands.iter().all(RedisCommand::is_get),
+        _ => false,
+    }
+}
+
+/// Converts a frame into a reply.
+pub(super) fn parse_reply(frame: Resp3Frame) -> Result<Reply, AttemptError> {
+    Ok(match frame {
+        Resp3Frame::Null => Reply::Nil,
+        // The `false` of a script in RESP3.
+        Resp3Frame::Boolean { data: false, .. } => Reply::Nil,
+        Resp3Frame::Number { data, .. } => Reply::Integer(data),
+        Resp3Frame::BlobString { data, .. } | Resp3Frame::SimpleString { data, .. } => {
+            Reply::Bytes(data)
+        }
+        Resp3Frame::Array { data, .. } => Reply::Array(
+            data.into_iter()
+                .map(parse_reply)
+                .collect::<Result<_, _>>()?,
+        ),
+        Resp3Frame::SimpleError { data, .. } => return Err(parse_error(&data)),
+        Resp3Frame::BlobError { data, .. } => {
+            return Err(parse_error(&String::from_utf8_lossy(&data)));
+        }
+        _ => return Err(AttemptError::Final(RedisError::UnexpectedReply)),
+    })
+}
+
+/// Converts an error that the server returned. The command was not executed.
+fn parse_error(message: &str) -> AttemptError {
+    let code = error_code(message);
+    if let Some(error) = transient_error(code) {
+        return AttemptError::Transient { error, sent: false };
+    }
+    let rejection = match code {
+        "WRONGTYPE" | "HSFOREIGN" => return AttemptError::Final(RedisError::ForeignValue),
+        "OOM" => ServerRejection::OutOfMemory,
+        "MISCONF" => ServerRejection::Misconfigured,
+        "NOREPLICAS" => ServerRejection::NoReplicas,
+        code => auth_error(code).unwrap_or_else(|| ServerRejection::Other(code.into())),
+    };
+    AttemptError::Final(RedisError::Rejected(rejection))
+}
+
+/// Returns the code at the start of an error message. The rest may hold arguments, so session data.
+///
+/// For an error inside a script, Redis 6.2 puts the place in the script first:
+/// `@user_script: 12: -OOM …`. If the error ended the script, `ERR Error running script …` precedes
+/// even that.
+pub(super) fn error_code(message: &str) -> &str {
+    let script_prefixes = ["@user_script: ", "ERR Error running script "];
+    let message = match message.split_once("@user_script: ") {
+        Some((_, place)) if script_prefixes.iter().any(|prefix| message.starts_with(prefix)) => {
+            place.split_once(": -").map_or(message, |(_, error)| error)
+        }
+        _ => message,
+    };
+    let word = message.split([' ', '\r', '\n']).next().unwrap_or_default();
+    let is_code = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    if word.bytes().all(is_code) {
+        word
+    } else {
+        "ERR"
+    }
+}
+
+/// Returns the transient error of a code.
+pub(super) fn transient_error(code: &str) -> Option<TransientError> {
+    Some(match code {
+        "LOADING" => TransientError::Loading,
+        "READONLY" => TransientError::ReadOnly,
+        "CLUSTERDOWN" => TransientError::ClusterDown,
+        "TRYAGAIN" | "MOVED" | "ASK" => TransientError::Redirected,
+        "MASTERDOWN" => TransientError::MasterDown,
+        "BUSY" => TransientError::Busy,
+        _ => return None,
+    })
+}
+
+/// Returns the rejection of a user or password by a code.
+pub(super) fn auth_error(code: &str) -> Option<ServerRejection> {
+    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| ServerRejection::Denied(code.into()))
+}
+
+#[cfg(test)]
+mod tests;

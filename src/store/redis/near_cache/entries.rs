@@ -1,0 +1,229 @@
+//! The local copies: bounded, and never filled with a record that has changed meanwhile.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use ahash::RandomState;
+
+use crate::{
+    id::StoreKey,
+    store::{
+        Record,
+        redis::{client::InvalidationListener, key_names::KeyNames},
+    },
+};
+
+/// The number of parts with a lock of their own.
+const SHARDS: usize = 32;
+
+/// Copies of records, by key.
+///
+/// A read that misses first reserves an entry, and fills it once the reply has arrived. Any report
+/// that the record may have changed removes the entry. A reply whose reservation is gone is not
+/// cached, so a reply that was overtaken by a change does not outlive the change.
+pub(super) struct NearCache {
+    shards: [Mutex<CacheShard>; SHARDS],
+    hasher: RandomState,
+    names: KeyNames,
+    limits: CacheLimits,
+    tickets: AtomicU64,
+    hits: AtomicU64,
+}
+
+/// The limits of all copies together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CacheLimits {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+    pub(super) max_age: Duration,
+}
+
+#[derive(Default)]
+struct CacheShard {
+    entries: HashMap<StoreKey, CacheEntry, RandomState>,
+    /// The keys of all copies, the oldest first. May hold keys whose copy has been removed.
+    order: VecDeque<(StoreKey, u64)>,
+    /// The number of bytes of data of all copies.
+    bytes: usize,
+    /// The number of entries that are filled.
+    copies: usize,
+}
+
+/// A reservation, or a copy once it is filled.
+struct CacheEntry {
+    ticket: u64,
+    copy: Option<RecordCopy>,
+}
+
+struct RecordCopy {
+    record: Record,
+    expires_at: Instant,
+    /// Set if the copy was read since eviction last considered it.
+    used: bool,
+}
+
+/// A reserved entry. Unless it is filled, dropping this removes it.
+pub(super) struct FillGuard<'c> {
+    cache: &'c NearCache,
+    key: StoreKey,
+    ticket: u64,
+}
+
+impl NearCache {
+    pub(super) fn new(names: KeyNames, limits: CacheLimits) -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            names,
+            limits,
+            tickets: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn get(&self, key: &StoreKey) -> Option<Record> {
+        let mut shard = self.shard(key);
+        let copy = shard.entries.get_mut(key)?.copy.as_mut()?;
+        if Instant::now() >= copy.expires_at {
+            shard.remove(key);
+            return None;
+        }
+        copy.used = true;
+        self.hits.fetch_add(1, Relaxed);
+        Some(copy.record.clone())
+    }
+
+    /// Reserves an entry for a copy; `None` if another read has reserved it.
+    pub(super) fn reserve(&self, key: &StoreKey) -> Option<FillGuard<'_>> {
+        let mut shard = self.shard(key);
+        if shard.entries.contains_key(key) {
+            return None;
+        }
+        let ticket = self.tickets.fetch_add(1, Relaxed);
+        shard.entries.insert(*key, CacheEntry { ticket, copy: None });
+        let (cache, key) = (self, *key);
+        Some(FillGuard { cache, key, ticket })
+    }
+
+    /// Removes the copy, or the reservation of a read in flight.
+    pub(super) fn remove(&self, key: &StoreKey) {
+        self.shard(key).remove(key);
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).copies).sum()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).bytes).sum()
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.hits.load(Relaxed)
+    }
+
+    fn shard(&self, key: &StoreKey) -> MutexGuard<'_, CacheShard> {
+        let index = self.hasher.hash_one(key) as usize % SHARDS;
+        // The remainder is always a valid index; `first` only avoids a panicking access.
+        let [first, ..] = &self.shards;
+        lock(self.shards.get(index).unwrap_or(first))
+    }
+}
+
+/// Locks a shard. No code panics while it holds one of these locks.
+fn lock(shard: &Mutex<CacheShard>) -> MutexGuard<'_, CacheShard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl InvalidationListener for NearCache {
+    fn on_change(&self, name: &[u8]) {
+        if let Some(key) = self.names.parse_session(name) {
+            self.remove(&key);
+        }
+    }
+
+    fn on_tracking_lost(&self) {
+        for shard in &self.shards {
+            *lock(shard) = CacheShard::default();
+        }
+    }
+}
+
+impl FillGuard<'_> {
+    /// Caches `record`, unless the reservation has been removed. The record was requested at
+    /// `read_at` and had the remaining lifetime `ttl`.
+    pub(super) fn fill(self, record: &Record, read_at: Instant, ttl: Duration) {
+        let limits = self.cache.limits;
+        let bytes = record.data.len();
+        if bytes > limits.bytes / SHARDS {
+            return;
+        }
+        let mut shard = self.cache.shard(&self.key);
+        let Some(entry) = shard.entries.get_mut(&self.key) else {
+            return;
+        };
+        if entry.ticket != self.ticket {
+            return;
+        }
+        entry.copy = Some(RecordCopy {
+            record: record.clone(),
+            expires_at: read_at + ttl.min(limits.max_age),
+            used: false,
+        });
+        shard.bytes += bytes;
+        shard.copies += 1;
+        shard.order.push_back((self.key, self.ticket));
+        shard.evict(limits);
+    }
+}
+
+impl Drop for FillGuard<'_> {
+    fn drop(&mut self) {
+        let mut shard = self.cache.shard(&self.key);
+        let is_reserved = |entry: &CacheEntry| entry.ticket == self.ticket && entry.copy.is_none();
+        if shard.entries.get(&self.key).is_some_and(is_reserved) {
+            shard.remove(&self.key);
+        }
+    }
+}
+
+impl CacheShard {
+    fn remove(&mut self, key: &StoreKey) {
+        if let Some(copy) = self.entries.remove(key).and_then(|entry| entry.copy) {
+            self.bytes -= copy.record.data.len();
+            self.copies -= 1;
+        }
+    }
+
+    /// Evicts the oldest copies, except those that were read since eviction last considered them,
+    /// until the shard is within its part of the limits.
+    fn evict(&mut self, limits: CacheLimits) {
+        let (entries, bytes) = (limits.entries.div_ceil(SHARDS), limits.bytes / SHARDS);
+        // Keys whose copy has been removed count too, so that the list is bounded as well.
+        while self.copies > entries || self.bytes > bytes || self.order.len() > 2 * entries {
+            let Some((key, ticket)) = self.order.pop_front() else {
+                return;
+            };
+            let Some(entry) = self
+                .entries
+                .get_mut(&key)
+                .filter(|entry| entry.ticket == ticket)
+            else {
+                continue;
+            };
+            match &mut entry.copy {
+                Some(copy) if copy.used => {
+                    copy.used = false;
+                    self.order.push_back((key, ticket));
+                }
+                _ => self.remove(&key),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A local cache in front of the Redis store.
+
+mod entries;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use self::entries::{CacheLimits, NearCache};
+use super::{RedisStore, RedisStoreBuilder, client::InvalidationListener};
+use crate::{
+    id::StoreKey,
+    store::{
+        Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, TagStore, WriteOutcome,
+    },
+};
+
+/// A Redis store with local copies of records that are read often: a cached read needs no round
+/// trip.
+///
+/// Redis reports when a copy is out of date (server-assisted client-side caching, `CLIENT TRACKING`).
+///
+/// Clusters are not supported; the builder returns an error. Each node of a cluster reports only its
+/// own keys and only over its own connection, and the client underneath opens and closes those
+/// connections by itself. Changes to values that are read over a new connection, before tracking is
+/// switched on for it, would not be reported.
+///
+/// # How stale a read can be
+///
+/// - A read never returns an older state than this process has written or destroyed.
+/// - After another process has changed a record, a read may return the old state until the server's
+///   message arrives, usually within a fraction of a millisecond. A logout elsewhere takes effect
+///   within one message.
+/// - If a connection is lost, all copies are dropped once the loss is detected: at once if it was
+///   closed, after one second and the command timeout if the network is silent.
+/// - No copy is used for longer than [`max_age`](CachedRedisStoreBuilder::max_age), nor after its
+///   record has expired.
+///
+/// Writes do not trust a copy: Redis compares the version. A write that is based on an old copy gets a
+/// conflict and the newer record. Reads that touch are sent to Redis.
+#[doc(alias = "CachingSessionStore")]
+#[derive(Clone)]
+pub struct CachedRedisStore {
+    inner: RedisStore,
+    cache: Arc<NearCache>,
+}
+
+/// The limits of the local copies, on top of a [`RedisStoreBuilder`].
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct CachedRedisStoreBuilder {
+    store: RedisStoreBuilder,
+    limits: CacheLimits,
+}
+
+impl RedisStoreBuilder {
+    /// Adds a local cache in front of the store; see [`CachedRedisStore`].
+    pub fn cached(self) -> CachedRedisStoreBuilder {
+        let limits = CacheLimits {
+            entries: 10_000,
+            bytes: 64 << 20,
+            max_age: Duration::from_secs(10),
+        };
+        CachedRedisStoreBuilder {
+            store: self,
+            limits,
+        }
+    }
+}
+
+impl CachedRedisStoreBuilder {
+    /// Sets the maximum number of records with a copy. Default: 10,000.
+    pub fn max_entries(mut self, entries: usize) -> Self {
+        self.limits.entries = entries;
+        self
+    }
+
+    /// Sets the maximum size of the data of all copies in bytes. Default: 64 MiB.
+    ///
+    /// A record larger than a 32nd of it is not copied.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// Sets the maximum age of a copy. Default: 10 s.
+    ///
+    /// It applies even if the server reports no change. For example, a server that is emptied as a
+    /// whole (`FLUSHALL`) reports nothing.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.limits.max_age = age;
+        self
+    }
+
+    /// Builds the store without connecting, as [`RedisStoreBuilder::build`] does.
+    ///
+    /// # Errors
+    /// As for [`RedisStoreBuilder::build`]; also if the URL is that of a cluster.
+    pub fn build(self) -> Result<CachedRedisStore, StoreError> {
+        let mut created = None;
+        let inner = self.store.build_with_listener(|names| {
+            let cache = Arc::new(NearCache::new(names.clone(), self.limits));
+            created = Some(Arc::clone(&cache));
+            Some(cache as Arc<dyn InvalidationListener>)
+        })?;
+        let cache = created
+            .unwrap_or_else(|| Arc::new(NearCache::new(inner.0.names.clone(), self.limits)));
+        Ok(CachedRedisStore { inner, cache })
+    }
+
+    /// Builds the store and waits until the server has answered, as [`RedisStoreBuilder::connect`]
+    /// does.
+    ///
+    /// # Errors
+    /// As for [`RedisStoreBuilder::connect`]; also if the URL is that of a cluster.
+    pub async fn connect(self) -> Result<CachedRedisStore, StoreError> {
+        let store = self.build()?;
+        store.inner.ready().await?;
+        Ok(store)
+    }
+}
+
+/// The size and use of the local copies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Records with a copy now.
+    pub entries: usize,
+    /// Size of their data in bytes.
+    pub bytes: usize,
+    /// Reads that a copy answered.
+    pub hits: u64,
+}
+
+impl CachedRedisStore {
+    /// Returns the store behind the copies.
+    pub const fn store(&self) -> &RedisStore {
+        &self.inner
+    }
+
+    /// Returns the size and use of the local copies.
+    pub fn cache_stats(&self) -> CacheStats {
+        CacheStats {
+            entries: self.cache.entries(),
+            bytes: self.cache.bytes(),
+            hits: self.cache.hits(),
+        }
+    }
+
+    /// Reads from Redis, and keeps a copy if the server reports changes to it.
+    fn read_and_fill(&self, key: &StoreKey) -> StoreFuture<ReadOutcome> {
+        let (key, cache) = (*key, Arc::clone(&self.cache));
+        self.inner.run_operation("read", move |runner| async move {
+            // Reserve first, then check `is_tracked`. If tracking is lost before the check, the check
+            // sees it. If it is lost afterwards, the reservation is removed.
+            let Some(guard) = cache
+                .reserve(&key)
+                .filter(|_| runner.client.is_tracked())
+            else {
+                return runner.read(&key).await;
+            };
+            let read_at = Instant::now();
+            let (read, ttl) = runner.read_with_ttl(&key).await?;
+            if let ReadOutcome::Found(record) = &read {
+                guard.fill(record, read_at, ttl);
+            }
+            Ok(read)
+        })
+    }
+
+    /// Removes the copy before and after `work`, so that no copy is older than the result of `work`.
+    fn invalidate_around<T: Unpin + Send + 'static>(
+        &self,
+        key: &StoreKey,
+        work: StoreFuture<T>,
+    ) -> StoreFuture<T> {
+        let (key, cache) = (*key, Arc::clone(&self.cache));
+        cache.remove(&key);
+        StoreFuture::new(async move {
+            let result = work.await;
+            cache.remove(&key);
+            result
+        })
+    }
+}
+
+impl fmt::Debug for CachedRedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CachedRedisStore")
+            .field(&self.inner)
+            .finish()
+    }
+}
+
+impl Store for CachedRedisStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        match touch {
+            Some(_) => self.invalidate_around(key, self.inner.read(key, touch)),
+            None => match self.cache.get(key) {
+                Some(record) => StoreFuture::ready(Ok(ReadOutcome::Found(record))),
+                None => self.read_and_fill(key),
+            },
+        }
+    }
+
+    fn write(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<WriteOutcome> {
+        self.invalidate_around(key, self.inner.write(key, data, ttl, expected))
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.invalidate_around(key, self.inner.destroy(key))
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.invalidate_around(key, self.inner.touch(key, ttl))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        self.inner.tags()
+    }
+
+    fn count(&self) -> StoreFuture<Option<u64>> {
+        self.inner.count()
+    }
+
+    fn ready(&self) -> StoreFuture<()> {
+        self.inner.ready()
+    }
+}
