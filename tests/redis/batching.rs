@@ -103,10 +103,10 @@ async fn what_is_read_together_is_told_apart() {
         assert!(matches!(gone, Ok(ReadOutcome::Gone)), "{gone:?}");
         for other in [list, foreign] {
             let error = other.as_ref().unwrap_err();
-            assert!(matches!(cause(error), RedisError::Foreign), "{error}");
+            assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         }
         let error = damaged.as_ref().unwrap_err();
-        assert!(matches!(cause(error), RedisError::Damaged(_)), "{error}");
+        assert!(matches!(cause(error), RedisError::DamagedRecord(_)), "{error}");
     }
     assert!(times(&server, "mget") > 0, "they did go together");
 }
@@ -144,7 +144,7 @@ async fn what_is_written_together_is_decided_apart() {
         assert!(matches!(wrong, Ok(WriteOutcome::Conflict(_))), "{wrong:?}");
         assert!(matches!(gone, Ok(WriteOutcome::Gone)), "{gone:?}");
         let error = list.as_ref().unwrap_err();
-        assert!(matches!(cause(error), RedisError::Foreign), "{error}");
+        assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         assert!(matches!(new, Ok(WriteOutcome::Done(_))), "{new:?}");
     }
     assert!(
@@ -189,7 +189,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
         let error = written.unwrap_err();
         let full = ServerRejection::OutOfMemory;
         assert!(
-            matches!(cause(&error), RedisError::Refused(refusal) if *refusal == full),
+            matches!(cause(&error), RedisError::Rejected(refusal) if *refusal == full),
             "{error}"
         );
     }

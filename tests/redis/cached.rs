@@ -30,14 +30,14 @@ fn builder(url: &str) -> CachedRedisStoreBuilder {
     store.cached().max_age(HOUR)
 }
 
-async fn cached(url: &str) -> CachedRedisStore<RedisStore> {
+async fn cached(url: &str) -> CachedRedisStore {
     let store = builder(url).connect().await.unwrap();
     warm(&store).await;
     store
 }
 
 /// Waits until copies are kept.
-async fn warm(store: &CachedRedisStore<RedisStore>) {
+async fn warm(store: &CachedRedisStore) {
     let key = created(store, HOUR).await;
     until(|| async {
         let hits = store.cache_stats().hits;

@@ -85,5 +85,5 @@ async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
     assert!(node.is_master(), "it was not replaced");
     let sum = load.checked().await;
     let stats = store.stats();
-    assert!(sum.kept > 100 && stats.repeated > 0, "{sum:?} {stats:?}");
+    assert!(sum.kept > 100 && stats.retries > 0, "{sum:?} {stats:?}");
 }

@@ -56,7 +56,7 @@ async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
         server.set(&format!("session:{key}"), value);
         let read = store.read(&key, None).await.unwrap_err();
         assert!(
-            matches!(cause(&read), RedisError::Foreign),
+            matches!(cause(&read), RedisError::ForeignValue),
             "{value:?}: {read}"
         );
         for expected in [Expected::Absent, Expected::Any] {
@@ -65,7 +65,7 @@ async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
                 .await
                 .unwrap_err();
             assert!(
-                matches!(cause(&write), RedisError::Foreign),
+                matches!(cause(&write), RedisError::ForeignValue),
                 "{value:?}: {write}"
             );
         }
@@ -86,7 +86,7 @@ async fn a_value_of_another_type_is_reported_too() {
     server.say(&["RPUSH", &format!("session:{key}"), "x"]);
     let touching = store.read(&key, Some(HOUR)).await.unwrap_err();
     assert!(
-        matches!(cause(&touching), RedisError::Foreign),
+        matches!(cause(&touching), RedisError::ForeignValue),
         "{touching}"
     );
     for error in [
@@ -99,7 +99,7 @@ async fn a_value_of_another_type_is_reported_too() {
             .map(drop)
             .unwrap_err(),
     ] {
-        assert!(matches!(cause(&error), RedisError::Foreign), "{error}");
+        assert!(matches!(cause(&error), RedisError::ForeignValue), "{error}");
     }
 }
 
@@ -114,7 +114,7 @@ async fn a_damaged_record_is_reported_and_not_served() {
     server.set(&name, &value);
     for touch in [None, Some(HOUR)] {
         let error = store.read(&key, touch).await.unwrap_err();
-        assert!(matches!(cause(&error), RedisError::Damaged(_)), "{error}");
+        assert!(matches!(cause(&error), RedisError::DamagedRecord(_)), "{error}");
     }
     store.destroy(&key).await.unwrap();
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);

@@ -65,7 +65,7 @@ async fn a_write_whose_answer_was_lost_is_repeated_and_applied_once() {
     for cut in [0, 1, 3] {
         let key = created(&place.store, HOUR).await;
         let seen = version(&place.store, &key).await;
-        let (sets, repeated) = (place.sets(), place.store.stats().repeated);
+        let (sets, repeated) = (place.sets(), place.store.stats().retries);
         place.proxy.set(Weather::CutAfter(cut));
         let write = place
             .store
@@ -77,7 +77,7 @@ async fn a_write_whose_answer_was_lost_is_repeated_and_applied_once() {
         assert_eq!((&*now.data, now.version), (&b"new"[..], version));
         assert_eq!(place.sets() - sets, 1, "applied once");
         assert!(
-            place.store.stats().repeated > repeated,
+            place.store.stats().retries > repeated,
             "the answer was lost"
         );
     }
@@ -115,7 +115,7 @@ async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
     let (written, ()) = tokio::join!(write, meanwhile);
     let error = written.unwrap_err();
     assert!(
-        matches!(cause(&error), RedisError::Unknown { .. }),
+        matches!(cause(&error), RedisError::UnknownOutcome { .. }),
         "{error}"
     );
     assert_eq!(place.store.stats().outages, 0, "the server has answered");
@@ -127,18 +127,18 @@ async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
 async fn a_write_on_anything_is_not_repeated_when_its_answer_was_lost() {
     let place = place().await;
     let key = created(&place.store, HOUR).await;
-    let repeated = place.store.stats().repeated;
+    let repeated = place.store.stats().retries;
     place.proxy.set(Weather::CutAfter(0));
     let error = place
         .store
         .write(&key, "ours".into(), HOUR, Expected::Any)
         .await
         .unwrap_err();
-    let broken = RedisError::Unknown {
-        last: TransientError::Broken,
+    let broken = RedisError::UnknownOutcome {
+        last: TransientError::ConnectionLost,
     };
     assert_eq!(cause(&error).to_string(), broken.to_string());
-    assert_eq!(place.store.stats().repeated, repeated);
+    assert_eq!(place.store.stats().retries, repeated);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
         }
     }
     assert!(found.is_empty(), "nobody wrote these: {found:?}");
-    assert!(place.store.stats().repeated > 0, "the weather was fair");
+    assert!(place.store.stats().retries > 0, "the weather was fair");
     assert!(
         kept > 100 && unknown < kept,
         "{kept} acknowledged, {unknown} unknown"

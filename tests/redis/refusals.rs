@@ -16,7 +16,7 @@ use crate::support::redis_servers::{
 
 fn refusal(error: &StoreError) -> &ServerRejection {
     match cause(error) {
-        RedisError::Refused(refusal) => refusal,
+        RedisError::Rejected(refusal) => refusal,
         other => panic!("not refused: {other}"),
     }
 }
@@ -148,7 +148,7 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
         cause(&error),
         RedisError::Unreplicated {
             confirmed: 0,
-            wanted: 1
+            required: 1
         }
     );
     assert!(said, "{error}");
@@ -191,7 +191,7 @@ fn addresses_that_make_no_sense_are_refused_without_showing_a_password() {
     ] {
         let error = RedisStore::builder(url).build().unwrap_err();
         assert!(
-            matches!(cause(&error), RedisError::Url(_)),
+            matches!(cause(&error), RedisError::InvalidUrl(_)),
             "{url}: {error}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");

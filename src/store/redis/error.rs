@@ -41,7 +41,9 @@ pub enum RedisError {
         last: TransientError,
     },
     /// The store's limit of operations in flight is reached. This operation was not started.
-    #[error("redis: {limit} operations are in flight, the limit; raise `max_in_flight` or shed load")]
+    #[error(
+        "redis: {limit} operations are in flight, the limit; raise `max_in_flight` or shed load"
+    )]
     Overloaded {
         /// The store's limit, `max_in_flight`.
         limit: usize,
@@ -146,7 +148,9 @@ pub enum ServerRejection {
     #[error("it has too few replicas to accept writes (NOREPLICAS); check its replicas")]
     NoReplicas,
     /// The user or password is wrong or missing, or the user lacks a permission.
-    #[error("user or password is wrong, or the user lacks a permission ({0}); check the URL and ACL")]
+    #[error(
+        "user or password is wrong, or the user lacks a permission ({0}); check the URL and ACL"
+    )]
     Denied(Box<str>),
     /// Any other rejection: the code at the start of the server's message.
     #[error("{0}")]

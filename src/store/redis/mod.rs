@@ -200,9 +200,9 @@ impl Store for RedisStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         match touch {
-            None => self.run_operation("read", move |runner| async move {
-                runner.read(&key).await
-            }),
+            None => {
+                self.run_operation("read", move |runner| async move { runner.read(&key).await })
+            }
             Some(ttl) => self.run_operation("read", move |runner| async move {
                 runner.read_and_touch(&key, ttl).await
             }),
@@ -273,9 +273,10 @@ impl Store for RedisStore {
 impl TagStore for RedisStore {
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
-        self.run_operation("tag", move |runner| async move {
-            runner.tag(&key, &tag).await
-        })
+        self.run_operation(
+            "tag",
+            move |runner| async move { runner.tag(&key, &tag).await },
+        )
     }
 
     fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {

@@ -36,8 +36,7 @@ impl CommandRunner {
         &self,
         key: &StoreKey,
     ) -> Result<(ReadOutcome, Duration), RedisError> {
-        let command =
-            || RedisCommand::script(&scripts::READ_WITH_TTL, self.names.session(key), []);
+        let command = || RedisCommand::script(&scripts::READ_WITH_TTL, self.names.session(key), []);
         let Reply::Array(parts) = self.query(command).await? else {
             return Err(RedisError::UnexpectedReply);
         };
@@ -112,8 +111,7 @@ impl CommandRunner {
         expected: Expected,
     ) -> RedisCommand {
         // One allocation holds all arguments: writes are frequent, and each allocation costs.
-        let max_len =
-            self.names.session_len() + MAX_EXPECTED_LEN + record::HEADER_LEN + data.len();
+        let max_len = self.names.session_len() + MAX_EXPECTED_LEN + record::HEADER_LEN + data.len();
         let mut buffer = BytesMut::with_capacity(max_len);
         self.names.put_session(key, &mut buffer);
         let name = buffer.split().freeze();

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
 use super::TransientError;
+use crate::sync::lock;
 
 /// The start or end of an outage, reported to [`on_outage`](super::RedisStoreBuilder::on_outage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl OutageTracker {
         if !self.is_active.load(Relaxed) {
             return None;
         }
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         self.is_active.store(false, Relaxed);
         current.take().map(|(start, failed)| Outage::Ended {
             lasted: start.elapsed(),
@@ -55,7 +56,7 @@ impl OutageTracker {
     /// Records that an operation failed because the server did not answer. Returns the outage that
     /// starts with it.
     pub(super) fn record_failure(&self, cause: TransientError) -> Option<Outage> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.current);
         if let Some((_, failed)) = &mut *current {
             *failed += 1;
             return None;

@@ -124,9 +124,9 @@ impl Load {
 }
 
 fn is_outage(error: &StoreError) -> bool {
-    use RedisError::{Refused, TimedOut, Unknown, Unreplicated};
+    use RedisError::{Rejected, TimedOut, UnknownOutcome, Unreplicated};
     matches!(
         cause(error),
-        TimedOut { .. } | Unknown { .. } | Unreplicated { .. } | Refused(_)
+        TimedOut { .. } | UnknownOutcome { .. } | Unreplicated { .. } | Rejected(_)
     )
 }

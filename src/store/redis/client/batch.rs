@@ -206,5 +206,10 @@ async fn send_queue(guard: QueueGuard) {
             None => batches.push(Batch::new(queued)),
         }
     }
-    join_all(batches.into_iter().map(|batch| connection.send_batch(batch))).await;
+    join_all(
+        batches
+            .into_iter()
+            .map(|batch| connection.send_batch(batch)),
+    )
+    .await;
 }

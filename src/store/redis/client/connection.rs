@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -27,7 +27,10 @@ use super::{
         AttemptError, Reply, auth_error, error_code, is_no_script, split_batch, transient_error,
     },
 };
-use crate::store::redis::{RedisError, ServerRejection, TransientError, settings::Settings};
+use crate::{
+    store::redis::{RedisError, ServerRejection, TransientError, settings::Settings},
+    sync::lock,
+};
 
 /// The number of a cluster's slots that share one reply count.
 const SLOTS_PER_COUNT: u16 = 256;
@@ -243,9 +246,4 @@ async fn watch_auth_errors(
 /// Returns the time until `deadline`.
 pub(super) fn remaining(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-/// Locks a mutex. No code panics while it holds one of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,7 +19,9 @@ use super::{
 };
 
 /// A receiver of changes that other clients make.
-pub(in crate::store::redis) trait InvalidationListener: Send + Sync {
+pub(in crate::store::redis) trait InvalidationListener:
+    Send + Sync
+{
     /// Called when the value under this name has changed.
     fn on_change(&self, name: &[u8]);
 

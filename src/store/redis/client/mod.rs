@@ -118,7 +118,10 @@ impl Client {
         let in_turn = || self.turns.fetch_add(1, Ordering::Relaxed) / batch::MAX_COMMANDS;
         let start = failed.map_or_else(in_turn, |index| index.wrapping_add(1));
         (start..start.saturating_add(self.connections.len()))
-            .find(|index| self.connection(*index).is_some_and(|one| one.is_connected()))
+            .find(|index| {
+                self.connection(*index)
+                    .is_some_and(|one| one.is_connected())
+            })
             .unwrap_or(start)
     }
 
@@ -173,9 +176,8 @@ impl Client {
                 AbortOnDropHandle(runtime.spawn(watching))
             }));
             if let Some(listener) = &self.listener {
-                let track = |one: &Arc<Connection>| {
-                    one.track_changes(&runtime, Arc::clone(listener))
-                };
+                let track =
+                    |one: &Arc<Connection>| one.track_changes(&runtime, Arc::clone(listener));
                 tasks.extend(self.connections.iter().map(track));
             }
             BackgroundTasks {

@@ -48,7 +48,10 @@ pub(super) fn split_batch(
         Resp3Frame::Array { data, .. } if for_each && data.len() == commands.len() => {
             data.into_iter().map(parse_reply).collect()
         }
-        frame => commands.iter().map(|_| parse_reply(frame.clone())).collect(),
+        frame => commands
+            .iter()
+            .map(|_| parse_reply(frame.clone()))
+            .collect(),
     }
 }
 
@@ -119,7 +122,11 @@ fn parse_error(message: &str) -> AttemptError {
 pub(super) fn error_code(message: &str) -> &str {
     let script_prefixes = ["@user_script: ", "ERR Error running script "];
     let message = match message.split_once("@user_script: ") {
-        Some((_, place)) if script_prefixes.iter().any(|prefix| message.starts_with(prefix)) => {
+        Some((_, place))
+            if script_prefixes
+                .iter()
+                .any(|prefix| message.starts_with(prefix)) =>
+        {
             place.split_once(": -").map_or(message, |(_, error)| error)
         }
         _ => message,

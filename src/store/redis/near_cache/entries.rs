@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use crate::{
         Record,
         redis::{client::InvalidationListener, key_names::KeyNames},
     },
+    sync::lock,
 };
 
 /// The number of parts with a lock of their own.
@@ -106,7 +107,9 @@ impl NearCache {
             return None;
         }
         let ticket = self.tickets.fetch_add(1, Relaxed);
-        shard.entries.insert(*key, CacheEntry { ticket, copy: None });
+        shard
+            .entries
+            .insert(*key, CacheEntry { ticket, copy: None });
         let (cache, key) = (self, *key);
         Some(FillGuard { cache, key, ticket })
     }
@@ -134,11 +137,6 @@ impl NearCache {
         let [first, ..] = &self.shards;
         lock(self.shards.get(index).unwrap_or(first))
     }
-}
-
-/// Locks a shard. No code panics while it holds one of these locks.
-fn lock(shard: &Mutex<CacheShard>) -> MutexGuard<'_, CacheShard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl InvalidationListener for NearCache {

@@ -107,8 +107,8 @@ impl CachedRedisStoreBuilder {
             created = Some(Arc::clone(&cache));
             Some(cache as Arc<dyn InvalidationListener>)
         })?;
-        let cache = created
-            .unwrap_or_else(|| Arc::new(NearCache::new(inner.0.names.clone(), self.limits)));
+        let cache =
+            created.unwrap_or_else(|| Arc::new(NearCache::new(inner.0.names.clone(), self.limits)));
         Ok(CachedRedisStore { inner, cache })
     }
 
@@ -157,10 +157,7 @@ impl CachedRedisStore {
         self.inner.run_operation("read", move |runner| async move {
             // Reserve first, then check `is_tracked`. If tracking is lost before the check, the check
             // sees it. If it is lost afterwards, the reservation is removed.
-            let Some(guard) = cache
-                .reserve(&key)
-                .filter(|_| runner.client.is_tracked())
-            else {
+            let Some(guard) = cache.reserve(&key).filter(|_| runner.client.is_tracked()) else {
                 return runner.read(&key).await;
             };
             let read_at = Instant::now();
