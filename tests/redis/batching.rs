@@ -106,7 +106,10 @@ async fn what_is_read_together_is_told_apart() {
             assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         }
         let error = damaged.as_ref().unwrap_err();
-        assert!(matches!(cause(error), RedisError::DamagedRecord(_)), "{error}");
+        assert!(
+            matches!(cause(error), RedisError::DamagedRecord(_)),
+            "{error}"
+        );
     }
     assert!(times(&server, "mget") > 0, "they did go together");
 }

@@ -114,7 +114,10 @@ async fn a_damaged_record_is_reported_and_not_served() {
     server.set(&name, &value);
     for touch in [None, Some(HOUR)] {
         let error = store.read(&key, touch).await.unwrap_err();
-        assert!(matches!(cause(&error), RedisError::DamagedRecord(_)), "{error}");
+        assert!(
+            matches!(cause(&error), RedisError::DamagedRecord(_)),
+            "{error}"
+        );
     }
     store.destroy(&key).await.unwrap();
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
