@@ -34,7 +34,7 @@ impl SessionConfig {
             .map_err(|error| refused_cookie(&name, error))?;
         let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
-        let mut context = CookieContext::new(&keys, &name, &self.cookie, policy.time_to_live());
+        let mut context = CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl());
         context.clear_with_browser = self.clear_with_browser;
         let backend = Backend::new(stores.open(self.choice(&listeners))?, &context)
             .map_err(|error| ConfigError::caused("store", error))?;

@@ -1,4 +1,4 @@
-//! Sessions without a request: for logging out everywhere, for administration, for jobs.
+//! Access to sessions outside of their requests.
 
 use std::sync::Arc;
 
@@ -8,13 +8,23 @@ use crate::{
     store::{ReadOutcome, Tag, TagStore},
 };
 
-/// All sessions of a service, by their [`StoreKey`]s.
+/// The sessions of a service, by their [`StoreKey`]s: for logging out everywhere, for administration
+/// and for jobs.
 ///
-/// Clones share one store. Nothing here holds a lock: what is read may have changed a moment later.
+/// Clones share one store. No method locks a session, so a session may change right after it was read.
+///
+/// ```
+/// # use hyper_session::{SessionError, Sessions, session::SessionCollection};
+/// # async fn handler(sessions: &Sessions) -> Result<(), SessionError> {
+/// let collection: SessionCollection = sessions.collection();
+/// let destroyed = collection.destroy_tagged("user-7", None).await?;
+/// # let _ = destroyed; Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
+#[doc(alias = "Collection")]
 pub struct SessionCollection(Arc<Engine>);
 
-/// How often the sessions of an owner are listed at most, while new ones keep appearing.
+/// Maximum number of times that `destroy_tagged` lists sessions, if new ones keep appearing.
 const MAX_ROUNDS: usize = 16;
 
 impl SessionCollection {
@@ -22,103 +32,108 @@ impl SessionCollection {
         Self(engine)
     }
 
-    /// The contents of a live session; `None` where there is none.
+    /// Returns the data of a live session, or `None` if there is no such session.
     ///
     /// # Errors
-    /// When the store fails, or holds something unreadable.
+    /// [`Store`](SessionError::Store) if the store fails. [`Record`](SessionError::Record) if the
+    /// record is unreadable.
     pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
         let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
             return Ok(None);
         };
-        let contents = decode(&self.0, &record.data)?;
-        Ok((!contents.head.is_fence).then(|| Snapshot::new(contents.data)))
+        let decoded = decode(&self.0, &record.data)?;
+        Ok((!decoded.head.is_fence).then(|| Snapshot::new(decoded.data)))
     }
 
-    /// Ends a session. Requests that are running in it store nothing more.
+    /// Destroys a session. Requests that have loaded it store no more changes.
     ///
     /// # Errors
-    /// When the store fails.
+    /// [`Store`](SessionError::Store) if the store fails.
     pub async fn destroy(&self, key: &StoreKey) -> Result<(), SessionError> {
         self.0.backend.store().destroy(key).await?;
         self.0.emit(&Event::Destroyed { key: *key });
         Ok(())
     }
 
-    /// Tags a live session with its owner's name; `false` where there is none.
+    /// Adds a tag to a live session. Returns `false` if there is no such session.
     ///
     /// # Errors
-    /// When the store fails or has no tags, or the tag is empty or over 256 bytes.
-    pub async fn tag(&self, key: &StoreKey, owner: &str) -> Result<bool, SessionError> {
-        let tag = Tag::new(owner)?;
+    /// [`Store`](SessionError::Store) if the store fails. [`Tag`](SessionError::Tag) if the tag is
+    /// empty or longer than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the store
+    /// has no tags.
+    pub async fn tag(&self, key: &StoreKey, tag: &str) -> Result<bool, SessionError> {
+        let tag = Tag::new(tag)?;
         Ok(self.tags()?.tag(key, &tag).await?)
     }
 
-    /// Takes a tag off a session.
+    /// Removes a tag from a session.
     ///
     /// # Errors
-    /// As [`tag`](Self::tag).
-    pub async fn untag(&self, key: &StoreKey, owner: &str) -> Result<(), SessionError> {
-        let tag = Tag::new(owner)?;
+    /// See [`tag`](Self::tag).
+    pub async fn untag(&self, key: &StoreKey, tag: &str) -> Result<(), SessionError> {
+        let tag = Tag::new(tag)?;
         Ok(self.tags()?.untag(key, &tag).await?)
     }
 
-    /// The live sessions of an owner, in no particular order.
+    /// Returns the live sessions with a tag, in no particular order.
     ///
     /// # Errors
-    /// As [`tag`](Self::tag).
-    pub async fn tagged(&self, owner: &str) -> Result<Vec<StoreKey>, SessionError> {
-        let tag = Tag::new(owner)?;
+    /// See [`tag`](Self::tag). [`Store`](SessionError::Store) also if the store cannot list sessions.
+    pub async fn tagged(&self, tag: &str) -> Result<Vec<StoreKey>, SessionError> {
+        let tag = Tag::new(tag)?;
         Ok(self.tags()?.tagged(&tag).await?)
     }
 
-    /// Ends every session of an owner, except `but` if it is given: logs out everywhere, or
-    /// everywhere else. Returns how many sessions were ended.
+    /// Destroys every session with a tag, except the one with the key `except`. Returns the number of
+    /// destroyed sessions. Use it to log a user out everywhere, or everywhere else.
     ///
-    /// A store that cannot list sessions, as one whose sessions are with their visitors, ends those
-    /// that were tagged up to this moment, says of none that it ended, and counts 0.
-    ///
-    /// A session that is just getting a new id is ended under either. One that the owner begins
-    /// while this runs may be left; requests that were running in an ended session store nothing
-    /// more.
+    /// A store that cannot list sessions, such as one in cookies, destroys those that were tagged up to
+    /// this moment. It emits no [`Event::Destroyed`] for them, and the returned number is 0.
     ///
     /// # Errors
-    /// As [`tag`](Self::tag). Sessions ended before the failure stay ended; calling again goes on.
+    /// See [`tag`](Self::tag). Sessions that were destroyed before the failure stay destroyed. Call it
+    /// again for the others.
+    ///
+    /// # Concurrency
+    /// A session that is regenerated during the call is destroyed under either id. A session that is
+    /// tagged during the call may be left. Requests that have loaded a destroyed session store no more
+    /// changes.
     pub async fn destroy_tagged(
         &self,
-        owner: &str,
-        but: Option<&StoreKey>,
+        tag: &str,
+        except: Option<&StoreKey>,
     ) -> Result<usize, SessionError> {
-        let tag = Tag::new(owner)?;
-        if let Some(ending) = self.tags()?.destroy_tagged(&tag, but) {
-            ending.await?;
+        let parsed = Tag::new(tag)?;
+        if let Some(destroying) = self.tags()?.destroy_tagged(&parsed, except) {
+            destroying.await?;
             return Ok(0);
         }
-        let mut ended = 0;
-        // A session that moved after it was listed is found under its new key the next time: it is
-        // tagged there before the old one dies.
+        let mut destroyed = 0;
+        // The next round finds a session that was regenerated after it was listed: its new record is
+        // tagged before the old id dies.
         for _ in 0..MAX_ROUNDS {
-            let before = ended;
+            let before = destroyed;
             for key in self
-                .tagged(owner)
+                .tagged(tag)
                 .await?
                 .iter()
-                .filter(|key| Some(*key) != but)
+                .filter(|key| Some(*key) != except)
             {
                 self.destroy(key).await?;
-                ended += 1;
+                destroyed += 1;
             }
-            if ended == before {
+            if destroyed == before {
                 break;
             }
         }
-        Ok(ended)
+        Ok(destroyed)
     }
 
-    /// How many sessions are stored, where the store can say. Sessions that have expired but are
-    /// not collected yet may be counted.
+    /// Returns the number of stored sessions, or `None` if the store cannot count. It may include
+    /// sessions that have expired and are not removed yet.
     ///
     /// # Errors
-    /// When the store fails.
+    /// [`Store`](SessionError::Store) if the store fails.
     pub async fn count(&self) -> Result<Option<u64>, SessionError> {
         Ok(self.0.backend.store().count().await?)
     }

@@ -1,10 +1,10 @@
-//! Id cookies that were opened lately.
+//! A cache of id cookies that were opened recently.
 //!
-//! A browser sends the same cookie with every request until its next renewal, and one page makes
-//! many requests: its seal needs to be opened once, not every time. Only what was authenticated
-//! comes in here, and only the same text, byte by byte, finds it again. It says no more than the
-//! cookie itself does, so nothing in here can be out of date: whether a session still lives is
-//! the store's to say.
+//! A browser sends the same cookie with every request until the cookie is renewed, and one page
+//! makes many requests. The cache saves decrypting the cookie each time. It holds only cookies that
+//! were authenticated, and returns an entry only for the same text, byte by byte. An entry holds
+//! nothing that the cookie does not, so it cannot be out of date. The store decides if a session
+//! is alive.
 
 use std::{
     fmt,
@@ -17,13 +17,13 @@ use crate::{
     wire::{CookieText, OpenedIdCookie},
 };
 
-/// How many cookies are remembered at most. Together they take about 200 KB.
+/// Capacity in cookies. They take about 200 KB together.
 const SLOTS: usize = 1024;
 
-/// The cookies, each in the one slot where it may be. A cookie takes the place of the one before.
-pub(crate) struct CookieCache(Box<[Mutex<Option<Entry>>]>);
+/// OpenedIdCookie cookies by their text. Each text has one slot; a new entry replaces the old one there.
+pub(crate) struct CookieCache(Box<[Mutex<Option<CachedCookie>>]>);
 
-struct Entry {
+struct CachedCookie {
     text: CookieText,
     opened: OpenedIdCookie,
     key: StoreKey,
@@ -34,32 +34,32 @@ impl CookieCache {
         Self((0..SLOTS).map(|_| Mutex::new(None)).collect())
     }
 
-    /// What this text was found to be when it was opened, and the key of its id.
+    /// Returns the opened cookie for this text, and the key of its id.
     pub(super) fn get(&self, text: &[u8]) -> Option<(OpenedIdCookie, StoreKey)> {
         let slot = self.slot(text)?;
         let entry = slot.as_ref().filter(|entry| ct_eq(&entry.text, text))?;
         Some((entry.opened.clone(), entry.key))
     }
 
-    /// Remembers a text that authenticated. One that would need the heap is not remembered.
+    /// Adds a cookie that was authenticated. A text too long for the inline buffer is not added.
     pub(super) fn insert(&self, text: &[u8], opened: &OpenedIdCookie, key: StoreKey) {
-        let kept = CookieText::from_slice(text);
-        if kept.spilled() {
+        let inline = CookieText::from_slice(text);
+        if inline.spilled() {
             return;
         }
         if let Some(mut slot) = self.slot(text) {
-            *slot = Some(Entry {
-                text: kept,
+            *slot = Some(CachedCookie {
+                text: inline,
                 opened: opened.clone(),
                 key,
             });
         }
     }
 
-    /// The slot of a text; `None` while another thread is there, which is not worth a wait.
-    ///
-    /// The end of a sealed text is as good as random, so it is a hash already.
-    fn slot(&self, text: &[u8]) -> Option<MutexGuard<'_, Option<Entry>>> {
+    /// Returns the slot of a text, or `None` while another thread uses it: opening the cookie again
+    /// is cheaper than waiting.
+    fn slot(&self, text: &[u8]) -> Option<MutexGuard<'_, Option<CachedCookie>>> {
+        // The last bytes of a sealed text are as good as random, so they serve as a hash.
         let mixed = u64::from_le_bytes(*text.last_chunk()?).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let slot = self.0.get((mixed >> 32) as usize % SLOTS)?;
         slot.try_lock().ok()

@@ -1,18 +1,21 @@
-//! Ids that died lately in this process.
+//! Keys of ids that died recently in this process.
 //!
-//! A slow request may answer after its session has moved to another id or ended, and its response
-//! would give the browser the old cookie back: a visitor who has just signed in would be signed out.
-//! If it wrote something, the store tells it so; if it did not, this does. Other processes' dead ids
-//! are not known here: then the old cookie stands until the next request that opens the session.
+//! A slow request may finish after its session was regenerated or destroyed. Its response could then
+//! set the old cookie again, and a visitor who has just signed in would be signed out. A request that
+//! writes learns from the store that its id is dead. A request that only reads learns it here. Ids
+//! that died in another process are not listed: the browser then keeps the old cookie until its next
+//! request that loads the session.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
-use crate::id::StoreKey;
+use crate::{id::StoreKey, sync::lock};
 
-/// How many keys are remembered, each in the one place where it may be.
+/// Capacity in keys.
 const SLOTS: usize = 1024;
 
-/// Keys whose sessions moved or ended. A key that is in here is dead for good.
+/// Keys of sessions that were regenerated or destroyed. A listed key stays dead.
+///
+/// Each key has one slot; a new key replaces the old one there.
 pub(crate) struct DeadKeys(Box<[Mutex<Option<StoreKey>>]>);
 
 impl DeadKeys {
@@ -21,19 +24,17 @@ impl DeadKeys {
     }
 
     pub(super) fn insert(&self, key: StoreKey) {
-        if let Some(place) = self.slot(&key) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
+        if let Some(slot) = self.slot(&key) {
+            *lock(slot) = Some(key);
         }
     }
 
     pub(super) fn contains(&self, key: &StoreKey) -> bool {
-        self.slot(key).is_some_and(|place| {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) == Some(*key)
-        })
+        self.slot(key).is_some_and(|slot| *lock(slot) == Some(*key))
     }
 
-    /// A key is a hash already.
     fn slot(&self, key: &StoreKey) -> Option<&Mutex<Option<StoreKey>>> {
+        // A key is a hash already.
         let [a, b, ..] = key.as_bytes();
         self.0
             .get(usize::from(u16::from_le_bytes([*a, *b])) % SLOTS)

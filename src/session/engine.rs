@@ -1,15 +1,17 @@
-//! What all sessions of one service share.
+//! The part of a service that all its sessions share.
 
 use std::time::Duration;
 
-use super::{Backend, CookieCache, DeadKeys, Event, Policy, SessionError, events::Listeners};
+use super::{
+    CookieCache, DeadKeys, Event, Policy, SessionError, backend::Backend, events::Listeners,
+};
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
     wire::{CookieText, Format, IdCookie},
 };
 
-/// The store, the rules and the formats of one service.
+/// The store, the policy and the formats of one service.
 pub(crate) struct Engine {
     pub(crate) backend: Backend,
     pub(crate) policy: Policy,
@@ -20,7 +22,7 @@ pub(crate) struct Engine {
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,
     pub(crate) listeners: Listeners,
-    /// A setting that was adjusted to what user agents accept.
+    /// A note on a setting that was reduced to the limit of user agents.
     pub(crate) adjusted: Option<&'static str>,
 }
 
@@ -34,7 +36,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Tells the listeners, and takes note of ids that died.
+    /// Sends an event to the listeners, and records the key of an id that died.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
             self.dead_keys.insert(*key);
@@ -42,7 +44,7 @@ impl Engine {
         self.listeners.emit(event);
     }
 
-    /// Reports `error` to the listeners where the store is at fault, and hands it on.
+    /// Emits [`Event::StoreFailed`] if the store caused `error`. Returns the error.
     pub(crate) fn report(&self, error: SessionError) -> SessionError {
         if error.is_store_failure() || error.is_too_large() {
             self.emit(&Event::StoreFailed { error: &error });
@@ -50,18 +52,19 @@ impl Engine {
         error
     }
 
-    /// Whether the last renewal is so old that another one is due. One from the future, as a clock
-    /// that ran ahead leaves behind, counts for nothing.
-    pub(crate) fn is_renewal_due(&self, renewed: Timestamp, now: Timestamp) -> bool {
+    /// Returns `true` if the last touch is older than the touch interval. A touch time in the future
+    /// comes from a clock that ran fast, so it counts as old.
+    pub(crate) fn is_touch_due(&self, last_touch: Timestamp, now: Timestamp) -> bool {
         let interval = self.policy.touch_interval;
-        now.duration_since(renewed) >= interval || renewed.duration_since(now) > interval
+        now.duration_since(last_touch) >= interval || last_touch.duration_since(now) > interval
     }
 
-    /// The time a record may live from `now`: until the idle end, or the absolute one if sooner.
-    pub(crate) fn time_to_live(&self, created: Timestamp, now: Timestamp) -> Duration {
-        let idle = self.policy.time_to_live();
-        self.policy.absolute_timeout.map_or(idle, |lifetime| {
-            idle.min(created.saturating_add(lifetime).duration_since(now))
+    /// Returns how long a record may live from `now`: until the idle timeout, or until the absolute
+    /// timeout if it comes first.
+    pub(crate) fn record_ttl(&self, created: Timestamp, now: Timestamp) -> Duration {
+        let idle = self.policy.idle_ttl();
+        self.policy.absolute_timeout.map_or(idle, |timeout| {
+            idle.min(created.saturating_add(timeout).duration_since(now))
         })
     }
 

@@ -1,122 +1,159 @@
-//! What can go wrong with a session.
+//! The error of a session.
 
 use std::sync::Arc;
 
 use crate::{
-    document::{EditError, MalformedDocument, ReadError, SerializeError},
+    document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
     id::EntropyError,
     patch::ChangeError,
-    store::{StoreError, TagError},
+    store::{StoreError, TagError, TooLarge},
 };
 
-/// An operation on a session failed; nothing of it was done.
+/// Maximum number of keys that [`SessionError::TooLarge`] names.
+const MAX_NAMED_KEYS: usize = 5;
+
+/// Maximum length of a key's name in [`SessionError::TooLarge`], in characters.
+const MAX_NAME_CHARS: usize = 64;
+
+/// An error of a session's method. The method has changed nothing.
 ///
-/// No variant holds session data, ids or keys.
+/// No variant holds session data, ids or keys of records. [`TooLarge`](Self::TooLarge) names keys of
+/// the session's data.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// A method was called before [`Session::load`](super::Session::load).
-    #[error("the session is not loaded yet: call `load().await` first")]
+    /// The session is not loaded. Call [`Session::load`](super::Session::load) first.
+    #[error("session is not loaded; call `load().await` first")]
     NotLoaded,
-    /// The session was loaded with [`load_read_only`](super::Session::load_read_only), the store
-    /// had failed under the read-only policy, or sessions are disabled.
-    #[error("the session is read-only: load it with `load()` to change it")]
+    /// The session is read-only. It was loaded with
+    /// [`load_read_only`](super::Session::load_read_only), or the store failed under
+    /// [`OnStoreFailure::ReadOnly`](super::OnStoreFailure::ReadOnly), or sessions are disabled.
+    #[error("session is read-only; load it with `load()` to change it")]
     ReadOnly,
-    /// The response was already sent, or a commit is under way in another task.
-    #[error("the session is committed already: change it before the response is returned")]
+    /// The response has been produced, or a commit is running in another task.
+    #[error("session is already committed; change it before the response is returned")]
     Committed,
-    /// The store could not answer.
+    /// The store failed.
     #[error(transparent)]
     Store(Arc<StoreError>),
-    /// The stored record cannot be read. It was left as it is.
-    #[error("the stored session cannot be used: {0}")]
+    /// The stored record cannot be decoded. It was not changed.
+    #[error("stored session is unreadable: {0}")]
     Record(&'static str),
-    /// The stored document is damaged. It was left as it is.
+    /// The stored document is damaged. It was not changed.
     #[error(transparent)]
     Malformed(#[from] MalformedDocument),
-    /// A change was refused: a limit was reached, or the value there is not a number.
+    /// A change was refused: it exceeds a limit, or it adds to a value that is not a number.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// A value does not read as the type that was asked for.
+    /// A value cannot be deserialized as the requested type.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A value has no JSON form.
+    /// A value cannot be serialized as JSON.
     #[error(transparent)]
-    Unserializable(#[from] SerializeError),
-    /// Other requests changed the session faster than this one could, for as many attempts as the
-    /// configuration allows. Nothing was written.
-    #[error("the session changed {attempts} times while this request was committing; try again")]
+    Serialize(#[from] SerializeError),
+    /// Other requests changed the session during every attempt of a commit. Nothing was written. The
+    /// number of attempts is the setting `max_attempts`.
+    #[error("session was changed by other requests during {attempts} commit attempts; try again")]
     Contention {
-        /// How many times the write was tried.
+        /// Number of writes that were tried.
         attempts: u32,
     },
-    /// The session does not fit where it is kept. Nothing was written; make it smaller, or choose a
-    /// store with more room.
+    /// The session is over the size limit of its store. Nothing was written. Remove data, or use a
+    /// store with a higher limit.
     #[error(
-        "the session is too large for its store: {size} bytes as it is stored, and the limit is \
-         {limit}; it holds {}",
-        named(largest)
+        "session takes {size} bytes as stored, limit of its store is {limit}; remove data or use \
+         another store; largest keys: {}",
+        list_keys(largest)
     )]
     TooLarge {
-        /// The bytes that it takes as it is stored.
+        /// Size as stored, in bytes.
         size: usize,
-        /// The most that it may take.
+        /// Maximum size, in bytes.
         limit: usize,
-        /// The names of the largest root keys and of the largest flash messages (`flash:` before
-        /// them), each with the bytes of its JSON text; the largest first.
+        /// The largest root keys and flash messages (`flash:` before their name), with the size of
+        /// their JSON text in bytes; the largest first, at most 5.
         largest: Arc<[(Box<str>, usize)]>,
     },
-    /// No new session id could be made.
+    /// No session id could be generated.
     #[error(transparent)]
-    EntropyError(#[from] EntropyError),
-    /// The cookie could not be written.
-    #[error("the session cookie cannot be written: {0}")]
+    Entropy(#[from] EntropyError),
+    /// The session cookie cannot be written.
+    #[error("session cookie cannot be written: {0}")]
     Cookie(&'static str),
-    /// The URL leads away from this origin, or is not a path.
-    #[error("a remembered URL must be a path on this origin, such as `/account?tab=2`")]
+    /// The URL is not a path on this origin.
+    #[error("remembered URL is not a path on this origin; pass a path such as `/account?tab=2`")]
     ForeignUrl,
     /// No form input was read in this request.
-    #[error("this request has no form input: read it first, or name what to flash")]
+    #[error("request has no form input; read the input first, or pass the values to flash")]
     NoInput,
-    /// The tag's name is empty or too long.
+    /// The tag is empty or too long.
     #[error(transparent)]
     Tag(#[from] TagError),
     /// The store has no tags.
-    #[error("the session store cannot tag sessions: choose one that can")]
+    #[error("session store does not support tags; use a store with `Store::tags`")]
     TagsUnsupported,
 }
 
 impl SessionError {
-    /// Whether the store, not the caller, is at fault; trying again later may help.
+    /// Returns `true` if the store failed, not the caller. A retry may succeed.
     pub const fn is_store_failure(&self) -> bool {
         matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
     }
 
-    /// Whether it is one failure of an outage that is told of by itself, once when it begins and once
-    /// when it ends; see [`StoreError::is_outage`].
+    /// Returns `true` if this failure is part of an outage. An outage has its own events,
+    /// [`StoreUnavailable`](super::Event::StoreUnavailable) and
+    /// [`StoreRecovered`](super::Event::StoreRecovered). See [`StoreError::is_outage`].
     pub fn is_outage(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_outage())
     }
 
-    /// Whether the session does not fit where it is kept.
+    /// Returns `true` if the session is over the size limit of its store.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
     }
 
-    /// Whether too many other requests changed the session at the same time.
+    /// Returns `true` if other requests changed the session during every attempt of a commit.
     pub const fn is_contention(&self) -> bool {
         matches!(self, Self::Contention { .. })
     }
 
-    /// Whether the session was asked to change at a time when it cannot.
+    /// Returns `true` if the session cannot be changed now: it is not loaded, read-only, or committed.
     pub const fn is_not_mutable(&self) -> bool {
         matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
     }
+
+    /// Creates the error for a session over the store's limit, with its largest keys.
+    pub(super) fn too_large(limit: TooLarge, data: &Document, flash: Option<&Document>) -> Self {
+        let mut sizes = key_sizes(data, "");
+        if let Some(flash) = flash {
+            sizes.append(&mut key_sizes(flash, "flash:"));
+        }
+        sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        sizes.truncate(MAX_NAMED_KEYS);
+        Self::TooLarge {
+            size: limit.size,
+            limit: limit.limit,
+            largest: Arc::from(sizes),
+        }
+    }
 }
 
-/// `cart` (2100 bytes), `flash:errors` (700 bytes)
-fn named(largest: &[(Box<str>, usize)]) -> String {
-    let parts = largest
+/// Returns the root keys, each with its size in bytes including the value.
+fn key_sizes(document: &Document, prefix: &str) -> Vec<(Box<str>, usize)> {
+    let members = document.members().flatten();
+    let sizes = members.map(|(key, value)| {
+        let name: String = prefix
+            .chars()
+            .chain(key.chars().take(MAX_NAME_CHARS))
+            .collect();
+        (name.into(), key.len() + value.as_bytes().len())
+    });
+    sizes.collect()
+}
+
+/// Returns a list such as "`cart` (2100 bytes), `flash:errors` (700 bytes)".
+fn list_keys(keys: &[(Box<str>, usize)]) -> String {
+    let parts = keys
         .iter()
         .map(|(name, bytes)| format!("`{name}` ({bytes} bytes)"));
     parts.collect::<Vec<_>>().join(", ")

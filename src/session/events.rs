@@ -1,97 +1,104 @@
-//! What happened to a session, for whoever wants to know.
+//! Events of sessions, and their listeners.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use super::SessionError;
 use crate::id::StoreKey;
 
-/// Something happened to a session. Sessions are named by their [`StoreKey`], which opens nothing.
+/// An event of a session or its store.
+///
+/// Events identify a session by its [`StoreKey`], which gives no access to it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A request opened its session.
+    /// Load of a session by a request.
     Initiated {
-        /// The session.
+        /// The session's key.
         key: StoreKey,
-        /// It holds nothing yet: no earlier request stored anything under this id.
+        /// `true` if nothing was stored under this id.
         fresh: bool,
     },
-    /// A request's changes are stored.
+    /// Storage of a request's changes.
     Committed {
-        /// The session.
+        /// The session's key.
         key: StoreKey,
     },
-    /// A session moved to another id.
+    /// Change of a session's id.
+    #[doc(alias = "migrated")]
     Regenerated {
-        /// The session under its old id, which is dead now.
+        /// The key of the old id, which is dead.
         from: StoreKey,
-        /// The session under its new id.
+        /// The key of the new id.
         to: StoreKey,
     },
-    /// A session was ended.
+    /// End of a session.
     Destroyed {
-        /// The session that ended.
+        /// The session's key.
         key: StoreKey,
     },
-    /// Another request had changed the session; both requests' changes are stored.
+    /// Merge with the changes of another request. Both requests' changes are stored.
     ConflictResolved {
-        /// The session.
+        /// The session's key.
         key: StoreKey,
-        /// How often the write was tried again.
+        /// Number of writes that conflicted.
         attempts: u32,
     },
-    /// A request's changes were not stored: the session had been destroyed or had moved on, it was
-    /// too large, or one operation no longer fitted what another request had written.
+    /// Loss of a request's changes, which were not stored. Another request destroyed or regenerated the
+    /// session, or changed it too often, or the session was too large, or one operation no longer fits
+    /// what another request wrote.
     WriteDropped {
-        /// The session.
+        /// The session's key.
         key: StoreKey,
-        /// Why.
+        /// The reason.
         reason: &'static str,
     },
-    /// A request carried a cookie of our name that we did not issue, or not like this. Of data
-    /// cookies, which a client-side store has, the reasons begin with `data_`.
+    /// Rejection of a session cookie that this service did not issue, or not in this form. The reasons
+    /// for data cookies, which a client-side store has, begin with `data_`.
     CookieRejected {
-        /// Why, in words that hold nothing of the cookie.
+        /// The reason, without any part of the cookie.
         reason: &'static str,
     },
-    /// A request that would have changed something did not come from a page of ours, as far as it
-    /// can show, and was refused.
+    /// Failure of a CSRF check. The request was refused.
+    #[doc(alias = "csrf_refused")]
     CsrfFailed {
-        /// Why, in words that hold nothing of the request.
+        /// The reason, without any part of the request.
         reason: &'static str,
     },
-    /// The store failed, held something unreadable, or did not take the session for its size.
+    /// Failure of the store: it did not answer, held an unreadable record, or refused the session's
+    /// size.
     StoreFailed {
-        /// The failure.
+        /// The error.
         error: &'a SessionError,
     },
-    /// A store that the configuration opened does not answer any more. Until it is back, each failure
-    /// is a [`StoreFailed`](Self::StoreFailed) with an error that
-    /// [is of the outage](SessionError::is_outage).
+    /// Beginning of an outage of a store that the configuration opened. Until the store recovers, each
+    /// failure is a [`StoreFailed`](Self::StoreFailed) whose error
+    /// [is part of the outage](SessionError::is_outage).
+    #[doc(alias = "store_away")]
     StoreUnavailable {
         /// The store's name.
         store: &'static str,
-        /// What it looks like from here.
+        /// The failure that began the outage.
         reason: &'a str,
     },
-    /// A store that was away answers again.
+    /// End of a store's outage.
+    #[doc(alias = "store_back")]
     StoreRecovered {
         /// The store's name.
         store: &'static str,
-        /// How long it has been since the first failure.
+        /// Time since the first failure.
         lasted: Duration,
-        /// How many of its operations failed meanwhile.
+        /// Number of operations that failed during the outage.
         failed: u64,
     },
-    /// A setting was adjusted to what user agents accept.
+    /// Adjustment of a setting to a limit of user agents.
     ConfigAdjusted {
-        /// What was changed and to what.
+        /// The setting and its new value.
         reason: &'static str,
     },
 }
 
 impl Event<'_> {
-    /// The event's name, as logs and metrics spell it.
+    /// Returns the event's name in logs and metrics.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Initiated { .. } => "initiated",
@@ -110,12 +117,13 @@ impl Event<'_> {
     }
 }
 
-/// Hears of [`Event`]s.
+/// A receiver of [`Event`]s.
 ///
-/// Called on the request's own task while the request waits, so it must be quick and must not
-/// block. Any `Fn(&Event)` is a listener.
+/// Listeners run on the request's task while the request waits, so they must be quick and must not
+/// block. They must not call methods of the request's session, whose lock may be held. Every
+/// `Fn(&Event)` is a listener.
 pub trait Listener: Send + Sync + 'static {
-    /// Something happened.
+    /// Handles an event.
     fn on_event(&self, event: &Event<'_>);
 }
 
@@ -125,8 +133,8 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
     }
 }
 
-/// The listeners of one engine; an engine without any pays one comparison an event. A clone is for a
-/// store, which tells them of outages.
+/// The listeners of one engine. Without listeners, an event costs one comparison. A store that reports
+/// outages gets a clone.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
 

@@ -1,121 +1,121 @@
-//! The handle, and where its state lives.
+//! The `Session` handle, and the pool of states behind it.
 
 use std::{
     cell::RefCell,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use http::HeaderMap;
 
-use super::{Load, engine::Engine, state::State};
+use super::{engine::Engine, state::State};
+use crate::sync::{get_mut, lock};
 
-/// One visitor's session, for the length of one request.
+/// One visitor's session during one request.
 ///
-/// The handle is cheap to clone and may be used from several tasks of the request at once; each
-/// method is atomic by itself. Call [`load`](Self::load) first: the others answer
-/// [`NotLoaded`](super::SessionError::NotLoaded) before. What was changed is stored when the
-/// handler has answered, or at once by [`commit`](Self::commit); a handle kept longer can read, and
-/// its writes answer [`Committed`](super::SessionError::Committed).
+/// Call [`load`](Self::load) first: until then, other methods fail with
+/// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler has
+/// returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response can
+/// still read, and its writes fail with [`Committed`](super::SessionError::Committed).
 ///
-/// Other requests of the same visitor may run at the same time, here or on other machines. This
-/// handle sees the session as it was when it was loaded, plus its own changes. At the end the
-/// changes are applied to what is stored by then, operation by operation, so nothing that either
-/// request wrote is lost: two increments add up, two different keys are both there. Where both
-/// wrote the same key, the later commit wins. (Not so with a store that knows no versions, as one in
-/// cookies: see its [`Capabilities`](crate::store::Capabilities). There the last answer wins.)
+/// ```
+/// # use hyper_session::{Session, SessionError};
+/// # async fn handler(session: &Session) -> Result<(), SessionError> {
+/// let session = session.load().await?;
+/// let visits = session.increment("visits")?;
+/// session.put("user.email", "ada@example.org")?;
+/// # let _ = visits; Ok(()) }
+/// ```
+///
+/// # Concurrency
+///
+/// A handle is cheap to clone. Several tasks of the request may use it at once; each method is atomic
+/// by itself.
+///
+/// Other requests of the same visitor may run at the same time, in this process or on other machines.
+/// A handle sees the session as it was when it was loaded, plus its own changes. The commit applies
+/// the changes to the record that is stored by then, operation by operation, so no write is lost: two
+/// increments add up, and two different keys are both stored. If both requests wrote the same key, the
+/// later commit wins.
+///
+/// A store without [conditional writes](crate::store::Capabilities), such as one in cookies, cannot
+/// merge: there the last response wins.
 #[derive(Clone)]
+#[doc(alias = "SessionHandle")]
 pub struct Session {
     pub(super) engine: Arc<Engine>,
-    slot: Arc<Mutex<State>>,
+    state: Arc<Mutex<State>>,
 }
 
 impl Session {
-    /// The session of a request with these headers. Only their `Cookie` lines are looked at, and
-    /// nothing is opened.
+    /// Creates the session of a request. It copies the session cookies and decrypts nothing.
     pub(crate) fn from_headers(engine: &Arc<Engine>, headers: &HeaderMap) -> Self {
-        let mut slot = take_slot();
-        if let Some(state) = Arc::get_mut(&mut slot) {
-            let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
-            state.identity.note_cookies(engine, headers);
-            state.visitor.note_cookies(engine, headers);
+        let mut pooled = pool_take();
+        if let Some(state) = Arc::get_mut(&mut pooled) {
+            let state = get_mut(state);
+            state.collect_cookies(engine, headers);
         }
         Self {
             engine: engine.clone(),
-            slot,
+            state: pooled,
         }
     }
 
-    /// Opens the session: reads it from the store, if the request carried an id of ours. Loading a
-    /// second time does nothing.
-    ///
-    /// FlashState messages that the request before left are taken out by this.
-    ///
-    /// # Errors
-    /// When the store fails or holds something unreadable, unless the configuration asks for an
-    /// empty read-only session then. A cookie that we did not issue is not an error: the session is
-    /// a new one.
-    pub fn load(&self) -> Load<'_> {
-        Load::new(self, false)
-    }
-
-    /// Opens the session for reading. FlashState messages stay where they are, and methods that would
-    /// change something answer [`ReadOnly`](super::SessionError::ReadOnly).
-    ///
-    /// # Errors
-    /// As [`load`](Self::load).
-    pub fn load_read_only(&self) -> Load<'_> {
-        Load::new(self, true)
-    }
-
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // A panic while the lock was held left a state that is at worst half edited in memory; it
-        // belongs to this request alone, whose handler has panicked.
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        // After a panic under the lock, the state is at worst half edited in memory. It belongs to
+        // this request alone, whose handler has panicked.
+        lock(&self.state)
     }
 
-    /// Ends the request's use of the handle. If no clone is left, its buffers serve a later request.
+    /// Locks the state, with the id of the request's cookie resolved.
+    pub(super) fn state_with_id(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.access_id(&self.engine);
+        state
+    }
+
+    /// Ends the request's use of the handle. If no clone is left, a later request reuses its buffers.
     pub(super) fn recycle(self) {
-        keep_slot(self.slot);
+        pool_return(self.state);
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("phase", &self.state().phase)
+            .field("phase", &self.state().phase())
             .finish_non_exhaustive()
     }
 }
 
-/// How many idle states a thread keeps.
-const KEPT: usize = 32;
+/// Maximum number of idle states of one thread.
+const POOL_SIZE: usize = 32;
 
 thread_local! {
     static IDLE: RefCell<Vec<Arc<Mutex<State>>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn take_slot() -> Arc<Mutex<State>> {
+fn pool_take() -> Arc<Mutex<State>> {
     IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop())
         .ok()
         .flatten()
         .unwrap_or_default()
 }
 
-fn keep_slot(mut slot: Arc<Mutex<State>>) {
-    let Some(state) = Arc::get_mut(&mut slot) else {
+fn pool_return(mut pooled: Arc<Mutex<State>>) {
+    let Some(state) = Arc::get_mut(&mut pooled) else {
         return;
     };
-    let state = state.get_mut().unwrap_or_else(PoisonError::into_inner);
+    let state = get_mut(state);
     if !state.is_small() {
         return;
     }
     state.reset();
     let _ = IDLE.try_with(|idle| {
         if let Ok(mut idle) = idle.try_borrow_mut()
-            && idle.len() < KEPT
+            && idle.len() < POOL_SIZE
         {
-            idle.push(slot);
+            idle.push(pooled);
         }
     });
 }

@@ -4,6 +4,7 @@
 //! await that most handlers need. After it, reading and writing work as on a map. The service commits
 //! the changes when the handler has returned.
 
+mod backend;
 mod collection;
 mod commit;
 mod cookie_cache;
@@ -21,6 +22,7 @@ mod snapshot;
 mod state;
 mod trace;
 
+pub(crate) use backend::Backend;
 pub use collection::SessionCollection;
 pub use commit::Commit;
 pub(crate) use commit::{FinalCommit, SessionFailure, SessionOutcome};
@@ -39,4 +41,3 @@ pub(crate) use methods::is_own_path;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnStoreFailure, OnTooLarge};
 pub use snapshot::Snapshot;
-pub(crate) use state::Backend;

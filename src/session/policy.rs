@@ -1,4 +1,4 @@
-//! The rules that a session follows, as plain values. `config` builds them.
+//! The policy of a service's sessions, as plain values. `config` builds it.
 
 use std::time::Duration;
 
@@ -6,79 +6,82 @@ use serde::{Deserialize, Serialize};
 
 use crate::patch::ChangeLimits;
 
-/// When the id cookie is sent.
+/// When responses send the id cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum CookiePolicy {
-    /// On the first response and renewed on every later one, errors too.
+    /// Every response sends it, including error responses. This renews the cookie's `Max-Age`.
     ///
-    /// A response that was long on its way can bring the browser an id back that another response
-    /// has replaced meanwhile. Ids that died in the same process are known and not sent again; for
-    /// those that died in another one, `WhenUsed` is the safer choice.
+    /// A slow response can bring back an id that another response has replaced. Ids that died in the
+    /// same process are known and not sent. If several processes serve a session, `WhenUsed` is safer.
     #[default]
     Rolling,
-    /// Only where a session was written, moved or ended, or was opened when its renewal was due.
-    /// A response to a request that left its session alone says nothing of sessions and can be
-    /// cached by anyone.
+    /// A response sends it only if the session was written, regenerated or destroyed, or was loaded
+    /// when its touch was due. A response to a request that did not use its session says nothing about
+    /// sessions, so shared caches may store it.
     WhenUsed,
 }
 
-/// What a request gets when the store fails.
+/// What a request gets if the store fails.
 ///
-/// A response that is replaced still tells the browser what the request had stored by an explicit
-/// [`commit`](super::Session::commit), or ended, before that.
+/// A response that replaces the handler's still sets the cookies for what the request stored by an
+/// explicit [`commit`](super::Session::commit), or destroyed, before the failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnStoreFailure {
-    /// `load` fails, and whatever the service answers becomes a 503.
+    /// `load` fails. The service replaces the response by a 503, whatever the handler returns.
     #[default]
     Unavailable,
-    /// An empty read-only session, which overwrites nothing. A write that could not be stored at
-    /// the end of the request still becomes a 503: it is never dropped in silence.
+    /// `load` returns an empty read-only session, which overwrites nothing. If the final commit of a
+    /// request fails, the response is still a 503: no write is lost in silence.
     ReadOnly,
 }
 
-/// What becomes of a response whose session is too large for its store, as one in a cookie can be.
+/// The response to a request whose session is over the size limit of its store. Cookies, for example,
+/// have such a limit.
 ///
-/// In either case the browser is told what the request had stored by an explicit
-/// [`commit`](super::Session::commit), or ended, before that.
+/// Either response sets the cookies for what the request stored by an explicit
+/// [`commit`](super::Session::commit), or destroyed, before the failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OnTooLarge {
-    /// It is replaced by a 500: nothing is acknowledged that was not stored.
+    /// A 500. The handler's response is replaced, since it may acknowledge changes that are not stored.
     #[default]
     Error,
-    /// It goes out as the handler made it, what the request changed is dropped, and
-    /// [`Event::WriteDropped`](super::Event::WriteDropped) tells so. An explicit
-    /// [`commit`](super::Session::commit) fails all the same.
+    /// The handler's response. The request's changes are dropped, with an
+    /// [`Event::WriteDropped`](super::Event::WriteDropped). An explicit
+    /// [`commit`](super::Session::commit) still fails.
     DropWrite,
 }
 
-/// The rules of one engine.
+/// The policy of one engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) enabled: bool,
-    /// How long a session lives without any request.
+    /// Idle timeout: how long a session lives without a request.
     pub(crate) age: Duration,
-    /// How long a session lives at most, however busy.
+    /// How long a session lives, however often it is used.
     pub(crate) absolute_timeout: Option<Duration>,
-    /// How old the last renewal must be before a request renews again.
+    /// Minimum time between two touches of a record.
     pub(crate) touch_interval: Duration,
     pub(crate) cookie: CookiePolicy,
     pub(crate) clear_with_browser: bool,
     pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) on_too_large: OnTooLarge,
     pub(crate) limits: ChangeLimits,
-    /// How often a commit is tried against other requests' writes.
+    /// Maximum number of writes that a commit tries while other requests write.
     pub(crate) max_attempts: u32,
-    /// How long the fence under an old id stands after the session moved on.
+    /// How long the fence under an old id is stored after a regeneration.
     pub(crate) fence_ttl: Duration,
 }
 
 impl Policy {
-    /// How long a record lives in the store from a touch or write on: the age, and as long again
-    /// as renewals may be put off, so that a session never dies in the store before its cookie.
-    pub(crate) fn time_to_live(&self) -> Duration {
+    /// Returns how long a record lives after a touch or a write: the age and the touch interval. A
+    /// touch may be late by that interval, and the record must not expire before its cookie.
+    pub(crate) fn idle_ttl(&self) -> Duration {
         self.age.saturating_add(self.touch_interval)
     }
 }

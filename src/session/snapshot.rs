@@ -1,13 +1,22 @@
-//! A session's contents, or its flash messages, as they stood at one moment.
+//! A snapshot of a session's data or flash messages.
 
 use serde::Deserialize;
 
 use super::SessionError;
 use crate::document::{Document, KeyPath, RawValue};
 
-/// Contents as they stood when they were asked for. Values can be borrowed out of it.
+/// The data of a session, or its flash messages, at one moment. Values can be borrowed from it.
 ///
-/// Taking one copies nothing where the session was not changed before.
+/// Later changes of the session do not show in it. Creating one copies nothing if the session has not
+/// been changed.
+///
+/// ```
+/// # use hyper_session::{Session, SessionError};
+/// # fn handler(session: &Session) -> Result<(), SessionError> {
+/// let snapshot = session.snapshot()?;
+/// let name: Option<&str> = snapshot.get("user.name")?;
+/// # let _ = name; Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot(Document);
 
@@ -16,23 +25,23 @@ impl Snapshot {
         Self(document)
     }
 
-    /// The value at `path`, or `None` where there is nothing or null. A `&str` without escapes is
+    /// Returns the value at `path`, or `None` if it is missing or null. A `&str` without escapes is
     /// borrowed.
     ///
     /// # Errors
-    /// When the value there is not a `T`.
+    /// [`Read`](SessionError::Read) if the value is not a `T`.
     pub fn get<'a, 'p, T: Deserialize<'a>>(
         &'a self,
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
-        let found = self.0.get(path)?.filter(|value| !value.is_null());
-        found.map(|value| Ok(value.deserialize()?)).transpose()
+        let value = self.0.get(path)?.filter(|value| !value.is_null());
+        value.map(|value| Ok(value.deserialize()?)).transpose()
     }
 
-    /// The JSON text of the value at `path`, null included.
+    /// Returns the JSON text of the value at `path`, including null, or `None` if it is missing.
     ///
     /// # Errors
-    /// When the stored contents are damaged.
+    /// [`Malformed`](SessionError::Malformed) if the stored document is damaged.
     pub fn get_raw<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
@@ -40,31 +49,32 @@ impl Snapshot {
         Ok(self.0.get(path)?)
     }
 
-    /// Whether there is a value other than null at `path`.
+    /// Returns `true` if there is a value other than null at `path`.
     ///
     /// # Errors
-    /// When the stored contents are damaged.
+    /// [`Malformed`](SessionError::Malformed) if the stored document is damaged.
+    #[doc(alias = "contains_key")]
     pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, SessionError> {
         Ok(self.0.has(path)?)
     }
 
-    /// Everything, as an object: a map, or a struct of your own.
+    /// Returns all values as an object: a map, or a struct of yours.
     ///
     /// # Errors
-    /// When it does not fit `T`.
+    /// [`Read`](SessionError::Read) if the values do not fit `T`.
     pub fn all<T: serde::de::DeserializeOwned>(&self) -> Result<T, SessionError> {
         Ok(self.0.deserialize()?)
     }
 
-    /// Everything, as compact JSON text.
+    /// Returns all values as compact JSON text.
     ///
     /// # Errors
-    /// When the stored contents are damaged.
+    /// [`Malformed`](SessionError::Malformed) if the stored document is damaged.
     pub fn as_json(&self) -> Result<&str, SessionError> {
         Ok(RawValue::new(self.0.text()).as_json()?)
     }
 
-    /// Whether there is nothing.
+    /// Returns `true` if there are no values.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -119,7 +119,7 @@ async fn write_dropped_gives_the_reason() {
         (|s| s.destroy().unwrap(), "the session was destroyed"),
         (
             |s| s.regenerate().unwrap(),
-            "the session moved to another id",
+            "the session was given a new id",
         ),
     ];
     for (end, reason) in ends {

@@ -1,33 +1,38 @@
-//! What the response has to say of the session, once its changes are stored.
+//! The session's part of a response, after the final commit.
 
 use std::ops::ControlFlow;
 
 use http::HeaderValue;
 
-use super::step::Step;
-use crate::session::{
-    CookiePolicy, Session, SessionError,
-    commit::Commit,
-    engine::Engine,
-    state::{IdStatus, Phase, State},
+use super::{
+    future::Commit,
+    plan::{complete, plan},
+    step::Step,
 };
-use crate::store::SetCookies;
+use crate::{
+    session::{
+        CookiePolicy, Session, SessionError,
+        engine::Engine,
+        state::{IdStatus, Phase, State},
+    },
+    store::SetCookies,
+};
 
 /// The session's part of a response.
 #[derive(Debug)]
 pub(crate) struct SessionOutcome {
-    /// The `Set-Cookie` line of the id to append.
+    /// The `Set-Cookie` line of the id cookie to append.
     pub(crate) cookie: Option<HeaderValue>,
-    /// Those of a client-side store. Boxed, since most stores have none.
+    /// The `Set-Cookie` lines of a client-side store. Boxed, since most stores have none.
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
     pub(crate) accessed: bool,
-    /// The handler's response is not to be trusted.
+    /// The handler's response must be replaced.
     pub(crate) failure: Option<SessionFailure>,
 }
 
 impl SessionOutcome {
-    /// There is nothing to tell.
+    /// An outcome that sets no cookie.
     const fn failed(failure: SessionFailure) -> Self {
         Self {
             cookie: None,
@@ -38,17 +43,17 @@ impl SessionOutcome {
     }
 }
 
-/// Why a response is replaced.
+/// The reason for replacing a response.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum SessionFailure {
-    /// The session does not fit where it is kept.
+    /// The session is over the store's size limit.
     TooLarge,
-    /// It could not be read or stored.
+    /// The session could not be read or stored.
     Unavailable,
 }
 
 impl SessionFailure {
-    const fn of(error: &SessionError) -> Self {
+    const fn from_error(error: &SessionError) -> Self {
         if error.is_too_large() {
             Self::TooLarge
         } else {
@@ -57,153 +62,156 @@ impl SessionFailure {
     }
 }
 
-/// What is left to do when the handler has answered.
+/// The final commit of a request, begun.
 #[derive(Debug)]
 pub(crate) enum FinalCommit {
-    /// Nothing: there was nothing to store.
+    /// There was nothing to store.
     Done(SessionOutcome),
-    /// The store has to be asked.
+    /// The commit waits for the store.
     Pending(Commit),
 }
 
-/// What to do about the cookie.
+/// The action on the browser's id cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CookieAction {
-    Nothing,
+    Keep,
     Send,
     Remove,
 }
 
 impl Session {
-    /// Begins the commit at the end of a request: nothing can be changed after it.
+    /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self) -> FinalCommit {
-        let closed = self.state().close(&self.engine);
-        match closed {
-            ControlFlow::Continue(step) => FinalCommit::Pending(Commit::resume(self, step)),
-            ControlFlow::Break(settled) => {
+        let begun = begin(&mut self.state(), &self.engine);
+        match begun {
+            ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
+            ControlFlow::Break(outcome) => {
                 self.recycle();
-                FinalCommit::Done(settled)
+                FinalCommit::Done(outcome)
             }
         }
     }
 
-    /// Whether the session could not be opened, so that the response is not to be trusted.
+    /// Returns `true` if the session could not be loaded. The response must then be replaced.
     pub(crate) fn has_failed(&self) -> bool {
-        self.state().phase == Phase::Failed
-    }
-
-    /// What to tell the browser, after the last commit.
-    pub(in crate::session) fn settle(self, done: Result<(), SessionError>) -> SessionOutcome {
-        let settled = self.state().settle(&self.engine, done);
-        self.recycle();
-        settled
+        self.state().phase() == Phase::Failed
     }
 }
 
-impl State {
-    /// The last commit's first step, or the end where nothing is to be stored.
-    fn close(&mut self, engine: &Engine) -> ControlFlow<SessionOutcome, Step> {
-        if self.phase == Phase::Failed {
-            return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
-        }
-        match self.decide(engine, true) {
-            Ok(Step::Done) => {
-                self.finish(engine, 0, true);
-                ControlFlow::Break(self.settle(engine, Ok(())))
-            }
-            Ok(step) => ControlFlow::Continue(step),
-            Err(error) => {
-                let error = engine.report(error);
-                ControlFlow::Break(self.settle(engine, Err(error)))
-            }
-        }
+impl Commit {
+    /// Returns the session's part of the response. `result` is the output of this final commit.
+    pub(crate) fn into_outcome(self, result: Result<(), SessionError>) -> SessionOutcome {
+        let session = self.session;
+        let outcome = outcome(&mut session.state(), &session.engine, result);
+        session.recycle();
+        outcome
     }
+}
 
-    fn settle(&mut self, engine: &Engine, done: Result<(), SessionError>) -> SessionOutcome {
-        match done.and_then(|()| self.tell(engine)) {
-            Ok(settled) => settled,
-            Err(error) => self.settle_failed(engine, SessionFailure::of(&error)),
-        }
+/// Returns the first step of the final commit, or the outcome if there is nothing to store.
+fn begin(state: &mut State, engine: &Engine) -> ControlFlow<SessionOutcome, Step> {
+    if state.phase() == Phase::Failed {
+        return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
     }
-
-    /// Not all is stored. What stands all the same is told.
-    #[cold]
-    fn settle_failed(&mut self, engine: &Engine, failure: SessionFailure) -> SessionOutcome {
-        self.phase = Phase::Closed;
-        let told = self.fall_back().then(|| self.tell(engine));
-        match told {
-            Some(Ok(settled)) => SessionOutcome {
-                failure: Some(failure),
-                ..settled
-            },
-            _ => SessionOutcome::failed(failure),
+    match plan(state, engine, true) {
+        Ok(Step::Done) => {
+            complete(state, engine, 0, true);
+            ControlFlow::Break(outcome(state, engine, Ok(())))
+        }
+        Ok(step) => ControlFlow::Continue(step),
+        Err(error) => {
+            let error = engine.report(error);
+            ControlFlow::Break(outcome(state, engine, Err(error)))
         }
     }
+}
 
-    fn tell(&mut self, engine: &Engine) -> Result<SessionOutcome, SessionError> {
-        let data = self.data_cookies(engine)?;
-        let cookie = match self.cookie_work(engine) {
-            CookieAction::Nothing => None,
-            CookieAction::Remove => Some(engine.set_cookie.removal()),
-            CookieAction::Send => Some(self.cookie(engine)?),
-        };
-        Ok(SessionOutcome {
-            cookie,
-            data,
-            accessed: self.accessed && engine.policy.enabled,
-            failure: None,
-        })
+fn outcome(state: &mut State, engine: &Engine, result: Result<(), SessionError>) -> SessionOutcome {
+    match result.and_then(|()| stored_outcome(state, engine)) {
+        Ok(outcome) => outcome,
+        Err(error) => failed_outcome(state, engine, SessionFailure::from_error(&error)),
     }
+}
 
-    /// What a client-side store has to say, if it was asked.
-    fn data_cookies(&self, engine: &Engine) -> Result<Option<Box<SetCookies>>, SessionError> {
-        if !self.is_attached() {
-            return Ok(None);
-        }
-        self.tell_rejected(engine);
-        if self.is_silent(engine) {
-            return Ok(None);
-        }
-        let set = self.outgoing().map_err(|error| engine.report(error))?;
-        Ok((!set.is_empty()).then(|| Box::new(set)))
+/// Returns the outcome of a failed commit. It sets the cookies of the savepoint, if there is one.
+#[cold]
+fn failed_outcome(state: &mut State, engine: &Engine, failure: SessionFailure) -> SessionOutcome {
+    state.close();
+    let restored = state
+        .restore_savepoint()
+        .then(|| stored_outcome(state, engine));
+    match restored {
+        Some(Ok(outcome)) => SessionOutcome {
+            failure: Some(failure),
+            ..outcome
+        },
+        _ => SessionOutcome::failed(failure),
     }
+}
 
-    /// Whether the browser is to keep the cookies it has, whatever they are.
-    fn is_silent(&self, engine: &Engine) -> bool {
-        match (self.fate, self.version) {
-            _ if !engine.policy.enabled => true,
-            // Another response carries the new id and may have arrived already. Unless this request
-            // stored something of its own, whatever was said here could undo that.
-            (IdStatus::Regenerated, None) => true,
-            (IdStatus::Destroyed, None) => false,
-            _ => self.is_retired(engine),
-        }
-    }
+fn stored_outcome(state: &mut State, engine: &Engine) -> Result<SessionOutcome, SessionError> {
+    let data = data_cookies(state, engine)?;
+    let cookie = match cookie_action(state, engine) {
+        CookieAction::Keep => None,
+        CookieAction::Remove => Some(engine.set_cookie.removal()),
+        CookieAction::Send => Some(id_cookie(state, engine)?),
+    };
+    Ok(SessionOutcome {
+        cookie,
+        data,
+        accessed: state.is_accessed() && engine.policy.enabled,
+        failure: None,
+    })
+}
 
-    /// The one place that decides what happens to the visitor's cookie.
-    fn cookie_work(&self, engine: &Engine) -> CookieAction {
-        let stored = self.version.is_some();
-        match (self.fate, engine.policy.cookie) {
-            _ if self.is_silent(engine) => CookieAction::Nothing,
-            (IdStatus::Destroyed, _) if !stored => CookieAction::Remove,
-            (_, CookiePolicy::Rolling) => CookieAction::Send,
-            (_, CookiePolicy::WhenUsed) if self.identity.is_news(stored) => CookieAction::Send,
-            (_, CookiePolicy::WhenUsed) => CookieAction::Nothing,
-        }
+/// Returns the cookies of a client-side store, if this request used one.
+fn data_cookies(state: &State, engine: &Engine) -> Result<Option<Box<SetCookies>>, SessionError> {
+    if !state.is_store_attached() {
+        return Ok(None);
     }
+    state.report_rejected_cookie(engine);
+    if keeps_cookies(state, engine) {
+        return Ok(None);
+    }
+    let cookies = state.set_cookies().map_err(|error| engine.report(error))?;
+    Ok((!cookies.is_empty()).then(|| Box::new(cookies)))
+}
 
-    /// Whether the id that the request carried, and still goes by, died while it ran.
-    fn is_retired(&self, engine: &Engine) -> bool {
-        let key = self.identity.key().filter(|_| self.identity.carried);
-        key.is_some_and(|key| engine.dead_keys.contains(&key))
+/// Returns `true` if the response must not change the browser's cookies.
+fn keeps_cookies(state: &State, engine: &Engine) -> bool {
+    match (state.id_status(), state.version()) {
+        _ if !engine.policy.enabled => true,
+        // Another response sets the new id and may have arrived already. This response could undo
+        // that, so it sets cookies only if this request stored a session of its own.
+        (IdStatus::Regenerated, None) => true,
+        (IdStatus::Destroyed, None) => false,
+        _ => is_id_dead(state, engine),
     }
+}
 
-    fn cookie(&mut self, engine: &Engine) -> Result<HeaderValue, SessionError> {
-        let age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
-        let text = self.identity.text(engine)?;
-        engine
-            .set_cookie
-            .set(text, age)
-            .map_err(|_| SessionError::Cookie("it does not fit a header"))
+/// Chooses what happens to the browser's id cookie. No other place does.
+fn cookie_action(state: &State, engine: &Engine) -> CookieAction {
+    let stored = state.version().is_some();
+    match (state.id_status(), engine.policy.cookie) {
+        _ if keeps_cookies(state, engine) => CookieAction::Keep,
+        (IdStatus::Destroyed, _) if !stored => CookieAction::Remove,
+        (_, CookiePolicy::Rolling) => CookieAction::Send,
+        (_, CookiePolicy::WhenUsed) if state.needs_cookie() => CookieAction::Send,
+        (_, CookiePolicy::WhenUsed) => CookieAction::Keep,
     }
+}
+
+/// Returns `true` if the session still has the id of the request, and that id died during it.
+fn is_id_dead(state: &State, engine: &Engine) -> bool {
+    let key = state.key().filter(|_| state.is_id_from_request());
+    key.is_some_and(|key| engine.dead_keys.contains(&key))
+}
+
+fn id_cookie(state: &mut State, engine: &Engine) -> Result<HeaderValue, SessionError> {
+    let max_age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
+    let text = state.cookie_text(engine)?;
+    engine
+        .set_cookie
+        .set(text, max_age)
+        .map_err(|_| SessionError::Cookie("its value is not valid in a header"))
 }

@@ -1,125 +1,111 @@
-//! The one place that decides what there is to store, and what is left of it afterwards.
+//! The plan of a commit: what to store, and in which order.
 
-use bytes::Bytes;
-
-use super::step::{Next, Step};
-use crate::session::{
-    Event, SessionError,
-    engine::Engine,
-    state::{Phase, State},
+use super::{
+    step::{Step, StepResult},
+    touch::touch_if_due,
 };
-use crate::{document::Document, id::StoreKey, store::Expected};
+use crate::{
+    id::StoreKey,
+    session::{
+        Event, SessionError,
+        engine::Engine,
+        state::{Phase, State},
+    },
+    store::Expected,
+};
 
-/// What a write that is under way writes: further changes start from there.
-#[derive(Debug)]
-pub(in crate::session) struct PendingBase {
-    record: Bytes,
-    flash: Document,
+/// Returns the first step of a commit. A final commit touches an unloaded session that is due.
+pub(super) fn plan(state: &mut State, engine: &Engine, is_final: bool) -> StepResult {
+    match state.phase() {
+        Phase::Unloaded if is_final => {
+            let touch = engine
+                .policy
+                .enabled
+                .then(|| touch_if_due(state, engine))
+                .flatten();
+            return Ok(touch.map_or(Step::Done, Step::Touching));
+        }
+        Phase::Unloaded => return Err(SessionError::NotLoaded),
+        Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
+        Phase::Committing => return Err(SessionError::Committed),
+        Phase::Open => state.begin_commit(),
+    }
+    match state.destroying() {
+        Some(key) => Ok(Step::Destroying(state.store(engine).destroy(&key), key)),
+        None => plan_write(state, engine, is_final),
+    }
 }
 
-impl State {
-    /// The first step of a commit; of the `last` one, an unopened session may be due for a touch.
-    pub(in crate::session) fn decide(&mut self, engine: &Engine, last: bool) -> Next {
-        match self.phase {
-            Phase::Unloaded if last => {
-                let touch = engine
-                    .policy
-                    .enabled
-                    .then(|| self.renewal(engine))
-                    .flatten();
-                return Ok(touch.map_or(Step::Done, Step::Touching));
-            }
-            Phase::Unloaded => return Err(SessionError::NotLoaded),
-            Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
-            Phase::Committing => return Err(SessionError::Committed),
-            Phase::Open => self.phase = Phase::Committing,
-        }
-        match self.ending {
-            Some(key) => Ok(Step::Destroying(self.store(engine).destroy(&key), key)),
-            None => self.write_or_tag(engine, last),
-        }
+/// Returns the step that writes or tags first, or `Done` if there is nothing to store.
+pub(super) fn plan_write(state: &mut State, engine: &Engine, is_final: bool) -> StepResult {
+    if !state.needs_write() {
+        // Nothing is committed, so no event is emitted.
+        state.reopen();
+        return Ok(Step::Done);
     }
+    let key = state.ensure_key()?;
+    if state.tags().is_empty() {
+        return write(state, engine, key, is_final);
+    }
+    // The write comes last. If another request destroys or regenerates the session in the meantime,
+    // the write detects it.
+    match state.version() {
+        Some(_) => Ok(Step::Tagging(None, key)),
+        None if may_be_shared(state, engine) => Ok(create_empty(state, engine, key)),
+        None => write(state, engine, key, is_final),
+    }
+}
 
-    /// There is a record to tag before it is written, or to write before it is tagged.
-    pub(in crate::session) fn write_or_tag(&mut self, engine: &Engine, last: bool) -> Next {
-        if !self.needs_write() {
-            // Nothing is committed, and nothing is told of it.
-            self.phase = Phase::Open;
-            return Ok(Step::Done);
-        }
-        let key = self.identity.ensure_key()?;
-        if self.tags.is_empty() {
-            return self.write(engine, key, last);
-        }
-        // The write comes last: should the session move or end meanwhile, it finds out.
-        match self.version {
-            Some(_) => Ok(Step::Tagging(None, key)),
-            None if self.is_known_elsewhere(engine) => Ok(self.claim(engine, key)),
-            None => self.write(engine, key, last),
-        }
-    }
+/// Returns `true` if another request may use the id, under which nothing is stored yet. It could load
+/// a record that is not tagged yet, and regenerate the session without the tag.
+fn may_be_shared(state: &State, engine: &Engine) -> bool {
+    state.is_id_from_request() && state.store(engine).capabilities().conditional_writes
+}
 
-    /// Whether another request can have the id under which nothing is stored yet: it could find
-    /// what is written before that is tagged, and move it to another id without the tag.
-    fn is_known_elsewhere(&self, engine: &Engine) -> bool {
-        self.identity.carried && self.store(engine).capabilities().conditional_writes
-    }
+/// Starts to write an empty record, because only an existing record can be tagged.
+fn create_empty(state: &State, engine: &Engine, key: StoreKey) -> Step {
+    let record = state.encode_empty(engine);
+    let ttl = state.record_ttl(engine, engine.clock.now());
+    let store = state.store(engine);
+    Step::Creating(store.write(&key, record, ttl, Expected::Absent), key)
+}
 
-    /// Writes a record that holds nothing: only what is there can be tagged.
-    fn claim(&self, engine: &Engine, key: StoreKey) -> Step {
-        let nothing = Document::new();
-        let record = engine.format.encode(self.created, &nothing, &nothing);
-        let ttl = engine.time_to_live(self.created, engine.clock.now());
-        let store = self.store(engine);
-        Step::Creating(store.write(&key, record, ttl, Expected::Absent), key)
-    }
+/// Starts to write the record.
+pub(super) fn write(
+    state: &mut State,
+    engine: &Engine,
+    key: StoreKey,
+    is_final: bool,
+) -> StepResult {
+    let now = engine.clock.now();
+    let record = state.encode(engine, is_final)?;
+    let ttl = state.record_ttl(engine, now);
+    let writing = state
+        .store(engine)
+        .write(&key, record, ttl, state.expected());
+    Ok(Step::Writing(writing, key))
+}
 
-    pub(in crate::session) fn write(&mut self, engine: &Engine, key: StoreKey, last: bool) -> Next {
-        let now = engine.clock.now();
-        let flash = self.flash.outgoing(self.version)?;
-        let record = engine.format.encode(self.created, &self.data, &flash);
-        if !last {
-            let (record, flash) = (record.clone(), flash.into_owned());
-            self.draft = Some(PendingBase { record, flash });
-        }
-        let expected = self.version.map_or(Expected::Absent, Expected::Version);
-        let ttl = engine.time_to_live(self.created, now);
-        let writing = self.store(engine).write(&key, record, ttl, expected);
-        Ok(Step::Writing(writing, key))
+/// Ends a commit whose steps are done. After a final commit the session cannot be changed.
+pub(super) fn complete(state: &mut State, engine: &Engine, attempts: u32, is_final: bool) {
+    if state.phase() == Phase::Committing {
+        report_committed(state, engine, attempts);
+        state.on_committed(is_final);
     }
+    if is_final {
+        state.close();
+    }
+}
 
-    /// All steps are done: after the `last` commit nothing can be changed, after another one changes
-    /// start from what was stored.
-    pub(in crate::session) fn finish(&mut self, engine: &Engine, attempts: u32, last: bool) {
-        if self.phase == Phase::Committing {
-            self.tell_committed(engine, attempts);
-            self.patch.reset();
-            self.tags.clear();
-            self.flash.committed();
-            if let Some(draft) = self.draft.take() {
-                self.base = Some(draft.record);
-                self.flash.kept = draft.flash;
-            }
-            self.phase = Phase::Open;
-            if !last && self.version.is_some() {
-                self.note_standing();
-            }
-        }
-        if last {
-            self.phase = Phase::Closed;
-        }
+fn report_committed(state: &State, engine: &Engine, attempts: u32) {
+    if engine.listeners.is_empty() || state.version().is_none() {
+        return;
     }
-
-    fn tell_committed(&self, engine: &Engine, attempts: u32) {
-        if engine.listeners.is_empty() || self.version.is_none() {
-            return;
-        }
-        let Some(key) = self.identity.key() else {
-            return;
-        };
-        if attempts > 0 {
-            engine.emit(&Event::ConflictResolved { key, attempts });
-        }
-        engine.emit(&Event::Committed { key });
+    let Some(key) = state.key() else {
+        return;
+    };
+    if attempts > 0 {
+        engine.emit(&Event::ConflictResolved { key, attempts });
     }
+    engine.emit(&Event::Committed { key });
 }

@@ -1,21 +1,24 @@
-//! A session that moves to another id: the last steps of a commit, once the new record stands.
+//! The last steps of a commit that gives the session a new id. The new record is stored before them.
 
-use super::step::{Next, Rollback, Step};
-use crate::session::{
-    Event, SessionError,
-    commit::Commit,
-    state::{DecodedRecord, IdStatus, Regeneration, decode},
+use super::{
+    future::Commit,
+    step::{Rollback, Step, StepResult},
 };
 use crate::{
     id::StoreKey,
+    session::{
+        Event, SessionError,
+        state::{DecodedRecord, IdStatus, Regeneration, decode},
+    },
     store::{Expected, Record, StoreError, WriteOutcome},
 };
 
 impl Commit {
-    pub(in crate::session) fn fence(&mut self, key: StoreKey) -> Next {
+    /// Starts to replace the old record with a fence. Returns `Done` without a regeneration.
+    pub(super) fn fence(&self, key: StoreKey) -> StepResult {
         let engine = &*self.session.engine;
         let state = self.session.state();
-        let Some(Regeneration { from, version }) = state.moving else {
+        let Some(Regeneration { from, version }) = state.regeneration() else {
             return Ok(Step::Done);
         };
         let store = state.store(engine);
@@ -28,56 +31,57 @@ impl Commit {
         Ok(Step::Fencing(fencing, key))
     }
 
-    pub(in crate::session) fn fenced(
+    pub(super) fn on_fenced(
         &mut self,
         fenced: Result<WriteOutcome, StoreError>,
         key: StoreKey,
-    ) -> Next {
+    ) -> StepResult {
         let engine = &*self.session.engine;
-        let fate = match fenced? {
+        let status = match fenced? {
             WriteOutcome::Done(_) => {
-                self.tagged = 0;
-                let moved = self.moved(key);
-                return Ok(moved.map_or(Step::Done, |from| self.move_tags(from, key)));
+                self.tags_done = 0;
+                let from = self.on_regenerated(key);
+                return Ok(from.map_or(Step::Done, |from| self.move_tags(from, key)));
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
                 if !newer.head.is_fence {
-                    return self.catch_up(record, newer, key);
+                    return self.rebase_onto(record, newer, key);
                 }
                 IdStatus::Regenerated
             }
         };
-        Ok(self.discard(key, Rollback::Lost(fate)))
+        Ok(self.roll_back(key, Rollback::Lost(status)))
     }
 
-    /// The old id is dead: the session has moved.
-    fn moved(&self, to: StoreKey) -> Option<StoreKey> {
+    /// Ends the regeneration: the old id is dead. Returns its key.
+    fn on_regenerated(&self, to: StoreKey) -> Option<StoreKey> {
         let mut state = self.session.state();
-        let Regeneration { from, .. } = state.moving.take()?;
-        if !self.last {
-            // Who gives this commit up now still has to hear of the new id.
-            state.note_standing();
+        let Regeneration { from, .. } = state.take_regeneration()?;
+        if !self.is_final {
+            // If this commit is dropped now, the response still has to set the new id.
+            state.save();
         }
         drop(state);
         self.session.engine.emit(&Event::Regenerated { from, to });
         Some(from)
     }
 
-    pub(in crate::session) fn buried(&self, key: StoreKey) -> Step {
-        self.moved(key);
+    pub(super) fn on_old_destroyed(&self, key: StoreKey) -> Step {
+        self.on_regenerated(key);
         Step::Done
     }
 
-    pub(in crate::session) fn discard(&self, key: StoreKey, why: Rollback) -> Step {
+    /// Starts to destroy the new record.
+    pub(super) fn roll_back(&self, key: StoreKey, reason: Rollback) -> Step {
         let state = self.session.state();
-        Step::RollingBack(state.store(&self.session.engine).destroy(&key), why)
+        Step::RollingBack(state.store(&self.session.engine).destroy(&key), reason)
     }
 
-    pub(in crate::session) fn retreat(&mut self, why: Rollback) -> Next {
-        match why {
-            Rollback::Lost(fate) => Ok(self.drop_changes(fate)),
+    pub(super) fn on_rolled_back(&self, reason: Rollback) -> StepResult {
+        match reason {
+            Rollback::Lost(status) => Ok(self.drop_changes(status)),
             Rollback::Failed(error) => Err(error),
             Rollback::Contention => Err(SessionError::Contention {
                 attempts: self.attempts,
@@ -85,30 +89,29 @@ impl Commit {
         }
     }
 
-    /// Another request wrote under the old id while the session moved: its changes move along.
-    fn catch_up(&mut self, record: Record, newer: DecodedRecord, key: StoreKey) -> Next {
+    /// Writes the new record again, with the changes that another request wrote under the old id.
+    fn rebase_onto(&mut self, record: Record, newer: DecodedRecord, key: StoreKey) -> StepResult {
         let engine = &*self.session.engine;
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
-            return Ok(self.discard(key, Rollback::Contention));
+            return Ok(self.roll_back(key, Rollback::Contention));
         }
         let mut state = self.session.state();
         state.rebase(engine, newer)?;
-        if let Some(moving) = &mut state.moving {
-            moving.version = Some(record.version);
-        }
-        state.write(engine, key, self.last)
+        state.set_old_version(record.version);
+        drop(state);
+        self.write(key)
     }
 
-    /// The tags that came since they were copied follow. Those that this request took off go from the
-    /// fence first, or they would come back.
+    /// Moves the tags that were added to the old record after they were copied. Before that, it removes
+    /// from the fence the tags that this request removes, so that they are not moved.
     fn move_tags(&mut self, from: StoreKey, key: StoreKey) -> Step {
         let state = self.session.state();
         let Some(tags) = state.store(&self.session.engine).tags() else {
             return Step::Done;
         };
-        for (tag, add) in state.tags.iter().skip(self.tagged) {
-            self.tagged += 1;
+        for (tag, add) in state.tags().iter().skip(self.tags_done) {
+            self.tags_done += 1;
             if !add {
                 return Step::Untagging(tags.untag(&from, tag), from, key);
             }
@@ -116,7 +119,7 @@ impl Commit {
         Step::MovingTags(tags.move_tags(&from, &key))
     }
 
-    pub(in crate::session) fn untagged(
+    pub(super) fn on_untagged(
         &mut self,
         untagged: Result<(), StoreError>,
         from: StoreKey,
@@ -124,12 +127,12 @@ impl Commit {
     ) -> Step {
         match untagged {
             Ok(()) => self.move_tags(from, key),
-            Err(error) => self.moved_tags(Err(error)),
+            Err(error) => self.on_tags_moved(Err(error)),
         }
     }
 
-    /// The session has moved, whatever became of the tags that are left on its fence.
-    pub(in crate::session) fn moved_tags(&self, moved: Result<(), StoreError>) -> Step {
+    /// Ends the commit. The session is regenerated even if tags were left on the fence.
+    pub(super) fn on_tags_moved(&self, moved: Result<(), StoreError>) -> Step {
         if let Err(error) = moved {
             drop(self.session.engine.report(error.into()));
         }

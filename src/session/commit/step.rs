@@ -5,58 +5,59 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::session::{SessionError, state::IdStatus};
 use crate::{
     id::StoreKey,
+    session::{SessionError, state::IdStatus},
     store::{StoreError, StoreFuture, WriteOutcome},
 };
 
-/// What a commit is waiting for.
+/// The store operation that a commit waits for. The key is that of the session's record, unless it
+/// is described.
 #[derive(Debug)]
-pub(in crate::session) enum Step {
-    /// Look at the state and decide.
-    Decide,
+pub(super) enum Step {
+    /// Choose the first operation.
+    Plan,
+    /// Touch the record of an unloaded session.
     Touching(StoreFuture<bool>),
-    /// The session that this request ended goes.
+    /// Destroy the session with this key, as the request asked for.
     Destroying(StoreFuture<()>, StoreKey),
-    /// A record that holds nothing yet, so that it can be tagged before it does.
+    /// Create an empty record, to tag it before it holds anything.
     Creating(StoreFuture<WriteOutcome>, StoreKey),
+    /// Write the record.
     Writing(StoreFuture<WriteOutcome>, StoreKey),
-    /// The new record stands; it gets the tags too, before the old one may go: whoever stops half
-    /// way is still found by them.
+    /// Copy the tags of the old record to the new one. This happens before the old id dies, so that a
+    /// commit which is dropped half way leaves no untagged record.
     CopyingTags(StoreFuture<()>, StoreKey),
-    /// The old record becomes a fence, unless somebody wrote there meanwhile.
+    /// Replace the old record with a fence, unless another request wrote it in the meantime.
     Fencing(StoreFuture<WriteOutcome>, StoreKey),
-    /// A store that knows no versions has no fence: the old record goes.
+    /// Destroy the old record, in a store that has no fences because it has no versions.
     DestroyingOld(StoreFuture<()>, StoreKey),
-    /// What this request took off goes from the fence (the first key) as well.
+    /// Remove a tag from the fence (the first key), because this request removes it.
     Untagging(StoreFuture<()>, StoreKey, StoreKey),
-    /// The fence needs no tags; those that came since the copy are taken along.
+    /// Move the remaining tags from the fence to the new record.
     MovingTags(StoreFuture<()>),
-    /// The move is given up: the new record has to go.
+    /// Destroy the new record, because the regeneration failed.
     RollingBack(StoreFuture<()>, Rollback),
+    /// Add or remove one tag of the record. `None` if there is none to wait for.
     Tagging(Option<TagChange>, StoreKey),
-    /// The session moved on: tags that were put on its fence come off again.
+    /// Remove a tag that this request put on a fence: the session was regenerated in the meantime.
     UntaggingFence(StoreFuture<()>, StoreKey),
     Done,
 }
 
-/// The next step, or why there is none.
-pub(in crate::session) type Next = Result<Step, SessionError>;
+/// The next step of a commit, or the error that ends it.
+pub(super) type StepResult = Result<Step, SessionError>;
 
-/// A tag on its way.
+/// The change of one tag, in flight.
 #[derive(Debug)]
-pub(in crate::session) enum TagChange {
-    /// A session that ended meanwhile is not there to be tagged, and need not be.
+pub(super) enum TagChange {
+    /// The result is `false` if the session has ended. Then it needs no tag.
     Add(StoreFuture<bool>),
     Remove(StoreFuture<()>),
 }
 
 impl TagChange {
-    pub(in crate::session) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), StoreError>> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StoreError>> {
         match self {
             Self::Add(add) => Pin::new(add).poll(cx).map_ok(drop),
             Self::Remove(remove) => Pin::new(remove).poll(cx),
@@ -64,13 +65,13 @@ impl TagChange {
     }
 }
 
-/// Why a move is given up.
+/// The reason for rolling a regeneration back.
 #[derive(Clone, Debug)]
-pub(in crate::session) enum Rollback {
-    /// The session ended or moved elsewhere while it moved here.
+pub(super) enum Rollback {
+    /// Another request destroyed or regenerated the session.
     Lost(IdStatus),
-    /// The new record could not be tagged: nobody would find it.
+    /// The new record could not be tagged, so its tags would not find it.
     Failed(SessionError),
-    /// Other requests wrote under the old id faster than this one could follow.
+    /// Other requests wrote under the old id during every attempt.
     Contention,
 }

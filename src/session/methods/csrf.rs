@@ -1,29 +1,29 @@
-//! Tokens that show that a form came from a page of ours.
+//! Methods for CSRF tokens.
 
 use crate::session::{Event, Session, SessionError};
 
+/// # CSRF protection
 impl Session {
-    /// A token for a form or a request header, which shows that whoever sends it has read a page of
+    /// Returns a CSRF token for a form or a request header. A sender of the token has read a page of
     /// this session.
     ///
-    /// It is made from the session's id: nothing is stored, the session need not be loaded, and
-    /// [`regenerate`](Self::regenerate) and the end of the session make it worthless. It is masked
-    /// by random bytes, so each call gives another text, and all of them are good at the same time.
+    /// The token is derived from the session's id. Nothing is stored, and the session need not be
+    /// loaded. [`regenerate`](Self::regenerate) and [`destroy`](Self::destroy) invalidate it. A random
+    /// mask makes each call return another text (against the BREACH attack); all of them are valid.
     ///
-    /// While sessions are disabled a token is never good, since no request has an id.
+    /// If sessions are disabled, no token is ever valid, because no request has an id.
     ///
     /// # Errors
-    /// When there are no random bytes for it.
+    /// [`Entropy`](SessionError::Entropy) if there are no random bytes.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
-        let secret = self.identified().identity.show_csrf_secret()?;
+        let secret = self.state_with_id().issue_csrf_secret()?;
         Ok(secret.to_masked_token()?)
     }
 
-    /// A hidden `<input>` named `_csrf` with a [`csrf_token`](Self::csrf_token), to be put into a
-    /// form as it is.
+    /// Returns a hidden `<input>` named `_csrf` with a [`csrf_token`](Self::csrf_token), as HTML.
     ///
     /// # Errors
-    /// As [`csrf_token`](Self::csrf_token).
+    /// See [`csrf_token`](Self::csrf_token).
     pub fn csrf_field(&self) -> Result<String, SessionError> {
         let token = self.csrf_token()?;
         Ok(format!(
@@ -31,15 +31,16 @@ impl Session {
         ))
     }
 
-    /// Whether `token` is one of this session's, compared in constant time. Never true for a request
-    /// without a session cookie of ours.
+    /// Returns `true` if `token` is a token of this session. The comparison takes constant time.
+    ///
+    /// Returns `false` if the request carried no session cookie of this service.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
-        let secret = self.identified().identity.csrf_secret();
+        let secret = self.state_with_id().csrf_secret();
         secret.is_some_and(|secret| secret.matches(token))
     }
 
-    /// Tells the listeners that a request was refused, in words that hold nothing of it: for checks
-    /// of your own. `form::Forms` does it by itself.
+    /// Emits [`Event::CsrfFailed`], for CSRF checks of your own. `reason` must not hold any part of the
+    /// request. `form::Forms` calls this itself.
     pub fn report_csrf_failure(&self, reason: &'static str) {
         self.engine.emit(&Event::CsrfFailed { reason });
     }

@@ -1,122 +1,113 @@
-//! FlashState messages, as a handler uses them.
+//! Methods for flash messages.
 
 use serde::Serialize;
 
-use crate::document::{Document, KeyPath};
-use crate::session::{
-    Session, SessionError, Snapshot,
-    engine::Engine,
-    state::{OutgoingFlash, State},
+use crate::{
+    document::{Document, KeyPath},
+    session::{Session, SessionError, Snapshot},
 };
 
+/// # Flash messages
+///
+/// Flash messages are values for the next request that loads the session. That request removes them.
 impl Session {
-    /// Leaves `value` under `key` (dot notation) for the next request that opens the session.
-    /// Values such as `0`, `false` and `""` are kept.
+    /// Leaves `value` under `key` (dot notation) for the next request that loads the session. Values
+    /// such as `0`, `false` and `""` are kept.
     ///
     /// # Errors
-    /// When the session cannot be changed, or a limit is reached.
+    /// See [`put`](Self::put).
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.flash("success", "Your profile was saved.")?;
+    /// # Ok(()) }
+    /// ```
     pub fn flash<'p, T: Serialize + ?Sized>(
         &self,
         key: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        guard
-            .writable()?
-            .leaving(&self.engine)
-            .others
-            .put(key, value)?;
-        Ok(())
+        let mut state = self.state();
+        let outgoing = state.writable()?.outgoing_flash(&self.engine);
+        Ok(outgoing.flashed.put(key, value)?)
     }
 
-    /// Leaves every member of an object for the next request that opens the session. Keys are taken
-    /// literally; objects merge deeply with what was flashed before.
+    /// Leaves every member of an object for the next request that loads the session. Keys are literal.
+    /// Objects merge deeply with what was flashed before.
     ///
     /// # Errors
-    /// As [`flash`](Self::flash); also when `values` is not an object.
+    /// See [`merge`](Self::merge).
     pub fn flash_many<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        guard
-            .writable()?
-            .leaving(&self.engine)
-            .others
-            .merge(values)?;
-        Ok(())
+        let mut state = self.state();
+        let outgoing = state.writable()?.outgoing_flash(&self.engine);
+        Ok(outgoing.flashed.merge(values)?)
     }
 
-    /// Keeps all messages that came with this request for the next one too.
+    /// Leaves all messages of this request for the next one too.
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
+    #[doc(alias = "keep")]
     pub fn reflash(&self) -> Result<(), SessionError> {
-        self.reflash_with(|arrived| Ok(arrived.clone()))
+        self.reflash_with(|incoming| Ok(incoming.clone()))
     }
 
-    /// Keeps the messages at these paths for the next request too.
+    /// Leaves the messages at these paths for the next request too.
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
     pub fn reflash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
-        self.reflash_with(|arrived| {
-            let mut kept = Document::new();
+        self.reflash_with(|incoming| {
+            let mut selected = Document::new();
             for key in keys.iter().map(AsRef::as_ref) {
-                let literal = arrived.get([key])?.is_some();
-                let path = if literal {
+                let is_literal = incoming.get([key])?.is_some();
+                let path = if is_literal {
                     KeyPath::from([key])
                 } else {
                     KeyPath::from(key)
                 };
-                if let Some(value) = arrived.get(&path)? {
-                    kept.put_json(&path, value)?;
+                if let Some(value) = incoming.get(&path)? {
+                    selected.put_json(&path, value)?;
                 }
             }
-            Ok(kept)
+            Ok(selected)
         })
     }
 
-    /// Keeps the messages for the next request too, except those at these paths.
+    /// Leaves the messages of this request for the next one too, except those at these paths.
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
     pub fn reflash_except(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
-        self.reflash_with(|arrived| {
-            let mut kept = arrived.clone();
+        self.reflash_with(|incoming| {
+            let mut selected = incoming.clone();
             for key in keys {
-                kept.forget(key.as_ref())?;
+                selected.forget(key.as_ref())?;
             }
-            Ok(kept)
+            Ok(selected)
         })
     }
 
     fn reflash_with(
         &self,
-        pick: impl FnOnce(&Document) -> Result<Document, SessionError>,
+        select: impl FnOnce(&Document) -> Result<Document, SessionError>,
     ) -> Result<(), SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
-        if !state.flash.arrived.is_empty() {
-            let kept = pick(&state.flash.arrived)?;
-            state.leaving(&self.engine).reflashed = kept;
+        if !state.incoming_flash().is_empty() {
+            let selected = select(state.incoming_flash())?;
+            state.outgoing_flash(&self.engine).reflashed = selected;
         }
         Ok(())
     }
 
-    /// The messages that the request before left for this one.
+    /// Returns the messages that the previous request left for this one.
     ///
     /// # Errors
-    /// When the session is not loaded.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
     pub fn flash_messages(&self) -> Result<Snapshot, SessionError> {
-        Ok(Snapshot::new(
-            self.state().readable()?.flash.arrived.clone(),
-        ))
-    }
-}
-
-impl State {
-    /// The messages to leave for the next request, within the limit for the session.
-    pub(in crate::session) fn leaving(&mut self, engine: &Engine) -> &mut OutgoingFlash {
-        let leaving = self.flash.leaving();
-        leaving.others.set_limit(engine.policy.limits.document);
-        leaving
+        let state = self.state();
+        Ok(Snapshot::new(state.readable()?.incoming_flash().clone()))
     }
 }

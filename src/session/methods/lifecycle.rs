@@ -1,75 +1,83 @@
-//! Ends and new beginnings: a new id, or none.
+//! Methods that regenerate, destroy and commit a session.
 
-use crate::session::{
-    Session, SessionError,
-    state::{IdStatus, Phase, Regeneration},
-};
+use crate::session::{Commit, Session, SessionError};
 
+/// # Life cycle
 impl Session {
-    /// Gives the session a new id, which it has from now on; data, flash messages and tags stay.
-    /// Call it whenever the visitor's rights change, above all at sign-in: an id that somebody else
-    /// may have planted or seen is worth nothing afterwards.
+    /// Gives the session a new id. Its data, flash messages and tags stay.
     ///
-    /// When the request is committed the new record is written first, the tags follow, and then the
-    /// old id dies: no new request can use it, and what slower requests still write under it is
-    /// dropped, with an event. Should another request have written under the old id meanwhile, its
-    /// changes move along.
+    /// Call it when the visitor's rights change, above all at sign-in. An id that an attacker planted or
+    /// saw before is then useless (session fixation).
+    ///
+    /// The handle has the new id at once. The commit writes the new record, copies the tags to it, and
+    /// then replaces the old record with a fence.
     ///
     /// # Errors
-    /// When the session cannot be changed, or no new id can be made.
+    /// [`NotLoaded`](SessionError::NotLoaded), [`ReadOnly`](SessionError::ReadOnly) or
+    /// [`Committed`](SessionError::Committed) if the session cannot be changed.
+    /// [`Entropy`](SessionError::Entropy) if no id could be generated.
+    ///
+    /// # Concurrency
+    /// Changes that another request stores under the old id before the commit are kept. After it, no
+    /// request can load the old id. Changes of slower requests are dropped, with an
+    /// [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    #[doc(alias = "cycle_id")]
+    #[doc(alias = "renew")]
+    #[doc(alias = "migrate")]
     pub fn regenerate(&self) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        let known = state.identity.carried || state.version.is_some();
-        state.continued |= state.identity.carried;
-        let old = state.identity.abandon();
-        state.identity.ensure()?;
-        state.regenerated = true;
-        // An id that nobody else has heard of needs no burial, and a second new id only replaces
-        // the first.
-        if let (true, Some(from), None) = (known, old, state.moving) {
-            state.moving = Some(Regeneration {
-                from,
-                version: state.version.take(),
-            });
-        }
-        Ok(())
+        Ok(self.state().writable()?.regenerate()?)
     }
 
-    /// Ends the session: logs the visitor out. Its record goes, its id is dead, its cookie is
-    /// removed, and no slower request brings it back.
+    /// Returns `true` if [`regenerate`](Self::regenerate) was called in this request.
+    #[doc(alias = "hasRegeneratedSession")]
+    pub fn has_regenerated(&self) -> bool {
+        self.state().is_regenerated()
+    }
+
+    /// Destroys the session, for example to log the visitor out. The commit destroys its record, and
+    /// the response removes its cookie.
     ///
-    /// What is put or flashed afterwards in the same request begins a new session, under a new id.
-    /// The session need not be loaded first, and may be one that cannot be read.
-    ///
-    /// It is the session under the id of this request that ends. If another request has just given
-    /// it a new id, it lives on under that one: end
-    /// it by its tag, with [`SessionCollection::destroy_tagged`](super::SessionCollection::destroy_tagged).
+    /// The session need not be loaded, and its record may be unreadable. Values that are put or flashed
+    /// afterwards in the same request begin a new session with a new id.
     ///
     /// # Errors
-    /// When the session was loaded for reading only, or is committed already.
+    /// [`ReadOnly`](SessionError::ReadOnly) if the session was loaded for reading.
+    /// [`Committed`](SessionError::Committed) if it is committed already. Either
+    /// [`NotLoaded`](SessionError::NotLoaded) or `ReadOnly` if sessions are disabled.
+    ///
+    /// # Concurrency
+    /// Slower requests cannot restore the session; their changes are dropped. If another request has
+    /// just regenerated the session, it lives on under its new id. To end it under every id, use its
+    /// tag and
+    /// [`SessionCollection::destroy_tagged`](crate::session::SessionCollection::destroy_tagged).
+    #[doc(alias = "flush")]
+    #[doc(alias = "purge")]
+    #[doc(alias = "delete")]
+    #[doc(alias = "invalidate")]
+    #[doc(alias = "logout")]
     pub fn destroy(&self) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        if matches!(guard.phase, Phase::Unloaded | Phase::Failed) && self.engine.policy.enabled {
-            guard.identity.look_up(&self.engine);
-            guard.phase = Phase::Open;
-            guard.accessed = true;
-            guard.patch.set_limits(self.engine.policy.limits);
-        }
-        let state = guard.writable()?;
-        let known = state.identity.carried || state.version.is_some();
-        let old = state.identity.abandon();
-        let ended = match state.moving {
-            Some(moving) => Some(moving.from),
-            None => old.filter(|_| known),
-        };
-        if ended.is_some() {
-            state.ending = ended;
-            state.fate = IdStatus::Destroyed;
-        }
-        state.continued = false;
-        state.forget_contents();
-        state.created = self.engine.clock.now();
-        Ok(())
+        self.state().destroy(&self.engine)
+    }
+
+    /// Stores the changes made so far. The next commit stores later changes.
+    ///
+    /// The service commits when the handler has returned. Call this only if the changes must be stored
+    /// before something else happens. Await the returned future.
+    ///
+    /// The response sets the cookies for what this stored, for example a new id, whatever the response's
+    /// status is. So does the 503 or 500 that replaces the response if a later commit fails. A handler
+    /// that returns an error instead of a response sets no cookies: after a
+    /// [`regenerate`](Self::regenerate) the visitor is left with a dead id.
+    ///
+    /// # Errors
+    /// [`Store`](SessionError::Store) if the store fails; the changes may be stored or not.
+    /// [`Contention`](SessionError::Contention) if other requests changed the session during every
+    /// attempt. [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit.
+    ///
+    /// It is not an error if another request has destroyed the session. The changes are then dropped,
+    /// with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    #[doc(alias = "save")]
+    pub fn commit(&self) -> Commit {
+        Commit::new(self.clone())
     }
 }

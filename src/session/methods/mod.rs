@@ -1,12 +1,24 @@
-//! Public methods of [`Session`](super::Session), one file a topic.
+//! The public methods of [`Session`](super::Session), one topic a file.
+//!
+//! rustdoc shows them in the order of these lines. The empty lines keep rustfmt from sorting them.
+
+mod load;
+
+mod read;
+
+mod write;
+
+mod flash;
+
+mod lifecycle;
+
+mod tags;
+
+mod urls;
+
+mod old_input;
 
 mod csrf;
-mod flash;
-mod lifecycle;
-mod old_input;
-mod read;
-mod urls;
-mod write;
 
 #[cfg(feature = "forms")]
 pub(crate) use urls::is_own_path;

@@ -1,65 +1,73 @@
-//! Old input: what a form sent, flashed to show it again.
+//! Methods that flash form input.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::document::Document;
-use crate::session::{Session, SessionError};
+use crate::{
+    document::Document,
+    session::{Session, SessionError},
+};
 
+/// # Forms
+///
+/// Form input that is flashed can be shown again on the next page ("old input").
 impl Session {
-    /// Remembers this request's form input, an object, so that [`flash_all`](Self::flash_all) and its
-    /// kin find it. `form::Input` does it by itself; call it where the input is read by other means.
-    /// The session need not be loaded.
+    /// Sets the form input of this request, an object, for [`flash_all`](Self::flash_all),
+    /// [`flash_only`](Self::flash_only) and [`flash_except`](Self::flash_except).
+    ///
+    /// `form::Input` calls this itself. Call it if you read the input in another way. The session need
+    /// not be loaded.
     pub fn set_form_input(&self, input: impl Into<Arc<Value>>) {
-        self.state().input = Some(input.into());
+        self.state().set_form_input(input.into());
     }
 
-    /// This request's form input, if it was read.
+    /// Returns the form input of this request, if it was read.
     pub fn form_input(&self) -> Option<Arc<Value>> {
-        self.state().input.clone()
+        self.state().form_input().cloned()
     }
 
-    /// Flashes the form input of this request, to show it again. A later call replaces it.
+    /// Flashes all fields of this request's form input. A later call replaces the flashed input.
     ///
-    /// All fields are flashed: where there is a password among them, use
-    /// [`flash_except`](Self::flash_except).
+    /// If one of the fields is a password, call [`flash_except`](Self::flash_except) instead.
     ///
     /// # Errors
-    /// [`NoInput`](SessionError::NoInput) when no input was read; as [`flash`](Self::flash) otherwise.
+    /// [`NoInput`](SessionError::NoInput) if no input was read. Otherwise see [`flash`](Self::flash).
+    #[doc(alias = "flashAll")]
     pub fn flash_all(&self) -> Result<(), SessionError> {
-        self.flash_all_of(&*self.own_input()?)
+        self.flash_all_of(&*self.required_input()?)
     }
 
-    /// Flashes the fields of this request's input that `keys` name; the others are left out.
+    /// Flashes only the fields of this request's form input that `keys` names.
     ///
     /// # Errors
-    /// As [`flash_all`](Self::flash_all).
+    /// See [`flash_all`](Self::flash_all).
     pub fn flash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
-        self.flash_only_of(&*self.own_input()?, keys)
+        self.flash_only_of(&*self.required_input()?, keys)
     }
 
-    /// Flashes the fields of this request's input except those that `keys` name, such as passwords.
+    /// Flashes the fields of this request's form input except those that `keys` names, for example
+    /// passwords.
     ///
     /// # Errors
-    /// As [`flash_all`](Self::flash_all).
+    /// See [`flash_all`](Self::flash_all).
     pub fn flash_except(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
-        self.flash_except_of(&*self.own_input()?, keys)
+        self.flash_except_of(&*self.required_input()?, keys)
     }
 
-    /// Flashes `input`, any serializable object, in place of this request's own input.
+    /// Flashes all fields of `input`, a serializable object, instead of this request's form input.
     ///
     /// # Errors
-    /// As [`flash`](Self::flash); also when `input` is not an object.
+    /// See [`merge`](Self::merge).
     pub fn flash_all_of<T: Serialize + ?Sized>(&self, input: &T) -> Result<(), SessionError> {
         self.flash_input(input, |_| true)
     }
 
-    /// Flashes the fields of `input` that `keys` name; the others are left out.
+    /// Flashes only the fields of `input` that `keys` names.
     ///
     /// # Errors
-    /// As [`flash_all_of`](Self::flash_all_of).
+    /// See [`merge`](Self::merge).
     pub fn flash_only_of<T: Serialize + ?Sized>(
         &self,
         input: &T,
@@ -68,10 +76,10 @@ impl Session {
         self.flash_input(input, |field| keys.iter().any(|key| key.as_ref() == field))
     }
 
-    /// Flashes the fields of `input` except those that `keys` name.
+    /// Flashes the fields of `input` except those that `keys` names.
     ///
     /// # Errors
-    /// As [`flash_all_of`](Self::flash_all_of).
+    /// See [`merge`](Self::merge).
     pub fn flash_except_of<T: Serialize + ?Sized>(
         &self,
         input: &T,
@@ -80,14 +88,14 @@ impl Session {
         self.flash_input(input, |field| !keys.iter().any(|key| key.as_ref() == field))
     }
 
-    fn own_input(&self) -> Result<Arc<Value>, SessionError> {
+    fn required_input(&self) -> Result<Arc<Value>, SessionError> {
         self.form_input().ok_or(SessionError::NoInput)
     }
 
     fn flash_input<T: Serialize + ?Sized>(
         &self,
         input: &T,
-        wanted: impl Fn(&str) -> bool,
+        is_wanted: impl Fn(&str) -> bool,
     ) -> Result<(), SessionError> {
         let mut guard = self.state();
         let state = guard.writable()?;
@@ -96,13 +104,13 @@ impl Session {
         fields.merge(input)?;
         let unwanted: Vec<String> = fields
             .keys()
-            .filter(|name| !name.as_ref().is_ok_and(|name| wanted(name)))
+            .filter(|name| !name.as_ref().is_ok_and(|name| is_wanted(name)))
             .map(|name| name.map(Into::into))
             .collect::<Result<_, _>>()?;
         for name in &unwanted {
             fields.forget([name.as_str()])?;
         }
-        state.leaving(&self.engine).input = fields;
+        state.outgoing_flash(&self.engine).input = fields;
         Ok(())
     }
 }

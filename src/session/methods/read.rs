@@ -1,42 +1,47 @@
-//! Reading a session.
-
-use std::sync::MutexGuard;
+//! Methods that read a session.
 
 use serde::de::DeserializeOwned;
 
-use crate::session::{
-    Session, SessionError, Snapshot,
-    state::{Phase, State},
-};
 use crate::{
     document::KeyPath,
     id::{SessionId, StoreKey},
+    session::{Session, SessionError, Snapshot},
 };
 
+/// # Reading
 impl Session {
-    /// The value at `path`, or `None` where there is nothing or null.
+    /// Returns the value at `path`, or `None` if it is missing or null.
     ///
-    /// `path` is text in dot notation (`user.email`, `items.0.name`, `items[0]["a.b"]`) or a list
-    /// of keys taken literally (`["a.b", "c"]`).
+    /// A path is text in dot notation (`user.email`, `items.0.name`, `items[0]["a.b"]`), or a list of
+    /// literal keys (`["a.b", "c"]`).
     ///
     /// # Errors
-    /// When the session is not loaded, or the value there is not a `T`.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
+    /// [`Read`](SessionError::Read) if the value is not a `T`.
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let email: Option<String> = session.get("user.email")?;
+    /// let first: Option<u32> = session.get(["product_ids", "0"])?;
+    /// # let _ = (email, first); Ok(()) }
+    /// ```
     pub fn get<'p, T: DeserializeOwned>(
         &self,
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let state = self.state();
-        let found = state.readable()?.data.get(path)?;
-        found
+        let value = state.readable()?.data().get(path)?;
+        value
             .filter(|value| !value.is_null())
             .map(|value| Ok(value.deserialize()?))
             .transpose()
     }
 
-    /// The value at `path`, or `default` where there is nothing or null.
+    /// Returns the value at `path`, or `default` if it is missing or null.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// See [`get`](Self::get).
     pub fn get_or<'p, T: DeserializeOwned>(
         &self,
         path: impl Into<KeyPath<'p>>,
@@ -45,90 +50,83 @@ impl Session {
         Ok(self.get(path)?.unwrap_or(default))
     }
 
-    /// The session as it stands now, to borrow values out of it. FlashState messages are not in it.
+    /// Returns `true` if there is a value other than null at `path`. The values `0`, `false`, `""` and
+    /// `[]` count.
     ///
     /// # Errors
-    /// When the session is not loaded.
-    pub fn snapshot(&self) -> Result<Snapshot, SessionError> {
-        Ok(Snapshot::new(self.state().readable()?.data.clone()))
-    }
-
-    /// Whether there is a value other than null at `path`. `0`, `false`, `""` and `[]` are there.
-    ///
-    /// # Errors
-    /// When the session is not loaded.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
+    #[doc(alias = "contains_key")]
+    #[doc(alias = "exists")]
     pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, SessionError> {
-        Ok(self.state().readable()?.data.has(path)?)
+        Ok(self.state().readable()?.data().has(path)?)
     }
 
-    /// The whole session, as an object: a map, or a struct of your own. FlashState messages are not in it.
+    /// Returns the whole session as an object: a map, or a struct of yours. Flash messages are not
+    /// included.
     ///
     /// # Errors
-    /// When the session is not loaded, or does not fit `T`.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
+    /// [`Read`](SessionError::Read) if the session does not fit `T`.
+    #[doc(alias = "entries")]
+    #[doc(alias = "toJSON")]
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.state().readable()?.data.deserialize()?)
+        Ok(self.state().readable()?.data().deserialize()?)
     }
 
-    /// Whether the session holds nothing. FlashState messages do not count.
+    /// Returns a snapshot of the session, to borrow values from it. Flash messages are not included.
     ///
     /// # Errors
-    /// When the session is not loaded.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
+    pub fn snapshot(&self) -> Result<Snapshot, SessionError> {
+        Ok(Snapshot::new(self.state().readable()?.data().clone()))
+    }
+
+    /// Returns `true` if the session has no values. Flash messages do not count.
+    ///
+    /// # Errors
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
     pub fn is_empty(&self) -> Result<bool, SessionError> {
-        Ok(self.state().readable()?.data.is_empty())
+        Ok(self.state().readable()?.data().is_empty())
     }
 
-    /// The secret id. It stays the same until the session expires, is destroyed or regenerated.
+    /// Returns the secret id, and creates it if the request carried none. The id stays the same until
+    /// the session expires, or is regenerated or destroyed.
+    ///
+    /// The session need not be loaded. Anyone who knows the id controls the session, so do not log it:
+    /// [`store_key`](Self::store_key) is the name for logs.
     ///
     /// # Errors
-    /// [`EntropyError`](SessionError::EntropyError) when a new id was needed and could not be made.
+    /// [`Entropy`](SessionError::Entropy) if a new id could not be generated.
+    #[doc(alias = "session_id")]
+    #[doc(alias = "sessionId")]
     pub fn id(&self) -> Result<SessionId, SessionError> {
-        let mut state = self.identified();
-        Ok(state.identity.ensure()?.clone())
+        Ok(self.state_with_id().ensure_id()?.clone())
     }
 
-    /// The name under which stores and [`SessionCollection`](super::SessionCollection) know this session. It is
-    /// not secret.
+    /// Returns the key that identifies this session in stores and in the
+    /// [`SessionCollection`](crate::session::SessionCollection). It is not secret. The session need not
+    /// be loaded.
     ///
     /// # Errors
-    /// As [`id`](Self::id).
+    /// See [`id`](Self::id).
     pub fn store_key(&self) -> Result<StoreKey, SessionError> {
-        let mut state = self.identified();
-        Ok(state.identity.ensure_key()?)
+        Ok(self.state_with_id().ensure_key()?)
     }
 
-    /// Whether the id is new: the request carried none of ours, or a dead one.
+    /// Returns `true` if the session is new: the request carried no id of this service, or a dead one.
     ///
-    /// Before `load`, an id that is dead in the store is not yet known to be.
+    /// The session need not be loaded. Before [`load`](Self::load), an id that is dead in the store
+    /// still counts as alive.
+    #[doc(alias = "fresh")]
+    #[doc(alias = "is_new")]
     pub fn is_fresh(&self) -> bool {
-        let state = self.identified();
-        !state.identity.carried && !state.continued
+        self.state_with_id().is_fresh()
     }
 
-    pub(in crate::session) fn identified(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state();
-        state.accessed = true;
-        state.identity.look_up(&self.engine);
-        state
-    }
-
-    /// Whether the session was opened for reading only.
-    pub fn is_read_only(&self) -> bool {
-        self.state().phase == Phase::ReadOnly
-    }
-
-    /// Whether the session has been opened.
-    pub fn is_loaded(&self) -> bool {
-        !matches!(self.state().phase, Phase::Unloaded | Phase::Failed)
-    }
-
-    /// Whether this request changed something that is not committed yet: any successful change
-    /// counts, also one that made no difference.
+    /// Returns `true` if this request made a change that is not committed yet. A change counts even if
+    /// it wrote the value that was there.
+    #[doc(alias = "hasBeenModified")]
     pub fn is_modified(&self) -> bool {
         self.state().is_modified()
-    }
-
-    /// Whether [`regenerate`](Self::regenerate) gave this session a new id in this request.
-    pub fn has_regenerated(&self) -> bool {
-        self.state().regenerated
     }
 }

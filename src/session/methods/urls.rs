@@ -1,55 +1,68 @@
-//! Where the visitor wanted to go before being asked to sign in, and where a form was.
+//! Methods for remembered URLs.
 
 use crate::session::{Session, SessionError};
 
-/// Where the data keeps them; the first key is the guide's own.
+/// The keys of the remembered URLs in the session's data. AdonisJS uses the first key too.
 const INTENDED: [&str; 2] = ["redirect", "intendedUrl"];
 const PREVIOUS: [&str; 2] = ["redirect", "previousUrl"];
 
+/// # URLs
+///
+/// The session remembers paths to redirect to. The getters never return a URL of another origin,
+/// whatever the session's data holds.
 impl Session {
-    /// Remembers where to send the visitor after signing in: a path on this origin, with its query.
+    /// Remembers where to redirect the visitor after signing in: a path on this origin, with its query.
     ///
     /// # Errors
-    /// [`ForeignUrl`](SessionError::ForeignUrl) for anything that a browser could take for another
-    /// origin; as [`put`](Self::put) otherwise.
+    /// [`ForeignUrl`](SessionError::ForeignUrl) if a browser could read the URL as another origin.
+    /// Otherwise see [`put`](Self::put).
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.set_intended_url("/account?tab=2")?;
+    /// // After signing in:
+    /// let target = session.pull_intended_url()?.unwrap_or_else(|| "/".to_owned());
+    /// # let _ = target; Ok(()) }
+    /// ```
     pub fn set_intended_url(&self, url: &str) -> Result<(), SessionError> {
         self.put_own_path(INTENDED, url)
     }
 
-    /// The remembered path, if there is one.
+    /// Returns the path of [`set_intended_url`](Self::set_intended_url), if there is one.
     ///
     /// # Errors
-    /// When the session is not loaded.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
+    #[doc(alias = "getIntendedUrl")]
     pub fn intended_url(&self) -> Result<Option<String>, SessionError> {
         self.get_own_path(INTENDED)
     }
 
-    /// The remembered path, which is forgotten by this.
+    /// Returns the path of [`set_intended_url`](Self::set_intended_url) and removes it.
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
     pub fn pull_intended_url(&self) -> Result<Option<String>, SessionError> {
         let url = self.intended_url()?;
         self.clear_intended_url()?;
         Ok(url)
     }
 
-    /// Forgets the remembered path.
+    /// Removes the path of [`set_intended_url`](Self::set_intended_url).
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
     pub fn clear_intended_url(&self) -> Result<(), SessionError> {
         self.forget(INTENDED)
     }
 
-    /// Remembers the page that this request shows: where a form goes back to when it is wrong and the
-    /// browser does not tell where it was (`Referrer-Policy: no-referrer`).
+    /// Remembers the page of this request. An invalid form redirects back to it if the browser sends no
+    /// `Referer` (`Referrer-Policy: no-referrer`).
     ///
-    /// It costs a write where the page is another one than before, so call it for pages with forms
-    /// rather than for all.
+    /// The store is written if the page is not the previous one. So call this only for pages with forms.
     ///
     /// # Errors
-    /// As [`set_intended_url`](Self::set_intended_url).
+    /// See [`set_intended_url`](Self::set_intended_url).
     pub fn set_previous_url(&self, url: &str) -> Result<(), SessionError> {
         if self.previous_url()?.as_deref() == Some(url) {
             return Ok(());
@@ -57,10 +70,10 @@ impl Session {
         self.put_own_path(PREVIOUS, url)
     }
 
-    /// The page that was remembered last.
+    /// Returns the path of [`set_previous_url`](Self::set_previous_url), if there is one.
     ///
     /// # Errors
-    /// When the session is not loaded.
+    /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
     pub fn previous_url(&self) -> Result<Option<String>, SessionError> {
         self.get_own_path(PREVIOUS)
     }
@@ -72,24 +85,25 @@ impl Session {
         self.put(path, url)
     }
 
-    /// Whatever wrote it, nothing but a path of this origin is ever handed out.
+    /// Returns the URL at `path` if it is a path on this origin. Handlers can write there by other
+    /// methods, so it is checked again.
     fn get_own_path(&self, path: [&str; 2]) -> Result<Option<String>, SessionError> {
-        let url: Option<String> = self.get(path).or_else(none_where_not_text)?;
+        let url: Option<String> = self.get(path).or_else(none_if_not_text)?;
         Ok(url.filter(|url| is_own_path(url)))
     }
 }
 
-fn none_where_not_text(error: SessionError) -> Result<Option<String>, SessionError> {
+fn none_if_not_text(error: SessionError) -> Result<Option<String>, SessionError> {
     match error {
         SessionError::Read(_) => Ok(None),
         error => Err(error),
     }
 }
 
-/// Whether a browser takes `url` for a path on the origin it is on.
+/// Returns `true` if a browser reads `url` as a path on the origin of the page.
 ///
-/// Browsers read `\` as `/`, drop tabs and line ends, and take `//host` for another origin (URL
-/// Standard, 4.4, relative slash state), so none of these may appear.
+/// Browsers read `\` as `/`, drop tabs and line ends, and read `//host` as another origin (URL
+/// Standard, 4.4, relative slash state). So none of these may appear.
 pub(crate) fn is_own_path(url: &str) -> bool {
     let bytes = url.as_bytes();
     let path_end = bytes

@@ -1,16 +1,26 @@
-//! Writing a session. Each change is applied to what this request sees and recorded, to be applied
-//! again on what other requests wrote meanwhile.
+//! Methods that change a session.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::session::{Session, SessionError};
 use crate::{
     document::{KeyPath, Number},
-    store::Tag,
+    session::{Session, SessionError},
 };
 
+/// # Writing
+///
+/// Each method changes the session as this request sees it, and records the change. The commit applies
+/// the recorded changes to the record that is stored by then. See [Concurrency](Self#concurrency).
+///
+/// If the session cannot be changed, these methods fail with [`NotLoaded`](SessionError::NotLoaded),
+/// [`ReadOnly`](SessionError::ReadOnly) or [`Committed`](SessionError::Committed). After a failure the
+/// session is as before.
 impl Session {
-    /// Puts `value` at `path`, creating objects, and arrays for numeric keys, on the way.
+    /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric keys.
+    ///
+    /// # Errors
+    /// If the session cannot be changed. [`Serialize`](SessionError::Serialize) if the value has no
+    /// JSON form. [`Change`](SessionError::Change) if a limit is exceeded.
     ///
     /// ```
     /// # use hyper_session::{Session, SessionError};
@@ -19,146 +29,128 @@ impl Session {
     /// session.put("product_ids", &[1, 2, 3])?;
     /// # Ok(()) }
     /// ```
-    ///
-    /// # Errors
-    /// When the session cannot be changed, the value is not serializable, or a limit is reached;
-    /// nothing is changed then.
+    #[doc(alias = "insert")]
+    #[doc(alias = "set")]
     pub fn put<'p, T: Serialize + ?Sized>(
         &self,
         path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        Ok(state.patch.put(&mut state.data, path, value)?)
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        Ok(patch.put(data, path, value)?)
     }
 
-    /// Merges an object into the session: deeply, arrays by index. Its keys are taken literally.
+    /// Merges an object into the session: objects deeply, arrays by index. Its keys are literal.
     ///
     /// # Errors
-    /// As [`put`](Self::put); also when `values` is not an object.
+    /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
     pub fn merge<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        Ok(state.patch.merge(&mut state.data, values)?)
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        Ok(patch.merge(data, values)?)
     }
 
-    /// Removes what is at `path`. An array keeps its length: null stands in the gap.
+    /// Removes the value at `path`, if there is one. An array keeps its length: null replaces the
+    /// value.
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
+    #[doc(alias = "remove")]
+    #[doc(alias = "unset")]
+    #[doc(alias = "delete")]
     pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        state.patch.forget(&mut state.data, path)?;
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        patch.forget(data, path)?;
         Ok(())
     }
 
-    /// Removes the value at `path` and returns it; `None` where there was nothing or null.
-    ///
-    /// Two requests that pull the same key at the same time may both get the value.
+    /// Removes the value at `path` and returns it, or `None` if it was missing or null.
     ///
     /// # Errors
-    /// When the session cannot be changed, or the value there is not a `T`; it stays then.
+    /// If the session cannot be changed. [`Read`](SessionError::Read) if the value is not a `T`; it is
+    /// not removed then.
+    ///
+    /// # Concurrency
+    /// If two requests pull the same value at the same time, both may get it.
+    #[doc(alias = "pop")]
+    #[doc(alias = "take")]
+    #[doc(alias = "remove_as")]
     pub fn pull<'p, T: DeserializeOwned>(
         &self,
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        let found = state.data.get(path)?.filter(|value| !value.is_null());
-        let value = found.map(|value| value.deserialize()).transpose()?;
-        state.patch.forget(&mut state.data, path)?;
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        let value = data.get(path)?.filter(|value| !value.is_null());
+        let value = value.map(|value| value.deserialize()).transpose()?;
+        patch.forget(data, path)?;
         Ok(value)
     }
 
-    /// Adds 1 to the number at `path` and returns the sum. Nothing there, or null, counts as 0.
-    ///
-    /// Increments of requests that run at the same time add up.
+    /// Adds 1 to the number at `path` and returns the sum. A missing value and null count as 0.
     ///
     /// # Errors
-    /// When the session cannot be changed, the value there is not a number, or the sum of integers
-    /// does not fit 128 bits.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if the value is not a number,
+    /// or if a sum of integers does not fit into 128 bits.
+    ///
+    /// # Concurrency
+    /// Increments of requests that run at the same time add up.
     pub fn increment<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
         self.increment_by(path, 1)
     }
 
-    /// Adds `by` to the number at `path` and returns the sum.
+    /// Adds `amount` to the number at `path` and returns the sum.
     ///
     /// # Errors
-    /// As [`increment`](Self::increment).
+    /// See [`increment`](Self::increment).
     pub fn increment_by<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        Ok(state.patch.add(&mut state.data, path, by)?)
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        Ok(patch.add(data, path, amount)?)
     }
 
-    /// Takes 1 from the number at `path` and returns the difference.
+    /// Subtracts 1 from the number at `path` and returns the difference.
     ///
     /// # Errors
-    /// As [`increment`](Self::increment).
+    /// See [`increment`](Self::increment).
     pub fn decrement<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
         self.increment_by(path, -1)
     }
 
-    /// Takes `by` from the number at `path` and returns the difference.
+    /// Subtracts `amount` from the number at `path` and returns the difference.
     ///
     /// # Errors
-    /// As [`increment`](Self::increment).
+    /// See [`increment`](Self::increment).
     pub fn decrement_by<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        Ok(state.patch.subtract(&mut state.data, path, by)?)
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        Ok(patch.subtract(data, path, amount)?)
     }
 
-    /// Removes everything. Like every other change it touches only what this request has seen: what
-    /// another request writes at the same time stays.
+    /// Removes all values that this request sees. Flash messages stay.
     ///
-    /// To log a visitor out, use [`destroy`](Self::destroy).
+    /// To log a visitor out, call [`destroy`](Self::destroy).
     ///
     /// # Errors
-    /// When the session cannot be changed.
+    /// If the session cannot be changed.
+    ///
+    /// # Concurrency
+    /// Values that another request writes at the same time stay.
     pub fn clear(&self) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
-        state.patch.clear(&mut state.data);
-        Ok(())
-    }
-
-    /// Tags the session with its owner's name, usually a user id, so that all sessions of one owner
-    /// can be listed and ended together. The tag follows a regenerated id. It is in place before
-    /// another request can find what this one stores beside it.
-    ///
-    /// # Errors
-    /// When the session cannot be changed, the tag is empty or over 256 bytes, or the store has no
-    /// tags.
-    pub fn tag(&self, owner: &str) -> Result<(), SessionError> {
-        self.queue_tag(owner, true)
-    }
-
-    /// Takes a tag off the session.
-    ///
-    /// # Errors
-    /// As [`tag`](Self::tag).
-    pub fn untag(&self, owner: &str) -> Result<(), SessionError> {
-        self.queue_tag(owner, false)
-    }
-
-    fn queue_tag(&self, owner: &str, add: bool) -> Result<(), SessionError> {
-        let tag = Tag::new(owner)?;
-        if self.engine.backend.store().tags().is_none() {
-            return Err(SessionError::TagsUnsupported);
-        }
-        self.state().writable()?.tags.push((tag, add));
+        let mut state = self.state();
+        let (patch, data) = state.writable()?.patch_and_data();
+        patch.clear(data);
         Ok(())
     }
 }

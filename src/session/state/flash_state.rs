@@ -1,115 +1,132 @@
-//! FlashState messages: told once, to the next request that opens the session.
+//! Flash messages: shown once, to the next request that loads the session.
 //!
-//! In the store every message stands beside the version that its write replaced, as
-//! `"name":[version,message]`. No two writes of a session replace the same version, so a message that
-//! another request leaves in the very words of one that was just told is still another message.
+//! The store keeps each message with the version that its write replaced, as
+//! `"name":[version,message]`. No two writes of a session replace the same version. So a message with
+//! the same text as one that was just shown is still a different message.
 
 use std::borrow::Cow;
 
-use crate::session::SessionError;
 use crate::{
     document::{Document, KeyPath, MalformedDocument, RawValue},
+    session::SessionError,
     store::Version,
 };
 
-/// The messages that came, and those that go.
+/// The messages for this request and for the next one.
 #[derive(Debug, Default)]
-pub(in crate::session) struct FlashState {
-    /// What the request before left for this one.
-    pub(in crate::session) arrived: Document,
-    /// The same, as it stands in the store.
-    pub(in crate::session) stored: Document,
-    /// `stored` is still in the store and has to go from there.
+pub(super) struct FlashState {
+    /// The messages that the previous request left for this one.
+    incoming: Document,
+    /// The same messages, as they are stored.
+    stored: Document,
+    /// The next commit removes `stored` from the store.
     consuming: bool,
-    /// Messages as they stand in the store that are for the next request, not for this one: other requests left
-    /// them there meanwhile, or an earlier commit of this one.
-    pub(in crate::session) kept: Document,
-    /// What this request leaves for the next one.
-    leaving: Option<Box<OutgoingFlash>>,
+    /// Messages for the next request that are stored already, as they are stored. Other requests
+    /// left them, or an earlier commit of this one.
+    deferred: Document,
+    /// Messages that this request leaves for the next one.
+    outgoing: Option<Box<OutgoingFlash>>,
 }
 
-/// Messages for the next request. On equal keys the later of these fields wins.
+/// Messages for the next request. If two fields have the same key, the later field wins.
 #[derive(Debug, Default)]
 pub(in crate::session) struct OutgoingFlash {
     pub(in crate::session) reflashed: Document,
     pub(in crate::session) input: Document,
-    pub(in crate::session) others: Document,
+    pub(in crate::session) flashed: Document,
+}
+
+impl OutgoingFlash {
+    fn parts(&self) -> [&Document; 3] {
+        [&self.reflashed, &self.input, &self.flashed]
+    }
 }
 
 impl FlashState {
-    pub(in crate::session) fn reset(&mut self) {
-        self.arrived.reset();
+    pub(super) fn reset(&mut self) {
+        self.incoming.reset();
         self.stored.reset();
         self.consuming = false;
-        self.kept.reset();
-        self.leaving = None;
+        self.deferred.reset();
+        self.outgoing = None;
     }
 
-    /// `stored` is in place.
-    pub(in crate::session) fn arrive(&mut self, read_only: bool) -> Result<(), SessionError> {
+    /// Returns the document to decode stored messages into. Call
+    /// [`take_incoming`](Self::take_incoming) after it.
+    pub(super) fn stored_mut(&mut self) -> &mut Document {
+        &mut self.stored
+    }
+
+    /// Makes the stored messages those of this request.
+    pub(super) fn take_incoming(&mut self, read_only: bool) -> Result<(), SessionError> {
         self.consuming = !read_only && !self.stored.is_empty();
         for name in self.stored.keys() {
             let name = name?;
             let message = self.stored.get([&*name, "1"])?;
             let message = message.ok_or(SessionError::Record("its flash messages are damaged"))?;
-            self.arrived.put_json(&KeyPath::from([&*name]), message)?;
+            self.incoming.put_json(&KeyPath::from([&*name]), message)?;
         }
         Ok(())
     }
 
-    pub(in crate::session) fn leaving(&mut self) -> &mut OutgoingFlash {
-        self.leaving.get_or_insert_default()
+    /// Returns the messages that the previous request left for this one.
+    pub(super) fn incoming(&self) -> &Document {
+        &self.incoming
     }
 
-    pub(in crate::session) fn is_modified(&self) -> bool {
-        self.consuming || self.leaving.is_some()
+    /// Returns the messages that this request leaves for the next one.
+    pub(super) fn outgoing_mut(&mut self) -> &mut OutgoingFlash {
+        self.outgoing.get_or_insert_default()
     }
 
-    pub(in crate::session) fn outgoing_is_empty(&self) -> bool {
-        let leaves = |leaving: &OutgoingFlash| {
-            [&leaving.reflashed, &leaving.input, &leaving.others]
-                .iter()
-                .any(|part| !part.is_empty())
-        };
-        self.kept.is_empty() && !self.leaving.as_deref().is_some_and(leaves)
+    pub(super) fn is_modified(&self) -> bool {
+        self.consuming || self.outgoing.is_some()
     }
 
-    /// The messages to store, by a write that is to replace `version`.
-    pub(in crate::session) fn outgoing(
+    /// Returns `true` if there is no message to store.
+    pub(super) fn is_outgoing_empty(&self) -> bool {
+        let has_any =
+            |outgoing: &OutgoingFlash| outgoing.parts().iter().any(|part| !part.is_empty());
+        self.deferred.is_empty() && !self.outgoing.as_deref().is_some_and(has_any)
+    }
+
+    /// Returns the messages to store, for a write that replaces `version`.
+    pub(super) fn to_stored(
         &self,
         version: Option<Version>,
     ) -> Result<Cow<'_, Document>, SessionError> {
         let version = version.map_or(0, Version::get);
-        let mut messages = Cow::Borrowed(&self.kept);
-        if let Some(leaving) = &self.leaving {
-            for part in [&leaving.reflashed, &leaving.input, &leaving.others] {
+        let mut messages = Cow::Borrowed(&self.deferred);
+        if let Some(outgoing) = &self.outgoing {
+            for part in outgoing.parts() {
                 overlay(messages.to_mut(), part, version)?;
             }
         }
         Ok(messages)
     }
 
-    /// Another request wrote meanwhile: what it left for the next one stays, what this request has
-    /// seen goes.
-    pub(in crate::session) fn rebase(
-        &mut self,
-        mut newer: Document,
-    ) -> Result<(), MalformedDocument> {
+    /// Adopts the messages that another request wrote, without those that this request has seen.
+    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), MalformedDocument> {
         if self.consuming {
             newer.retain_changed(&self.stored)?;
         }
-        self.kept = newer;
+        self.deferred = newer;
         Ok(())
     }
 
-    /// What arrived is gone from the store, and what leaves is there.
-    pub(in crate::session) fn committed(&mut self) {
+    /// Notes that a commit removed the incoming messages and stored the outgoing ones.
+    pub(super) fn on_committed(&mut self) {
         self.consuming = false;
-        self.leaving = None;
+        self.outgoing = None;
+    }
+
+    /// Replaces the messages that are stored for the next request.
+    pub(super) fn set_deferred(&mut self, stored: Document) {
+        self.deferred = stored;
     }
 }
 
-/// Puts every message of `from` over the one of the same name.
+/// Writes every message of `from` into `onto`, over a message of the same name.
 fn overlay(onto: &mut Document, from: &Document, version: u64) -> Result<(), SessionError> {
     let mut stamped = Vec::new();
     for member in from.members() {

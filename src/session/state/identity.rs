@@ -1,80 +1,81 @@
-//! Which session a request belongs to, as its cookie tells.
+//! The id of a request's session, from its cookie.
 
 use std::cell::OnceCell;
 
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
-use crate::session::{Event, SessionError, engine::Engine};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
     csrf_secret::CsrfSecret,
     id::{EntropyError, SessionId, StoreKey},
+    session::{CookiePolicy, Event, SessionError, engine::Engine},
     wire::{CookieText, IdCookie, OpenedIdCookie},
 };
 
-/// The session's name, found out no earlier than somebody asks.
+/// The id and its cookie. The cookie is decrypted when the id is first needed.
 #[derive(Clone, Debug, Default)]
-pub(in crate::session) struct Identity {
-    /// The values of the request's cookies of our name. Usually one, often none.
+pub(super) struct Identity {
+    /// The values of the request's cookies with the session's name. Usually one, often none.
     candidates: SmallVec<[CookieText; 1]>,
-    looked_up: bool,
+    /// `true` once the candidates were tried.
+    resolved: bool,
     id: Option<SessionId>,
-    /// The key of `id`, once it was asked for.
+    /// The key of `id`, computed when first needed.
     key: OnceCell<StoreKey>,
-    /// The id came with the request.
-    pub(in crate::session) carried: bool,
-    /// When the session was last renewed in the store, as far as the cookie tells.
-    pub(in crate::session) renewed: Timestamp,
-    /// Something is stored under the id, or was.
-    pub(in crate::session) stored: bool,
-    /// A token made from the id has been given away: without the id it is worth nothing.
-    shown: bool,
-    /// The cookie text of this id, renewal and standing under the first key, if it is known.
-    text: CookieText,
+    /// The request carried the id.
+    from_request: bool,
+    /// The last touch of the record, as the cookie says.
+    last_touch: Timestamp,
+    /// A record is stored under the id, or was.
+    stored: bool,
+    /// A CSRF token of the id was handed out. The browser needs the id to use it.
+    token_issued: bool,
+    /// The sealed cookie for the fields above, if it is up to date. Empty otherwise.
+    cookie_text: CookieText,
 }
 
 impl Identity {
-    /// Notes the cookies that may name the session. Nothing is opened.
-    pub(in crate::session) fn note_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+    /// Copies the values of cookies that may hold the id. Decrypts nothing.
+    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
         for line in headers.get_all(COOKIE) {
             for text in engine.finder.find_in(line.as_bytes()) {
                 if self.candidates.len() == MAX_CANDIDATES {
                     return;
                 }
-                // One that is longer than any cookie fails like its beginning, and is not copied.
+                // A text longer than any cookie fails to open, and so does its beginning.
                 let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
                 self.candidates.push(CookieText::from_slice(text));
             }
         }
     }
 
-    pub(in crate::session) fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.candidates.clear();
-        self.looked_up = false;
+        self.resolved = false;
         self.set_id(None);
-        self.carried = false;
+        self.from_request = false;
         self.stored = false;
-        self.shown = false;
-        self.renewed = Timestamp::default();
-        self.text.clear();
+        self.token_issued = false;
+        self.last_touch = Timestamp::default();
+        self.cookie_text.clear();
     }
 
-    /// Opens the first of the request's cookies that authenticates.
-    pub(in crate::session) fn look_up(&mut self, engine: &Engine) {
-        if std::mem::replace(&mut self.looked_up, true) {
+    /// Takes the id from the first cookie that authenticates. Does nothing at the second call.
+    pub(super) fn resolve(&mut self, engine: &Engine) {
+        if std::mem::replace(&mut self.resolved, true) {
             return;
         }
         let mut rejected = None;
         for candidate in &self.candidates {
             match open(engine, candidate) {
                 Ok((opened, key)) => {
-                    self.renewed = opened.cookie.renewed;
+                    self.last_touch = opened.cookie.renewed;
                     self.stored = opened.cookie.stored;
-                    self.carried = true;
+                    self.from_request = true;
                     if !opened.outdated {
-                        self.text.extend_from_slice(candidate);
+                        self.cookie_text.extend_from_slice(candidate);
                     }
                     self.id = Some(opened.cookie.id);
                     self.key = OnceCell::from(key);
@@ -88,100 +89,132 @@ impl Identity {
         }
     }
 
-    /// Whether the request has a cookie of our name. Whether we issued it is not known yet.
-    pub(in crate::session) fn has_cookie(&self) -> bool {
-        !self.candidates.is_empty()
+    /// Returns the key of an id that the request carried, if its record is due for a touch.
+    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<StoreKey> {
+        if self.candidates.is_empty() {
+            return None;
+        }
+        let now = engine.clock.now();
+        let worth_opening = match engine.policy.cookie {
+            CookiePolicy::Rolling => true,
+            CookiePolicy::WhenUsed => self.appears_due(engine, now),
+        };
+        if !worth_opening {
+            return None;
+        }
+        self.resolve(engine);
+        if self.from_request && engine.is_touch_due(self.last_touch, now) {
+            self.key()
+        } else {
+            None
+        }
     }
 
-    /// Whether a cookie claims that its renewal is due: worth opening, not yet to be believed.
-    pub(in crate::session) fn claims_due(&self, engine: &Engine, now: Timestamp) -> bool {
+    /// Returns `true` if a cookie says that a touch is due. The cookie is not authenticated, so it
+    /// has to be opened before it counts.
+    fn appears_due(&self, engine: &Engine, now: Timestamp) -> bool {
         self.candidates.iter().any(|candidate| {
-            let claim = engine.format.claimed_renewal(candidate);
-            claim.is_none_or(|renewed| engine.is_renewal_due(renewed, now))
+            let last_touch = engine.format.claimed_renewal(candidate);
+            last_touch.is_none_or(|last_touch| engine.is_touch_due(last_touch, now))
         })
     }
 
-    /// The key of the id that the request carried or that was made since.
-    pub(in crate::session) fn key(&self) -> Option<StoreKey> {
+    /// Returns the key of the id, if there is an id.
+    pub(super) fn key(&self) -> Option<StoreKey> {
         let id = self.id.as_ref()?;
         Some(*self.key.get_or_init(|| id.store_key()))
     }
 
-    /// The id; a new one where the request carried none.
-    pub(in crate::session) fn ensure(&mut self) -> Result<&SessionId, EntropyError> {
+    /// Returns `true` if the request carried the id.
+    pub(super) fn is_from_request(&self) -> bool {
+        self.from_request
+    }
+
+    /// Returns the last touch of the record, as the cookie says.
+    pub(super) fn last_touch(&self) -> Timestamp {
+        self.last_touch
+    }
+
+    /// Returns `true` if a record is stored under the id, or was.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored
+    }
+
+    /// Returns the id, and creates it if there is none.
+    pub(super) fn ensure_id(&mut self) -> Result<&SessionId, EntropyError> {
         if self.id.is_none() {
             self.set_id(Some(SessionId::generate()?));
         }
         self.id.as_ref().ok_or(EntropyError)
     }
 
-    /// The key of the id; of a new one where the request carried none.
-    pub(in crate::session) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
-        self.ensure()?;
+    /// Returns the key of the id, and creates the id if there is none.
+    pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
+        self.ensure_id()?;
         self.key().ok_or(EntropyError)
     }
 
-    /// The secret of the id's tokens, one of which is about to be given away.
-    pub(in crate::session) fn show_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
-        let secret = CsrfSecret::from_id(self.ensure()?);
-        self.shown = true;
+    /// Returns the secret of the id's CSRF tokens, to make a token of it.
+    pub(super) fn issue_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
+        let secret = CsrfSecret::from_id(self.ensure_id()?);
+        self.token_issued = true;
         Ok(secret)
     }
 
-    /// The secret of the id's tokens, if there is an id.
-    pub(in crate::session) fn csrf_secret(&self) -> Option<CsrfSecret> {
+    /// Returns the secret of the id's CSRF tokens, if there is an id.
+    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
         self.id.as_ref().map(CsrfSecret::from_id)
     }
 
-    /// Forgets the id, so that the next one to ask gets a new one.
-    pub(in crate::session) fn abandon(&mut self) -> Option<StoreKey> {
-        self.carried = false;
+    /// Drops the id and returns its key. The next call of [`ensure_id`](Self::ensure_id) creates one.
+    pub(super) fn discard_id(&mut self) -> Option<StoreKey> {
+        self.from_request = false;
         self.stored = false;
-        self.shown = false;
-        self.text.clear();
+        self.token_issued = false;
+        self.cookie_text.clear();
         let key = self.key();
         self.set_id(None);
         key
     }
 
-    /// Something is stored under the id; the cookie's text is to say so.
-    pub(in crate::session) fn note_stored(&mut self) {
+    /// Notes that a record is stored under the id.
+    pub(super) fn mark_stored(&mut self) {
         if !std::mem::replace(&mut self.stored, true) {
-            self.text.clear();
+            self.cookie_text.clear();
         }
     }
 
-    /// The store knows of a renewal at `now`; the cookie's text is to say so.
-    pub(in crate::session) fn renew(&mut self, now: Timestamp) {
-        self.renewed = now;
-        self.text.clear();
+    /// Notes that the store touched the record at `now`.
+    pub(super) fn mark_touched(&mut self, now: Timestamp) {
+        self.last_touch = now;
+        self.cookie_text.clear();
     }
 
-    /// Whether the browser does not know yet what it should: a new id under which something is
-    /// `stored` or a token was given away, or a renewal.
-    pub(in crate::session) fn is_news(&self, stored: bool) -> bool {
-        if self.carried {
-            self.text.is_empty()
+    /// Returns `true` if the browser needs a new cookie: for a new id under which a record is
+    /// `stored` or whose token was issued, or after a change of the cookie's contents.
+    pub(super) fn needs_cookie(&self, stored: bool) -> bool {
+        if self.from_request {
+            self.cookie_text.is_empty()
         } else {
-            stored || self.shown
+            stored || self.token_issued
         }
     }
 
-    /// The value of the cookie to send: the one that came, if it still says what is true.
-    pub(in crate::session) fn text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
-        if self.text.is_empty() {
-            let id = self.ensure()?.clone();
-            if !self.carried {
-                self.renewed = engine.clock.now();
+    /// Returns the value of the cookie to send: the request's own, if it is up to date.
+    pub(super) fn cookie_text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
+        if self.cookie_text.is_empty() {
+            let id = self.ensure_id()?.clone();
+            if !self.from_request {
+                self.last_touch = engine.clock.now();
             }
             let cookie = IdCookie {
                 id,
-                renewed: self.renewed,
+                renewed: self.last_touch,
                 stored: self.stored,
             };
-            engine.seal(&cookie, &mut self.text)?;
+            engine.seal(&cookie, &mut self.cookie_text)?;
         }
-        Ok(&self.text)
+        Ok(&self.cookie_text)
     }
 
     fn set_id(&mut self, id: Option<SessionId>) {
@@ -190,10 +223,10 @@ impl Identity {
     }
 }
 
-/// Reads an id cookie's text, or remembers what it said.
+/// Opens an id cookie, through the cache.
 fn open(engine: &Engine, text: &[u8]) -> Result<(OpenedIdCookie, StoreKey), &'static str> {
-    if let Some(known) = engine.cookie_cache.get(text) {
-        return Ok(known);
+    if let Some(cached) = engine.cookie_cache.get(text) {
+        return Ok(cached);
     }
     let opened = engine.format.open_id(text)?;
     let key = opened.cookie.id.store_key();

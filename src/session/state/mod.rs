@@ -1,150 +1,137 @@
-//! What one request knows of its session.
+//! The state behind a session handle.
+//!
+//! The methods of [`State`] are in three files: this one (phase, id, store, savepoint), `content` (for
+//! handlers) and `storage` (for loads and commits).
 
-mod backend;
+mod content;
 mod flash_state;
 mod identity;
+mod phase;
+mod record;
 mod savepoint;
+mod storage;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde_json::Value;
 
-pub(crate) use self::backend::Backend;
-pub(in crate::session) use self::flash_state::OutgoingFlash;
-use self::{
-    backend::StoreHandle, flash_state::FlashState, identity::Identity, savepoint::Savepoint,
+use self::{flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint};
+pub(in crate::session) use self::{
+    flash_state::OutgoingFlash,
+    phase::{IdStatus, Phase, Regeneration},
+    record::{DecodedRecord, decode},
 };
-use crate::session::{Event, SessionError, commit::PendingBase, engine::Engine};
+use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
 use crate::{
     clock::Timestamp,
+    csrf_secret::CsrfSecret,
     document::Document,
-    id::StoreKey,
+    id::{EntropyError, SessionId, StoreKey},
     patch::Patch,
-    store::{Record, Tag, Version},
-    wire::{DecodeError, RecordHead},
+    store::{SetCookies, Store, Tag, Version},
 };
 
-/// A state that held more than this is not kept: one large session must not cost memory for good.
-const KEPT_BYTES: usize = 64 * 1024;
+/// Maximum size of a state that is reused. One large session must not hold memory for good.
+const MAX_POOLED_BYTES: usize = 64 * 1024;
 
-/// How far a request has got with its session.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::session) enum Phase {
-    /// Nobody has opened it.
-    #[default]
-    Unloaded,
-    /// Open for reading and writing.
-    Open,
-    /// Open for reading.
-    ReadOnly,
-    /// It could not be opened.
-    Failed,
-    /// A commit is under way, or was abandoned half way: what the store holds is not known.
-    Committing,
-    /// The response took its leave.
-    Closed,
-}
-
-/// What became of the id that the request carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::session) enum IdStatus {
-    /// It is the session's id, or there was none.
-    #[default]
-    Alive,
-    /// It was dead before this request opened it.
-    Stale,
-    /// Its session was ended while this request ran, by this request or by another.
-    Destroyed,
-    /// Its session moved to another id that this request does not know.
-    Regenerated,
-}
-
-/// A session that is about to move: its old key, and the version that was read there.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::session) struct Regeneration {
-    pub(in crate::session) from: StoreKey,
-    pub(in crate::session) version: Option<Version>,
-}
-
-/// The state behind the handle. One lock guards it, and no lock is held across an await.
+/// The state of one request's session. One lock guards it, and no lock is held across an await.
 #[derive(Debug, Default)]
-pub(in crate::session) struct State {
-    pub(in crate::session) phase: Phase,
-    pub(in crate::session) identity: Identity,
-    pub(in crate::session) visitor: StoreHandle,
-    pub(in crate::session) fate: IdStatus,
-    pub(in crate::session) created: Timestamp,
-    /// The version under the current key; `None` where nothing is stored there.
-    pub(in crate::session) version: Option<Version>,
-    /// The record that `patch` starts from, to re-apply it on a newer one.
-    pub(in crate::session) base: Option<Bytes>,
-    /// `base` with `patch` applied: what reads see.
-    pub(in crate::session) data: Document,
-    pub(in crate::session) patch: Patch,
-    pub(in crate::session) flash: FlashState,
-    /// What a commit that changes can follow is writing.
-    pub(in crate::session) draft: Option<PendingBase>,
-    pub(in crate::session) moving: Option<Regeneration>,
-    /// A key whose session this request ends.
-    pub(in crate::session) ending: Option<StoreKey>,
-    /// Tags to add (`true`) or take off, in order.
-    pub(in crate::session) tags: Vec<(Tag, bool)>,
-    pub(in crate::session) regenerated: bool,
-    /// What was stored before the commit that is under way, if anything was.
-    pub(in crate::session) standing: Option<Box<Savepoint>>,
-    /// It was the id of the request's own, living cookie that was regenerated.
-    pub(in crate::session) continued: bool,
-    /// The form input of this request, to flash it.
-    pub(in crate::session) input: Option<Arc<Value>>,
-    /// The handler asked for anything of the session, so the response may depend on it.
-    pub(in crate::session) accessed: bool,
+pub(super) struct State {
+    phase: Phase,
+    identity: Identity,
+    store_handle: StoreHandle,
+    id_status: IdStatus,
+    created: Timestamp,
+    /// The version of the record under the current key, if there is a record.
+    version: Option<Version>,
+    /// The record that `patch` starts from, to apply the patch to a newer record.
+    base: Option<Bytes>,
+    /// `base` with `patch` applied. Reads use it.
+    data: Document,
+    patch: Patch,
+    flash: FlashState,
+    pending_base: Option<PendingBase>,
+    regeneration: Option<Regeneration>,
+    /// The key of a session that the next commit destroys.
+    destroying: Option<StoreKey>,
+    /// Tags to add (`true`) or to remove (`false`), in order.
+    tags: Vec<(Tag, bool)>,
+    /// This request called `regenerate`.
+    regenerated: bool,
+    savepoint: Option<Box<Savepoint>>,
+    /// The id that `regenerate` replaced was alive and came with the request.
+    same_visitor: bool,
+    form_input: Option<Arc<Value>>,
+    /// The handler used the session, so the response may depend on it.
+    accessed: bool,
 }
 
+/// The life of a state.
 impl State {
-    /// Whether the buffers are small enough to be kept for another request.
-    pub(in crate::session) fn is_small(&self) -> bool {
-        self.data.text().len().max(self.patch.size()) <= KEPT_BYTES
+    /// Copies the request's session cookies. Decrypts nothing.
+    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+        self.identity.collect_cookies(engine, headers);
+        self.store_handle.collect_cookies(&engine.backend, headers);
     }
 
-    /// Makes the state as new, keeping the buffers it has grown.
-    pub(in crate::session) fn reset(&mut self) {
+    /// Returns `true` if the buffers are small enough to be reused.
+    pub(super) fn is_small(&self) -> bool {
+        self.data.text().len().max(self.patch.size()) <= MAX_POOLED_BYTES
+    }
+
+    /// Resets everything except the capacity of the buffers.
+    pub(super) fn reset(&mut self) {
         self.identity.reset();
-        self.visitor.reset();
-        // A session that nobody asked for has none.
+        self.store_handle.reset();
+        // A session that the handler did not use has no content.
         if self.accessed {
-            self.forget_contents();
+            self.clear_content();
         }
         self.phase = Phase::Unloaded;
-        self.input = None;
+        self.form_input = None;
         self.regenerated = false;
-        self.standing = None;
-        self.continued = false;
+        self.savepoint = None;
+        self.same_visitor = false;
         self.accessed = false;
-        self.fate = IdStatus::Alive;
-        self.ending = None;
+        self.id_status = IdStatus::Alive;
+        self.destroying = None;
     }
 
-    /// Drops everything that belongs to the session rather than to the request.
-    pub(in crate::session) fn forget_contents(&mut self) {
+    /// Resets everything that belongs to the session, not to the request.
+    fn clear_content(&mut self) {
         self.version = None;
         self.base = None;
-        self.draft = None;
-        self.moving = None;
+        self.pending_base = None;
+        self.regeneration = None;
         self.tags.clear();
         self.data.reset();
         self.patch.reset();
         self.flash.reset();
     }
+}
 
-    pub(in crate::session) fn readable(&self) -> Result<&Self, SessionError> {
+/// The phase.
+impl State {
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) fn is_accessed(&self) -> bool {
+        self.accessed
+    }
+
+    /// Fails if the session is not loaded.
+    pub(super) fn readable(&self) -> Result<&Self, SessionError> {
         match self.phase {
             Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
             _ => Ok(self),
         }
     }
 
-    pub(in crate::session) fn writable(&mut self) -> Result<&mut Self, SessionError> {
+    /// Fails if the session cannot be changed.
+    pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
         match self.phase {
             Phase::Open => Ok(self),
             Phase::ReadOnly => Err(SessionError::ReadOnly),
@@ -153,93 +140,148 @@ impl State {
         }
     }
 
-    /// Takes a record over as the session's contents, which [`decode_into`] has put in place.
-    pub(in crate::session) fn adopt(
-        &mut self,
-        record: Record,
-        created: Timestamp,
-        read_only: bool,
-    ) -> Result<(), SessionError> {
-        self.version = Some(record.version);
-        self.base = Some(record.data);
-        self.created = created;
-        self.flash.arrive(read_only)
+    /// Starts a commit of an open session.
+    pub(super) fn begin_commit(&mut self) {
+        self.phase = Phase::Committing;
     }
 
-    /// Whether this request changed anything that a record holds.
-    pub(in crate::session) fn is_modified(&self) -> bool {
-        !self.patch.is_empty() || self.flash.is_modified()
+    /// Ends a commit that stored nothing. The session can be changed and committed again.
+    pub(super) fn reopen(&mut self) {
+        self.phase = Phase::Open;
     }
 
-    /// Whether a record must be written: nothing is, only to say that there is nothing.
-    pub(in crate::session) fn needs_write(&self) -> bool {
-        // Tags alone ask for a write as well: only a write finds out that the session has gone.
-        let tagged = match self.version {
-            Some(_) => !self.tags.is_empty(),
-            None => self.tags.iter().any(|(_, add)| *add),
-        };
-        let modified = match self.version {
-            Some(_) => self.is_modified(),
-            None => {
-                let holds = !self.data.is_empty() || !self.flash.outgoing_is_empty();
-                self.is_modified() && holds
-            }
-        };
-        self.moving.is_some() || tagged || modified
+    /// Ends the request. The session cannot be changed any more.
+    pub(super) fn close(&mut self) {
+        self.phase = Phase::Closed;
+    }
+}
+
+/// The id.
+impl State {
+    /// Resolves the id for the handler.
+    pub(super) fn access_id(&mut self, engine: &Engine) {
+        self.accessed = true;
+        self.identity.resolve(engine);
     }
 
-    /// Re-applies this request's changes on `newer`, which another request wrote.
-    pub(in crate::session) fn rebase(
-        &mut self,
-        engine: &Engine,
-        newer: DecodedRecord,
-    ) -> Result<(), SessionError> {
-        let base = match &self.base {
-            Some(record) => decode(engine, record)?.data,
-            None => Document::new(),
-        };
-        self.data = newer.data;
-        let rebased = self.patch.rebase(&base, &mut self.data)?;
-        self.created = newer.head.created;
-        self.flash.rebase(newer.flash)?;
-        if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
-            let reason = "an operation no longer fits what another request wrote";
-            engine.emit(&Event::WriteDropped { key, reason });
+    /// Returns the key of the id, if there is an id.
+    pub(super) fn key(&self) -> Option<StoreKey> {
+        self.identity.key()
+    }
+
+    pub(super) fn ensure_id(&mut self) -> Result<&SessionId, EntropyError> {
+        self.identity.ensure_id()
+    }
+
+    pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
+        self.identity.ensure_key()
+    }
+
+    pub(super) fn issue_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
+        self.identity.issue_csrf_secret()
+    }
+
+    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
+        self.identity.csrf_secret()
+    }
+
+    /// Returns `true` if the id came with the request.
+    pub(super) fn is_id_from_request(&self) -> bool {
+        self.identity.is_from_request()
+    }
+
+    /// Returns `true` if the request carried no living id of the session.
+    pub(super) fn is_fresh(&self) -> bool {
+        !self.identity.is_from_request() && !self.same_visitor
+    }
+
+    pub(super) fn id_status(&self) -> IdStatus {
+        self.id_status
+    }
+
+    /// Returns `true` if `regenerate` was called.
+    pub(super) fn is_regenerated(&self) -> bool {
+        self.regenerated
+    }
+
+    /// Returns `true` if the browser needs a new id cookie.
+    pub(super) fn needs_cookie(&self) -> bool {
+        self.identity.needs_cookie(self.version.is_some())
+    }
+
+    /// Returns the value of the id cookie to send.
+    pub(super) fn cookie_text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
+        self.identity.cookie_text(engine)
+    }
+
+    /// Returns the key of an unloaded session that is due for a touch.
+    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<StoreKey> {
+        self.identity.due_touch(engine)
+    }
+
+    /// Makes the response leave the browser's cookies alone, if nothing is stored after this.
+    pub(super) fn keep_browser_cookies(&mut self) {
+        // Another response may already have set a newer cookie.
+        self.id_status = IdStatus::Regenerated;
+    }
+}
+
+/// The store.
+impl State {
+    /// Returns the store as this request sees it.
+    pub(super) fn store<'a>(&'a self, engine: &'a Engine) -> &'a dyn Store {
+        self.store_handle.store(&engine.backend)
+    }
+
+    /// Returns `true` if this request used a client-side store.
+    pub(super) fn is_store_attached(&self) -> bool {
+        self.store_handle.is_attached()
+    }
+
+    /// Returns the `Set-Cookie` lines of a client-side store.
+    pub(super) fn set_cookies(&self) -> Result<SetCookies, SessionError> {
+        self.store_handle.set_cookies()
+    }
+
+    /// Emits an event if a client-side store refused the request's data cookie.
+    pub(super) fn report_rejected_cookie(&self, engine: &Engine) {
+        if let Some(reason) = self.store_handle.rejected() {
+            engine.emit(&Event::CookieRejected { reason });
         }
-        Ok(())
     }
 }
 
-/// What a record holds.
-#[derive(Debug)]
-pub(in crate::session) struct DecodedRecord {
-    pub(in crate::session) head: RecordHead,
-    pub(in crate::session) data: Document,
-    pub(in crate::session) flash: Document,
-}
+/// The savepoint.
+impl State {
+    /// Saves the present state, which is stored, as the savepoint.
+    pub(super) fn save(&mut self) {
+        let savepoint = self.store_handle.set_cookies().map(|cookies| Savepoint {
+            identity: self.identity.clone(),
+            id_status: self.id_status,
+            version: self.version,
+            cookies,
+        });
+        self.savepoint = savepoint.ok().map(Box::new);
+    }
 
-/// Reads a record, as the session's own kind of error.
-pub(in crate::session) fn decode(
-    engine: &Engine,
-    record: &Bytes,
-) -> Result<DecodedRecord, SessionError> {
-    let (mut data, mut flash) = (Document::new(), Document::new());
-    let head = decode_into(engine, record, &mut data, &mut flash)?;
-    Ok(DecodedRecord { head, data, flash })
-}
+    /// Restores the savepoint. Returns `false` if there is none.
+    pub(super) fn restore_savepoint(&mut self) -> bool {
+        let Some(savepoint) = self.savepoint.take() else {
+            return false;
+        };
+        self.identity = savepoint.identity;
+        self.id_status = savepoint.id_status;
+        self.version = savepoint.version;
+        self.store_handle.restore_cookies(savepoint.cookies);
+        true
+    }
 
-/// Reads a record into documents that are there already, which keep their buffers.
-pub(in crate::session) fn decode_into(
-    engine: &Engine,
-    record: &Bytes,
-    data: &mut Document,
-    flash: &mut Document,
-) -> Result<RecordHead, SessionError> {
-    let head = engine.format.decode(record, data, flash);
-    head.map_err(|unreadable| {
-        SessionError::Record(match unreadable {
-            DecodeError::UnsupportedVersion(_) => "it was written by a newer release",
-            DecodeError::Damaged => "it is damaged or not ours",
-        })
-    })
+    /// Drops the changes of a final commit. The response sets the cookies of the savepoint, or none.
+    pub(super) fn drop_final_changes(&mut self) {
+        self.phase = Phase::Closed;
+        if !self.restore_savepoint() {
+            self.keep_browser_cookies();
+            self.version = None;
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! What stands for spans where nobody asked for them: nothing.
+//! Empty spans, for builds without the `tracing` feature.
 
 #[derive(Clone, Debug)]
 pub(in crate::session) struct Span;
 
-/// Held while a span would be entered.
-pub(in crate::session) struct Entered;
+/// The guard of an entered span.
+pub(in crate::session) struct SpanGuard;
 
 impl Span {
     pub(in crate::session) const fn load() -> Self {
@@ -15,7 +15,7 @@ impl Span {
         Self
     }
 
-    pub(in crate::session) const fn enter(&self) -> Entered {
-        Entered
+    pub(in crate::session) const fn enter(&self) -> SpanGuard {
+        SpanGuard
     }
 }

@@ -2,7 +2,7 @@
 
 use tracing::{debug_span, span::EnteredSpan};
 
-/// The span of one future; entered whenever it is polled.
+/// The span of one future. It is entered at every poll.
 #[derive(Clone, Debug)]
 pub(in crate::session) struct Span(tracing::Span);
 

@@ -1,0 +1,356 @@
+//! The future that stores the changes of a request.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use super::{
+    plan::{complete, plan, plan_write, write},
+    step::{Rollback, Step, StepResult, TagChange},
+    touch::on_touch_done,
+};
+use crate::{
+    id::StoreKey,
+    session::{
+        Event, OnTooLarge, Session, SessionError,
+        state::{IdStatus, Regeneration, decode},
+        trace::Span,
+    },
+    store::{Record, StoreError, WriteOutcome},
+};
+
+/// The future of [`Session::commit`], and of the commit at the end of every request.
+///
+/// If it is dropped before it is ready, each record is stored whole or not at all, and the changes may
+/// be stored or not. Further changes of the session then fail with
+/// [`Committed`](SessionError::Committed).
+#[derive(Debug)]
+#[must_use = "a commit is made when this is awaited"]
+pub struct Commit {
+    pub(super) session: Session,
+    step: Step,
+    /// Number of writes that conflicted with another request.
+    pub(super) attempts: u32,
+    /// Number of queued tags that were processed.
+    pub(super) tags_done: usize,
+    /// The record is stored. Tags are added before the write if there was a record, else after it.
+    written: bool,
+    /// This is the commit at the end of the request.
+    pub(super) is_final: bool,
+    span: Span,
+}
+
+impl Future for Commit {
+    type Output = Result<(), SessionError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let _entered = this.span.enter();
+        while !matches!(this.step, Step::Done) {
+            let next = ready!(this.poll_step(cx));
+            this.step = next.or_else(|error| this.on_error(error))?;
+        }
+        this.complete();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Commit {
+    /// Creates a commit of the changes made so far.
+    pub(in crate::session) fn new(session: Session) -> Self {
+        Self::build(session, Step::Plan, false)
+    }
+
+    /// Creates the final commit of a request, whose first step has been planned.
+    pub(super) fn from_step(session: Session, step: Step) -> Self {
+        Self::build(session, step, true)
+    }
+
+    fn build(session: Session, step: Step, is_final: bool) -> Self {
+        Self {
+            session,
+            step,
+            attempts: 0,
+            tags_done: 0,
+            written: false,
+            is_final,
+            span: Span::commit(),
+        }
+    }
+
+    /// Waits for the present step and returns the next one.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<StepResult> {
+        Poll::Ready(match &mut self.step {
+            Step::Done => Ok(Step::Done),
+            Step::Plan => self.plan(),
+            Step::Touching(touch) => {
+                let touched = ready!(Pin::new(touch).poll(cx));
+                self.on_touch_done(touched)
+            }
+            Step::Destroying(destroy, key) => {
+                let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
+                self.on_destroyed(destroyed, key)
+            }
+            Step::Creating(create, key) => {
+                let (created, key) = (ready!(Pin::new(create).poll(cx)), *key);
+                self.on_created(created, key)
+            }
+            Step::Writing(write, key) => {
+                let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
+                self.on_written(written, key)
+            }
+            Step::CopyingTags(copy, key) => {
+                let (copied, key) = (ready!(Pin::new(copy).poll(cx)), *key);
+                self.on_tagged(copied, key)
+            }
+            Step::Fencing(fence, key) => {
+                let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
+                self.on_fenced(fenced, key)
+            }
+            Step::DestroyingOld(destroy, key) => {
+                let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
+                destroyed
+                    .map_err(Into::into)
+                    .map(|()| self.on_old_destroyed(key))
+            }
+            Step::Untagging(untag, from, key) => {
+                let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
+                Ok(self.on_untagged(untagged, from, key))
+            }
+            Step::MovingTags(move_tags) => {
+                let moved = ready!(Pin::new(move_tags).poll(cx));
+                Ok(self.on_tags_moved(moved))
+            }
+            Step::RollingBack(destroy, reason) => {
+                let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), reason.clone());
+                destroyed
+                    .map_err(Into::into)
+                    .and_then(|()| self.on_rolled_back(reason))
+            }
+            Step::UntaggingFence(untag, key) => {
+                let (untagged, key) = (ready!(Pin::new(untag).poll(cx)), *key);
+                untagged.map_err(Into::into).map(|()| self.untag_fence(key))
+            }
+            Step::Tagging(change, key) => {
+                let key = *key;
+                let tagged = change
+                    .as_mut()
+                    .map_or(Poll::Ready(Ok(())), |change| change.poll(cx));
+                self.on_tagged(ready!(tagged), key)
+            }
+        })
+    }
+
+    fn plan(&self) -> StepResult {
+        let mut state = self.session.state();
+        plan(&mut state, &self.session.engine, self.is_final)
+    }
+
+    pub(super) fn write(&self, key: StoreKey) -> StepResult {
+        let mut state = self.session.state();
+        write(&mut state, &self.session.engine, key, self.is_final)
+    }
+
+    fn on_touch_done(&self, touched: Result<bool, StoreError>) -> StepResult {
+        on_touch_done(&mut self.session.state(), &self.session.engine, touched);
+        Ok(Step::Done)
+    }
+
+    fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
+        destroyed?;
+        let engine = &*self.session.engine;
+        engine.emit(&Event::Destroyed { key });
+        let mut state = self.session.state();
+        state.on_destroyed();
+        plan_write(&mut state, engine, self.is_final)
+    }
+
+    fn on_created(
+        &mut self,
+        created: Result<WriteOutcome, StoreError>,
+        key: StoreKey,
+    ) -> StepResult {
+        match created? {
+            WriteOutcome::Done(version) => {
+                self.session.state().on_stored(version);
+                Ok(Step::Tagging(None, key))
+            }
+            refused => self.on_written(Ok(refused), key),
+        }
+    }
+
+    fn on_written(
+        &mut self,
+        written: Result<WriteOutcome, StoreError>,
+        key: StoreKey,
+    ) -> StepResult {
+        let engine = &*self.session.engine;
+        match written? {
+            WriteOutcome::Done(version) => {
+                self.written = true;
+                let mut state = self.session.state();
+                state.on_stored(version);
+                match (state.regeneration(), state.store(engine).tags()) {
+                    (Some(Regeneration { from, .. }), Some(tags)) => {
+                        Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
+                    }
+                    _ => Ok(Step::Tagging(None, key)),
+                }
+            }
+            WriteOutcome::Conflict(record) => self.on_conflict(record, key),
+            WriteOutcome::Gone => Ok(self.on_gone()),
+        }
+    }
+
+    /// Applies this request's changes to the record that another request wrote first.
+    fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
+        let engine = &*self.session.engine;
+        let newer = decode(engine, &record.data)?;
+        if newer.head.is_fence {
+            return Ok(self.untag_fence(key));
+        }
+        self.attempts += 1;
+        if self.attempts >= engine.policy.max_attempts {
+            self.session.state().reopen();
+            return Err(SessionError::Contention {
+                attempts: self.attempts,
+            });
+        }
+        let mut state = self.session.state();
+        state.rebase(engine, newer)?;
+        state.set_version(record.version);
+        drop(state);
+        // Tags are added before the write, as far as they could not be added until now.
+        match self.written {
+            true => self.write(key),
+            false => self.next_tag(key),
+        }
+    }
+
+    /// Drops the changes: the store holds no session under the key any more.
+    fn on_gone(&self) -> Step {
+        let step = self.drop_changes(IdStatus::Destroyed);
+        let engine = &*self.session.engine;
+        let mut state = self.session.state();
+        if !state.store(engine).capabilities().conditional_writes {
+            // Without versions, the store cannot tell a destroyed session from a regenerated one.
+            // Another response may set the new id.
+            state.keep_browser_cookies();
+        }
+        step
+    }
+
+    /// Continues after a tag change. If it failed, a regeneration is rolled back while the old id is
+    /// still alive.
+    fn on_tagged(&mut self, tagged: Result<(), StoreError>, key: StoreKey) -> StepResult {
+        match tagged {
+            Ok(()) => self.next_tag(key),
+            Err(error) if self.session.state().regeneration().is_some() => {
+                Ok(self.roll_back(key, Rollback::Failed(error.into())))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Starts the next tag change. Returns the step after them if there is none.
+    fn next_tag(&mut self, key: StoreKey) -> StepResult {
+        let engine = &*self.session.engine;
+        let state = self.session.state();
+        let tags = state.store(engine).tags();
+        let (Some(tags), Some((tag, add))) = (tags, state.tags().get(self.tags_done)) else {
+            drop(state);
+            return if self.written {
+                self.fence(key)
+            } else {
+                self.write(key)
+            };
+        };
+        self.tags_done += 1;
+        let change = match add {
+            true => TagChange::Add(tags.tag(&key, tag)),
+            false => TagChange::Remove(tags.untag(&key, tag)),
+        };
+        Ok(Step::Tagging(Some(change), key))
+    }
+
+    /// Removes the tags that this request added to a fence, one after the other. Then it drops the
+    /// changes.
+    fn untag_fence(&mut self, key: StoreKey) -> Step {
+        let engine = &*self.session.engine;
+        while let Some(last) = self.tags_done.checked_sub(1) {
+            self.tags_done = last;
+            let state = self.session.state();
+            if let (Some(tags), Some((tag, true))) =
+                (state.store(engine).tags(), state.tags().get(last))
+            {
+                return Step::UntaggingFence(tags.untag(&key, tag), key);
+            }
+        }
+        self.drop_changes(IdStatus::Regenerated)
+    }
+
+    /// Drops the changes: another request destroyed or regenerated the session.
+    pub(super) fn drop_changes(&self, status: IdStatus) -> Step {
+        let engine = &*self.session.engine;
+        let mut state = self.session.state();
+        let key = state
+            .regeneration()
+            .map(|regeneration| regeneration.from)
+            .or_else(|| state.key());
+        if let Some(key) = key {
+            let reason = match status {
+                IdStatus::Regenerated => "the session was given a new id",
+                _ => "the session was destroyed",
+            };
+            engine.emit(&Event::WriteDropped { key, reason });
+        }
+        state.on_lost(status);
+        Step::Done
+    }
+
+    /// Returns the error to fail with, or `Done` if the policy is to drop the changes.
+    fn on_error(&self, error: SessionError) -> StepResult {
+        let engine = &*self.session.engine;
+        let mut state = self.session.state();
+        let error = match &error {
+            SessionError::Store(error) => error.too_large().map(|limit| state.too_large(limit)),
+            _ => None,
+        }
+        .unwrap_or(error);
+        let drops = error.is_too_large()
+            && self.is_final
+            && engine.policy.on_too_large == OnTooLarge::DropWrite;
+        let reason = match &error {
+            SessionError::Contention { .. } => "other requests changed the session too often",
+            SessionError::TooLarge { .. } if drops => "the session is too large for its store",
+            _ => "",
+        };
+        if error.is_too_large() && !self.written {
+            // Nothing was stored, so the handler can make the session smaller and commit again.
+            state.reopen();
+        }
+        // Read the key first: the event must name the dropped session, not the restored one.
+        let key = state.key();
+        if drops {
+            state.drop_final_changes();
+        }
+        drop(state);
+        let error = engine.report(error);
+        if let (false, Some(key)) = (reason.is_empty(), key) {
+            engine.emit(&Event::WriteDropped { key, reason });
+        }
+        if drops { Ok(Step::Done) } else { Err(error) }
+    }
+
+    fn complete(&self) {
+        let mut state = self.session.state();
+        complete(
+            &mut state,
+            &self.session.engine,
+            self.attempts,
+            self.is_final,
+        );
+    }
+}

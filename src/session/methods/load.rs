@@ -1,0 +1,57 @@
+//! Methods that load a session.
+
+use crate::session::{Load, Session, state::Phase};
+
+/// # Loading
+impl Session {
+    /// Loads the session from the store, if the request carried an id that this service issued. A
+    /// session without such an id is new and empty.
+    ///
+    /// Await the returned future, whose output is this session. A second load does nothing. Loading
+    /// takes the flash messages that the previous request left. A cookie that this service did not
+    /// issue is not an error.
+    ///
+    /// # Errors
+    /// A [store failure](crate::SessionError::is_store_failure) if the store fails or its record is
+    /// unreadable. Under [`OnStoreFailure::ReadOnly`](crate::session::OnStoreFailure::ReadOnly) the
+    /// session is then empty and read-only instead.
+    ///
+    /// [`NotLoaded`](crate::SessionError::NotLoaded) if an earlier load failed.
+    /// [`Committed`](crate::SessionError::Committed) during or after the final commit.
+    ///
+    /// # Concurrency
+    /// Several tasks of the request may load the session at the same time. The first result counts.
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # async fn handler(session: &Session) -> Result<(), SessionError> {
+    /// let session = session.load().await?;
+    /// let name: Option<String> = session.get("user.name")?;
+    /// # let _ = name; Ok(()) }
+    /// ```
+    #[doc(alias = "initiate")]
+    #[doc(alias = "open")]
+    pub fn load(&self) -> Load<'_> {
+        Load::new(self, false)
+    }
+
+    /// Loads the session for reading. Methods that change it then fail with
+    /// [`ReadOnly`](crate::SessionError::ReadOnly), and its flash messages stay for the next request.
+    ///
+    /// # Errors
+    /// See [`load`](Self::load).
+    pub fn load_read_only(&self) -> Load<'_> {
+        Load::new(self, true)
+    }
+
+    /// Returns `true` if the session is loaded.
+    #[doc(alias = "initiated")]
+    pub fn is_loaded(&self) -> bool {
+        !matches!(self.state().phase(), Phase::Unloaded | Phase::Failed)
+    }
+
+    /// Returns `true` if the session is loaded and can only be read.
+    pub fn is_read_only(&self) -> bool {
+        self.state().phase() == Phase::ReadOnly
+    }
+}

@@ -1,0 +1,98 @@
+//! The content of a session, as handlers read and change it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{IdStatus, OutgoingFlash, Phase, Regeneration, State};
+use crate::{
+    document::Document,
+    id::EntropyError,
+    patch::Patch,
+    session::{SessionError, engine::Engine},
+    store::Tag,
+};
+
+impl State {
+    /// Returns the session's data, without flash messages.
+    pub(in crate::session) fn data(&self) -> &Document {
+        &self.data
+    }
+
+    /// Returns the patch and the data to change through it.
+    pub(in crate::session) fn patch_and_data(&mut self) -> (&mut Patch, &mut Document) {
+        (&mut self.patch, &mut self.data)
+    }
+
+    /// Returns `true` if there is a change to commit.
+    pub(in crate::session) fn is_modified(&self) -> bool {
+        !self.patch.is_empty() || self.flash.is_modified()
+    }
+
+    /// Queues a tag to add or to remove.
+    pub(in crate::session) fn push_tag(&mut self, tag: Tag, add: bool) {
+        self.tags.push((tag, add));
+    }
+
+    /// Returns the flash messages of this request.
+    pub(in crate::session) fn incoming_flash(&self) -> &Document {
+        self.flash.incoming()
+    }
+
+    /// Returns the flash messages for the next request, limited like the session's data.
+    pub(in crate::session) fn outgoing_flash(&mut self, engine: &Engine) -> &mut OutgoingFlash {
+        let outgoing = self.flash.outgoing_mut();
+        outgoing.flashed.set_limit(engine.policy.limits.document);
+        outgoing
+    }
+
+    pub(in crate::session) fn set_form_input(&mut self, input: Arc<Value>) {
+        self.form_input = Some(input);
+    }
+
+    pub(in crate::session) fn form_input(&self) -> Option<&Arc<Value>> {
+        self.form_input.as_ref()
+    }
+
+    /// Gives the session a new id, which the next commit moves the record to.
+    pub(in crate::session) fn regenerate(&mut self) -> Result<(), EntropyError> {
+        let known = self.identity.is_from_request() || self.version.is_some();
+        self.same_visitor |= self.identity.is_from_request();
+        let old = self.identity.discard_id();
+        self.identity.ensure_id()?;
+        self.regenerated = true;
+        // An id that was never sent needs no fence. A second new id replaces the first one.
+        if let (true, Some(from), None) = (known, old, self.regeneration) {
+            self.regeneration = Some(Regeneration {
+                from,
+                version: self.version.take(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Destroys the session, loaded or not. Later changes begin a new session.
+    pub(in crate::session) fn destroy(&mut self, engine: &Engine) -> Result<(), SessionError> {
+        if matches!(self.phase, Phase::Unloaded | Phase::Failed) && engine.policy.enabled {
+            self.identity.resolve(engine);
+            self.phase = Phase::Open;
+            self.accessed = true;
+            self.patch.set_limits(engine.policy.limits);
+        }
+        self.writable()?;
+        let known = self.identity.is_from_request() || self.version.is_some();
+        let old = self.identity.discard_id();
+        let key = match self.regeneration {
+            Some(regeneration) => Some(regeneration.from),
+            None => old.filter(|_| known),
+        };
+        if key.is_some() {
+            self.destroying = key;
+            self.id_status = IdStatus::Destroyed;
+        }
+        self.same_visitor = false;
+        self.clear_content();
+        self.created = engine.clock.now();
+        Ok(())
+    }
+}

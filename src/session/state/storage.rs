@@ -1,0 +1,333 @@
+//! Loading the state from the store, and writing it to the store.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    DecodedRecord, IdStatus, PendingBase, Phase, Regeneration, State, decode, record::decode_into,
+};
+use crate::{
+    clock::Timestamp,
+    document::Document,
+    id::StoreKey,
+    session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine},
+    store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tag, TooLarge, Version},
+};
+
+/// Loading.
+impl State {
+    /// Starts the read. Returns `None` if the session is loaded without one.
+    pub(in crate::session) fn begin_load(
+        &mut self,
+        engine: &Engine,
+        read_only: bool,
+    ) -> Result<Option<StoreFuture<ReadOutcome>>, SessionError> {
+        match self.phase {
+            Phase::Unloaded => {}
+            Phase::Open | Phase::ReadOnly => return Ok(None),
+            Phase::Failed => return Err(SessionError::NotLoaded),
+            Phase::Committing | Phase::Closed => return Err(SessionError::Committed),
+        }
+        if !engine.policy.enabled {
+            self.phase = Phase::ReadOnly;
+            return Ok(None);
+        }
+        self.accessed = true;
+        self.patch.set_limits(engine.policy.limits);
+        let now = engine.clock.now();
+        self.created = now;
+        self.identity.resolve(engine);
+        // An id that this request created is in no store.
+        let Some(key) = self
+            .identity
+            .key()
+            .filter(|_| self.identity.is_from_request())
+        else {
+            self.open(engine, read_only, true)?;
+            return Ok(None);
+        };
+        let due = engine.is_touch_due(self.identity.last_touch(), now);
+        let touch = due.then(|| engine.policy.idle_ttl());
+        Ok(Some(self.store(engine).read(&key, touch)))
+    }
+
+    /// Ends the load with the result of the read.
+    pub(in crate::session) fn finish_load(
+        &mut self,
+        engine: &Engine,
+        read: Result<ReadOutcome, StoreError>,
+        read_only: bool,
+    ) -> Result<(), SessionError> {
+        let loaded = match read {
+            Ok(outcome) => self.on_read(engine, outcome, read_only),
+            Err(error) => Err(error.into()),
+        };
+        loaded.or_else(|error| self.on_load_error(engine, error))
+    }
+
+    fn on_read(
+        &mut self,
+        engine: &Engine,
+        outcome: ReadOutcome,
+        read_only: bool,
+    ) -> Result<(), SessionError> {
+        // `begin_load` decided at this time if the read touches the record. Decide the same here.
+        let now = self.created;
+        match outcome {
+            ReadOutcome::Found(record) => return self.on_found(engine, record, now, read_only),
+            ReadOutcome::Gone => self.lose_id(IdStatus::Stale),
+            ReadOutcome::Absent => {
+                let age = now.duration_since(self.identity.last_touch());
+                if self.identity.is_stored() || age > engine.policy.idle_ttl() {
+                    self.lose_id(IdStatus::Stale);
+                } else if engine.is_touch_due(self.identity.last_touch(), now) {
+                    self.on_touch_missed(engine);
+                }
+            }
+        }
+        self.open(engine, read_only, true)
+    }
+
+    fn on_found(
+        &mut self,
+        engine: &Engine,
+        record: Record,
+        now: Timestamp,
+        read_only: bool,
+    ) -> Result<(), SessionError> {
+        let flash = self.flash.stored_mut();
+        let head = decode_into(engine, &record.data, &mut self.data, flash)?;
+        let age = now.duration_since(head.created);
+        if head.is_fence {
+            self.lose_id(IdStatus::Regenerated);
+            return self.open(engine, read_only, true);
+        }
+        if engine
+            .policy
+            .absolute_timeout
+            .is_some_and(|timeout| age >= timeout)
+        {
+            self.destroying = self.identity.key();
+            self.lose_id(IdStatus::Stale);
+            return self.open(engine, read_only, true);
+        }
+        if engine.is_touch_due(self.identity.last_touch(), now) {
+            self.identity.mark_touched(now);
+        }
+        self.identity.mark_stored();
+        self.version = Some(record.version);
+        self.base = Some(record.data);
+        self.created = head.created;
+        self.flash.take_incoming(read_only)?;
+        self.open(engine, read_only, false)
+    }
+
+    /// Drops a dead id of the request.
+    fn lose_id(&mut self, status: IdStatus) {
+        self.identity.discard_id();
+        self.clear_content();
+        self.id_status = status;
+    }
+
+    fn open(&mut self, engine: &Engine, read_only: bool, fresh: bool) -> Result<(), SessionError> {
+        self.phase = if read_only {
+            Phase::ReadOnly
+        } else {
+            Phase::Open
+        };
+        if !engine.listeners.is_empty() {
+            let key = self.identity.ensure_key()?;
+            engine.emit(&Event::Initiated { key, fresh });
+        }
+        Ok(())
+    }
+
+    /// Applies the policy for a session that cannot be loaded.
+    fn on_load_error(&mut self, engine: &Engine, error: SessionError) -> Result<(), SessionError> {
+        let error = engine.report(error);
+        match engine.policy.on_store_failure {
+            OnStoreFailure::ReadOnly if error.is_store_failure() => {
+                self.clear_content();
+                self.keep_browser_cookies();
+                self.phase = Phase::ReadOnly;
+                Ok(())
+            }
+            _ => {
+                self.phase = Phase::Failed;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Touching.
+impl State {
+    /// Notes that the store touched the record.
+    pub(in crate::session) fn on_touched(&mut self, now: Timestamp) {
+        self.identity.mark_stored();
+        self.identity.mark_touched(now);
+    }
+
+    /// Notes that a touch found no record.
+    pub(in crate::session) fn on_touch_missed(&mut self, engine: &Engine) {
+        if self.identity.is_stored() {
+            // There was a record once, so the session is over and its id is dead.
+            self.identity.discard_id();
+            self.id_status = IdStatus::Stale;
+        } else if engine.policy.cookie == CookiePolicy::Rolling {
+            // There was never a record to keep alive. The cookie of the id is renewed.
+            self.identity.mark_touched(engine.clock.now());
+        }
+    }
+}
+
+/// The record to write.
+impl State {
+    pub(in crate::session) fn version(&self) -> Option<Version> {
+        self.version
+    }
+
+    pub(in crate::session) fn set_version(&mut self, version: Version) {
+        self.version = Some(version);
+    }
+
+    /// Returns the record that a write of the current key replaces.
+    pub(in crate::session) fn expected(&self) -> Expected {
+        self.version.map_or(Expected::Absent, Expected::Version)
+    }
+
+    pub(in crate::session) fn tags(&self) -> &[(Tag, bool)] {
+        &self.tags
+    }
+
+    /// Returns the key of a session that this commit destroys.
+    pub(in crate::session) fn destroying(&self) -> Option<StoreKey> {
+        self.destroying
+    }
+
+    pub(in crate::session) fn regeneration(&self) -> Option<Regeneration> {
+        self.regeneration
+    }
+
+    pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
+        self.regeneration.take()
+    }
+
+    /// Sets the version of the record under the old id.
+    pub(in crate::session) fn set_old_version(&mut self, version: Version) {
+        if let Some(regeneration) = &mut self.regeneration {
+            regeneration.version = Some(version);
+        }
+    }
+
+    /// Returns `true` if a record must be written. An empty session writes no first record.
+    pub(in crate::session) fn needs_write(&self) -> bool {
+        // Tags alone need a write too: only a write detects that the session was destroyed.
+        let tagged = match self.version {
+            Some(_) => !self.tags.is_empty(),
+            None => self.tags.iter().any(|(_, add)| *add),
+        };
+        let modified = match self.version {
+            Some(_) => self.is_modified(),
+            None => {
+                let has_content = !self.data.is_empty() || !self.flash.is_outgoing_empty();
+                self.is_modified() && has_content
+            }
+        };
+        self.regeneration.is_some() || tagged || modified
+    }
+
+    /// Encodes the record to write. Unless the commit is final, later changes will start from it.
+    pub(in crate::session) fn encode(
+        &mut self,
+        engine: &Engine,
+        is_final: bool,
+    ) -> Result<Bytes, SessionError> {
+        let flash = self.flash.to_stored(self.version)?;
+        let record = engine.format.encode(self.created, &self.data, &flash);
+        if !is_final {
+            let flash = flash.into_owned();
+            let record = record.clone();
+            self.pending_base = Some(PendingBase { record, flash });
+        }
+        Ok(record)
+    }
+
+    /// Encodes a record without content.
+    pub(in crate::session) fn encode_empty(&self, engine: &Engine) -> Bytes {
+        let empty = Document::new();
+        engine.format.encode(self.created, &empty, &empty)
+    }
+
+    /// Returns how long the record may live from `now`.
+    pub(in crate::session) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
+        engine.record_ttl(self.created, now)
+    }
+
+    /// Returns the error for a session over the store's limit. It names the largest keys.
+    pub(in crate::session) fn too_large(&self, limit: TooLarge) -> SessionError {
+        let flash = self.flash.to_stored(self.version).ok();
+        SessionError::too_large(limit, &self.data, flash.as_deref())
+    }
+}
+
+/// Results of a commit's steps.
+impl State {
+    /// Notes that a record was stored under the current key.
+    pub(in crate::session) fn on_stored(&mut self, version: Version) {
+        self.version = Some(version);
+        self.identity.mark_stored();
+    }
+
+    /// Notes that the store destroyed the session under the [`destroying`](Self::destroying) key.
+    pub(in crate::session) fn on_destroyed(&mut self) {
+        self.destroying = None;
+        if self.id_status == IdStatus::Destroyed {
+            self.save();
+        }
+    }
+
+    /// Applies this request's changes to a record that another request wrote.
+    pub(in crate::session) fn rebase(
+        &mut self,
+        engine: &Engine,
+        newer: DecodedRecord,
+    ) -> Result<(), SessionError> {
+        let base = match &self.base {
+            Some(record) => decode(engine, record)?.data,
+            None => Document::new(),
+        };
+        self.data = newer.data;
+        let rebased = self.patch.rebase(&base, &mut self.data)?;
+        self.created = newer.head.created;
+        self.flash.rebase(newer.flash)?;
+        if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
+            let reason = "an operation no longer fits what another request wrote";
+            engine.emit(&Event::WriteDropped { key, reason });
+        }
+        Ok(())
+    }
+
+    /// Closes a session that was destroyed or regenerated by another request.
+    pub(in crate::session) fn on_lost(&mut self, status: IdStatus) {
+        self.id_status = status;
+        self.version = None;
+        self.phase = Phase::Closed;
+    }
+
+    /// Ends a commit whose steps are done. Later changes start from the stored record.
+    pub(in crate::session) fn on_committed(&mut self, is_final: bool) {
+        self.patch.reset();
+        self.tags.clear();
+        self.flash.on_committed();
+        if let Some(pending) = self.pending_base.take() {
+            self.base = Some(pending.record);
+            self.flash.set_deferred(pending.flash);
+        }
+        self.phase = Phase::Open;
+        if !is_final && self.version.is_some() {
+            self.save();
+        }
+    }
+}
