@@ -16,7 +16,7 @@ use hyper_session::{
     store::{CookieStore, MemoryStore, Store},
 };
 use mimalloc::MiMalloc;
-use support::{COUNTER, Job, Size, Way};
+use support::{Access, COUNTER, Job, Size};
 
 #[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;
@@ -74,7 +74,7 @@ fn requests(criterion: &mut Criterion, name: &str, store: impl Store, policy: Co
         bencher.iter(&mut raw)
     });
     for job in Job::ALL {
-        let mut call = support::call(&sessions, Way::Typed, job, request.clone());
+        let mut call = support::call(&sessions, Access::Typed, job, request.clone());
         let case = format!("{name}, {policy:?}, {}", job.label());
         group.bench_function(case, |bencher| bencher.iter(&mut call));
     }
@@ -107,7 +107,7 @@ fn strangers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("data cookie, 1 KB, strangers");
     group.bench_function("raw", |bencher| bencher.iter(&mut raw));
     for job in [Job::Read, Job::Increment] {
-        let mut call = support::call_each(&sessions, Way::Typed, job, requests.clone());
+        let mut call = support::call_each(&sessions, Access::Typed, job, requests.clone());
         group.bench_function(job.label(), |bencher| bencher.iter(&mut call));
     }
     group.finish();

@@ -1,13 +1,13 @@
-//! What a session adds to a request, in process, on the memory store.
+//! Cost of a session in a request, in process, with the memory store.
 //!
-//! Take the raw service's median off the others: see `support`.
+//! Subtract the median of the raw service from the others; see `support`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hyper_session::{Sessions, session::CookiePolicy, store::MemoryStore};
 use mimalloc::MiMalloc;
-use support::{Job, Size, Way};
+use support::{Access, Job, Size};
 
-#[allow(dead_code, unused_imports, reason = "made for several targets")]
+#[allow(dead_code, unused_imports, reason = "each target uses a part")]
 mod support;
 
 #[global_allocator]
@@ -26,21 +26,21 @@ fn raw(criterion: &mut Criterion) {
 
 fn session(criterion: &mut Criterion) {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
-        for way in [Way::Extension, Way::Typed] {
-            cases(criterion, policy, way);
+        for access in [Access::Extension, Access::Typed] {
+            cases(criterion, policy, access);
         }
     }
 }
 
-fn cases(criterion: &mut Criterion, policy: CookiePolicy, way: Way) {
+fn cases(criterion: &mut Criterion, policy: CookiePolicy, access: Access) {
     let sessions = sessions(policy);
-    let mut group = criterion.benchmark_group(format!("{policy:?}, {way:?}"));
-    let mut call = support::call(&sessions, way, Job::Ignore, support::plain());
+    let mut group = criterion.benchmark_group(format!("{policy:?}, {access:?}"));
+    let mut call = support::call(&sessions, access, Job::Ignore, support::plain());
     group.bench_function("no cookie", |bencher| bencher.iter(&mut call));
     for size in Size::ALL {
         for job in Job::ALL {
             let request = support::with_cookie(&support::seed(&sessions, size));
-            let mut call = support::call(&sessions, way, job, request);
+            let mut call = support::call(&sessions, access, job, request);
             let name = format!("{}, {}", job.label(), size.label());
             group.bench_function(name, |bencher| bencher.iter(&mut call));
         }
@@ -48,24 +48,24 @@ fn cases(criterion: &mut Criterion, policy: CookiePolicy, way: Way) {
     group.finish();
 }
 
-/// More visitors than cookies are remembered: every one comes as if for the first time.
-fn strangers(criterion: &mut Criterion) {
+/// More visitors than the cookie cache holds, so every request opens its cookie.
+fn cold_visitors(criterion: &mut Criterion) {
     const VISITORS: usize = 8192;
     let sessions = sessions(CookiePolicy::WhenUsed);
     let request = |_| support::with_cookie(&support::seed(&sessions, Size::Small));
     let requests: Vec<_> = (0..VISITORS).map(request).collect();
     let mut raw = support::raw_each(requests.clone());
-    let mut group = criterion.benchmark_group("strangers");
+    let mut group = criterion.benchmark_group("cold visitors");
     group.bench_function("no session", |bencher| bencher.iter(&mut raw));
     for job in Job::ALL {
-        let mut call = support::call_each(&sessions, Way::Typed, job, requests.clone());
+        let mut call = support::call_each(&sessions, Access::Typed, job, requests.clone());
         group.bench_function(job.label(), |bencher| bencher.iter(&mut call));
     }
     group.finish();
 }
 
 fn sessions(policy: CookiePolicy) -> Sessions {
-    Sessions::new(support::config(policy), MemoryStore::new()).expect("the settings are right")
+    Sessions::new(support::config(policy), MemoryStore::new()).expect("the configuration is valid")
 }
 
 fn criterion() -> Criterion {
@@ -75,5 +75,5 @@ fn criterion() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(name = benches; config = criterion(); targets = raw, session, strangers);
+criterion_group!(name = benches; config = criterion(); targets = raw, session, cold_visitors);
 criterion_main!(benches);

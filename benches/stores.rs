@@ -12,7 +12,7 @@ use hyper_session::{
     store::{CookieStore, MemoryStore, Store},
 };
 use mimalloc::MiMalloc;
-use support::{Job, Size, Way};
+use support::{Access, Job, Size};
 
 #[cfg(feature = "redis")]
 #[path = "../tests/support/redis_servers/mod.rs"]
@@ -113,7 +113,7 @@ fn all(criterion: &mut Criterion) {
             let mut group = criterion.benchmark_group(format!("{}, {}", job.label(), size.label()));
             for (name, sessions) in &stores {
                 let request = support::with_cookie(&support::seed(sessions, size));
-                let mut call = support::call(sessions, Way::Typed, job, request);
+                let mut call = support::call(sessions, Access::Typed, job, request);
                 group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
                     bencher.iter(&mut call);
                 });

@@ -1,7 +1,7 @@
-//! How many allocations a session adds to a request.
+//! The number of allocations that a session adds to a request.
 //!
-//! Counted by the allocator itself, on the thread of each test alone, as the difference to the same
-//! service without a session. Every call of a warm thread must ask for the same number of blocks.
+//! The global allocator counts them on the thread of each test. The number is the difference to the same
+//! service without a session. On a warm thread, every call must make the same number of allocations.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -15,70 +15,70 @@ use hyper_session::{
     store::{CookieStore, MemoryStore},
 };
 use support::{
+    Access::{self, Extension, Typed},
     Body, Call,
     Job::{self, Ignore, Increment, Read},
     Size,
-    Way::{self, Extension, Typed},
 };
 
-#[allow(dead_code, unused_imports, reason = "made for several targets")]
+#[allow(dead_code, unused_imports, reason = "each target uses a part")]
 #[path = "../benches/support/mod.rs"]
 mod support;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The system's allocator. A growing block counts as one more.
-struct Counting;
+/// The system's allocator with a counter. Growing a block counts as an allocation.
+struct CountingAllocator;
 
 fn count() {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: every call goes to the system's allocator as it came; counting touches no memory of the
-// caller's, and neither allocates nor needs a destructor.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not touch memory of
+// the caller, does not allocate, and needs no destructor.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.dealloc(block, layout) }
     }
 }
 
-/// Whether the request came with extensions, as it does behind most frameworks.
+/// The extensions of a request before the session is added. Most frameworks add some.
 #[derive(Clone, Copy)]
 enum Extensions {
     None,
     Some,
 }
 
-/// What a call asks for: as many blocks each time, once the thread is warm.
+/// Returns the number of allocations of one call on a warm thread.
 ///
 /// # Panics
-/// When two calls differ.
-fn blocks(mut call: Call) -> u64 {
-    // Buffers grow with the number that is counted up, and reach all of its lengths to come.
+/// If two calls differ.
+fn allocations(mut call: Call) -> u64 {
+    // The counter in the session grows. After these calls, the buffers fit all its later lengths.
     (0..200).for_each(|_| call());
     let once = |call: &mut Call| {
         let before = COUNT.get();
@@ -94,32 +94,33 @@ fn sessions(policy: CookiePolicy) -> Sessions {
     Sessions::new(support::config(policy), MemoryStore::new()).unwrap()
 }
 
-fn with(extensions: Extensions, mut request: Request<Body>) -> Request<Body> {
+fn with_extensions(extensions: Extensions, mut request: Request<Body>) -> Request<Body> {
     if let Extensions::Some = extensions {
         request.extensions_mut().insert(7_u8);
     }
     request
 }
 
-fn added_to(request: Request<Body>, sessions: &Sessions, way: Way, job: Job) -> u64 {
-    let raw = blocks(support::raw(request.clone()));
-    blocks(support::call(sessions, way, job, request)) - raw
+fn added_allocations(request: Request<Body>, sessions: &Sessions, access: Access, job: Job) -> u64 {
+    let raw = allocations(support::raw(request.clone()));
+    allocations(support::call(sessions, access, job, request)) - raw
 }
 
-/// What a request of a known session adds, the same for a small and for a large document.
-fn known(policy: CookiePolicy, way: Way, extensions: Extensions, job: Job) -> u64 {
+/// Returns the allocations that a known session adds. They are the same for a small and a large
+/// document.
+fn known(policy: CookiePolicy, access: Access, extensions: Extensions, job: Job) -> u64 {
     let sessions = sessions(policy);
     let [small, large] = Size::ALL.map(|size| {
         let request = support::with_cookie(&support::seed(&sessions, size));
-        added_to(with(extensions, request), &sessions, way, job)
+        added_allocations(with_extensions(extensions, request), &sessions, access, job)
     });
-    assert_eq!(small, large, "the document's size counts");
+    assert_eq!(small, large, "the number depends on the document's size");
     small
 }
 
-fn no_cookie(policy: CookiePolicy, way: Way, extensions: Extensions) -> u64 {
-    let request = with(extensions, support::plain());
-    added_to(request, &sessions(policy), way, Ignore)
+fn no_cookie(policy: CookiePolicy, access: Access, extensions: Extensions) -> u64 {
+    let request = with_extensions(extensions, support::plain());
+    added_allocations(request, &sessions(policy), access, Ignore)
 }
 
 #[test]
@@ -149,12 +150,12 @@ fn a_session_in_a_cookie_costs_what_it_is_opened_into() {
     let net = |policy, job| {
         let sessions = Sessions::new(support::config(policy), CookieStore::new()).unwrap();
         let request = support::with_cookie(&support::seed(&sessions, Size::Medium));
-        added_to(request, &sessions, Typed, job)
+        added_allocations(request, &sessions, Typed, job)
     };
     assert_eq!(net(WhenUsed, Ignore), 0);
-    // The store in this request; the cookie has come before and is known.
+    // The store's state for this request. The cookie is in the cache.
     assert_eq!(net(WhenUsed, Read), 1);
-    // And the id cookie's text.
+    // The text of the id cookie as well.
     assert_eq!(net(Rolling, Read), 2);
 }
 
@@ -163,11 +164,11 @@ fn a_session_in_a_strangers_cookie_costs_its_opening_as_well() {
     for (policy, expected) in [(WhenUsed, 3), (Rolling, 4)] {
         let sessions = Sessions::new(support::config(policy), CookieStore::new()).unwrap();
         let request = |_| support::with_cookie(&support::seed(&sessions, Size::Medium));
-        // More than are called before the count ends.
+        // More than the number of calls, so that each call opens a new cookie.
         let requests: Vec<_> = (0..400).map(request).collect();
-        let raw = blocks(support::raw_each(requests.clone()));
-        let read = blocks(support::call_each(&sessions, Typed, Read, requests));
-        // The opened text, and its reference count.
+        let raw = allocations(support::raw_each(requests.clone()));
+        let read = allocations(support::call_each(&sessions, Typed, Read, requests));
+        // The opened text, and its reference count, as well.
         assert_eq!(read - raw, expected);
     }
 }
@@ -198,8 +199,8 @@ fn the_first_extension_of_a_request_costs_the_map_and_its_table_as_well() {
 fn any_other_first_extension_costs_the_same() {
     let request = support::plain();
     let bare = request.clone();
-    let clone = blocks(Box::new(move || drop(bare.clone())));
-    let insert = blocks(Box::new(move || {
+    let clone = allocations(Box::new(move || drop(bare.clone())));
+    let insert = allocations(Box::new(move || {
         request.clone().extensions_mut().insert(7_u64);
     }));
     assert_eq!(insert - clone, 3);

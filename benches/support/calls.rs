@@ -1,4 +1,4 @@
-//! Services with and without a session, and calls of them.
+//! Services with and without a session, and calls to them.
 
 use std::{
     convert::Infallible,
@@ -20,10 +20,10 @@ use super::{
     request::{self, Body},
 };
 
-/// One request, answered.
+/// A function that sends one request and drops the response.
 pub(crate) type Call = Box<dyn FnMut()>;
 
-/// What the handler does with its session.
+/// The work of the handler with its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Job {
     Ignore,
@@ -43,60 +43,60 @@ impl Job {
     }
 }
 
-/// How the handler comes by its session.
+/// How the handler gets its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// In the request's extensions.
+pub(crate) enum Access {
+    /// From the request's extensions.
     Extension,
-    /// As an argument.
+    /// As an argument of the handler.
     Typed,
 }
 
-type Answer = Result<Response<Body>, Infallible>;
+type HandlerResult = Result<Response<Body>, Infallible>;
 
-/// The service with a session around it, called with clones of `request`.
+/// Returns a call of the service with sessions, which sends clones of `request`.
 ///
 /// # Panics
-/// When the handler does not find the number that it should: a figure for a session that was not
-/// found would be worse than none.
-pub(crate) fn call(sessions: &Sessions, way: Way, job: Job, request: Request<Body>) -> Call {
-    call_each(sessions, way, job, vec![request])
+/// The call panics if the handler does not read the expected number. A time measured on a missing
+/// session would be wrong.
+pub(crate) fn call(sessions: &Sessions, access: Access, job: Job, request: Request<Body>) -> Call {
+    call_each(sessions, access, job, vec![request])
 }
 
-/// Like [`call`], with each of the requests in turn.
+/// Like [`call`], with the requests in turn.
 pub(crate) fn call_each(
     sessions: &Sessions,
-    way: Way,
+    access: Access,
     job: Job,
     requests: Vec<Request<Body>>,
 ) -> Call {
-    match way {
-        Way::Extension => {
-            let service = service_fn(move |request| by_extension(job, request));
+    match access {
+        Access::Extension => {
+            let service = service_fn(move |request| with_extension(job, request));
             repeat(sessions.wrap(service), requests)
         }
-        Way::Typed => {
-            let handler = move |request, session| by_argument(job, request, session);
+        Access::Typed => {
+            let handler = move |request, session| with_argument(job, request, session);
             repeat(sessions.wrap_fn(handler), requests)
         }
     }
 }
 
-/// The same service with nothing around it.
+/// Returns a call of the service without sessions.
 pub(crate) fn raw(request: Request<Body>) -> Call {
     raw_each(vec![request])
 }
 
-/// Like [`raw`], with each of the requests in turn.
+/// Like [`raw`], with the requests in turn.
 pub(crate) fn raw_each(requests: Vec<Request<Body>>) -> Call {
     let service = service_fn(|request: Request<Body>| async {
         drop(request);
-        Answer::Ok(request::answer())
+        HandlerResult::Ok(request::response())
     });
     repeat(service, requests)
 }
 
-/// Opens a session that holds the document, and returns its cookies as `name=value; name=value`.
+/// Stores a session with a document, and returns its cookies as `name=value; name=value`.
 pub(crate) fn seed(sessions: &Sessions, size: Size) -> String {
     let service = sessions.wrap_fn(move |_: Request<Body>, session: Session| async move {
         let session = session.load().await?;
@@ -104,39 +104,46 @@ pub(crate) fn seed(sessions: &Sessions, size: Size) -> String {
             session.put(key, &value)?;
         }
         assert_eq!(session.snapshot()?.as_json()?.len(), size.bytes());
-        Ok::<_, SessionError>(request::answer())
+        Ok::<_, SessionError>(request::response())
     });
-    let response = drive(service.call(request::plain())).expect("a new session takes data");
-    let set = response.headers().get_all(SET_COOKIE).iter();
-    let pairs = set.map(|cookie| {
+    let response = drive(service.call(request::plain())).expect("a new session can be written");
+    let lines = response.headers().get_all(SET_COOKIE).iter();
+    let pairs = lines.map(|cookie| {
         let cookie = cookie.to_str().expect("a cookie is visible ASCII");
         cookie.split(';').next().unwrap_or_default()
     });
     pairs.collect::<Vec<_>>().join("; ")
 }
 
-async fn by_extension(job: Job, request: Request<Body>) -> Answer {
+async fn with_extension(job: Job, request: Request<Body>) -> HandlerResult {
     if job != Job::Ignore {
-        work(job, request.session().expect("the service gives one")).await;
+        work(
+            job,
+            request.session().expect("the service provides a session"),
+        )
+        .await;
     }
-    Ok(request::answer())
+    Ok(request::response())
 }
 
-async fn by_argument(job: Job, request: Request<Body>, session: Session) -> Answer {
+async fn with_argument(job: Job, request: Request<Body>, session: Session) -> HandlerResult {
     drop(request);
     if job != Job::Ignore {
         work(job, &session).await;
     }
-    Ok(request::answer())
+    Ok(request::response())
 }
 
 async fn work(job: Job, session: &Session) {
-    let session = session.load().await.expect("the store answers");
+    let session = session.load().await.expect("the store responds");
     if job == Job::Increment {
-        session.increment(COUNTER).expect("there is a number");
+        session.increment(COUNTER).expect("the value is a number");
     }
-    let seen: Option<i64> = session.get(COUNTER).expect("there is a number");
-    assert!(seen.is_some_and(|seen| seen >= 41), "the session was lost");
+    let count: Option<i64> = session.get(COUNTER).expect("the value is a number");
+    assert!(
+        count.is_some_and(|count| count >= 41),
+        "the session was lost"
+    );
 }
 
 fn repeat<S, B>(service: S, requests: Vec<Request<Body>>) -> Call
@@ -148,7 +155,7 @@ where
     Box::new(move || {
         let request = requests[next].clone();
         next = (next + 1) % requests.len();
-        let response = drive(service.call(request)).expect("the service answers");
+        let response = drive(service.call(request)).expect("the service responds");
         assert_eq!(response.status(), StatusCode::OK);
         black_box(response);
     })
@@ -159,12 +166,12 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     runtime.expect("a current-thread runtime can be built")
 });
 
-/// Makes this thread one that a store which does I/O can work on. Hold it while calls run.
+/// Enters the runtime, which stores with I/O need. Hold the guard while calls run.
 pub(crate) fn enter() -> EnterGuard<'static> {
     RUNTIME.enter()
 }
 
-/// The future's output. One that is ready at once costs one poll; the runtime waits for the rest.
+/// Returns the output of a future. It polls once, and runs the runtime only if that was not enough.
 fn drive<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     match future

@@ -1,23 +1,23 @@
-//! What the sessions hold.
+//! The data of the sessions.
 
 use serde_json::{Value, json};
 
-/// The key that is read and incremented. It stands in the middle of the document.
+/// The key that is read and incremented. It is in the middle of the document.
 pub(crate) const COUNTER: &str = "visits";
 
-/// How large the session's document is, as JSON text.
+/// The size of a session's document as JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     /// 260 bytes.
     Small,
-    /// 1 KB, as much as a cookie holds with ease.
+    /// 1 KB, which fits into a cookie.
     Medium,
     /// 4 KB.
     Large,
 }
 
 impl Size {
-    /// Those that every store takes are measured on all of them.
+    /// The sizes that are measured with every store.
     pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
 
     pub(crate) const fn label(self) -> &'static str {
@@ -28,7 +28,7 @@ impl Size {
         }
     }
 
-    /// The length of the document's JSON text.
+    /// Returns the length of the document's JSON text.
     pub(crate) const fn bytes(self) -> usize {
         match self {
             Self::Small => 260,
@@ -37,25 +37,25 @@ impl Size {
         }
     }
 
-    /// Eight members, in the order in which they are put; the last is as long as the size needs.
+    /// Returns eight members in the order to put them. The last one fills the document up to its size.
     pub(crate) fn members(self) -> Vec<(&'static str, Value)> {
         let articles = match self {
             Self::Small => 0,
             Self::Medium => 6,
             Self::Large => 30,
         };
-        let seen = |from: u32| (from..from + articles).map(article).collect::<Vec<_>>();
+        let visited = |from: u32| (from..from + articles).map(article).collect::<Vec<_>>();
         let mut members = vec![
             (
                 "user",
                 json!({"id": 184_467, "name": "Ada Lovelace", "roles": ["editor"]}),
             ),
-            ("earlier", seen(100).into()),
+            ("earlier", visited(100).into()),
             ("theme", json!("dark")),
             (COUNTER, json!(41)),
             ("locale", json!("en-GB")),
             ("cart", json!([{"sku": "A-1029", "qty": 2}])),
-            ("recent", seen(200).into()),
+            ("recent", visited(200).into()),
         ];
         let rest: usize = members.iter().map(length).sum();
         let padding = self.bytes() - rest - length(&("token", json!(""))) - "{}".len() + ",".len();
@@ -64,7 +64,7 @@ impl Size {
     }
 }
 
-/// The length of `"key":value,`.
+/// Returns the length of `"key":value,`.
 fn length((key, value): &(&str, Value)) -> usize {
     r#""":,"#.len() + key.len() + value.to_string().len()
 }

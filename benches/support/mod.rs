@@ -1,13 +1,13 @@
-//! The request cases that benches and allocation counts have in common.
+//! The requests and services that benches and allocation tests share.
 //!
-//! A call is one request, answered in process around a service that does next to nothing, and the
-//! answer dropped. The request is cloned inside the call, since a service consumes it: what a
-//! session costs is the difference to [`raw`], which clones and answers the same.
+//! A [`Call`] sends one request in process to a service that does almost nothing, and drops the
+//! response. It clones the request first, because a service consumes it. The cost of a session is the
+//! difference to [`raw`], which clones the request and responds in the same way.
 
 mod calls;
 mod document;
 mod request;
 
-pub(crate) use calls::{Call, Job, Way, call, call_each, enter, raw, raw_each, seed};
+pub(crate) use calls::{Access, Call, Job, call, call_each, enter, raw, raw_each, seed};
 pub(crate) use document::{COUNTER, Size};
 pub(crate) use request::{Body, config, plain, with_cookie};

@@ -1,4 +1,4 @@
-//! What is sent, and what answers.
+//! Requests and responses.
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -7,14 +7,14 @@ use hyper_session::{SessionConfig, session::CookiePolicy};
 
 pub(crate) type Body = Full<Bytes>;
 
-/// The defaults, but for the policy.
+/// Returns the default configuration with a cookie policy.
 pub(crate) fn config(policy: CookiePolicy) -> SessionConfig {
     SessionConfig::default()
         .app_key("sixty-four hexadecimal digits would do as well as this")
         .cookie_policy(policy)
 }
 
-/// A request without cookies.
+/// Returns a request without cookies.
 pub(crate) fn plain() -> Request<Body> {
     Request::get("/articles/7")
         .header(header::HOST, "www.example.org")
@@ -30,7 +30,7 @@ pub(crate) fn plain() -> Request<Body> {
         .expect("the parts are well formed")
 }
 
-/// A request with six cookies in 400 bytes, the fourth of which is the session's, `name=value`.
+/// Returns a request with six cookies in 400 bytes. The fourth is the session's, `name=value`.
 pub(crate) fn with_cookie(session: &str) -> Request<Body> {
     let before = "_ga=GA1.2.1404958363.1760000000; _gid=GA1.2.733481929.1760000001; consent=analytics.no-ads.no";
     let mut line = format!("{before}; {session}; lang=en-GB; _trace=");
@@ -42,8 +42,8 @@ pub(crate) fn with_cookie(session: &str) -> Request<Body> {
     request
 }
 
-/// The answer of every handler.
-pub(crate) fn answer() -> Response<Body> {
+/// Returns the response of every handler.
+pub(crate) fn response() -> Response<Body> {
     let mut response = Response::new(Body::from("ok"));
     let text = HeaderValue::from_static("text/plain");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
