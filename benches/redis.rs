@@ -63,7 +63,7 @@ async fn measure() {
     let server = Arc::new(Server::start());
     let sides = Sides::new(&server).await;
     println!("record of 256 bytes, pool of {POOL}, {ROUNDS} rounds of {ROUND:?} each in turn");
-    server.say(&["SCRIPT", "LOAD", COMPARE_AND_SET]);
+    server.send(&["SCRIPT", "LOAD", COMPARE_AND_SET]);
     for tasks in [1, 16, 256] {
         for (name, bare, ours) in [
             ("read to GET", Work::Get, Work::Read),
@@ -256,7 +256,7 @@ fn finished(mut times: Vec<Duration>, took: Duration, before: [f64; 2], server: 
 /// The processor time that this process and the server have taken so far, in microseconds.
 fn cpu(server: &Server) -> [f64; 2] {
     let mine = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let info = server.say(&["INFO", "cpu"]);
+    let info = server.send(&["INFO", "cpu"]);
     let used = info.lines().filter_map(|line| {
         let (name, seconds) = line.split_once(':')?;
         let own = ["used_cpu_sys", "used_cpu_user"].contains(&name);

@@ -18,13 +18,13 @@ use tokio::task::LocalSet;
 use crate::{
     log::{Log, ONE},
     support::{
-        Browser, Seen, config,
+        Browser, EventLog, config,
         redis_servers::{Server, free_port, sessions::key},
     },
 };
 
 /// Sessions as the environment of an operator chooses them, with these listeners.
-fn sessions(url: &str, seen: &Seen) -> Sessions {
+fn sessions(url: &str, events: &EventLog) -> Sessions {
     let config = config().with_variables(|name| {
         Ok(match name {
             "SESSION_DRIVER" => Some("redis".to_owned()),
@@ -34,7 +34,7 @@ fn sessions(url: &str, seen: &Seen) -> Sessions {
     });
     Sessions::builder(config.unwrap())
         .listener(TracingListener)
-        .listener(seen.listener())
+        .listener(events.listener())
         .build()
         .unwrap()
 }
@@ -95,8 +95,8 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
         .finish();
     let _here = tracing::subscriber::set_default(subscriber);
     let mut server = Server::start();
-    let seen = Seen::default();
-    let sessions = sessions(&server.url(), &seen);
+    let events = EventLog::default();
+    let sessions = sessions(&server.url(), &events);
     let visits = Rc::new(Visits::default());
     let here = LocalSet::new();
     let visitors: Vec<_> = (0..VISITORS)
@@ -135,13 +135,13 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
         "{failed}: {back}"
     );
     assert_eq!(
-        seen.of("store_away").len(),
+        events.with_name("store_away").len(),
         1,
         "a hook of one's own is told as well"
     );
-    assert_eq!(seen.of("store_back").len(), 1);
+    assert_eq!(events.with_name("store_back").len(), 1);
     assert_eq!(
-        seen.of("store_failed").len(),
+        events.with_name("store_failed").len(),
         failed,
         "and counters have them all"
     );

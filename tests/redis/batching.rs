@@ -18,12 +18,12 @@ use hyper_session::{
 
 use crate::support::redis_servers::{
     Server, free_port,
-    sessions::{HOUR, cause, connect, created, key, version},
+    sessions::{HOUR, cause, connect, create_session, key, version},
 };
 
 /// How often the server ran a command.
 fn times(server: &Server, command: &str) -> u32 {
-    let stats = server.say(&["INFO", "commandstats"]);
+    let stats = server.send(&["INFO", "commandstats"]);
     let head = format!("cmdstat_{command}:calls=");
     let line = stats.lines().find_map(|line| line.strip_prefix(&head));
     line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
@@ -86,13 +86,13 @@ async fn what_is_read_together_is_told_apart() {
     let server = Server::start();
     let store = connect(&server).await;
     let name = |key: &StoreKey| format!("session:{key}");
-    let (absent, found) = (key(), created(&store, HOUR).await);
-    let gone = created(&store, HOUR).await;
+    let (absent, found) = (key(), create_session(&store, HOUR).await);
+    let gone = create_session(&store, HOUR).await;
     store.destroy(&gone).await.unwrap();
-    let (list, foreign, damaged) = (key(), key(), created(&store, HOUR).await);
-    server.say(&["RPUSH", &name(&list), "x"]);
+    let (list, foreign, damaged) = (key(), key(), create_session(&store, HOUR).await);
+    server.send(&["RPUSH", &name(&list), "x"]);
     server.set(&name(&foreign), b"{}");
-    server.say(&["APPEND", &name(&damaged), "x"]);
+    server.send(&["APPEND", &name(&damaged), "x"]);
     let keys = [absent, found, gone, list, foreign, damaged].repeat(20);
     for answers in read_all(&store, &keys).await.chunks(6) {
         let [absent, found, gone, list, foreign, damaged] = answers else {
@@ -121,15 +121,15 @@ async fn what_is_written_together_is_decided_apart() {
     let mut all = Vec::new();
     for _ in 0..20 {
         let (right, wrong, gone, list) = (
-            created(&store, HOUR).await,
-            created(&store, HOUR).await,
-            created(&store, HOUR).await,
+            create_session(&store, HOUR).await,
+            create_session(&store, HOUR).await,
+            create_session(&store, HOUR).await,
             key(),
         );
         let tag = Tag::new("user:1").unwrap();
         assert!(store.tag(&right, &tag).await.unwrap());
         store.destroy(&gone).await.unwrap();
-        server.say(&["RPUSH", &format!("session:{list}"), "x"]);
+        server.send(&["RPUSH", &format!("session:{list}"), "x"]);
         all.extend([
             (right, Expected::Version(version(&store, &right).await)),
             (wrong, Expected::Version(Version::new(7).unwrap())),
@@ -165,7 +165,7 @@ async fn touches_go_together_and_the_dead_stay_dead() {
     let store = connect(&server).await;
     let mut keys = Vec::new();
     for _ in 0..10 {
-        keys.extend([created(&store, HOUR).await, key()]);
+        keys.extend([create_session(&store, HOUR).await, key()]);
     }
     let day = Duration::from_secs(86_400);
     let touches = join_all(keys.iter().map(|key| store.touch(key, day))).await;
@@ -175,7 +175,7 @@ async fn touches_go_together_and_the_dead_stay_dead() {
         let live = at % 2 == 0;
         assert_eq!(touched.unwrap(), live);
         assert_eq!(matches!(read.unwrap(), ReadOutcome::Found(_)), live);
-        let ttl = server.say(&["TTL", &format!("session:{key}")]);
+        let ttl = server.send(&["TTL", &format!("session:{key}")]);
         let ttl: i64 = ttl.trim_start_matches(':').trim().parse().unwrap();
         assert_eq!(ttl > 80_000, live, "{ttl}");
     }
@@ -186,8 +186,8 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
     let server = Server::start();
     let store = connect(&server).await;
     let all: Vec<_> = (0..50).map(|_| (key(), Expected::Absent)).collect();
-    server.say(&["SCRIPT", "FLUSH"]);
-    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    server.send(&["SCRIPT", "FLUSH"]);
+    server.send(&["CONFIG", "SET", "maxmemory", "1"]);
     for written in write_all(&store, &all).await {
         let error = written.unwrap_err();
         let full = ServerRejection::OutOfMemory;
@@ -196,8 +196,8 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
             "{error}"
         );
     }
-    server.say(&["CONFIG", "SET", "maxmemory", "0"]);
-    server.say(&["SCRIPT", "FLUSH"]);
+    server.send(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.send(&["SCRIPT", "FLUSH"]);
     for written in write_all(&store, &all).await {
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
@@ -228,7 +228,7 @@ async fn a_replica_s_refusal_reaches_each_write() {
 async fn who_gives_up_keeps_nobody_waiting() {
     let server = Server::start();
     let store = connect(&server).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     for given_up in [0, 3, 7] {
         let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
         for read in &mut reads {

@@ -16,8 +16,8 @@ use hyper_session::{
 
 use crate::support::redis_servers::{
     Server,
-    proxy::{Proxy, Weather},
-    sessions::{HOUR, append, connect, created, key, record, words},
+    proxy::{Network, Proxy},
+    sessions::{HOUR, append, connect, create_session, key, record, words},
 };
 
 /// A loaded machine's time for one message.
@@ -38,15 +38,15 @@ async fn cached(url: &str) -> CachedRedisStore {
 
 /// Waits until copies are kept.
 async fn warm(store: &CachedRedisStore) {
-    let key = created(store, HOUR).await;
-    until(|| async {
+    let key = create_session(store, HOUR).await;
+    wait_until(|| async {
         let hits = store.cache_stats().hits;
         store.read(&key, None).await.is_ok() && store.cache_stats().hits > hits
     })
     .await;
 }
 
-async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
+async fn wait_until<F: Future<Output = bool>>(so: impl Fn() -> F) {
     let start = Instant::now();
     while !so().await {
         assert!(start.elapsed() < 10 * MESSAGE, "it does not come about");
@@ -56,7 +56,7 @@ async fn until<F: Future<Output = bool>>(so: impl Fn() -> F) {
 
 /// How many scripts and reads the server has been asked for.
 fn asked(server: &Server) -> u64 {
-    let stats = server.say(&["INFO", "commandstats"]);
+    let stats = server.send(&["INFO", "commandstats"]);
     let calls = |name: &str| -> Option<u64> {
         let rest = stats.split(&format!("cmdstat_{name}:calls=")).nth(1)?;
         rest.split(',').next()?.parse().ok()
@@ -88,7 +88,7 @@ async fn it_keeps_the_contract_with_local_copies() {
 async fn a_hot_read_asks_the_server_nothing() {
     let server = Server::start();
     let store = cached(&server.url()).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     record(&store, &key).await;
     let before = asked(&server);
     for _ in 0..1_000 {
@@ -104,14 +104,14 @@ async fn a_logout_elsewhere_ends_the_copy_within_one_message() {
     let (here, there) = (cached(&server.url()).await, connect(&server).await);
     let mut slowest = Duration::ZERO;
     for _ in 0..50 {
-        let key = created(&there, HOUR).await;
+        let key = create_session(&there, HOUR).await;
         let hits = here.cache_stats().hits;
         record(&here, &key).await;
         record(&here, &key).await;
         assert!(here.cache_stats().hits > hits, "there is a copy");
         there.destroy(&key).await.unwrap();
         let start = Instant::now();
-        until(|| async { here.read(&key, None).await.unwrap() == ReadOutcome::Gone }).await;
+        wait_until(|| async { here.read(&key, None).await.unwrap() == ReadOutcome::Gone }).await;
         slowest = slowest.max(start.elapsed());
     }
     assert!(slowest < MESSAGE, "the slowest took {slowest:?}");
@@ -121,7 +121,7 @@ async fn a_logout_elsewhere_ends_the_copy_within_one_message() {
 async fn what_was_written_here_is_read_here_at_once() {
     let server = Server::start();
     let store = cached(&server.url()).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     for number in 0..200 {
         let word = number.to_string();
         append(&store, &key, &format!(" {word}")).await.unwrap();
@@ -137,7 +137,7 @@ async fn no_copy_outlives_a_change_that_overtook_its_read() {
     let server = Server::start();
     let (here, there) = (cached(&server.url()).await, connect(&server).await);
     for round in 0..60 {
-        let key = created(&there, HOUR).await;
+        let key = create_session(&there, HOUR).await;
         let readers: Vec<_> = (0..4)
             .map(|_| {
                 let here = here.clone();
@@ -155,7 +155,7 @@ async fn no_copy_outlives_a_change_that_overtook_its_read() {
             reader.await.unwrap();
         }
         let last = there.read(&key, None).await.unwrap();
-        until(|| async { here.read(&key, None).await.unwrap() == last }).await;
+        wait_until(|| async { here.read(&key, None).await.unwrap() == last }).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(here.read(&key, None).await.unwrap(), last, "round {round}");
     }
@@ -166,10 +166,10 @@ async fn an_old_copy_s_version_wins_no_write() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let (here, there) = (cached(&proxy.url()).await, connect(&server).await);
-    let key = created(&there, HOUR).await;
+    let key = create_session(&there, HOUR).await;
     let old = record(&here, &key).await.version;
     // The news comes late.
-    proxy.set(Weather::Slow(Duration::from_millis(80)));
+    proxy.set(Network::Slow(Duration::from_millis(80)));
     append(&there, &key, " newer").await.unwrap();
     let write = here.write(&key, "ours".into(), HOUR, Expected::Version(old));
     let written = write.await;
@@ -184,17 +184,17 @@ async fn a_closed_connection_takes_all_copies_with_it() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let store = cached(&proxy.url()).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     record(&store, &key).await;
     assert!(store.cache_stats().entries > 0);
-    proxy.set(Weather::Closed);
-    until(|| ready(store.cache_stats().entries == 0)).await;
+    proxy.set(Network::Closed);
+    wait_until(|| ready(store.cache_stats().entries == 0)).await;
     assert!(
         store.read(&key, None).await.is_err(),
         "it is not served from a copy"
     );
-    proxy.set(Weather::Fair);
-    until(|| async { store.read(&key, None).await.is_ok() }).await;
+    proxy.set(Network::Normal);
+    wait_until(|| async { store.read(&key, None).await.is_ok() }).await;
     warm(&store).await;
 }
 
@@ -203,17 +203,18 @@ async fn a_silent_connection_takes_them_after_one_heartbeat() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let (here, there) = (cached(&proxy.url()).await, connect(&server).await);
-    let key = created(&here, HOUR).await;
+    let key = create_session(&here, HOUR).await;
     record(&here, &key).await;
-    proxy.set(Weather::Mute);
+    proxy.set(Network::DropReplies);
     let start = Instant::now();
     there.destroy(&key).await.unwrap();
-    until(|| async { !matches!(here.read(&key, None).await, Ok(ReadOutcome::Found(_))) }).await;
+    wait_until(|| async { !matches!(here.read(&key, None).await, Ok(ReadOutcome::Found(_))) })
+        .await;
     // A heartbeat, the command timeout, a read in vain, and a loaded machine's second.
     let bound = Duration::from_millis(1_000 + 300 + 1_200) + MESSAGE;
     assert!(start.elapsed() < bound, "{:?}", start.elapsed());
-    proxy.set(Weather::Fair);
-    until(|| async {
+    proxy.set(Network::Normal);
+    wait_until(|| async {
         here.read(&key, None)
             .await
             .is_ok_and(|read| read == ReadOutcome::Gone)
@@ -255,10 +256,10 @@ async fn an_emptied_server_is_noticed_when_the_copy_is_old() {
     let server = Server::start();
     let age = Duration::from_millis(300);
     let store = builder(&server.url()).max_age(age).connect().await.unwrap();
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     warm(&store).await;
     record(&store, &key).await;
-    server.say(&["FLUSHALL"]);
+    server.send(&["FLUSHALL"]);
     tokio::time::sleep(age).await;
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Absent);
 }

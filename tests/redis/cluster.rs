@@ -10,7 +10,7 @@ use hyper_session::store::{
 
 use crate::support::redis_servers::{
     groups::Cluster,
-    sessions::{HOUR, append, created, words},
+    sessions::{HOUR, append, create_session, words},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,13 +34,13 @@ async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
     let tag = Tag::new("user:1").unwrap();
     let mut keys = Vec::new();
     for _ in 0..60 {
-        let key = created(store, HOUR).await;
+        let key = create_session(store, HOUR).await;
         assert!(store.tag(&key, &tag).await.unwrap());
         keys.push(key);
     }
     let owners: std::collections::HashSet<usize> = keys
         .iter()
-        .map(|key| cluster.owner(&format!("session:{key}")))
+        .map(|key| cluster.master_of(&format!("session:{key}")))
         .collect();
     assert_eq!(owners.len(), 3, "sixty sessions are on three nodes");
     keys.sort_unstable();
@@ -55,34 +55,34 @@ async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
 
 /// Moves a slot as an operator does, step by step, and works on one of its sessions at each.
 async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
-    let moved = created(store, HOUR).await;
+    let moved = create_session(store, HOUR).await;
     append(store, &moved, " before").await.unwrap();
     let name = format!("session:{moved}");
-    let from = &cluster.0[cluster.owner(&name)];
+    let from = &cluster.0[cluster.master_of(&name)];
     let to = cluster
         .0
         .iter()
         .find(|node| node.is_master() && node.port != from.port)
         .unwrap();
     let [from_id, to_id] = [from, to].map(|node| {
-        let id = node.say(&["CLUSTER", "MYID"]);
+        let id = node.send(&["CLUSTER", "MYID"]);
         id.split("\r\n").nth(1).unwrap().to_owned()
     });
-    let slot = from.say(&["CLUSTER", "KEYSLOT", &name]);
+    let slot = from.send(&["CLUSTER", "KEYSLOT", &name]);
     let slot = slot.trim_matches([':', '\r', '\n']);
 
-    to.say(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
-    from.say(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+    to.send(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
+    from.send(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
     append(store, &moved, "migrating").await.unwrap();
     let port = to.port.to_string();
-    let migrated = from.say(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
+    let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
     assert_eq!(migrated, "+OK\r\n");
     // The old node now answers ASK: what asks waits until the slot has moved.
     let asking = append(store, &moved, "asked");
     let settled = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         for node in &cluster.0 {
-            node.say(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
         }
     };
     let (asked, ()) = tokio::join!(asking, settled);

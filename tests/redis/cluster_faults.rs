@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use crate::support::redis_servers::{
     groups::Cluster,
     load::Load,
-    proxy::{Proxy, Weather},
-    until,
+    proxy::{Network, Proxy},
+    wait_until,
 };
 
 /// What a change may take: a read and some writes, each within the total time, on a loaded machine.
@@ -43,13 +43,13 @@ async fn a_master_that_hangs_for_ten_seconds_is_replaced_and_comes_back_as_a_rep
     let hung = &cluster.0[1];
     hung.freeze();
     sleep(Duration::from_secs(10)).await;
-    load.recovered(ELECTION).await;
+    load.wait_for_recovery(ELECTION).await;
     hung.thaw();
-    until("the old master is a replica", ELECTION, || {
+    wait_until("the old master is a replica", ELECTION, || {
         !hung.is_master()
     });
-    load.recovered(ELECTION).await;
-    let sum = load.checked().await;
+    load.wait_for_recovery(ELECTION).await;
+    let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
 
@@ -61,29 +61,29 @@ async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
     let proxy = Proxy::to(node.port).await;
     let port = proxy.port().to_string();
     assert_eq!(
-        node.say(&["CONFIG", "SET", "cluster-announce-port", &port]),
+        node.send(&["CONFIG", "SET", "cluster-announce-port", &port]),
         "+OK\r\n"
     );
-    until("all clients are sent to the proxy", ELECTION, || {
-        cluster.0[0].say(&["CLUSTER", "SLOTS"]).contains(&port)
+    wait_until("all clients are sent to the proxy", ELECTION, || {
+        cluster.0[0].send(&["CLUSTER", "SLOTS"]).contains(&port)
     });
     let store = store(&cluster.url(), 0).await;
     let load = Load::start(&store, &store, 8, CHANGE).await;
     for turn in 0..24 {
         proxy.set(match turn % 6 {
-            0 => Weather::CutAfter(3),
-            1 => Weather::Slow(Duration::from_millis(20)),
-            2 => Weather::CutAfter(300),
-            3 => Weather::Mute,
-            4 => Weather::Closed,
-            _ => Weather::Fair,
+            0 => Network::CutAfter(3),
+            1 => Network::Slow(Duration::from_millis(20)),
+            2 => Network::CutAfter(300),
+            3 => Network::DropReplies,
+            4 => Network::Closed,
+            _ => Network::Normal,
         });
         sleep(Duration::from_millis(250)).await;
     }
-    proxy.set(Weather::Fair);
-    load.recovered(ELECTION).await;
+    proxy.set(Network::Normal);
+    load.wait_for_recovery(ELECTION).await;
     assert!(node.is_master(), "it was not replaced");
-    let sum = load.checked().await;
+    let sum = load.verify().await;
     let stats = store.stats();
     assert!(sum.kept > 100 && stats.retries > 0, "{sum:?} {stats:?}");
 }

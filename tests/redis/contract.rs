@@ -11,7 +11,7 @@ use hyper_session::store::{
 
 use crate::support::redis_servers::{
     Server,
-    sessions::{HOUR, cause, connect, created, key},
+    sessions::{HOUR, cause, connect, create_session, key},
 };
 
 const SHORT: Duration = Duration::from_millis(250);
@@ -40,7 +40,7 @@ async fn it_keeps_the_contract_over_a_unix_socket_in_another_database() {
     let server = Server::start_with(&["--unixsocket", "redis.sock"]);
     let socket = server.dir().join("redis.sock");
     keeps_the_contract(&format!("redis+unix://{}?db=3", socket.display())).await;
-    let keyspace = server.say(&["INFO", "keyspace"]);
+    let keyspace = server.send(&["INFO", "keyspace"]);
     assert!(
         keyspace.contains("db3:") && !keyspace.contains("db0:"),
         "{keyspace}"
@@ -83,7 +83,7 @@ async fn a_value_of_another_type_is_reported_too() {
     let server = Server::start();
     let store = connect(&server).await;
     let key = key();
-    server.say(&["RPUSH", &format!("session:{key}"), "x"]);
+    server.send(&["RPUSH", &format!("session:{key}"), "x"]);
     let touching = store.read(&key, Some(HOUR)).await.unwrap_err();
     assert!(
         matches!(cause(&touching), RedisError::ForeignValue),
@@ -107,7 +107,7 @@ async fn a_value_of_another_type_is_reported_too() {
 async fn a_damaged_record_is_reported_and_not_served() {
     let server = Server::start();
     let store = connect(&server).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     let name = format!("session:{key}");
     let mut value = server.get(&name);
     *value.last_mut().unwrap() ^= 1;
@@ -132,15 +132,18 @@ async fn everything_goes_away_by_itself() {
         .await
         .unwrap();
     let tag = Tag::new("user:1").unwrap();
-    let (expires, ends) = (created(&store, SHORT).await, created(&store, SHORT).await);
+    let (expires, ends) = (
+        create_session(&store, SHORT).await,
+        create_session(&store, SHORT).await,
+    );
     for key in [&expires, &ends] {
         assert!(store.tag(key, &tag).await.unwrap());
     }
     store.destroy(&ends).await.unwrap();
-    assert_ne!(server.say(&["DBSIZE"]), ":0\r\n");
+    assert_ne!(server.send(&["DBSIZE"]), ":0\r\n");
     // Three lifetimes for a tag's index, and the time that Redis takes to collect.
-    crate::support::redis_servers::until("nothing is left", Duration::from_secs(5), || {
-        server.say(&["DBSIZE"]) == ":0\r\n"
+    crate::support::redis_servers::wait_until("nothing is left", Duration::from_secs(5), || {
+        server.send(&["DBSIZE"]) == ":0\r\n"
     });
 }
 
@@ -149,20 +152,20 @@ async fn an_index_outlives_its_sessions_touches_and_forgets_the_dead() {
     let server = Server::start();
     let store = connect(&server).await;
     let tag = Tag::new("user:1").unwrap();
-    let lasting = created(&store, SHORT).await;
+    let lasting = create_session(&store, SHORT).await;
     assert!(store.tag(&lasting, &tag).await.unwrap());
     for _ in 0..20 {
         // Dead at once, each leaving a member behind.
-        let brief = created(&store, Duration::from_millis(30)).await;
+        let brief = create_session(&store, Duration::from_millis(30)).await;
         store.tag(&brief, &tag).await.unwrap();
         tokio::time::sleep(SHORT / 4).await;
         assert!(store.touch(&lasting, SHORT).await.unwrap());
     }
-    let members = server.say(&["ZCARD", "session:tag:user:1"]);
+    let members = server.send(&["ZCARD", "session:tag:user:1"]);
     let members: u32 = members.trim_matches([':', '\r', '\n']).parse().unwrap();
     assert!(members < 10, "{members} members for one session");
     assert_eq!(store.tagged(&tag).await.unwrap(), [lasting]);
-    assert_eq!(server.say(&["ZCARD", "session:tag:user:1"]), ":1\r\n");
+    assert_eq!(server.send(&["ZCARD", "session:tag:user:1"]), ":1\r\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,11 +173,11 @@ async fn all_sessions_of_a_tag_are_destroyed_together() {
     let server = Server::start();
     let store = connect(&server).await;
     let (tag, other) = (Tag::new("user:1").unwrap(), Tag::new("user:2").unwrap());
-    let bystander = created(&store, HOUR).await;
+    let bystander = create_session(&store, HOUR).await;
     store.tag(&bystander, &other).await.unwrap();
     let mut keys = Vec::new();
     for _ in 0..450 {
-        let key = created(&store, HOUR).await;
+        let key = create_session(&store, HOUR).await;
         store.tag(&key, &tag).await.unwrap();
         keys.push(key);
     }
@@ -202,7 +205,7 @@ async fn two_prefixes_share_nothing() {
             .build()
             .unwrap(),
     );
-    let key = created(&one, HOUR).await;
+    let key = create_session(&one, HOUR).await;
     assert_eq!(other.read(&key, None).await.unwrap(), ReadOutcome::Absent);
     other.destroy(&key).await.unwrap();
     assert!(matches!(

@@ -19,8 +19,8 @@ use tokio::{
 
 use crate::support::redis_servers::{
     Server,
-    sessions::{HOUR, connect, created, key},
-    until,
+    sessions::{HOUR, connect, create_session, key},
+    wait_until,
 };
 
 fn runtime() -> Runtime {
@@ -34,7 +34,7 @@ fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, StoreKey) {
         let builder = builder.command_timeout(Duration::from_millis(200));
         let store = builder.operation_timeout(Duration::from_millis(500));
         let store = store.connect().await.unwrap();
-        let key = created(&store, HOUR).await;
+        let key = create_session(&store, HOUR).await;
         (store, key)
     })
 }
@@ -54,7 +54,7 @@ fn calls_end_in_time_while_the_store_s_runtime_stands_still_and_after_it() {
         let reads = other.block_on(read_at_once(&store, &key));
         assert!(reads.iter().all(Result::is_err), "{reads:?}");
     }
-    until("it goes on", Duration::from_secs(20), || {
+    wait_until("it goes on", Duration::from_secs(20), || {
         let reads = own.block_on(read_at_once(&store, &key));
         reads.iter().all(Result::is_ok)
     });
@@ -131,11 +131,11 @@ async fn work(store: &RedisStore) {
 #[tokio::test]
 async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
     let server = Server::start_with(&["--cluster-enabled", "yes"]);
-    let slots = server.say(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let slots = server.send(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     assert_eq!(slots, "+OK\r\n");
-    until("it has its slots", Duration::from_secs(10), || {
+    wait_until("it has its slots", Duration::from_secs(10), || {
         server
-            .say(&["CLUSTER", "INFO"])
+            .send(&["CLUSTER", "INFO"])
             .contains("cluster_state:ok")
     });
     work(&connect(&server).await).await;
@@ -145,7 +145,7 @@ async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
 async fn a_user_that_may_not_read_many_keys_at_once_reads_them_one_by_one() {
     let server = Server::start();
     let user = ["ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-mget"];
-    assert_eq!(server.say(&user), "+OK\r\n");
+    assert_eq!(server.send(&user), "+OK\r\n");
     let url = format!("redis://u:p@127.0.0.1:{}", server.port);
     work(&RedisStore::connect(&url).await.unwrap()).await;
 }

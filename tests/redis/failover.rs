@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_session::store::redis::RedisStore;
 
 use crate::support::redis_servers::{
-    groups::{Cluster, Watched},
+    groups::{Cluster, SentinelGroup},
     load::Load,
 };
 
@@ -35,7 +35,7 @@ async fn a_moment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_choice_is_followed_when_the_master_is_killed() {
-    let mut watched = Watched::start();
+    let mut watched = SentinelGroup::start();
     let (store, plain) = (
         store(&watched.url(), 1).await,
         store(&watched.url(), 0).await,
@@ -43,17 +43,17 @@ async fn sentinels_choice_is_followed_when_the_master_is_killed() {
     let load = Load::start(&store, &plain, 2, CHANGE).await;
     a_moment().await;
     watched.master.kill();
-    watched.one_is_promoted(ELECTION);
-    load.recovered(ELECTION).await;
+    watched.wait_for_promotion(ELECTION);
+    load.wait_for_recovery(ELECTION).await;
     a_moment().await;
-    let sum = load.checked().await;
+    let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
 
 /// The old master wakes up as one, and must not be believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sentinels_choice_is_followed_when_the_master_hangs() {
-    let watched = Watched::start();
+    let watched = SentinelGroup::start();
     let (store, plain) = (
         store(&watched.url(), 1).await,
         store(&watched.url(), 0).await,
@@ -61,14 +61,14 @@ async fn sentinels_choice_is_followed_when_the_master_hangs() {
     let load = Load::start(&store, &plain, 2, CHANGE).await;
     a_moment().await;
     watched.master.freeze();
-    watched.one_is_promoted(ELECTION);
-    load.recovered(ELECTION).await;
+    watched.wait_for_promotion(ELECTION);
+    load.wait_for_recovery(ELECTION).await;
     watched.master.thaw();
-    crate::support::redis_servers::until("the old master is a replica", ELECTION, || {
+    crate::support::redis_servers::wait_until("the old master is a replica", ELECTION, || {
         !watched.master.is_master()
     });
-    load.recovered(ELECTION).await;
-    let sum = load.checked().await;
+    load.wait_for_recovery(ELECTION).await;
+    let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
 
@@ -83,11 +83,11 @@ async fn a_cluster_node_that_is_killed_is_replaced() {
     a_moment().await;
     // The one that the URL names.
     cluster.0.remove(0).kill();
-    crate::support::redis_servers::until("a replica is promoted", ELECTION, || {
+    crate::support::redis_servers::wait_until("a replica is promoted", ELECTION, || {
         cluster.0.iter().filter(|node| node.is_master()).count() == 3
     });
-    load.recovered(ELECTION).await;
+    load.wait_for_recovery(ELECTION).await;
     a_moment().await;
-    let sum = load.checked().await;
+    let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }

@@ -9,8 +9,8 @@ use hyper_session::store::{
 
 use crate::support::redis_servers::{
     Server,
-    proxy::{Proxy, Weather},
-    sessions::{HOUR, append, cause, connect, created, key, record, version, words},
+    proxy::{Network, Proxy},
+    sessions::{HOUR, append, cause, connect, create_session, key, record, version, words},
 };
 
 /// A server, a proxy to it, a store behind the proxy, and one that is not.
@@ -43,7 +43,7 @@ async fn place() -> Place {
 impl Place {
     /// How many times the server has set a record's value.
     fn sets(&self) -> u32 {
-        let stats = self.server.say(&["INFO", "commandstats"]);
+        let stats = self.server.send(&["INFO", "commandstats"]);
         let calls = |command: &str| {
             let calls = stats.split(&format!("cmdstat_{command}:calls=")).nth(1);
             calls.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
@@ -51,9 +51,9 @@ impl Place {
         calls("set") + calls("psetex")
     }
 
-    /// Waits for the weather to have done its work.
+    /// Waits for the network to have done its work.
     async fn cut_happened(&self) {
-        while !matches!(self.proxy.weather(), Weather::Fair | Weather::Closed) {
+        while !matches!(self.proxy.network(), Network::Normal | Network::Closed) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
@@ -63,10 +63,10 @@ impl Place {
 async fn a_write_whose_answer_was_lost_is_repeated_and_applied_once() {
     let place = place().await;
     for cut in [0, 1, 3] {
-        let key = created(&place.store, HOUR).await;
+        let key = create_session(&place.store, HOUR).await;
         let seen = version(&place.store, &key).await;
         let (sets, repeated) = (place.sets(), place.store.stats().retries);
-        place.proxy.set(Weather::CutAfter(cut));
+        place.proxy.set(Network::CutAfter(cut));
         let write = place
             .store
             .write(&key, "new".into(), HOUR, Expected::Version(seen));
@@ -88,7 +88,7 @@ async fn a_creation_whose_answer_was_lost_is_not_a_conflict_with_itself() {
     let place = place().await;
     let key = key();
     let sets = place.sets();
-    place.proxy.set(Weather::CutAfter(0));
+    place.proxy.set(Network::CutAfter(0));
     let write = place
         .store
         .write(&key, "new".into(), HOUR, Expected::Absent)
@@ -101,16 +101,16 @@ async fn a_creation_whose_answer_was_lost_is_not_a_conflict_with_itself() {
 #[tokio::test]
 async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
     let place = place().await;
-    let key = created(&place.store, HOUR).await;
+    let key = create_session(&place.store, HOUR).await;
     let seen = version(&place.store, &key).await;
-    place.proxy.set(Weather::CutAndClose(0));
+    place.proxy.set(Network::CutAndClose(0));
     let write = place
         .store
         .write(&key, "ours".into(), HOUR, Expected::Version(seen));
     let meanwhile = async {
         place.cut_happened().await;
         append(&place.direct, &key, "theirs").await.unwrap();
-        place.proxy.set(Weather::Fair);
+        place.proxy.set(Network::Normal);
     };
     let (written, ()) = tokio::join!(write, meanwhile);
     let error = written.unwrap_err();
@@ -126,9 +126,9 @@ async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
 #[tokio::test]
 async fn a_write_on_anything_is_not_repeated_when_its_answer_was_lost() {
     let place = place().await;
-    let key = created(&place.store, HOUR).await;
+    let key = create_session(&place.store, HOUR).await;
     let repeated = place.store.stats().retries;
-    place.proxy.set(Weather::CutAfter(0));
+    place.proxy.set(Network::CutAfter(0));
     let error = place
         .store
         .write(&key, "ours".into(), HOUR, Expected::Any)
@@ -144,9 +144,9 @@ async fn a_write_on_anything_is_not_repeated_when_its_answer_was_lost() {
 #[tokio::test]
 async fn everything_else_is_repeated_until_it_is_answered() {
     let place = place().await;
-    let key = created(&place.store, HOUR).await;
+    let key = create_session(&place.store, HOUR).await;
     let tag = Tag::new("user").unwrap();
-    let lose = || place.proxy.set(Weather::CutAfter(1));
+    let lose = || place.proxy.set(Network::CutAfter(1));
     lose();
     assert!(matches!(
         place.store.read(&key, None).await.unwrap(),
@@ -175,8 +175,8 @@ async fn everything_else_is_repeated_until_it_is_answered() {
 #[tokio::test]
 async fn a_server_that_hears_and_does_not_answer_is_given_up_in_time() {
     let place = place().await;
-    let key = created(&place.store, HOUR).await;
-    place.proxy.set(Weather::Mute);
+    let key = create_session(&place.store, HOUR).await;
+    place.proxy.set(Network::DropReplies);
     let start = std::time::Instant::now();
     let error = place.store.touch(&key, HOUR).await.unwrap_err();
     assert!(
@@ -188,7 +188,7 @@ async fn a_server_that_hears_and_does_not_answer_is_given_up_in_time() {
         "{:?}",
         start.elapsed()
     );
-    place.proxy.set(Weather::Fair);
+    place.proxy.set(Network::Normal);
     assert!(
         place.store.touch(&key, HOUR).await.unwrap(),
         "it recovers by itself"
@@ -215,15 +215,15 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
     let mut turn = 0_usize;
     while writers.iter().any(|writer| !writer.is_finished()) {
         place.proxy.set(match turn % 4 {
-            0 => Weather::CutAfter(turn % 7),
-            1 => Weather::Slow(Duration::from_millis(3)),
-            2 => Weather::CutAfter(40 + turn),
-            _ => Weather::Fair,
+            0 => Network::CutAfter(turn % 7),
+            1 => Network::Slow(Duration::from_millis(3)),
+            2 => Network::CutAfter(40 + turn),
+            _ => Network::Normal,
         });
         turn += 1;
         tokio::time::sleep(Duration::from_millis(17)).await;
     }
-    place.proxy.set(Weather::Fair);
+    place.proxy.set(Network::Normal);
     let mut found: HashMap<String, u32> = HashMap::new();
     for word in words(&place.direct, &key).await {
         *found.entry(word).or_default() += 1;
@@ -241,7 +241,7 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
         }
     }
     assert!(found.is_empty(), "nobody wrote these: {found:?}");
-    assert!(place.store.stats().retries > 0, "the weather was fair");
+    assert!(place.store.stats().retries > 0, "the network was fair");
     assert!(
         kept > 100 && unknown < kept,
         "{kept} acknowledged, {unknown} unknown"

@@ -16,7 +16,7 @@ use hyper_session::{
 
 use crate::support::redis_servers::{
     Server, free_port,
-    sessions::{HOUR, cause, connect, created, key, record},
+    sessions::{HOUR, cause, connect, create_session, key, record},
 };
 
 /// How long a server hangs in these tests. Ten seconds where `REDIS_LONG_TESTS` is set.
@@ -103,7 +103,7 @@ fn ended(told: &Told, failures: usize) {
 async fn a_hung_server_holds_nobody_up_and_is_used_again_when_it_wakes() {
     let server = Server::start();
     let (store, told) = store(&server.url());
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     let errors = read_meanwhile(&store, key, 64, async {
         server.freeze();
         tokio::time::sleep(hang()).await;
@@ -126,7 +126,7 @@ async fn a_hung_server_holds_nobody_up_and_is_used_again_when_it_wakes() {
 async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     let mut server = Server::start();
     let (store, told) = store(&server.url());
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     let errors = read_meanwhile(&store, key, 16, async {
         server.kill();
         tokio::time::sleep(TOTAL + SLACK).await;
@@ -137,7 +137,7 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     .await;
     assert!(!errors.is_empty());
     ended(&told, errors.len());
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     assert!(store.touch(&key, HOUR).await.unwrap());
 }
 
@@ -145,10 +145,10 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
 async fn a_blip_shorter_than_the_total_time_is_noticed_by_nobody() {
     let mut server = Server::start();
     let (store, told) = store(&server.url());
-    created(&store, HOUR).await;
+    create_session(&store, HOUR).await;
     for _ in 0..3 {
         server.restart();
-        created(&store, HOUR).await;
+        create_session(&store, HOUR).await;
     }
     assert!(told.lock().unwrap().is_empty());
 }
@@ -159,9 +159,9 @@ async fn a_blip_shorter_than_the_total_time_is_noticed_by_nobody() {
 async fn connections_that_the_server_closed_when_idle_cost_no_request() {
     let server = Server::start();
     let (store, told) = store(&server.url());
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     for _ in 0..20 {
-        server.say(&["CLIENT", "KILL", "TYPE", "normal"]);
+        server.send(&["CLIENT", "KILL", "TYPE", "normal"]);
         assert!(store.touch(&key, HOUR).await.unwrap());
     }
     assert!(told.lock().unwrap().is_empty());
@@ -171,11 +171,11 @@ async fn connections_that_the_server_closed_when_idle_cost_no_request() {
 async fn an_emptied_script_cache_costs_no_request() {
     let server = Server::start();
     let store = connect(&server).await;
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     for _ in 0..3 {
-        server.say(&["SCRIPT", "FLUSH"]);
+        server.send(&["SCRIPT", "FLUSH"]);
         assert!(store.touch(&key, HOUR).await.unwrap());
-        created(&store, HOUR).await;
+        create_session(&store, HOUR).await;
     }
 }
 
@@ -255,9 +255,9 @@ async fn one_operation_more_than_allowed_is_refused_at_once() {
 async fn a_server_that_loads_its_data_is_waited_for() {
     let mut server = Server::start_with(&["--enable-debug-command", "yes"]);
     let (store, told) = store(&server.url());
-    let key = created(&store, HOUR).await;
-    server.say(&["DEBUG", "POPULATE", "1000"]);
-    assert_eq!(server.say(&["SAVE"]), "+OK\r\n");
+    let key = create_session(&store, HOUR).await;
+    server.send(&["DEBUG", "POPULATE", "1000"]);
+    assert_eq!(server.send(&["SAVE"]), "+OK\r\n");
     // A thousand keys at 800 us each, with a look at the network in between.
     server.restart_with(&[
         "--key-load-delay",
@@ -266,7 +266,7 @@ async fn a_server_that_loads_its_data_is_waited_for() {
         "1024",
     ]);
     assert!(
-        server.say(&["GET", "x"]).starts_with("-LOADING"),
+        server.send(&["GET", "x"]).starts_with("-LOADING"),
         "it loads slowly"
     );
     assert_eq!(&*record(&store, &key).await.data, b"data");

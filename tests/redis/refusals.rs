@@ -10,8 +10,8 @@ use hyper_session::store::{
 
 use crate::support::redis_servers::{
     Server, free_port,
-    sessions::{HOUR, cause, connect, created, key, record},
-    until,
+    sessions::{HOUR, cause, connect, create_session, key, record},
+    wait_until,
 };
 
 fn refusal(error: &StoreError) -> &ServerRejection {
@@ -26,8 +26,8 @@ fn refusal(error: &StoreError) -> &ServerRejection {
 async fn full_memory_refuses_writes_and_lets_sessions_end() {
     let server = Server::start();
     let store = connect(&server).await;
-    let key = created(&store, HOUR).await;
-    server.say(&["CONFIG", "SET", "maxmemory", "1"]);
+    let key = create_session(&store, HOUR).await;
+    server.send(&["CONFIG", "SET", "maxmemory", "1"]);
     let version = record(&store, &key).await.version;
     let write = store.write(&key, "more".into(), HOUR, Expected::Version(version));
     let error = write.await.unwrap_err();
@@ -35,7 +35,7 @@ async fn full_memory_refuses_writes_and_lets_sessions_end() {
     assert!(store.touch(&key, HOUR).await.unwrap());
     store.destroy(&key).await.unwrap();
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
-    server.say(&["CONFIG", "SET", "maxmemory", "0"]);
+    server.send(&["CONFIG", "SET", "maxmemory", "0"]);
     let write = store.write(&key, "back".into(), HOUR, Expected::Any).await;
     assert_eq!(write.unwrap(), WriteOutcome::Gone);
 }
@@ -46,11 +46,11 @@ async fn a_server_that_cannot_save_is_named() {
     let store = connect(&server).await;
     // Where the snapshot should go there is a directory.
     std::fs::create_dir(server.dir().join("dump.rdb")).unwrap();
-    server.say(&["CONFIG", "SET", "save", "3600 100000"]);
-    server.say(&["BGSAVE"]);
-    until("saving fails", Duration::from_secs(5), || {
+    server.send(&["CONFIG", "SET", "save", "3600 100000"]);
+    server.send(&["BGSAVE"]);
+    wait_until("saving fails", Duration::from_secs(5), || {
         server
-            .say(&["INFO", "persistence"])
+            .send(&["INFO", "persistence"])
             .contains("rdb_last_bgsave_status:err")
     });
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
@@ -113,12 +113,12 @@ async fn a_user_of_its_own_and_a_database_are_used() {
     let acl = "AUTH right\r\nACL SETUSER app on >p%40ss ~session:* +@all -@dangerous";
     for line in acl.lines() {
         let words: Vec<&str> = line.split(' ').collect();
-        server.say_as("right", &words);
+        server.send_as("right", &words);
     }
     let url = format!("redis://app:p%2540ss@127.0.0.1:{}/2", server.port);
     let store = RedisStore::connect(&url).await.unwrap();
-    created(&store, HOUR).await;
-    let keyspace = server.say_as("right", &["INFO", "keyspace"]);
+    create_session(&store, HOUR).await;
+    let keyspace = server.send_as("right", &["INFO", "keyspace"]);
     assert!(keyspace.contains("db2:keys=1"), "{keyspace}");
     let elsewhere = RedisStore::builder(&url).prefix("other:").build().unwrap();
     let error = elsewhere.read(&key(), None).await.unwrap_err();
@@ -159,15 +159,15 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
     );
 
     let replica = Server::start_with(&["--replicaof", "127.0.0.1", &server.port.to_string()]);
-    until("the replica follows", Duration::from_secs(10), || {
+    wait_until("the replica follows", Duration::from_secs(10), || {
         replica
-            .say(&["INFO", "replication"])
+            .send(&["INFO", "replication"])
             .contains("master_link_status:up")
             && server
-                .say(&["INFO", "replication"])
+                .send(&["INFO", "replication"])
                 .contains("state=online")
     });
-    let key = created(&store, HOUR).await;
+    let key = create_session(&store, HOUR).await;
     assert_ne!(
         replica.get(&format!("session:{key}")),
         b"",

@@ -7,7 +7,7 @@ use hyper_session::store::redis::RedisStore;
 use crate::support::{
     redis_servers::{
         Server, free_port, fresh_dir,
-        sessions::{HOUR, created, record},
+        sessions::{HOUR, create_session, record},
     },
     test_name,
 };
@@ -64,7 +64,7 @@ async fn certificates_are_checked() {
     if let Ok(url) = std::env::var(URL) {
         let builder = RedisStore::builder(&url).startup_timeout(Duration::from_secs(2));
         let store = builder.connect().await.unwrap();
-        let key = created(&store, HOUR).await;
+        let key = create_session(&store, HOUR).await;
         assert_eq!(&*record(&store, &key).await.data, b"data");
         return;
     }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use hyper_session::{Session, Sessions, store::MemoryStore};
 
-use crate::support::{Browser, Call, House, config, house};
+use crate::support::{Browser, Call, TestServer, config, test_server};
 
-async fn visitor(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn visitor(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.seen.clear();
+    server.events.clear();
     browser
 }
 
 #[tokio::test]
 async fn initiated_says_whether_the_session_holds_anything_yet() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let key = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
@@ -24,7 +24,7 @@ async fn initiated_says_whether_the_session_holds_anything_yet() {
         })
         .await;
     browser.visit(async |s| s.has("n")).await.unwrap();
-    let told = house.seen.of("initiated");
+    let told = server.events.with_name("initiated");
     assert_eq!(told.len(), 2);
     assert_eq!(
         (&*told[0].text, &*told[1].text),
@@ -35,63 +35,66 @@ async fn initiated_says_whether_the_session_holds_anything_yet() {
 
 #[tokio::test]
 async fn committed_is_told_where_changes_were_stored() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     let key = browser
         .visit(async |s| {
             s.put("n", &2).unwrap();
             s.store_key().unwrap()
         })
         .await;
-    assert_eq!(house.seen.names(), ["initiated", "committed"]);
-    assert_eq!(house.seen.of("committed")[0].keys, [key]);
+    assert_eq!(server.events.names(), ["initiated", "committed"]);
+    assert_eq!(server.events.with_name("committed")[0].keys, [key]);
 }
 
 #[tokio::test]
 async fn a_request_that_only_reads_commits_nothing() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     browser.visit(async |s| s.has("n")).await.unwrap();
-    assert_eq!(house.seen.names(), ["initiated"]);
+    assert_eq!(server.events.names(), ["initiated"]);
 }
 
 #[tokio::test]
 async fn migrated_names_both_keys() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     let from = browser
         .clone()
         .visit(async |s| s.store_key())
         .await
         .unwrap();
-    house.seen.clear();
+    server.events.clear();
     let to = browser
         .visit(async |s| {
             s.regenerate().unwrap();
             s.store_key().unwrap()
         })
         .await;
-    assert_eq!(house.seen.names(), ["initiated", "migrated", "committed"]);
-    assert_eq!(house.seen.of("migrated")[0].keys, [from, to]);
+    assert_eq!(
+        server.events.names(),
+        ["initiated", "migrated", "committed"]
+    );
+    assert_eq!(server.events.with_name("migrated")[0].keys, [from, to]);
 }
 
 #[tokio::test]
 async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
-    let house = house(config());
+    let server = test_server(config());
     for by_key in [false, true] {
-        let mut browser = visitor(&house).await;
+        let mut browser = visitor(&server).await;
         let key = browser
             .clone()
             .visit(async |s| s.store_key())
             .await
             .unwrap();
-        house.seen.clear();
+        server.events.clear();
         if by_key {
-            house.sessions.collection().destroy(&key).await.unwrap();
+            server.sessions.collection().destroy(&key).await.unwrap();
         } else {
             browser.visit(async |s| s.destroy()).await.unwrap();
         }
-        let told = house.seen.of("destroyed");
+        let told = server.events.with_name("destroyed");
         assert_eq!(told.len(), 1, "by key: {by_key}");
         assert_eq!(told[0].keys, [key]);
     }
@@ -99,8 +102,8 @@ async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
 
 #[tokio::test]
 async fn conflict_resolved_says_how_often_it_was_tried_again() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     let mut other = browser.clone();
     browser
         .visit(async |s| {
@@ -108,7 +111,7 @@ async fn conflict_resolved_says_how_often_it_was_tried_again() {
             s.increment("n").unwrap();
         })
         .await;
-    let told = house.seen.of("conflict_resolved");
+    let told = server.events.with_name("conflict_resolved");
     assert_eq!((told.len(), &*told[0].text), (1, "1"));
 }
 
@@ -123,8 +126,8 @@ async fn write_dropped_gives_the_reason() {
         ),
     ];
     for (end, reason) in ends {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
         let mut other = browser.clone();
         browser
             .visit(async |s| {
@@ -132,15 +135,15 @@ async fn write_dropped_gives_the_reason() {
                 s.put("late", &1).unwrap();
             })
             .await;
-        let told = house.seen.of("write_dropped");
+        let told = server.events.with_name("write_dropped");
         assert_eq!((told.len(), &*told[0].text), (1, reason));
     }
 }
 
 #[tokio::test]
 async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.pass().await;
     let good = browser.cookie().unwrap().to_owned();
     let mut reasons = Vec::new();
@@ -150,10 +153,10 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
         &good[..good.len() - 1],
         &good.replace(&good[40..44], "!!!!"),
     ] {
-        house.seen.clear();
+        server.events.clear();
         browser.jar.set("session", bad);
         browser.visit(async |_| ()).await;
-        let told = house.seen.of("cookie_rejected");
+        let told = server.events.with_name("cookie_rejected");
         assert_eq!(told.len(), 1, "{bad:?}");
         reasons.push(told[0].text.clone());
     }
@@ -167,9 +170,9 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
 #[tokio::test]
 async fn store_failed_is_told_once_a_failure() {
     for call in [Call::Read, Call::Write, Call::Tag] {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
-        house.store.fail(call);
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
+        server.store.fail(call);
         browser
             .request(async |s| {
                 if s.load().await.is_ok() {
@@ -178,7 +181,7 @@ async fn store_failed_is_told_once_a_failure() {
                 }
             })
             .await;
-        let told = house.seen.of("store_failed");
+        let told = server.events.with_name("store_failed");
         assert_eq!(told.len(), 1, "{call:?}");
         assert!(told[0].text.contains("gate"), "it names the store");
     }
@@ -186,14 +189,14 @@ async fn store_failed_is_told_once_a_failure() {
 
 #[tokio::test]
 async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cookie() {
-    let seen = crate::support::Seen::default();
+    let events = crate::support::EventLog::default();
     let year = Duration::from_secs(401 * 24 * 3_600);
     let settings = config().age(year).store("memory");
     let sessions = Sessions::builder(settings)
-        .listener(seen.listener())
+        .listener(events.listener())
         .build();
-    assert_eq!(seen.names(), ["config_adjusted"]);
-    assert!(seen.all()[0].text.contains("400 days"));
+    assert_eq!(events.names(), ["config_adjusted"]);
+    assert!(events.all()[0].text.contains("400 days"));
     let visit = Browser::new(&sessions.unwrap()).pass().await;
     assert!(visit.cookie().contains("Max-Age=34560000;"));
 }
@@ -201,8 +204,8 @@ async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cook
 #[tokio::test]
 async fn several_listeners_hear_the_same_and_none_is_needed() {
     let (one, two) = (
-        crate::support::Seen::default(),
-        crate::support::Seen::default(),
+        crate::support::EventLog::default(),
+        crate::support::EventLog::default(),
     );
     let sessions = Sessions::builder(config().store("memory"))
         .listener(one.listener())
@@ -222,8 +225,8 @@ async fn several_listeners_hear_the_same_and_none_is_needed() {
 
 #[tokio::test]
 async fn a_request_that_leaves_its_session_alone_tells_nothing() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     browser.pass().await;
-    assert_eq!(house.seen.names(), [""; 0]);
+    assert_eq!(server.events.names(), [""; 0]);
 }

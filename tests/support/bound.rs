@@ -1,4 +1,4 @@
-//! A client-side store by itself: bound to keys, and asked for one request after the other.
+//! A client-side store without a service: bound to keys, and attached to single requests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,11 +17,11 @@ use super::KEY;
 
 pub const AGE: Duration = Duration::from_secs(7200);
 
-pub fn ring(text: &str) -> KeyRing {
+pub fn key_ring(text: &str) -> KeyRing {
     KeyRing::new(SealKey::from_text(text).unwrap())
 }
 
-/// The store under these keys and this name of the id cookie.
+/// Binds a store to these keys and this name of the id cookie.
 pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn BoundStore> {
     store
         .bind(&CookieContext::new(
@@ -34,22 +34,22 @@ pub fn bind_as(store: &CookieStore, keys: &KeyRing, name: &str) -> Box<dyn Bound
 }
 
 pub fn bind(store: &CookieStore) -> Box<dyn BoundStore> {
-    bind_as(store, &ring(KEY), "session")
+    bind_as(store, &key_ring(KEY), "session")
 }
 
 pub fn key() -> StoreKey {
     SessionId::generate().unwrap().store_key()
 }
 
-/// One request with these cookies, in one line.
-pub fn visit(bound: &dyn BoundStore, cookies: &str) -> Arc<dyn RequestStore> {
+/// Attaches the store to a request with these cookies in one line.
+pub fn attach(bound: &dyn BoundStore, cookies: &str) -> Arc<dyn RequestStore> {
     let line = HeaderValue::from_str(cookies).unwrap();
-    let lines = [line];
-    let came = if cookies.is_empty() { &[][..] } else { &lines };
-    bound.attach(came)
+    let one = [line];
+    let lines = if cookies.is_empty() { &[][..] } else { &one };
+    bound.attach(lines)
 }
 
-/// The pairs that a request sets, removals as empty values.
+/// Returns the pairs of name and value that a request sets. A removal is an empty value.
 pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
     let set = attached.set_cookies().unwrap();
     let pair = |line: &HeaderValue| {
@@ -59,30 +59,30 @@ pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
     set.iter().map(pair).collect()
 }
 
-/// The cookies of a new session that holds `data`.
+/// Returns the cookies of a new session with `data`.
 pub async fn seal(bound: &dyn BoundStore, key: &StoreKey, data: &str) -> Vec<String> {
-    let attached = visit(bound, "");
+    let attached = attach(bound, "");
     let data = data.to_owned().into();
     let written = attached.write(key, data, AGE, Expected::Absent).await;
     assert!(matches!(written.unwrap(), WriteOutcome::Done(_)));
     pairs(&*attached)
 }
 
-/// What these cookies hold for `key`, and why they hold nothing.
+/// Returns the data in these cookies for `key`, or the reason why there is none.
 pub async fn open(
     bound: &dyn BoundStore,
     key: &StoreKey,
     cookies: &str,
 ) -> Result<String, Option<String>> {
-    let attached = visit(bound, cookies);
+    let attached = attach(bound, cookies);
     match attached.read(key, None).await.unwrap() {
         ReadOutcome::Found(record) => Ok(String::from_utf8(record.data.to_vec()).unwrap()),
         ReadOutcome::Absent | ReadOutcome::Gone => Err(attached.rejection().map(str::to_owned)),
     }
 }
 
-/// The reason for which cookies are refused.
-pub async fn refused(bound: &dyn BoundStore, key: &StoreKey, cookies: &str) -> String {
-    let refused = open(bound, key, cookies).await.unwrap_err();
-    refused.expect("there is a reason")
+/// Returns the reason why these cookies are rejected.
+pub async fn rejection(bound: &dyn BoundStore, key: &StoreKey, cookies: &str) -> String {
+    let reason = open(bound, key, cookies).await.unwrap_err();
+    reason.expect("there is a reason")
 }

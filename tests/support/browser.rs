@@ -1,4 +1,4 @@
-//! A visitor who calls the service in this process, and keeps its cookies.
+//! A browser that calls the service inside this process and keeps its cookies.
 
 use std::{cell::Cell, convert::Infallible, rc::Rc};
 
@@ -10,18 +10,18 @@ use hyper_session::{Session, Sessions};
 
 use super::Jar;
 
-/// One visitor. A clone is the same visitor's second request: it has the same cookies from then on
-/// its own way.
+/// One browser. A clone is a parallel request of the same browser: it starts with the same cookies
+/// and then has a cookie jar of its own.
 #[derive(Clone)]
 pub struct Browser {
     sessions: Sessions,
     pub jar: Jar,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub struct Visit<T> {
-    /// What the handler gave; `None` where it was never asked or did not end.
+    /// The value that the handler returned. `None` if the handler was not called or did not finish.
     pub value: Option<T>,
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -35,15 +35,15 @@ impl Browser {
         }
     }
 
-    /// The same visitor, who comes to another machine of the service.
-    pub fn at(self, sessions: &Sessions) -> Self {
+    /// Moves the browser to another server of the service.
+    pub fn with_sessions(self, sessions: &Sessions) -> Self {
         Self {
             sessions: sessions.clone(),
             ..self
         }
     }
 
-    /// One request with the session opened: gives what the handler gives.
+    /// Sends one request, loads the session, and returns the value of the handler.
     pub async fn visit<T>(&mut self, handler: impl AsyncFnOnce(&Session) -> T) -> T {
         let visit = self
             .request(async |session| handler(session.load().await.unwrap()).await)
@@ -52,13 +52,13 @@ impl Browser {
         visit.value.unwrap()
     }
 
-    /// One request; the handler has to open the session itself.
+    /// Sends one request. The handler loads the session itself.
     pub async fn request<T>(&mut self, handler: impl AsyncFnOnce(Session) -> T) -> Visit<T> {
         self.request_with(Response::new(Empty::new()), handler)
             .await
     }
 
-    /// One request that is answered with this response.
+    /// Sends one request that gets this response.
     pub async fn request_with<T>(
         &mut self,
         response: Response<Empty<Bytes>>,
@@ -66,14 +66,14 @@ impl Browser {
     ) -> Visit<T> {
         let parts = Rc::new(Cell::new(Some((handler, response))));
         let value = Rc::new(Cell::new(None));
-        let gives = value.clone();
+        let result = value.clone();
         let service = self
             .sessions
             .wrap_fn(move |_: Request<()>, session: Session| {
                 let (handler, response) = parts.take().expect("one request");
-                let gives = gives.clone();
+                let result = result.clone();
                 async move {
-                    gives.set(Some(handler(session).await));
+                    result.set(Some(handler(session).await));
                     Ok::<_, Infallible>(response)
                 }
             });
@@ -88,7 +88,7 @@ impl Browser {
         }
     }
 
-    /// A request whose handler leaves the session alone.
+    /// Sends one request whose handler does not use the session.
     pub async fn pass(&mut self) -> Visit<()> {
         self.request(async |_| ()).await
     }
@@ -113,7 +113,7 @@ impl<T> Visit<T> {
         cookie
     }
 
-    pub fn says_nothing(&self) -> bool {
+    pub fn has_no_headers(&self) -> bool {
         self.headers.is_empty()
     }
 }

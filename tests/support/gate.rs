@@ -1,4 +1,4 @@
-//! A real store whose calls can be held up or made to fail, one by one.
+//! A store whose calls wait or fail on request, one by one.
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,40 +30,40 @@ pub enum Call {
     MoveTags,
 }
 
-/// What happens to a call.
+/// The effect of a rule on a call.
 #[derive(Clone, Debug)]
-enum Fate {
-    /// It waits before it does anything.
-    Held(Gate),
-    /// It is done, and its answer waits.
-    HeldAfter(Gate),
-    /// It fails and does nothing.
-    Fails,
-    /// It is done, and says that it failed.
-    FailsAfter,
+enum Effect {
+    /// The call waits before it is executed.
+    WaitBefore(Gate),
+    /// The call is executed, and its result waits.
+    WaitAfter(Gate),
+    /// The call fails without being executed.
+    FailBefore,
+    /// The call is executed, and reports a failure.
+    FailAfter,
 }
 
 #[derive(Debug)]
 struct Rule {
     call: Call,
-    /// How many calls pass before.
+    /// The number of calls that pass first.
     skip: usize,
-    fate: Fate,
-    /// For good, not for one call.
-    stays: bool,
+    effect: Effect,
+    /// For all later calls, not for one.
+    permanent: bool,
 }
 
-/// Where a call waits.
+/// The place where a call waits.
 #[derive(Clone, Debug, Default)]
 pub struct Gate(Arc<(Notify, Notify)>);
 
 impl Gate {
-    /// Waits until a call has come to the gate.
+    /// Waits until a call has reached the gate.
     pub async fn reached(&self) {
         self.0.0.notified().await;
     }
 
-    /// Lets it through.
+    /// Lets the call continue.
     pub fn open(&self) {
         self.0.1.notify_one();
     }
@@ -75,19 +75,19 @@ impl Gate {
 }
 
 #[derive(Default)]
-struct Book {
+struct GateState {
     rules: Vec<Rule>,
     calls: Vec<Call>,
     keys: Vec<StoreKey>,
 }
 
-/// A memory store behind a gate. Without rules it is the memory store, asynchronous.
+/// A memory store behind a gate. Without rules it works as the memory store, asynchronously.
 #[derive(Clone)]
 pub struct GateStore {
     inner: MemoryStore,
-    /// Whether others get their turn before and after every call.
+    /// Yields to other tasks before and after every call.
     yields: bool,
-    book: Arc<Mutex<Book>>,
+    state: Arc<Mutex<GateState>>,
 }
 
 impl GateStore {
@@ -95,11 +95,11 @@ impl GateStore {
         Self {
             inner,
             yields: false,
-            book: Arc::default(),
+            state: Arc::default(),
         }
     }
 
-    /// A store that lets others run before and after every call.
+    /// Creates a store that yields to other tasks before and after every call.
     pub fn yielding(inner: MemoryStore) -> Self {
         Self {
             yields: true,
@@ -107,10 +107,10 @@ impl GateStore {
         }
     }
 
-    /// Holds up the call of this kind that comes after `skip` others.
+    /// Makes one call of this kind wait, after `skip` others.
     pub fn hold_nth(&self, call: Call, skip: usize) -> Gate {
         let gate = Gate::default();
-        self.rule(call, skip, Fate::Held(gate.clone()), false);
+        self.rule(call, skip, Effect::WaitBefore(gate.clone()), false);
         gate
     }
 
@@ -118,78 +118,78 @@ impl GateStore {
         self.hold_nth(call, 0)
     }
 
-    /// Holds up the answer of the next call of this kind, which is done by then.
+    /// Makes the result of the next call of this kind wait. The call itself is executed.
     pub fn hold_answer(&self, call: Call) -> Gate {
         self.hold_answer_nth(call, 0)
     }
 
     pub fn hold_answer_nth(&self, call: Call, skip: usize) -> Gate {
         let gate = Gate::default();
-        self.rule(call, skip, Fate::HeldAfter(gate.clone()), false);
+        self.rule(call, skip, Effect::WaitAfter(gate.clone()), false);
         gate
     }
 
     pub fn fail(&self, call: Call) {
-        self.rule(call, 0, Fate::Fails, false);
+        self.rule(call, 0, Effect::FailBefore, false);
     }
 
     pub fn fail_nth(&self, call: Call, skip: usize) {
-        self.rule(call, skip, Fate::Fails, false);
+        self.rule(call, skip, Effect::FailBefore, false);
     }
 
-    /// The next call is done, but says that it failed.
+    /// Executes the next call, but reports a failure.
     pub fn fail_answer(&self, call: Call) {
-        self.rule(call, 0, Fate::FailsAfter, false);
+        self.rule(call, 0, Effect::FailAfter, false);
     }
 
     pub fn fail_answer_nth(&self, call: Call, skip: usize) {
-        self.rule(call, skip, Fate::FailsAfter, false);
+        self.rule(call, skip, Effect::FailAfter, false);
     }
 
     pub fn fail_always(&self, call: Call) {
-        self.rule(call, 0, Fate::Fails, true);
+        self.rule(call, 0, Effect::FailBefore, true);
     }
 
-    pub fn heal(&self) {
-        self.book.lock().unwrap().rules.clear();
+    pub fn clear_rules(&self) {
+        self.state.lock().unwrap().rules.clear();
     }
 
-    /// The calls since the last time this was asked.
+    /// Returns the calls since the last time this method was called.
     pub fn calls(&self) -> Vec<Call> {
-        std::mem::take(&mut self.book.lock().unwrap().calls)
+        std::mem::take(&mut self.state.lock().unwrap().calls)
     }
 
-    /// Every key that was ever named to the store.
+    /// Returns every key that the store was ever called with.
     pub fn keys(&self) -> Vec<StoreKey> {
-        self.book.lock().unwrap().keys.clone()
+        self.state.lock().unwrap().keys.clone()
     }
 
-    fn rule(&self, call: Call, skip: usize, fate: Fate, stays: bool) {
-        self.book.lock().unwrap().rules.push(Rule {
+    fn rule(&self, call: Call, skip: usize, effect: Effect, permanent: bool) {
+        self.state.lock().unwrap().rules.push(Rule {
             call,
             skip,
-            fate,
-            stays,
+            effect,
+            permanent,
         });
     }
 
-    /// Notes a call and finds what is to happen to it.
-    fn meet(&self, call: Call, key: Option<&StoreKey>) -> Option<Fate> {
-        let mut book = self.book.lock().unwrap();
-        book.calls.push(call);
-        book.keys.extend(key);
-        let at = book.rules.iter_mut().position(|rule| {
+    /// Records a call and returns the effect of the rule that matches it.
+    fn record(&self, call: Call, key: Option<&StoreKey>) -> Option<Effect> {
+        let mut state = self.state.lock().unwrap();
+        state.calls.push(call);
+        state.keys.extend(key);
+        let at = state.rules.iter_mut().position(|rule| {
             if rule.call != call {
                 return false;
             }
-            let hit = rule.skip == 0;
+            let matches = rule.skip == 0;
             rule.skip = rule.skip.saturating_sub(1);
-            hit
+            matches
         })?;
-        if book.rules[at].stays {
-            return Some(book.rules[at].fate.clone());
+        if state.rules[at].permanent {
+            return Some(state.rules[at].effect.clone());
         }
-        Some(book.rules.remove(at).fate)
+        Some(state.rules.remove(at).effect)
     }
 
     fn run<T: Unpin + Send + 'static>(
@@ -198,31 +198,31 @@ impl GateStore {
         key: Option<&StoreKey>,
         work: impl FnOnce(&MemoryStore) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
-        let fate = self.meet(call, key);
+        let effect = self.record(call, key);
         let (inner, yields) = (self.inner.clone(), self.yields);
         StoreFuture::new(async move {
-            let failure = || StoreError::new("gate", "answer", "the store was told to fail");
+            let failure = || StoreError::new("gate", "answer", "the test made the call fail");
             if yields {
                 tokio::task::yield_now().await;
             }
-            let answer = match fate {
+            let result = match effect {
                 None => work(&inner).await,
-                Some(Fate::Held(gate)) => {
+                Some(Effect::WaitBefore(gate)) => {
                     gate.pass().await;
                     work(&inner).await
                 }
-                Some(Fate::HeldAfter(gate)) => {
-                    let answer = work(&inner).await;
+                Some(Effect::WaitAfter(gate)) => {
+                    let result = work(&inner).await;
                     gate.pass().await;
-                    answer
+                    result
                 }
-                Some(Fate::Fails) => Err(failure()),
-                Some(Fate::FailsAfter) => work(&inner).await.and_then(|_| Err(failure())),
+                Some(Effect::FailBefore) => Err(failure()),
+                Some(Effect::FailAfter) => work(&inner).await.and_then(|_| Err(failure())),
             };
             if yields {
                 tokio::task::yield_now().await;
             }
-            answer
+            result
         })
     }
 }

@@ -1,10 +1,10 @@
-//! A browser's cookies, as far as these tests need them.
+//! A cookie jar with the part of RFC 6265 that these tests need.
 
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue, header::COOKIE, header::SET_COOKIE};
 
-/// Cookies of one origin. A cookie that is set with `Max-Age=0` is gone.
+/// The cookies of one origin. `Max-Age=0` removes a cookie.
 #[derive(Clone, Debug, Default)]
 pub struct Jar(BTreeMap<String, String>);
 

@@ -1,6 +1,5 @@
-//! What the tests of sessions share: a browser with a cookie jar, a store that can be held up or
-//! made to fail, a listener that remembers, a clock moved by hand, a server on a real socket, Redis
-//! servers, and programs in processes of their own.
+//! Helpers of the tests: a browser with a cookie jar, a store whose calls wait or fail on request, an
+//! event log, a manual clock, a server on a real socket, Redis servers, and example programs.
 
 #![allow(
     dead_code,
@@ -12,19 +11,19 @@
 pub mod bound;
 pub mod browser;
 pub mod child;
+pub mod cookie_server;
 pub mod gate;
 pub mod jar;
 pub mod net;
-pub mod parts;
 pub mod playground;
 #[cfg(feature = "redis")]
 pub mod redis_servers;
 pub mod scratch;
-pub mod sealed;
+pub mod test_server;
 
 pub use browser::{Browser, Visit};
 pub use child::{example, test_name};
+pub use cookie_server::{CookieServer, cookie_server};
 pub use gate::{Call, GateStore};
 pub use jar::Jar;
-pub use parts::{House, KEY, Seen, config, house, object};
-pub use sealed::{Sealed, sealed};
+pub use test_server::{EventLog, KEY, TestServer, config, object, test_server};

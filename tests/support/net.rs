@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use super::Jar;
 
-/// A running server; it ends when this is dropped.
+/// A running server. Stops when dropped.
 pub struct Server {
     pub address: SocketAddr,
     accepting: JoinHandle<()>,
@@ -28,7 +28,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves `service` to whoever connects, in HTTP/1 or HTTP/2 as they wish.
+/// Serves `service` on a free port, in HTTP/1 and HTTP/2.
 pub async fn serve<S, B>(service: S) -> Server
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -53,7 +53,7 @@ where
     Server { address, accepting }
 }
 
-/// A visitor over the network.
+/// A browser that uses the network.
 #[derive(Clone)]
 pub struct Remote {
     address: SocketAddr,
@@ -61,7 +61,7 @@ pub struct Remote {
     pub jar: Jar,
 }
 
-/// A response, read to its end.
+/// A response with its whole body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -109,7 +109,7 @@ impl Remote {
         self.send_request(request).await
     }
 
-    /// Whether a POST is answered with success; `false` also where nobody answers.
+    /// Returns `true` if a POST succeeds, and `false` on any failure, also of the connection.
     pub async fn try_post(&mut self, path: &str, body: impl Into<Bytes>) -> bool {
         let mut request = Request::post(format!("http://{}{path}", self.address));
         self.jar.add_to(request.headers_mut().unwrap());
@@ -118,7 +118,7 @@ impl Remote {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// Sends a request as it is; the answer's cookies go to the jar.
+    /// Sends a request unchanged. The jar takes the cookies of the response.
     pub async fn send_request(&mut self, mut request: Request<Full<Bytes>>) -> Answer {
         if request.uri().authority().is_none() {
             let path = request.uri().path().to_owned();

@@ -1,4 +1,4 @@
-//! The playground as a process of its own.
+//! The playground example as a process.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -10,21 +10,21 @@ use serde_json::Value;
 
 use super::{example, net::Remote};
 
-/// The playground, running; it is killed when this is dropped.
+/// A running playground. Killed when dropped.
 pub(crate) struct Playground {
     child: Child,
-    /// Kept open: the process speaks to its end.
-    _says: BufReader<ChildStdout>,
+    /// Kept open, since the process writes until it ends.
+    _stdout: BufReader<ChildStdout>,
     pub(crate) address: std::net::SocketAddr,
 }
 
 impl Playground {
-    /// With what the process takes for granted.
+    /// Starts the program with its default settings.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The program with these variables, and none of the tests' own surroundings.
+    /// The command for the program with these environment variables and no others.
     pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(example("playground"));
         command
@@ -40,15 +40,15 @@ impl Playground {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let address = says
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let address = stdout
             .by_ref()
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
         Self {
             child,
-            _says: says,
+            _stdout: stdout,
             address: address.unwrap(),
         }
     }
@@ -86,7 +86,7 @@ impl Drop for Playground {
     }
 }
 
-/// Does operations of one request; returns their results.
+/// Executes operations in one request and returns their results.
 pub(crate) async fn ops(client: &mut Remote, ops: Value) -> Value {
     let answer = client.post("/ops", ops.to_string()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -1,11 +1,11 @@
-//! Directories that go away, for the tests of the file store.
+//! Temporary directories.
 
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-/// A directory of its own, removed when dropped.
+/// A new directory. Removed when dropped.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
@@ -29,11 +29,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The key of the session of this number: spread like those of real sessions.
-#[allow(
-    dead_code,
-    reason = "not every test that shares this module has numbered sessions"
-)]
+/// Returns the key of the session with this number. Keys are spread like those of real sessions.
 pub(crate) fn key(number: u64) -> hyper_session::id::StoreKey {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_le_bytes());

@@ -8,7 +8,7 @@ use hyper_session::{
     store::MemoryStore,
 };
 
-use crate::support::{Browser, House, KEY, config, house};
+use crate::support::{Browser, KEY, TestServer, config, test_server};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -59,12 +59,12 @@ async fn plain_http_on_this_machine_alone_needs_no_secure_cookie() {
     }
 }
 
-/// A house whose visitor has a session, and whether it still has after being away and coming back
+/// A server whose visitor has a session, and whether it still has after being away and coming back
 /// this often.
 async fn outlives(config: SessionConfig, away: Duration, times: u32) -> bool {
-    let House {
+    let TestServer {
         sessions, clock, ..
-    } = house(config);
+    } = test_server(config);
     let mut browser = Browser::new(&sessions);
     browser
         .visit(async |session| session.put("user", &1).unwrap())

@@ -72,12 +72,12 @@ async fn sessions_move_from_the_store_that_is_named_to_the_one_that_is_chosen() 
 
     let mut browser = Browser::new(&before);
     for sessions in [&before, &prepared, &moving, &moving] {
-        browser = browser.at(sessions);
+        browser = browser.with_sessions(sessions);
         browser
             .visit(async |session| session.increment("visits").unwrap())
             .await;
     }
-    browser = browser.at(&build(config().store("new")));
+    browser = browser.with_sessions(&build(config().store("new")));
     let visits: Option<i64> = browser
         .visit(async |session| session.get("visits").unwrap())
         .await;

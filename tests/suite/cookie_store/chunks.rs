@@ -4,18 +4,19 @@ use hyper_session::store::CookieStore;
 use serde_json::json;
 
 use crate::support::{
-    Sealed,
-    bound::{bind, key, open, refused, seal},
-    config, object,
-    sealed::{sealed_with, text},
+    CookieServer,
+    bound::{bind, key, open, rejection, seal},
+    config,
+    cookie_server::{cookie_server_with, text},
+    object,
 };
 
 /// What a wrong text is, as its length and last bits happen to be.
 const NONSENSE: &[&str] = &["data_forged", "data_encoding"];
 const INCOMPLETE: &[&str] = &["data_incomplete"];
 
-fn spread(cookies: usize) -> Sealed {
-    sealed_with(config(), |store, _| store.max_chunks(cookies))
+fn spread(cookies: usize) -> CookieServer {
+    cookie_server_with(config(), |store, _| store.max_chunks(cookies))
 }
 
 #[tokio::test]
@@ -52,7 +53,7 @@ async fn a_session_grows_over_cookies_and_shrinks_back() {
         .visit(async |session| session.destroy().unwrap())
         .await;
     assert!(browser.jar.names().is_empty(), "every cookie is removed");
-    assert!(it.rejected().is_empty());
+    assert!(it.rejections().is_empty());
 }
 
 #[tokio::test]
@@ -86,7 +87,7 @@ async fn a_piece_that_is_missing_or_of_another_answer_makes_the_whole_none() {
     for missing in 1..3 {
         let mut pieces = first.clone();
         pieces.remove(missing);
-        let refused = refused(&*bound, &key, &pieces.join("; ")).await;
+        let refused = rejection(&*bound, &key, &pieces.join("; ")).await;
         assert_eq!(refused, "data_incomplete");
     }
     let headless = open(&*bound, &key, &first[1..].join("; ")).await;
@@ -98,7 +99,7 @@ async fn a_piece_that_is_missing_or_of_another_answer_makes_the_whole_none() {
     for mixed in 0..3 {
         let mut pieces = first.clone();
         pieces[mixed] = second[mixed].clone();
-        let refused = refused(&*bound, &key, &pieces.join("; ")).await;
+        let refused = rejection(&*bound, &key, &pieces.join("; ")).await;
         assert_eq!(refused, "data_incomplete", "piece {mixed}");
     }
 }
@@ -115,7 +116,7 @@ async fn pieces_in_each_others_places_do_not_open() {
         value(2),
         value(1),
     );
-    let reason = refused(&*bound, &key, &swapped).await;
+    let reason = rejection(&*bound, &key, &swapped).await;
     assert!(NONSENSE.contains(&&*reason), "{reason}");
     // In another order in the header they are what they were.
     let reversed: Vec<_> = pieces.iter().rev().cloned().collect();
@@ -134,7 +135,7 @@ async fn a_text_that_claims_more_or_fewer_cookies_than_it_has_does_not_open() {
     let (_, second) = pieces[1].split_once('=').unwrap();
     for (count, reasons) in [("", NONSENSE), ("3.", INCOMPLETE), ("9.", INCOMPLETE)] {
         let cookies = format!("session-data={count}{first}; session-data.1={second}");
-        let reason = refused(&*bound, &key, &cookies).await;
+        let reason = rejection(&*bound, &key, &cookies).await;
         assert!(reasons.contains(&&*reason), "{count}: {reason}");
     }
     // All of the text, authentic to the last byte, as another number of cookies.
@@ -142,7 +143,7 @@ async fn a_text_that_claims_more_or_fewer_cookies_than_it_has_does_not_open() {
     let (half, rest) = second[8..].split_at(500);
     let cookies =
         format!("session-data=3.{first}; session-data.1={link}{half}; session-data.2={link}{rest}");
-    assert_eq!(refused(&*bound, &key, &cookies).await, "data_foreign");
+    assert_eq!(rejection(&*bound, &key, &cookies).await, "data_foreign");
 }
 
 #[tokio::test]
@@ -184,7 +185,10 @@ async fn fewer_cookies_by_configuration_log_nobody_out() {
     browser
         .visit(async |session| session.put("cart", &text(8000)).unwrap())
         .await;
-    let narrow = crate::support::sealed::sealed_at(config(), it.clock.clone(), |store, _| store);
+    let narrow =
+        crate::support::cookie_server::cookie_server_at(config(), it.clock.clone(), |store, _| {
+            store
+        });
     let mut later = narrow.browser();
     later.jar = browser.jar;
     let len = later

@@ -87,8 +87,10 @@ async fn with_an_overflow_a_megabyte_fits_too() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_revocation_what_was_destroyed_stays_so() {
     let jars = jars(|store: CookieStore, clock: &Clock| {
-        let behind = memory(clock);
-        store.with_overflow(behind.clone()).with_revocation(behind)
+        let backing = memory(clock);
+        store
+            .with_overflow(backing.clone())
+            .with_revocation(backing)
     });
     let report = conformance::run(&jars).await;
     report.assert_kept();

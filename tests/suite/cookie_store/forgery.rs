@@ -11,9 +11,9 @@ use proptest::prelude::*;
 
 use crate::support::{
     KEY,
-    bound::{AGE, bind, bind_as, key, open, refused, ring, seal},
-    config, sealed,
-    sealed::sealed_at,
+    bound::{AGE, bind, bind_as, key, key_ring, open, rejection, seal},
+    config, cookie_server,
+    cookie_server::cookie_server_at,
 };
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -33,7 +33,7 @@ async fn no_character_of_a_data_cookie_can_be_another() {
             }
             changed[at] = other;
             let changed = String::from_utf8(changed).unwrap();
-            refused(&*bound, &key, &changed).await;
+            rejection(&*bound, &key, &changed).await;
         }
     }
 }
@@ -43,12 +43,12 @@ async fn no_part_of_a_data_cookie_can_be_missing_or_added() {
     let (bound, key) = (bind(&CookieStore::new()), key());
     let cookie = seal(&*bound, &key, "{\"user\":7}").await.remove(0);
     for end in "session-data=".len()..cookie.len() {
-        refused(&*bound, &key, &cookie[..end]).await;
+        rejection(&*bound, &key, &cookie[..end]).await;
         let rest = format!("session-data={}", &cookie[end + 1..]);
-        refused(&*bound, &key, &rest).await;
+        rejection(&*bound, &key, &rest).await;
     }
     for more in ["A", "AAAA", "=", ".", "~"] {
-        refused(&*bound, &key, &format!("{cookie}{more}")).await;
+        rejection(&*bound, &key, &format!("{cookie}{more}")).await;
     }
 }
 
@@ -71,14 +71,14 @@ proptest! {
             let digit = ALPHABET.iter().position(|it| *it == value[at]).unwrap();
             value[at] = ALPHABET[digit ^ usize::from(bits)];
             let changed = format!("{name}={}", String::from_utf8(value).unwrap());
-            refused(&*bound, &key, &changed).await;
+            rejection(&*bound, &key, &changed).await;
         });
     }
 }
 
 #[tokio::test]
 async fn the_data_of_one_visitor_is_nothing_to_another() {
-    let it = sealed();
+    let it = cookie_server();
     let (mut ada, mut eve) = (it.browser(), it.browser());
     ada.visit(async |session| session.put("admin", &true).unwrap())
         .await;
@@ -90,19 +90,19 @@ async fn the_data_of_one_visitor_is_nothing_to_another() {
         .visit(async |session| session.get::<bool>("admin").unwrap())
         .await;
     assert_eq!(seen, None);
-    assert_eq!(it.rejected(), ["data_of_another_session"]);
+    assert_eq!(it.rejections(), ["data_of_another_session"]);
 }
 
 #[tokio::test]
 async fn a_cookie_sealed_under_another_name_or_for_another_purpose_does_not_open() {
-    let (store, keys, key) = (CookieStore::new(), ring(KEY), key());
+    let (store, keys, key) = (CookieStore::new(), key_ring(KEY), key());
     let bound = bind_as(&store, &keys, "session");
     let other = bind_as(&store, &keys, "admin");
     let cookie = seal(&*other, &key, "{}").await.remove(0);
     let renamed = cookie.replace("admin-data=", "session-data=");
-    assert_eq!(refused(&*bound, &key, &renamed).await, "data_forged");
+    assert_eq!(rejection(&*bound, &key, &renamed).await, "data_forged");
     // The id cookie's text in place of the data cookie's, and the other way round.
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
@@ -114,7 +114,7 @@ async fn a_cookie_sealed_under_another_name_or_for_another_purpose_does_not_open
         .visit(async |session| session.is_empty().unwrap())
         .await;
     assert!(empty);
-    assert_eq!(it.rejected(), ["data_forged"]);
+    assert_eq!(it.rejections(), ["data_forged"]);
     browser.jar.set("session", &format!("AAAAAA{data}"));
     let fresh = browser.visit(async |session| session.is_fresh()).await;
     assert!(fresh);
@@ -135,7 +135,7 @@ async fn nothing_unsealed_is_ever_taken() {
         "1.AAAA",
     ] {
         let cookie = format!("session-data={value}");
-        refused(&*bound, &key, &cookie).await;
+        rejection(&*bound, &key, &cookie).await;
     }
     assert_eq!(open(&*bound, &key, "other=1").await, Err(None));
     assert_eq!(open(&*bound, &key, "").await, Err(None));
@@ -144,10 +144,10 @@ async fn nothing_unsealed_is_ever_taken() {
 #[tokio::test]
 async fn another_services_key_opens_nothing() {
     let (store, key) = (CookieStore::new(), key());
-    let theirs = bind_as(&store, &ring(OTHER_KEY), "session");
+    let theirs = bind_as(&store, &key_ring(OTHER_KEY), "session");
     let cookie = seal(&*theirs, &key, "{}").await.remove(0);
     assert_eq!(
-        refused(&*bind(&store), &key, &cookie).await,
+        rejection(&*bind(&store), &key, &cookie).await,
         "data_unknown_key"
     );
 }
@@ -155,10 +155,10 @@ async fn another_services_key_opens_nothing() {
 #[tokio::test]
 async fn an_older_keys_cookie_opens_and_is_sealed_anew_by_the_first_one() {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-    let old = sealed_at(config(), clock.clone(), |store, _| store);
+    let old = cookie_server_at(config(), clock.clone(), |store, _| store);
     let rotated = config().app_key(OTHER_KEY).previous_key(KEY);
-    let new = sealed_at(rotated, clock.clone(), |store, _| store);
-    let retired = sealed_at(config().app_key(OTHER_KEY), clock, |store, _| store);
+    let new = cookie_server_at(rotated, clock.clone(), |store, _| store);
+    let retired = cookie_server_at(config().app_key(OTHER_KEY), clock, |store, _| store);
     for read_only in [true, false] {
         let mut before = old.browser();
         before
@@ -202,12 +202,12 @@ async fn a_cookie_that_comes_back_after_its_time_is_refused_whatever_the_browser
     clock.advance(AGE - Duration::from_millis(1));
     assert_eq!(open(&*bound, &key, &cookie).await.unwrap(), "{}");
     clock.advance(Duration::from_millis(1));
-    assert_eq!(refused(&*bound, &key, &cookie).await, "data_expired");
+    assert_eq!(rejection(&*bound, &key, &cookie).await, "data_expired");
 }
 
 #[tokio::test]
 async fn the_right_cookie_is_found_behind_those_that_a_neighbour_planted() {
-    let ring = ring(KEY)
+    let ring = key_ring(KEY)
         .with_previous(SealKey::from_text(OTHER_KEY).unwrap())
         .unwrap();
     let bound = bind_as(&CookieStore::new(), &ring, "session");

@@ -4,14 +4,15 @@ use hyper_session::{Session, session::OnTooLarge};
 use serde_json::json;
 
 use crate::support::{
-    Browser, Sealed, config, object,
-    sealed::{sealed_with, text},
+    Browser, CookieServer, config,
+    cookie_server::{cookie_server_with, text},
+    object,
 };
 
 const OTHER: &str = "a key of the next season, which is as long as any";
 
-fn revoking() -> Sealed {
-    sealed_with(config(), |store, behind| store.with_revocation(behind))
+fn revoking() -> CookieServer {
+    cookie_server_with(config(), |store, backing| store.with_revocation(backing))
 }
 
 async fn put(browser: &mut Browser, key: &str) {
@@ -37,7 +38,7 @@ async fn a_slower_request_takes_no_ended_session_along_to_a_new_id() {
         destroy(&mut browser).await;
     })
     .await;
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
     assert_eq!(slow.visit(async |session| object(session)).await, json!({}));
 }
 
@@ -77,7 +78,7 @@ async fn a_slower_write_does_not_log_out_who_has_just_signed_in() {
             sign_in.await;
         })
         .await;
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
     browser.jar.take_from(&answer.headers);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": 1, "user": 1}));
@@ -103,11 +104,13 @@ async fn a_revoked_cookie_is_removed_and_not_sealed_anew_by_the_first_key() {
     let copy = browser.clone();
     destroy(&mut browser).await;
     let rotated = config().app_key(OTHER).previous_key(crate::support::KEY);
-    let next = sealed_with(rotated, |store, _| store.with_revocation(it.behind.clone()));
+    let next = cookie_server_with(rotated, |store, _| {
+        store.with_revocation(it.server_side.clone())
+    });
     for rotates in [false, true] {
         let mut copy = match rotates {
             false => copy.clone(),
-            true => copy.clone().at(&next.sessions),
+            true => copy.clone().with_sessions(&next.sessions),
         };
         put(&mut copy, "cart").await;
         assert_eq!(
@@ -115,7 +118,7 @@ async fn a_revoked_cookie_is_removed_and_not_sealed_anew_by_the_first_key() {
             json!({"cart": 1})
         );
     }
-    for mut copy in [copy.clone(), copy.at(&next.sessions)] {
+    for mut copy in [copy.clone(), copy.with_sessions(&next.sessions)] {
         copy.visit(async |session| assert!(session.is_fresh()))
             .await;
         assert_eq!(copy.jar.names(), ["session"]);
@@ -125,7 +128,7 @@ async fn a_revoked_cookie_is_removed_and_not_sealed_anew_by_the_first_key() {
 #[tokio::test]
 async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = sealed_with(config, |store, behind| store.with_revocation(behind));
+    let it = cookie_server_with(config, |store, backing| store.with_revocation(backing));
     let mut browser = it.browser();
     for round in 0..2 {
         browser
@@ -139,5 +142,5 @@ async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"round": round}));
     }
-    assert_eq!(it.seen.of("write_dropped").len(), 2);
+    assert_eq!(it.events.with_name("write_dropped").len(), 2);
 }

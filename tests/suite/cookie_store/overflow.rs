@@ -7,14 +7,15 @@ use hyper_session::store::Store;
 use serde_json::json;
 
 use crate::support::{
-    Call, GateStore, Sealed, config, object,
-    sealed::{sealed_with, text},
+    Call, CookieServer, GateStore, config,
+    cookie_server::{cookie_server_with, text},
+    object,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn overflowing() -> Sealed {
-    sealed_with(config(), |store, behind| store.with_overflow(behind))
+fn overflowing() -> CookieServer {
+    cookie_server_with(config(), |store, backing| store.with_overflow(backing))
 }
 
 #[tokio::test]
@@ -38,7 +39,7 @@ async fn a_large_session_goes_to_the_server_and_a_small_one_comes_back() {
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"cart": text(len)}));
         // What came back leaves its old record to expire: see the last test but one.
-        assert_eq!(it.behind.count().await.unwrap(), Some(kept));
+        assert_eq!(it.server_side.count().await.unwrap(), Some(kept));
     }
 }
 
@@ -100,7 +101,7 @@ async fn a_slower_request_brings_no_large_session_back() {
             .await;
     })
     .await;
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
     let all = slow.visit(async |session| object(session)).await;
     assert_eq!(all, json!({}), "this answer said nothing of the session");
     assert!(
@@ -121,7 +122,7 @@ async fn a_new_id_takes_a_large_session_along() {
         .await;
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": text(9000)}));
-    assert_eq!(it.behind.count().await.unwrap(), Some(1));
+    assert_eq!(it.server_side.count().await.unwrap(), Some(1));
 }
 
 #[tokio::test]
@@ -166,10 +167,10 @@ async fn an_answer_that_comes_late_still_finds_what_it_points_to() {
 #[tokio::test]
 async fn a_server_that_fails_costs_the_response_and_no_cookie() {
     let mut gate = None;
-    let it = sealed_with(config(), |store, behind| {
-        let behind = GateStore::new(behind);
-        gate = Some(behind.clone());
-        store.with_overflow(behind)
+    let it = cookie_server_with(config(), |store, backing| {
+        let backing = GateStore::new(backing);
+        gate = Some(backing.clone());
+        store.with_overflow(backing)
     });
     let gate = gate.unwrap();
     let mut browser = it.browser();

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use hyper_session::{SessionConfig, session::CookiePolicy::WhenUsed, store::CookieStore};
 
-use crate::support::{Sealed, config, object, sealed, sealed::sealed_with};
+use crate::support::{
+    CookieServer, config, cookie_server, cookie_server::cookie_server_with, object,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn with(config: SessionConfig) -> Sealed {
-    sealed_with(config, |store, _| store)
+fn with(config: SessionConfig) -> CookieServer {
+    cookie_server_with(config, |store, _| store)
 }
 
 #[tokio::test]
 async fn what_a_request_puts_the_next_one_gets() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("user.name", "Ada").unwrap())
@@ -33,12 +35,12 @@ async fn what_a_request_puts_the_next_one_gets() {
         .visit(async |session| session.get::<i64>("visits").unwrap())
         .await;
     assert_eq!(visits, Some(3));
-    assert!(it.rejected().is_empty());
+    assert!(it.rejections().is_empty());
 }
 
 #[tokio::test]
 async fn nothing_of_the_session_can_be_read_in_the_cookie() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     let id = browser
         .visit(async |session| {
@@ -93,7 +95,7 @@ async fn a_session_that_ends_with_the_browser_says_so_of_both_cookies() {
 
 #[tokio::test]
 async fn a_request_that_only_reads_sets_no_data_cookie() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
@@ -111,7 +113,7 @@ async fn a_request_that_only_reads_sets_no_data_cookie() {
 async fn a_visitor_without_data_has_no_data_cookie() {
     let it = with(config().cookie_policy(WhenUsed));
     let mut browser = it.browser();
-    assert!(browser.pass().await.says_nothing());
+    assert!(browser.pass().await.has_no_headers());
     let visit = browser
         .request(async |session| session.load().await.map(drop).unwrap())
         .await;
@@ -121,7 +123,7 @@ async fn a_visitor_without_data_has_no_data_cookie() {
 
 #[tokio::test]
 async fn use_prolongs_a_session_and_disuse_ends_it() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
@@ -153,12 +155,12 @@ async fn use_prolongs_a_session_and_disuse_ends_it() {
         .visit(async |session| (session.is_empty().unwrap(), session.is_fresh()))
         .await;
     assert_eq!(fresh, (true, true));
-    assert_eq!(it.rejected(), ["data_expired"]);
+    assert_eq!(it.rejections(), ["data_expired"]);
 }
 
 #[tokio::test]
 async fn flash_messages_are_told_once() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.flash("notice", "Saved.").unwrap())
@@ -173,7 +175,7 @@ async fn flash_messages_are_told_once() {
 
 #[tokio::test]
 async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_new() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     let old = browser
         .visit(async |session| {
@@ -192,7 +194,7 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
         })
         .await;
     assert_ne!(old, new);
-    assert_eq!(it.seen.of("migrated")[0].keys, [old, new]);
+    assert_eq!(it.events.with_name("migrated")[0].keys, [old, new]);
     let all = browser
         .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
@@ -208,12 +210,12 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
             .await;
         assert!(empty);
     }
-    assert_eq!(it.rejected(), ["data_of_another_session"; 2]);
+    assert_eq!(it.rejections(), ["data_of_another_session"; 2]);
 }
 
 #[tokio::test]
 async fn logging_out_removes_both_cookies() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
@@ -222,12 +224,12 @@ async fn logging_out_removes_both_cookies() {
         .visit(async |session| session.destroy().unwrap())
         .await;
     assert!(browser.jar.names().is_empty());
-    assert_eq!(it.seen.of("destroyed").len(), 1);
+    assert_eq!(it.events.with_name("destroyed").len(), 1);
 }
 
 #[tokio::test]
 async fn logging_out_and_beginning_anew_in_one_request_leaves_the_new_session() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
@@ -244,7 +246,7 @@ async fn logging_out_and_beginning_anew_in_one_request_leaves_the_new_session() 
 
 #[tokio::test]
 async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     let visit = browser
         .request(async |session| {
@@ -263,7 +265,7 @@ async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
 
 #[tokio::test]
 async fn of_two_requests_at_once_the_last_answer_wins() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("a", &0).unwrap())
@@ -292,7 +294,7 @@ async fn a_store_without_sessions_around_it_answers_that_it_has_no_keys() {
 
 #[tokio::test]
 async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     let key = browser
         .visit(async |session| {

@@ -6,14 +6,15 @@ use hyper_session::{Session, store::Store};
 use serde_json::json;
 
 use crate::support::{
-    Browser, Call, GateStore, Sealed, config, object, sealed, sealed::sealed_with,
+    Browser, Call, CookieServer, GateStore, config, cookie_server,
+    cookie_server::cookie_server_with, object,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 const MILLI: Duration = Duration::from_millis(1);
 
-fn revoking() -> Sealed {
-    sealed_with(config(), |store, behind| store.with_revocation(behind))
+fn revoking() -> CookieServer {
+    cookie_server_with(config(), |store, backing| store.with_revocation(backing))
 }
 
 async fn login(browser: &mut Browser, user: &str) -> hyper_session::id::StoreKey {
@@ -43,10 +44,10 @@ async fn cookies_that_come_back_after_a_log_out_are_refused() {
     browser
         .visit(async |session| session.destroy().unwrap())
         .await;
-    it.seen.clear();
+    it.events.clear();
     let kept = thief.clone();
     assert_eq!(user(&mut thief).await, None);
-    assert_eq!(it.rejected(), ["data_revoked"]);
+    assert_eq!(it.rejections(), ["data_revoked"]);
     // Until the cookie would be dead by itself.
     it.advance(2 * HOUR);
     let mut thief = kept;
@@ -55,7 +56,7 @@ async fn cookies_that_come_back_after_a_log_out_are_refused() {
 
 #[tokio::test]
 async fn without_a_list_a_copy_outlives_the_log_out_until_it_expires() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     login(&mut browser, "ada").await;
     let mut thief = browser.clone();
@@ -73,10 +74,10 @@ async fn an_entry_goes_away_when_no_cookie_of_its_time_can_be_alive() {
     browser
         .visit(async |session| session.destroy().unwrap())
         .await;
-    assert_eq!(it.behind.count().await.unwrap(), Some(1));
+    assert_eq!(it.server_side.count().await.unwrap(), Some(1));
     it.advance(3 * HOUR);
-    it.behind.sweep();
-    assert_eq!(it.behind.count().await.unwrap(), Some(0));
+    it.server_side.sweep();
+    assert_eq!(it.server_side.count().await.unwrap(), Some(0));
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
             .await;
     })
     .await;
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
     // The answer that ended the session has told the browser; this one says nothing.
     assert_eq!(user(&mut slow).await, None);
 }
@@ -135,11 +136,11 @@ async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
         .await;
     let all = it.sessions.collection();
     assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 0);
-    it.seen.clear();
+    it.events.clear();
     for browser in &mut browsers {
         assert_eq!(user(browser).await, None);
     }
-    assert_eq!(it.rejected(), ["data_revoked"; 3]);
+    assert_eq!(it.rejections(), ["data_revoked"; 3]);
     assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
     assert_eq!(user(&mut guest).await.as_deref(), Some("nobody"));
     // Who logs in afterwards is in.
@@ -240,10 +241,10 @@ async fn an_untagged_session_is_no_longer_its_owners() {
 #[tokio::test]
 async fn a_list_that_cannot_be_asked_lets_nobody_in() {
     let mut gate = None;
-    let it = sealed_with(config(), |store, behind| {
-        let behind = GateStore::new(behind);
-        gate = Some(behind.clone());
-        store.with_revocation(behind)
+    let it = cookie_server_with(config(), |store, backing| {
+        let backing = GateStore::new(backing);
+        gate = Some(backing.clone());
+        store.with_revocation(backing)
     });
     let gate = gate.unwrap();
     let mut browser = it.browser();
@@ -277,9 +278,10 @@ async fn a_shorter_age_counts_at_once() {
     login(&mut browser, "ada").await;
     let config = config().age(HOUR);
     let clock = it.clock.clone();
-    let behind = it.behind.clone();
-    let shorter =
-        crate::support::sealed::sealed_at(config, clock, |store, _| store.with_revocation(behind));
+    let backing = it.server_side.clone();
+    let shorter = crate::support::cookie_server::cookie_server_at(config, clock, |store, _| {
+        store.with_revocation(backing)
+    });
     it.advance(HOUR + HOUR / 2);
     let mut later = shorter.browser();
     later.jar = browser.jar.clone();

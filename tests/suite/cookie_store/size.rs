@@ -10,9 +10,10 @@ use serde_json::json;
 
 use crate::support::{
     KEY,
-    bound::{AGE, bind_as, key, pairs, ring, visit},
-    config, object, sealed,
-    sealed::{sealed_with, text},
+    bound::{AGE, attach, bind_as, key, key_ring, pairs},
+    config, cookie_server,
+    cookie_server::{cookie_server_with, text},
+    object,
 };
 
 /// What a browser counts of a cookie: its name and its value.
@@ -24,10 +25,10 @@ fn size(pair: &str) -> usize {
 async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
     let mut exact = 0;
     for name in ["s", "se", "ses", "sess"] {
-        let bound = bind_as(&CookieStore::new(), &ring(KEY), name);
+        let bound = bind_as(&CookieStore::new(), &key_ring(KEY), name);
         let mut last = 0;
         for len in 2900.. {
-            let attached = visit(&*bound, "");
+            let attached = attach(&*bound, "");
             let data = text(len).into();
             match attached.write(&key(), data, AGE, Expected::Absent).await {
                 Ok(WriteOutcome::Done(_)) => {
@@ -55,7 +56,7 @@ async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
 
 #[tokio::test]
 async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     let visit = browser
         .request(async |session| {
@@ -88,12 +89,12 @@ async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
     // The handler left it at that, and the last commit met the same.
     assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(visit.cookies().is_empty());
-    assert_eq!(it.seen.of("store_failed").len(), 2);
+    assert_eq!(it.events.with_name("store_failed").len(), 2);
 }
 
 #[tokio::test]
 async fn what_was_too_large_can_be_made_smaller_and_committed() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| {
@@ -110,7 +111,7 @@ async fn what_was_too_large_can_be_made_smaller_and_committed() {
 
 #[tokio::test]
 async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_session() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("cart", &text(2500)).unwrap())
@@ -126,7 +127,7 @@ async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_sessio
     assert!(visit.cookies().is_empty(), "the browser keeps what it has");
     assert_eq!(visit.headers["cache-control"], "no-store");
     assert_eq!(before.get("session-data"), browser.jar.get("session-data"));
-    let told = &it.seen.of("store_failed")[0].text;
+    let told = &it.events.with_name("store_failed")[0].text;
     assert!(
         told.contains("`cart` (2506 bytes), `flash:input`"),
         "{told}"
@@ -138,7 +139,7 @@ async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_sessio
 #[tokio::test]
 async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_dropped() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = sealed_with(config, |store, _| store);
+    let it = cookie_server_with(config, |store, _| store);
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("kept", &1).unwrap())
@@ -151,10 +152,14 @@ async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_drop
             session.store_key().unwrap()
         })
         .await;
-    let dropped = it.seen.of("write_dropped");
+    let dropped = it.events.with_name("write_dropped");
     assert_eq!(dropped[0].keys, [key]);
     assert_eq!(dropped[0].text, "the session is too large for its store");
-    assert!(it.seen.of("store_failed")[0].text.contains("`cart`"));
+    assert!(
+        it.events.with_name("store_failed")[0]
+            .text
+            .contains("`cart`")
+    );
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"kept": 1}), "the old session under its old id");
 }
@@ -162,7 +167,7 @@ async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_drop
 #[tokio::test]
 async fn a_dropped_write_does_not_undo_a_log_out() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = sealed_with(config, |store, _| store);
+    let it = cookie_server_with(config, |store, _| store);
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
@@ -174,12 +179,12 @@ async fn a_dropped_write_does_not_undo_a_log_out() {
         })
         .await;
     assert!(browser.jar.names().is_empty());
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
 }
 
 #[tokio::test]
 async fn a_tag_that_does_not_fit_is_refused_like_data() {
-    let it = sealed();
+    let it = cookie_server();
     let mut browser = it.browser();
     browser
         .visit(async |session| session.put("cart", &text(2880)).unwrap())
@@ -198,10 +203,13 @@ async fn a_tag_that_does_not_fit_is_refused_like_data() {
 
 #[tokio::test]
 async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_was() {
-    let (bound, key) = (bind_as(&CookieStore::new(), &ring(KEY), "session"), key());
+    let (bound, key) = (
+        bind_as(&CookieStore::new(), &key_ring(KEY), "session"),
+        key(),
+    );
     let names = ["a".to_owned(), "über".to_owned(), text(256)];
     let sealed = async |tags: &[String]| {
-        let attached = visit(&*bound, "");
+        let attached = attach(&*bound, "");
         let written = attached.write(&key, text(99).into(), AGE, Expected::Absent);
         assert!(matches!(written.await.unwrap(), WriteOutcome::Done(_)));
         for name in tags {
@@ -215,7 +223,7 @@ async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_wa
     let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
     assert!((tagged.len() - bare.len()).abs_diff(base64(more)) <= 1);
 
-    let attached = visit(&*bound, &tagged);
+    let attached = attach(&*bound, &tagged);
     let tags = attached.tags().unwrap().tags_of(&key).await.unwrap();
     let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     assert_eq!(tags, names);

@@ -14,8 +14,8 @@ use crate::support::{
     KEY,
     bound::{bind, key, open, seal},
     config,
+    cookie_server::text,
     net::{Remote, serve},
-    sealed::text,
 };
 
 async fn count(

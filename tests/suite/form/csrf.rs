@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     form::support::{FORM, LIMITS, Site, Visitor, location},
-    support::{config, house, net::Answer},
+    support::{config, net::Answer, test_server},
 };
 
 async fn site() -> Site {
@@ -105,7 +105,7 @@ async fn a_wrong_token_is_refused_before_the_handler_runs() {
             );
         }
     }
-    let calls = site.house.store.calls();
+    let calls = site.setup.store.calls();
     assert!(calls.is_empty(), "no handler ran: {calls:?}");
 }
 
@@ -135,7 +135,7 @@ async fn a_missing_token_is_refused_wherever_it_could_have_been() {
             .await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{path} {kind} {body}");
     }
-    let calls = site.house.store.calls();
+    let calls = site.setup.store.calls();
     assert!(calls.is_empty(), "no handler ran: {calls:?}");
 }
 
@@ -252,15 +252,15 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
     visitor
         .post("/contact", &[], &format!("title=x&_csrf={token}"))
         .await;
-    site.house.store.calls();
+    site.setup.store.calls();
     let lines = [("accept", "application/json")];
     let answer = put(&mut visitor, &lines, "a=1").await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.json()["message"].is_string());
     put(&mut visitor, &[("x-csrf-token", "x")], "").await;
     put(&mut visitor, &[("sec-fetch-site", "cross-site")], "").await;
-    assert_eq!(site.house.store.calls(), []);
-    let told = site.house.seen.of("csrf_refused");
+    assert_eq!(site.setup.store.calls(), []);
+    let told = site.setup.events.with_name("csrf_refused");
     let reasons: Vec<&str> = told.iter().map(|told| &*told.text).collect();
     assert_eq!(
         reasons,
@@ -281,8 +281,8 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
 #[tokio::test]
 async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
     let quiet = config().cookie_policy(hyper_session::session::CookiePolicy::WhenUsed);
-    let house = house(quiet);
-    let mut browser = house.browser();
+    let setup = test_server(quiet);
+    let mut browser = setup.browser();
     let visit = browser.request(async |s| s.csrf_token().unwrap()).await;
     let (token, cookie) = (visit.value.as_ref().unwrap(), visit.cookie());
     assert!(cookie.starts_with("session="), "{cookie}");
@@ -290,13 +290,13 @@ async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
     assert_eq!(good.value, Some(true));
     let good = browser.visit(async |s| s.verify_csrf_token(token)).await;
     assert!(good, "loading the session changes nothing");
-    let calls = house.store.calls();
+    let calls = setup.store.calls();
     assert_eq!(calls, [crate::support::Call::Read], "the visit's own");
 }
 
 #[tokio::test]
 async fn the_field_is_ready_for_the_page() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let field = browser.visit(async |s| s.csrf_field().unwrap()).await;
     let token = field
         .strip_prefix(r#"<input type="hidden" name="_csrf" value=""#)

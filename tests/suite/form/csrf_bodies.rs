@@ -90,5 +90,5 @@ async fn what_cannot_be_read_for_its_token_gets_its_own_status() {
         put(&mut visitor, &[], &broken).await.status,
         StatusCode::BAD_REQUEST
     );
-    assert_eq!(site.house.seen.of("csrf_refused"), []);
+    assert_eq!(site.setup.events.with_name("csrf_refused"), []);
 }

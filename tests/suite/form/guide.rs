@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use crate::{
     form::support::{BoxError, FORM, LIMITS, Page, Site, Visitor, location, page},
     support::{
-        config, house,
+        config,
         net::{Remote, serve},
+        test_server,
     },
 };
 
@@ -105,8 +106,8 @@ async fn flashes(request: Request<FormBody<Incoming>>, session: Session) -> Resu
 
 #[tokio::test]
 async fn writing_flash_messages_the_input_need_not_be_named() {
-    let house = house(config());
-    let service = house.sessions.wrap_fn(Forms::new().wrap_fn(flashes));
+    let setup = test_server(config());
+    let service = setup.sessions.wrap_fn(Forms::new().wrap_fn(flashes));
     let server = serve(service).await;
     let mut visitor = Visitor(Remote::http1(server.address));
     let form = "username=ann&email=a@b.c&password=secret&_csrf=token";
@@ -139,8 +140,8 @@ async fn writing_flash_messages_the_input_need_not_be_named() {
 
 #[tokio::test]
 async fn the_input_of_one_request_is_not_that_of_another() {
-    let house = house(config());
-    let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
+    let setup = test_server(config());
+    let service = setup.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {
             session.load().await?;
             let left = session.form_input();
@@ -161,8 +162,8 @@ async fn the_input_of_one_request_is_not_that_of_another() {
 
 #[tokio::test]
 async fn the_input_is_remembered_without_forms_around_the_service_too() {
-    let house = house(config());
-    let service = house
+    let setup = test_server(config());
+    let service = setup
         .sessions
         .wrap(service_fn(async |request: Request<Incoming>| {
             let session = request.session()?.clone();
@@ -233,8 +234,8 @@ async fn fails(request: Request<FormBody<Incoming>>) -> Result<Page, AppError> {
 
 #[tokio::test]
 async fn errors_are_found_wherever_a_service_puts_them() {
-    let house = house(config());
-    let service = house.sessions.wrap(Forms::new().wrap(service_fn(fails)));
+    let setup = test_server(config());
+    let service = setup.sessions.wrap(Forms::new().wrap(service_fn(fails)));
     let server = serve(service).await;
     let mut visitor = Visitor(Remote::http1(server.address));
     for path in ["/transparent", "/source", "/response"] {
@@ -254,9 +255,9 @@ async fn errors_are_found_wherever_a_service_puts_them() {
 
 #[tokio::test]
 async fn an_error_that_is_none_of_ours_goes_on() {
-    let house = house(config());
+    let setup = test_server(config());
     let request = Request::new(Full::<Bytes>::default());
-    let service = house.sessions.wrap(Forms::new().wrap(service_fn(
+    let service = setup.sessions.wrap(Forms::new().wrap(service_fn(
         async |_: Request<FormBody<Full<Bytes>>>| Err::<Page, _>(AppError::Other),
     )));
     let error = hyper::service::Service::call(&service, request)
@@ -282,8 +283,8 @@ async fn forms_outside_of_the_sessions_say_so() {
 
 #[tokio::test]
 async fn a_session_that_takes_no_messages_gets_them_as_text() {
-    let house = house(config().enabled(false));
-    let service = house.sessions.wrap(Forms::new().wrap(service_fn(fails)));
+    let setup = test_server(config().enabled(false));
+    let service = setup.sessions.wrap(Forms::new().wrap(service_fn(fails)));
     let server = serve(service).await;
     let mut visitor = Visitor(Remote::http1(server.address));
     let answer = visitor.post("/transparent", &[], "").await;
@@ -294,8 +295,8 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 #[tokio::test]
 async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
     let limits = hyper_session::patch::ChangeLimits::default().document(1000);
-    let house = house(config().limits(limits));
-    let service = house.sessions.wrap_fn(Forms::new().wrap_fn(
+    let setup = test_server(config().limits(limits));
+    let service = setup.sessions.wrap_fn(Forms::new().wrap_fn(
         async |request: Request<FormBody<Incoming>>, session: Session| {
             if request.uri().path() == "/flash" {
                 session.load().await?;

@@ -13,21 +13,22 @@ use serde_json::json;
 use crate::{
     form::support::{BoxError, FORM, Page, Site, Visitor, location},
     support::{
-        House, config, house,
+        TestServer, config,
         net::{Remote, Server, serve},
+        test_server,
     },
 };
 
 /// A handler that answers everything with these errors.
-async fn always(errors: ValidationErrors) -> (House, Server, Visitor) {
-    let house = house(config());
+async fn always(errors: ValidationErrors) -> (TestServer, Server, Visitor) {
+    let setup = test_server(config());
     let forms = Forms::new().wrap_fn(move |_: Request<FormBody<Incoming>>, _: Session| {
         let errors = errors.clone();
         async move { Err::<Page, BoxError>(errors.into()) }
     });
-    let server = serve(house.sessions.wrap_fn(forms)).await;
+    let server = serve(setup.sessions.wrap_fn(forms)).await;
     let visitor = Visitor(Remote::http1(server.address));
-    (house, server, visitor)
+    (setup, server, visitor)
 }
 
 async fn back(visitor: &mut Visitor, referer: &str) -> String {
@@ -192,13 +193,13 @@ async fn a_page_that_is_shown_again_costs_no_second_write() {
     let site = Site::new(&Forms::new()).await;
     let mut visitor = site.visitor();
     visitor.get("/form").await;
-    site.house.store.calls();
+    site.setup.store.calls();
     visitor.get("/form").await;
-    let calls = site.house.store.calls();
+    let calls = site.setup.store.calls();
     assert!(!calls.contains(&crate::support::Call::Write), "{calls:?}");
     visitor.get("/form?other").await;
     assert!(
-        site.house
+        site.setup
             .store
             .calls()
             .contains(&crate::support::Call::Write)
@@ -370,9 +371,9 @@ async fn errors_without_forms_around_are_json() {
 
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_is_503() {
-    let (house, _server, mut visitor) = always(ValidationErrors::new()).await;
+    let (setup, _server, mut visitor) = always(ValidationErrors::new()).await;
     visitor.post("/", &[], "").await;
-    house.store.fail_always(crate::support::Call::Read);
+    setup.store.fail_always(crate::support::Call::Read);
     let answer = visitor.post("/", &[], "").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
 }
@@ -380,8 +381,8 @@ async fn a_session_that_cannot_be_opened_is_503() {
 #[tokio::test]
 async fn errors_may_leave_the_input_out() {
     let site = Site::new(&Forms::new()).await;
-    let house = &site.house;
-    let mut browser = house.browser();
+    let setup = &site.setup;
+    let mut browser = setup.browser();
     browser
         .visit(async |s| {
             s.set_form_input(json!({"title": "x"}));

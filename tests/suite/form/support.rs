@@ -11,8 +11,9 @@ use hyper_session::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    House, config, house,
+    TestServer, config,
     net::{Answer, Remote, Server, serve},
+    test_server,
 };
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -30,16 +31,16 @@ pub(crate) const LIMITS: InputLimits = InputLimits::new()
 
 /// A running site.
 pub(crate) struct Site {
-    pub(crate) house: House,
+    pub(crate) setup: TestServer,
     pub(crate) server: Server,
 }
 
 impl Site {
     pub(crate) async fn new(forms: &Forms) -> Self {
-        let house = house(config());
-        let service = house.sessions.wrap_fn(forms.wrap_fn(pages));
+        let setup = test_server(config());
+        let service = setup.sessions.wrap_fn(forms.wrap_fn(pages));
         let server = serve(service).await;
-        Self { house, server }
+        Self { setup, server }
     }
 
     /// A visitor by HTTP/1.

@@ -11,7 +11,7 @@ use hyper_session::{
 };
 use serde_json::json;
 
-use crate::support::{Browser, Call, GateStore, Seen, config, object};
+use crate::support::{Browser, Call, EventLog, GateStore, config, object};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -21,18 +21,18 @@ struct Change {
     during: Sessions,
     after: Sessions,
     gate: GateStore,
-    seen: Seen,
+    events: EventLog,
     clock: Clock,
 }
 
 fn change_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Change {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let memory = || MemoryStore::builder().clock(clock.clone()).build();
-    let (behind, gate, seen) = (memory(), GateStore::new(memory()), Seen::default());
-    let cookie = || make(CookieStore::new().clock(clock.clone()), behind.clone());
+    let (backing, gate, events) = (memory(), GateStore::new(memory()), EventLog::default());
+    let cookie = || make(CookieStore::new().clock(clock.clone()), backing.clone());
     let build = |stores: StoreRegistry| {
         let sessions = Sessions::builder(config().store("it")).stores(stores);
-        let sessions = sessions.listener(seen.listener()).clock(clock.clone());
+        let sessions = sessions.listener(events.listener()).clock(clock.clone());
         sessions.build().unwrap()
     };
     let moving = MigratingStore::new(cookie(), gate.clone());
@@ -41,7 +41,7 @@ fn change_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Change
         during: build(StoreRegistry::new().with("it", moving)),
         after: build(StoreRegistry::new().with("it", gate.clone())),
         gate,
-        seen,
+        events,
         clock,
     }
 }
@@ -51,7 +51,7 @@ fn change() -> Change {
 }
 
 fn revoking() -> Change {
-    change_with(|store, behind| store.with_revocation(behind))
+    change_with(|store, backing| store.with_revocation(backing))
 }
 
 impl Change {
@@ -67,7 +67,7 @@ impl Change {
             })
             .await;
         assert_eq!(browser.jar.names(), ["session", "session-data"]);
-        (browser.at(&self.during), key)
+        (browser.with_sessions(&self.during), key)
     }
 
     async fn in_store(&self) -> Option<u64> {
@@ -103,7 +103,7 @@ async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
     assert!(removal.unwrap().contains("Max-Age=0"), "{removal:?}");
     assert_eq!(browser.jar.names(), ["session"]);
     count(&mut browser).await;
-    let mut browser = browser.at(&it.after);
+    let mut browser = browser.with_sessions(&it.after);
     let (all, same) = browser
         .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
@@ -123,7 +123,7 @@ async fn a_session_that_is_only_read_moves_when_it_is_renewed() {
         }
         assert_eq!(browser.jar.names(), ["session"]);
         it.clock.advance(HOUR + HOUR / 2);
-        let mut browser = browser.at(&it.after);
+        let mut browser = browser.with_sessions(&it.after);
         assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
         let owned = it.after.collection().tagged("ada").await.unwrap();
         assert_eq!(owned.len(), 1);
@@ -157,8 +157,8 @@ async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
                     .await;
             })
             .await;
-        assert_eq!(change.seen.of("conflict_resolved").len(), 2);
-        let mut browser = first.at(&change.after);
+        assert_eq!(change.events.with_name("conflict_resolved").len(), 2);
+        let mut browser = first.with_sessions(&change.after);
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"user": "ada", "visits": 3}));
         for tag in ["ada", "one", "two"] {
@@ -198,7 +198,7 @@ async fn a_move_that_stops_half_way_is_finished_by_the_next_request() {
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
     assert!(it.during.collection().get(&key).await.unwrap().is_none());
     count(&mut browser).await;
-    let mut browser = browser.at(&it.after);
+    let mut browser = browser.with_sessions(&it.after);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"user": "ada", "visits": 1}));
 }
@@ -207,11 +207,11 @@ async fn a_move_that_stops_half_way_is_finished_by_the_next_request() {
 async fn flash_messages_survive_the_change() {
     let it = change();
     let (browser, _) = it.visitor("ada").await;
-    let mut browser = browser.at(&it.before);
+    let mut browser = browser.with_sessions(&it.before);
     browser
         .visit(async |session| session.flash("notice", "saved").unwrap())
         .await;
-    let mut browser = browser.at(&it.during);
+    let mut browser = browser.with_sessions(&it.during);
     let notice: Option<String> = browser
         .visit(async |session| {
             session.increment("visits").unwrap();
@@ -247,14 +247,14 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
             .await;
         assert_ne!(key, old);
         assert_eq!(browser.jar.names(), ["session"]);
-        assert_eq!(change.seen.of("write_dropped").len(), 1);
+        assert_eq!(change.events.with_name("write_dropped").len(), 1);
         assert!(
             planted
                 .clone()
                 .visit(async |session| session.is_fresh())
                 .await
         );
-        let mut browser = browser.at(&change.after);
+        let mut browser = browser.with_sessions(&change.after);
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"user": "ada", "visits": 1}));
         for tag in ["ada", "staff"] {
@@ -296,7 +296,7 @@ async fn who_logs_out_is_logged_out() {
         })
         .await;
         assert!(browser.jar.names().is_empty());
-        assert_eq!(change.seen.of("write_dropped").len(), 1);
+        assert_eq!(change.events.with_name("write_dropped").len(), 1);
         assert_eq!(user(&mut thief).await, None);
     }
 }
@@ -337,7 +337,7 @@ async fn logging_out_everywhere_ends_what_has_moved_and_what_has_not() {
     count(&mut laptop).await;
     let all = it.after.collection();
     assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
-    assert_eq!(user(&mut laptop.at(&it.after)).await, None);
+    assert_eq!(user(&mut laptop.with_sessions(&it.after)).await, None);
 }
 
 #[tokio::test]
@@ -351,7 +351,7 @@ async fn who_moves_while_the_owner_logs_out_everywhere_does_not_escape() {
             all.destroy_tagged("ada", None).await.unwrap();
         })
         .await;
-    assert_eq!(it.seen.of("write_dropped").len(), 1);
+    assert_eq!(it.events.with_name("write_dropped").len(), 1);
     assert_eq!(user(&mut browser).await, None);
 }
 
@@ -385,15 +385,16 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
     let during =
         build(StoreRegistry::new().with("it", MigratingStore::new(cookie(), memory.clone())));
     let mut browser = Browser::new(&before);
-    let text = crate::support::sealed::text(9000);
+    let text = crate::support::cookie_server::text(9000);
     browser
         .visit(async |session| session.put("text", &text).unwrap())
         .await;
-    let mut browser = browser.at(&during);
+    let mut browser = browser.with_sessions(&during);
     count(&mut browser).await;
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
-    let mut browser = browser.at(&build(StoreRegistry::new().with("it", memory.clone())));
+    let mut browser =
+        browser.with_sessions(&build(StoreRegistry::new().with("it", memory.clone())));
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"text": text, "visits": 2}));
 }

@@ -22,7 +22,7 @@ use hyper_session::{
     },
 };
 
-use crate::support::{GateStore, KEY, bound::ring};
+use crate::support::{GateStore, KEY, bound::key_ring};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -160,7 +160,7 @@ impl<S: ClientSideStore, F: Fn(MigratingStore, MigratingStore) -> S + Send + Syn
         ClientSideHarness::new(
             &store,
             &CookieContext::new(
-                &ring(KEY),
+                &key_ring(KEY),
                 &CookieName::new("session").unwrap(),
                 &Attributes::default(),
                 DAY,

@@ -44,8 +44,8 @@ async fn nobody_is_logged_out_on_the_way_to(to: impl Store + Clone) {
     for together in [false, true] {
         let mut browser = Browser::new(&before);
         count(&mut browser).await;
-        let mut second = browser.clone().at(&other);
-        browser = browser.at(&one);
+        let mut second = browser.clone().with_sessions(&other);
+        browser = browser.with_sessions(&one);
         if together {
             browser
                 .visit(async |session| {
@@ -55,15 +55,15 @@ async fn nobody_is_logged_out_on_the_way_to(to: impl Store + Clone) {
                 .await;
         } else {
             count(&mut browser).await;
-            browser = browser.at(&other);
+            browser = browser.with_sessions(&other);
             count(&mut browser).await;
         }
         assert_eq!(browser.jar.names(), ["session"]);
-        browser = browser.at(&after);
+        browser = browser.with_sessions(&after);
         assert_eq!(count(&mut browser).await, 4);
         let ended = after.collection().destroy_tagged("ada", None).await;
         assert_eq!(ended.unwrap(), 1);
-        browser = browser.at(&one);
+        browser = browser.with_sessions(&one);
         assert!(browser.visit(async |session| session.is_fresh()).await);
     }
 }
@@ -83,7 +83,7 @@ async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
     let mut browser = Browser::new(&build(CookieStore::new()));
     count(&mut browser).await;
 
-    browser = browser.at(&prepared);
+    browser = browser.with_sessions(&prepared);
     assert_eq!(count(&mut browser).await, 2);
     browser
         .visit(async |session| session.regenerate().unwrap())
@@ -93,11 +93,11 @@ async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
     for stays in [&browser, &new] {
         assert_eq!(stays.jar.names(), ["session", "session-data"]);
     }
-    browser = browser.at(&moving);
+    browser = browser.with_sessions(&moving);
     assert_eq!(count(&mut browser).await, 3);
     assert_eq!(browser.jar.names(), ["session"]);
     // Where it has moved, it stays, under a new id too.
-    browser = browser.at(&prepared);
+    browser = browser.with_sessions(&prepared);
     let mut slow = browser.clone();
     browser
         .visit(async |session| {
@@ -123,7 +123,7 @@ async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
     let moving = build(MigratingStore::new(CookieStore::new(), to.clone()));
     let mut browser = Browser::new(&prepared);
     count(&mut browser).await;
-    let mut other = browser.clone().at(&moving);
+    let mut other = browser.clone().with_sessions(&moving);
     browser
         .visit(async |session| {
             session.increment("visits").unwrap();
@@ -151,16 +151,16 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
     let moving = Sessions::builder(moving).stores(stores()).build().unwrap();
     let mut browser = Browser::new(&before);
     count(&mut browser).await;
-    browser = browser.at(&configured(
+    browser = browser.with_sessions(&configured(
         "store = 'cookie'\nmigrate_to = 'memory'",
         stores(),
     ));
     count(&mut browser).await;
     assert_eq!(memory.stats().records, 0);
-    browser = browser.at(&moving);
+    browser = browser.with_sessions(&moving);
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
-    browser = browser.at(&configured("store = 'memory'", stores()));
+    browser = browser.with_sessions(&configured("store = 'memory'", stores()));
     assert_eq!(count(&mut browser).await, 4);
 }
 
@@ -172,7 +172,7 @@ async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
     let before = configured(&format!("store = 'cookie'\n{section}"), stores());
     let mut browser = Browser::new(&before);
     for (len, cookies, records) in [(4000, 2, 0), (9000, 1, 1)] {
-        let text = crate::support::sealed::text(len);
+        let text = crate::support::cookie_server::text(len);
         browser
             .visit(async |session| session.put("text", &text).unwrap())
             .await;
@@ -183,7 +183,7 @@ async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
     let thief = browser.clone();
     let text = format!("store = 'memory'\nmigrate_from = 'cookie'\n{section}");
     let moving = configured(&text, stores());
-    browser = browser.at(&moving);
+    browser = browser.with_sessions(&moving);
     assert_eq!(count(&mut browser).await, 2);
     assert_eq!(browser.jar.names(), ["session"]);
     moving

@@ -180,8 +180,8 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
             stopped.is_err(),
             "{in_old} {call:?} {nth} {after}: {stopped:?}"
         );
-        stores.old.heal();
-        stores.new.heal();
+        stores.old.clear_rules();
+        stores.new.clear_rules();
 
         // Written or not, never something else, and the same whoever looks.
         let unwritten = in_old && call == Call::Write && nth == 0 && !after;
@@ -372,8 +372,8 @@ async fn visitors_keep_their_session_from_the_first_store_to_the_last() {
     ];
     let (mut ada, mut grace) = (Browser::new(&steps[0]), Browser::new(&steps[0]));
     for (sessions, visits) in steps.iter().zip(1..) {
-        ada = ada.at(sessions);
-        grace = grace.at(sessions);
+        ada = ada.with_sessions(sessions);
+        grace = grace.with_sessions(sessions);
         let seen = ada.visit(async |session| session.increment("visits").unwrap());
         assert_eq!(seen.await, Number::Int(visits));
         // The id changes at every step too, and the user is found by the tag.

@@ -17,8 +17,9 @@ use hyper_util::service::TowerToHyperService;
 use tower_layer::Layer;
 
 use crate::support::{
-    Call, GateStore, House, config, house,
+    Call, GateStore, TestServer, config,
     net::{Remote, Server, serve},
+    test_server,
 };
 
 type Page = Response<Full<Bytes>>;
@@ -44,21 +45,21 @@ async fn handle(path: String, session: Session, store: GateStore) -> Result<Page
     Ok(response)
 }
 
-async fn wrapped(house: &House) -> Server {
-    let store = house.store.clone();
+async fn wrapped(setup: &TestServer) -> Server {
+    let store = setup.store.clone();
     let inner = service_fn(move |request: Request<Incoming>| {
         let session = request.session().unwrap().clone();
         handle(request.uri().path().to_owned(), session, store.clone())
     });
-    serve(Arc::new(house.sessions.wrap(inner))).await
+    serve(Arc::new(setup.sessions.wrap(inner))).await
 }
 
-async fn by_function(house: &House) -> Server {
-    let store = house.store.clone();
+async fn by_function(setup: &TestServer) -> Server {
+    let store = setup.store.clone();
     let function = move |request: Request<Incoming>, session: Session| {
         handle(request.uri().path().to_owned(), session, store.clone())
     };
-    serve(Arc::new(house.sessions.wrap_fn(function))).await
+    serve(Arc::new(setup.sessions.wrap_fn(function))).await
 }
 
 #[derive(Clone)]
@@ -80,18 +81,18 @@ impl tower_service::Service<Request<Incoming>> for Tower {
     }
 }
 
-async fn layered(house: &House) -> Server {
-    let service = house.sessions.layer().layer(Tower(house.store.clone()));
+async fn layered(setup: &TestServer) -> Server {
+    let service = setup.sessions.layer().layer(Tower(setup.store.clone()));
     serve(TowerToHyperService::new(service)).await
 }
 
 #[tokio::test]
 async fn a_visitor_stays_signed_in_when_the_request_that_signed_in_fails_later() {
-    let house = house(config());
+    let setup = test_server(config());
     for server in [
-        wrapped(&house).await,
-        by_function(&house).await,
-        layered(&house).await,
+        wrapped(&setup).await,
+        by_function(&setup).await,
+        layered(&setup).await,
     ] {
         for mut visitor in [Remote::http1(server.address), Remote::http2(server.address)] {
             for (path, status) in [("/200", 200), ("/500", 500), ("/503", 503), ("/lost", 503)] {

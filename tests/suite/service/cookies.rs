@@ -10,7 +10,7 @@ use hyper_session::{
 };
 use std::time::Duration;
 
-use crate::support::{Browser, Call, config, house};
+use crate::support::{Browser, Call, config, test_server};
 
 fn quiet() -> SessionConfig {
     config().cookie_policy(CookiePolicy::WhenUsed)
@@ -18,18 +18,18 @@ fn quiet() -> SessionConfig {
 
 #[tokio::test]
 async fn the_quiet_policy_says_nothing_where_the_session_was_left_alone() {
-    let house = house(quiet());
-    let mut browser = house.browser();
-    assert!(browser.pass().await.says_nothing(), "a new visitor");
+    let setup = test_server(quiet());
+    let mut browser = setup.browser();
+    assert!(browser.pass().await.has_no_headers(), "a new visitor");
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.store.calls();
-    assert!(browser.pass().await.says_nothing(), "a known one");
-    assert_eq!(house.store.calls(), []);
+    setup.store.calls();
+    assert!(browser.pass().await.has_no_headers(), "a known one");
+    assert_eq!(setup.store.calls(), []);
 }
 
 #[tokio::test]
 async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended() {
-    let mut browser = house(quiet()).browser();
+    let mut browser = test_server(quiet()).browser();
     let read = browser
         .request(async |s| s.load().await.unwrap().has("n").unwrap())
         .await;
@@ -54,10 +54,10 @@ async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended(
 #[tokio::test]
 async fn the_quiet_policy_renews_when_it_is_due() {
     for opens in [false, true] {
-        let house = house(quiet().touch_interval(Duration::from_secs(60)));
-        let mut browser = house.browser();
+        let setup = test_server(quiet().touch_interval(Duration::from_secs(60)));
+        let mut browser = setup.browser();
         browser.visit(async |s| s.put("n", &1)).await.unwrap();
-        house.later(Duration::from_secs(60));
+        setup.advance(Duration::from_secs(60));
         let visit = browser
             .request(async |s| {
                 if opens {
@@ -66,26 +66,26 @@ async fn the_quiet_policy_renews_when_it_is_due() {
             })
             .await;
         assert!(visit.cookie().contains("Max-Age=7200"), "opens: {opens}");
-        assert!(browser.pass().await.says_nothing(), "opens: {opens}");
+        assert!(browser.pass().await.has_no_headers(), "opens: {opens}");
     }
 }
 
 #[tokio::test]
 async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let before = browser.cookie().unwrap().to_owned();
     browser.pass().await;
     assert_eq!(browser.cookie(), Some(&*before), "no new seal");
-    house.later(Duration::from_secs(61));
+    setup.advance(Duration::from_secs(61));
     browser.pass().await;
     assert_ne!(browser.cookie(), Some(&*before), "it tells of the touch");
 }
 
 #[tokio::test]
 async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
-    let mut browser = house(quiet()).browser();
+    let mut browser = test_server(quiet()).browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let accesses: [fn(&hyper_session::Session); 4] = [
         |s| assert!(s.id().is_ok()),
@@ -109,7 +109,7 @@ async fn what_the_handler_says_of_caching_and_varying_stays() {
     let headers = response.headers_mut();
     headers.insert("cache-control", HeaderValue::from_static("private"));
     headers.insert("vary", HeaderValue::from_static("accept, Cookie"));
-    let visit = house(config())
+    let visit = test_server(config())
         .browser()
         .request_with(response, async |_| ())
         .await;
@@ -120,7 +120,7 @@ async fn what_the_handler_says_of_caching_and_varying_stays() {
     response
         .headers_mut()
         .insert("vary", HeaderValue::from_static("accept"));
-    let visit = house(config())
+    let visit = test_server(config())
         .browser()
         .request_with(response, async |_| ())
         .await;
@@ -142,7 +142,7 @@ async fn other_cookies_survive_and_one_of_our_name_is_replaced() {
         let line = HeaderValue::from_static(line);
         response.headers_mut().append(SET_COOKIE, line);
     }
-    let visit = house(config())
+    let visit = test_server(config())
         .browser()
         .request_with(response, async |_| ())
         .await;
@@ -162,7 +162,7 @@ async fn attributes_are_as_configured_in_setting_and_in_removal() {
         .same_site(SameSite::None)
         .partitioned(true);
     let settings = config().cookie(attributes).cookie_name("sid");
-    let mut browser = house(settings).browser();
+    let mut browser = test_server(settings).browser();
     let tail = "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned";
     let set = browser.pass().await;
     assert!(set.cookie().starts_with("sid=") && set.cookie().ends_with(tail));
@@ -174,7 +174,7 @@ async fn attributes_are_as_configured_in_setting_and_in_removal() {
 #[tokio::test]
 async fn a_host_cookie_has_what_its_prefix_asks_for() {
     let settings = config().secure(true).host_cookie();
-    let visit = house(settings).browser().pass().await;
+    let visit = test_server(settings).browser().pass().await;
     let cookie = visit.cookie();
     assert!(cookie.starts_with("__Host-session="));
     assert!(cookie.contains("; Path=/") && cookie.contains("; Secure"));
@@ -187,7 +187,7 @@ async fn a_new_key_logs_nobody_out_and_reseals() {
         crate::support::KEY,
         "the second secret of thirty-two characters",
     );
-    let before = house(config());
+    let before = test_server(config());
     let mut browser = before.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
@@ -219,8 +219,8 @@ async fn a_new_key_logs_nobody_out_and_reseals() {
 
 #[tokio::test]
 async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     // The first six are a claim that only saves work; the rest is authenticated.
@@ -230,24 +230,28 @@ async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
         browser
             .jar
             .set("session", std::str::from_utf8(&forged).unwrap());
-        house.seen.clear();
+        setup.events.clear();
         let (fresh, empty) = browser
             .visit(async |s| (s.is_fresh(), s.is_empty().unwrap()))
             .await;
         assert!(fresh && empty, "character {at}");
-        assert_eq!(house.seen.of("cookie_rejected").len(), 1, "character {at}");
+        assert_eq!(
+            setup.events.with_name("cookie_rejected").len(),
+            1,
+            "character {at}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_changed_claim_of_renewal_gains_nothing() {
-    let house = house(quiet());
-    let mut browser = house.browser();
+    let setup = test_server(quiet());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
-    house.store.calls();
+    setup.store.calls();
     // "Renewed a moment ago", for ever: the session still ends by the store's own count.
-    house.later(Duration::from_secs(3 * 3_600));
+    setup.advance(Duration::from_secs(3 * 3_600));
     let mut liar = browser.clone();
     liar.jar.set("session", &format!("__z_fw{}", &sealed[6..]));
     assert!(liar.visit(async |s| s.is_empty()).await.unwrap());
@@ -256,8 +260,8 @@ async fn a_changed_claim_of_renewal_gains_nothing() {
 #[tokio::test]
 async fn an_id_that_was_not_issued_here_is_never_adopted() {
     let (here, elsewhere) = (
-        house(config()),
-        house(config().app_key("x".repeat(16) + &"y".repeat(20))),
+        test_server(config()),
+        test_server(config().app_key("x".repeat(16) + &"y".repeat(20))),
     );
     let mut attacker = elsewhere.browser();
     let planted = attacker.visit(async |s| s.id()).await.unwrap();
@@ -279,7 +283,10 @@ async fn an_id_that_was_not_issued_here_is_never_adopted() {
 
 #[tokio::test]
 async fn a_cookie_of_another_name_or_purpose_does_not_open() {
-    let (one, other) = (house(config()), house(config().cookie_name("other")));
+    let (one, other) = (
+        test_server(config()),
+        test_server(config().cookie_name("other")),
+    );
     let mut browser = other.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let mut swapped = one.browser();
@@ -290,7 +297,7 @@ async fn a_cookie_of_another_name_or_purpose_does_not_open() {
 }
 
 /// What a request with these `Cookie` lines opens.
-async fn n_of(house: &crate::support::House, lines: &[String]) -> Option<i32> {
+async fn n_of(setup: &crate::support::TestServer, lines: &[String]) -> Option<i32> {
     use hyper::service::Service;
     use std::{
         convert::Infallible,
@@ -298,7 +305,7 @@ async fn n_of(house: &crate::support::House, lines: &[String]) -> Option<i32> {
     };
     let seen = Arc::new(Mutex::new(None));
     let gives = seen.clone();
-    let service = house
+    let service = setup
         .sessions
         .wrap_fn(move |_: Request<()>, s: hyper_session::Session| {
             let gives = gives.clone();
@@ -319,8 +326,8 @@ async fn n_of(house: &crate::support::House, lines: &[String]) -> Option<i32> {
 
 #[tokio::test]
 async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let ours = format!("session={}", browser.cookie().unwrap());
     let lines = |lines: &[&str]| lines.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
@@ -331,7 +338,7 @@ async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
         lines(&["theme=dark", &format!("x=y;{ours}")]),
         lines(&[&format!("session=\"{}\"", browser.cookie().unwrap())]),
     ] {
-        assert_eq!(n_of(&house, &good).await, Some(1), "{good:?}");
+        assert_eq!(n_of(&setup, &good).await, Some(1), "{good:?}");
     }
     for bad in [
         lines(&[&ours.replace("session=", "Session=")]),
@@ -339,28 +346,28 @@ async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
         lines(&[&ours.replace("session=", "session%3D")]),
         lines(&[&format!("a=\"; {ours}").replace("; ", ", ")]),
     ] {
-        assert_eq!(n_of(&house, &bad).await, None, "{bad:?}");
+        assert_eq!(n_of(&setup, &bad).await, None, "{bad:?}");
     }
 }
 
 #[tokio::test]
 async fn a_request_can_make_us_try_only_so_many_cookies() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let ours = format!("session={}", browser.cookie().unwrap());
     let most = hyper_session::cookie::MAX_CANDIDATES;
     let mut lines = vec!["session=forged".to_owned(); most - 1];
     lines.push(ours);
-    assert_eq!(n_of(&house, &lines).await, Some(1), "within the limit");
+    assert_eq!(n_of(&setup, &lines).await, Some(1), "within the limit");
     lines.insert(0, "session=forged".to_owned());
-    assert_eq!(n_of(&house, &lines).await, None, "over all lines together");
+    assert_eq!(n_of(&setup, &lines).await, None, "over all lines together");
 }
 
 #[tokio::test]
 async fn the_secret_id_is_nowhere_but_in_the_cookie() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     let mut shown = String::new();
     let id = browser
         .visit(async |s| {
@@ -371,11 +378,11 @@ async fn the_secret_id_is_nowhere_but_in_the_cookie() {
         .await;
     browser.visit(async |s| s.regenerate()).await.unwrap();
     browser.visit(async |s| s.destroy()).await.unwrap();
-    let events = house.seen.all();
+    let events = setup.events.all();
     let all = format!(
         "{shown} {events:?} {:?} {:?}",
-        house.sessions,
-        house.store.keys()
+        setup.sessions,
+        setup.store.keys()
     );
     let hex: String = id
         .as_bytes()
@@ -386,11 +393,11 @@ async fn the_secret_id_is_nowhere_but_in_the_cookie() {
         assert!(!all.contains(&secret), "{all}");
     }
     assert!(
-        house
+        setup
             .store
             .keys()
             .iter()
             .all(|key| key.as_bytes()[..16] != *id.as_bytes())
     );
-    assert!(house.store.calls().contains(&Call::Destroy));
+    assert!(setup.store.calls().contains(&Call::Destroy));
 }

@@ -28,9 +28,9 @@ use tokio::{
 };
 
 use crate::support::{
-    Browser, Call, config, house,
+    Browser, Call, config,
     net::{Remote, serve},
-    object,
+    object, test_server,
 };
 
 fn sessions() -> Sessions {
@@ -103,8 +103,8 @@ async fn the_typed_way_leaves_the_extensions_alone() {
 async fn a_handlers_error_passes_through_and_nothing_is_stored() {
     #[derive(Debug, PartialEq)]
     struct Broken;
-    let house = house(config());
-    let service = house
+    let setup = test_server(config());
+    let service = setup
         .sessions
         .wrap_fn(async |_: Request<()>, session: Session| {
             session.load().await.unwrap();
@@ -112,7 +112,7 @@ async fn a_handlers_error_passes_through_and_nothing_is_stored() {
             Err::<Response<Empty<Bytes>>, _>(Broken)
         });
     assert_eq!(service.call(Request::new(())).await.unwrap_err(), Broken);
-    assert_eq!(house.store.calls(), []);
+    assert_eq!(setup.store.calls(), []);
 }
 
 /// A body that tells how far it was polled, frame by frame.
@@ -197,9 +197,9 @@ impl Drop for OnDrop {
 
 #[tokio::test]
 async fn the_answer_is_sent_after_the_changes_are_stored() {
-    let house = house(config());
-    let gate = house.store.hold(Call::Write);
-    let service = house
+    let setup = test_server(config());
+    let gate = setup.store.hold(Call::Write);
+    let service = setup
         .sessions
         .wrap_fn(async |_: Request<Incoming>, session: Session| {
             session.load().await.unwrap().put("n", &1).unwrap();
@@ -223,13 +223,13 @@ async fn the_answer_is_sent_after_the_changes_are_stored() {
 
 #[tokio::test]
 async fn explicit_commits_store_at_once_and_more_writes_may_follow() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser
         .visit(async |s| {
             s.put("a", &1).unwrap();
             s.commit().await.unwrap();
-            let stored = house
+            let stored = setup
                 .sessions
                 .collection()
                 .get(&s.store_key().unwrap())
@@ -271,10 +271,10 @@ async fn a_handle_is_used_by_several_tasks_of_one_request() {
 
 #[tokio::test]
 async fn two_tasks_that_load_at_once_open_one_session() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    let gate = house.store.hold(Call::Read);
+    let gate = setup.store.hold(Call::Read);
     browser
         .request(async |s| {
             let other = s.clone();
@@ -313,14 +313,14 @@ async fn a_handle_kept_after_the_response_reads_and_refuses_to_write() {
 
 #[tokio::test]
 async fn a_handle_kept_untouched_cannot_be_opened_after_the_response() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     let kept = browser.request(async |s| s).await.value.unwrap();
     assert!(matches!(
         kept.load().await.map(drop),
         Err(SessionError::Committed)
     ));
-    assert_eq!(house.store.calls(), []);
+    assert_eq!(setup.store.calls(), []);
 }
 
 #[tokio::test]

@@ -14,12 +14,13 @@ use hyper_session::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, House, config, house,
+    Browser, TestServer, config,
     net::{Remote, serve},
+    test_server,
 };
 
-async fn tagged(house: &House, owner: &str) -> Browser {
-    let mut browser = house.browser();
+async fn tagged(setup: &TestServer, owner: &str) -> Browser {
+    let mut browser = setup.browser();
     browser
         .visit(async |s| {
             s.put("owner", owner)?;
@@ -32,9 +33,9 @@ async fn tagged(house: &House, owner: &str) -> Browser {
 
 #[tokio::test]
 async fn get_reads_a_live_session_and_nothing_else() {
-    let house = house(config());
-    let all = house.sessions.collection();
-    let mut browser = tagged(&house, "ada").await;
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
+    let mut browser = tagged(&setup, "ada").await;
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let found = all.get(&key).await.unwrap().unwrap();
     assert_eq!(found.all::<Value>().unwrap(), json!({"owner": "ada"}));
@@ -49,9 +50,9 @@ async fn get_reads_a_live_session_and_nothing_else() {
 
 #[tokio::test]
 async fn tags_are_put_on_and_taken_off() {
-    let house = house(config());
-    let all = house.sessions.collection();
-    let mut browser = tagged(&house, "ada").await;
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
+    let mut browser = tagged(&setup, "ada").await;
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(all.tagged("ada").await.unwrap(), [key]);
     assert!(all.tag(&key, "team").await.unwrap());
@@ -69,31 +70,31 @@ async fn tags_are_put_on_and_taken_off() {
 
 #[tokio::test]
 async fn a_session_can_be_tagged_while_it_holds_nothing() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.tag("ada")).await.unwrap();
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
-    let all = house.sessions.collection();
+    let all = setup.sessions.collection();
     assert_eq!(all.tagged("ada").await.unwrap(), [key]);
 }
 
 #[tokio::test]
 async fn a_tag_that_is_empty_or_too_long_is_refused() {
-    let house = house(config());
+    let setup = test_server(config());
     for name in ["", &"x".repeat(257)] {
-        let tagged = house.browser().visit(async |s| s.tag(name)).await;
+        let tagged = setup.browser().visit(async |s| s.tag(name)).await;
         assert!(matches!(tagged, Err(SessionError::Tag(_))));
     }
 }
 
 #[tokio::test]
 async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
-    let house = house(config());
-    let all = house.sessions.collection();
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
     let (mut a, mut b, mut c) = (
-        tagged(&house, "ada").await,
-        tagged(&house, "ada").await,
-        tagged(&house, "bob").await,
+        tagged(&setup, "ada").await,
+        tagged(&setup, "ada").await,
+        tagged(&setup, "bob").await,
     );
     let keep = a.visit(async |s| s.store_key()).await.unwrap();
     assert_eq!(all.destroy_tagged("ada", Some(&keep)).await.unwrap(), 1);
@@ -108,11 +109,11 @@ async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
 
 #[tokio::test]
 async fn count_counts_what_is_stored() {
-    let house = house(config());
-    let all = house.sessions.collection();
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
     assert_eq!(all.count().await.unwrap(), Some(0));
-    tagged(&house, "ada").await;
-    let mut last = tagged(&house, "bob").await;
+    tagged(&setup, "ada").await;
+    let mut last = tagged(&setup, "bob").await;
     assert_eq!(all.count().await.unwrap(), Some(2));
     last.visit(async |s| s.destroy()).await.unwrap();
     assert_eq!(all.count().await.unwrap(), Some(1));

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use crate::support::{Call, browser::Browser, config, house};
+use crate::support::{Call, browser::Browser, config, test_server};
 
 #[tokio::test]
 async fn with_sessions_off_a_request_that_opens_none_is_answered_as_ever() {
-    let house = house(config().enabled(false));
-    let visit = house.browser().request(async |_| {}).await;
+    let server = test_server(config().enabled(false));
+    let visit = server.browser().request(async |_| {}).await;
     assert_eq!(visit.status, 200);
     assert_eq!(visit.cookies().len(), 0);
 }
 
 #[tokio::test]
 async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
-    let house = house(config());
+    let server = test_server(config());
     for _ in 0..2 {
-        let mut browser: Browser = house.browser();
+        let mut browser: Browser = server.browser();
         browser
             .request(async |s| {
                 let before = s.id().unwrap();
@@ -29,13 +29,13 @@ async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
 
 #[tokio::test]
 async fn a_renewal_that_failed_is_not_promised_to_the_browser() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.later(Duration::from_secs(600));
-    house.store.fail(Call::Touch);
+    server.advance(Duration::from_secs(600));
+    server.store.fail(Call::Touch);
     let visit = browser.request(async |_| {}).await;
     assert_eq!(visit.status, 200);
     assert_eq!(visit.cookies().len(), 0);
-    assert_eq!(house.seen.of("store_failed").len(), 1);
+    assert_eq!(server.events.with_name("store_failed").len(), 1);
 }

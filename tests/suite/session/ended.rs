@@ -5,11 +5,11 @@ use std::time::Duration;
 use hyper_session::{Session, store::MemoryStore};
 use serde_json::json;
 
-use crate::support::{Browser, Call, House, config, house, object};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
 /// A visitor with something to lose, tagged.
-async fn ada(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn ada(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser
         .visit(async |s| {
             s.put("user", "ada")?;
@@ -17,7 +17,7 @@ async fn ada(house: &House) -> Browser {
         })
         .await
         .unwrap();
-    house.seen.clear();
+    server.events.clear();
     browser
 }
 
@@ -46,9 +46,9 @@ enum End {
 const ENDS: [End; 3] = [End::Logout, End::Everywhere, End::ByKey];
 
 impl End {
-    async fn run(self, house: &House, browser: &Browser) {
+    async fn run(self, server: &TestServer, browser: &Browser) {
         let mut browser = browser.clone();
-        let all = house.sessions.collection();
+        let all = server.sessions.collection();
         match self {
             Self::Logout => browser.visit(async |s| s.destroy()).await.unwrap(),
             Self::Everywhere => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1),
@@ -63,23 +63,26 @@ impl End {
 #[tokio::test]
 async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
     for end in ENDS {
-        let house = house(config());
-        let mut browser = ada(&house).await;
+        let server = test_server(config());
+        let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
         let visit = browser
             .clone()
             .request(async |s| {
                 s.load().await.unwrap();
-                end.run(&house, &browser).await;
+                end.run(&server, &browser).await;
                 s.put("late", &1).unwrap();
                 s.flash("late", &1).unwrap();
                 s.tag("ada").unwrap();
             })
             .await;
         assert!(visit.cookie().contains("Max-Age=0"), "{end:?}");
-        assert_eq!(house.seen.of("write_dropped").len(), 1, "{end:?}");
-        assert_eq!(house.memory.stats().records, 0, "{end:?}");
-        assert_eq!(house.sessions.collection().tagged("ada").await.unwrap(), []);
+        assert_eq!(server.events.with_name("write_dropped").len(), 1, "{end:?}");
+        assert_eq!(server.memory.stats().records, 0, "{end:?}");
+        assert_eq!(
+            server.sessions.collection().tagged("ada").await.unwrap(),
+            []
+        );
         assert_dead(&mut thief, &old).await;
     }
 }
@@ -87,13 +90,13 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
 #[tokio::test]
 async fn a_request_that_had_not_loaded_yet_does_not_either() {
     for end in ENDS {
-        let house = house(config());
-        let mut browser = ada(&house).await;
+        let server = test_server(config());
+        let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
         browser
             .clone()
             .request(async |s| {
-                end.run(&house, &browser).await;
+                end.run(&server, &browser).await;
                 s.load().await.unwrap();
                 assert!(s.is_empty().unwrap());
                 s.put("late", &1).unwrap();
@@ -106,8 +109,8 @@ async fn a_request_that_had_not_loaded_yet_does_not_either() {
 
 #[tokio::test]
 async fn a_session_that_was_never_stored_is_fenced_as_well() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.pass().await;
     let (old, mut thief) = (id(&mut browser).await, browser.clone());
     let mut other = browser.clone();
@@ -118,29 +121,29 @@ async fn a_session_that_was_never_stored_is_fenced_as_well() {
             s.put("late", &1).unwrap();
         })
         .await;
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
     assert_dead(&mut thief, &old).await;
 }
 
 #[tokio::test]
 async fn a_write_on_its_way_when_the_session_ends_is_dropped() {
-    let house = house(config());
-    let browser = ada(&house).await;
-    let gate = house.store.hold(Call::Write);
+    let server = test_server(config());
+    let browser = ada(&server).await;
+    let gate = server.store.hold(Call::Write);
     let (mut slow, mut quick) = (browser.clone(), browser.clone());
     tokio::join!(slow.visit(async |s| s.put("late", &1).unwrap()), async {
         gate.reached().await;
         quick.visit(async |s| s.destroy()).await.unwrap();
         gate.open();
     });
-    assert_eq!(house.memory.stats().records, 0);
-    assert_eq!(house.seen.of("write_dropped").len(), 1);
+    assert_eq!(server.memory.stats().records, 0);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }
 
 #[tokio::test]
 async fn a_request_that_only_reads_brings_nothing_back() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let mut quick = browser.clone();
     let visit = browser
         .clone()
@@ -149,56 +152,56 @@ async fn a_request_that_only_reads_brings_nothing_back() {
             quick.visit(async |s| s.destroy()).await.unwrap();
         })
         .await;
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
     assert_eq!(visit.cookies().len(), 0, "nor the old cookie");
 }
 
 #[tokio::test]
 async fn when_the_tombstone_is_over_the_old_cookie_opens_nothing_and_gets_a_new_id() {
     for end in ENDS {
-        let house = house(config());
-        let mut browser = ada(&house).await;
+        let server = test_server(config());
+        let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
-        end.run(&house, &browser).await;
-        house.later(Duration::from_secs(600));
-        house.memory.sweep();
-        assert_eq!(house.memory.stats().tombstones, 0);
+        end.run(&server, &browser).await;
+        server.advance(Duration::from_secs(600));
+        server.memory.sweep();
+        assert_eq!(server.memory.stats().tombstones, 0);
         assert_dead(&mut thief, &old).await;
     }
 }
 
 #[tokio::test]
 async fn a_request_slower_than_the_tombstone_writes_nothing_to_what_it_had_read() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let mut quick = browser.clone();
     browser
         .clone()
         .visit(async |s| {
             quick.visit(async |s| s.destroy()).await.unwrap();
-            house.later(Duration::from_secs(600));
+            server.advance(Duration::from_secs(600));
             s.put("late", &1).unwrap();
         })
         .await;
-    house.memory.sweep();
-    assert_eq!(house.memory.stats().records, 0);
+    server.memory.sweep();
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn the_old_cookie_does_not_come_alive_with_a_later_session() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     let mut thief = browser.clone();
     browser.visit(async |s| s.destroy()).await.unwrap();
     browser.visit(async |s| s.put("user", "bob")).await.unwrap();
-    house.later(Duration::from_secs(600));
+    server.advance(Duration::from_secs(600));
     assert_eq!(thief.visit(async |s| object(s)).await, json!({}));
 }
 
 #[tokio::test]
 async fn clear_and_logout_at_the_same_time_end_the_session() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let mut quick = browser.clone();
     browser
         .clone()
@@ -207,28 +210,28 @@ async fn clear_and_logout_at_the_same_time_end_the_session() {
             s.clear().unwrap();
         })
         .await;
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn an_expired_session_is_not_continued_by_a_request_that_read_it_before() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     browser
         .clone()
         .visit(async |s| {
-            house.later(Duration::from_secs(3 * 3600));
+            server.advance(Duration::from_secs(3 * 3600));
             s.put("late", &1).unwrap();
         })
         .await;
-    house.memory.sweep();
-    assert_eq!(house.memory.stats().records, 0);
+    server.memory.sweep();
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn a_logout_by_a_request_that_lost_a_race_still_ends_the_session() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let mut quick = browser.clone();
     browser
         .clone()
@@ -238,13 +241,13 @@ async fn a_logout_by_a_request_that_lost_a_race_still_ends_the_session() {
             s.destroy().unwrap();
         })
         .await;
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn a_fence_of_one_session_leaves_all_others_alone() {
-    let house = house(config());
-    let (mut ada, mut bob) = (ada(&house).await, house.browser());
+    let server = test_server(config());
+    let (mut ada, mut bob) = (ada(&server).await, server.browser());
     bob.visit(async |s| s.put("user", "bob")).await.unwrap();
     ada.visit(async |s| s.destroy()).await.unwrap();
     bob.visit(async |s| s.increment("n")).await.unwrap();
@@ -252,5 +255,5 @@ async fn a_fence_of_one_session_leaves_all_others_alone() {
         bob.visit(async |s| object(s)).await,
         json!({"user": "bob", "n": 1})
     );
-    let _: &MemoryStore = &house.memory;
+    let _: &MemoryStore = &server.memory;
 }

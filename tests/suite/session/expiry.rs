@@ -5,26 +5,26 @@ use std::time::Duration;
 use hyper_session::session::CookiePolicy;
 use serde_json::json;
 
-use crate::support::{Call, House, config, house, object};
+use crate::support::{Call, TestServer, config, object, test_server};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn n(house: &House, browser: &mut crate::support::Browser) -> Option<i32> {
-    let _ = house;
+async fn n(server: &TestServer, browser: &mut crate::support::Browser) -> Option<i32> {
+    let _ = server;
     browser.visit(async |s| s.get("n")).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_session_without_requests_ends_at_its_age() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
             s.id().unwrap()
         })
         .await;
-    house.later(2 * HOUR + Duration::from_secs(60));
+    server.advance(2 * HOUR + Duration::from_secs(60));
     browser
         .visit(async |s| {
             assert!(s.is_empty().unwrap() && s.is_fresh());
@@ -35,58 +35,58 @@ async fn a_session_without_requests_ends_at_its_age() {
 
 #[tokio::test]
 async fn reading_keeps_a_session_alive() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     for _ in 0..5 {
-        house.later(Duration::from_secs(7_190));
-        assert_eq!(n(&house, &mut browser).await, Some(1));
+        server.advance(Duration::from_secs(7_190));
+        assert_eq!(n(&server, &mut browser).await, Some(1));
     }
 }
 
 #[tokio::test]
 async fn untouched_requests_keep_it_alive_under_both_policies() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
-        let house = house(config().cookie_policy(policy));
-        let mut browser = house.browser();
+        let server = test_server(config().cookie_policy(policy));
+        let mut browser = server.browser();
         browser.visit(async |s| s.put("n", &1)).await.unwrap();
         for _ in 0..5 {
-            house.later(Duration::from_secs(7_190));
+            server.advance(Duration::from_secs(7_190));
             let visit = browser.pass().await;
             assert!(visit.cookie().contains("Max-Age=7200"), "{policy:?}");
         }
-        assert_eq!(n(&house, &mut browser).await, Some(1), "{policy:?}");
+        assert_eq!(n(&server, &mut browser).await, Some(1), "{policy:?}");
     }
 }
 
 #[tokio::test]
 async fn touches_are_throttled_to_one_a_touch_interval() {
-    let house = house(config().touch_interval(Duration::from_secs(60)));
-    let mut browser = house.browser();
+    let server = test_server(config().touch_interval(Duration::from_secs(60)));
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.store.calls();
+    server.store.calls();
     for _ in 0..59 {
-        house.later(Duration::from_secs(1));
+        server.advance(Duration::from_secs(1));
         browser.pass().await;
     }
-    assert_eq!(house.store.calls(), []);
-    house.later(Duration::from_secs(1));
+    assert_eq!(server.store.calls(), []);
+    server.advance(Duration::from_secs(1));
     browser.pass().await;
-    assert_eq!(house.store.calls(), [Call::Touch]);
-    house.later(Duration::from_secs(1));
+    assert_eq!(server.store.calls(), [Call::Touch]);
+    server.advance(Duration::from_secs(1));
     browser.pass().await;
-    assert_eq!(house.store.calls(), [], "the next interval has begun");
+    assert_eq!(server.store.calls(), [], "the next interval has begun");
 }
 
 #[tokio::test]
 async fn a_touch_interval_of_zero_touches_on_every_request() {
-    let house = house(config().touch_interval(Duration::ZERO));
-    let mut browser = house.browser();
+    let server = test_server(config().touch_interval(Duration::ZERO));
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.store.calls();
+    server.store.calls();
     browser.pass().await;
     browser.pass().await;
-    assert_eq!(house.store.calls(), [Call::Touch, Call::Touch]);
+    assert_eq!(server.store.calls(), [Call::Touch, Call::Touch]);
 }
 
 #[tokio::test]
@@ -97,15 +97,15 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
             let settings = config()
                 .age(HOUR)
                 .touch_interval(Duration::from_secs(interval));
-            let house = house(settings);
-            let mut browser = house.browser();
+            let server = test_server(settings);
+            let mut browser = server.browser();
             browser.visit(async |s| s.put("n", &1)).await.unwrap();
-            house.later(Duration::from_secs(late));
+            server.advance(Duration::from_secs(late));
             let visit = browser.pass().await;
             assert!(visit.cookie().contains("Max-Age=3600"));
             // To the last moment of the cookie that was just sent.
-            house.later(HOUR - Duration::from_millis(1));
-            let left = n(&house, &mut browser).await;
+            server.advance(HOUR - Duration::from_millis(1));
+            let left = n(&server, &mut browser).await;
             assert_eq!(
                 left,
                 Some(1),
@@ -117,8 +117,8 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
 
 #[tokio::test]
 async fn an_absolute_lifetime_ends_the_busiest_session() {
-    let house = house(config().age(HOUR).absolute_timeout(3 * HOUR));
-    let mut browser = house.browser();
+    let server = test_server(config().age(HOUR).absolute_timeout(3 * HOUR));
+    let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
             s.put("n", &1).unwrap();
@@ -127,55 +127,55 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
         })
         .await;
     for _ in 0..5 {
-        house.later(Duration::from_secs(1_800));
-        assert_eq!(n(&house, &mut browser).await, Some(1));
+        server.advance(Duration::from_secs(1_800));
+        assert_eq!(n(&server, &mut browser).await, Some(1));
         browser.visit(async |s| s.increment("busy")).await.unwrap();
     }
-    house.later(Duration::from_secs(1_800));
+    server.advance(Duration::from_secs(1_800));
     browser
         .visit(async |s| {
             assert!(s.is_empty().unwrap());
             assert!(s.id().unwrap() != old);
         })
         .await;
-    house.memory.sweep();
-    assert_eq!(house.memory.stats().records, 0, "and its record went");
+    server.memory.sweep();
+    assert_eq!(server.memory.stats().records, 0, "and its record went");
 }
 
 #[tokio::test]
 async fn a_regenerated_session_is_no_younger() {
-    let house = house(config().age(HOUR).absolute_timeout(2 * HOUR));
-    let mut browser = house.browser();
+    let server = test_server(config().age(HOUR).absolute_timeout(2 * HOUR));
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     for _ in 0..3 {
-        house.later(Duration::from_secs(1_799));
+        server.advance(Duration::from_secs(1_799));
         browser.visit(async |s| s.regenerate()).await.unwrap();
     }
-    house.later(Duration::from_secs(1_804));
-    assert_eq!(n(&house, &mut browser).await, None);
+    server.advance(Duration::from_secs(1_804));
+    assert_eq!(n(&server, &mut browser).await, None);
 }
 
 #[tokio::test]
 async fn what_is_put_when_the_lifetime_is_over_begins_a_new_session() {
-    let house = house(config().age(HOUR).absolute_timeout(HOUR));
-    let mut browser = house.browser();
+    let server = test_server(config().age(HOUR).absolute_timeout(HOUR));
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("old", &1)).await.unwrap();
-    house.later(HOUR);
+    server.advance(HOUR);
     browser.visit(async |s| s.put("new", &1)).await.unwrap();
-    house.later(Duration::from_secs(1_800));
+    server.advance(Duration::from_secs(1_800));
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"new": 1}));
 }
 
 #[tokio::test]
 async fn an_id_without_anything_stored_lives_as_long_as_its_cookie() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.pass().await;
     let first = browser.visit(async |s| s.id()).await.unwrap();
-    house.later(HOUR);
+    server.advance(HOUR);
     let kept = browser.visit(async |s| s.id()).await.unwrap();
     assert!(first == kept);
-    house.later(3 * HOUR);
+    server.advance(3 * HOUR);
     let renewed = browser.visit(async |s| s.id()).await.unwrap();
     assert!(
         first != renewed,
@@ -185,17 +185,17 @@ async fn an_id_without_anything_stored_lives_as_long_as_its_cookie() {
 
 #[tokio::test]
 async fn a_clock_that_goes_back_ends_nothing() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     // A cookie of the future: the same keys, another machine whose clock is ahead.
-    let ahead = crate::support::house(config());
-    ahead.later(5 * HOUR);
+    let ahead = crate::support::test_server(config());
+    ahead.advance(5 * HOUR);
     let mut traveller = ahead.browser();
     traveller.pass().await;
-    let mut here = house.browser();
+    let mut here = server.browser();
     here.jar = traveller.jar.clone();
     here.visit(async |s| s.put("n", &2)).await.unwrap();
-    assert_eq!(n(&house, &mut here).await, Some(2));
-    assert_eq!(n(&house, &mut browser).await, Some(1));
+    assert_eq!(n(&server, &mut here).await, Some(2));
+    assert_eq!(n(&server, &mut browser).await, Some(1));
 }

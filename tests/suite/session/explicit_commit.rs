@@ -11,14 +11,15 @@ use hyper_session::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, Call, House, config, house, object,
-    sealed::{Sealed, sealed_with, text},
+    Browser, Call, TestServer, config,
+    cookie_server::{CookieServer, cookie_server_with, text},
+    object, test_server,
 };
 
-async fn visitor(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn visitor(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.seen.clear();
+    server.events.clear();
     browser
 }
 
@@ -40,8 +41,8 @@ fn signed_in() -> Value {
 #[tokio::test]
 async fn a_handler_that_answers_with_a_failure_tells_it() {
     for status in [500, 503] {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
         let mut response = Response::new(Empty::new());
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
         let visit = browser
@@ -55,12 +56,12 @@ async fn a_handler_that_answers_with_a_failure_tells_it() {
 #[tokio::test]
 async fn a_last_commit_that_fails_tells_it() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
-        let house = house(config().cookie_policy(policy));
-        let mut browser = visitor(&house).await;
+        let server = test_server(config().cookie_policy(policy));
+        let mut browser = visitor(&server).await;
         let visit = browser
             .request(async |s| {
                 sign_in(&s).await;
-                house.store.fail(Call::Write);
+                server.store.fail(Call::Write);
                 s.increment("n").unwrap();
             })
             .await;
@@ -73,13 +74,13 @@ async fn a_last_commit_that_fails_tells_it() {
 
 #[tokio::test]
 async fn a_first_session_is_told_as_well() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().put("n", &1).unwrap();
             s.commit().await.unwrap();
-            house.store.fail(Call::Write);
+            server.store.fail(Call::Write);
             s.increment("n").unwrap();
         })
         .await;
@@ -90,20 +91,20 @@ async fn a_first_session_is_told_as_well() {
 #[tokio::test]
 async fn a_second_explicit_commit_that_fails_or_is_given_up_leaves_the_first_one_told() {
     for given_up in [false, true] {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
         let visit = browser
             .request(async |s| {
                 sign_in(&s).await;
                 s.increment("n").unwrap();
                 if given_up {
-                    let gate = house.store.hold(Call::Write);
+                    let gate = server.store.hold(Call::Write);
                     tokio::select! {
                         _ = s.commit() => panic!("it is held up"),
                         () = gate.reached() => {}
                     }
                 } else {
-                    house.store.fail(Call::Write);
+                    server.store.fail(Call::Write);
                     assert!(s.commit().await.is_err());
                 }
             })
@@ -116,9 +117,9 @@ async fn a_second_explicit_commit_that_fails_or_is_given_up_leaves_the_first_one
 /// The old id is dead by then; what is left are tags that came late.
 #[tokio::test]
 async fn a_commit_that_was_given_up_after_the_move_tells_the_new_id() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    let gate = house.store.hold(Call::MoveTags);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let gate = server.store.hold(Call::MoveTags);
     let visit = browser
         .request(async |s| {
             tokio::select! {
@@ -137,12 +138,12 @@ const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call:
 #[tokio::test]
 async fn a_second_move_that_fails_leaves_the_first_one_told() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
         let visit = browser
             .request(async |s| {
                 sign_in(&s).await;
-                house.store.fail_nth(call, nth);
+                server.store.fail_nth(call, nth);
                 s.regenerate().unwrap();
                 s.increment("n").unwrap();
             })
@@ -155,8 +156,8 @@ async fn a_second_move_that_fails_leaves_the_first_one_told() {
 #[tokio::test]
 async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
     for explicit in [false, true] {
-        let house = house(config());
-        let mut browser = visitor(&house).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server).await;
         let visit = browser
             .request(async |s| {
                 sign_in(&s).await;
@@ -164,7 +165,7 @@ async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
                 if explicit {
                     s.commit().await.unwrap();
                 }
-                house.store.fail(Call::Write);
+                server.store.fail(Call::Write);
                 s.flash("notice", "You are signed out.").unwrap();
             })
             .await;
@@ -176,9 +177,9 @@ async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
 
 #[tokio::test]
 async fn an_end_that_fails_leaves_the_session_told_that_was_to_end() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    house.store.fail(Call::Destroy);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.store.fail(Call::Destroy);
     let visit = browser
         .request(async |s| {
             sign_in(&s).await;
@@ -188,19 +189,19 @@ async fn an_end_that_fails_leaves_the_session_told_that_was_to_end() {
     assert_eq!(visit.status, 503);
     assert_eq!(data(&mut browser).await, signed_in(), "and can try again");
     browser.visit(async |s| s.destroy()).await.unwrap();
-    house.later(Duration::from_secs(61));
-    house.memory.sweep();
-    assert_eq!(house.memory.stats().records, 0);
+    server.advance(Duration::from_secs(61));
+    server.memory.sweep();
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn a_session_that_another_request_ended_meanwhile_is_told_to_be_over() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     let visit = browser
         .request(async |s| {
             sign_in(&s).await;
-            let all = house.sessions.collection();
+            let all = server.sessions.collection();
             all.destroy(&s.store_key().unwrap()).await.unwrap();
             s.increment("n").unwrap();
         })
@@ -212,24 +213,24 @@ async fn a_session_that_another_request_ended_meanwhile_is_told_to_be_over() {
 /// Nothing of the next request on this thread may come from the one that failed.
 #[tokio::test]
 async fn what_was_told_once_is_not_told_to_the_next_visitor() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    let mut stranger = house.browser();
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut stranger = server.browser();
     let failing = async |s: Session| {
         sign_in(&s).await;
-        house.store.fail(Call::Write);
+        server.store.fail(Call::Write);
         s.increment("n").unwrap();
     };
     assert_eq!(browser.request(failing).await.status, 503);
-    house.store.fail(Call::Write);
+    server.store.fail(Call::Write);
     let visit = stranger
         .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
         .await;
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
 }
 
-fn in_cookies(policy: OnTooLarge) -> Sealed {
-    sealed_with(config().on_too_large(policy), |store, _| store)
+fn in_cookies(policy: OnTooLarge) -> CookieServer {
+    cookie_server_with(config().on_too_large(policy), |store, _| store)
 }
 
 /// What is too large for a cookie: data, data under another id, tags beside data that just fits.

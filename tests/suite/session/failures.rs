@@ -10,20 +10,20 @@ use hyper_session::{
 };
 use serde_json::json;
 
-use crate::support::{Browser, Call, House, config, house, object};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
-async fn visitor(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn visitor(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    house.seen.clear();
+    server.events.clear();
     browser
 }
 
 #[tokio::test]
 async fn a_failing_read_is_a_503_without_a_cookie() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    house.store.fail(Call::Read);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.store.fail(Call::Read);
     let visit = browser
         .request(async |s| {
             let loaded = s.load().await.map(drop);
@@ -34,15 +34,15 @@ async fn a_failing_read_is_a_503_without_a_cookie() {
     assert_eq!(visit.status, 503);
     assert_eq!(visit.cookies(), [""; 0]);
     assert_eq!(visit.headers["cache-control"], "no-store");
-    assert_eq!(house.seen.names(), ["store_failed"]);
+    assert_eq!(server.events.names(), ["store_failed"]);
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
 }
 
 #[tokio::test]
 async fn the_read_only_policy_gives_an_empty_session_that_overwrites_nothing() {
-    let house = house(config().on_store_failure(OnStoreFailure::ReadOnly));
-    let mut browser = visitor(&house).await;
-    house.store.fail(Call::Read);
+    let server = test_server(config().on_store_failure(OnStoreFailure::ReadOnly));
+    let mut browser = visitor(&server).await;
+    server.store.fail(Call::Read);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap();
@@ -52,32 +52,32 @@ async fn the_read_only_policy_gives_an_empty_session_that_overwrites_nothing() {
         .await;
     assert_eq!(visit.status, 200);
     assert_eq!(visit.cookies(), [""; 0], "the cookie stays as it is");
-    assert_eq!(house.seen.of("store_failed").len(), 1);
+    assert_eq!(server.events.with_name("store_failed").len(), 1);
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
 }
 
 #[tokio::test]
 async fn a_write_that_fails_at_the_end_is_a_503_under_both_policies() {
     for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
-        let house = house(config().on_store_failure(policy));
-        let mut browser = visitor(&house).await;
-        house.store.fail(Call::Write);
+        let server = test_server(config().on_store_failure(policy));
+        let mut browser = visitor(&server).await;
+        server.store.fail(Call::Write);
         let visit = browser
             .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
             .await;
         assert_eq!(visit.status, 503, "{policy:?}");
         assert_eq!(visit.cookies(), [""; 0], "{policy:?}");
-        assert_eq!(house.seen.of("committed"), []);
-        assert_eq!(house.seen.of("store_failed").len(), 1);
+        assert_eq!(server.events.with_name("committed"), []);
+        assert_eq!(server.events.with_name("store_failed").len(), 1);
         assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
     }
 }
 
 #[tokio::test]
 async fn a_new_visitor_whose_first_write_fails_gets_no_cookie() {
-    let house = house(config());
-    let mut browser = house.browser();
-    house.store.fail(Call::Write);
+    let server = test_server(config());
+    let mut browser = server.browser();
+    server.store.fail(Call::Write);
     let visit = browser
         .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
         .await;
@@ -86,29 +86,29 @@ async fn a_new_visitor_whose_first_write_fails_gets_no_cookie() {
 
 #[tokio::test]
 async fn a_destroy_that_fails_is_a_503_and_leaves_the_cookie() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    house.store.fail(Call::Destroy);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.store.fail(Call::Destroy);
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
     assert_eq!(visit.status, 503);
     assert!(browser.cookie().is_some(), "the visitor can try again");
     browser.visit(async |s| s.destroy()).await.unwrap();
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn a_touch_that_fails_spoils_no_response() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    house.later(Duration::from_secs(120));
-    house.store.fail(Call::Touch);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.advance(Duration::from_secs(120));
+    server.store.fail(Call::Touch);
     let visit = browser.pass().await;
     assert_eq!(visit.status, 200);
-    assert_eq!(house.seen.names(), ["store_failed"]);
-    house.store.calls();
+    assert_eq!(server.events.names(), ["store_failed"]);
+    server.store.calls();
     browser.pass().await;
     assert_eq!(
-        house.store.calls(),
+        server.store.calls(),
         [Call::Touch],
         "the next one tries again"
     );
@@ -116,9 +116,9 @@ async fn a_touch_that_fails_spoils_no_response() {
 
 #[tokio::test]
 async fn a_write_whose_answer_was_lost_is_applied_once_at_most() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    house.store.fail_answer(Call::Write);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    server.store.fail_answer(Call::Write);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().increment("n").unwrap();
@@ -134,13 +134,13 @@ async fn a_write_whose_answer_was_lost_is_applied_once_at_most() {
 async fn a_damaged_or_newer_record_is_not_overwritten() {
     for damage in [&b"\xff\xff\xff\xff"[..], b"", b"\x02not ours", b"{\"n\":1}"] {
         for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
-            let house = house(config().on_store_failure(policy));
-            let mut browser = visitor(&house).await;
+            let server = test_server(config().on_store_failure(policy));
+            let mut browser = visitor(&server).await;
             let key = browser.visit(async |s| s.store_key()).await.unwrap();
             let (data, hour) = (Bytes::copy_from_slice(damage), Duration::from_secs(3_600));
-            let write = house.memory.write(&key, data.clone(), hour, Expected::Any);
+            let write = server.memory.write(&key, data.clone(), hour, Expected::Any);
             write.await.unwrap();
-            house.seen.clear();
+            server.events.clear();
             let visit = browser
                 .request(async |s| s.load().await.map(|s| s.put("n", &2)).is_ok())
                 .await;
@@ -150,8 +150,12 @@ async fn a_damaged_or_newer_record_is_not_overwritten() {
                 503
             };
             assert_eq!(visit.status, expected, "{damage:?}");
-            assert_eq!(house.seen.of("store_failed").len(), 1, "{damage:?}");
-            let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+            assert_eq!(
+                server.events.with_name("store_failed").len(),
+                1,
+                "{damage:?}"
+            );
+            let ReadOutcome::Found(record) = server.memory.read(&key, None).await.unwrap() else {
                 panic!("the record is gone");
             };
             assert_eq!(record.data, data);
@@ -161,21 +165,21 @@ async fn a_damaged_or_newer_record_is_not_overwritten() {
 
 #[tokio::test]
 async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().put("n", &2).unwrap();
             let hour = Duration::from_secs(3_600);
-            let write = house
+            let write = server
                 .memory
                 .write(&key, "damage".into(), hour, Expected::Any);
             write.await.unwrap();
         })
         .await;
     assert_eq!(visit.status, 503);
-    let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+    let ReadOutcome::Found(record) = server.memory.read(&key, None).await.unwrap() else {
         panic!("the record is gone");
     };
     assert_eq!(record.data, "damage");
@@ -183,8 +187,8 @@ async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit()
 
 #[tokio::test]
 async fn too_much_contention_is_a_503_and_writes_nothing() {
-    let house = house(config().max_attempts(1));
-    let mut browser = visitor(&house).await;
+    let server = test_server(config().max_attempts(1));
+    let mut browser = visitor(&server).await;
     let mut other = browser.clone();
     let visit = browser
         .request(async |s| {
@@ -198,8 +202,8 @@ async fn too_much_contention_is_a_503_and_writes_nothing() {
 
 #[tokio::test]
 async fn a_handler_may_try_again_after_contention() {
-    let house = house(config().max_attempts(1));
-    let mut browser = visitor(&house).await;
+    let server = test_server(config().max_attempts(1));
+    let mut browser = visitor(&server).await;
     let mut other = browser.clone();
     let visit = browser
         .request(async |s| {
@@ -219,9 +223,9 @@ async fn a_handler_may_try_again_after_contention() {
 
 #[tokio::test]
 async fn a_load_that_was_given_up_can_be_made_again() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    let gate = house.store.hold(Call::Read);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let gate = server.store.hold(Call::Read);
     browser
         .request(async |s| {
             tokio::select! {
@@ -236,9 +240,9 @@ async fn a_load_that_was_given_up_can_be_made_again() {
 
 #[tokio::test]
 async fn a_commit_that_was_given_up_is_not_taken_for_done() {
-    let house = house(config());
-    let mut browser = visitor(&house).await;
-    let gate = house.store.hold(Call::Write);
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let gate = server.store.hold(Call::Write);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().increment("n").unwrap();

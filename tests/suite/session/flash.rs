@@ -3,7 +3,7 @@
 use hyper_session::{Session, session::Snapshot};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, config, house};
+use crate::support::{Browser, config, test_server};
 
 /// Opens the session and reads all messages that came.
 async fn messages(browser: &mut Browser) -> Value {
@@ -19,7 +19,7 @@ fn shown(session: &Session) -> Value {
 
 #[tokio::test]
 async fn a_message_is_there_once_and_then_gone() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash(
@@ -46,7 +46,7 @@ async fn a_message_is_there_once_and_then_gone() {
 
 #[tokio::test]
 async fn a_message_waits_for_the_request_that_opens_the_session() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.flash("m", &1)).await.unwrap();
     browser.pass().await;
     browser.pass().await;
@@ -62,7 +62,7 @@ async fn a_message_waits_for_the_request_that_opens_the_session() {
 
 #[tokio::test]
 async fn messages_are_no_part_of_the_data() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("a", &1).unwrap();
@@ -75,7 +75,7 @@ async fn messages_are_no_part_of_the_data() {
 
 #[tokio::test]
 async fn falsy_values_are_kept() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash("zero", &0)?;
@@ -90,7 +90,7 @@ async fn falsy_values_are_kept() {
 
 #[tokio::test]
 async fn many_messages_at_once_merge_and_their_keys_are_literal() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash_many(&json!({"errors": {"a": 1}, "x.y": 1}))?;
@@ -109,7 +109,7 @@ fn form() -> Value {
 
 #[tokio::test]
 async fn flash_all_leaves_the_whole_input() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.flash_all_of(&form()))
         .await
@@ -119,7 +119,7 @@ async fn flash_all_leaves_the_whole_input() {
 
 #[tokio::test]
 async fn flash_only_leaves_the_fields_that_are_named() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.flash_only_of(&form(), &["username", "email", "absent"]))
         .await
@@ -130,7 +130,7 @@ async fn flash_only_leaves_the_fields_that_are_named() {
 
 #[tokio::test]
 async fn flash_except_leaves_all_other_fields() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.flash_except_of(&form(), &["password"]))
         .await
@@ -141,7 +141,7 @@ async fn flash_except_leaves_all_other_fields() {
 
 #[tokio::test]
 async fn of_several_inputs_the_last_counts_and_messages_win_over_input() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash("username", "message")?;
@@ -157,7 +157,7 @@ async fn of_several_inputs_the_last_counts_and_messages_win_over_input() {
 
 #[tokio::test]
 async fn input_that_is_no_object_is_refused() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             assert!(s.flash_all_of(&[1, 2]).is_err());
@@ -168,7 +168,7 @@ async fn input_that_is_no_object_is_refused() {
 }
 
 async fn three_messages() -> Browser {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.flash_many(&json!({"a": {"x": 1, "y": 2}, "b": 2, "c.d": 3})))
         .await
@@ -221,15 +221,15 @@ async fn reflashed_messages_give_way_to_new_ones_of_their_name() {
 
 #[tokio::test]
 async fn reflash_without_messages_leaves_none_and_stores_nothing() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.reflash()).await.unwrap();
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn messages_survive_a_clear_and_a_regenerate() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash("m", &1)?;
@@ -243,7 +243,7 @@ async fn messages_survive_a_clear_and_a_regenerate() {
 
 #[tokio::test]
 async fn a_message_left_after_destroy_is_the_next_visitors_own() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("user", "ada")?;
@@ -269,7 +269,7 @@ async fn a_message_left_after_destroy_is_the_next_visitors_own() {
 
 #[tokio::test]
 async fn a_message_left_before_an_explicit_commit_is_not_lost_by_the_last_one() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.flash("a", &1).unwrap();
@@ -284,7 +284,7 @@ async fn a_message_left_before_an_explicit_commit_is_not_lost_by_the_last_one() 
 
 #[tokio::test]
 async fn a_message_that_was_read_does_not_come_back_by_an_explicit_commit() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.flash("a", &1)).await.unwrap();
     browser
         .visit(async |s| {

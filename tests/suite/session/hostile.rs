@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{House, config, house};
+use crate::support::{TestServer, config, test_server};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -45,10 +45,10 @@ fn use_it_all(session: &Session) {
 }
 
 /// One request with this `Cookie` line, if it is one that HTTP can carry.
-async fn call(house: &House, line: &[u8]) -> Option<bool> {
+async fn call(server: &TestServer, line: &[u8]) -> Option<bool> {
     let line = HeaderValue::from_bytes(line).ok()?;
     let (tells, fresh) = std::sync::mpsc::channel();
-    let service = house
+    let service = server
         .sessions
         .wrap_fn(move |_: Request<()>, session: Session| {
             let tells = tells.clone();
@@ -66,8 +66,8 @@ async fn call(house: &House, line: &[u8]) -> Option<bool> {
 }
 
 /// A cookie of ours, and the record that it names.
-async fn stored(house: &House) -> (String, hyper_session::id::StoreKey, Bytes) {
-    let mut browser = house.browser();
+async fn stored(server: &TestServer) -> (String, hyper_session::id::StoreKey, Bytes) {
+    let mut browser = server.browser();
     let key = browser
         .visit(async |s| {
             s.merge(&json!({"a": {"b": [1, 2]}, "text": "é\"\\", "n": 1.5}))
@@ -76,18 +76,18 @@ async fn stored(house: &House) -> (String, hyper_session::id::StoreKey, Bytes) {
             s.store_key().unwrap()
         })
         .await;
-    let ReadOutcome::Found(record) = house.memory.read(&key, None).await.unwrap() else {
+    let ReadOutcome::Found(record) = server.memory.read(&key, None).await.unwrap() else {
         panic!("it was stored");
     };
     (browser.cookie().unwrap().to_owned(), key, record.data)
 }
 
 /// Opens a session whose record was replaced by `data`, and uses it.
-async fn open(house: &House, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
+async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
     let hour = Duration::from_secs(3_600);
-    let write = house.memory.write(key, data, hour, Expected::Any);
+    let write = server.memory.write(key, data, hour, Expected::Any);
     write.await.unwrap();
-    let mut browser = house.browser();
+    let mut browser = server.browser();
     browser.jar.set("session", cookie);
     let visit = browser
         .request(async |s| {
@@ -97,7 +97,7 @@ async fn open(house: &House, cookie: &str, key: &hyper_session::id::StoreKey, da
         })
         .await;
     assert!(matches!(visit.status.as_u16(), 200 | 503));
-    let _ = house.sessions.collection().get(key).await;
+    let _ = server.sessions.collection().get(key).await;
 }
 
 proptest! {
@@ -106,10 +106,10 @@ proptest! {
     #[test]
     fn any_bytes_as_a_cookie_header_give_a_fresh_session(bytes in vec(any::<u8>(), 0..300)) {
         runtime().block_on(async {
-            let house = house(config());
-            prop_assert_ne!(call(&house, &bytes).await, Some(false));
+            let server = test_server(config());
+            prop_assert_ne!(call(&server, &bytes).await, Some(false));
             let named = [b"session=", &bytes[..]].concat();
-            prop_assert_ne!(call(&house, &named).await, Some(false));
+            prop_assert_ne!(call(&server, &named).await, Some(false));
             Ok(())
         })?;
     }
@@ -117,12 +117,12 @@ proptest! {
     #[test]
     fn any_bytes_as_a_record_are_a_session_or_an_error(data in vec(any::<u8>(), 0..200)) {
         runtime().block_on(async {
-            let house = house(config());
-            let (cookie, key, _) = stored(&house).await;
-            open(&house, &cookie, &key, data.clone().into()).await;
+            let server = test_server(config());
+            let (cookie, key, _) = stored(&server).await;
+            open(&server, &cookie, &key, data.clone().into()).await;
             // With a head that is ours, the rest is looked at.
             let headed = [&[1, 0], &data[..]].concat();
-            open(&house, &cookie, &key, headed.into()).await;
+            open(&server, &cookie, &key, headed.into()).await;
         });
     }
 
@@ -132,8 +132,8 @@ proptest! {
         cut in any::<Option<prop::sample::Index>>(),
     ) {
         runtime().block_on(async {
-            let house = house(config());
-            let (cookie, key, data) = stored(&house).await;
+            let server = test_server(config());
+            let (cookie, key, data) = stored(&server).await;
             let mut data = data.to_vec();
             for (at, byte) in &changes {
                 let at = at.index(data.len());
@@ -142,14 +142,14 @@ proptest! {
             if let Some(cut) = cut {
                 data.truncate(cut.index(data.len()));
             }
-            open(&house, &cookie, &key, data.into()).await;
+            open(&server, &cookie, &key, data.into()).await;
         });
     }
 
     #[test]
     fn any_text_as_a_path_is_a_value_or_an_error(paths in vec(".{0,24}|([a-c0-3.\\[\\]\"'\\\\]){0,12}", 1..12)) {
         runtime().block_on(async {
-            let mut browser = house(config()).browser();
+            let mut browser = test_server(config()).browser();
             browser.visit(async |s| {
                 for path in &paths {
                     let path = path.as_str();
@@ -173,7 +173,7 @@ proptest! {
 
 #[test]
 fn a_cookie_header_of_a_megabyte_of_separators_is_read_in_no_time() {
-    let house = house(config());
+    let server = test_server(config());
     let started = std::time::Instant::now();
     for part in [
         &b";"[..],
@@ -184,7 +184,7 @@ fn a_cookie_header_of_a_megabyte_of_separators_is_read_in_no_time() {
         b"session=A;",
     ] {
         let line: Vec<u8> = part.iter().copied().cycle().take(1 << 20).collect();
-        let fresh = runtime().block_on(call(&house, &line));
+        let fresh = runtime().block_on(call(&server, &line));
         assert_ne!(fresh, Some(false));
     }
     // Linear time takes milliseconds; anything quadratic would take minutes.

@@ -3,11 +3,11 @@
 use hyper_session::SessionError;
 use serde_json::json;
 
-use crate::support::{config, house, object};
+use crate::support::{config, object, test_server};
 
 #[tokio::test]
 async fn an_intended_path_is_remembered_until_it_is_pulled() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.set_intended_url("/account?tab=2#top"))
         .await
@@ -26,7 +26,7 @@ async fn an_intended_path_is_remembered_until_it_is_pulled() {
 
 #[tokio::test]
 async fn clear_forgets_it() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.set_intended_url("/a")?;
@@ -67,7 +67,7 @@ const ATTACKS: [&str; 24] = [
 
 #[tokio::test]
 async fn what_leads_away_from_this_origin_is_refused() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.set_intended_url("/mine").unwrap();
@@ -83,7 +83,7 @@ async fn what_leads_away_from_this_origin_is_refused() {
 
 #[tokio::test]
 async fn paths_of_this_origin_are_taken() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let paths = [
         "/",
         "/a/b?c=1",
@@ -106,7 +106,7 @@ async fn paths_of_this_origin_are_taken() {
 
 #[tokio::test]
 async fn whatever_else_wrote_there_is_not_handed_out() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let planted = [
         json!("//evil.example"),
         json!(7),

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper_session::{SessionConfig, SessionError};
 use serde_json::json;
 
-use crate::support::{Call, config, house, object};
+use crate::support::{Call, config, object, test_server};
 
 fn status(code: u16) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
@@ -18,24 +18,24 @@ fn status(code: u16) -> Response<Empty<Bytes>> {
 
 #[tokio::test]
 async fn the_first_response_brings_an_id_even_if_the_session_was_not_touched() {
-    let house = house(config());
-    let visit = house.browser().pass().await;
+    let server = test_server(config());
+    let visit = server.browser().pass().await;
     let cookie = visit.cookie();
     assert!(cookie.starts_with("session="), "{cookie}");
     assert!(
         cookie.ends_with("; Max-Age=7200; Path=/; HttpOnly; SameSite=Lax"),
         "{cookie}"
     );
-    assert_eq!(house.store.calls(), [], "no store is asked for it");
+    assert_eq!(server.store.calls(), [], "no store is asked for it");
 }
 
 #[tokio::test]
 async fn every_later_response_renews_the_cookies_age() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("a", &1)).await.unwrap();
     for _ in 0..3 {
-        house.later(Duration::from_secs(3600));
+        server.advance(Duration::from_secs(3600));
         let visit = browser.pass().await;
         assert!(visit.cookie().contains("; Max-Age=7200;"));
     }
@@ -45,7 +45,7 @@ async fn every_later_response_renews_the_cookies_age() {
 
 #[tokio::test]
 async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     for code in [302, 404, 422, 500, 503] {
         let visit = browser
             .request_with(status(code), async |s| {
@@ -61,7 +61,7 @@ async fn errors_and_redirects_carry_the_cookie_and_keep_the_changes_too() {
 
 #[tokio::test]
 async fn the_id_stays_the_same_while_the_session_lives() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.pass().await;
     let first = browser.visit(async |s| s.id()).await.unwrap();
     let empty = browser.visit(async |s| s.id()).await.unwrap();
@@ -73,7 +73,7 @@ async fn the_id_stays_the_same_while_the_session_lives() {
 
 #[tokio::test]
 async fn a_session_is_fresh_in_the_request_that_gets_the_id() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     assert!(browser.visit(async |s| s.is_fresh()).await);
     assert!(!browser.visit(async |s| s.is_fresh()).await);
     browser
@@ -86,8 +86,8 @@ async fn a_session_is_fresh_in_the_request_that_gets_the_id() {
 
 #[tokio::test]
 async fn nothing_is_stored_for_a_session_that_holds_nothing() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.has("a")).await.unwrap();
     browser
         .visit(async |s| {
@@ -96,22 +96,22 @@ async fn nothing_is_stored_for_a_session_that_holds_nothing() {
         })
         .await
         .unwrap();
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
 }
 
 #[tokio::test]
 async fn nothing_is_written_where_nothing_changed() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("a", &1)).await.unwrap();
-    house.store.calls();
+    server.store.calls();
     browser.visit(async |s| s.get::<i32>("a")).await.unwrap();
-    assert_eq!(house.store.calls(), [Call::Read]);
+    assert_eq!(server.store.calls(), [Call::Read]);
 }
 
 #[tokio::test]
 async fn what_the_request_knows_of_itself_is_true() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             assert!(s.is_loaded() && s.is_empty().unwrap());
@@ -128,8 +128,8 @@ async fn what_the_request_knows_of_itself_is_true() {
 
 #[tokio::test]
 async fn regenerate_gives_a_new_id_and_keeps_the_data() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let before = browser
         .visit(async |s| {
             s.put("cart", &3).unwrap();
@@ -162,8 +162,8 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
 
 #[tokio::test]
 async fn regenerating_twice_in_one_request_leaves_one_session() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("a", &1)).await.unwrap();
     browser
         .visit(async |s| {
@@ -174,10 +174,10 @@ async fn regenerating_twice_in_one_request_leaves_one_session() {
         })
         .await;
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"a": 1}));
-    house.later(Duration::from_secs(61));
-    house.memory.sweep();
+    server.advance(Duration::from_secs(61));
+    server.memory.sweep();
     assert_eq!(
-        house.memory.stats().records,
+        server.memory.stats().records,
         1,
         "the fences are gone by now"
     );
@@ -185,8 +185,8 @@ async fn regenerating_twice_in_one_request_leaves_one_session() {
 
 #[tokio::test]
 async fn destroy_ends_the_session_and_removes_the_cookie() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
             s.put("user", "ada").unwrap();
@@ -200,7 +200,7 @@ async fn destroy_ends_the_session_and_removes_the_cookie() {
     let removal = "session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Path=/; HttpOnly; SameSite=Lax";
     assert_eq!(visit.cookie(), removal);
     assert_eq!(browser.cookie(), None);
-    assert_eq!(house.memory.stats().records, 0);
+    assert_eq!(server.memory.stats().records, 0);
     thief
         .visit(async |s| {
             assert!(s.is_empty().unwrap());
@@ -211,19 +211,19 @@ async fn destroy_ends_the_session_and_removes_the_cookie() {
 
 #[tokio::test]
 async fn destroy_needs_no_load() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("user", "ada")).await.unwrap();
-    house.store.calls();
+    server.store.calls();
     let visit = browser.request(async |s| s.destroy().unwrap()).await;
     assert!(visit.cookie().contains("Max-Age=0"));
-    assert_eq!(house.store.calls(), [Call::Destroy]);
+    assert_eq!(server.store.calls(), [Call::Destroy]);
 }
 
 #[tokio::test]
 async fn what_is_put_after_destroy_begins_a_new_session() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
             s.put("user", "ada").unwrap();
@@ -243,15 +243,15 @@ async fn what_is_put_after_destroy_begins_a_new_session() {
             assert!(s.id().unwrap() != old);
         })
         .await;
-    let tagged = house.sessions.collection().tagged("ada").await.unwrap();
+    let tagged = server.sessions.collection().tagged("ada").await.unwrap();
     assert_eq!(tagged, [], "the new session is nobody's");
 }
 
 #[tokio::test]
 async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
     for order in 0..4 {
-        let house = house(config());
-        let mut browser = house.browser();
+        let server = test_server(config());
+        let mut browser = server.browser();
         browser.visit(async |s| s.put("a", &1)).await.unwrap();
         browser
             .visit(async |s| {
@@ -269,16 +269,16 @@ async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
                 s.destroy().unwrap();
             })
             .await;
-        house.later(Duration::from_secs(61));
-        house.memory.sweep();
-        assert_eq!(house.memory.stats().records, 0, "case {order}");
+        server.advance(Duration::from_secs(61));
+        server.memory.sweep();
+        assert_eq!(server.memory.stats().records, 0, "case {order}");
         assert_eq!(browser.cookie(), None, "case {order}");
     }
 }
 
 #[tokio::test]
 async fn an_emptied_session_is_not_a_destroyed_one() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let before = browser
         .visit(async |s| {
             s.put("a", &1).unwrap();
@@ -292,7 +292,7 @@ async fn an_emptied_session_is_not_a_destroyed_one() {
 
 #[tokio::test]
 async fn a_cookie_that_clears_with_the_browser_has_no_age() {
-    let mut browser = house(config().clear_with_browser(true)).browser();
+    let mut browser = test_server(config().clear_with_browser(true)).browser();
     let visit = browser.pass().await;
     assert!(visit.cookie().ends_with("; Path=/; HttpOnly; SameSite=Lax"));
     assert!(!visit.cookie().contains("Max-Age") && !visit.cookie().contains("Expires"));
@@ -302,8 +302,8 @@ async fn a_cookie_that_clears_with_the_browser_has_no_age() {
 
 #[tokio::test]
 async fn disabled_sessions_are_empty_read_only_and_silent() {
-    let house = house(config().enabled(false));
-    let visit = house
+    let server = test_server(config().enabled(false));
+    let visit = server
         .browser()
         .request(async |s| {
             s.load().await.unwrap();
@@ -313,16 +313,16 @@ async fn disabled_sessions_are_empty_read_only_and_silent() {
             assert!(matches!(s.destroy(), Err(SessionError::ReadOnly)));
         })
         .await;
-    assert!(visit.says_nothing(), "{:?}", visit.headers);
-    assert_eq!(house.store.calls(), []);
+    assert!(visit.has_no_headers(), "{:?}", visit.headers);
+    assert_eq!(server.store.calls(), []);
 }
 
 #[tokio::test]
 async fn a_read_only_session_reads_and_refuses_every_change() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| s.put("a", &1)).await.unwrap();
-    house.store.calls();
+    server.store.calls();
     browser
         .request(async |s| {
             s.load_read_only().await.unwrap();
@@ -338,7 +338,7 @@ async fn a_read_only_session_reads_and_refuses_every_change() {
             assert!(s.tag("ada").is_err_and(refused));
         })
         .await;
-    assert_eq!(house.store.calls(), [Call::Read]);
+    assert_eq!(server.store.calls(), [Call::Read]);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use hyper_session::Session;
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, config, house, object};
+use crate::support::{Browser, config, object, test_server};
 
 /// One step of one of the requests. Each request writes its own keys, and all count on one.
 #[derive(Clone, Copy, Debug)]
@@ -145,8 +145,8 @@ fn check(turns: &[(usize, Step)], ends: &[usize], stored_before: bool) {
         .unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let house = house(config());
-        let mut browser = house.browser();
+        let server = test_server(config());
+        let mut browser = server.browser();
         let mut model = Model::default();
         browser.pass().await;
         if stored_before {
@@ -171,7 +171,7 @@ fn check(turns: &[(usize, Step)], ends: &[usize], stored_before: bool) {
             .visit(async |s| s.flash_messages().unwrap().is_empty())
             .await;
         assert!(left, "and then gone");
-        assert_eq!(house.seen.of("write_dropped"), []);
+        assert_eq!(server.events.with_name("write_dropped"), []);
     });
 }
 
@@ -196,8 +196,8 @@ fn a_regenerate_among_them_takes_all_that_was_stored_before_it_along() {
         .unwrap();
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
-        let house = house(config());
-        let mut browser = house.browser();
+        let server = test_server(config());
+        let mut browser = server.browser();
         browser.visit(async |s| s.put("n", &1)).await.unwrap();
         let mut mover = browser.clone();
         let mut model = Model {

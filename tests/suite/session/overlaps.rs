@@ -5,14 +5,14 @@ use std::time::Duration;
 use hyper_session::Session;
 use serde_json::{Value, json};
 
-use crate::support::{Browser, House, config, house, object};
+use crate::support::{Browser, TestServer, config, object, test_server};
 
 fn told(session: &Session) -> Value {
     session.flash_messages().unwrap().all().unwrap()
 }
 
-async fn visitor(house: &House, data: Value) -> Browser {
-    let mut browser = house.browser();
+async fn visitor(server: &TestServer, data: Value) -> Browser {
+    let mut browser = server.browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     browser
 }
@@ -21,8 +21,8 @@ async fn visitor(house: &House, data: Value) -> Browser {
 /// and the second message must not be taken for the first, which was read meanwhile.
 #[tokio::test]
 async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser
         .visit(async |s| s.flash("notice", "Saved"))
         .await
@@ -47,8 +47,8 @@ async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
 
 #[tokio::test]
 async fn a_clear_takes_old_keys_inside_an_object_that_a_parallel_request_wrote_to() {
-    let house = house(config());
-    let mut browser = visitor(&house, json!({"user": {"id": 7, "cart": [1]}})).await;
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"user": {"id": 7, "cart": [1]}})).await;
     let mut other = browser.clone();
     browser
         .visit(async |s| {
@@ -67,12 +67,12 @@ async fn a_clear_takes_old_keys_inside_an_object_that_a_parallel_request_wrote_t
 #[tokio::test]
 async fn a_slow_request_that_left_its_session_alone_does_not_sign_the_visitor_out() {
     for seconds in [0, 61] {
-        let house = house(config());
-        let mut browser = visitor(&house, json!({"n": 1})).await;
+        let server = test_server(config());
+        let mut browser = visitor(&server, json!({"n": 1})).await;
         let mut slow = browser.clone();
         let visit = slow
             .request(async |_| {
-                house.later(Duration::from_secs(seconds));
+                server.advance(Duration::from_secs(seconds));
                 browser.visit(async |s| s.regenerate()).await.unwrap();
             })
             .await;
@@ -85,9 +85,9 @@ async fn a_slow_request_that_left_its_session_alone_does_not_sign_the_visitor_ou
 /// The move is done when the tag fails: the answer is a 503, and it does not tell the new id.
 #[tokio::test]
 async fn a_sign_in_whose_tag_fails_leaves_the_visitor_a_session() {
-    let house = house(config());
-    let mut browser = visitor(&house, json!({"n": 1})).await;
-    house.store.fail(crate::support::Call::Tag);
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    server.store.fail(crate::support::Call::Tag);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().regenerate().unwrap();

@@ -10,9 +10,9 @@ use hyper_session::{Session, SessionConfig, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, Jar, config, house,
+    Browser, Jar, config,
     net::{Remote, serve},
-    object,
+    object, test_server,
 };
 
 /// Runs `first` up to its end, with all of `second` between its load and its commit.
@@ -31,7 +31,7 @@ async fn within<A, B>(
 }
 
 async fn visitor(data: Value) -> Browser {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     browser
 }
@@ -77,7 +77,7 @@ async fn different_keys_are_both_there() {
 
 #[tokio::test]
 async fn the_first_writes_of_a_new_session_are_both_there() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.pass().await;
     within(
         &browser,
@@ -165,7 +165,7 @@ async fn messages_of_two_requests_are_both_told_once() {
 
 #[tokio::test]
 async fn a_message_left_while_another_request_consumes_one_is_not_lost() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.flash("old", &1)).await.unwrap();
     within(
         &browser,
@@ -181,8 +181,8 @@ async fn a_message_left_while_another_request_consumes_one_is_not_lost() {
 
 #[tokio::test]
 async fn an_operation_that_no_longer_fits_is_dropped_alone_and_told() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let setup = test_server(config());
+    let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     within(
         &browser,
@@ -194,7 +194,7 @@ async fn an_operation_that_no_longer_fits_is_dropped_alone_and_told() {
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"n": "text", "kept": true}));
-    assert_eq!(house.seen.of("write_dropped").len(), 1);
+    assert_eq!(setup.events.with_name("write_dropped").len(), 1);
 }
 
 #[tokio::test]

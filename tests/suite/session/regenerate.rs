@@ -5,10 +5,10 @@ use std::time::Duration;
 use hyper_session::{Session, id::StoreKey};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, House, config, house, object};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
-async fn ada(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn ada(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser
         .visit(async |s| {
             s.put("n", &1)?;
@@ -16,12 +16,12 @@ async fn ada(house: &House) -> Browser {
         })
         .await
         .unwrap();
-    house.seen.clear();
+    server.events.clear();
     browser
 }
 
-async fn tagged(house: &House) -> Vec<StoreKey> {
-    house.sessions.collection().tagged("ada").await.unwrap()
+async fn tagged(server: &TestServer) -> Vec<StoreKey> {
+    server.sessions.collection().tagged("ada").await.unwrap()
 }
 
 async fn data(browser: &mut Browser) -> Value {
@@ -30,8 +30,8 @@ async fn data(browser: &mut Browser) -> Value {
 
 #[tokio::test]
 async fn a_write_that_commits_before_the_move_is_in_the_new_session() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     let mut other = browser.clone();
     browser
         .visit(async |s| {
@@ -49,10 +49,10 @@ const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call:
 #[tokio::test]
 async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
+        let server = test_server(config());
+        let browser = ada(&server).await;
         let (mut mover, mut writer) = (browser.clone(), browser.clone());
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::join!(
             mover.visit(async |s| {
                 s.regenerate().unwrap();
@@ -71,18 +71,18 @@ async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
         );
         let expected = json!({"n": 3, "mover": 1, "writer": 1});
         assert_eq!(data(&mut mover).await, expected, "{call:?} {nth}");
-        assert_eq!(tagged(&house).await.len(), 1, "{call:?} {nth}");
-        assert_eq!(house.seen.of("write_dropped"), []);
-        assert_eq!(house.seen.of("migrated").len(), 1);
+        assert_eq!(tagged(&server).await.len(), 1, "{call:?} {nth}");
+        assert_eq!(server.events.with_name("write_dropped"), []);
+        assert_eq!(server.events.with_name("migrated").len(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_message_left_within_the_move_is_in_the_new_session() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let (mut mover, mut writer) = (browser.clone(), browser.clone());
-    let gate = house.store.hold(Call::Write);
+    let gate = server.store.hold(Call::Write);
     tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
         gate.reached().await;
         writer.visit(async |s| s.flash("m", &1)).await.unwrap();
@@ -94,8 +94,8 @@ async fn a_message_left_within_the_move_is_in_the_new_session() {
 
 #[tokio::test]
 async fn a_slower_request_under_the_old_id_is_dropped_and_told() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     let mut mover = browser.clone();
     let visit = browser
         .request(async |s| {
@@ -105,14 +105,14 @@ async fn a_slower_request_under_the_old_id_is_dropped_and_told() {
         })
         .await;
     assert_eq!(visit.cookies(), [""; 0], "it must not undo the new cookie");
-    assert_eq!(house.seen.of("write_dropped").len(), 1);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
     assert_eq!(data(&mut mover).await, json!({"n": 1}));
 }
 
 #[tokio::test]
 async fn the_old_id_opens_nothing_at_once_and_for_ever() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     let (mut thief, mut patient) = (browser.clone(), browser.clone());
     browser.visit(async |s| s.regenerate()).await.unwrap();
     let new = browser.visit(async |s| s.id()).await.unwrap();
@@ -122,7 +122,7 @@ async fn the_old_id_opens_nothing_at_once_and_for_ever() {
             assert!(s.id().unwrap() != new && s.is_fresh());
         })
         .await;
-    house.later(Duration::from_secs(600));
+    server.advance(Duration::from_secs(600));
     patient
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
@@ -133,52 +133,56 @@ async fn the_old_id_opens_nothing_at_once_and_for_ever() {
 
 #[tokio::test]
 async fn a_write_slower_than_the_fence_reaches_nothing() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     let mut mover = browser.clone();
     browser
         .request(async |s| {
             s.load().await.unwrap();
             mover.visit(async |s| s.regenerate()).await.unwrap();
-            house.later(Duration::from_secs(600));
+            server.advance(Duration::from_secs(600));
             s.put("late", &1).unwrap();
         })
         .await;
-    house.memory.sweep();
-    assert_eq!(house.memory.stats().records, 1);
+    server.memory.sweep();
+    assert_eq!(server.memory.stats().records, 1);
 }
 
 #[tokio::test]
 async fn two_moves_at_once_leave_one_session_with_its_tags() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
+        let server = test_server(config());
+        let browser = ada(&server).await;
         let (mut first, mut second) = (browser.clone(), browser.clone());
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::join!(first.visit(async |s| s.regenerate().unwrap()), async {
             gate.reached().await;
             second.visit(async |s| s.regenerate().unwrap()).await;
             gate.open();
         });
-        assert_eq!(house.seen.of("migrated").len(), 1, "{call:?} {nth}");
+        assert_eq!(
+            server.events.with_name("migrated").len(),
+            1,
+            "{call:?} {nth}"
+        );
         let (a, b) = (data(&mut first).await, data(&mut second).await);
         let live = [&a, &b].into_iter().filter(|it| **it == json!({"n": 1}));
         assert_eq!(live.count(), 1, "{call:?} {nth}: {a} {b}");
-        assert_eq!(tagged(&house).await.len(), 1, "{call:?} {nth}");
-        house.later(Duration::from_secs(61));
-        house.memory.sweep();
-        assert_eq!(house.memory.stats().records, 1, "{call:?} {nth}");
+        assert_eq!(tagged(&server).await.len(), 1, "{call:?} {nth}");
+        server.advance(Duration::from_secs(61));
+        server.memory.sweep();
+        assert_eq!(server.memory.stats().records, 1, "{call:?} {nth}");
     }
 }
 
 /// The loser of two moves had the tags already when the winner put up its fence.
 #[tokio::test]
 async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
-    let house = house(config());
-    let browser = ada(&house).await;
+    let server = test_server(config());
+    let browser = ada(&server).await;
     let (mut winner, mut loser) = (browser.clone(), browser.clone());
-    let winner_tags = house.store.hold(Call::CopyTags);
-    let loser_fence = house.store.hold_nth(Call::Write, 2);
+    let winner_tags = server.store.hold(Call::CopyTags);
+    let loser_fence = server.store.hold_nth(Call::Write, 2);
     tokio::join!(
         winner.visit(async |s| s.regenerate().unwrap()),
         async {
@@ -188,7 +192,7 @@ async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
         async {
             loser_fence.reached().await;
             winner_tags.open();
-            while house.seen.of("migrated").is_empty() {
+            while server.events.with_name("migrated").is_empty() {
                 tokio::task::yield_now().await;
             }
             loser_fence.open();
@@ -196,22 +200,22 @@ async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
     );
     assert_eq!(data(&mut winner).await, json!({"n": 1}));
     let key = winner.visit(async |s| s.store_key()).await.unwrap();
-    assert_eq!(tagged(&house).await, [key]);
+    assert_eq!(tagged(&server).await, [key]);
 }
 
 #[tokio::test]
 async fn a_logout_within_the_move_ends_the_session_under_both_ids() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
+        let server = test_server(config());
+        let browser = ada(&server).await;
         let (mut mover, mut quick) = (browser.clone(), browser.clone());
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
             gate.reached().await;
             quick.visit(async |s| s.destroy()).await.unwrap();
             gate.open();
         });
-        assert_eq!(house.memory.stats().records, 0, "{call:?} {nth}");
+        assert_eq!(server.memory.stats().records, 0, "{call:?} {nth}");
         assert_eq!(mover.cookie(), None);
         assert_eq!(data(&mut browser.clone()).await, json!({}));
     }
@@ -220,13 +224,13 @@ async fn a_logout_within_the_move_ends_the_session_under_both_ids() {
 #[tokio::test]
 async fn a_logout_everywhere_within_the_move_ends_the_session_under_both_ids() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
+        let server = test_server(config());
+        let browser = ada(&server).await;
         let mut mover = browser.clone();
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
             gate.reached().await;
-            let all = house.sessions.collection();
+            let all = server.sessions.collection();
             all.destroy_tagged("ada", None).await.unwrap();
             gate.open();
         });
@@ -244,16 +248,16 @@ async fn a_logout_everywhere_within_the_move_ends_the_session_under_both_ids() {
 #[tokio::test]
 async fn a_move_that_fails_half_way_does_not_shake_off_the_tags() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
-        house.store.fail_nth(call, nth);
+        let server = test_server(config());
+        let browser = ada(&server).await;
+        server.store.fail_nth(call, nth);
         let visit = browser
             .clone()
             .request(async |s| s.load().await.unwrap().regenerate().unwrap())
             .await;
         assert_eq!(visit.status, 503);
-        house.store.heal();
-        let all = house.sessions.collection();
+        server.store.clear_rules();
+        let all = server.sessions.collection();
         all.destroy_tagged("ada", None).await.unwrap();
         assert_eq!(
             data(&mut browser.clone()).await,
@@ -266,15 +270,15 @@ async fn a_move_that_fails_half_way_does_not_shake_off_the_tags() {
 #[tokio::test]
 async fn a_move_whose_client_hangs_up_does_not_shake_off_the_tags() {
     for (call, nth) in STEPS {
-        let house = house(config());
-        let browser = ada(&house).await;
+        let server = test_server(config());
+        let browser = ada(&server).await;
         let mut mover = browser.clone();
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::select! {
             () = mover.visit(async |s| s.regenerate().unwrap()) => panic!("it is held up"),
             () = gate.reached() => {}
         }
-        let all = house.sessions.collection();
+        let all = server.sessions.collection();
         all.destroy_tagged("ada", None).await.unwrap();
         assert_eq!(
             data(&mut browser.clone()).await,
@@ -286,18 +290,18 @@ async fn a_move_whose_client_hangs_up_does_not_shake_off_the_tags() {
 
 #[tokio::test]
 async fn tags_follow_the_new_id() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     browser.visit(async |s| s.regenerate()).await.unwrap();
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
-    assert_eq!(tagged(&house).await, [key]);
+    assert_eq!(tagged(&server).await, [key]);
 }
 
 /// Sign-in as the guide does it, from a session that was never stored.
 #[tokio::test]
 async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
-    let house = house(config());
-    let mut browser = ada(&house).await;
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
     browser
         .visit(async |s| {
             s.regenerate()?;
@@ -306,15 +310,15 @@ async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
         })
         .await
         .unwrap();
-    assert!(tagged(&house).await.is_empty());
-    let all = house.sessions.collection();
+    assert!(tagged(&server).await.is_empty());
+    let all = server.sessions.collection();
     assert_eq!(all.tagged("grace").await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.pass().await;
     let (before, mut planted) = (
         browser.clone().visit(async |s| s.id()).await.unwrap(),

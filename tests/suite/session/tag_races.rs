@@ -4,13 +4,13 @@
 use hyper_session::{Session, SessionError, id::StoreKey};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, House, config, house, object};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
 /// A visitor whose browser has an id under which nothing is stored.
-async fn newcomer(house: &House) -> Browser {
-    let mut browser = house.browser();
+async fn newcomer(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
     browser.pass().await;
-    house.store.calls();
+    server.store.calls();
     browser
 }
 
@@ -19,8 +19,8 @@ fn sign_in(session: &Session) -> Result<(), SessionError> {
     session.tag("ada")
 }
 
-async fn tagged(house: &House) -> Vec<StoreKey> {
-    house.sessions.collection().tagged("ada").await.unwrap()
+async fn tagged(server: &TestServer) -> Vec<StoreKey> {
+    server.sessions.collection().tagged("ada").await.unwrap()
 }
 
 async fn data(browser: &mut Browser) -> Value {
@@ -28,14 +28,14 @@ async fn data(browser: &mut Browser) -> Value {
 }
 
 /// Everybody who is signed in is tagged, so that a log-out everywhere reaches them.
-async fn assert_reachable(house: &House, browsers: &mut [Browser], case: &str) {
+async fn assert_reachable(server: &TestServer, browsers: &mut [Browser], case: &str) {
     for browser in browsers.iter_mut() {
         let (user, key) = browser
             .visit(async |s| (s.has("user").unwrap(), s.store_key().unwrap()))
             .await;
-        assert!(!user || tagged(house).await.contains(&key), "{case}");
+        assert!(!user || tagged(server).await.contains(&key), "{case}");
     }
-    let all = house.sessions.collection();
+    let all = server.sessions.collection();
     all.destroy_tagged("ada", None).await.unwrap();
     for browser in browsers {
         let left = data(browser).await;
@@ -50,12 +50,12 @@ const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::Tag, 0), (Call::Writ
 async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_nobody_without_the_tag() {
     for (call, nth) in STEPS {
         for after in [false, true] {
-            let house = house(config());
-            let browser = newcomer(&house).await;
+            let server = test_server(config());
+            let browser = newcomer(&server).await;
             let (mut tagger, mut mover) = (browser.clone(), browser.clone());
             let gate = match after {
-                false => house.store.hold_nth(call, nth),
-                true => house.store.hold_answer_nth(call, nth),
+                false => server.store.hold_nth(call, nth),
+                true => server.store.hold_answer_nth(call, nth),
             };
             tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
                 gate.reached().await;
@@ -63,10 +63,10 @@ async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_nobody_without_
                 gate.open();
             });
             let case = format!("{call:?} {nth}, {after}");
-            let told = house.seen.of("write_dropped").len();
+            let told = server.events.with_name("write_dropped").len();
             let stored = data(&mut mover).await == json!({"user": "ada"});
             assert_eq!(told, usize::from(!stored), "{case}: told, or stored");
-            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
         }
     }
 }
@@ -82,17 +82,17 @@ const MOVE: [(Call, usize); 4] = [
 #[tokio::test]
 async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_nobody_without_the_tag() {
     for (call, nth) in MOVE {
-        let house = house(config());
-        let browser = newcomer(&house).await;
+        let server = test_server(config());
+        let browser = newcomer(&server).await;
         let (mut tagger, mut mover) = (browser.clone(), browser.clone());
-        let gate = house.store.hold_nth(call, nth);
+        let gate = server.store.hold_nth(call, nth);
         tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
             gate.reached().await;
             tagger.visit(async |s| sign_in(s).unwrap()).await;
             gate.open();
         });
         let case = format!("{call:?} {nth}");
-        assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+        assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
     }
 }
 
@@ -102,17 +102,17 @@ async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_nobody_without_
 async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_without_the_tag() {
     for (call, nth) in MOVE {
         for tags in [false, true] {
-            let house = house(config());
-            let browser = newcomer(&house).await;
+            let server = test_server(config());
+            let browser = newcomer(&server).await;
             let (mut tagger, mut mover) = (browser.clone(), browser.clone());
             let tagging = match tags {
-                true => house.store.hold(Call::Tag),
-                false => house.store.hold_answer(Call::Tag),
+                true => server.store.hold(Call::Tag),
+                false => server.store.hold_answer(Call::Tag),
             };
             let case = format!("{call:?} {nth}, {tags}");
             tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
                 tagging.reached().await;
-                let moving = house.store.hold_nth(call, nth);
+                let moving = server.store.hold_nth(call, nth);
                 tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
                     moving.reached().await;
                     tagging.open();
@@ -122,7 +122,7 @@ async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_w
                     moving.open();
                 });
             });
-            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
         }
     }
 }
@@ -132,17 +132,17 @@ async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_w
 async fn a_first_tagged_write_that_comes_second_leaves_nobody_without_the_tag() {
     for call in [Call::Tag, Call::Write] {
         for after in [false, true] {
-            let house = house(config());
-            let browser = newcomer(&house).await;
+            let server = test_server(config());
+            let browser = newcomer(&server).await;
             let (mut tagger, mut mover) = (browser.clone(), browser.clone());
             let mut writer = browser.clone();
-            let first = house.store.hold(Call::Write);
+            let first = server.store.hold(Call::Write);
             tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
                 first.reached().await;
                 writer.visit(async |s| s.put("n", &1)).await.unwrap();
                 let next = match after {
-                    false => house.store.hold(call),
-                    true => house.store.hold_answer(call),
+                    false => server.store.hold(call),
+                    true => server.store.hold_answer(call),
                 };
                 first.open();
                 next.reached().await;
@@ -150,36 +150,36 @@ async fn a_first_tagged_write_that_comes_second_leaves_nobody_without_the_tag() 
                 next.open();
             });
             let case = format!("{call:?}, {after}");
-            assert_reachable(&house, &mut [browser, tagger, mover], &case).await;
+            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_first_tagged_write_whose_tag_fails_stores_nothing_beside_it() {
-    let house = house(config());
-    let mut browser = newcomer(&house).await;
-    house.store.fail(Call::Tag);
+    let server = test_server(config());
+    let mut browser = newcomer(&server).await;
+    server.store.fail(Call::Tag);
     let visit = browser
         .request(async |s| sign_in(s.load().await.unwrap()).unwrap())
         .await;
     assert_eq!(visit.status, 503);
     assert_eq!(data(&mut browser).await, json!({}));
     browser.visit(async |s| sign_in(s)).await.unwrap();
-    assert_reachable(&house, &mut [browser], "the second time").await;
+    assert_reachable(&server, &mut [browser], "the second time").await;
 }
 
 #[tokio::test]
 async fn nothing_is_asked_twice_where_nobody_else_can_know_the_id() {
-    let house = house(config());
-    let mut browser = house.browser();
+    let server = test_server(config());
+    let mut browser = server.browser();
     browser.visit(async |s| sign_in(s)).await.unwrap();
-    assert_eq!(house.store.calls(), [Call::Write, Call::Tag]);
-    let mut other = newcomer(&house).await;
+    assert_eq!(server.store.calls(), [Call::Write, Call::Tag]);
+    let mut other = newcomer(&server).await;
     other.visit(async |s| sign_in(s)).await.unwrap();
     assert_eq!(
-        house.store.calls(),
+        server.store.calls(),
         [Call::Read, Call::Write, Call::Tag, Call::Write]
     );
-    assert_eq!(tagged(&house).await.len(), 2);
+    assert_eq!(tagged(&server).await.len(), 2);
 }

@@ -6,11 +6,11 @@ use hyper_session::{SessionError, document::Number};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::support::{config, house, object};
+use crate::support::{config, object, test_server};
 
 #[tokio::test]
 async fn put_is_there_in_the_next_request() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.put("theme", "dark"))
         .await
@@ -21,7 +21,7 @@ async fn put_is_there_in_the_next_request() {
 
 #[tokio::test]
 async fn put_with_dots_makes_the_objects_on_the_way() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("user", &json!({"name": "ada"}))?;
@@ -40,7 +40,7 @@ async fn put_with_dots_makes_the_objects_on_the_way() {
 
 #[tokio::test]
 async fn get_reads_nested_values_and_gives_a_default_for_absent_and_null() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.merge(&json!({"user": {"email": "a@b"}, "none": null, "zero": 0})))
         .await
@@ -58,7 +58,7 @@ async fn get_reads_nested_values_and_gives_a_default_for_absent_and_null() {
 
 #[tokio::test]
 async fn a_list_of_keys_is_taken_literally() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.put(["a.b", "c"], &1))
         .await
@@ -69,7 +69,7 @@ async fn a_list_of_keys_is_taken_literally() {
 
 #[tokio::test]
 async fn has_says_whether_there_is_a_value_other_than_null() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.merge(&json!({"zero": 0, "no": false, "text": "", "list": [], "none": null}))
@@ -90,7 +90,7 @@ async fn has_says_whether_there_is_a_value_other_than_null() {
 
 #[tokio::test]
 async fn all_gives_an_object_even_of_nothing() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let all: BTreeMap<String, Value> = browser.visit(async |s| s.all()).await.unwrap();
     assert!(all.is_empty());
 }
@@ -102,7 +102,7 @@ async fn all_reads_into_a_struct_of_ones_own() {
         theme: String,
         visits: u32,
     }
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.merge(&json!({"theme": "dark", "visits": 3})))
         .await
@@ -117,7 +117,7 @@ async fn all_reads_into_a_struct_of_ones_own() {
 
 #[tokio::test]
 async fn forget_removes_a_key_or_a_nested_one() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.merge(&json!({"user": {"name": "ada", "email": "a@b"}, "theme": 1})))
         .await
@@ -136,7 +136,7 @@ async fn forget_removes_a_key_or_a_nested_one() {
 
 #[tokio::test]
 async fn forgetting_an_element_leaves_null_and_keeps_the_length() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("a", &[1, 2, 3])?;
@@ -150,7 +150,7 @@ async fn forgetting_an_element_leaves_null_and_keeps_the_length() {
 
 #[tokio::test]
 async fn pull_returns_the_value_and_removes_it() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.put("user", "ada")).await.unwrap();
     let (user, left): (Option<String>, bool) = browser
         .visit(async |s| (s.pull("user").unwrap(), s.has("user").unwrap()))
@@ -161,7 +161,7 @@ async fn pull_returns_the_value_and_removes_it() {
 
 #[tokio::test]
 async fn a_pull_of_another_type_fails_and_leaves_the_value() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("user", "ada").unwrap();
@@ -174,7 +174,7 @@ async fn a_pull_of_another_type_fails_and_leaves_the_value() {
 
 #[tokio::test]
 async fn increment_and_decrement_count_from_nothing_and_from_null() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             assert_eq!(s.increment("visits").unwrap(), Number::Int(1));
@@ -191,7 +191,7 @@ async fn increment_and_decrement_count_from_nothing_and_from_null() {
 
 #[tokio::test]
 async fn what_is_not_a_number_cannot_be_incremented_and_stays() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.merge(&json!({"t": "1", "l": [], "b": true, "big": i64::MAX}))
@@ -215,7 +215,7 @@ async fn what_is_not_a_number_cannot_be_incremented_and_stays() {
 
 #[tokio::test]
 async fn clear_removes_everything_and_what_follows_stays() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.merge(&json!({"a": 1, "b": 2})))
         .await
@@ -232,7 +232,7 @@ async fn clear_removes_everything_and_what_follows_stays() {
 
 #[tokio::test]
 async fn merge_is_deep_and_its_keys_are_literal() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("user.name", "ada")?;
@@ -265,7 +265,7 @@ async fn every_supported_type_comes_back_as_it_went_in() {
         maybe: None,
     };
     let (big, small) = (u128::MAX, i128::MIN);
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("user", &user)?;
@@ -289,7 +289,7 @@ async fn every_supported_type_comes_back_as_it_went_in() {
 async fn a_date_becomes_an_iso_8601_string() {
     use hyper_session::document::IsoDate;
     let moment = std::time::UNIX_EPOCH + std::time::Duration::from_millis(1_234);
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let visited: Option<String> = browser
         .visit(async |s| {
             s.put("visited_at", &IsoDate::from(moment))?;
@@ -302,7 +302,7 @@ async fn a_date_becomes_an_iso_8601_string() {
 
 #[tokio::test]
 async fn keys_that_mean_something_elsewhere_are_ordinary_here() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             s.put("__proto__.polluted", &1)?;
@@ -317,7 +317,7 @@ async fn keys_that_mean_something_elsewhere_are_ordinary_here() {
 
 #[tokio::test]
 async fn a_hostile_index_is_refused_and_not_filled_with_nulls() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
             assert!(s.put("a.4000000000", &1).is_err());
@@ -335,7 +335,7 @@ async fn a_limit_that_is_reached_is_an_error_and_changes_nothing() {
         .operations(3)
         .bytes(200)
         .document(100);
-    let mut browser = house(config().limits(limits)).browser();
+    let mut browser = test_server(config().limits(limits)).browser();
     browser
         .visit(async |s| {
             s.put("a", &1).unwrap();
@@ -356,7 +356,7 @@ async fn a_limit_that_is_reached_is_an_error_and_changes_nothing() {
 
 #[tokio::test]
 async fn methods_before_load_say_that_the_session_is_not_loaded() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .request(async |s| {
             let not_loaded = |error| matches!(error, SessionError::NotLoaded);

@@ -9,7 +9,7 @@ use hyper_session::{Session, SessionError, document::Number};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::support::{config, house};
+use crate::support::{config, test_server};
 
 #[derive(Deserialize)]
 struct Sequence {
@@ -64,15 +64,15 @@ async fn every_request_of_every_sequence_goes_as_with_the_real_package() {
     let (mut requests, mut steps) = (0, 0);
     let mut differences = Differences::new();
     for sequence in &sequences {
-        let house = house(config());
-        let mut browser = house.browser();
+        let server = test_server(config());
+        let mut browser = server.browser();
         for (at, visit) in sequence.requests.iter().enumerate() {
             let place = format!("{} request {at}", sequence.id);
-            house.seen.clear();
+            server.events.clear();
             browser
                 .visit(async |session| replay(session, visit, &mut differences, &place))
                 .await;
-            let migrated = !house.seen.of("migrated").is_empty();
+            let migrated = !server.events.with_name("migrated").is_empty();
             assert_eq!(migrated, visit.regenerated, "{place}");
             if migrated != visit.migrated {
                 *differences.entry(Difference::EmptyMove).or_default() += 1;

@@ -4,7 +4,7 @@ use hyper_session::view;
 use minijinja::Environment;
 use serde_json::json;
 
-use crate::support::{config, house};
+use crate::support::{config, test_server};
 
 const HOSTILE: &str = r#""><script>alert('x')</script> & <img src=x onerror="y">"#;
 
@@ -24,7 +24,7 @@ const EVERY_WAY: [&str; 9] = [
 async fn every_way_to_print_is_escaped_in_every_template() {
     let mut pages = Environment::new();
     view::enable_autoescape(&mut pages);
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     for name in ["page", "page.html", "page.txt", "page.json", "a/b.tpl", ""] {
         for template in EVERY_WAY {
             pages.add_template_owned(name, template).unwrap();
@@ -59,7 +59,7 @@ async fn every_way_to_print_is_escaped_in_every_template() {
 async fn a_template_may_say_that_it_is_plain_text() {
     let mut pages = Environment::new();
     view::enable_autoescape(&mut pages);
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| session.flash("field", HOSTILE))
         .await
@@ -74,7 +74,7 @@ async fn a_template_may_say_that_it_is_plain_text() {
 #[test]
 fn a_context_shows_nothing_of_the_session_in_its_debug_text() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let text = runtime.block_on(browser.visit(async |session| {
         session.put("secret", "hunter2").unwrap();
         let values = view::context(session).unwrap();

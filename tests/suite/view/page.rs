@@ -4,7 +4,7 @@ use hyper_session::{Session, view};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use serde_json::json;
 
-use crate::support::{Browser, config, house};
+use crate::support::{Browser, config, test_server};
 
 fn environment() -> Environment<'static> {
     let mut pages = Environment::new();
@@ -23,7 +23,7 @@ fn render(session: &Session, template: &str) -> String {
 
 /// What a template shows in the request after one that flashed this.
 async fn after_flashing(messages: serde_json::Value, template: &str) -> String {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| session.flash_many(&messages).unwrap())
         .await;
@@ -49,7 +49,7 @@ fn errors() -> serde_json::Value {
 
 #[tokio::test]
 async fn a_flash_message_is_shown_once() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let template = r#"{% with message = flash_message('notification') -%}
         {% if message %}<div class="notification {{ message.type }}">{{ message.message }}</div>{% endif %}
         {%- endwith %}"#;
@@ -194,7 +194,7 @@ async fn an_error_of_no_field_is_found_by_its_code() {
 
 #[tokio::test]
 async fn a_page_reads_the_session() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let big = i128::MAX;
     browser
         .visit(async |session| {
@@ -223,7 +223,7 @@ async fn a_page_reads_the_session() {
 
 #[tokio::test]
 async fn a_form_is_protected_by_its_hidden_field() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| {
             let field = render(session, "{{ csrf_field() }}");
@@ -239,7 +239,7 @@ async fn a_form_is_protected_by_its_hidden_field() {
 
 #[tokio::test]
 async fn a_page_shows_the_session_as_it_stood_when_its_context_was_made() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| {
             session.put("theme", "dark").unwrap();
@@ -253,7 +253,7 @@ async fn a_page_shows_the_session_as_it_stood_when_its_context_was_made() {
 
 #[tokio::test]
 async fn values_of_the_page_go_before_those_of_the_session() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| {
             let values = context! { error => "my own", heading => "Post" };
@@ -265,7 +265,7 @@ async fn values_of_the_page_go_before_those_of_the_session() {
 
 #[tokio::test]
 async fn macros_of_another_template_see_the_same_names() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser
         .visit(async |session| session.flash_many(&errors()).unwrap())
         .await;
@@ -287,7 +287,7 @@ async fn macros_of_another_template_see_the_same_names() {
 async fn strict_templates_ask_whether_something_is_there() {
     let mut pages = environment();
     pages.set_undefined_behavior(UndefinedBehavior::Strict);
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let page = "{{ flash_message('x') is defined }} {{ flash_messages.has('x') }} [{{ old('x') }}]\
         {% for message in input_error('x') %}{{ message }}{% endfor %}";
     let shown = browser
@@ -298,7 +298,7 @@ async fn strict_templates_ask_whether_something_is_there() {
 
 #[tokio::test]
 async fn a_session_that_is_not_loaded_has_no_page() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     let visit = browser
         .request(async |session| view::context(&session).unwrap_err().to_string())
         .await;
@@ -307,7 +307,7 @@ async fn a_session_that_is_not_loaded_has_no_page() {
 
 #[tokio::test]
 async fn wrong_calls_are_errors_of_the_template() {
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     for wrong in [
         "{{ old() }}",
         "{{ old('a', 'b', 'c') }}",

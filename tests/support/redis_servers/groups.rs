@@ -1,10 +1,10 @@
-//! Servers that belong together: a cluster, and a master with its replicas and sentinels.
+//! Groups of servers: a cluster, and a master with replicas and sentinels.
 
 use std::{process::Command, time::Duration};
 
-use super::{Server, free_port, until};
+use super::{Server, free_port, wait_until};
 
-/// Three masters, then their three replicas.
+/// Three masters, followed by their three replicas.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
 
 impl Cluster {
@@ -32,14 +32,14 @@ impl Cluster {
             String::from_utf8_lossy(&made.stdout)
         );
         let cluster = Self(nodes);
-        until("the cluster is whole", Duration::from_secs(20), || {
+        wait_until("the cluster is whole", Duration::from_secs(20), || {
             cluster.0.iter().all(|node| {
-                let nodes = node.say(&["CLUSTER", "NODES"]);
+                let nodes = node.send(&["CLUSTER", "NODES"]);
                 let replicas = nodes.matches("slave").count();
-                let linked = node.is_master() || node.follows();
+                let linked = node.is_master() || node.is_linked_replica();
                 replicas == 3
                     && linked
-                    && node.say(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+                    && node.send(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
             })
         });
         cluster
@@ -49,35 +49,34 @@ impl Cluster {
         format!("redis-cluster://127.0.0.1:{}", self.0[0].port)
     }
 
-    /// The place of the master that a key is on.
-    pub(crate) fn owner(&self, key: &str) -> usize {
-        let masters = self
-            .0
-            .iter()
-            .position(|node| node.is_master() && !node.say(&["EXISTS", key]).starts_with("-MOVED"));
+    /// Returns the index of the master that has the slot of a key.
+    pub(crate) fn master_of(&self, key: &str) -> usize {
+        let masters = self.0.iter().position(|node| {
+            node.is_master() && !node.send(&["EXISTS", key]).starts_with("-MOVED")
+        });
         masters.expect("some master has the slot")
     }
 }
 
 impl Server {
     pub(crate) fn is_master(&self) -> bool {
-        self.say(&["ROLE"]).contains("master")
+        self.send(&["ROLE"]).contains("master")
     }
 
-    pub(crate) fn follows(&self) -> bool {
-        self.say(&["INFO", "replication"])
+    pub(crate) fn is_linked_replica(&self) -> bool {
+        self.send(&["INFO", "replication"])
             .contains("master_link_status:up")
     }
 }
 
-/// A master, its replicas, and the sentinels that watch them.
-pub(crate) struct Watched {
+/// A master with two replicas, monitored by three sentinels.
+pub(crate) struct SentinelGroup {
     pub(crate) master: Server,
     pub(crate) replicas: Vec<Server>,
     sentinels: Vec<Server>,
 }
 
-impl Watched {
+impl SentinelGroup {
     pub(crate) fn start() -> Self {
         let quick = [
             "--repl-diskless-sync-delay",
@@ -89,8 +88,8 @@ impl Watched {
         let port = master.port.to_string();
         let replica = [&["--replicaof", "127.0.0.1", &port][..], &quick[..]].concat();
         let replicas = vec![Server::start_with(&replica), Server::start_with(&replica)];
-        until("the replicas follow", Duration::from_secs(15), || {
-            replicas.iter().all(Server::follows)
+        wait_until("the replicas follow", Duration::from_secs(15), || {
+            replicas.iter().all(Server::is_linked_replica)
         });
         let config = format!(
             "sentinel monitor main 127.0.0.1 {port} 2\n\
@@ -100,17 +99,17 @@ impl Watched {
         let sentinels = (0..3)
             .map(|_| Server::sentinel(free_port(), &config))
             .collect();
-        let watched = Self {
+        let group = Self {
             master,
             replicas,
             sentinels,
         };
-        until(
+        wait_until(
             "the sentinels know each other",
             Duration::from_secs(20),
             || {
-                watched.sentinels.iter().all(|sentinel| {
-                    let main = sentinel.say(&["SENTINEL", "MASTER", "main"]);
+                group.sentinels.iter().all(|sentinel| {
+                    let main = sentinel.send(&["SENTINEL", "MASTER", "main"]);
                     let words: Vec<&str> = main.split("\r\n").collect();
                     let number = |name| {
                         let at = words.iter().position(|word| *word == name)?;
@@ -120,12 +119,12 @@ impl Watched {
                 })
             },
         );
-        watched
+        group
     }
 
-    /// Waits until one of the replicas is master.
-    pub(crate) fn one_is_promoted(&self, limit: Duration) {
-        until("a replica is promoted", limit, || {
+    /// Waits until a replica has become master.
+    pub(crate) fn wait_for_promotion(&self, limit: Duration) {
+        wait_until("a replica is promoted", limit, || {
             self.replicas.iter().any(Server::is_master)
         });
     }

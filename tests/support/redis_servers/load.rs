@@ -1,4 +1,4 @@
-//! Tasks that change one session all the while, and what must be true of it afterwards.
+//! Tasks that change sessions continuously, and a check that no acknowledged change is lost.
 
 use std::{
     collections::HashMap,
@@ -20,26 +20,26 @@ use tokio::task::JoinHandle;
 
 use super::sessions::{HOUR, append, cause, key, words};
 
-/// A word, and whether its addition was acknowledged.
+/// A word, and the result of appending it.
 pub(crate) type Outcome = (String, Result<(), StoreError>);
 
 pub(crate) struct Load {
-    /// Where it is looked whether all is there. It may be less demanding than the store under load.
+    /// The store for the final check. It may have weaker settings than the store under load.
     plain: RedisStore,
     keys: Vec<StoreKey>,
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<Vec<Outcome>>>,
 }
 
-/// How many additions were acknowledged, and how many were not.
+/// The numbers of changes that were acknowledged and that failed.
 #[derive(Debug)]
-pub(crate) struct Sum {
+pub(crate) struct LoadResult {
     pub(crate) kept: usize,
     pub(crate) failed: usize,
 }
 
 impl Load {
-    /// Starts two tasks for each of `sessions` new sessions. Each operation must end within `limit`.
+    /// Starts two tasks for each of `sessions` new sessions. Each operation must finish within `limit`.
     pub(crate) async fn start(
         store: &RedisStore,
         plain: &RedisStore,
@@ -78,8 +78,8 @@ impl Load {
         }
     }
 
-    /// Waits until additions to every session are acknowledged again.
-    pub(crate) async fn recovered(&self, limit: Duration) {
+    /// Waits until changes of every session are acknowledged again.
+    pub(crate) async fn wait_for_recovery(&self, limit: Duration) {
         let start = Instant::now();
         for key in &self.keys {
             while let Err(error) = append(&self.plain, key, "again").await {
@@ -89,10 +89,11 @@ impl Load {
         }
     }
 
-    /// Ends the load. What was acknowledged is there once, what was not at most once.
-    pub(crate) async fn checked(self) -> Sum {
+    /// Stops the tasks and checks the sessions. An acknowledged word must exist once, any other at most
+    /// once.
+    pub(crate) async fn verify(self) -> LoadResult {
         self.stop.store(true, Ordering::Relaxed);
-        let mut sum = Sum { kept: 0, failed: 0 };
+        let mut result = LoadResult { kept: 0, failed: 0 };
         let mut outcomes = Vec::new();
         for task in self.tasks {
             outcomes.extend(task.await.unwrap());
@@ -109,17 +110,17 @@ impl Load {
             match outcome {
                 Ok(()) => {
                     assert_eq!(times, 1, "{word} was acknowledged");
-                    sum.kept += 1;
+                    result.kept += 1;
                 }
                 Err(error) => {
                     assert!(times <= 1, "{word} is there {times} times: {error}");
                     assert!(is_outage(&error), "{error}");
-                    sum.failed += 1;
+                    result.failed += 1;
                 }
             }
         }
-        assert!(found.is_empty(), "nobody wrote these: {found:?}");
-        sum
+        assert!(found.is_empty(), "no task wrote these: {found:?}");
+        result
     }
 }
 

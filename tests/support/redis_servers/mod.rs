@@ -1,12 +1,5 @@
-//! Real Redis servers for the tests: started on free ports in directories of their own, and gone
-//! with the test.
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::expect_used,
-    reason = "each test file uses a part of this, and a failed unwrap is the verdict"
-)]
+//! Redis servers, started on free ports in temporary directories and stopped with the test.
+#![allow(dead_code, reason = "each benchmark uses a part of this")]
 
 pub(crate) mod groups;
 pub(crate) mod load;
@@ -23,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A running server. It is killed, and its directory removed, when this is dropped.
+/// A running server. Killed and its directory removed when dropped.
 pub(crate) struct Server {
     pub(crate) port: u16,
     dir: PathBuf,
@@ -32,12 +25,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server with nothing in it, which keeps nothing on disk.
+    /// Starts an empty server that stores nothing on disk.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same with these arguments more, such as `--maxmemory 10mb`, in single words.
+    /// Starts a server with additional arguments, such as `--maxmemory 10mb`, as single words.
     pub(crate) fn start_with(more: &[&str]) -> Self {
         Self::start_on(free_port(), more)
     }
@@ -60,7 +53,7 @@ impl Server {
         server
     }
 
-    /// A sentinel with these lines in its configuration.
+    /// Starts a sentinel with these lines in its configuration.
     pub(crate) fn sentinel(port: u16, config: &str) -> Self {
         let dir = fresh_dir();
         let file = dir.join("sentinel.conf");
@@ -95,8 +88,8 @@ impl Server {
             }
             Err(error) => panic!("redis-server cannot be started: {error}"),
         });
-        until("the server answers", Duration::from_secs(10), || {
-            matches!(&*try_say(self.port, &[b"PING"]), [b'+' | b'-', ..])
+        wait_until("the server answers", Duration::from_secs(10), || {
+            matches!(&*try_send(self.port, &[b"PING"]), [b'+' | b'-', ..])
         });
     }
 
@@ -108,7 +101,7 @@ impl Server {
         &self.dir
     }
 
-    /// Ends the server at once, as a crash would.
+    /// Kills the server, like a crash.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("the server was running");
@@ -116,19 +109,19 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same port, with nothing in it.
+    /// Starts the server again on the same port, without its data.
     pub(crate) fn restart(&mut self) {
         self.kill();
         self.run();
     }
 
-    /// The same with these arguments more, and with what it has saved.
+    /// Starts the server again with additional arguments and with the data that it saved.
     pub(crate) fn restart_with(&mut self, more: &[&str]) {
         self.args.extend(more.iter().map(|arg| (*arg).to_owned()));
         self.restart();
     }
 
-    /// Lets the server hang, with its connections open.
+    /// Suspends the server, with its connections open.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -145,14 +138,14 @@ impl Server {
         assert!(sent.expect("kill can be run").success());
     }
 
-    /// What the server answers to this command, in its protocol.
-    pub(crate) fn say(&self, words: &[&str]) -> String {
+    /// Sends a command and returns the reply in the protocol of Redis.
+    pub(crate) fn send(&self, words: &[&str]) -> String {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        String::from_utf8_lossy(&try_say(self.port, &words)).into_owned()
+        String::from_utf8_lossy(&try_send(self.port, &words)).into_owned()
     }
 
-    /// The same for a server with a password.
-    pub(crate) fn say_as(&self, password: &str, words: &[&str]) -> String {
+    /// Sends a command to a server with a password.
+    pub(crate) fn send_as(&self, password: &str, words: &[&str]) -> String {
         let auth: &[&[u8]] = &[b"AUTH", password.as_bytes()];
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let answer = exchange(self.port, &[auth, &words]).unwrap_or_default();
@@ -160,9 +153,9 @@ impl Server {
         String::from_utf8_lossy(answer).into_owned()
     }
 
-    /// The value under a key, of any bytes.
+    /// Returns the bytes of a key.
     pub(crate) fn get(&self, key: &str) -> Vec<u8> {
-        let answer = try_say(self.port, &[b"GET", key.as_bytes()]);
+        let answer = try_send(self.port, &[b"GET", key.as_bytes()]);
         let head = answer
             .iter()
             .position(|byte| *byte == b'\n')
@@ -171,7 +164,7 @@ impl Server {
     }
 
     pub(crate) fn set(&self, key: &str, value: &[u8]) {
-        let answer = try_say(self.port, &[b"SET", key.as_bytes(), value]);
+        let answer = try_send(self.port, &[b"SET", key.as_bytes(), value]);
         assert_eq!(answer, b"+OK\r\n");
     }
 }
@@ -179,7 +172,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Also a frozen process takes this one.
+            // SIGKILL ends a suspended process, too.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -187,12 +180,12 @@ impl Drop for Server {
     }
 }
 
-/// Sends one command on a connection of its own; empty where nobody answers.
-pub(crate) fn try_say(port: u16, words: &[&[u8]]) -> Vec<u8> {
+/// Sends one command on a new connection. The reply is empty if the server does not reply.
+pub(crate) fn try_send(port: u16, words: &[&[u8]]) -> Vec<u8> {
     exchange(port, &[words]).unwrap_or_default()
 }
 
-/// Sends these commands, and gives all that is answered.
+/// Sends these commands and returns all replies.
 fn exchange(port: u16, commands: &[&[&[u8]]]) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
@@ -205,24 +198,24 @@ fn exchange(port: u16, commands: &[&[&[u8]]]) -> std::io::Result<Vec<u8>> {
         }
         stream.write_all(&message)?;
     }
-    // The server answers all that it has read, and then closes too.
+    // The server replies to all commands that it has read, and then closes the connection.
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     Ok(answer)
 }
 
-/// Waits until something is so.
-pub(crate) fn until(what: &str, time: Duration, mut so: impl FnMut() -> bool) {
+/// Waits until a condition is true.
+pub(crate) fn wait_until(name: &str, time: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + time;
-    while !so() {
-        assert!(Instant::now() < deadline, "not within {time:?}: {what}");
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {time:?}: {name}");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A port that was free a moment ago, below those that the system gives to outgoing connections,
-/// and with the port 10,000 above it, which a cluster's node takes for itself.
+/// Returns a port that is free, and so is the port 10,000 above it, which a cluster node uses. Both are
+/// below the ports that the system uses for outgoing connections.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id() * 37;
@@ -236,7 +229,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// A directory of its own.
+/// Creates a new directory.
 pub(crate) fn fresh_dir() -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! A proxy between the store and its server that makes the network worse.
+//! A proxy between the store and its server that simulates a bad network.
 
 use std::{
     io,
@@ -16,20 +16,21 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to what the server answers.
+/// The state of the simulated network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weather {
-    Fair,
-    /// Answers come this much later.
+pub(crate) enum Network {
+    Normal,
+    /// Replies are delayed.
     Slow(Duration),
-    /// The next answer is cut off after so many bytes, with its connection. Then it is fair.
+    /// The next reply is cut off after this many bytes, and its connection closed. Then the network is
+    /// normal.
     CutAfter(usize),
-    /// The same, and nobody gets through any more.
+    /// The same, but then the network is closed.
     CutAndClose(usize),
-    /// Nobody gets through, and connections end.
+    /// Connections are closed, and new ones fail.
     Closed,
-    /// Questions get through and answers do not; connections stay.
-    Mute,
+    /// Commands get through and replies do not. Connections stay open.
+    DropReplies,
 }
 
 pub(crate) struct Proxy {
@@ -39,8 +40,8 @@ pub(crate) struct Proxy {
 }
 
 struct State {
-    weather: Mutex<Weather>,
-    /// Changed to end all connections.
+    network: Mutex<Network>,
+    /// Changed to close all connections.
     epoch: watch::Sender<u64>,
 }
 
@@ -48,9 +49,9 @@ impl Proxy {
     pub(crate) async fn to(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let weather = Mutex::new(Weather::Fair);
+        let network = Mutex::new(Network::Normal);
         let epoch = watch::channel(0).0;
-        let state = Arc::new(State { weather, epoch });
+        let state = Arc::new(State { network, epoch });
         let accepts = tokio::spawn(accept(listener, server, Arc::clone(&state)));
         Self {
             port,
@@ -67,19 +68,19 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
-        let before = std::mem::replace(&mut *self.state.weather.lock().unwrap(), weather);
-        // Where bytes are missing, a connection cannot go on.
-        if weather == Weather::Closed || before == Weather::Mute {
+    pub(crate) fn set(&self, network: Network) {
+        let before = std::mem::replace(&mut *self.state.network.lock().unwrap(), network);
+        // A connection with missing bytes cannot be used any more.
+        if network == Network::Closed || before == Network::DropReplies {
             self.cut();
         }
     }
 
-    pub(crate) fn weather(&self) -> Weather {
+    pub(crate) fn network(&self) -> Network {
         self.state.now()
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub(crate) fn cut(&self) {
         self.state.epoch.send_modify(|epoch| *epoch += 1);
     }
@@ -93,32 +94,32 @@ impl Drop for Proxy {
 }
 
 impl State {
-    fn now(&self) -> Weather {
-        *self.weather.lock().unwrap()
+    fn now(&self) -> Network {
+        *self.network.lock().unwrap()
     }
 
-    /// How much of an answer of `len` bytes gets through; a cut is used up by it.
-    fn share(&self, len: usize) -> Option<usize> {
-        let mut weather = self.weather.lock().unwrap();
-        let (bytes, next) = match *weather {
-            Weather::CutAfter(bytes) => (bytes, Weather::Fair),
-            Weather::CutAndClose(bytes) => (bytes, Weather::Closed),
+    /// Returns how much of a reply of `len` bytes gets through before a cut. Each cut happens once.
+    fn cut_at(&self, len: usize) -> Option<usize> {
+        let mut network = self.network.lock().unwrap();
+        let (bytes, next) = match *network {
+            Network::CutAfter(bytes) => (bytes, Network::Normal),
+            Network::CutAndClose(bytes) => (bytes, Network::Closed),
             _ => return None,
         };
-        *weather = next;
+        *network = next;
         Some(bytes.min(len))
     }
 }
 
 async fn accept(listener: TcpListener, server: u16, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        if state.now() != Weather::Closed {
-            tokio::spawn(carry(client, server, Arc::clone(&state)));
+        if state.now() != Network::Closed {
+            tokio::spawn(relay(client, server, Arc::clone(&state)));
         }
     }
 }
 
-async fn carry(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<()> {
+async fn relay(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<()> {
     let mut epoch = state.epoch.subscribe();
     let server = TcpStream::connect(("127.0.0.1", server)).await?;
     client.set_nodelay(true)?;
@@ -127,16 +128,16 @@ async fn carry(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         _ = epoch.changed() => Ok(()),
-        ended = ask(from_client, to_server) => ended,
-        ended = answer(from_server, to_client, state) => ended,
+        ended = forward_commands(from_client, to_server) => ended,
+        ended = forward_replies(from_server, to_client, state) => ended,
     }
 }
 
-async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+async fn forward_commands(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
     tokio::io::copy(&mut from, &mut to).await.map(drop)
 }
 
-async fn answer(
+async fn forward_replies(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     state: Arc<State>,
@@ -148,12 +149,12 @@ async fn answer(
             return Ok(());
         }
         match state.now() {
-            Weather::Slow(time) => tokio::time::sleep(time).await,
-            Weather::Mute => continue,
+            Network::Slow(time) => tokio::time::sleep(time).await,
+            Network::DropReplies => continue,
             _ => {}
         }
-        if let Some(share) = state.share(len) {
-            to.write_all(&buffer[..share]).await?;
+        if let Some(end) = state.cut_at(len) {
+            to.write_all(&buffer[..end]).await?;
             return Ok(());
         }
         to.write_all(&buffer[..len]).await?;

@@ -1,4 +1,4 @@
-//! Sessions for the tests to work on.
+//! Sessions in a Redis store.
 
 use std::{error::Error, time::Duration};
 
@@ -22,8 +22,8 @@ pub(crate) async fn connect(server: &Server) -> RedisStore {
     RedisStore::connect(&server.url()).await.unwrap()
 }
 
-/// A new session that lives for `ttl`.
-pub(crate) async fn created(store: &impl Store, ttl: Duration) -> StoreKey {
+/// Creates a session that lives for `ttl`.
+pub(crate) async fn create_session(store: &impl Store, ttl: Duration) -> StoreKey {
     let key = key();
     let written = store
         .write(&key, "data".into(), ttl, Expected::Absent)
@@ -32,7 +32,7 @@ pub(crate) async fn created(store: &impl Store, ttl: Duration) -> StoreKey {
     key
 }
 
-/// The session, which must be there.
+/// Returns the record of a session. Panics if it does not exist.
 pub(crate) async fn record(store: &impl Store, key: &StoreKey) -> Record {
     match store.read(key, None).await {
         Ok(ReadOutcome::Found(record)) => record,
@@ -44,13 +44,12 @@ pub(crate) async fn version(store: &impl Store, key: &StoreKey) -> Version {
     record(store, key).await.version
 }
 
-/// What the store itself says is wrong.
+/// Returns the error of the Redis store.
 pub(crate) fn cause(error: &StoreError) -> &RedisError {
     error.source().unwrap().downcast_ref().unwrap()
 }
 
-/// Appends `word` to the words in the session, as one change among others: what is a conflict is
-/// applied again on the newer record.
+/// Appends `word` to the words in a session. A conflict is resolved by appending to the newer record.
 pub(crate) async fn append(
     store: &impl Store,
     key: &StoreKey,
@@ -73,7 +72,7 @@ pub(crate) async fn append(
     }
 }
 
-/// The words in the session, in their order.
+/// Returns the words in a session, in order.
 pub(crate) async fn words(store: &impl Store, key: &StoreKey) -> Vec<String> {
     let data = record(store, key).await.data;
     let text = String::from_utf8(data.to_vec()).unwrap();

@@ -1,4 +1,4 @@
-//! A configuration, an event log, and both with a store and a clock: a house to test in.
+//! Sessions with a memory store, an event log and a manual clock.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,40 +19,40 @@ use super::{Browser, GateStore};
 
 pub const KEY: &str = "the first secret of thirty-two characters";
 
-/// Plain HTTP, everything else as it comes.
+/// The default configuration, for plain HTTP.
 pub fn config() -> SessionConfig {
     SessionConfig::default().secure(false).app_key(KEY)
 }
 
-/// What a listener heard.
+/// A listener that keeps every event.
 #[derive(Clone, Debug, Default)]
-pub struct Seen(Arc<Mutex<Vec<Told>>>);
+pub struct EventLog(Arc<Mutex<Vec<LoggedEvent>>>);
 
-/// One event, in its own words.
+/// An event, with its keys and its other fields as text.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct LoggedEvent {
     pub name: &'static str,
     pub keys: Vec<StoreKey>,
     pub text: String,
 }
 
-impl Seen {
+impl EventLog {
     pub fn listener(&self) -> impl Fn(&Event<'_>) + Send + Sync + 'static {
-        let seen = self.0.clone();
-        move |event| seen.lock().unwrap().push(Told::of(event))
+        let events = self.0.clone();
+        move |event| events.lock().unwrap().push(LoggedEvent::new(event))
     }
 
     pub fn names(&self) -> Vec<&'static str> {
-        self.all().iter().map(|told| told.name).collect()
+        self.all().iter().map(|event| event.name).collect()
     }
 
-    pub fn all(&self) -> Vec<Told> {
+    pub fn all(&self) -> Vec<LoggedEvent> {
         self.0.lock().unwrap().clone()
     }
 
-    pub fn of(&self, name: &str) -> Vec<Told> {
+    pub fn with_name(&self, name: &str) -> Vec<LoggedEvent> {
         let mut all = self.all();
-        all.retain(|told| told.name == name);
+        all.retain(|event| event.name == name);
         all
     }
 
@@ -61,8 +61,8 @@ impl Seen {
     }
 }
 
-impl Told {
-    fn of(event: &Event<'_>) -> Self {
+impl LoggedEvent {
+    fn new(event: &Event<'_>) -> Self {
         let (keys, text) = match event {
             Event::Initiated { key, fresh } => (vec![*key], format!("fresh={fresh}")),
             Event::Committed { key } | Event::Destroyed { key } => (vec![*key], String::new()),
@@ -88,47 +88,47 @@ impl Told {
     }
 }
 
-/// Sessions on a memory store that can be held up, with a clock that stands still.
-pub struct House {
+/// Sessions on a memory store behind a gate, with a manual clock.
+pub struct TestServer {
     pub sessions: Sessions,
     pub store: GateStore,
     pub memory: MemoryStore,
     pub clock: Clock,
-    pub seen: Seen,
+    pub events: EventLog,
 }
 
-/// A house after this configuration.
-pub fn house(config: SessionConfig) -> House {
+/// Creates a test server with this configuration.
+pub fn test_server(config: SessionConfig) -> TestServer {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let memory = MemoryStore::builder().clock(clock.clone()).build();
     let store = GateStore::new(memory.clone());
-    let seen = Seen::default();
+    let events = EventLog::default();
     let sessions = Sessions::builder(config.store("gate"))
         .stores(StoreRegistry::new().with("gate", store.clone()))
-        .listener(seen.listener())
+        .listener(events.listener())
         .clock(clock.clone())
         .build()
         .unwrap();
-    House {
+    TestServer {
         sessions,
         store,
         memory,
         clock,
-        seen,
+        events,
     }
 }
 
-impl House {
+impl TestServer {
     pub fn browser(&self) -> Browser {
         Browser::new(&self.sessions)
     }
 
-    pub fn later(&self, by: Duration) {
-        self.clock.advance(by);
+    pub fn advance(&self, time: Duration) {
+        self.clock.advance(time);
     }
 }
 
-/// A JSON object out of a snapshot, to compare with.
+/// Returns all data of a session, to compare with.
 pub fn object(session: &hyper_session::Session) -> Value {
     session.all().unwrap()
 }
