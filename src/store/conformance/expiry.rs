@@ -1,28 +1,28 @@
-//! Checks of lifetimes: what is expired is gone for everyone, and touching puts it off.
+//! Checks of expiry and touching.
 
 use std::time::Duration;
 
 use super::{
     Harness,
-    probe::{LONG, Probe, Verdict},
+    probe::{CheckResult, Describe, LONG, Probe},
 };
 use crate::store::{Expected, ReadOutcome, Record, Store, WriteOutcome};
 
 pub(super) async fn expired_is_never_read<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
-    let (key, _) = p.expired(harness).await?;
+) -> CheckResult {
+    let (key, _) = p.new_expired(harness).await?;
     let promise = "an expired record is never read";
-    p.reads(promise, &key, ReadOutcome::Absent).await?;
-    let read = p.read_touching(&key, LONG).await?;
-    p.holds(
+    p.expect_read(promise, &key, ReadOutcome::Absent).await?;
+    let read = p.read_and_touch(&key, LONG).await?;
+    p.ensure(
         promise,
         read == ReadOutcome::Absent,
-        format!("a read with touch answered {read:?}"),
+        format!("read with touch returned {}", read.describe()),
     )?;
-    p.reads(
-        "a read with touch revives nothing",
+    p.expect_read(
+        "a read with touch revives no record",
         &key,
         ReadOutcome::Absent,
     )
@@ -32,51 +32,54 @@ pub(super) async fn expired_is_never_read<S: Store>(
 pub(super) async fn expired_is_never_touched<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
-    let (expired, _) = p.expired(harness).await?;
-    for key in [expired, p.key()?] {
+) -> CheckResult {
+    let (expired, _) = p.new_expired(harness).await?;
+    for key in [expired, p.new_key()?] {
         let touched = p.touch(&key, LONG).await?;
-        let promise = "a touch is false where there is no live record";
-        p.holds(promise, !touched, "it was answered true")?;
-        p.reads("a touch revives nothing", &key, ReadOutcome::Absent)
+        let promise = "a touch without a live record returns false";
+        p.ensure(promise, !touched, "touch returned true")?;
+        p.expect_read("a touch revives no record", &key, ReadOutcome::Absent)
             .await?;
         let written = p.write(&key, "new", Expected::Absent).await?;
-        p.done(
-            "a touch leaves nothing behind where there is no live record",
-            written,
-        )?;
+        p.expect_done("a touch without a live record changes nothing", written)?;
     }
     Ok(())
 }
 
-/// Both ways to touch, to a longer life and to a shorter one.
+/// Touches and reads with touch, to a later and to an earlier expiry.
 pub(super) async fn touch_sets_the_expiry<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
+) -> CheckResult {
     let short = harness.short_ttl();
-    for by_read in [false, true] {
-        let (longer, kept) = p.fresh(short).await?;
-        let (shorter, _) = p.fresh(LONG).await?;
+    for with_read in [false, true] {
+        let (longer, kept) = p.new_record(short).await?;
+        let (shorter, _) = p.new_record(LONG).await?;
         for (key, ttl) in [(longer, LONG), (shorter, short)] {
             let promise = "a live record can be touched";
-            if by_read {
-                let read = p.read_touching(&key, ttl).await?;
-                p.holds(
+            if with_read {
+                let read = p.read_and_touch(&key, ttl).await?;
+                p.ensure(
                     promise,
                     matches!(read, ReadOutcome::Found(_)),
-                    format!("{read:?}"),
+                    format!("read with touch returned {}", read.describe()),
                 )?;
             } else {
                 let touched = p.touch(&key, ttl).await?;
-                p.holds(promise, touched, "the touch was answered false")?;
+                p.ensure(promise, touched, "touch returned false")?;
             }
         }
         harness.advance(short).await;
-        let how = if by_read { "read with touch" } else { "touch" };
-        let promise = format!("a record lives as long as the last {how} said");
-        p.reads(&promise, &longer, ReadOutcome::Found(kept)).await?;
-        p.reads(&promise, &shorter, ReadOutcome::Absent).await?;
+        let operation = if with_read {
+            "read with touch"
+        } else {
+            "touch"
+        };
+        let promise = format!("a {operation} sets the expiry");
+        p.expect_read(&promise, &longer, ReadOutcome::Found(kept))
+            .await?;
+        p.expect_read(&promise, &shorter, ReadOutcome::Absent)
+            .await?;
     }
     Ok(())
 }
@@ -84,71 +87,70 @@ pub(super) async fn touch_sets_the_expiry<S: Store>(
 pub(super) async fn plain_read_does_not_touch<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
+) -> CheckResult {
     let half = harness.short_ttl() / 2;
-    let (key, _) = p.fresh(half * 2).await?;
+    let (key, _) = p.new_record(half * 2).await?;
     harness.advance(half).await;
     p.read(&key).await?;
     p.write(&key, "refused", Expected::Absent).await?;
     harness.advance(half).await;
-    let promise = "neither a plain read nor a refused write prolongs a record's life";
-    p.reads(promise, &key, ReadOutcome::Absent).await
+    let promise = "neither a plain read nor a refused write changes the expiry";
+    p.expect_read(promise, &key, ReadOutcome::Absent).await
 }
 
-pub(super) async fn no_time_is_no_life<S: Store>(p: &Probe<S>) -> Verdict {
-    let promise = "a record that lives for no time is not read";
-    let key = p.key()?;
+pub(super) async fn zero_ttl_expires_at_once<S: Store>(p: &Probe<S>) -> CheckResult {
+    let promise = "a record with a TTL of zero is never read";
+    let key = p.new_key()?;
     let written = p
-        .write_for(Duration::ZERO, &key, "brief", Expected::Absent)
+        .write_for(Duration::ZERO, &key, "short-lived", Expected::Absent)
         .await?;
-    p.done(
-        "a write with no time to live is answered as any other",
-        written,
-    )?;
-    p.reads(promise, &key, ReadOutcome::Absent).await?;
-    for by_read in [false, true] {
-        let (key, _) = p.fresh(LONG).await?;
-        if by_read {
-            p.read_touching(&key, Duration::ZERO).await?;
+    p.expect_done("a write with a TTL of zero succeeds", written)?;
+    p.expect_read(promise, &key, ReadOutcome::Absent).await?;
+    for with_read in [false, true] {
+        let (key, _) = p.new_record(LONG).await?;
+        if with_read {
+            p.read_and_touch(&key, Duration::ZERO).await?;
         } else {
             p.touch(&key, Duration::ZERO).await?;
         }
-        p.reads(promise, &key, ReadOutcome::Absent).await?;
+        p.expect_read(promise, &key, ReadOutcome::Absent).await?;
     }
     Ok(())
 }
 
-pub(super) async fn endless_life_is_kept<S: Store>(
+pub(super) async fn maximum_ttl_is_kept<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
-    let promise = "a lifetime too long to be told is kept as the longest there is";
-    let key = p.key()?;
+) -> CheckResult {
+    let promise = "a record with the longest Duration as TTL is kept";
+    let key = p.new_key()?;
     let written = p
-        .write_for(Duration::MAX, &key, "ever", Expected::Absent)
+        .write_for(Duration::MAX, &key, "endless", Expected::Absent)
         .await?;
-    let version = p.done(promise, written)?;
-    let ever = ReadOutcome::Found(Record {
-        data: "ever".into(),
-        version,
-    });
-    p.reads(promise, &key, ever.clone()).await?;
+    let version = p.expect_done(promise, written)?;
+    let endless = ReadOutcome::Found(Record::new("endless".into(), version));
+    p.expect_read(promise, &key, endless.clone()).await?;
     let touched = p.touch(&key, Duration::MAX).await?;
-    p.holds(promise, touched, "a touch was answered false")?;
-    let read = p.read_touching(&key, Duration::MAX).await?;
-    p.holds(
+    p.ensure(promise, touched, "touch returned false")?;
+    let read = p.read_and_touch(&key, Duration::MAX).await?;
+    p.ensure(
         promise,
-        read == ever,
-        format!("a read with touch answered {read:?}"),
+        read == endless,
+        format!("read with touch returned {}", read.describe()),
     )?;
     harness.advance(harness.short_ttl()).await;
-    p.reads(promise, &key, ever).await?;
+    p.expect_read(promise, &key, endless).await?;
     let written = p
-        .write_for(Duration::MAX, &key, "still", Expected::Version(version))
+        .write_for(
+            Duration::MAX,
+            &key,
+            "overwritten",
+            Expected::Version(version),
+        )
         .await?;
-    p.holds(
+    p.ensure(
         promise,
         matches!(written, WriteOutcome::Done(_)),
-        format!("{written:?}"),
+        format!("write returned {}", written.describe()),
     )
 }

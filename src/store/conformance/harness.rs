@@ -1,58 +1,59 @@
-//! Where the suite gets its stores, and how time passes for them.
+//! The environments that the suite tests stores in.
 
 use std::{future::Future, time::Duration};
 
 use crate::{clock::Clock, store::Store};
 
-/// What the suite needs to test a store.
+/// A source of stores to test, and of time.
 pub trait Harness: Send + Sync {
     /// The store under test.
     type Store: Store;
 
-    /// A store to test. Each check asks for one; it may be the same every time.
+    /// Returns a store to test. Each check calls this; it may return the same store every time.
     fn store(&self) -> impl Future<Output = Self::Store> + Send;
 
-    /// Lets at least `time` pass for every store that was given out, and little more.
+    /// Lets at least `time` pass for every returned store, and little more.
     fn advance(&self, time: Duration) -> impl Future<Output = ()> + Send;
 
-    /// A lifetime that the suite can wait for: long enough for a dozen calls of the store, and
-    /// shorter than a quarter of the [tombstone time](Self::tombstone_ttl). Default: 5 s.
+    /// Returns the TTL of records that have to expire. It must be long enough for a dozen calls of
+    /// the store, and shorter than a quarter of [`tombstone_ttl`](Self::tombstone_ttl). Default: 5 s.
     fn short_ttl(&self) -> Duration {
         Duration::from_secs(5)
     }
 
-    /// The tombstone time of the stores that are given out. Default: 60 s.
+    /// Returns the tombstone TTL of the stores. Default: 60 s.
     fn tombstone_ttl(&self) -> Duration {
         Duration::from_secs(60)
     }
 }
 
-/// Tests stores that take their time from a [`Clock`]: no waiting.
+/// A harness for stores that take their time from a manual [`Clock`]. It does not wait.
 #[derive(Clone, Debug)]
 pub struct ManualTime<F> {
     clock: Clock,
-    make: F,
+    make_store: F,
 }
 
 impl<F> ManualTime<F> {
-    /// Stores from `make`, all of them on `clock`, which must be a manual one, with the default
-    /// tombstone time of 60 s.
-    pub fn new(clock: &Clock, make: F) -> Self {
+    /// Returns a harness that gets its stores from `make_store`.
+    ///
+    /// All stores must use `clock`, which must be manual, and the default tombstone TTL of 60 s.
+    pub fn new(clock: &Clock, make_store: F) -> Self {
         let clock = clock.clone();
-        Self { clock, make }
+        Self { clock, make_store }
     }
 }
 
-impl<S, F, Made> Harness for ManualTime<F>
+impl<S, F, StoreReady> Harness for ManualTime<F>
 where
     S: Store,
-    F: Fn() -> Made + Send + Sync,
-    Made: Future<Output = S> + Send,
+    F: Fn() -> StoreReady + Send + Sync,
+    StoreReady: Future<Output = S> + Send,
 {
     type Store = S;
 
     async fn store(&self) -> S {
-        (self.make)().await
+        (self.make_store)().await
     }
 
     async fn advance(&self, time: Duration) {
@@ -60,51 +61,53 @@ where
     }
 }
 
-/// Tests stores on real time: the suite waits for what must expire, in all for about thirteen short
-/// lifetimes and five tombstone times.
+/// A harness for stores on real time. The suite waits about thirteen times `short_ttl` and five times
+/// `tombstone_ttl`.
 #[derive(Clone, Debug)]
 pub struct RealTime<F> {
-    make: F,
-    short: Duration,
-    tombstone: Duration,
+    make_store: F,
+    short_ttl: Duration,
+    tombstone_ttl: Duration,
 }
 
 impl<F> RealTime<F> {
-    /// Stores from `make`, whose tombstone time is `tombstone`. Records that have to expire live
-    /// for `short`; see [`Harness::short`] for what both must be. On a local server 250 ms and 2 s
-    /// do well.
-    pub const fn new(make: F, short: Duration, tombstone: Duration) -> Self {
+    /// Returns a harness that gets its stores from `make_store`. Their tombstone TTL must be
+    /// `tombstone_ttl`.
+    ///
+    /// Records that have to expire get the TTL `short_ttl`; see [`Harness::short_ttl`] for its range.
+    /// For a server on the same machine, use 250 ms and 2 s.
+    pub const fn new(make_store: F, short_ttl: Duration, tombstone_ttl: Duration) -> Self {
         Self {
-            make,
-            short,
-            tombstone,
+            make_store,
+            short_ttl,
+            tombstone_ttl,
         }
     }
 }
 
-impl<S, F, Made> Harness for RealTime<F>
+impl<S, F, StoreReady> Harness for RealTime<F>
 where
     S: Store,
-    F: Fn() -> Made + Send + Sync,
-    Made: Future<Output = S> + Send,
+    F: Fn() -> StoreReady + Send + Sync,
+    StoreReady: Future<Output = S> + Send,
 {
     type Store = S;
 
     async fn store(&self) -> S {
-        (self.make)().await
+        (self.make_store)().await
     }
 
     async fn advance(&self, time: Duration) {
-        /// Timers and servers round to milliseconds, in either direction.
+        /// Timers and servers round to milliseconds, up or down.
         const SLACK: Duration = Duration::from_millis(10);
         tokio::time::sleep(time + SLACK).await;
     }
 
     fn short_ttl(&self) -> Duration {
-        self.short
+        self.short_ttl
     }
 
     fn tombstone_ttl(&self) -> Duration {
-        self.tombstone
+        self.tombstone_ttl
     }
 }

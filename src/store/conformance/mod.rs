@@ -1,6 +1,6 @@
-//! The store conformance suite: every promise of [`Store`], asked of any store.
+//! The conformance suite: tests any [`Store`] against the promises of its contract.
 //!
-//! Whoever writes a store runs it in one test:
+//! Run it in one test of your store:
 //!
 //! ```
 //! use hyper_session::{clock::{Clock, Timestamp}, store::{MemoryStore, conformance}};
@@ -10,27 +10,32 @@
 //! # */
 //! async fn my_store_keeps_the_contract() {
 //!     let clock = Clock::manual(Timestamp::from_millis(1_000_000));
-//!     let make = || std::future::ready(MemoryStore::builder().clock(clock.clone()).build());
-//!     conformance::run(&conformance::ManualTime::new(&clock, make)).await.assert_kept();
+//!     let make_store = || std::future::ready(MemoryStore::builder().clock(clock.clone()).build());
+//!     let harness = conformance::ManualTime::new(&clock, make_store);
+//!     conformance::run(&harness).await.assert_passed();
 //! }
 //! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap()
 //! #     .block_on(my_store_keeps_the_contract());
 //! ```
 //!
-//! A store whose time cannot be moved, because a server keeps it, is tested by [`RealTime`], with
-//! times short enough to wait for. Anything else implements [`Harness`].
+//! - [`ManualTime`] tests a store that takes its time from a [`Clock`](crate::clock::Clock). It does
+//!   not wait.
+//! - [`RealTime`] tests a store whose server keeps the time. It waits for records to expire.
+//! - [`ClientSideHarness`] wraps a store that keeps records in cookies.
+//! - Anything else implements [`Harness`].
 //!
-//! The suite uses fresh random keys and tags, so the store need not be empty; only
-//! [`Check::CountFollows`] asks that nobody else uses it meanwhile. Checks of concurrency run on the
-//! current tokio runtime: only a multi-threaded one shows races inside a store that never suspends.
+//! The suite uses random keys and tags, so the store need not be empty. Only
+//! [`Check::CountFollowsWrites`] requires that no other client uses the store at the same time.
 //!
-//! A store whose records travel with the visitor is asked through [`ClientSideHarness`].
+//! Concurrency checks spawn tasks on the current tokio runtime. Use a multi-threaded runtime: on one
+//! thread, a store that never suspends shows no races.
 //!
-//! What a store's [`Capabilities`](super::Capabilities) deny is not asked of it; the [`Report`] says
-//! what was left out.
+//! The suite skips checks that require a capability which the store's
+//! [`Capabilities`](super::Capabilities) exclude. The [`Report`] lists them.
 
 mod check;
-mod destroys;
+mod client_side;
+mod destroy;
 mod expiry;
 mod harness;
 mod probe;
@@ -39,15 +44,14 @@ mod records;
 mod report;
 mod tag_races;
 mod tags;
-mod visitors;
-mod writes;
+mod write;
 
 #[cfg(doc)]
 use super::Store;
 
 pub use self::{
     check::{Check, check, run},
+    client_side::ClientSideHarness,
     harness::{Harness, ManualTime, RealTime},
     report::{Report, Violation},
-    visitors::ClientSideHarness,
 };

@@ -1,5 +1,4 @@
-//! The store under test, as the checks see it: every answer is either what was promised or a
-//! [`Violation`].
+//! The store under test, with operations that return a [`Violation`] if a promise is broken.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -11,13 +10,13 @@ use crate::{
     store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
 };
 
-/// What a check comes to.
-pub(super) type Verdict<T = ()> = Result<T, Violation>;
+/// The result of a check, or of a step of it.
+pub(super) type CheckResult<T = ()> = Result<T, Violation>;
 
-/// A lifetime that never ends during a check.
+/// A TTL that does not end during a check.
 pub(super) const LONG: Duration = Duration::from_secs(24 * 3600);
 
-/// One store, under one check.
+/// A store under one check.
 pub(super) struct Probe<S> {
     check: Check,
     pub(super) store: Arc<S>,
@@ -29,33 +28,33 @@ impl<S: Store> Probe<S> {
         Self { check, store }
     }
 
-    /// A key that no store has seen.
-    pub(super) fn key(&self) -> Verdict<StoreKey> {
+    /// Returns a new random key.
+    pub(super) fn new_key(&self) -> CheckResult<StoreKey> {
         let id = SessionId::generate();
         let id =
-            id.map_err(|error| self.broken("the suite needs random keys", error.to_string()))?;
+            id.map_err(|error| self.violation("the suite needs random keys", error.to_string()))?;
         Ok(id.store_key())
     }
 
-    pub(super) async fn read(&self, key: &StoreKey) -> Verdict<ReadOutcome> {
-        self.answered("read", self.store.read(key, None).await)
+    pub(super) async fn read(&self, key: &StoreKey) -> CheckResult<ReadOutcome> {
+        self.require_ok("read", self.store.read(key, None).await)
     }
 
-    pub(super) async fn read_touching(
+    pub(super) async fn read_and_touch(
         &self,
         key: &StoreKey,
         ttl: Duration,
-    ) -> Verdict<ReadOutcome> {
-        self.answered("read with touch", self.store.read(key, Some(ttl)).await)
+    ) -> CheckResult<ReadOutcome> {
+        self.require_ok("read with touch", self.store.read(key, Some(ttl)).await)
     }
 
-    /// Writes a record that lives long.
+    /// Writes a record with a long TTL.
     pub(super) async fn write(
         &self,
         key: &StoreKey,
         data: impl Into<Bytes>,
         expected: Expected,
-    ) -> Verdict<WriteOutcome> {
+    ) -> CheckResult<WriteOutcome> {
         self.write_for(LONG, key, data, expected).await
     }
 
@@ -65,108 +64,121 @@ impl<S: Store> Probe<S> {
         key: &StoreKey,
         data: impl Into<Bytes>,
         expected: Expected,
-    ) -> Verdict<WriteOutcome> {
+    ) -> CheckResult<WriteOutcome> {
         let written = self.store.write(key, data.into(), ttl, expected).await;
-        self.answered("write", written)
+        self.require_ok("write", written)
     }
 
-    pub(super) async fn destroy(&self, key: &StoreKey) -> Verdict {
-        self.answered("destroy", self.store.destroy(key).await)
+    pub(super) async fn destroy(&self, key: &StoreKey) -> CheckResult {
+        self.require_ok("destroy", self.store.destroy(key).await)
     }
 
-    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Verdict<bool> {
-        self.answered("touch", self.store.touch(key, ttl).await)
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> CheckResult<bool> {
+        self.require_ok("touch", self.store.touch(key, ttl).await)
     }
 
-    /// A new record under a new key, that lives for `ttl`.
-    pub(super) async fn fresh(&self, ttl: Duration) -> Verdict<(StoreKey, Record)> {
-        let (key, data) = (self.key()?, Bytes::from_static(b"fresh"));
-        let promise = "a write to a new key that expects no record is done";
+    /// Writes a new record under a new key.
+    pub(super) async fn new_record(&self, ttl: Duration) -> CheckResult<(StoreKey, Record)> {
+        let (key, data) = (self.new_key()?, Bytes::from_static(b"new"));
+        let promise = "a write to a new key that expects no record succeeds";
         let written = self
             .write_for(ttl, &key, data.clone(), Expected::Absent)
             .await?;
-        let version = self.done(promise, written)?;
+        let version = self.expect_done(promise, written)?;
         Ok((key, Record { data, version }))
     }
 
-    /// A key whose record has expired, and the version it had.
-    pub(super) async fn expired(
+    /// Returns a key whose record has expired, and the version of that record.
+    pub(super) async fn new_expired(
         &self,
         harness: &impl Harness<Store = S>,
-    ) -> Verdict<(StoreKey, Version)> {
+    ) -> CheckResult<(StoreKey, Version)> {
         let short = harness.short_ttl();
-        let (key, record) = self.fresh(short).await?;
+        let (key, record) = self.new_record(short).await?;
         harness.advance(short).await;
         Ok((key, record.version))
     }
 
-    /// A key whose session was destroyed just now, and the version it had.
-    pub(super) async fn destroyed(&self) -> Verdict<(StoreKey, Version)> {
-        let (key, record) = self.fresh(LONG).await?;
+    /// Returns a key whose record was just destroyed, and the version of that record.
+    pub(super) async fn new_destroyed(&self) -> CheckResult<(StoreKey, Version)> {
+        let (key, record) = self.new_record(LONG).await?;
         self.destroy(&key).await?;
         Ok((key, record.version))
     }
 
-    /// The version of a write that had to be done.
-    pub(super) fn done(&self, promise: &str, written: WriteOutcome) -> Verdict<Version> {
+    /// Returns the version of a write that must have succeeded.
+    pub(super) fn expect_done(&self, promise: &str, written: WriteOutcome) -> CheckResult<Version> {
         match written {
             WriteOutcome::Done(version) => Ok(version),
-            WriteOutcome::Conflict(_) | WriteOutcome::Gone => Err(self.broken(
-                promise,
-                format!("the write was answered {}", written.show()),
-            )),
+            WriteOutcome::Conflict(_) | WriteOutcome::Gone => {
+                Err(self.violation(promise, format!("write returned {}", written.describe())))
+            }
         }
     }
 
-    pub(super) fn is_gone(&self, promise: &str, written: WriteOutcome) -> Verdict {
-        let seen = format!("the write was answered {}", written.show());
-        self.holds(promise, written == WriteOutcome::Gone, seen)
+    pub(super) fn expect_gone(&self, promise: &str, written: WriteOutcome) -> CheckResult {
+        let observed = format!("write returned {}", written.describe());
+        self.ensure(promise, written == WriteOutcome::Gone, observed)
     }
 
-    pub(super) fn is_conflict(
+    pub(super) fn expect_conflict(
         &self,
         promise: &str,
         written: WriteOutcome,
-        with: &Record,
-    ) -> Verdict {
-        let wanted = WriteOutcome::Conflict(with.clone());
-        let (seen, stands) = (written.show(), wanted.show());
-        let seen = format!("the write was answered {seen}, where {stands} was due");
-        self.holds(promise, written == wanted, seen)
+        record: &Record,
+    ) -> CheckResult {
+        let expected = WriteOutcome::Conflict(record.clone());
+        let observed = format!(
+            "write returned {}, expected {}",
+            written.describe(),
+            expected.describe()
+        );
+        self.ensure(promise, written == expected, observed)
     }
 
-    /// Holds the store to answering `wanted` to a read of `key`.
-    pub(super) async fn reads(
+    /// Requires that a read of `key` returns `expected`.
+    pub(super) async fn expect_read(
         &self,
         promise: &str,
         key: &StoreKey,
-        wanted: ReadOutcome,
-    ) -> Verdict {
+        expected: ReadOutcome,
+    ) -> CheckResult {
         let read = self.read(key).await?;
-        let seen = format!(
-            "the read was answered {}, where {} was due",
-            read.show(),
-            wanted.show()
+        let observed = format!(
+            "read returned {}, expected {}",
+            read.describe(),
+            expected.describe()
         );
-        self.holds(promise, read == wanted, seen)
+        self.ensure(promise, read == expected, observed)
     }
 
-    pub(super) fn holds(&self, promise: &str, kept: bool, seen: impl Into<String>) -> Verdict {
-        if kept {
+    pub(super) fn ensure(
+        &self,
+        promise: &str,
+        condition: bool,
+        observed: impl Into<String>,
+    ) -> CheckResult {
+        if condition {
             Ok(())
         } else {
-            Err(self.broken(promise, seen))
+            Err(self.violation(promise, observed))
         }
     }
 
-    pub(super) fn broken(&self, promise: &str, seen: impl Into<String>) -> Violation {
-        Violation::new(self.check, promise, seen)
+    pub(super) fn violation(&self, promise: &str, observed: impl Into<String>) -> Violation {
+        Violation::new(self.check, promise, observed)
     }
 
-    /// No check provokes an error, so any is a violation.
-    pub(super) fn answered<T>(&self, call: &str, answer: Result<T, StoreError>) -> Verdict<T> {
-        let promise = || format!("a store that is well answers every {call}");
-        answer.map_err(|error| Violation::new(self.check, promise(), error.to_string()))
+    /// Returns the result of an operation that must not fail.
+    pub(super) fn require_ok<T>(
+        &self,
+        operation: &str,
+        result: Result<T, StoreError>,
+    ) -> CheckResult<T> {
+        result.map_err(|error| {
+            let promise = format!("{operation} succeeds unless the store is unavailable");
+            self.violation(&promise, format!("{error:?}"))
+        })
     }
 }
 
@@ -177,32 +189,32 @@ impl<S> Clone for Probe<S> {
     }
 }
 
-/// Answers in few words, whatever the size of their data.
-pub(super) trait Show: Debug {
-    fn show(&self) -> String;
+/// Short texts for outcomes, whatever the size of their data.
+pub(super) trait Describe: Debug {
+    fn describe(&self) -> String;
 }
 
-impl Show for Record {
-    fn show(&self) -> String {
+impl Describe for Record {
+    fn describe(&self) -> String {
         let (len, version) = (self.data.len(), self.version.get());
         let start = self.data.slice(..len.min(32));
         format!("version {version}, {len} bytes: {start:?}…")
     }
 }
 
-impl Show for ReadOutcome {
-    fn show(&self) -> String {
+impl Describe for ReadOutcome {
+    fn describe(&self) -> String {
         match self {
-            Self::Found(record) => format!("Found({})", record.show()),
+            Self::Found(record) => format!("Found({})", record.describe()),
             Self::Absent | Self::Gone => format!("{self:?}"),
         }
     }
 }
 
-impl Show for WriteOutcome {
-    fn show(&self) -> String {
+impl Describe for WriteOutcome {
+    fn describe(&self) -> String {
         match self {
-            Self::Conflict(record) => format!("Conflict({})", record.show()),
+            Self::Conflict(record) => format!("Conflict({})", record.describe()),
             Self::Done(_) | Self::Gone => format!("{self:?}"),
         }
     }

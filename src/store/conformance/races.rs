@@ -1,4 +1,4 @@
-//! Checks of many at once on one record.
+//! Checks of concurrent operations on one record.
 
 use std::{
     collections::HashSet,
@@ -14,28 +14,28 @@ use std::{
 
 use tokio::task;
 
-use super::probe::{LONG, Probe, Show, Verdict};
+use super::probe::{CheckResult, Describe, LONG, Probe};
 use crate::{
     id::StoreKey,
     store::{Expected, ReadOutcome, Store, Version, WriteOutcome},
 };
 
-/// How many tasks race.
+/// Number of concurrent tasks.
 pub(super) const RACERS: usize = 8;
 
-/// How many increments each of them makes.
+/// Number of increments of each task.
 pub(super) const INCREMENTS: usize = 25;
 
-/// How often a race is run whose outcome hangs on one moment.
+/// Number of repetitions of a race that depends on one moment.
 const ROUNDS: usize = 20;
 
-/// Runs `racer` in many tasks that all start at once, each with its number.
-pub(super) async fn race<S, T, F, Racer>(p: &Probe<S>, racer: F) -> Verdict<Vec<T>>
+/// Runs `racer` in [`RACERS`] tasks that start at the same time. Passes each its number.
+pub(super) async fn race<S, T, F, Racer>(p: &Probe<S>, racer: F) -> CheckResult<Vec<T>>
 where
     S: Store,
     T: Send + 'static,
     F: Fn(Probe<S>, usize) -> Racer,
-    Racer: Future<Output = Verdict<T>> + Send + 'static,
+    Racer: Future<Output = CheckResult<T>> + Send + 'static,
 {
     let ready = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..RACERS)
@@ -52,75 +52,79 @@ where
         .collect();
     let mut outcomes = Vec::new();
     for task in tasks {
-        let promise = "a store does not panic";
+        let promise = "the store does not panic";
         outcomes.push(
             task.await
-                .map_err(|error| p.broken(promise, error.to_string()))??,
+                .map_err(|error| p.violation(promise, error.to_string()))??,
         );
     }
     Ok(outcomes)
 }
 
-pub(super) async fn no_write_is_lost<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn no_write_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {
     let (key, first) = counter(p).await?;
     let versions = race(p, move |p, _| async move {
         increment(&p, &key, INCREMENTS).await
     })
     .await?;
-    counted(p, &key, RACERS * INCREMENTS).await?;
-    let mut seen = HashSet::from([first]);
+    expect_counter(p, &key, RACERS * INCREMENTS).await?;
+    let mut unique = HashSet::from([first]);
     let repeated = versions
         .into_iter()
         .flatten()
-        .find(|version| !seen.insert(*version));
-    let promise = "a key never sees a version twice";
-    p.holds(
+        .find(|version| !unique.insert(*version));
+    let promise = "a version never repeats under one key";
+    p.ensure(
         promise,
         repeated.is_none(),
-        format!("{repeated:?} was given to two writes"),
+        format!("two writes returned {repeated:?}"),
     )
 }
 
-pub(super) async fn one_creator_wins<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn one_creator_wins<S: Store>(p: &Probe<S>) -> CheckResult {
     for _ in 0..ROUNDS {
-        let key = p.key()?;
+        let key = p.new_key()?;
         one_wins(p, key, Expected::Absent).await?;
     }
     Ok(())
 }
 
-pub(super) async fn one_successor_wins<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn one_overwrite_wins<S: Store>(p: &Probe<S>) -> CheckResult {
     for _ in 0..ROUNDS {
-        let (key, record) = p.fresh(LONG).await?;
+        let (key, record) = p.new_record(LONG).await?;
         one_wins(p, key, Expected::Version(record.version)).await?;
     }
     Ok(())
 }
 
-/// All write with the same expectation: one is done, and the others conflict with its record.
-async fn one_wins<S: Store>(p: &Probe<S>, key: StoreKey, expected: Expected) -> Verdict {
-    let answers = race(p, move |p, number| async move {
+/// All tasks write with the same expectation: one succeeds, the others conflict with its record.
+async fn one_wins<S: Store>(p: &Probe<S>, key: StoreKey, expected: Expected) -> CheckResult {
+    let outcomes = race(p, move |p, number| async move {
         p.write(&key, number.to_string(), expected).await
     })
     .await?;
-    let done = answers
+    let done = outcomes
         .iter()
-        .filter(|answer| matches!(answer, WriteOutcome::Done(_)))
+        .filter(|outcome| matches!(outcome, WriteOutcome::Done(_)))
         .count();
-    let promise = "of many writes with one expectation, one is done";
-    p.holds(promise, done == 1, format!("{done} were done"))?;
+    let promise = "of many writes with the same expectation, one succeeds";
+    p.ensure(promise, done == 1, format!("{done} succeeded"))?;
     let ReadOutcome::Found(winner) = p.read(&key).await? else {
-        return Err(p.broken(promise, "no record stands there"));
+        return Err(p.violation(promise, "there is no record"));
     };
-    for answer in answers {
-        if !matches!(answer, WriteOutcome::Done(version) if version == winner.version) {
-            p.is_conflict("the others are shown the winner's record", answer, &winner)?;
+    for outcome in outcomes {
+        if !matches!(outcome, WriteOutcome::Done(version) if version == winner.version) {
+            p.expect_conflict(
+                "the others conflict with the written record",
+                outcome,
+                &winner,
+            )?;
         }
     }
     Ok(())
 }
 
-pub(super) async fn touches_lose_no_write<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn touches_lose_no_write<S: Store>(p: &Probe<S>) -> CheckResult {
     let (key, _) = counter(p).await?;
     race(p, move |p, number| async move {
         match number % 2 {
@@ -129,27 +133,27 @@ pub(super) async fn touches_lose_no_write<S: Store>(p: &Probe<S>) -> Verdict {
         }
     })
     .await?;
-    counted(p, &key, RACERS / 2 * INCREMENTS).await
+    expect_counter(p, &key, RACERS / 2 * INCREMENTS).await
 }
 
-async fn keep_touching<S: Store>(p: &Probe<S>, key: &StoreKey) -> Verdict {
+async fn keep_touching<S: Store>(p: &Probe<S>, key: &StoreKey) -> CheckResult {
     for _ in 0..INCREMENTS {
         let touched = p.touch(key, LONG).await?;
-        p.holds(
+        p.ensure(
             "a live record can be touched",
             touched,
-            "the touch was answered false",
+            "touch returned false",
         )?;
         task::yield_now().await;
-        p.read_touching(key, LONG).await?;
+        p.read_and_touch(key, LONG).await?;
         task::yield_now().await;
     }
     Ok(())
 }
 
-pub(super) async fn nothing_returns_from_the_dead<S: Store>(p: &Probe<S>) -> Verdict {
+pub(super) async fn destroyed_stays_destroyed<S: Store>(p: &Probe<S>) -> CheckResult {
     for _ in 0..ROUNDS {
-        let (key, _) = p.fresh(LONG).await?;
+        let (key, _) = p.new_record(LONG).await?;
         race(p, move |p, number| async move {
             match number {
                 0 => destroy_later(&p, &key).await,
@@ -157,25 +161,26 @@ pub(super) async fn nothing_returns_from_the_dead<S: Store>(p: &Probe<S>) -> Ver
             }
         })
         .await?;
-        let promise = "whatever others were doing, a destroyed session stays destroyed";
-        p.reads(promise, &key, ReadOutcome::Gone).await?;
+        let promise = "a session destroyed during concurrent operations stays destroyed";
+        p.expect_read(promise, &key, ReadOutcome::Gone).await?;
     }
     Ok(())
 }
 
-/// Destroys in the midst of what the others do.
-async fn destroy_later<S: Store>(p: &Probe<S>, key: &StoreKey) -> Verdict {
+/// Destroys the session while the other tasks write.
+async fn destroy_later<S: Store>(p: &Probe<S>, key: &StoreKey) -> CheckResult {
     for _ in 0..RACERS {
         task::yield_now().await;
     }
     p.destroy(key).await?;
-    let promise = "once a destroy was answered, no write succeeds";
-    p.is_gone(promise, p.write(key, "back", Expected::Any).await?)
+    let promise = "after a destroy has completed, no write succeeds";
+    p.expect_gone(promise, p.write(key, "back", Expected::Any).await?)
 }
 
-/// Writes as a request would that knows of no destroy, until a write is gone: then all must be.
-async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize) -> Verdict {
-    /// Enough for the destroy to come; a store that never says gone must not hang the suite.
+/// Writes like a request that does not notice the destroy. After the first write that returns `Gone`,
+/// every operation must report the session as gone.
+async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize) -> CheckResult {
+    /// Enough for the destroy to happen. A store that never returns `Gone` must not hang the suite.
     const ATTEMPTS: usize = 500;
     for _ in 0..ATTEMPTS {
         let read = p.read(key).await?;
@@ -187,39 +192,35 @@ async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize)
             (_, ReadOutcome::Absent | ReadOutcome::Gone) => Expected::Absent,
         };
         if p.write(key, number.to_string(), expected).await? == WriteOutcome::Gone {
-            let promise = "what is gone stays gone";
-            p.holds(
-                promise,
-                !p.touch(key, LONG).await?,
-                "a touch was answered true",
-            )?;
-            return p.is_gone(promise, p.write(key, "back", Expected::Any).await?);
+            let promise = "a destroyed session stays destroyed";
+            p.ensure(promise, !p.touch(key, LONG).await?, "touch returned true")?;
+            return p.expect_gone(promise, p.write(key, "back", Expected::Any).await?);
         }
         task::yield_now().await;
     }
     Ok(())
 }
 
-/// A record that counts from zero.
-pub(super) async fn counter<S: Store>(p: &Probe<S>) -> Verdict<(StoreKey, Version)> {
-    let key = p.key()?;
+/// Returns a new record that holds the number zero.
+pub(super) async fn counter<S: Store>(p: &Probe<S>) -> CheckResult<(StoreKey, Version)> {
+    let key = p.new_key()?;
     let written = p.write(&key, "0", Expected::Absent).await?;
-    let version = p.done(
-        "a write to a new key that expects no record is done",
+    let version = p.expect_done(
+        "a write to a new key that expects no record succeeds",
         written,
     )?;
     Ok((key, version))
 }
 
-/// Increments the counter `times` times, as a request does that tries again after each conflict;
-/// the versions of its writes.
+/// Increments the counter `times` times and retries after each conflict. Returns the versions of its
+/// writes.
 pub(super) async fn increment<S: Store>(
     p: &Probe<S>,
     key: &StoreKey,
     times: usize,
-) -> Verdict<Vec<Version>> {
+) -> CheckResult<Vec<Version>> {
     let mut versions = Vec::new();
-    // Each conflict means that another has made one of its increments.
+    // Each conflict means that another task made one of its increments.
     let attempts = times + RACERS * INCREMENTS;
     for _ in 0..attempts {
         if versions.len() == times {
@@ -227,44 +228,45 @@ pub(super) async fn increment<S: Store>(
         }
         let read = p.read(key).await?;
         let ReadOutcome::Found(record) = read else {
-            return Err(p.broken("a record stays while it is written on", read.show()));
+            return Err(p.violation("a record exists while tasks overwrite it", read.describe()));
         };
         task::yield_now().await;
-        let next = (number(&record.data) + 1).to_string();
+        let next = (parse_number(&record.data) + 1).to_string();
         match p
             .write(key, next, Expected::Version(record.version))
             .await?
         {
             WriteOutcome::Done(version) => versions.push(version),
             WriteOutcome::Conflict(_) => {}
-            WriteOutcome::Gone => return Err(p.broken("a live record is not gone", "a write was")),
+            WriteOutcome::Gone => {
+                return Err(p.violation(
+                    "a write on a live record does not return Gone",
+                    "write returned Gone",
+                ));
+            }
         }
     }
-    let promise = "a write is refused only when another went before it";
-    p.holds(
-        promise,
-        versions.len() == times,
-        "all were refused for ever",
-    )?;
+    let promise = "a write conflicts only if another write succeeded before it";
+    p.ensure(promise, versions.len() == times, "every write conflicted")?;
     Ok(versions)
 }
 
-/// Holds the counter to `due` increments.
-pub(super) async fn counted<S: Store>(p: &Probe<S>, key: &StoreKey, due: usize) -> Verdict {
+/// Requires that the counter is `expected`.
+pub(super) async fn expect_counter<S: Store>(
+    p: &Probe<S>,
+    key: &StoreKey,
+    expected: usize,
+) -> CheckResult {
     let read = p.read(key).await?;
     let count = match &read {
-        ReadOutcome::Found(record) => number(&record.data),
+        ReadOutcome::Found(record) => parse_number(&record.data),
         ReadOutcome::Absent | ReadOutcome::Gone => 0,
     };
-    let seen = format!("of {due} increments, each answered as done, {count} are there");
-    p.holds(
-        "no write that was answered as done is lost",
-        count == due,
-        seen,
-    )
+    let observed = format!("the counter is {count} after {expected} successful increments");
+    p.ensure("no successful write is lost", count == expected, observed)
 }
 
-fn number(data: &[u8]) -> usize {
+fn parse_number(data: &[u8]) -> usize {
     let text = std::str::from_utf8(data).unwrap_or_default();
     text.parse().unwrap_or_default()
 }

@@ -1,92 +1,96 @@
-//! What the suite found.
+//! The results of the suite.
 
 use std::fmt;
 
 use super::Check;
 
-/// A promise that a store broke.
+/// A promise that a store broke, as the error of a check.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{check}: {promise}, but {seen}")]
+#[error("{check}: promise broken: {promise}; observed: {observed}")]
 pub struct Violation {
     check: Check,
     promise: String,
-    seen: String,
+    observed: String,
 }
 
 impl Violation {
-    pub(super) fn new(check: Check, promise: impl Into<String>, seen: impl Into<String>) -> Self {
+    pub(super) fn new(
+        check: Check,
+        promise: impl Into<String>,
+        observed: impl Into<String>,
+    ) -> Self {
         Self {
             check,
             promise: promise.into(),
-            seen: seen.into(),
+            observed: observed.into(),
         }
     }
 
-    /// The check that found it.
+    /// Returns the check that failed.
     pub const fn check(&self) -> Check {
         self.check
     }
 
-    /// What the contract promises.
+    /// Returns the promise of the contract.
     pub fn promise(&self) -> &str {
         &self.promise
     }
 
-    /// What the store did instead.
-    pub fn seen(&self) -> &str {
-        &self.seen
+    /// Returns the behavior of the store.
+    pub fn observed(&self) -> &str {
+        &self.observed
     }
 }
 
-/// What came of all checks.
+/// The result of all checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[must_use = "a report that nobody reads tests nothing: call assert_kept"]
+#[must_use = "a report does not fail a test by itself; call `assert_passed`"]
 pub struct Report {
-    pub(super) kept: Vec<Check>,
+    pub(super) passed: Vec<Check>,
     pub(super) skipped: Vec<Check>,
     pub(super) violations: Vec<Violation>,
 }
 
 impl Report {
-    /// The checks that the store passed.
-    pub fn kept(&self) -> &[Check] {
-        &self.kept
+    /// Returns the checks that the store passed.
+    pub fn passed(&self) -> &[Check] {
+        &self.passed
     }
 
-    /// The checks that were left out, since the store does not claim what they ask for.
+    /// Returns the checks that were skipped because the store lacks the capability.
     pub fn skipped(&self) -> &[Check] {
         &self.skipped
     }
 
-    /// The promises that the store broke: the first one that each failed check met.
+    /// Returns the first broken promise of each failed check.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// The verdict of a test.
+    /// Asserts that no check failed.
     ///
     /// # Panics
-    /// With all violations as the message, when there is one.
+    /// If a check failed. The message lists all violations.
     #[track_caller]
-    pub fn assert_kept(&self) {
+    pub fn assert_passed(&self) {
         assert!(self.violations.is_empty(), "{self}");
     }
 }
 
 impl fmt::Display for Report {
-    /// One line in all, one for each violation, one for what was left out.
+    /// Writes a line with the totals, then one line per violation and per skipped check.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kept, broken) = (self.kept.len(), self.violations.len());
+        let (passed, failed) = (self.passed.len(), self.violations.len());
         write!(
             f,
-            "{kept} checks passed, {broken} failed, {} were left out",
+            "{passed} checks passed, {failed} failed, {} skipped",
             self.skipped.len()
         )?;
         for violation in &self.violations {
-            write!(f, "\n  broken: {violation}")?;
+            write!(f, "\n  failed: {violation}")?;
         }
         for check in &self.skipped {
-            write!(f, "\n  left out: {check}")?;
+            write!(f, "\n  skipped: {check}")?;
         }
         Ok(())
     }

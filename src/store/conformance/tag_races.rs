@@ -1,65 +1,65 @@
-//! Checks of tagging while others tag, write and destroy.
+//! Checks of tagging during concurrent tags, writes and destroys.
 
 use tokio::task;
 
 use super::{
     Harness,
-    probe::{LONG, Probe, Verdict},
-    races::{INCREMENTS, RACERS, counted, counter, increment, race},
+    probe::{CheckResult, LONG, Probe},
+    races::{INCREMENTS, RACERS, counter, expect_counter, increment, race},
 };
 use crate::store::{Expected, Store};
 
-/// How many sessions are destroyed while they are tagged.
+/// Number of sessions that are destroyed while they are tagged.
 const SESSIONS: usize = 20;
 
-/// Half of the tasks tag one session, each with a tag of its own and one that all share, and a
-/// session of their own with the shared one; the others increment the first session's counter.
-pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> Verdict {
+/// Half of the tasks tag one session with tags of their own and a shared tag, and tag a session of
+/// their own with the shared tag. The other half increment the counter in the first session.
+pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {
     let (shared, (key, _)) = (p.new_tag()?, counter(p).await?);
-    let given = shared.clone();
+    let shared_tag = shared.clone();
     let tagged = race(p, move |p, number| {
-        let shared = given.clone();
+        let shared = shared_tag.clone();
         async move {
             if number % 2 == 0 {
                 increment(&p, &key, INCREMENTS).await?;
                 return Ok(None);
             }
-            let (mine, _) = p.fresh(LONG).await?;
+            let (own, _) = p.new_record(LONG).await?;
             let mut tags = Vec::new();
             for _ in 0..4 {
                 let tag = p.new_tag()?;
-                p.must_tag(&key, &tag).await?;
+                p.expect_tag(&key, &tag).await?;
                 task::yield_now().await;
-                p.must_tag(&key, &shared).await?;
+                p.expect_tag(&key, &shared).await?;
                 tags.push(tag);
             }
-            p.must_tag(&mine, &shared).await?;
-            Ok(Some((mine, tags)))
+            p.expect_tag(&own, &shared).await?;
+            Ok(Some((own, tags)))
         }
     })
     .await?;
-    counted(p, &key, RACERS / 2 * INCREMENTS).await?;
-    let promise = "many tag at once and no tag is lost";
-    let mut due = vec![key];
-    for (mine, tags) in tagged.into_iter().flatten() {
-        due.push(mine);
+    expect_counter(p, &key, RACERS / 2 * INCREMENTS).await?;
+    let promise = "no tag is lost when many tasks tag one session";
+    let mut expected = vec![key];
+    for (own, tags) in tagged.into_iter().flatten() {
+        expected.push(own);
         for tag in tags {
-            p.lists(promise, &tag, &[key]).await?;
+            p.expect_tagged(promise, &tag, &[key]).await?;
         }
     }
-    p.lists(promise, &shared, &due).await
+    p.expect_tagged(promise, &shared, &expected).await
 }
 
-pub(super) async fn tags_of_the_dead_stay_dead<S: Store>(
+pub(super) async fn destroyed_sessions_stay_untagged<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
-) -> Verdict {
-    let mut ended = Vec::new();
+) -> CheckResult {
+    let mut destroyed = Vec::new();
     for _ in 0..SESSIONS {
-        let (tag, (key, _)) = (p.new_tag()?, p.fresh(LONG).await?);
-        let given = tag.clone();
+        let (tag, (key, _)) = (p.new_tag()?, p.new_record(LONG).await?);
+        let own_tag = tag.clone();
         race(p, move |p, number| {
-            let tag = given.clone();
+            let tag = own_tag.clone();
             async move {
                 match number {
                     0 => {
@@ -71,15 +71,15 @@ pub(super) async fn tags_of_the_dead_stay_dead<S: Store>(
             }
         })
         .await?;
-        p.lists("a destroyed session is not listed", &tag, &[])
+        p.expect_tagged("a destroyed session is not listed", &tag, &[])
             .await?;
-        ended.push((tag, key));
+        destroyed.push((tag, key));
     }
     harness.advance(harness.tombstone_ttl()).await;
-    for (tag, key) in ended {
-        let promise = "a new session under an old key has no tags";
-        p.done(promise, p.write(&key, "new", Expected::Absent).await?)?;
-        p.lists(promise, &tag, &[]).await?;
+    for (tag, key) in destroyed {
+        let promise = "a new session under a used key has no tags";
+        p.expect_done(promise, p.write(&key, "new", Expected::Absent).await?)?;
+        p.expect_tagged(promise, &tag, &[]).await?;
     }
     Ok(())
 }

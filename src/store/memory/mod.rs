@@ -1,13 +1,14 @@
-//! The memory store: sessions in this process, gone when it ends.
+//! The memory store: sessions in this process.
 
 mod builder;
-mod engine;
-mod labels;
-mod ring;
+mod key_queue;
+mod settings;
 mod slot;
 mod stats;
 mod sweep;
-mod tagging;
+mod table;
+mod tag_index;
+mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -16,90 +17,91 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
-use self::{engine::Engine, slot::OversizeRecord};
+use self::{slot::OversizeRecord, table::Table};
 use super::{
     Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
     WriteOutcome,
 };
 use crate::id::StoreKey;
 
-/// The name that this store gives itself in errors.
+/// The store's name in errors.
 const NAME: &str = "memory";
 
-/// Sessions in this process's memory, for one process and for as long as it runs.
+/// A store in the memory of this process. Its sessions end with the process.
 ///
-/// A clone is the same store. Every method answers at once: its future is ready from the start, no
-/// lock is held across an await, and a read copies no data (it hands out a counted reference).
+/// Clones share their sessions. Every future is ready from the start and no lock is held across an
+/// await. A read copies no data: it returns a reference-counted slice.
 ///
 /// # Limits
 ///
-/// - **Records and bytes.** When a write takes the store over `max_records` or `max_bytes`, records
-///   are evicted until it is under both again: eight are looked at, taken in turn from the whole
-///   store; the expired among them go, and where none is expired the one that would expire first
-///   goes. Every touch pushes a record's expiry ahead, so with one lifetime for all this is close
-///   to "least recently used". The record just written is not a candidate. Writers that run at the
-///   same moment may overshoot a limit by the records in their hands. What counts as bytes is the
-///   data and the names of tags; a record takes some 190 bytes besides (`cargo bench --bench
-///   memory` says how many).
-/// - **Tombstones** are never evicted to make room for records. They have a limit of their own,
-///   `max_tombstones`; beyond it the one that ends first goes, and with it the fence of a session
-///   destroyed at most the tombstone time ago. [`stats`](Self::stats) counts these.
+/// - **Records and bytes.** When a write exceeds `max_records` or `max_bytes`, the store evicts
+///   records until it is within both limits. For each eviction it samples eight records, in turn from the
+///   whole store. It removes the expired ones; if none is expired, it removes the one that expires
+///   first. Since a touch moves the expiry, this approximates least recently used if all sessions
+///   have the same time to live. The record just written is never evicted. Concurrent writers may
+///   exceed a limit by the records that they are writing. `max_bytes` counts data and tag names; a
+///   record takes some 190 bytes besides (`cargo bench --bench memory` prints how many).
+/// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
+///   it the store evicts the tombstone that ends first. Its key is no longer fenced: a slow request
+///   could recreate that session. [`stats`](Self::stats) counts these evictions.
 /// - **One record.** Data longer than `max_bytes` is refused with an error.
 ///
-/// Data is kept as it was handed in: a [`Bytes`] that is a small part of a large buffer keeps the
-/// whole buffer.
+/// The store keeps data as it was handed in: a [`Bytes`] that is a small part of a large buffer
+/// keeps the whole buffer in memory.
 ///
 /// # Expiry
 ///
-/// What is expired is never answered, from that millisecond on. Its memory is freed by bounded
-/// steps: each new record looks at two old keys, and inside a tokio runtime a task looks at some
-/// of them every second, so that all are seen in about a minute. The task is started by the first
-/// record, ends when the last clone of the store is dropped, and keeps no runtime from ending. Without
-/// a runtime, call [`sweep`](Self::sweep) where that matters.
+/// An expired record is absent from that millisecond on. Its memory is freed later, in bounded
+/// steps. Each new record inspects two older keys. Inside a tokio runtime a background task also
+/// inspects some keys every second, and the whole store in about a minute. The first write or destroy
+/// starts the task. It ends when the last clone of the store is dropped, and it does not keep a
+/// runtime from ending. Without a runtime, call [`sweep`](Self::sweep) if memory must be freed.
 ///
 /// # Example
 ///
 /// ```
 /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// use hyper_session::{id::SessionId, store::{Expected, MemoryStore, Read, Store, Written}};
 /// use std::time::Duration;
+///
+/// use hyper_session::{
+///     id::SessionId,
+///     store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome},
+/// };
 ///
 /// let store = MemoryStore::builder().max_records(50_000).build();
 /// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
 ///
-/// let first = store.write(&key, "a".into(), hour, Expected::Absent).await?;
-/// let Written::Done(version) = first else { panic!("a new key has no record") };
+/// let created = store.write(&key, "a".into(), hour, Expected::Absent).await?;
+/// let WriteOutcome::Done(version) = created else { panic!("the key is in use") };
 /// store.write(&key, "b".into(), hour, Expected::Version(version)).await?;
 /// store.destroy(&key).await?;
 ///
-/// assert_eq!(store.read(&key, None).await?, Read::Gone);
+/// assert_eq!(store.read(&key, None).await?, ReadOutcome::Gone);
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct MemoryStore(Arc<Engine>);
+pub struct MemoryStore(Arc<Table>);
 
 impl MemoryStore {
-    /// A store with the default limits, on the system's clock.
+    /// Returns a store with the default limits and the system clock.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A store of which something else than the default is wanted.
+    /// Returns a builder, to change limits or the clock.
     pub fn builder() -> MemoryStoreBuilder {
         MemoryStoreBuilder::default()
     }
 
-    /// The store's own size, and what it has dropped so far.
-    ///
-    /// Each figure is exact; between them they may belong to different moments while others write.
+    /// Returns the store's size, and how much it has removed.
     pub fn stats(&self) -> MemoryStats {
         self.0.counters.stats()
     }
 
-    /// Looks at every key once and frees what is expired; returns how many keys that were.
+    /// Inspects every key once and frees the ended ones. Returns the number of freed keys.
     ///
     /// Needed only without a tokio runtime, or to free memory at once. Other tasks may use the store
-    /// meanwhile.
+    /// at the same time.
     pub fn sweep(&self) -> usize {
         self.0.sweep_all()
     }
@@ -121,14 +123,14 @@ impl Store for MemoryStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         StoreFuture::ready(Ok(match touch {
             None => self.0.read(key),
-            Some(ttl) => self.0.read_touching(key, ttl),
+            Some(ttl) => self.0.read_and_touch(key, ttl),
         }))
     }
 
-    /// Writes as the contract says, and makes room where a limit was passed.
+    /// Writes as the contract requires, then evicts records if a limit is exceeded.
     ///
     /// # Errors
-    /// When `data` alone is longer than the store's `max_bytes`. Nothing is changed then.
+    /// If `data` alone is longer than the store's `max_bytes`. Nothing changes then.
     fn write(
         &self,
         key: &StoreKey,
@@ -142,12 +144,12 @@ impl Store for MemoryStore {
             let error = StoreError::new(NAME, "write", OversizeRecord { len, limit });
             return StoreFuture::ready(Err(error));
         }
-        Engine::keep_swept(&self.0);
+        Table::ensure_sweeper(&self.0);
         StoreFuture::ready(Ok(self.0.write(key, data, ttl, expected)))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        Engine::keep_swept(&self.0);
+        Table::ensure_sweeper(&self.0);
         self.0.destroy(key);
         StoreFuture::ready(Ok(()))
     }
@@ -156,12 +158,9 @@ impl Store for MemoryStore {
         StoreFuture::ready(Ok(self.0.touch(key, ttl)))
     }
 
-    /// The whole contract, in this process only; without the fence when the tombstone time is zero.
+    /// Returns the whole contract for one process, without tombstones if their TTL is zero.
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            tombstones: !self.0.settings.tombstone.is_zero(),
-            ..Capabilities::default()
-        }
+        Capabilities::default().tombstones(!self.0.settings.tombstone_ttl.is_zero())
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
@@ -190,24 +189,24 @@ impl TagStore for MemoryStore {
 
     fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let names = self.0.tags_of(key);
-        // Every name here was a tag's.
+        // No name is dropped: each came from a valid tag.
         let tags = names.iter().filter_map(|name| Tag::new(&**name).ok());
         StoreFuture::ready(Ok(tags.collect()))
     }
 
-    /// Copies the tags that `from` has at this moment: all, or none where they would be too many.
+    /// Copies the tags that `from` has at this moment: all of them, or none if they are too many.
     ///
     /// # Errors
-    /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
+    /// If the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
     fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let copied = self.0.copy_tags(from, to).map(drop);
         StoreFuture::ready(copied.map_err(|error| StoreError::new(NAME, "copy tags", error)))
     }
 
-    /// Moves the tags that `from` has at this moment: all, or none where they would be too many.
+    /// Moves the tags that `from` has at this moment: all of them, or none if they are too many.
     ///
     /// # Errors
-    /// When the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
+    /// If the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
     fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let moved = self.0.move_tags(from, to);
         StoreFuture::ready(moved.map_err(|error| StoreError::new(NAME, "move tags", error)))

@@ -1,4 +1,4 @@
-//! What stands under one key, and what a write may do about it.
+//! The entry of one key: a record or a tombstone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,74 +10,73 @@ use crate::{
     store::{Expected, ReadOutcome, Record, Version, WriteOutcome},
 };
 
-/// What the map holds under a key.
-pub(super) enum Slot {
+/// The value of the map under one key.
+pub(super) enum TableSlot {
     /// A record, perhaps expired.
-    Live(Live),
-    /// A destroyed session's tombstone, perhaps at its end.
-    Tomb(Timestamp),
+    Live(LiveRecord),
+    /// The tombstone of a destroyed session, with its end. It may have ended.
+    Tombstone(Timestamp),
 }
 
 /// A record with its expiry and its tags.
-pub(super) struct Live {
+pub(super) struct LiveRecord {
     pub(super) data: Bytes,
     pub(super) version: Version,
     pub(super) expires: Timestamp,
     /// The tags of this session. The index lists this key under exactly these names.
-    /// Boxed, since most sessions of most services have none.
-    pub(super) tags: Option<Box<Tags>>,
+    /// Boxed, since most sessions have none.
+    pub(super) tags: Option<Box<TagNames>>,
 }
 
-/// The names a session carries, each once, shared with the index.
+/// The names of a session's tags, each once, shared with the index.
 #[derive(Default)]
-pub(super) struct Tags(pub(super) Vec<Arc<str>>);
+pub(super) struct TagNames(pub(super) Vec<Arc<str>>);
 
-/// Data longer than all that the store may hold.
+/// A record whose data exceeds the limit of the whole store.
 #[derive(Debug, thiserror::Error)]
-#[error("the record has {len} bytes, and the whole store may hold {limit}: raise max_bytes")]
+#[error("record is {len} bytes, the limit of the whole store is {limit}; raise `max_bytes`")]
 pub(super) struct OversizeRecord {
     pub(super) len: usize,
     pub(super) limit: u64,
 }
 
-/// What is true of a key at one moment.
+/// The state of a slot at one moment.
 #[derive(Clone, Copy)]
-pub(super) enum Standing<'s> {
-    Live(&'s Live),
+pub(super) enum SlotState<'s> {
+    Live(&'s LiveRecord),
     Gone,
     Absent,
 }
 
-impl Slot {
-    /// What this slot amounts to at `now`: what is expired is absent.
-    pub(super) fn at(&self, now: Timestamp) -> Standing<'_> {
+impl TableSlot {
+    /// Returns the state at `now`. An expired record and an ended tombstone are absent.
+    pub(super) fn state_at(&self, now: Timestamp) -> SlotState<'_> {
         match self {
-            Self::Live(live) if now < live.expires => Standing::Live(live),
-            Self::Tomb(end) if now < *end => Standing::Gone,
-            Self::Live(_) | Self::Tomb(_) => Standing::Absent,
+            Self::Live(live) if now < live.expires => SlotState::Live(live),
+            Self::Tombstone(end) if now < *end => SlotState::Gone,
+            Self::Live(_) | Self::Tombstone(_) => SlotState::Absent,
         }
     }
 
-    /// The record, if it is live at `now`.
-    pub(super) fn live_mut(&mut self, now: Timestamp) -> Option<&mut Live> {
+    /// Returns the record if it is live at `now`.
+    pub(super) fn live_mut(&mut self, now: Timestamp) -> Option<&mut LiveRecord> {
         match self {
             Self::Live(live) if now < live.expires => Some(live),
-            Self::Live(_) | Self::Tomb(_) => None,
+            Self::Live(_) | Self::Tombstone(_) => None,
         }
     }
 
-    /// Takes the tags off the record; a tombstone has none.
-    pub(super) fn take_tags(&mut self) -> Option<Box<Tags>> {
+    pub(super) fn take_tags(&mut self) -> Option<Box<TagNames>> {
         match self {
             Self::Live(live) => live.tags.take(),
-            Self::Tomb(_) => None,
+            Self::Tombstone(_) => None,
         }
     }
 
     pub(super) fn weight(&self) -> Weight {
         match self {
             Self::Live(live) => live.weight(),
-            Self::Tomb(_) => Weight {
+            Self::Tombstone(_) => Weight {
                 tombstones: 1,
                 ..Weight::default()
             },
@@ -85,8 +84,8 @@ impl Slot {
     }
 }
 
-impl Live {
-    /// A record without tags.
+impl LiveRecord {
+    /// Returns a record without tags.
     pub(super) const fn new(data: Bytes, version: Version, expires: Timestamp) -> Self {
         Self {
             data,
@@ -97,10 +96,7 @@ impl Live {
     }
 
     pub(super) fn record(&self) -> Record {
-        Record {
-            data: self.data.clone(),
-            version: self.version,
-        }
+        Record::new(self.data.clone(), self.version)
     }
 
     pub(super) fn touch(&mut self, now: Timestamp, ttl: Duration) {
@@ -125,8 +121,8 @@ impl Live {
     }
 }
 
-impl Standing<'_> {
-    pub(super) fn read(self) -> ReadOutcome {
+impl SlotState<'_> {
+    pub(super) fn read_outcome(self) -> ReadOutcome {
         match self {
             Self::Live(live) => ReadOutcome::Found(live.record()),
             Self::Gone => ReadOutcome::Gone,
@@ -134,8 +130,8 @@ impl Standing<'_> {
         }
     }
 
-    /// Whether a write that expects `expected` may go ahead; if not, its answer.
-    pub(super) fn admit(self, expected: Expected) -> Result<(), WriteOutcome> {
+    /// Returns `Ok` if a write that expects `expected` may be applied, or else its outcome.
+    pub(super) fn check_write(self, expected: Expected) -> Result<(), WriteOutcome> {
         match (self, expected) {
             (Self::Gone, _) | (Self::Absent, Expected::Version(_)) => Err(WriteOutcome::Gone),
             (Self::Absent, _) | (Self::Live(_), Expected::Any) => Ok(()),

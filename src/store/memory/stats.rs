@@ -1,26 +1,26 @@
-//! The store's figures of its own size.
+//! Counters of the memory store.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a memory store holds, and what it has dropped since it was made.
+/// The size of a memory store, and how much it has removed since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Records, those that are expired but not freed yet among them.
+    /// Records, including expired records that are not freed yet.
     pub records: u64,
-    /// Tombstones of destroyed sessions, those that have ended but are not freed yet among them.
+    /// Tombstones of destroyed sessions, including ended tombstones that are not freed yet.
     pub tombstones: u64,
-    /// Bytes of data and of the records' tag names. The index around them comes on top.
+    /// Bytes of data and tag names, without the overhead of the maps.
     pub bytes: u64,
     /// Records freed because they had expired.
     pub expired: u64,
-    /// Live records dropped because a limit was reached.
+    /// Live records evicted because a limit was exceeded.
     pub evicted: u64,
-    /// Tombstones dropped before their time because there were too many.
-    pub fences_dropped: u64,
+    /// Tombstones evicted before their end because `max_tombstones` was exceeded.
+    pub tombstones_evicted: u64,
 }
 
-/// What one slot adds to the store's size.
+/// The part of one slot in the store's size.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Weight {
     pub(super) records: u64,
@@ -28,26 +28,26 @@ pub(super) struct Weight {
     pub(super) bytes: u64,
 }
 
-/// The sum of all slots' weights, and counts of what was dropped.
+/// The sum of all slots' weights, and counts of removals.
 ///
-/// A slot's weight changes only while its shard is locked, and the sum is changed under the same
-/// lock: a slot is never taken away before it was added, so no sum ever falls below zero.
+/// The weight of a slot and the sum change under the same shard lock. A weight is never subtracted
+/// before it was added, so no sum falls below zero.
 #[derive(Default)]
-pub(super) struct Counters {
+pub(super) struct MemoryCounters {
     records: AtomicU64,
     tombstones: AtomicU64,
     bytes: AtomicU64,
     pub(super) expired: AtomicU64,
     pub(super) evicted: AtomicU64,
-    pub(super) fences_dropped: AtomicU64,
+    pub(super) tombstones_evicted: AtomicU64,
 }
 
-impl Counters {
-    /// Accounts for one slot's change from `before` to `after`.
-    pub(super) fn shift(&self, before: Weight, after: Weight) {
-        shift(&self.records, before.records, after.records);
-        shift(&self.tombstones, before.tombstones, after.tombstones);
-        shift(&self.bytes, before.bytes, after.bytes);
+impl MemoryCounters {
+    /// Accounts for the change of one slot from `before` to `after`.
+    pub(super) fn update(&self, before: Weight, after: Weight) {
+        add_difference(&self.records, before.records, after.records);
+        add_difference(&self.tombstones, before.tombstones, after.tombstones);
+        add_difference(&self.bytes, before.bytes, after.bytes);
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -69,13 +69,13 @@ impl Counters {
             bytes: self.bytes(),
             expired: self.expired.load(Relaxed),
             evicted: self.evicted.load(Relaxed),
-            fences_dropped: self.fences_dropped.load(Relaxed),
+            tombstones_evicted: self.tombstones_evicted.load(Relaxed),
         }
     }
 }
 
-/// Adds the difference, modulo 2^64, so that one instruction serves growth and shrinking.
-fn shift(sum: &AtomicU64, before: u64, after: u64) {
+/// Adds `after - before` modulo 2^64, so that one instruction serves growth and shrinking.
+fn add_difference(sum: &AtomicU64, before: u64, after: u64) {
     if before != after {
         sum.fetch_add(after.wrapping_sub(before), Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Freeing memory: what is expired, and what must go because the store is full.
+//! Removal of expired entries, and eviction when a limit is exceeded.
 
 use std::{
     sync::{
@@ -13,212 +13,221 @@ use smallvec::SmallVec;
 use tokio::{runtime::Handle, task, time};
 
 use super::{
-    engine::Engine,
-    ring::{Ring, Taken},
-    slot::{Slot, Standing},
+    key_queue::{KeyQueue, SweepBatch},
+    slot::{SlotState, TableSlot},
+    table::Table,
 };
 use crate::{clock::Timestamp, id::StoreKey};
 
-/// How many live records are compared to find the one to evict.
+/// Number of entries that an eviction compares to find the one that ends first.
 const SAMPLE: usize = 8;
 
-/// How many unsorted keys one search for a tombstone looks at.
-const SORTED_AT_ONCE: usize = 64;
+/// Number of keys of the live queue that one search for a tombstone sorts into the right queues.
+const SORT_BATCH: usize = 64;
 
-/// How many keys the background task looks at before it lets others run.
-const BATCH: usize = 256;
+/// Number of keys that the background task inspects before it yields.
+const TASK_BATCH: usize = 256;
 
-/// The background task's pause, and in how many pauses it sees the whole store.
+/// Pause of the background task between two sweeps.
 const PAUSE: Duration = Duration::from_secs(1);
-const ROUND: usize = 60;
 
-/// What a slot holds that has not ended, and with it the ring where its key belongs.
+/// Number of sweeps in which the background task inspects the whole store.
+const SWEEPS_PER_ROUND: usize = 60;
+
+/// The kind of an entry that has not ended. It names the queue that the key belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SlotKind {
     Live,
-    Tomb,
+    Tombstone,
 }
 
-/// Every method here that takes keys out of a ring puts each back in one, unless it removed the key
-/// from the map.
-impl Engine {
-    /// Looks at the next `count` keys and removes those whose time is over; how many that were.
+/// Every method here that pops keys pushes each of them again, unless it removed the key from the
+/// map.
+impl Table {
+    /// Inspects the next `count` keys and removes the ended ones. Returns the number of removed keys.
     pub(super) fn sweep(&self, count: usize) -> usize {
-        let tombs = self.tombs.take(count / 2);
-        let fresh = self.fresh.take(count - tombs.len());
-        self.sweep_keys(fresh) + self.sweep_keys(tombs)
+        let tombstones = self.tombstone_queue.pop_batch(count / 2);
+        let live = self.live_queue.pop_batch(count - tombstones.len());
+        self.sweep_batch(live) + self.sweep_batch(tombstones)
     }
 
-    /// Looks at every key once.
+    /// Inspects every key once. Returns the number of removed keys.
     pub(super) fn sweep_all(&self) -> usize {
-        let sweep = |ring: &Ring| {
-            let keys = ring.len();
-            let batches = (0..keys).step_by(BATCH);
+        let sweep = |queue: &KeyQueue| {
+            let keys = queue.len();
+            let batches = (0..keys).step_by(TASK_BATCH);
             batches
-                .map(|done| self.sweep_keys(ring.take(BATCH.min(keys - done))))
+                .map(|done| self.sweep_batch(queue.pop_batch(TASK_BATCH.min(keys - done))))
                 .sum::<usize>()
         };
-        sweep(&self.tombs) + sweep(&self.fresh)
+        sweep(&self.tombstone_queue) + sweep(&self.live_queue)
     }
 
-    fn sweep_keys(&self, keys: Taken) -> usize {
+    fn sweep_batch(&self, keys: SweepBatch) -> usize {
         let all = keys.len();
-        let stay = keys
+        let kept = keys
             .into_iter()
-            .filter_map(|key| Some((key, self.look(&key)?)));
-        all - stay
-            .map(|(key, (kind, _))| self.ring(kind).push(key))
+            .filter_map(|key| Some((key, self.inspect(&key)?)));
+        all - kept
+            .map(|(key, (kind, _))| self.queue(kind).push(key))
             .count()
     }
 
-    /// Evicts until the store is within its limits; `keep` was just written.
-    pub(super) fn make_room(&self, keep: &StoreKey) {
-        while self.is_over() && self.drop_first(Kind::Live, keep) {}
+    /// Evicts records until the store is within its limits, but not `written`, the record just
+    /// written.
+    pub(super) fn make_room(&self, written: &StoreKey) {
+        while self.exceeds_limits() && self.evict_one(SlotKind::Live, written) {}
     }
 
-    /// The same for tombstones. Those of records that were live when last seen are among the
-    /// `fresh` keys still; where no other is found, some of these are sorted.
-    pub(super) fn make_room_for_tombs(&self, keep: &StoreKey) {
+    /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
+    /// written.
+    ///
+    /// Tombstones of records that were live at their last inspection are still in the live queue. If
+    /// the tombstone queue has none to evict, this sorts some keys of the live queue.
+    pub(super) fn make_room_for_tombstones(&self, written: &StoreKey) {
         while self.counters.tombstones() > self.settings.max_tombstones {
-            if !self.drop_first(Kind::Tomb, keep) {
-                self.sweep_keys(self.fresh.take(SORTED_AT_ONCE));
-                if !self.drop_first(Kind::Tomb, keep) {
+            if !self.evict_one(SlotKind::Tombstone, written) {
+                self.sweep_batch(self.live_queue.pop_batch(SORT_BATCH));
+                if !self.evict_one(SlotKind::Tombstone, written) {
                     return;
                 }
             }
         }
     }
 
-    fn is_over(&self) -> bool {
+    fn exceeds_limits(&self) -> bool {
         self.counters.records() > self.settings.max_records
             || self.counters.bytes() > self.settings.max_bytes
     }
 
-    /// Of the next few keys of this kind removes those that have ended or, if none has, the one that
-    /// will end first, `keep` excepted. `false` when it found nothing to remove.
-    fn drop_first(&self, kind: Kind, keep: &StoreKey) -> bool {
-        let (sample, has_ended) = self.sample(kind);
-        let candidates = sample.iter().filter(|(_, key)| !has_ended && key != keep);
+    /// Removes the ended entries among the next keys of this kind. If none has ended, evicts the one
+    /// that ends first, but not `written`. Returns `false` if nothing was removed.
+    fn evict_one(&self, kind: SlotKind, written: &StoreKey) -> bool {
+        let (sample, removed_ended) = self.sample(kind);
+        let candidates = sample
+            .iter()
+            .filter(|(_, key)| !removed_ended && key != written);
         let victim = candidates.min().copied();
-        let mut is_dropped = has_ended;
-        for place in sample {
-            if victim == Some(place) && self.drop_unended(&place.1, kind) {
-                is_dropped = true;
+        let mut removed = removed_ended;
+        for candidate in sample {
+            if victim == Some(candidate) && self.evict(&candidate.1, kind) {
+                removed = true;
             } else {
-                self.ring(kind).push(place.1);
+                self.queue(kind).push(candidate.1);
             }
         }
-        is_dropped
+        removed
     }
 
-    /// Takes the next few keys of this kind out of their ring, with the ends of their slots, and
-    /// removes what has ended on the way: then it stops, and says so.
-    fn sample(&self, kind: Kind) -> (SmallVec<[(Timestamp, StoreKey); SAMPLE]>, bool) {
-        let (mut sample, mut has_ended) = (SmallVec::new(), false);
-        while sample.len() < SAMPLE && !has_ended {
-            let keys = self.ring(kind).take(SAMPLE - sample.len());
+    /// Pops the next keys of this kind, with the ends of their entries. Stops after a batch in which
+    /// it removed an ended entry, and returns `true` then.
+    fn sample(&self, kind: SlotKind) -> (SmallVec<[(Timestamp, StoreKey); SAMPLE]>, bool) {
+        let (mut sample, mut removed_ended) = (SmallVec::new(), false);
+        while sample.len() < SAMPLE && !removed_ended {
+            let keys = self.queue(kind).pop_batch(SAMPLE - sample.len());
             if keys.is_empty() {
                 break;
             }
             for key in keys {
-                match self.look(&key) {
-                    Some((found, end)) if found == kind => sample.push((end, key)),
-                    Some((other, _)) => self.ring(other).push(key),
-                    None => has_ended = true,
+                match self.inspect(&key) {
+                    Some((actual, end)) if actual == kind => sample.push((end, key)),
+                    Some((actual, _)) => self.queue(actual).push(key),
+                    None => removed_ended = true,
                 }
             }
         }
-        (sample, has_ended)
+        (sample, removed_ended)
     }
 
-    /// Removes a slot of this kind before its time; `false` where it has become something else.
-    fn drop_unended(&self, key: &StoreKey, kind: Kind) -> bool {
-        let removed = self.remove_if(key, |standing| match standing {
-            Standing::Live(_) => kind == Kind::Live,
-            Standing::Gone => kind == Kind::Tomb,
-            Standing::Absent => true,
+    /// Removes an entry of this kind before its end. Returns `false` if its kind has changed.
+    fn evict(&self, key: &StoreKey, kind: SlotKind) -> bool {
+        let removed = self.remove_if(key, |state| match state {
+            SlotState::Live(_) => kind == SlotKind::Live,
+            SlotState::Gone => kind == SlotKind::Tombstone,
+            SlotState::Absent => true,
         });
         let weight = removed.unwrap_or_default();
         self.counters.evicted.fetch_add(weight.records, Relaxed);
         self.counters
-            .fences_dropped
+            .tombstones_evicted
             .fetch_add(weight.tombstones, Relaxed);
         removed.is_some()
     }
 
-    /// What is under `key`, and when it ends; `None` when that time had come and it was removed.
-    fn look(&self, key: &StoreKey) -> Option<(Kind, Timestamp)> {
+    /// Returns the kind and the end of the entry under `key`. Returns `None` if it had ended and was
+    /// removed.
+    fn inspect(&self, key: &StoreKey) -> Option<(SlotKind, Timestamp)> {
         let slot = self.slots.get(key)?;
-        let seen = match (slot.at(self.settings.clock.now()), slot.value()) {
-            (Standing::Live(live), _) => Some((Kind::Live, live.expires)),
-            (Standing::Gone, Slot::Tomb(end)) => Some((Kind::Tomb, *end)),
+        let live = match (slot.state_at(self.settings.clock.now()), slot.value()) {
+            (SlotState::Live(live), _) => Some((SlotKind::Live, live.expires)),
+            (SlotState::Gone, TableSlot::Tombstone(end)) => Some((SlotKind::Tombstone, *end)),
             _ => None,
         };
         drop(slot);
-        seen.or_else(|| self.remove_ended(key))
+        live.or_else(|| self.remove_ended(key))
     }
 
-    /// Removes what has ended under `key`. Where it was written anew since it was looked at, it is
-    /// as good as a record that has just been touched.
-    fn remove_ended(&self, key: &StoreKey) -> Option<(Kind, Timestamp)> {
-        match self.remove_if(key, |standing| matches!(standing, Standing::Absent)) {
+    /// Removes the entry under `key` if it has ended. If it was written after its inspection, treats
+    /// it like a record that was just touched.
+    fn remove_ended(&self, key: &StoreKey) -> Option<(SlotKind, Timestamp)> {
+        match self.remove_if(key, |state| matches!(state, SlotState::Absent)) {
             Some(weight) => {
                 self.counters.expired.fetch_add(weight.records, Relaxed);
                 None
             }
-            None => Some((Kind::Live, Timestamp::MAX)),
+            None => Some((SlotKind::Live, Timestamp::MAX)),
         }
     }
 
-    const fn ring(&self, kind: Kind) -> &Ring {
+    const fn queue(&self, kind: SlotKind) -> &KeyQueue {
         match kind {
-            Kind::Live => &self.fresh,
-            Kind::Tomb => &self.tombs,
+            SlotKind::Live => &self.live_queue,
+            SlotKind::Tombstone => &self.tombstone_queue,
         }
     }
 
-    /// Sees to it that a task sweeps this store, if a tokio runtime is there to run it.
-    pub(super) fn keep_swept(this: &Arc<Self>) {
-        if this.swept.load(Relaxed) {
+    /// Starts the background task unless it runs already or there is no tokio runtime.
+    pub(super) fn ensure_sweeper(this: &Arc<Self>) {
+        if this.sweeper_running.load(Relaxed) {
             return;
         }
         if let Ok(runtime) = Handle::try_current()
-            && !this.swept.swap(true, AcqRel)
+            && !this.sweeper_running.swap(true, AcqRel)
         {
-            runtime.spawn(tend(Watch(Arc::downgrade(this))));
+            runtime.spawn(sweep_task(SweeperGuard(Arc::downgrade(this))));
         }
     }
 }
 
-/// Sweeps a store until its last clone is dropped, or the runtime ends.
-async fn tend(watch: Watch) {
+/// Sweeps a store until its last clone is dropped or the runtime ends.
+async fn sweep_task(guard: SweeperGuard) {
     loop {
         time::sleep(PAUSE).await;
-        let Some(keys) = watch.0.upgrade().map(|store| store.slots.len()) else {
+        let Some(keys) = guard.0.upgrade().map(|table| table.slots.len()) else {
             return;
         };
-        for _ in 0..=keys / ROUND / BATCH {
-            let Some(store) = watch.0.upgrade() else {
+        for _ in 0..=keys / SWEEPS_PER_ROUND / TASK_BATCH {
+            let Some(table) = guard.0.upgrade() else {
                 return;
             };
-            store.sweep(BATCH);
-            drop(store);
+            table.sweep(TASK_BATCH);
+            drop(table);
             task::yield_now().await;
         }
     }
 }
 
-/// The background task's hold on its store: not one that keeps the store alive.
-struct Watch(Weak<Engine>);
+/// The background task's reference to its store. It does not keep the store alive.
+struct SweeperGuard(Weak<Table>);
 
-impl Drop for Watch {
-    /// The store may outlive its task, when the runtime ends first: another may then be started.
-    /// Not after a panic, though, which means that this program's runtimes have no timer.
+impl Drop for SweeperGuard {
+    /// Allows another task to start if the store outlives this one because the runtime ended first.
+    /// A panic means that the program's runtimes have no timer: then no other task may start.
     fn drop(&mut self) {
-        if let Some(store) = self.0.upgrade()
+        if let Some(table) = self.0.upgrade()
             && !thread::panicking()
         {
-            store.swept.store(false, Release);
+            table.sweeper_running.store(false, Release);
         }
     }
 }

@@ -69,7 +69,7 @@ async fn the_store_knows_its_own_size() {
     let stats = store.stats();
     assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
     assert_eq!(
-        (stats.expired, stats.evicted, stats.fences_dropped),
+        (stats.expired, stats.evicted, stats.tombstones_evicted),
         (1, 0, 0)
     );
 }
@@ -207,7 +207,7 @@ async fn tombstones_have_a_limit_of_their_own() {
     }
     let stats = store.stats();
     assert_eq!(
-        (stats.records, stats.tombstones, stats.fences_dropped),
+        (stats.records, stats.tombstones, stats.tombstones_evicted),
         (1, 10, 90)
     );
     assert!(

@@ -1,25 +1,27 @@
-//! The index from a tag to the sessions that carry it.
+//! The index from tags to sessions.
 
 use std::{collections::HashSet, sync::Arc};
 
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::slot::Tags;
+use super::slot::TagNames;
 use crate::id::StoreKey;
 
-/// Which keys carry which tag. No name is listed without a key.
+/// The keys under each tag name. A name with no key is removed.
 ///
-/// Lock order: whoever holds a slot of the record map may ask for this index, never the other way
-/// round. So every method here returns without a guard in its hands.
-pub(super) struct Labels(pub(super) DashMap<Arc<str>, HashSet<StoreKey, RandomState>, RandomState>);
+/// Lock order: a thread that holds a slot of the record map may lock this index, never the other way
+/// round. Therefore no method here returns a guard.
+pub(super) struct TagIndex(
+    pub(super) DashMap<Arc<str>, HashSet<StoreKey, RandomState>, RandomState>,
+);
 
-impl Labels {
+impl TagIndex {
     pub(super) fn new() -> Self {
         Self(DashMap::with_hasher(RandomState::new()))
     }
 
-    /// Lists `key` under `name`, and gives the name in its shared form.
+    /// Adds `key` under `name`. Returns the name in its shared form.
     pub(super) fn add(&self, name: &str, key: StoreKey) -> Arc<str> {
         if let Some(mut keys) = self.0.get_mut(name) {
             keys.insert(key);
@@ -30,7 +32,7 @@ impl Labels {
         Arc::clone(keys.key())
     }
 
-    /// Strikes `key` out under `name`, and the name itself with its last key.
+    /// Removes `key` under `name`, and the name with its last key.
     pub(super) fn remove(&self, name: &str, key: &StoreKey) {
         self.0.remove_if_mut(name, |_, keys| {
             keys.remove(key);
@@ -38,14 +40,14 @@ impl Labels {
         });
     }
 
-    /// Strikes `key` out under all of `tags`.
-    pub(super) fn remove_all(&self, tags: &Tags, key: &StoreKey) {
+    /// Removes `key` under each of `tags`.
+    pub(super) fn remove_all(&self, tags: &TagNames, key: &StoreKey) {
         for name in &tags.0 {
             self.remove(name, key);
         }
     }
 
-    /// The keys listed under `name` at this moment.
+    /// Returns the keys under `name` at this moment.
     pub(super) fn keys(&self, name: &str) -> Vec<StoreKey> {
         self.0
             .get(name)

@@ -1,8 +1,8 @@
-//! Client-side stores, as the suite can ask them.
+//! Tests of stores that keep records in cookies.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,55 +15,58 @@ use crate::{
         BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome,
         RequestStore, SetCookies, Store, StoreError, StoreFuture, WriteOutcome,
     },
+    sync,
 };
 
-type Jar = BTreeMap<String, String>;
+/// Cookie names and values of one visitor.
+type CookieJar = BTreeMap<String, String>;
 
-/// A client-side store whose visitors are at hand: each key has a jar of its own, each call is one
-/// request with that jar's cookies, and what the store sets is in the jar afterwards.
+/// A client-side store together with its visitors, as a [`Store`] that the suite can test.
+///
+/// Each key is a visitor with a cookie jar. Each call is one request with the cookies of that jar, and
+/// the jar then takes the cookies that the store sets.
 pub struct ClientSideHarness(Arc<Inner>);
 
 struct Inner {
     bound: Box<dyn BoundStore>,
-    jars: Mutex<BTreeMap<StoreKey, Jar>>,
+    jars: Mutex<BTreeMap<StoreKey, CookieJar>>,
 }
 
 impl ClientSideHarness {
-    /// Visitors without cookies.
+    /// Returns the harness, with empty cookie jars.
     ///
     /// # Errors
-    /// When the store does not take the binding.
+    /// If the store cannot be bound to `context`.
     pub fn new(
         store: &dyn ClientSideStore,
-        binding: &CookieContext<'_>,
+        context: &CookieContext<'_>,
     ) -> Result<Self, StoreError> {
         Ok(Self(Arc::new(Inner {
-            bound: store.bind(binding)?,
+            bound: store.bind(context)?,
             jars: Mutex::default(),
         })))
     }
 
-    /// One request of the visitor who is known by `key`.
-    fn visit<T, F>(&self, key: &StoreKey, call: F) -> StoreFuture<T>
+    /// Runs `call` in one request of the visitor with this key.
+    fn request<T, F>(&self, key: &StoreKey, call: F) -> StoreFuture<T>
     where
         T: Unpin + Send + 'static,
         F: FnOnce(&dyn RequestStore) -> StoreFuture<T>,
     {
         let (inner, key) = (self.0.clone(), *key);
-        let attached = inner.bound.attach(&inner.line(&key));
-        let answer = call(&*attached);
+        let request = inner.bound.attach(&inner.cookie_lines(&key));
+        let future = call(&*request);
         StoreFuture::new(async move {
-            let answer = answer.await?;
-            let set = attached.set_cookies()?;
-            inner.take(key, &set);
-            Ok(answer)
+            let outcome = future.await?;
+            inner.store_cookies(key, &request.set_cookies()?);
+            Ok(outcome)
         })
     }
 }
 
 impl Inner {
-    fn line(&self, key: &StoreKey) -> Vec<HeaderValue> {
-        let jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+    fn cookie_lines(&self, key: &StoreKey) -> Vec<HeaderValue> {
+        let jars = sync::lock(&self.jars);
         let pairs = jars.get(key).into_iter().flatten();
         let pairs: Vec<_> = pairs
             .map(|(name, value)| format!("{name}={value}"))
@@ -72,15 +75,18 @@ impl Inner {
         line.into_iter().filter(|line| !line.is_empty()).collect()
     }
 
-    fn take(&self, key: StoreKey, set: &SetCookies) {
-        let mut jars = self.jars.lock().unwrap_or_else(PoisonError::into_inner);
+    fn store_cookies(&self, key: StoreKey, cookies: &SetCookies) {
+        let mut jars = sync::lock(&self.jars);
         let jar = jars.entry(key).or_default();
-        for line in set.iter().filter_map(|line| line.to_str().ok()) {
+        for line in cookies.iter().filter_map(|line| line.to_str().ok()) {
             let (pair, attributes) = line.split_once("; ").unwrap_or((line, ""));
             let Some((name, value)) = pair.split_once('=') else {
                 continue;
             };
-            match attributes.split("; ").any(|it| it == "Max-Age=0") {
+            match attributes
+                .split("; ")
+                .any(|attribute| attribute == "Max-Age=0")
+            {
                 true => jar.remove(name),
                 false => jar.insert(name.to_owned(), value.to_owned()),
             };
@@ -90,7 +96,7 @@ impl Inner {
 
 impl Store for ClientSideHarness {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        self.visit(key, |store| store.read(key, touch))
+        self.request(key, |store| store.read(key, touch))
     }
 
     fn write(
@@ -100,15 +106,15 @@ impl Store for ClientSideHarness {
         ttl: Duration,
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
-        self.visit(key, |store| store.write(key, data, ttl, expected))
+        self.request(key, |store| store.write(key, data, ttl, expected))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        self.visit(key, |store| store.destroy(key))
+        self.request(key, |store| store.destroy(key))
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        self.visit(key, |store| store.touch(key, ttl))
+        self.request(key, |store| store.touch(key, ttl))
     }
 
     fn capabilities(&self) -> Capabilities {

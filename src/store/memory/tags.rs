@@ -1,21 +1,22 @@
-//! Tags: the record knows its tags, and the index knows the records.
+//! The tag operations: a record lists its tags, and the index lists the records.
 
 use std::sync::Arc;
 
 use super::{
-    engine::Engine,
-    slot::{Live, Standing},
+    slot::{LiveRecord, SlotState},
+    table::Table,
 };
 use crate::{id::StoreKey, store::MAX_TAGS};
 
-/// A session would carry more tags than one may.
+/// A session would have more tags than allowed.
 #[derive(Debug, thiserror::Error)]
-#[error("the session would have more than {MAX_TAGS} tags: untag it first")]
+#[error("session would have more than {MAX_TAGS} tags; remove tags first")]
 pub(super) struct TooManyTags;
 
-/// Both sides change while the record's shard is locked, so they agree whenever it is not.
-impl Engine {
-    /// Tags the live session under `key`; `false` when there is none.
+/// The record and the index change while the record's shard is locked, so they agree whenever it is
+/// not locked.
+impl Table {
+    /// Tags the live session under `key`. Returns `false` if there is none.
     pub(super) fn tag(&self, key: &StoreKey, name: &str) -> Result<bool, TooManyTags> {
         self.with_live(key, |live| self.add_tags(key, live, &[name]))
             .transpose()
@@ -23,31 +24,34 @@ impl Engine {
     }
 
     pub(super) fn untag(&self, key: &StoreKey, name: &str) {
-        self.with_live(key, |live| self.drop_tag(key, live, name));
+        self.with_live(key, |live| self.remove_tag(key, live, name));
     }
 
-    /// The live sessions under `name`. The index gives candidates, each record has the last word:
-    /// between the two it may have ended, and the index is never locked when a record is.
+    /// Returns the live sessions under `name`.
+    ///
+    /// The index yields candidates and is not locked when a record is. A candidate may have ended in
+    /// between, so its record decides.
     pub(super) fn tagged(&self, name: &str) -> Vec<StoreKey> {
-        let mut keys = self.labels.keys(name);
+        let mut keys = self.tag_index.keys(name);
         keys.retain(|key| {
             self.slots.get(key).is_some_and(|slot| {
-                let standing = slot.at(self.settings.clock.now());
-                matches!(standing, Standing::Live(live) if live.has_tag(name))
+                let state = slot.state_at(self.settings.clock.now());
+                matches!(state, SlotState::Live(live) if live.has_tag(name))
             })
         });
         keys
     }
 
-    /// The tags of the live session under `key`.
+    /// Returns the tags of the live session under `key`.
     pub(super) fn tags_of(&self, key: &StoreKey) -> Vec<Arc<str>> {
         self.with_live(key, |live| live.tag_names().to_vec())
             .unwrap_or_default()
     }
 
-    /// Gives the tags that the live session under `from` has now to the live one under `to` too, and
-    /// says which they were; none where one of the two is not live.
-    /// The two are never locked together: a tag that comes in between is not among them.
+    /// Adds the tags of the live session under `from` to the live session under `to`, and returns
+    /// them. Returns none unless both are live.
+    ///
+    /// The two are never locked together: a tag that is added to `from` in between is not copied.
     pub(super) fn copy_tags(
         &self,
         from: &StoreKey,
@@ -64,8 +68,8 @@ impl Engine {
         }
     }
 
-    /// Moves the tags that the live session under `from` has now to the live one under `to`: for a
-    /// moment both carry them.
+    /// Moves the tags of the live session under `from` to the live session under `to`. For a moment
+    /// both have them.
     pub(super) fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), TooManyTags> {
         for name in self.copy_tags(from, to)? {
             self.untag(from, &name);
@@ -73,8 +77,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Gives `live`, which stands under `key`, all of `names`, or none where they are too many.
-    fn add_tags(&self, key: &StoreKey, live: &mut Live, names: &[&str]) -> Result<(), TooManyTags> {
+    /// Adds all of `names` to `live`, the record under `key`, or none if they are too many.
+    fn add_tags(
+        &self,
+        key: &StoreKey,
+        live: &mut LiveRecord,
+        names: &[&str],
+    ) -> Result<(), TooManyTags> {
         let new: Vec<&str> = names
             .iter()
             .copied()
@@ -87,25 +96,25 @@ impl Engine {
             return Ok(());
         }
         let before = live.weight();
-        let shared = new.iter().map(|name| self.labels.add(name, *key));
+        let shared = new.iter().map(|name| self.tag_index.add(name, *key));
         live.tags.get_or_insert_default().0.extend(shared);
-        self.counters.shift(before, live.weight());
+        self.counters.update(before, live.weight());
         Ok(())
     }
 
-    fn drop_tag(&self, key: &StoreKey, live: &mut Live, name: &str) {
+    fn remove_tag(&self, key: &StoreKey, live: &mut LiveRecord, name: &str) {
         let before = live.weight();
         let Some(tags) = &mut live.tags else { return };
         tags.0.retain(|tag| **tag != *name);
         if tags.0.is_empty() {
             live.tags = None;
         }
-        self.labels.remove(name, key);
-        self.counters.shift(before, live.weight());
+        self.tag_index.remove(name, key);
+        self.counters.update(before, live.weight());
     }
 
-    /// What `act` says of the live record under `key`, whose shard is locked meanwhile.
-    fn with_live<T>(&self, key: &StoreKey, act: impl FnOnce(&mut Live) -> T) -> Option<T> {
+    /// Runs `act` on the live record under `key` while its shard is locked.
+    fn with_live<T>(&self, key: &StoreKey, act: impl FnOnce(&mut LiveRecord) -> T) -> Option<T> {
         let mut slot = self.slots.get_mut(key)?;
         slot.live_mut(self.settings.clock.now()).map(act)
     }

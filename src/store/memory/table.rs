@@ -1,0 +1,202 @@
+//! The map of records, and the operations of the store contract on it.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use dashmap::{DashMap, Entry, OccupiedEntry};
+
+use super::{
+    key_queue::KeyQueue,
+    settings::Settings,
+    slot::{LiveRecord, SlotState, TableSlot},
+    stats::{MemoryCounters, Weight},
+    tag_index::TagIndex,
+};
+use crate::{
+    id::StoreKey,
+    store::{Expected, ReadOutcome, Version, WriteOutcome},
+};
+
+/// Number of shards of the map. Far more than cores, so that growing one shard blocks few callers.
+const SHARDS: usize = 128;
+
+/// Number of queued keys that each new key sweeps. More than one, so that sweeping outpaces growth.
+const SWEEP_PER_NEW_KEY: usize = 2;
+
+/// The data that all clones of a store share.
+///
+/// Every operation reads the clock while it holds the lock of the key's shard. Otherwise an operation
+/// that waited for the lock could find a record alive after another one saw it expired.
+pub(super) struct Table {
+    pub(super) settings: Settings,
+    /// Keys are hashes already, but visitors learn their ids. The random seed prevents them from
+    /// creating many sessions and keeping those whose keys collide.
+    pub(super) slots: DashMap<StoreKey, TableSlot, RandomState>,
+    pub(super) tag_index: TagIndex,
+    /// Invariant: every key of `slots` is exactly once in `live_queue` or `tombstone_queue`, or taken
+    /// out by the one sweep that may remove it from `slots`. A key can be in the wrong queue: the next
+    /// sweep that inspects it moves it.
+    pub(super) live_queue: KeyQueue,
+    /// See `live_queue`. A tombstone enters this queue when a sweep first inspects it, out of the way
+    /// of evictions.
+    pub(super) tombstone_queue: KeyQueue,
+    pub(super) counters: MemoryCounters,
+    /// The next version. One counter for all keys, so that no key sees a version twice.
+    next_version: AtomicU64,
+    /// A background task sweeps this store.
+    pub(super) sweeper_running: AtomicBool,
+}
+
+impl Table {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            slots: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS),
+            tag_index: TagIndex::new(),
+            live_queue: KeyQueue::new(),
+            tombstone_queue: KeyQueue::new(),
+            counters: MemoryCounters::default(),
+            next_version: AtomicU64::new(1),
+            sweeper_running: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn read(&self, key: &StoreKey) -> ReadOutcome {
+        self.slots.get(key).map_or(ReadOutcome::Absent, |slot| {
+            slot.state_at(self.settings.clock.now()).read_outcome()
+        })
+    }
+
+    pub(super) fn read_and_touch(&self, key: &StoreKey, ttl: Duration) -> ReadOutcome {
+        let Some(mut slot) = self.slots.get_mut(key) else {
+            return ReadOutcome::Absent;
+        };
+        let now = self.settings.clock.now();
+        if let Some(live) = slot.live_mut(now) {
+            let outcome = ReadOutcome::Found(live.record());
+            live.touch(now, ttl);
+            return outcome;
+        }
+        slot.state_at(now).read_outcome()
+    }
+
+    pub(super) fn touch(&self, key: &StoreKey, ttl: Duration) -> bool {
+        let Some(mut slot) = self.slots.get_mut(key) else {
+            return false;
+        };
+        let now = self.settings.clock.now();
+        slot.live_mut(now)
+            .map(|live| live.touch(now, ttl))
+            .is_some()
+    }
+
+    pub(super) fn write(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> WriteOutcome {
+        let entry = self.slots.entry(*key);
+        let now = self.settings.clock.now();
+        let state = match &entry {
+            Entry::Occupied(occupied) => occupied.get().state_at(now),
+            Entry::Vacant(_) => SlotState::Absent,
+        };
+        if let Err(refusal) = state.check_write(expected) {
+            return refusal;
+        }
+        let keeps_tags = matches!(state, SlotState::Live(_));
+        let version = self.new_version();
+        let live = LiveRecord::new(data, version, now.after(ttl));
+        let is_new = match entry {
+            Entry::Occupied(mut occupied) if keeps_tags => {
+                self.overwrite(occupied.get_mut(), live);
+                false
+            }
+            entry => self.replace(entry, TableSlot::Live(live)),
+        };
+        if is_new {
+            self.live_queue.push(*key);
+            self.sweep(SWEEP_PER_NEW_KEY);
+        }
+        self.make_room(key);
+        WriteOutcome::Done(version)
+    }
+
+    pub(super) fn destroy(&self, key: &StoreKey) {
+        let entry = self.slots.entry(*key);
+        let now = self.settings.clock.now();
+        let end = now.after(self.settings.tombstone_ttl);
+        if self.replace(entry, TableSlot::Tombstone(end)) {
+            self.tombstone_queue.push(*key);
+            self.sweep(SWEEP_PER_NEW_KEY);
+        }
+        self.make_room_for_tombstones(key);
+    }
+
+    /// Stores `slot` and drops the tags of the slot before it. Returns `true` if the key is new to the
+    /// map: the caller must then push it into a queue.
+    fn replace(&self, entry: Entry<'_, StoreKey, TableSlot>, slot: TableSlot) -> bool {
+        match entry {
+            Entry::Occupied(mut occupied) => {
+                self.release(&mut occupied, slot.weight());
+                occupied.insert(slot);
+                false
+            }
+            Entry::Vacant(vacant) => {
+                self.counters.update(Weight::default(), slot.weight());
+                vacant.insert(slot);
+                true
+            }
+        }
+    }
+
+    /// Overwrites a live record with `live`, which gets its tags.
+    fn overwrite(&self, slot: &mut TableSlot, mut live: LiveRecord) {
+        let before = slot.weight();
+        live.tags = slot.take_tags();
+        self.counters.update(before, live.weight());
+        *slot = TableSlot::Live(live);
+    }
+
+    /// Removes the slot's tags from the index and changes its counted weight to `after`.
+    fn release(&self, occupied: &mut OccupiedEntry<'_, StoreKey, TableSlot>, after: Weight) {
+        self.counters.update(occupied.get().weight(), after);
+        if let Some(tags) = occupied.get_mut().take_tags() {
+            self.tag_index.remove_all(&tags, occupied.key());
+        }
+    }
+
+    /// Removes `key` from the map if `predicate` holds for its slot, and returns the slot's weight.
+    ///
+    /// Only the caller that took the key out of its queue may call this. If the key stays, the caller
+    /// must push it into a queue again.
+    pub(super) fn remove_if(
+        &self,
+        key: &StoreKey,
+        predicate: impl FnOnce(SlotState<'_>) -> bool,
+    ) -> Option<Weight> {
+        let Entry::Occupied(mut occupied) = self.slots.entry(*key) else {
+            return None;
+        };
+        predicate(occupied.get().state_at(self.settings.clock.now())).then(|| {
+            let weight = occupied.get().weight();
+            self.release(&mut occupied, Weight::default());
+            occupied.remove();
+            weight
+        })
+    }
+
+    fn new_version(&self) -> Version {
+        loop {
+            if let Some(version) = Version::new(self.next_version.fetch_add(1, Relaxed)) {
+                return version;
+            }
+        }
+    }
+}
