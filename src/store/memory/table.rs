@@ -112,7 +112,7 @@ impl Table {
         }
         let keeps_tags = matches!(state, SlotState::Live(_));
         let version = self.new_version();
-        let live = LiveRecord::new(data, version, now.after(ttl));
+        let live = LiveRecord::new(data, version, now.saturating_add(ttl));
         let is_new = match entry {
             Entry::Occupied(mut occupied) if keeps_tags => {
                 self.overwrite(occupied.get_mut(), live);
@@ -131,7 +131,7 @@ impl Table {
     pub(super) fn destroy(&self, key: &StoreKey) {
         let entry = self.slots.entry(*key);
         let now = self.settings.clock.now();
-        let end = now.after(self.settings.tombstone_ttl);
+        let end = now.saturating_add(self.settings.tombstone_ttl);
         if self.replace(entry, TableSlot::Tombstone(end)) {
             self.tombstone_queue.push(*key);
             self.sweep(SWEEP_PER_NEW_KEY);
