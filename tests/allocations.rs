@@ -1,7 +1,8 @@
 //! The number of allocations that a session adds to a request.
 //!
-//! The global allocator counts them on the thread of each test. The number is the difference to the same
-//! service without a session. On a warm thread, every call must make the same number of allocations.
+//! The global allocator counts them on the thread of each test. The number is the difference to the
+//! same service without a session. On a warm thread, every call must make the same number of
+//! allocations.
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -39,8 +40,8 @@ fn count() {
     COUNT.set(COUNT.get() + 1);
 }
 
-// SAFETY: every call is passed unchanged to the system's allocator. Counting does not touch memory of
-// the caller, does not allocate, and needs no destructor.
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not touch memory
+// of the caller, does not allocate, and needs no destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();

@@ -37,7 +37,8 @@ impl Size {
         }
     }
 
-    /// Returns eight members in the order to put them. The last one fills the document up to its size.
+    /// Returns eight members in the order to put them. The last one fills the document up to its
+    /// size.
     pub(crate) fn members(self) -> Vec<(&'static str, Value)> {
         let articles = match self {
             Self::Small => 0,

@@ -1,8 +1,8 @@
 //! The requests and services that benches and allocation tests share.
 //!
 //! A [`Call`] sends one request in process to a service that does almost nothing, and drops the
-//! response. It clones the request first, because a service consumes it. The cost of a session is the
-//! difference to [`raw`], which clones the request and responds in the same way.
+//! response. It clones the request first, because a service consumes it. The cost of a session is
+//! the difference to [`raw`], which clones the request and responds in the same way.
 
 mod calls;
 mod document;

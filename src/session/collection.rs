@@ -8,10 +8,11 @@ use crate::{
     store::{ReadOutcome, Tag, TagStore},
 };
 
-/// The sessions of a service, by their [`StoreKey`]s: for logging out everywhere, for administration
-/// and for jobs.
+/// The sessions of a service, by their [`StoreKey`]s: for logging out everywhere, for
+/// administration and for jobs.
 ///
-/// Clones share one store. No method locks a session, so a session may change right after it was read.
+/// Clones share one store. No method locks a session, so a session may change right after it was
+/// read.
 ///
 /// ```
 /// # use hyper_session::{SessionError, Sessions, session::SessionCollection};
@@ -59,8 +60,8 @@ impl SessionCollection {
     ///
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails. [`Tag`](SessionError::Tag) if the tag is
-    /// empty or longer than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the store
-    /// has no tags.
+    /// empty or longer than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the
+    /// store has no tags.
     pub async fn tag(&self, key: &StoreKey, tag: &str) -> Result<bool, SessionError> {
         let tag = Tag::new(tag)?;
         Ok(self.tags()?.tag(key, &tag).await?)
@@ -78,26 +79,27 @@ impl SessionCollection {
     /// Returns the live sessions with a tag, in no particular order.
     ///
     /// # Errors
-    /// See [`tag`](Self::tag). [`Store`](SessionError::Store) also if the store cannot list sessions.
+    /// See [`tag`](Self::tag). [`Store`](SessionError::Store) also if the store cannot list
+    /// sessions.
     pub async fn tagged(&self, tag: &str) -> Result<Vec<StoreKey>, SessionError> {
         let tag = Tag::new(tag)?;
         Ok(self.tags()?.tagged(&tag).await?)
     }
 
-    /// Destroys every session with a tag, except the one with the key `except`. Returns the number of
-    /// destroyed sessions. Use it to log a user out everywhere, or everywhere else.
+    /// Destroys every session with a tag, except the one with the key `except`. Returns the number
+    /// of destroyed sessions. Use it to log a user out everywhere, or everywhere else.
     ///
-    /// A store that cannot list sessions, such as one in cookies, destroys those that were tagged up to
-    /// this moment. It emits no [`Event::Destroyed`] for them, and the returned number is 0.
+    /// A store that cannot list sessions, such as one in cookies, destroys those that were tagged
+    /// up to this moment. It emits no [`Event::Destroyed`] for them, and the returned number is 0.
     ///
     /// # Errors
-    /// See [`tag`](Self::tag). Sessions that were destroyed before the failure stay destroyed. Call it
-    /// again for the others.
+    /// See [`tag`](Self::tag). Sessions that were destroyed before the failure stay destroyed. Call
+    /// it again for the others.
     ///
     /// # Concurrency
-    /// A session that is regenerated during the call is destroyed under either id. A session that is
-    /// tagged during the call may be left. Requests that have loaded a destroyed session store no more
-    /// changes.
+    /// A session that is regenerated during the call is destroyed under either id. A session that
+    /// is tagged during the call may be left. Requests that have loaded a destroyed session store
+    /// no more changes.
     pub async fn destroy_tagged(
         &self,
         tag: &str,
@@ -109,8 +111,8 @@ impl SessionCollection {
             return Ok(0);
         }
         let mut destroyed = 0;
-        // The next round finds a session that was regenerated after it was listed: its new record is
-        // tagged before the old id dies.
+        // The next round finds a session that was regenerated after it was listed: its new record
+        // is tagged before the old id dies.
         for _ in 0..MAX_ROUNDS {
             let before = destroyed;
             for key in self

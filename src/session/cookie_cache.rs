@@ -20,7 +20,8 @@ use crate::{
 /// Capacity in cookies. They take about 200 KB together.
 const SLOTS: usize = 1024;
 
-/// OpenedIdCookie cookies by their text. Each text has one slot; a new entry replaces the old one there.
+/// OpenedIdCookie cookies by their text. Each text has one slot; a new entry replaces the old one
+/// there.
 pub(crate) struct CookieCache(Box<[Mutex<Option<CachedCookie>>]>);
 
 struct CachedCookie {

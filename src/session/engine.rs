@@ -52,8 +52,8 @@ impl Engine {
         error
     }
 
-    /// Returns `true` if the last touch is older than the touch interval. A touch time in the future
-    /// comes from a clock that ran fast, so it counts as old.
+    /// Returns `true` if the last touch is older than the touch interval. A touch time in the
+    /// future comes from a clock that ran fast, so it counts as old.
     pub(crate) fn is_touch_due(&self, last_touch: Timestamp, now: Timestamp) -> bool {
         let interval = self.policy.touch_interval;
         now.duration_since(last_touch) >= interval || last_touch.duration_since(now) > interval

@@ -17,8 +17,8 @@ const MAX_NAME_CHARS: usize = 64;
 
 /// An error of a session's method. The method has changed nothing.
 ///
-/// No variant holds session data, ids or keys of records. [`TooLarge`](Self::TooLarge) names keys of
-/// the session's data.
+/// No variant holds session data, ids or keys of records. [`TooLarge`](Self::TooLarge) names keys
+/// of the session's data.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
@@ -51,8 +51,8 @@ pub enum SessionError {
     /// A value cannot be serialized as JSON.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
-    /// Other requests changed the session during every attempt of a commit. Nothing was written. The
-    /// number of attempts is the setting `max_attempts`.
+    /// Other requests changed the session during every attempt of a commit. Nothing was written.
+    /// The number of attempts is the setting `max_attempts`.
     #[error("session was changed by other requests during {attempts} commit attempts; try again")]
     Contention {
         /// Number of writes that were tried.
@@ -117,7 +117,8 @@ impl SessionError {
         matches!(self, Self::Contention { .. })
     }
 
-    /// Returns `true` if the session cannot be changed now: it is not loaded, read-only, or committed.
+    /// Returns `true` if the session cannot be changed now: it is not loaded, read-only, or
+    /// committed.
     pub const fn is_not_mutable(&self) -> bool {
         matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
     }

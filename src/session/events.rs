@@ -43,17 +43,17 @@ pub enum Event<'a> {
         /// Number of writes that conflicted.
         attempts: u32,
     },
-    /// Loss of a request's changes, which were not stored. Another request destroyed or regenerated the
-    /// session, or changed it too often, or the session was too large, or one operation no longer fits
-    /// what another request wrote.
+    /// Loss of a request's changes, which were not stored. Another request destroyed or regenerated
+    /// the session, or changed it too often, or the session was too large, or one operation no
+    /// longer fits what another request wrote.
     WriteDropped {
         /// The session's key.
         key: StoreKey,
         /// The reason.
         reason: &'static str,
     },
-    /// Rejection of a session cookie that this service did not issue, or not in this form. The reasons
-    /// for data cookies, which a client-side store has, begin with `data_`.
+    /// Rejection of a session cookie that this service did not issue, or not in this form. The
+    /// reasons for data cookies, which a client-side store has, begin with `data_`.
     CookieRejected {
         /// The reason, without any part of the cookie.
         reason: &'static str,
@@ -70,9 +70,9 @@ pub enum Event<'a> {
         /// The error.
         error: &'a SessionError,
     },
-    /// Beginning of an outage of a store that the configuration opened. Until the store recovers, each
-    /// failure is a [`StoreFailed`](Self::StoreFailed) whose error
-    /// [is part of the outage](SessionError::is_outage).
+    /// Beginning of an outage of a store that the configuration opened. Until the store recovers,
+    /// each failure is a [`StoreFailed`](Self::StoreFailed) whose error [is part of the
+    /// outage](SessionError::is_outage).
     #[doc(alias = "store_away")]
     StoreUnavailable {
         /// The store's name.
@@ -133,8 +133,8 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
     }
 }
 
-/// The listeners of one engine. Without listeners, an event costs one comparison. A store that reports
-/// outages gets a clone.
+/// The listeners of one engine. Without listeners, an event costs one comparison. A store that
+/// reports outages gets a clone.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
 

@@ -8,15 +8,15 @@ use std::{
 
 use http::HeaderMap;
 
-use super::{engine::Engine, state::State};
+use super::{engine::Engine, state::SessionState};
 use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
 ///
 /// Call [`load`](Self::load) first: until then, other methods fail with
-/// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler has
-/// returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response can
-/// still read, and its writes fail with [`Committed`](super::SessionError::Committed).
+/// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler
+/// has returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response
+/// can still read, and its writes fail with [`Committed`](super::SessionError::Committed).
 ///
 /// ```
 /// # use hyper_session::{Session, SessionError};
@@ -29,14 +29,14 @@ use crate::sync::{get_mut, lock};
 ///
 /// # Concurrency
 ///
-/// A handle is cheap to clone. Several tasks of the request may use it at once; each method is atomic
-/// by itself.
+/// A handle is cheap to clone. Several tasks of the request may use it at once; each method is
+/// atomic by itself.
 ///
-/// Other requests of the same visitor may run at the same time, in this process or on other machines.
-/// A handle sees the session as it was when it was loaded, plus its own changes. The commit applies
-/// the changes to the record that is stored by then, operation by operation, so no write is lost: two
-/// increments add up, and two different keys are both stored. If both requests wrote the same key, the
-/// later commit wins.
+/// Other requests of the same visitor may run at the same time, in this process or on other
+/// machines. A handle sees the session as it was when it was loaded, plus its own changes. The
+/// commit applies the changes to the record that is stored by then, operation by operation, so no
+/// write is lost: two increments add up, and two different keys are both stored. If both requests
+/// wrote the same key, the later commit wins.
 ///
 /// A store without [conditional writes](crate::store::Capabilities), such as one in cookies, cannot
 /// merge: there the last response wins.
@@ -44,7 +44,7 @@ use crate::sync::{get_mut, lock};
 #[doc(alias = "SessionHandle")]
 pub struct Session {
     pub(super) engine: Arc<Engine>,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<SessionState>>,
 }
 
 impl Session {
@@ -61,20 +61,21 @@ impl Session {
         }
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
         // After a panic under the lock, the state is at worst half edited in memory. It belongs to
         // this request alone, whose handler has panicked.
         lock(&self.state)
     }
 
     /// Locks the state, with the id of the request's cookie resolved.
-    pub(super) fn state_with_id(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state_with_id(&self) -> MutexGuard<'_, SessionState> {
         let mut state = self.state();
         state.access_id(&self.engine);
         state
     }
 
-    /// Ends the request's use of the handle. If no clone is left, a later request reuses its buffers.
+    /// Ends the request's use of the handle. If no clone is left, a later request reuses its
+    /// buffers.
     pub(super) fn recycle(self) {
         pool_return(self.state);
     }
@@ -92,17 +93,17 @@ impl fmt::Debug for Session {
 const POOL_SIZE: usize = 32;
 
 thread_local! {
-    static IDLE: RefCell<Vec<Arc<Mutex<State>>>> = const { RefCell::new(Vec::new()) };
+    static IDLE: RefCell<Vec<Arc<Mutex<SessionState>>>> = const { RefCell::new(Vec::new()) };
 }
 
-fn pool_take() -> Arc<Mutex<State>> {
+fn pool_take() -> Arc<Mutex<SessionState>> {
     IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop())
         .ok()
         .flatten()
         .unwrap_or_default()
 }
 
-fn pool_return(mut pooled: Arc<Mutex<State>>) {
+fn pool_return(mut pooled: Arc<Mutex<SessionState>>) {
     let Some(state) = Arc::get_mut(&mut pooled) else {
         return;
     };

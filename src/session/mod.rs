@@ -1,8 +1,8 @@
 //! A visitor's session during one request.
 //!
-//! [`Session`] is a cheap handle. [`load`](Session::load) is its only read of the store, and the only
-//! await that most handlers need. After it, reading and writing work as on a map. The service commits
-//! the changes when the handler has returned.
+//! [`Session`] is a cheap handle. [`load`](Session::load) is its only read of the store, and the
+//! only await that most handlers need. After it, reading and writing work as on a map. The service
+//! commits the changes when the handler has returned.
 
 mod backend;
 mod collection;

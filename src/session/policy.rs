@@ -13,13 +13,14 @@ use crate::patch::ChangeLimits;
 pub enum CookiePolicy {
     /// Every response sends it, including error responses. This renews the cookie's `Max-Age`.
     ///
-    /// A slow response can bring back an id that another response has replaced. Ids that died in the
-    /// same process are known and not sent. If several processes serve a session, `WhenUsed` is safer.
+    /// A slow response can bring back an id that another response has replaced. Ids that died in
+    /// the same process are known and not sent. If several processes serve a session, `WhenUsed` is
+    /// safer.
     #[default]
     Rolling,
     /// A response sends it only if the session was written, regenerated or destroyed, or was loaded
-    /// when its touch was due. A response to a request that did not use its session says nothing about
-    /// sessions, so shared caches may store it.
+    /// when its touch was due. A response to a request that did not use its session says nothing
+    /// about sessions, so shared caches may store it.
     WhenUsed,
 }
 
@@ -34,13 +35,13 @@ pub enum OnStoreFailure {
     /// `load` fails. The service replaces the response by a 503, whatever the handler returns.
     #[default]
     Unavailable,
-    /// `load` returns an empty read-only session, which overwrites nothing. If the final commit of a
-    /// request fails, the response is still a 503: no write is lost in silence.
+    /// `load` returns an empty read-only session, which overwrites nothing. If the final commit of
+    /// a request fails, the response is still a 503: no write is lost in silence.
     ReadOnly,
 }
 
-/// The response to a request whose session is over the size limit of its store. Cookies, for example,
-/// have such a limit.
+/// The response to a request whose session is over the size limit of its store. Cookies, for
+/// example, have such a limit.
 ///
 /// Either response sets the cookies for what the request stored by an explicit
 /// [`commit`](super::Session::commit), or destroyed, before the failure.
@@ -48,7 +49,8 @@ pub enum OnStoreFailure {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnTooLarge {
-    /// A 500. The handler's response is replaced, since it may acknowledge changes that are not stored.
+    /// A 500. The handler's response is replaced, since it may acknowledge changes that are not
+    /// stored.
     #[default]
     Error,
     /// The handler's response. The request's changes are dropped, with an

@@ -7,8 +7,8 @@ use crate::document::{Document, KeyPath, RawValue};
 
 /// The data of a session, or its flash messages, at one moment. Values can be borrowed from it.
 ///
-/// Later changes of the session do not show in it. Creating one copies nothing if the session has not
-/// been changed.
+/// Later changes of the session do not show in it. Creating one copies nothing if the session has
+/// not been changed.
 ///
 /// ```
 /// # use hyper_session::{Session, SessionError};

@@ -7,13 +7,13 @@ use http::HeaderValue;
 use super::{
     future::Commit,
     plan::{complete, plan},
-    step::Step,
+    step::CommitStep,
 };
 use crate::{
     session::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
-        state::{IdStatus, Phase, State},
+        state::{IdStatus, Phase, SessionState},
     },
     store::SetCookies,
 };
@@ -109,12 +109,12 @@ impl Commit {
 }
 
 /// Returns the first step of the final commit, or the outcome if there is nothing to store.
-fn begin(state: &mut State, engine: &Engine) -> ControlFlow<SessionOutcome, Step> {
+fn begin(state: &mut SessionState, engine: &Engine) -> ControlFlow<SessionOutcome, CommitStep> {
     if state.phase() == Phase::Failed {
         return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
     }
     match plan(state, engine, true) {
-        Ok(Step::Done) => {
+        Ok(CommitStep::Done) => {
             complete(state, engine, 0, true);
             ControlFlow::Break(outcome(state, engine, Ok(())))
         }
@@ -126,7 +126,11 @@ fn begin(state: &mut State, engine: &Engine) -> ControlFlow<SessionOutcome, Step
     }
 }
 
-fn outcome(state: &mut State, engine: &Engine, result: Result<(), SessionError>) -> SessionOutcome {
+fn outcome(
+    state: &mut SessionState,
+    engine: &Engine,
+    result: Result<(), SessionError>,
+) -> SessionOutcome {
     match result.and_then(|()| stored_outcome(state, engine)) {
         Ok(outcome) => outcome,
         Err(error) => failed_outcome(state, engine, SessionFailure::from_error(&error)),
@@ -135,7 +139,11 @@ fn outcome(state: &mut State, engine: &Engine, result: Result<(), SessionError>)
 
 /// Returns the outcome of a failed commit. It sets the cookies of the savepoint, if there is one.
 #[cold]
-fn failed_outcome(state: &mut State, engine: &Engine, failure: SessionFailure) -> SessionOutcome {
+fn failed_outcome(
+    state: &mut SessionState,
+    engine: &Engine,
+    failure: SessionFailure,
+) -> SessionOutcome {
     state.close();
     let restored = state
         .restore_savepoint()
@@ -149,7 +157,10 @@ fn failed_outcome(state: &mut State, engine: &Engine, failure: SessionFailure) -
     }
 }
 
-fn stored_outcome(state: &mut State, engine: &Engine) -> Result<SessionOutcome, SessionError> {
+fn stored_outcome(
+    state: &mut SessionState,
+    engine: &Engine,
+) -> Result<SessionOutcome, SessionError> {
     let data = data_cookies(state, engine)?;
     let cookie = match cookie_action(state, engine) {
         CookieAction::Keep => None,
@@ -165,7 +176,10 @@ fn stored_outcome(state: &mut State, engine: &Engine) -> Result<SessionOutcome, 
 }
 
 /// Returns the cookies of a client-side store, if this request used one.
-fn data_cookies(state: &State, engine: &Engine) -> Result<Option<Box<SetCookies>>, SessionError> {
+fn data_cookies(
+    state: &SessionState,
+    engine: &Engine,
+) -> Result<Option<Box<SetCookies>>, SessionError> {
     if !state.is_store_attached() {
         return Ok(None);
     }
@@ -178,7 +192,7 @@ fn data_cookies(state: &State, engine: &Engine) -> Result<Option<Box<SetCookies>
 }
 
 /// Returns `true` if the response must not change the browser's cookies.
-fn keeps_cookies(state: &State, engine: &Engine) -> bool {
+fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
     match (state.id_status(), state.version()) {
         _ if !engine.policy.enabled => true,
         // Another response sets the new id and may have arrived already. This response could undo
@@ -190,7 +204,7 @@ fn keeps_cookies(state: &State, engine: &Engine) -> bool {
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.
-fn cookie_action(state: &State, engine: &Engine) -> CookieAction {
+fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
     let stored = state.version().is_some();
     match (state.id_status(), engine.policy.cookie) {
         _ if keeps_cookies(state, engine) => CookieAction::Keep,
@@ -202,12 +216,12 @@ fn cookie_action(state: &State, engine: &Engine) -> CookieAction {
 }
 
 /// Returns `true` if the session still has the id of the request, and that id died during it.
-fn is_id_dead(state: &State, engine: &Engine) -> bool {
+fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
     let key = state.key().filter(|_| state.is_id_from_request());
     key.is_some_and(|key| engine.dead_keys.contains(&key))
 }
 
-fn id_cookie(state: &mut State, engine: &Engine) -> Result<HeaderValue, SessionError> {
+fn id_cookie(state: &mut SessionState, engine: &Engine) -> Result<HeaderValue, SessionError> {
     let max_age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
     let text = state.cookie_text(engine)?;
     engine

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     plan::{complete, plan, plan_write, write},
-    step::{Rollback, Step, StepResult, TagChange},
+    step::{CommitStep, Rollback, StepResult, TagChange},
     touch::on_touch_done,
 };
 use crate::{
@@ -23,14 +23,14 @@ use crate::{
 
 /// The future of [`Session::commit`], and of the commit at the end of every request.
 ///
-/// If it is dropped before it is ready, each record is stored whole or not at all, and the changes may
-/// be stored or not. Further changes of the session then fail with
+/// If it is dropped before it is ready, each record is stored whole or not at all, and the changes
+/// may be stored or not. Further changes of the session then fail with
 /// [`Committed`](SessionError::Committed).
 #[derive(Debug)]
 #[must_use = "a commit is made when this is awaited"]
 pub struct Commit {
     pub(super) session: Session,
-    step: Step,
+    step: CommitStep,
     /// Number of writes that conflicted with another request.
     pub(super) attempts: u32,
     /// Number of queued tags that were processed.
@@ -48,7 +48,7 @@ impl Future for Commit {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let _entered = this.span.enter();
-        while !matches!(this.step, Step::Done) {
+        while !matches!(this.step, CommitStep::Done) {
             let next = ready!(this.poll_step(cx));
             this.step = next.or_else(|error| this.on_error(error))?;
         }
@@ -60,15 +60,15 @@ impl Future for Commit {
 impl Commit {
     /// Creates a commit of the changes made so far.
     pub(in crate::session) fn new(session: Session) -> Self {
-        Self::build(session, Step::Plan, false)
+        Self::build(session, CommitStep::Plan, false)
     }
 
     /// Creates the final commit of a request, whose first step has been planned.
-    pub(super) fn from_step(session: Session, step: Step) -> Self {
+    pub(super) fn from_step(session: Session, step: CommitStep) -> Self {
         Self::build(session, step, true)
     }
 
-    fn build(session: Session, step: Step, is_final: bool) -> Self {
+    fn build(session: Session, step: CommitStep, is_final: bool) -> Self {
         Self {
             session,
             step,
@@ -83,57 +83,54 @@ impl Commit {
     /// Waits for the present step and returns the next one.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<StepResult> {
         Poll::Ready(match &mut self.step {
-            Step::Done => Ok(Step::Done),
-            Step::Plan => self.plan(),
-            Step::Touching(touch) => {
+            CommitStep::Done => Ok(CommitStep::Done),
+            CommitStep::Plan => self.plan(),
+            CommitStep::Touching(touch) => {
                 let touched = ready!(Pin::new(touch).poll(cx));
                 self.on_touch_done(touched)
             }
-            Step::Destroying(destroy, key) => {
+            CommitStep::Destroying(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_destroyed(destroyed, key)
             }
-            Step::Creating(create, key) => {
+            CommitStep::Creating(create, key) => {
                 let (created, key) = (ready!(Pin::new(create).poll(cx)), *key);
                 self.on_created(created, key)
             }
-            Step::Writing(write, key) => {
+            CommitStep::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                 self.on_written(written, key)
             }
-            Step::CopyingTags(copy, key) => {
+            CommitStep::CopyingTags(copy, key) => {
                 let (copied, key) = (ready!(Pin::new(copy).poll(cx)), *key);
                 self.on_tagged(copied, key)
             }
-            Step::Fencing(fence, key) => {
+            CommitStep::Fencing(fence, key) => {
                 let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                 self.on_fenced(fenced, key)
             }
-            Step::DestroyingOld(destroy, key) => {
+            CommitStep::DestroyingOld(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
-                destroyed
-                    .map_err(Into::into)
-                    .map(|()| self.on_old_destroyed(key))
+                self.on_old_destroyed(destroyed, key)
             }
-            Step::Untagging(untag, from, key) => {
+            CommitStep::Untagging(untag, from, key) => {
                 let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
                 Ok(self.on_untagged(untagged, from, key))
             }
-            Step::MovingTags(move_tags) => {
+            CommitStep::MovingTags(move_tags) => {
                 let moved = ready!(Pin::new(move_tags).poll(cx));
                 Ok(self.on_tags_moved(moved))
             }
-            Step::RollingBack(destroy, reason) => {
+            CommitStep::RollingBack(destroy, reason) => {
                 let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), reason.clone());
-                destroyed
-                    .map_err(Into::into)
-                    .and_then(|()| self.on_rolled_back(reason))
+                self.on_rolled_back(destroyed, reason)
             }
-            Step::UntaggingFence(untag, key) => {
+            CommitStep::UntaggingFence(untag, key) => {
                 let (untagged, key) = (ready!(Pin::new(untag).poll(cx)), *key);
-                untagged.map_err(Into::into).map(|()| self.untag_fence(key))
+                untagged?;
+                Ok(self.untag_fence(key))
             }
-            Step::Tagging(change, key) => {
+            CommitStep::Tagging(change, key) => {
                 let key = *key;
                 let tagged = change
                     .as_mut()
@@ -155,7 +152,7 @@ impl Commit {
 
     fn on_touch_done(&self, touched: Result<bool, StoreError>) -> StepResult {
         on_touch_done(&mut self.session.state(), &self.session.engine, touched);
-        Ok(Step::Done)
+        Ok(CommitStep::Done)
     }
 
     fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
@@ -175,7 +172,7 @@ impl Commit {
         match created? {
             WriteOutcome::Done(version) => {
                 self.session.state().on_stored(version);
-                Ok(Step::Tagging(None, key))
+                Ok(CommitStep::Tagging(None, key))
             }
             refused => self.on_written(Ok(refused), key),
         }
@@ -194,9 +191,9 @@ impl Commit {
                 state.on_stored(version);
                 match (state.regeneration(), state.store(engine).tags()) {
                     (Some(Regeneration { from, .. }), Some(tags)) => {
-                        Ok(Step::CopyingTags(tags.copy_tags(&from, &key), key))
+                        Ok(CommitStep::CopyingTags(tags.copy_tags(&from, &key), key))
                     }
-                    _ => Ok(Step::Tagging(None, key)),
+                    _ => Ok(CommitStep::Tagging(None, key)),
                 }
             }
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
@@ -230,7 +227,7 @@ impl Commit {
     }
 
     /// Drops the changes: the store holds no session under the key any more.
-    fn on_gone(&self) -> Step {
+    fn on_gone(&self) -> CommitStep {
         let step = self.drop_changes(IdStatus::Destroyed);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
@@ -242,8 +239,8 @@ impl Commit {
         step
     }
 
-    /// Continues after a tag change. If it failed, a regeneration is rolled back while the old id is
-    /// still alive.
+    /// Continues after a tag change. If it failed, a regeneration is rolled back while the old id
+    /// is still alive.
     fn on_tagged(&mut self, tagged: Result<(), StoreError>, key: StoreKey) -> StepResult {
         match tagged {
             Ok(()) => self.next_tag(key),
@@ -272,12 +269,12 @@ impl Commit {
             true => TagChange::Add(tags.tag(&key, tag)),
             false => TagChange::Remove(tags.untag(&key, tag)),
         };
-        Ok(Step::Tagging(Some(change), key))
+        Ok(CommitStep::Tagging(Some(change), key))
     }
 
     /// Removes the tags that this request added to a fence, one after the other. Then it drops the
     /// changes.
-    fn untag_fence(&mut self, key: StoreKey) -> Step {
+    fn untag_fence(&mut self, key: StoreKey) -> CommitStep {
         let engine = &*self.session.engine;
         while let Some(last) = self.tags_done.checked_sub(1) {
             self.tags_done = last;
@@ -285,14 +282,14 @@ impl Commit {
             if let (Some(tags), Some((tag, true))) =
                 (state.store(engine).tags(), state.tags().get(last))
             {
-                return Step::UntaggingFence(tags.untag(&key, tag), key);
+                return CommitStep::UntaggingFence(tags.untag(&key, tag), key);
             }
         }
         self.drop_changes(IdStatus::Regenerated)
     }
 
     /// Drops the changes: another request destroyed or regenerated the session.
-    pub(super) fn drop_changes(&self, status: IdStatus) -> Step {
+    pub(super) fn drop_changes(&self, status: IdStatus) -> CommitStep {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let key = state
@@ -307,7 +304,7 @@ impl Commit {
             engine.emit(&Event::WriteDropped { key, reason });
         }
         state.on_lost(status);
-        Step::Done
+        CommitStep::Done
     }
 
     /// Returns the error to fail with, or `Done` if the policy is to drop the changes.
@@ -341,7 +338,11 @@ impl Commit {
         if let (false, Some(key)) = (reason.is_empty(), key) {
             engine.emit(&Event::WriteDropped { key, reason });
         }
-        if drops { Ok(Step::Done) } else { Err(error) }
+        if drops {
+            Ok(CommitStep::Done)
+        } else {
+            Err(error)
+        }
     }
 
     fn complete(&self) {

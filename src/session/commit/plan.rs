@@ -1,7 +1,7 @@
 //! The plan of a commit: what to store, and in which order.
 
 use super::{
-    step::{Step, StepResult},
+    step::{CommitStep, StepResult},
     touch::touch_if_due,
 };
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
     session::{
         Event, SessionError,
         engine::Engine,
-        state::{Phase, State},
+        state::{Phase, SessionState},
     },
     store::Expected,
 };
 
 /// Returns the first step of a commit. A final commit touches an unloaded session that is due.
-pub(super) fn plan(state: &mut State, engine: &Engine, is_final: bool) -> StepResult {
+pub(super) fn plan(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
     match state.phase() {
         Phase::Unloaded if is_final => {
             let touch = engine
@@ -23,25 +23,28 @@ pub(super) fn plan(state: &mut State, engine: &Engine, is_final: bool) -> StepRe
                 .enabled
                 .then(|| touch_if_due(state, engine))
                 .flatten();
-            return Ok(touch.map_or(Step::Done, Step::Touching));
+            return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
         Phase::Unloaded => return Err(SessionError::NotLoaded),
-        Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(Step::Done),
+        Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
         Phase::Committing => return Err(SessionError::Committed),
         Phase::Open => state.begin_commit(),
     }
     match state.destroying() {
-        Some(key) => Ok(Step::Destroying(state.store(engine).destroy(&key), key)),
+        Some(key) => Ok(CommitStep::Destroying(
+            state.store(engine).destroy(&key),
+            key,
+        )),
         None => plan_write(state, engine, is_final),
     }
 }
 
 /// Returns the step that writes or tags first, or `Done` if there is nothing to store.
-pub(super) fn plan_write(state: &mut State, engine: &Engine, is_final: bool) -> StepResult {
+pub(super) fn plan_write(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
     if !state.needs_write() {
         // Nothing is committed, so no event is emitted.
         state.reopen();
-        return Ok(Step::Done);
+        return Ok(CommitStep::Done);
     }
     let key = state.ensure_key()?;
     if state.tags().is_empty() {
@@ -50,29 +53,29 @@ pub(super) fn plan_write(state: &mut State, engine: &Engine, is_final: bool) -> 
     // The write comes last. If another request destroys or regenerates the session in the meantime,
     // the write detects it.
     match state.version() {
-        Some(_) => Ok(Step::Tagging(None, key)),
+        Some(_) => Ok(CommitStep::Tagging(None, key)),
         None if may_be_shared(state, engine) => Ok(create_empty(state, engine, key)),
         None => write(state, engine, key, is_final),
     }
 }
 
-/// Returns `true` if another request may use the id, under which nothing is stored yet. It could load
-/// a record that is not tagged yet, and regenerate the session without the tag.
-fn may_be_shared(state: &State, engine: &Engine) -> bool {
+/// Returns `true` if another request may use the id, under which nothing is stored yet. It could
+/// load a record that is not tagged yet, and regenerate the session without the tag.
+fn may_be_shared(state: &SessionState, engine: &Engine) -> bool {
     state.is_id_from_request() && state.store(engine).capabilities().conditional_writes
 }
 
 /// Starts to write an empty record, because only an existing record can be tagged.
-fn create_empty(state: &State, engine: &Engine, key: StoreKey) -> Step {
+fn create_empty(state: &SessionState, engine: &Engine, key: StoreKey) -> CommitStep {
     let record = state.encode_empty(engine);
     let ttl = state.record_ttl(engine, engine.clock.now());
     let store = state.store(engine);
-    Step::Creating(store.write(&key, record, ttl, Expected::Absent), key)
+    CommitStep::Creating(store.write(&key, record, ttl, Expected::Absent), key)
 }
 
 /// Starts to write the record.
 pub(super) fn write(
-    state: &mut State,
+    state: &mut SessionState,
     engine: &Engine,
     key: StoreKey,
     is_final: bool,
@@ -83,11 +86,11 @@ pub(super) fn write(
     let writing = state
         .store(engine)
         .write(&key, record, ttl, state.expected());
-    Ok(Step::Writing(writing, key))
+    Ok(CommitStep::Writing(writing, key))
 }
 
 /// Ends a commit whose steps are done. After a final commit the session cannot be changed.
-pub(super) fn complete(state: &mut State, engine: &Engine, attempts: u32, is_final: bool) {
+pub(super) fn complete(state: &mut SessionState, engine: &Engine, attempts: u32, is_final: bool) {
     if state.phase() == Phase::Committing {
         report_committed(state, engine, attempts);
         state.on_committed(is_final);
@@ -97,7 +100,7 @@ pub(super) fn complete(state: &mut State, engine: &Engine, attempts: u32, is_fin
     }
 }
 
-fn report_committed(state: &State, engine: &Engine, attempts: u32) {
+fn report_committed(state: &SessionState, engine: &Engine, attempts: u32) {
     if engine.listeners.is_empty() || state.version().is_none() {
         return;
     }

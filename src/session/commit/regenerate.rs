@@ -1,8 +1,9 @@
-//! The last steps of a commit that gives the session a new id. The new record is stored before them.
+//! The last steps of a commit that gives the session a new id. The new record is stored before
+//! them.
 
 use super::{
     future::Commit,
-    step::{Rollback, Step, StepResult},
+    step::{CommitStep, Rollback, StepResult},
 };
 use crate::{
     id::StoreKey,
@@ -19,16 +20,16 @@ impl Commit {
         let engine = &*self.session.engine;
         let state = self.session.state();
         let Some(Regeneration { from, version }) = state.regeneration() else {
-            return Ok(Step::Done);
+            return Ok(CommitStep::Done);
         };
         let store = state.store(engine);
         if !store.capabilities().conditional_writes {
-            return Ok(Step::DestroyingOld(store.destroy(&from), key));
+            return Ok(CommitStep::DestroyingOld(store.destroy(&from), key));
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
         let fencing = store.write(&from, fence, engine.policy.fence_ttl, expected);
-        Ok(Step::Fencing(fencing, key))
+        Ok(CommitStep::Fencing(fencing, key))
     }
 
     pub(super) fn on_fenced(
@@ -41,7 +42,7 @@ impl Commit {
             WriteOutcome::Done(_) => {
                 self.tags_done = 0;
                 let from = self.on_regenerated(key);
-                return Ok(from.map_or(Step::Done, |from| self.move_tags(from, key)));
+                return Ok(from.map_or(CommitStep::Done, |from| self.move_tags(from, key)));
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
@@ -68,18 +69,28 @@ impl Commit {
         Some(from)
     }
 
-    pub(super) fn on_old_destroyed(&self, key: StoreKey) -> Step {
+    pub(super) fn on_old_destroyed(
+        &self,
+        destroyed: Result<(), StoreError>,
+        key: StoreKey,
+    ) -> StepResult {
+        destroyed?;
         self.on_regenerated(key);
-        Step::Done
+        Ok(CommitStep::Done)
     }
 
     /// Starts to destroy the new record.
-    pub(super) fn roll_back(&self, key: StoreKey, reason: Rollback) -> Step {
+    pub(super) fn roll_back(&self, key: StoreKey, reason: Rollback) -> CommitStep {
         let state = self.session.state();
-        Step::RollingBack(state.store(&self.session.engine).destroy(&key), reason)
+        CommitStep::RollingBack(state.store(&self.session.engine).destroy(&key), reason)
     }
 
-    pub(super) fn on_rolled_back(&self, reason: Rollback) -> StepResult {
+    pub(super) fn on_rolled_back(
+        &self,
+        destroyed: Result<(), StoreError>,
+        reason: Rollback,
+    ) -> StepResult {
+        destroyed?;
         match reason {
             Rollback::Lost(status) => Ok(self.drop_changes(status)),
             Rollback::Failed(error) => Err(error),
@@ -103,20 +114,20 @@ impl Commit {
         self.write(key)
     }
 
-    /// Moves the tags that were added to the old record after they were copied. Before that, it removes
-    /// from the fence the tags that this request removes, so that they are not moved.
-    fn move_tags(&mut self, from: StoreKey, key: StoreKey) -> Step {
+    /// Moves the tags that were added to the old record after they were copied. Before that, it
+    /// removes from the fence the tags that this request removes, so that they are not moved.
+    fn move_tags(&mut self, from: StoreKey, key: StoreKey) -> CommitStep {
         let state = self.session.state();
         let Some(tags) = state.store(&self.session.engine).tags() else {
-            return Step::Done;
+            return CommitStep::Done;
         };
         for (tag, add) in state.tags().iter().skip(self.tags_done) {
             self.tags_done += 1;
             if !add {
-                return Step::Untagging(tags.untag(&from, tag), from, key);
+                return CommitStep::Untagging(tags.untag(&from, tag), from, key);
             }
         }
-        Step::MovingTags(tags.move_tags(&from, &key))
+        CommitStep::MovingTags(tags.move_tags(&from, &key))
     }
 
     pub(super) fn on_untagged(
@@ -124,7 +135,7 @@ impl Commit {
         untagged: Result<(), StoreError>,
         from: StoreKey,
         key: StoreKey,
-    ) -> Step {
+    ) -> CommitStep {
         match untagged {
             Ok(()) => self.move_tags(from, key),
             Err(error) => self.on_tags_moved(Err(error)),
@@ -132,10 +143,10 @@ impl Commit {
     }
 
     /// Ends the commit. The session is regenerated even if tags were left on the fence.
-    pub(super) fn on_tags_moved(&self, moved: Result<(), StoreError>) -> Step {
+    pub(super) fn on_tags_moved(&self, moved: Result<(), StoreError>) -> CommitStep {
         if let Err(error) = moved {
             drop(self.session.engine.report(error.into()));
         }
-        Step::Done
+        CommitStep::Done
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// The store operation that a commit waits for. The key is that of the session's record, unless it
 /// is described.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum CommitStep {
     /// Choose the first operation.
     Plan,
     /// Touch the record of an unloaded session.
@@ -25,8 +25,8 @@ pub(super) enum Step {
     Creating(StoreFuture<WriteOutcome>, StoreKey),
     /// Write the record.
     Writing(StoreFuture<WriteOutcome>, StoreKey),
-    /// Copy the tags of the old record to the new one. This happens before the old id dies, so that a
-    /// commit which is dropped half way leaves no untagged record.
+    /// Copy the tags of the old record to the new one. This happens before the old id dies, so that
+    /// a commit which is dropped half way leaves no untagged record.
     CopyingTags(StoreFuture<()>, StoreKey),
     /// Replace the old record with a fence, unless another request wrote it in the meantime.
     Fencing(StoreFuture<WriteOutcome>, StoreKey),
@@ -46,7 +46,7 @@ pub(super) enum Step {
 }
 
 /// The next step of a commit, or the error that ends it.
-pub(super) type StepResult = Result<Step, SessionError>;
+pub(super) type StepResult = Result<CommitStep, SessionError>;
 
 /// The change of one tag, in flight.
 #[derive(Debug)]

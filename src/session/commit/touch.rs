@@ -1,18 +1,22 @@
 //! The touch of a session that the handler did not load.
 
 use crate::{
-    session::{engine::Engine, state::State},
+    session::{engine::Engine, state::SessionState},
     store::{StoreError, StoreFuture},
 };
 
 /// Starts to touch the record of an unloaded session, if it is due.
-pub(super) fn touch_if_due(state: &mut State, engine: &Engine) -> Option<StoreFuture<bool>> {
+pub(super) fn touch_if_due(state: &mut SessionState, engine: &Engine) -> Option<StoreFuture<bool>> {
     let key = state.due_touch(engine)?;
     Some(state.store(engine).touch(&key, engine.policy.idle_ttl()))
 }
 
 /// Applies the result of a touch. A failure is reported and does not fail the request.
-pub(super) fn on_touch_done(state: &mut State, engine: &Engine, touched: Result<bool, StoreError>) {
+pub(super) fn on_touch_done(
+    state: &mut SessionState,
+    engine: &Engine,
+    touched: Result<bool, StoreError>,
+) {
     match touched {
         Ok(true) => state.on_touched(engine.clock.now()),
         Ok(false) => state.on_touch_missed(engine),

@@ -4,12 +4,13 @@ use crate::session::{Event, Session, SessionError};
 
 /// # CSRF protection
 impl Session {
-    /// Returns a CSRF token for a form or a request header. A sender of the token has read a page of
-    /// this session.
+    /// Returns a CSRF token for a form or a request header. A sender of the token has read a page
+    /// of this session.
     ///
     /// The token is derived from the session's id. Nothing is stored, and the session need not be
-    /// loaded. [`regenerate`](Self::regenerate) and [`destroy`](Self::destroy) invalidate it. A random
-    /// mask makes each call return another text (against the BREACH attack); all of them are valid.
+    /// loaded. [`regenerate`](Self::regenerate) and [`destroy`](Self::destroy) invalidate it. A
+    /// random mask makes each call return another text (against the BREACH attack); all of them are
+    /// valid.
     ///
     /// If sessions are disabled, no token is ever valid, because no request has an id.
     ///
@@ -39,8 +40,8 @@ impl Session {
         secret.is_some_and(|secret| secret.matches(token))
     }
 
-    /// Emits [`Event::CsrfFailed`], for CSRF checks of your own. `reason` must not hold any part of the
-    /// request. `form::Forms` calls this itself.
+    /// Emits [`Event::CsrfFailed`], for CSRF checks of your own. `reason` must not hold any part of
+    /// the request. `form::Forms` calls this itself.
     pub fn report_csrf_failure(&self, reason: &'static str) {
         self.engine.emit(&Event::CsrfFailed { reason });
     }

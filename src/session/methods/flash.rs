@@ -9,10 +9,11 @@ use crate::{
 
 /// # Flash messages
 ///
-/// Flash messages are values for the next request that loads the session. That request removes them.
+/// Flash messages are values for the next request that loads the session. That request removes
+/// them.
 impl Session {
-    /// Leaves `value` under `key` (dot notation) for the next request that loads the session. Values
-    /// such as `0`, `false` and `""` are kept.
+    /// Leaves `value` under `key` (dot notation) for the next request that loads the session.
+    /// Values such as `0`, `false` and `""` are kept.
     ///
     /// # Errors
     /// See [`put`](Self::put).
@@ -33,8 +34,8 @@ impl Session {
         Ok(outgoing.flashed.put(key, value)?)
     }
 
-    /// Leaves every member of an object for the next request that loads the session. Keys are literal.
-    /// Objects merge deeply with what was flashed before.
+    /// Leaves every member of an object for the next request that loads the session. Keys are
+    /// literal. Objects merge deeply with what was flashed before.
     ///
     /// # Errors
     /// See [`merge`](Self::merge).

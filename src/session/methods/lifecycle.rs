@@ -6,11 +6,11 @@ use crate::session::{Commit, Session, SessionError};
 impl Session {
     /// Gives the session a new id. Its data, flash messages and tags stay.
     ///
-    /// Call it when the visitor's rights change, above all at sign-in. An id that an attacker planted or
-    /// saw before is then useless (session fixation).
+    /// Call it when the visitor's rights change, above all at sign-in. An id that an attacker
+    /// planted or saw before is then useless (session fixation).
     ///
-    /// The handle has the new id at once. The commit writes the new record, copies the tags to it, and
-    /// then replaces the old record with a fence.
+    /// The handle has the new id at once. The commit writes the new record, copies the tags to it,
+    /// and then replaces the old record with a fence.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded), [`ReadOnly`](SessionError::ReadOnly) or
@@ -18,8 +18,8 @@ impl Session {
     /// [`Entropy`](SessionError::Entropy) if no id could be generated.
     ///
     /// # Concurrency
-    /// Changes that another request stores under the old id before the commit are kept. After it, no
-    /// request can load the old id. Changes of slower requests are dropped, with an
+    /// Changes that another request stores under the old id before the commit are kept. After it,
+    /// no request can load the old id. Changes of slower requests are dropped, with an
     /// [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     #[doc(alias = "cycle_id")]
     #[doc(alias = "renew")]
@@ -34,11 +34,11 @@ impl Session {
         self.state().is_regenerated()
     }
 
-    /// Destroys the session, for example to log the visitor out. The commit destroys its record, and
-    /// the response removes its cookie.
+    /// Destroys the session, for example to log the visitor out. The commit destroys its record,
+    /// and the response removes its cookie.
     ///
-    /// The session need not be loaded, and its record may be unreadable. Values that are put or flashed
-    /// afterwards in the same request begin a new session with a new id.
+    /// The session need not be loaded, and its record may be unreadable. Values that are put or
+    /// flashed afterwards in the same request begin a new session with a new id.
     ///
     /// # Errors
     /// [`ReadOnly`](SessionError::ReadOnly) if the session was loaded for reading.
@@ -46,9 +46,9 @@ impl Session {
     /// [`NotLoaded`](SessionError::NotLoaded) or `ReadOnly` if sessions are disabled.
     ///
     /// # Concurrency
-    /// Slower requests cannot restore the session; their changes are dropped. If another request has
-    /// just regenerated the session, it lives on under its new id. To end it under every id, use its
-    /// tag and
+    /// Slower requests cannot restore the session; their changes are dropped. If another request
+    /// has just regenerated the session, it lives on under its new id. To end it under every id,
+    /// use its tag and
     /// [`SessionCollection::destroy_tagged`](crate::session::SessionCollection::destroy_tagged).
     #[doc(alias = "flush")]
     #[doc(alias = "purge")]
@@ -61,12 +61,12 @@ impl Session {
 
     /// Stores the changes made so far. The next commit stores later changes.
     ///
-    /// The service commits when the handler has returned. Call this only if the changes must be stored
-    /// before something else happens. Await the returned future.
+    /// The service commits when the handler has returned. Call this only if the changes must be
+    /// stored before something else happens. Await the returned future.
     ///
-    /// The response sets the cookies for what this stored, for example a new id, whatever the response's
-    /// status is. So does the 503 or 500 that replaces the response if a later commit fails. A handler
-    /// that returns an error instead of a response sets no cookies: after a
+    /// The response sets the cookies for what this stored, for example a new id, whatever the
+    /// response's status is. So does the 503 or 500 that replaces the response if a later commit
+    /// fails. A handler that returns an error instead of a response sets no cookies: after a
     /// [`regenerate`](Self::regenerate) the visitor is left with a dead id.
     ///
     /// # Errors
@@ -74,8 +74,8 @@ impl Session {
     /// [`Contention`](SessionError::Contention) if other requests changed the session during every
     /// attempt. [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit.
     ///
-    /// It is not an error if another request has destroyed the session. The changes are then dropped,
-    /// with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    /// It is not an error if another request has destroyed the session. The changes are then
+    /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     #[doc(alias = "save")]
     pub fn commit(&self) -> Commit {
         Commit::new(self.clone())

@@ -36,7 +36,8 @@ impl Session {
     }
 
     /// Loads the session for reading. Methods that change it then fail with
-    /// [`ReadOnly`](crate::SessionError::ReadOnly), and its flash messages stay for the next request.
+    /// [`ReadOnly`](crate::SessionError::ReadOnly), and its flash messages stay for the next
+    /// request.
     ///
     /// # Errors
     /// See [`load`](Self::load).

@@ -17,8 +17,8 @@ impl Session {
     /// Sets the form input of this request, an object, for [`flash_all`](Self::flash_all),
     /// [`flash_only`](Self::flash_only) and [`flash_except`](Self::flash_except).
     ///
-    /// `form::Input` calls this itself. Call it if you read the input in another way. The session need
-    /// not be loaded.
+    /// `form::Input` calls this itself. Call it if you read the input in another way. The session
+    /// need not be loaded.
     pub fn set_form_input(&self, input: impl Into<Arc<Value>>) {
         self.state().set_form_input(input.into());
     }
@@ -33,7 +33,8 @@ impl Session {
     /// If one of the fields is a password, call [`flash_except`](Self::flash_except) instead.
     ///
     /// # Errors
-    /// [`NoInput`](SessionError::NoInput) if no input was read. Otherwise see [`flash`](Self::flash).
+    /// [`NoInput`](SessionError::NoInput) if no input was read. Otherwise see
+    /// [`flash`](Self::flash).
     #[doc(alias = "flashAll")]
     pub fn flash_all(&self) -> Result<(), SessionError> {
         self.flash_all_of(&*self.required_input()?)

@@ -12,8 +12,8 @@ use crate::{
 impl Session {
     /// Returns the value at `path`, or `None` if it is missing or null.
     ///
-    /// A path is text in dot notation (`user.email`, `items.0.name`, `items[0]["a.b"]`), or a list of
-    /// literal keys (`["a.b", "c"]`).
+    /// A path is text in dot notation (`user.email`, `items.0.name`, `items[0]["a.b"]`), or a list
+    /// of literal keys (`["a.b", "c"]`).
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
@@ -50,8 +50,8 @@ impl Session {
         Ok(self.get(path)?.unwrap_or(default))
     }
 
-    /// Returns `true` if there is a value other than null at `path`. The values `0`, `false`, `""` and
-    /// `[]` count.
+    /// Returns `true` if there is a value other than null at `path`. The values `0`, `false`, `""`
+    /// and `[]` count.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
@@ -73,7 +73,8 @@ impl Session {
         Ok(self.state().readable()?.data().deserialize()?)
     }
 
-    /// Returns a snapshot of the session, to borrow values from it. Flash messages are not included.
+    /// Returns a snapshot of the session, to borrow values from it. Flash messages are not
+    /// included.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
@@ -89,11 +90,11 @@ impl Session {
         Ok(self.state().readable()?.data().is_empty())
     }
 
-    /// Returns the secret id, and creates it if the request carried none. The id stays the same until
-    /// the session expires, or is regenerated or destroyed.
+    /// Returns the secret id, and creates it if the request carried none. The id stays the same
+    /// until the session expires, or is regenerated or destroyed.
     ///
-    /// The session need not be loaded. Anyone who knows the id controls the session, so do not log it:
-    /// [`store_key`](Self::store_key) is the name for logs.
+    /// The session need not be loaded. Anyone who knows the id controls the session, so do not log
+    /// it: [`store_key`](Self::store_key) is the name for logs.
     ///
     /// # Errors
     /// [`Entropy`](SessionError::Entropy) if a new id could not be generated.
@@ -104,8 +105,8 @@ impl Session {
     }
 
     /// Returns the key that identifies this session in stores and in the
-    /// [`SessionCollection`](crate::session::SessionCollection). It is not secret. The session need not
-    /// be loaded.
+    /// [`SessionCollection`](crate::session::SessionCollection). It is not secret. The session need
+    /// not be loaded.
     ///
     /// # Errors
     /// See [`id`](Self::id).
@@ -113,7 +114,8 @@ impl Session {
         Ok(self.state_with_id().ensure_key()?)
     }
 
-    /// Returns `true` if the session is new: the request carried no id of this service, or a dead one.
+    /// Returns `true` if the session is new: the request carried no id of this service, or a dead
+    /// one.
     ///
     /// The session need not be loaded. Before [`load`](Self::load), an id that is dead in the store
     /// still counts as alive.
@@ -123,8 +125,8 @@ impl Session {
         self.state_with_id().is_fresh()
     }
 
-    /// Returns `true` if this request made a change that is not committed yet. A change counts even if
-    /// it wrote the value that was there.
+    /// Returns `true` if this request made a change that is not committed yet. A change counts even
+    /// if it wrote the value that was there.
     #[doc(alias = "hasBeenModified")]
     pub fn is_modified(&self) -> bool {
         self.state().is_modified()

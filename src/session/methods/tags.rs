@@ -16,8 +16,8 @@ impl Session {
     /// The tag is in place before another request can load what this request stores with it.
     ///
     /// # Errors
-    /// If the session cannot be changed. [`Tag`](SessionError::Tag) if the tag is empty or longer than
-    /// 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no tags.
+    /// If the session cannot be changed. [`Tag`](SessionError::Tag) if the tag is empty or longer
+    /// than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no tags.
     ///
     /// ```
     /// # use hyper_session::{Session, SessionError};

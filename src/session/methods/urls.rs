@@ -11,7 +11,8 @@ const PREVIOUS: [&str; 2] = ["redirect", "previousUrl"];
 /// The session remembers paths to redirect to. The getters never return a URL of another origin,
 /// whatever the session's data holds.
 impl Session {
-    /// Remembers where to redirect the visitor after signing in: a path on this origin, with its query.
+    /// Remembers where to redirect the visitor after signing in: a path on this origin, with its
+    /// query.
     ///
     /// # Errors
     /// [`ForeignUrl`](SessionError::ForeignUrl) if a browser could read the URL as another origin.
@@ -56,10 +57,11 @@ impl Session {
         self.forget(INTENDED)
     }
 
-    /// Remembers the page of this request. An invalid form redirects back to it if the browser sends no
-    /// `Referer` (`Referrer-Policy: no-referrer`).
+    /// Remembers the page of this request. An invalid form redirects back to it if the browser
+    /// sends no `Referer` (`Referrer-Policy: no-referrer`).
     ///
-    /// The store is written if the page is not the previous one. So call this only for pages with forms.
+    /// The store is written if the page is not the previous one. So call this only for pages with
+    /// forms.
     ///
     /// # Errors
     /// See [`set_intended_url`](Self::set_intended_url).

@@ -9,14 +9,16 @@ use crate::{
 
 /// # Writing
 ///
-/// Each method changes the session as this request sees it, and records the change. The commit applies
-/// the recorded changes to the record that is stored by then. See [Concurrency](Self#concurrency).
+/// Each method changes the session as this request sees it, and records the change. The commit
+/// applies the recorded changes to the record that is stored by then. See
+/// [Concurrency](Self#concurrency).
 ///
-/// If the session cannot be changed, these methods fail with [`NotLoaded`](SessionError::NotLoaded),
-/// [`ReadOnly`](SessionError::ReadOnly) or [`Committed`](SessionError::Committed). After a failure the
-/// session is as before.
+/// If the session cannot be changed, these methods fail with
+/// [`NotLoaded`](SessionError::NotLoaded), [`ReadOnly`](SessionError::ReadOnly) or
+/// [`Committed`](SessionError::Committed). After a failure the session is as before.
 impl Session {
-    /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric keys.
+    /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric
+    /// keys.
     ///
     /// # Errors
     /// If the session cannot be changed. [`Serialize`](SessionError::Serialize) if the value has no
@@ -69,8 +71,8 @@ impl Session {
     /// Removes the value at `path` and returns it, or `None` if it was missing or null.
     ///
     /// # Errors
-    /// If the session cannot be changed. [`Read`](SessionError::Read) if the value is not a `T`; it is
-    /// not removed then.
+    /// If the session cannot be changed. [`Read`](SessionError::Read) if the value is not a `T`; it
+    /// is not removed then.
     ///
     /// # Concurrency
     /// If two requests pull the same value at the same time, both may get it.
@@ -93,8 +95,8 @@ impl Session {
     /// Adds 1 to the number at `path` and returns the sum. A missing value and null count as 0.
     ///
     /// # Errors
-    /// If the session cannot be changed. [`Change`](SessionError::Change) if the value is not a number,
-    /// or if a sum of integers does not fit into 128 bits.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if the value is not a
+    /// number, or if a sum of integers does not fit into 128 bits.
     ///
     /// # Concurrency
     /// Increments of requests that run at the same time add up.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{IdStatus, OutgoingFlash, Phase, Regeneration, State};
+use super::{IdStatus, OutgoingFlash, Phase, Regeneration, SessionState};
 use crate::{
     document::Document,
     id::EntropyError,
@@ -13,7 +13,7 @@ use crate::{
     store::Tag,
 };
 
-impl State {
+impl SessionState {
     /// Returns the session's data, without flash messages.
     pub(in crate::session) fn data(&self) -> &Document {
         &self.data

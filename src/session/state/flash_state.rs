@@ -1,8 +1,8 @@
 //! Flash messages: shown once, to the next request that loads the session.
 //!
 //! The store keeps each message with the version that its write replaced, as
-//! `"name":[version,message]`. No two writes of a session replace the same version. So a message with
-//! the same text as one that was just shown is still a different message.
+//! `"name":[version,message]`. No two writes of a session replace the same version. So a message
+//! with the same text as one that was just shown is still a different message.
 
 use std::borrow::Cow;
 

@@ -166,7 +166,8 @@ impl Identity {
         self.id.as_ref().map(CsrfSecret::from_id)
     }
 
-    /// Drops the id and returns its key. The next call of [`ensure_id`](Self::ensure_id) creates one.
+    /// Drops the id and returns its key. The next call of [`ensure_id`](Self::ensure_id) creates
+    /// one.
     pub(super) fn discard_id(&mut self) -> Option<StoreKey> {
         self.from_request = false;
         self.stored = false;

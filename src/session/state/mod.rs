@@ -1,7 +1,7 @@
 //! The state behind a session handle.
 //!
-//! The methods of [`State`] are in three files: this one (phase, id, store, savepoint), `content` (for
-//! handlers) and `storage` (for loads and commits).
+//! The methods of [`SessionState`] are in three files: this one (phase, id, store, savepoint),
+//! `content` (for handlers) and `storage` (for loads and commits).
 
 mod content;
 mod flash_state;
@@ -38,7 +38,7 @@ const MAX_POOLED_BYTES: usize = 64 * 1024;
 
 /// The state of one request's session. One lock guards it, and no lock is held across an await.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct SessionState {
     phase: Phase,
     identity: Identity,
     store_handle: StoreHandle,
@@ -69,7 +69,7 @@ pub(super) struct State {
 }
 
 /// The life of a state.
-impl State {
+impl SessionState {
     /// Copies the request's session cookies. Decrypts nothing.
     pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
         self.identity.collect_cookies(engine, headers);
@@ -113,7 +113,7 @@ impl State {
 }
 
 /// The phase.
-impl State {
+impl SessionState {
     pub(super) fn phase(&self) -> Phase {
         self.phase
     }
@@ -157,7 +157,7 @@ impl State {
 }
 
 /// The id.
-impl State {
+impl SessionState {
     /// Resolves the id for the handler.
     pub(super) fn access_id(&mut self, engine: &Engine) {
         self.accessed = true;
@@ -227,7 +227,7 @@ impl State {
 }
 
 /// The store.
-impl State {
+impl SessionState {
     /// Returns the store as this request sees it.
     pub(super) fn store<'a>(&'a self, engine: &'a Engine) -> &'a dyn Store {
         self.store_handle.store(&engine.backend)
@@ -252,7 +252,7 @@ impl State {
 }
 
 /// The savepoint.
-impl State {
+impl SessionState {
     /// Saves the present state, which is stored, as the savepoint.
     pub(super) fn save(&mut self) {
         let savepoint = self.store_handle.set_cookies().map(|cookies| Savepoint {
@@ -276,7 +276,8 @@ impl State {
         true
     }
 
-    /// Drops the changes of a final commit. The response sets the cookies of the savepoint, or none.
+    /// Drops the changes of a final commit. The response sets the cookies of the savepoint, or
+    /// none.
     pub(super) fn drop_final_changes(&mut self) {
         self.phase = Phase::Closed;
         if !self.restore_savepoint() {

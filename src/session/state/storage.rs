@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    DecodedRecord, IdStatus, PendingBase, Phase, Regeneration, State, decode, record::decode_into,
+    DecodedRecord, IdStatus, PendingBase, Phase, Regeneration, SessionState, decode,
+    record::decode_into,
 };
 use crate::{
     clock::Timestamp,
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Loading.
-impl State {
+impl SessionState {
     /// Starts the read. Returns `None` if the session is loaded without one.
     pub(in crate::session) fn begin_load(
         &mut self,
@@ -162,7 +163,7 @@ impl State {
 }
 
 /// Touching.
-impl State {
+impl SessionState {
     /// Notes that the store touched the record.
     pub(in crate::session) fn on_touched(&mut self, now: Timestamp) {
         self.identity.mark_stored();
@@ -183,7 +184,7 @@ impl State {
 }
 
 /// The record to write.
-impl State {
+impl SessionState {
     pub(in crate::session) fn version(&self) -> Option<Version> {
         self.version
     }
@@ -273,7 +274,7 @@ impl State {
 }
 
 /// Results of a commit's steps.
-impl State {
+impl SessionState {
     /// Notes that a record was stored under the current key.
     pub(in crate::session) fn on_stored(&mut self, version: Version) {
         self.version = Some(version);
