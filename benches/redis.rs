@@ -1,15 +1,18 @@
-//! The Redis store beside the bare client under it, and its local copies beside the memory store.
+//! Compares the Redis store with the bare client underneath, and its local copies with the memory
+//! store.
 //!
-//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. The bare side is
-//! the client's own typed `get` and `set`, which it pipelines; and `EVALSHA` of the shortest script
-//! that compares and sets, since Redis 7 has no command for it. All sides take turns. What counts is
-//! their ratio, and the processor time that an operation takes on each side of the socket, which
-//! other work on the machine changes less. A word behind `--` picks those with it in their name.
+//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. The bare side uses
+//! the client's typed `get` and `set`, which the client pipelines. For a conditional write it uses
+//! `EVALSHA` of the shortest script that compares and sets, since Redis 7 has no command for that.
+//!
+//! The sides take turns. The results are their ratio, and the processor time of an operation on each
+//! side of the socket; other work on the machine changes these less than absolute times. A word after
+//! `--` selects the cases with that word in their name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and has nobody to report to"
+    reason = "a benchmark prints and has no caller that handles errors"
 )]
 
 #[path = "../tests/support/redis_servers/mod.rs"]
@@ -48,7 +51,7 @@ fn main() {
         .output()
         .is_err()
     {
-        println!("redis: there is no redis-server here, so nothing was measured");
+        println!("redis: redis-server not found; nothing was measured");
         return;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -65,29 +68,29 @@ async fn measure() {
     println!("record of 256 bytes, pool of {POOL}, {ROUNDS} rounds of {ROUND:?} each in turn");
     server.send(&["SCRIPT", "LOAD", COMPARE_AND_SET]);
     for tasks in [1, 16, 256] {
-        for (name, bare, ours) in [
-            ("read to GET", Work::Get, Work::Read),
-            ("commit to SET", Work::Set, Work::Write),
-            ("commit to EVALSHA", Work::Eval, Work::Write),
+        for (name, bare, store) in [
+            ("read to GET", Operation::Get, Operation::Read),
+            ("commit to SET", Operation::Set, Operation::Write),
+            ("commit to EVALSHA", Operation::Eval, Operation::Write),
         ] {
             let name = format!("{name}, {tasks} tasks");
-            if wanted(&name) {
-                compare(&name, tasks, bare, ours, &sides).await;
+            if is_selected(&name) {
+                compare(&name, tasks, bare, store, &sides).await;
             }
         }
     }
-    if wanted("hot read") {
-        hot_read(&server).await;
+    if is_selected("hot read") {
+        compare_hot_read(&server).await;
     }
 }
 
-/// Whether this is to be measured: all is, unless the command line names a part of what is.
-fn wanted(name: &str) -> bool {
+/// Returns `true` if the command line selects this case; without arguments it selects all.
+fn is_selected(name: &str) -> bool {
     let mut parts = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
     parts.next().is_none_or(|part| name.contains(&part))
 }
 
-/// What a version check costs the server at the very least.
+/// The shortest script that checks a version and sets a value.
 const COMPARE_AND_SET: &str = "\
     if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return redis.call('GET', KEYS[1]) end \
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
@@ -102,7 +105,7 @@ struct Sides {
 }
 
 #[derive(Clone, Copy)]
-enum Work {
+enum Operation {
     Get,
     Set,
     Eval,
@@ -110,8 +113,8 @@ enum Work {
     Write,
 }
 
-/// What a task works on, of its own.
-struct Place {
+/// The data of one task: a session of the store and a key of the bare client.
+struct TaskData {
     key: StoreKey,
     name: Bytes,
     data: Bytes,
@@ -136,7 +139,7 @@ impl Sides {
         }
     }
 
-    async fn place(&self) -> Place {
+    async fn create_data(&self) -> TaskData {
         let (key, data) = (key(), Bytes::from(vec![7; 256]));
         let name = Bytes::from(format!("bare:{key}"));
         self.set(&name, &data).await;
@@ -147,7 +150,7 @@ impl Sides {
         let Ok(WriteOutcome::Done(version)) = written else {
             unreachable!("a new key has no record")
         };
-        Place {
+        TaskData {
             key,
             name,
             data,
@@ -176,60 +179,60 @@ impl Sides {
         assert_eq!(done, 1);
     }
 
-    async fn work(&self, work: Work, place: &mut Place) {
-        match work {
-            Work::Get => {
-                let name = fred::types::Key::from(place.name.clone());
+    async fn run(&self, operation: Operation, data: &mut TaskData) {
+        match operation {
+            Operation::Get => {
+                let name = fred::types::Key::from(data.name.clone());
                 let value: Value = self.bare.next().get(name).await.unwrap();
                 assert!(black_box(value).into_bytes().is_some());
             }
-            Work::Set => self.set(&place.name, &place.data).await,
-            Work::Eval => self.compare_and_set(&place.name, &place.data).await,
-            Work::Read => {
-                let read = self.store.read(&place.key, None).await.unwrap();
+            Operation::Set => self.set(&data.name, &data.data).await,
+            Operation::Eval => self.compare_and_set(&data.name, &data.data).await,
+            Operation::Read => {
+                let read = self.store.read(&data.key, None).await.unwrap();
                 assert!(matches!(black_box(read), ReadOutcome::Found(_)));
             }
-            Work::Write => {
-                let expected = Expected::Version(place.version);
+            Operation::Write => {
+                let expected = Expected::Version(data.version);
                 let write = self
                     .store
-                    .write(&place.key, place.data.clone(), HOUR, expected);
+                    .write(&data.key, data.data.clone(), HOUR, expected);
                 let WriteOutcome::Done(version) = write.await.unwrap() else {
-                    unreachable!("nobody else writes")
+                    unreachable!("no other task writes")
                 };
-                place.version = version;
+                data.version = version;
             }
         }
     }
 }
 
-/// One side's round.
+/// The results of one round of one side.
 #[derive(Clone, Copy)]
 struct Round {
     /// Operations a second.
     rate: f64,
     /// The 99th percentile, in microseconds.
     p99: f64,
-    /// Processor time of this process for an operation, in microseconds, and of the server.
+    /// Processor time of an operation in this process and in the server, in microseconds.
     cpu: [f64; 2],
 }
 
-async fn round(sides: &Sides, work: Work, tasks: usize) -> Round {
-    let mut places = Vec::new();
+async fn run_round(sides: &Sides, operation: Operation, tasks: usize) -> Round {
+    let mut all_data = Vec::new();
     for _ in 0..tasks {
-        places.push(sides.place().await);
+        all_data.push(sides.create_data().await);
     }
     let (cpu, start) = (cpu(&sides.server), Instant::now());
-    let running: Vec<_> = places
+    let running: Vec<_> = all_data
         .into_iter()
-        .map(|mut place| {
+        .map(|mut data| {
             let sides = sides.clone();
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 while start.elapsed() < ROUND {
-                    let one = Instant::now();
-                    sides.work(work, &mut place).await;
-                    times.push(one.elapsed());
+                    let began = Instant::now();
+                    sides.run(operation, &mut data).await;
+                    times.push(began.elapsed());
                 }
                 times
             })
@@ -239,56 +242,56 @@ async fn round(sides: &Sides, work: Work, tasks: usize) -> Round {
     for task in running {
         times.extend(task.await.unwrap());
     }
-    finished(times, start.elapsed(), cpu, &sides.server)
+    summarize(times, start.elapsed(), cpu, &sides.server)
 }
 
-fn finished(mut times: Vec<Duration>, took: Duration, before: [f64; 2], server: &Server) -> Round {
-    let ([mine, its], count) = (cpu(server), times.len() as f64);
+fn summarize(mut times: Vec<Duration>, took: Duration, before: [f64; 2], server: &Server) -> Round {
+    let ([client, remote], count) = (cpu(server), times.len() as f64);
     times.sort_unstable();
     let p99 = times[times.len() * 99 / 100];
     Round {
         rate: count / took.as_secs_f64(),
         p99: p99.as_secs_f64() * 1e6,
-        cpu: [(mine - before[0]) / count, (its - before[1]) / count],
+        cpu: [(client - before[0]) / count, (remote - before[1]) / count],
     }
 }
 
-/// The processor time that this process and the server have taken so far, in microseconds.
+/// Returns the processor time of this process and of the server so far, in microseconds.
 fn cpu(server: &Server) -> [f64; 2] {
-    let mine = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let process = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     let info = server.send(&["INFO", "cpu"]);
     let used = info.lines().filter_map(|line| {
         let (name, seconds) = line.split_once(':')?;
-        let own = ["used_cpu_sys", "used_cpu_user"].contains(&name);
-        own.then(|| seconds.trim().parse::<f64>().unwrap())
+        let is_total = ["used_cpu_sys", "used_cpu_user"].contains(&name);
+        is_total.then(|| seconds.trim().parse::<f64>().unwrap())
     });
     [
-        mine.tv_sec as f64 * 1e6 + mine.tv_nsec as f64 / 1e3,
+        process.tv_sec as f64 * 1e6 + process.tv_nsec as f64 / 1e3,
         used.sum::<f64>() * 1e6,
     ]
 }
 
-async fn compare(what: &str, tasks: usize, bare: Work, ours: Work, sides: &Sides) {
+async fn compare(case: &str, tasks: usize, bare: Operation, store: Operation, sides: &Sides) {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         rounds.push([
-            round(sides, bare, tasks).await,
-            round(sides, ours, tasks).await,
+            run_round(sides, bare, tasks).await,
+            run_round(sides, store, tasks).await,
         ]);
     }
-    let ratio = |of: fn(&Round) -> f64| {
+    let ratio = |figure: fn(&Round) -> f64| {
         median(
             rounds
                 .iter()
-                .map(|[bare, ours]| of(ours) / of(bare))
+                .map(|[bare, store]| figure(store) / figure(bare))
                 .collect(),
         )
     };
-    let middle = |side: usize, of: fn(&Round) -> f64| {
-        median(rounds.iter().map(|round| of(&round[side])).collect())
+    let side_median = |side: usize, figure: fn(&Round) -> f64| {
+        median(rounds.iter().map(|round| figure(&round[side])).collect())
     };
     println!(
-        "{what:28} {:.2} of its rate, p99 {:.2} of its p99, cpu {:.2} of its cpu",
+        "{case:28} {:.2} of its rate, p99 {:.2} of its p99, cpu {:.2} of its cpu",
         ratio(|round| round.rate),
         ratio(|round| round.p99),
         ratio(|round| round.cpu[0] + round.cpu[1]),
@@ -296,15 +299,15 @@ async fn compare(what: &str, tasks: usize, bare: Work, ours: Work, sides: &Sides
     for (name, side) in [("  bare fred", 0), ("  the store", 1)] {
         println!(
             "{name:28} {:7.0} a second, p99 {:5.0} us, cpu {:5.2} us here and {:5.2} us in the server",
-            middle(side, |round| round.rate),
-            middle(side, |round| round.p99),
-            middle(side, |round| round.cpu[0]),
-            middle(side, |round| round.cpu[1]),
+            side_median(side, |round| round.rate),
+            side_median(side, |round| round.p99),
+            side_median(side, |round| round.cpu[0]),
+            side_median(side, |round| round.cpu[1]),
         );
     }
 }
 
-async fn hot_read(server: &Server) {
+async fn compare_hot_read(server: &Server) {
     let memory = MemoryStore::new();
     let cached = RedisStore::builder(&server.url())
         .cached()
@@ -321,7 +324,7 @@ async fn hot_read(server: &Server) {
         cached.write(&key, data, HOUR, Expected::Any).await.unwrap();
         keys.push(key);
     }
-    // Until changes are told, nothing is kept.
+    // The store caches reads only once the server reports changes.
     while cached.cache_stats().entries < keys.len() {
         for key in &keys {
             cached.read(key, None).await.unwrap();
@@ -330,7 +333,10 @@ async fn hot_read(server: &Server) {
     let mut ratios = Vec::new();
     let mut last = (0.0, 0.0);
     for _ in 0..ROUNDS {
-        last = (nanos(&memory, &keys).await, nanos(&cached, &keys).await);
+        last = (
+            read_nanos(&memory, &keys).await,
+            read_nanos(&cached, &keys).await,
+        );
         ratios.push(last.1 / last.0);
     }
     println!(
@@ -341,7 +347,7 @@ async fn hot_read(server: &Server) {
     );
 }
 
-async fn nanos(store: &impl Store, keys: &[StoreKey]) -> f64 {
+async fn read_nanos(store: &impl Store, keys: &[StoreKey]) -> f64 {
     const TIMES: usize = 2_000;
     let start = Instant::now();
     for _ in 0..TIMES {

@@ -1,4 +1,4 @@
-//! Calls that come at the same time go to the server together, and each is answered for itself.
+//! Concurrent operations are sent in batches, and each gets its own result.
 
 use std::{
     collections::HashSet,
@@ -21,8 +21,8 @@ use crate::support::redis_servers::{
     sessions::{HOUR, cause, connect, create_session, key, version},
 };
 
-/// How often the server ran a command.
-fn times(server: &Server, command: &str) -> u32 {
+/// Returns how often the server ran a command.
+fn command_count(server: &Server, command: &str) -> u32 {
     let stats = server.send(&["INFO", "commandstats"]);
     let head = format!("cmdstat_{command}:calls=");
     let line = stats.lines().find_map(|line| line.strip_prefix(&head));
@@ -33,7 +33,7 @@ async fn read_all(store: &RedisStore, keys: &[StoreKey]) -> Vec<Result<ReadOutco
     join_all(keys.iter().map(|key| store.read(key, None))).await
 }
 
-/// A write of each key's text on what is expected there.
+/// Writes each key's text under the key.
 async fn write_all(
     store: &RedisStore,
     all: &[(StoreKey, Expected)],
@@ -57,9 +57,14 @@ async fn a_hundred_reads_are_a_few_commands() {
         let Ok(ReadOutcome::Found(record)) = read else {
             panic!("{read:?}");
         };
-        assert_eq!(record.data, key.to_string(), "each has its own");
+        assert_eq!(
+            record.data,
+            key.to_string(),
+            "each read gets its own record"
+        );
     }
-    let [reads, single, writes] = ["mget", "get", "evalsha"].map(|name| times(&server, name));
+    let [reads, single, writes] =
+        ["mget", "get", "evalsha"].map(|name| command_count(&server, name));
     assert!(
         (1..=10).contains(&reads) && single <= 10,
         "{reads} {single}"
@@ -68,7 +73,7 @@ async fn a_hundred_reads_are_a_few_commands() {
 }
 
 #[tokio::test]
-async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
+async fn an_attempt_with_the_whole_operation_timeout_is_still_batched() {
     let server = Server::start();
     let builder = RedisStore::builder(&server.url());
     let builder = builder.command_timeout(Duration::from_secs(2));
@@ -78,11 +83,11 @@ async fn one_attempt_that_may_take_all_the_time_still_goes_with_others() {
     for read in read_all(&store, &keys).await {
         assert!(matches!(read, Ok(ReadOutcome::Absent)), "{read:?}");
     }
-    assert!((1..=10).contains(&times(&server, "mget")));
+    assert!((1..=10).contains(&command_count(&server, "mget")));
 }
 
 #[tokio::test]
-async fn what_is_read_together_is_told_apart() {
+async fn reads_in_one_batch_get_their_own_results() {
     let server = Server::start();
     let store = connect(&server).await;
     let name = |key: &StoreKey| format!("session:{key}");
@@ -94,8 +99,8 @@ async fn what_is_read_together_is_told_apart() {
     server.set(&name(&foreign), b"{}");
     server.send(&["APPEND", &name(&damaged), "x"]);
     let keys = [absent, found, gone, list, foreign, damaged].repeat(20);
-    for answers in read_all(&store, &keys).await.chunks(6) {
-        let [absent, found, gone, list, foreign, damaged] = answers else {
+    for results in read_all(&store, &keys).await.chunks(6) {
+        let [absent, found, gone, list, foreign, damaged] = results else {
             panic!("six each");
         };
         assert!(matches!(absent, Ok(ReadOutcome::Absent)), "{absent:?}");
@@ -111,56 +116,59 @@ async fn what_is_read_together_is_told_apart() {
             "{error}"
         );
     }
-    assert!(times(&server, "mget") > 0, "they did go together");
+    assert!(command_count(&server, "mget") > 0, "they were batched");
 }
 
 #[tokio::test]
-async fn what_is_written_together_is_decided_apart() {
+async fn writes_in_one_batch_get_their_own_results() {
     let server = Server::start();
     let store = connect(&server).await;
     let mut all = Vec::new();
     for _ in 0..20 {
-        let (right, wrong, gone, list) = (
+        let (current, outdated, gone, list) = (
             create_session(&store, HOUR).await,
             create_session(&store, HOUR).await,
             create_session(&store, HOUR).await,
             key(),
         );
         let tag = Tag::new("user:1").unwrap();
-        assert!(store.tag(&right, &tag).await.unwrap());
+        assert!(store.tag(&current, &tag).await.unwrap());
         store.destroy(&gone).await.unwrap();
         server.send(&["RPUSH", &format!("session:{list}"), "x"]);
         all.extend([
-            (right, Expected::Version(version(&store, &right).await)),
-            (wrong, Expected::Version(Version::new(7).unwrap())),
+            (current, Expected::Version(version(&store, &current).await)),
+            (outdated, Expected::Version(Version::new(7).unwrap())),
             (gone, Expected::Any),
             (list, Expected::Absent),
             (key(), Expected::Absent),
         ]);
     }
-    let before = times(&server, "evalsha");
-    for answers in write_all(&store, &all).await.chunks(5) {
-        let [right, wrong, gone, list, new] = answers else {
+    let before = command_count(&server, "evalsha");
+    for results in write_all(&store, &all).await.chunks(5) {
+        let [current, outdated, gone, list, new] = results else {
             panic!("five each");
         };
-        assert!(matches!(right, Ok(WriteOutcome::Done(_))), "{right:?}");
-        assert!(matches!(wrong, Ok(WriteOutcome::Conflict(_))), "{wrong:?}");
+        assert!(matches!(current, Ok(WriteOutcome::Done(_))), "{current:?}");
+        assert!(
+            matches!(outdated, Ok(WriteOutcome::Conflict(_))),
+            "{outdated:?}"
+        );
         assert!(matches!(gone, Ok(WriteOutcome::Gone)), "{gone:?}");
         let error = list.as_ref().unwrap_err();
         assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         assert!(matches!(new, Ok(WriteOutcome::Done(_))), "{new:?}");
     }
     assert!(
-        times(&server, "evalsha") - before < 20,
-        "they did go together"
+        command_count(&server, "evalsha") - before < 20,
+        "they were batched"
     );
     let tagged = store.tagged(&Tag::new("user:1").unwrap()).await.unwrap();
-    let right: HashSet<_> = all.chunks(5).map(|five| five[0].0).collect();
-    assert_eq!(HashSet::from_iter(tagged), right, "tags are carried over");
+    let current: HashSet<_> = all.chunks(5).map(|five| five[0].0).collect();
+    assert_eq!(HashSet::from_iter(tagged), current, "writes keep the tags");
 }
 
 #[tokio::test]
-async fn touches_go_together_and_the_dead_stay_dead() {
+async fn touches_are_batched_and_dead_sessions_stay_dead() {
     let server = Server::start();
     let store = connect(&server).await;
     let mut keys = Vec::new();
@@ -192,7 +200,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
         let error = written.unwrap_err();
         let full = ServerRejection::OutOfMemory;
         assert!(
-            matches!(cause(&error), RedisError::Rejected(refusal) if *refusal == full),
+            matches!(cause(&error), RedisError::Rejected(rejection) if *rejection == full),
             "{error}"
         );
     }
@@ -204,7 +212,7 @@ async fn full_memory_refuses_each_write_and_a_forgotten_script_none() {
 }
 
 #[tokio::test]
-async fn a_replica_s_refusal_reaches_each_write() {
+async fn a_replica_s_rejection_reaches_each_write() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
         .operation_timeout(Duration::from_millis(1_500))
@@ -215,27 +223,27 @@ async fn a_replica_s_refusal_reaches_each_write() {
     let mut last = Vec::new();
     for written in write_all(&store, &all).await {
         match cause(&written.unwrap_err()) {
-            RedisError::TimedOut { last: fault, .. } => last.push(*fault),
+            RedisError::TimedOut { last: error, .. } => last.push(*error),
             other => panic!("{other}"),
         }
     }
-    // Some have met last that the client makes its connection anew, in the hope of a master.
+    // The last attempt of some failed because the client reconnects to look for a master.
     assert!(last.contains(&TransientError::ReadOnly), "{last:?}");
 }
 
-/// A reader that is gone does not keep the others waiting, whether it came first or later.
+/// Dropping a read does not delay the other reads of its batch, whether it was queued first or later.
 #[tokio::test]
-async fn who_gives_up_keeps_nobody_waiting() {
+async fn a_cancelled_read_does_not_delay_the_others() {
     let server = Server::start();
     let store = connect(&server).await;
     let key = create_session(&store, HOUR).await;
-    for given_up in [0, 3, 7] {
+    for cancelled in [0, 3, 7] {
         let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
         for read in &mut reads {
-            let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
-            assert!(begun.is_pending());
+            let started = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+            assert!(started.is_pending());
         }
-        drop(reads.swap_remove(given_up));
+        drop(reads.swap_remove(cancelled));
         let rest = tokio::time::timeout(Duration::from_secs(1), join_all(reads));
         for read in rest.await.expect("in time") {
             assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");

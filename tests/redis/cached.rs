@@ -1,4 +1,5 @@
-//! Local copies in front of the Redis store: they save round trips, and are never older than told.
+//! Local copies in front of the Redis store: they save round trips, and are never older than
+//! documented.
 
 use std::{
     future::ready,
@@ -20,8 +21,8 @@ use crate::support::redis_servers::{
     sessions::{HOUR, append, connect, create_session, key, record, words},
 };
 
-/// A loaded machine's time for one message.
-const MESSAGE: Duration = Duration::from_secs(1);
+/// The time for one message on a loaded machine.
+const MESSAGE_TIME: Duration = Duration::from_secs(1);
 
 fn builder(url: &str) -> CachedRedisStoreBuilder {
     let store = RedisStore::builder(url)
@@ -32,12 +33,12 @@ fn builder(url: &str) -> CachedRedisStoreBuilder {
 
 async fn cached(url: &str) -> CachedRedisStore {
     let store = builder(url).connect().await.unwrap();
-    warm(&store).await;
+    wait_until_caching(&store).await;
     store
 }
 
-/// Waits until copies are kept.
-async fn warm(store: &CachedRedisStore) {
+/// Waits until reads are cached.
+async fn wait_until_caching(store: &CachedRedisStore) {
     let key = create_session(store, HOUR).await;
     wait_until(|| async {
         let hits = store.cache_stats().hits;
@@ -46,16 +47,19 @@ async fn warm(store: &CachedRedisStore) {
     .await;
 }
 
-async fn wait_until<F: Future<Output = bool>>(so: impl Fn() -> F) {
+async fn wait_until<F: Future<Output = bool>>(condition: impl Fn() -> F) {
     let start = Instant::now();
-    while !so().await {
-        assert!(start.elapsed() < 10 * MESSAGE, "it does not come about");
+    while !condition().await {
+        assert!(
+            start.elapsed() < 10 * MESSAGE_TIME,
+            "the condition does not become true"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// How many scripts and reads the server has been asked for.
-fn asked(server: &Server) -> u64 {
+/// Returns the number of reads and scripts that the server has run.
+fn command_count(server: &Server) -> u64 {
     let stats = server.send(&["INFO", "commandstats"]);
     let calls = |name: &str| -> Option<u64> {
         let rest = stats.split(&format!("cmdstat_{name}:calls=")).nth(1)?;
@@ -77,7 +81,7 @@ async fn it_keeps_the_contract_with_local_copies() {
         .connect()
         .await
         .unwrap();
-    warm(&store).await;
+    wait_until_caching(&store).await;
     let report = conformance::run(&RealTime::new(|| ready(store.clone()), short, tombstone)).await;
     report.assert_passed();
     assert!(report.skipped().is_empty(), "{:?}", report.skipped());
@@ -85,40 +89,40 @@ async fn it_keeps_the_contract_with_local_copies() {
 }
 
 #[tokio::test]
-async fn a_hot_read_asks_the_server_nothing() {
+async fn a_cached_read_sends_no_command() {
     let server = Server::start();
     let store = cached(&server.url()).await;
     let key = create_session(&store, HOUR).await;
     record(&store, &key).await;
-    let before = asked(&server);
+    let before = command_count(&server);
     for _ in 0..1_000 {
         assert_eq!(&*record(&store, &key).await.data, b"data");
     }
-    assert_eq!(asked(&server), before);
+    assert_eq!(command_count(&server), before);
 }
 
-/// Two clients: what one does, the other sees within one message.
+/// Two clients: a change by one reaches the other within one message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_logout_elsewhere_ends_the_copy_within_one_message() {
     let server = Server::start();
-    let (here, there) = (cached(&server.url()).await, connect(&server).await);
+    let (local, remote) = (cached(&server.url()).await, connect(&server).await);
     let mut slowest = Duration::ZERO;
     for _ in 0..50 {
-        let key = create_session(&there, HOUR).await;
-        let hits = here.cache_stats().hits;
-        record(&here, &key).await;
-        record(&here, &key).await;
-        assert!(here.cache_stats().hits > hits, "there is a copy");
-        there.destroy(&key).await.unwrap();
+        let key = create_session(&remote, HOUR).await;
+        let hits = local.cache_stats().hits;
+        record(&local, &key).await;
+        record(&local, &key).await;
+        assert!(local.cache_stats().hits > hits, "the copy is used");
+        remote.destroy(&key).await.unwrap();
         let start = Instant::now();
-        wait_until(|| async { here.read(&key, None).await.unwrap() == ReadOutcome::Gone }).await;
+        wait_until(|| async { local.read(&key, None).await.unwrap() == ReadOutcome::Gone }).await;
         slowest = slowest.max(start.elapsed());
     }
-    assert!(slowest < MESSAGE, "the slowest took {slowest:?}");
+    assert!(slowest < MESSAGE_TIME, "the slowest took {slowest:?}");
 }
 
 #[tokio::test]
-async fn what_was_written_here_is_read_here_at_once() {
+async fn a_process_reads_its_own_writes_at_once() {
     let server = Server::start();
     let store = cached(&server.url()).await;
     let key = create_session(&store, HOUR).await;
@@ -131,33 +135,33 @@ async fn what_was_written_here_is_read_here_at_once() {
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
 }
 
-/// Readers that miss race with writers elsewhere: the copy that stays is the last state.
+/// Readers that miss race with writers of another client: the remaining copy is the last state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_copy_outlives_a_change_that_overtook_its_read() {
     let server = Server::start();
-    let (here, there) = (cached(&server.url()).await, connect(&server).await);
+    let (local, remote) = (cached(&server.url()).await, connect(&server).await);
     for round in 0..60 {
-        let key = create_session(&there, HOUR).await;
+        let key = create_session(&remote, HOUR).await;
         let readers: Vec<_> = (0..4)
             .map(|_| {
-                let here = here.clone();
+                let local = local.clone();
                 tokio::spawn(async move {
                     for _ in 0..10 {
-                        here.read(&key, None).await.unwrap();
+                        local.read(&key, None).await.unwrap();
                     }
                 })
             })
             .collect();
         for change in 0..5 {
-            append(&there, &key, &format!(" {change}")).await.unwrap();
+            append(&remote, &key, &format!(" {change}")).await.unwrap();
         }
         for reader in readers {
             reader.await.unwrap();
         }
-        let last = there.read(&key, None).await.unwrap();
-        wait_until(|| async { here.read(&key, None).await.unwrap() == last }).await;
+        let last = remote.read(&key, None).await.unwrap();
+        wait_until(|| async { local.read(&key, None).await.unwrap() == last }).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(here.read(&key, None).await.unwrap(), last, "round {round}");
+        assert_eq!(local.read(&key, None).await.unwrap(), last, "round {round}");
     }
 }
 
@@ -165,22 +169,22 @@ async fn no_copy_outlives_a_change_that_overtook_its_read() {
 async fn an_old_copy_s_version_wins_no_write() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
-    let (here, there) = (cached(&proxy.url()).await, connect(&server).await);
-    let key = create_session(&there, HOUR).await;
-    let old = record(&here, &key).await.version;
-    // The news comes late.
+    let (local, remote) = (cached(&proxy.url()).await, connect(&server).await);
+    let key = create_session(&remote, HOUR).await;
+    let old = record(&local, &key).await.version;
+    // The invalidation message is late.
     proxy.set(Network::Slow(Duration::from_millis(80)));
-    append(&there, &key, " newer").await.unwrap();
-    let write = here.write(&key, "ours".into(), HOUR, Expected::Version(old));
+    append(&remote, &key, " newer").await.unwrap();
+    let write = local.write(&key, "local".into(), HOUR, Expected::Version(old));
     let written = write.await;
     let Ok(WriteOutcome::Conflict(newer)) = written else {
-        panic!("it was believed: {written:?}")
+        panic!("the old version was accepted: {written:?}")
     };
     assert_eq!(&*newer.data, b"data newer ");
 }
 
 #[tokio::test]
-async fn a_closed_connection_takes_all_copies_with_it() {
+async fn a_closed_connection_drops_all_copies() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let store = cached(&proxy.url()).await;
@@ -189,33 +193,30 @@ async fn a_closed_connection_takes_all_copies_with_it() {
     assert!(store.cache_stats().entries > 0);
     proxy.set(Network::Closed);
     wait_until(|| ready(store.cache_stats().entries == 0)).await;
-    assert!(
-        store.read(&key, None).await.is_err(),
-        "it is not served from a copy"
-    );
+    assert!(store.read(&key, None).await.is_err(), "no copy is used");
     proxy.set(Network::Normal);
     wait_until(|| async { store.read(&key, None).await.is_ok() }).await;
-    warm(&store).await;
+    wait_until_caching(&store).await;
 }
 
 #[tokio::test]
-async fn a_silent_connection_takes_them_after_one_heartbeat() {
+async fn a_silent_connection_drops_all_copies_after_one_heartbeat() {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
-    let (here, there) = (cached(&proxy.url()).await, connect(&server).await);
-    let key = create_session(&here, HOUR).await;
-    record(&here, &key).await;
+    let (local, remote) = (cached(&proxy.url()).await, connect(&server).await);
+    let key = create_session(&local, HOUR).await;
+    record(&local, &key).await;
     proxy.set(Network::DropReplies);
     let start = Instant::now();
-    there.destroy(&key).await.unwrap();
-    wait_until(|| async { !matches!(here.read(&key, None).await, Ok(ReadOutcome::Found(_))) })
-        .await;
-    // A heartbeat, the command timeout, a read in vain, and a loaded machine's second.
-    let bound = Duration::from_millis(1_000 + 300 + 1_200) + MESSAGE;
+    remote.destroy(&key).await.unwrap();
+    wait_until(|| async { !matches!(local.read(&key, None).await, Ok(ReadOutcome::Found(_))) }).await;
+    // A heartbeat, the command timeout, a failed read, and extra time for a loaded machine.
+    let bound = Duration::from_millis(1_000 + 300 + 1_200) + MESSAGE_TIME;
     assert!(start.elapsed() < bound, "{:?}", start.elapsed());
     proxy.set(Network::Normal);
     wait_until(|| async {
-        here.read(&key, None)
+        local
+            .read(&key, None)
             .await
             .is_ok_and(|read| read == ReadOutcome::Gone)
     })
@@ -231,11 +232,11 @@ async fn copies_have_limits() {
         .connect()
         .await
         .unwrap();
-    warm(&store).await;
+    wait_until_caching(&store).await;
     let mut keys: Vec<StoreKey> = Vec::new();
     for number in 0..2_000_usize {
         let key = key();
-        // The largest are larger than any one copy may be.
+        // The largest exceed the maximum size of a copy.
         let data = vec![7; number * 13 % 2_500];
         let written = store.write(&key, data.into(), HOUR, Expected::Absent).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))));
@@ -252,12 +253,12 @@ async fn copies_have_limits() {
 }
 
 #[tokio::test]
-async fn an_emptied_server_is_noticed_when_the_copy_is_old() {
+async fn an_emptied_server_is_noticed_once_the_copy_expires() {
     let server = Server::start();
     let age = Duration::from_millis(300);
     let store = builder(&server.url()).max_age(age).connect().await.unwrap();
     let key = create_session(&store, HOUR).await;
-    warm(&store).await;
+    wait_until_caching(&store).await;
     record(&store, &key).await;
     server.send(&["FLUSHALL"]);
     tokio::time::sleep(age).await;

@@ -14,7 +14,7 @@ use crate::support::redis_servers::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_keeps_the_contract_in_a_cluster_also_while_slots_move() {
+async fn it_keeps_the_contract_in_a_cluster_and_while_slots_move() {
     let cluster = Cluster::start();
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = RedisStore::builder(&cluster.url())
@@ -25,12 +25,12 @@ async fn it_keeps_the_contract_in_a_cluster_also_while_slots_move() {
     let report = conformance::run(&RealTime::new(|| ready(store.clone()), short, tombstone)).await;
     report.assert_passed();
     assert!(report.skipped().is_empty(), "{:?}", report.skipped());
-    every_node_has_a_share(&cluster, &store).await;
+    sessions_of_one_tag_on_all_nodes(&cluster, &store).await;
     a_slot_moves(&cluster, &store).await;
 }
 
-/// One user's sessions are on all nodes, and are listed and ended together all the same.
-async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
+/// Sessions of one tag are on all nodes, and are still listed and destroyed together.
+async fn sessions_of_one_tag_on_all_nodes(cluster: &Cluster, store: &RedisStore) {
     let tag = Tag::new("user:1").unwrap();
     let mut keys = Vec::new();
     for _ in 0..60 {
@@ -53,7 +53,7 @@ async fn every_node_has_a_share(cluster: &Cluster, store: &RedisStore) {
     }
 }
 
-/// Moves a slot as an operator does, step by step, and works on one of its sessions at each.
+/// Moves a slot in the steps of an operator, and changes one of its sessions at each step.
 async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
     let moved = create_session(store, HOUR).await;
     append(store, &moved, " before").await.unwrap();
@@ -77,16 +77,16 @@ async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
     let port = to.port.to_string();
     let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);
     assert_eq!(migrated, "+OK\r\n");
-    // The old node now answers ASK: what asks waits until the slot has moved.
-    let asking = append(store, &moved, "asked");
-    let settled = async {
+    // The old node now replies ASK: the append waits until the slot has moved.
+    let appending = append(store, &moved, "asked");
+    let finish_move = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         for node in &cluster.0 {
             node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
         }
     };
-    let (asked, ()) = tokio::join!(asking, settled);
-    asked.unwrap();
+    let (appended, ()) = tokio::join!(appending, finish_move);
+    appended.unwrap();
     append(store, &moved, "moved").await.unwrap();
     let all = ["data", "before", "migrating", "asked", "moved"];
     assert_eq!(words(store, &moved).await, all);

@@ -1,4 +1,4 @@
-//! A node of a cluster hangs, or is reached over a bad network, while sessions on all nodes change.
+//! A cluster node hangs or has a bad network while sessions on all nodes change.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::support::redis_servers::{
     wait_until,
 };
 
-/// What a change may take: a read and some writes, each within the total time, on a loaded machine.
-const CHANGE: Duration = Duration::from_millis(3 * 2_000 + 2_000);
+/// Maximum time of a change on a loaded machine: a read and some writes, each within the operation
+/// timeout.
+const CHANGE_TIME: Duration = Duration::from_millis(3 * 2_000 + 2_000);
 
-/// Long enough for an election on a loaded machine.
-const ELECTION: Duration = Duration::from_secs(30);
+/// Maximum time of an election on a loaded machine.
+const ELECTION_TIME: Duration = Duration::from_secs(30);
 
-/// A store whose writes are acknowledged once `replicas` replicas have them.
+/// Returns a store whose writes are acknowledged once `replicas` replicas have them.
 async fn store(url: &str, replicas: u32) -> RedisStore {
     RedisStore::builder(url)
         .connect_timeout(Duration::from_millis(500))
@@ -30,7 +31,7 @@ async fn store(url: &str, replicas: u32) -> RedisStore {
         .unwrap()
 }
 
-/// Its replica takes over; when it wakes up it still believes to be a master.
+/// Its replica takes over. When the old master resumes, it still acts as a master.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_hangs_for_ten_seconds_is_replaced_and_comes_back_as_a_replica() {
     let cluster = Cluster::start();
@@ -38,24 +39,24 @@ async fn a_master_that_hangs_for_ten_seconds_is_replaced_and_comes_back_as_a_rep
         store(&cluster.url(), 1).await,
         store(&cluster.url(), 0).await,
     );
-    let load = Load::start(&store, &plain, 6, CHANGE).await;
+    let load = Load::start(&store, &plain, 6, CHANGE_TIME).await;
     sleep(Duration::from_millis(400)).await;
     let hung = &cluster.0[1];
     hung.freeze();
     sleep(Duration::from_secs(10)).await;
-    load.wait_for_recovery(ELECTION).await;
+    load.wait_for_recovery(ELECTION_TIME).await;
     hung.thaw();
-    wait_until("the old master is a replica", ELECTION, || {
+    wait_until("the old master is a replica", ELECTION_TIME, || {
         !hung.is_master()
     });
-    load.wait_for_recovery(ELECTION).await;
+    load.wait_for_recovery(ELECTION_TIME).await;
     let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
 
-/// The other nodes are reached as ever, and this one is not replaced, since they reach it too.
+/// Only clients use the proxy. The other nodes reach this node directly, so it is not replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
+async fn a_bad_network_to_one_node_loses_and_doubles_no_change() {
     let cluster = Cluster::start();
     let node = &cluster.0[1];
     let proxy = Proxy::to(node.port).await;
@@ -64,11 +65,11 @@ async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
         node.send(&["CONFIG", "SET", "cluster-announce-port", &port]),
         "+OK\r\n"
     );
-    wait_until("all clients are sent to the proxy", ELECTION, || {
+    wait_until("the cluster announces the proxy", ELECTION_TIME, || {
         cluster.0[0].send(&["CLUSTER", "SLOTS"]).contains(&port)
     });
     let store = store(&cluster.url(), 0).await;
-    let load = Load::start(&store, &store, 8, CHANGE).await;
+    let load = Load::start(&store, &store, 8, CHANGE_TIME).await;
     for turn in 0..24 {
         proxy.set(match turn % 6 {
             0 => Network::CutAfter(3),
@@ -81,8 +82,8 @@ async fn a_bad_network_before_one_node_loses_and_doubles_nothing() {
         sleep(Duration::from_millis(250)).await;
     }
     proxy.set(Network::Normal);
-    load.wait_for_recovery(ELECTION).await;
-    assert!(node.is_master(), "it was not replaced");
+    load.wait_for_recovery(ELECTION_TIME).await;
+    assert!(node.is_master(), "the node was not replaced");
     let sum = load.verify().await;
     let stats = store.stats();
     assert!(sum.kept > 100 && stats.retries > 0, "{sum:?} {stats:?}");

@@ -1,5 +1,5 @@
-//! The Redis store keeps the store contract on one server, by TCP and by Unix socket, and reports
-//! what is not its own.
+//! The Redis store keeps the store contract on one server, over TCP and over a Unix socket, and
+//! reports foreign and damaged values.
 
 use std::{future::ready, time::Duration};
 
@@ -26,7 +26,7 @@ async fn keeps_the_contract(url: &str) {
     let report = conformance::run(&RealTime::new(|| ready(store.clone()), SHORT, TOMBSTONE)).await;
     report.assert_passed();
     let skipped = report.skipped();
-    assert!(skipped.is_empty(), "left out: {skipped:?}");
+    assert!(skipped.is_empty(), "skipped: {skipped:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,13 +73,13 @@ async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
         assert_eq!(
             server.get(&format!("session:{key}")),
             value,
-            "it was left alone"
+            "it is unchanged"
         );
     }
 }
 
 #[tokio::test]
-async fn a_value_of_another_type_is_reported_too() {
+async fn a_value_of_another_type_is_reported() {
     let server = Server::start();
     let store = connect(&server).await;
     let key = key();
@@ -124,7 +124,7 @@ async fn a_damaged_record_is_reported_and_not_served() {
 }
 
 #[tokio::test]
-async fn everything_goes_away_by_itself() {
+async fn all_keys_expire() {
     let server = Server::start();
     let store = RedisStore::builder(&server.url())
         .tombstone_ttl(SHORT)
@@ -132,30 +132,27 @@ async fn everything_goes_away_by_itself() {
         .await
         .unwrap();
     let tag = Tag::new("user:1").unwrap();
-    let (expires, ends) = (
-        create_session(&store, SHORT).await,
-        create_session(&store, SHORT).await,
-    );
-    for key in [&expires, &ends] {
+    let (expiring, destroyed) = (create_session(&store, SHORT).await, create_session(&store, SHORT).await);
+    for key in [&expiring, &destroyed] {
         assert!(store.tag(key, &tag).await.unwrap());
     }
-    store.destroy(&ends).await.unwrap();
+    store.destroy(&destroyed).await.unwrap();
     assert_ne!(server.send(&["DBSIZE"]), ":0\r\n");
-    // Three lifetimes for a tag's index, and the time that Redis takes to collect.
-    crate::support::redis_servers::wait_until("nothing is left", Duration::from_secs(5), || {
+    // A tag's index lives for three lifetimes, and Redis takes time to remove expired keys.
+    crate::support::redis_servers::wait_until("no key is left", Duration::from_secs(5), || {
         server.send(&["DBSIZE"]) == ":0\r\n"
     });
 }
 
 #[tokio::test]
-async fn an_index_outlives_its_sessions_touches_and_forgets_the_dead() {
+async fn an_index_lives_as_long_as_its_touched_sessions_and_drops_dead_members() {
     let server = Server::start();
     let store = connect(&server).await;
     let tag = Tag::new("user:1").unwrap();
     let lasting = create_session(&store, SHORT).await;
     assert!(store.tag(&lasting, &tag).await.unwrap());
     for _ in 0..20 {
-        // Dead at once, each leaving a member behind.
+        // Expires soon and leaves a member in the index.
         let brief = create_session(&store, Duration::from_millis(30)).await;
         store.tag(&brief, &tag).await.unwrap();
         tokio::time::sleep(SHORT / 4).await;
@@ -195,7 +192,7 @@ async fn all_sessions_of_a_tag_are_destroyed_together() {
 #[tokio::test]
 async fn two_prefixes_share_nothing() {
     let server = Server::start();
-    let (one, other) = (
+    let (one, two) = (
         RedisStore::builder(&server.url())
             .prefix("a:")
             .build()
@@ -206,8 +203,8 @@ async fn two_prefixes_share_nothing() {
             .unwrap(),
     );
     let key = create_session(&one, HOUR).await;
-    assert_eq!(other.read(&key, None).await.unwrap(), ReadOutcome::Absent);
-    other.destroy(&key).await.unwrap();
+    assert_eq!(two.read(&key, None).await.unwrap(), ReadOutcome::Absent);
+    two.destroy(&key).await.unwrap();
     assert!(matches!(
         one.read(&key, None).await.unwrap(),
         ReadOutcome::Found(_)

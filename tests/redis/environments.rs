@@ -1,4 +1,4 @@
-//! A store in a runtime that stands still or is gone, and on servers that take single calls only.
+//! A store whose runtime is blocked or has ended, and servers that accept only single commands.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,8 +27,8 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// A store that belongs to `runtime`, and a session in it.
-fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, StoreKey) {
+/// Returns a store that belongs to `runtime`, and a session in it.
+fn store_in(runtime: &Runtime, server: &Server) -> (RedisStore, StoreKey) {
     runtime.block_on(async {
         let builder = RedisStore::builder(&server.url());
         let builder = builder.command_timeout(Duration::from_millis(200));
@@ -39,59 +39,63 @@ fn store_of(runtime: &Runtime, server: &Server) -> (RedisStore, StoreKey) {
     })
 }
 
-async fn read_at_once(store: &RedisStore, key: &StoreKey) -> Vec<Result<ReadOutcome, StoreError>> {
+async fn read_concurrently(
+    store: &RedisStore,
+    key: &StoreKey,
+) -> Vec<Result<ReadOutcome, StoreError>> {
     let reads = join_all((0..20).map(|_| store.read(key, None)));
     let ended = timeout(Duration::from_secs(10), reads).await;
-    ended.expect("every read ends within its total timeout")
+    ended.expect("every read ends within the operation timeout")
 }
 
 #[test]
-fn calls_end_in_time_while_the_store_s_runtime_stands_still_and_after_it() {
+fn operations_end_in_time_while_the_store_s_runtime_is_blocked_and_work_afterwards() {
     let server = Server::start();
     let (own, other) = (runtime(), runtime());
-    let (store, key) = store_of(&own, &server);
+    let (store, key) = store_in(&own, &server);
     for _ in 0..2 {
-        let reads = other.block_on(read_at_once(&store, &key));
+        let reads = other.block_on(read_concurrently(&store, &key));
         assert!(reads.iter().all(Result::is_err), "{reads:?}");
     }
-    wait_until("it goes on", Duration::from_secs(20), || {
-        let reads = own.block_on(read_at_once(&store, &key));
+    wait_until("reads succeed again", Duration::from_secs(20), || {
+        let reads = own.block_on(read_concurrently(&store, &key));
         reads.iter().all(Result::is_ok)
     });
 }
 
 #[test]
-fn calls_end_in_time_after_the_store_s_runtime_has_ended() {
+fn operations_end_in_time_after_the_store_s_runtime_has_ended() {
     let server = Server::start();
     let own = runtime();
-    let (store, key) = store_of(&own, &server);
+    let (store, key) = store_in(&own, &server);
     drop(own);
-    let reads = runtime().block_on(read_at_once(&store, &key));
+    let reads = runtime().block_on(read_concurrently(&store, &key));
     assert!(reads.iter().all(Result::is_err), "{reads:?}");
 }
 
-/// Begins some reads, and then keeps its worker thread to itself for this long.
-async fn hold_up(store: RedisStore, key: StoreKey, time: Duration) {
+/// Starts some reads, and then blocks its worker thread for this long.
+async fn block_thread(store: RedisStore, key: StoreKey, time: Duration) {
     let mut reads: Vec<_> = (0..8).map(|_| Box::pin(store.read(&key, None))).collect();
     for read in &mut reads {
-        let begun = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
-        assert!(begun.is_pending());
+        let started = poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+        assert!(started.is_pending());
     }
     thread::sleep(time);
 }
 
-/// Whether a departure stays on the thread that is held up is up to the runtime, so more than once.
+/// The runtime decides if the task that sends a batch stays on the blocked thread; hence several
+/// rounds.
 #[test]
-fn a_thread_that_is_held_up_does_not_keep_the_calls_of_others_beyond_their_time() {
+fn a_blocked_thread_does_not_delay_operations_of_other_threads_beyond_their_timeout() {
     let server = Server::start();
     let own = Builder::new_multi_thread()
         .worker_threads(3)
         .enable_all()
         .build()
         .unwrap();
-    let (store, key) = store_of(&own, &server);
+    let (store, key) = store_in(&own, &server);
     for _ in 0..4 {
-        let held_up = own.spawn(hold_up(store.clone(), key, Duration::from_secs(2)));
+        let blocking = own.spawn(block_thread(store.clone(), key, Duration::from_secs(2)));
         thread::sleep(Duration::from_millis(20));
         let reads: Vec<_> = (0..20)
             .map(|_| {
@@ -110,12 +114,12 @@ fn a_thread_that_is_held_up_does_not_keep_the_calls_of_others_beyond_their_time(
         {
             assert!(took < Duration::from_millis(1_500), "{took:?}: {read:?}");
         }
-        own.block_on(held_up).unwrap();
+        own.block_on(blocking).unwrap();
     }
 }
 
-/// Reads and writes at the same time, all of which fare well.
-async fn work(store: &RedisStore) {
+/// Writes and reads concurrently; all operations must succeed.
+async fn write_and_read(store: &RedisStore) {
     let keys: Vec<StoreKey> = (0..40).map(|_| key()).collect();
     let write = |key| store.write(key, "data".into(), HOUR, Expected::Absent);
     for written in join_all(keys.iter().map(write)).await {
@@ -126,26 +130,26 @@ async fn work(store: &RedisStore) {
     }
 }
 
-/// It has all slots, so a client that knows of no clusters can use it; but a command must keep to
-/// one of them.
+/// The node has all slots, so a client without cluster support can use it. But all keys of a command
+/// must be in one slot.
 #[tokio::test]
 async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
     let server = Server::start_with(&["--cluster-enabled", "yes"]);
     let slots = server.send(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     assert_eq!(slots, "+OK\r\n");
-    wait_until("it has its slots", Duration::from_secs(10), || {
+    wait_until("the node has its slots", Duration::from_secs(10), || {
         server
             .send(&["CLUSTER", "INFO"])
             .contains("cluster_state:ok")
     });
-    work(&connect(&server).await).await;
+    write_and_read(&connect(&server).await).await;
 }
 
 #[tokio::test]
-async fn a_user_that_may_not_read_many_keys_at_once_reads_them_one_by_one() {
+async fn a_user_without_permission_for_mget_reads_keys_one_by_one() {
     let server = Server::start();
     let user = ["ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-mget"];
     assert_eq!(server.send(&user), "+OK\r\n");
     let url = format!("redis://u:p@127.0.0.1:{}", server.port);
-    work(&RedisStore::connect(&url).await.unwrap()).await;
+    write_and_read(&RedisStore::connect(&url).await.unwrap()).await;
 }

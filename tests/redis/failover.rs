@@ -1,4 +1,4 @@
-//! A master dies or hangs under load, and another takes its place: by Sentinel, and in a cluster.
+//! A master dies or hangs under load and is replaced, with Sentinel and in a cluster.
 
 use std::time::Duration;
 
@@ -9,65 +9,66 @@ use crate::support::redis_servers::{
     load::Load,
 };
 
-const TOTAL: Duration = Duration::from_millis(2_000);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(2_000);
 
-/// What a change may take: a read and some writes, each within the total time, on a loaded machine.
-const CHANGE: Duration = Duration::from_millis(3 * 2_000 + 2_000);
+/// Maximum time of a change on a loaded machine: a read and some writes, each within the operation
+/// timeout.
+const CHANGE_TIME: Duration = Duration::from_millis(3 * 2_000 + 2_000);
 
-/// Long enough for an election on a loaded machine.
-const ELECTION: Duration = Duration::from_secs(30);
+/// Maximum time of an election on a loaded machine.
+const ELECTION_TIME: Duration = Duration::from_secs(30);
 
-/// A store whose writes are acknowledged once `replicas` replicas have them.
+/// Returns a store whose writes are acknowledged once `replicas` replicas have them.
 async fn store(url: &str, replicas: u32) -> RedisStore {
     RedisStore::builder(url)
         .connect_timeout(Duration::from_millis(500))
         .command_timeout(Duration::from_millis(600))
-        .operation_timeout(TOTAL)
+        .operation_timeout(OPERATION_TIMEOUT)
         .wait_for_replicas(replicas)
         .connect()
         .await
         .unwrap()
 }
 
-async fn a_moment() {
+async fn run_load_for_a_moment() {
     tokio::time::sleep(Duration::from_millis(400)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_choice_is_followed_when_the_master_is_killed() {
+async fn the_master_that_sentinel_elects_is_used_when_the_old_one_is_killed() {
     let mut watched = SentinelGroup::start();
     let (store, plain) = (
         store(&watched.url(), 1).await,
         store(&watched.url(), 0).await,
     );
-    let load = Load::start(&store, &plain, 2, CHANGE).await;
-    a_moment().await;
+    let load = Load::start(&store, &plain, 2, CHANGE_TIME).await;
+    run_load_for_a_moment().await;
     watched.master.kill();
-    watched.wait_for_promotion(ELECTION);
-    load.wait_for_recovery(ELECTION).await;
-    a_moment().await;
+    watched.wait_for_promotion(ELECTION_TIME);
+    load.wait_for_recovery(ELECTION_TIME).await;
+    run_load_for_a_moment().await;
     let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
 
-/// The old master wakes up as one, and must not be believed.
+/// The old master resumes as a master, and must not be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sentinels_choice_is_followed_when_the_master_hangs() {
+async fn the_master_that_sentinel_elects_is_used_when_the_old_one_hangs() {
     let watched = SentinelGroup::start();
     let (store, plain) = (
         store(&watched.url(), 1).await,
         store(&watched.url(), 0).await,
     );
-    let load = Load::start(&store, &plain, 2, CHANGE).await;
-    a_moment().await;
+    let load = Load::start(&store, &plain, 2, CHANGE_TIME).await;
+    run_load_for_a_moment().await;
     watched.master.freeze();
-    watched.wait_for_promotion(ELECTION);
-    load.wait_for_recovery(ELECTION).await;
+    watched.wait_for_promotion(ELECTION_TIME);
+    load.wait_for_recovery(ELECTION_TIME).await;
     watched.master.thaw();
-    crate::support::redis_servers::wait_until("the old master is a replica", ELECTION, || {
+    crate::support::redis_servers::wait_until("the old master is a replica", ELECTION_TIME, || {
         !watched.master.is_master()
     });
-    load.wait_for_recovery(ELECTION).await;
+    load.wait_for_recovery(ELECTION_TIME).await;
     let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }
@@ -79,15 +80,15 @@ async fn a_cluster_node_that_is_killed_is_replaced() {
         store(&cluster.url(), 1).await,
         store(&cluster.url(), 0).await,
     );
-    let load = Load::start(&store, &plain, 4, CHANGE).await;
-    a_moment().await;
-    // The one that the URL names.
+    let load = Load::start(&store, &plain, 4, CHANGE_TIME).await;
+    run_load_for_a_moment().await;
+    // The node in the URL.
     cluster.0.remove(0).kill();
-    crate::support::redis_servers::wait_until("a replica is promoted", ELECTION, || {
+    crate::support::redis_servers::wait_until("a replica is promoted", ELECTION_TIME, || {
         cluster.0.iter().filter(|node| node.is_master()).count() == 3
     });
-    load.wait_for_recovery(ELECTION).await;
-    a_moment().await;
+    load.wait_for_recovery(ELECTION_TIME).await;
+    run_load_for_a_moment().await;
     let sum = load.verify().await;
     assert!(sum.kept > 50 && sum.failed > 0, "{sum:?}");
 }

@@ -1,4 +1,4 @@
-//! What was sent and not answered: done once or not at all, and never said to be what it is not.
+//! Commands whose reply is lost: applied once or not at all, and never reported as something else.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::support::redis_servers::{
     sessions::{HOUR, append, cause, connect, create_session, key, record, version, words},
 };
 
-/// A server, a proxy to it, a store behind the proxy, and one that is not.
-struct Place {
+/// A server, a proxy to it, a store that connects through the proxy, and one that connects directly.
+struct Setup {
     server: Server,
     proxy: Proxy,
     store: RedisStore,
     direct: RedisStore,
 }
 
-async fn place() -> Place {
+async fn setup() -> Setup {
     let server = Server::start();
     let proxy = Proxy::to(server.port).await;
     let store = RedisStore::builder(&proxy.url())
@@ -32,7 +32,7 @@ async fn place() -> Place {
         .await
         .unwrap();
     let direct = connect(&server).await;
-    Place {
+    Setup {
         server,
         proxy,
         store,
@@ -40,8 +40,8 @@ async fn place() -> Place {
     }
 }
 
-impl Place {
-    /// How many times the server has set a record's value.
+impl Setup {
+    /// Returns how often the server has set the value of a record.
     fn sets(&self) -> u32 {
         let stats = self.server.send(&["INFO", "commandstats"]);
         let calls = |command: &str| {
@@ -51,8 +51,8 @@ impl Place {
         calls("set") + calls("psetex")
     }
 
-    /// Waits for the network to have done its work.
-    async fn cut_happened(&self) {
+    /// Waits until the proxy has cut the connection.
+    async fn wait_for_cut(&self) {
         while !matches!(self.proxy.network(), Network::Normal | Network::Closed) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -60,57 +60,54 @@ impl Place {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_is_repeated_and_applied_once() {
-    let place = place().await;
+async fn a_write_whose_reply_was_lost_is_retried_and_applied_once() {
+    let setup = setup().await;
     for cut in [0, 1, 3] {
-        let key = create_session(&place.store, HOUR).await;
-        let seen = version(&place.store, &key).await;
-        let (sets, repeated) = (place.sets(), place.store.stats().retries);
-        place.proxy.set(Network::CutAfter(cut));
-        let write = place
+        let key = create_session(&setup.store, HOUR).await;
+        let seen = version(&setup.store, &key).await;
+        let (sets, retries) = (setup.sets(), setup.store.stats().retries);
+        setup.proxy.set(Network::CutAfter(cut));
+        let write = setup
             .store
             .write(&key, "new".into(), HOUR, Expected::Version(seen));
         let Ok(WriteOutcome::Done(version)) = write.await else {
-            panic!("the write was repeated in vain")
+            panic!("the retried write failed")
         };
-        let now = record(&place.direct, &key).await;
+        let now = record(&setup.direct, &key).await;
         assert_eq!((&*now.data, now.version), (&b"new"[..], version));
-        assert_eq!(place.sets() - sets, 1, "applied once");
-        assert!(
-            place.store.stats().retries > repeated,
-            "the answer was lost"
-        );
+        assert_eq!(setup.sets() - sets, 1, "applied once");
+        assert!(setup.store.stats().retries > retries, "the reply was lost");
     }
 }
 
 #[tokio::test]
-async fn a_creation_whose_answer_was_lost_is_not_a_conflict_with_itself() {
-    let place = place().await;
+async fn a_creation_whose_reply_was_lost_is_not_a_conflict_with_itself() {
+    let setup = setup().await;
     let key = key();
-    let sets = place.sets();
-    place.proxy.set(Network::CutAfter(0));
-    let write = place
+    let sets = setup.sets();
+    setup.proxy.set(Network::CutAfter(0));
+    let write = setup
         .store
         .write(&key, "new".into(), HOUR, Expected::Absent)
         .await;
     assert!(matches!(write, Ok(WriteOutcome::Done(_))), "{write:?}");
-    assert_eq!(place.sets() - sets, 1, "applied once");
+    assert_eq!(setup.sets() - sets, 1, "applied once");
 }
 
-/// Were it a conflict, the change would be applied to a record that has it already.
+/// A conflict would make the caller apply the change to a record that has it already.
 #[tokio::test]
-async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
-    let place = place().await;
-    let key = create_session(&place.store, HOUR).await;
-    let seen = version(&place.store, &key).await;
-    place.proxy.set(Network::CutAndClose(0));
-    let write = place
+async fn a_lost_reply_under_a_newer_record_is_unknown_and_no_conflict() {
+    let setup = setup().await;
+    let key = create_session(&setup.store, HOUR).await;
+    let seen = version(&setup.store, &key).await;
+    setup.proxy.set(Network::CutAndClose(0));
+    let write = setup
         .store
-        .write(&key, "ours".into(), HOUR, Expected::Version(seen));
+        .write(&key, "first".into(), HOUR, Expected::Version(seen));
     let meanwhile = async {
-        place.cut_happened().await;
-        append(&place.direct, &key, "theirs").await.unwrap();
-        place.proxy.set(Network::Normal);
+        setup.wait_for_cut().await;
+        append(&setup.direct, &key, "second").await.unwrap();
+        setup.proxy.set(Network::Normal);
     };
     let (written, ()) = tokio::join!(write, meanwhile);
     let error = written.unwrap_err();
@@ -118,67 +115,67 @@ async fn a_lost_answer_under_a_newer_record_is_unknown_and_no_conflict() {
         matches!(cause(&error), RedisError::UnknownOutcome { .. }),
         "{error}"
     );
-    assert_eq!(place.store.stats().outages, 0, "the server has answered");
-    assert!(!error.is_outage(), "nobody else has told of it");
-    assert_eq!(&*record(&place.direct, &key).await.data, b"ourstheirs ");
+    assert_eq!(setup.store.stats().outages, 0, "the server has answered");
+    assert!(!error.is_outage(), "no outage report covers it");
+    assert_eq!(&*record(&setup.direct, &key).await.data, b"firstsecond ");
 }
 
 #[tokio::test]
-async fn a_write_on_anything_is_not_repeated_when_its_answer_was_lost() {
-    let place = place().await;
-    let key = create_session(&place.store, HOUR).await;
-    let repeated = place.store.stats().retries;
-    place.proxy.set(Network::CutAfter(0));
-    let error = place
+async fn a_write_that_expects_any_record_is_not_retried_when_its_reply_was_lost() {
+    let setup = setup().await;
+    let key = create_session(&setup.store, HOUR).await;
+    let retries = setup.store.stats().retries;
+    setup.proxy.set(Network::CutAfter(0));
+    let error = setup
         .store
-        .write(&key, "ours".into(), HOUR, Expected::Any)
+        .write(&key, "first".into(), HOUR, Expected::Any)
         .await
         .unwrap_err();
-    let broken = RedisError::UnknownOutcome {
+    let unknown = RedisError::UnknownOutcome {
         last: TransientError::ConnectionLost,
     };
-    assert_eq!(cause(&error).to_string(), broken.to_string());
-    assert_eq!(place.store.stats().retries, repeated);
+    assert_eq!(cause(&error).to_string(), unknown.to_string());
+    assert_eq!(setup.store.stats().retries, retries);
 }
 
 #[tokio::test]
-async fn everything_else_is_repeated_until_it_is_answered() {
-    let place = place().await;
-    let key = create_session(&place.store, HOUR).await;
+async fn every_other_operation_is_retried_until_a_reply_arrives() {
+    let setup = setup().await;
+    let key = create_session(&setup.store, HOUR).await;
     let tag = Tag::new("user").unwrap();
-    let lose = || place.proxy.set(Network::CutAfter(1));
+    let lose = || setup.proxy.set(Network::CutAfter(1));
     lose();
     assert!(matches!(
-        place.store.read(&key, None).await.unwrap(),
+        setup.store.read(&key, None).await.unwrap(),
         ReadOutcome::Found(_)
     ));
     lose();
     assert!(matches!(
-        place.store.read(&key, Some(HOUR)).await.unwrap(),
+        setup.store.read(&key, Some(HOUR)).await.unwrap(),
         ReadOutcome::Found(_)
     ));
     lose();
-    assert!(place.store.touch(&key, HOUR).await.unwrap());
+    assert!(setup.store.touch(&key, HOUR).await.unwrap());
     lose();
-    assert!(place.store.tag(&key, &tag).await.unwrap());
+    assert!(setup.store.tag(&key, &tag).await.unwrap());
     lose();
-    assert_eq!(place.store.tagged(&tag).await.unwrap(), [key]);
+    assert_eq!(setup.store.tagged(&tag).await.unwrap(), [key]);
     lose();
-    place.store.destroy(&key).await.unwrap();
+    setup.store.destroy(&key).await.unwrap();
     assert_eq!(
-        place.direct.read(&key, None).await.unwrap(),
+        setup.direct.read(&key, None).await.unwrap(),
         ReadOutcome::Gone
     );
-    assert!(place.direct.tagged(&tag).await.unwrap().is_empty());
+    assert!(setup.direct.tagged(&tag).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_server_that_hears_and_does_not_answer_is_given_up_in_time() {
-    let place = place().await;
-    let key = create_session(&place.store, HOUR).await;
-    place.proxy.set(Network::DropReplies);
+async fn an_operation_on_a_server_that_does_not_reply_fails_in_time() {
+    let setup = setup().await;
+    let key = create_session(&setup.store, HOUR).await;
+    setup.proxy.set(Network::DropReplies);
     let start = std::time::Instant::now();
-    let error = place.store.touch(&key, HOUR).await.unwrap_err();
+    let error = setup.store.touch(&key, HOUR).await.unwrap_err();
     assert!(
         matches!(cause(&error), RedisError::TimedOut { .. }),
         "{error}"
@@ -188,33 +185,33 @@ async fn a_server_that_hears_and_does_not_answer_is_given_up_in_time() {
         "{:?}",
         start.elapsed()
     );
-    place.proxy.set(Network::Normal);
+    setup.proxy.set(Network::Normal);
     assert!(
-        place.store.touch(&key, HOUR).await.unwrap(),
+        setup.store.touch(&key, HOUR).await.unwrap(),
         "it recovers by itself"
     );
 }
 
-/// Six tasks append words through a network that delays and cuts; each word that was acknowledged
-/// is there once, one whose outcome was unknown at most once, none twice.
+/// Six tasks append words through a network that delays and disconnects. Each acknowledged word is
+/// stored once, a word whose outcome is unknown at most once, and no word twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_change_is_lost_or_doubled_in_foul_weather() {
-    let place = place().await;
+async fn no_change_is_lost_or_doubled_on_a_bad_network() {
+    let setup = setup().await;
     let key = key();
-    let empty = place
+    let empty = setup
         .direct
         .write(&key, "".into(), HOUR, Expected::Absent)
         .await;
     assert!(matches!(empty, Ok(WriteOutcome::Done(_))));
     let writers: Vec<_> = (0..6)
         .map(|task| {
-            let store = place.store.clone();
+            let store = setup.store.clone();
             tokio::spawn(async move { append_many(&store, &key, task).await })
         })
         .collect();
     let mut turn = 0_usize;
     while writers.iter().any(|writer| !writer.is_finished()) {
-        place.proxy.set(match turn % 4 {
+        setup.proxy.set(match turn % 4 {
             0 => Network::CutAfter(turn % 7),
             1 => Network::Slow(Duration::from_millis(3)),
             2 => Network::CutAfter(40 + turn),
@@ -223,9 +220,9 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
         turn += 1;
         tokio::time::sleep(Duration::from_millis(17)).await;
     }
-    place.proxy.set(Network::Normal);
+    setup.proxy.set(Network::Normal);
     let mut found: HashMap<String, u32> = HashMap::new();
-    for word in words(&place.direct, &key).await {
+    for word in words(&setup.direct, &key).await {
         *found.entry(word).or_default() += 1;
     }
     let (mut kept, mut unknown) = (0, 0);
@@ -240,8 +237,8 @@ async fn no_change_is_lost_or_doubled_in_foul_weather() {
             unknown += u32::from(acknowledged.is_err());
         }
     }
-    assert!(found.is_empty(), "nobody wrote these: {found:?}");
-    assert!(place.store.stats().retries > 0, "the network was fair");
+    assert!(found.is_empty(), "unknown words: {found:?}");
+    assert!(setup.store.stats().retries > 0, "the network had no effect");
     assert!(
         kept > 100 && unknown < kept,
         "{kept} acknowledged, {unknown} unknown"

@@ -1,4 +1,4 @@
-//! The Redis store on real servers: alone, with replicas, in a cluster, and behind bad networks.
+//! The Redis store on real servers: single, replicated, clustered, and on bad networks.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,6 +18,6 @@ mod lost_replies;
 mod migrating;
 mod outages;
 mod processes;
-mod refusals;
+mod rejections;
 mod startup;
 mod tls;

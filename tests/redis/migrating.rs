@@ -1,4 +1,4 @@
-//! Sessions move between the stores that come with the crate, while requests go on.
+//! Sessions migrate between the stores of the crate while requests continue.
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SESSIONS: usize = 10;
 const REQUESTS: usize = 10;
 
-/// Sessions begin in `from`; two machines that move them, and one that is prepared, count on each
-/// of them at once. All is in `to` at the end.
-async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clone) {
+/// Creates sessions in `from`. Two machines that migrate them and one that is prepared count in each
+/// of them concurrently. At the end `to` has all sessions.
+async fn migrate_without_loss(from: impl Store + Clone, to: impl Store + Clone) {
     let tag = Tag::new("ada").unwrap();
     let mut keys = Vec::new();
     for _ in 0..SESSIONS {
         let key = SessionId::generate().unwrap().store_key();
-        let begun = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
-        assert!(matches!(begun, Ok(WriteOutcome::Done(_))), "{begun:?}");
+        let created = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
+        assert!(matches!(create_session, Ok(WriteOutcome::Done(_))), "{created:?}");
         assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());
         keys.push(key);
     }
-    let mover = || MigratingStore::new(from.clone(), to.clone());
+    let migrating = || MigratingStore::new(from.clone(), to.clone());
     let machines = [
-        mover(),
-        mover(),
+        migrating(),
+        migrating(),
         MigratingStore::prepare(from.clone(), to.clone()),
     ];
     let counting: Vec<_> = keys
@@ -45,7 +45,7 @@ async fn nothing_is_lost_between(from: impl Store + Clone, to: impl Store + Clon
     for key in &keys {
         assert_eq!(number(&to, key).await, machines.len() * REQUESTS);
     }
-    for tags in [to.tags().unwrap(), &mover()] {
+    for tags in [to.tags().unwrap(), &migrating()] {
         let mut tagged = tags.tagged(&tag).await.unwrap();
         tagged.sort_unstable();
         keys.sort_unstable();
@@ -88,20 +88,20 @@ fn file(scratch: &Scratch) -> FileStore {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_memory_to_file() {
     let scratch = Scratch::new();
-    nothing_is_lost_between(MemoryStore::new(), file(&scratch)).await;
+    migrate_without_loss(MemoryStore::new(), file(&scratch)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_file_to_redis() {
     let (scratch, server) = (Scratch::new(), Server::start());
     let redis = RedisStore::connect(&server.url()).await.unwrap();
-    nothing_is_lost_between(file(&scratch), redis).await;
+    migrate_without_loss(file(&scratch), redis).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn from_redis_to_redis() {
-    let (one, other) = (Server::start(), Server::start());
+    let (one, two) = (Server::start(), Server::start());
     let from = RedisStore::connect(&one.url()).await.unwrap();
-    let to = RedisStore::connect(&other.url()).await.unwrap();
-    nothing_is_lost_between(from, to).await;
+    let to = RedisStore::connect(&two.url()).await.unwrap();
+    migrate_without_loss(from, to).await;
 }

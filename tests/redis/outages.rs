@@ -1,5 +1,5 @@
-//! While the server is away, hangs or comes back: every operation ends in time, an outage is told
-//! once, and nothing needs a restart.
+//! A server that is down, hangs or returns: every operation ends in time, an outage is reported once,
+//! and nothing needs a restart.
 
 use std::{
     sync::{Arc, Mutex},
@@ -19,46 +19,46 @@ use crate::support::redis_servers::{
     sessions::{HOUR, cause, connect, create_session, key, record},
 };
 
-/// How long a server hangs in these tests. Ten seconds where `REDIS_LONG_TESTS` is set.
-fn hang() -> Duration {
+/// Returns how long a server hangs in these tests: ten seconds if `REDIS_LONG_TESTS` is set.
+fn hang_time() -> Duration {
     let long = std::env::var_os("REDIS_LONG_TESTS").is_some();
     Duration::from_secs(if long { 10 } else { 3 })
 }
 
 const TOTAL: Duration = Duration::from_millis(1_500);
 
-/// What a loaded machine may take longer.
+/// Extra time for a loaded machine.
 const SLACK: Duration = Duration::from_millis(1_000);
 
-type Told = Arc<Mutex<Vec<Outage>>>;
+type OutageLog = Arc<Mutex<Vec<Outage>>>;
 
-/// A store with short times, and what it tells of outages.
-fn store(url: &str) -> (RedisStore, Told) {
-    let told = Told::default();
-    let tell = Arc::clone(&told);
+/// Returns a store with short timeouts, and the log of its outages.
+fn store(url: &str) -> (RedisStore, OutageLog) {
+    let outages = OutageLog::default();
+    let log = Arc::clone(&outages);
     let store = RedisStore::builder(url)
         .connect_timeout(Duration::from_millis(500))
         .command_timeout(Duration::from_millis(500))
         .operation_timeout(TOTAL)
-        .on_outage(move |outage| tell.lock().unwrap().push(*outage))
+        .on_outage(move |outage| log.lock().unwrap().push(*outage))
         .build()
         .unwrap();
-    (store, told)
+    (store, outages)
 }
 
-/// Tries until it works again, and returns after how long.
+/// Reads until a read succeeds, and returns how long that took.
 async fn recovery(store: &RedisStore, key: &StoreKey) -> Duration {
     let start = Instant::now();
     while store.read(key, None).await.is_err() {
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "it does not recover"
+            "the store does not recover"
         );
     }
     start.elapsed()
 }
 
-/// Reads from many tasks at once for as long as `during` takes; the errors of those that failed.
+/// Reads from many tasks at once while `during` runs, and returns the errors.
 async fn read_meanwhile(
     store: &RedisStore,
     key: StoreKey,
@@ -90,23 +90,23 @@ async fn read_meanwhile(
     errors
 }
 
-fn ended(told: &Told, failures: usize) {
-    match &told.lock().unwrap()[..] {
+fn assert_one_outage(outages: &OutageLog, failures: usize) {
+    match &outages.lock().unwrap()[..] {
         [Outage::Started { .. }, Outage::Ended { failed, .. }] => {
             assert_eq!(usize::try_from(*failed).unwrap(), failures);
         }
-        other => panic!("told of one outage: {other:?}"),
+        other => panic!("not one outage: {other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hung_server_holds_nobody_up_and_is_used_again_when_it_wakes() {
+async fn a_hung_server_blocks_no_operation_and_is_used_again_when_it_resumes() {
     let server = Server::start();
-    let (store, told) = store(&server.url());
+    let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
     let errors = read_meanwhile(&store, key, 64, async {
         server.freeze();
-        tokio::time::sleep(hang()).await;
+        tokio::time::sleep(hang_time()).await;
         assert!(store.stats().in_flight <= 64);
         server.thaw();
         recovery(&store, &key).await;
@@ -119,13 +119,13 @@ async fn a_hung_server_holds_nobody_up_and_is_used_again_when_it_wakes() {
             "{error}"
         );
     }
-    ended(&told, errors.len());
+    assert_one_outage(&outages, errors.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     let mut server = Server::start();
-    let (store, told) = store(&server.url());
+    let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
     let errors = read_meanwhile(&store, key, 16, async {
         server.kill();
@@ -136,39 +136,38 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     })
     .await;
     assert!(!errors.is_empty());
-    ended(&told, errors.len());
+    assert_one_outage(&outages, errors.len());
     let key = create_session(&store, HOUR).await;
     assert!(store.touch(&key, HOUR).await.unwrap());
 }
 
 #[tokio::test]
-async fn a_blip_shorter_than_the_total_time_is_noticed_by_nobody() {
+async fn an_outage_shorter_than_the_operation_timeout_fails_no_operation() {
     let mut server = Server::start();
-    let (store, told) = store(&server.url());
+    let (store, outages) = store(&server.url());
     create_session(&store, HOUR).await;
     for _ in 0..3 {
         server.restart();
         create_session(&store, HOUR).await;
     }
-    assert!(told.lock().unwrap().is_empty());
+    assert!(outages.lock().unwrap().is_empty());
 }
 
-/// A server closes connections that were idle for long, and the first request after that must not
-/// pay for it.
+/// A server closes connections that were idle for long. The first request after that must not fail.
 #[tokio::test]
-async fn connections_that_the_server_closed_when_idle_cost_no_request() {
+async fn idle_connections_that_the_server_closed_fail_no_request() {
     let server = Server::start();
-    let (store, told) = store(&server.url());
+    let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
     for _ in 0..20 {
         server.send(&["CLIENT", "KILL", "TYPE", "normal"]);
         assert!(store.touch(&key, HOUR).await.unwrap());
     }
-    assert!(told.lock().unwrap().is_empty());
+    assert!(outages.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn an_emptied_script_cache_costs_no_request() {
+async fn an_emptied_script_cache_fails_no_request() {
     let server = Server::start();
     let store = connect(&server).await;
     let key = create_session(&store, HOUR).await;
@@ -180,9 +179,9 @@ async fn an_emptied_script_cache_costs_no_request() {
 }
 
 #[tokio::test]
-async fn a_store_may_be_built_before_its_server_is_there() {
+async fn a_store_may_be_built_before_its_server_runs() {
     let port = free_port();
-    let (store, told) = store(&format!("redis://127.0.0.1:{port}"));
+    let (store, outages) = store(&format!("redis://127.0.0.1:{port}"));
     let error = store.read(&key(), None).await.unwrap_err();
     let disconnected = TransientError::Disconnected;
     assert!(
@@ -193,11 +192,11 @@ async fn a_store_may_be_built_before_its_server_is_there() {
     let key = key();
     recovery(&store, &key).await;
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Absent);
-    ended(&told, 1);
+    assert_one_outage(&outages, 1);
 }
 
 #[tokio::test]
-async fn connecting_to_nobody_fails_in_time_and_says_so() {
+async fn connecting_without_a_server_fails_in_time_with_a_clear_error() {
     let url = format!("redis://127.0.0.1:{}", free_port());
     let start = Instant::now();
     let error = RedisStore::builder(&url)
@@ -244,7 +243,7 @@ async fn one_operation_more_than_allowed_is_refused_at_once() {
     );
     assert!(start.elapsed() < Duration::from_millis(200), "at once");
     for read in waiting {
-        assert!(read.await.unwrap(), "the others end in time");
+        assert!(read.await.unwrap(), "the other operations end in time");
     }
     server.thaw();
     recovery(&store, &key()).await;
@@ -254,11 +253,11 @@ async fn one_operation_more_than_allowed_is_refused_at_once() {
 #[tokio::test]
 async fn a_server_that_loads_its_data_is_waited_for() {
     let mut server = Server::start_with(&["--enable-debug-command", "yes"]);
-    let (store, told) = store(&server.url());
+    let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
     server.send(&["DEBUG", "POPULATE", "1000"]);
     assert_eq!(server.send(&["SAVE"]), "+OK\r\n");
-    // A thousand keys at 800 us each, with a look at the network in between.
+    // A thousand keys at 800 us each; the server handles connections in between.
     server.restart_with(&[
         "--key-load-delay",
         "800",
@@ -267,14 +266,14 @@ async fn a_server_that_loads_its_data_is_waited_for() {
     ]);
     assert!(
         server.send(&["GET", "x"]).starts_with("-LOADING"),
-        "it loads slowly"
+        "the server is still loading"
     );
     assert_eq!(&*record(&store, &key).await.data, b"data");
-    assert!(told.lock().unwrap().is_empty());
+    assert!(outages.lock().unwrap().is_empty());
 }
 
 #[test]
-fn outside_a_runtime_there_is_an_error_and_no_panic() {
+fn outside_a_runtime_an_operation_fails_without_a_panic() {
     let (store, _) = store("redis://127.0.0.1:1");
     let mut read = Box::pin(store.read(&key(), None));
     let waker = std::task::Waker::noop();

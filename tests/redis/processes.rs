@@ -1,169 +1,167 @@
-//! Two processes, each with engines of its own, on one Redis: nothing is lost, nothing is doubled,
-//! nobody comes back.
+//! Two processes, each with several `Sessions`, on one Redis: nothing is lost, nothing is applied
+//! twice, no ended session returns.
 //!
-//! Each test starts its own program twice more, told by the environment to be a worker. A run of
-//! chance prints its seed when it fails; `REDIS_PROCESSES_SEED` runs it again, with every visitor
-//! doing the same things in the same order. How the visitors meet is up to the machine.
+//! Each test starts its own program twice more; an environment variable makes them child processes.
+//! The random test prints its seed. `REDIS_PROCESSES_SEED` repeats a run with the same actions of
+//! every worker in the same order. The interleaving of the workers depends on the machine.
 
-mod board;
-mod visitor;
+mod ledger;
+mod worker;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::{Child, Command, Stdio},
 };
 
-use board::Board;
 use hyper_session::{Sessions, store::RedisStore};
+use ledger::Ledger;
 use serde_json::{Map, Value, json};
 use tokio::task::LocalSet;
-use visitor::{BY_ID, BY_TAG, LIVING, SESSIONS, open, owner};
+use worker::{ENDED_BY_ID, ENDED_BY_TAG, NEVER_ENDED, SESSIONS, open, owner_tag};
 
 use crate::support::{Browser, config, redis_servers::Server, test_name};
 
-const ORDERS: &str = "REDIS_TEST_WORKER";
+const ARGUMENTS: &str = "REDIS_TEST_WORKER";
 const SEED: &str = "REDIS_PROCESSES_SEED";
 
-/// Visitors in each process.
-const VISITORS: u64 = 4;
+/// Workers in each process.
+const WORKERS: u64 = 4;
 
-/// Starts this test's program again, as a worker with these orders.
-fn worker(test: &str, orders: &str) -> Child {
+/// Starts this test's program again as a child process with these arguments.
+fn child(test: &str, arguments: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &test_name(module_path!(), test)])
         .args(["--nocapture", "--test-threads", "1"])
-        .env(ORDERS, orders)
+        .env(ARGUMENTS, arguments)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
 }
 
-/// What a worker has printed, once it has ended well.
-fn report(worker: Child) -> String {
-    let output = worker.wait_with_output().unwrap();
-    assert!(output.status.success(), "a worker has failed");
+/// Waits for a child process to succeed and returns its output.
+fn output(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "a child process has failed");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The words of the orders, where this process is a worker.
-fn orders() -> Option<Vec<String>> {
-    let orders = std::env::var(ORDERS).ok()?;
-    // The test's own name stands on this line.
+/// Returns the arguments if this is a child process.
+fn arguments() -> Option<Vec<String>> {
+    let arguments = std::env::var(ARGUMENTS).ok()?;
+    // Ends the line that starts with the test's own name.
     println!();
-    Some(orders.split(' ').map(str::to_owned).collect())
+    Some(arguments.split(' ').map(str::to_owned).collect())
 }
 
-async fn engine(url: &str) -> Sessions {
+async fn connect(url: &str) -> Sessions {
     let store = RedisStore::builder(url).pool_size(3).connect().await;
     Sessions::new(config(), store.unwrap()).unwrap()
 }
 
 #[tokio::test]
 async fn two_processes_count_one_session_to_ten_thousand() {
-    const VISITORS: u64 = 2;
-    const TIMES: u64 = 5_000 / VISITORS;
-    if let Some(orders) = orders() {
-        let sessions = engine(&orders[0]).await;
-        let visitors = LocalSet::new();
-        for _ in 0..VISITORS {
+    const WORKERS: u64 = 2;
+    const TIMES: u64 = 5_000 / WORKERS;
+    if let Some(arguments) = arguments() {
+        let sessions = connect(&arguments[0]).await;
+        let workers = LocalSet::new();
+        for _ in 0..WORKERS {
             let mut browser = Browser::new(&sessions);
-            browser.jar.set("session", &orders[1]);
-            visitors.spawn_local(async move {
+            browser.jar.set("session", &arguments[1]);
+            workers.spawn_local(async move {
                 for _ in 0..TIMES {
                     browser.visit(async |s| s.increment("n").unwrap()).await;
                 }
             });
         }
-        return visitors.await;
+        return workers.await;
     }
     let server = Server::start();
-    let mut browser = Browser::new(&engine(&server.url()).await);
+    let mut browser = Browser::new(&connect(&server.url()).await);
     browser.visit(async |s| s.put("n", &0).unwrap()).await;
-    let orders = format!("{} {}", server.url(), browser.cookie().unwrap());
+    let arguments = format!("{} {}", server.url(), browser.cookie().unwrap());
     let test = "two_processes_count_one_session_to_ten_thousand";
-    let workers = [worker(test, &orders), worker(test, &orders)];
-    for worker in workers {
-        tokio::task::spawn_blocking(|| report(worker))
-            .await
-            .unwrap();
+    let children = [child(test, &arguments), child(test, &arguments)];
+    for child in children {
+        tokio::task::spawn_blocking(|| output(child)).await.unwrap();
     }
     let count = browser.visit(async |s| s.get::<u64>("n").unwrap()).await;
     assert_eq!(count, Some(10_000));
 }
 
-/// What the workers were told of a session: what must be there at the end, and what must not.
+/// The expected state of a session at the end, from the acknowledgements that the workers print.
 #[derive(Default)]
 struct Model {
     data: Map<String, Value>,
     count: u64,
     tags: BTreeSet<String>,
-    /// Every id that it ever had, as cookies.
+    /// The cookies of all ids that the session has had.
     cookies: Vec<String>,
     is_ended: bool,
 }
 
 impl Model {
-    /// Takes over what a worker reports; whatever is no report is let through.
-    fn take(models: &mut [Self], line: &str, acts: &mut BTreeMap<String, usize>) {
+    /// Applies one line of a child's output; ignores a line that is no acknowledgement.
+    fn apply(models: &mut [Self], line: &str, actions: &mut BTreeMap<String, usize>) {
         let words: Vec<&str> = line.split(' ').collect();
-        let ["did", act, place, rest @ ..] = &words[..] else {
+        let ["did", action, session, rest @ ..] = &words[..] else {
             return;
         };
-        *acts.entry((*act).to_owned()).or_default() += 1;
-        let model = &mut models[place.parse::<usize>().unwrap()];
-        match (*act, rest) {
-            ("add", [name, by]) => {
-                let by: u64 = by.parse().unwrap();
-                model.count += by;
-                let before = model.data.insert((*name).to_owned(), by.into());
+        *actions.entry((*action).to_owned()).or_default() += 1;
+        let model = &mut models[session.parse::<usize>().unwrap()];
+        match (*action, rest) {
+            ("add", [name, amount]) => {
+                let amount: u64 = amount.parse().unwrap();
+                model.count += amount;
+                let before = model.data.insert((*name).to_owned(), amount.into());
                 assert!(before.is_none(), "each name is used once");
             }
             ("forget", [name]) => {
                 model.data.remove(*name).expect("it was added");
             }
             ("tag", [tag]) => drop(model.tags.insert((*tag).to_owned())),
-            ("move", [cookie]) => model.cookies.push((*cookie).to_owned()),
+            ("regenerate", [cookie]) => model.cookies.push((*cookie).to_owned()),
             ("end", []) => model.is_ended = true,
-            ("knock" | "conflict" | "drop" | "late", []) => {}
-            other => panic!("what is {other:?}?"),
+            ("old_cookie" | "conflict" | "write_dropped" | "not_found", []) => {}
+            other => panic!("unknown action: {other:?}"),
         }
     }
 
-    async fn check(mut self, place: usize, sessions: &Sessions, newest: &str) {
-        let (all, tagged) = (sessions.collection(), owner(place));
+    async fn check(mut self, session: usize, sessions: &Sessions, newest: &str) {
+        let (collection, owner) = (sessions.collection(), owner_tag(session));
         for cookie in &self.cookies {
             let alive = !self.is_ended && cookie == newest;
-            let (found, key) = open(sessions, cookie).await;
+            let (data, key) = open(sessions, cookie).await;
             assert_eq!(
-                !found.is_empty(),
+                !data.is_empty(),
                 alive,
-                "session {place}: an old id is dead"
+                "session {session}: an old id is dead"
             );
             if alive {
-                self.data.insert("name".into(), json!(place));
+                self.data.insert("name".into(), json!(session));
                 self.data.insert("n".into(), json!(self.count));
-                let found = Value::Object(found).to_string();
-                let due = Value::Object(std::mem::take(&mut self.data)).to_string();
+                let data = Value::Object(data).to_string();
+                let expected = Value::Object(std::mem::take(&mut self.data)).to_string();
                 assert_eq!(
-                    found, due,
-                    "session {place}: all that was acknowledged, once"
+                    data, expected,
+                    "session {session}: all acknowledged changes, once"
                 );
-                assert_eq!(all.tagged(&tagged).await.unwrap(), [key]);
+                assert_eq!(collection.tagged(&owner).await.unwrap(), [key]);
                 for tag in &self.tags {
-                    assert_eq!(all.tagged(tag).await.unwrap(), [key], "{tag}");
+                    assert_eq!(collection.tagged(tag).await.unwrap(), [key], "{tag}");
                 }
             }
         }
         if self.is_ended {
-            for tag in self.tags.iter().chain([&tagged]) {
-                let left = all.tagged(tag).await.unwrap();
-                assert!(left.is_empty(), "session {place} came back: {left:?}");
+            for tag in self.tags.iter().chain([&owner]) {
+                let keys = collection.tagged(tag).await.unwrap();
+                assert!(keys.is_empty(), "session {session} returned: {keys:?}");
             }
         }
     }
 }
 
-/// Chance, or what a run of before had.
+/// A random seed, or the one of a run to repeat.
 fn seed() -> u64 {
     match std::env::var(SEED) {
         Ok(seed) => seed.parse().unwrap(),
@@ -171,64 +169,61 @@ fn seed() -> u64 {
     }
 }
 
-/// The visitors change sessions, give them new ids, end them, and come back with old cookies.
+/// The workers change sessions, regenerate their ids, end them, and use old cookies.
 #[tokio::test]
 async fn two_processes_share_sessions_as_one_would() {
     let test = "two_processes_share_sessions_as_one_would";
-    if let Some(orders) = orders() {
-        let [url, number, seed] = &orders[..] else {
-            panic!("{orders:?}");
+    if let Some(arguments) = arguments() {
+        let [url, number, seed] = &arguments[..] else {
+            panic!("{arguments:?}");
         };
         let seed = seed.parse().unwrap();
-        return visitor::work(url, number.parse().unwrap(), seed, VISITORS).await;
+        return worker::run_all(url, number.parse().unwrap(), seed, WORKERS).await;
     }
     let seed = seed();
-    println!("again with the same acts: {SEED}={seed}");
+    println!("to repeat the same actions: {SEED}={seed}");
     let server = Server::start();
-    let (sessions, board) = (
-        engine(&server.url()).await,
-        Board::open(&server.url()).await,
+    let (sessions, ledger) = (
+        connect(&server.url()).await,
+        Ledger::open(&server.url()).await,
     );
     let mut models = Vec::new();
-    for place in 0..SESSIONS {
-        let cookie = visitor::begin(&sessions, place).await;
-        board.post(place, &cookie).await;
+    for session in 0..SESSIONS {
+        let cookie = worker::create_session(&sessions, session).await;
+        ledger.set_cookie(session, &cookie).await;
         models.push(Model {
             cookies: vec![cookie],
             ..Model::default()
         });
     }
-    let workers = [0, 1].map(|number| worker(test, &format!("{} {number} {seed}", server.url())));
-    let mut acts = BTreeMap::new();
-    for worker in workers {
-        let report = tokio::task::spawn_blocking(|| report(worker))
-            .await
-            .unwrap();
-        for line in report.lines() {
-            Model::take(&mut models, line, &mut acts);
+    let children = [0, 1].map(|number| child(test, &format!("{} {number} {seed}", server.url())));
+    let mut actions = BTreeMap::new();
+    for child in children {
+        let output = tokio::task::spawn_blocking(|| output(child)).await.unwrap();
+        for line in output.lines() {
+            Model::apply(&mut models, line, &mut actions);
         }
     }
-    println!("{acts:?}");
-    for (act, least) in [
+    println!("{actions:?}");
+    for (action, min) in [
         ("add", 500),
         ("forget", 20),
         ("tag", 20),
-        ("move", 20),
+        ("regenerate", 20),
         ("end", 10),
-        ("knock", 20),
+        ("old_cookie", 20),
         ("conflict", 1),
-        ("drop", 1),
+        ("write_dropped", 1),
     ] {
         assert!(
-            acts.get(act).is_some_and(|times| *times >= least),
-            "too few of {act}: {acts:?}"
+            actions.get(action).is_some_and(|times| *times >= min),
+            "too few of {action}: {actions:?}"
         );
     }
-    let ended = |places: std::ops::Range<usize>| places.filter(|at| models[*at].is_ended).count();
-    assert!(ended(BY_ID) > 0 && ended(BY_TAG) > 0 && ended(LIVING) == 0);
-    for (place, model) in models.into_iter().enumerate() {
-        model
-            .check(place, &sessions, &board.posted(place).await)
-            .await;
+    let ended = |range: std::ops::Range<usize>| range.filter(|at| models[*at].is_ended).count();
+    assert!(ended(ENDED_BY_ID) > 0 && ended(ENDED_BY_TAG) > 0 && ended(NEVER_ENDED) == 0);
+    for (session, model) in models.into_iter().enumerate() {
+        let newest = ledger.cookie(session).await;
+        model.check(session, &sessions, &newest).await;
     }
 }

@@ -1,5 +1,4 @@
-//! The start of a service: it waits for its Redis up to a limit, and then says clearly that it is
-//! not there.
+//! The start of a service: it waits for Redis up to a limit, and then fails with a clear error.
 
 use std::{
     thread,
@@ -14,7 +13,7 @@ use crate::support::{
     redis_servers::{Server, free_port},
 };
 
-/// Sessions after this configuration, with the key of the tests.
+/// Builds `Sessions` from this configuration, with the key of the tests.
 fn sessions(toml: &str) -> Sessions {
     let config: SessionConfig = toml::from_str(toml).unwrap();
     Sessions::builder(config.app_key(crate::support::KEY))
@@ -22,19 +21,19 @@ fn sessions(toml: &str) -> Sessions {
         .unwrap()
 }
 
-/// The section of a Redis at `port`, which is waited for so many milliseconds.
-fn redis(port: u16, millis: u64) -> String {
+/// Returns the configuration of a Redis server at `port`, with this startup timeout.
+fn redis_config(port: u16, millis: u64) -> String {
     format!("[stores.redis]\nurl = 'redis://127.0.0.1:{port}'\nstartup_timeout = '{millis}ms'")
 }
 
-async fn failure(toml: &str) -> StoreError {
+async fn ready_error(toml: &str) -> StoreError {
     sessions(toml).ready().await.unwrap_err()
 }
 
 const PAUSE: Duration = Duration::from_millis(700);
 
-/// A server that is there a while later.
-fn later(port: u16) -> thread::JoinHandle<Server> {
+/// Starts a server after a pause.
+fn start_later(port: u16) -> thread::JoinHandle<Server> {
     thread::spawn(move || {
         thread::sleep(PAUSE);
         Server::start_on(port, &[])
@@ -44,17 +43,17 @@ fn later(port: u16) -> thread::JoinHandle<Server> {
 #[tokio::test]
 async fn a_server_that_starts_later_is_waited_for() {
     let port = free_port();
-    let sessions = sessions(&format!("store = 'redis'\n{}", redis(port, 10_000)));
+    let sessions = sessions(&format!("store = 'redis'\n{}", redis_config(port, 10_000)));
     let start = Instant::now();
-    let _server = later(port);
+    let _server = start_later(port);
     sessions.ready().await.unwrap();
-    assert!(start.elapsed() >= PAUSE, "it was not there yet");
+    assert!(start.elapsed() >= PAUSE, "the server was not running yet");
     sessions.ready().await.unwrap();
 }
 
-/// Wherever Redis stands in the configuration, it is waited for.
+/// In every role that a configuration can give to Redis, the service waits for it.
 #[tokio::test]
-async fn a_server_that_does_not_come_is_an_error_after_the_time_that_was_set() {
+async fn a_server_that_does_not_start_is_an_error_after_the_startup_timeout() {
     let port = free_port();
     for stores in [
         "store = 'redis'",
@@ -65,9 +64,8 @@ async fn a_server_that_does_not_come_is_an_error_after_the_time_that_was_set() {
         "store = 'redis'\nmigrate_from = 'cookie'",
     ] {
         let start = Instant::now();
-        let text = failure(&format!("{stores}\n{}", redis(port, 400)))
-            .await
-            .to_string();
+        let error = ready_error(&format!("{stores}\n{}", redis_config(port, 400))).await;
+        let text = format!("{error:?}");
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{stores}: {took:?}");
         for word in ["redis: connect failed", "400ms", "not connected"] {
@@ -77,16 +75,20 @@ async fn a_server_that_does_not_come_is_an_error_after_the_time_that_was_set() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_the_user_is_an_error_at_once() {
+async fn a_server_that_rejects_the_user_is_an_error_at_once() {
     let server = Server::start_with(&["--requirepass", "pa55word"]);
     let start = Instant::now();
-    let error = failure(&format!("store = 'redis'\n{}", redis(server.port, 60_000))).await;
+    let error = ready_error(&format!(
+        "store = 'redis'\n{}",
+        redis_config(server.port, 60_000)
+    ))
+    .await;
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(format!("{error:?}").contains("password"), "{error:?}");
 }
 
 #[tokio::test]
-async fn stores_of_this_process_are_ready_as_they_are() {
+async fn stores_without_a_server_are_ready_at_once() {
     for store in ["memory", "cookie"] {
         let sessions = sessions(&format!("store = '{store}'"));
         sessions.ready().await.unwrap();
@@ -98,9 +100,9 @@ fn variables(url: &str) -> [(&str, &str); 2] {
 }
 
 #[tokio::test]
-async fn the_playground_starts_once_its_server_is_there() {
+async fn the_playground_starts_once_its_server_runs() {
     let port = free_port();
-    let server = later(port);
+    let server = start_later(port);
     let url = format!("redis://127.0.0.1:{port}");
     let playground = Playground::start_with(&variables(&url));
     let _server = server.join().unwrap();
@@ -111,34 +113,34 @@ async fn the_playground_starts_once_its_server_is_there() {
     }
 }
 
-/// What the playground says on its way out, and after how long.
-fn refused(url: &str) -> (String, Duration) {
+/// Runs a playground that must fail; returns its error output and its run time.
+fn run_to_failure(url: &str) -> (String, Duration) {
     let mut command = Playground::command(&variables(url));
     let start = Instant::now();
     let output = command.output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
     let listening = String::from_utf8(output.stdout).unwrap();
     assert!(!listening.contains("listening"), "{listening}");
-    (said, start.elapsed())
+    (errors, start.elapsed())
 }
 
 #[test]
-fn the_playground_without_its_server_ends_after_ten_seconds_and_says_why() {
-    let (said, took) = refused(&format!("redis://127.0.0.1:{}", free_port()));
+fn the_playground_without_its_server_fails_after_ten_seconds_with_the_reason() {
+    let (errors, took) = run_to_failure(&format!("redis://127.0.0.1:{}", free_port()));
     assert!(took >= Duration::from_secs(9), "it waits: {took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let error = "error: session store redis: connect failed: no answer from Redis within 10s";
-    assert!(said.contains(error), "{said}");
+    let error = "error: session store redis: connect failed: no reply from Redis within 10s";
+    assert!(errors.contains(error), "{errors}");
 }
 
 #[test]
-fn the_playground_whose_server_refuses_it_ends_at_once_and_says_why() {
+fn the_playground_whose_server_rejects_it_fails_at_once_with_the_reason() {
     let server = Server::start_with(&["--requirepass", "pa55word"]);
-    let (said, _) = refused(&server.url());
+    let (errors, _) = run_to_failure(&server.url());
     assert!(
-        said.contains("error: session store redis: connect failed"),
-        "{said}"
+        errors.contains("error: session store redis: connect failed"),
+        "{errors}"
     );
-    assert!(said.contains("password"), "{said}");
+    assert!(errors.contains("password"), "{errors}");
 }

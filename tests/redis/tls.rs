@@ -1,4 +1,4 @@
-//! The Redis store over TLS, with an authority of the test's own.
+//! The Redis store over TLS, with a certificate authority of the test.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::support::{
     test_name,
 };
 
-const TRUSTS: &str = "SSL_CERT_FILE";
+const TRUSTED_ROOTS: &str = "SSL_CERT_FILE";
 const URL: &str = "REDIS_TEST_TLS_URL";
 
 fn openssl(dir: &Path, line: &str) {
@@ -28,8 +28,8 @@ fn openssl(dir: &Path, line: &str) {
     );
 }
 
-/// An authority, and a certificate of it for `localhost`.
-fn certificates(dir: &Path) {
+/// Creates a certificate authority and its certificate for `localhost`.
+fn create_certificates(dir: &Path) {
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
     openssl(
         dir,
@@ -44,7 +44,8 @@ fn certificates(dir: &Path) {
     openssl(dir, &format!("x509 -req -in server.csr {signed}"));
 }
 
-/// Which authorities are trusted is told by the environment, so by one of a new process.
+/// Connects in a new process, since an environment variable names the trusted authorities. Returns
+/// `true` if that succeeded.
 fn connects(url: &str, trusted: &Path) -> bool {
     Command::new(std::env::current_exe().unwrap())
         .args([
@@ -52,7 +53,7 @@ fn connects(url: &str, trusted: &Path) -> bool {
             &test_name(module_path!(), "certificates_are_checked"),
         ])
         .env(URL, url)
-        .env(TRUSTS, trusted)
+        .env(TRUSTED_ROOTS, trusted)
         .output()
         .unwrap()
         .status
@@ -68,11 +69,11 @@ async fn certificates_are_checked() {
         assert_eq!(&*record(&store, &key).await.data, b"data");
         return;
     }
-    let (ours, theirs) = (fresh_dir(), fresh_dir());
-    certificates(&ours);
-    certificates(&theirs);
+    let (own, other) = (fresh_dir(), fresh_dir());
+    create_certificates(&own);
+    create_certificates(&other);
     let port = free_port();
-    let file = |name: &str| ours.join(name).display().to_string();
+    let file = |name: &str| own.join(name).display().to_string();
     let (tls, cert, key, ca) = (
         port.to_string(),
         file("server.crt"),
@@ -92,13 +93,13 @@ async fn certificates_are_checked() {
         "no",
     ]);
     let url = format!("rediss://localhost:{port}");
-    assert!(connects(&url, &ours.join("ca.crt")));
-    assert!(!connects(&url, &theirs.join("ca.crt")), "another authority");
+    assert!(connects(&url, &own.join("ca.crt")));
+    assert!(!connects(&url, &other.join("ca.crt")), "another authority");
     let by_address = format!("rediss://127.0.0.1:{port}");
-    assert!(!connects(&by_address, &ours.join("ca.crt")), "another name");
+    assert!(!connects(&by_address, &own.join("ca.crt")), "another name");
     let plain = format!("redis://localhost:{port}");
-    assert!(!connects(&plain, &ours.join("ca.crt")), "without TLS");
-    for dir in [ours, theirs] {
+    assert!(!connects(&plain, &own.join("ca.crt")), "without TLS");
+    for dir in [own, other] {
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! mimalloc, with a counter that is off while time is measured.
+//! mimalloc with an allocation counter, which is off while time is measured.
 
 use std::{
     alloc::{GlobalAlloc, Layout},
@@ -10,7 +10,7 @@ use mimalloc::MiMalloc;
 static ON: AtomicBool = AtomicBool::new(false);
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// Counts every block that is asked for, a growing one's new block too, on every thread.
+/// An allocator that counts every allocation on every thread; growing a block counts as one.
 pub struct Counting;
 
 fn count() {
@@ -19,40 +19,41 @@ fn count() {
     }
 }
 
-// SAFETY: every call goes to mimalloc as it came; counting touches no memory of the caller's.
+// SAFETY: every call is forwarded to mimalloc unchanged; counting does not touch the caller's memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function.
         unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function.
         unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function.
         unsafe { MiMalloc.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on.
+        // SAFETY: the caller upholds the contract of this function.
         unsafe { MiMalloc.dealloc(block, layout) }
     }
 }
 
-/// How many blocks one warm call asks for: the median of many, since maps grow now and then.
-pub fn of(call: &mut dyn FnMut()) -> u64 {
-    let mut counts: Vec<u64> = (0..101).map(|_| once(call)).collect();
+/// Returns the number of allocations of one warm call: the median of many calls, since maps grow at
+/// times.
+pub fn count_in(call: &mut dyn FnMut()) -> u64 {
+    let mut counts: Vec<u64> = (0..101).map(|_| count_once(call)).collect();
     counts.sort_unstable();
     counts[counts.len() / 2]
 }
 
-fn once(call: &mut dyn FnMut()) -> u64 {
+fn count_once(call: &mut dyn FnMut()) -> u64 {
     let before = COUNT.load(Relaxed);
     ON.store(true, Relaxed);
     call();

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases that are measured.
 
 use crate::document::Size;
 
@@ -10,25 +10,25 @@ pub enum Case {
     /// The service alone, without a Cookie header.
     RawNoCookie,
     /// The service alone, with the Cookie headers of many visitors in turn.
-    RawStrangers,
-    /// A session around it, no Cookie header, and a handler that ignores the session.
+    RawColdVisitors,
+    /// A session middleware, no Cookie header, and a handler that ignores the session.
     NoCookie,
     /// A known session that the handler ignores.
     Untouched(Size),
-    /// A known session of which the handler reads one number.
+    /// A known session; the handler reads one of its numbers.
     Read(Size),
-    /// A known session of which the handler adds one to a number.
+    /// A known session; the handler increments one of its numbers.
     Increment(Size),
     /// Many visitors in turn, each with a small known session.
-    Strangers(Job),
+    ColdVisitors(Job),
 }
 
 impl Case {
-    /// The case without a session that this one is net of; `None` for those themselves.
+    /// Returns the raw case to subtract from this one; `None` for a raw case.
     pub fn base(self) -> Option<Self> {
         match self {
-            Self::RawValue | Self::RawNoCookie | Self::RawStrangers => None,
-            Self::Strangers(_) => Some(Self::RawStrangers),
+            Self::RawValue | Self::RawNoCookie | Self::RawColdVisitors => None,
+            Self::ColdVisitors(_) => Some(Self::RawColdVisitors),
             Self::NoCookie => Some(Self::RawNoCookie),
             Self::Untouched(_) | Self::Read(_) | Self::Increment(_) => Some(Self::RawValue),
         }
@@ -38,19 +38,19 @@ impl Case {
         match self {
             Self::RawValue => "raw".into(),
             Self::RawNoCookie => "raw, no cookie".into(),
-            Self::RawStrangers => "raw, strangers".into(),
+            Self::RawColdVisitors => "raw, cold visitors".into(),
             Self::NoCookie => "no cookie, untouched".into(),
             Self::Untouched(size) => format!("untouched, {size}"),
             Self::Read(size) => format!("read one key, {size}"),
             Self::Increment(size) => format!("increment one key, {size}"),
-            Self::Strangers(Job::Ignore) => "untouched, strangers".into(),
-            Self::Strangers(Job::Read) => "read one key, strangers".into(),
-            Self::Strangers(Job::Increment) => "increment one key, strangers".into(),
+            Self::ColdVisitors(Job::Ignore) => "untouched, cold visitors".into(),
+            Self::ColdVisitors(Job::Read) => "read one key, cold visitors".into(),
+            Self::ColdVisitors(Job::Increment) => "increment one key, cold visitors".into(),
         }
     }
 }
 
-/// What the handler does with its session.
+/// The action of the handler on its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     Ignore,

@@ -1,16 +1,16 @@
-//! What the sessions hold.
+//! The data of the sessions.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// The key that is read and incremented. It stands in the middle of the document.
+/// The key that is read and incremented. It is in the middle of the document.
 pub const COUNTER: &str = "visits";
 
-/// What the counter holds at first.
+/// The first value of the counter.
 pub const START: i64 = 41;
 
-/// How large the session's document is, as JSON text.
+/// The size of the session's document as JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     Small,
@@ -20,7 +20,7 @@ pub enum Size {
 impl Size {
     pub const ALL: [Self; 2] = [Self::Small, Self::Large];
 
-    /// The length of the document's JSON text.
+    /// Returns the length of the document's JSON text.
     pub fn bytes(self) -> usize {
         match self {
             Self::Small => 260,
@@ -28,7 +28,7 @@ impl Size {
         }
     }
 
-    /// The document's entries, in the order in which they are put.
+    /// Returns the document's entries, in the order in which they are put.
     pub fn entries(self) -> Vec<(&'static str, Value)> {
         let articles = if self == Self::Large { 30 } else { 0 };
         let seen = |from: u32| (from..from + articles).map(article).collect::<Vec<_>>();
@@ -67,7 +67,7 @@ fn article(number: u32) -> Value {
     json!({"path": format!("/articles/{number}/of-note"), "at": 1_760_000_000 + number})
 }
 
-/// The length of `{"key":value,…}`.
+/// Returns the length of `{"key":value,…}`.
 fn length(entries: &[(&str, Value)]) -> usize {
     let entry =
         |(key, value): &(&str, Value)| r#""":,"#.len() + key.len() + value.to_string().len();

@@ -1,4 +1,4 @@
-//! Running a call to its end, at as little cost of its own as there can be.
+//! Runs a call to its end with minimal overhead.
 
 use std::{
     future::Future,
@@ -16,12 +16,13 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a current-thread runtime can be built")
 });
 
-/// Makes this thread one that may spawn, which some contenders do. Hold it while calls run.
+/// Enters the runtime, since some contenders spawn tasks. Keep the guard while calls run.
 pub fn enter() -> EnterGuard<'static> {
     RUNTIME.enter()
 }
 
-/// The future's output. One that is ready at once costs one poll; the runtime waits for the rest.
+/// Runs a future and returns its output. A future that is ready at once costs one poll; the runtime
+/// runs any other.
 pub fn drive<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     match future

@@ -1,9 +1,11 @@
-//! The stores that keep sessions in files, side by side: no HTTP and no session around them.
+//! Compares stores that keep sessions in files: only the stores, without HTTP and sessions.
 //!
-//! Every store does the same turns on the same sessions, one store after the other in each round, on
-//! the same file system; the table shows medians. A session's data is 256 B. What the peers do in
-//! their own calls is counted: they write and read JSON text, as their sessions hold values in
-//! memory; ours takes and gives the text, which its sessions hold as it is.
+//! In each round, every store in turn does the same operations on the same sessions, on the same file
+//! system; the table shows medians. A session's data is 256 B.
+//!
+//! The work of the peers' own calls is included. They convert from and to JSON text, since their
+//! sessions hold values in memory. This crate's store takes and returns the text, since its sessions
+//! hold text.
 
 use std::{
     collections::HashMap,
@@ -43,35 +45,35 @@ fn main() {
     for synced in [false, true] {
         let mut peers = peers(&base, synced);
         for peer in &peers {
-            // Their first write of a session is another call than the later ones.
+            // The peers' first write of a session is a different call from later ones.
             runtime.block_on(peer.store.seed());
         }
         for _ in 0..ROUNDS {
             peers
                 .iter_mut()
-                .for_each(|peer| peer.round(&runtime, synced));
+                .for_each(|peer| peer.run_round(&runtime, synced));
         }
         print(&peers, synced);
     }
     let _ = fs::remove_dir_all(base);
 }
 
-/// A store, and what was measured of it in microseconds.
+/// A store with its measurements, in microseconds.
 struct Peer {
     name: &'static str,
-    store: Arc<dyn Files>,
+    store: Arc<dyn SessionFiles>,
     writes: Vec<f64>,
-    together: Vec<f64>,
+    concurrent_writes: Vec<f64>,
     reads: Vec<f64>,
 }
 
-type Done<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+type Operation<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// One way to keep sessions in files.
-trait Files: Send + Sync {
-    fn seed(&self) -> Done<'_>;
-    fn write(&self, number: u64) -> Done<'_>;
-    fn read(&self, number: u64) -> Done<'_>;
+/// A store of sessions in files.
+trait SessionFiles: Send + Sync {
+    fn seed(&self) -> Operation<'_>;
+    fn write(&self, number: u64) -> Operation<'_>;
+    fn read(&self, number: u64) -> Operation<'_>;
 }
 
 fn peers(base: &Path, synced: bool) -> Vec<Peer> {
@@ -81,53 +83,58 @@ fn peers(base: &Path, synced: bool) -> Vec<Peer> {
     } else {
         Durability::Os
     };
-    let ours = |cache: usize| {
-        let store = FileStore::builder(at(&format!("ours-{cache}")));
+    let hyper = |cache: usize| {
+        let store = FileStore::builder(at(&format!("hyper-{cache}")));
         let store = store.durability(durability).cache_bytes(cache).open();
-        Arc::new(Ours(store.expect("a store")))
+        Arc::new(HyperFiles(store.expect("a store")))
     };
     let based = tower_sessions_file_based_store::FileStore::in_dir(at("based"));
     let based = based.expect("a store").with_fsync(synced);
     let mut peers = vec![
-        Peer::new("hyper-session", ours(16 << 20)),
-        Peer::new("hyper-session, no cache", ours(0)),
-        Peer::new("tower-sessions-file-based-store", Arc::new(Theirs(based))),
+        Peer::new("hyper-session", hyper(16 << 20)),
+        Peer::new("hyper-session, no cache", hyper(0)),
+        Peer::new(
+            "tower-sessions-file-based-store",
+            Arc::new(TowerFiles(based)),
+        ),
     ];
     if !synced {
         let plain = tower_sessions_file_store::FileSessionStorage::new_in_folder(at("plain"));
         peers.push(Peer::new(
             "tower-sessions-file-store",
-            Arc::new(Theirs(plain)),
+            Arc::new(TowerFiles(plain)),
         ));
     }
     peers
 }
 
 impl Peer {
-    fn new(name: &'static str, store: Arc<dyn Files>) -> Self {
-        let (writes, together, reads) = (Vec::new(), Vec::new(), Vec::new());
+    fn new(name: &'static str, store: Arc<dyn SessionFiles>) -> Self {
+        let (writes, concurrent_writes, reads) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             name,
             store,
             writes,
-            together,
+            concurrent_writes,
             reads,
         }
     }
 
-    fn round(&mut self, runtime: &Runtime, synced: bool) {
-        let alone = if synced { SESSIONS / 50 } else { SESSIONS };
+    fn run_round(&mut self, runtime: &Runtime, synced: bool) {
+        let writes = if synced { SESSIONS / 50 } else { SESSIONS };
         let store = &self.store;
-        self.writes.push(timed(alone, || {
+        self.writes.push(time_per_operation(writes, || {
             runtime.block_on(async {
-                for number in 0..alone {
+                for number in 0..writes {
                     store.write(number).await;
                 }
             });
         }));
-        self.together
-            .push(timed(SESSIONS, || runtime.block_on(together(store))));
-        self.reads.push(timed(SESSIONS, || {
+        self.concurrent_writes
+            .push(time_per_operation(SESSIONS, || {
+                runtime.block_on(write_concurrently(store))
+            }));
+        self.reads.push(time_per_operation(SESSIONS, || {
             runtime.block_on(async {
                 for turn in 0..SESSIONS {
                     store.read(turn * 7919 % SESSIONS).await;
@@ -137,8 +144,8 @@ impl Peer {
     }
 }
 
-/// Many tasks at a time, each with sessions of its own.
-async fn together(store: &Arc<dyn Files>) {
+/// Writes all sessions from many tasks, each with sessions of its own.
+async fn write_concurrently(store: &Arc<dyn SessionFiles>) {
     let tasks = (0..WRITERS).map(|writer| {
         let store = Arc::clone(store);
         tokio::spawn(async move {
@@ -152,11 +159,11 @@ async fn together(store: &Arc<dyn Files>) {
     }
 }
 
-/// Microseconds a turn, of `turns` of them.
-fn timed(turns: u64, work: impl FnOnce()) -> f64 {
+/// Runs `work`, which does `operations`, and returns the microseconds for each.
+fn time_per_operation(operations: u64, work: impl FnOnce()) -> f64 {
     let began = Instant::now();
     work();
-    began.elapsed().as_secs_f64() * 1e6 / turns as f64
+    began.elapsed().as_secs_f64() * 1e6 / operations as f64
 }
 
 fn median(times: &[f64]) -> f64 {
@@ -166,12 +173,12 @@ fn median(times: &[f64]) -> f64 {
 }
 
 fn print(peers: &[Peer], synced: bool) {
-    let how = if synced {
+    let mode = if synced {
         "every write synced"
     } else {
         "unsynced"
     };
-    println!("{how}; microseconds a call, medians of {ROUNDS} rounds");
+    println!("{mode}; microseconds a call, medians of {ROUNDS} rounds");
     println!(
         "{:<34}{:>12}{:>14}{:>12}",
         "", "write", "of 64 tasks", "read"
@@ -181,25 +188,25 @@ fn print(peers: &[Peer], synced: bool) {
             "{:<34}{:>12.2}{:>14.2}{:>12.2}",
             peer.name,
             median(&peer.writes),
-            median(&peer.together),
+            median(&peer.concurrent_writes),
             median(&peer.reads)
         );
     }
 }
 
-/// 256 B of JSON text in all.
+/// Returns a value whose record has 256 B of JSON text.
 fn value(number: u64) -> String {
     format!("{number:0>248}")
 }
 
-struct Ours(FileStore);
+struct HyperFiles(FileStore);
 
 fn key(number: u64) -> StoreKey {
     StoreKey::from_foreign_id(&number.to_string())
 }
 
-impl Files for Ours {
-    fn seed(&self) -> Done<'_> {
+impl SessionFiles for HyperFiles {
+    fn seed(&self) -> Operation<'_> {
         Box::pin(async {
             for number in 0..SESSIONS {
                 self.write(number).await;
@@ -207,7 +214,7 @@ impl Files for Ours {
         })
     }
 
-    fn write(&self, number: u64) -> Done<'_> {
+    fn write(&self, number: u64) -> Operation<'_> {
         let data = Bytes::from(format!("{{\"v\":\"{}\"}}", value(number)));
         let written = self.0.write(&key(number), data, LIFE, Expected::Any);
         Box::pin(async {
@@ -215,7 +222,7 @@ impl Files for Ours {
         })
     }
 
-    fn read(&self, number: u64) -> Done<'_> {
+    fn read(&self, number: u64) -> Operation<'_> {
         let read = self.0.read(&key(number), None);
         Box::pin(async {
             let found = read.await.expect("read");
@@ -224,7 +231,7 @@ impl Files for Ours {
     }
 }
 
-struct Theirs<S>(S);
+struct TowerFiles<S>(S);
 
 fn record(number: u64) -> Record {
     Record {
@@ -234,8 +241,8 @@ fn record(number: u64) -> Record {
     }
 }
 
-impl<S: SessionStore> Files for Theirs<S> {
-    fn seed(&self) -> Done<'_> {
+impl<S: SessionStore> SessionFiles for TowerFiles<S> {
+    fn seed(&self) -> Operation<'_> {
         Box::pin(async {
             for number in 0..SESSIONS {
                 self.0.create(&mut record(number)).await.expect("created");
@@ -243,13 +250,13 @@ impl<S: SessionStore> Files for Theirs<S> {
         })
     }
 
-    fn write(&self, number: u64) -> Done<'_> {
+    fn write(&self, number: u64) -> Operation<'_> {
         Box::pin(async move {
             self.0.save(&record(number)).await.expect("saved");
         })
     }
 
-    fn read(&self, number: u64) -> Done<'_> {
+    fn read(&self, number: u64) -> Operation<'_> {
         Box::pin(async move {
             let found = self.0.load(&Id(i128::from(number))).await.expect("loaded");
             assert!(black_box(found).is_some());

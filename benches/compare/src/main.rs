@@ -1,8 +1,8 @@
-//! The same request cases on every session middleware, in one run.
+//! Measures the same request cases on every session middleware, in one run.
 //!
-//! Each contender answers the same requests, in process, around a service that does next to
-//! nothing, and is measured against that same service without a session around it. To add a
-//! contender, write a file in `peers/` that implements [`Peer`], and name it in [`peers::all`].
+//! Each contender answers the same requests, in process, around a service that returns a constant. The
+//! same service without the middleware is measured too. To add a contender, write a file in `peers/`
+//! that implements [`Peer`], and add it to [`peers::all`].
 
 mod allocations;
 mod case;
@@ -28,13 +28,13 @@ use crate::{
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
 
-/// Calls between two tidyings, which are not timed.
+/// The number of calls between two cleanups, which are not timed.
 const CHUNK: u64 = 10_000;
 
 fn main() {
-    let _inside = drive::enter();
+    let _guard = drive::enter();
     let estimates = output_directory();
-    // What an earlier run left there must not be taken for this run's.
+    // The table must not show the results of an earlier run.
     let _ = std::fs::remove_dir_all(&estimates);
     let mut criterion = Criterion::default()
         .warm_up_time(Duration::from_millis(500))
@@ -58,18 +58,18 @@ fn run(criterion: &mut Criterion, peer: &dyn Peer, table: &mut Table) {
     let mut group = criterion.benchmark_group(peer.name());
     for (case, mut call) in peer::calls(peer) {
         peer::check(peer.name(), case, &mut call);
-        table.add(peer.name(), case, allocations::of(&mut call.run));
+        table.add(peer.name(), case, allocations::count_in(&mut call.run));
         group.bench_function(case.label(), |bencher| {
-            bencher.iter_custom(|times| timed(&mut call, times));
+            bencher.iter_custom(|iterations| measure(&mut call, iterations));
         });
     }
     group.finish();
 }
 
-/// The time that `times` calls take, without the tidying between them.
-fn timed(call: &mut Call, times: u64) -> Duration {
+/// Returns the time of `iterations` calls, without the cleanups between them.
+fn measure(call: &mut Call, iterations: u64) -> Duration {
     let mut taken = Duration::ZERO;
-    let mut left = times;
+    let mut left = iterations;
     while left > 0 {
         let chunk = left.min(CHUNK);
         let start = Instant::now();
@@ -77,7 +77,7 @@ fn timed(call: &mut Call, times: u64) -> Duration {
             (call.run)();
         }
         taken += start.elapsed();
-        (call.tidy)();
+        (call.cleanup)();
         left -= chunk;
     }
     taken

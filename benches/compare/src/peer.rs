@@ -1,4 +1,4 @@
-//! What a contender must be able to do, and the calls that are measured of it.
+//! The interface of a contender, and its calls to measure.
 
 use crate::{
     case::{Case, Job},
@@ -6,19 +6,19 @@ use crate::{
     request::{self, Visitors},
 };
 
-/// A call that is measured: one request, answered, and the answer dropped.
+/// A call to measure: one request is answered and its response dropped.
 pub struct Call {
     pub run: Box<dyn FnMut()>,
-    /// Done now and then between calls, and not timed.
-    pub tidy: Box<dyn FnMut()>,
+    /// Runs from time to time between calls, outside the measured time.
+    pub cleanup: Box<dyn FnMut()>,
 }
 
 impl Call {
     pub fn new(run: impl FnMut() + 'static) -> Self {
-        let tidy = Box::new(|| ());
+        let cleanup = Box::new(|| ());
         Self {
             run: Box::new(run),
-            tidy,
+            cleanup,
         }
     }
 }
@@ -27,25 +27,25 @@ impl Call {
 pub trait Peer {
     fn name(&self) -> &str;
 
-    /// The sizes that it can hold.
+    /// Returns the document sizes that it supports.
     fn sizes(&self) -> &[Size] {
         &Size::ALL
     }
 
-    /// Opens a session that holds the document, and returns its cookie as `name=value`.
+    /// Creates a session with the document, and returns its cookie as `name=value`.
     fn seed(&self, size: Size) -> String;
 
-    /// The service with a session around it, whose handler does `job`, on each one's requests.
+    /// Returns a call of the service inside the middleware, with a handler that does `job`.
     fn call(&self, job: Job, visitors: Visitors) -> Call;
 
-    /// The same service with nothing around it.
+    /// Returns a call of the service without the middleware.
     fn raw(&self, visitors: Visitors) -> Call;
 }
 
-/// How many visitors come in turn where they are strangers: more than anybody keeps in a cache.
-const STRANGERS: usize = 8192;
+/// The number of cold visitors: more than any contender caches.
+const COLD_VISITORS: usize = 8192;
 
-/// Every case of a contender.
+/// Returns every case of a contender.
 pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {
     let known = |size| request::with_cookie(&peer.seed(size));
     let mut calls = vec![
@@ -62,32 +62,35 @@ pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {
         calls.push((Case::Read(size), call(Job::Read)));
         calls.push((Case::Increment(size), call(Job::Increment)));
     }
-    let strangers: Vec<_> = (0..STRANGERS).map(|_| known(Size::Small)).collect();
-    calls.push((Case::RawStrangers, peer.raw(strangers.clone().into())));
+    let cold_visitors: Vec<_> = (0..COLD_VISITORS).map(|_| known(Size::Small)).collect();
+    calls.push((
+        Case::RawColdVisitors,
+        peer.raw(cold_visitors.clone().into()),
+    ));
     for job in Job::ALL {
-        let call = peer.call(job, strangers.clone().into());
-        calls.push((Case::Strangers(job), call));
+        let call = peer.call(job, cold_visitors.clone().into());
+        calls.push((Case::ColdVisitors(job), call));
     }
     calls
 }
 
-/// Runs a call a few times and sees that it does what its case says.
+/// Runs a call a few times and checks that the handler finds the number that the case requires.
 ///
 /// # Panics
-/// When it does not: a figure for a session that was not found would be worse than none.
+/// If it does not: the call would measure a session that was not found.
 pub fn check(name: &str, case: Case, call: &mut Call) {
-    // The last call of the case before may have left its number.
-    request::seen();
+    // The last call of the previous case may have left its number.
+    request::take_seen();
     for _ in 0..3 {
         (call.run)();
-        let seen = request::seen();
-        let right = match case {
-            Case::Read(_) | Case::Strangers(Job::Read) => seen == START,
-            Case::Increment(_) | Case::Strangers(Job::Increment) => seen > START,
+        let seen = request::take_seen();
+        let is_expected = match case {
+            Case::Read(_) | Case::ColdVisitors(Job::Read) => seen == START,
+            Case::Increment(_) | Case::ColdVisitors(Job::Increment) => seen > START,
             _ => seen == 0,
         };
         assert!(
-            right,
+            is_expected,
             "{name}: {} found {seen} in the session",
             case.label()
         );

@@ -1,10 +1,11 @@
-//! This crate's Redis store beside `tower-sessions-redis-store`: the same requests, from many tasks
-//! at once, on one `redis-server` that this starts itself.
+//! Compares this crate's Redis store with `tower-sessions-redis-store`: the same requests, from many
+//! concurrent tasks, on one `redis-server` that this program starts.
 //!
-//! Both keep two connections. Every task has a session of its own, so no request waits for another
-//! one's session. Rounds take turns, and what counts is their ratio. Where there is `/proc`, the
-//! processor time that a request takes is there too, here and in the server together: other work on
-//! the machine changes it less. A word behind `--` picks the cases with it in their name.
+//! Both use two connections. Every task has a session of its own, so that no request waits for another
+//! one's session. The rounds of both take turns, and the result is their ratio. On systems with
+//! `/proc`, the result includes the processor time of a request in this process and the server
+//! together, which other work on the machine changes less. A word after `--` selects the cases with
+//! that word in their name.
 
 #[allow(dead_code, reason = "shared with the other comparison")]
 mod document;
@@ -40,14 +41,14 @@ const ROUND: Duration = Duration::from_millis(700);
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-type Answer = Result<Response<Body>, Infallible>;
+type HandlerResult = Result<Response<Body>, Infallible>;
 
-/// A service with a session around it.
+/// A service inside a session middleware.
 type Service = Arc<
     dyn Fn(Request<Body>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync,
 >;
 
-/// What a contender does with a request.
+/// The action of the handler.
 #[derive(Clone, Copy)]
 enum Job {
     Seed,
@@ -60,7 +61,7 @@ type Contender = Box<dyn Fn(Job) -> Service>;
 
 fn main() {
     let Some(server) = Server::start() else {
-        println!("redis: there is no redis-server here, so nothing was measured");
+        println!("redis: redis-server not found; nothing was measured");
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,31 +70,31 @@ fn main() {
         .build()
         .expect("a runtime can be built");
     runtime.block_on(async {
-        let ours = ours(&server.url).await;
-        let theirs = theirs(&server.url).await;
+        let hyper = hyper_session(&server.url).await;
+        let tower = tower_sessions(&server.url).await;
         println!(
             "sessions of {}, {CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} each in turn",
             Size::Small
         );
         for tasks in [16, 256, 1024] {
-            for (what, job) in [("read", Job::Read), ("increment", Job::Increment)] {
-                let what = format!("{what} one key, {tasks} tasks");
-                if wanted(&what) {
-                    compare(&what, job, tasks, &server, [&ours, &theirs]).await;
+            for (name, job) in [("read", Job::Read), ("increment", Job::Increment)] {
+                let name = format!("{name} one key, {tasks} tasks");
+                if is_selected(&name) {
+                    compare(&name, job, tasks, &server, [&hyper, &tower]).await;
                 }
             }
         }
     });
 }
 
-/// Whether this is to be measured: all is, unless the command line names a part of what is.
-fn wanted(what: &str) -> bool {
+/// Returns `true` if the command line selects this case; without arguments it selects all.
+fn is_selected(name: &str) -> bool {
     let mut parts = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    parts.next().is_none_or(|part| what.contains(&part))
+    parts.next().is_none_or(|part| name.contains(&part))
 }
 
-/// The settings are the defaults: sealed cookies, renewed with every answer.
-async fn ours(url: &str) -> Contender {
+/// This crate with default settings: a sealed cookie, sent again with every response.
+async fn hyper_session(url: &str) -> Contender {
     let builder = RedisStore::builder(url).pool_size(CONNECTIONS);
     let store = builder.connect().await.expect("the server answers");
     let config = SessionConfig::default()
@@ -103,7 +104,7 @@ async fn ours(url: &str) -> Contender {
     Box::new(move |job| {
         let service = Arc::new(sessions.wrap_fn(
             move |_: Request<Body>, session: Session| async move {
-                Answer::Ok(answer(job_of_ours(job, &session).await))
+                HandlerResult::Ok(response(run_hyper_job(job, &session).await))
             },
         ));
         Arc::new(move |request| {
@@ -116,7 +117,7 @@ async fn ours(url: &str) -> Contender {
     })
 }
 
-async fn job_of_ours(job: Job, session: &Session) -> i64 {
+async fn run_hyper_job(job: Job, session: &Session) -> i64 {
     let session = session.load().await.expect("the store answers");
     match job {
         Job::Seed => {
@@ -133,8 +134,8 @@ async fn job_of_ours(job: Job, session: &Session) -> i64 {
     number.unwrap_or_default()
 }
 
-/// Plain cookies, sent when the session has changed: the least that it can do.
-async fn theirs(url: &str) -> Contender {
+/// tower-sessions with a plain cookie, sent only if the session has changed: its least work.
+async fn tower_sessions(url: &str) -> Contender {
     let config = Config::from_url(url).expect("the address is valid");
     let pool: Pool = Builder::from_config(config)
         .build_pool(CONNECTIONS)
@@ -147,7 +148,7 @@ async fn theirs(url: &str) -> Contender {
         let service = layer.layer(service_fn(move |request: Request<Body>| async move {
             let session = request.extensions().get::<TowerSession>().cloned();
             let session = session.expect("the layer gives a session");
-            Answer::Ok(answer(job_of_theirs(job, &session).await))
+            HandlerResult::Ok(response(run_tower_job(job, &session).await))
         }));
         Arc::new(move |request| {
             let service = service.clone();
@@ -156,7 +157,7 @@ async fn theirs(url: &str) -> Contender {
     })
 }
 
-async fn job_of_theirs(job: Job, session: &TowerSession) -> i64 {
+async fn run_tower_job(job: Job, session: &TowerSession) -> i64 {
     if let Job::Seed = job {
         for (key, value) in Size::Small.entries() {
             let inserted = session.insert_value(key, value).await;
@@ -172,45 +173,45 @@ async fn job_of_theirs(job: Job, session: &TowerSession) -> i64 {
     number
 }
 
-/// The answer, with the number that the handler found.
-fn answer(number: i64) -> Response<Body> {
-    let mut response = request::answer();
+/// Returns the response, with the number that the handler found.
+fn response(number: i64) -> Response<Body> {
+    let mut response = request::response();
     response.headers_mut().insert("x-found", number.into());
     response
 }
 
-async fn compare(what: &str, job: Job, tasks: usize, server: &Server, both: [&Contender; 2]) {
+async fn compare(case: &str, job: Job, tasks: usize, server: &Server, both: [&Contender; 2]) {
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let [ours, theirs] = both;
-        let theirs = round(job, tasks, server, theirs).await;
-        rounds.push([round(job, tasks, server, ours).await, theirs]);
+        let [hyper, tower] = both;
+        let tower = run_round(job, tasks, server, tower).await;
+        rounds.push([run_round(job, tasks, server, hyper).await, tower]);
     }
-    let middle = |of: &dyn Fn(&[Round; 2]) -> f64| {
-        let mut all: Vec<f64> = rounds.iter().map(of).collect();
+    let median = |figure: &dyn Fn(&[Round; 2]) -> f64| {
+        let mut all: Vec<f64> = rounds.iter().map(figure).collect();
         all.sort_unstable_by(f64::total_cmp);
         all[ROUNDS / 2]
     };
     println!(
-        "{what}: {:.2} times its requests a second ({:.0} and {:.0}), \
+        "{case}: {:.2} times its requests a second ({:.0} and {:.0}), \
          {:.2} of its cpu ({:.1} and {:.1} us)",
-        middle(&|[ours, theirs]| ours.rate / theirs.rate),
-        middle(&|[ours, _]| ours.rate),
-        middle(&|[_, theirs]| theirs.rate),
-        middle(&|[ours, theirs]| ours.cpu / theirs.cpu),
-        middle(&|[ours, _]| ours.cpu),
-        middle(&|[_, theirs]| theirs.cpu),
+        median(&|[hyper, tower]| hyper.rate / tower.rate),
+        median(&|[hyper, _]| hyper.rate),
+        median(&|[_, tower]| tower.rate),
+        median(&|[hyper, tower]| hyper.cpu / tower.cpu),
+        median(&|[hyper, _]| hyper.cpu),
+        median(&|[_, tower]| tower.cpu),
     );
 }
 
 struct Round {
     /// Requests a second.
     rate: f64,
-    /// Processor time for a request, in microseconds.
+    /// Processor time of a request, in microseconds.
     cpu: f64,
 }
 
-async fn round(job: Job, tasks: usize, server: &Server, contender: &Contender) -> Round {
+async fn run_round(job: Job, tasks: usize, server: &Server, contender: &Contender) -> Round {
     let mut requests = Vec::new();
     for _ in 0..tasks {
         let seeded = contender(Job::Seed)(request::plain()).await;
@@ -228,7 +229,7 @@ async fn round(job: Job, tasks: usize, server: &Server, contender: &Contender) -
                 let response = service(request.clone()).await;
                 let found = response.headers()["x-found"].to_str().map(str::parse);
                 let found: i64 = found.expect("it is text").expect("it is a number");
-                assert!(found >= START, "a session that is not found is not fast");
+                assert!(found >= START, "the handler must find the session's number");
                 done += 1;
             }
             done
@@ -244,14 +245,14 @@ async fn round(job: Job, tasks: usize, server: &Server, contender: &Contender) -
     }
 }
 
-/// A server with nothing in it, which keeps nothing on disk, and ends with this.
+/// An empty server without persistence; it is stopped when this is dropped.
 struct Server {
     url: String,
     child: Child,
 }
 
 impl Server {
-    /// `None` where there is no `redis-server`.
+    /// Starts a server. Returns `None` if `redis-server` is not installed.
     fn start() -> Option<Self> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let address = free.expect("there is a free port");
@@ -273,13 +274,13 @@ impl Server {
         Some(server)
     }
 
-    /// The processor time that this process and the server have taken so far, in microseconds.
+    /// Returns the processor time of this process and of the server so far, in microseconds.
     fn cpu(&self) -> f64 {
         [std::process::id(), self.child.id()].map(cpu).iter().sum()
     }
 }
 
-/// User and system time, the 14th and the 15th field, in ticks of a hundredth of a second.
+/// Returns the user and system time of a process in microseconds: fields 14 and 15, in ticks of 10 ms.
 fn cpu(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -292,7 +293,7 @@ fn cpu(process: u32) -> f64 {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _seen = self.child.wait();
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }

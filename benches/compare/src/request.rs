@@ -1,4 +1,4 @@
-//! What the contenders are sent, and the service that answers.
+//! The requests to the contenders, and the response of the service.
 
 use std::cell::Cell;
 
@@ -11,10 +11,10 @@ pub type Body = Full<Bytes>;
 /// The name of every contender's session cookie.
 pub const COOKIE: &str = "session";
 
-/// The length of the Cookie header, unless the session's own cookie leaves no room for it.
+/// The length of the Cookie header; longer if the session's own cookie is too long for it.
 const COOKIE_HEADER: usize = 400;
 
-/// Requests of one visitor or of many, sent in turn and over again.
+/// Requests of one or many visitors, sent in turn, again and again.
 pub struct Visitors {
     requests: Vec<Request<Body>>,
     next: usize,
@@ -28,7 +28,7 @@ impl Visitors {
         request
     }
 
-    /// The requests without their order.
+    /// Returns all requests.
     pub fn requests(&self) -> &[Request<Body>] {
         &self.requests
     }
@@ -46,7 +46,7 @@ impl From<Vec<Request<Body>>> for Visitors {
     }
 }
 
-/// A request without cookies.
+/// Returns a request without cookies.
 pub fn plain() -> Request<Body> {
     Request::get("/articles/7")
         .header(header::HOST, "www.example.org")
@@ -62,7 +62,7 @@ pub fn plain() -> Request<Body> {
         .expect("the parts are well formed")
 }
 
-/// A request with six cookies, the fourth of which is the session's.
+/// Returns a request with six cookies; the fourth is the session's.
 pub fn with_cookie(session: &str) -> Request<Body> {
     let header = cookie_header(session);
     let mut request = plain();
@@ -82,8 +82,8 @@ fn cookie_header(session: &str) -> String {
     format!("{before}; {session}; {after}{padding}")
 }
 
-/// The `name=value` of the session's cookie in a response's Set-Cookie headers; of all of them, with
-/// `; ` between, where the names of others begin with that of the first.
+/// Returns the `name=value` of the session's cookie from a response's Set-Cookie headers. Cookies whose
+/// names start with the session cookie's name are included, separated by `; `.
 pub fn session_cookie<'a>(set_cookies: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let pairs = set_cookies.filter_map(|header| {
         let pair = std::str::from_utf8(header).ok()?.split(';').next()?;
@@ -94,8 +94,8 @@ pub fn session_cookie<'a>(set_cookies: impl Iterator<Item = &'a [u8]>) -> Option
     (!cookies.is_empty()).then_some(cookies)
 }
 
-/// The answer of every handler.
-pub fn answer() -> Response<Body> {
+/// Returns the response of every handler.
+pub fn response() -> Response<Body> {
     let mut response = Response::new(Body::from("ok"));
     let text = HeaderValue::from_static("text/plain");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
@@ -106,12 +106,12 @@ thread_local! {
     static SEEN: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Tells the check which number the handler found.
-pub fn saw(number: i64) {
+/// Stores the number that the handler found, for the check.
+pub fn set_seen(number: i64) {
     SEEN.set(number);
 }
 
-/// The number that a handler found since this was last asked; 0 for none.
-pub fn seen() -> i64 {
+/// Takes the last number that a handler found; 0 if none since the last call.
+pub fn take_seen() -> i64 {
     SEEN.take()
 }

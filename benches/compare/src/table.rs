@@ -1,4 +1,4 @@
-//! The closing table.
+//! The table of results at the end of a run.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -12,14 +12,14 @@ struct Row {
     allocations: u64,
 }
 
-/// What was measured, each beside what is left of it net of the contender's own raw service.
+/// The results: each case, and the same net of the contender's raw service.
 pub struct Table {
     estimates: PathBuf,
     rows: Vec<Row>,
 }
 
 impl Table {
-    /// A table of the medians that criterion leaves under `estimates`.
+    /// Makes a table of the medians that criterion writes to the directory `estimates`.
     pub fn new(estimates: PathBuf) -> Self {
         Self {
             estimates,
@@ -35,7 +35,7 @@ impl Table {
         });
     }
 
-    /// The median in nanoseconds; `None` for a case that this run's filter left out.
+    /// Returns the median in nanoseconds; `None` for a case that the filter of this run excluded.
     fn median(&self, row: &Row) -> Option<f64> {
         let case = format!("{}/{}/new/estimates.json", row.peer, row.case.label());
         let text = fs::read_to_string(self.estimates.join(case)).ok()?;

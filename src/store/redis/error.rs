@@ -11,17 +11,17 @@ use std::time::Duration;
 #[non_exhaustive]
 pub enum RedisError {
     /// The store cannot use the URL.
-    #[error("redis: invalid URL: {0}")]
+    #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
     /// The builder was asked for a local cache in front of a cluster.
-    #[error("redis: a local cache does not support a cluster; use the store without `cached`")]
+    #[error("local cache does not support a Redis cluster; use the store without `cached`")]
     CacheInCluster,
     /// The operation ran outside a tokio runtime.
-    #[error("redis: no tokio runtime; call the store inside a runtime with I/O and time")]
+    #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]
     NoRuntime,
     /// No reply arrived within the operation timeout. The operation may or may not have been applied.
     #[error(
-        "redis: no reply within {after:?} (last attempt: {last}); \
+        "no reply from Redis within {after:?} (last attempt: {last}); \
          check that the server is reachable, or raise the timeout"
     )]
     TimedOut {
@@ -33,7 +33,7 @@ pub enum RedisError {
     /// The reply to a write was lost, and a retry is not safe or found a changed record. The write
     /// may or may not have been applied.
     #[error(
-        "redis: reply to a write was lost ({last}), so its outcome is unknown; \
+        "reply to a Redis write was lost ({last}), so its outcome is unknown; \
          read the session again"
     )]
     UnknownOutcome {
@@ -42,27 +42,27 @@ pub enum RedisError {
     },
     /// The store's limit of operations in flight is reached. This operation was not started.
     #[error(
-        "redis: {limit} operations are in flight, the limit; raise `max_in_flight` or shed load"
+        "{limit} Redis operations are in flight, the limit; raise `max_in_flight` or shed load"
     )]
     Overloaded {
         /// The store's limit, `max_in_flight`.
         limit: usize,
     },
     /// The server rejected the command, and a retry would not help.
-    #[error("redis: server rejected the command: {0}")]
+    #[error("Redis rejected the command: {0}")]
     Rejected(ServerRejection),
     /// The value under the session's key was not written by this store.
     #[error(
-        "redis: value under the session's key is not a session record; \
-         check that no other program uses the same key prefix"
+        "value under the session's key in Redis is not a session record; \
+         check that no other program uses the same prefix"
     )]
     ForeignValue,
     /// The record under the session's key does not match its checksum, or belongs to another key.
-    #[error("redis: session record is damaged: {0}; destroy the session")]
+    #[error("session record in Redis is damaged: {0}; destroy the session")]
     DamagedRecord(&'static str),
     /// The write is on the master, but too few replicas confirmed it in time.
     #[error(
-        "redis: {confirmed} of {required} replicas confirmed the write in time; \
+        "{confirmed} of {required} Redis replicas confirmed the write in time; \
          a failover may lose it"
     )]
     Unreplicated {
@@ -73,12 +73,12 @@ pub enum RedisError {
     },
     /// The session would have more than [`MAX_TAGS`](crate::store::MAX_TAGS) tags.
     #[error(
-        "redis: session would have more than {max} tags; remove a tag first",
+        "session would have more than {max} tags; remove a tag first",
         max = crate::store::MAX_TAGS
     )]
     TooManyTags,
     /// The server's reply has a type that the command does not return.
-    #[error("redis: unexpected reply to a command; check that the server is Redis 6.2 or later")]
+    #[error("unexpected reply from Redis; check that the server is Redis 6.2 or later")]
     UnexpectedReply,
 }
 

@@ -1,4 +1,4 @@
-//! actix-session with its cookie store: the whole document travels in an encrypted cookie.
+//! actix-session with its cookie store: the whole document is in an encrypted cookie.
 
 use std::hint::black_box;
 
@@ -48,7 +48,7 @@ impl Contender {
     }
 }
 
-/// An actix application around one handler, with or without the middleware.
+/// Makes an actix application with one handler, with or without the middleware.
 macro_rules! app {
     ($handler:expr $(, $middleware:expr)?) => {{
         let app = App::new()$(.wrap($middleware))?.default_service(web::to($handler));
@@ -61,7 +61,7 @@ impl Peer for Contender {
         "actix-session cookie private"
     }
 
-    /// A cookie holds no more than 4 KB, of which sealing and base64 take a third.
+    /// Returns the small size only: a cookie holds 4 KB, and sealing and base64 take a third of it.
     fn sizes(&self) -> &[Size] {
         &[Size::Small]
     }
@@ -72,7 +72,7 @@ impl Peer for Contender {
             for (key, value) in size.entries() {
                 session.insert(key, value).expect("JSON can be serialized");
             }
-            answer()
+            response()
         };
         let app = app!(seed, self.middleware());
         let response =
@@ -118,34 +118,34 @@ fn actix_request(headers: &HeaderMap) -> ActixRequest {
     request
 }
 
-/// The same headers in actix's own map.
+/// Returns the same headers in actix's own map.
 fn headers(request: &Request<Body>) -> HeaderMap {
     let both = request.headers().iter().map(|(name, value)| {
-        let name = HeaderName::try_from(name.as_str()).expect("a name is a name");
+        let name = HeaderName::try_from(name.as_str()).expect("the name is valid");
         (
             name,
-            HeaderValue::from_bytes(value.as_bytes()).expect("a value is a value"),
+            HeaderValue::from_bytes(value.as_bytes()).expect("the value is valid"),
         )
     });
     both.collect()
 }
 
-fn answer() -> HttpResponse {
+fn response() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain").body("ok")
 }
 
 async fn ignore(_request: HttpRequest) -> HttpResponse {
-    answer()
+    response()
 }
 
 async fn read(request: HttpRequest) -> HttpResponse {
     let counter = request.get_session().get(COUNTER);
-    request::saw(
+    request::set_seen(
         counter
             .expect("the counter is a number")
             .unwrap_or_default(),
     );
-    answer()
+    response()
 }
 
 async fn increment(request: HttpRequest) -> HttpResponse {
@@ -155,6 +155,6 @@ async fn increment(request: HttpRequest) -> HttpResponse {
     session
         .insert(COUNTER, next)
         .expect("a number can be serialized");
-    request::saw(next);
-    answer()
+    request::set_seen(next);
+    response()
 }

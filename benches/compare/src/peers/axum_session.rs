@@ -1,4 +1,4 @@
-//! axum_session without a database, which keeps sessions in memory; the id cookie plain or signed.
+//! axum_session without a database, so with sessions in memory; the id cookie is plain or signed.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use crate::{
     request::{self, Body, COOKIE, Visitors},
 };
 
-type Answer = Result<Response<Body>, Infallible>;
+type HandlerResult = Result<Response<Body>, Infallible>;
 type Store = SessionStore<SessionNullPool>;
 type Wrapped<S> = <SessionLayer<SessionNullPool> as Layer<S>>::Service;
 
@@ -63,7 +63,7 @@ impl Peer for Contender {
             size.entries()
                 .into_iter()
                 .for_each(|(key, value)| session.set(key, value));
-            Answer::Ok(request::answer())
+            HandlerResult::Ok(request::response())
         });
         super::tower_seed(wrap(&self.store, service))
     }
@@ -71,7 +71,7 @@ impl Peer for Contender {
     fn call(&self, job: Job, visitors: Visitors) -> Call {
         let is_new = |request: &Request<Body>| !request.headers().contains_key(COOKIE_HEADER);
         if visitors.requests().iter().any(is_new) {
-            return newcomers(store(&self.config), visitors);
+            return call_without_cookie(store(&self.config), visitors);
         }
         match job {
             Job::Ignore => super::tower_call(wrap(&self.store, service_fn(ignore)), visitors),
@@ -85,10 +85,11 @@ impl Peer for Contender {
     }
 }
 
-/// Each request without a cookie leaves a session behind, so they have a store of their own.
-fn newcomers(mut store: Store, visitors: Visitors) -> Call {
+/// Returns a call for requests without a cookie. Each of them creates a session, so the call has a
+/// store of its own, which is cleared between calls.
+fn call_without_cookie(mut store: Store, visitors: Visitors) -> Call {
     let mut call = super::tower_call(wrap(&store, service_fn(ignore)), visitors);
-    call.tidy = Box::new(move || drive(store.clear()));
+    call.cleanup = Box::new(move || drive(store.clear()));
     call
 }
 
@@ -104,20 +105,20 @@ fn session(request: &Request<Body>) -> Session<SessionNullPool> {
     session.expect("the layer gives a session").clone()
 }
 
-async fn ignore(request: Request<Body>) -> Answer {
+async fn ignore(request: Request<Body>) -> HandlerResult {
     drop(request);
-    Ok(request::answer())
+    Ok(request::response())
 }
 
-async fn read(request: Request<Body>) -> Answer {
-    request::saw(session(&request).get(COUNTER).unwrap_or_default());
-    Ok(request::answer())
+async fn read(request: Request<Body>) -> HandlerResult {
+    request::set_seen(session(&request).get(COUNTER).unwrap_or_default());
+    Ok(request::response())
 }
 
-async fn increment(request: Request<Body>) -> Answer {
+async fn increment(request: Request<Body>) -> HandlerResult {
     let session = session(&request);
     let next = session.get::<i64>(COUNTER).unwrap_or_default() + 1;
     session.set(COUNTER, next);
-    request::saw(next);
-    Ok(request::answer())
+    request::set_seen(next);
+    Ok(request::response())
 }

@@ -1,5 +1,5 @@
-//! This crate with its memory store, under both cookie policies and both ways to hand the session
-//! over; and with its cookie store, where the document travels in an encrypted cookie.
+//! This crate with its memory store, for both cookie policies and both ways to access the session; and
+//! with its cookie store, which keeps the document in an encrypted cookie.
 
 use std::{convert::Infallible, fmt::Debug, hint::black_box};
 
@@ -19,11 +19,11 @@ use crate::{
     request::{self, Body, Visitors},
 };
 
-type Answer = Result<Response<Body>, Infallible>;
+type HandlerResult = Result<Response<Body>, Infallible>;
 
-/// How the handler comes by its session.
+/// The way in which the handler gets its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum SessionAccess {
     Extension,
     Typed,
 }
@@ -31,27 +31,27 @@ pub enum Way {
 pub struct Contender {
     name: String,
     sessions: Sessions,
-    way: Way,
+    access: SessionAccess,
     sizes: &'static [Size],
 }
 
 impl Contender {
-    pub fn new(policy: CookiePolicy, way: Way) -> Self {
-        let name = format!("hyper-session {policy:?} {way:?}");
-        Self::with(name, policy, way, MemoryStore::new(), &Size::ALL)
+    pub fn new(policy: CookiePolicy, access: SessionAccess) -> Self {
+        let name = format!("hyper-session {policy:?} {access:?}");
+        Self::with_store(name, policy, access, MemoryStore::new(), &Size::ALL)
     }
 
-    /// Sessions in their visitors' cookies, which hold no more than 4 KB.
+    /// Returns a contender with sessions in cookies, which hold at most 4 KB.
     pub fn cookie() -> Self {
-        let (policy, way) = (CookiePolicy::WhenUsed, Way::Extension);
+        let (policy, access) = (CookiePolicy::WhenUsed, SessionAccess::Extension);
         let name = "hyper-session cookie".to_owned();
-        Self::with(name, policy, way, CookieStore::new(), &[Size::Small])
+        Self::with_store(name, policy, access, CookieStore::new(), &[Size::Small])
     }
 
-    fn with(
+    fn with_store(
         name: String,
         policy: CookiePolicy,
-        way: Way,
+        access: SessionAccess,
         store: impl Store,
         sizes: &'static [Size],
     ) -> Self {
@@ -62,7 +62,7 @@ impl Contender {
         Self {
             name,
             sessions: Sessions::new(config, store).expect("the settings are right"),
-            way,
+            access,
             sizes,
         }
     }
@@ -85,7 +85,7 @@ impl Peer for Contender {
                 for (key, value) in size.entries() {
                     session.put(key, &value).expect("a new session takes data");
                 }
-                Answer::Ok(request::answer())
+                HandlerResult::Ok(request::response())
             });
         let response = drive(service.call(request::plain())).expect("the service answers");
         let set = response.headers().get_all(header::SET_COOKIE);
@@ -94,71 +94,77 @@ impl Peer for Contender {
     }
 
     fn call(&self, job: Job, visitors: Visitors) -> Call {
-        match (self.way, job) {
-            (Way::Extension, Job::Ignore) => {
-                repeat(self.sessions.wrap(service_fn(ignore)), visitors)
+        match (self.access, job) {
+            (SessionAccess::Extension, Job::Ignore) => {
+                call_service(self.sessions.wrap(service_fn(ignore)), visitors)
             }
-            (Way::Extension, Job::Read) => repeat(self.sessions.wrap(service_fn(read)), visitors),
-            (Way::Extension, Job::Increment) => {
-                repeat(self.sessions.wrap(service_fn(increment)), visitors)
+            (SessionAccess::Extension, Job::Read) => {
+                call_service(self.sessions.wrap(service_fn(read)), visitors)
             }
-            (Way::Typed, Job::Ignore) => repeat(self.sessions.wrap_fn(ignore_typed), visitors),
-            (Way::Typed, Job::Read) => repeat(self.sessions.wrap_fn(read_typed), visitors),
-            (Way::Typed, Job::Increment) => {
-                repeat(self.sessions.wrap_fn(increment_typed), visitors)
+            (SessionAccess::Extension, Job::Increment) => {
+                call_service(self.sessions.wrap(service_fn(increment)), visitors)
+            }
+            (SessionAccess::Typed, Job::Ignore) => {
+                call_service(self.sessions.wrap_fn(ignore_typed), visitors)
+            }
+            (SessionAccess::Typed, Job::Read) => {
+                call_service(self.sessions.wrap_fn(read_typed), visitors)
+            }
+            (SessionAccess::Typed, Job::Increment) => {
+                call_service(self.sessions.wrap_fn(increment_typed), visitors)
             }
         }
     }
 
     fn raw(&self, visitors: Visitors) -> Call {
-        repeat(service_fn(ignore), visitors)
+        call_service(service_fn(ignore), visitors)
     }
 }
 
-async fn ignore(request: Request<Body>) -> Answer {
+async fn ignore(request: Request<Body>) -> HandlerResult {
     drop(request);
-    Ok(request::answer())
+    Ok(request::response())
 }
 
-async fn read(request: Request<Body>) -> Answer {
-    saw_one(request.session().expect("the service gives one")).await
+async fn read(request: Request<Body>) -> HandlerResult {
+    read_counter(request.session().expect("the service gives one")).await
 }
 
-async fn increment(request: Request<Body>) -> Answer {
-    add_one(request.session().expect("the service gives one")).await
+async fn increment(request: Request<Body>) -> HandlerResult {
+    increment_counter(request.session().expect("the service gives one")).await
 }
 
-async fn ignore_typed(request: Request<Body>, _: Session) -> Answer {
+async fn ignore_typed(request: Request<Body>, _: Session) -> HandlerResult {
     ignore(request).await
 }
 
-async fn read_typed(request: Request<Body>, session: Session) -> Answer {
+async fn read_typed(request: Request<Body>, session: Session) -> HandlerResult {
     drop(request);
-    saw_one(&session).await
+    read_counter(&session).await
 }
 
-async fn increment_typed(request: Request<Body>, session: Session) -> Answer {
+async fn increment_typed(request: Request<Body>, session: Session) -> HandlerResult {
     drop(request);
-    add_one(&session).await
+    increment_counter(&session).await
 }
 
-async fn saw_one(session: &Session) -> Answer {
+async fn read_counter(session: &Session) -> HandlerResult {
     let session = session.load().await.expect("the store answers");
     let number: Option<i64> = session.get(COUNTER).expect("it is a number");
-    request::saw(number.unwrap_or_default());
-    Ok(request::answer())
+    request::set_seen(number.unwrap_or_default());
+    Ok(request::response())
 }
 
-async fn add_one(session: &Session) -> Answer {
+async fn increment_counter(session: &Session) -> HandlerResult {
     let session = session.load().await.expect("the store answers");
     session.increment(COUNTER).expect("it is a number");
     let number: Option<i64> = session.get(COUNTER).expect("it is a number");
-    request::saw(number.unwrap_or_default());
-    Ok(request::answer())
+    request::set_seen(number.unwrap_or_default());
+    Ok(request::response())
 }
 
-/// The requests of `visitors`, answered by a hyper service.
-fn repeat<S, B>(service: S, mut visitors: Visitors) -> Call
+/// Returns a call that sends the requests of `visitors` to a hyper service.
+fn call_service<S, B>(service: S, mut visitors: Visitors) -> Call
 where
     S: Service<Request<Body>, Response = Response<B>, Error: Debug> + 'static,
 {

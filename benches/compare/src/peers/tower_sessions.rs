@@ -1,4 +1,4 @@
-//! tower-sessions with its memory store; the id cookie plain or encrypted.
+//! tower-sessions with its memory store; the id cookie is plain or encrypted.
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use crate::{
     request::{self, Body, COOKIE, Visitors},
 };
 
-type Answer = Result<Response<Body>, Infallible>;
+type HandlerResult = Result<Response<Body>, Infallible>;
 
 pub struct Contender {
     store: MemoryStore,
@@ -82,7 +82,7 @@ fn seed<C: CookieController>(layer: SessionManagerLayer<MemoryStore, C>, size: S
                     .await
                     .expect("a new session takes data");
             }
-            Answer::Ok(request::answer())
+            HandlerResult::Ok(request::response())
         })),
     )
 }
@@ -107,7 +107,7 @@ fn session(request: &Request<Body>) -> Session {
         .clone()
 }
 
-async fn count(session: &Session) -> i64 {
+async fn read_counter(session: &Session) -> i64 {
     session
         .get(COUNTER)
         .await
@@ -115,23 +115,23 @@ async fn count(session: &Session) -> i64 {
         .unwrap_or_default()
 }
 
-async fn ignore(request: Request<Body>) -> Answer {
+async fn ignore(request: Request<Body>) -> HandlerResult {
     drop(request);
-    Ok(request::answer())
+    Ok(request::response())
 }
 
-async fn read(request: Request<Body>) -> Answer {
-    request::saw(count(&session(&request)).await);
-    Ok(request::answer())
+async fn read(request: Request<Body>) -> HandlerResult {
+    request::set_seen(read_counter(&session(&request)).await);
+    Ok(request::response())
 }
 
-async fn increment(request: Request<Body>) -> Answer {
+async fn increment(request: Request<Body>) -> HandlerResult {
     let session = session(&request);
-    let next = count(&session).await + 1;
+    let next = read_counter(&session).await + 1;
     session
         .insert(COUNTER, next)
         .await
         .expect("the store answers");
-    request::saw(next);
-    Ok(request::answer())
+    request::set_seen(next);
+    Ok(request::response())
 }

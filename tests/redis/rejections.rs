@@ -1,4 +1,4 @@
-//! What a server refuses, reported for what it is.
+//! Commands that the server rejects, and URLs that the store rejects.
 
 use std::time::{Duration, Instant};
 
@@ -14,16 +14,16 @@ use crate::support::redis_servers::{
     wait_until,
 };
 
-fn refusal(error: &StoreError) -> &ServerRejection {
+fn rejection(error: &StoreError) -> &ServerRejection {
     match cause(error) {
-        RedisError::Rejected(refusal) => refusal,
-        other => panic!("not refused: {other}"),
+        RedisError::Rejected(rejection) => rejection,
+        other => panic!("not rejected: {other}"),
     }
 }
 
-/// Memory is full: reading goes on, writing is refused, and logging out works and is final.
+/// When memory is full, reads work, writes are rejected, and a logout works and is final.
 #[tokio::test]
-async fn full_memory_refuses_writes_and_lets_sessions_end() {
+async fn full_memory_rejects_writes_and_lets_sessions_end() {
     let server = Server::start();
     let store = connect(&server).await;
     let key = create_session(&store, HOUR).await;
@@ -31,7 +31,7 @@ async fn full_memory_refuses_writes_and_lets_sessions_end() {
     let version = record(&store, &key).await.version;
     let write = store.write(&key, "more".into(), HOUR, Expected::Version(version));
     let error = write.await.unwrap_err();
-    assert_eq!(refusal(&error), &ServerRejection::OutOfMemory);
+    assert_eq!(rejection(&error), &ServerRejection::OutOfMemory);
     assert!(store.touch(&key, HOUR).await.unwrap());
     store.destroy(&key).await.unwrap();
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
@@ -41,10 +41,10 @@ async fn full_memory_refuses_writes_and_lets_sessions_end() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_save_is_named() {
+async fn a_server_that_cannot_save_is_reported() {
     let server = Server::start();
     let store = connect(&server).await;
-    // Where the snapshot should go there is a directory.
+    // A directory has the name of the snapshot file.
     std::fs::create_dir(server.dir().join("dump.rdb")).unwrap();
     server.send(&["CONFIG", "SET", "save", "3600 100000"]);
     server.send(&["BGSAVE"]);
@@ -55,24 +55,24 @@ async fn a_server_that_cannot_save_is_named() {
     });
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
     assert_eq!(
-        refusal(&write.await.unwrap_err()),
+        rejection(&write.await.unwrap_err()),
         &ServerRejection::Misconfigured
     );
 }
 
 #[tokio::test]
-async fn a_server_with_too_few_replicas_is_named() {
+async fn a_server_with_too_few_replicas_is_reported() {
     let server = Server::start_with(&["--min-replicas-to-write", "1"]);
     let store = connect(&server).await;
     let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
     assert_eq!(
-        refusal(&write.await.unwrap_err()),
+        rejection(&write.await.unwrap_err()),
         &ServerRejection::NoReplicas
     );
 }
 
 #[tokio::test]
-async fn a_read_only_replica_is_named() {
+async fn a_read_only_replica_is_reported() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
         .operation_timeout(Duration::from_millis(600))
@@ -89,7 +89,7 @@ async fn a_read_only_replica_is_named() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_soon_and_not_shown() {
+async fn a_wrong_password_is_reported_soon_and_not_shown() {
     let server = Server::start_with(&["--requirepass", "right"]);
     for user in ["", "default:", "nobody:"] {
         let user = if user.is_empty() { ":" } else { user };
@@ -100,7 +100,7 @@ async fn a_wrong_password_is_said_soon_and_not_shown() {
         let error = builder.connect().await.unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(3), "soon");
         assert!(
-            matches!(refusal(&error), ServerRejection::Denied(_)),
+            matches!(rejection(&error), ServerRejection::Denied(_)),
             "{error}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"));
@@ -120,16 +120,16 @@ async fn a_user_of_its_own_and_a_database_are_used() {
     create_session(&store, HOUR).await;
     let keyspace = server.send_as("right", &["INFO", "keyspace"]);
     assert!(keyspace.contains("db2:keys=1"), "{keyspace}");
-    let elsewhere = RedisStore::builder(&url).prefix("other:").build().unwrap();
-    let error = elsewhere.read(&key(), None).await.unwrap_err();
+    let other = RedisStore::builder(&url).prefix("other:").build().unwrap();
+    let error = other.read(&key(), None).await.unwrap_err();
     assert!(
-        matches!(refusal(&error), ServerRejection::Denied(_)),
+        matches!(rejection(&error), ServerRejection::Denied(_)),
         "{error}"
     );
 }
 
 #[tokio::test]
-async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
+async fn a_write_without_its_required_replicas_is_an_error() {
     let server = Server::start();
     let store = RedisStore::builder(&server.url())
         .wait_for_replicas(1)
@@ -144,14 +144,14 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
         .write(&key, "data".into(), HOUR, Expected::Absent)
         .await
         .unwrap_err();
-    let said = matches!(
+    let is_unreplicated = matches!(
         cause(&error),
         RedisError::Unreplicated {
             confirmed: 0,
             required: 1
         }
     );
-    assert!(said, "{error}");
+    assert!(is_unreplicated, "{error}");
     assert_eq!(
         &*record(&store, &key).await.data,
         b"data",
@@ -177,7 +177,7 @@ async fn a_write_that_must_be_on_replicas_says_when_it_is_not() {
 }
 
 #[test]
-fn addresses_that_make_no_sense_are_refused_without_showing_a_password() {
+fn invalid_urls_are_rejected_without_showing_a_password() {
     for url in [
         "",
         "127.0.0.1:6379",
