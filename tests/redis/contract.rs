@@ -132,7 +132,10 @@ async fn all_keys_expire() {
         .await
         .unwrap();
     let tag = Tag::new("user:1").unwrap();
-    let (expiring, destroyed) = (create_session(&store, SHORT).await, create_session(&store, SHORT).await);
+    let (expiring, destroyed) = (
+        create_session(&store, SHORT).await,
+        create_session(&store, SHORT).await,
+    );
     for key in [&expiring, &destroyed] {
         assert!(store.tag(key, &tag).await.unwrap());
     }

@@ -36,15 +36,12 @@ async fn run_load_for_a_moment() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_that_sentinel_elects_is_used_when_the_old_one_is_killed() {
-    let mut watched = SentinelGroup::start();
-    let (store, plain) = (
-        store(&watched.url(), 1).await,
-        store(&watched.url(), 0).await,
-    );
+    let mut group = SentinelGroup::start();
+    let (store, plain) = (store(&group.url(), 1).await, store(&group.url(), 0).await);
     let load = Load::start(&store, &plain, 2, CHANGE_TIME).await;
     run_load_for_a_moment().await;
-    watched.master.kill();
-    watched.wait_for_promotion(ELECTION_TIME);
+    group.master.kill();
+    group.wait_for_promotion(ELECTION_TIME);
     load.wait_for_recovery(ELECTION_TIME).await;
     run_load_for_a_moment().await;
     let sum = load.verify().await;
@@ -54,19 +51,16 @@ async fn the_master_that_sentinel_elects_is_used_when_the_old_one_is_killed() {
 /// The old master resumes as a master, and must not be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_that_sentinel_elects_is_used_when_the_old_one_hangs() {
-    let watched = SentinelGroup::start();
-    let (store, plain) = (
-        store(&watched.url(), 1).await,
-        store(&watched.url(), 0).await,
-    );
+    let group = SentinelGroup::start();
+    let (store, plain) = (store(&group.url(), 1).await, store(&group.url(), 0).await);
     let load = Load::start(&store, &plain, 2, CHANGE_TIME).await;
     run_load_for_a_moment().await;
-    watched.master.freeze();
-    watched.wait_for_promotion(ELECTION_TIME);
+    group.master.freeze();
+    group.wait_for_promotion(ELECTION_TIME);
     load.wait_for_recovery(ELECTION_TIME).await;
-    watched.master.thaw();
+    group.master.thaw();
     crate::support::redis_servers::wait_until("the old master is a replica", ELECTION_TIME, || {
-        !watched.master.is_master()
+        !group.master.is_master()
     });
     load.wait_for_recovery(ELECTION_TIME).await;
     let sum = load.verify().await;

@@ -225,7 +225,7 @@ async fn no_change_is_lost_or_doubled_on_a_bad_network() {
     for word in words(&setup.direct, &key).await {
         *found.entry(word).or_default() += 1;
     }
-    let (mut kept, mut unknown) = (0, 0);
+    let (mut stored, mut unknown) = (0, 0);
     for writer in writers {
         for (word, acknowledged) in writer.await.unwrap() {
             let times = found.remove(&word).unwrap_or_default();
@@ -233,15 +233,15 @@ async fn no_change_is_lost_or_doubled_on_a_bad_network() {
                 Ok(()) => assert_eq!(times, 1, "{word} was acknowledged"),
                 Err(error) => assert!(times <= 1, "{word} is doubled: {error}"),
             }
-            kept += u32::from(acknowledged.is_ok());
+            stored += u32::from(acknowledged.is_ok());
             unknown += u32::from(acknowledged.is_err());
         }
     }
     assert!(found.is_empty(), "unknown words: {found:?}");
     assert!(setup.store.stats().retries > 0, "the network had no effect");
     assert!(
-        kept > 100 && unknown < kept,
-        "{kept} acknowledged, {unknown} unknown"
+        stored > 100 && unknown < stored,
+        "{stored} acknowledged, {unknown} unknown"
     );
 }
 

@@ -24,7 +24,7 @@ async fn migrate_without_loss(from: impl Store + Clone, to: impl Store + Clone) 
     for _ in 0..SESSIONS {
         let key = SessionId::generate().unwrap().store_key();
         let created = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
-        assert!(matches!(create_session, Ok(WriteOutcome::Done(_))), "{created:?}");
+        assert!(matches!(created, Ok(WriteOutcome::Done(_))), "{created:?}");
         assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());
         keys.push(key);
     }

@@ -50,7 +50,7 @@ impl RedisStoreBuilder {
     /// Sets the number of connections; in a cluster, the number to each master. Default: 2.
     ///
     /// All operations are pipelined on them, so a few serve thousands of requests. More help only if
-    /// one connection keeps a core of this process busy.
+    /// one connection uses a whole core of this process.
     pub fn pool_size(mut self, connections: usize) -> Self {
         self.settings.pool_size = connections;
         self

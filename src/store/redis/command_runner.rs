@@ -41,7 +41,7 @@ pub(super) enum Idempotency {
 /// The result of an operation's command.
 pub(super) struct CommandOutcome {
     pub(super) reply: Reply,
-    /// Set if an earlier attempt may have been executed; says how its reply was lost.
+    /// How the reply of an earlier attempt was lost, if the server may have executed that attempt.
     pub(super) lost_reply: Option<TransientError>,
     /// The index of the connection that replied.
     connection: usize,

@@ -5,15 +5,15 @@ use std::time::Duration;
 /// The error of a Redis operation, the source of the [`StoreError`](crate::store::StoreError) that
 /// the store's methods return.
 ///
-/// Its text holds no session data, session keys or passwords. Of a server's error message, only the
-/// code at its start is kept.
+/// Its text contains no session data, session keys or passwords. Of a server's error message, it
+/// contains only the code.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
     /// The store cannot use the URL.
     #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
-    /// The builder was asked for a local cache in front of a cluster.
+    /// A local cache was requested in front of a cluster.
     #[error("local cache does not support a Redis cluster; use the store without `cached`")]
     CacheInCluster,
     /// The operation ran outside a tokio runtime.
@@ -92,10 +92,10 @@ impl RedisError {
         }
     }
 
-    /// Returns `true` if the report of an outage already says all that this error says.
+    /// Returns `true` if the report of an outage makes a log entry for this error superfluous.
     ///
-    /// `UnknownOutcome` says more: it may come from a server that answers again, and it describes
-    /// the fate of one write.
+    /// `UnknownOutcome` is not covered: the server may be available again, and the error concerns one
+    /// particular write.
     pub(super) const fn is_covered_by_outage(&self) -> bool {
         matches!(self, Self::TimedOut { .. })
     }
