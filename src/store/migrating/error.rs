@@ -1,28 +1,30 @@
-//! What cannot be migrated.
+//! Errors of migrations.
 
 use crate::store::StoreError;
 
-/// The name that this store gives itself in errors.
-const NAME: &str = "migrating";
+/// The store's name in errors.
+const STORE_NAME: &str = "migrating";
+
+pub(super) type MigratingResult<T> = Result<T, StoreError>;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum MigratingError {
     #[error(
-        "a store gave a version of 2^63 or more, which a store that takes part in a migration must \
-         not: see `store::Version`"
+        "store returned a version of 2^63 or more; stores of a migration must use smaller \
+         versions, see `store::Version`"
     )]
     Version,
-    #[error("the old store holds a mark that another version of this crate made")]
-    Mark,
     #[error(
-        "sessions cannot move into their visitors' cookies: only the store that they come from may \
-         be one that keeps them there"
+        "unexpected migration marker in a store; run one version of the crate, and migrate in one \
+         direction, on all machines"
     )]
+    Marker,
+    #[error("sessions cannot migrate into cookies; use the cookie store only as the old store")]
     IntoCookies,
-    #[error("not both stores have tags")]
+    #[error("a store of the migration has no tags; tags work only if both stores have them")]
     NoTags,
     #[error(
-        "the session would have more than {} tags: untag it first",
+        "session would have more than {} tags; untag it first",
         crate::store::MAX_TAGS
     )]
     TooManyTags,
@@ -30,6 +32,6 @@ pub(super) enum MigratingError {
 
 impl From<MigratingError> for StoreError {
     fn from(error: MigratingError) -> Self {
-        Self::new(NAME, "migrate", error)
+        Self::new(STORE_NAME, "migrate", error)
     }
 }

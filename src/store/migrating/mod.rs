@@ -1,8 +1,8 @@
-//! From one store to another while sessions live.
+//! Migration of sessions from one store to another while the service runs.
 
 mod error;
-mod leaving;
-mod mark;
+mod from_cookies;
+mod marker;
 mod pair;
 mod tags;
 mod versions;
@@ -11,87 +11,98 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::{error::MigratingError, leaving::Service, pair::Pair};
+use self::{
+    error::{MigratingError, MigratingResult},
+    from_cookies::BoundMigratingStore,
+    pair::StorePair,
+};
 use super::{
     BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome, Store,
     StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
 };
 use crate::id::StoreKey;
 
-/// Two stores that look like one: sessions move from the old store to the new one as they are used,
-/// and nobody is logged out.
+/// A store that migrates sessions from an old store to a new one as they are used. No visitor is
+/// logged out.
 ///
 /// A clone is the same store.
 ///
-/// # What happens
+/// # How sessions migrate
 ///
-/// - A session is looked for in the new store, and where it is not there in the old one.
-/// - A new session comes into being in the new store.
-/// - A session of the old store moves when it is written on, or renewed (a read or touch that sets
-///   its lifetime). So after the longest lifetime that sessions had, whoever comes back has been
-///   moved: `Migrating` can then give way to the new store alone.
-/// - What ends a session ends it in both.
+/// 1. A read looks in the new store first, and then in the old one.
+/// 2. A new session is created in the new store.
+/// 3. A session in the old store migrates when it is written, or renewed (by a touch, or a read that
+///    sets its expiry).
+/// 4. Destroying a session destroys it in both stores.
 ///
-/// The promises are those of the [contract](Store), as far as both stores keep them: no write is
-/// lost, whatever moves the session meanwhile, and whoever stops half way: the next request
-/// finishes what another began. Only a renewal that moves a session gives it another version, so a
-/// request that read it before meets a conflict, and does its work again on the same data. Sessions
-/// are not [counted](Store::count).
+/// After the longest time that a session lived when the migration began, every live session is in the
+/// new store. You can then use the new store alone.
 ///
-/// # On several machines
+/// The store keeps the [contract](Store) as far as both stores keep it. No write is lost, and a
+/// migration that stops half way is finished by the next request of the session. One thing differs: a
+/// renewal that migrates a session changes its version. A concurrent request that read the session
+/// before then meets a conflict, and repeats its changes on the same data.
 ///
-/// While some machines know the old store alone, sessions must not leave it, for those machines
-/// would not find them. So the change is made in steps, each of them by an ordinary restart of one
-/// machine after another:
+/// Sessions are not [counted](Store::count).
 ///
-/// 1. [`prepare`](Self::prepare) on all machines: what others have moved is found, nothing is moved.
-/// 2. [`new`](Self::new) on all machines: sessions move.
+/// # Several machines
+///
+/// A machine that knows only the old store cannot find a session that has migrated. So deploy the
+/// change in steps, each a rolling restart of all machines:
+///
+/// 1. [`prepare`](Self::prepare): machines find migrated sessions, but migrate none.
+/// 2. [`new`](Self::new): machines migrate sessions.
 /// 3. The new store alone, after the longest lifetime of a session.
 ///
-/// Without the first step no write is lost either. But a machine that knows the old store alone
-/// takes a session that has moved for ended, or answers 503 in the first minute; and a log-out there
-/// can be undone that comes at the very moment when another machine moves the session.
+/// Without step 1, no write is lost either, but a machine that knows only the old store:
 ///
-/// # From cookies
+/// - treats a migrated session as ended, or answers 503 during the first minute after the migration;
+/// - may have its log-out undone, if another machine migrates the session at the same moment.
 ///
-/// The old store may be a [`CookieStore`](super::CookieStore), the new one may not: a session that is
-/// at the server does not move into a cookie. Then this store is of use in
-/// [`Sessions`](crate::Sessions) alone, and some things are different:
+/// # Migrating from cookies
 ///
-/// - Who is known to the new store, be it alive or dead, is not looked for in cookies. A session
-///   leaves its cookie by a write that expects nothing in the new store, so of several requests with
-///   the same cookie one brings it over, and the others do their work again on what that one wrote.
-///   Its tags go along, and its cookie is removed.
-/// - While [`prepare`](Self::prepare) leaves sessions in cookies, the last answer wins there as ever;
-///   what has moved is at the server from then on, on every machine.
-/// - Without a request there is only what has moved: [`SessionCollection`](crate::session::SessionCollection) finds
-///   no others. It ends others where the cookie store has a
-///   [revocation list](super::CookieStore::with_revocation), which works as before: a cookie is revoked
-///   when its session moves, and logging out everywhere ends sessions in cookies as well as at the
-///   server. Without a list that is an error, for sessions in cookies would stay; those at the
-///   server have ended even so.
-/// - Without a list, who has kept a copy of both cookies from before the move can come back by them
-///   when the session has been ended or has got another id, and the new store has forgotten
-///   that (a minute, unless configured), until that copy expires: so it is of every session that
-///   was in a cookie.
+/// The old store may be a [`CookieStore`](super::CookieStore). The new one may not: a session at the
+/// server cannot migrate into a cookie. The migrating store then works only within
+/// [`Sessions`](crate::Sessions), and differs as follows:
 ///
-/// A session that moves takes one write, or two with one more call for each of its tags, a look at
-/// the revocation list where there is one, and an entry in it.
+/// - A session that the new store knows, live or destroyed, is not looked up in cookies.
+/// - A session leaves its cookie by a write that expects no record in the new store. Of several
+///   requests with the same cookie, one migrates the session. The others repeat their changes on its
+///   result. Tags migrate too, and the cookie is removed.
+/// - While [`prepare`](Self::prepare) leaves a session in its cookie, the last response wins, as in
+///   any cookie store. A session that has migrated is at the server for every machine.
+/// - Without a request, only migrated sessions are available, also to
+///   [`SessionCollection`](crate::session::SessionCollection).
+/// - With a [revocation list](super::CookieStore::with_revocation), `destroy` and `destroy_tagged` end
+///   sessions in cookies as well as at the server. A cookie is revoked when its session migrates.
+/// - Without a list, `destroy` and `destroy_tagged` fail if a session may remain in a cookie.
+///   `destroy_tagged` still destroys the sessions at the server.
+/// - Without a list, a copy of both cookies from before the migration can restore the session after it
+///   was destroyed or its id was regenerated. This works from the time when the new store's tombstone
+///   expires (60 s by default) until the copy expires. The same is true of every session in a cookie.
 ///
-/// # What it costs
+/// A session with tags migrates with two writes and one more call for each tag, another one with one
+/// write. If there is a list, a read and an entry of it are added.
 ///
-/// A request whose session is in the new store costs what it costs there. A session of the old
-/// store is looked up twice until it moves. Moving takes three writes in the place of one, with two
-/// looks for tags, and one write more where there are some; a new session takes two. A visitor
-/// whose session has ended is looked up three times.
+/// # Cost
+///
+/// | operation | cost |
+/// | --- | --- |
+/// | session in the new store | as in the new store alone |
+/// | session in the old store, until it migrates | two lookups |
+/// | no session | three lookups |
+/// | new session | two writes |
+/// | migration of a session | three writes instead of one, and two lookups of tags |
+/// | migration of a session with tags | one more write |
 ///
 /// # Limits
 ///
-/// Both stores must keep conditional writes, if they are at the server, and give versions below 2⁶³ (see
-/// [`Version`](super::Version)), or what they answer is an error. For a minute after a session has
-/// moved or begun, a record of 17 bytes stands in the old store; while it moves, its data takes 25
-/// bytes more there. There are tags where both stores have them. An untag at the moment when the
-/// session moves may be without effect.
+/// - A store at the server must support conditional writes. Its versions must be below 2⁶³ (see
+///   [`Version`](super::Version)), otherwise operations fail.
+/// - The old store holds a record of 17 bytes for one minute after a session migrates or begins. While
+///   a session migrates, its record there is 25 bytes larger.
+/// - Tags work only if both stores have them. An `untag` at the same moment as the migration may have
+///   no effect.
 ///
 /// # Example
 ///
@@ -99,45 +110,49 @@ use crate::id::StoreKey;
 /// # #[cfg(all(feature = "file", feature = "redis", unix))]
 /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use hyper_session::{SessionConfig, Sessions};
-/// use hyper_session::store::{FileStore, Migrating, RedisStore};
+/// use hyper_session::store::{FileStore, MigratingStore, RedisStore};
 ///
 /// let file = FileStore::open("/var/lib/shop/sessions")?;
 /// let redis = RedisStore::builder("redis://127.0.0.1/").build()?;
-/// let sessions = Sessions::new(SessionConfig::default().with_env()?, Migrating::new(file, redis))?;
+/// let store = MigratingStore::new(file, redis);
+/// let sessions = Sessions::new(SessionConfig::default().with_env()?, store)?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct MigratingStore(Arc<Pair>);
+#[must_use = "a store does nothing until it is passed to `Sessions`"]
+pub struct MigratingStore(Arc<StorePair>);
 
 impl MigratingStore {
-    /// Sessions move from the store `from` to the store `to`.
+    /// Returns a store that migrates sessions from the store `from` to the store `to`.
     pub fn new(from: impl Store, to: impl Store) -> Self {
-        Self::over(from, to, true)
+        Self::with_mode(from, to, true)
     }
 
-    /// Sessions stay in the store `from`, and those that others have moved are found in `to`: for
-    /// the time when not all machines know both stores.
+    /// Returns a store that leaves sessions in the store `from`, and finds those in `to` that other
+    /// machines have migrated.
+    ///
+    /// Use it while some machines know only the store `from`.
     pub fn prepare(from: impl Store, to: impl Store) -> Self {
-        Self::over(from, to, false)
+        Self::with_mode(from, to, false)
     }
 
-    fn over(from: impl Store, to: impl Store, moves: bool) -> Self {
+    fn with_mode(from: impl Store, to: impl Store, migrates: bool) -> Self {
         let (old, new) = (Arc::new(from), Arc::new(to));
-        Self(Arc::new(Pair { old, new, moves }))
+        Self(Arc::new(StorePair { old, new, migrates }))
     }
 
-    fn doing<T, F>(&self, work: impl FnOnce(Arc<Pair>) -> F) -> StoreFuture<T>
+    fn run<T, F>(&self, operation: impl FnOnce(Arc<StorePair>) -> F) -> StoreFuture<T>
     where
-        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        F: Future<Output = MigratingResult<T>> + Send + 'static,
     {
-        StoreFuture::new(work(Arc::clone(&self.0)))
+        StoreFuture::new(operation(Arc::clone(&self.0)))
     }
 }
 
 impl fmt::Debug for MigratingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigratingStore")
-            .field("moves", &self.0.moves)
+            .field("migrates", &self.0.migrates)
             .finish_non_exhaustive()
     }
 }
@@ -145,13 +160,13 @@ impl fmt::Debug for MigratingStore {
 impl Store for MigratingStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
-        self.doing(|pair| async move { pair.read(&key, touch).await })
+        self.run(|pair| async move { pair.read(&key, touch).await })
     }
 
-    /// Writes where the session lives, and moves it to the new store.
+    /// Writes the session in its store, and migrates it to the new one.
     ///
     /// # Errors
-    /// When one of the stores cannot answer; whether the write was applied is then unknown.
+    /// If one of the stores fails. It is then unknown whether the write was applied.
     fn write(
         &self,
         key: &StoreKey,
@@ -160,20 +175,20 @@ impl Store for MigratingStore {
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
         let key = *key;
-        self.doing(|pair| async move { pair.write(&key, data, ttl, expected).await })
+        self.run(|pair| async move { pair.write(&key, data, ttl, expected).await })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
-        self.doing(|pair| async move { pair.destroy(&key).await })
+        self.run(|pair| async move { pair.destroy(&key).await })
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
-        self.doing(|pair| async move { pair.touch(&key, ttl).await })
+        self.run(|pair| async move { pair.touch(&key, ttl).await })
     }
 
-    /// What both stores can do.
+    /// Returns the capabilities that both stores have.
     fn capabilities(&self) -> Capabilities {
         let (old, new) = (self.0.old.capabilities(), self.0.new.capabilities());
         Capabilities {
@@ -191,7 +206,7 @@ impl Store for MigratingStore {
 
     /// Waits for the old store, then for the new one.
     fn ready(&self) -> StoreFuture<()> {
-        self.doing(|pair| async move {
+        self.run(|pair| async move {
             pair.old.ready().await?;
             pair.new.ready().await
         })
@@ -204,16 +219,16 @@ impl Store for MigratingStore {
     }
 }
 
-/// Where sessions come from their visitors' cookies.
+/// A migration from cookies.
 impl ClientSideStore for MigratingStore {
     /// # Errors
-    /// When it is the new store that keeps sessions in cookies.
-    fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
-        let Pair { old, new, moves } = &*self.0;
+    /// If the new store keeps sessions in cookies.
+    fn bind(&self, context: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
+        let StorePair { old, new, migrates } = &*self.0;
         match (old.client_side(), new.client_side()) {
             (Some(old), None) => {
-                let old = old.bind(binding)?;
-                Ok(Box::new(Service::new(old, Arc::clone(new), *moves)))
+                let (old, new) = (old.bind(context)?, Arc::clone(new));
+                Ok(Box::new(BoundMigratingStore::new(old, new, *migrates)))
             }
             _ => Err(MigratingError::IntoCookies.into()),
         }
@@ -223,31 +238,31 @@ impl ClientSideStore for MigratingStore {
 impl TagStore for MigratingStore {
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
         let (key, tag) = (*key, tag.clone());
-        self.doing(|pair| async move { pair.tags()?.tag(&key, &tag).await })
+        self.run(|pair| async move { pair.tags()?.tag(&key, &tag).await })
     }
 
     fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
         let (key, tag) = (*key, tag.clone());
-        self.doing(|pair| async move { pair.tags()?.untag(&key, &tag).await })
+        self.run(|pair| async move { pair.tags()?.untag(&key, &tag).await })
     }
 
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
-        self.doing(|pair| async move { pair.tags()?.tagged(&tag).await })
+        self.run(|pair| async move { pair.tags()?.tagged(&tag).await })
     }
 
     fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let key = *key;
-        self.doing(|pair| async move { pair.tags()?.tags_of(&key).await })
+        self.run(|pair| async move { pair.tags()?.tags_of(&key).await })
     }
 
     fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
-        self.doing(|pair| async move { pair.tags()?.copy_tags(&from, &to).await })
+        self.run(|pair| async move { pair.tags()?.copy_tags(&from, &to).await })
     }
 
     fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         let (from, to) = (*from, *to);
-        self.doing(|pair| async move { pair.tags()?.move_tags(&from, &to).await })
+        self.run(|pair| async move { pair.tags()?.move_tags(&from, &to).await })
     }
 }

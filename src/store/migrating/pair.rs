@@ -1,80 +1,107 @@
-//! The two stores, and how a session gets from the one to the other.
+//! The old and the new store, and the migration of a session between them.
 //!
-//! What has to hold, whoever stops in the middle:
+//! Any machine may stop after any step. The next caller that reads its marker continues. The steps
+//! and the invariant of each:
 //!
-//! 1. A session is live in the old store or in the new one, never in both. While it is in the old
-//!    one, what happens to it is decided there.
-//! 2. It leaves the old store by one conditional write, which puts the session itself, marked as
-//!    [`Moving`], in the place of the version that was read. From then on nobody writes on it
-//!    there, so whoever meets the mark may publish it in the new store. The session there is that
-//!    one, or what has become of it. One that has tags is published marked as [`Moving`] too, and
-//!    whoever meets that completes it.
-//! 3. A new session is announced in the old store first, so that none comes into being there at
-//!    the same time.
-//! 4. It is destroyed in the new store first. Nobody answers that it is gone before it is
-//!    destroyed in the old one as well.
+//! **Migrate** a session, with a write on version `v` of the old store:
 //!
-//! What is left in the old store of a session that has moved is a mark for [`FENCE`]: whoever
-//! knows the old store alone, and began before, finds it and cannot write.
+//! 1. Replace version `v` in the old store by a migrating marker, which contains the new data.
+//!    *From here on, nothing changes the session in the old store. It is published as it is, or
+//!    destroyed.*
+//! 2. Create the session in the new store. If it has tags, create a migrating marker there, copy the
+//!    tags, and replace the marker by the session. *Only one caller creates it. A record in the new
+//!    store is this session or a later version of it. A session with tags is not visible in the new
+//!    store before its tags are, so that a log-out everywhere finds it.*
+//! 3. Copy the tags that were added to the old store meanwhile.
+//! 4. Replace the marker in the old store by an in-new-store marker for [`MARKER_TTL`]. *A machine
+//!    that knows only the old store and read the session before cannot write it.*
+//!
+//! **Create** a session in the new store:
+//!
+//! 1. Create an in-new-store marker in the old store. *No machine creates the session there
+//!    meanwhile.*
+//! 2. Create the session in the new store.
+//!
+//! **Create** a session in the old store, on a prepared machine:
+//!
+//! 1. Create a reserved marker in the old store, or use the one that exists.
+//! 2. Check that the new store has no record.
+//! 3. Replace the marker by the session. *This fails if a machine that migrates has replaced the
+//!    marker, to create the session in the new store.*
+//!
+//! **Destroy** a session:
+//!
+//! 1. Destroy it in the new store. *A migration in progress cannot publish it.*
+//! 2. Destroy it in the old store. *No read reports it as gone before this step: a read that finds
+//!    only step 1 performs step 2.*
+//!
+//! At all times, a session is live in one store only. While it is live in the old store, the old store
+//! decides every write on it.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    error::MigratingError,
-    mark::{self, Held, Moving},
-    versions::{Place, new, new_record, old, old_record},
+    error::{MigratingError, MigratingResult},
+    marker::{self, MigratingSession, MigrationRecord},
+    versions::{StoreSide, from_new, from_new_record, from_old, from_old_record},
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Store, StoreError, Tag, Version, WriteOutcome},
+    store::{Expected, ReadOutcome, Store, Tag, Version, WriteOutcome},
 };
 
-type Answer<T> = Result<T, StoreError>;
+/// Time to live of a marker in the old store: longer than the longest request.
+const MARKER_TTL: Duration = Duration::from_secs(60);
 
-/// How long a mark stands in the old store: longer than the longest request.
-const FENCE: Duration = Duration::from_secs(60);
+/// Records of the new store with a shorter time to live complete an unfinished migration first.
+///
+/// Such a record may expire before the migrating marker in the old store, which would then publish
+/// the session again. A regenerated session leaves such a record under its old id. Any other record lives
+/// from its last write or renewal on as long as the marker did from an earlier one.
+const SHORT_TTL: Duration = Duration::from_secs(10 * 60);
 
-/// A record of the new store that ends sooner than this may end before the mark that a stopped move
-/// has left of it in the old store, and so is looked after. Such a one is what a session leaves
-/// behind that goes on under another id. (Any other lives from its last write or renewal on for as
-/// long as the mark did from an earlier one.)
-const SOON: Duration = Duration::from_secs(10 * 60);
-
-pub(super) struct Pair {
+/// The old and the new store of a migration.
+pub(super) struct StorePair {
     pub(super) old: Arc<dyn Store>,
     pub(super) new: Arc<dyn Store>,
-    /// Whether sessions move. Otherwise they stay where they are and are created in the old store.
-    pub(super) moves: bool,
+    /// Sessions migrate to the new store. If `false`, sessions stay in their store, and new sessions
+    /// are created in the old store.
+    pub(super) migrates: bool,
 }
 
-impl Pair {
+impl StorePair {
     pub(super) async fn read(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
-    ) -> Answer<ReadOutcome> {
+    ) -> MigratingResult<ReadOutcome> {
         loop {
             if let Some(read) = self.read_new(key, touch).await? {
                 return Ok(read);
             }
-            let read = match self.old.read(key, touch.filter(|_| !self.moves)).await? {
-                ReadOutcome::Found(record) => Held::new(record)?,
-                ended => return Ok(self.read_new(key, touch).await?.unwrap_or(ended)),
+            let touch_old = touch.filter(|_| !self.migrates);
+            let record = match self.old.read(key, touch_old).await? {
+                ReadOutcome::Found(record) => MigrationRecord::decode(record)?,
+                // Another machine may have migrated the session between the two reads.
+                absent_or_gone => {
+                    let read = self.read_new(key, touch).await?;
+                    return Ok(read.unwrap_or(absent_or_gone));
+                }
             };
-            match (read, touch.filter(|_| self.moves)) {
-                (Held::Session(record), None) => {
-                    return Ok(ReadOutcome::Found(old_record(record)?));
+            match (record, touch.filter(|_| self.migrates)) {
+                (MigrationRecord::Session(record), None) => {
+                    return Ok(ReadOutcome::Found(from_old_record(record)?));
                 }
-                (Held::Session(record), Some(ttl)) => {
-                    // A renewal takes a session along that is never written on.
-                    self.carry(key, record.data, ttl, record.version).await?;
+                (MigrationRecord::Session(record), Some(ttl)) => {
+                    // A renewal migrates sessions that are never written.
+                    self.migrate(key, record.data, ttl, record.version).await?;
                 }
-                (Held::Moving(moving), _) => {
-                    self.publish(key, moving).await?;
+                (MigrationRecord::Migrating(session), _) => {
+                    self.publish(key, session).await?;
                 }
-                (Held::Elsewhere | Held::Reserved(_), _) => {
+                (MigrationRecord::InNewStore | MigrationRecord::Reserved(_), _) => {
                     let read = self.read_new(key, touch).await?;
                     return Ok(read.unwrap_or(ReadOutcome::Absent));
                 }
@@ -82,28 +109,30 @@ impl Pair {
         }
     }
 
-    /// What the new store knows of the session; `None` where it knows nothing.
+    /// Reads the new store. Returns `None` if it knows nothing about the session.
     async fn read_new(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
-    ) -> Answer<Option<ReadOutcome>> {
+    ) -> MigratingResult<Option<ReadOutcome>> {
         loop {
             let record = match self.new.read(key, touch).await? {
-                ReadOutcome::Found(record) => new_record(record)?,
+                ReadOutcome::Found(record) => from_new_record(record)?,
                 ReadOutcome::Absent => return Ok(None),
                 ReadOutcome::Gone => {
-                    // Whoever destroyed it may have stopped half way.
+                    // The destroying machine may have stopped before the old store.
                     if let ReadOutcome::Found(_) = self.old.read(key, None).await? {
                         self.old.destroy(key).await?;
                     }
                     return Ok(Some(ReadOutcome::Gone));
                 }
             };
-            match Held::new(record)? {
-                Held::Moving(moving) => self.complete(key, moving).await?,
-                Held::Session(record) => return Ok(Some(ReadOutcome::Found(record))),
-                Held::Elsewhere | Held::Reserved(_) => return Err(MigratingError::Mark.into()),
+            match MigrationRecord::decode(record)? {
+                MigrationRecord::Migrating(session) => self.complete(key, session).await?,
+                MigrationRecord::Session(record) => return Ok(Some(ReadOutcome::Found(record))),
+                MigrationRecord::InNewStore | MigrationRecord::Reserved(_) => {
+                    return Err(MigratingError::Marker.into());
+                }
             };
         }
     }
@@ -114,16 +143,21 @@ impl Pair {
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<WriteOutcome> {
+    ) -> MigratingResult<WriteOutcome> {
         match expected {
             Expected::Version(version) => self.replace(key, data, ttl, version).await,
             Expected::Absent => self.create(key, data, ttl).await,
-            Expected::Any => self.put(key, data, ttl).await,
+            Expected::Any => self.overwrite(key, data, ttl).await,
         }
     }
 
-    /// Replaces whatever is there: what is read, if it is still there when it is written on.
-    async fn put(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
+    /// Writes without an expected version: reads the current one, and retries if it changes.
+    async fn overwrite(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+    ) -> MigratingResult<WriteOutcome> {
         loop {
             let written = match self.read(key, None).await? {
                 ReadOutcome::Found(record) => {
@@ -144,75 +178,82 @@ impl Pair {
         data: Bytes,
         ttl: Duration,
         version: Version,
-    ) -> Answer<WriteOutcome> {
-        let done = match Place::of(version) {
-            Place::New(version) => {
-                if ttl < SOON {
-                    self.finish(key).await?;
+    ) -> MigratingResult<WriteOutcome> {
+        let done = match StoreSide::from_version(version) {
+            StoreSide::New(version) => {
+                if ttl < SHORT_TTL {
+                    self.finish_migration(key).await?;
                 }
                 let expected = Expected::Version(version);
                 return self.write_new(key, data, ttl, expected).await;
             }
-            Place::Old(version) if self.moves => self.carry(key, data, ttl, version).await?,
-            Place::Old(version) => {
+            StoreSide::Old(version) if self.migrates => {
+                self.migrate(key, data, ttl, version).await?
+            }
+            StoreSide::Old(version) => {
                 let expected = Expected::Version(version);
                 match self.old.write(key, data, ttl, expected).await? {
-                    WriteOutcome::Done(version) => Some(WriteOutcome::Done(old(version)?)),
+                    WriteOutcome::Done(version) => Some(WriteOutcome::Done(from_old(version)?)),
                     _ => None,
                 }
             }
         };
         match done {
             Some(written) => Ok(written),
-            None => self.refuse(key).await,
+            None => self.conflict_or_gone(key).await,
         }
     }
 
-    /// The answer to a write whose expected version is not there any more.
-    async fn refuse(&self, key: &StoreKey) -> Answer<WriteOutcome> {
+    /// Returns the outcome of a write whose expected version is outdated.
+    async fn conflict_or_gone(&self, key: &StoreKey) -> MigratingResult<WriteOutcome> {
         Ok(match self.read(key, None).await? {
             ReadOutcome::Found(record) => WriteOutcome::Conflict(record),
             ReadOutcome::Absent | ReadOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
-    async fn create(&self, key: &StoreKey, data: Bytes, ttl: Duration) -> Answer<WriteOutcome> {
+    async fn create(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+    ) -> MigratingResult<WriteOutcome> {
         let mut expected = Expected::Absent;
         loop {
-            let (sign, stands) = match self.moves {
-                true => (mark::elsewhere(), ttl.min(FENCE)),
-                false => (mark::reserved(), FENCE),
+            let (marker, marker_ttl) = match self.migrates {
+                true => (marker::in_new_store(), ttl.min(MARKER_TTL)),
+                false => (marker::reserved(), MARKER_TTL),
             };
-            let announced = self.old.write(key, sign, stands, expected).await?;
-            let version = match announced {
-                WriteOutcome::Done(_) if self.moves => {
+            let marked = self.old.write(key, marker, marker_ttl, expected).await?;
+            let version = match marked {
+                WriteOutcome::Done(_) if self.migrates => {
                     return self.write_new(key, data, ttl, Expected::Absent).await;
                 }
                 WriteOutcome::Done(version) => version,
-                WriteOutcome::Conflict(record) => match Held::new(record)? {
-                    Held::Session(record) => {
-                        return Ok(WriteOutcome::Conflict(old_record(record)?));
+                WriteOutcome::Conflict(record) => match MigrationRecord::decode(record)? {
+                    MigrationRecord::Session(record) => {
+                        return Ok(WriteOutcome::Conflict(from_old_record(record)?));
                     }
-                    Held::Elsewhere => {
+                    MigrationRecord::InNewStore => {
                         return self.write_new(key, data, ttl, Expected::Absent).await;
                     }
-                    Held::Reserved(version) if self.moves => {
+                    MigrationRecord::Reserved(version) if self.migrates => {
                         expected = Expected::Version(version);
                         continue;
                     }
-                    // Others' mark serves as well. If each put its own in the place of the other's,
-                    // two could go on for ever.
-                    Held::Reserved(version) => version,
-                    Held::Moving(moving) => {
-                        self.publish(key, moving).await?;
+                    // Use the other machine's marker. If each replaced the marker of the other, both
+                    // could repeat this for ever.
+                    MigrationRecord::Reserved(version) => version,
+                    MigrationRecord::Migrating(session) => {
+                        self.publish(key, session).await?;
                         expected = Expected::Absent;
                         continue;
                     }
                 },
                 WriteOutcome::Gone if expected == Expected::Absent => {
-                    return self.refuse(key).await;
+                    return self.conflict_or_gone(key).await;
                 }
-                // What was to be replaced has ended.
+                // The reserved marker has expired, or the session was destroyed.
                 WriteOutcome::Gone => {
                     expected = Expected::Absent;
                     continue;
@@ -225,37 +266,30 @@ impl Pair {
         }
     }
 
-    /// Creates the session in the old store, where it is announced by the mark of this version;
-    /// `None` where somebody else was faster.
+    /// Creates the session in the old store, in place of the reserved marker of this version.
+    ///
+    /// Returns `None` if the marker has changed.
     async fn create_old(
         &self,
         key: &StoreKey,
         data: Bytes,
         ttl: Duration,
-        announced: Version,
-    ) -> Answer<Option<WriteOutcome>> {
-        let announced = Expected::Version(announced);
-        let standing = match self.read_new(key, None).await? {
-            None => return self.write_announced(key, data, ttl, announced).await,
+        reserved: Version,
+    ) -> MigratingResult<Option<WriteOutcome>> {
+        let expected = Expected::Version(reserved);
+        let outcome = match self.read_new(key, None).await? {
+            None => {
+                return Ok(match self.old.write(key, data, ttl, expected).await? {
+                    WriteOutcome::Done(version) => Some(WriteOutcome::Done(from_old(version)?)),
+                    WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
+                });
+            }
             Some(ReadOutcome::Found(record)) => WriteOutcome::Conflict(record),
             Some(_) => WriteOutcome::Gone,
         };
-        let sign = mark::elsewhere();
-        self.old.write(key, sign, ttl.min(FENCE), announced).await?;
-        Ok(Some(standing))
-    }
-
-    async fn write_announced(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        announced: Expected,
-    ) -> Answer<Option<WriteOutcome>> {
-        Ok(match self.old.write(key, data, ttl, announced).await? {
-            WriteOutcome::Done(version) => Some(WriteOutcome::Done(old(version)?)),
-            WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
-        })
+        let (marker, marker_ttl) = (marker::in_new_store(), ttl.min(MARKER_TTL));
+        self.old.write(key, marker, marker_ttl, expected).await?;
+        Ok(Some(outcome))
     }
 
     async fn write_new(
@@ -264,55 +298,62 @@ impl Pair {
         data: Bytes,
         ttl: Duration,
         expected: Expected,
-    ) -> Answer<WriteOutcome> {
+    ) -> MigratingResult<WriteOutcome> {
         Ok(match self.new.write(key, data, ttl, expected).await? {
-            WriteOutcome::Done(version) => WriteOutcome::Done(new(version)?),
-            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(new_record(record)?),
+            WriteOutcome::Done(version) => WriteOutcome::Done(from_new(version)?),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(from_new_record(record)?),
             WriteOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
-    /// Writes on the old store's `version`, and takes the session to the new store; `None` where
-    /// that version is not there any more.
-    async fn carry(
+    /// Writes on `version` of the old store and migrates the session.
+    ///
+    /// Returns `None` if that version is outdated.
+    async fn migrate(
         &self,
         key: &StoreKey,
         data: Bytes,
         ttl: Duration,
         version: Version,
-    ) -> Answer<Option<WriteOutcome>> {
-        let marked = mark::moving(&data, ttl);
+    ) -> MigratingResult<Option<WriteOutcome>> {
+        let marker = marker::migrating(&data, ttl);
         let expected = Expected::Version(version);
-        match self.old.write(key, marked, ttl, expected).await? {
+        match self.old.write(key, marker, ttl, expected).await? {
             WriteOutcome::Done(version) => {
-                let moving = Moving { data, ttl, version };
-                self.publish(key, moving).await.map(Some)
+                let session = MigratingSession { data, ttl, version };
+                self.publish(key, session).await.map(Some)
             }
             WriteOutcome::Conflict(_) | WriteOutcome::Gone => Ok(None),
         }
     }
 
-    /// Brings what is marked as moving to the new store. The answer is that of the write that
-    /// marked it. Several may do this at once, and anyone after one who stopped half way.
-    async fn publish(&self, key: &StoreKey, moving: Moving) -> Answer<WriteOutcome> {
-        let Moving { data, ttl, version } = moving;
-        // What has tags is not seen in the new store before it has them there: nobody escapes a
-        // log-out by what stops half way.
-        let tagged = !self.old_tags(key).await?.is_empty();
-        let first = match tagged {
-            true => mark::moving(&data, ttl),
+    /// Moves a migrating session to the new store: steps 2 to 4 of a migration.
+    ///
+    /// Returns the outcome of the write that created the marker. Several callers may publish the same
+    /// session at once, or after one has stopped.
+    async fn publish(
+        &self,
+        key: &StoreKey,
+        session: MigratingSession,
+    ) -> MigratingResult<WriteOutcome> {
+        let MigratingSession { data, ttl, version } = session;
+        let has_tags = !self.old_tags(key).await?.is_empty();
+        let first = match has_tags {
+            true => marker::migrating(&data, ttl),
             false => data.clone(),
         };
         let published = match self.write_new(key, first, ttl, Expected::Absent).await? {
-            WriteOutcome::Done(version) if tagged => {
+            WriteOutcome::Done(version) if has_tags => {
                 let data = data.clone();
-                let moving = Moving { data, ttl, version };
-                self.complete(key, moving).await?
+                let session = MigratingSession { data, ttl, version };
+                self.complete(key, session).await?
             }
-            WriteOutcome::Conflict(record) => match Held::new(record)? {
-                Held::Moving(moving) => self.complete(key, moving).await?,
-                Held::Session(record) => WriteOutcome::Conflict(record),
-                Held::Elsewhere | Held::Reserved(_) => return Err(MigratingError::Mark.into()),
+            WriteOutcome::Conflict(record) => match MigrationRecord::decode(record)? {
+                MigrationRecord::Migrating(session) => self.complete(key, session).await?,
+                MigrationRecord::Session(record) => WriteOutcome::Conflict(record),
+                MigrationRecord::InNewStore | MigrationRecord::Reserved(_) => {
+                    return Err(MigratingError::Marker.into());
+                }
             },
             done_or_gone => done_or_gone,
         };
@@ -320,39 +361,45 @@ impl Pair {
             self.old.destroy(key).await?;
             return Ok(WriteOutcome::Gone);
         }
-        self.carry_tags(key).await?;
-        let (sign, expected) = (mark::elsewhere(), Expected::Version(version));
-        self.old.write(key, sign, ttl.min(FENCE), expected).await?;
+        self.copy_tags_to_new(key).await?;
+        let (marker, expected) = (marker::in_new_store(), Expected::Version(version));
+        let marker_ttl = ttl.min(MARKER_TTL);
+        self.old.write(key, marker, marker_ttl, expected).await?;
         Ok(match published {
             WriteOutcome::Conflict(record) if record.data == data => {
                 WriteOutcome::Done(record.version)
             }
-            // Another has published it, and somebody has written on it since.
-            WriteOutcome::Conflict(_) => WriteOutcome::Done(old(version)?),
+            // Another caller has published the session, and it was written since. The write was done,
+            // and the old version that it returns makes the next write conflict.
+            WriteOutcome::Conflict(_) => WriteOutcome::Done(from_old(version)?),
             done => done,
         })
     }
 
-    /// Finishes a move that stopped when the session was in the new store already, so that nothing
-    /// is left of it that could be published again.
-    async fn finish(&self, key: &StoreKey) -> Answer<()> {
+    /// Finishes an unfinished migration of a session that is already in the new store, so that its
+    /// marker in the old store cannot publish it again.
+    async fn finish_migration(&self, key: &StoreKey) -> MigratingResult<()> {
         if let ReadOutcome::Found(record) = self.old.read(key, None).await?
-            && let Held::Moving(moving) = Held::new(record)?
+            && let MigrationRecord::Migrating(session) = MigrationRecord::decode(record)?
         {
-            self.publish(key, moving).await?;
+            self.publish(key, session).await?;
         }
         Ok(())
     }
 
-    /// Puts the session in the place of the mark in the new store, once its tags are there.
-    async fn complete(&self, key: &StoreKey, moving: Moving) -> Answer<WriteOutcome> {
-        let Moving { data, ttl, version } = moving;
-        self.carry_tags(key).await?;
+    /// Copies the tags, and replaces the migrating marker in the new store by the session.
+    async fn complete(
+        &self,
+        key: &StoreKey,
+        session: MigratingSession,
+    ) -> MigratingResult<WriteOutcome> {
+        let MigratingSession { data, ttl, version } = session;
+        self.copy_tags_to_new(key).await?;
         let expected = Expected::Version(version);
         self.write_new(key, data, ttl, expected).await
     }
 
-    async fn carry_tags(&self, key: &StoreKey) -> Answer<()> {
+    async fn copy_tags_to_new(&self, key: &StoreKey) -> MigratingResult<()> {
         for tag in self.old_tags(key).await? {
             if let Some(new) = self.new.tags() {
                 new.tag(key, &tag).await?;
@@ -361,29 +408,30 @@ impl Pair {
         Ok(())
     }
 
-    async fn old_tags(&self, key: &StoreKey) -> Answer<Vec<Tag>> {
+    async fn old_tags(&self, key: &StoreKey) -> MigratingResult<Vec<Tag>> {
         match self.old.tags() {
             Some(old) => old.tags_of(key).await,
             None => Ok(Vec::new()),
         }
     }
 
-    pub(super) async fn destroy(&self, key: &StoreKey) -> Answer<()> {
+    pub(super) async fn destroy(&self, key: &StoreKey) -> MigratingResult<()> {
         self.new.destroy(key).await?;
         self.old.destroy(key).await
     }
 
-    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Answer<bool> {
+    pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> MigratingResult<bool> {
         Ok(self.new.touch(key, ttl).await?
             || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
 
-    /// Whether the session lives in the old store, or is only just leaving it.
-    pub(super) async fn is_old(&self, key: &StoreKey) -> Answer<bool> {
+    /// Returns `true` if the old store holds the session, live or migrating.
+    pub(super) async fn is_in_old_store(&self, key: &StoreKey) -> MigratingResult<bool> {
         Ok(match self.old.read(key, None).await? {
-            ReadOutcome::Found(record) => {
-                matches!(Held::new(record)?, Held::Session(_) | Held::Moving(_))
-            }
+            ReadOutcome::Found(record) => matches!(
+                MigrationRecord::decode(record)?,
+                MigrationRecord::Session(_) | MigrationRecord::Migrating(_)
+            ),
             ReadOutcome::Absent | ReadOutcome::Gone => false,
         })
     }

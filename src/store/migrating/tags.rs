@@ -1,26 +1,32 @@
 //! Tags of sessions that may be in either store.
 //!
-//! While a session moves, the new store gets its tags before the old one gives it up. So a tag's
-//! sessions are asked of the old store first, and a tag that is given in the old store is given in
-//! the new one as well if the session has come there meanwhile.
+//! A migration copies the tags to the new store before the session leaves the old one. So:
+//!
+//! - Sessions with a tag are listed in the old store first. A session that migrates meanwhile is then
+//!   listed in the new store.
+//! - A tag is added to the new store, then to the old store if the session is there, then again to the
+//!   new store, if the session has migrated meanwhile.
 
-use super::{error::MigratingError, pair::Pair};
+use super::{
+    error::{MigratingError, MigratingResult},
+    pair::StorePair,
+};
 use crate::{
     id::StoreKey,
-    store::{MAX_TAGS, StoreError, Tag, TagStore},
+    store::{MAX_TAGS, Tag, TagStore},
 };
 
-/// The tags of both stores, where both have them.
-pub(super) struct Both<'p> {
-    pair: &'p Pair,
+/// The tags of both stores, if both have them.
+pub(super) struct TagStorePair<'p> {
+    pair: &'p StorePair,
     old: &'p dyn TagStore,
     new: &'p dyn TagStore,
 }
 
-impl Pair {
-    pub(super) fn tags(&self) -> Result<Both<'_>, MigratingError> {
+impl StorePair {
+    pub(super) fn tags(&self) -> Result<TagStorePair<'_>, MigratingError> {
         match (self.old.tags(), self.new.tags()) {
-            (Some(old), Some(new)) => Ok(Both {
+            (Some(old), Some(new)) => Ok(TagStorePair {
                 pair: self,
                 old,
                 new,
@@ -30,24 +36,24 @@ impl Pair {
     }
 }
 
-impl Both<'_> {
-    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<bool, StoreError> {
+impl TagStorePair<'_> {
+    pub(super) async fn tag(&self, key: &StoreKey, tag: &Tag) -> MigratingResult<bool> {
         if self.new.tag(key, tag).await? {
             return Ok(true);
         }
-        let old = self.pair.is_old(key).await? && self.old.tag(key, tag).await?;
+        let old = self.pair.is_in_old_store(key).await? && self.old.tag(key, tag).await?;
         Ok(self.new.tag(key, tag).await? || old)
     }
 
-    pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> Result<(), StoreError> {
+    pub(super) async fn untag(&self, key: &StoreKey, tag: &Tag) -> MigratingResult<()> {
         self.old.untag(key, tag).await?;
         self.new.untag(key, tag).await
     }
 
-    pub(super) async fn tagged(&self, tag: &Tag) -> Result<Vec<StoreKey>, StoreError> {
+    pub(super) async fn tagged(&self, tag: &Tag) -> MigratingResult<Vec<StoreKey>> {
         let mut keys = Vec::new();
         for key in self.old.tagged(tag).await? {
-            if self.pair.is_old(&key).await? {
+            if self.pair.is_in_old_store(&key).await? {
                 keys.push(key);
             }
         }
@@ -58,8 +64,8 @@ impl Both<'_> {
         Ok(keys)
     }
 
-    pub(super) async fn tags_of(&self, key: &StoreKey) -> Result<Vec<Tag>, StoreError> {
-        let mut tags = match self.pair.is_old(key).await? {
+    pub(super) async fn tags_of(&self, key: &StoreKey) -> MigratingResult<Vec<Tag>> {
+        let mut tags = match self.pair.is_in_old_store(key).await? {
             true => self.old.tags_of(key).await?,
             false => Vec::new(),
         };
@@ -70,30 +76,32 @@ impl Both<'_> {
         Ok(tags)
     }
 
-    pub(super) async fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        match self.is_any_old(from, to).await? {
+    pub(super) async fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> MigratingResult<()> {
+        match self.is_any_in_old_store(from, to).await? {
             false => self.new.copy_tags(from, to).await,
-            true => self.give(from, to).await.map(drop),
+            true => self.copy_each(from, to).await.map(drop),
         }
     }
 
-    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        if !self.is_any_old(from, to).await? {
+    pub(super) async fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> MigratingResult<()> {
+        if !self.is_any_in_old_store(from, to).await? {
             return self.new.move_tags(from, to).await;
         }
-        for tag in self.give(from, to).await? {
+        for tag in self.copy_each(from, to).await? {
             self.untag(from, &tag).await?;
         }
         Ok(())
     }
 
-    async fn is_any_old(&self, one: &StoreKey, other: &StoreKey) -> Result<bool, StoreError> {
-        Ok(self.pair.is_old(one).await? || self.pair.is_old(other).await?)
+    async fn is_any_in_old_store(&self, a: &StoreKey, b: &StoreKey) -> MigratingResult<bool> {
+        Ok(self.pair.is_in_old_store(a).await? || self.pair.is_in_old_store(b).await?)
     }
 
-    /// Gives the tags of one session to another, and says which they were: all that it carries, or
-    /// none where they would be too many, or one of the two is not live.
-    async fn give(&self, from: &StoreKey, to: &StoreKey) -> Result<Vec<Tag>, StoreError> {
+    /// Adds each tag of one session to another, and returns the tags.
+    ///
+    /// Returns no tags if one of the sessions is not live. Fails before the first tag if the other
+    /// session would have too many.
+    async fn copy_each(&self, from: &StoreKey, to: &StoreKey) -> MigratingResult<Vec<Tag>> {
         let tags = self.tags_of(from).await?;
         let mut all = self.tags_of(to).await?;
         all.extend(tags.iter().cloned());

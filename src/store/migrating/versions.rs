@@ -1,19 +1,21 @@
-//! Whose version it is: the old store's versions are shown with the highest bit set.
+//! Versions of a migrating store: each tells which of the two stores assigned it.
+//!
+//! The highest bit is set in a version that the old store assigned.
 
 use super::error::MigratingError;
 use crate::store::{Record, Version};
 
 const OLD: u64 = 1 << 63;
 
-/// A version as the store that gave it knows it.
-pub(super) enum Place {
+/// The store that assigned a version, and the version as that store knows it.
+pub(super) enum StoreSide {
     Old(Version),
     New(Version),
 }
 
-impl Place {
-    /// Which store's version is shown as `version`.
-    pub(super) const fn of(version: Version) -> Self {
+impl StoreSide {
+    /// Splits a version of the migrating store.
+    pub(super) const fn from_version(version: Version) -> Self {
         let number = version.get();
         match Version::new(number & !OLD) {
             Some(old) if number & OLD != 0 => Self::Old(old),
@@ -22,29 +24,31 @@ impl Place {
     }
 }
 
-/// The old store's version, as it is shown.
-pub(super) fn old(version: Version) -> Result<Version, MigratingError> {
-    let number = new(version)?.get() | OLD;
+/// Returns the migrating store's version for a version of the old store.
+pub(super) fn from_old(version: Version) -> Result<Version, MigratingError> {
+    let number = from_new(version)?.get() | OLD;
     Version::new(number).ok_or(MigratingError::Version)
 }
 
-/// The new store's version: it is shown as it is, and must not look like one of the old store's.
-pub(super) const fn new(version: Version) -> Result<Version, MigratingError> {
+/// Returns the migrating store's version for a version of the new store, which is the same.
+///
+/// Fails if its highest bit is set.
+pub(super) const fn from_new(version: Version) -> Result<Version, MigratingError> {
     match version.get() & OLD {
         0 => Ok(version),
         _ => Err(MigratingError::Version),
     }
 }
 
-/// The old store's record, as it is shown.
-pub(super) fn old_record(record: Record) -> Result<Record, MigratingError> {
-    let version = old(record.version)?;
+/// Returns a record of the old store with the migrating store's version.
+pub(super) fn from_old_record(record: Record) -> Result<Record, MigratingError> {
+    let version = from_old(record.version)?;
     Ok(Record { version, ..record })
 }
 
-/// The new store's record, as it is shown.
-pub(super) fn new_record(record: Record) -> Result<Record, MigratingError> {
-    new(record.version)?;
+/// Returns a record of the new store with the migrating store's version.
+pub(super) fn from_new_record(record: Record) -> Result<Record, MigratingError> {
+    from_new(record.version)?;
     Ok(record)
 }
 

@@ -7,7 +7,7 @@ fn insert(cache: &DataCookieCache, text: &[u8], plain: &'static [u8]) {
 }
 
 #[test]
-fn a_text_is_cached_from_the_second_time_it_comes() {
+fn a_text_is_remembered_from_the_second_time_it_comes() {
     let (cache, text) = (DataCookieCache::default(), [b'a'; 72]);
     let plain = Bytes::from_static(b"plain");
     cache.insert(&text, &plain, false);

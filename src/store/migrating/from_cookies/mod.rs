@@ -1,0 +1,26 @@
+//! Migration of sessions from their visitors' cookies to a store at the server.
+//!
+//! The new store decides: a session is in its cookie only if the new store knows nothing about it, or
+//! has only a reserved marker. Sessions, fences and tombstones of the new store overrule any cookie.
+//!
+//! Any request may stop after any step. The next request with the cookie starts again. The steps of a
+//! migration and the invariant of each:
+//!
+//! 1. If the session has tags, create a reserved marker in the new store, and add the tags to it. *A
+//!    reader of the marker takes the session to be in its cookie. A log-out everywhere finds the marker
+//!    by its tags.*
+//! 2. Check that the cookie is still valid. *The tags are in the new store by now. A log-out everywhere
+//!    revokes the tag for cookies first, and then destroys the tagged records in the new store. So
+//!    either this check fails, or the log-out destroys the marker or the session.*
+//! 3. Write the session to the new store, expecting the marker or, without tags, no record. *Of several
+//!    requests with the same cookie, one migrates the session. The others meet a conflict with its
+//!    result.*
+//! 4. Remove the cookie, and revoke it if there is a revocation list. *The session is in the new store
+//!    before its cookie is lost.*
+
+mod migration;
+mod request;
+mod service;
+mod tags;
+
+pub(super) use self::service::BoundMigratingStore;

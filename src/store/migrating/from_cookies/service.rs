@@ -1,0 +1,176 @@
+//! The migrating store outside a request: sessions at the server.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use super::{
+    migration::{NewStoreEntry, combine_capabilities},
+    request::MigratingRequestStore,
+    tags::destroy_tagged,
+};
+use crate::{
+    id::StoreKey,
+    store::{
+        BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
+        TagStore, WriteOutcome,
+        migrating::{
+            error::{MigratingError, MigratingResult},
+            versions::StoreSide,
+        },
+    },
+};
+
+/// The migrating store of one service, outside a request.
+pub(in crate::store::migrating) struct BoundMigratingStore {
+    old: Arc<dyn BoundStore>,
+    new: Arc<dyn Store>,
+    migrates: bool,
+}
+
+impl BoundMigratingStore {
+    pub(in crate::store::migrating) fn new(
+        old: Box<dyn BoundStore>,
+        new: Arc<dyn Store>,
+        migrates: bool,
+    ) -> Self {
+        let old = old.into();
+        Self { old, new, migrates }
+    }
+
+    /// Runs an operation on the tags of the new store.
+    fn with_new_tags<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&dyn TagStore) -> StoreFuture<T>,
+    ) -> StoreFuture<T> {
+        match self.new.tags() {
+            Some(tags) => operation(tags),
+            None => StoreFuture::ready(Err(MigratingError::NoTags.into())),
+        }
+    }
+}
+
+impl BoundStore for BoundMigratingStore {
+    fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
+        Arc::new(MigratingRequestStore::new(
+            self.old.attach(lines),
+            self.new.clone(),
+            self.migrates,
+        ))
+    }
+}
+
+impl Store for BoundMigratingStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        let reading = self.new.read(key, touch);
+        StoreFuture::new(async move {
+            Ok(match NewStoreEntry::from_read(reading.await?)? {
+                NewStoreEntry::Session(record) => ReadOutcome::Found(record),
+                NewStoreEntry::Gone => ReadOutcome::Gone,
+                NewStoreEntry::Reserved(_) | NewStoreEntry::Absent => ReadOutcome::Absent,
+            })
+        })
+    }
+
+    fn write(
+        &self,
+        key: &StoreKey,
+        data: Bytes,
+        ttl: Duration,
+        expected: Expected,
+    ) -> StoreFuture<WriteOutcome> {
+        match expected {
+            Expected::Version(version)
+                if matches!(StoreSide::from_version(version), StoreSide::Old(_)) =>
+            {
+                self.old.write(key, data, ttl, expected)
+            }
+            _ => self.new.write(key, data, ttl, expected),
+        }
+    }
+
+    /// Destroys a session at the server, and in its cookie if there is a revocation list.
+    ///
+    /// # Errors
+    /// If one of the stores fails, or if there is no list and the session is not at the server.
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        let (key, old, new) = (*key, self.old.clone(), self.new.clone());
+        StoreFuture::new(async move { destroy_in_both(&key, &*old, &*new).await })
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.new.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        combine_capabilities(
+            self.old.capabilities(),
+            self.new.capabilities(),
+            self.migrates,
+        )
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        let both = self.old.tags().is_some() && self.new.tags().is_some();
+        both.then_some(self as &dyn TagStore)
+    }
+
+    fn ready(&self) -> StoreFuture<()> {
+        let (old, new) = (self.old.clone(), self.new.clone());
+        StoreFuture::new(async move {
+            old.ready().await?;
+            new.ready().await
+        })
+    }
+}
+
+async fn destroy_in_both(
+    key: &StoreKey,
+    old: &dyn BoundStore,
+    new: &dyn Store,
+) -> MigratingResult<()> {
+    let entry = NewStoreEntry::from_read(new.read(key, None).await?)?;
+    new.destroy(key).await?;
+    match (old.destroy(key).await, entry) {
+        // Without a list, the old store fails. But the session had left its cookie already.
+        (Err(_), NewStoreEntry::Session(_) | NewStoreEntry::Gone)
+            if !old.capabilities().tombstones =>
+        {
+            Ok(())
+        }
+        (destroyed, _) => destroyed,
+    }
+}
+
+impl TagStore for BoundMigratingStore {
+    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
+        self.with_new_tags(|tags| tags.tag(key, tag))
+    }
+
+    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
+        self.with_new_tags(|tags| tags.untag(key, tag))
+    }
+
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
+        self.with_new_tags(|tags| tags.tagged(tag))
+    }
+
+    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
+        self.with_new_tags(|tags| tags.tags_of(key))
+    }
+
+    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
+        self.with_new_tags(|tags| tags.copy_tags(from, to))
+    }
+
+    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
+        self.with_new_tags(|tags| tags.move_tags(from, to))
+    }
+
+    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
+        let revoking = self.old.tags()?.destroy_tagged(tag, except);
+        let (new, tag, except) = (self.new.clone(), tag.clone(), except.copied());
+        Some(StoreFuture::new(destroy_tagged(revoking, new, tag, except)))
+    }
+}
