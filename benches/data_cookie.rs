@@ -1,8 +1,8 @@
-//! What a session in its visitor's cookie costs, beside the parts that cannot be saved.
+//! The cost of a session in its visitor's cookie, compared with its unavoidable parts.
 //!
 //! `cargo bench --bench data_cookie`. The session is 1 KB of JSON. `floor` opens a sealed text of the
-//! same length and reads one path of a document that is there already; a request that reads costs
-//! its median less `raw`. `encode` weighs the index that a record carries beside its text.
+//! same length and reads one path of a loaded document. A request that reads costs its median minus
+//! `raw`. `encode` measures the benefit of the index that a record contains beside its text.
 
 use std::hint::black_box;
 
@@ -24,8 +24,8 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// What a data cookie holds beside the document's text and index.
-const HEADS: usize = 60 + 26;
+/// Bytes of a data cookie besides the document's text and index.
+const HEADER_LEN: usize = 60 + 26;
 
 fn document() -> Document {
     let mut document = Document::new();
@@ -41,12 +41,12 @@ fn index(document: &Document) -> Bytes {
     index.into()
 }
 
-/// Opening the text, base64 included, and one read.
+/// Opens the text, including its base64 encoding, and reads one path.
 fn floor(criterion: &mut Criterion) {
     let key = SealKey::from_text("a key that is long enough to measure with").expect("it is");
     let codec = KeyRing::new(key).codec("hyper-session data", "session-data");
     let document = document();
-    let plain = vec![7; HEADS + document.text().len() + index(&document).len()];
+    let plain = vec![7; HEADER_LEN + document.text().len() + index(&document).len()];
     let (mut text, mut out) = (Buffer::new(), Buffer::new());
     codec.seal(&plain, &mut text).expect("it is small");
     let mut group = criterion.benchmark_group("data cookie, 1 KB");
@@ -96,15 +96,15 @@ fn all_requests(criterion: &mut Criterion) {
     requests(criterion, "memory", memory, CookiePolicy::WhenUsed);
 }
 
-/// More visitors than cookies are remembered: every one comes as if for the first time.
-fn strangers(criterion: &mut Criterion) {
+/// Uses more visitors than the cache has slots, so that every cookie is opened.
+fn cold_visitors(criterion: &mut Criterion) {
     const VISITORS: usize = 1024;
     let config = support::config(CookiePolicy::WhenUsed);
     let sessions = Sessions::new(config, CookieStore::new()).expect("the settings are right");
     let request = |_| support::with_cookie(&support::seed(&sessions, Size::Medium));
     let requests: Vec<_> = (0..VISITORS).map(request).collect();
     let mut raw = support::raw_each(requests.clone());
-    let mut group = criterion.benchmark_group("data cookie, 1 KB, strangers");
+    let mut group = criterion.benchmark_group("data cookie, 1 KB, cold visitors");
     group.bench_function("raw", |bencher| bencher.iter(&mut raw));
     for job in [Job::Read, Job::Increment] {
         let mut call = support::call_each(&sessions, Access::Typed, job, requests.clone());
@@ -113,7 +113,7 @@ fn strangers(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// With the index beside the text a record is taken as it is; without, the text is walked.
+/// Loads a record with its index, and without: then the whole text is scanned.
 fn encode(criterion: &mut Criterion) {
     let document = document();
     let (text, index) = (Bytes::copy_from_slice(document.text()), index(&document));
@@ -122,12 +122,9 @@ fn encode(criterion: &mut Criterion) {
     group.bench_function("load with its index", |bencher| {
         bencher.iter(|| loaded.load(black_box(&text).clone(), index.clone()));
     });
-    let around = [b"{\"all\":", &text[..], b"}"].concat();
-    let around = Document::parse(&around).expect("it is an object");
-    let all = around
-        .get("all")
-        .expect("it is sound")
-        .expect("it is there");
+    let outer = [b"{\"all\":", &text[..], b"}"].concat();
+    let outer = Document::parse(&outer).expect("it is an object");
+    let all = outer.get("all").expect("it is sound").expect("it is there");
     group.bench_function("load and index", |bencher| {
         bencher.iter(|| loaded.load_object(black_box(all)));
     });
@@ -141,5 +138,5 @@ fn criterion() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group!(name = benches; config = criterion(); targets = floor, all_requests, strangers, encode);
+criterion_group!(name = benches; config = criterion(); targets = floor, all_requests, cold_visitors, encode);
 criterion_main!(benches);

@@ -3,7 +3,7 @@
 //! Take the raw service's median off the others: see `support`. With the feature `redis`, a
 //! `redis-server` is started on a free port for the time of the run. Its figures are those of one
 //! request after another, so of the way there and back; `benches/redis.rs` has many at once. The
-//! cookie store's visitor sends the same cookies over and over: `benches/data_cookie.rs` has strangers.
+//! cookie store's visitor sends the same cookies over and over: `benches/data_cookie.rs` has cold visitors.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper_session::{

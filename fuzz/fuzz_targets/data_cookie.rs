@@ -1,5 +1,5 @@
-//! Cookie lines as they may come to a store whose sessions are in them: nothing made up is a
-//! session, and what was sealed is one until a byte of it is changed, whatever stands around it.
+//! Fuzzes the `Cookie` lines of the cookie store. Made-up lines never open a session. Sealed cookies
+//! open until one of their bytes changes, whatever cookies surround them.
 #![no_main]
 
 use std::{
@@ -33,8 +33,8 @@ AGE,
 )).expect("the settings are right")
 });
 
-// Two bytes of how much is sealed (the first also of how long its tag is), two of which byte is
-// changed, one of how; then header lines.
+// Input: two bytes for the length of the record (the first also for the length of its tag), two for the
+// position of the changed byte, one for its change, then header lines.
 fuzz_target!(|data: &[u8]| {
     let [a, b, c, d, change, rest @ ..] = data else {
         return;
@@ -51,20 +51,20 @@ fuzz_target!(|data: &[u8]| {
     let tag = Tag::new("t".repeat(usize::from(*a) + 1)).expect("it is not too long");
     let mut pairs = seal(&key, &record, &tag);
     let sealed: Vec<HeaderValue> = pairs.iter().map(|pair| line(pair)).collect();
-    // Cookies of the store's own names may hide what was sealed, but never stand for it.
-    let among: Vec<HeaderValue> = made_up.iter().chain(&sealed).cloned().collect();
-    assert!(open(&key, &among).is_none_or(|found| found == record));
+    // Made-up cookies with the store's names may hide the sealed ones, but never replace them.
+    let mixed: Vec<HeaderValue> = made_up.iter().chain(&sealed).cloned().collect();
+    assert!(open(&key, &mixed).is_none_or(|opened| opened == record));
     assert_eq!(open(&key, &sealed), Some(record));
     assert_eq!(tags(&key, &sealed), [tag]);
 
     let at = usize::from(u16::from_le_bytes([*c, *d]));
     let pair = at % pairs.len();
-    let value = pairs[pair]
+    let start = pairs[pair]
         .iter()
         .position(|&byte| byte == b'=')
         .expect("a value")
         + 1;
-    let at = value + at % (pairs[pair].len() - value);
+    let at = start + at % (pairs[pair].len() - start);
     pairs[pair][at] ^= (*change).max(1);
     let changed: Vec<HeaderValue> = pairs
         .iter()
@@ -74,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn line(pair: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(pair).expect("what was set can be sent")
+    HeaderValue::from_bytes(pair).expect("a cookie that was set is a header value")
 }
 
 fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
@@ -93,7 +93,7 @@ fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
 
 fn open(key: &StoreKey, lines: &[HeaderValue]) -> Option<Bytes> {
     let attached = BOUND.attach(lines);
-    match ready(attached.read(key, None)).expect("nothing is asked") {
+    match ready(attached.read(key, None)).expect("no store is read") {
         ReadOutcome::Found(record) => Some(record.data),
         ReadOutcome::Absent | ReadOutcome::Gone => None,
     }
@@ -102,13 +102,14 @@ fn open(key: &StoreKey, lines: &[HeaderValue]) -> Option<Bytes> {
 fn tags(key: &StoreKey, lines: &[HeaderValue]) -> Vec<Tag> {
     let attached = BOUND.attach(lines);
     let tags = attached.tags().expect("it has tags");
-    ready(tags.tags_of(key)).expect("nothing is asked")
+    ready(tags.tags_of(key)).expect("no store is read")
 }
 
-/// The output of a future that is ready at once, as all of a store with nothing behind it are.
+/// Returns the output of a future that is ready at once. Without backing stores, every future of the
+/// store is.
 fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,
-        Poll::Pending => panic!("the store waits"),
+        Poll::Pending => panic!("the future is pending"),
     }
 }

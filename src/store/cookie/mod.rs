@@ -36,7 +36,7 @@ const SEAL_PURPOSE: &str = "hyper-session data";
 ///
 /// The [module](self) describes its guarantees and limits.
 ///
-/// A clone shares the stores behind it.
+/// A clone shares the overflow store and the revocation list.
 ///
 /// # Example
 ///

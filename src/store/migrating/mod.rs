@@ -35,13 +35,13 @@ use crate::id::StoreKey;
 ///    sets its expiry).
 /// 4. Destroying a session destroys it in both stores.
 ///
-/// After the longest time that a session lived when the migration began, every live session is in the
-/// new store. You can then use the new store alone.
+/// After the longest lifetime of a session, all sessions of the old store have migrated or expired. You
+/// can then use the new store alone.
 ///
 /// The store keeps the [contract](Store) as far as both stores keep it. No write is lost, and a
-/// migration that stops half way is finished by the next request of the session. One thing differs: a
-/// renewal that migrates a session changes its version. A concurrent request that read the session
-/// before then meets a conflict, and repeats its changes on the same data.
+/// migration that stops half way is finished by the next request of the session. There is one
+/// difference: a renewal that migrates a session changes its version. A concurrent request that read
+/// the session before then meets a conflict, and repeats its changes on the same data.
 ///
 /// Sessions are not [counted](Store::count).
 ///

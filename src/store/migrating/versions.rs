@@ -1,6 +1,6 @@
-//! Versions of a migrating store: each tells which of the two stores assigned it.
+//! Versions of a migrating store.
 //!
-//! The highest bit is set in a version that the old store assigned.
+//! The highest bit shows which store assigned a version: it is set for the old store.
 
 use super::error::MigratingError;
 use crate::store::{Record, Version};

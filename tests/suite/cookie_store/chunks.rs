@@ -1,4 +1,4 @@
-//! A session over several cookies: whole, or not at all.
+//! Sessions split over several cookies: they open whole or not at all.
 
 use hyper_session::store::CookieStore;
 use serde_json::json;
@@ -11,18 +11,18 @@ use crate::support::{
     object,
 };
 
-/// What a wrong text is, as its length and last bits happen to be.
+/// The reasons for a wrong text. Its length and last bits decide which.
 const NONSENSE: &[&str] = &["data_forged", "data_encoding"];
 const INCOMPLETE: &[&str] = &["data_incomplete"];
 
-fn spread(cookies: usize) -> CookieServer {
+fn server_with_chunks(cookies: usize) -> CookieServer {
     cookie_server_with(config(), |store, _| store.max_chunks(cookies))
 }
 
 #[tokio::test]
 async fn a_session_grows_over_cookies_and_shrinks_back() {
-    let it = spread(4);
-    let mut browser = it.browser();
+    let server = server_with_chunks(4);
+    let mut browser = server.browser();
     let names = [
         "session",
         "session-data",
@@ -53,13 +53,13 @@ async fn a_session_grows_over_cookies_and_shrinks_back() {
         .visit(async |session| session.destroy().unwrap())
         .await;
     assert!(browser.jar.names().is_empty(), "every cookie is removed");
-    assert!(it.rejections().is_empty());
+    assert!(server.rejections().is_empty());
 }
 
 #[tokio::test]
 async fn more_cookies_than_allowed_are_too_large_by_their_sum() {
-    let it = spread(2);
-    let error = it
+    let server = server_with_chunks(2);
+    let error = server
         .browser()
         .request(async |session| {
             session.load().await.unwrap();
@@ -90,11 +90,11 @@ async fn a_piece_that_is_missing_or_of_another_answer_makes_the_whole_none() {
         let refused = rejection(&*bound, &key, &pieces.join("; ")).await;
         assert_eq!(refused, "data_incomplete");
     }
-    let headless = open(&*bound, &key, &first[1..].join("; ")).await;
+    let without_first = open(&*bound, &key, &first[1..].join("; ")).await;
     assert_eq!(
-        headless,
+        without_first,
         Err(None),
-        "without the first there is nothing to refuse"
+        "without the first chunk there is nothing to reject"
     );
     for mixed in 0..3 {
         let mut pieces = first.clone();
@@ -118,7 +118,7 @@ async fn pieces_in_each_others_places_do_not_open() {
     );
     let reason = rejection(&*bound, &key, &swapped).await;
     assert!(NONSENSE.contains(&&*reason), "{reason}");
-    // In another order in the header they are what they were.
+    // The order in the header does not matter.
     let reversed: Vec<_> = pieces.iter().rev().cloned().collect();
     assert_eq!(
         open(&*bound, &key, &reversed.join("; ")).await.unwrap(),
@@ -127,7 +127,7 @@ async fn pieces_in_each_others_places_do_not_open() {
 }
 
 #[tokio::test]
-async fn a_text_that_claims_more_or_fewer_cookies_than_it_has_does_not_open() {
+async fn a_text_with_a_count_of_more_or_fewer_cookies_than_it_has_does_not_open() {
     let bound = bind(&CookieStore::new().max_chunks(8));
     let key = key();
     let pieces = seal(&*bound, &key, &text(5000)).await;
@@ -138,11 +138,12 @@ async fn a_text_that_claims_more_or_fewer_cookies_than_it_has_does_not_open() {
         let reason = rejection(&*bound, &key, &cookies).await;
         assert!(reasons.contains(&&*reason), "{count}: {reason}");
     }
-    // All of the text, authentic to the last byte, as another number of cookies.
-    let link = &second[..8];
+    // The whole authentic text, split over another number of cookies.
+    let text_id = &second[..8];
     let (half, rest) = second[8..].split_at(500);
-    let cookies =
-        format!("session-data=3.{first}; session-data.1={link}{half}; session-data.2={link}{rest}");
+    let cookies = format!(
+        "session-data=3.{first}; session-data.1={text_id}{half}; session-data.2={text_id}{rest}"
+    );
     assert_eq!(rejection(&*bound, &key, &cookies).await, "data_foreign");
 }
 
@@ -162,8 +163,8 @@ async fn pieces_that_a_neighbour_planted_are_passed_over() {
 
 #[tokio::test]
 async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
-    let it = spread(4);
-    let mut browser = it.browser();
+    let server = server_with_chunks(4);
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
         .await;
@@ -171,7 +172,7 @@ async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
         browser.jar.set(stale, "left over");
     }
     let all = browser.visit(async |session| object(session)).await;
-    assert_eq!(all, json!({"a": 1}), "they are not even looked at");
+    assert_eq!(all, json!({"a": 1}), "they are ignored");
     browser
         .visit(async |session| session.put("a", &2).unwrap())
         .await;
@@ -179,16 +180,17 @@ async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
 }
 
 #[tokio::test]
-async fn fewer_cookies_by_configuration_log_nobody_out() {
-    let it = spread(4);
-    let mut browser = it.browser();
+async fn fewer_cookies_by_configuration_log_no_visitor_out() {
+    let server = server_with_chunks(4);
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(8000)).unwrap())
         .await;
-    let narrow =
-        crate::support::cookie_server::cookie_server_at(config(), it.clock.clone(), |store, _| {
-            store
-        });
+    let narrow = crate::support::cookie_server::cookie_server_at(
+        config(),
+        server.clock.clone(),
+        |store, _| store,
+    );
     let mut later = narrow.browser();
     later.jar = browser.jar;
     let len = later

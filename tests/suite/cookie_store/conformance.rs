@@ -1,4 +1,4 @@
-//! The store contract, as far as a store in cookies claims to keep it.
+//! Conformance of the cookie store to the store contract, as far as its capabilities promise.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn jars<F: Fn(CookieStore, &Clock) -> CookieStore>(make: F) -> Jars<F> {
     Jars {
         clock: Clock::manual(Timestamp::from_millis(1_700_000_000_000)),
         make,
-        // A revocation outlives every cookie by a minute.
+        // A revocation outlives every cookie by one minute.
         tombstone: DAY + Duration::from_secs(60),
     }
 }

@@ -1,4 +1,4 @@
-//! Data cookies that are not what this service sent, or no longer: none of them is a session.
+//! Data cookies that this service did not send, or that have expired: none opens a session.
 
 use std::time::Duration;
 
@@ -78,8 +78,8 @@ proptest! {
 
 #[tokio::test]
 async fn the_data_of_one_visitor_is_nothing_to_another() {
-    let it = cookie_server();
-    let (mut ada, mut eve) = (it.browser(), it.browser());
+    let server = cookie_server();
+    let (mut ada, mut eve) = (server.browser(), server.browser());
     ada.visit(async |session| session.put("admin", &true).unwrap())
         .await;
     eve.visit(async |session| session.put("admin", &false).unwrap())
@@ -90,7 +90,7 @@ async fn the_data_of_one_visitor_is_nothing_to_another() {
         .visit(async |session| session.get::<bool>("admin").unwrap())
         .await;
     assert_eq!(seen, None);
-    assert_eq!(it.rejections(), ["data_of_another_session"]);
+    assert_eq!(server.rejections(), ["data_of_another_session"]);
 }
 
 #[tokio::test]
@@ -101,9 +101,9 @@ async fn a_cookie_sealed_under_another_name_or_for_another_purpose_does_not_open
     let cookie = seal(&*other, &key, "{}").await.remove(0);
     let renamed = cookie.replace("admin-data=", "session-data=");
     assert_eq!(rejection(&*bound, &key, &renamed).await, "data_forged");
-    // The id cookie's text in place of the data cookie's, and the other way round.
-    let it = cookie_server();
-    let mut browser = it.browser();
+    // Swap the texts of the id cookie and the data cookie, each in turn.
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
         .await;
@@ -114,7 +114,7 @@ async fn a_cookie_sealed_under_another_name_or_for_another_purpose_does_not_open
         .visit(async |session| session.is_empty().unwrap())
         .await;
     assert!(empty);
-    assert_eq!(it.rejections(), ["data_forged"]);
+    assert_eq!(server.rejections(), ["data_forged"]);
     browser.jar.set("session", &format!("AAAAAA{data}"));
     let fresh = browser.visit(async |session| session.is_fresh()).await;
     assert!(fresh);
@@ -153,7 +153,7 @@ async fn another_services_key_opens_nothing() {
 }
 
 #[tokio::test]
-async fn an_older_keys_cookie_opens_and_is_sealed_anew_by_the_first_one() {
+async fn a_previous_keys_cookie_opens_and_is_sealed_again_by_the_first_one() {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let old = cookie_server_at(config(), clock.clone(), |store, _| store);
     let rotated = config().app_key(OTHER_KEY).previous_key(KEY);
@@ -175,12 +175,12 @@ async fn an_older_keys_cookie_opens_and_is_sealed_anew_by_the_first_one() {
             .await;
         assert_eq!(visit.value.as_ref().unwrap().as_ref().unwrap(), &Some(7));
         let lines = visit.cookies();
-        assert_eq!(lines.len(), 2, "both cookies are sealed anew");
+        assert_eq!(lines.len(), 2, "both cookies are sealed again");
         assert!(
             lines[1].contains("; Max-Age=7259;"),
-            "it lives no longer for that: {lines:?}"
+            "its expiry does not change: {lines:?}"
         );
-        // Now the old key can go.
+        // The old key can be removed now.
         let mut after = retired.browser();
         after.jar = browser.jar;
         let user = after

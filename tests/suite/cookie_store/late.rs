@@ -1,4 +1,4 @@
-//! Sessions in cookies that end, or grow too large, half way through a request.
+//! Sessions in cookies that end or become too large during a request.
 
 use hyper_session::{Session, session::OnTooLarge};
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::support::{
 
 const OTHER: &str = "a key of the next season, which is as long as any";
 
-fn revoking() -> CookieServer {
+fn server_with_revocation() -> CookieServer {
     cookie_server_with(config(), |store, backing| store.with_revocation(backing))
 }
 
@@ -29,8 +29,8 @@ async fn destroy(browser: &mut Browser) {
 
 #[tokio::test]
 async fn a_slower_request_takes_no_ended_session_along_to_a_new_id() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     put(&mut browser, "user").await;
     let mut slow = browser.clone();
     slow.request(async |session| {
@@ -38,14 +38,14 @@ async fn a_slower_request_takes_no_ended_session_along_to_a_new_id() {
         destroy(&mut browser).await;
     })
     .await;
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
     assert_eq!(slow.visit(async |session| object(session)).await, json!({}));
 }
 
 #[tokio::test]
 async fn two_requests_that_change_the_id_at_once_leave_one_session() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     put(&mut browser, "user").await;
     let mut slow = browser.clone();
     let answer = slow
@@ -64,8 +64,8 @@ async fn two_requests_that_change_the_id_at_once_leave_one_session() {
 
 #[tokio::test]
 async fn a_slower_write_does_not_log_out_who_has_just_signed_in() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     put(&mut browser, "cart").await;
     let mut slow = browser.clone();
     let answer = slow
@@ -78,16 +78,16 @@ async fn a_slower_write_does_not_log_out_who_has_just_signed_in() {
             sign_in.await;
         })
         .await;
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
     browser.jar.take_from(&answer.headers);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": 1, "user": 1}));
 }
 
 #[tokio::test]
-async fn a_session_begins_anew_behind_a_revoked_one() {
-    let it = revoking();
-    let mut browser = it.browser();
+async fn a_new_session_begins_after_a_revoked_one() {
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     put(&mut browser, "user").await;
     let mut copy = browser.clone();
     destroy(&mut browser).await;
@@ -97,15 +97,15 @@ async fn a_session_begins_anew_behind_a_revoked_one() {
 }
 
 #[tokio::test]
-async fn a_revoked_cookie_is_removed_and_not_sealed_anew_by_the_first_key() {
-    let it = revoking();
-    let mut browser = it.browser();
+async fn a_revoked_cookie_is_removed_and_not_sealed_again_by_the_first_key() {
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     put(&mut browser, "user").await;
     let copy = browser.clone();
     destroy(&mut browser).await;
     let rotated = config().app_key(OTHER).previous_key(crate::support::KEY);
     let next = cookie_server_with(rotated, |store, _| {
-        store.with_revocation(it.server_side.clone())
+        store.with_revocation(server.server_side.clone())
     });
     for rotates in [false, true] {
         let mut copy = match rotates {
@@ -128,8 +128,8 @@ async fn a_revoked_cookie_is_removed_and_not_sealed_anew_by_the_first_key() {
 #[tokio::test]
 async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = cookie_server_with(config, |store, backing| store.with_revocation(backing));
-    let mut browser = it.browser();
+    let server = cookie_server_with(config, |store, backing| store.with_revocation(backing));
+    let mut browser = server.browser();
     for round in 0..2 {
         browser
             .visit(async |session| {
@@ -142,5 +142,5 @@ async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"round": round}));
     }
-    assert_eq!(it.events.with_name("write_dropped").len(), 2);
+    assert_eq!(server.events.with_name("write_dropped").len(), 2);
 }

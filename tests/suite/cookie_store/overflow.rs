@@ -1,4 +1,4 @@
-//! What does not fit into the cookie is kept at a server, and comes back.
+//! Sessions that do not fit into their cookie: they overflow to a server and return.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::support::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn overflowing() -> CookieServer {
+fn server_with_overflow() -> CookieServer {
     cookie_server_with(config(), |store, backing| store.with_overflow(backing))
 }
 
 #[tokio::test]
 async fn a_large_session_goes_to_the_server_and_a_small_one_comes_back() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     for (len, kept) in [(100, 0), (9000, 1), (10_000, 1), (100, 1), (9000, 1)] {
         browser
             .visit(async |session| session.put("cart", &text(len)).unwrap())
@@ -38,20 +38,21 @@ async fn a_large_session_goes_to_the_server_and_a_small_one_comes_back() {
         );
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"cart": text(len)}));
-        // What came back leaves its old record to expire: see the last test but one.
-        assert_eq!(it.server_side.count().await.unwrap(), Some(kept));
+        // A session that returns to its cookie leaves its old record to expire: a late response
+        // may still refer to it.
+        assert_eq!(server.server_side.count().await.unwrap(), Some(kept));
     }
 }
 
 #[tokio::test]
 async fn a_record_at_the_server_lives_as_long_as_its_cookie() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
     for round in 0..6 {
-        it.advance(HOUR);
+        server.advance(HOUR);
         if round % 2 == 0 {
             browser.pass().await;
         } else {
@@ -60,15 +61,15 @@ async fn a_record_at_the_server_lives_as_long_as_its_cookie() {
                 .await;
         }
     }
-    it.advance(3 * HOUR);
+    server.advance(3 * HOUR);
     let fresh = browser.visit(async |session| session.is_fresh()).await;
     assert!(fresh);
 }
 
 #[tokio::test]
 async fn logging_out_ends_the_record_at_the_server_too() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
@@ -86,8 +87,8 @@ async fn logging_out_ends_the_record_at_the_server_too() {
 
 #[tokio::test]
 async fn a_slower_request_brings_no_large_session_back() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
@@ -101,9 +102,9 @@ async fn a_slower_request_brings_no_large_session_back() {
             .await;
     })
     .await;
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
     let all = slow.visit(async |session| object(session)).await;
-    assert_eq!(all, json!({}), "this answer said nothing of the session");
+    assert_eq!(all, json!({}), "this response does not mention the session");
     assert!(
         late.visit(async |session| session.is_empty().unwrap())
             .await
@@ -112,8 +113,8 @@ async fn a_slower_request_brings_no_large_session_back() {
 
 #[tokio::test]
 async fn a_new_id_takes_a_large_session_along() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
@@ -122,13 +123,13 @@ async fn a_new_id_takes_a_large_session_along() {
         .await;
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": text(9000)}));
-    assert_eq!(it.server_side.count().await.unwrap(), Some(1));
+    assert_eq!(server.server_side.count().await.unwrap(), Some(1));
 }
 
 #[tokio::test]
 async fn a_tag_that_does_not_fit_moves_the_session_to_the_server() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(2880)).unwrap())
         .await;
@@ -146,8 +147,8 @@ async fn a_tag_that_does_not_fit_moves_the_session_to_the_server() {
 
 #[tokio::test]
 async fn an_answer_that_comes_late_still_finds_what_it_points_to() {
-    let it = overflowing();
-    let mut browser = it.browser();
+    let server = server_with_overflow();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;
@@ -158,7 +159,7 @@ async fn an_answer_that_comes_late_still_finds_what_it_points_to() {
     browser
         .visit(async |session| session.put("cart", "small").unwrap())
         .await;
-    // The answer to the other request comes last.
+    // The response to the other request arrives last.
     browser.jar = other.jar;
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": text(9000), "more": 1}));
@@ -167,13 +168,13 @@ async fn an_answer_that_comes_late_still_finds_what_it_points_to() {
 #[tokio::test]
 async fn a_server_that_fails_costs_the_response_and_no_cookie() {
     let mut gate = None;
-    let it = cookie_server_with(config(), |store, backing| {
+    let server = cookie_server_with(config(), |store, backing| {
         let backing = GateStore::new(backing);
         gate = Some(backing.clone());
         store.with_overflow(backing)
     });
     let gate = gate.unwrap();
-    let mut browser = it.browser();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(9000)).unwrap())
         .await;

@@ -1,4 +1,4 @@
-//! A session in the visitor's cookie: what goes out, and what is there in the next request.
+//! Sessions in their visitors' cookies, over several requests.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::support::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn with(config: SessionConfig) -> CookieServer {
+fn server_with_config(config: SessionConfig) -> CookieServer {
     cookie_server_with(config, |store, _| store)
 }
 
 #[tokio::test]
 async fn what_a_request_puts_the_next_one_gets() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("user.name", "Ada").unwrap())
         .await;
@@ -35,13 +35,13 @@ async fn what_a_request_puts_the_next_one_gets() {
         .visit(async |session| session.get::<i64>("visits").unwrap())
         .await;
     assert_eq!(visits, Some(3));
-    assert!(it.rejections().is_empty());
+    assert!(server.rejections().is_empty());
 }
 
 #[tokio::test]
 async fn nothing_of_the_session_can_be_read_in_the_cookie() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     let id = browser
         .visit(async |session| {
             session.put("secret", "xyzzy").unwrap();
@@ -59,8 +59,8 @@ async fn nothing_of_the_session_can_be_read_in_the_cookie() {
 
 #[tokio::test]
 async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_record() {
-    let it = with(config().host_cookie());
-    let visit = it
+    let server = server_with_config(config().host_cookie());
+    let visit = server
         .browser()
         .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
         .await;
@@ -76,7 +76,7 @@ async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_
     let attributes = |text: &str| text.split_once("; Path").unwrap().1.to_owned();
     assert_eq!(attributes(id_rest), attributes(data_rest));
     assert!(data_rest.contains("; Secure; HttpOnly; SameSite=Lax"));
-    // The age of two hours, and the minute for which renewals may be put off.
+    // The age of two hours, plus the minute by which renewals may be delayed.
     assert!(data_rest.contains("; Max-Age=7260;"), "{data}");
     assert_eq!(visit.headers["cache-control"], "no-store");
     assert_eq!(visit.headers["vary"], "cookie");
@@ -84,8 +84,8 @@ async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_
 
 #[tokio::test]
 async fn a_session_that_ends_with_the_browser_says_so_of_both_cookies() {
-    let it = with(config().clear_with_browser(true));
-    let visit = it
+    let server = server_with_config(config().clear_with_browser(true));
+    let visit = server
         .browser()
         .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
         .await;
@@ -95,8 +95,8 @@ async fn a_session_that_ends_with_the_browser_says_so_of_both_cookies() {
 
 #[tokio::test]
 async fn a_request_that_only_reads_sets_no_data_cookie() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
         .await;
@@ -111,8 +111,8 @@ async fn a_request_that_only_reads_sets_no_data_cookie() {
 
 #[tokio::test]
 async fn a_visitor_without_data_has_no_data_cookie() {
-    let it = with(config().cookie_policy(WhenUsed));
-    let mut browser = it.browser();
+    let server = server_with_config(config().cookie_policy(WhenUsed));
+    let mut browser = server.browser();
     assert!(browser.pass().await.has_no_headers());
     let visit = browser
         .request(async |session| session.load().await.map(drop).unwrap())
@@ -123,14 +123,14 @@ async fn a_visitor_without_data_has_no_data_cookie() {
 
 #[tokio::test]
 async fn use_prolongs_a_session_and_disuse_ends_it() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("a", &1).unwrap())
         .await;
-    // By loads, by reads without writing, and by requests that leave the session alone.
+    // By loads, by read-only loads, and by requests that do not use the session.
     for round in 0..9 {
-        it.advance(HOUR);
+        server.advance(HOUR);
         let visit = match round % 3 {
             0 => browser.pass().await,
             1 => {
@@ -150,33 +150,33 @@ async fn use_prolongs_a_session_and_disuse_ends_it() {
         .visit(async |session| session.get::<i64>("a").unwrap())
         .await;
     assert_eq!(read, Some(1));
-    it.advance(3 * HOUR);
+    server.advance(3 * HOUR);
     let fresh = browser
         .visit(async |session| (session.is_empty().unwrap(), session.is_fresh()))
         .await;
     assert_eq!(fresh, (true, true));
-    assert_eq!(it.rejections(), ["data_expired"]);
+    assert_eq!(server.rejections(), ["data_expired"]);
 }
 
 #[tokio::test]
-async fn flash_messages_are_told_once() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+async fn flash_messages_are_shown_once() {
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.flash("notice", "Saved.").unwrap())
         .await;
-    let told = async |session: &hyper_session::Session| {
+    let notice = async |session: &hyper_session::Session| {
         let messages = session.flash_messages().unwrap();
         messages.get::<String>("notice").unwrap()
     };
-    assert_eq!(browser.visit(told).await.as_deref(), Some("Saved."));
-    assert_eq!(browser.visit(told).await, None);
+    assert_eq!(browser.visit(notice).await.as_deref(), Some("Saved."));
+    assert_eq!(browser.visit(notice).await, None);
 }
 
 #[tokio::test]
 async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_new() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     let old = browser
         .visit(async |session| {
             session.put("cart", &7).unwrap();
@@ -194,14 +194,14 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
         })
         .await;
     assert_ne!(old, new);
-    assert_eq!(it.events.with_name("migrated")[0].keys, [old, new]);
+    assert_eq!(server.events.with_name("migrated")[0].keys, [old, new]);
     let all = browser
         .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
     assert_eq!(all, (serde_json::json!({"cart": 7, "user": 1}), new));
-    // The new id with the old data, and the other way round.
+    // The new id with the old data, then the old id with the new data.
     for (id, data) in [(&browser, &before), (&before, &browser)] {
-        let mut mixed = it.browser();
+        let mut mixed = server.browser();
         mixed.jar.set("session", id.cookie().unwrap());
         let value = data.jar.get("session-data").unwrap().to_owned();
         mixed.jar.set("session-data", &value);
@@ -210,13 +210,13 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
             .await;
         assert!(empty);
     }
-    assert_eq!(it.rejections(), ["data_of_another_session"; 2]);
+    assert_eq!(server.rejections(), ["data_of_another_session"; 2]);
 }
 
 #[tokio::test]
 async fn logging_out_removes_both_cookies() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
         .await;
@@ -224,13 +224,13 @@ async fn logging_out_removes_both_cookies() {
         .visit(async |session| session.destroy().unwrap())
         .await;
     assert!(browser.jar.names().is_empty());
-    assert_eq!(it.events.with_name("destroyed").len(), 1);
+    assert_eq!(server.events.with_name("destroyed").len(), 1);
 }
 
 #[tokio::test]
-async fn logging_out_and_beginning_anew_in_one_request_leaves_the_new_session() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+async fn logging_out_and_beginning_again_in_one_request_leaves_the_new_session() {
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
         .await;
@@ -246,8 +246,8 @@ async fn logging_out_and_beginning_anew_in_one_request_leaves_the_new_session() 
 
 #[tokio::test]
 async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     let visit = browser
         .request(async |session| {
             session.load().await.unwrap();
@@ -265,8 +265,8 @@ async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
 
 #[tokio::test]
 async fn of_two_requests_at_once_the_last_answer_wins() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("a", &0).unwrap())
         .await;
@@ -294,8 +294,8 @@ async fn a_store_without_sessions_around_it_answers_that_it_has_no_keys() {
 
 #[tokio::test]
 async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     let key = browser
         .visit(async |session| {
             session.put("a", &1).unwrap();
@@ -303,7 +303,7 @@ async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
             session.store_key().unwrap()
         })
         .await;
-    let all = it.sessions.collection();
+    let all = server.sessions.collection();
     let errors = [
         all.get(&key).await.unwrap_err(),
         all.tag(&key, "ada").await.unwrap_err(),

@@ -1,4 +1,4 @@
-//! Sessions that were ended before their time: their cookies come back in vain.
+//! Sessions revoked before their cookies expire.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{
 const HOUR: Duration = Duration::from_secs(3600);
 const MILLI: Duration = Duration::from_millis(1);
 
-fn revoking() -> CookieServer {
+fn server_with_revocation() -> CookieServer {
     cookie_server_with(config(), |store, backing| store.with_revocation(backing))
 }
 
@@ -36,28 +36,28 @@ async fn user(browser: &mut Browser) -> Option<String> {
 
 #[tokio::test]
 async fn cookies_that_come_back_after_a_log_out_are_refused() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     let mut thief = browser.clone();
     assert_eq!(user(&mut thief).await.as_deref(), Some("ada"));
     browser
         .visit(async |session| session.destroy().unwrap())
         .await;
-    it.events.clear();
+    server.events.clear();
     let kept = thief.clone();
     assert_eq!(user(&mut thief).await, None);
-    assert_eq!(it.rejections(), ["data_revoked"]);
-    // Until the cookie would be dead by itself.
-    it.advance(2 * HOUR);
+    assert_eq!(server.rejections(), ["data_revoked"]);
+    // Until the cookie expires.
+    server.advance(2 * HOUR);
     let mut thief = kept;
     assert_eq!(user(&mut thief).await, None);
 }
 
 #[tokio::test]
 async fn without_a_list_a_copy_outlives_the_log_out_until_it_expires() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     let mut thief = browser.clone();
     browser
@@ -68,22 +68,22 @@ async fn without_a_list_a_copy_outlives_the_log_out_until_it_expires() {
 
 #[tokio::test]
 async fn an_entry_goes_away_when_no_cookie_of_its_time_can_be_alive() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     browser
         .visit(async |session| session.destroy().unwrap())
         .await;
-    assert_eq!(it.server_side.count().await.unwrap(), Some(1));
-    it.advance(3 * HOUR);
-    it.server_side.sweep();
-    assert_eq!(it.server_side.count().await.unwrap(), Some(0));
+    assert_eq!(server.server_side.count().await.unwrap(), Some(1));
+    server.advance(3 * HOUR);
+    server.server_side.sweep();
+    assert_eq!(server.server_side.count().await.unwrap(), Some(0));
 }
 
 #[tokio::test]
 async fn a_replaced_id_is_refused_with_its_data() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &1).unwrap())
         .await;
@@ -96,8 +96,8 @@ async fn a_replaced_id_is_refused_with_its_data() {
 
 #[tokio::test]
 async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     let mut slow = browser.clone();
     slow.request(async |session| {
@@ -107,44 +107,44 @@ async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
             .await;
     })
     .await;
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
-    // The answer that ended the session has told the browser; this one says nothing.
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
+    // The response that destroyed the session removed the cookies. This one sets none.
     assert_eq!(user(&mut slow).await, None);
 }
 
 #[tokio::test]
 async fn a_session_is_ended_by_its_key_without_its_visitor() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     let key = login(&mut browser, "ada").await;
-    it.sessions.collection().destroy(&key).await.unwrap();
+    server.sessions.collection().destroy(&key).await.unwrap();
     assert_eq!(user(&mut browser).await, None);
 }
 
 #[tokio::test]
 async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
-    let it = revoking();
-    let mut browsers: Vec<Browser> = (0..3).map(|_| it.browser()).collect();
+    let server = server_with_revocation();
+    let mut browsers: Vec<Browser> = (0..3).map(|_| server.browser()).collect();
     for browser in &mut browsers {
         login(browser, "ada").await;
-        it.advance(MILLI);
+        server.advance(MILLI);
     }
-    let (mut bob, mut guest) = (it.browser(), it.browser());
+    let (mut bob, mut guest) = (server.browser(), server.browser());
     login(&mut bob, "bob").await;
     guest
-        .visit(async |session| session.put("user", "nobody").unwrap())
+        .visit(async |session| session.put("user", "guest").unwrap())
         .await;
-    let all = it.sessions.collection();
+    let all = server.sessions.collection();
     assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 0);
-    it.events.clear();
+    server.events.clear();
     for browser in &mut browsers {
         assert_eq!(user(browser).await, None);
     }
-    assert_eq!(it.rejections(), ["data_revoked"; 3]);
+    assert_eq!(server.rejections(), ["data_revoked"; 3]);
     assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
-    assert_eq!(user(&mut guest).await.as_deref(), Some("nobody"));
-    // Who logs in afterwards is in.
-    it.advance(MILLI);
+    assert_eq!(user(&mut guest).await.as_deref(), Some("guest"));
+    // A later log-in is valid.
+    server.advance(MILLI);
     login(&mut browsers[0], "ada").await;
     assert_eq!(user(&mut browsers[0]).await.as_deref(), Some("ada"));
     assert!(all.tagged("ada").await.is_err());
@@ -152,46 +152,46 @@ async fn logging_out_everywhere_ends_every_session_of_the_owner_and_no_other() {
 
 #[tokio::test]
 async fn a_request_that_runs_while_its_owner_logs_out_everywhere_does_not_undo_it() {
-    for (tags_again, moves) in [(false, false), (true, false), (false, true), (true, true)] {
-        let it = revoking();
-        let mut browser = it.browser();
+    for (tags_again, regenerates) in [(false, false), (true, false), (false, true), (true, true)] {
+        let server = server_with_revocation();
+        let mut browser = server.browser();
         login(&mut browser, "ada").await;
-        it.advance(MILLI);
+        server.advance(MILLI);
         browser
             .request(async |session| {
                 session.load().await.unwrap().put("late", &1).unwrap();
-                let all = it.sessions.collection();
+                let all = server.sessions.collection();
                 all.destroy_tagged("ada", None).await.unwrap();
-                it.advance(MILLI);
+                server.advance(MILLI);
                 if tags_again {
                     session.tag("ada").unwrap();
                 }
-                if moves {
+                if regenerates {
                     session.regenerate().unwrap();
                 }
             })
             .await;
-        assert_eq!(user(&mut browser).await, None, "{tags_again} {moves}");
+        assert_eq!(user(&mut browser).await, None, "{tags_again} {regenerates}");
     }
 }
 
 #[tokio::test]
 async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
-    let it = revoking();
-    let (mut here, mut there) = (it.browser(), it.browser());
+    let server = server_with_revocation();
+    let (mut here, mut there) = (server.browser(), server.browser());
     let key = login(&mut here, "ada").await;
     login(&mut there, "ada").await;
-    let all = it.sessions.collection();
-    it.advance(MILLI);
+    let all = server.sessions.collection();
+    server.advance(MILLI);
     all.destroy_tagged("ada", Some(&key)).await.unwrap();
     assert_eq!(user(&mut there).await, None);
     assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
     here.visit(async |session| session.regenerate().unwrap())
         .await;
     assert_eq!(user(&mut here).await.as_deref(), Some("ada"));
-    // In the very request that spares itself, before or after it takes a new id.
+    // Within the request that is exempt itself, before or after it gets a new id.
     for first in [true, false] {
-        it.advance(MILLI);
+        server.advance(MILLI);
         here.visit(async |session| {
             if first {
                 session.regenerate().unwrap();
@@ -205,32 +205,33 @@ async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
         .await;
         assert_eq!(user(&mut here).await.as_deref(), Some("ada"), "{first}");
     }
-    it.advance(MILLI);
+    server.advance(MILLI);
     all.destroy_tagged("ada", None).await.unwrap();
     assert_eq!(user(&mut here).await, None);
 }
 
 #[tokio::test]
 async fn sparing_a_session_does_not_revive_one_that_was_ended_before() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     let key = login(&mut browser, "ada").await;
-    let all = it.sessions.collection();
+    let all = server.sessions.collection();
     all.destroy_tagged("ada", None).await.unwrap();
-    it.advance(MILLI);
+    server.advance(MILLI);
     all.destroy_tagged("ada", Some(&key)).await.unwrap();
     assert_eq!(user(&mut browser).await, None);
 }
 
 #[tokio::test]
 async fn an_untagged_session_is_no_longer_its_owners() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     browser
         .visit(async |session| session.untag("ada").unwrap())
         .await;
-    it.sessions
+    server
+        .sessions
         .collection()
         .destroy_tagged("ada", None)
         .await
@@ -239,15 +240,15 @@ async fn an_untagged_session_is_no_longer_its_owners() {
 }
 
 #[tokio::test]
-async fn a_list_that_cannot_be_asked_lets_nobody_in() {
+async fn a_list_that_cannot_be_read_lets_no_visitor_in() {
     let mut gate = None;
-    let it = cookie_server_with(config(), |store, backing| {
+    let server = cookie_server_with(config(), |store, backing| {
         let backing = GateStore::new(backing);
         gate = Some(backing.clone());
         store.with_revocation(backing)
     });
     let gate = gate.unwrap();
-    let mut browser = it.browser();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     for skip in 0..2 {
         gate.fail_nth(Call::Read, skip);
@@ -266,23 +267,23 @@ async fn a_list_that_cannot_be_asked_lets_nobody_in() {
         .await;
     assert_eq!(
         visit.status, 503,
-        "a log-out that was not noted is not acknowledged"
+        "a log-out that was not recorded is not acknowledged"
     );
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
 }
 
 #[tokio::test]
 async fn a_shorter_age_counts_at_once() {
-    let it = revoking();
-    let mut browser = it.browser();
+    let server = server_with_revocation();
+    let mut browser = server.browser();
     login(&mut browser, "ada").await;
     let config = config().age(HOUR);
-    let clock = it.clock.clone();
-    let backing = it.server_side.clone();
+    let clock = server.clock.clone();
+    let backing = server.server_side.clone();
     let shorter = crate::support::cookie_server::cookie_server_at(config, clock, |store, _| {
         store.with_revocation(backing)
     });
-    it.advance(HOUR + HOUR / 2);
+    server.advance(HOUR + HOUR / 2);
     let mut later = shorter.browser();
     later.jar = browser.jar.clone();
     assert_eq!(user(&mut later).await, None);

@@ -1,4 +1,4 @@
-//! How large a session in a cookie may be, and what happens to one that is larger.
+//! The size limit of a session in a cookie.
 
 use http::StatusCode;
 use hyper_session::{
@@ -16,7 +16,7 @@ use crate::support::{
     object,
 };
 
-/// What a browser counts of a cookie: its name and its value.
+/// Returns the size that browsers limit: the name and the value.
 fn size(pair: &str) -> usize {
     pair.len() - "=".len()
 }
@@ -40,7 +40,7 @@ async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
                 }
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => {
-                    let refused = error.too_large().expect("it is too large");
+                    let refused = error.too_large().expect("the size is the reason");
                     assert_eq!(refused.limit, 4096);
                     assert!((4097..=4098).contains(&refused.size), "{refused:?}");
                     assert!(refused.size - last <= 2, "nothing smaller was refused");
@@ -51,13 +51,13 @@ async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
             }
         }
     }
-    assert!(exact > 0, "some name meets the limit to the byte");
+    assert!(exact > 0, "one of the names reaches the limit exactly");
 }
 
 #[tokio::test]
 async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     let visit = browser
         .request(async |session| {
             session.load().await.unwrap();
@@ -86,16 +86,16 @@ async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
         "{shown}"
     );
     assert!(error.is_too_large() && !error.is_store_failure());
-    // The handler left it at that, and the last commit met the same.
+    // The handler did not change the session, so the final commit failed too.
     assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(visit.cookies().is_empty());
-    assert_eq!(it.events.with_name("store_failed").len(), 2);
+    assert_eq!(server.events.with_name("store_failed").len(), 2);
 }
 
 #[tokio::test]
 async fn what_was_too_large_can_be_made_smaller_and_committed() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| {
             session.put("kept", &1).unwrap();
@@ -111,8 +111,8 @@ async fn what_was_too_large_can_be_made_smaller_and_committed() {
 
 #[tokio::test]
 async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_session() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(2500)).unwrap())
         .await;
@@ -124,39 +124,42 @@ async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_sessio
         })
         .await;
     assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(visit.cookies().is_empty(), "the browser keeps what it has");
+    assert!(visit.cookies().is_empty(), "the browser keeps its cookies");
     assert_eq!(visit.headers["cache-control"], "no-store");
     assert_eq!(before.get("session-data"), browser.jar.get("session-data"));
-    let told = &it.events.with_name("store_failed")[0].text;
+    let message = &server.events.with_name("store_failed")[0].text;
     assert!(
-        told.contains("`cart` (2506 bytes), `flash:input`"),
-        "{told}"
+        message.contains("`cart` (2506 bytes), `flash:input`"),
+        "{message}"
     );
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": text(2500)}));
 }
 
 #[tokio::test]
-async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_dropped() {
+async fn by_the_other_policy_the_response_stays_and_an_event_reports_the_dropped_write() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = cookie_server_with(config, |store, _| store);
-    let mut browser = it.browser();
+    let server = cookie_server_with(config, |store, _| store);
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("kept", &1).unwrap())
         .await;
     let key = browser
         .visit(async |session| {
             session.put("cart", &text(5000)).unwrap();
-            assert!(session.commit().await.is_err(), "who asks is told");
+            assert!(
+                session.commit().await.is_err(),
+                "an explicit commit reports the error"
+            );
             session.regenerate().unwrap();
             session.store_key().unwrap()
         })
         .await;
-    let dropped = it.events.with_name("write_dropped");
+    let dropped = server.events.with_name("write_dropped");
     assert_eq!(dropped[0].keys, [key]);
     assert_eq!(dropped[0].text, "the session is too large for its store");
     assert!(
-        it.events.with_name("store_failed")[0]
+        server.events.with_name("store_failed")[0]
             .text
             .contains("`cart`")
     );
@@ -167,8 +170,8 @@ async fn by_the_other_policy_the_response_stays_and_an_event_tells_what_was_drop
 #[tokio::test]
 async fn a_dropped_write_does_not_undo_a_log_out() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
-    let it = cookie_server_with(config, |store, _| store);
-    let mut browser = it.browser();
+    let server = cookie_server_with(config, |store, _| store);
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("user", &1).unwrap())
         .await;
@@ -179,13 +182,13 @@ async fn a_dropped_write_does_not_undo_a_log_out() {
         })
         .await;
     assert!(browser.jar.names().is_empty());
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }
 
 #[tokio::test]
 async fn a_tag_that_does_not_fit_is_refused_like_data() {
-    let it = cookie_server();
-    let mut browser = it.browser();
+    let server = cookie_server();
+    let mut browser = server.browser();
     browser
         .visit(async |session| session.put("cart", &text(2880)).unwrap())
         .await;

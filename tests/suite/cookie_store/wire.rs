@@ -1,5 +1,4 @@
-//! Data cookies on their way: through a real server and back, through a jar that is not ours, and
-//! among whatever else a request may carry.
+//! Data cookies through a real server, through another crate's cookie jar, and among hostile cookies.
 
 use std::{convert::Infallible, sync::Arc, time::Instant};
 
@@ -44,8 +43,8 @@ async fn a_real_server_and_its_clients_carry_a_session_over_http_1_and_2() {
     }
 }
 
-/// Answers a request with these cookies, and gives what the response sets.
-async fn ask(sessions: &Sessions, cookies: Option<HeaderValue>) -> (i64, HeaderMap) {
+/// Sends a request with these cookies. Returns the visits and the response headers.
+async fn request(sessions: &Sessions, cookies: Option<HeaderValue>) -> (i64, HeaderMap) {
     let service = sessions.wrap_fn(async |_: Request<()>, session: Session| {
         session.load().await.unwrap();
         session.put("padding", &text(4000)).unwrap();
@@ -80,7 +79,7 @@ async fn a_jar_that_is_not_ours_keeps_and_returns_what_was_set() {
             .collect();
         assert_eq!(pairs.len(), if expected == 1 { 0 } else { 3 });
         let line = (!pairs.is_empty()).then(|| pairs.join("; ").parse().unwrap());
-        let (visits, headers) = ask(&sessions, line).await;
+        let (visits, headers) = request(&sessions, line).await;
         assert_eq!(visits, expected);
         for line in headers.get_all("set-cookie") {
             jar.parse(line.to_str().unwrap(), &url).unwrap();
@@ -114,8 +113,8 @@ async fn ten_megabytes_of_cookies_cost_time_in_proportion() {
     };
     time(&hostile.concat(), 10 << 20).await;
     for part in &hostile {
-        // Ten times the bytes; quadratic work would take a hundred times as long, on any machine and
-        // however busy it is.
+        // Ten times the bytes. Quadratic work would take a hundred times as long, on any machine under
+        // any load.
         let mut attempts = 0..5;
         let linear = loop {
             let (small, large) = (time(part, 50_000).await, time(part, 500_000).await);

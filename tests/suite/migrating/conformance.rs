@@ -1,4 +1,4 @@
-//! Two stores that look like one keep the contract of one: whatever moves, whoever moves it.
+//! Conformance of the migrating store to the store contract, while sessions migrate.
 
 use std::{
     future::ready,
@@ -22,8 +22,8 @@ use hyper_session::{
 
 use crate::support::GateStore;
 
-/// What a session's first renewal by a machine that moves sessions changes: its version. These
-/// checks hold a store to the very same version after a renewal.
+/// Checks that require the same version after a renewal. The renewal that migrates a session changes
+/// its version.
 const RENEWED: [Check; 4] = [
     Check::DataIsOpaque,
     Check::TouchesKeepTheRecord,
@@ -31,13 +31,13 @@ const RENEWED: [Check; 4] = [
     Check::MaximumTtlIsKept,
 ];
 
-/// Machines of which some move sessions and some are only prepared for it, behind one balancer.
-/// New sessions begin in the old store or in either.
+/// Machines behind one balancer. Some migrate sessions, and some are only prepared. New sessions begin
+/// in the old store or in either.
 struct Machines {
     prepared: MigratingStore,
-    moving: MigratingStore,
+    migrating: MigratingStore,
     begin: Begin,
-    renewals_move: bool,
+    renewals_migrate: bool,
     turn: AtomicUsize,
 }
 
@@ -50,13 +50,13 @@ enum Begin {
 impl Machines {
     fn new(clock: &Clock, begin: Begin) -> Self {
         let memory = || MemoryStore::builder().clock(clock.clone()).build();
-        // Others run between the steps of an operation.
+        // Other operations run between the steps of an operation.
         let (old, new) = (GateStore::yielding(memory()), GateStore::yielding(memory()));
         Self {
             prepared: MigratingStore::prepare(old.clone(), new.clone()),
-            moving: MigratingStore::new(old, new),
+            migrating: MigratingStore::new(old, new),
             begin,
-            renewals_move: false,
+            renewals_migrate: false,
             turn: AtomicUsize::default(),
         }
     }
@@ -65,12 +65,12 @@ impl Machines {
         let even = self.turn.fetch_add(1, Relaxed).is_multiple_of(2);
         match self.begin == Begin::InEither && even {
             true => &self.prepared,
-            false => &self.moving,
+            false => &self.migrating,
         }
     }
 
-    fn renewing(&self) -> &MigratingStore {
-        match self.renewals_move {
+    fn next_to_renew(&self) -> &MigratingStore {
+        match self.renewals_migrate {
             true => self.next(),
             false => &self.prepared,
         }
@@ -80,7 +80,7 @@ impl Machines {
 impl Store for Machines {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         match touch {
-            Some(_) => self.renewing().read(key, touch),
+            Some(_) => self.next_to_renew().read(key, touch),
             None => self.next().read(key, touch),
         }
     }
@@ -105,11 +105,11 @@ impl Store for Machines {
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        self.renewing().touch(key, ttl)
+        self.next_to_renew().touch(key, ttl)
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.moving.capabilities()
+        self.migrating.capabilities()
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
@@ -147,12 +147,12 @@ async fn keeps_the_contract<S: Store>(make: impl Fn(&Clock) -> S + Send + Sync) 
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let report = conformance::run(&ManualTime::new(&clock, || ready(make(&clock)))).await;
     report.assert_passed();
-    assert_eq!(report.passed(), Check::ALL, "nothing is left out");
+    assert_eq!(report.passed(), Check::ALL, "no check is skipped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_machine_that_moves_sessions_keeps_the_contract() {
-    keeps_the_contract(|clock| Machines::new(clock, Begin::InEither).moving).await;
+    keeps_the_contract(|clock| Machines::new(clock, Begin::InEither).migrating).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -183,7 +183,7 @@ async fn a_renewal_that_moves_a_session_gives_it_a_version_and_changes_nothing_e
         let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
         let make = || {
             ready(Machines {
-                renewals_move: true,
+                renewals_migrate: true,
                 ..Machines::new(&clock, begin)
             })
         };

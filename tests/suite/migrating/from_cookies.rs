@@ -1,4 +1,4 @@
-//! Visitors whose sessions are in their cookies go on at the server, and notice nothing.
+//! Sessions that migrate from cookies to a store at the server, seen by their visitors.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::support::{Browser, Call, EventLog, GateStore, config, object};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A service before, during and after the change, with a clock that stands still.
-struct Change {
+/// A service before, during and after the migration, with a manual clock.
+struct Rollout {
     before: Sessions,
     during: Sessions,
     after: Sessions,
@@ -25,37 +25,37 @@ struct Change {
     clock: Clock,
 }
 
-fn change_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Change {
+fn rollout_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Rollout {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let memory = || MemoryStore::builder().clock(clock.clone()).build();
     let (backing, gate, events) = (memory(), GateStore::new(memory()), EventLog::default());
     let cookie = || make(CookieStore::new().clock(clock.clone()), backing.clone());
     let build = |stores: StoreRegistry| {
-        let sessions = Sessions::builder(config().store("it")).stores(stores);
+        let sessions = Sessions::builder(config().store("main")).stores(stores);
         let sessions = sessions.listener(events.listener()).clock(clock.clone());
         sessions.build().unwrap()
     };
-    let moving = MigratingStore::new(cookie(), gate.clone());
-    Change {
-        before: build(StoreRegistry::new().with("it", cookie())),
-        during: build(StoreRegistry::new().with("it", moving)),
-        after: build(StoreRegistry::new().with("it", gate.clone())),
+    let migrating = MigratingStore::new(cookie(), gate.clone());
+    Rollout {
+        before: build(StoreRegistry::new().with("main", cookie())),
+        during: build(StoreRegistry::new().with("main", migrating)),
+        after: build(StoreRegistry::new().with("main", gate.clone())),
         gate,
         events,
         clock,
     }
 }
 
-fn change() -> Change {
-    change_with(|store, _| store)
+fn rollout() -> Rollout {
+    rollout_with(|store, _| store)
 }
 
-fn revoking() -> Change {
-    change_with(|store, backing| store.with_revocation(backing))
+fn rollout_with_revocation() -> Rollout {
+    rollout_with(|store, backing| store.with_revocation(backing))
 }
 
-impl Change {
-    /// A visitor who has signed in before the change.
+impl Rollout {
+    /// Signs a visitor in before the migration.
     async fn visitor(&self, user: &str) -> (Browser, StoreKey) {
         let mut browser = Browser::new(&self.before);
         let key = browser
@@ -89,10 +89,14 @@ async fn user(browser: &mut Browser) -> Option<String> {
 
 #[tokio::test]
 async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
-    let it = change();
-    let (mut browser, key) = it.visitor("ada").await;
+    let rollout = rollout();
+    let (mut browser, key) = rollout.visitor("ada").await;
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
-    assert_eq!(it.in_store().await, Some(0), "reading moves nothing");
+    assert_eq!(
+        rollout.in_store().await,
+        Some(0),
+        "reading migrates nothing"
+    );
     let visit = browser
         .request(async |session| {
             session.load().await.unwrap().increment("visits").unwrap();
@@ -103,7 +107,7 @@ async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
     assert!(removal.unwrap().contains("Max-Age=0"), "{removal:?}");
     assert_eq!(browser.jar.names(), ["session"]);
     count(&mut browser).await;
-    let mut browser = browser.with_sessions(&it.after);
+    let mut browser = browser.with_sessions(&rollout.after);
     let (all, same) = browser
         .visit(async |session| (object(session), session.store_key().unwrap()))
         .await;
@@ -114,35 +118,35 @@ async fn a_session_moves_with_its_first_write_and_its_cookie_goes() {
 #[tokio::test]
 async fn a_session_that_is_only_read_moves_when_it_is_renewed() {
     for opens in [true, false] {
-        let it = change();
-        let (mut browser, _) = it.visitor("ada").await;
-        it.clock.advance(HOUR);
+        let rollout = rollout();
+        let (mut browser, _) = rollout.visitor("ada").await;
+        rollout.clock.advance(HOUR);
         match opens {
             true => drop(user(&mut browser).await),
             false => drop(browser.pass().await),
         }
         assert_eq!(browser.jar.names(), ["session"]);
-        it.clock.advance(HOUR + HOUR / 2);
-        let mut browser = browser.with_sessions(&it.after);
+        rollout.clock.advance(HOUR + HOUR / 2);
+        let mut browser = browser.with_sessions(&rollout.after);
         assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
-        let owned = it.after.collection().tagged("ada").await.unwrap();
+        let owned = rollout.after.collection().tagged("ada").await.unwrap();
         assert_eq!(owned.len(), 1);
     }
 }
 
 #[tokio::test]
 async fn a_new_visitor_is_at_the_server_from_the_start() {
-    let it = change();
-    let mut browser = Browser::new(&it.during);
+    let rollout = rollout();
+    let mut browser = Browser::new(&rollout.during);
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
-    assert_eq!(it.in_store().await, Some(1));
+    assert_eq!(rollout.in_store().await, Some(1));
 }
 
 #[tokio::test]
 async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
-    for change in [change(), revoking()] {
-        let (browser, key) = change.visitor("ada").await;
+    for rollout in [rollout(), rollout_with_revocation()] {
+        let (browser, key) = rollout.visitor("ada").await;
         let (mut first, mut second, mut third) = (browser.clone(), browser.clone(), browser);
         first
             .visit(async |session| {
@@ -157,12 +161,12 @@ async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
                     .await;
             })
             .await;
-        assert_eq!(change.events.with_name("conflict_resolved").len(), 2);
-        let mut browser = first.with_sessions(&change.after);
+        assert_eq!(rollout.events.with_name("conflict_resolved").len(), 2);
+        let mut browser = first.with_sessions(&rollout.after);
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"user": "ada", "visits": 3}));
         for tag in ["ada", "one", "two"] {
-            let keys = change.after.collection().tagged(tag).await.unwrap();
+            let keys = rollout.after.collection().tagged(tag).await.unwrap();
             assert_eq!(keys, [key], "{tag}");
         }
     }
@@ -170,8 +174,8 @@ async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
 
 #[tokio::test]
 async fn who_gets_no_answer_to_the_first_write_still_has_the_session() {
-    for change in [change(), revoking()] {
-        let (mut browser, _) = change.visitor("ada").await;
+    for rollout in [rollout(), rollout_with_revocation()] {
+        let (mut browser, _) = rollout.visitor("ada").await;
         // The response is lost: the browser has the same cookies as before.
         count(&mut browser.clone()).await;
         assert_eq!(browser.jar.names(), ["session", "session-data"]);
@@ -184,10 +188,10 @@ async fn who_gets_no_answer_to_the_first_write_still_has_the_session() {
 
 #[tokio::test]
 async fn a_move_that_stops_half_way_is_finished_by_the_next_request() {
-    let it = revoking();
-    let (mut browser, key) = it.visitor("ada").await;
-    // The announcement is the first write, and the session the second.
-    it.gate.fail_nth(Call::Write, 1);
+    let rollout = rollout_with_revocation();
+    let (mut browser, key) = rollout.visitor("ada").await;
+    // The reserved marker is the first write, and the session the second.
+    rollout.gate.fail_nth(Call::Write, 1);
     let visit = browser
         .clone()
         .request(async |session| {
@@ -196,22 +200,30 @@ async fn a_move_that_stops_half_way_is_finished_by_the_next_request() {
         .await;
     assert!(visit.status.is_server_error());
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
-    assert!(it.during.collection().get(&key).await.unwrap().is_none());
+    assert!(
+        rollout
+            .during
+            .collection()
+            .get(&key)
+            .await
+            .unwrap()
+            .is_none()
+    );
     count(&mut browser).await;
-    let mut browser = browser.with_sessions(&it.after);
+    let mut browser = browser.with_sessions(&rollout.after);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"user": "ada", "visits": 1}));
 }
 
 #[tokio::test]
 async fn flash_messages_survive_the_change() {
-    let it = change();
-    let (browser, _) = it.visitor("ada").await;
-    let mut browser = browser.with_sessions(&it.before);
+    let rollout = rollout();
+    let (browser, _) = rollout.visitor("ada").await;
+    let mut browser = browser.with_sessions(&rollout.before);
     browser
         .visit(async |session| session.flash("notice", "saved").unwrap())
         .await;
-    let mut browser = browser.with_sessions(&it.during);
+    let mut browser = browser.with_sessions(&rollout.during);
     let notice: Option<String> = browser
         .visit(async |session| {
             session.increment("visits").unwrap();
@@ -228,8 +240,8 @@ async fn flash_messages_survive_the_change() {
 
 #[tokio::test]
 async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
-    for change in [change(), revoking()] {
-        let (mut browser, old) = change.visitor("ada").await;
+    for rollout in [rollout(), rollout_with_revocation()] {
+        let (mut browser, old) = rollout.visitor("ada").await;
         let planted = browser.clone();
         let mut slow = browser.clone();
         let key = slow
@@ -247,18 +259,18 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
             .await;
         assert_ne!(key, old);
         assert_eq!(browser.jar.names(), ["session"]);
-        assert_eq!(change.events.with_name("write_dropped").len(), 1);
+        assert_eq!(rollout.events.with_name("write_dropped").len(), 1);
         assert!(
             planted
                 .clone()
                 .visit(async |session| session.is_fresh())
                 .await
         );
-        let mut browser = browser.with_sessions(&change.after);
+        let mut browser = browser.with_sessions(&rollout.after);
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"user": "ada", "visits": 1}));
         for tag in ["ada", "staff"] {
-            let keys = change.after.collection().tagged(tag).await.unwrap();
+            let keys = rollout.after.collection().tagged(tag).await.unwrap();
             assert_eq!(keys, [key], "{tag}");
         }
     }
@@ -266,8 +278,8 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
 
 #[tokio::test]
 async fn what_another_request_wrote_while_the_id_changed_moves_along() {
-    let it = change();
-    let (mut browser, _) = it.visitor("ada").await;
+    let rollout = rollout();
+    let (mut browser, _) = rollout.visitor("ada").await;
     let mut other = browser.clone();
     browser
         .visit(async |session| {
@@ -284,8 +296,8 @@ async fn what_another_request_wrote_while_the_id_changed_moves_along() {
 
 #[tokio::test]
 async fn who_logs_out_is_logged_out() {
-    for change in [change(), revoking()] {
-        let (mut browser, _) = change.visitor("ada").await;
+    for rollout in [rollout(), rollout_with_revocation()] {
+        let (mut browser, _) = rollout.visitor("ada").await;
         let mut thief = browser.clone();
         let mut slow = browser.clone();
         slow.visit(async |session| {
@@ -296,78 +308,82 @@ async fn who_logs_out_is_logged_out() {
         })
         .await;
         assert!(browser.jar.names().is_empty());
-        assert_eq!(change.events.with_name("write_dropped").len(), 1);
+        assert_eq!(rollout.events.with_name("write_dropped").len(), 1);
         assert_eq!(user(&mut thief).await, None);
     }
 }
 
 #[tokio::test]
 async fn a_copy_of_the_cookies_is_refused_for_good_where_there_is_a_list() {
-    for (change, stays) in [(change(), true), (revoking(), false)] {
-        let (mut browser, _) = change.visitor("ada").await;
+    for (rollout, stays) in [(rollout(), true), (rollout_with_revocation(), false)] {
+        let (mut browser, _) = rollout.visitor("ada").await;
         let mut thief = browser.clone();
         count(&mut browser).await;
         browser
             .visit(async |session| session.destroy().unwrap())
             .await;
         assert_eq!(user(&mut thief.clone()).await, None);
-        // The new store has forgotten, and the cookie is alive.
-        change.clock.advance(HOUR);
+        // The tombstone of the new store has expired, and the cookie is still valid.
+        rollout.clock.advance(HOUR);
         assert_eq!(user(&mut thief).await.is_some(), stays);
     }
 }
 
 #[tokio::test]
 async fn logging_out_everywhere_ends_what_has_moved_and_what_has_not() {
-    let it = revoking();
-    let (mut phone, _) = it.visitor("ada").await;
-    let (mut laptop, kept) = it.visitor("ada").await;
-    let (mut old, _) = it.visitor("ada").await;
-    let (mut bob, _) = it.visitor("bob").await;
+    let rollout = rollout_with_revocation();
+    let (mut phone, _) = rollout.visitor("ada").await;
+    let (mut laptop, kept) = rollout.visitor("ada").await;
+    let (mut old, _) = rollout.visitor("ada").await;
+    let (mut bob, _) = rollout.visitor("bob").await;
     count(&mut phone).await;
-    let all = it.during.collection();
+    let all = rollout.during.collection();
     assert_eq!(all.tagged("ada").await.unwrap().len(), 1);
-    it.clock.advance(Duration::from_millis(1));
+    rollout.clock.advance(Duration::from_millis(1));
     all.destroy_tagged("ada", Some(&kept)).await.unwrap();
     assert_eq!(user(&mut phone).await, None);
     assert_eq!(user(&mut old).await, None);
     assert_eq!(user(&mut laptop).await.as_deref(), Some("ada"));
     assert_eq!(user(&mut bob).await.as_deref(), Some("bob"));
-    // Who was spared moves like anybody, and is found afterwards.
+    // The exempt session migrates like any other, and has its tag afterwards.
     count(&mut laptop).await;
-    let all = it.after.collection();
+    let all = rollout.after.collection();
     assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
-    assert_eq!(user(&mut laptop.with_sessions(&it.after)).await, None);
+    assert_eq!(user(&mut laptop.with_sessions(&rollout.after)).await, None);
 }
 
 #[tokio::test]
 async fn who_moves_while_the_owner_logs_out_everywhere_does_not_escape() {
-    let it = revoking();
-    let (mut browser, _) = it.visitor("ada").await;
+    let rollout = rollout_with_revocation();
+    let (mut browser, _) = rollout.visitor("ada").await;
     browser
         .visit(async |session| {
             session.increment("visits").unwrap();
-            let all = it.during.collection();
+            let all = rollout.during.collection();
             all.destroy_tagged("ada", None).await.unwrap();
         })
         .await;
-    assert_eq!(it.events.with_name("write_dropped").len(), 1);
+    assert_eq!(rollout.events.with_name("write_dropped").len(), 1);
     assert_eq!(user(&mut browser).await, None);
 }
 
 #[tokio::test]
 async fn what_cannot_be_ended_without_a_list_is_an_error_and_not_silence() {
-    let it = change();
-    let (mut phone, moved) = it.visitor("ada").await;
-    let (mut laptop, kept) = it.visitor("ada").await;
+    let rollout = rollout();
+    let (mut phone, moved) = rollout.visitor("ada").await;
+    let (mut laptop, kept) = rollout.visitor("ada").await;
     count(&mut phone).await;
-    let all = it.during.collection();
+    let all = rollout.during.collection();
     let error = all.destroy_tagged("ada", None).await.unwrap_err();
     assert!(
         format!("{error:?}").contains("with_revocation"),
         "{error:?}"
     );
-    assert_eq!(user(&mut phone).await, None, "what is at the server ended");
+    assert_eq!(
+        user(&mut phone).await,
+        None,
+        "the session at the server was destroyed"
+    );
     assert_eq!(user(&mut laptop).await.as_deref(), Some("ada"));
     assert!(all.destroy(&kept).await.is_err());
     all.destroy(&moved).await.unwrap();
@@ -378,12 +394,12 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
     let memory = MemoryStore::new();
     let cookie = || CookieStore::new().with_overflow(memory.clone());
     let build = |store| {
-        let builder = Sessions::builder(config().store("it"));
+        let builder = Sessions::builder(config().store("main"));
         builder.stores(store).build().unwrap()
     };
-    let before = build(StoreRegistry::new().with("it", cookie()));
+    let before = build(StoreRegistry::new().with("main", cookie()));
     let during =
-        build(StoreRegistry::new().with("it", MigratingStore::new(cookie(), memory.clone())));
+        build(StoreRegistry::new().with("main", MigratingStore::new(cookie(), memory.clone())));
     let mut browser = Browser::new(&before);
     let text = crate::support::cookie_server::text(9000);
     browser
@@ -394,7 +410,7 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
     let mut browser =
-        browser.with_sessions(&build(StoreRegistry::new().with("it", memory.clone())));
+        browser.with_sessions(&build(StoreRegistry::new().with("main", memory.clone())));
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"text": text, "visits": 2}));
 }

@@ -1,4 +1,4 @@
-//! Sessions that leave their cookies keep the contract of the store that they go to.
+//! Conformance of the migration from cookies to the contract of the new store.
 
 use std::{
     sync::{
@@ -26,62 +26,65 @@ use crate::support::{GateStore, KEY, bound::key_ring};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A machine that is prepared, where sessions begin in cookies, and one that moves them.
+/// A prepared machine, where sessions begin in cookies, and one that migrates them.
 struct Machines {
     prepared: MigratingStore,
-    moving: MigratingStore,
+    migrating: MigratingStore,
 }
 
 struct Balancer {
     prepared: Box<dyn BoundStore>,
-    moving: Box<dyn BoundStore>,
+    migrating: Box<dyn BoundStore>,
 }
 
-/// One request, which one of the two answers.
-struct Visit {
+/// One request, answered by one of the two machines.
+struct MachineRequest {
     prepared: Arc<dyn RequestStore>,
-    moving: Arc<dyn RequestStore>,
-    begins: AtomicBool,
+    migrating: Arc<dyn RequestStore>,
+    is_new: AtomicBool,
 }
 
 impl ClientSideStore for Machines {
     fn bind(&self, binding: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {
         let bind = |store: &MigratingStore| store.client_side().unwrap().bind(binding);
-        let (prepared, moving) = (bind(&self.prepared)?, bind(&self.moving)?);
-        Ok(Box::new(Balancer { prepared, moving }))
+        let (prepared, migrating) = (bind(&self.prepared)?, bind(&self.migrating)?);
+        Ok(Box::new(Balancer {
+            prepared,
+            migrating,
+        }))
     }
 }
 
 impl BoundStore for Balancer {
     fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
-        Arc::new(Visit {
+        Arc::new(MachineRequest {
             prepared: self.prepared.attach(lines),
-            moving: self.moving.attach(lines),
-            begins: AtomicBool::default(),
+            migrating: self.migrating.attach(lines),
+            is_new: AtomicBool::default(),
         })
     }
 }
 
-impl RequestStore for Visit {
+impl RequestStore for MachineRequest {
     fn set_cookies(&self) -> Result<SetCookies, StoreError> {
-        match self.begins.load(Relaxed) {
+        match self.is_new.load(Relaxed) {
             true => self.prepared.set_cookies(),
-            false => self.moving.set_cookies(),
+            false => self.migrating.set_cookies(),
         }
     }
 
     fn rejection(&self) -> Option<&'static str> {
-        self.moving.rejection()
+        self.migrating.rejection()
     }
 
     fn contains(&self, key: &StoreKey) -> bool {
-        self.moving.contains(key)
+        self.migrating.contains(key)
     }
 }
 
 impl Store for Balancer {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        self.moving.read(key, touch)
+        self.migrating.read(key, touch)
     }
 
     fn write(
@@ -91,25 +94,25 @@ impl Store for Balancer {
         ttl: Duration,
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
-        self.moving.write(key, data, ttl, expected)
+        self.migrating.write(key, data, ttl, expected)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        self.moving.destroy(key)
+        self.migrating.destroy(key)
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        self.moving.touch(key, ttl)
+        self.migrating.touch(key, ttl)
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.moving.capabilities()
+        self.migrating.capabilities()
     }
 }
 
-impl Store for Visit {
+impl Store for MachineRequest {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        self.moving.read(key, touch)
+        self.migrating.read(key, touch)
     }
 
     fn write(
@@ -120,39 +123,39 @@ impl Store for Visit {
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
         if expected != Expected::Absent {
-            return self.moving.write(key, data, ttl, expected);
+            return self.migrating.write(key, data, ttl, expected);
         }
-        self.begins.store(true, Relaxed);
+        self.is_new.store(true, Relaxed);
         self.prepared.write(key, data, ttl, expected)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        self.moving.destroy(key)
+        self.migrating.destroy(key)
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        self.moving.touch(key, ttl)
+        self.migrating.touch(key, ttl)
     }
 
     fn capabilities(&self) -> Capabilities {
-        self.moving.capabilities()
+        self.migrating.capabilities()
     }
 }
 
-/// Visitors of a service that moves them to a memory store.
-struct Service<F> {
+/// A service that migrates its visitors to a memory store.
+struct MigratingService<F> {
     clock: Clock,
     store: F,
 }
 
 impl<S: ClientSideStore, F: Fn(MigratingStore, MigratingStore) -> S + Send + Sync> Harness
-    for Service<F>
+    for MigratingService<F>
 {
     type Store = ClientSideHarness;
 
     async fn store(&self) -> ClientSideHarness {
         let memory = MemoryStore::builder().clock(self.clock.clone()).build();
-        // Others run between the steps of an operation.
+        // Other operations run between the steps of an operation.
         let to = GateStore::yielding(memory);
         let cookie = CookieStore::new().clock(self.clock.clone());
         let prepared = MigratingStore::prepare(cookie.clone(), to.clone());
@@ -178,21 +181,21 @@ impl<S: ClientSideStore, F: Fn(MigratingStore, MigratingStore) -> S + Send + Syn
     }
 }
 
-fn service<S, F: Fn(MigratingStore, MigratingStore) -> S>(store: F) -> Service<F> {
+fn service<S, F: Fn(MigratingStore, MigratingStore) -> S>(store: F) -> MigratingService<F> {
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
-    Service { clock, store }
+    MigratingService { clock, store }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_begins_at_the_server_has_all_promises() {
-    let report = conformance::run(&service(|_, moving| moving)).await;
+    let report = conformance::run(&service(|_, migrating| migrating)).await;
     report.assert_passed();
     assert!(report.passed().contains(&Check::NoWriteIsLost), "{report}");
 }
 
-/// What cookies cannot keep: nobody sees who else begins a session, and a session's first renewal,
-/// which brings it to the server, gives it another version.
-const OF_COOKIES: [Check; 5] = [
+/// Checks that cookies cannot pass: concurrent requests cannot see each other's new session, and the
+/// renewal that migrates a session changes its version.
+const NOT_IN_COOKIES: [Check; 5] = [
     Check::OneCreatorWins,
     Check::DataIsOpaque,
     Check::TouchesKeepTheRecord,
@@ -202,10 +205,13 @@ const OF_COOKIES: [Check; 5] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_begins_in_a_cookie_has_them_from_the_first_write_on() {
-    let machines = |prepared, moving| Machines { prepared, moving };
+    let machines = |prepared, migrating| Machines {
+        prepared,
+        migrating,
+    };
     let report = conformance::run(&service(machines)).await;
     for broken in report.violations() {
-        assert!(OF_COOKIES.contains(&broken.check()), "{report}");
+        assert!(NOT_IN_COOKIES.contains(&broken.check()), "{report}");
     }
     for kept in [
         Check::NoWriteIsLost,

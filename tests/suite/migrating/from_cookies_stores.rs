@@ -1,4 +1,4 @@
-//! From cookies to each of the stores at the server, by code and by configuration.
+//! Migration from cookies to each of the stores at the server, by code and by configuration.
 
 use hyper_session::{
     SessionConfig, Sessions,
@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::support::{Browser, config, object};
 
 fn build(store: impl Store) -> Sessions {
-    let builder = Sessions::builder(config().store("it"));
-    let stores = StoreRegistry::new().with("it", store);
+    let builder = Sessions::builder(config().store("main"));
+    let stores = StoreRegistry::new().with("main", store);
     builder.stores(stores).build().unwrap()
 }
 
@@ -21,7 +21,7 @@ fn configured(text: &str, stores: StoreRegistry) -> Sessions {
     Sessions::builder(config).stores(stores).build().unwrap()
 }
 
-fn refusal(config: SessionConfig) -> String {
+fn build_error(config: SessionConfig) -> String {
     format!("{:?}", Sessions::builder(config).build().unwrap_err())
 }
 
@@ -35,12 +35,12 @@ async fn count(browser: &mut Browser) -> i64 {
         .await
 }
 
-/// Visitors come to two machines that know the cookies alone, then to two that move sessions, and
-/// then to one that knows the new store alone.
-async fn nobody_is_logged_out_on_the_way_to(to: impl Store + Clone) {
+/// Visitors use a machine that knows only cookies, then two that migrate sessions, then one that knows
+/// only the new store.
+async fn no_visitor_is_logged_out_on_the_way_to(to: impl Store + Clone) {
     let before = build(CookieStore::new());
-    let moving = || build(MigratingStore::new(CookieStore::new(), to.clone()));
-    let (one, other, after) = (moving(), moving(), build(to.clone()));
+    let migrating = || build(MigratingStore::new(CookieStore::new(), to.clone()));
+    let (one, other, after) = (migrating(), migrating(), build(to.clone()));
     for together in [false, true] {
         let mut browser = Browser::new(&before);
         count(&mut browser).await;
@@ -70,16 +70,16 @@ async fn nobody_is_logged_out_on_the_way_to(to: impl Store + Clone) {
 
 #[tokio::test]
 async fn from_cookies_to_memory() {
-    nobody_is_logged_out_on_the_way_to(MemoryStore::new()).await;
+    no_visitor_is_logged_out_on_the_way_to(MemoryStore::new()).await;
 }
 
-/// Machine after machine is restarted: what knows the cookies alone never meets a session that has
-/// left them.
+/// A rolling restart in two steps. A machine that knows only cookies never meets a session that has
+/// migrated.
 #[tokio::test]
 async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
     let to = MemoryStore::new();
     let prepared = build(MigratingStore::prepare(CookieStore::new(), to.clone()));
-    let moving = build(MigratingStore::new(CookieStore::new(), to.clone()));
+    let migrating = build(MigratingStore::new(CookieStore::new(), to.clone()));
     let mut browser = Browser::new(&build(CookieStore::new()));
     count(&mut browser).await;
 
@@ -93,10 +93,10 @@ async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
     for stays in [&browser, &new] {
         assert_eq!(stays.jar.names(), ["session", "session-data"]);
     }
-    browser = browser.with_sessions(&moving);
+    browser = browser.with_sessions(&migrating);
     assert_eq!(count(&mut browser).await, 3);
     assert_eq!(browser.jar.names(), ["session"]);
-    // Where it has moved, it stays, under a new id too.
+    // A migrated session stays in the new store, under a new id too.
     browser = browser.with_sessions(&prepared);
     let mut slow = browser.clone();
     browser
@@ -120,10 +120,10 @@ async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {
 async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
     let to = MemoryStore::new();
     let prepared = build(MigratingStore::prepare(CookieStore::new(), to.clone()));
-    let moving = build(MigratingStore::new(CookieStore::new(), to.clone()));
+    let migrating = build(MigratingStore::new(CookieStore::new(), to.clone()));
     let mut browser = Browser::new(&prepared);
     count(&mut browser).await;
-    let mut other = browser.clone().with_sessions(&moving);
+    let mut other = browser.clone().with_sessions(&migrating);
     browser
         .visit(async |session| {
             session.increment("visits").unwrap();
@@ -134,7 +134,10 @@ async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
     assert_eq!(browser.jar.names(), ["session"]);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"visits": 3}));
-    assert_eq!(moving.collection().tagged("staff").await.unwrap().len(), 1);
+    assert_eq!(
+        migrating.collection().tagged("staff").await.unwrap().len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -147,8 +150,11 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
         "SESSION_MIGRATE_FROM" => Some("cookie".to_owned()),
         _ => None,
     };
-    let moving = config().with_variables(|name| Ok(variables(name))).unwrap();
-    let moving = Sessions::builder(moving).stores(stores()).build().unwrap();
+    let migrating = config().with_variables(|name| Ok(variables(name))).unwrap();
+    let migrating = Sessions::builder(migrating)
+        .stores(stores())
+        .build()
+        .unwrap();
     let mut browser = Browser::new(&before);
     count(&mut browser).await;
     browser = browser.with_sessions(&configured(
@@ -157,7 +163,7 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
     ));
     count(&mut browser).await;
     assert_eq!(memory.stats().records, 0);
-    browser = browser.with_sessions(&moving);
+    browser = browser.with_sessions(&migrating);
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
     browser = browser.with_sessions(&configured("store = 'memory'", stores()));
@@ -182,11 +188,11 @@ async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
     count(&mut browser).await;
     let thief = browser.clone();
     let text = format!("store = 'memory'\nmigrate_from = 'cookie'\n{section}");
-    let moving = configured(&text, stores());
-    browser = browser.with_sessions(&moving);
+    let migrating = configured(&text, stores());
+    browser = browser.with_sessions(&migrating);
     assert_eq!(count(&mut browser).await, 2);
     assert_eq!(browser.jar.names(), ["session"]);
-    moving
+    migrating
         .collection()
         .destroy_tagged("ada", None)
         .await
@@ -210,7 +216,7 @@ fn what_is_wrong_with_the_section_of_cookies_is_said() {
     ] {
         let text = format!("store = 'cookie'\n[stores.cookie]\n{text}");
         let config: SessionConfig = toml::from_str(&text).unwrap();
-        let error = refusal(config.app_key(crate::support::KEY));
+        let error = build_error(config.app_key(crate::support::KEY));
         let setting = format!("`stores.cookie.{setting}`");
         assert!(error.contains(&setting) && error.contains(words), "{error}");
     }
@@ -224,7 +230,7 @@ fn sessions_cannot_move_into_cookies() {
         config().store("cookie").migrate_from("memory"),
         config().store("memory").migrate_to("cookie"),
     ] {
-        let error = refusal(config);
+        let error = build_error(config);
         assert!(error.contains("into their visitors' cookies"), "{error}");
     }
     let both = MigratingStore::new(CookieStore::new(), CookieStore::new());
@@ -237,14 +243,14 @@ fn sessions_cannot_move_into_cookies() {
 mod to_file {
     use hyper_session::store::{FileStore, file::Durability};
 
-    use super::nobody_is_logged_out_on_the_way_to;
+    use super::no_visitor_is_logged_out_on_the_way_to;
     use crate::support::scratch::Scratch;
 
     #[tokio::test]
     async fn from_cookies_to_file() {
         let scratch = Scratch::new();
         let file = FileStore::builder(scratch.path()).durability(Durability::Os);
-        nobody_is_logged_out_on_the_way_to(file.open().unwrap()).await;
+        no_visitor_is_logged_out_on_the_way_to(file.open().unwrap()).await;
     }
 }
 
@@ -252,13 +258,13 @@ mod to_file {
 mod to_redis {
     use hyper_session::store::RedisStore;
 
-    use super::nobody_is_logged_out_on_the_way_to;
+    use super::no_visitor_is_logged_out_on_the_way_to;
     use crate::support::redis_servers::Server;
 
     #[tokio::test]
     async fn from_cookies_to_redis() {
         let server = Server::start();
         let redis = RedisStore::connect(&server.url()).await.unwrap();
-        nobody_is_logged_out_on_the_way_to(redis).await;
+        no_visitor_is_logged_out_on_the_way_to(redis).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Sessions change stores while they live: nobody is logged out, no write is lost, whoever stops in
-//! the middle, and whoever still knows the old store alone.
+//! Migration between two stores. No visitor is logged out and no write is lost, even if a migration
+//! stops half way or a machine knows only the old store.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use crate::support::{Browser, Call, GateStore, config};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// An old and a new store, and both as one.
-struct Move {
+/// An old store, a new store, and the migrating stores over both.
+struct Migration {
     clock: Clock,
     old: GateStore,
     new: GateStore,
-    both: MigratingStore,
+    migrating: MigratingStore,
     prepared: MigratingStore,
 }
 
-fn stores() -> Move {
+fn stores() -> Migration {
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
     let gate = || GateStore::new(MemoryStore::builder().clock(clock.clone()).build());
     let (old, new) = (gate(), gate());
-    Move {
-        both: MigratingStore::new(old.clone(), new.clone()),
+    Migration {
+        migrating: MigratingStore::new(old.clone(), new.clone()),
         prepared: MigratingStore::prepare(old.clone(), new.clone()),
         clock,
         old,
@@ -45,8 +45,8 @@ fn key() -> StoreKey {
     SessionId::generate().unwrap().store_key()
 }
 
-/// A session of the old store from before anybody thought of another.
-async fn born_old(stores: &Move, data: &'static str) -> StoreKey {
+/// Creates a session in the old store, without the migrating store.
+async fn create_in_old(stores: &Migration, data: &'static str) -> StoreKey {
     let key = key();
     let written = stores.old.write(&key, data.into(), HOUR, Expected::Absent);
     assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
@@ -72,15 +72,18 @@ async fn version(store: &impl Store, key: &StoreKey) -> Expected {
 #[tokio::test]
 async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
     let stores = stores();
-    let key = born_old(&stores, "a").await;
-    assert_eq!(data(&stores.both, &key).await, "a");
+    let key = create_in_old(&stores, "a").await;
+    assert_eq!(data(&stores.migrating, &key).await, "a");
     assert_eq!(
         stores.new.read(&key, None).await.unwrap(),
         ReadOutcome::Absent
     );
 
-    let expected = version(&stores.both, &key).await;
-    let written = stores.both.write(&key, "b".into(), HOUR, expected).await;
+    let expected = version(&stores.migrating, &key).await;
+    let written = stores
+        .migrating
+        .write(&key, "b".into(), HOUR, expected)
+        .await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(
         data(&stores.new, &key).await,
@@ -91,19 +94,19 @@ async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
     stores.clock.advance(Duration::from_secs(61));
     let left = stores.old.read(&key, None).await.unwrap();
     assert_eq!(left, ReadOutcome::Absent, "nothing is left after a minute");
-    assert_eq!(data(&stores.both, &key).await, "b");
+    assert_eq!(data(&stores.migrating, &key).await, "b");
 }
 
 #[tokio::test]
 async fn a_renewal_takes_along_what_is_only_ever_read() {
     for by_read in [true, false] {
         let stores = stores();
-        let key = born_old(&stores, "a").await;
+        let key = create_in_old(&stores, "a").await;
         if by_read {
-            let read = stores.both.read(&key, Some(HOUR * 2)).await.unwrap();
+            let read = stores.migrating.read(&key, Some(HOUR * 2)).await.unwrap();
             assert!(matches!(read, ReadOutcome::Found(record) if record.data == "a"));
         } else {
-            assert!(stores.both.touch(&key, HOUR * 2).await.unwrap());
+            assert!(stores.migrating.touch(&key, HOUR * 2).await.unwrap());
         }
         stores.clock.advance(HOUR + HOUR / 2);
         assert_eq!(data(&stores.new, &key).await, "a");
@@ -114,7 +117,9 @@ async fn a_renewal_takes_along_what_is_only_ever_read() {
 async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it() {
     let stores = stores();
     let key = key();
-    let written = stores.both.write(&key, "a".into(), HOUR, Expected::Absent);
+    let written = stores
+        .migrating
+        .write(&key, "a".into(), HOUR, Expected::Absent);
     assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     assert_eq!(data(&stores.new, &key).await, "a");
     assert_eq!(data(&stores.prepared, &key).await, "a");
@@ -130,7 +135,7 @@ async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it()
 #[tokio::test]
 async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alone() {
     let stores = stores();
-    let (old, fresh) = (born_old(&stores, "a").await, key());
+    let (old, fresh) = (create_in_old(&stores, "a").await, key());
     let written = stores
         .prepared
         .write(&fresh, "a".into(), HOUR, Expected::Absent);
@@ -151,7 +156,7 @@ async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alon
     }
 }
 
-/// At each call that a move makes of either store, it stops: before the call, and after it.
+/// Stops the migration before and after each of its calls to either store.
 #[tokio::test]
 async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
     let steps = [
@@ -167,15 +172,18 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
     ];
     for ((in_old, call, nth), after) in steps.into_iter().flat_map(|it| [(it, false), (it, true)]) {
         let stores = stores();
-        let (key, tag) = (born_old(&stores, "a").await, Tag::new("user").unwrap());
+        let (key, tag) = (create_in_old(&stores, "a").await, Tag::new("user").unwrap());
         assert!(stores.old.tag(&key, &tag).await.unwrap());
-        let expected = version(&stores.both, &key).await;
+        let expected = version(&stores.migrating, &key).await;
         let broken = if in_old { &stores.old } else { &stores.new };
         match after {
             true => broken.fail_answer_nth(call, nth),
             false => broken.fail_nth(call, nth),
         }
-        let stopped = stores.both.write(&key, "b".into(), HOUR, expected).await;
+        let stopped = stores
+            .migrating
+            .write(&key, "b".into(), HOUR, expected)
+            .await;
         assert!(
             stopped.is_err(),
             "{in_old} {call:?} {nth} {after}: {stopped:?}"
@@ -183,51 +191,67 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
         stores.old.clear_rules();
         stores.new.clear_rules();
 
-        // Written or not, never something else, and the same whoever looks.
+        // The write is applied or not, and every machine reads the same.
         let unwritten = in_old && call == Call::Write && nth == 0 && !after;
-        let due = if unwritten { "a" } else { "b" };
+        let expected_data = if unwritten { "a" } else { "b" };
         let step = (in_old, call, nth, after);
-        assert_eq!(stores.both.tagged(&tag).await.unwrap(), [key], "{step:?}");
-        assert_eq!(data(&stores.both, &key).await, due, "{step:?}");
-        assert_eq!(data(&stores.prepared, &key).await, due);
-        assert_eq!(stores.both.tagged(&tag).await.unwrap(), [key]);
-        let tags = stores.both.tags_of(&key).await.unwrap();
+        assert_eq!(
+            stores.migrating.tagged(&tag).await.unwrap(),
+            [key],
+            "{step:?}"
+        );
+        assert_eq!(
+            data(&stores.migrating, &key).await,
+            expected_data,
+            "{step:?}"
+        );
+        assert_eq!(data(&stores.prepared, &key).await, expected_data);
+        assert_eq!(stores.migrating.tagged(&tag).await.unwrap(), [key]);
+        let tags = stores.migrating.tags_of(&key).await.unwrap();
         assert_eq!(tags, std::slice::from_ref(&tag));
-        let expected = version(&stores.both, &key).await;
-        let written = stores.both.write(&key, "c".into(), HOUR, expected).await;
+        let expected = version(&stores.migrating, &key).await;
+        let written = stores
+            .migrating
+            .write(&key, "c".into(), HOUR, expected)
+            .await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
         assert_eq!(data(&stores.new, &key).await, "c");
         assert_eq!(stores.new.tagged(&tag).await.unwrap(), [key]);
     }
 }
 
-/// As when a session goes on under another id after a move whose last step failed.
+/// A session is regenerated after a migration whose last step failed.
 #[tokio::test]
 async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended() {
     let stores = stores();
-    let key = born_old(&stores, "a").await;
-    let expected = version(&stores.both, &key).await;
+    let key = create_in_old(&stores, "a").await;
+    let expected = version(&stores.migrating, &key).await;
     stores.old.fail_nth(Call::Write, 1);
-    let stopped = stores.both.write(&key, "b".into(), HOUR, expected).await;
+    let stopped = stores
+        .migrating
+        .write(&key, "b".into(), HOUR, expected)
+        .await;
     assert!(stopped.is_err(), "{stopped:?}");
-    let (minute, expected) = (HOUR / 60, version(&stores.both, &key).await);
-    let fenced = stores.both.write(&key, "moved".into(), minute, expected);
+    let (minute, expected) = (HOUR / 60, version(&stores.migrating, &key).await);
+    let fenced = stores
+        .migrating
+        .write(&key, "moved".into(), minute, expected);
     assert!(matches!(fenced.await, Ok(WriteOutcome::Done(_))));
     stores.clock.advance(minute);
     assert_eq!(
-        stores.both.read(&key, None).await.unwrap(),
+        stores.migrating.read(&key, None).await.unwrap(),
         ReadOutcome::Absent
     );
 }
 
 #[tokio::test]
-async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
+async fn a_destroy_that_stops_half_way_is_finished_by_the_next_read() {
     let stores = stores();
-    let key = born_old(&stores, "a").await;
+    let key = create_in_old(&stores, "a").await;
     stores.old.fail(Call::Destroy);
-    assert!(stores.both.destroy(&key).await.is_err());
+    assert!(stores.migrating.destroy(&key).await.is_err());
     assert_eq!(
-        stores.both.read(&key, None).await.unwrap(),
+        stores.migrating.read(&key, None).await.unwrap(),
         ReadOutcome::Gone
     );
     assert_eq!(
@@ -236,7 +260,7 @@ async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
     );
     stores.clock.advance(Duration::from_secs(61));
     assert_eq!(
-        stores.both.read(&key, None).await.unwrap(),
+        stores.migrating.read(&key, None).await.unwrap(),
         ReadOutcome::Absent
     );
 }
@@ -245,20 +269,20 @@ async fn a_destroy_that_stops_half_way_is_finished_by_whoever_sees_it() {
 async fn a_session_destroyed_while_it_moves_stays_so() {
     for (in_old, nth) in [(true, 0), (true, 1), (false, 0)] {
         let stores = stores();
-        let key = born_old(&stores, "a").await;
-        let expected = version(&stores.both, &key).await;
-        let held = if in_old { &stores.old } else { &stores.new };
-        let gate = held.hold_nth(Call::Write, nth);
-        let both = stores.both.clone();
-        let moving =
-            tokio::spawn(async move { both.write(&key, "b".into(), HOUR, expected).await });
+        let key = create_in_old(&stores, "a").await;
+        let expected = version(&stores.migrating, &key).await;
+        let paused = if in_old { &stores.old } else { &stores.new };
+        let gate = paused.hold_nth(Call::Write, nth);
+        let migrating = stores.migrating.clone();
+        let writing =
+            tokio::spawn(async move { migrating.write(&key, "b".into(), HOUR, expected).await });
         gate.reached().await;
-        stores.both.destroy(&key).await.unwrap();
+        stores.migrating.destroy(&key).await.unwrap();
         gate.open();
-        moving.await.unwrap().unwrap();
+        writing.await.unwrap().unwrap();
         for seconds in [0, 61] {
             stores.clock.advance(Duration::from_secs(seconds));
-            for store in [&stores.both, &stores.prepared] {
+            for store in [&stores.migrating, &stores.prepared] {
                 let read = store.read(&key, None).await.unwrap();
                 assert!(
                     !matches!(read, ReadOutcome::Found(_)),
@@ -269,19 +293,22 @@ async fn a_session_destroyed_while_it_moves_stays_so() {
     }
 }
 
-/// A machine that read before the move writes after it: its write is refused, with what to do it on.
+/// A machine that read before the migration writes after it. Its write conflicts with the new record.
 #[tokio::test]
 async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
     let stores = stores();
-    for slow in [&stores.both, &stores.prepared] {
-        let key = born_old(&stores, "a").await;
+    for slow in [&stores.migrating, &stores.prepared] {
+        let key = create_in_old(&stores, "a").await;
         let stale = version(slow, &key).await;
-        let current = version(&stores.both, &key).await;
-        let written = stores.both.write(&key, "b".into(), HOUR, current).await;
+        let current = version(&stores.migrating, &key).await;
+        let written = stores
+            .migrating
+            .write(&key, "b".into(), HOUR, current)
+            .await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))));
         let refused = slow.write(&key, "lost?".into(), HOUR, stale).await.unwrap();
-        let stands = record(&stores.both, &key).await;
-        assert_eq!(refused, WriteOutcome::Conflict(stands));
+        let current = record(&stores.migrating, &key).await;
+        assert_eq!(refused, WriteOutcome::Conflict(current));
     }
 }
 
@@ -296,13 +323,13 @@ async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_
     }
     let mut done = 0;
     for begun in begun {
-        assert!(begun.is_finished(), "they would go on for ever");
+        assert!(begun.is_finished(), "all creations finish");
         done += usize::from(matches!(begun.await.unwrap(), Ok(WriteOutcome::Done(_))));
     }
     assert_eq!(done, 1);
 }
 
-/// The old machine's part of the sum is what it was told had been written.
+/// The sum must include every acknowledged write of both machines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_machines_count_on_one_session_and_nothing_is_lost() {
     for prepared in [false, true] {
@@ -336,14 +363,14 @@ fn number(data: &[u8]) -> Option<usize> {
     std::str::from_utf8(data).ok()?.parse().ok()
 }
 
-/// Counts up on the session until it is out of reach; how often that was acknowledged.
+/// Increments the session until it is no longer available. Returns the number of acknowledged writes.
 async fn count(store: impl Store, key: StoreKey) -> usize {
     let mut done = 0;
     while done < COUNT {
         let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
             break;
         };
-        // What is marked as moving is no session for who knows the old store alone.
+        // A migrating marker is not a session for a machine that knows only the old store.
         let Some(next) = number(&record.data) else {
             break;
         };
@@ -367,7 +394,7 @@ async fn visitors_keep_their_session_from_the_first_store_to_the_last() {
     let steps = [
         Sessions::new(config(), stores.old.clone()).unwrap(),
         Sessions::new(config(), stores.prepared.clone()).unwrap(),
-        Sessions::new(config(), stores.both.clone()).unwrap(),
+        Sessions::new(config(), stores.migrating.clone()).unwrap(),
         Sessions::new(config(), stores.new.clone()).unwrap(),
     ];
     let (mut ada, mut grace) = (Browser::new(&steps[0]), Browser::new(&steps[0]));
@@ -376,7 +403,7 @@ async fn visitors_keep_their_session_from_the_first_store_to_the_last() {
         grace = grace.with_sessions(sessions);
         let seen = ada.visit(async |session| session.increment("visits").unwrap());
         assert_eq!(seen.await, Number::Int(visits));
-        // The id changes at every step too, and the user is found by the tag.
+        // The id changes at every step too, and the tag still finds the user.
         grace
             .visit(async |session| {
                 session.increment("visits").unwrap();
@@ -405,6 +432,6 @@ async fn both_stores_must_give_what_is_promised() {
     let short = MemoryStore::builder().tombstone_ttl(Duration::ZERO).build();
     let both = MigratingStore::new(short, MemoryStore::new()).capabilities();
     assert!(both.conditional_writes && !both.tombstones && !both.persistent && !both.shared);
-    assert_eq!(stores().both.count().await.unwrap(), None);
-    assert!(stores().both.tags().is_some());
+    assert_eq!(stores().migrating.count().await.unwrap(), None);
+    assert!(stores().migrating.tags().is_some());
 }
