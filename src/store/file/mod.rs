@@ -58,38 +58,62 @@
 //!
 #![doc = include_str!("FORMAT.md")]
 
+#[path = "log/cache.rs"]
 mod cache;
+#[path = "compact/segment.rs"]
 mod clean;
+#[path = "log/group_commit.rs"]
 mod commit;
+#[path = "async_ops.rs"]
 mod core;
 mod disk;
+#[path = "log/engine.rs"]
 mod engine;
 mod error;
+#[path = "event.rs"]
 mod events;
+#[path = "format/frame.rs"]
 mod frame;
+#[path = "format/hint.rs"]
 mod hint;
 mod import;
+#[path = "log/index.rs"]
 mod index;
+#[path = "recover/inspect.rs"]
 mod inspect;
+#[path = "compact/maintenance.rs"]
 mod keeper;
+#[path = "disk/dir_lock.rs"]
 mod lock;
+#[path = "log/append_log.rs"]
 mod log;
+#[path = "format/file_names.rs"]
 mod names;
+#[path = "log/wakeup.rs"]
 mod nudge;
+#[path = "log/read.rs"]
 mod ops;
 mod options;
+#[path = "log/space.rs"]
 mod pace;
+#[path = "recover/open.rs"]
 mod recover;
+#[path = "recover/replay.rs"]
 mod replay;
 mod resume;
+#[path = "format/frames.rs"]
 mod scan;
+#[path = "log/segment.rs"]
 mod segment;
 mod stats;
 mod store;
 mod tagging;
+#[path = "log/tag_table.rs"]
 mod tags;
+#[path = "log/encryption.rs"]
 mod vault;
 mod waiting;
+#[path = "log/write.rs"]
 mod write;
 
 #[cfg(test)]

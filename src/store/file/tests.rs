@@ -4,8 +4,10 @@ mod cache;
 mod crash;
 mod disk;
 mod format;
+#[path = "tests/group_commit.rs"]
 mod group;
 mod hanging;
+#[path = "tests/space.rs"]
 mod pace;
 mod state;
 mod tags;

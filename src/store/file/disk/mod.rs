@@ -4,10 +4,10 @@
 //! stand a simulated disk in their place and fail it at every single operation.
 
 #[cfg(target_os = "linux")]
-#[path = "disk/cached_linux.rs"]
+#[path = "nowait_linux.rs"]
 mod cached;
 #[cfg(not(target_os = "linux"))]
-#[path = "disk/cached_other.rs"]
+#[path = "nowait_fallback.rs"]
 mod cached;
 mod os;
 
