@@ -1,15 +1,15 @@
-//! The file store beside one file a session, and beside the plain limit of the disk.
+//! The file store compared with one file for each session, and with the speed of the disk.
 //!
-//! Both sides of every row run in turns in the same process, on the same file system, so the
-//! ratios hold where the times do not. `cargo bench --bench file` prints medians of several
-//! rounds; the directory is `target/` unless `FILE_BENCH_DIR` names another, and `FILE_BENCH_N`
-//! sets the number of sessions of the big store (1,000,000).
+//! Both sides of every row run alternately in the same process and on the same file system. The ratios
+//! are therefore more reliable than the times. `cargo bench --bench file` prints medians of several
+//! rounds. `FILE_BENCH_DIR` sets the directory (`target`), and `FILE_BENCH_N` sets the number of
+//! sessions of the large store (1,000,000).
 
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a measurement prints, and stops where it cannot go on"
+    reason = "a benchmark prints its results and stops at the first error"
 )]
 
 use std::{
@@ -37,44 +37,44 @@ const WRITERS: u64 = 64;
 const ROUNDS: usize = 7;
 const LIFE: Duration = Duration::from_secs(7200);
 
-/// Counts the bytes that are in use, to weigh the index.
-struct Counting;
+/// An allocator that counts the allocated bytes, to measure the size of the index.
+struct CountingAllocator;
 
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
+// SAFETY: every call is forwarded to the system's allocator unchanged.
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(at, layout) }
     }
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() {
-    // `cargo test --benches` runs this with no argument that says to measure.
+    // `cargo test --benches` runs this without `--bench`.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
     let base = std::env::var("FILE_BENCH_DIR").unwrap_or_else(|_| "target".to_owned());
     let directory = PathBuf::from(base).join(format!("file-bench-{}", std::process::id()));
-    fs::create_dir_all(&directory).expect("a directory to measure in");
+    fs::create_dir_all(&directory).expect("create the directory");
     let runtime = Runtime::new().expect("a runtime");
     let data = Bytes::from(vec![b'x'; RECORD]);
-    println!("{RECORD} B records, medians of {ROUNDS} rounds, both sides in turns");
-    writes(&runtime, &directory, &data);
-    reads(&runtime, &directory, &data);
-    durable(&runtime, &directory, &data);
-    many(&runtime, &directory, &data);
+    println!("{RECORD} B records, medians of {ROUNDS} rounds, both sides alternately");
+    bench_writes(&runtime, &directory, &data);
+    bench_reads(&runtime, &directory, &data);
+    bench_synced_writes(&runtime, &directory, &data);
+    bench_large_store(&runtime, &directory, &data);
     let _ = fs::remove_dir_all(directory);
 }
 
@@ -87,22 +87,22 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Microseconds a turn, of `turns` of them.
-fn timed(turns: u64, work: impl FnOnce()) -> f64 {
+/// Runs `work`, which has `count` operations. Returns the microseconds per operation.
+fn time_per_op(count: u64, work: impl FnOnce()) -> f64 {
     let began = Instant::now();
     work();
-    began.elapsed().as_secs_f64() * 1e6 / turns as f64
+    began.elapsed().as_secs_f64() * 1e6 / count as f64
 }
 
-fn row(name: &str, ours: f64, other_name: &str, other: f64, wanted: &str) {
+fn print_row(name: &str, ours: f64, other_name: &str, other: f64, goal: &str) {
     println!(
-        "{name:<34} {ours:>9.2} us   {other_name:<26} {other:>9.2} us   {:>6.1} times ({wanted})",
+        "{name:<34} {ours:>9.2} us   {other_name:<26} {other:>9.2} us   {:>6.1} times ({goal})",
         other / ours
     );
 }
 
-/// One file a session: what it replaces.
-fn save(directory: &Path, number: u64, data: &[u8], sync: bool) {
+/// Writes one file for a session, as stores with one file for each session do.
+fn write_file(directory: &Path, number: u64, data: &[u8], sync: bool) {
     let (temporary, path) = (
         directory.join(format!("{number}.tmp")),
         directory.join(format!("{number}.txt")),
@@ -124,16 +124,16 @@ fn write_all(runtime: &Runtime, store: &FileStore, numbers: std::ops::Range<u64>
     });
 }
 
-fn writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
+fn bench_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let files = directory.join("files");
     fs::create_dir_all(&files).expect("a directory");
     let keys: Vec<StoreKey> = (0..SESSIONS).map(key).collect();
     for durability in [Durability::Os, Durability::default()] {
         let store = FileStore::builder(directory.join("log")).durability(durability);
         let store = store.open().expect("a store");
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        let (mut log_times, mut file_times) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            ours.push(timed(SESSIONS, || {
+            log_times.push(time_per_op(SESSIONS, || {
                 runtime.block_on(async {
                     for key in &keys {
                         let written = store.write(key, data.clone(), LIFE, Expected::Any);
@@ -141,20 +141,20 @@ fn writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
                     }
                 });
             }));
-            let some = SESSIONS / 10;
-            theirs.push(timed(some, || {
-                (0..some).for_each(|number| save(&files, number, data, false));
+            let count = SESSIONS / 10;
+            file_times.push(time_per_op(count, || {
+                (0..count).for_each(|number| write_file(&files, number, data, false));
             }));
         }
-        let (ours, theirs) = (median(ours), median(theirs));
+        let (log, file) = (median(log_times), median(file_times));
         let name = format!("write, {durability:?}");
-        row(&name, ours, "create, write, rename", theirs, "wanted: 25");
+        print_row(&name, log, "create, write, rename", file, "goal: 25");
     }
 }
 
-fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
+fn bench_reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let files = directory.join("files");
-    (0..SESSIONS).for_each(|number| save(&files, number, data, false));
+    (0..SESSIONS).for_each(|number| write_file(&files, number, data, false));
     let open = |cache: usize| {
         let path = directory.join(format!("read-{cache}"));
         let store = FileStore::builder(path).cache_bytes(cache).open();
@@ -163,15 +163,15 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
         store
     };
     let (cached, uncached) = (open(16 << 20), open(0));
-    // In an order that has nothing to do with that on the disk.
-    let order: Vec<u64> = (0..SESSIONS).map(|turn| turn * 7919 % SESSIONS).collect();
+    // A fixed order that differs from the order on the disk.
+    let order: Vec<u64> = (0..SESSIONS).map(|n| n * 7919 % SESSIONS).collect();
     let keys: Vec<StoreKey> = order.iter().map(|number| key(*number)).collect();
     let paths: Vec<PathBuf> = order
         .iter()
         .map(|number| files.join(format!("{number}.txt")))
         .collect();
     let read = |store: &FileStore| {
-        timed(SESSIONS, || {
+        time_per_op(SESSIONS, || {
             runtime.block_on(async {
                 for key in &keys {
                     match store.read(key, None).await.expect("read") {
@@ -182,11 +182,12 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
             });
         })
     };
-    let (mut hot, mut cold, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cached_times, mut uncached_times, mut file_times) =
+        (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        hot.push(read(&cached));
-        cold.push(read(&uncached));
-        theirs.push(timed(SESSIONS, || {
+        cached_times.push(read(&cached));
+        uncached_times.push(read(&uncached));
+        file_times.push(time_per_op(SESSIONS, || {
             for path in &paths {
                 let mut bytes = Vec::with_capacity(RECORD);
                 let mut file = File::open(path).expect("a file");
@@ -195,29 +196,29 @@ fn reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
             }
         }));
     }
-    let theirs = median(theirs);
-    row("read", median(hot), "open, read", theirs, "wanted: 6");
-    row(
+    let file = median(file_times);
+    print_row("read", median(cached_times), "open, read", file, "goal: 6");
+    print_row(
         "read, no cache",
-        median(cold),
+        median(uncached_times),
         "open, read",
-        theirs,
-        "wanted: 6",
+        file,
+        "goal: 6",
     );
     fs::remove_dir_all(files).expect("removed");
 }
 
-/// Every write on the disk before it is acknowledged, for 64 writers at a time.
-fn durable(runtime: &Runtime, directory: &Path, data: &Bytes) {
+/// Measures writes that are on the disk before they are acknowledged, with 64 concurrent writers.
+fn bench_synced_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
     const TURNS: u64 = 40;
     let files = directory.join("synced");
     fs::create_dir_all(&files).expect("a directory");
     let store = FileStore::builder(directory.join("always")).durability(Durability::Always);
     let store = store.open().expect("a store");
     let mut plain = File::create(directory.join("plain")).expect("a file");
-    let mut room = File::create(directory.join("room")).expect("a file");
+    let mut preallocated = File::create(directory.join("preallocated")).expect("a file");
     let batch = vec![b'x'; (RECORD + 64) * WRITERS as usize];
-    let (mut ours, mut alone, mut together, mut limit, mut ahead, mut one) = (
+    let (mut grouped, mut files_alone, mut files_threads, mut disk, mut disk_preallocated, mut one) = (
         Vec::new(),
         Vec::new(),
         Vec::new(),
@@ -227,36 +228,54 @@ fn durable(runtime: &Runtime, directory: &Path, data: &Bytes) {
     );
     let all = TURNS * WRITERS;
     for _ in 0..ROUNDS {
-        ours.push(timed(all, || {
-            runtime.block_on(write_together(&store, data, TURNS))
+        grouped.push(time_per_op(all, || {
+            runtime.block_on(write_concurrently(&store, data, TURNS))
         }));
-        one.push(timed(TURNS, || write_all(runtime, &store, 0..TURNS, data)));
-        alone.push(timed(TURNS, || {
-            (0..TURNS).for_each(|number| save(&files, number, data, true));
+        one.push(time_per_op(TURNS, || {
+            write_all(runtime, &store, 0..TURNS, data)
         }));
-        together.push(timed(all / 4, || save_together(&files, data, TURNS / 4)));
-        limit.push(timed(all, || append(&mut plain, &batch, TURNS)));
-        make_room(&room, batch.len() as u64 * TURNS);
-        ahead.push(timed(all, || append(&mut room, &batch, TURNS)));
+        files_alone.push(time_per_op(TURNS, || {
+            (0..TURNS).for_each(|number| write_file(&files, number, data, true));
+        }));
+        files_threads.push(time_per_op(all / 4, || {
+            write_files_concurrently(&files, data, TURNS / 4)
+        }));
+        disk.push(time_per_op(all, || append(&mut plain, &batch, TURNS)));
+        preallocate(&preallocated, batch.len() as u64 * TURNS);
+        disk_preallocated.push(time_per_op(all, || {
+            append(&mut preallocated, &batch, TURNS)
+        }));
     }
-    let ours = median(ours);
+    let grouped = median(grouped);
     let name = "write, Always, 64 writers";
-    row(
+    print_row(
         name,
-        ours,
+        grouped,
         "one file, fdatasync",
-        median(alone),
-        "wanted: 40",
+        median(files_alone),
+        "goal: 40",
     );
-    row(name, ours, "the same by 64 threads", median(together), "");
-    row(
+    print_row(
         name,
-        ours,
-        "64 records, one fdatasync",
-        median(limit),
-        "wanted: 0.6",
+        grouped,
+        "the same by 64 threads",
+        median(files_threads),
+        "",
     );
-    row(name, ours, "with room made ahead", median(ahead), "");
+    print_row(
+        name,
+        grouped,
+        "64 records, one fdatasync",
+        median(disk),
+        "goal: 0.6",
+    );
+    print_row(
+        name,
+        grouped,
+        "with preallocation",
+        median(disk_preallocated),
+        "",
+    );
     println!("{:<34} {:>9.2} us", "write, Always, 1 writer", median(one));
 }
 
@@ -267,15 +286,15 @@ fn append(file: &mut File, batch: &[u8], turns: u64) {
     }
 }
 
-/// Zeros behind what will be written next.
-fn make_room(mut file: &File, bytes: u64) {
+/// Writes zeros at the current position without moving it.
+fn preallocate(mut file: &File, bytes: u64) {
     let at = file.stream_position().expect("a position");
     file.write_all(&vec![0; bytes as usize]).expect("written");
     file.sync_all().expect("synced");
-    file.seek(SeekFrom::Start(at)).expect("back again");
+    file.seek(SeekFrom::Start(at)).expect("seek");
 }
 
-async fn write_together(store: &FileStore, data: &Bytes, turns: u64) {
+async fn write_concurrently(store: &FileStore, data: &Bytes, turns: u64) {
     let tasks: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let (store, data) = (store.clone(), data.clone());
@@ -293,51 +312,55 @@ async fn write_together(store: &FileStore, data: &Bytes, turns: u64) {
     }
 }
 
-fn save_together(files: &Path, data: &Bytes, turns: u64) {
+fn write_files_concurrently(files: &Path, data: &Bytes, turns: u64) {
     thread::scope(|scope| {
         for writer in 0..WRITERS {
             scope.spawn(move || {
                 for turn in 0..turns {
-                    save(files, writer * turns + turn, data, true);
+                    write_file(files, writer * turns + turn, data, true);
                 }
             });
         }
     });
 }
 
-/// A big store: how long it takes to open, and what its index weighs.
-fn many(runtime: &Runtime, directory: &Path, data: &Bytes) {
-    let wanted = std::env::var("FILE_BENCH_N")
+/// Measures the opening of a large store, and the size of its index.
+fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes) {
+    let count = std::env::var("FILE_BENCH_N")
         .ok()
         .and_then(|n| n.parse().ok());
-    let count: u64 = wanted.unwrap_or(1_000_000);
+    let count: u64 = count.unwrap_or(1_000_000);
     let path = directory.join("many");
     let builder = FileStore::builder(&path).durability(Durability::Os);
     let store = builder.clone().open().expect("a store");
-    let each = timed(count, || write_all(runtime, &store, 0..count, data));
+    let each = time_per_op(count, || write_all(runtime, &store, 0..count, data));
     println!("{count} sessions written, {each:.2} us each");
     drop(store);
-    let open = |what: &str| {
-        let before = IN_USE.load(Ordering::Relaxed);
+    let open = |source: &str| {
+        let before = ALLOCATED.load(Ordering::Relaxed);
         let began = Instant::now();
         let store = builder.clone().open().expect("a store");
         let took = began.elapsed().as_secs_f64();
-        let weight = IN_USE.load(Ordering::Relaxed).saturating_sub(before);
+        let index_bytes = ALLOCATED.load(Ordering::Relaxed).saturating_sub(before);
         let stats = store.stats();
-        assert_eq!(stats.records, count, "every session is there");
+        assert_eq!(stats.records, count, "every session is in the store");
         println!(
-            "opened by {what}: {took:.2} s, {:.0} MB/s of {:.0} MB, hints used {}; index {:.1} B a \
-             session, {:.1} over key and entry",
+            "opened from {source}: {took:.2} s, {:.0} MB/s of {:.0} MB, hints used {}; index {:.1} B per \
+             session, {:.1} more than key and entry",
             stats.disk_bytes as f64 / 1e6 / took,
             stats.disk_bytes as f64 / 1e6,
             stats.hints_used,
-            weight as f64 / count as f64,
-            weight as f64 / count as f64 - 64.0,
+            index_bytes as f64 / count as f64,
+            index_bytes as f64 / count as f64 - 64.0,
         );
     };
     (0..3).for_each(|_| open("hints"));
     for entry in fs::read_dir(&path).expect("a directory").flatten() {
-        if entry.path().extension().is_some_and(|end| end == "hint") {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "hint")
+        {
             fs::remove_file(entry.path()).expect("removed");
         }
     }

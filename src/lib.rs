@@ -125,6 +125,8 @@ pub mod form;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 pub mod id;
+#[cfg(all(feature = "file", unix))]
+pub mod import;
 pub mod patch;
 pub mod seal;
 pub mod service;

@@ -1,4 +1,4 @@
-//! Any bytes as a hint beside a real segment: only the right hint is taken for right.
+//! Random bytes as the hint of a real segment: only the correct hint matches.
 #![no_main]
 
 use std::{sync::OnceLock, time::Duration};
@@ -9,10 +9,10 @@ use hyper_session::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// A segment and its hint, as the store writes them.
-fn written() -> &'static (Vec<u8>, Vec<u8>) {
-    static WRITTEN: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-    WRITTEN.get_or_init(|| {
+/// Returns a segment and its hint, written by a store.
+fn segment_and_hint() -> &'static (Vec<u8>, Vec<u8>) {
+    static FILES: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+    FILES.get_or_init(|| {
         let name = format!("hyper-session-fuzz-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         let store = FileStore::open(&directory).expect("a store");
@@ -28,7 +28,8 @@ fn written() -> &'static (Vec<u8>, Vec<u8>) {
             }
             store.close().await.expect("closed");
         });
-        let read = |end: &str| std::fs::read(directory.join(format!("0000000001.{end}")));
+        let read =
+            |extension: &str| std::fs::read(directory.join(format!("0000000001.{extension}")));
         let files = (
             read("log").expect("a segment"),
             read("hint").expect("a hint"),
@@ -39,19 +40,19 @@ fn written() -> &'static (Vec<u8>, Vec<u8>) {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let (segment, hint) = written();
-    // The input says what to change in the right hint, so that the search begins near it; a whole
-    // new hint is what the other half of the inputs is.
-    let mut tried = bytes.to_vec();
+    let (segment, hint) = segment_and_hint();
+    // One half of the inputs is a whole hint. The other half is a patch to the correct hint, so that
+    // the search begins near it.
+    let mut candidate = bytes.to_vec();
     if let Some((&[choice, at_low, at_high], patch)) = bytes.split_first_chunk::<3>()
         && choice % 2 == 0
     {
-        tried.clone_from(hint);
+        candidate.clone_from(hint);
         let at = usize::from(u16::from_le_bytes([at_low, at_high])) % hint.len();
-        for (old, new) in tried[at..].iter_mut().zip(patch) {
+        for (old, new) in candidate[at..].iter_mut().zip(patch) {
             *old = *new;
         }
     }
-    let report = SegmentReport::of_bytes(segment, Some(&tried));
-    assert_eq!(report.hint, Some(tried == *hint));
+    let report = SegmentReport::from_bytes(segment, Some(&candidate));
+    assert_eq!(report.hint_matches, Some(candidate == *hint));
 });

@@ -1,14 +1,15 @@
-//! `session-file`: looks into a file store's directory, and after it.
+//! `session-file`: inspects and compacts the directory of a file store.
 //!
-//! Exit codes: 0 all is well, 1 damage or loss was found, 2 wrong usage, 3 the directory is in use,
-//! 4 anything else went wrong.
+//! Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
+//! 4 another error.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool speaks by printing"
+    reason = "a command line tool prints its results"
 )]
 
 use std::{
+    error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -19,56 +20,82 @@ use hyper_session::{
     clock::Clock,
     store::{
         FileStore,
-        file::{FORMAT_VERSION, FileError, FileEvent, Inspection, SessionEntry},
+        file::{FORMAT_VERSION, FileError, FileEvent, Inspection, SegmentReport, SessionEntry},
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Looks into the directory of a session file store, and after it. No server may have it open.
+/// Inspects and compacts the directory of a session file store. No server may have the directory
+/// open.
+///
+/// Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
+/// 4 another error.
 #[derive(Parser)]
 #[command(name = "session-file", version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: ToolCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
-    /// Prints what the directory holds.
-    Stats { directory: PathBuf },
-    /// Reads every byte and says whether all of it is sound. Changes nothing.
-    Verify { directory: PathBuf },
-    /// Copies what is live together and deletes the rest.
-    Compact { directory: PathBuf },
-    /// Prints one line for each session, with its key hidden.
-    Dump {
+enum ToolCommand {
+    /// Prints statistics of the directory.
+    Stats {
+        /// The store's directory.
         directory: PathBuf,
-        /// Shows keys in full. A key opens no session, but names one.
+    },
+    /// Reads all files and reports damage. Changes nothing.
+    Verify {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+    /// Compacts the log: keeps the live records and frees the rest of the space.
+    Compact {
+        /// The store's directory.
+        directory: PathBuf,
+    },
+    /// Prints one line for each session. Keys are hidden.
+    Dump {
+        /// The store's directory.
+        directory: PathBuf,
+        /// Prints keys in full. A key identifies a session, but gives no access to it.
         #[arg(long)]
         keys: bool,
     },
 }
 
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Stats { directory } => stats(&directory),
-        Command::Verify { directory } => verify(&directory),
-        Command::Compact { directory } => compact(&directory),
-        Command::Dump { directory, keys } => dump(&directory, keys),
+    let result = match Arguments::parse().command {
+        ToolCommand::Stats { directory } => stats(&directory),
+        ToolCommand::Verify { directory } => verify(&directory),
+        ToolCommand::Compact { directory } => compact(&directory),
+        ToolCommand::Dump { directory, keys } => dump(&directory, keys),
     };
-    match done {
+    match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("session-file: {error}");
-            ExitCode::from(code(error.as_ref()))
+            eprintln!("session-file: {}", with_sources(error.as_ref()));
+            ExitCode::from(exit_code(error.as_ref()))
         }
     }
 }
 
-type Outcome = Result<bool, Box<dyn std::error::Error>>;
+/// `true` if no damage was found.
+type CommandResult = Result<bool, Box<dyn Error>>;
 
-fn code(error: &(dyn std::error::Error + 'static)) -> u8 {
+/// Returns the message of `error`, followed by those of its sources.
+fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     match error.downcast_ref::<FileError>() {
         Some(FileError::InUse { .. }) => 3,
         Some(FileError::MissingSegment { .. } | FileError::DamagedSegment { .. }) => 1,
@@ -76,61 +103,59 @@ fn code(error: &(dyn std::error::Error + 'static)) -> u8 {
     }
 }
 
-/// A bar on standard error, which shows only where that is a terminal.
-fn bar(what: &'static str) -> ProgressBar {
+/// Creates a progress bar on standard error. It is visible only on a terminal.
+fn progress_bar(message: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg} [{wide_bar}] {bytes}/{total_bytes} {eta}");
-    let bar = ProgressBar::new(0).with_message(what);
+    let bar = ProgressBar::new(0).with_message(message);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn inspect(directory: &Path) -> Result<Inspection, FileError> {
-    let bar = bar("reading");
-    let inspection = Inspection::of(directory, |done, of| {
-        bar.set_length(of);
+    let bar = progress_bar("reading");
+    let inspection = Inspection::read(directory, |done, total| {
+        bar.set_length(total);
         bar.set_position(done);
     });
     bar.finish_and_clear();
     inspection
 }
 
-fn stats(directory: &Path) -> Outcome {
-    let found = inspect(directory)?;
+fn stats(directory: &Path) -> CommandResult {
+    let inspection = inspect(directory)?;
     let now = Clock::system().now();
-    let count = |wanted: &dyn Fn(&SessionEntry) -> bool| {
-        found.entries().iter().filter(|entry| wanted(entry)).count()
+    let count = |filter: &dyn Fn(&SessionEntry) -> bool| {
+        let entries = inspection.entries().iter();
+        entries.filter(|entry| filter(entry)).count()
+    };
+    let sum = |value: &dyn Fn(&SegmentReport) -> u64| -> u64 {
+        inspection.segments().iter().map(value).sum()
     };
     println!("format {FORMAT_VERSION}");
     println!("sessions {}", count(&|e| !e.destroyed && e.expires > now));
     println!("expired {}", count(&|e| !e.destroyed && e.expires <= now));
     println!("tombstones {}", count(&|e| e.destroyed && e.expires > now));
     println!("tagged {}", count(&|e| e.tags > 0));
-    println!("segments {}", found.segments().len());
-    println!(
-        "bytes {}",
-        found.segments().iter().map(|s| s.bytes).sum::<u64>()
-    );
-    println!("live-bytes {}", found.live_bytes());
-    println!(
-        "damaged {}",
-        found.segments().iter().map(|s| s.damaged).sum::<u64>()
-    );
-    println!("missing {}", found.missing().len());
-    Ok(found.is_sound())
+    println!("segments {}", inspection.segments().len());
+    println!("bytes {}", sum(&|segment| segment.bytes));
+    println!("live-bytes {}", inspection.live_bytes());
+    println!("damaged {}", sum(&|segment| segment.damaged));
+    println!("missing {}", inspection.missing().len());
+    Ok(inspection.is_sound())
 }
 
-fn verify(directory: &Path) -> Outcome {
-    let found = inspect(directory)?;
-    tell_damage(&found);
-    let sound = found.is_sound();
+fn verify(directory: &Path) -> CommandResult {
+    let inspection = inspect(directory)?;
+    print_damage(&inspection);
+    let sound = inspection.is_sound();
     println!("{}", if sound { "sound" } else { "not sound" });
     Ok(sound)
 }
 
-fn tell_damage(found: &Inspection) {
-    for segment in found.segments() {
+fn print_damage(inspection: &Inspection) {
+    for segment in inspection.segments() {
         let path = segment.path.display();
         if !segment.readable {
-            println!("{path}: the head cannot be read");
+            println!("{path}: the head is damaged, the segment cannot be read");
         }
         if segment.damaged > 0 {
             let (places, bytes) = (segment.damaged, segment.damaged_bytes);
@@ -138,28 +163,28 @@ fn tell_damage(found: &Inspection) {
         }
         if segment.torn_bytes > 0 {
             let bytes = segment.torn_bytes;
-            println!("{path}: an unfinished append of {bytes} bytes, cut off at the next opening");
+            println!("{path}: incomplete append of {bytes} bytes, removed at the next opening");
         }
-        if segment.hint == Some(false) {
-            println!("{path}: its hint file is wrong, and is made anew when it is deleted");
+        if segment.hint_matches == Some(false) {
+            println!("{path}: the hint file is wrong; delete it, the store writes a new one");
         }
     }
-    for path in found.missing() {
+    for path in inspection.missing() {
         println!("{}: missing", path.display());
     }
 }
 
-fn compact(directory: &Path) -> Outcome {
-    // Afterwards nothing tells of damage any more. And opening would make a store where there is
-    // none, which is not what was asked for.
-    let found = inspect(directory)?;
-    tell_damage(&found);
-    let bar = Arc::new(bar("compacting"));
-    let shown = Arc::clone(&bar);
+fn compact(directory: &Path) -> CommandResult {
+    // The inspection comes first because a compaction removes all traces of damage. It also fails if
+    // there is no store; opening would create one.
+    let inspection = inspect(directory)?;
+    print_damage(&inspection);
+    let bar = Arc::new(progress_bar("compacting"));
+    let listener_bar = Arc::clone(&bar);
     let store = FileStore::builder(directory)
         .listener(move |event: &FileEvent<'_>| {
-            if let FileEvent::Cleaned { bytes, .. } = event {
-                shown.inc(*bytes);
+            if let FileEvent::Compacted { bytes, .. } = event {
+                listener_bar.inc(*bytes);
             }
         })
         .open()?;
@@ -171,13 +196,13 @@ fn compact(directory: &Path) -> Outcome {
     runtime.block_on(store.close())?;
     bar.finish_and_clear();
     println!("{before} bytes before, {after} after");
-    Ok(found.is_sound())
+    Ok(inspection.is_sound())
 }
 
-fn dump(directory: &Path, keys: bool) -> Outcome {
-    let found = inspect(directory)?;
+fn dump(directory: &Path, keys: bool) -> CommandResult {
+    let inspection = inspect(directory)?;
     println!("key version expires-ms bytes tags state");
-    for entry in found.entries() {
+    for entry in inspection.entries() {
         let key = if keys {
             entry.key.to_string()
         } else {
@@ -196,5 +221,5 @@ fn dump(directory: &Path, keys: bool) -> Outcome {
             entry.tags,
         );
     }
-    Ok(found.is_sound())
+    Ok(inspection.is_sound())
 }

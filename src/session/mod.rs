@@ -13,8 +13,6 @@ mod engine;
 mod error;
 mod events;
 mod handle;
-#[cfg(feature = "file")]
-mod import;
 mod load;
 mod methods;
 mod policy;
@@ -33,8 +31,6 @@ pub use error::SessionError;
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
 pub use handle::Session;
-#[cfg(feature = "file")]
-pub use import::adonis_file;
 pub use load::Load;
 #[cfg(feature = "forms")]
 pub(crate) use methods::is_own_path;

@@ -2,8 +2,6 @@
 //!
 //! The session and the stores see only [`Format`]; a wire format is one folder here.
 
-#[cfg(feature = "file")]
-pub(crate) mod adonis;
 pub(crate) mod native;
 
 use std::fmt::Debug;

@@ -1,4 +1,4 @@
-//! The file store keeps the store contract, whatever its durability.
+//! The file store keeps the store contract in every durability mode.
 
 use std::{future::ready, time::Duration};
 
@@ -21,10 +21,10 @@ async fn keeps_the_contract(durability: Durability) {
         .clock(clock.clone())
         .open()
         .unwrap();
-    let make = || ready(store.clone());
-    let report = conformance::run(&ManualTime::new(&clock, make)).await;
+    let store = || ready(store.clone());
+    let report = conformance::run(&ManualTime::new(&clock, store)).await;
     report.assert_passed();
-    assert_eq!(report.passed(), Check::ALL, "nothing is left out");
+    assert_eq!(report.passed(), Check::ALL, "no check is skipped");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

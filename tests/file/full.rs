@@ -1,6 +1,6 @@
-//! A disk that is really full: a small file system in memory, mounted for a process of its own.
+//! A full disk: a small file system in memory, mounted for a separate process.
 //!
-//! Where mounting is not allowed, the simulated disk in the store's own tests has to do.
+//! If mounting is not allowed, the test is skipped; unit tests cover a simulated full disk.
 
 use std::{error::Error as _, path::Path, process::Command, time::Duration};
 
@@ -29,20 +29,20 @@ fn a_full_disk_is_a_clear_error_and_costs_nothing_that_was_there() {
             .env(DIRECTORY, scratch.path());
         command.arg(std::env::current_exe().unwrap()).output()
     };
-    if !run(mount.to_owned()).is_ok_and(|done| done.status.success()) {
-        eprintln!("nothing can be mounted here: not tested");
+    if !run(mount.to_owned()).is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: mounting is not allowed");
         return;
     }
     let test = test_name(module_path!(), "the_process_with_the_small_disk");
     let inner = format!("exec \"$0\" --exact {test} --nocapture");
-    let done = run(format!("{mount} && {inner}")).unwrap();
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(done.status.success(), "{said}");
-    let printed = String::from_utf8_lossy(&done.stdout);
-    assert!(printed.contains("1 passed"), "{printed}");
+    let output = run(format!("{mount} && {inner}")).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("1 passed"), "{stdout}");
 }
 
-/// Does its work only where the test above has started it.
+/// The child process; does nothing unless the test above has started it.
 #[tokio::test]
 async fn the_process_with_the_small_disk() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -67,7 +67,7 @@ async fn write(store: &FileStore, number: u64) -> Result<WriteOutcome, StoreErro
 
 async fn check(store: &FileStore, count: u64) {
     for number in 0..count {
-        // A read that cannot touch still reads.
+        // A read succeeds even if its touch fails.
         let ReadOutcome::Found(record) = store.read(&key(number), Some(LIFE)).await.unwrap() else {
             panic!("session {number} is missing");
         };
@@ -85,32 +85,31 @@ async fn fill_and_empty(builder: FileStoreBuilder) {
         }
         assert!(count < 2000, "the disk fills up");
     };
-    assert!(count > 100, "{count} sessions found room");
-    let cause = refused.source().unwrap().downcast_ref::<FileError>();
-    assert!(cause.is_some_and(FileError::is_full), "{refused}");
+    assert!(count > 100, "{count} sessions were written");
+    let source = refused.source().unwrap().downcast_ref::<FileError>();
+    assert!(source.is_some_and(FileError::is_full), "{refused}");
     check(&store, count).await;
     store.close().await.unwrap();
     let store = builder
         .clone()
         .open()
-        .expect("a full disk keeps nobody from reading");
+        .expect("a store on a full disk opens");
     check(&store, count).await;
-    // As soon as there is room, the store goes on.
-    let spare = builder.open().unwrap_err();
-    assert!(matches!(spare, FileError::InUse { .. }), "{spare}");
-    let mut room = false;
+    // The store recovers as soon as there is space.
+    let second = builder.open().unwrap_err();
+    assert!(matches!(second, FileError::InUse { .. }), "{second}");
+    let mut destroyed = false;
     for number in 0..count {
-        // Destroying takes a frame too, for which there is no room until the cleaner has made
-        // some, of what the first ones leave.
-        room |= store.destroy(&key(number)).await.is_ok();
+        // A tombstone needs space too. The first ones may fail, until a compaction frees space.
+        destroyed |= store.destroy(&key(number)).await.is_ok();
     }
-    if room {
+    if destroyed {
         for _ in 0..200 {
             if write(&store, 5000).await.is_ok() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("destroyed sessions leave no room: {:?}", store.stats());
+        panic!("destroyed sessions free no space: {:?}", store.stats());
     }
 }

@@ -1,7 +1,8 @@
-//! One file a session becomes one record a session.
+//! Import of session files.
 
 use std::{
     collections::BTreeMap,
+    error::Error as _,
     fs::{self, File},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,12 +14,9 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     config::StoreRegistry,
     id::StoreKey,
+    import::{ImportedFile, Importer, adonis},
     seal::{KeyRing, SealKey},
-    session::adonis_file,
-    store::{
-        FileStore, ReadOutcome, Store,
-        file::{ImportedFile, Importer},
-    },
+    store::{FileStore, ReadOutcome, Store},
 };
 use serde_json::{Map, Value};
 
@@ -29,8 +27,8 @@ use crate::support::{
 
 const AGE: Duration = Duration::from_secs(7200);
 
-/// The number in the file's name, and the content without what surrounds it.
-fn numbered(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
+/// Decodes a file whose name is a number.
+fn decode_numbered(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let number = file.name.parse().ok()?;
     Some((
         key(number),
@@ -39,13 +37,13 @@ fn numbered(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
 }
 
 #[tokio::test]
-async fn sessions_come_over_with_the_time_they_have_left() {
+async fn sessions_keep_their_remaining_time() {
     let (old, new) = (Scratch::new(), Scratch::new());
     fs::write(old.path().join("1.txt"), "{\"a\":1}\n").unwrap();
-    let before_all_clocks = UNIX_EPOCH - AGE;
+    let before_epoch = UNIX_EPOCH - AGE;
     for (name, changed) in [
         ("2.txt", SystemTime::now() - AGE * 2),
-        ("4.txt", before_all_clocks),
+        ("4.txt", before_epoch),
     ] {
         let stale = File::create(old.path().join(name)).unwrap();
         stale.set_modified(changed).unwrap();
@@ -53,26 +51,31 @@ async fn sessions_come_over_with_the_time_they_have_left() {
     fs::write(old.path().join("strange.txt"), "no number").unwrap();
     fs::write(old.path().join("3.json"), "not a session").unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let import = Importer::from(old.path(), AGE);
-    let came = import.run(&store, numbered).await.unwrap();
+    let import = Importer::new(old.path(), AGE);
+    let report = import.run(&store, decode_numbered).await.unwrap();
     assert_eq!(
-        (came.imported, came.expired, came.refused, came.present),
+        (
+            report.imported,
+            report.expired,
+            report.refused,
+            report.present
+        ),
         (1, 2, 1, 0)
     );
-    let again = import.run(&store, numbered).await.unwrap();
+    let again = import.run(&store, decode_numbered).await.unwrap();
     assert_eq!(
         (again.imported, again.present),
         (0, 1),
         "a second import changes nothing"
     );
     let ReadOutcome::Found(record) = store.read(&key(1), None).await.unwrap() else {
-        panic!("the session came over");
+        panic!("the session is missing");
     };
     assert_eq!(record.data, "{\"a\":1}");
     assert_eq!(
         fs::read_dir(old.path()).unwrap().count(),
         5,
-        "the old files are left alone"
+        "the old files are not changed"
     );
 }
 
@@ -85,12 +88,12 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
     file.set_modified(tomorrow.into()).unwrap();
     let store = FileStore::builder(new.path()).clock(clock.clone());
     let store = store.open().unwrap();
-    let came = Importer::from(old.path(), AGE);
-    let came = came.run(&store, |file| {
-        assert_eq!(file.changed, clock.now(), "what counts as its beginning");
-        numbered(file)
+    let import = Importer::new(old.path(), AGE);
+    let report = import.run(&store, |file| {
+        assert_eq!(file.changed, clock.now(), "the creation time");
+        decode_numbered(file)
     });
-    assert_eq!(came.await.unwrap().imported, 1);
+    assert_eq!(report.await.unwrap().imported, 1);
     clock.advance(AGE - Duration::from_millis(1));
     let read = store.read(&key(1), None).await.unwrap();
     assert!(matches!(read, ReadOutcome::Found(_)), "{read:?}");
@@ -102,26 +105,26 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
 }
 
 #[tokio::test]
-async fn a_session_too_long_for_the_store_does_not_keep_the_others_out() {
+async fn a_session_too_long_for_the_store_does_not_stop_the_import() {
     let old = Scratch::new();
     for (name, len) in [("1", 10), ("2", 14 << 10), ("3", 20 << 10), ("4", 10)] {
         fs::write(old.path().join(name).with_extension("txt"), vec![b'x'; len]).unwrap();
     }
-    let import = Importer::from(old.path(), AGE);
-    // Sealed, the second does not fit any more.
-    for (sealed, fit) in [(false, 3), (true, 2)] {
+    let import = Importer::new(old.path(), AGE);
+    // The second file fits only without encryption.
+    for (encrypted, fit) in [(false, 3), (true, 2)] {
         let new = Scratch::new();
         let mut store = FileStore::builder(new.path()).segment_bytes(16 << 10);
-        if sealed {
+        if encrypted {
             store = store.encrypt_with(&KeyRing::new(SealKey::generate().unwrap()));
         }
         let store = store.open().unwrap();
-        let came = import.run(&store, numbered).await.unwrap();
-        assert_eq!((came.imported, came.refused), (fit, 4 - fit));
+        let report = import.run(&store, decode_numbered).await.unwrap();
+        assert_eq!((report.imported, report.refused), (fit, 4 - fit));
     }
 }
 
-/// The session files that the real AdonisJS wrote, as a directory of them.
+/// Writes the session files of the real AdonisJS into `directory`. Returns their contents by name.
 fn adonis_files(directory: &Path) -> BTreeMap<String, Value> {
     let text = include_str!("../data/adonis_session_files.json");
     let files: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
@@ -140,7 +143,7 @@ fn sessions_in(store: &FileStore) -> Sessions {
 }
 
 #[tokio::test]
-async fn files_of_adonis_come_over_with_their_data() {
+async fn files_of_adonis_are_imported_with_their_data() {
     let (old, new) = (Scratch::new(), Scratch::new());
     let files = adonis_files(old.path());
     fs::write(
@@ -157,22 +160,26 @@ async fn files_of_adonis_come_over_with_their_data() {
     let dated = r#"{"message":{},"purpose":"dated","expiryDate":"2100-01-01"}"#;
     fs::write(old.path().join("dated.txt"), dated).unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let came = Importer::from(old.path(), AGE)
-        .run(&store, adonis_file)
+    let report = Importer::new(old.path(), AGE)
+        .run(&store, adonis::read_session)
         .await
         .unwrap();
-    assert_eq!((came.imported, came.refused), (files.len() as u64, 4));
+    assert_eq!((report.imported, report.refused), (files.len() as u64, 4));
     let all = sessions_in(&store).collection();
     for (name, mut content) in files {
         let id = name.strip_suffix(".txt").unwrap();
-        let found = all
+        let session = all
             .get(&StoreKey::from_foreign_id(id))
             .await
             .unwrap()
             .unwrap();
         let data = content["message"].as_object_mut().unwrap();
         data.remove("__flash__");
-        assert_eq!(&found.all::<Map<String, Value>>().unwrap(), data, "{name}");
+        assert_eq!(
+            &session.all::<Map<String, Value>>().unwrap(),
+            data,
+            "{name}"
+        );
     }
 }
 
@@ -182,8 +189,8 @@ async fn a_visitor_takes_over_the_session_of_an_old_cookie_once() {
     let file = r#"{"message":{"user":{"id":7}},"purpose":"f49225e2"}"#;
     fs::write(old.path().join("f49225e2.txt"), file).unwrap();
     let store = FileStore::open(new.path()).unwrap();
-    let import = Importer::from(old.path(), AGE);
-    import.run(&store, adonis_file).await.unwrap();
+    let import = Importer::new(old.path(), AGE);
+    import.run(&store, adonis::read_session).await.unwrap();
     let sessions = sessions_in(&store);
     let all = sessions.collection();
     let key = StoreKey::from_foreign_id("f49225e2");
@@ -197,22 +204,23 @@ async fn a_visitor_takes_over_the_session_of_an_old_cookie_once() {
     let user = browser.visit(async |session| session.get::<u64>("user.id"));
     assert_eq!(user.await.unwrap(), Some(7));
     assert!(all.get(&key).await.unwrap().is_none());
-    let again = import.run(&store, adonis_file).await.unwrap();
+    let again = import.run(&store, adonis::read_session).await.unwrap();
     assert_eq!(
         (again.imported, again.present),
         (0, 1),
-        "what has ended stays so"
+        "a destroyed session stays destroyed"
     );
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_there_is_an_error_that_names_it() {
+async fn a_missing_directory_is_an_error_that_names_it() {
     let scratch = Scratch::new();
     let store = FileStore::open(scratch.path()).unwrap();
     let missing = scratch.path().join("nowhere");
-    let refused = Importer::from(&missing, AGE)
-        .run(&store, numbered)
+    let error = Importer::new(&missing, AGE)
+        .run(&store, decode_numbered)
         .await
         .unwrap_err();
-    assert!(refused.to_string().contains("nowhere"), "{refused}");
+    let source = error.source().unwrap().to_string();
+    assert!(source.contains("nowhere"), "{source}");
 }

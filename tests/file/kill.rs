@@ -1,7 +1,7 @@
-//! A process that writes through the store is killed in the middle of it, again and again, and
-//! whatever it was told had been written is there afterwards.
+//! A process that writes to the store is killed repeatedly. All acknowledged writes must be stored
+//! afterwards.
 //!
-//! `FILE_KILL_ROUNDS` sets how often (15).
+//! `FILE_KILL_ROUNDS` sets the number of rounds (15).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use crate::support::{
 
 const DIRECTORY: &str = "FILE_KILL_DIRECTORY";
 const WRITERS: u64 = 8;
-/// Each writer has so many sessions of its own.
+/// The number of sessions of each writer.
 const SESSIONS: u64 = 20;
 const LIFE: Duration = Duration::from_secs(3600);
 
@@ -45,13 +45,14 @@ fn data(writer: u64, turn: u64) -> Bytes {
     Bytes::from(format!("{writer} {turn} ").repeat(1 + (turn % 60) as usize))
 }
 
-/// What a session was last told to be: the turn that wrote it, or gone.
-type Told = BTreeMap<(u64, u64), Option<u64>>;
+/// The last state of each session by writer and number: the turn that wrote it, or `None` if it was
+/// destroyed.
+type States = BTreeMap<(u64, u64), Option<u64>>;
 
-/// Sessions whose present state was acknowledged, and with it their tag.
-type Tagged = BTreeSet<(u64, u64)>;
+/// Sessions whose last state and tag were acknowledged.
+type TaggedSessions = BTreeSet<(u64, u64)>;
 
-/// The child: writes, and says what was acknowledged, one line each, after the fact.
+/// The child process: writes, and prints a line before each operation and after its acknowledgement.
 #[test]
 fn the_process_that_is_killed() {
     let Ok(directory) = std::env::var(DIRECTORY) else {
@@ -66,7 +67,7 @@ fn the_process_that_is_killed() {
             let store = open(Path::new(&directory));
             let start = std::process::id().into();
             let writers: Vec<_> = (0..WRITERS)
-                .map(|writer| tokio::spawn(write_on(store.clone(), writer, start)))
+                .map(|writer| tokio::spawn(write_until_killed(store.clone(), writer, start)))
                 .collect();
             for writer in writers {
                 writer.await.unwrap();
@@ -74,30 +75,29 @@ fn the_process_that_is_killed() {
         });
 }
 
-async fn write_on(store: FileStore, writer: u64, start: u64) {
+async fn write_until_killed(store: FileStore, writer: u64, start: u64) {
     for turn in start.. {
         let session = turn * 7 % SESSIONS;
         let key = key(writer * SESSIONS + session);
-        // What is about to be done is said first: it may or may not come to pass.
         if turn % 5 == 4 {
-            say(&format!("try {writer} {session} -"));
+            print_line(&format!("try {writer} {session} -"));
             store.destroy(&key).await.unwrap();
-            say(&format!("done {writer} {session} -"));
+            print_line(&format!("done {writer} {session} -"));
         } else {
-            say(&format!("try {writer} {session} {turn}"));
-            let answer = store
+            print_line(&format!("try {writer} {session} {turn}"));
+            let outcome = store
                 .write(&key, data(writer, turn), LIFE, Expected::Any)
                 .await;
-            assert!(matches!(answer.unwrap(), WriteOutcome::Done(_)));
+            assert!(matches!(outcome.unwrap(), WriteOutcome::Done(_)));
             store.tags().unwrap().tag(&key, &tag(writer)).await.unwrap();
             store.touch(&key, LIFE * 2).await.unwrap();
-            say(&format!("done {writer} {session} {turn}"));
+            print_line(&format!("done {writer} {session} {turn}"));
         }
     }
 }
 
-/// One write to the pipe, which is short enough not to be torn.
-fn say(line: &str) {
+/// Writes one line to the pipe by one call; it is short enough to be written as a whole.
+fn print_line(line: &str) {
     let line = format!("\n#{line}\n");
     std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
 }
@@ -120,55 +120,57 @@ fn start(directory: &Path) -> (Child, BufReader<ChildStdout>) {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_acknowledged_is_there() {
+async fn acknowledged_writes_of_a_killed_process_are_stored() {
     let rounds = std::env::var("FILE_KILL_ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok());
     let scratch = Scratch::new();
-    let (mut told, mut tried, mut tagged) = (Told::new(), Told::new(), Tagged::new());
-    let (mut acknowledged, mut newest) = (0, 0);
+    let (mut acknowledged, mut attempted) = (States::new(), States::new());
+    let mut tagged = TaggedSessions::new();
+    let (mut count, mut newest) = (0, 0);
     for round in 0..rounds.unwrap_or(15_u64) {
         let (mut child, lines) = start(scratch.path());
-        // Killed after some time under load, never at the same point.
+        // Each round kills the process after another time.
         let time = Duration::from_millis(30 + round * 37 % 190);
         let killer = std::thread::spawn(move || {
             std::thread::sleep(time);
             child.kill().unwrap();
             child.wait().unwrap();
         });
-        acknowledged += listen(lines, &mut told, &mut tried, &mut tagged);
+        count += read_output(lines, &mut acknowledged, &mut attempted, &mut tagged);
         killer.join().unwrap();
-        newest = check(scratch.path(), &mut told, &mut tried, &mut tagged, newest).await;
+        let states = (&mut acknowledged, &mut attempted);
+        newest = check(scratch.path(), states.0, states.1, &mut tagged, newest).await;
     }
-    assert!(acknowledged > 0, "the child wrote something");
-    println!("{acknowledged} acknowledged");
+    assert!(count > 0, "the child wrote something");
+    println!("{count} acknowledged");
 }
 
-/// Follows what the child says until it is dead.
-fn listen(
+/// Reads the output of the child until it is dead. Returns the number of acknowledged operations.
+fn read_output(
     lines: BufReader<ChildStdout>,
-    told: &mut Told,
-    tried: &mut Told,
-    tagged: &mut Tagged,
+    acknowledged: &mut States,
+    attempted: &mut States,
+    tagged: &mut TaggedSessions,
 ) -> u64 {
-    let mut acknowledged = 0;
+    let mut count = 0;
     let begin = Instant::now();
     for line in lines.lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split(' ').collect();
-        let [what @ ("#try" | "#done"), writer, session, turn] = words[..] else {
+        let [event @ ("#try" | "#done"), writer, session, turn] = words[..] else {
             continue;
         };
-        let place = (writer.parse().unwrap(), session.parse().unwrap());
+        let session = (writer.parse().unwrap(), session.parse().unwrap());
         let turn = turn.parse().ok();
-        match what {
+        match event {
             "#try" => {
-                tried.insert(place, turn);
+                attempted.insert(session, turn);
             }
             "#done" => {
-                told.insert(place, turn);
-                tagged.insert(place);
-                tried.remove(&place);
-                acknowledged += 1;
+                acknowledged.insert(session, turn);
+                tagged.insert(session);
+                attempted.remove(&session);
+                count += 1;
             }
             _ => {}
         }
@@ -177,62 +179,67 @@ fn listen(
             "the child is dead by now"
         );
     }
-    acknowledged
+    count
 }
 
-/// Every session is as it was last told to be, or as the last attempt wanted it.
+/// Checks that every session has its last acknowledged state, or that of the last attempt. Returns the
+/// greatest version.
 async fn check(
     directory: &Path,
-    told: &mut Told,
-    tried: &mut Told,
-    tagged: &mut Tagged,
-    before: u64,
+    acknowledged: &mut States,
+    attempted: &mut States,
+    tagged: &mut TaggedSessions,
+    previous_version: u64,
 ) -> u64 {
     let store = open(directory);
     assert_eq!(store.stats().damaged, 0, "a killed process damages nothing");
-    let mut newest = before;
-    let places: Vec<_> = told.keys().chain(tried.keys()).copied().collect();
-    for place in places {
-        let (writer, session) = place;
-        let key = key(writer * SESSIONS + session);
-        let allowed = [told.get(&place).copied(), tried.get(&place).copied()];
-        let found = found(&store, &key).await;
-        let turn = allowed.iter().flatten().find(|turn| match (turn, &found) {
+    let mut newest = previous_version;
+    let sessions: Vec<_> = acknowledged
+        .keys()
+        .chain(attempted.keys())
+        .copied()
+        .collect();
+    for session in sessions {
+        let (writer, number) = session;
+        let key = key(writer * SESSIONS + number);
+        let last = acknowledged.get(&session).copied();
+        let allowed = [last, attempted.get(&session).copied()];
+        let stored = read(&store, &key).await;
+        let turn = allowed.iter().flatten().find(|turn| match (turn, &stored) {
             (Some(turn), Some((bytes, _))) => *bytes == data(writer, *turn),
             (None, None) => true,
             _ => false,
         });
-        let unwritten = told.get(&place).is_none() && found.is_none();
+        let unwritten = last.is_none() && stored.is_none();
         assert!(
             turn.is_some() || unwritten,
-            "{place:?} was {allowed:?} and is {found:?}"
+            "{session:?} is {stored:?}, allowed are {allowed:?}"
         );
-        if let (Some(Some(_)), Some((_, version))) = (turn, &found) {
+        if let (Some(Some(_)), Some((_, version))) = (turn, &stored) {
             newest = newest.max(*version);
         }
-        let acknowledged = told.get(&place).copied().flatten();
-        if tagged.contains(&place) && found.is_some() && turn == Some(&acknowledged) {
+        if tagged.contains(&session) && stored.is_some() && turn == Some(&last.flatten()) {
             let all = store.tags().unwrap().tagged(&tag(writer)).await.unwrap();
-            assert!(all.contains(&key), "what was acknowledged carries its tag");
+            assert!(all.contains(&key), "an acknowledged session has its tag");
         }
-        if tried.remove(&place).is_some() {
-            tagged.remove(&place);
+        if attempted.remove(&session).is_some() {
+            tagged.remove(&session);
         }
-        told.insert(place, turn.copied().flatten());
+        acknowledged.insert(session, turn.copied().flatten());
     }
-    let answer = store
+    let outcome = store
         .write(&key(1 << 40), Bytes::new(), LIFE, Expected::Any)
         .await
         .unwrap();
-    let WriteOutcome::Done(version) = answer else {
-        panic!("the store takes writes again");
+    let WriteOutcome::Done(version) = outcome else {
+        panic!("the store accepts writes again");
     };
     assert!(version.get() > newest, "versions never go back");
     store.close().await.unwrap();
     version.get()
 }
 
-async fn found(store: &FileStore, key: &StoreKey) -> Option<(Bytes, u64)> {
+async fn read(store: &FileStore, key: &StoreKey) -> Option<(Bytes, u64)> {
     match store.read(key, None).await.unwrap() {
         ReadOutcome::Found(record) => Some((record.data, record.version.get())),
         ReadOutcome::Absent | ReadOutcome::Gone => None,

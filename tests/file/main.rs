@@ -1,4 +1,4 @@
-//! The file store: its contract, its limits, and its behaviour when the disk or the process fails.
+//! Tests of the file store: contract, limits, and failures of the disk or the process.
 #![cfg(unix)]
 
 #[path = "../support/mod.rs"]

@@ -1,5 +1,5 @@
-//! Any operations in any order, with the store closed and opened in between, lead to what a plain
-//! map would hold.
+//! Random operations, with the store closed and opened in between, give the same result as a plain
+//! map.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +31,8 @@ enum Operation {
     Untag { key: u64, tag: u8 },
     CopyTags { from: u64, to: u64 },
     Tagged { tag: u8 },
-    Pass { seconds: u64 },
-    Reopen { orderly: bool },
+    AdvanceTime { seconds: u64 },
+    Reopen { close: bool },
     Compact,
 }
 
@@ -51,22 +51,22 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (key(), tag()).prop_map(|(key, tag)| Operation::Untag { key, tag }),
         1 => (key(), key()).prop_map(|(from, to)| Operation::CopyTags { from, to }),
         2 => tag().prop_map(|tag| Operation::Tagged { tag }),
-        2 => (0..20_u64).prop_map(|seconds| Operation::Pass { seconds }),
-        2 => any::<bool>().prop_map(|orderly| Operation::Reopen { orderly }),
+        2 => (0..20_u64).prop_map(|seconds| Operation::AdvanceTime { seconds }),
+        2 => any::<bool>().prop_map(|close| Operation::Reopen { close }),
         1 => Just(Operation::Compact),
     ]
 }
 
 #[derive(Clone, Default)]
-struct Session {
-    /// The data and its version, or none: a tombstone.
+struct ModelSession {
+    /// The data and its version; `None` for a tombstone.
     record: Option<(Bytes, u64)>,
     expires: u64,
     tags: BTreeSet<u8>,
 }
 
 struct Model {
-    sessions: BTreeMap<u64, Session>,
+    sessions: BTreeMap<u64, ModelSession>,
     clock: Clock,
     newest: u64,
 }
@@ -76,14 +76,14 @@ impl Model {
         self.clock.now().as_millis() / 1000
     }
 
-    fn get(&mut self, key: u64) -> Option<&mut Session> {
+    fn get(&mut self, key: u64) -> Option<&mut ModelSession> {
         let now = self.now();
         self.sessions
             .get_mut(&key)
             .filter(|session| session.expires > now)
     }
 
-    fn live(&mut self, key: u64) -> Option<&mut Session> {
+    fn live(&mut self, key: u64) -> Option<&mut ModelSession> {
         self.get(key).filter(|session| session.record.is_some())
     }
 }
@@ -98,7 +98,7 @@ fn open(directory: &Path, clock: &Clock) -> FileStore {
         .unwrap()
 }
 
-fn named(tag: u8) -> Tag {
+fn tag_named(tag: u8) -> Tag {
     Tag::new(format!("user-{tag}")).unwrap()
 }
 
@@ -143,13 +143,13 @@ async fn step(store: &FileStore, model: &mut Model, operation: &Operation) {
         Operation::Destroy { key: number } => {
             store.destroy(&key(number)).await.unwrap();
             let expires = now + TOMBSTONE;
-            let tombstone = Session {
+            let tombstone = ModelSession {
                 expires,
-                ..Session::default()
+                ..ModelSession::default()
             };
             model.sessions.insert(number, tombstone);
         }
-        Operation::Pass { seconds } => model.clock.advance(Duration::from_secs(seconds)),
+        Operation::AdvanceTime { seconds } => model.clock.advance(Duration::from_secs(seconds)),
         Operation::Compact => store.compact().await.unwrap(),
         Operation::Reopen { .. } => {}
         ref tags => step_tags(store, model, tags).await,
@@ -188,7 +188,7 @@ async fn write(store: &FileStore, model: &mut Model, number: u64, len: usize, li
         .live(number)
         .map(|session| session.tags.clone())
         .unwrap_or_default();
-    let session = Session {
+    let session = ModelSession {
         record: Some((data, version.get())),
         expires: model.now() + life.as_secs(),
         tags,
@@ -220,7 +220,7 @@ async fn write_stale(store: &FileStore, model: &mut Model, number: u64) {
 async fn step_tags(store: &FileStore, model: &mut Model, operation: &Operation) {
     match *operation {
         Operation::Tag { key: number, tag } => {
-            let tagged = store.tag(&key(number), &named(tag)).await.unwrap();
+            let tagged = store.tag(&key(number), &tag_named(tag)).await.unwrap();
             let live = model.live(number);
             assert_eq!(tagged, live.is_some());
             if let Some(session) = live {
@@ -228,7 +228,7 @@ async fn step_tags(store: &FileStore, model: &mut Model, operation: &Operation) 
             }
         }
         Operation::Untag { key: number, tag } => {
-            store.untag(&key(number), &named(tag)).await.unwrap();
+            store.untag(&key(number), &tag_named(tag)).await.unwrap();
             if let Some(session) = model.live(number) {
                 session.tags.remove(&tag);
             }
@@ -241,7 +241,7 @@ async fn step_tags(store: &FileStore, model: &mut Model, operation: &Operation) 
             }
         }
         Operation::Tagged { tag } => {
-            let mut found = store.tagged(&named(tag)).await.unwrap();
+            let mut found = store.tagged(&tag_named(tag)).await.unwrap();
             found.sort();
             let mut expected: Vec<_> = (0..6)
                 .filter(|number| model.live(*number).is_some_and(|s| s.tags.contains(&tag)))
@@ -265,8 +265,8 @@ async fn run(operations: &[Operation]) {
     let mut store = open(scratch.path(), &clock);
     for operation in operations {
         step(&store, &mut model, operation).await;
-        if let Operation::Reopen { orderly } = operation {
-            if *orderly {
+        if let Operation::Reopen { close } = operation {
+            if *close {
                 store.close().await.unwrap();
             }
             drop(store);
@@ -287,21 +287,21 @@ async fn run(operations: &[Operation]) {
     for tag in 0..3 {
         step(&store, &mut model, &Operation::Tagged { tag }).await;
     }
-    // What expired or was destroyed just before an opening is cleaned soon after it.
+    // Entries that expired just before an opening may not be collected yet.
     store.compact().await.unwrap();
     let stats = store.stats();
     assert!(stats.disk_bytes <= stats.disk_limit, "{stats:?}");
     assert_eq!(
         stats.damaged + stats.torn_bytes,
         0,
-        "nothing is damaged by use"
+        "normal use causes no damage"
     );
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn any_operations_lead_to_what_a_plain_map_would_hold(
+    fn random_operations_give_the_same_result_as_a_plain_map(
         operations in vec(operation(), 1..120)
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -1,8 +1,8 @@
 //! A directory that cannot be written to.
 //!
-//! Whoever is root writes wherever permissions forbid it, so the directory stands on a file system
-//! that is mounted read-only, for a process of its own. Where mounting is not allowed this is not
-//! tested, and the output says so.
+//! Root may write regardless of permissions. The directory is therefore on a file system that is
+//! mounted read-only, in a separate process. If mounting is not allowed, the test is skipped, and
+//! prints that.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -32,11 +32,11 @@ fn a_read_only_directory_is_refused_by_name_and_nothing_in_it_is_lost() {
     };
     let (mount, remount) = (
         format!("mount -t tmpfs tmpfs \"${DIRECTORY}\""),
-        |how: &str| format!("mount -o remount,{how} \"${DIRECTORY}\""),
+        |mode: &str| format!("mount -o remount,{mode} \"${DIRECTORY}\""),
     );
-    let whether = format!("{mount} && {}", remount("ro"));
-    if !run(whether).is_ok_and(|done| done.status.success()) {
-        eprintln!("nothing can be mounted here: not tested");
+    let probe = format!("{mount} && {}", remount("ro"));
+    if !run(probe).is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: mounting is not allowed");
         return;
     }
     let step = |name: &str| {
@@ -51,13 +51,13 @@ fn a_read_only_directory_is_refused_by_name_and_nothing_in_it_is_lost() {
         remount("rw"),
         step("step_three_the_session_is_there"),
     ];
-    let done = run(script.join(" && ")).unwrap();
-    let (said, went) = (
-        String::from_utf8_lossy(&done.stderr),
-        String::from_utf8_lossy(&done.stdout),
+    let output = run(script.join(" && ")).unwrap();
+    let (stderr, stdout) = (
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout),
     );
-    assert!(done.status.success(), "{said}{went}");
-    assert_eq!(went.matches("1 passed").count(), 3, "{went}");
+    assert!(output.status.success(), "{stderr}{stdout}");
+    assert_eq!(stdout.matches("1 passed").count(), 3, "{stdout}");
 }
 
 fn directory() -> std::path::PathBuf {
@@ -79,15 +79,15 @@ async fn step_one_a_session_is_written() {
 #[ignore = "a step of the test above, in the process that it starts"]
 fn step_two_the_directory_is_refused() {
     let directory = directory();
-    let refused = [
+    let errors = [
         FileStore::open(&directory).unwrap_err(),
-        Inspection::of(&directory, |_, _| {}).unwrap_err(),
+        Inspection::read(&directory, |_, _| {}).unwrap_err(),
     ];
-    for error in refused {
+    for error in errors {
         assert!(matches!(error, FileError::NotWritable { .. }), "{error:?}");
-        let said = error.to_string();
-        assert!(said.contains(&directory.display().to_string()), "{said}");
-        assert!(said.contains("choose another directory"), "{said}");
+        let text = error.to_string();
+        assert!(text.contains(&directory.display().to_string()), "{text}");
+        assert!(text.contains("choose another directory"), "{text}");
     }
     let missing = directory.join("deeper");
     let error = FileStore::open(&missing).unwrap_err().to_string();
@@ -98,6 +98,6 @@ fn step_two_the_directory_is_refused() {
 #[ignore = "a step of the test above, in the process that it starts"]
 async fn step_three_the_session_is_there() {
     let store = FileStore::open(directory()).unwrap();
-    let found = store.read(&key(1), None).await.unwrap();
-    assert!(matches!(found, ReadOutcome::Found(record) if record.data == "kept"));
+    let read = store.read(&key(1), None).await.unwrap();
+    assert!(matches!(read, ReadOutcome::Found(record) if record.data == "kept"));
 }

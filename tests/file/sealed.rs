@@ -1,4 +1,4 @@
-//! Session data sealed at rest.
+//! Encryption of session data at rest.
 
 use std::{error::Error as _, fs, path::Path, time::Duration};
 
@@ -20,7 +20,7 @@ fn ring(secret: &str) -> KeyRing {
     KeyRing::new(SealKey::from_text(secret).unwrap())
 }
 
-fn sealed(directory: &Path) -> FileStoreBuilder {
+fn encrypted(directory: &Path) -> FileStoreBuilder {
     FileStore::builder(directory).encrypt_with(&ring("a long and random secret, number one"))
 }
 
@@ -40,37 +40,37 @@ async fn reads(store: &FileStore, number: u64) -> bool {
 }
 
 #[tokio::test]
-async fn sealed_data_is_not_in_the_files_and_comes_back_whole() {
+async fn encrypted_data_is_not_in_the_files_and_is_read_unchanged() {
     let scratch = Scratch::new();
-    let store = sealed(scratch.path()).open().unwrap();
+    let store = encrypted(scratch.path()).open().unwrap();
     write(&store, 1).await;
     drop(store);
     for entry in fs::read_dir(scratch.path()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(6).any(|part| part == b"\"card\""));
     }
-    let store = sealed(scratch.path()).open().unwrap();
+    let store = encrypted(scratch.path()).open().unwrap();
     assert!(reads(&store, 1).await);
     store.compact().await.unwrap();
     assert!(reads(&store, 1).await);
 }
 
 #[tokio::test]
-async fn data_from_before_sealing_is_read_and_sealed_by_the_next_write() {
+async fn unencrypted_data_is_read_and_encrypted_by_the_next_write() {
     let scratch = Scratch::new();
     let store = FileStore::open(scratch.path()).unwrap();
     write(&store, 1).await;
     drop(store);
-    let store = sealed(scratch.path()).open().unwrap();
+    let store = encrypted(scratch.path()).open().unwrap();
     assert!(reads(&store, 1).await);
     write(&store, 1).await;
     assert!(reads(&store, 1).await);
 }
 
 #[tokio::test]
-async fn without_the_key_sealed_data_is_an_error_and_not_an_empty_session() {
+async fn without_the_key_encrypted_data_is_an_error_and_not_an_empty_session() {
     let scratch = Scratch::new();
-    let store = sealed(scratch.path()).open().unwrap();
+    let store = encrypted(scratch.path()).open().unwrap();
     write(&store, 1).await;
     drop(store);
     let without = FileStore::builder(scratch.path());
@@ -80,9 +80,9 @@ async fn without_the_key_sealed_data_is_an_error_and_not_an_empty_session() {
     for builder in [without, another] {
         let store = builder.open().unwrap();
         let refused = store.read(&key(1), None).await.unwrap_err();
-        let cause = refused.source().unwrap().downcast_ref::<FileError>();
+        let source = refused.source().unwrap().downcast_ref::<FileError>();
         assert!(
-            matches!(cause, Some(FileError::NoKeys | FileError::Open(_))),
+            matches!(source, Some(FileError::NoKeys | FileError::Open(_))),
             "{refused}"
         );
     }

@@ -1,4 +1,4 @@
-//! Under load: the bound on disk space holds, and nobody waits for ever.
+//! Load tests: the limit on disk space holds, and no operation waits forever.
 
 use std::{
     path::Path,
@@ -33,21 +33,24 @@ fn open(path: &Path, durability: Durability) -> FileStore {
 
 fn used(directory: &Path) -> u64 {
     let sizes = std::fs::read_dir(directory).unwrap().flatten();
-    // A file may be deleted between the listing and the question.
+    // A file may be deleted between the listing and the call.
     sizes
         .filter_map(|entry| entry.metadata().ok())
         .map(|metadata| metadata.len())
         .sum()
 }
 
-/// Watches the directory until told to stop; returns the worst that was seen, in hundredths of
-/// the bound.
-fn watch(store: FileStore, directory: &Path, stop: Arc<AtomicBool>) -> thread::JoinHandle<u64> {
+/// Measures the directory until `stop` is set. Returns the greatest size in percent of the limit.
+fn watch_size(
+    store: FileStore,
+    directory: &Path,
+    stop: Arc<AtomicBool>,
+) -> thread::JoinHandle<u64> {
     let directory = directory.to_path_buf();
     thread::spawn(move || {
         let mut worst = 0;
         while !stop.load(Ordering::Relaxed) {
-            // The bound moves with the live data: what held before or after the listing counts.
+            // The limit changes with the live data: the greater of before and after is valid.
             let before = store.stats().disk_limit;
             let used = used(&directory);
             let limit = before.max(store.stats().disk_limit);
@@ -72,7 +75,7 @@ async fn storm(
             .unwrap();
     }
     let stop = Arc::new(AtomicBool::new(false));
-    let watcher = watch(store.clone(), scratch.path(), Arc::clone(&stop));
+    let watcher = watch_size(store.clone(), scratch.path(), Arc::clone(&stop));
     for turn in 0..60_000 {
         work(store.clone(), key(turn % sessions), turn).await;
     }
@@ -81,24 +84,24 @@ async fn storm(
 }
 
 #[tokio::test]
-async fn touches_do_not_take_more_disk_than_the_bound() {
+async fn touches_do_not_take_more_disk_than_the_limit() {
     let (store, _scratch, worst) = storm(SESSIONS, async |store, key, _| {
         assert!(store.touch(&key, LIFE).await.unwrap());
     })
     .await;
-    assert!(worst <= 100, "{worst} hundredths of the bound were used");
-    assert!(store.stats().cleaned_segments > 0);
+    assert!(worst <= 100, "{worst} % of the limit were used");
+    assert!(store.stats().compacted_segments > 0);
     assert_eq!(store.stats().records, SESSIONS);
 }
 
 #[tokio::test]
-async fn overwriting_does_not_take_more_disk_than_the_bound() {
+async fn overwriting_does_not_take_more_disk_than_the_limit() {
     let (store, _scratch, worst) = storm(SESSIONS, async |store, key, turn| {
         let data = Bytes::from(vec![turn as u8; (turn % 700) as usize]);
         store.write(&key, data, LIFE, Expected::Any).await.unwrap();
     })
     .await;
-    assert!(worst <= 100, "{worst} hundredths of the bound were used");
+    assert!(worst <= 100, "{worst} % of the limit were used");
     for turn in 60_000 - SESSIONS..60_000 {
         let ReadOutcome::Found(record) = store.read(&key(turn % SESSIONS), None).await.unwrap()
         else {
@@ -109,11 +112,11 @@ async fn overwriting_does_not_take_more_disk_than_the_bound() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn writers_who_share_appends_and_room_do_not_take_more_disk_than_the_bound() {
+async fn grouped_writers_do_not_take_more_disk_than_the_limit() {
     let scratch = Scratch::new();
     let store = open(scratch.path(), Durability::Always);
     let stop = Arc::new(AtomicBool::new(false));
-    let watcher = watch(store.clone(), scratch.path(), Arc::clone(&stop));
+    let watcher = watch_size(store.clone(), scratch.path(), Arc::clone(&stop));
     let writers = (0..32).map(|writer| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -129,16 +132,16 @@ async fn writers_who_share_appends_and_room_do_not_take_more_disk_than_the_bound
     }
     stop.store(true, Ordering::Relaxed);
     let worst = watcher.join().unwrap();
-    assert!(worst <= 100, "{worst} hundredths of the bound were used");
-    assert!(store.stats().cleaned_segments > 0, "{:?}", store.stats());
+    assert!(worst <= 100, "{worst} % of the limit were used");
+    assert!(store.stats().compacted_segments > 0, "{:?}", store.stats());
     assert_eq!(store.stats().records, 320);
 }
 
 #[tokio::test]
-async fn destroying_does_not_take_more_disk_than_the_bound() {
+async fn destroying_does_not_take_more_disk_than_the_limit() {
     let next = AtomicU64::new(1 << 32);
     let (store, _scratch, worst) = storm(SESSIONS, async |store, old, turn| {
-        // Every session is destroyed at once, and others come in at half that rate.
+        // Every session is destroyed, and new ones are created at half that rate.
         store.destroy(&old).await.unwrap();
         if turn % 2 == 0 {
             let fresh = key(next.fetch_add(1, Ordering::Relaxed));
@@ -150,12 +153,12 @@ async fn destroying_does_not_take_more_disk_than_the_bound() {
         }
     })
     .await;
-    assert!(worst <= 100, "{worst} hundredths of the bound were used");
+    assert!(worst <= 100, "{worst} % of the limit were used");
     drop(store);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_writers_in_every_mode_all_get_their_answers() {
+async fn many_writers_in_every_mode_all_get_an_answer() {
     for durability in [
         Durability::Os,
         Durability::Interval(Duration::from_millis(5)),

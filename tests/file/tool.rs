@@ -1,4 +1,4 @@
-//! The `session-file` tool, as a script uses it.
+//! The `session-file` tool, as used by a script.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Ten sessions, one of them destroyed and most of them written often.
+/// Creates ten sessions that are written ten times each, and destroys one.
 async fn ten_sessions(directory: &Path) {
     let store = FileStore::open(directory).unwrap();
     for turn in 0..100 {
@@ -53,7 +53,7 @@ async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
     let after = fs::metadata(scratch.path().join("0000000001.log"))
         .unwrap()
         .len();
-    assert_eq!(before, after, "looking changes nothing");
+    assert_eq!(before, after, "verify changes nothing");
     let compacted = tool(&["compact"], scratch.path());
     assert_eq!(compacted.status.code(), Some(0));
     let left: u64 = fs::read_dir(scratch.path())
@@ -70,12 +70,12 @@ async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
     let shown = tool(&["dump", "--keys"], scratch.path());
     assert!(
         text(&shown).contains(&key(1).to_string()),
-        "unless asked for"
+        "`--keys` shows keys"
     );
 }
 
 #[tokio::test]
-async fn damage_use_and_absence_have_exit_codes_of_their_own() {
+async fn damage_use_and_absence_have_different_exit_codes() {
     let scratch = Scratch::new();
     ten_sessions(scratch.path()).await;
     let log = scratch.path().join("0000000001.log");
@@ -104,10 +104,14 @@ async fn damage_use_and_absence_have_exit_codes_of_their_own() {
     }
     assert!(!nowhere.exists());
     fs::create_dir(&nowhere).unwrap();
-    fs::write(nowhere.join("else.log"), "of another program").unwrap();
+    fs::write(nowhere.join("else.log"), "a file of another program").unwrap();
     for command in ["stats", "verify", "compact", "dump"] {
         assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
     }
-    assert_eq!(fs::read_dir(&nowhere).unwrap().count(), 1, "left alone");
-    assert_eq!(tool(&["mend"], scratch.path()).status.code(), Some(2));
+    assert_eq!(
+        fs::read_dir(&nowhere).unwrap().count(),
+        1,
+        "other files are not changed"
+    );
+    assert_eq!(tool(&["repair"], scratch.path()).status.code(), Some(2));
 }

@@ -1,4 +1,4 @@
-//! Whatever is wrong with the directory is said clearly, and costs nothing that was acknowledged.
+//! Problems with the directory are reported clearly and lose no acknowledged write.
 
 use std::{
     error::Error as _,
@@ -38,10 +38,10 @@ async fn has(store: &FileStore, number: u64) -> bool {
     }
 }
 
-/// A closed store of many segments with all the sessions.
+/// Creates a closed store with all sessions in many segments.
 async fn many_segments(directory: &Path) {
-    // No faster than the disk, so that the next segment is always made in time.
-    let store = small(directory).durability(Durability::Always);
+    // Every write waits for the disk, so the next segment is always created in time.
+    let store = small_segments(directory).durability(Durability::Always);
     let store = store.open().unwrap();
     for first in (0..SESSIONS).step_by(10) {
         let mut writers = JoinSet::new();
@@ -55,11 +55,11 @@ async fn many_segments(directory: &Path) {
     assert!(segments(directory).len() > 5);
 }
 
-fn small(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
+fn small_segments(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
     FileStore::builder(directory).segment_bytes(16 << 10)
 }
 
-/// A store that asks the disk for everything.
+/// Returns a builder of a store without a cache.
 fn uncached(directory: &Path) -> hyper_session::store::file::FileStoreBuilder {
     FileStore::builder(directory).cache_bytes(0)
 }
@@ -80,7 +80,7 @@ fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_second_opener_is_told_the_directory_and_the_process() {
+async fn a_second_opening_fails_with_the_directory_and_the_process() {
     let scratch = Scratch::new();
     let first = FileStore::open(scratch.path()).unwrap();
     let refused = FileStore::open(scratch.path()).unwrap_err();
@@ -97,7 +97,7 @@ async fn a_second_opener_is_told_the_directory_and_the_process() {
 }
 
 #[tokio::test]
-async fn a_closed_store_frees_the_directory_and_answers_that_it_is_closed() {
+async fn a_closed_store_releases_the_directory_and_rejects_operations() {
     let scratch = Scratch::new();
     let store = FileStore::open(scratch.path()).unwrap();
     write(&store, 1).await;
@@ -106,19 +106,19 @@ async fn a_closed_store_frees_the_directory_and_answers_that_it_is_closed() {
     let other = FileStore::open(scratch.path()).unwrap();
     assert!(has(&other, 1).await);
     let refused = store.read(&key(1), None).await.unwrap_err();
-    let cause = refused.source().unwrap().downcast_ref::<FileError>();
-    assert!(matches!(cause, Some(FileError::Closed)), "{refused}");
+    let source = refused.source().unwrap().downcast_ref::<FileError>();
+    assert!(matches!(source, Some(FileError::Closed)), "{refused}");
     assert!(store.destroy(&key(1)).await.is_err());
     assert!(store.compact().await.is_err());
 }
 
 #[tokio::test]
-async fn whoever_closes_a_store_is_answered_when_it_is_closed() {
+async fn close_completes_when_the_store_is_closed() {
     let scratch = Scratch::new();
     let (entered, inside) = mpsc::channel();
-    let (leave, wait) = mpsc::channel::<()>();
+    let (release, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
-    // A thread of the store that does not end until `leave` is dropped.
+    // Blocks a thread of the store until `release` is dropped.
     let listener = move |_: &FileEvent<'_>| {
         let _ = entered.send(());
         let _ = wait.lock().unwrap().recv();
@@ -133,11 +133,14 @@ async fn whoever_closes_a_store_is_answered_when_it_is_closed() {
         closing.spawn(store.close());
     }
     let early = tokio::time::timeout(Duration::from_millis(200), closing.join_next()).await;
-    assert!(early.is_err(), "answered while a thread of the store runs");
-    drop(leave);
+    assert!(early.is_err(), "completed while a thread of the store runs");
+    drop(release);
     while let Some(closed) = closing.join_next().await {
         closed.unwrap().unwrap();
-        assert!(FileStore::open(scratch.path()).is_ok(), "it is free");
+        assert!(
+            FileStore::open(scratch.path()).is_ok(),
+            "the directory is released"
+        );
     }
 }
 
@@ -155,7 +158,7 @@ fn only_the_owner_can_look_into_the_directory() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_used_is_named() {
+fn the_error_names_a_directory_that_cannot_be_used() {
     let scratch = Scratch::new();
     let file = scratch.path().join("file");
     fs::write(&file, "not a directory").unwrap();
@@ -169,16 +172,16 @@ fn a_directory_that_cannot_be_used_is_named() {
 }
 
 #[tokio::test]
-async fn a_deleted_segment_is_an_error_that_names_it() {
-    for place in [0, 3, usize::MAX] {
+async fn a_deleted_segment_is_an_error_that_names_the_file() {
+    for index in [0, 3, usize::MAX] {
         let scratch = Scratch::new();
         many_segments(scratch.path()).await;
-        // The one made ahead for what comes next has nothing in it to lose.
+        // The next segment, which was created early, has no data.
         let mut all = segments(scratch.path());
         all.retain(|path| fs::metadata(path).unwrap().len() > 32);
-        let lost = &all[place.min(all.len() - 1)];
+        let lost = &all[index.min(all.len() - 1)];
         fs::remove_file(lost).unwrap();
-        let refused = small(scratch.path()).open().unwrap_err();
+        let refused = small_segments(scratch.path()).open().unwrap_err();
         assert!(
             matches!(refused, FileError::MissingSegment { .. }),
             "{refused}"
@@ -187,7 +190,10 @@ async fn a_deleted_segment_is_an_error_that_names_it() {
             refused.to_string().contains(&lost.display().to_string()),
             "{refused}"
         );
-        let store = small(scratch.path()).allow_data_loss(true).open().unwrap();
+        let store = small_segments(scratch.path())
+            .allow_data_loss(true)
+            .open()
+            .unwrap();
         let mut left = 0;
         for number in 0..SESSIONS {
             left += u64::from(has(&store, number).await);
@@ -195,15 +201,15 @@ async fn a_deleted_segment_is_an_error_that_names_it() {
         assert!((SESSIONS / 5..SESSIONS).contains(&left), "{left} are left");
         write(&store, 5000).await;
         drop(store);
-        let store = small(scratch.path())
+        let store = small_segments(scratch.path())
             .open()
-            .expect("the loss was accepted once");
+            .expect("the loss is recorded in the log");
         assert!(has(&store, 5000).await);
     }
 }
 
 #[tokio::test]
-async fn a_damaged_or_missing_hint_costs_time_and_nothing_else() {
+async fn a_damaged_or_missing_hint_costs_only_time() {
     let scratch = Scratch::new();
     many_segments(scratch.path()).await;
     let hints = files(scratch.path(), "hint");
@@ -214,7 +220,7 @@ async fn a_damaged_or_missing_hint_costs_time_and_nothing_else() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&hints[2], bytes).unwrap();
-    let store = small(scratch.path()).open().unwrap();
+    let store = small_segments(scratch.path()).open().unwrap();
     assert_eq!(store.stats().hints_used, hints.len() as u64 - 3);
     for number in 0..SESSIONS {
         assert!(has(&store, number).await);
@@ -260,9 +266,9 @@ async fn a_record_that_is_not_in_the_page_cache_is_read_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_has_expired_goes_away_by_itself() {
+async fn expired_sessions_are_collected() {
     let scratch = Scratch::new();
-    let store = small(scratch.path())
+    let store = small_segments(scratch.path())
         .durability(Durability::Os)
         .open()
         .unwrap();
@@ -285,10 +291,10 @@ async fn what_has_expired_goes_away_by_itself() {
 }
 
 #[tokio::test]
-async fn a_dropped_store_has_ended_its_threads_and_freed_its_directory() {
+async fn a_dropped_store_has_ended_its_threads_and_released_its_directory() {
     let scratch = Scratch::new();
     for number in 0..20 {
-        let store = FileStore::open(scratch.path()).expect("the one before is gone");
+        let store = FileStore::open(scratch.path()).expect("the previous store is closed");
         write(&store, number).await;
     }
     let store = FileStore::open(scratch.path()).unwrap();
@@ -322,14 +328,14 @@ fn options_out_of_range_are_refused_by_name() {
 #[tokio::test]
 async fn a_record_longer_than_a_segment_is_refused_with_both_lengths() {
     let scratch = Scratch::new();
-    let store = small(scratch.path()).open().unwrap();
+    let store = small_segments(scratch.path()).open().unwrap();
     let data = Bytes::from(vec![0; 16 << 10]);
     let refused = store
         .write(&key(1), data, LIFE, Expected::Any)
         .await
         .unwrap_err();
-    let cause = refused.source().unwrap().downcast_ref::<FileError>();
-    let Some(FileError::TooLong { len: 16384, max }) = cause else {
+    let source = refused.source().unwrap().downcast_ref::<FileError>();
+    let Some(FileError::TooLong { len: 16384, max }) = source else {
         panic!("{refused}");
     };
     let data = Bytes::from(vec![0; *max]);
@@ -339,7 +345,7 @@ async fn a_record_longer_than_a_segment_is_refused_with_both_lengths() {
         .unwrap();
     assert!(matches!(written, WriteOutcome::Done(_)));
     let ReadOutcome::Found(record) = store.read(&key(1), None).await.unwrap() else {
-        panic!("the longest record is there");
+        panic!("the longest record is missing");
     };
     assert_eq!(record.data, data);
 }

@@ -1,4 +1,4 @@
-//! Between the engine and its futures: what is tried at once, and what is waited for.
+//! The futures of the store's operations: a first attempt that does not block, then waiting.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,246 +6,265 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 
 use super::{
-    Durability, FileError,
-    commit::{Commits, Wait},
-    engine::Engine,
-    index::Position,
-    keeper::Keeper,
-    ops::{Answer, Fetched, Lookup},
-    write::Attempt,
+    compact::maintenance::Maintenance,
+    error::FileError,
+    log::{
+        engine::{FileEngine, PendingAnswer},
+        group_commit::{GroupCommit, SyncReceiver},
+        index::Position,
+        read::{FetchOutcome, IndexLookup},
+        write::WriteReply,
+    },
+    options::Durability,
 };
 use crate::{
     id::StoreKey,
     store::{Expected, ReadOutcome, StoreError, StoreFuture, WriteOutcome},
 };
 
-/// How many reads wait for the device at a time, each on a thread of the runtime: enough to keep a
-/// device busy, and few beside the 512 that a runtime has.
-const AT_DEVICE: usize = 64;
+/// Maximum number of operations that wait for the device at a time, each on a blocking thread of the
+/// runtime. This keeps a device busy, and leaves most of the runtime's 512 blocking threads free.
+const MAX_BLOCKING: usize = 64;
 
-/// What futures and threads hold of the store: it does not keep the store open.
-pub(super) struct Core {
-    pub(super) engine: Engine,
-    pub(super) commits: Commits,
-    pub(super) keeper: Keeper,
-    /// Turns to wait for the device.
-    at_device: Arc<Semaphore>,
+/// The state that futures and threads share. It does not keep the store open.
+pub(super) struct FileInner {
+    pub(super) engine: FileEngine,
+    pub(super) group_commit: GroupCommit,
+    pub(super) maintenance: Maintenance,
+    /// One permit for each operation that may wait for the device.
+    blocking: Arc<Semaphore>,
 }
 
-/// What an attempt came to that must not wait for the device.
-pub(super) enum Step<T> {
-    Done(Answer<T>),
-    Waits,
+/// The result of an attempt that may not wait for the device.
+pub(super) enum Attempt<T> {
+    Done(PendingAnswer<T>),
+    WouldBlock,
 }
 
-/// Runs what waits for the device where the runtime keeps its blocking work.
-pub(super) async fn off_thread<T: Send + 'static>(
+/// Runs blocking work on a blocking thread of the runtime. Without a runtime it runs in place.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileError> + Send + 'static,
 ) -> Result<T, FileError> {
     if Handle::try_current().is_err() {
         return work();
     }
-    // The work does not panic; it is dropped unrun only while the runtime shuts down.
+    // The work does not panic. The runtime drops it only while it shuts down.
     spawn_blocking(work).await.unwrap_or(Err(FileError::Closed))
 }
 
-pub(super) fn named<T>(
-    action: &'static str,
+/// Converts an error into a [`StoreError`] of this store.
+pub(super) fn store_result<T>(
+    operation: &'static str,
     result: Result<T, FileError>,
 ) -> Result<T, StoreError> {
-    result.map_err(|error| StoreError::new("file", action, error))
+    result.map_err(|error| StoreError::new("file", operation, error))
 }
 
-impl Core {
-    pub(super) fn new(engine: Engine) -> Self {
+impl FileInner {
+    pub(super) fn new(engine: FileEngine) -> Self {
         Self {
             engine,
-            commits: Commits::default(),
-            keeper: Keeper::default(),
-            at_device: Arc::new(Semaphore::new(AT_DEVICE)),
+            group_commit: GroupCommit::default(),
+            maintenance: Maintenance::default(),
+            blocking: Arc::new(Semaphore::new(MAX_BLOCKING)),
         }
     }
 
-    /// The same as [`off_thread`], for so much at a time: what nobody waits for any more when its
-    /// turn comes is not done, and while the device hangs, no more than that is left of it with the
-    /// runtime.
-    pub(super) async fn in_turn<T: Send + 'static>(
+    /// Runs blocking work like [`run_blocking`], but only [`MAX_BLOCKING`] at a time.
+    ///
+    /// Work whose future is dropped before it starts is not executed. While the device hangs, the
+    /// runtime therefore holds no more than that.
+    pub(super) async fn run_blocking_limited<T: Send + 'static>(
         self: Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, FileError> {
-        // The semaphore is never closed, so there is always a turn to be had.
-        let turn = Arc::clone(&self.at_device).acquire_owned().await;
-        off_thread(move || {
-            let done = work(&self);
-            drop(turn);
-            done
+        // The semaphore is never closed, so this does not fail.
+        let permit = Arc::clone(&self.blocking).acquire_owned().await;
+        run_blocking(move || {
+            let result = work(&self);
+            drop(permit);
+            result
         })
         .await
     }
 
+    /// Reads a record. Waits for the device only if `may_block` is set.
     pub(super) fn read(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
-        wait: bool,
-    ) -> Result<Step<ReadOutcome>, FileError> {
-        let mut found = self.engine.lookup(key, touch)?;
+        may_block: bool,
+    ) -> Result<Attempt<ReadOutcome>, FileError> {
+        let mut lookup = self.engine.lookup(key, touch)?;
         loop {
-            let (entry, at) = match found {
-                Lookup::Absent => {
-                    return Ok(Step::Done((ReadOutcome::Absent, Position::default())));
+            let (entry, position) = match lookup {
+                IndexLookup::Absent => {
+                    return Ok(Attempt::Done((ReadOutcome::Absent, Position::default())));
                 }
-                Lookup::Gone(at) => return Ok(Step::Done((ReadOutcome::Gone, at))),
-                Lookup::Record(entry, at) => (entry, at),
+                IndexLookup::Gone(position) => {
+                    return Ok(Attempt::Done((ReadOutcome::Gone, position)));
+                }
+                IndexLookup::Record(entry, position) => (entry, position),
             };
-            match self.engine.fetch(key, entry, wait)? {
-                Fetched::Record(record) => return Ok(Step::Done((ReadOutcome::Found(record), at))),
-                Fetched::Waits => return Ok(Step::Waits),
-                Fetched::Moved => found = self.engine.lookup(key, None)?,
+            match self.engine.fetch(key, entry, may_block)? {
+                FetchOutcome::Record(record) => {
+                    return Ok(Attempt::Done((ReadOutcome::Found(record), position)));
+                }
+                FetchOutcome::WouldBlock => return Ok(Attempt::WouldBlock),
+                FetchOutcome::Moved => lookup = self.engine.lookup(key, None)?,
             }
         }
     }
 
+    /// Writes a record. Waits for the device only if `may_block` is set: a conflict reads the stored
+    /// record.
     pub(super) fn write(
         &self,
         key: &StoreKey,
         data: &Bytes,
         ttl: Duration,
         expected: Expected,
-        wait: bool,
-    ) -> Result<Step<WriteOutcome>, FileError> {
+        may_block: bool,
+    ) -> Result<Attempt<WriteOutcome>, FileError> {
         loop {
             match self.engine.write(key, data, ttl, expected)? {
-                Attempt::Answered(answer) => return Ok(Step::Done(answer)),
-                Attempt::Conflict => {}
+                WriteReply::Answer(answer) => return Ok(Attempt::Done(answer)),
+                WriteReply::Conflict => {}
             }
-            match self.read(key, None, wait)? {
-                Step::Waits => return Ok(Step::Waits),
-                Step::Done((ReadOutcome::Found(record), at)) => {
-                    return Ok(Step::Done((WriteOutcome::Conflict(record), at)));
+            match self.read(key, None, may_block)? {
+                Attempt::WouldBlock => return Ok(Attempt::WouldBlock),
+                Attempt::Done((ReadOutcome::Found(record), position)) => {
+                    return Ok(Attempt::Done((WriteOutcome::Conflict(record), position)));
                 }
-                Step::Done((ReadOutcome::Gone, at)) => {
-                    return Ok(Step::Done((WriteOutcome::Gone, at)));
+                Attempt::Done((ReadOutcome::Gone, position)) => {
+                    return Ok(Attempt::Done((WriteOutcome::Gone, position)));
                 }
-                // It expired in this very moment.
-                Step::Done((ReadOutcome::Absent, _)) => {}
+                // The record expired between the two calls; the write is tried again.
+                Attempt::Done((ReadOutcome::Absent, _)) => {}
             }
         }
     }
 
-    /// What an answer that rests on `at` has to wait for.
-    fn waits(&self, at: Position) -> (Option<Wait>, Option<Wait>) {
-        let durable = match self.engine.options.durability {
-            _ if self.engine.is_durable(at) => None,
-            Durability::Always => Some(self.commits.wait()),
+    /// Returns the receivers that an answer waits for, which depends on the frame at `position`.
+    fn pending_waits(&self, position: Position) -> (Option<SyncReceiver>, Option<SyncReceiver>) {
+        let synced = match self.engine.log.options().durability {
+            _ if self.engine.log.is_durable(position) => None,
+            Durability::Always => Some(self.group_commit.wait_for_sync()),
             Durability::Interval(_) => {
-                self.commits.soil();
+                self.group_commit.mark_dirty();
                 None
             }
             Durability::Os => None,
         };
-        (durable, self.keeper.wait(&self.engine))
+        (synced, self.maintenance.backpressure(&self.engine))
     }
 
-    /// Why the thread that syncs has dropped somebody who waited for it.
-    fn given_up(&self) -> FileError {
-        let poisoned = self.engine.check_poison();
+    /// Returns the reason why the commit thread dropped a receiver.
+    fn shutdown_error(&self) -> FileError {
+        let poisoned = self.engine.log.check_poison();
         poisoned.err().unwrap_or(FileError::Closed)
     }
 
-    async fn pass(&self, waits: (Option<Wait>, Option<Wait>)) -> Result<(), FileError> {
-        if let Some(durable) = waits.0 {
-            durable.await.map_err(|_| self.given_up())?;
+    async fn wait(
+        &self,
+        synced: Option<SyncReceiver>,
+        compacted: Option<SyncReceiver>,
+    ) -> Result<(), FileError> {
+        if let Some(synced) = synced {
+            synced.await.map_err(|_| self.shutdown_error())?;
         }
-        if let Some(turn) = waits.1 {
-            // Dropped where the store ends: then there is nothing to wait for.
-            let _ = turn.await;
+        if let Some(compacted) = compacted {
+            // Fails if the store is closed; then there is nothing to wait for.
+            let _ = compacted.await;
         }
         Ok(())
     }
 }
 
-/// The future of an answer: ready, unless the disk or the cleaner has to be waited for.
-pub(super) fn answer<T: Send + Unpin + 'static>(
-    core: &Arc<Core>,
-    action: &'static str,
-    result: Result<Answer<T>, FileError>,
+/// Returns a future for an answer. It is ready unless it must wait for a sync or a compaction.
+pub(super) fn respond<T: Send + Unpin + 'static>(
+    inner: &Arc<FileInner>,
+    operation: &'static str,
+    result: Result<PendingAnswer<T>, FileError>,
 ) -> StoreFuture<T> {
-    let (value, at) = match result {
+    let (value, position) = match result {
         Ok(answer) => answer,
-        Err(error) => return StoreFuture::ready(named(action, Err(error))),
+        Err(error) => return StoreFuture::ready(store_result(operation, Err(error))),
     };
-    let waits = core.waits(at);
-    if let (None, None) = waits {
+    let (synced, compacted) = inner.pending_waits(position);
+    if synced.is_none() && compacted.is_none() {
         return StoreFuture::ready(Ok(value));
     }
-    let core = Arc::clone(core);
+    let inner = Arc::clone(inner);
     StoreFuture::new(async move {
-        named(action, core.pass(waits).await)?;
+        store_result(operation, inner.wait(synced, compacted).await)?;
         Ok(value)
     })
 }
 
-/// The future of something that was tried without waiting for the device; `again` tries it so
-/// that it may wait.
-pub(super) fn stepwise<T: Send + Unpin + 'static>(
-    core: &Arc<Core>,
-    action: &'static str,
-    first: Result<Step<T>, FileError>,
-    again: impl FnOnce(&Core) -> Result<Step<T>, FileError> + Send + 'static,
+/// Returns a future for an operation whose first attempt did not block. If that attempt would have
+/// blocked, `retry` runs on a blocking thread.
+pub(super) fn try_then_block<T: Send + Unpin + 'static>(
+    inner: &Arc<FileInner>,
+    operation: &'static str,
+    first: Result<Attempt<T>, FileError>,
+    retry: impl FnOnce(&FileInner) -> Result<Attempt<T>, FileError> + Send + 'static,
 ) -> StoreFuture<T> {
     match first {
-        Err(error) => answer(core, action, Err(error)),
-        Ok(Step::Done(done)) => answer(core, action, Ok(done)),
-        Ok(Step::Waits) => {
-            let core = Arc::clone(core);
+        Err(error) => respond(inner, operation, Err(error)),
+        Ok(Attempt::Done(answer)) => respond(inner, operation, Ok(answer)),
+        Ok(Attempt::WouldBlock) => {
+            let inner = Arc::clone(inner);
             StoreFuture::new(async move {
-                let step = Arc::clone(&core).in_turn(again).await;
-                match named(action, step)? {
-                    Step::Done(done) => answer(&core, action, Ok(done)).await,
-                    Step::Waits => named(action, Err(FileError::Closed)),
+                let attempt = Arc::clone(&inner).run_blocking_limited(retry).await;
+                match store_result(operation, attempt)? {
+                    Attempt::Done(answer) => respond(&inner, operation, Ok(answer)).await,
+                    Attempt::WouldBlock => store_result(operation, Err(FileError::Closed)),
                 }
             })
         }
     }
 }
 
-/// The future of a write that is done together with those of others.
-pub(super) fn write_together(
-    core: &Arc<Core>,
+/// Returns a future for a write that is committed together with concurrent writes.
+pub(super) fn write_grouped(
+    inner: &Arc<FileInner>,
     key: StoreKey,
     data: Bytes,
     ttl: Duration,
     expected: Expected,
 ) -> StoreFuture<WriteOutcome> {
-    let draft = core.engine.check_open();
-    let draft = draft.and_then(|()| core.engine.draft(&key, &data, ttl, expected));
-    let turn = match draft.and_then(|draft| core.commits.write(&core.engine, draft)) {
-        Ok(turn) => turn,
-        Err(error) => return answer(core, "write", Err(error)),
+    let engine = &inner.engine;
+    let pending = engine.log.check_open();
+    let pending = pending.and_then(|()| engine.prepare_write(&key, &data, ttl, expected));
+    let receiver = match pending.and_then(|pending| inner.group_commit.write(engine, pending)) {
+        Ok(receiver) => receiver,
+        Err(error) => return respond(inner, "write", Err(error)),
     };
-    let core = Arc::clone(core);
+    let inner = Arc::clone(inner);
     StoreFuture::new(async move {
-        let attempt = turn.await.unwrap_or_else(|_| Err(core.given_up()));
-        let attempt = named("write", attempt)?;
-        core.engine.remember(&key, &data, &attempt);
-        match attempt {
-            Attempt::Answered(done) => answer(&core, "write", Ok(done)).await,
-            Attempt::Conflict => write(&core, key, data, ttl, expected).await,
+        let reply = receiver
+            .await
+            .unwrap_or_else(|_| Err(inner.shutdown_error()));
+        let reply = store_result("write", reply)?;
+        inner.engine.cache_write(&key, &data, &reply);
+        match reply {
+            WriteReply::Answer(answer) => respond(&inner, "write", Ok(answer)).await,
+            WriteReply::Conflict => write_single(&inner, key, data, ttl, expected).await,
         }
     })
 }
 
-/// The future of a write.
-pub(super) fn write(
-    core: &Arc<Core>,
+/// Returns a future for a write that is appended at once.
+pub(super) fn write_single(
+    inner: &Arc<FileInner>,
     key: StoreKey,
     data: Bytes,
     ttl: Duration,
     expected: Expected,
 ) -> StoreFuture<WriteOutcome> {
-    let first = core.write(&key, &data, ttl, expected, false);
-    stepwise(core, "write", first, move |core| {
-        core.write(&key, &data, ttl, expected, true)
+    let first = inner.write(&key, &data, ttl, expected, false);
+    try_then_block(inner, "write", first, move |inner| {
+        inner.write(&key, &data, ttl, expected, true)
     })
 }

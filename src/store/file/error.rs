@@ -1,161 +1,171 @@
-//! What can go wrong with the files.
+//! Errors of a file store.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use crate::{
+    error_chain::ErrorChain,
     seal::{OpenError, SealError},
     store::MAX_TAGS,
 };
 
-/// Why the file store could not open or could not do something.
+/// An error of a file store.
 ///
-/// Inside a [`StoreError`](crate::store::StoreError) it is the
-/// [`source`](std::error::Error::source).
-#[derive(Debug, thiserror::Error)]
+/// It is the [`source`](std::error::Error::source) of the
+/// [`StoreError`](crate::store::StoreError) that an operation returns. `Debug` prints the message
+/// and the messages of all sources, so that `main` may return this error.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// Another process, or another store in this one, has the directory open.
+    /// Another process, or another store in this process, has the directory open.
     #[error(
-        "the session directory {} is in use by {}: one process at a time can open it; stop the \
-         other one or choose another directory", path.display(), holder(*pid)
+        "session directory {}: in use by {}; stop that process or choose another directory",
+        path.display(), describe_process(*pid)
     )]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process that has it, where it could be read.
+        /// The process that uses it, if its id could be read.
         pid: Option<u32>,
     },
-    /// Nothing can be written in the directory.
+    /// The directory is not writable.
     #[error(
-        "the session directory {} cannot be written to: {source}; let this process write there or \
-         choose another directory", path.display()
+        "session directory {}: not writable; let this process write to it or choose another \
+         directory", path.display()
     )]
     NotWritable {
         /// The directory.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file was written by a newer version of this crate.
+    /// A newer version of this crate wrote a file.
     #[error(
-        "{} has format version {found}, and this version of hyper-session reads up to {known}: \
-         upgrade hyper-session, or start with an empty directory", path.display()
+        "{}: format version is {found}, this version of hyper-session reads up to {known}; upgrade \
+         hyper-session or start with an empty directory", path.display()
     )]
     NewerFormat {
         /// The file.
         path: PathBuf,
-        /// Its format version.
+        /// The file's format version.
         found: u32,
-        /// The newest version known.
+        /// The newest format version that this crate reads.
         known: u32,
     },
-    /// A segment of the log is not there, so what it held is lost.
+    /// A segment of the log is missing, and with it the data in it.
     #[error(
-        "the log segment {} is missing: put it back, or open the store with allow_data_loss(true) to \
-         go on without what it held", path.display()
+        "log segment {}: missing; restore the file, or open the store with `allow_data_loss(true)` \
+         to continue without the sessions in it", path.display()
     )]
     MissingSegment {
-        /// Where it should stand.
+        /// The expected path.
         path: PathBuf,
     },
-    /// The head of a segment cannot be read, so nothing in it can be.
+    /// The head of a segment is damaged, so no frame of it can be read.
     #[error(
-        "the head of the log segment {} is damaged: restore the file, or open the store with \
-         allow_data_loss(true) to go on without what it held", path.display()
+        "log segment {}: damaged head; restore the file, or open the store with \
+         `allow_data_loss(true)` to continue without the sessions in it", path.display()
     )]
     DamagedSegment {
         /// The segment's file.
         path: PathBuf,
     },
-    /// The disk is full. Nothing was changed; reading goes on.
+    /// The disk or the quota is full. Nothing was changed, and reads continue.
     #[error(
-        "the disk that holds {} is full: nothing was written; free some space, the store goes on \
-         by itself", path.display()
+        "{}: the disk is full, nothing was written; free some space, the store recovers by itself",
+        path.display()
     )]
     Full {
-        /// The directory.
+        /// The directory or file.
         path: PathBuf,
     },
-    /// With [`Durability::Always`](super::Durability::Always): as many writes wait for the disk as
-    /// may, since it hangs, or is slower than sessions are written. Nothing was changed.
+    /// With [`Durability::Always`](super::Durability::Always): too many writes wait for the disk, which
+    /// hangs or is too slow. Nothing was changed.
     #[error(
-        "writes of {waiting} bytes wait for the disk that holds {}, and {max} may: nothing was \
-         written; the store goes on by itself when the disk does, and max_pending_bytes sets the limit",
-        path.display()
+        "session directory {}: {pending} bytes of writes wait for the disk, the limit is {max} bytes, \
+         nothing was written; check the disk or raise `max_pending_bytes`", path.display()
     )]
     Backlog {
         /// The directory.
         path: PathBuf,
-        /// What waits, in bytes of memory.
-        waiting: usize,
-        /// What may, in bytes.
+        /// Memory of the waiting writes in bytes.
+        pending: usize,
+        /// The limit in bytes.
         max: usize,
     },
-    /// The operating system refused.
-    #[error("cannot {action} {}: {source}", path.display())]
+    /// The operating system reported an error.
+    #[error("cannot {action} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
-        /// On which file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// Data could not be brought to the disk, so what the disk holds is not known any more. The
-    /// store takes no more writes until it is opened again.
+    /// Data could not be written to the disk, so the content of the disk is not known. The store
+    /// accepts no more writes until it is opened again.
     #[error(
-        "the store in {} takes no more writes until it is opened again, because bringing data to \
-         the disk failed: {reason}", path.display()
+        "session directory {}: a write to the disk failed ({reason}), no more writes are accepted; \
+         check the disk and open the store again", path.display()
     )]
     Poisoned {
         /// The directory.
         path: PathBuf,
-        /// The failure that stopped it.
+        /// The error of the failed write.
         reason: Arc<str>,
     },
     /// The data is longer than a record may be.
-    #[error("session data of {len} bytes is too long for the file store, which takes {max}")]
+    #[error(
+        "session data is {len} bytes, the file store's limit is {max} bytes; store less data or raise \
+         `segment_bytes`"
+    )]
     TooLong {
-        /// Its length in bytes.
+        /// Length of the data in bytes.
         len: usize,
-        /// The longest that fits, in bytes.
+        /// The limit in bytes.
         max: usize,
     },
-    /// A record could not be sealed.
-    #[error("session data cannot be sealed: {0}")]
+    /// A record could not be encrypted.
+    #[error("session data could not be encrypted")]
     Seal(#[from] SealError),
-    /// A sealed record cannot be opened: the key that sealed it is not among those given, or
-    /// somebody changed it.
-    #[error(
-        "a sealed session cannot be opened: {0}; the key ring must have the key that sealed it"
-    )]
+    /// A record could not be decrypted: its key is not in the key ring, or the data was changed.
+    #[error("session data could not be decrypted; add the key that encrypted it to the key ring")]
     Open(#[from] OpenError),
-    /// A sealed record stands under another key than the one it was sealed for.
-    #[error("a sealed session was put in the place of another")]
-    Misplaced,
-    /// A record is sealed, and the store was opened without a key ring.
-    #[error("a session is sealed, and the file store was opened without a key ring")]
+    /// A record was encrypted for another session key.
+    #[error(
+        "session data was encrypted for another session; the files may have been \
+         tampered with, restore them from a backup"
+    )]
+    WrongKey,
+    /// A record is encrypted, and the store was opened without a key ring.
+    #[error("session data is encrypted, and no key ring is set; set `encrypt_with`")]
     NoKeys,
-    /// The session has as many tags as it may have.
-    #[error("a session carries at most {MAX_TAGS} tags")]
+    /// The session would have too many tags.
+    #[error("session would have more than {MAX_TAGS} tags, which is the limit; remove a tag first")]
     TooManyTags,
-    /// The options contradict themselves.
-    #[error("file store option {option} is {found}, it must be {allowed}")]
-    Option {
+    /// An option is out of its range.
+    #[error("file store option `{option}` is {found}; allowed is {allowed}")]
+    InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// What it was set to.
+        /// The option's value.
         found: u64,
-        /// What it may be.
+        /// The allowed values.
         allowed: &'static str,
     },
     /// The store was closed.
-    #[error("the file store was closed")]
+    #[error("file store is closed; open it again")]
     Closed,
 }
 
+impl fmt::Debug for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", ErrorChain(self))
+    }
+}
+
 impl FileError {
-    pub(super) fn io(action: &'static str, path: PathBuf, source: io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: PathBuf, source: io::Error) -> Self {
         Self::Io {
             action,
             path,
@@ -163,21 +173,21 @@ impl FileError {
         }
     }
 
-    /// Whether a full disk, or a full quota, is the reason.
+    /// Returns `true` if the disk or the quota is full.
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
     }
 }
 
-fn holder(pid: Option<u32>) -> String {
+fn describe_process(pid: Option<u32>) -> String {
     pid.map_or_else(
         || "another process".to_owned(),
         |pid| format!("process {pid}"),
     )
 }
 
-/// Whether the error says that there is no room left.
-pub(super) fn is_full(error: &io::Error) -> bool {
+/// Returns `true` if `error` reports a full disk or quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded

@@ -1,91 +1,94 @@
-//! What the store tells about itself.
+//! Events of a file store.
 
 use std::{path::Path, time::Duration};
 
-use super::FileError;
+use super::error::FileError;
 
-/// Listens to a file store. Called on the thread where the thing happened, often the store's own
-/// background thread: it must be quick, and must not call the store.
+/// A listener for the events of a file store.
+///
+/// The store calls it on the thread where the event arose, often a background thread of the store.
+/// It must be quick and must not call the store.
 pub trait FileEventListener: Send + Sync + 'static {
-    /// Something happened.
-    fn on(&self, event: &FileEvent<'_>);
+    /// Handles one event.
+    fn on_event(&self, event: &FileEvent<'_>);
 }
 
 impl<F: Fn(&FileEvent<'_>) + Send + Sync + 'static> FileEventListener for F {
-    fn on(&self, event: &FileEvent<'_>) {
+    fn on_event(&self, event: &FileEvent<'_>) {
         self(event);
     }
 }
 
-/// Something that happened in a file store.
+/// An event of a file store.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileEvent<'a> {
-    /// At opening, the unfinished end of a segment was cut off: what a crash leaves of appends
-    /// that were never acknowledged as durable.
+    /// At opening, the incomplete end of a segment was cut off: the rest of appends that a crash
+    /// interrupted and that were never acknowledged as durable.
     TornTail {
         /// The segment.
         path: &'a Path,
-        /// How much was cut off, in bytes.
+        /// The number of bytes that were cut off.
         bytes: u64,
     },
-    /// Bytes in the middle of a segment are damaged. What they held is skipped and never served.
+    /// Bytes in the middle of a segment are damaged. The data in them is skipped and never served.
     Damaged {
         /// The segment.
         path: &'a Path,
-        /// Where the damage begins.
+        /// The offset of the damage.
         offset: u64,
-        /// How far it reaches, in bytes.
+        /// The length of the damage in bytes.
         bytes: u64,
     },
-    /// A hint file could not be used; its segment is read instead.
+    /// A hint file is damaged or out of date. Its segment is read instead.
     HintIgnored {
         /// The hint file.
         path: &'a Path,
     },
-    /// A segment that is missing or unreadable was passed over, since the store was opened with
+    /// A segment is missing or unreadable, and the store was opened without it because of
     /// [`allow_data_loss`](super::FileStoreBuilder::allow_data_loss).
-    LossAccepted {
+    SegmentSkipped {
         /// The segment.
         path: &'a Path,
     },
-    /// Reading the log at opening has come this far.
+    /// The progress of reading the log at opening.
     Opening {
-        /// Bytes read.
+        /// Bytes that were read.
         done: u64,
-        /// Bytes in all.
-        of: u64,
+        /// Bytes in all files.
+        total: u64,
     },
-    /// A segment was cleaned and deleted.
-    Cleaned {
+    /// A segment was compacted: its live records were copied and the file was deleted.
+    Compacted {
         /// The segment.
         path: &'a Path,
-        /// Bytes that were copied out of it, since they are live.
+        /// Bytes that were copied because they are live.
         kept: u64,
-        /// Bytes that it took.
+        /// Length of the segment in bytes.
         bytes: u64,
-        /// How long it took.
+        /// Duration of the compaction.
         took: Duration,
     },
-    /// Cleaning failed; it is tried again.
-    CleaningFailed {
-        /// Why.
+    /// A compaction failed. The store tries again.
+    CompactionFailed {
+        /// The cause.
         error: &'a FileError,
     },
-    /// A record was read and could not be touched, since the disk is full or the store takes no
-    /// writes: it expires when it would have.
+    /// A record was read but its expiry could not be extended, because the disk is full or the store
+    /// accepts no writes. The record keeps its previous expiry.
     TouchFailed {
-        /// Why.
+        /// The cause.
         error: &'a FileError,
     },
-    /// Expired records and tombstones were taken out of the index.
+    /// Expired records and tombstones were removed from the index.
     Expired {
-        /// How many.
+        /// The number of records and tombstones.
         entries: u64,
     },
-    /// Bringing data to the disk failed: the store takes no more writes until it is opened again.
+    /// Data could not be written to the disk. The store accepts no more writes until it is opened
+    /// again.
     Poisoned {
-        /// Why.
+        /// The cause.
         error: &'a FileError,
     },
 }

@@ -1,128 +1,82 @@
-//! The file store: sessions in an append-only log in one directory of this machine.
+//! A store that keeps sessions in an append-only log in a local directory.
 //!
-//! For one machine that wants its sessions to outlive the process, and nothing to install. One
-//! process at a time has the directory open. Where several machines share sessions, use another
-//! store.
+//! Use it on one machine, for sessions that outlive the process, without another server. One process
+//! at a time has the directory open. If several machines share sessions, use another store.
 //!
-//! # What it promises
+//! # Guarantees
 //!
-//! - The whole [store contract](super::Store), tags included, also across restarts.
-//! - **What was acknowledged is kept.** It survives the end of the process, `kill -9` included, in
-//!   every mode; [`Durability`] says what a power failure can take: nothing, an interval, or what
-//!   the operating system had not written yet. If data cannot be brought to the disk, the store
-//!   takes no more writes until it is opened again ([`FileError::Poisoned`]), since nobody knows
-//!   any more what the disk holds.
-//! - **Damage is never served.** Every frame has check sums. A damaged record is skipped, counted
-//!   and reported by [`FileEvent::Damaged`]; no older state of its session is served instead.
-//! - **A full disk** is a clear error of the write that met it. Nothing is changed then, and reading
-//!   goes on. The cleaner goes on too, but needs room for what is live in the oldest segment: it
-//!   makes room by itself only where that has all expired.
-//! - **Bounded.** The files take at most twice the live data and one segment (16 MiB unless
-//!   configured), also under a load of touches, overwrites or logouts: a mutation that leaves
-//!   garbage faster than the cleaner can follow waits for it. Live data is what
-//!   [`FileStats::live_bytes`] counts: 68 bytes a session and its data, and tags where there are
-//!   some.
-//!   With [`Durability::Always`], writes that wait for a disk that is slow or hangs take at most
-//!   64 MiB of memory unless configured, and those beyond are refused ([`FileError::Backlog`]).
-//!   Of reads that have to wait for the device, 64 do so at a time, and the others for their turn.
+//! - The store keeps the whole [store contract](super::Store), tags included, also across restarts.
+//! - **Acknowledged writes are kept.** They survive the end of the process, `kill -9` included, in
+//!   every mode. [`Durability`] sets what a power failure can take: nothing, the writes of an
+//!   interval, or the writes that the operating system had not written yet. If data cannot be written
+//!   to the disk, the content of the disk is unknown. The store then accepts no more writes until it
+//!   is opened again ([`FileError::Poisoned`]).
+//! - **Damage is never served.** Every frame has checksums. A damaged record is skipped, counted and
+//!   reported by [`FileEvent::Damaged`]. No older state of its session is served instead.
+//! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
+//!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
+//!   the oldest segment. It frees space by itself only if all of that data has expired.
+//! - **Bounded disk space.** The files take at most twice the live data and one segment (16 MiB by
+//!   default). This also holds under a load of touches, overwrites or logouts: a mutation waits if
+//!   it leaves garbage faster than compaction collects it. [`FileStats::live_bytes`] counts the live
+//!   data: for each session its data and 68 bytes, and its tags, if any.
+//! - **Bounded memory.** With [`Durability::Always`], writes that wait for a slow or hanging disk take
+//!   at most 64 MiB by default; writes above that fail with [`FileError::Backlog`]. At most 64
+//!   operations wait for reads from the device at a time; further ones are queued.
 //!
-//! # What it costs
+//! # Costs
 //!
-//! A record takes its data and 68 bytes on disk, a touch 68 bytes until it is cleaned away. The
-//! index takes 64 bytes of memory a session, key included, and what a hash map needs beside its
-//! entries: 75 to 150 in all, depending on how full the map happens to be. Tags take more, for
-//! those sessions that have some. Of session data, what was written or read last is kept in memory,
-//! up to 16 MiB unless configured.
+//! On disk, a record takes its data and 68 bytes, and a touch takes 68 bytes until it is compacted.
 //!
-//! # How it goes about it
+//! In memory, an index entry takes 64 bytes, key included. With the spare capacity of the hash map
+//! that is 75 to 150 bytes a session. Tags take more, for sessions that have some. The cache holds
+//! the session data that was written or read last, up to 16 MiB by default.
 //!
-//! A write is one append to the log (`write` to the page cache) and one entry in the index, done
-//! in the call, under one lock; its future is ready at once unless it has to wait for the disk or
-//! for the cleaner. Like every write to a file, it can be held up by the operating system when
-//! that has too much to write. A read looks up the index and copies one frame out of the page
-//! cache, without a lock. On Linux it never waits for the device in the call: what is not in the
-//! page cache is read on the runtime's blocking threads (`preadv2` with `RWF_NOWAIT`). On other
-//! systems such a read is done in the call.
+//! # How it works
 //!
-//! With [`Durability::Always`], writes go to a thread that does all those which wait at that moment
-//! by one append and one sync, and answers them then; the log's file grows ahead of what is written,
-//! by up to 256 KiB of zeros, since a sync takes longer where a file has grown. Reads of what is not
-//! durable yet wait too, so that nothing is shown that could still be lost.
+//! A write is one append to the log (`write` to the page cache) and one change of the index. Both
+//! happen in the call, under one lock. The future is ready at once, unless it must wait for a sync or
+//! for compaction. As with every file, the operating system can delay the append if it has too much
+//! to write.
 //!
-//! A second thread collects what has expired, copies what is live out of the oldest segments and
-//! deletes them, and writes hint files, from which a million sessions are opened in about a
-//! second. It sleeps when there is nothing to do, and both threads end when the store is closed or
-//! its last handle is dropped.
+//! A read looks up the index and copies one frame from the page cache, without a lock on the log. On
+//! Linux the call never waits for the device: data that is not in the page cache is read on the
+//! runtime's blocking threads (`preadv2` with `RWF_NOWAIT`). On other systems the call reads it.
 //!
-//! The format, byte by byte:
+//! With [`Durability::Always`], a thread commits the waiting writes as a group, with one append and
+//! one sync, and then answers them. The log file grows in advance by up to 256 KiB of zeros, because
+//! a sync takes longer after a file has grown. Reads of data that is not durable yet wait, too, so no
+//! reader sees data that could still be lost.
+//!
+//! The maintenance thread collects expired entries, compacts the oldest segments and deletes them,
+//! and writes hint files. With hint files, a million sessions are opened in about a second. The thread
+//! sleeps if there is nothing to do. Both threads end when the store is closed or its last handle is
+//! dropped.
 //!
 #![doc = include_str!("FORMAT.md")]
 
-#[path = "log/cache.rs"]
-mod cache;
-#[path = "compact/segment.rs"]
-mod clean;
-#[path = "log/group_commit.rs"]
-mod commit;
-#[path = "async_ops.rs"]
-mod core;
+mod async_ops;
+mod builder;
+mod compact;
 mod disk;
-#[path = "log/engine.rs"]
-mod engine;
+mod encryption;
 mod error;
-#[path = "event.rs"]
-mod events;
-#[path = "format/frame.rs"]
-mod frame;
-#[path = "format/hint.rs"]
-mod hint;
-mod import;
-#[path = "log/index.rs"]
-mod index;
-#[path = "recover/inspect.rs"]
-mod inspect;
-#[path = "compact/maintenance.rs"]
-mod keeper;
-#[path = "disk/dir_lock.rs"]
-mod lock;
-#[path = "log/append_log.rs"]
+mod event;
+mod format;
 mod log;
-#[path = "format/file_names.rs"]
-mod names;
-#[path = "log/wakeup.rs"]
-mod nudge;
-#[path = "log/read.rs"]
-mod ops;
 mod options;
-#[path = "log/space.rs"]
-mod pace;
-#[path = "recover/open.rs"]
 mod recover;
-#[path = "recover/replay.rs"]
-mod replay;
-mod resume;
-#[path = "format/frames.rs"]
-mod scan;
-#[path = "log/segment.rs"]
-mod segment;
 mod stats;
 mod store;
-mod tagging;
-#[path = "log/tag_table.rs"]
-mod tags;
-#[path = "log/encryption.rs"]
-mod vault;
-mod waiting;
-#[path = "log/write.rs"]
-mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use builder::FileStoreBuilder;
 pub use error::FileError;
-pub use events::{FileEvent, FileEventListener};
-pub use import::{ImportReport, ImportedFile, Importer};
-pub use inspect::{FORMAT_VERSION, Inspection, SegmentReport, SessionEntry};
-pub use options::{Durability, FileStoreBuilder};
+pub use event::{FileEvent, FileEventListener};
+pub use format::segment_head::FORMAT_VERSION;
+pub use options::Durability;
+pub use recover::inspect::{Inspection, SegmentReport, SessionEntry};
 pub use stats::FileStats;
 pub use store::FileStore;

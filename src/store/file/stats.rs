@@ -1,74 +1,77 @@
-//! The store in figures.
+//! Statistics of a file store.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The figures of a file store at one moment.
+/// Statistics of a file store at one moment.
+///
+/// The counters of compactions, expiry, syncs and waits start at zero when the store is opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileStats {
-    /// Records in the index, those included that have expired and are not yet collected.
+    /// Records in the index, including expired ones that are not collected yet.
     pub records: u64,
-    /// Tombstones in the index, likewise.
+    /// Tombstones in the index, including expired ones that are not collected yet.
     pub tombstones: u64,
-    /// Sessions that carry a tag.
+    /// Sessions that have a tag.
     pub tagged: u64,
     /// Segment files.
     pub segments: u64,
     /// Bytes of all segment and hint files.
     pub disk_bytes: u64,
-    /// Bytes of the frames that the index points to, tags included.
+    /// Bytes of the frames that are in use: records, tombstones and tags.
     pub live_bytes: u64,
-    /// The most that [`disk_bytes`](Self::disk_bytes) may be: twice the live bytes and a segment.
+    /// The limit of [`disk_bytes`](Self::disk_bytes): twice the live bytes and one segment.
     pub disk_limit: u64,
-    /// Damaged places found since the store was opened, at opening or later.
+    /// Damaged places that were found, at opening or later.
     pub damaged: u64,
-    /// Bytes of unfinished appends that were cut off at opening.
+    /// Bytes of incomplete appends that were cut off at opening.
     pub torn_bytes: u64,
     /// Hint files that were used at opening.
     pub hints_used: u64,
-    /// Segments cleaned since the store was opened.
-    pub cleaned_segments: u64,
-    /// Bytes that were copied out of them.
-    pub cleaned_kept_bytes: u64,
-    /// Bytes that were freed by deleting them.
-    pub cleaned_bytes: u64,
-    /// Expired records and tombstones collected since the store was opened.
+    /// Segments that were compacted.
+    pub compacted_segments: u64,
+    /// Bytes that compactions copied because they were live.
+    pub compacted_kept_bytes: u64,
+    /// Bytes of the segments that compactions deleted.
+    pub compacted_bytes: u64,
+    /// Expired records and tombstones that were collected.
     pub expired: u64,
-    /// Times that data was brought to the disk since the store was opened.
+    /// Syncs of data to the disk.
     pub syncs: u64,
-    /// Mutations that waited for the cleaner since the store was opened.
+    /// Mutations that waited for a compaction.
     pub waits: u64,
 }
 
-/// What is only ever counted up.
+/// The counters that only increase.
 #[derive(Default)]
-pub(super) struct Counters {
-    pub(super) damaged: AtomicU64,
-    pub(super) torn_bytes: AtomicU64,
-    pub(super) hints_used: AtomicU64,
-    pub(super) cleaned_segments: AtomicU64,
-    pub(super) cleaned_kept_bytes: AtomicU64,
-    pub(super) cleaned_bytes: AtomicU64,
-    pub(super) expired: AtomicU64,
-    pub(super) syncs: AtomicU64,
-    pub(super) waits: AtomicU64,
+pub(crate) struct FileCounters {
+    pub(crate) damaged: AtomicU64,
+    pub(crate) torn_bytes: AtomicU64,
+    pub(crate) hints_used: AtomicU64,
+    pub(crate) compacted_segments: AtomicU64,
+    pub(crate) compacted_kept_bytes: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) waits: AtomicU64,
 }
 
-pub(super) fn add(counter: &AtomicU64, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
+/// Adds `amount` to `counter`.
+pub(crate) fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
 }
 
-impl Counters {
-    /// The figures that are counted; those that are looked up stay zero.
-    pub(super) fn stats(&self) -> FileStats {
+impl FileCounters {
+    /// Returns the counters as statistics; all other fields are zero.
+    pub(crate) fn stats(&self) -> FileStats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         FileStats {
             damaged: get(&self.damaged),
             torn_bytes: get(&self.torn_bytes),
             hints_used: get(&self.hints_used),
-            cleaned_segments: get(&self.cleaned_segments),
-            cleaned_kept_bytes: get(&self.cleaned_kept_bytes),
-            cleaned_bytes: get(&self.cleaned_bytes),
+            compacted_segments: get(&self.compacted_segments),
+            compacted_kept_bytes: get(&self.compacted_kept_bytes),
+            compacted_bytes: get(&self.compacted_bytes),
             expired: get(&self.expired),
             syncs: get(&self.syncs),
             waits: get(&self.waits),

@@ -1,7 +1,7 @@
-//! The store as others see it: futures in front, threads behind.
+//! The public handle of the store, and its threads.
 
 use std::{
-    fmt,
+    fmt, io,
     path::Path,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
@@ -11,13 +11,14 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Durability, FileError, FileStats, FileStoreBuilder,
-    core::{Core, answer, named, off_thread, stepwise, write, write_together},
-    disk::OsDisk,
-    engine::lock,
-    keeper::unhinted,
-    lock::DirectoryLock,
+    async_ops::{
+        FileInner, respond, run_blocking, store_result, try_then_block, write_grouped, write_single,
+    },
+    disk::{dir_lock::DirectoryLock, os::OsDisk},
+    error::FileError,
+    options::{Durability, Options},
     recover,
+    stats::FileStats,
 };
 use crate::{
     clock::Clock,
@@ -26,197 +27,170 @@ use crate::{
         Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
         WriteOutcome,
     },
+    sync::lock,
 };
 
-/// Sessions in an append-only log in a directory of this machine. See the
-/// [module's documentation](super).
+/// A store that keeps sessions in an append-only log in a local directory. See the
+/// [module documentation](super).
 ///
-/// Cloning is cheap, and clones are the same store. When the last one is dropped the store is
-/// closed: everything is brought to the disk, the threads end and the directory is free for the
-/// next process. That waits for the disk and cannot report a failure, so prefer
-/// [`close`](Self::close).
+/// Clones are cheap and share the same store. Dropping the last clone closes the store: it syncs all
+/// data, ends the threads and releases the directory. That blocks and cannot report a failure, so
+/// prefer [`close`](Self::close).
 #[derive(Clone)]
-pub struct FileStore(Arc<Opened>);
+pub struct FileStore(Arc<OpenStore>);
 
-struct Opened {
-    core: Arc<Core>,
-    /// The threads and the directory's lock; taken when the store is closed.
+/// An open store. It is closed on drop.
+struct OpenStore {
+    inner: Arc<FileInner>,
+    /// `None` after the store was closed.
     background: Mutex<Option<Background>>,
 }
 
+/// The threads and the lock of an open store.
 struct Background {
-    commits: Option<JoinHandle<()>>,
-    keeper: JoinHandle<()>,
+    commit_thread: Option<JoinHandle<()>>,
+    maintenance_thread: JoinHandle<()>,
     _lock: DirectoryLock,
 }
 
 impl FileStore {
-    /// Opens the store in `directory` with the default options, making the directory where it is
-    /// missing. Blocks while the index is read.
-    ///
-    /// # Errors
-    /// When the directory is in use or cannot be used, or its files cannot be trusted.
-    ///
-    /// ```
-    /// use hyper_session::{id::SessionId, store::{Expected, FileStore, Read, Store}};
-    /// use std::time::Duration;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let directory = std::env::temp_dir().join(format!("file-store-doc-{}", std::process::id()));
-    /// let key = SessionId::generate()?.store_key();
-    /// let store = FileStore::open(&directory)?;
-    /// let data = "{\"cart\":[7]}";
-    /// store.write(&key, data.into(), Duration::from_secs(7200), Expected::Absent).await?;
-    /// store.close().await?;
-    ///
-    /// let store = FileStore::open(&directory)?;
-    /// assert!(matches!(store.read(&key, None).await?, Read::Found(record) if record.data == data));
-    /// # drop(store);
-    /// # std::fs::remove_dir_all(directory)?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn open(directory: impl AsRef<Path>) -> Result<Self, FileError> {
-        Self::builder(directory).open()
-    }
-
-    /// The options of a store in `directory`.
-    pub fn builder(directory: impl AsRef<Path>) -> FileStoreBuilder {
-        FileStoreBuilder::new(directory.as_ref())
-    }
-
-    pub(super) fn open_with(options: FileStoreBuilder) -> Result<Self, FileError> {
-        let directory = options.directory.clone();
-        let fail = |error| FileError::io("use the directory", directory.clone(), error);
-        let disk = OsDisk::at(&directory).map_err(fail)?;
-        let directory_lock = DirectoryLock::take(&directory)?;
+    pub(super) fn open_with(directory: &Path, options: Options) -> Result<Self, FileError> {
+        let fail = |error| FileError::io("use the directory", directory.to_path_buf(), error);
+        let disk = OsDisk::new(directory).map_err(fail)?;
+        let directory_lock = DirectoryLock::acquire(directory)?;
         let durability = options.durability;
-        let core = Arc::new(Core::new(recover::open(Box::new(disk), options)?));
+        let engine = recover::open::open(Box::new(disk), options)?;
+        let inner = Arc::new(FileInner::new(engine));
+        let run_maintenance = |inner: &FileInner| inner.maintenance.run(&inner.engine);
         let background = Background {
-            commits: spawn_commits(&core, durability).map_err(fail)?,
-            keeper: spawn("file-sessions", &core, |core| core.keeper.run(&core.engine))
+            commit_thread: spawn_commit_thread(&inner, durability).map_err(fail)?,
+            maintenance_thread: spawn_thread("file-sessions", &inner, run_maintenance)
                 .map_err(fail)?,
             _lock: directory_lock,
         };
         let background = Mutex::new(Some(background));
-        Ok(Self(Arc::new(Opened { core, background })))
+        Ok(Self(Arc::new(OpenStore { inner, background })))
     }
 
-    /// The clock that expiry goes by.
-    pub(super) fn clock(&self) -> &Clock {
-        &self.0.core.engine.options.clock
+    /// Returns the clock that decides about expiry.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.0.inner.engine.log.options().clock
     }
 
-    /// The figures of this moment.
+    /// Returns the current statistics.
     pub fn stats(&self) -> FileStats {
-        self.0.core.engine.stats()
+        self.0.inner.engine.stats()
     }
 
-    /// Collects what has expired and cleans the whole log at once, so that it takes about as much
-    /// disk as the live data. The store does this by itself as far as its bound on disk space
-    /// asks; this is for those who want the space now. Progress is told by
-    /// [`FileEvent::Cleaned`](super::FileEvent::Cleaned).
+    /// Collects all expired entries and compacts the whole log, so that it takes about as much disk
+    /// space as the live data.
+    ///
+    /// The store compacts by itself as far as its limit on disk space requires. Call this to free the
+    /// space now. [`FileEvent::Compacted`](super::FileEvent::Compacted) reports the progress.
     ///
     /// # Errors
-    /// When the disk fails or is full. What was cleaned until then stays so.
+    /// The disk failed or is full. Segments that were compacted before stay compacted.
     pub fn compact(&self) -> StoreFuture<()> {
-        let done = self.0.core.keeper.compact(&self.0.core.engine);
+        let inner = &self.0.inner;
+        let receiver = inner.maintenance.compact(&inner.engine);
         StoreFuture::new(async move {
-            let done = done.await.unwrap_or(Err(FileError::Closed));
-            done.map_err(|error| StoreError::new("file", "compact", error))
+            let compacted = receiver.await.unwrap_or(Err(FileError::Closed));
+            compacted.map_err(|error| StoreError::new("file", "compact", error))
         })
     }
 
-    /// Brings everything that was acknowledged so far to the disk, whatever the durability mode.
+    /// Writes everything that was acknowledged to the disk, in every durability mode.
     ///
     /// # Errors
-    /// When the disk fails, now or earlier: see [`FileError::Poisoned`].
+    /// The disk failed, now or earlier; see [`FileError::Poisoned`].
     pub fn flush(&self) -> StoreFuture<()> {
-        let core = Arc::clone(&self.0.core);
-        let flushed = core.in_turn(|core| core.engine.sync());
-        StoreFuture::new(async move { named("flush", flushed.await) })
+        let inner = Arc::clone(&self.0.inner);
+        let flushed = inner.run_blocking_limited(|inner| inner.engine.log.sync());
+        StoreFuture::new(async move { store_result("flush", flushed.await) })
     }
 
-    /// Ends the store: brings everything to the disk, writes the hint that makes the next opening
-    /// quick, ends the threads and frees the directory. From the call on, every other operation
-    /// is answered [`FileError::Closed`]. Closing again is answered when that is done, and does
-    /// nothing.
+    /// Closes the store: syncs all data, writes the hint that makes the next opening fast, ends the
+    /// threads and releases the directory.
+    ///
+    /// From the call on, all other operations fail with [`FileError::Closed`]. Further calls complete
+    /// when the store is closed, and do nothing else.
     ///
     /// # Errors
-    /// When data could not be brought to the disk. The store is closed all the same.
+    /// Data could not be written to the disk. The store is closed all the same.
     pub fn close(&self) -> StoreFuture<()> {
-        self.0.core.engine.shut();
-        let opened = Arc::clone(&self.0);
-        let closed = off_thread(move || opened.close());
-        StoreFuture::new(async move { named("close", closed.await) })
+        self.0.inner.engine.log.mark_closed();
+        let open = Arc::clone(&self.0);
+        let closed = run_blocking(move || open.close());
+        StoreFuture::new(async move { store_result("close", closed.await) })
     }
 }
 
 impl fmt::Debug for FileStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("FileStore")
-            .field(&self.0.core.engine.disk.path())
+            .field(&self.0.inner.engine.log.disk().path())
             .finish()
     }
 }
 
-impl Opened {
+impl OpenStore {
     fn close(&self) -> Result<(), FileError> {
-        let core = &self.core;
-        // Kept, so that others who close it find it closed.
-        let mut standing = lock(&self.background);
-        let Some(background) = standing.take() else {
-            return core.engine.check_poison();
+        let inner = &self.inner;
+        let log = &inner.engine.log;
+        // The lock is held until the end, so that concurrent calls return only when the store is
+        // closed.
+        let mut background = lock(&self.background);
+        let Some(threads) = background.take() else {
+            return log.check_poison();
         };
-        core.engine.shut();
-        core.engine.nudge.stop();
-        core.commits.stop();
-        for thread in [Some(background.keeper), background.commits] {
-            // A listener may hold the last handle and so drop it on one of the threads.
+        log.mark_closed();
+        log.wakeup().stop();
+        inner.group_commit.stop();
+        for thread in [Some(threads.maintenance_thread), threads.commit_thread] {
+            // A listener may own the last handle and drop it on one of these threads.
             let other = thread.filter(|thread| thread.thread().id() != thread::current().id());
             let _ = other.map(JoinHandle::join);
         }
-        let synced = core.engine.finish();
+        let synced = log.finish();
         if synced.is_ok() {
-            let active = Arc::clone(&core.engine.lock_log().active);
-            for segment in unhinted(&core.engine).into_iter().chain([active]) {
+            let active = Arc::clone(log.lock().active());
+            for segment in log.take_segments_without_hint().into_iter().chain([active]) {
                 // Without a hint the next opening takes longer.
-                let _ = core.engine.write_hint(&segment);
+                let _ = log.write_hint(&segment);
             }
         }
         synced
     }
 }
 
-impl Drop for Opened {
+impl Drop for OpenStore {
     fn drop(&mut self) {
-        // Nobody is there to be told; writers were, of whatever failed before.
+        // The error cannot be returned. A failure before was reported to its writer.
         let _ = self.close();
     }
 }
 
-fn spawn(
+fn spawn_thread(
     name: &str,
-    core: &Arc<Core>,
-    run: impl FnOnce(&Core) + Send + 'static,
-) -> std::io::Result<JoinHandle<()>> {
-    let core = Arc::clone(core);
+    inner: &Arc<FileInner>,
+    run: impl FnOnce(&FileInner) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let inner = Arc::clone(inner);
     let builder = thread::Builder::new().name(name.to_owned());
-    builder.spawn(move || run(&core))
+    builder.spawn(move || run(&inner))
 }
 
-fn spawn_commits(
-    core: &Arc<Core>,
+fn spawn_commit_thread(
+    inner: &Arc<FileInner>,
     durability: Durability,
-) -> std::io::Result<Option<JoinHandle<()>>> {
+) -> io::Result<Option<JoinHandle<()>>> {
     match durability {
-        Durability::Always => spawn("file-commits", core, |core| {
-            core.commits.run_always(&core.engine);
+        Durability::Always => spawn_thread("file-commits", inner, |inner| {
+            inner.group_commit.run_always(&inner.engine);
         })
         .map(Some),
-        Durability::Interval(interval) => spawn("file-commits", core, move |core| {
-            core.commits.run_interval(&core.engine, interval);
+        Durability::Interval(interval) => spawn_thread("file-commits", inner, move |inner| {
+            inner.group_commit.run_interval(&inner.engine, interval);
         })
         .map(Some),
         Durability::Os => Ok(None),
@@ -225,10 +199,12 @@ fn spawn_commits(
 
 impl Store for FileStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        let (core, key) = (&self.0.core, *key);
-        // The touch, if any, is done by the first attempt.
-        let first = core.read(&key, touch, false);
-        stepwise(core, "read", first, move |core| core.read(&key, None, true))
+        let (inner, key) = (&self.0.inner, *key);
+        // The first attempt includes the touch, so the second one needs none.
+        let first = inner.read(&key, touch, false);
+        try_then_block(inner, "read", first, move |inner| {
+            inner.read(&key, None, true)
+        })
     }
 
     fn write(
@@ -238,21 +214,21 @@ impl Store for FileStore {
         ttl: Duration,
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
-        let core = &self.0.core;
-        match core.engine.options.durability {
-            Durability::Always => write_together(core, *key, data, ttl, expected),
-            _ => write(core, *key, data, ttl, expected),
+        let inner = &self.0.inner;
+        match inner.engine.log.options().durability {
+            Durability::Always => write_grouped(inner, *key, data, ttl, expected),
+            _ => write_single(inner, *key, data, ttl, expected),
         }
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        let core = &self.0.core;
-        answer(core, "destroy", core.engine.destroy(key))
+        let inner = &self.0.inner;
+        respond(inner, "destroy", inner.engine.destroy(key))
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        let core = &self.0.core;
-        answer(core, "touch", core.engine.touch(key, ttl))
+        let inner = &self.0.inner;
+        respond(inner, "touch", inner.engine.touch(key, ttl))
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -267,38 +243,38 @@ impl Store for FileStore {
     }
 
     fn count(&self) -> StoreFuture<Option<u64>> {
-        StoreFuture::ready(Ok(Some(self.0.core.engine.index.records())))
+        StoreFuture::ready(Ok(Some(self.0.inner.engine.index.records())))
     }
 }
 
 impl TagStore for FileStore {
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let core = &self.0.core;
-        answer(core, "tag", core.engine.tag(key, tag))
+        let inner = &self.0.inner;
+        respond(inner, "tag", inner.engine.tag(key, tag))
     }
 
     fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let core = &self.0.core;
-        answer(core, "untag", core.engine.untag(key, tag))
+        let inner = &self.0.inner;
+        respond(inner, "untag", inner.engine.untag(key, tag))
     }
 
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let core = &self.0.core;
-        answer(core, "list tagged", core.engine.tagged(tag))
+        let inner = &self.0.inner;
+        respond(inner, "list tagged", inner.engine.tagged(tag))
     }
 
     fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let core = &self.0.core;
-        answer(core, "list tags", core.engine.live_tags(key))
+        let inner = &self.0.inner;
+        respond(inner, "list tags", inner.engine.live_tags(key))
     }
 
     fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let core = &self.0.core;
-        answer(core, "copy tags", core.engine.copy_tags(from, to))
+        let inner = &self.0.inner;
+        respond(inner, "copy tags", inner.engine.copy_tags(from, to))
     }
 
     fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let core = &self.0.core;
-        answer(core, "move tags", core.engine.move_tags(from, to))
+        let inner = &self.0.inner;
+        respond(inner, "move tags", inner.engine.move_tags(from, to))
     }
 }

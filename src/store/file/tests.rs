@@ -1,14 +1,12 @@
-//! Tests of what cannot be seen from outside: crashes at every operation of the disk.
+//! Tests of internals, with a simulated disk that fails at every single operation.
 
 mod cache;
 mod crash;
 mod disk;
 mod format;
-#[path = "tests/group_commit.rs"]
-mod group;
+mod group_commit;
 mod hanging;
-#[path = "tests/space.rs"]
-mod pace;
+mod space;
 mod state;
 mod tags;
 mod workload;

@@ -1,9 +1,9 @@
-//! The background thread: it collects what has expired, cleans, writes hints and makes segments.
+//! The maintenance thread: it collects expired entries, compacts, writes hints and creates segments.
 
 use std::{
     mem::take,
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -11,177 +11,177 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{
-    FileError, FileEvent,
-    engine::{Engine, lock},
-    index::SHARDS,
-    segment::Segment,
-    stats::add,
-    waiting::enlist,
+use super::segment::Compactor;
+use crate::{
+    store::file::{
+        error::FileError,
+        event::FileEvent,
+        log::{engine::FileEngine, group_commit::push_waiter, index::INDEX_SHARDS},
+        stats::add,
+    },
+    sync::lock,
 };
 
-/// How often the thread looks around unasked.
+/// The time between two rounds without a wakeup.
 const TICK: Duration = Duration::from_secs(1);
-/// How much of the index is swept in one tick: all of it in four.
-const SHARDS_A_TICK: usize = SHARDS / 4;
+/// Number of index shards that one tick sweeps: the whole index in four ticks.
+const SHARDS_PER_TICK: usize = INDEX_SHARDS / 4;
 
-/// What others want of the background thread.
+/// The state that the maintenance thread shares with the store.
 #[derive(Default)]
-pub(super) struct Keeper {
-    wishes: Mutex<Wishes>,
-    /// Cleaning fails at the moment, so nobody waits for it.
+pub(crate) struct Maintenance {
+    requests: Mutex<MaintenanceRequests>,
+    /// The last round failed, so no mutation waits for a compaction.
     failing: AtomicBool,
 }
 
 #[derive(Default)]
-struct Wishes {
-    /// Mutations that wait until less is owed.
+struct MaintenanceRequests {
+    /// Mutations that wait until the debt is smaller.
     waiters: Vec<oneshot::Sender<()>>,
-    /// Those who asked for everything to be cleaned.
+    /// Requests to compact the whole log.
     compactions: Vec<oneshot::Sender<Result<(), FileError>>>,
-    over: bool,
+    /// The thread has ended.
+    ended: bool,
 }
 
-impl Keeper {
-    /// Something to wait for before a mutation is answered, where the cleaner is far behind.
-    pub(super) fn wait(&self, engine: &Engine) -> Option<oneshot::Receiver<()>> {
+impl Maintenance {
+    /// Returns a receiver that a mutation must wait for before it is answered. Returns `None` if the
+    /// debt is small.
+    pub(crate) fn backpressure(&self, engine: &FileEngine) -> Option<oneshot::Receiver<()>> {
         if !engine.is_overdue() || self.failing.load(Ordering::Relaxed) {
             return None;
         }
-        let mut wishes = lock(&self.wishes);
-        if wishes.over {
+        let mut requests = lock(&self.requests);
+        if requests.ended {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        enlist(&mut wishes.waiters, sender);
-        drop(wishes);
-        add(&engine.counters.waits, 1);
-        engine.nudge.give();
+        push_waiter(&mut requests.waiters, sender);
+        drop(requests);
+        add(&engine.log.counters().waits, 1);
+        engine.log.wakeup().notify();
         Some(receiver)
     }
 
-    /// Asks for everything to be cleaned; dropped where the store is closed first.
-    pub(super) fn compact(&self, engine: &Engine) -> oneshot::Receiver<Result<(), FileError>> {
+    /// Requests a compaction of the whole log. The receiver fails if the store is closed first.
+    pub(crate) fn compact(&self, engine: &FileEngine) -> oneshot::Receiver<Result<(), FileError>> {
         let (sender, receiver) = oneshot::channel();
-        let mut wishes = lock(&self.wishes);
-        if !wishes.over {
-            enlist(&mut wishes.compactions, sender);
+        let mut requests = lock(&self.requests);
+        if !requests.ended {
+            push_waiter(&mut requests.compactions, sender);
         }
-        drop(wishes);
-        engine.nudge.give();
+        drop(requests);
+        engine.log.wakeup().notify();
         receiver
     }
 
-    /// The thread.
-    pub(super) fn run(&self, engine: &Engine) {
+    /// Runs the thread until it is stopped.
+    pub(crate) fn run(&self, engine: &FileEngine) {
+        let wakeup = engine.log.wakeup();
         let mut shard = 0;
-        let mut swept = Instant::now();
-        while !engine.nudge.is_stopped() {
-            self.watch(engine, engine.prepare_next());
-            self.watch(engine, self.clean(engine));
+        let mut last_sweep = Instant::now();
+        while !wakeup.is_stopped() {
+            self.report(engine, engine.log.prepare_next());
+            self.report(engine, self.compact_if_needed(engine));
             self.write_hints(engine);
-            self.grant(engine);
-            if swept.elapsed() >= TICK {
-                swept = Instant::now();
-                for _ in 0..SHARDS_A_TICK {
-                    engine.sweep(shard);
-                    shard = (shard + 1) % SHARDS;
-                    self.watch(engine, self.clean(engine));
+            self.run_compactions(engine);
+            if last_sweep.elapsed() >= TICK {
+                last_sweep = Instant::now();
+                for _ in 0..SHARDS_PER_TICK {
+                    sweep(engine, shard);
+                    shard = (shard + 1) % INDEX_SHARDS;
+                    self.report(engine, self.compact_if_needed(engine));
                 }
             }
-            engine.nudge.sleep(TICK.saturating_sub(swept.elapsed()));
+            wakeup.sleep(TICK.saturating_sub(last_sweep.elapsed()));
         }
-        let mut wishes = lock(&self.wishes);
-        wishes.over = true;
-        wishes.waiters.clear();
-        wishes.compactions.clear();
+        let mut requests = lock(&self.requests);
+        requests.ended = true;
+        requests.waiters.clear();
+        requests.compactions.clear();
     }
 
-    /// Reports a failure, and lets go whoever waits for work that is not getting done.
-    fn watch(&self, engine: &Engine, done: Result<(), FileError>) {
-        let failed = match done {
+    /// Reports a failure, and releases the mutations that wait for the failed work.
+    fn report(&self, engine: &FileEngine, result: Result<(), FileError>) {
+        let failed = match result {
             Ok(()) => false,
             Err(FileError::Poisoned { .. } | FileError::Closed) => true,
             Err(error) => {
-                engine.tell(&FileEvent::CleaningFailed { error: &error });
+                let event = FileEvent::CompactionFailed { error: &error };
+                engine.log.options().emit(&event);
                 true
             }
         };
         self.failing.store(failed, Ordering::Relaxed);
         if failed {
-            self.forgive(engine);
-            // A nudge would bring it back at once, to fail again.
-            engine.nudge.sleep_while(TICK, || true);
+            self.clear_debt(engine);
+            // Wakeups are ignored meanwhile, since the next round would fail at once.
+            engine.log.wakeup().sleep_while(TICK, || true);
         }
     }
 
-    fn forgive(&self, engine: &Engine) {
-        engine.debt.store(0, Ordering::Relaxed);
-        self.release(engine);
+    fn clear_debt(&self, engine: &FileEngine) {
+        engine.clear_debt();
+        self.wake_waiters(engine);
     }
 
-    /// Lets go whoever waits, if little is owed now.
-    fn release(&self, engine: &Engine) {
+    /// Releases the mutations that wait, if the debt is small enough.
+    fn wake_waiters(&self, engine: &FileEngine) {
         if engine.is_overdue() {
             return;
         }
-        for waiter in take(&mut lock(&self.wishes).waiters) {
-            // Whoever stopped waiting has its mutation applied all the same.
+        for waiter in take(&mut lock(&self.requests).waiters) {
+            // The receiver may have been dropped; its mutation is applied all the same.
             let _ = waiter.send(());
         }
     }
 
-    fn clean(&self, engine: &Engine) -> Result<(), FileError> {
-        while engine.wants_cleaning() && !engine.nudge.is_stopped() {
-            engine.clean_oldest(|bytes| self.paid(engine, bytes))?;
-            engine.prepare_next()?;
+    fn compact_if_needed(&self, engine: &FileEngine) -> Result<(), FileError> {
+        let compactor = Compactor(engine);
+        while compactor.is_needed() && !engine.log.wakeup().is_stopped() {
+            compactor.compact_oldest(|bytes| self.throttle(engine, bytes))?;
+            engine.log.prepare_next()?;
         }
-        self.forgive(engine);
+        self.clear_debt(engine);
         Ok(())
     }
 
-    /// Takes `bytes` off what is owed, and rests where there is no hurry.
-    fn paid(&self, engine: &Engine, bytes: u64) -> bool {
-        let less = |debt: u64| Some(debt.saturating_sub(bytes));
-        let _ = engine
-            .debt
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        self.release(engine);
-        engine
-            .nudge
-            .sleep_while(engine.rest_after(bytes), || !engine.is_urgent());
-        !engine.nudge.is_stopped()
+    /// Subtracts `bytes` from the debt, and pauses while there is no debt. Returns `false` after the
+    /// stop.
+    fn throttle(&self, engine: &FileEngine, bytes: u64) -> bool {
+        engine.pay_debt(bytes);
+        self.wake_waiters(engine);
+        let wakeup = engine.log.wakeup();
+        wakeup.sleep_while(Compactor(engine).pause_after(bytes), || !engine.has_debt());
+        !wakeup.is_stopped()
     }
 
-    fn write_hints(&self, engine: &Engine) {
-        for segment in unhinted(engine) {
-            if engine.nudge.is_stopped() {
+    fn write_hints(&self, engine: &FileEngine) {
+        for segment in engine.log.take_segments_without_hint() {
+            if engine.log.wakeup().is_stopped() {
                 return;
             }
-            // Without a hint, opening takes longer: nothing that anybody has to hear of.
-            let _ = engine.write_hint(&segment);
+            // Without a hint the next opening takes longer, which is no reason for an event.
+            let _ = engine.log.write_hint(&segment);
         }
     }
 
-    /// Cleans every segment that is there now, for those who asked for it.
-    fn grant(&self, engine: &Engine) {
-        for wish in take(&mut lock(&self.wishes).compactions) {
-            for shard in 0..SHARDS {
-                engine.sweep(shard);
+    /// Executes the requests to compact the whole log.
+    fn run_compactions(&self, engine: &FileEngine) {
+        for request in take(&mut lock(&self.requests).compactions) {
+            for shard in 0..INDEX_SHARDS {
+                sweep(engine, shard);
             }
-            let _ = wish.send(engine.clean_all());
+            let _ = request.send(Compactor(engine).compact_all());
         }
     }
 }
 
-/// Ended segments whose hint was not written yet.
-pub(super) fn unhinted(engine: &Engine) -> Vec<Arc<Segment>> {
-    let active = engine.lock_log().active.id;
-    let segments = engine
-        .segments
-        .read()
-        .unwrap_or_else(PoisonError::into_inner);
-    let ended = segments.range(..active).map(|(_, segment)| segment);
-    let unhinted = ended.filter(|segment| !segment.hinted.swap(true, Ordering::Relaxed));
-    unhinted.map(Arc::clone).collect()
+/// Collects the expired entries of one shard and reports their number.
+pub(crate) fn sweep(engine: &FileEngine, shard: usize) {
+    let entries = engine.collect_expired(shard);
+    if entries > 0 {
+        engine.log.options().emit(&FileEvent::Expired { entries });
+    }
 }

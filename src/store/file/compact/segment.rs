@@ -1,69 +1,82 @@
-//! Cleaning: the oldest segment's live frames are copied to the end of the log, and it is deleted.
+//! Compaction of one segment: its live frames are copied to the end of the log, then it is deleted.
 //!
-//! Always the oldest: when a frame is found dead, everything that it could have been the answer to
-//! is gone already. So a tombstone may be dropped once it has expired without a record that it
-//! buried coming back, and a touch is never copied: the record that it belongs to was in front of
-//! it and has taken the new expiry to the end of the log.
+//! The source is always the oldest segment. Frames before a dead frame are therefore gone already:
+//! dropping an expired tombstone cannot bring an older record back. A touch frame is never copied,
+//! because the copy of its record has the new expiry.
 
 use std::{
     io,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    mem::take,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    FileError, FileEvent,
-    disk::Disk,
-    engine::{Engine, lock},
-    error::is_full,
-    frame::{HEADER, Header, Kind},
-    index::{Entry, Position},
-    names,
-    scan::{Frames, Piece},
-    segment::{HEAD, Segment},
-    stats::add,
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::file::{
+        disk::Disk,
+        error::{FileError, is_full},
+        event::FileEvent,
+        format::{
+            file_names,
+            frame::{FrameHeader, FrameKind, HEADER_LEN},
+            frames::{Frames, SegmentItem},
+        },
+        log::{
+            engine::FileEngine,
+            index::{INDEX_SHARDS, IndexEntry, Position},
+            log_writer::LogWriter,
+            segment::Segment,
+        },
+        stats::add,
+    },
 };
-use crate::id::StoreKey;
 
-/// Copies are written in pieces of about this many bytes, so that writers wait for at most the
-/// time that one takes.
-const PIECE: usize = 32 << 10;
+/// Copies are appended in chunks of about this many bytes, so that writers wait only for that long.
+const CHUNK_BYTES: usize = 32 << 10;
 
-/// A frame that was live when it was looked at.
+/// A frame that was live when it was read.
 struct Candidate<'a> {
-    header: Header,
-    at: Position,
+    header: FrameHeader,
+    position: Position,
     payload: &'a [u8],
 }
 
-impl Engine {
-    pub(super) fn wants_cleaning(&self) -> bool {
-        let sizes = self.lock_log().sizes;
-        sizes.wants_cleaning(self.options.segment_bytes) && self.check_poison().is_ok()
+/// Compacts the segments of an engine.
+pub(crate) struct Compactor<'a>(pub(crate) &'a FileEngine);
+
+impl Compactor<'_> {
+    /// Returns `true` if there is enough garbage and the log accepts appends.
+    pub(crate) fn is_needed(&self) -> bool {
+        let log = &self.0.log;
+        let usage = log.lock().usage();
+        usage.needs_compaction(log.options().segment_bytes) && log.check_poison().is_ok()
     }
 
-    /// Whether mutations have owed work since the cleaner caught up last.
-    pub(super) fn is_urgent(&self) -> bool {
-        self.debt.load(Ordering::Relaxed) > 0
-    }
-
-    /// Cleans the oldest segment. After every piece of it `paid` is told how many bytes were
-    /// passed over; where it answers `false`, the work is left and can be begun again.
-    pub(super) fn clean_oldest(&self, mut paid: impl FnMut(u64) -> bool) -> Result<(), FileError> {
+    /// Compacts the oldest segment.
+    ///
+    /// Calls `throttle` with the number of bytes that were read, after every chunk. If it returns
+    /// `false`, the compaction stops; it can be started again.
+    pub(crate) fn compact_oldest(
+        &self,
+        mut throttle: impl FnMut(u64) -> bool,
+    ) -> Result<(), FileError> {
+        let log = &self.0.log;
         let began = Instant::now();
-        let Some(victim) = self.oldest_ended()? else {
+        let Some(source) = self.next_source()? else {
             return Ok(());
         };
-        let bytes = self.read_segment(&victim)?;
-        let Some(kept) = self.copy_live(&victim, &bytes, &mut paid)? else {
+        let bytes = source.read_all(log.disk())?;
+        let Some(kept) = self.copy_live(&source, &bytes, &mut throttle)? else {
             return Ok(());
         };
-        self.retire(&victim, bytes.len() as u64)?;
-        let path = self.disk.locate(&names::segment(victim.id));
-        add(&self.counters.cleaned_segments, 1);
-        add(&self.counters.cleaned_kept_bytes, kept);
-        add(&self.counters.cleaned_bytes, bytes.len() as u64);
-        self.tell(&FileEvent::Cleaned {
+        self.delete_segment(&source, bytes.len() as u64)?;
+        let path = log.disk().locate(&file_names::segment(source.id));
+        add(&log.counters().compacted_segments, 1);
+        add(&log.counters().compacted_kept_bytes, kept);
+        add(&log.counters().compacted_bytes, bytes.len() as u64);
+        log.options().emit(&FileEvent::Compacted {
             path: &path,
             kept,
             bytes: bytes.len() as u64,
@@ -72,206 +85,218 @@ impl Engine {
         Ok(())
     }
 
-    /// Cleans every segment that has a frame in it now, in one go.
-    pub(super) fn clean_all(&self) -> Result<(), FileError> {
-        let last = {
-            let mut log = self.writable()?;
-            if log.tail > HEAD as u64 {
-                self.roll(&mut log)?;
+    /// Compacts all segments that have frames now.
+    pub(crate) fn compact_all(&self) -> Result<(), FileError> {
+        let log = &self.0.log;
+        let end = {
+            let mut writer = log.lock_writable()?;
+            if !writer.is_active_empty() {
+                log.roll(&mut writer)?;
             }
-            log.active.id
+            writer.active().id
         };
-        while self.oldest().is_some_and(|oldest| oldest.id < last) {
-            self.clean_oldest(|_| true)?;
+        while log.oldest_segment().is_some_and(|oldest| oldest.id < end) {
+            self.compact_oldest(|_| true)?;
         }
         Ok(())
     }
 
-    fn oldest(&self) -> Option<Arc<Segment>> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        segments.values().next().map(Arc::clone)
-    }
-
-    /// The oldest segment; the active one is ended for it where it is the only one.
-    fn oldest_ended(&self) -> Result<Option<Arc<Segment>>, FileError> {
-        let mut log = self.writable()?;
-        let Some(oldest) = self.oldest() else {
+    /// Returns the oldest segment. If it is the active one, it is ended first; an empty active
+    /// segment is no source.
+    fn next_source(&self) -> Result<Option<Arc<Segment>>, FileError> {
+        let log = &self.0.log;
+        let mut writer = log.lock_writable()?;
+        let Some(oldest) = log.oldest_segment() else {
             return Ok(None);
         };
-        if oldest.id == log.active.id {
-            if log.tail <= HEAD as u64 {
+        if oldest.id == writer.active().id {
+            if writer.is_active_empty() {
                 return Ok(None);
             }
-            self.roll(&mut log)?;
+            log.roll(&mut writer)?;
         }
         Ok(Some(oldest))
     }
 
-    /// Copies what is live; returns how many bytes that was, or `None` where it was stopped.
+    /// Copies the live frames. Returns the number of copied bytes, or `None` if it was stopped.
     fn copy_live(
         &self,
-        victim: &Segment,
+        source: &Segment,
         bytes: &[u8],
-        paid: &mut impl FnMut(u64) -> bool,
+        throttle: &mut impl FnMut(u64) -> bool,
     ) -> Result<Option<u64>, FileError> {
-        let piece_len = PIECE.min(self.options.segment_bytes as usize / 16);
-        let (mut kept, mut passed, mut ready) = (0, 0, 0);
+        let segment_bytes = self.0.log.options().segment_bytes;
+        let chunk_bytes = CHUNK_BYTES.min(segment_bytes as usize / 16);
+        let (mut kept, mut read, mut ready) = (0, 0, 0);
         let mut candidates = Vec::new();
-        for piece in Frames::of(bytes, victim.salt) {
-            let (header, offset, payload) = match piece {
-                Piece::Frame {
-                    at,
+        for item in Frames::new(bytes, source.salt) {
+            let (header, offset, payload) = match item {
+                SegmentItem::Frame {
+                    offset,
                     header,
                     payload,
-                } => (header, at, payload),
-                Piece::Damage { at, len, .. } | Piece::Torn { at, len } => {
-                    self.lose(victim.id, at, len);
+                } => (header, offset, payload),
+                SegmentItem::Damage { offset, len, .. } | SegmentItem::TornTail { offset, len } => {
+                    self.drop_damaged(source.id, offset, len);
                     continue;
                 }
-                Piece::Room { .. } => continue,
+                SegmentItem::Preallocated { .. } => continue,
             };
-            let at = Position {
-                segment: victim.id,
+            let position = Position {
+                segment: source.id,
                 offset,
             };
-            passed += header.frame_len();
-            if self.is_needed(&header, at) {
-                ready += HEADER + payload.len();
+            read += header.frame_len();
+            if self.is_current(&header, position) {
+                ready += HEADER_LEN + payload.len();
                 candidates.push(Candidate {
                     header,
-                    at,
+                    position,
                     payload,
                 });
             }
-            if ready >= piece_len || passed >= 8 * PIECE as u64 {
-                kept += self.copy(&mut candidates)?;
+            if ready >= chunk_bytes || read >= 8 * CHUNK_BYTES as u64 {
+                kept += self.copy_chunk(&mut candidates)?;
                 ready = 0;
-                if !paid(std::mem::take(&mut passed)) {
+                if !throttle(take(&mut read)) {
                     return Ok(None);
                 }
             }
         }
-        kept += self.copy(&mut candidates)?;
-        paid(passed);
+        kept += self.copy_chunk(&mut candidates)?;
+        throttle(read);
         Ok(Some(kept))
     }
 
-    /// Damage that the index still points into is loss.
-    fn lose(&self, segment: u32, at: u32, len: u64) {
-        let mut log = self.lock_log();
-        let end = u64::from(at) + len;
-        let inside = |_: &StoreKey, entry: &Entry| {
-            let offset = u64::from(entry.at.offset);
-            entry.at.segment == segment && (u64::from(at)..end).contains(&offset)
+    /// Drops the index entries that point into damage, and reports it if there are any.
+    fn drop_damaged(&self, segment: u32, offset: u32, len: u64) {
+        let mut writer = self.0.log.lock();
+        let range = u64::from(offset)..u64::from(offset) + len;
+        let is_inside = |_: &StoreKey, entry: &IndexEntry| {
+            let offset = u64::from(entry.position.offset);
+            entry.position.segment == segment && range.contains(&offset)
         };
-        let mut lost = false;
-        for shard in 0..super::index::SHARDS {
-            for (key, entry) in self.index.drain(shard, inside) {
-                lost = true;
-                let freed = entry.weight() + lock(&self.tags).clear(&key);
-                log.sizes.live = log.sizes.live.saturating_sub(freed);
-            }
+        let mut lost = 0;
+        for shard in 0..INDEX_SHARDS {
+            lost += self.0.index_drain(&mut writer, shard, is_inside);
         }
-        drop(log);
-        if lost {
-            self.damaged(segment, at.into(), len);
+        drop(writer);
+        if lost > 0 {
+            self.0.log.report_damage(segment, offset.into(), len);
         }
     }
 
-    /// Whether a frame is the one that the index, or the table of tags, points to.
-    fn is_needed(&self, header: &Header, at: Position) -> bool {
+    /// Returns `true` if the index or the tag table points to this frame.
+    fn is_current(&self, header: &FrameHeader, position: Position) -> bool {
         match header.kind {
-            Kind::Write | Kind::Destroy => self
+            FrameKind::Write | FrameKind::Destroy => self
+                .0
                 .index
                 .get(&header.key)
-                .is_some_and(|entry| entry.at == at),
-            Kind::Tags => lock(&self.tags).at(&header.key) == Some(at),
+                .is_some_and(|entry| entry.position == position),
+            FrameKind::Tags => self.0.lock_tags().position(&header.key) == Some(position),
             _ => false,
         }
     }
 
-    /// Appends what is still live of the candidates, and points to the copies instead.
-    fn copy(&self, candidates: &mut Vec<Candidate<'_>>) -> Result<u64, FileError> {
-        let mut log = self.writable()?;
-        let now = self.now();
+    /// Appends copies of the candidates that are still live. Returns the number of copied bytes.
+    fn copy_chunk(&self, candidates: &mut Vec<Candidate<'_>>) -> Result<u64, FileError> {
+        let log = &self.0.log;
+        let mut writer = log.lock_writable()?;
+        let now = log.now();
         let mut live = Vec::new();
-        let mut room = 0;
-        for Candidate {
-            header,
-            at,
-            payload,
-        } in candidates.drain(..)
-        {
-            if !self.is_needed(&header, at) {
-                continue;
+        let mut bytes = 0;
+        for candidate in candidates.drain(..) {
+            if let Some(header) = self.copied_header(&mut writer, &candidate, now) {
+                bytes += candidate.header.frame_len();
+                live.push((header, candidate.payload));
             }
-            let entry = self.index.get(&header.key);
-            if entry.is_some_and(|entry| entry.expires <= now) {
-                self.drop_key(&mut log, &header.key);
-                add(&self.counters.expired, 1);
-                continue;
-            }
-            room += header.frame_len();
-            live.push((copy_of(&header, entry), payload));
         }
-        let places = self.append_all(&mut log, &live)?;
-        for ((header, _), at) in live.iter().zip(places) {
-            self.moved(header, at);
+        let positions = log.append_all(&mut writer, &live)?;
+        for ((header, _), position) in live.iter().zip(positions) {
+            self.set_position(header, position);
         }
-        Ok(room)
+        Ok(bytes)
     }
 
-    fn moved(&self, header: &Header, at: Position) {
-        if header.kind == Kind::Tags {
-            lock(&self.tags).moved(&header.key, at);
-        } else if let Some(entry) = self.index.get(&header.key) {
-            self.index.insert(header.key, Entry { at, ..entry });
+    /// Returns the header of a candidate's copy, or `None` if it is not live any more. An expired
+    /// entry is removed from the index.
+    fn copied_header(
+        &self,
+        writer: &mut LogWriter,
+        candidate: &Candidate<'_>,
+        now: Timestamp,
+    ) -> Option<FrameHeader> {
+        let header = candidate.header;
+        if !self.is_current(&header, candidate.position) {
+            return None;
+        }
+        let entry = self.0.index.get(&header.key);
+        if entry.is_some_and(|entry| entry.expires <= now) {
+            self.0.index_remove(writer, &header.key);
+            add(&self.0.log.counters().expired, 1);
+            return None;
+        }
+        // The copy has the current expiry, which touches may have extended. It does not clear tags,
+        // since tag frames before it are still valid.
+        let expires = match entry {
+            Some(entry) if header.kind != FrameKind::Tags => entry.expires,
+            _ => header.expires,
+        };
+        Some(FrameHeader {
+            clears_tags: false,
+            expires,
+            ..header
+        })
+    }
+
+    fn set_position(&self, header: &FrameHeader, position: Position) {
+        if header.kind == FrameKind::Tags {
+            self.0.lock_tags().set_position(&header.key, position);
+        } else if let Some(entry) = self.0.index.get(&header.key) {
+            let entry = IndexEntry { position, ..entry };
+            self.0.index.insert(header.key, entry);
         }
     }
 
-    /// Deletes a segment of which nothing is needed any more.
+    /// Deletes a segment whose live frames were copied.
     ///
-    /// The copies are durable first. A crash before the deletion leaves the segment in its place,
-    /// and reading it again changes nothing; only its absence needs the mark. The deletion is
-    /// durable before the next segment can be cleaned, so an older segment never comes back while
-    /// a newer one is gone.
-    fn retire(&self, victim: &Segment, len: u64) -> Result<(), FileError> {
-        self.sync()?;
-        let mark = Header::mark(Kind::Cleaned, victim.id.into());
-        let marked = self.append(&mut *self.writable()?, &mark, &[]);
-        match marked {
+    /// The copies are synced first. If a crash prevents the deletion, reading the segment again
+    /// changes nothing. A missing segment needs the compacted frame. The deletion is synced before
+    /// the next segment is compacted, so an older segment never exists while a newer one is gone.
+    fn delete_segment(&self, source: &Segment, len: u64) -> Result<(), FileError> {
+        let log = &self.0.log;
+        log.sync()?;
+        let header = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
+        let appended = log.append(&mut *log.lock_writable()?, &header, &[]);
+        match appended {
             Ok(_) => {}
-            // No room for the mark: the segment itself has some, and an empty one is as good.
+            // There is no space for the frame. An empty segment means the same, and truncating it
+            // frees space.
             Err(error) if error.is_full() => {
-                self.on_victim(victim, "empty", || victim.file.truncate(0))?;
-                self.append(&mut *self.writable()?, &mark, &[])?;
+                self.on_segment(source, "truncate", || source.file.truncate(0))?;
+                log.append(&mut *log.lock_writable()?, &header, &[])?;
             }
             Err(error) => return Err(error),
         }
-        self.sync()?;
-        let name = names::segment(victim.id);
-        self.on_victim(victim, "remove", || remove(self.disk.as_ref(), &name))?;
-        self.on_victim(victim, "remove", || self.disk.sync_entries())?;
-        // Without its segment a hint file is removed at the next opening, if not now.
-        let _ = remove(self.disk.as_ref(), &names::hint(victim.id));
-        let mut log = self.lock_log();
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        segments.remove(&victim.id);
-        log.sizes.total = log.sizes.total.saturating_sub(len + victim.hint_len());
+        log.sync()?;
+        let name = file_names::segment(source.id);
+        self.on_segment(source, "remove", || remove_file(log.disk(), &name))?;
+        self.on_segment(source, "remove", || log.disk().sync_entries())?;
+        // If this fails, the next opening removes the hint, since its segment does not exist.
+        let _ = remove_file(log.disk(), &file_names::hint(source.id));
+        log.forget_segment(source, len);
         Ok(())
     }
 
-    fn on_victim(
+    fn on_segment(
         &self,
-        victim: &Segment,
+        segment: &Segment,
         action: &'static str,
-        act: impl FnOnce() -> io::Result<()>,
+        operation: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), FileError> {
-        act().map_err(|error| {
-            let path = self.disk.locate(&names::segment(victim.id));
+        operation().map_err(|error| {
+            let path = self.0.log.disk().locate(&file_names::segment(segment.id));
             if is_full(&error) {
                 FileError::Full { path }
             } else {
@@ -280,46 +305,17 @@ impl Engine {
         })
     }
 
-    /// Takes what has expired out of one part of the index.
-    pub(super) fn sweep(&self, shard: usize) {
-        let mut log = self.lock_log();
-        let now = self.now();
-        let gone = self.index.drain(shard, |_, entry| entry.expires <= now);
-        for (key, entry) in &gone {
-            let freed = entry.weight() + lock(&self.tags).clear(key);
-            log.sizes.live = log.sizes.live.saturating_sub(freed);
-        }
-        drop(log);
-        let entries = gone.len() as u64;
-        if entries > 0 {
-            add(&self.counters.expired, entries);
-            self.tell(&FileEvent::Expired { entries });
-        }
-    }
-
-    /// The rest that the cleaner may take after passing over `bytes`.
-    pub(super) fn rest_after(&self, bytes: u64) -> Duration {
-        Duration::from_secs_f64(bytes as f64 / self.options.compaction_rate.max(1) as f64)
+    /// Returns the pause after reading `bytes` that keeps the configured rate.
+    pub(crate) fn pause_after(&self, bytes: u64) -> Duration {
+        let rate = self.0.log.options().compaction_rate.max(1);
+        Duration::from_secs_f64(bytes as f64 / rate as f64)
     }
 }
 
-/// Removes a file, which an earlier attempt may have done already.
-fn remove(disk: &dyn Disk, name: &str) -> io::Result<()> {
+/// Removes a file that an earlier attempt may have removed.
+fn remove_file(disk: &dyn Disk, name: &str) -> io::Result<()> {
     match disk.remove(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    }
-}
-
-/// A copy carries the record's present expiry. Tags that were set before it still count.
-fn copy_of(header: &Header, entry: Option<Entry>) -> Header {
-    let expires = match entry {
-        Some(entry) if header.kind != Kind::Tags => entry.expires,
-        _ => header.expires,
-    };
-    Header {
-        fresh: false,
-        expires,
-        ..*header
     }
 }

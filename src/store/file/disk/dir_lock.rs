@@ -1,4 +1,5 @@
-//! One process at a time: a lock on a file in the directory, which ends with the process.
+//! The lock on a store's directory: one process at a time. The system releases it when the process
+//! ends.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,22 +13,23 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FileError, names};
+use crate::store::file::{error::FileError, format::file_names::LOCK_FILE};
 
-/// The lock, held for as long as this lives.
-pub(super) struct DirectoryLock(File);
+/// The lock on a directory, released on drop.
+pub(crate) struct DirectoryLock(File);
 
 impl Drop for DirectoryLock {
-    /// Closing the file is not enough: a child process that another thread is just starting has a
-    /// copy of it for a moment, and the lock would stand as long.
     fn drop(&mut self) {
+        // Closing the file is not enough: a child process that another thread is starting holds a
+        // copy of the descriptor for a moment, and with it the lock.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 
 impl DirectoryLock {
-    pub(super) fn take(directory: &Path) -> Result<Self, FileError> {
-        let path = directory.join(names::LOCK);
+    /// Locks `directory`. Fails with [`FileError::InUse`] if it is locked already.
+    pub(crate) fn acquire(directory: &Path) -> Result<Self, FileError> {
+        let path = directory.join(LOCK_FILE);
         let fail = |source: io::Error| match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 let path = directory.to_path_buf();
@@ -51,7 +53,7 @@ impl DirectoryLock {
             }
             Err(error) => return Err(fail(error.into())),
         }
-        // Who holds it is only told to people; on a full disk they do without.
+        // The id is only for messages, so a full disk is no reason to fail.
         let _ = write_pid(&mut file);
         Ok(Self(file))
     }

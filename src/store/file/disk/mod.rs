@@ -1,68 +1,78 @@
-//! The disk as the store sees it: one directory of files.
+//! The file system as the store uses it: one directory of files.
 //!
-//! Everything the store does to a disk goes through these two traits, so that the crash tests can
-//! stand a simulated disk in their place and fail it at every single operation.
+//! All disk access goes through these two traits. Crash tests replace them by a simulated disk that
+//! fails at every single operation.
 
+pub(crate) mod dir_lock;
 #[cfg(target_os = "linux")]
 #[path = "nowait_linux.rs"]
-mod cached;
+mod nowait;
 #[cfg(not(target_os = "linux"))]
 #[path = "nowait_fallback.rs"]
-mod cached;
-mod os;
+mod nowait;
+pub(crate) mod os;
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-pub(super) use os::OsDisk;
-
-/// One directory. Nothing here is durable until it was synced: a file's bytes by
-/// [`DiskFile::sync`], its being there or gone by [`sync_entries`](Self::sync_entries).
-pub(super) trait Disk: Send + Sync + 'static {
-    /// The directory, for messages.
+/// One directory.
+///
+/// Changes are durable only after a sync: file contents after [`DiskFile::sync`], created and removed
+/// files after [`sync_entries`](Self::sync_entries).
+pub(crate) trait Disk: Send + Sync + 'static {
+    /// Returns the directory's path, for messages.
     fn path(&self) -> &Path;
 
-    /// The names of the files in the directory.
+    /// Returns the names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// A new file; an error where the name is taken.
+    /// Creates a file. Fails if it exists.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// An existing file, to read and write.
+    /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Takes a name out of the directory.
+    /// Removes a file from the directory.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes creations and removals durable.
+    /// Makes created and removed files durable.
     fn sync_entries(&self) -> io::Result<()>;
 
-    /// Where a file of this name stands, for messages.
+    /// Returns the path of a file, for messages.
     fn locate(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 }
 
 /// One open file.
-pub(super) trait DiskFile: Send + Sync {
-    /// Fills `into` from `offset` on; the number of bytes read is less only at the file's end.
+pub(crate) trait DiskFile: Send + Sync {
+    /// Fills `into` from `offset` on. Returns the number of bytes read, which is smaller than the
+    /// buffer only at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Fills `head` from `offset` on, and `body` from where that ends, if that needs no waiting for
-    /// the device; `false` where it would, or the file ends before.
-    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool>;
+    /// Fills `head` from `offset` on, then `body`, without waiting for the device. Returns `false` if
+    /// that is not possible, or if the file ends before.
+    fn read_nowait(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool>;
 
-    /// Writes all of `bytes` at `offset`. After an error any part of them may have been written.
+    /// Writes all of `bytes` at `offset`. After an error any part of them may be written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Cuts the file off at `len`.
+    /// Truncates the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
 
-    /// Makes the file's bytes durable.
+    /// Makes the file's contents durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// The file's length.
+    /// Returns the file's length.
     fn len(&self) -> io::Result<u64>;
+}
+
+/// Reads a whole file.
+pub(crate) fn read_all(file: &dyn DiskFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }

@@ -1,4 +1,4 @@
-//! Reading what the page cache holds, without waiting for the device: `preadv2` with `RWF_NOWAIT`.
+//! Reads from the page cache without waiting for the device: `preadv2` with `RWF_NOWAIT`.
 
 use std::{
     fs::File,
@@ -8,12 +8,12 @@ use std::{
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 pub(super) fn read(file: &File, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
-    let wanted = head.len() + body.len();
+    let expected = head.len() + body.len();
     let buffers = &mut [IoSliceMut::new(head), IoSliceMut::new(body)];
     match preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) {
-        // Less than asked for: the rest is not in the cache, or the file ends here.
-        Ok(read) => Ok(read == wanted),
-        // A filesystem that does not know the flag is asked as one that would wait.
+        // A short read: the rest is not in the page cache, or the file ends.
+        Ok(read) => Ok(read == expected),
+        // A file system without the flag is treated like one that would block.
         Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }

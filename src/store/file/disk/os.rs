@@ -1,4 +1,4 @@
-//! The real disk.
+//! The operating system's file system.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -7,16 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Disk, DiskFile, cached};
+use super::{Disk, DiskFile, nowait};
 
-/// A directory that only its owner may enter, with files that only its owner may read.
-pub(in super::super) struct OsDisk {
+/// A directory of the file system: mode 0700, with files of mode 0600.
+pub(crate) struct OsDisk {
     directory: PathBuf,
 }
 
 impl OsDisk {
-    /// The disk at `directory`, which is made with mode 0700 where it is missing.
-    pub(in super::super) fn at(directory: &Path) -> io::Result<Self> {
+    /// Uses `directory`, which is created if it does not exist.
+    pub(crate) fn new(directory: &Path) -> io::Result<Self> {
         if !directory.is_dir() {
             DirBuilder::new()
                 .recursive(true)
@@ -88,8 +88,8 @@ impl DiskFile for OsFile {
         Ok(done)
     }
 
-    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
-        cached::read(&self.0, head, body, offset)
+    fn read_nowait(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+        nowait::read(&self.0, head, body, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

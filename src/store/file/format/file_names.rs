@@ -1,29 +1,29 @@
-//! The files of a store's directory.
+//! File names in a store's directory.
 
-/// The file whose lock says that the directory is in use.
-pub(super) const LOCK: &str = "lock";
+/// The file that a process locks while it has the directory open.
+pub(crate) const LOCK_FILE: &str = "lock";
 
-/// The log segment of this number.
-pub(super) fn segment(id: u32) -> String {
+/// Returns the name of log segment `id`.
+pub(crate) fn segment(id: u32) -> String {
     format!("{id:010}.log")
 }
 
-/// The hint file of the segment of this number.
-pub(super) fn hint(id: u32) -> String {
+/// Returns the name of the hint file of segment `id`.
+pub(crate) fn hint(id: u32) -> String {
     format!("{id:010}.hint")
 }
 
-/// The number of the segment that a file name stands for.
-pub(super) fn parse_segment(name: &str) -> Option<u32> {
-    parse(name.strip_suffix(".log")?)
+/// Returns the number of the segment that `name` belongs to.
+pub(crate) fn parse_segment(name: &str) -> Option<u32> {
+    parse_id(name.strip_suffix(".log")?)
 }
 
-/// The number of the segment whose hint a file name stands for.
-pub(super) fn parse_hint(name: &str) -> Option<u32> {
-    parse(name.strip_suffix(".hint")?)
+/// Returns the number of the segment that the hint file `name` belongs to.
+pub(crate) fn parse_hint(name: &str) -> Option<u32> {
+    parse_id(name.strip_suffix(".hint")?)
 }
 
-fn parse(digits: &str) -> Option<u32> {
-    let plain = digits.len() == 10 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
+fn parse_id(digits: &str) -> Option<u32> {
+    let valid = digits.len() == 10 && digits.bytes().all(|digit| digit.is_ascii_digit());
+    valid.then(|| digits.parse().ok()).flatten()
 }

@@ -1,4 +1,4 @@
-//! One frame of the log: a header of 68 bytes, and for some kinds a payload behind it.
+//! One frame of the log: a header of 68 bytes, followed by a payload for some kinds.
 
 use bytes::{Buf, BufMut};
 use crc32fast::Hasher;
@@ -6,37 +6,38 @@ use crc32fast::Hasher;
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// Length of a frame's header.
-pub(super) const HEADER: usize = 68;
-const SUMMED: usize = HEADER - 4;
+pub(crate) const HEADER_LEN: usize = 68;
+/// Length of the header without its checksum.
+const CHECKED_LEN: usize = HEADER_LEN - 4;
 
-const FRESH: u8 = 1;
-const SEALED: u8 = 2;
+const CLEARS_TAGS: u8 = 1;
+const ENCRYPTED: u8 = 2;
 
-/// What a frame says. The numbers are the format's.
+/// The meaning of a frame. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Kind {
-    /// The record under the key is now the payload.
+pub(crate) enum FrameKind {
+    /// Sets the key's record to the payload.
     Write = 1,
-    /// The record of this version under the key now expires then.
+    /// Sets the expiry of the key's record, if the record has this frame's version.
     Touch = 2,
-    /// The key is destroyed; its tombstone stands until then.
+    /// Replaces the key's record by a tombstone that lives until the expiry.
     Destroy = 3,
-    /// The key's tags are now those of the payload.
+    /// Sets the key's tags to those in the payload.
     Tags = 4,
-    /// The store was opened; versions from here on are greater than this one.
+    /// The store was opened; later versions are greater than this frame's version.
     Open = 5,
-    /// Segments up to the number in the version field are no longer needed and may be missing.
-    Cleaned = 6,
+    /// Segments up to the number in the version field are not needed and may be missing.
+    Compacted = 6,
     /// The segment ends here and another follows it.
     End = 7,
-    /// Everything before is durable: said when a store is closed.
+    /// The store was closed; everything before this frame is durable.
     Closed = 8,
-    /// What stood here was lost before it was durable.
+    /// Overwrites an append that was lost before it was durable.
     Void = 9,
 }
 
-impl Kind {
+impl FrameKind {
     const fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Write,
@@ -44,7 +45,7 @@ impl Kind {
             3 => Self::Destroy,
             4 => Self::Tags,
             5 => Self::Open,
-            6 => Self::Cleaned,
+            6 => Self::Compacted,
             7 => Self::End,
             8 => Self::Closed,
             9 => Self::Void,
@@ -55,33 +56,38 @@ impl Kind {
 
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) kind: Kind,
-    /// A write of a session without tags: earlier tags of the key do not count.
-    pub(super) fresh: bool,
-    /// The payload is sealed.
-    pub(super) sealed: bool,
+pub(crate) struct FrameHeader {
+    pub(crate) kind: FrameKind,
+    /// The session has no tags; earlier tags of the key are void.
+    pub(crate) clears_tags: bool,
+    /// The payload is encrypted.
+    pub(crate) encrypted: bool,
     /// Length of the payload.
-    pub(super) len: u32,
+    pub(crate) len: u32,
     /// CRC-32 of the payload.
-    pub(super) sum: u32,
-    /// Where this segment was known to be durable up to when the frame was appended, and all
-    /// segments before it wholly; 0 where nothing was known. Set on appending.
-    pub(super) synced: u32,
-    pub(super) version: u64,
-    pub(super) expires: Timestamp,
-    pub(super) key: StoreKey,
+    pub(crate) payload_crc: u32,
+    /// The offset up to which this segment was known to be durable at the time of the append; all
+    /// earlier segments were durable as a whole. 0 if nothing was known. Set by the append.
+    pub(crate) synced: u32,
+    pub(crate) version: u64,
+    pub(crate) expires: Timestamp,
+    pub(crate) key: StoreKey,
 }
 
-impl Header {
-    /// A header without payload.
-    pub(super) const fn new(kind: Kind, key: StoreKey, version: u64, expires: Timestamp) -> Self {
+impl FrameHeader {
+    /// Creates the header of a frame without a payload.
+    pub(crate) const fn new(
+        kind: FrameKind,
+        key: StoreKey,
+        version: u64,
+        expires: Timestamp,
+    ) -> Self {
         Self {
             kind,
-            fresh: false,
-            sealed: false,
+            clears_tags: false,
+            encrypted: false,
             len: 0,
-            sum: 0,
+            payload_crc: 0,
             synced: 0,
             version,
             expires,
@@ -89,8 +95,8 @@ impl Header {
         }
     }
 
-    /// A header that concerns no key.
-    pub(super) const fn mark(kind: Kind, number: u64) -> Self {
+    /// Creates the header of a frame that concerns no key; `number` goes into the version field.
+    pub(crate) const fn without_key(kind: FrameKind, number: u64) -> Self {
         Self::new(
             kind,
             StoreKey::from_bytes([0; StoreKey::LEN]),
@@ -99,66 +105,68 @@ impl Header {
         )
     }
 
-    /// The header of a frame with this payload, which is shorter than 4 GiB.
-    pub(super) fn of(self, payload: &[u8]) -> Self {
+    /// Sets length and checksum of the payload, which must be shorter than 4 GiB.
+    pub(crate) fn with_payload(self, payload: &[u8]) -> Self {
         Self {
             len: u32::try_from(payload.len()).unwrap_or(u32::MAX),
-            sum: crc32fast::hash(payload),
+            payload_crc: crc32fast::hash(payload),
             ..self
         }
     }
 
-    /// Length of the whole frame.
-    pub(super) const fn frame_len(&self) -> u64 {
-        HEADER as u64 + self.len as u64
+    /// Returns the length of the whole frame.
+    pub(crate) const fn frame_len(&self) -> u64 {
+        HEADER_LEN as u64 + self.len as u64
     }
 
-    /// Whether `payload` is the one that was written.
-    pub(super) fn fits(&self, payload: &[u8]) -> bool {
-        payload.len() as u64 == u64::from(self.len) && crc32fast::hash(payload) == self.sum
+    /// Returns `true` if `payload` has the length and the checksum of this header.
+    pub(crate) fn matches_payload(&self, payload: &[u8]) -> bool {
+        payload.len() as u64 == u64::from(self.len) && crc32fast::hash(payload) == self.payload_crc
     }
 
-    /// The header's bytes in a segment of this salt.
-    pub(super) fn encode(&self, salt: u32) -> [u8; HEADER] {
-        let mut rest = [0; SUMMED];
-        let mut out = &mut rest[..];
+    /// Encodes the header for a segment with this salt.
+    pub(crate) fn encode(&self, salt: u32) -> [u8; HEADER_LEN] {
+        let mut checked = [0; CHECKED_LEN];
+        let mut out = &mut checked[..];
         out.put_u8(self.kind as u8);
-        out.put_u8((u8::from(self.fresh) * FRESH) | (u8::from(self.sealed) * SEALED));
+        out.put_u8(
+            (u8::from(self.clears_tags) * CLEARS_TAGS) | (u8::from(self.encrypted) * ENCRYPTED),
+        );
         out.put_u16_le(0);
         out.put_u32_le(self.len);
-        out.put_u32_le(self.sum);
+        out.put_u32_le(self.payload_crc);
         out.put_u32_le(self.synced);
         out.put_u64_le(self.version);
         out.put_u64_le(self.expires.as_millis());
         out.put_slice(self.key.as_bytes());
-        let mut bytes = [0; HEADER];
+        let mut bytes = [0; HEADER_LEN];
         let mut out = &mut bytes[..];
-        out.put_u32_le(salted(salt, &rest));
-        out.put_slice(&rest);
+        out.put_u32_le(salted_crc(salt, &checked));
+        out.put_slice(&checked);
         bytes
     }
 
-    /// The header that `bytes` are in a segment of this salt; `None` for anything else.
-    pub(super) fn decode(bytes: &[u8; HEADER], salt: u32) -> Option<Self> {
-        let (sum, rest) = bytes.split_first_chunk()?;
-        // The cheap questions first: a search through damage asks at every byte.
-        let &[kind, flags, 0, 0, ..] = rest else {
+    /// Decodes a header of a segment with this salt; returns `None` if the bytes are no header.
+    pub(crate) fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Option<Self> {
+        let (crc, checked) = bytes.split_first_chunk()?;
+        // The cheap checks come first: a search through damage decodes at every byte.
+        let &[kind, flags, 0, 0, ..] = checked else {
             return None;
         };
-        let kind = Kind::from_byte(kind).filter(|_| flags <= FRESH | SEALED)?;
-        if u32::from_le_bytes(*sum) != salted(salt, rest) {
+        let kind = FrameKind::from_byte(kind).filter(|_| flags <= CLEARS_TAGS | ENCRYPTED)?;
+        if u32::from_le_bytes(*crc) != salted_crc(salt, checked) {
             return None;
         }
-        Self::fields(kind, flags, rest.get(4..)?)
+        Self::decode_fields(kind, flags, checked.get(4..)?)
     }
 
-    fn fields(kind: Kind, flags: u8, mut rest: &[u8]) -> Option<Self> {
+    fn decode_fields(kind: FrameKind, flags: u8, mut rest: &[u8]) -> Option<Self> {
         Some(Self {
             kind,
-            fresh: flags & FRESH != 0,
-            sealed: flags & SEALED != 0,
+            clears_tags: flags & CLEARS_TAGS != 0,
+            encrypted: flags & ENCRYPTED != 0,
             len: rest.try_get_u32_le().ok()?,
-            sum: rest.try_get_u32_le().ok()?,
+            payload_crc: rest.try_get_u32_le().ok()?,
             synced: rest.try_get_u32_le().ok()?,
             version: rest.try_get_u64_le().ok()?,
             expires: Timestamp::from_millis(rest.try_get_u64_le().ok()?),
@@ -166,23 +174,27 @@ impl Header {
         })
     }
 
-    /// Reads a header whose check sum nobody asks for, since all that matters of it is compared
-    /// with what is known.
-    pub(super) fn peek(bytes: &[u8; HEADER]) -> Option<Self> {
+    /// Decodes a header without checking its checksum.
+    ///
+    /// For a caller that compares all relevant fields with the index.
+    pub(crate) fn decode_unchecked(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let &[_, _, _, _, kind, flags, _, _, ref rest @ ..] = bytes;
-        Self::fields(Kind::from_byte(kind)?, flags, rest)
+        Self::decode_fields(FrameKind::from_byte(kind)?, flags, rest)
     }
 
-    /// The key that a header would name if only other fields of it were damaged.
-    pub(super) fn key_of(bytes: &[u8]) -> Option<StoreKey> {
-        let header = bytes.first_chunk::<HEADER>()?;
+    /// Returns the key field of a damaged header, in case that only other fields are damaged.
+    pub(crate) fn key_field(bytes: &[u8]) -> Option<StoreKey> {
+        let header = bytes.first_chunk::<HEADER_LEN>()?;
         Some(StoreKey::from_bytes(*header.last_chunk()?))
     }
 }
 
-/// The salt makes it useless to hide a frame in session data and hope for damage around it.
-fn salted(salt: u32, bytes: &[u8]) -> u32 {
-    let mut sum = Hasher::new_with_initial(salt);
-    sum.update(bytes);
-    sum.finalize()
+/// Returns a checksum that depends on the segment's salt.
+///
+/// The salt is not known outside. A frame that is hidden in session data is therefore never taken
+/// for a frame, also if there is damage around it.
+fn salted_crc(salt: u32, bytes: &[u8]) -> u32 {
+    let mut crc = Hasher::new_with_initial(salt);
+    crc.update(bytes);
+    crc.finalize()
 }

@@ -1,112 +1,118 @@
-//! Walking over the frames of a segment, and over what is damaged in between.
+//! Iteration over the frames of a segment and the damage between them.
 
 use super::{
-    frame::{HEADER, Header},
-    segment::HEAD,
+    frame::{FrameHeader, HEADER_LEN},
+    segment_head::SEGMENT_HEAD_LEN,
 };
 use crate::id::StoreKey;
 
-/// What stands at one place of a segment.
+/// One item of a segment's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
-    /// A whole frame.
+pub(crate) enum SegmentItem<'a> {
+    /// A complete frame.
     Frame {
-        at: u32,
-        header: Header,
+        offset: u32,
+        header: FrameHeader,
         payload: &'a [u8],
     },
-    /// Bytes that are no frame, with frames behind them. Where they began like one, `key` is the
-    /// key it was about, whose state is therefore not known.
+    /// Bytes that are no frame, followed by a frame. `key` is the key of the damaged frame, if
+    /// the bytes are long enough for a header; the state of that key is not known.
     Damage {
-        at: u32,
+        offset: u32,
         len: u64,
         key: Option<StoreKey>,
     },
-    /// Bytes that are no frame, up to the end: what a crash leaves of the last append.
-    Torn { at: u32, len: u64 },
-    /// Zeros up to the end: room that was made for frames to come.
-    Room { at: u32, len: u64 },
+    /// Bytes at the end that are no frame: the rest of an append that a crash interrupted.
+    TornTail { offset: u32, len: u64 },
+    /// Zeros up to the end: space that was allocated for future frames.
+    Preallocated { offset: u32, len: u64 },
 }
 
-/// The frames of a segment's bytes, in order.
-pub(super) struct Frames<'a> {
+/// An iterator over the items of a segment file, in order.
+pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
     salt: u32,
-    at: usize,
+    offset: usize,
 }
 
 impl<'a> Frames<'a> {
-    /// The frames of a whole segment file.
-    pub(super) const fn of(bytes: &'a [u8], salt: u32) -> Self {
+    /// Iterates over `bytes`, a whole segment file with this salt.
+    pub(crate) const fn new(bytes: &'a [u8], salt: u32) -> Self {
         Self {
             bytes,
             salt,
-            at: HEAD,
+            offset: SEGMENT_HEAD_LEN,
         }
     }
 
-    fn header_at(&self, at: usize) -> Option<Header> {
-        let bytes = self.bytes.get(at..)?.first_chunk()?;
-        Header::decode(bytes, self.salt)
+    fn header_at(&self, offset: usize) -> Option<FrameHeader> {
+        let bytes = self.bytes.get(offset..)?.first_chunk()?;
+        FrameHeader::decode(bytes, self.salt)
     }
 
-    /// The frame at `at`, if there is a whole one whose payload is the one that was written.
-    fn frame_at(&self, at: usize) -> Option<(Header, &'a [u8])> {
-        let header = self.header_at(at)?;
-        let begin = at.checked_add(HEADER)?;
+    /// Returns the frame at `offset`, if header and payload are intact.
+    fn frame_at(&self, offset: usize) -> Option<(FrameHeader, &'a [u8])> {
+        let header = self.header_at(offset)?;
+        let begin = offset.checked_add(HEADER_LEN)?;
         let end = begin.checked_add(usize::try_from(header.len).ok()?)?;
         let payload = self.bytes.get(begin..end)?;
-        header.fits(payload).then_some((header, payload))
+        header.matches_payload(payload).then_some((header, payload))
     }
 
-    /// Passes over what is no frame. A header that is whole tells where the next frame begins, so
-    /// session data inside a damaged frame is not mistaken for frames.
-    fn skip(&mut self) -> Piece<'a> {
-        let begin = self.at;
+    /// Skips bytes that are no frame.
+    ///
+    /// An intact header gives the offset of the next frame. Session data inside a damaged frame is
+    /// therefore not searched for frames.
+    fn skip(&mut self) -> SegmentItem<'a> {
+        let begin = self.offset;
         let rest = self.bytes.get(begin..).unwrap_or_default();
         if rest.iter().all(|byte| *byte == 0) {
-            self.at = self.bytes.len();
-            let (at, len) = (begin as u32, rest.len() as u64);
-            return Piece::Room { at, len };
+            self.offset = self.bytes.len();
+            let (offset, len) = (begin as u32, rest.len() as u64);
+            return SegmentItem::Preallocated { offset, len };
         }
         let key = self
             .header_at(begin)
-            .map_or_else(|| Header::key_of(rest), |header| Some(header.key));
-        let mut at = begin;
-        let found = loop {
-            at = match self.header_at(at) {
-                Some(_) if self.frame_at(at).is_some() => break true,
-                Some(header) => at.saturating_add(header.frame_len() as usize),
-                None => at + 1,
+            .map_or_else(|| FrameHeader::key_field(rest), |header| Some(header.key));
+        let mut offset = begin;
+        let frame_follows = loop {
+            offset = match self.header_at(offset) {
+                Some(_) if self.frame_at(offset).is_some() => break true,
+                Some(header) => offset.saturating_add(header.frame_len() as usize),
+                None => offset + 1,
             };
-            if at.saturating_add(HEADER) > self.bytes.len() {
+            if offset.saturating_add(HEADER_LEN) > self.bytes.len() {
                 break false;
             }
         };
-        self.at = if found { at } else { self.bytes.len() };
-        let (at, len) = (begin as u32, (self.at - begin) as u64);
-        if found {
-            Piece::Damage { at, len, key }
+        self.offset = if frame_follows {
+            offset
         } else {
-            Piece::Torn { at, len }
+            self.bytes.len()
+        };
+        let (offset, len) = (begin as u32, (self.offset - begin) as u64);
+        if frame_follows {
+            SegmentItem::Damage { offset, len, key }
+        } else {
+            SegmentItem::TornTail { offset, len }
         }
     }
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = Piece<'a>;
+    type Item = SegmentItem<'a>;
 
-    fn next(&mut self) -> Option<Piece<'a>> {
-        if self.at >= self.bytes.len() {
+    fn next(&mut self) -> Option<SegmentItem<'a>> {
+        if self.offset >= self.bytes.len() {
             return None;
         }
-        let Some((header, payload)) = self.frame_at(self.at) else {
+        let Some((header, payload)) = self.frame_at(self.offset) else {
             return Some(self.skip());
         };
-        let at = self.at as u32;
-        self.at += HEADER + payload.len();
-        Some(Piece::Frame {
-            at,
+        let offset = self.offset as u32;
+        self.offset += HEADER_LEN + payload.len();
+        Some(SegmentItem::Frame {
+            offset,
             header,
             payload,
         })

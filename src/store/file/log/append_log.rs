@@ -1,346 +1,419 @@
-//! The end of the log, where everything is appended.
+//! The append-only log: segment files, appends and syncs.
 
 use std::{
+    collections::BTreeMap,
     io,
     mem::take,
-    sync::{Arc, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
-use super::{
-    Durability, FileError,
-    engine::{Engine, lock},
-    error::is_full,
-    frame::{HEADER, Header, Kind},
-    index::Position,
-    pace::Sizes,
-    segment::{HEAD, Segment},
-    stats::add,
+use super::{index::Position, log_writer::LogWriter, segment::Segment, wakeup::Wakeup};
+use crate::{
+    clock::Timestamp,
+    store::file::{
+        disk::Disk,
+        error::{FileError, is_full},
+        event::FileEvent,
+        format::{
+            file_names,
+            frame::{FrameHeader, FrameKind, HEADER_LEN},
+            hint,
+            segment_head::SEGMENT_HEAD_LEN,
+        },
+        options::{Durability, Options},
+        stats::{FileCounters, add},
+    },
+    sync::{lock, read, write},
 };
 
-/// The most room that is made ahead at a time, in bytes.
-const ROOM: u64 = 256 << 10;
+/// Maximum number of bytes that are preallocated at a time.
+const MAX_PREALLOCATION: u64 = 256 << 10;
 
-/// What the log's lock guards.
-pub(super) struct Log {
-    /// The segment that frames are appended to.
-    pub(super) active: Arc<Segment>,
-    /// Where its frames end. A failed append is cut off again, so nothing stands behind but zeros.
-    pub(super) tail: u64,
-    /// How many of those there are: room for what comes, see [`Engine::room`].
-    ahead: u64,
-    /// The segment after it, made ahead so that no writer has to wait for that.
-    pub(super) next: Option<Arc<Segment>>,
-    /// Whether the background thread is making that segment at this moment.
-    pub(super) making: bool,
-    /// Segments that were ended and not yet brought to the disk, in order.
-    pub(super) unsynced: Vec<Arc<Segment>>,
-    /// The version that was given last.
-    pub(super) version: u64,
-    pub(super) sizes: Sizes,
-    /// Set as long as the log does not say yet that versions up to `version` may have been given.
-    pub(super) unmarked: bool,
-    /// Everything before this is durable, as far as was known when room was last made.
-    durable: Position,
-    /// Frames on their way to the file; empty between appends.
-    staged: Vec<u8>,
+/// The append-only log of an open store.
+///
+/// Locks are taken in this order: `sync_lock`, `writer`, `segments`.
+pub(crate) struct AppendLog {
+    disk: Box<dyn Disk>,
+    options: Options,
+    writer: Mutex<LogWriter>,
+    /// All segments, including the next one; changed only under the `writer` lock.
+    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// Held during a sync, so that syncs run one at a time.
+    sync_lock: Mutex<()>,
+    /// Everything before this packed [`Position`] is durable.
+    durable: AtomicU64,
+    /// Set once, when data could not be written to the disk.
+    poison: OnceLock<Arc<str>>,
+    closed: AtomicBool,
+    counters: FileCounters,
+    /// Wakes the maintenance thread.
+    wakeup: Wakeup,
 }
 
-impl Log {
-    pub(super) const fn new(active: Arc<Segment>, tail: u64, version: u64, sizes: Sizes) -> Self {
+impl AppendLog {
+    pub(crate) fn new(
+        disk: Box<dyn Disk>,
+        options: Options,
+        segments: BTreeMap<u32, Arc<Segment>>,
+        writer: LogWriter,
+        counters: FileCounters,
+    ) -> Self {
         Self {
-            active,
-            tail,
-            ahead: 0,
-            next: None,
-            making: false,
-            unsynced: Vec::new(),
-            version,
-            sizes,
-            unmarked: true,
-            durable: Position {
-                segment: 0,
-                offset: 0,
-            },
-            staged: Vec::new(),
+            disk,
+            options,
+            writer: Mutex::new(writer),
+            segments: RwLock::new(segments),
+            sync_lock: Mutex::new(()),
+            durable: AtomicU64::new(Position::default().pack()),
+            poison: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            counters,
+            wakeup: Wakeup::default(),
         }
     }
 
-    /// A version that no key has had before.
-    pub(super) const fn next_version(&mut self) -> u64 {
-        self.version += 1;
-        self.version
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        self.disk.as_ref()
     }
 
-    /// Where the next frame will stand.
-    pub(super) fn end(&self) -> Position {
-        let staged = self.staged.len() as u64;
-        Position {
-            segment: self.active.id,
-            // A segment is at most 1 GiB long.
-            offset: (self.tail + staged) as u32,
+    pub(crate) const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) const fn counters(&self) -> &FileCounters {
+        &self.counters
+    }
+
+    pub(crate) const fn wakeup(&self) -> &Wakeup {
+        &self.wakeup
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    /// Locks the end of the log.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogWriter> {
+        lock(&self.writer)
+    }
+
+    /// Locks the end of the log for an append. Fails if the store is closed or poisoned.
+    pub(crate) fn lock_writable(&self) -> Result<MutexGuard<'_, LogWriter>, FileError> {
+        let writer = self.lock();
+        self.check_open()?;
+        self.check_poison()?;
+        Ok(writer)
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), FileError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(FileError::Closed);
         }
-    }
-
-    /// A place that is durable once all that was appended until now is.
-    pub(super) fn last(&self) -> Position {
-        let Position { segment, offset } = self.end();
-        let offset = offset.saturating_sub(1);
-        Position { segment, offset }
-    }
-
-    /// Cuts the active segment off where its frames end.
-    fn cut(&mut self) -> io::Result<()> {
-        self.active.file.truncate(self.tail)?;
-        self.sizes.total -= take(&mut self.ahead);
         Ok(())
     }
 
-    /// Gives back room that is not needed any more. Where that fails it stays in the file and does
-    /// no harm.
-    fn close_up(&mut self) {
-        if self.ahead > 0 && self.cut().is_err() {
-            self.ahead = 0;
+    /// From now on all operations fail with [`FileError::Closed`].
+    pub(crate) fn mark_closed(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), FileError> {
+        match self.poison.get() {
+            None => Ok(()),
+            Some(reason) => Err(FileError::Poisoned {
+                path: self.disk.path().to_path_buf(),
+                reason: Arc::clone(reason),
+            }),
         }
     }
 
-    /// Adds a frame to those that [`Engine::write_staged`] will write together.
-    pub(super) fn stage(&mut self, header: &Header, payload: &[u8]) -> Position {
-        let at = self.end();
-        let synced = match self.durable {
-            durable if durable.segment == at.segment => durable.offset,
-            _ => 0,
+    /// From now on all writes fail because of `error`. Returns the error for the caller.
+    fn poison(&self, error: &io::Error) -> FileError {
+        let reason: Arc<str> = error.to_string().into();
+        let error = FileError::Poisoned {
+            path: self.disk.path().to_path_buf(),
+            reason: Arc::clone(&reason),
         };
-        let header = Header { synced, ..*header };
-        self.staged
-            .extend_from_slice(&header.encode(self.active.salt));
-        self.staged.extend_from_slice(payload);
-        at
-    }
-}
-
-impl Engine {
-    /// Appends one frame: whole, or not at all.
-    pub(super) fn append(
-        &self,
-        log: &mut Log,
-        header: &Header,
-        payload: &[u8],
-    ) -> Result<Position, FileError> {
-        self.mark_open(log)?;
-        self.make_room(log, header.frame_len())?;
-        let at = log.stage(header, payload);
-        self.write_staged(log)?;
-        Ok(at)
+        if self.poison.set(reason).is_ok() {
+            self.options.emit(&FileEvent::Poisoned { error: &error });
+        }
+        error
     }
 
-    /// Appends frames one behind the other: all of them, or none.
-    pub(super) fn append_all(
-        &self,
-        log: &mut Log,
-        frames: &[(Header, &[u8])],
-    ) -> Result<Vec<Position>, FileError> {
-        if frames.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.mark_open(log)?;
-        let bytes = frames.iter().map(|(header, _)| header.frame_len()).sum();
-        self.make_room(log, bytes)?;
-        let stage = |(header, payload): &(Header, &[u8])| log.stage(header, payload);
-        let places = frames.iter().map(stage).collect();
-        self.write_staged(log)?;
-        Ok(places)
+    /// Counts and reports damage in a segment.
+    pub(crate) fn report_damage(&self, segment: u32, offset: u64, bytes: u64) {
+        add(&self.counters.damaged, 1);
+        let path = self.disk.locate(&file_names::segment(segment));
+        self.options.emit(&FileEvent::Damaged {
+            path: &path,
+            offset,
+            bytes,
+        });
     }
 
-    /// Writes what the log has to say at opening: that it is open, and that segments up to
-    /// `excused` are missing for a reason. A full disk does not keep anybody from reading.
-    pub(super) fn begin(&self, excused: Option<u32>) -> Result<(), FileError> {
-        self.sync()?;
-        let mut log = self.lock_log();
-        log.durable = self.durable();
-        if let Some(id) = excused {
-            let header = Header::mark(Kind::Cleaned, id.into());
-            self.append(&mut log, &header, &[])?;
-            log.active
-                .file
-                .sync()
-                .map_err(|error| self.poison(&error))?;
-        }
-        match self.mark_open(&mut log) {
-            Err(error) if error.is_full() => Ok(()),
-            other => other,
-        }
+    /// Returns segment `id`, if it exists.
+    pub(crate) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
+        read(&self.segments).get(&id).map(Arc::clone)
     }
 
-    /// Brings everything to the disk, and says in the log that it is there, so that damage found
-    /// at the next opening is known to be damage and not an append that was never finished.
-    pub(super) fn finish(&self) -> Result<(), FileError> {
-        self.sync()?;
-        let mut log = self.lock_log();
-        log.durable = self.durable();
-        log.stage(&Header::mark(Kind::Closed, 0), &[]);
-        let written = self.write_staged(&mut log);
-        log.close_up();
-        match written {
-            Err(error) if error.is_full() => Ok(()),
-            other => other,
-        }
+    pub(crate) fn segment_count(&self) -> usize {
+        read(&self.segments).len()
+    }
+
+    /// Returns the segment with the lowest number.
+    pub(crate) fn oldest_segment(&self) -> Option<Arc<Segment>> {
+        read(&self.segments).values().next().map(Arc::clone)
+    }
+
+    /// Returns the segments that have ended and have no hint, and marks their hints as done.
+    pub(crate) fn take_segments_without_hint(&self) -> Vec<Arc<Segment>> {
+        let active = self.lock().active.id;
+        let segments = read(&self.segments);
+        let ended = segments.range(..active).map(|(_, segment)| segment);
+        let without_hint = ended.filter(|segment| !segment.mark_hint_done());
+        without_hint.map(Arc::clone).collect()
+    }
+
+    /// Forgets a segment whose file, of this length, was deleted.
+    pub(crate) fn forget_segment(&self, segment: &Segment, len: u64) {
+        let mut writer = self.lock();
+        write(&self.segments).remove(&segment.id);
+        let removed = len + segment.hint_len();
+        writer.usage.total = writer.usage.total.saturating_sub(removed);
+    }
+
+    /// Returns `true` if the frame at `position` would survive a power failure now.
+    pub(crate) fn is_durable(&self, position: Position) -> bool {
+        position.pack() < self.durable.load(Ordering::Acquire)
     }
 
     fn durable(&self) -> Position {
         Position::unpack(self.durable.load(Ordering::Acquire))
     }
 
-    /// Makes sure that versions given since the store was opened are not given again by a later
-    /// opening, even where the writes themselves are lost in a power failure: that one begins
-    /// above the version marked here.
-    pub(super) fn mark_open(&self, log: &mut Log) -> Result<(), FileError> {
-        if !log.unmarked {
+    /// Appends one frame: all of it, or nothing.
+    pub(crate) fn append(
+        &self,
+        writer: &mut LogWriter,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) -> Result<Position, FileError> {
+        self.ensure_open_frame(writer)?;
+        self.ensure_capacity(writer, header.frame_len())?;
+        let position = writer.stage(header, payload);
+        self.write_staged(writer)?;
+        Ok(position)
+    }
+
+    /// Appends several frames: all of them, or nothing.
+    pub(crate) fn append_all(
+        &self,
+        writer: &mut LogWriter,
+        frames: &[(FrameHeader, &[u8])],
+    ) -> Result<Vec<Position>, FileError> {
+        if frames.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ensure_open_frame(writer)?;
+        let bytes = frames.iter().map(|(header, _)| header.frame_len()).sum();
+        self.ensure_capacity(writer, bytes)?;
+        let stage = |(header, payload): &(FrameHeader, &[u8])| writer.stage(header, payload);
+        let positions = frames.iter().map(stage).collect();
+        self.write_staged(writer)?;
+        Ok(positions)
+    }
+
+    /// Appends the frames of an opening: segments up to `skipped` are missing and not needed, and
+    /// the store is open. A full disk is no error, so that reads are possible.
+    pub(crate) fn begin(&self, skipped: Option<u32>) -> Result<(), FileError> {
+        self.sync()?;
+        let mut writer = self.lock();
+        writer.durable = self.durable();
+        if let Some(id) = skipped {
+            let header = FrameHeader::without_key(FrameKind::Compacted, id.into());
+            self.append(&mut writer, &header, &[])?;
+            let synced = writer.active.file.sync();
+            synced.map_err(|error| self.poison(&error))?;
+        }
+        match self.ensure_open_frame(&mut writer) {
+            Err(error) if error.is_full() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Syncs everything and appends the closed frame. If the next opening finds damage before that
+    /// frame, it is known to be damage, not an incomplete append.
+    pub(crate) fn finish(&self) -> Result<(), FileError> {
+        self.sync()?;
+        let mut writer = self.lock();
+        writer.durable = self.durable();
+        writer.stage(&FrameHeader::without_key(FrameKind::Closed, 0), &[]);
+        let written = self.write_staged(&mut writer);
+        writer.release_preallocated();
+        match written {
+            Err(error) if error.is_full() => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Appends and syncs the open frame, unless that was done since the store was opened.
+    ///
+    /// The next opening assigns versions above the one in this frame. Versions of writes that a
+    /// power failure took are therefore never assigned again.
+    fn ensure_open_frame(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        if !writer.needs_open_frame {
             return Ok(());
         }
-        log.stage(&Header::mark(Kind::Open, log.version), &[]);
-        self.write_staged(log)?;
-        log.active
-            .file
-            .sync()
-            .map_err(|error| self.poison(&error))?;
-        log.unmarked = false;
+        let header = FrameHeader::without_key(FrameKind::Open, writer.version());
+        writer.stage(&header, &[]);
+        self.write_staged(writer)?;
+        let synced = writer.active.file.sync();
+        synced.map_err(|error| self.poison(&error))?;
+        writer.needs_open_frame = false;
         Ok(())
     }
 
-    /// Ends the active segment unless `bytes` more fit into it.
-    pub(super) fn make_room(&self, log: &mut Log, bytes: u64) -> Result<(), FileError> {
-        log.durable = self.durable();
-        let longest = log.sizes.roll_at(self.options.segment_bytes);
-        let needed = log.tail + bytes + HEADER as u64;
-        if needed > longest / 2 && log.next.is_none() {
-            self.nudge.give();
+    /// Ends the active segment if `bytes` more do not fit.
+    fn ensure_capacity(&self, writer: &mut LogWriter, bytes: u64) -> Result<(), FileError> {
+        writer.durable = self.durable();
+        let max_len = writer.usage.roll_len(self.options.segment_bytes);
+        let needed = writer.tail + bytes + HEADER_LEN as u64;
+        if needed > max_len / 2 && writer.next.is_none() {
+            self.wakeup.notify();
         }
-        if needed <= longest || log.tail <= HEAD as u64 {
+        if needed <= max_len || writer.is_active_empty() {
             return Ok(());
         }
-        // While the next segment is being made this one grows a little longer instead of waiting.
-        if log.making {
+        // While the next segment is being created, the active one may exceed its length instead of
+        // waiting.
+        if writer.creating_next {
             return self.check_offset(needed);
         }
-        self.roll(log)
+        self.roll(writer)
     }
 
-    /// Offsets are kept in 32 bits: where the next segment takes that long to be made, the disk
-    /// is in trouble.
+    /// Fails if `needed` does not fit into a 32-bit offset. The next segment can take that long
+    /// only if the disk hangs.
     fn check_offset(&self, needed: u64) -> Result<(), FileError> {
         if needed <= u64::from(u32::MAX) {
             return Ok(());
         }
         let path = self.disk.path().to_path_buf();
         Err(FileError::io(
-            "make the next segment in",
+            "create the next segment in",
             path,
             io::ErrorKind::TimedOut.into(),
         ))
     }
 
-    /// Ends the active segment and goes on in the next.
+    /// Ends the active segment and continues in the next one.
     ///
-    /// The next one is durable before the mark that says so is written: a mark without a segment
-    /// behind it tells that somebody deleted one.
-    pub(super) fn roll(&self, log: &mut Log) -> Result<(), FileError> {
-        self.make_next(log)?;
-        log.durable = self.durable();
-        log.stage(&Header::mark(Kind::End, 0), &[]);
-        self.write_staged(log)?;
-        if let Some(next) = log.next.take() {
-            log.close_up();
-            log.unsynced.push(std::mem::replace(&mut log.active, next));
-            log.tail = HEAD as u64;
+    /// The next segment is durable before the end frame is written. An end frame without a following
+    /// segment therefore means that a file was deleted.
+    pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        self.ensure_next(writer)?;
+        writer.durable = self.durable();
+        writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);
+        self.write_staged(writer)?;
+        if let Some(next) = writer.next.take() {
+            writer.release_preallocated();
+            let ended = std::mem::replace(&mut writer.active, next);
+            writer.unsynced.push(ended);
+            writer.tail = SEGMENT_HEAD_LEN as u64;
         }
         Ok(())
     }
 
-    /// Makes the segment after the active one, where that was not done yet.
-    fn make_next(&self, log: &mut Log) -> Result<(), FileError> {
-        if log.next.is_none() {
-            let id = log.active.id.saturating_add(1);
-            self.set_next(log, Segment::create(self.disk.as_ref(), id)?);
+    /// Creates the segment after the active one, unless it exists.
+    fn ensure_next(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        if writer.next.is_none() {
+            let id = writer.active.id.saturating_add(1);
+            self.set_next(writer, Segment::create(self.disk(), id)?);
         }
         Ok(())
     }
 
-    /// Makes the segment after the active one when that is half full, without holding up writers.
-    pub(super) fn prepare_next(&self) -> Result<(), FileError> {
+    /// Creates the next segment once the active one is half full, without blocking writers.
+    pub(crate) fn prepare_next(&self) -> Result<(), FileError> {
         let id = {
-            let mut log = self.writable()?;
-            let half = log.sizes.roll_at(self.options.segment_bytes) / 2;
-            if log.next.is_some() || log.tail < half {
+            let mut writer = self.lock_writable()?;
+            let half = writer.usage.roll_len(self.options.segment_bytes) / 2;
+            if writer.next.is_some() || writer.tail < half {
                 return Ok(());
             }
-            log.making = true;
-            log.active.id.saturating_add(1)
+            writer.creating_next = true;
+            writer.active.id.saturating_add(1)
         };
-        let made = Segment::create(self.disk.as_ref(), id);
-        let mut log = self.lock_log();
-        log.making = false;
-        self.set_next(&mut log, made?);
+        let created = Segment::create(self.disk(), id);
+        let mut writer = self.lock();
+        writer.creating_next = false;
+        self.set_next(&mut writer, created?);
         Ok(())
     }
 
-    fn set_next(&self, log: &mut Log, next: Segment) {
+    fn set_next(&self, writer: &mut LogWriter, next: Segment) {
         let next = Arc::new(next);
-        let mut segments = self
-            .segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        segments.insert(next.id, Arc::clone(&next));
-        log.sizes.total += HEAD as u64;
-        log.next = Some(next);
+        write(&self.segments).insert(next.id, Arc::clone(&next));
+        writer.usage.total += SEGMENT_HEAD_LEN as u64;
+        writer.next = Some(next);
     }
 
-    /// Writes what is staged. After a failure nothing of it is in the file.
-    pub(super) fn write_staged(&self, log: &mut Log) -> Result<(), FileError> {
-        let mut staged = take(&mut log.staged);
+    /// Writes the staged frames. After an error none of them is in the file.
+    fn write_staged(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        let mut staged = take(&mut writer.staged);
         let bytes = staged.len();
-        let room = self.room(log, bytes as u64);
-        staged.resize(bytes + room, 0);
-        let mut written = self.write_at_tail(log, &staged, bytes as u64);
-        if room > 0 && written.as_ref().is_err_and(FileError::is_full) {
+        let zeros = self.preallocation(writer, bytes as u64);
+        staged.resize(bytes + zeros, 0);
+        let mut written = self.write_at_tail(writer, &staged, bytes as u64);
+        if zeros > 0 && written.as_ref().is_err_and(FileError::is_full) {
             staged.truncate(bytes);
-            written = self.write_at_tail(log, &staged, bytes as u64);
+            written = self.write_at_tail(writer, &staged, bytes as u64);
         }
         staged.clear();
-        log.staged = staged;
+        writer.staged = staged;
         written
     }
 
-    /// How many zeros to write behind `bytes` of frames.
+    /// Returns the number of zeros to write after `bytes` of frames.
     ///
-    /// A sync of a file that has grown has to write its length too, by way of the file system's
-    /// journal, and so takes half as long again or more. Where writers wait for syncs, the file
-    /// therefore grows ahead of them, some of the way to where the segment will be ended.
-    fn room(&self, log: &Log, bytes: u64) -> usize {
-        if bytes <= log.ahead || self.options.durability != Durability::Always {
+    /// A sync of a file that has grown also writes the file's length, through the journal of the file
+    /// system. That takes at least half as long again. If writers wait for syncs, the file therefore
+    /// grows in advance, up to the length at which the segment ends.
+    fn preallocation(&self, writer: &LogWriter, bytes: u64) -> usize {
+        if bytes <= writer.preallocated || self.options.durability != Durability::Always {
             return 0;
         }
-        let longest = log.sizes.roll_at(self.options.segment_bytes);
-        let left = longest.saturating_sub(log.tail + bytes);
-        left.min(ROOM).min(self.options.segment_bytes / 16) as usize
+        let max_len = writer.usage.roll_len(self.options.segment_bytes);
+        let left = max_len.saturating_sub(writer.tail + bytes);
+        left.min(MAX_PREALLOCATION)
+            .min(self.options.segment_bytes / 16) as usize
     }
 
     /// Writes `staged`, of which the first `frames` bytes are frames.
-    fn write_at_tail(&self, log: &mut Log, staged: &[u8], frames: u64) -> Result<(), FileError> {
-        if let Err(error) = log.active.file.write_at(staged, log.tail) {
-            return Err(self.undo(log, error));
+    fn write_at_tail(
+        &self,
+        writer: &mut LogWriter,
+        staged: &[u8],
+        frames: u64,
+    ) -> Result<(), FileError> {
+        if let Err(error) = writer.active.file.write_at(staged, writer.tail) {
+            return Err(self.undo_append(writer, error));
         }
         let bytes = staged.len() as u64;
-        log.sizes.total += bytes.saturating_sub(log.ahead);
-        log.ahead = bytes.max(log.ahead) - frames;
-        log.tail += frames;
+        writer.usage.total += bytes.saturating_sub(writer.preallocated);
+        writer.preallocated = bytes.max(writer.preallocated) - frames;
+        writer.tail += frames;
         Ok(())
     }
 
-    /// Cuts off what a failed append may have left. Where even that fails, the file's end is not
-    /// known, and nothing may be appended behind it.
-    fn undo(&self, log: &mut Log, error: io::Error) -> FileError {
-        if let Err(worse) = log.cut() {
-            return self.poison(&worse);
+    /// Cuts off the bytes of a failed append. If that fails too, the end of the file is unknown, so
+    /// nothing may be appended any more.
+    fn undo_append(&self, writer: &mut LogWriter, error: io::Error) -> FileError {
+        if let Err(second) = writer.truncate_to_tail() {
+            return self.poison(&second);
         }
         let path = self.disk.path().to_path_buf();
         if is_full(&error) {
@@ -350,22 +423,22 @@ impl Engine {
         }
     }
 
-    /// Brings everything that was appended before the call to the disk.
-    pub(super) fn sync(&self) -> Result<(), FileError> {
-        let _turn = lock(&self.turn);
+    /// Makes everything durable that was appended before the call.
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        let _one_at_a_time = lock(&self.sync_lock);
         self.check_poison()?;
         let (segments, end) = {
-            let mut log = self.lock_log();
-            let mut segments = take(&mut log.unsynced);
-            segments.push(Arc::clone(&log.active));
-            (segments, log.end())
+            let mut writer = self.lock();
+            let mut segments = take(&mut writer.unsynced);
+            segments.push(Arc::clone(&writer.active));
+            (segments, writer.end_position())
         };
-        if self.is_durable_up_to(end) {
+        if end.pack() <= self.durable.load(Ordering::Acquire) {
             return Ok(());
         }
         for segment in segments {
-            // After a failed sync the system may have dropped the data and call it clean: only
-            // reading it back from the device could tell, so the store stops here.
+            // After a failed sync the system may have dropped the data and marked it as clean. Only a
+            // read from the device could verify it, so the store stops here.
             segment.file.sync().map_err(|error| self.poison(&error))?;
         }
         add(&self.counters.syncs, 1);
@@ -373,7 +446,26 @@ impl Engine {
         Ok(())
     }
 
-    fn is_durable_up_to(&self, end: Position) -> bool {
-        end.pack() <= self.durable.load(Ordering::Acquire)
+    /// Writes the hint file of a segment that has ended.
+    ///
+    /// The segment is synced first, because a hint must not outlive its segment. The hint is not
+    /// synced: it is optional, and a checksum detects one that a crash interrupted.
+    pub(crate) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
+        segment.file.sync().map_err(|error| self.poison(&error))?;
+        let bytes = segment.read_all(self.disk())?;
+        let Some(hint) = hint::encode(&bytes, segment.id, segment.salt) else {
+            return Ok(());
+        };
+        let name = file_names::hint(segment.id);
+        let fail = |error| FileError::io("write", self.disk.locate(&name), error);
+        let file = self.disk.create(&name).map_err(fail)?;
+        if let Err(error) = file.write_at(&hint, 0) {
+            let _ = self.disk.remove(&name);
+            return Err(fail(error));
+        }
+        let len = hint.len() as u64;
+        segment.set_hint_len(len);
+        self.lock().usage.total += len;
+        Ok(())
     }
 }

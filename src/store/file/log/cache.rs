@@ -1,7 +1,7 @@
-//! A small cache of session data, for the sessions that are in use.
+//! A small cache of session data.
 //!
-//! A read out of the system's page cache costs a system call, half a microsecond and more, and
-//! that is most of what a read costs.
+//! A read from the system's page cache costs a system call, half a microsecond or more. That is
+//! most of the cost of a read.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,53 +11,55 @@ use std::{
 
 use bytes::Bytes;
 
-use super::engine::lock;
-use crate::id::StoreKey;
+use crate::{id::StoreKey, sync::lock};
 
 const SHARDS: usize = 64;
-/// What an entry takes beside its data: itself, its place in the queue, and the map's slack.
-const OVERHEAD: usize = size_of::<(StoreKey, CachedRedisStore)>() + size_of::<StoreKey>() + 48;
+/// The size of an entry without its data: the entry, its place in the queue, and the map's slack.
+const OVERHEAD: usize = size_of::<(StoreKey, CachedData)>() + size_of::<StoreKey>() + 48;
 
-/// The data that was written or read last, up to so many bytes in all.
+/// The data that was written or read last, up to a size limit.
 ///
-/// What is found is only of use if its version is the one that the index names, so nothing here
-/// has to be taken back when a session changes.
-pub(super) struct Cache {
-    shards: Vec<Mutex<Shard>>,
-    /// The most that one shard holds, in bytes.
-    budget: usize,
+/// A hit needs the version that is in the index. Entries of changed sessions therefore need no
+/// invalidation.
+pub(crate) struct DataCache {
+    shards: Vec<Mutex<DataCacheShard>>,
+    /// Maximum size of one shard in bytes.
+    max_shard_bytes: usize,
 }
 
-struct CachedRedisStore {
+struct CachedData {
     version: u64,
     data: Bytes,
 }
 
 #[derive(Default)]
-struct Shard {
-    map: HashMap<StoreKey, CachedRedisStore, ahash::RandomState>,
-    /// The keys in the order in which they came; each key of the map once.
+struct DataCacheShard {
+    map: HashMap<StoreKey, CachedData, ahash::RandomState>,
+    /// The map's keys, each once, in the order of insertion.
     queue: VecDeque<StoreKey>,
-    /// What all entries take together.
+    /// Size of all entries.
     bytes: usize,
 }
 
-impl Cache {
-    pub(super) fn new(bytes: usize) -> Self {
+impl DataCache {
+    /// Creates a cache of at most `bytes`; 0 turns it off.
+    pub(crate) fn new(bytes: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            budget: bytes / SHARDS,
+            max_shard_bytes: bytes / SHARDS,
         }
     }
 
-    /// Keys are hashes; their first byte has chosen the part of the index already.
-    fn shard(&self, key: &StoreKey) -> Option<&Mutex<Shard>> {
+    /// Keys are hashes. The second byte selects the shard, since the first selects that of the
+    /// index.
+    fn shard(&self, key: &StoreKey) -> Option<&Mutex<DataCacheShard>> {
         let [_, second, ..] = *key.as_bytes();
         self.shards.get(usize::from(second) % SHARDS)
     }
 
-    pub(super) fn get(&self, key: &StoreKey, version: u64) -> Option<Bytes> {
-        if self.budget == 0 {
+    /// Returns the data of `key`, if it is cached with this version.
+    pub(crate) fn get(&self, key: &StoreKey, version: u64) -> Option<Bytes> {
+        if self.max_shard_bytes == 0 {
             return None;
         }
         let shard = lock(self.shard(key)?);
@@ -68,17 +70,17 @@ impl Cache {
         Some(cached.data.clone())
     }
 
-    /// Keeps a copy of `data`: a part of a large buffer would keep the whole of it.
-    pub(super) fn put_copy(&self, key: &StoreKey, version: u64, data: &[u8]) {
-        if self.budget > 0 {
+    /// Caches a copy of `data`, since a part of a large buffer would keep the whole buffer.
+    pub(crate) fn put_copy(&self, key: &StoreKey, version: u64, data: &[u8]) {
+        if self.max_shard_bytes > 0 {
             self.put(key, version, Bytes::copy_from_slice(data));
         }
     }
 
-    /// Keeps `data`, which is a buffer of its own.
-    pub(super) fn put(&self, key: &StoreKey, version: u64, data: Bytes) {
-        // An eighth at most for one session, so that a large one does not push out all others.
-        if data.len() + OVERHEAD > self.budget / 8 {
+    /// Caches `data`, which must be a buffer of its own.
+    pub(crate) fn put(&self, key: &StoreKey, version: u64, data: Bytes) {
+        // A session may take at most an eighth, so that a large one does not evict all others.
+        if data.len() + OVERHEAD > self.max_shard_bytes / 8 {
             return self.remove(key);
         }
         let Some(shard) = self.shard(key) else {
@@ -86,37 +88,38 @@ impl Cache {
         };
         let mut shard = lock(shard);
         shard.bytes += data.len() + OVERHEAD;
-        match shard.map.insert(*key, CachedRedisStore { version, data }) {
-            Some(before) => shard.bytes -= before.data.len() + OVERHEAD,
+        match shard.map.insert(*key, CachedData { version, data }) {
+            Some(previous) => shard.bytes -= previous.data.len() + OVERHEAD,
             None => shard.queue.push_back(*key),
         }
-        while shard.bytes > self.budget
+        while shard.bytes > self.max_shard_bytes
             && let Some(oldest) = shard.queue.pop_front()
         {
-            shard.forget(&oldest);
+            shard.remove(&oldest);
         }
     }
 
-    /// Data of a session that is gone is not kept for longer than need be.
-    pub(super) fn remove(&self, key: &StoreKey) {
-        if self.budget == 0 {
+    /// Removes the data of `key`.
+    pub(crate) fn remove(&self, key: &StoreKey) {
+        if self.max_shard_bytes == 0 {
             return;
         }
         if let Some(shard) = self.shard(key) {
             let mut shard = lock(shard);
-            if shard.forget(key) {
-                shard.queue.retain(|one| one != key);
+            if shard.remove(key) {
+                shard.queue.retain(|queued| queued != key);
             }
         }
     }
 }
 
-impl Shard {
-    fn forget(&mut self, key: &StoreKey) -> bool {
-        let gone = self.map.remove(key);
-        self.bytes -= gone
+impl DataCacheShard {
+    /// Removes `key` from the map, not from the queue; returns `true` if it was cached.
+    fn remove(&mut self, key: &StoreKey) -> bool {
+        let removed = self.map.remove(key);
+        self.bytes -= removed
             .as_ref()
             .map_or(0, |cached| cached.data.len() + OVERHEAD);
-        gone.is_some()
+        removed.is_some()
     }
 }

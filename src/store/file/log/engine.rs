@@ -1,235 +1,177 @@
-//! The store without threads and futures: what is known, and who may change it.
+//! The state of an open store: the log, the index, the tags and the cache.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering},
 };
 
 use super::{
-    FileError, FileEvent, FileStats,
-    cache::Cache,
-    disk::Disk,
-    index::{Entry, Index, Position},
-    log::Log,
-    names,
-    nudge::Nudge,
-    options::FileStoreBuilder,
-    pace::Sizes,
-    segment::Segment,
-    stats::{Counters, add},
-    tags::TagTable,
+    append_log::AppendLog,
+    cache::DataCache,
+    index::{Index, IndexEntry, Position},
+    log_writer::LogWriter,
+    space::SpaceUsage,
+    tag_table::TagTable,
 };
-use crate::{clock::Timestamp, id::StoreKey};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::file::stats::{FileStats, add},
+    sync::lock,
+};
 
-/// The whole state of an open store.
+/// An answer, and the log position that must be durable before the answer may be returned.
+pub(crate) type PendingAnswer<T> = (T, Position);
+
+/// The state of an open store.
 ///
-/// Locks are taken in this order: `turn`, `log`, then `tags`, `segments` or a shard of the index,
-/// and of these last only one at a time.
-pub(super) struct Engine {
-    pub(super) disk: Box<dyn Disk>,
-    pub(super) options: FileStoreBuilder,
-    /// Changed only under the `log` lock, so whoever holds that sees it stand still.
-    pub(super) index: Index,
-    /// Changed only under the `log` lock.
-    pub(super) tags: Mutex<TagTable>,
-    /// All segments, the prepared one included; changed only under the `log` lock.
-    pub(super) segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
-    pub(super) log: Mutex<Log>,
-    /// Whoever brings data to the disk: one at a time.
-    pub(super) turn: Mutex<()>,
-    /// Everything before this [`Position`] is durable.
-    pub(super) durable: AtomicU64,
-    /// Set once, when data could not be brought to the disk.
-    poison: OnceLock<Arc<str>>,
-    closed: AtomicBool,
-    pub(super) counters: Counters,
-    /// Work that mutations owe the cleaner, in bytes; see [`pace`](super::pace).
-    pub(super) debt: AtomicU64,
-    /// How much may be owed while nobody waits.
-    pub(super) patience: AtomicU64,
-    pub(super) cache: Cache,
-    /// Wakes the background thread.
-    pub(super) nudge: Nudge,
+/// Locks are taken in this order: those of the log, then `tags` or one shard of the index. Tags and
+/// a shard are never locked together.
+pub(crate) struct FileEngine {
+    pub(crate) log: AppendLog,
+    /// Changed only under the log's lock; a holder of that lock sees no concurrent change.
+    pub(crate) index: Index,
+    /// Changed only under the log's lock.
+    tags: Mutex<TagTable>,
+    pub(super) cache: DataCache,
+    /// Compaction work that mutations have caused, in bytes to read; see [`space`](super::space).
+    debt: AtomicU64,
+    /// The debt above which mutations wait.
+    max_debt: AtomicU64,
 }
 
-/// What a key stands for at a moment.
-pub(super) enum Standing {
-    Live(Entry),
-    Tombstone(Entry),
-    Nothing,
+/// The state of a key at one moment.
+pub(crate) enum EntryState {
+    Live(IndexEntry),
+    Tombstone(IndexEntry),
+    Absent,
 }
 
-impl Engine {
-    pub(super) fn new(
-        disk: Box<dyn Disk>,
-        options: FileStoreBuilder,
-        index: Index,
-        tags: TagTable,
-        segments: BTreeMap<u32, Arc<Segment>>,
-        log: Log,
-        counters: Counters,
-    ) -> Self {
+impl FileEngine {
+    pub(crate) fn new(log: AppendLog, index: Index, tags: TagTable) -> Self {
         Self {
-            durable: AtomicU64::new(Position::default().pack()),
-            cache: Cache::new(options.cache_bytes),
-            disk,
-            options,
+            cache: DataCache::new(log.options().cache_bytes),
+            log,
             index,
             tags: Mutex::new(tags),
-            segments: RwLock::new(segments),
-            log: Mutex::new(log),
-            turn: Mutex::new(()),
-            poison: OnceLock::new(),
-            closed: AtomicBool::new(false),
-            counters,
             debt: AtomicU64::new(0),
-            patience: AtomicU64::new(0),
-            nudge: Nudge::default(),
+            max_debt: AtomicU64::new(0),
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
-        self.options.clock.now()
+    pub(crate) fn lock_tags(&self) -> MutexGuard<'_, TagTable> {
+        lock(&self.tags)
     }
 
-    pub(super) fn lock_log(&self) -> MutexGuard<'_, Log> {
-        lock(&self.log)
-    }
-
-    /// The log, for a change that is not certain to be refused.
-    pub(super) fn writable(&self) -> Result<MutexGuard<'_, Log>, FileError> {
-        let log = self.lock_log();
-        self.check_open()?;
-        self.check_poison()?;
-        Ok(log)
-    }
-
-    pub(super) fn check_open(&self) -> Result<(), FileError> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(FileError::Closed);
-        }
-        Ok(())
-    }
-
-    /// From here on nothing is answered any more but [`FileError::Closed`].
-    pub(super) fn shut(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    pub(super) fn check_poison(&self) -> Result<(), FileError> {
-        match self.poison.get() {
-            None => Ok(()),
-            Some(reason) => Err(FileError::Poisoned {
-                path: self.disk.path().to_path_buf(),
-                reason: Arc::clone(reason),
-            }),
-        }
-    }
-
-    /// Refuses writes from now on, because of `error`, which is returned as what callers get.
-    pub(super) fn poison(&self, error: &std::io::Error) -> FileError {
-        let reason: Arc<str> = error.to_string().into();
-        let error = FileError::Poisoned {
-            path: self.disk.path().to_path_buf(),
-            reason: Arc::clone(&reason),
-        };
-        if self.poison.set(reason).is_ok() {
-            self.tell(&FileEvent::Poisoned { error: &error });
-        }
-        error
-    }
-
-    pub(super) fn tell(&self, event: &FileEvent<'_>) {
-        if let Some(events) = &self.options.events {
-            events.on(event);
-        }
-    }
-
-    pub(super) fn standing(&self, key: &StoreKey, now: Timestamp) -> Standing {
+    pub(crate) fn entry_state(&self, key: &StoreKey, now: Timestamp) -> EntryState {
         match self.index.get(key) {
-            Some(entry) if entry.expires <= now => Standing::Nothing,
-            Some(entry) if entry.tombstone => Standing::Tombstone(entry),
-            Some(entry) => Standing::Live(entry),
-            None => Standing::Nothing,
+            Some(entry) if entry.expires <= now => EntryState::Absent,
+            Some(entry) if entry.tombstone => EntryState::Tombstone(entry),
+            Some(entry) => EntryState::Live(entry),
+            None => EntryState::Absent,
         }
     }
 
-    pub(super) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        segments.get(&id).map(Arc::clone)
+    /// Sets the index entry of `key`. With `clear_tags`, earlier tags of the key are removed.
+    pub(super) fn index_insert(
+        &self,
+        writer: &mut LogWriter,
+        key: StoreKey,
+        entry: IndexEntry,
+        clear_tags: bool,
+    ) {
+        let previous = self.index.insert(key, entry);
+        writer.adjust_live(entry.live_bytes(), 0);
+        self.account_removed(writer, previous, clear_tags.then_some(&key));
     }
 
-    /// Whether what stands at `at` would survive a power failure now.
-    pub(super) fn is_durable(&self, at: Position) -> bool {
-        at.pack() < self.durable.load(Ordering::Acquire)
+    /// Removes `key` and its tags from the index.
+    pub(crate) fn index_remove(&self, writer: &mut LogWriter, key: &StoreKey) {
+        let previous = self.index.remove(key);
+        self.account_removed(writer, previous, Some(key));
     }
 
-    /// Puts `entry` under `key` and accounts for it. `alone` says that earlier tags do not count.
-    pub(super) fn place(&self, log: &mut Log, key: StoreKey, entry: Entry, alone: bool) {
-        let before = self.index.insert(key, entry);
-        log.sizes.live += entry.weight();
-        self.forget(log, before, alone.then_some(&key));
+    /// Removes the entries of one index shard for which `remove` returns `true`, and their tags.
+    /// Returns their number.
+    pub(crate) fn index_drain(
+        &self,
+        writer: &mut LogWriter,
+        shard: usize,
+        remove: impl Fn(&StoreKey, &IndexEntry) -> bool,
+    ) -> u64 {
+        let removed = self.index.drain(shard, remove);
+        for (key, entry) in &removed {
+            self.account_removed(writer, Some(*entry), Some(key));
+        }
+        removed.len() as u64
     }
 
-    /// Takes `key` and its tags out of the index.
-    pub(super) fn drop_key(&self, log: &mut Log, key: &StoreKey) {
-        let before = self.index.remove(key);
-        self.forget(log, before, Some(key));
+    fn account_removed(
+        &self,
+        writer: &mut LogWriter,
+        entry: Option<IndexEntry>,
+        untag: Option<&StoreKey>,
+    ) {
+        let tag_bytes = untag.map_or(0, |key| self.lock_tags().clear(key));
+        let entry_bytes = entry.map_or(0, |entry| entry.live_bytes());
+        writer.adjust_live(0, entry_bytes + tag_bytes);
     }
 
-    fn forget(&self, log: &mut Log, before: Option<Entry>, untag: Option<&StoreKey>) {
-        let tags = untag.map_or(0, |key| lock(&self.tags).clear(key));
-        let weight = before.map_or(0, |entry| entry.weight());
-        log.sizes.live = log.sizes.live.saturating_sub(weight + tags);
-    }
-
-    /// Whether so much is owed that mutations wait.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.debt.load(Ordering::Relaxed) > self.patience.load(Ordering::Relaxed)
-    }
-
-    /// Accounts for a mutation that began at `before`: what it owes the cleaner is added up.
-    pub(super) fn settle(&self, log: &Log, before: Sizes) {
-        let owed = log.sizes.owed(before, self.options.segment_bytes);
-        if owed > 0 {
-            let patience = log.sizes.patience(self.options.segment_bytes);
-            self.patience.store(patience, Ordering::Relaxed);
-            self.debt.fetch_add(owed, Ordering::Relaxed);
-            self.nudge.give();
+    /// Adds the debt of a mutation that began at disk usage `before`.
+    pub(super) fn add_debt(&self, writer: &LogWriter, before: SpaceUsage) {
+        let segment = self.log.options().segment_bytes;
+        let debt = writer.usage().debt(before, segment);
+        if debt > 0 {
+            let max_debt = writer.usage().max_debt(segment);
+            self.max_debt.store(max_debt, Ordering::Relaxed);
+            self.debt.fetch_add(debt, Ordering::Relaxed);
+            self.log.wakeup().notify();
         }
     }
 
-    /// Counts and reports damage in a segment.
-    pub(super) fn damaged(&self, segment: u32, offset: u64, bytes: u64) {
-        add(&self.counters.damaged, 1);
-        let path = self.disk.locate(&names::segment(segment));
-        self.tell(&FileEvent::Damaged {
-            path: &path,
-            offset,
-            bytes,
-        });
+    /// Subtracts compaction work of `bytes` from the debt.
+    pub(crate) fn pay_debt(&self, bytes: u64) {
+        let less = |debt: u64| Some(debt.saturating_sub(bytes));
+        let _ = self
+            .debt
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    pub(super) fn stats(&self) -> FileStats {
-        let sizes = self.lock_log().sizes;
-        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn clear_debt(&self) {
+        self.debt.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if mutations caused compaction work that is not done yet.
+    pub(crate) fn has_debt(&self) -> bool {
+        self.debt.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns `true` if the debt is so large that mutations wait.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.debt.load(Ordering::Relaxed) > self.max_debt.load(Ordering::Relaxed)
+    }
+
+    /// Collects expired entries from one shard of the index; returns their number.
+    pub(crate) fn collect_expired(&self, shard: usize) -> u64 {
+        let mut writer = self.log.lock();
+        let now = self.log.now();
+        let expired = self.index_drain(&mut writer, shard, |_, entry| entry.expires <= now);
+        drop(writer);
+        add(&self.log.counters().expired, expired);
+        expired
+    }
+
+    pub(crate) fn stats(&self) -> FileStats {
+        let usage = self.log.lock().usage();
         FileStats {
             records: self.index.records(),
             tombstones: self.index.tombstones(),
-            segments: segments.len() as u64,
-            tagged: lock(&self.tags).tagged_sessions() as u64,
-            disk_bytes: sizes.total,
-            live_bytes: sizes.live,
-            disk_limit: sizes.limit(self.options.segment_bytes),
-            ..self.counters.stats()
+            segments: self.log.segment_count() as u64,
+            tagged: self.lock_tags().tagged_sessions() as u64,
+            disk_bytes: usage.total,
+            live_bytes: usage.live,
+            disk_limit: usage.limit(self.log.options().segment_bytes),
+            ..self.log.counters().stats()
         }
     }
-}
-
-/// What these locks guard is whole between any two statements that could panic.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Group commit: whoever waits for the disk at the same time shares one sync.
+//! Group commit: concurrent writers share one append and one sync.
 
 use std::{
     mem::take,
@@ -12,190 +12,217 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    FileError,
-    engine::{Engine, lock},
-    waiting::enlist,
-    write::{Attempt, Draft},
+    engine::FileEngine,
+    write::{PendingWrite, WriteReply},
 };
+use crate::{store::file::error::FileError, sync::lock};
 
-/// The longest time that a group is held open, whatever its disk has made others wait.
-pub(super) const LONGEST_PATIENCE: Duration = Duration::from_millis(50);
+/// Upper bound of the time for which a group waits for more writers, however slow the disk was.
+pub(crate) const MAX_LINGER: Duration = Duration::from_millis(50);
 
-/// How long to wait for the writers of a group that took `time`, should they come back.
-pub(super) fn patience_after(time: Duration) -> Duration {
-    LONGEST_PATIENCE.min(time / 2)
+/// Returns the time to wait for the writers of the last group, whose commit took `time`.
+pub(crate) fn linger_after(time: Duration) -> Duration {
+    MAX_LINGER.min(time / 2)
 }
 
-/// The writers who wait, and the thread that lets them go on.
+/// Minimum capacity of a waiter list.
+const MIN_WAITERS: usize = 16;
+
+/// Adds `waiter` to the list.
+///
+/// Before the list grows, waiters whose receivers were dropped are removed. The list therefore takes
+/// at most about twice the memory of the live waiters, at constant cost on average.
+pub(crate) fn push_waiter<T>(waiters: &mut Vec<oneshot::Sender<T>>, waiter: oneshot::Sender<T>) {
+    if waiters.len() == waiters.capacity() {
+        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.reserve(waiters.len().max(MIN_WAITERS));
+    }
+    waiters.push(waiter);
+}
+
+/// The writers that wait for the disk. A thread runs [`run_always`](Self::run_always) or
+/// [`run_interval`](Self::run_interval).
 #[derive(Default)]
-pub(super) struct Commits {
-    state: Mutex<State>,
-    wake: Condvar,
-    /// Whether something was appended since the last sync began.
+pub(crate) struct GroupCommit {
+    state: Mutex<GroupCommitState>,
+    condvar: Condvar,
+    /// A frame was appended since the last sync began.
     dirty: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    group: Group,
-    /// What the writes take that wait or are being written, also where nobody waits for them any
-    /// more.
-    bytes: usize,
-    /// The thread is woken once so many wait.
-    wanted: usize,
+struct GroupCommitState {
+    /// The group that the next commit takes.
+    group: CommitGroup,
+    /// Memory of all pending writes, including those in progress and those whose futures were
+    /// dropped.
+    pending_bytes: usize,
+    /// The size of the group at which the thread wakes up.
+    wake_at: usize,
     stop: bool,
-    /// The thread has ended: nobody is answered any more.
-    over: bool,
+    /// The thread has ended, so new writers are not answered.
+    ended: bool,
 }
 
-/// Those who share the next sync.
+/// The writers that share the next sync.
 #[derive(Default)]
-struct Group {
-    /// Writes that are still to be done.
-    drafts: Vec<Draft>,
-    /// What they take.
+struct CommitGroup {
+    /// Writes that are not appended yet.
+    writes: Vec<PendingWrite>,
+    /// Memory of these writes.
     bytes: usize,
-    /// Who wrote them, in the same order.
-    writers: Vec<oneshot::Sender<Result<Attempt, FileError>>>,
-    /// Those whose doing is in the log already.
+    /// The receivers of the writes' replies, in the same order.
+    writers: Vec<oneshot::Sender<Result<WriteReply, FileError>>>,
+    /// Mutations that are appended and wait only for the sync.
     waiters: Vec<oneshot::Sender<()>>,
 }
 
-/// Answered once everything that was appended before is durable; dropped where that failed.
-pub(super) type Wait = oneshot::Receiver<()>;
+/// Completes once everything that was appended before is durable; fails if that failed.
+pub(crate) type SyncReceiver = oneshot::Receiver<()>;
 
-/// Answered once the write was refused, or is done and durable; dropped where that failed.
-pub(super) type Turn = oneshot::Receiver<Result<Attempt, FileError>>;
+/// Completes once the write was refused, or is executed and durable; fails if that failed.
+pub(crate) type WriteReceiver = oneshot::Receiver<Result<WriteReply, FileError>>;
 
-impl Group {
+impl CommitGroup {
     const fn len(&self) -> usize {
         self.writers.len() + self.waiters.len()
     }
 }
 
-impl Commits {
-    /// Waits for the next sync to begin and end.
-    pub(super) fn wait(&self) -> Wait {
+impl GroupCommit {
+    /// Returns a receiver for the end of the next sync.
+    pub(crate) fn wait_for_sync(&self) -> SyncReceiver {
         let (sender, receiver) = oneshot::channel();
         let state = lock(&self.state);
-        self.join(state, |state| enlist(&mut state.group.waiters, sender));
+        self.join_group(state, |state| push_waiter(&mut state.group.waiters, sender));
         receiver
     }
 
-    /// Has `draft` written with those of others who write at this time.
-    pub(super) fn write(&self, engine: &Engine, draft: Draft) -> Result<Turn, FileError> {
+    /// Adds `write` to the next group.
+    pub(crate) fn write(
+        &self,
+        engine: &FileEngine,
+        write: PendingWrite,
+    ) -> Result<WriteReceiver, FileError> {
         let (sender, receiver) = oneshot::channel();
-        let bytes = draft.memory();
+        let bytes = write.memory();
         let state = lock(&self.state);
-        engine.check_backlog(state.bytes, bytes)?;
-        self.join(state, |state| {
-            state.bytes += bytes;
+        engine.check_backlog(state.pending_bytes, bytes)?;
+        self.join_group(state, |state| {
+            state.pending_bytes += bytes;
             state.group.bytes += bytes;
-            state.group.drafts.push(draft);
+            state.group.writes.push(write);
             state.group.writers.push(sender);
         });
         Ok(receiver)
     }
 
-    fn join(&self, mut state: MutexGuard<'_, State>, enter: impl FnOnce(&mut State)) {
-        if state.over {
+    fn join_group(
+        &self,
+        mut state: MutexGuard<'_, GroupCommitState>,
+        join: impl FnOnce(&mut GroupCommitState),
+    ) {
+        if state.ended {
             return;
         }
-        enter(&mut state);
-        if state.group.len() == state.wanted {
-            self.wake.notify_one();
+        join(&mut state);
+        if state.group.len() == state.wake_at {
+            self.condvar.notify_one();
         }
     }
 
-    /// Something was appended that the disk has to get within the interval.
-    pub(super) fn soil(&self) {
+    /// Records that a frame was appended that must be synced within the interval.
+    pub(crate) fn mark_dirty(&self) {
         if !self.dirty.swap(true, Ordering::AcqRel) {
             drop(lock(&self.state));
-            self.wake.notify_one();
+            self.condvar.notify_one();
         }
     }
 
-    pub(super) fn stop(&self) {
+    /// Stops the thread after it has committed the waiting writers.
+    pub(crate) fn stop(&self) {
         lock(&self.state).stop = true;
-        self.wake.notify_all();
+        self.condvar.notify_all();
     }
 
-    /// The thread for [`Always`](super::Durability::Always): write and sync for whoever waits,
-    /// answer, and so on until stopped.
-    pub(super) fn run_always(&self, engine: &Engine) {
-        let (mut expected, mut patience) = (1, Duration::ZERO);
-        while let Some(group) = self.gather(expected, patience) {
+    /// Runs the thread for [`Durability::Always`](crate::store::file::Durability::Always): commits one
+    /// group after the other until it is stopped.
+    pub(crate) fn run_always(&self, engine: &FileEngine) {
+        let (mut expected, mut linger) = (1, Duration::ZERO);
+        while let Some(group) = self.next_group(expected, linger) {
             let (began, members) = (Instant::now(), group.len());
             self.commit(engine, group);
-            patience = patience_after(began.elapsed());
+            linger = linger_after(began.elapsed());
             expected = members + lock(&self.state).group.len();
         }
     }
 
-    /// Does what is to be done, and lets everybody go on if the disk has it then.
-    fn commit(&self, engine: &Engine, group: Group) {
-        let attempts = engine.write_group(&group.drafts);
-        drop(group.drafts);
-        let synced = engine.sync();
-        // Before the answers, so that whoever gets one finds the room that it has left.
-        lock(&self.state).bytes -= group.bytes;
+    /// Appends the group's writes, syncs, and answers if that succeeded.
+    fn commit(&self, engine: &FileEngine, group: CommitGroup) {
+        let replies = engine.write_group(&group.writes);
+        drop(group.writes);
+        let synced = engine.log.sync();
+        // Before the answers, so that a writer that was answered can write again.
+        lock(&self.state).pending_bytes -= group.bytes;
         if synced.is_err() {
             return;
         }
-        // Whoever stopped waiting has its write in the log all the same.
-        for (writer, attempt) in group.writers.into_iter().zip(attempts) {
-            let _ = writer.send(attempt);
+        // A receiver may have been dropped; its write is in the log all the same.
+        for (writer, reply) in group.writers.into_iter().zip(replies) {
+            let _ = writer.send(reply);
         }
         for waiter in group.waiters {
             let _ = waiter.send(());
         }
     }
 
-    /// Everybody who waits, once there is somebody; `None` after the stop when nobody is left.
+    /// Waits for writers and returns the group; returns `None` after the stop if it is empty.
     ///
-    /// The writers of the last group usually come back at once with their next write. So that the
-    /// first of them does not get a sync of its own that the others then wait for, as many as
-    /// `expected` are waited for, but not beyond `patience`.
-    fn gather(&self, expected: usize, patience: Duration) -> Option<Group> {
+    /// The writers of the last group usually write again at once. The group therefore waits until it
+    /// has `expected` members, but at most for `linger`. Otherwise the first writer would get a sync
+    /// of its own, and the others would wait for it.
+    fn next_group(&self, expected: usize, linger: Duration) -> Option<CommitGroup> {
         let mut state = lock(&self.state);
-        let until = Instant::now() + patience;
-        state.wanted = expected;
-        while state.group.len() < state.wanted && !state.stop {
-            let left = until.saturating_duration_since(Instant::now());
+        let deadline = Instant::now() + linger;
+        state.wake_at = expected;
+        while state.group.len() < state.wake_at && !state.stop {
+            let left = deadline.saturating_duration_since(Instant::now());
             if !left.is_zero() {
                 state = self.sleep(state, left);
             } else if state.group.len() > 0 {
                 break;
             } else {
-                state.wanted = 1;
-                let woken = self.wake.wait(state);
+                state.wake_at = 1;
+                let woken = self.condvar.wait(state);
                 state = woken.unwrap_or_else(PoisonError::into_inner);
             }
         }
-        state.over = state.group.len() == 0;
-        (!state.over).then(|| take(&mut state.group))
+        state.ended = state.group.len() == 0;
+        (!state.ended).then(|| take(&mut state.group))
     }
 
-    fn sleep<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> MutexGuard<'a, State> {
-        let slept = self.wake.wait_timeout(state, time);
+    fn sleep<'a>(
+        &self,
+        state: MutexGuard<'a, GroupCommitState>,
+        time: Duration,
+    ) -> MutexGuard<'a, GroupCommitState> {
+        let slept = self.condvar.wait_timeout(state, time);
         slept.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The thread for [`Interval`](super::Durability::Interval): a sync at most that long after
-    /// the first append since the last one.
-    pub(super) fn run_interval(&self, engine: &Engine, interval: Duration) {
+    /// Runs the thread for [`Durability::Interval`](crate::store::file::Durability::Interval): syncs
+    /// at most `interval` after the first append since the last sync.
+    pub(crate) fn run_interval(&self, engine: &FileEngine, interval: Duration) {
         let mut state = lock(&self.state);
         while !state.stop {
             if !self.dirty.load(Ordering::Acquire) {
-                state = self
-                    .wake
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let woken = self.condvar.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
-            let until = Instant::now() + interval;
+            let deadline = Instant::now() + interval;
             while !state.stop {
-                let left = until.saturating_duration_since(Instant::now());
+                let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     break;
                 }
@@ -203,8 +230,8 @@ impl Commits {
             }
             drop(state);
             self.dirty.store(false, Ordering::Release);
-            // A failure has poisoned the store, which tells writers and listeners.
-            let _ = engine.sync();
+            // A failure poisons the store, which reports it to writers and to the listener.
+            let _ = engine.log.sync();
             state = lock(&self.state);
         }
     }

@@ -1,194 +1,191 @@
-//! Reading, touching and destroying.
+//! Read operations.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    FileError, FileEvent,
-    disk::DiskFile,
-    engine::{Engine, Standing},
-    frame::{HEADER, Header, Kind},
-    index::{Entry, Position},
-    log::Log,
+    engine::{EntryState, FileEngine, PendingAnswer},
+    index::IndexEntry,
+    index::Position,
 };
 use crate::{
-    clock::Timestamp,
     id::StoreKey,
-    store::{Record, Version},
+    store::{
+        Record, Tag, Version,
+        file::{
+            disk::DiskFile,
+            error::FileError,
+            event::FileEvent,
+            format::frame::{FrameHeader, FrameKind, HEADER_LEN},
+        },
+    },
 };
 
-/// An answer, and the place in the log that it rests on.
-pub(super) type Answer<T> = (T, Position);
-
-/// The answer to a lookup.
-pub(super) enum Lookup {
+/// The result of an index lookup.
+pub(crate) enum IndexLookup {
     Absent,
     Gone(Position),
-    /// A live record, and the place that has to be durable before it may be shown.
-    Record(Entry, Position),
+    /// A live record, and the position that must be durable before the record may be returned.
+    Record(IndexEntry, Position),
 }
 
-/// What came of reading a record's frame.
-pub(super) enum Fetched {
+impl IndexLookup {
+    const fn new(state: EntryState) -> Self {
+        match state {
+            EntryState::Live(entry) => Self::Record(entry, entry.position),
+            EntryState::Tombstone(entry) => Self::Gone(entry.position),
+            EntryState::Absent => Self::Absent,
+        }
+    }
+}
+
+/// The result of reading a record's frame.
+pub(crate) enum FetchOutcome {
     Record(Record),
-    /// The frame was copied elsewhere or replaced in the meantime: look the key up again.
+    /// The frame was copied or replaced meanwhile; the caller must look the key up again.
     Moved,
-    /// The record is not in the page cache: reading it would wait for the device.
-    Waits,
+    /// The record is not in the page cache, so the read would wait for the device.
+    WouldBlock,
 }
 
-impl Engine {
-    pub(super) fn destroy(&self, key: &StoreKey) -> Result<Answer<()>, FileError> {
-        let mut log = self.writable()?;
-        let until = self.now().saturating_add(self.options.tombstone);
-        let header = Header::new(Kind::Destroy, *key, log.next_version(), until);
-        let at = self.enter(&mut log, &header, &[])?;
-        drop(log);
-        self.cache.remove(key);
-        Ok(((), at))
-    }
-
-    pub(super) fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<Answer<bool>, FileError> {
-        let mut log = self.writable()?;
-        let now = self.now();
-        let Standing::Live(entry) = self.standing(key, now) else {
-            return Ok((false, Position::default()));
-        };
-        let at = self.extend(&mut log, key, entry, now.saturating_add(ttl))?;
-        Ok((true, at))
-    }
-
-    /// Gives a live record another expiry: a frame without payload.
-    fn extend(
-        &self,
-        log: &mut Log,
-        key: &StoreKey,
-        entry: Entry,
-        expires: Timestamp,
-    ) -> Result<Position, FileError> {
-        let before = log.sizes;
-        let header = Header::new(Kind::Touch, *key, entry.version, expires);
-        let at = self.append(log, &header, &[])?;
-        self.index.insert(*key, Entry { expires, ..entry });
-        self.settle(log, before);
-        Ok(at)
-    }
-
-    pub(super) fn lookup(
+impl FileEngine {
+    /// Looks a key up. With `touch`, a live record's expiry is extended.
+    ///
+    /// If the disk is full or the store is poisoned, the lookup succeeds without the touch.
+    pub(crate) fn lookup(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
-    ) -> Result<Lookup, FileError> {
+    ) -> Result<IndexLookup, FileError> {
         let Some(ttl) = touch else {
-            self.check_open()?;
-            return Ok(lookup(self.standing(key, self.now())));
+            self.log.check_open()?;
+            return Ok(IndexLookup::new(self.entry_state(key, self.log.now())));
         };
         match self.lookup_and_touch(key, ttl) {
-            // Whoever only wants to read gets on with it.
             Err(error @ (FileError::Full { .. } | FileError::Poisoned { .. })) => {
-                self.tell(&FileEvent::TouchFailed { error: &error });
+                let event = FileEvent::TouchFailed { error: &error };
+                self.log.options().emit(&event);
                 self.lookup(key, None)
             }
-            found => found,
+            other => other,
         }
     }
 
-    fn lookup_and_touch(&self, key: &StoreKey, ttl: Duration) -> Result<Lookup, FileError> {
-        let mut log = self.writable()?;
-        let now = self.now();
-        let found = lookup(self.standing(key, now));
-        let Lookup::Record(entry, _) = found else {
-            return Ok(found);
+    fn lookup_and_touch(&self, key: &StoreKey, ttl: Duration) -> Result<IndexLookup, FileError> {
+        let mut writer = self.log.lock_writable()?;
+        let now = self.log.now();
+        let lookup = IndexLookup::new(self.entry_state(key, now));
+        let IndexLookup::Record(entry, _) = lookup else {
+            return Ok(lookup);
         };
-        let at = self.extend(&mut log, key, entry, now.saturating_add(ttl))?;
-        Ok(Lookup::Record(entry, at))
+        let position = self.extend(&mut writer, key, entry, now.saturating_add(ttl))?;
+        Ok(IndexLookup::Record(entry, position))
     }
 
-    /// Reads the record that `entry` points to; `wait` allows to wait for the device.
-    pub(super) fn fetch(
+    /// Reads the record that `entry` points to. Waits for the device only if `may_block` is set.
+    pub(crate) fn fetch(
         &self,
         key: &StoreKey,
-        entry: Entry,
-        wait: bool,
-    ) -> Result<Fetched, FileError> {
+        entry: IndexEntry,
+        may_block: bool,
+    ) -> Result<FetchOutcome, FileError> {
         if let Some(data) = self.cache.get(key, entry.version)
             && let Some(version) = Version::new(entry.version)
         {
-            return Ok(Fetched::Record(Record { data, version }));
+            return Ok(FetchOutcome::Record(Record { data, version }));
         }
-        let Some(segment) = self.segment(entry.at.segment) else {
-            return Ok(self.missed(key, entry));
+        let Some(segment) = self.log.segment(entry.position.segment) else {
+            return Ok(self.handle_mismatch(key, entry));
         };
-        let mut head = [0; HEADER];
+        let mut head = [0; HEADER_LEN];
         let mut data = vec![0; entry.len as usize];
-        let offset = u64::from(entry.at.offset);
+        let offset = u64::from(entry.position.offset);
         let file = segment.file.as_ref();
-        let read = if wait {
-            read_both(file, &mut head, &mut data, offset)
+        let read = if may_block {
+            read_frame(file, &mut head, &mut data, offset)
         } else {
-            match file.read_cached(&mut head, &mut data, offset) {
-                Ok(false) => return Ok(Fetched::Waits),
+            match file.read_nowait(&mut head, &mut data, offset) {
+                Ok(false) => return Ok(FetchOutcome::WouldBlock),
                 read => read,
             }
         };
-        let whole = read.map_err(|e| {
-            FileError::io("read from the log in", self.disk.path().to_path_buf(), e)
+        let complete = read.map_err(|error| {
+            let path = self.log.disk().path().to_path_buf();
+            FileError::io("read from the log in", path, error)
         })?;
-        if whole && let Some((mut record, sealed)) = record(&head, data, key, entry) {
-            if sealed {
-                let vault = self.options.vault.as_ref().ok_or(FileError::NoKeys)?;
-                record.data = vault.open(key, &record.data)?;
+        if complete && let Some((mut record, encrypted)) = decode_record(&head, data, key, entry) {
+            if encrypted {
+                let cipher = self.log.options().cipher.as_ref();
+                let cipher = cipher.ok_or(FileError::NoKeys)?;
+                record.data = cipher.open(key, &record.data)?;
             }
             self.cache.put(key, entry.version, record.data.clone());
-            return Ok(Fetched::Record(record));
+            return Ok(FetchOutcome::Record(record));
         }
-        Ok(self.missed(key, entry))
+        Ok(self.handle_mismatch(key, entry))
     }
 
-    /// The frame is not what the index said: either the index has changed since, or the frame is
-    /// damaged, and then the record is lost.
-    fn missed(&self, key: &StoreKey, entry: Entry) -> Fetched {
-        let mut log = self.lock_log();
-        if self.index.get(key).is_some_and(|now| now.at == entry.at) {
-            self.drop_key(&mut log, key);
-            drop(log);
-            self.damaged(entry.at.segment, u64::from(entry.at.offset), entry.weight());
+    /// Handles a frame that does not match its index entry. Either the index has changed meanwhile,
+    /// or the frame is damaged and the record is lost.
+    fn handle_mismatch(&self, key: &StoreKey, entry: IndexEntry) -> FetchOutcome {
+        let mut writer = self.log.lock();
+        let current = self.index.get(key);
+        if current.is_some_and(|current| current.position == entry.position) {
+            self.index_remove(&mut writer, key);
+            drop(writer);
+            let Position { segment, offset } = entry.position;
+            let bytes = entry.live_bytes();
+            self.log.report_damage(segment, offset.into(), bytes);
         }
-        Fetched::Moved
+        FetchOutcome::Moved
+    }
+
+    /// Returns the keys of the live sessions that have `tag`.
+    pub(crate) fn tagged(&self, tag: &Tag) -> Result<PendingAnswer<Vec<StoreKey>>, FileError> {
+        self.log.check_open()?;
+        let keys: Vec<StoreKey> = self.lock_tags().keys(tag).copied().collect();
+        let now = self.log.now();
+        let is_live = |key: &StoreKey| matches!(self.entry_state(key, now), EntryState::Live(_));
+        let tagged = keys.into_iter().filter(is_live).collect();
+        Ok((tagged, self.log.lock().last_position()))
+    }
+
+    /// Returns the tags of `key`, or none if it has no live record.
+    pub(crate) fn live_tags(&self, key: &StoreKey) -> Result<PendingAnswer<Vec<Tag>>, FileError> {
+        self.log.check_open()?;
+        let tags = match self.entry_state(key, self.log.now()) {
+            EntryState::Live(_) => self.lock_tags().tags(key).to_vec(),
+            _ => Vec::new(),
+        };
+        Ok((tags, self.log.lock().last_position()))
     }
 }
 
-fn read_both(
+fn read_frame(
     file: &dyn DiskFile,
     head: &mut [u8],
     data: &mut [u8],
     offset: u64,
-) -> std::io::Result<bool> {
+) -> io::Result<bool> {
     Ok(file.read_at(head, offset)? == head.len()
         && file.read_at(data, offset + head.len() as u64)? == data.len())
 }
 
-/// The record of a frame, and whether it is sealed, if it is the frame that `entry` points to.
-fn record(
-    head: &[u8; HEADER],
+/// Returns the record of a frame and `true` if it is encrypted. Returns `None` if the frame does not
+/// match `entry`.
+fn decode_record(
+    head: &[u8; HEADER_LEN],
     data: Vec<u8>,
     key: &StoreKey,
-    entry: Entry,
+    entry: IndexEntry,
 ) -> Option<(Record, bool)> {
-    let header = Header::peek(head)?;
-    let meant = header.kind == Kind::Write && header.version == entry.version && header.key == *key;
+    let header = FrameHeader::decode_unchecked(head)?;
+    let is_expected =
+        header.kind == FrameKind::Write && header.version == entry.version && header.key == *key;
     let version = Version::new(header.version)?;
-    (meant && header.fits(&data)).then(|| {
+    (is_expected && header.matches_payload(&data)).then(|| {
         let data = Bytes::from(data);
-        (Record { data, version }, header.sealed)
+        (Record { data, version }, header.encrypted)
     })
-}
-
-const fn lookup(standing: Standing) -> Lookup {
-    match standing {
-        Standing::Live(entry) => Lookup::Record(entry, entry.at),
-        Standing::Tombstone(entry) => Lookup::Gone(entry.at),
-        Standing::Nothing => Lookup::Absent,
-    }
 }

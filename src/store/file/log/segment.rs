@@ -1,4 +1,4 @@
-//! One file of the log: a head of 32 bytes, then frames.
+//! An open segment file.
 
 use std::{
     collections::hash_map::RandomState,
@@ -7,47 +7,28 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use bytes::{Buf, BufMut};
-
-use super::{
+use crate::store::file::{
     disk::{Disk, DiskFile},
     error::{FileError, is_full},
-    names,
+    format::{file_names, segment_head},
 };
 
-/// Length of a segment's head.
-pub(super) const HEAD: usize = 32;
-/// The format written, and the newest one read.
-pub(super) const FORMAT: u32 = 1;
-const MAGIC: [u8; 8] = *b"hs-log\r\n";
-const SUMMED: usize = HEAD - 4;
-
-/// A segment that is open.
-pub(super) struct Segment {
-    pub(super) id: u32,
-    /// Goes into the check sums of the frames' headers; random, and known to this file only.
-    pub(super) salt: u32,
-    pub(super) file: Box<dyn DiskFile>,
-    /// Bytes on disk of this segment that are not the log itself: its hint file.
-    pub(super) hint_len: AtomicU64,
-    /// Whether a hint was written, or found not to be worth it.
-    pub(super) hinted: AtomicBool,
-}
-
-/// What stands at the beginning of a segment file.
-pub(super) enum Head {
-    /// A segment of this salt.
-    Salt(u32),
-    /// A format that is not known here.
-    Newer(u32),
-    /// Neither.
-    Damaged,
+/// An open segment file.
+pub(crate) struct Segment {
+    pub(crate) id: u32,
+    /// Part of the checksums of the frame headers; random for each file and never published.
+    pub(crate) salt: u32,
+    pub(crate) file: Box<dyn DiskFile>,
+    /// Length of the segment's hint file, or 0.
+    hint_len: AtomicU64,
+    /// A hint was written, or would not save enough.
+    hint_done: AtomicBool,
 }
 
 impl Segment {
-    /// A new segment, durable before it is returned.
-    pub(super) fn create(disk: &dyn Disk, id: u32) -> Result<Self, FileError> {
-        let name = names::segment(id);
+    /// Creates a segment. Head and directory entry are durable when this returns.
+    pub(crate) fn create(disk: &dyn Disk, id: u32) -> Result<Self, FileError> {
+        let name = file_names::segment(id);
         Self::write_new(disk, id, &name).map_err(|source| {
             if is_full(&source) {
                 let path = disk.path().to_path_buf();
@@ -59,79 +40,61 @@ impl Segment {
 
     fn write_new(disk: &dyn Disk, id: u32, name: &str) -> io::Result<Self> {
         let file = match disk.create(name) {
-            // What an earlier attempt left and could not take away.
+            // An earlier attempt failed and could not remove its file.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 disk.remove(name)?;
                 disk.create(name)?
             }
-            made => made?,
+            created => created?,
         };
-        let salt = random();
+        let salt = random_salt();
         let written = file
-            .write_at(&encode(id, salt), 0)
+            .write_at(&segment_head::encode(id, salt), 0)
             .and_then(|()| file.sync())
             .and_then(|()| disk.sync_entries());
         if let Err(error) = written {
             let _ = disk.remove(name);
             return Err(error);
         }
-        Ok(Self::opened(id, salt, file))
+        Ok(Self::new(id, salt, file))
     }
 
-    pub(super) const fn opened(id: u32, salt: u32, file: Box<dyn DiskFile>) -> Self {
+    /// Wraps an open file whose head was read.
+    pub(crate) const fn new(id: u32, salt: u32, file: Box<dyn DiskFile>) -> Self {
         Self {
             id,
             salt,
             file,
             hint_len: AtomicU64::new(0),
-            hinted: AtomicBool::new(false),
+            hint_done: AtomicBool::new(false),
         }
     }
 
-    pub(super) fn hint_len(&self) -> u64 {
+    /// Returns all bytes of the file.
+    pub(crate) fn read_all(&self, disk: &dyn Disk) -> Result<Vec<u8>, FileError> {
+        let bytes = crate::store::file::disk::read_all(self.file.as_ref());
+        let path = || disk.locate(&file_names::segment(self.id));
+        bytes.map_err(|error| FileError::io("read", path(), error))
+    }
+
+    /// Returns the length of the hint file, or 0 if there is none.
+    pub(crate) fn hint_len(&self) -> u64 {
         self.hint_len.load(Ordering::Relaxed)
     }
-}
 
-fn encode(id: u32, salt: u32) -> Vec<u8> {
-    let mut head = Vec::with_capacity(HEAD);
-    head.put_slice(&MAGIC);
-    head.put_u32_le(FORMAT);
-    head.put_u32_le(id);
-    head.put_u32_le(salt);
-    head.put_u64_le(0);
-    let sum = crc32fast::hash(&head);
-    head.put_u32_le(sum);
-    head
-}
-
-/// Reads the beginning of the segment file that is named after `id`.
-pub(super) fn read_head(bytes: &[u8], id: u32) -> Head {
-    decode(bytes, id).unwrap_or(Head::Damaged)
-}
-
-/// The number that a segment says it has.
-pub(super) fn read_id(bytes: &[u8]) -> u32 {
-    let field = bytes.get(12..).and_then(<[u8]>::first_chunk);
-    field.map_or(0, |id| u32::from_le_bytes(*id))
-}
-
-fn decode(bytes: &[u8], id: u32) -> Option<Head> {
-    let summed = bytes.get(..SUMMED)?;
-    let mut rest = summed.strip_prefix(&MAGIC)?;
-    // A newer format may have its check sum elsewhere.
-    let format = rest.try_get_u32_le().ok()?;
-    if format > FORMAT {
-        return Some(Head::Newer(format));
+    pub(crate) fn set_hint_len(&self, len: u64) {
+        self.hint_len.store(len, Ordering::Relaxed);
     }
-    let sum = u32::from_le_bytes(*bytes.get(SUMMED..)?.first_chunk()?);
-    let named = rest.try_get_u32_le().ok()?;
-    let salt = rest.try_get_u32_le().ok()?;
-    (format == FORMAT && named == id && sum == crc32fast::hash(summed)).then_some(Head::Salt(salt))
+
+    /// Records that the segment needs no (further) hint; returns `true` if it was recorded before.
+    pub(crate) fn mark_hint_done(&self) -> bool {
+        self.hint_done.swap(true, Ordering::Relaxed)
+    }
 }
 
-/// A number that nobody outside can guess, from the seed the standard library draws for its maps.
-fn random() -> u32 {
+/// Returns a number that a client cannot guess, from the seed that the standard library draws for
+/// its hash maps.
+fn random_salt() -> u32 {
     let seed = RandomState::new().build_hasher().finish();
     let [a, b, c, d, ..] = seed.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])

@@ -1,73 +1,74 @@
-//! How much disk the log may take, and how hard the cleaner must work to keep it so.
+//! The limit on disk space, and the compaction work that keeps it.
 //!
-//! With `live` the bytes that the index points to and `segment` the configured segment size, the
-//! files take at most `2 * live + segment` bytes. What is left up to there is the slack. Every
-//! mutation that eats slack owes the cleaner work in proportion: by the time the slack is used up,
-//! the cleaner has passed over the whole log and found everything there was to free. While a
-//! mutation's debt is small nobody waits for it.
+//! With `live` bytes of frames in use and the configured segment size `segment`, the files take at
+//! most `2 * live + segment` bytes. The slack is the space that is left up to this limit. A mutation
+//! that uses slack adds debt in proportion: compaction work, in bytes to read. When the slack is used
+//! up, the debt covers the whole log, so compaction has then found all garbage. A mutation waits
+//! only while the debt is above [`SpaceUsage::max_debt`].
 
-/// What the log takes, in bytes.
+/// Disk usage of the log, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sizes {
-    /// All files together.
-    pub(super) total: u64,
-    /// What the index points to.
-    pub(super) live: u64,
+pub(crate) struct SpaceUsage {
+    /// All segment and hint files.
+    pub(crate) total: u64,
+    /// The frames that the index and the tag table point to.
+    pub(crate) live: u64,
 }
 
-/// Segments are made smaller than configured while there is little data, down to this.
-const SMALLEST: u64 = 1024;
+/// Segments are shorter than configured while there is little data, down to this length.
+const MIN_SEGMENT_LEN: u64 = 1024;
 
-/// The most that may be owed while nobody waits, in bytes to be passed over.
-const MOST_PATIENCE: u64 = 1 << 20;
+/// Upper bound of [`SpaceUsage::max_debt`].
+const MAX_DEBT: u64 = 1 << 20;
 
-impl Sizes {
+impl SpaceUsage {
     const fn garbage(self) -> u64 {
         self.total.saturating_sub(self.live)
     }
 
-    /// The most that the files may take.
-    pub(super) const fn limit(self, segment: u64) -> u64 {
+    /// Returns the maximum size of all files.
+    pub(crate) const fn limit(self, segment: u64) -> u64 {
         self.live.saturating_mul(2).saturating_add(segment)
     }
 
-    /// The length at which the active segment is ended: an eighth of the garbage allowed, so that
-    /// what is in the active segment, and what is being copied, stay small beside the slack.
-    pub(super) fn roll_at(self, segment: u64) -> u64 {
-        (self.live.saturating_add(segment) / 8).clamp(SMALLEST.min(segment), segment)
+    /// Returns the length at which the active segment ends: an eighth of the allowed garbage.
+    ///
+    /// The active segment and the copies out of one segment are then small compared to the slack.
+    pub(crate) fn roll_len(self, segment: u64) -> u64 {
+        (self.live.saturating_add(segment) / 8).clamp(MIN_SEGMENT_LEN.min(segment), segment)
     }
 
-    /// Whether there is enough garbage to be worth cleaning: half of what is allowed.
-    pub(super) const fn wants_cleaning(self, segment: u64) -> bool {
+    /// Returns `true` if the garbage exceeds half of the allowed garbage.
+    pub(crate) const fn needs_compaction(self, segment: u64) -> bool {
         self.garbage() > self.live.saturating_add(segment) / 2
     }
 
-    /// A mutation waits for the cleaner while more than this is owed, in bytes to be passed over: a
-    /// small part of the log, which may all be garbage that is not found yet.
-    pub(super) fn patience(self, segment: u64) -> u64 {
-        (self.limit(segment) / 16).min(MOST_PATIENCE)
+    /// Returns the debt above which mutations wait: a small part of the log, which may consist of
+    /// garbage that is not found yet.
+    pub(crate) fn max_debt(self, segment: u64) -> u64 {
+        (self.limit(segment) / 16).min(MAX_DEBT)
     }
 
-    /// What is left before the limit, less room for the copies out of one segment and for what the
-    /// cleaner may be behind.
+    /// Returns the space up to the limit, less the space for the copies out of one segment and for
+    /// the debt that is allowed.
     fn slack(self, segment: u64) -> u64 {
-        let copies = self.live.min(self.roll_at(segment));
+        let copies = self.live.min(self.roll_len(segment));
         self.limit(segment)
             .saturating_sub(self.total)
             .saturating_sub(copies)
-            .saturating_sub(self.patience(segment))
+            .saturating_sub(self.max_debt(segment))
     }
 
-    /// The work owed, in bytes to be passed over, by a mutation that led from `before` to here.
-    pub(super) fn owed(self, before: Self, segment: u64) -> u64 {
-        if !self.wants_cleaning(segment) {
+    /// Returns the debt of a mutation that changed the usage from `before` to `self`.
+    pub(crate) fn debt(self, before: Self, segment: u64) -> u64 {
+        if !self.needs_compaction(segment) {
             return 0;
         }
-        let (was, is) = (before.limit(segment), self.limit(segment));
-        let eaten =
-            (was.saturating_add(self.total)).saturating_sub(is.saturating_add(before.total));
-        let owed = (u128::from(eaten) * u128::from(self.total))
+        let (limit_before, limit) = (before.limit(segment), self.limit(segment));
+        let used = (limit_before.saturating_add(self.total))
+            .saturating_sub(limit.saturating_add(before.total));
+        let debt = (u128::from(used) * u128::from(self.total))
             .div_ceil(u128::from(self.slack(segment).max(1)));
-        u64::try_from(owed).unwrap_or(u64::MAX).min(self.total)
+        u64::try_from(debt).unwrap_or(u64::MAX).min(self.total)
     }
 }

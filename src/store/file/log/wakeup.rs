@@ -1,4 +1,4 @@
-//! Waking the background thread, at next to no cost where it has been woken already.
+//! Wakes the maintenance thread; repeated wakeups cost one atomic operation.
 
 use std::{
     sync::{
@@ -8,55 +8,58 @@ use std::{
     time::Duration,
 };
 
-use super::engine::lock;
+use crate::sync::lock;
 
+/// Wakes one thread, and requests that it stops.
 #[derive(Default)]
-pub(super) struct Nudge {
-    given: AtomicBool,
-    stop: AtomicBool,
+pub(crate) struct Wakeup {
+    notified: AtomicBool,
+    stopped: AtomicBool,
     gate: Mutex<()>,
-    wake: Condvar,
+    condvar: Condvar,
 }
 
-impl Nudge {
-    /// There is something to do.
-    pub(super) fn give(&self) {
-        if !self.given.swap(true, Ordering::AcqRel) {
-            // Passing the gate means that the thread is either asleep or has yet to look.
+impl Wakeup {
+    /// Wakes the thread.
+    pub(crate) fn notify(&self) {
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            // Once the gate was locked, the thread either sleeps or has yet to check the flag.
             drop(lock(&self.gate));
-            self.wake.notify_all();
+            self.condvar.notify_all();
         }
     }
 
-    /// There is nothing to do any more, ever.
-    pub(super) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+    /// Wakes the thread and requests that it ends.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
         drop(lock(&self.gate));
-        self.wake.notify_all();
+        self.condvar.notify_all();
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
+    /// Returns `true` after [`stop`](Self::stop).
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
     }
 
-    /// Sleeps until nudged or stopped, at most for `time`.
-    pub(super) fn sleep(&self, time: Duration) {
-        self.wait(time, || !self.given.load(Ordering::Acquire));
-        self.given.store(false, Ordering::Release);
+    /// Sleeps for `time`, or until a wakeup or the stop.
+    pub(crate) fn sleep(&self, time: Duration) {
+        self.wait(time, || !self.notified.load(Ordering::Acquire));
+        self.notified.store(false, Ordering::Release);
     }
 
-    /// Sleeps for `time`, or until stopped, or until `tired`, which must not take a lock, says no
-    /// at a nudge. It takes the
-    /// nudges that came before, so whatever they were about is to be looked at afterwards.
-    pub(super) fn sleep_while(&self, time: Duration, tired: impl Fn() -> bool) {
-        self.given.store(false, Ordering::Release);
-        self.wait(time, tired);
+    /// Sleeps for `time`, or until the stop, or until `keep_sleeping` returns `false` at a wakeup.
+    ///
+    /// `keep_sleeping` must not take a lock. Earlier wakeups are discarded, so the caller must check
+    /// for work afterwards.
+    pub(crate) fn sleep_while(&self, time: Duration, keep_sleeping: impl Fn() -> bool) {
+        self.notified.store(false, Ordering::Release);
+        self.wait(time, keep_sleeping);
     }
 
-    fn wait(&self, time: Duration, tired: impl Fn() -> bool) {
+    fn wait(&self, time: Duration, keep_sleeping: impl Fn() -> bool) {
         let gate = lock(&self.gate);
-        let asleep = |_: &mut ()| !self.is_stopped() && tired();
-        let slept = self.wake.wait_timeout_while(gate, time, asleep);
+        let asleep = |_: &mut ()| !self.is_stopped() && keep_sleeping();
+        let slept = self.condvar.wait_timeout_while(gate, time, asleep);
         drop(slept.unwrap_or_else(PoisonError::into_inner));
     }
 }

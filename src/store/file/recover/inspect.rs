@@ -1,25 +1,29 @@
-//! Looking into a directory without changing anything in it.
+//! Inspection of a directory without changing it.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use super::{
-    FileError,
-    disk::{Disk, DiskFile, OsDisk},
-    frame::{Header, Kind},
-    hint,
-    index::{Position, SHARDS},
-    lock::DirectoryLock,
-    names,
-    replay::{Damage, Replay},
-    scan::{Frames, Piece},
-    segment::{FORMAT, Head, read_head, read_id},
+use super::replay::{Damage, Replay};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::file::{
+        disk::{self, Disk, DiskFile, dir_lock::DirectoryLock, os::OsDisk},
+        error::FileError,
+        format::{
+            file_names,
+            frame::{FrameHeader, FrameKind},
+            frames::{Frames, SegmentItem},
+            hint,
+            segment_head::{self, SegmentHead},
+        },
+        log::index::{INDEX_SHARDS, IndexEntry, Position},
+    },
 };
-use crate::{clock::Timestamp, id::StoreKey};
 
-/// What the files of a directory hold, read in full: every frame's check sums are verified.
+/// The content of a store's directory. All files are read, and all checksums are verified.
 #[derive(Debug)]
 pub struct Inspection {
     segments: Vec<SegmentReport>,
@@ -28,151 +32,156 @@ pub struct Inspection {
     live_bytes: u64,
 }
 
-/// What one segment file holds.
+/// The content of one segment file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentReport {
-    /// The file; empty where bytes in memory were looked at.
+    /// The file's path; empty for bytes in memory.
     pub path: PathBuf,
-    /// Its length in bytes.
+    /// The file's length in bytes.
     pub bytes: u64,
-    /// Whether its head could be read; nothing else can be where it could not.
+    /// `true` if the head is intact. Otherwise no frame can be read.
     pub readable: bool,
-    /// Whole frames.
+    /// Number of intact frames.
     pub frames: u64,
-    /// Damaged places with frames behind them.
+    /// Number of damaged places that are followed by a frame.
     pub damaged: u64,
-    /// Bytes in those places.
+    /// Bytes in these places.
     pub damaged_bytes: u64,
-    /// Bytes at the end that are no frame: what a crash leaves of the last append.
+    /// Bytes at the end that are no frame: the rest of an append that a crash interrupted.
     pub torn_bytes: u64,
-    /// Whether the hint file says what the segment says; `None` where there is none.
-    pub hint: Option<bool>,
+    /// `true` if the hint file is right, `None` if there is no hint file.
+    pub hint_matches: Option<bool>,
 }
 
-/// What is known of one key.
+/// The state of one session key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionEntry {
-    /// The key: a one-way hash of the session's id.
+    /// The store key: a one-way hash of the session id.
     pub key: StoreKey,
-    /// The version of the record, or of the tombstone.
+    /// The version of the record or the tombstone.
     pub version: u64,
-    /// When it expires.
+    /// The expiry.
     pub expires: Timestamp,
-    /// Length of the data in bytes.
+    /// Length of the stored data in bytes.
     pub bytes: u32,
-    /// The session was destroyed.
+    /// `true` if the session was destroyed: the entry is a tombstone.
     pub destroyed: bool,
-    /// How many tags it carries.
+    /// Number of tags.
     pub tags: usize,
 }
 
 impl Inspection {
-    /// Reads all segments and hints of the store in `directory`, which nobody may have open
-    /// meanwhile. `progress` is told how many bytes of how many are read. Blocks.
+    /// Reads all segments and hint files of the store in `directory`. Blocks meanwhile.
+    ///
+    /// Calls `progress` after each segment with the number of bytes that were read, and with the
+    /// total. The directory is locked while it is read, so no store may have it open.
     ///
     /// # Errors
-    /// When the directory is in use or is none of a store, or a file cannot be read. Damage is no
-    /// error: it is reported.
-    pub fn of(
+    /// The directory is in use, it contains no store, or a file cannot be read. Damage is no error;
+    /// it is part of the result.
+    pub fn read(
         directory: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Self, FileError> {
         let directory = directory.as_ref();
         let fail = |error| FileError::io("read", directory.to_path_buf(), error);
         directory.read_dir().map_err(fail)?;
-        let disk = OsDisk::at(directory).map_err(fail)?;
-        let is_of_a_store =
-            |name: &String| name == names::LOCK || names::parse_segment(name).is_some();
-        if !disk.list().map_err(fail)?.iter().any(is_of_a_store) {
-            let nothing = io::ErrorKind::NotFound.into();
+        let disk = OsDisk::new(directory).map_err(fail)?;
+        let is_store_file = |name: &String| {
+            name == file_names::LOCK_FILE || file_names::parse_segment(name).is_some()
+        };
+        if !disk.list().map_err(fail)?.iter().any(is_store_file) {
+            let not_found = io::ErrorKind::NotFound.into();
             let path = directory.to_path_buf();
-            return Err(FileError::io("find a session store in", path, nothing));
+            return Err(FileError::io("find a session store in", path, not_found));
         }
-        let _lock = DirectoryLock::take(directory)?;
+        let _lock = DirectoryLock::acquire(directory)?;
         let names = disk.list().map_err(fail)?;
-        let mut ids: Vec<u32> = names
+        let ids = names
             .iter()
-            .filter_map(|n| names::parse_segment(n))
-            .collect();
+            .filter_map(|name| file_names::parse_segment(name));
+        let mut ids: Vec<u32> = ids.collect();
         ids.sort_unstable();
         let mut files = Vec::new();
         for id in &ids {
-            files.push((*id, Files::open(&disk, *id)?));
+            files.push((*id, SegmentFiles::open(&disk, *id)?));
         }
-        let (mut done, of) = (0, files.iter().map(|(_, files)| files.len).sum());
-        let mut reading = Reading::default();
+        let (mut done, total) = (0, files.iter().map(|(_, files)| files.len).sum());
+        let mut builder = InspectionBuilder::default();
         for (id, files) in files {
-            reading.segment(id, &files)?;
+            builder.add_segment(id, &files)?;
             done += files.len;
-            progress(done, of);
+            progress(done, total);
         }
-        Ok(reading.finish(&disk, &ids))
+        Ok(builder.finish(&disk, &ids))
     }
 
-    /// One report for each segment, the oldest first.
+    /// Returns one report for each segment, ordered by age, the oldest first.
     pub fn segments(&self) -> &[SegmentReport] {
         &self.segments
     }
 
-    /// Segments that should be there and are not.
+    /// Returns the paths of segments that are missing.
     pub fn missing(&self) -> &[PathBuf] {
         &self.missing
     }
 
-    /// What is known of every key, in no particular order; expired entries are among them until
-    /// they are collected.
+    /// Returns the state of every key, in no particular order. Expired entries are included until the
+    /// store collects them.
     pub fn entries(&self) -> &[SessionEntry] {
         &self.entries
     }
 
-    /// Bytes of the frames that count.
+    /// Returns the number of bytes of the frames that are in use.
     pub const fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 
-    /// Whether there is no damage, nothing missing, and no hint that says something else than its
-    /// segment. An unfinished last append is no damage.
+    /// Returns `true` if there is no damage, no missing segment, and no wrong hint file. An
+    /// incomplete last append is no damage.
     pub fn is_sound(&self) -> bool {
-        let sound = |report: &SegmentReport| {
-            report.readable && report.damaged == 0 && report.hint != Some(false)
+        let is_sound = |report: &SegmentReport| {
+            report.readable && report.damaged == 0 && report.hint_matches != Some(false)
         };
-        self.missing.is_empty() && self.segments.iter().all(sound)
+        self.missing.is_empty() && self.segments.iter().all(is_sound)
     }
 }
 
 impl SegmentReport {
-    /// Looks at a segment's bytes, and at those of its hint file where there is one.
-    pub fn of_bytes(segment: &[u8], hint: Option<&[u8]>) -> Self {
-        read(segment, hint, |_, _| {})
+    /// Inspects the bytes of a segment, and those of its hint file.
+    // Public only for the fuzz targets.
+    #[doc(hidden)]
+    pub fn from_bytes(segment: &[u8], hint: Option<&[u8]>) -> Self {
+        scan_segment(segment, hint, |_, _| {})
     }
 }
 
-/// What was read so far.
+/// The result of the segments that were read so far.
 #[derive(Default)]
-struct Reading {
+struct InspectionBuilder {
     replay: Replay,
     damage: Vec<Damage>,
     segments: Vec<SegmentReport>,
-    /// Whether the last segment says that another follows it.
+    /// The last segment has an end frame, so another one must follow.
     ended: bool,
 }
 
-impl Reading {
-    fn segment(&mut self, id: u32, files: &Files) -> Result<(), FileError> {
+impl InspectionBuilder {
+    fn add_segment(&mut self, id: u32, files: &SegmentFiles) -> Result<(), FileError> {
         let (bytes, hint) = files.read()?;
-        let mut report = read(&bytes, hint.as_deref(), |offset, seen| match seen {
-            Ok((header, payload)) => {
-                self.ended = header.kind == Kind::End;
-                self.replay.frame(id, offset, header, payload);
-            }
-            Err((len, key)) => {
-                let at = Position {
-                    segment: id,
-                    offset,
-                };
-                self.damage.push(Damage { at, len, key });
+        let mut report = scan_segment(&bytes, hint.as_deref(), |offset, item| {
+            let position = Position {
+                segment: id,
+                offset,
+            };
+            match item {
+                Ok((header, payload)) => {
+                    self.ended = header.kind == FrameKind::End;
+                    self.replay.apply(position, header, payload);
+                }
+                Err((len, key)) => self.damage.push(Damage { position, len, key }),
             }
         });
         report.path.clone_from(&files.path);
@@ -182,95 +191,99 @@ impl Reading {
 
     fn finish(mut self, disk: &OsDisk, ids: &[u32]) -> Inspection {
         for damage in &self.damage {
-            self.replay.conclude(damage);
+            self.replay.handle_damage(damage);
         }
-        // Nothing has expired at the beginning of time: tombstones and the like are shown too.
-        self.replay.tidy(Timestamp::default());
-        let behind = u32::from(self.ended);
-        let last = ids.last().map_or(0, |last| last.saturating_add(behind));
-        let missing = (self.replay.cleaned.saturating_add(1)..=last)
+        // Nothing is expired at time zero, so expired entries are included.
+        self.replay.drop_dead(Timestamp::default());
+        let follows = u32::from(self.ended);
+        let last = ids.last().map_or(0, |last| last.saturating_add(follows));
+        let missing = (self.replay.compacted.saturating_add(1)..=last)
             .filter(|id| !ids.contains(id))
-            .map(|id| disk.locate(&names::segment(id)));
+            .map(|id| disk.locate(&file_names::segment(id)));
         Inspection {
             segments: self.segments,
             missing: missing.collect(),
-            live_bytes: self.replay.index.weight() + self.replay.tags.weight(),
-            entries: entries(&self.replay),
+            live_bytes: self.replay.index.live_bytes() + self.replay.tags.live_bytes(),
+            entries: session_entries(&self.replay),
         }
     }
 }
 
-/// A frame and its payload, or the length of damage and the key that it was about.
-type Seen<'a> = Result<(&'a Header, &'a [u8]), (u64, Option<StoreKey>)>;
+/// A frame and its payload, or the length of damage and the key of the damaged frame.
+type FrameOrDamage<'a> = Result<(&'a FrameHeader, &'a [u8]), (u64, Option<StoreKey>)>;
 
-fn read(bytes: &[u8], hint: Option<&[u8]>, mut see: impl FnMut(u32, Seen<'_>)) -> SegmentReport {
+fn scan_segment(
+    bytes: &[u8],
+    hint: Option<&[u8]>,
+    mut visit: impl FnMut(u32, FrameOrDamage<'_>),
+) -> SegmentReport {
     let mut report = SegmentReport {
         bytes: bytes.len() as u64,
         ..SegmentReport::default()
     };
-    let id = read_id(bytes);
-    let Head::Salt(salt) = read_head(bytes, id) else {
+    let id = segment_head::stored_id(bytes);
+    let SegmentHead::Salt(salt) = SegmentHead::decode(bytes, id) else {
         return report;
     };
     report.readable = true;
-    for piece in Frames::of(bytes, salt) {
-        match piece {
-            Piece::Frame {
-                at,
+    for item in Frames::new(bytes, salt) {
+        match item {
+            SegmentItem::Frame {
+                offset,
                 header,
                 payload,
             } => {
                 report.frames += 1;
-                see(at, Ok((&header, payload)));
+                visit(offset, Ok((&header, payload)));
             }
-            Piece::Damage { at, len, key } => {
+            SegmentItem::Damage { offset, len, key } => {
                 report.damaged += 1;
                 report.damaged_bytes += len;
-                see(at, Err((len, key)));
+                visit(offset, Err((len, key)));
             }
-            Piece::Torn { len, .. } => report.torn_bytes = len,
-            Piece::Room { .. } => {}
+            SegmentItem::TornTail { len, .. } => report.torn_bytes = len,
+            SegmentItem::Preallocated { .. } => {}
         }
     }
-    report.hint = hint.map(|hint| {
-        let told = hint::decode(hint, id, salt, bytes.len() as u64);
-        let right = hint::encode(bytes, id, salt);
-        told.is_some() && right.is_some_and(|right| right == hint)
+    report.hint_matches = hint.map(|hint| {
+        let decodes = hint::decode(hint, id, salt, bytes.len() as u64).is_some();
+        let expected = hint::encode(bytes, id, salt);
+        decodes && expected.is_some_and(|expected| expected == hint)
     });
     report
 }
 
-fn entries(replay: &Replay) -> Vec<SessionEntry> {
-    let mut found = Vec::new();
-    for shard in 0..SHARDS {
-        found.extend(replay.index.drain(shard, |_, _| true));
+fn session_entries(replay: &Replay) -> Vec<SessionEntry> {
+    let mut entries = Vec::new();
+    for shard in 0..INDEX_SHARDS {
+        entries.extend(replay.index.drain(shard, |_, _| true));
     }
-    let entry = |(key, entry): (StoreKey, super::index::Entry)| SessionEntry {
+    let convert = |(key, entry): (StoreKey, IndexEntry)| SessionEntry {
         key,
         version: entry.version,
         expires: entry.expires,
         bytes: entry.len,
         destroyed: entry.tombstone,
-        tags: replay.tags.of(&key).len(),
+        tags: replay.tags.tags(&key).len(),
     };
-    found.into_iter().map(entry).collect()
+    entries.into_iter().map(convert).collect()
 }
 
 /// The files of one segment.
-struct Files {
+struct SegmentFiles {
     path: PathBuf,
     log: Box<dyn DiskFile>,
     hint: Option<Box<dyn DiskFile>>,
     len: u64,
 }
 
-impl Files {
+impl SegmentFiles {
     fn open(disk: &dyn Disk, id: u32) -> Result<Self, FileError> {
-        let path = disk.locate(&names::segment(id));
+        let path = disk.locate(&file_names::segment(id));
         let fail = |error| FileError::io("read", path.clone(), error);
-        let log = disk.open(&names::segment(id)).map_err(fail)?;
+        let log = disk.open(&file_names::segment(id)).map_err(fail)?;
         let len = log.len().map_err(fail)?;
-        let hint = disk.open(&names::hint(id)).ok();
+        let hint = disk.open(&file_names::hint(id)).ok();
         Ok(Self {
             path,
             log,
@@ -281,17 +294,8 @@ impl Files {
 
     fn read(&self) -> Result<(Vec<u8>, Option<Vec<u8>>), FileError> {
         let fail = |error| FileError::io("read", self.path.clone(), error);
-        let hint = self.hint.as_deref().map(whole).transpose();
-        Ok((whole(self.log.as_ref()).map_err(fail)?, hint.map_err(fail)?))
+        let hint = self.hint.as_deref().map(disk::read_all).transpose();
+        let log = disk::read_all(self.log.as_ref());
+        Ok((log.map_err(fail)?, hint.map_err(fail)?))
     }
 }
-
-fn whole(file: &dyn DiskFile) -> std::io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(file.len()?).unwrap_or(usize::MAX)];
-    let read = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(read);
-    Ok(bytes)
-}
-
-/// The newest format version that this crate writes and reads.
-pub const FORMAT_VERSION: u32 = FORMAT;

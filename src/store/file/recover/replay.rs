@@ -1,33 +1,41 @@
-//! From the frames of the log back to the index.
+//! Rebuilding index and tags from the frames of the log.
 
-use super::{
-    frame::{Header, Kind},
-    index::{Entry, Index, Position, SHARDS},
-    tags::{self, TagTable},
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::file::{
+        format::{
+            frame::{FrameHeader, FrameKind},
+            tags,
+        },
+        log::{
+            index::{INDEX_SHARDS, Index, IndexEntry, Position},
+            tag_table::TagTable,
+        },
+    },
 };
-use crate::{clock::Timestamp, id::StoreKey};
 
-/// The state that a log's frames lead to, applied in the order of the log.
+/// The state after the frames of a log were applied in order.
 ///
-/// Applying a frame sets a state and never adds to one, so frames that are seen twice, as copies
-/// are, lead to the same end.
+/// A frame sets a state and never adds to one. Applying a frame twice, as with copies, therefore
+/// gives the same state.
 pub(super) struct Replay {
     pub(super) index: Index,
     pub(super) tags: TagTable,
-    /// The greatest version that may have been given.
+    /// The greatest version that may have been assigned.
     pub(super) version: u64,
-    /// Segments up to this one may be missing.
-    pub(super) cleaned: u32,
-    /// Everything before this was durable before the last crash, if there was one.
-    pub(super) durable: Position,
+    /// Segments up to this number may be missing.
+    pub(super) compacted: u32,
+    /// Everything before this position was durable before the last crash, if there was one.
+    durable: Position,
 }
 
-/// A damaged place.
+/// A damaged place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
-    pub(super) at: Position,
+    pub(super) position: Position,
     pub(super) len: u64,
-    /// The key that it was about, if that could be told.
+    /// The key of the damaged frame, if it could be read.
     pub(super) key: Option<StoreKey>,
 }
 
@@ -37,73 +45,72 @@ impl Default for Replay {
             index: Index::new(),
             tags: TagTable::default(),
             version: 0,
-            cleaned: 0,
+            compacted: 0,
             durable: Position::default(),
         }
     }
 }
 
 impl Replay {
-    /// Applies a frame at offset `at` of segment `id`.
-    pub(super) fn frame(&mut self, id: u32, at: u32, header: &Header, payload: &[u8]) {
-        let at = Position {
-            segment: id,
-            offset: at,
-        };
+    /// Applies the frame at `position`.
+    pub(super) fn apply(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
         if header.synced > 0 {
             let offset = header.synced;
-            self.durable = self.durable.max(Position { offset, ..at });
+            self.durable = self.durable.max(Position { offset, ..position });
         }
         match header.kind {
-            Kind::Write | Kind::Destroy => self.place(at, header),
-            Kind::Touch => self.touch(header),
-            Kind::Tags => self.tag(at, header, payload),
-            Kind::Open => self.version = self.version.max(header.version),
-            Kind::Cleaned => {
-                let cleaned = u32::try_from(header.version).unwrap_or(u32::MAX);
-                self.cleaned = self.cleaned.max(cleaned);
+            FrameKind::Write | FrameKind::Destroy => self.set_entry(position, header),
+            FrameKind::Touch => self.touch(header),
+            FrameKind::Tags => self.set_tags(position, header, payload),
+            FrameKind::Open => self.version = self.version.max(header.version),
+            FrameKind::Compacted => {
+                let compacted = u32::try_from(header.version).unwrap_or(u32::MAX);
+                self.compacted = self.compacted.max(compacted);
             }
-            Kind::End | Kind::Closed | Kind::Void => {}
+            FrameKind::End | FrameKind::Closed | FrameKind::Void => {}
         }
     }
 
-    fn place(&mut self, at: Position, header: &Header) {
+    fn set_entry(&mut self, position: Position, header: &FrameHeader) {
         self.version = self.version.max(header.version);
-        let tombstone = header.kind == Kind::Destroy;
-        let entry = Entry {
+        let tombstone = header.kind == FrameKind::Destroy;
+        let entry = IndexEntry {
             version: header.version,
             expires: header.expires,
-            at,
+            position,
             len: header.len,
             tombstone,
         };
         self.index.insert(header.key, entry);
-        if tombstone || header.fresh {
+        if tombstone || header.clears_tags {
             self.tags.clear(&header.key);
         }
     }
 
-    fn touch(&self, header: &Header) {
+    fn touch(&self, header: &FrameHeader) {
         let entry = self.index.get(&header.key);
-        let of_this = |entry: &Entry| !entry.tombstone && entry.version == header.version;
-        if let Some(entry) = entry.filter(of_this) {
+        let is_same_record =
+            |entry: &IndexEntry| !entry.tombstone && entry.version == header.version;
+        if let Some(entry) = entry.filter(is_same_record) {
             let expires = header.expires;
-            self.index.insert(header.key, Entry { expires, ..entry });
+            self.index
+                .insert(header.key, IndexEntry { expires, ..entry });
         }
     }
 
-    /// The record may be further on, where the cleaner has copied it.
-    fn tag(&mut self, at: Position, header: &Header, payload: &[u8]) {
+    fn set_tags(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
+        // The key may have no record yet: a compaction may have copied the record to a later position.
         if let Some(tags) = tags::decode(payload) {
-            self.tags.set(header.key, tags, at);
+            self.tags.set(header.key, tags, position);
         }
     }
 
-    /// Drops what cannot count any more, once all frames are applied and damage is dealt with.
-    pub(super) fn tidy(&mut self, now: Timestamp) -> u64 {
-        let expired = (0..SHARDS).map(|shard| {
-            let gone = self.index.drain(shard, |_, entry| entry.expires <= now);
-            gone.len() as u64
+    /// Drops expired entries, and tags of keys without a record. Call it after all frames were applied
+    /// and all damage was handled. Returns the number of expired entries.
+    pub(super) fn drop_dead(&mut self, now: Timestamp) -> u64 {
+        let expired = (0..INDEX_SHARDS).map(|shard| {
+            let removed = self.index.drain(shard, |_, entry| entry.expires <= now);
+            removed.len() as u64
         });
         let expired = expired.sum();
         let index = &self.index;
@@ -112,17 +119,19 @@ impl Replay {
         expired
     }
 
-    /// Draws the conclusion from damage, once all frames are applied: whether it hit something
-    /// that was durable.
+    /// Handles damage after all frames were applied. Returns `true` if the damaged data was durable.
     ///
-    /// Then what it said of its key is not known, and an older state of that key could be that of
-    /// a session that was logged out since: the key is dropped, unless a later frame told its
-    /// state. Otherwise it was an append that a power failure left unfinished, and nobody was ever
-    /// told that it was durable: the older state counts.
-    pub(super) fn conclude(&mut self, damage: &Damage) -> bool {
-        let was_durable = damage.at < self.durable;
+    /// In that case the state of the damaged frame's key is not known. An older state could be that
+    /// of a session that was destroyed later, so the key is dropped unless a later frame sets its
+    /// state. Otherwise a power failure interrupted an append that was never acknowledged as
+    /// durable, and the older state is valid.
+    pub(super) fn handle_damage(&mut self, damage: &Damage) -> bool {
+        let was_durable = damage.position < self.durable;
         if let Some(key) = damage.key.filter(|_| was_durable)
-            && self.index.get(&key).is_some_and(|e| e.at < damage.at)
+            && self
+                .index
+                .get(&key)
+                .is_some_and(|entry| entry.position < damage.position)
         {
             self.index.remove(&key);
             self.tags.clear(&key);

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::super::cache::Cache;
+use super::super::log::cache::DataCache;
 use crate::id::StoreKey;
 
 fn key(number: u16) -> StoreKey {
@@ -15,7 +15,7 @@ fn data(len: usize) -> Bytes {
 
 #[test]
 fn data_is_found_under_its_version_only() {
-    let cache = Cache::new(1 << 20);
+    let cache = DataCache::new(1 << 20);
     cache.put(&key(1), 5, data(10));
     assert_eq!(cache.get(&key(1), 5), Some(data(10)));
     assert_eq!(cache.get(&key(1), 4), None);
@@ -27,7 +27,7 @@ fn data_is_found_under_its_version_only() {
 
 #[test]
 fn the_oldest_go_when_there_is_no_room() {
-    let cache = Cache::new(1 << 20);
+    let cache = DataCache::new(1 << 20);
     for number in 0..10_000 {
         cache.put(&key(number), 1, data(1000));
     }
@@ -41,7 +41,7 @@ fn the_oldest_go_when_there_is_no_room() {
 
 #[test]
 fn a_record_too_large_for_the_cache_leaves_the_others_there() {
-    let cache = Cache::new(1 << 20);
+    let cache = DataCache::new(1 << 20);
     cache.put(&key(64), 1, data(100));
     cache.put(&key(128), 1, data(10_000));
     assert!(cache.get(&key(64), 1).is_some());
@@ -50,7 +50,7 @@ fn a_record_too_large_for_the_cache_leaves_the_others_there() {
 
 #[test]
 fn a_cache_of_no_bytes_keeps_nothing() {
-    let cache = Cache::new(0);
+    let cache = DataCache::new(0);
     cache.put(&key(1), 1, data(1));
     assert_eq!(cache.get(&key(1), 1), None);
 }

@@ -4,22 +4,21 @@ use std::io::ErrorKind;
 
 use super::{
     super::Durability,
-    disk::{Crash, SimDisk, Trouble},
+    disk::{Crash, Fault, SimDisk},
     workload::{Workload, check_sizes},
 };
 
 const STEPS: usize = 120;
 
-/// How many different workloads are run: more in a long run.
+/// Returns the seeds of the workloads. `FILE_CRASH_SEEDS` sets their number (3).
 fn seeds() -> std::ops::Range<u64> {
-    let wanted = std::env::var("FILE_CRASH_SEEDS")
+    let count = std::env::var("FILE_CRASH_SEEDS")
         .ok()
         .and_then(|n| n.parse().ok());
-    0..wanted.unwrap_or(3)
+    0..count.unwrap_or(3)
 }
 
-/// One workload of three writes as the system likes; the others make room ahead, as where writers
-/// wait for syncs.
+/// Returns the durability of a workload. Two of three use preallocation.
 const fn durability(seed: u64) -> Durability {
     match seed % 3 {
         1 => Durability::Os,
@@ -27,7 +26,7 @@ const fn durability(seed: u64) -> Durability {
     }
 }
 
-/// How many operations of the disk the workload makes when nothing fails.
+/// Returns the number of disk operations of the workload if nothing fails.
 fn operations(seed: u64) -> usize {
     let disk = SimDisk::with(None);
     let mut workload = Workload::begin(&disk, durability(seed), false).unwrap();
@@ -35,19 +34,19 @@ fn operations(seed: u64) -> usize {
     disk.operations()
 }
 
-/// Runs the workload into trouble at every operation; `then` looks at what came of it.
+/// Runs the workload with a fault at every operation; `check` checks the result.
 fn at_every_operation(
     seed: u64,
-    trouble: Trouble,
-    at_once: bool,
-    then: impl Fn(&SimDisk, &Workload, usize),
+    fault: Fault,
+    acknowledge_at_once: bool,
+    check: impl Fn(&SimDisk, &Workload, usize),
 ) {
     for at in 0..operations(seed) {
-        let disk = SimDisk::with(Some((at, trouble)));
-        // An opening that fails has nothing to remember yet.
-        if let Ok(mut workload) = Workload::begin(&disk, durability(seed), at_once) {
+        let disk = SimDisk::with(Some((at, fault)));
+        // If the opening fails, there is no state to check.
+        if let Ok(mut workload) = Workload::begin(&disk, durability(seed), acknowledge_at_once) {
             workload.run(seed, STEPS);
-            then(&disk, &workload, at);
+            check(&disk, &workload, at);
         }
     }
 }
@@ -57,26 +56,26 @@ fn the_workload_reaches_everything_that_can_crash() {
     for durability in [Durability::Always, Durability::Os] {
         let disk = SimDisk::with(None);
         let mut workload = Workload::begin(&disk, durability, false).unwrap();
-        let (mut cleaned, mut hints) = (0, 0);
+        let (mut compacted, mut hints) = (0, 0);
         for seed in 0..10 {
             workload.run(seed, STEPS);
             check_sizes(&workload);
             workload.check(&workload.engine);
             let stats = workload.engine.stats();
-            cleaned += stats.cleaned_segments;
+            compacted += stats.compacted_segments;
             hints += stats.hints_used;
         }
-        assert!(cleaned > 4, "cleaned {cleaned}");
-        assert!(hints > 4, "hints {hints}");
+        assert!(compacted > 4, "{compacted} compacted segments");
+        assert!(hints > 4, "{hints} hints");
     }
 }
 
 #[test]
-fn what_was_synced_survives_a_power_failure_at_every_operation() {
+fn synced_data_survives_a_power_failure_at_every_operation() {
     for seed in seeds() {
-        at_every_operation(seed, Trouble::Cut, false, |disk, workload, at| {
-            for luck in 0..4 {
-                let power = Crash::Power(at as u64 * 64 + luck);
+        at_every_operation(seed, Fault::PowerOff, false, |disk, workload, at| {
+            for choice in 0..4 {
+                let power = Crash::Power(at as u64 * 64 + choice);
                 workload.check_after(&disk.after(power, None));
             }
         });
@@ -84,9 +83,9 @@ fn what_was_synced_survives_a_power_failure_at_every_operation() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_the_end_of_the_process_at_every_operation() {
+fn acknowledged_data_survives_the_end_of_the_process_at_every_operation() {
     for seed in seeds() {
-        at_every_operation(seed, Trouble::Cut, true, |disk, workload, _| {
+        at_every_operation(seed, Fault::PowerOff, true, |disk, workload, _| {
             workload.check_after(&disk.after(Crash::Process, None));
         });
     }
@@ -94,10 +93,10 @@ fn what_was_acknowledged_survives_the_end_of_the_process_at_every_operation() {
 
 #[test]
 fn a_power_failure_during_the_opening_after_a_power_failure_loses_nothing_either() {
-    at_every_operation(1, Trouble::Cut, false, |disk, workload, at| {
+    at_every_operation(1, Fault::PowerOff, false, |disk, workload, at| {
         for second in 0..12 {
             let crash = Crash::Power(at as u64);
-            let during = disk.after(crash, Some((second, Trouble::Cut)));
+            let during = disk.after(crash, Some((second, Fault::PowerOff)));
             let _ = super::workload::open(&during, &super::workload::clock());
             workload.check_after(&during.after(Crash::Power(second as u64), None));
         }
@@ -108,7 +107,7 @@ fn a_power_failure_during_the_opening_after_a_power_failure_loses_nothing_either
 fn a_full_disk_at_any_operation_changes_nothing_and_the_store_goes_on() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         for seed in [1, 2] {
-            at_every_operation(seed, Trouble::Once(kind), true, |disk, workload, _| {
+            at_every_operation(seed, Fault::Once(kind), true, |disk, workload, _| {
                 workload.check(&workload.engine);
                 workload.check_after(&disk.after(Crash::Process, None));
             });
@@ -117,9 +116,9 @@ fn a_full_disk_at_any_operation_changes_nothing_and_the_store_goes_on() {
 }
 
 #[test]
-fn a_disk_that_stays_broken_leaves_what_was_there_readable() {
+fn a_disk_that_stays_broken_leaves_stored_data_readable() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
-        at_every_operation(0, Trouble::Ever(kind), true, |disk, workload, _| {
+        at_every_operation(0, Fault::Permanent(kind), true, |disk, workload, _| {
             workload.check(&workload.engine);
             workload.check_after(&disk.after(Crash::Process, None));
         });
@@ -127,10 +126,10 @@ fn a_disk_that_stays_broken_leaves_what_was_there_readable() {
 }
 
 #[test]
-fn after_a_failed_sync_the_store_takes_no_write_and_loses_nothing_that_was_synced() {
+fn after_a_failed_sync_the_store_accepts_no_write_and_loses_no_synced_data() {
     at_every_operation(
         2,
-        Trouble::Once(ErrorKind::Other),
+        Fault::Once(ErrorKind::Other),
         false,
         |disk, workload, at| {
             let power = Crash::Power(at as u64);

@@ -1,4 +1,4 @@
-//! A simulated disk: it knows what is written apart from what is durable, and fails on demand.
+//! A simulated disk that distinguishes written and durable data, and fails on demand.
 
 use std::{
     collections::BTreeMap,
@@ -9,23 +9,23 @@ use std::{
 
 use super::super::disk::{Disk, DiskFile};
 
-/// What happens at an operation of the disk.
+/// A fault at one operation of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// It fails with this error, having done half of its work if it was a write.
+pub(super) enum Fault {
+    /// The operation fails with this error. A write writes half of its data.
     Once(ErrorKind),
-    /// So do all that follow, reads excepted.
-    Ever(ErrorKind),
-    /// The machine stops in the middle of it.
-    Cut,
+    /// The operation and all later ones fail, except reads.
+    Permanent(ErrorKind),
+    /// The machine stops during the operation.
+    PowerOff,
 }
 
-/// What is left for the next opening.
+/// A crash, which determines the data at the next opening.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Crash {
-    /// The process ended; the system has all that was written.
+    /// The process ended. All written data is kept.
     Process,
-    /// The power failed: of what was not durable, this random choice got through.
+    /// The power failed. A random part of the data that was not durable is kept; this is the seed.
     Power(u64),
 }
 
@@ -36,46 +36,46 @@ enum Change {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Content {
+struct FileContent {
     written: Vec<u8>,
     durable: Vec<u8>,
-    /// Since the last sync, in order.
+    /// Changes since the last sync, in order.
     pending: Vec<Change>,
 }
 
 #[derive(Clone, Debug)]
-enum Entry {
+enum EntryChange {
     Created(String, usize),
     Removed(String),
 }
 
 #[derive(Default)]
-struct World {
-    contents: Vec<Content>,
+struct SimState {
+    contents: Vec<FileContent>,
     entries: BTreeMap<String, usize>,
     durable_entries: BTreeMap<String, usize>,
-    pending_entries: Vec<Entry>,
+    pending_entries: Vec<EntryChange>,
     operations: usize,
-    /// The most bytes that the files may take together, where there is a limit.
-    room: Option<u64>,
-    trouble: Option<(usize, Trouble)>,
-    cut: bool,
-    /// Whether nothing is in the page cache.
+    /// Maximum size of all files together, if there is a limit.
+    capacity: Option<u64>,
+    fault: Option<(usize, Fault)>,
+    stopped: bool,
+    /// The page cache is empty.
     cold: bool,
-    /// The device hangs while somebody holds it for writing.
+    /// The device hangs while this is locked for writing.
     device: Arc<RwLock<()>>,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct SimDisk(Arc<Mutex<World>>);
+pub(super) struct SimDisk(Arc<Mutex<SimState>>);
 
 struct SimFile(SimDisk, usize);
 
 impl SimDisk {
-    /// A disk that gets into `trouble` at its operation number `at`.
-    pub(super) fn with(trouble: Option<(usize, Trouble)>) -> Self {
+    /// Creates a disk with a fault at the operation of this number.
+    pub(super) fn with(fault: Option<(usize, Fault)>) -> Self {
         let disk = Self::default();
-        disk.0.lock().unwrap().trouble = trouble;
+        disk.0.lock().unwrap().fault = fault;
         disk
     }
 
@@ -83,95 +83,95 @@ impl SimDisk {
         self.0.lock().unwrap().operations
     }
 
-    /// Whether the machine has stopped.
-    pub(super) fn is_cut(&self) -> bool {
-        self.0.lock().unwrap().cut
+    /// Returns `true` if the machine has stopped.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.0.lock().unwrap().stopped
     }
 
-    /// Whether every operation fails from now on.
+    /// Returns `true` if all operations fail from now on.
     pub(super) fn is_broken(&self) -> bool {
-        let world = self.0.lock().unwrap();
-        matches!(world.trouble, Some((at, Trouble::Ever(_))) if at <= world.operations)
+        let state = self.0.lock().unwrap();
+        matches!(state.fault, Some((at, Fault::Permanent(_))) if at <= state.operations)
     }
 
-    /// The bytes of all files.
+    /// Returns the size of all files.
     pub(super) fn used(&self) -> u64 {
         self.0.lock().unwrap().used()
     }
 
-    /// Lets the files grow by so many bytes and no more.
-    pub(super) fn leave_room(&self, bytes: u64) {
-        let mut world = self.0.lock().unwrap();
-        world.room = Some(world.used() + bytes);
+    /// Limits the growth of all files together.
+    pub(super) fn limit_growth(&self, bytes: u64) {
+        let mut state = self.0.lock().unwrap();
+        state.capacity = Some(state.used() + bytes);
     }
 
-    /// The device hangs, for syncs and for what is not in the page cache, while this is held for
-    /// writing.
+    /// Returns a lock. While it is locked for writing, the device hangs: syncs and reads of data that is
+    /// not in the page cache block.
     pub(super) fn device(&self) -> Arc<RwLock<()>> {
         Arc::clone(&self.0.lock().unwrap().device)
     }
 
-    /// Takes everything out of the page cache, for good.
-    pub(super) fn cool(&self) {
+    /// Empties the page cache, permanently.
+    pub(super) fn drop_page_cache(&self) {
         self.0.lock().unwrap().cold = true;
     }
 
-    /// Changes a file behind everybody's back.
+    /// Changes a file without the store's knowledge.
     pub(super) fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
-        let mut world = self.0.lock().unwrap();
-        let id = world.entries[name];
-        let content = &mut world.contents[id];
+        let mut state = self.0.lock().unwrap();
+        let id = state.entries[name];
+        let content = &mut state.contents[id];
         change(&mut content.written);
         content.durable = content.written.clone();
         content.pending.clear();
     }
 
-    /// The disk that the next opening finds, in `trouble` of its own.
-    pub(super) fn after(&self, crash: Crash, trouble: Option<(usize, Trouble)>) -> Self {
-        let world = self.0.lock().unwrap();
+    /// Returns the disk after a crash, with a fault of its own.
+    pub(super) fn after(&self, crash: Crash, fault: Option<(usize, Fault)>) -> Self {
+        let state = self.0.lock().unwrap();
         let (entries, contents) = match crash {
             Crash::Process => (
-                world.entries.clone(),
-                world.contents.iter().map(|c| c.written.clone()).collect(),
+                state.entries.clone(),
+                state.contents.iter().map(|c| c.written.clone()).collect(),
             ),
-            Crash::Power(seed) => power_failure(&world, seed),
+            Crash::Power(seed) => power_failure(&state, seed),
         };
-        let durable = |written: Vec<u8>| Content {
+        let durable = |written: Vec<u8>| FileContent {
             durable: written.clone(),
             written,
             pending: Vec::new(),
         };
-        Self(Arc::new(Mutex::new(World {
+        Self(Arc::new(Mutex::new(SimState {
             contents: contents.into_iter().map(durable).collect(),
             durable_entries: entries.clone(),
             entries,
-            trouble,
-            ..World::default()
+            fault,
+            ..SimState::default()
         })))
     }
 
-    fn step<T>(&self, act: impl FnOnce(&mut World, bool) -> io::Result<T>) -> io::Result<T> {
-        let mut world = self.0.lock().unwrap();
-        if world.cut {
+    fn step<T>(&self, act: impl FnOnce(&mut SimState, bool) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.0.lock().unwrap();
+        if state.stopped {
             return Err(ErrorKind::Other.into());
         }
-        let now = world.operations;
-        world.operations += 1;
-        let kind = match world.trouble {
-            Some((at, Trouble::Once(kind))) if at == now => kind,
-            Some((at, Trouble::Ever(kind))) if at <= now => kind,
-            Some((at, Trouble::Cut)) if at == now => {
-                world.cut = true;
+        let now = state.operations;
+        state.operations += 1;
+        let kind = match state.fault {
+            Some((at, Fault::Once(kind))) if at == now => kind,
+            Some((at, Fault::Permanent(kind))) if at <= now => kind,
+            Some((at, Fault::PowerOff)) if at == now => {
+                state.stopped = true;
                 ErrorKind::Other
             }
-            _ => return act(&mut world, true),
+            _ => return act(&mut state, true),
         };
-        let _ = act(&mut world, false);
+        let _ = act(&mut state, false);
         Err(kind.into())
     }
 }
 
-impl World {
+impl SimState {
     fn used(&self) -> u64 {
         let sizes = self.entries.values();
         sizes
@@ -180,27 +180,27 @@ impl World {
     }
 }
 
-fn power_failure(world: &World, seed: u64) -> (BTreeMap<String, usize>, Vec<Vec<u8>>) {
-    let mut dice = Dice(seed);
-    let mut entries = world.durable_entries.clone();
-    for entry in &world.pending_entries {
+fn power_failure(state: &SimState, seed: u64) -> (BTreeMap<String, usize>, Vec<Vec<u8>>) {
+    let mut rng = SeededRng(seed);
+    let mut entries = state.durable_entries.clone();
+    for entry in &state.pending_entries {
         match entry {
-            Entry::Created(name, id) if dice.below(2) == 0 => {
+            EntryChange::Created(name, id) if rng.below(2) == 0 => {
                 entries.insert(name.clone(), *id);
             }
-            Entry::Removed(name) if dice.below(2) == 0 => {
+            EntryChange::Removed(name) if rng.below(2) == 0 => {
                 entries.remove(name);
             }
             _ => {}
         }
     }
-    let survivors = world.contents.iter().map(|content| {
+    let survivors = state.contents.iter().map(|content| {
         let mut bytes = content.durable.clone();
         for change in &content.pending {
             match change {
-                _ if dice.below(3) == 0 => {}
-                Change::Write(at, data) if dice.below(3) == 0 => {
-                    let part = dice.below(data.len() as u64 + 1) as usize;
+                _ if rng.below(3) == 0 => {}
+                Change::Write(at, data) if rng.below(3) == 0 => {
+                    let part = rng.below(data.len() as u64 + 1) as usize;
                     write(&mut bytes, *at, &data[..part]);
                 }
                 Change::Write(at, data) => write(&mut bytes, *at, data),
@@ -229,17 +229,17 @@ impl Disk for SimDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let id = self.step(|world, whole| {
-            if world.entries.contains_key(name) {
+        let id = self.step(|state, complete| {
+            if state.entries.contains_key(name) {
                 return Err(ErrorKind::AlreadyExists.into());
             }
-            let id = world.contents.len();
-            if whole {
-                world.contents.push(Content::default());
-                world.entries.insert(name.to_owned(), id);
-                world
+            let id = state.contents.len();
+            if complete {
+                state.contents.push(FileContent::default());
+                state.entries.insert(name.to_owned(), id);
+                state
                     .pending_entries
-                    .push(Entry::Created(name.to_owned(), id));
+                    .push(EntryChange::Created(name.to_owned(), id));
             }
             Ok(id)
         })?;
@@ -247,29 +247,31 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let world = self.0.lock().unwrap();
-        let id = world.entries.get(name).ok_or(ErrorKind::NotFound)?;
+        let state = self.0.lock().unwrap();
+        let id = state.entries.get(name).ok_or(ErrorKind::NotFound)?;
         Ok(Box::new(SimFile(self.clone(), *id)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.step(|world, whole| {
-            if !world.entries.contains_key(name) {
+        self.step(|state, complete| {
+            if !state.entries.contains_key(name) {
                 return Err(ErrorKind::NotFound.into());
             }
-            if whole {
-                world.entries.remove(name);
-                world.pending_entries.push(Entry::Removed(name.to_owned()));
+            if complete {
+                state.entries.remove(name);
+                state
+                    .pending_entries
+                    .push(EntryChange::Removed(name.to_owned()));
             }
             Ok(())
         })
     }
 
     fn sync_entries(&self) -> io::Result<()> {
-        self.step(|world, whole| {
-            if whole {
-                world.durable_entries = world.entries.clone();
-                world.pending_entries.clear();
+        self.step(|state, complete| {
+            if complete {
+                state.durable_entries = state.entries.clone();
+                state.pending_entries.clear();
             }
             Ok(())
         })
@@ -279,11 +281,11 @@ impl Disk for SimDisk {
 impl DiskFile for SimFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         drop(self.0.device().read());
-        let world = self.0.0.lock().unwrap();
-        if world.cut {
+        let state = self.0.0.lock().unwrap();
+        if state.stopped {
             return Err(ErrorKind::Other.into());
         }
-        let rest = world.contents[self.1]
+        let rest = state.contents[self.1]
             .written
             .get(offset as usize..)
             .unwrap_or(&[]);
@@ -292,28 +294,31 @@ impl DiskFile for SimFile {
         Ok(len)
     }
 
-    fn read_cached(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
+    fn read_nowait(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
         if self.0.0.lock().unwrap().cold {
             return Ok(false);
         }
-        let whole = self.read_at(head, offset)? == head.len()
+        let complete = self.read_at(head, offset)? == head.len()
             && self.read_at(body, offset + head.len() as u64)? == body.len();
-        Ok(whole)
+        Ok(complete)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.step(|world, whole| {
-            let bytes = if whole {
+        self.0.step(|state, complete| {
+            let bytes = if complete {
                 bytes
             } else {
                 &bytes[..bytes.len() / 2]
             };
-            let content = &mut world.contents[self.1];
+            let content = &mut state.contents[self.1];
             write(&mut content.written, offset as usize, bytes);
             content
                 .pending
                 .push(Change::Write(offset as usize, bytes.to_vec()));
-            if world.room.is_some_and(|room| world.used() > room) {
+            if state
+                .capacity
+                .is_some_and(|capacity| state.used() > capacity)
+            {
                 return Err(ErrorKind::StorageFull.into());
             }
             Ok(())
@@ -321,9 +326,9 @@ impl DiskFile for SimFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.step(|world, whole| {
-            if whole {
-                let content = &mut world.contents[self.1];
+        self.0.step(|state, complete| {
+            if complete {
+                let content = &mut state.contents[self.1];
                 content.written.truncate(len as usize);
                 content.pending.push(Change::Truncate(len as usize));
             }
@@ -333,12 +338,12 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         drop(self.0.device().read());
-        self.0.step(|world, whole| {
-            let content = &mut world.contents[self.1];
-            if whole {
+        self.0.step(|state, complete| {
+            let content = &mut state.contents[self.1];
+            if complete {
                 content.durable = content.written.clone();
             }
-            // After a failure the system calls the pages clean: what was in them is never written.
+            // After a failed sync the system marks the pages as clean, so their data is never written.
             content.pending.clear();
             Ok(())
         })
@@ -349,11 +354,11 @@ impl DiskFile for SimFile {
     }
 }
 
-/// Numbers that are the same in every run.
+/// A random number generator with a fixed seed.
 #[derive(Clone)]
-pub(super) struct Dice(pub(super) u64);
+pub(super) struct SeededRng(pub(super) u64);
 
-impl Dice {
+impl SeededRng {
     pub(super) fn below(&mut self, end: u64) -> u64 {
         // splitmix64
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

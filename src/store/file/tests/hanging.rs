@@ -1,4 +1,4 @@
-//! While the device hangs and clients come and go, what they leave behind is bounded.
+//! While the device hangs, the memory of abandoned operations is bounded.
 
 use std::{
     error::Error,
@@ -18,11 +18,12 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         Durability, FileError, FileStore, FileStoreBuilder,
-        commit::{LONGEST_PATIENCE, patience_after},
-        core::{Core, write, write_together},
+        async_ops::{FileInner, write_grouped, write_single},
+        log::{
+            group_commit::{MAX_LINGER, linger_after, push_waiter},
+            write::WriteReply,
+        },
         recover,
-        waiting::enlist,
-        write::Attempt,
     },
     disk::SimDisk,
     workload::clock,
@@ -32,34 +33,34 @@ use crate::{
     store::{Expected, StoreFuture, WriteOutcome},
 };
 
-/// The most that may wait, in bytes.
+/// The limit for waiting writes, in bytes.
 const LIMIT: usize = 64 << 10;
 const LIFE: Duration = Duration::from_secs(60);
 
-/// Session data that is counted as long as it is in memory.
+/// Counts the session data that is in memory.
 #[derive(Clone, Default)]
-struct Memory(Arc<AtomicUsize>);
+struct MemoryCounter(Arc<AtomicUsize>);
 
-struct Counted(Vec<u8>, Memory);
+struct CountedData(Vec<u8>, MemoryCounter);
 
-impl Memory {
+impl MemoryCounter {
     fn data(&self, len: usize) -> Bytes {
         self.0.fetch_add(len, Ordering::SeqCst);
-        Bytes::from_owner(Counted(vec![7; len], self.clone()))
+        Bytes::from_owner(CountedData(vec![7; len], self.clone()))
     }
 
-    fn taken(&self) -> usize {
+    fn bytes(&self) -> usize {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-impl AsRef<[u8]> for Counted {
+impl AsRef<[u8]> for CountedData {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedData {
     fn drop(&mut self) {
         self.1.0.fetch_sub(self.0.len(), Ordering::SeqCst);
     }
@@ -71,139 +72,139 @@ fn key(number: usize) -> StoreKey {
     StoreKey::from_bytes(bytes)
 }
 
-fn options(durability: Durability) -> FileStoreBuilder {
-    let options = FileStore::builder("simulated").durability(durability);
-    options
+fn builder(durability: Durability) -> FileStoreBuilder {
+    let builder = FileStore::builder("simulated").durability(durability);
+    builder
         .clock(clock())
         .cache_bytes(0)
         .max_pending_bytes(LIMIT)
 }
 
-fn core(disk: &SimDisk, options: FileStoreBuilder) -> Arc<Core> {
-    let engine = recover::open(Box::new(disk.clone()), options).unwrap();
-    Arc::new(Core::new(engine))
+fn open(disk: &SimDisk, builder: FileStoreBuilder) -> Arc<FileInner> {
+    let engine = recover::open::open(Box::new(disk.clone()), builder.options).unwrap();
+    Arc::new(FileInner::new(engine))
 }
 
-/// Has the thread for [`Durability::Always`] run until this is dropped.
-struct Committing(Arc<Core>, Option<JoinHandle<()>>);
+/// The commit thread of [`Durability::Always`]; ends on drop.
+struct CommitThread(Arc<FileInner>, Option<JoinHandle<()>>);
 
-impl Committing {
-    fn on(core: &Arc<Core>) -> Self {
-        let running = Arc::clone(core);
-        let run = move || running.commits.run_always(&running.engine);
-        Self(Arc::clone(core), Some(thread::spawn(run)))
+impl CommitThread {
+    fn start(inner: &Arc<FileInner>) -> Self {
+        let running = Arc::clone(inner);
+        let run = move || running.group_commit.run_always(&running.engine);
+        Self(Arc::clone(inner), Some(thread::spawn(run)))
     }
 }
 
-impl Drop for Committing {
+impl Drop for CommitThread {
     fn drop(&mut self) {
-        self.0.commits.stop();
+        self.0.group_commit.stop();
         let _ = self.1.take().map(JoinHandle::join);
     }
 }
 
-fn put(core: &Arc<Core>, number: usize, data: Bytes) -> StoreFuture<WriteOutcome> {
-    write_together(core, key(number), data, LIFE, Expected::Any)
+fn put(inner: &Arc<FileInner>, number: usize, data: Bytes) -> StoreFuture<WriteOutcome> {
+    write_grouped(inner, key(number), data, LIFE, Expected::Any)
 }
 
-/// Whether the write waits; it may be refused for one reason only.
+/// Returns `true` if the write waits, and `false` if it was refused because of the backlog.
 fn waits(write: &mut StoreFuture<WriteOutcome>) -> bool {
     match Pin::new(write).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => true,
-        Poll::Ready(Ok(_)) => panic!("nothing is written while the device hangs"),
+        Poll::Ready(Ok(_)) => panic!("a write was executed while the device hangs"),
         Poll::Ready(Err(error)) => {
-            let cause = error.source().unwrap().downcast_ref();
-            let Some(FileError::Backlog { waiting, max, .. }) = cause else {
+            let source = error.source().unwrap().downcast_ref();
+            let Some(FileError::Backlog { pending, max, .. }) = source else {
                 panic!("{error}");
             };
-            assert!(*waiting <= LIMIT && *max == LIMIT, "{error}");
+            assert!(*pending <= LIMIT && *max == LIMIT, "{error}");
             false
         }
     }
 }
 
-/// How many of 10,000 writes wait whose clients go at once, while the device hangs.
-fn left_behind(core: &Arc<Core>, memory: &Memory, len: usize) -> usize {
-    let mut left = 0;
+/// Starts 10,000 writes and drops their futures; returns the number of writes that still wait.
+fn abandon_writes(inner: &Arc<FileInner>, memory: &MemoryCounter, len: usize) -> usize {
+    let mut waiting = 0;
     for number in 0..10_000 {
-        let mut write = put(core, number, memory.data(len));
-        left += usize::from(waits(&mut write));
+        let mut write = put(inner, number, memory.data(len));
+        waiting += usize::from(waits(&mut write));
         drop(write);
-        assert!(memory.taken() <= LIMIT, "{} bytes", memory.taken());
+        assert!(memory.bytes() <= LIMIT, "{} bytes", memory.bytes());
     }
-    left
+    waiting
 }
 
 #[tokio::test]
-async fn writes_whose_clients_have_gone_take_no_more_memory_than_may_wait() {
-    let (disk, memory) = (SimDisk::with(None), Memory::default());
-    let core = core(&disk, options(Durability::Always));
-    let _committing = Committing::on(&core);
+async fn abandoned_writes_take_no_more_memory_than_the_limit() {
+    let (disk, memory) = (SimDisk::with(None), MemoryCounter::default());
+    let inner = open(&disk, builder(Durability::Always));
+    let _thread = CommitThread::start(&inner);
     let device = disk.device();
     let hanging = device.write().unwrap();
-    let stayed = put(&core, 1 << 20, memory.data(1000));
-    let left = left_behind(&core, &memory, 1000);
-    assert!(left > 10, "{left} wait");
+    let kept = put(&inner, 1 << 20, memory.data(1000));
+    let waiting = abandon_writes(&inner, &memory, 1000);
+    assert!(waiting > 10, "{waiting} wait");
     drop(hanging);
-    assert!(matches!(stayed.await.unwrap(), WriteOutcome::Done(_)));
-    let later = put(&core, 1 << 21, memory.data(1000)).await.unwrap();
+    assert!(matches!(kept.await.unwrap(), WriteOutcome::Done(_)));
+    let later = put(&inner, 1 << 21, memory.data(1000)).await.unwrap();
     assert!(matches!(later, WriteOutcome::Done(_)));
-    // Those who went have theirs written as well.
-    assert_eq!(core.engine.index.records(), left as u64 + 2);
-    assert_eq!(memory.taken(), 0);
+    // The abandoned writes are executed, too.
+    assert_eq!(inner.engine.index.records(), waiting as u64 + 2);
+    assert_eq!(memory.bytes(), 0);
 }
 
 #[test]
 fn writes_of_no_data_are_bounded_too() {
     let disk = SimDisk::with(None);
-    let core = core(&disk, options(Durability::Always));
-    let _committing = Committing::on(&core);
+    let inner = open(&disk, builder(Durability::Always));
+    let _thread = CommitThread::start(&inner);
     let device = disk.device();
     let _hanging = device.write().unwrap();
-    let left = left_behind(&core, &Memory::default(), 0);
-    assert!((10..1000).contains(&left), "{left} wait");
+    let waiting = abandon_writes(&inner, &MemoryCounter::default(), 0);
+    assert!((10..1000).contains(&waiting), "{waiting} wait");
 }
 
 #[test]
-fn a_write_is_counted_with_all_that_it_takes_beside_its_data() {
-    let core = core(&SimDisk::with(None), options(Durability::Always));
-    let draft = core
+fn a_write_is_counted_with_all_memory_beside_its_data() {
+    let inner = open(&SimDisk::with(None), builder(Durability::Always));
+    let pending = inner
         .engine
-        .draft(&key(1), &Bytes::new(), LIFE, Expected::Any);
-    let draft = draft.unwrap();
-    // Lists have room for twice what is in them.
-    let listed = size_of_val(&draft) + size_of::<oneshot::Sender<()>>();
-    let answer = size_of::<Result<Attempt, FileError>>() + size_of::<[Waker; 2]>();
+        .prepare_write(&key(1), &Bytes::new(), LIFE, Expected::Any);
+    let pending = pending.unwrap();
+    // Lists have a capacity of up to twice their length.
+    let listed = size_of_val(&pending) + size_of::<oneshot::Sender<()>>();
+    let answer = size_of::<Result<WriteReply, FileError>>() + size_of::<[Waker; 2]>();
     let counters = 4 * size_of::<usize>();
-    let taken = 2 * listed + answer + counters;
-    assert!(taken <= draft.memory(), "{taken} bytes");
+    let memory = 2 * listed + answer + counters;
+    assert!(memory <= pending.memory(), "{memory} bytes");
 }
 
 #[tokio::test]
-async fn where_nothing_waits_a_record_may_be_longer_than_what_may_wait() {
-    let core = core(&SimDisk::with(None), options(Durability::Always));
-    let _committing = Committing::on(&core);
+async fn if_no_write_waits_a_record_may_be_longer_than_the_limit() {
+    let inner = open(&SimDisk::with(None), builder(Durability::Always));
+    let _thread = CommitThread::start(&inner);
     for number in 0..3 {
-        let data = Memory::default().data(LIMIT * 2);
-        let written = put(&core, number, data).await.unwrap();
+        let data = MemoryCounter::default().data(LIMIT * 2);
+        let written = put(&inner, number, data).await.unwrap();
         assert!(matches!(written, WriteOutcome::Done(_)));
     }
 }
 
 #[tokio::test]
-async fn writes_that_would_read_from_a_hanging_device_are_let_go_with_their_clients() {
-    let (disk, memory) = (SimDisk::with(None), Memory::default());
-    let core = core(&disk, options(Durability::Os));
-    let conflict = || write(&core, key(1), memory.data(1000), LIFE, Expected::Absent);
+async fn abandoned_writes_that_would_read_from_a_hanging_device_are_dropped() {
+    let (disk, memory) = (SimDisk::with(None), MemoryCounter::default());
+    let inner = open(&disk, builder(Durability::Os));
+    let conflict = || write_single(&inner, key(1), memory.data(1000), LIFE, Expected::Absent);
     assert!(matches!(conflict().await.unwrap(), WriteOutcome::Done(_)));
-    disk.cool();
+    disk.drop_page_cache();
     let device = disk.device();
     let hanging = device.write().unwrap();
     for _ in 0..10_000 {
         assert!(waits(&mut conflict()));
     }
-    let taken = memory.taken();
-    assert!(taken <= LIMIT, "{taken} bytes");
+    let bytes = memory.bytes();
+    assert!(bytes <= LIMIT, "{bytes} bytes");
     drop(hanging);
     assert!(matches!(
         conflict().await.unwrap(),
@@ -212,27 +213,27 @@ async fn writes_that_would_read_from_a_hanging_device_are_let_go_with_their_clie
 }
 
 #[test]
-fn a_disk_that_has_hung_is_not_waited_for_once_more() {
+fn a_group_does_not_linger_long_after_a_slow_sync() {
     let quick = Duration::from_millis(2);
-    assert_eq!(patience_after(quick), quick / 2);
-    assert_eq!(patience_after(LIFE), LONGEST_PATIENCE);
+    assert_eq!(linger_after(quick), quick / 2);
+    assert_eq!(linger_after(LIFE), MAX_LINGER);
 }
 
 #[test]
-fn those_who_have_stopped_waiting_make_room_for_others() {
+fn dropped_waiters_make_space_for_others() {
     let mut list = Vec::new();
-    let mut staying = Vec::new();
+    let mut kept = Vec::new();
     for number in 0..100_000 {
         let (sender, receiver) = oneshot::channel();
-        enlist(&mut list, sender);
+        push_waiter(&mut list, sender);
         if number % 1000 == 0 {
-            staying.push(receiver);
+            kept.push(receiver);
         }
     }
-    assert!(list.capacity() <= 400, "room for {}", list.capacity());
+    assert!(list.capacity() <= 400, "capacity {}", list.capacity());
     for waiter in list {
         let _ = waiter.send(());
     }
-    assert_eq!(staying.len(), 100);
-    assert!(staying.iter_mut().all(|one| one.try_recv().is_ok()));
+    assert_eq!(kept.len(), 100);
+    assert!(kept.iter_mut().all(|receiver| receiver.try_recv().is_ok()));
 }

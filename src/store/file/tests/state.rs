@@ -1,77 +1,77 @@
-//! What a key may be found in.
+//! The states that a key may have after a crash.
 
-use super::super::{
-    engine::{Engine, Standing, lock},
-    ops::Fetched,
+use super::super::log::{
+    engine::{EntryState, FileEngine},
+    read::FetchOutcome,
 };
 use crate::{clock::Timestamp, id::StoreKey, store::Tag};
 
-/// One key's state, as it should be remembered.
+/// The expected state of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
-    /// The data, with its version where that is known.
+pub(super) struct KeyState {
+    /// The data, with its version if it is known.
     pub(super) record: Option<(Filled, Option<u64>)>,
     pub(super) expires: Timestamp,
     pub(super) tags: Vec<Tag>,
 }
 
-/// Data of one byte's value over and over, and its length: short to show.
+/// Data that repeats one byte, as the byte and the length, for short messages.
 pub(super) type Filled = (u8, usize);
 
 pub(super) fn filled(data: &[u8]) -> Filled {
     let fill = data.first().copied().unwrap_or_default();
     assert!(
         data.iter().all(|byte| *byte == fill),
-        "data is served whole"
+        "data is read as written"
     );
     (fill, data.len())
 }
 
-/// What may be found of a key: the last state that was acknowledged as durable, and any later.
-pub(super) type History = Vec<State>;
+/// The states that a key may have: the last one that was acknowledged as durable, and all later ones.
+pub(super) type History = Vec<KeyState>;
 
-impl State {
-    /// Whether this is what the key may be found in.
+impl KeyState {
+    /// Returns `true` if the key may have this state.
     pub(super) fn is_allowed(&self, history: &History, now: Timestamp) -> bool {
-        let states: Vec<State> = history
+        let states: Vec<KeyState> = history
             .iter()
             .map(|state| {
                 if state.expires <= now {
-                    State::default()
+                    KeyState::default()
                 } else {
                     state.clone()
                 }
             })
             .collect();
-        let same_record = |state: &&State| match (&state.record, &self.record) {
+        let same_record = |state: &&KeyState| match (&state.record, &self.record) {
             (Some((data, None)), Some((same, _))) => data == same,
             (one, other) => one == other,
         };
-        let same_life = |state: &State| state.expires == self.expires;
-        // What was not acknowledged may be there in any part: a record without its tags.
-        states.iter().filter(same_record).any(same_life)
+        let same_expiry = |state: &KeyState| state.expires == self.expires;
+        // A mutation that was not acknowledged may be there in part: a record without its tags.
+        states.iter().filter(same_record).any(same_expiry)
             && states.iter().any(|state| state.tags == self.tags)
     }
 
-    /// What the store says of a key.
-    pub(super) fn observe(engine: &Engine, key: &StoreKey, now: Timestamp) -> Self {
-        let (record, expires) = match engine.standing(key, now) {
-            Standing::Nothing => return Self::default(),
-            Standing::Tombstone(entry) => (None, entry.expires),
-            Standing::Live(entry) => match engine.fetch(key, entry, true) {
-                Ok(Fetched::Record(record)) => (
+    /// Returns the state of a key in the store.
+    pub(super) fn observe(engine: &FileEngine, key: &StoreKey, now: Timestamp) -> Self {
+        let (record, expires) = match engine.entry_state(key, now) {
+            EntryState::Absent => return Self::default(),
+            EntryState::Tombstone(entry) => (None, entry.expires),
+            EntryState::Live(entry) => match engine.fetch(key, entry, true) {
+                Ok(FetchOutcome::Record(record)) => (
                     Some((filled(&record.data), Some(record.version.get()))),
                     entry.expires,
                 ),
                 _ => panic!("{key:?} is in the index and cannot be read"),
             },
         };
-        let mut tags = lock(&engine.tags).of(key).to_vec();
+        let mut tags = engine.lock_tags().tags(key).to_vec();
         tags.sort();
         for tag in &tags {
             assert!(
                 engine.tagged(tag).unwrap().0.contains(key),
-                "tags know their sessions"
+                "a tag lists its sessions"
             );
         }
         Self {

@@ -1,4 +1,4 @@
-//! What an answer about tags rests on.
+//! The log position that an answer about tags depends on.
 
 use std::time::Duration;
 
@@ -13,42 +13,43 @@ use crate::{
     store::{Expected, Tag},
 };
 
-/// Two who do the same at the same time: the second finds it done, but it is not durable yet.
+/// If a tag exists already, another call may have set it a moment ago, so it may not be durable yet.
 #[test]
-fn nobody_is_told_of_tags_before_they_are_durable() {
+fn answers_about_tags_wait_until_the_tags_are_durable() {
     let engine = open(&SimDisk::with(None), &clock()).unwrap();
     let (key, other) = ([1; StoreKey::LEN], [2; StoreKey::LEN]);
     let (key, other) = (StoreKey::from_bytes(key), StoreKey::from_bytes(other));
     let tag = Tag::new("user-7").unwrap();
     for key in [&key, &other] {
         let data = Bytes::from_static(b"{}");
-        let done = engine.write(key, &data, Duration::from_secs(60), Expected::Any);
-        assert!(done.is_ok());
+        let written = engine.write(key, &data, Duration::from_secs(60), Expected::Any);
+        assert!(written.is_ok());
     }
-    engine.sync().unwrap();
+    engine.log.sync().unwrap();
     for _ in 0..2 {
-        let (done, at) = engine.tag(&key, &tag).unwrap();
-        assert!(done && !engine.is_durable(at));
+        let (tagged, position) = engine.tag(&key, &tag).unwrap();
+        assert!(tagged && !engine.log.is_durable(position));
     }
-    let ((_, tagged), (_, tags)) = (
+    let ((_, keys_position), (_, tags_position)) = (
         engine.tagged(&tag).unwrap(),
         engine.live_tags(&key).unwrap(),
     );
-    assert!(!engine.is_durable(tagged) && !engine.is_durable(tags));
+    assert!(!engine.log.is_durable(keys_position));
+    assert!(!engine.log.is_durable(tags_position));
     for _ in 0..2 {
-        let ((), at) = engine.copy_tags(&key, &other).unwrap();
-        assert!(!engine.is_durable(at));
+        let ((), position) = engine.copy_tags(&key, &other).unwrap();
+        assert!(!engine.log.is_durable(position));
     }
-    engine.sync().unwrap();
-    let (_, at) = engine.tag(&key, &tag).unwrap();
-    assert!(engine.is_durable(at));
-    let (_, at) = engine.tagged(&tag).unwrap();
-    assert!(engine.is_durable(at));
+    engine.log.sync().unwrap();
+    let (_, position) = engine.tag(&key, &tag).unwrap();
+    assert!(engine.log.is_durable(position));
+    let (_, position) = engine.tagged(&tag).unwrap();
+    assert!(engine.log.is_durable(position));
     for _ in 0..2 {
-        let ((), at) = engine.untag(&key, &tag).unwrap();
-        assert!(!engine.is_durable(at));
+        let ((), position) = engine.untag(&key, &tag).unwrap();
+        assert!(!engine.log.is_durable(position));
     }
-    engine.sync().unwrap();
-    let ((), at) = engine.untag(&key, &tag).unwrap();
-    assert!(engine.is_durable(at));
+    engine.log.sync().unwrap();
+    let ((), position) = engine.untag(&key, &tag).unwrap();
+    assert!(engine.log.is_durable(position));
 }

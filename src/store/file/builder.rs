@@ -1,0 +1,176 @@
+//! Opening a store with options.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    encryption::RecordCipher,
+    error::FileError,
+    event::FileEventListener,
+    options::{Durability, Options},
+    store::FileStore,
+};
+use crate::{clock::Clock, seal::KeyRing};
+
+/// The options of a [`FileStore`], created by [`FileStore::builder`].
+#[derive(Clone)]
+#[must_use = "a builder does nothing until open() is called"]
+pub struct FileStoreBuilder {
+    directory: PathBuf,
+    pub(super) options: Options,
+}
+
+impl FileStore {
+    /// Opens the store in `directory` with the default options. Creates the directory if it does not
+    /// exist. Blocks while the index is read.
+    ///
+    /// # Errors
+    /// The directory is in use, it cannot be used, or its files are damaged or incomplete.
+    ///
+    /// # Examples
+    /// ```
+    /// use hyper_session::{id::SessionId, store::{Expected, FileStore, ReadOutcome, Store}};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = std::env::temp_dir().join(format!("file-store-doc-{}", std::process::id()));
+    /// let key = SessionId::generate()?.store_key();
+    /// let store = FileStore::open(&directory)?;
+    /// let data = "{\"cart\":[7]}";
+    /// store.write(&key, data.into(), Duration::from_secs(7200), Expected::Absent).await?;
+    /// store.close().await?;
+    ///
+    /// let store = FileStore::open(&directory)?;
+    /// let ReadOutcome::Found(record) = store.read(&key, None).await? else {
+    ///     return Err("the record is missing".into());
+    /// };
+    /// assert_eq!(record.data, data);
+    /// # drop(store);
+    /// # std::fs::remove_dir_all(directory)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn open(directory: impl AsRef<Path>) -> Result<Self, FileError> {
+        Self::builder(directory).open()
+    }
+
+    /// Returns a builder for a store in `directory` with the default options.
+    pub fn builder(directory: impl AsRef<Path>) -> FileStoreBuilder {
+        FileStoreBuilder {
+            directory: directory.as_ref().to_path_buf(),
+            options: Options::default(),
+        }
+    }
+}
+
+impl FileStoreBuilder {
+    /// Sets when a write is acknowledged (default: [`Durability::Interval`] of 200 ms).
+    pub const fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Sets the maximum length of a segment file in bytes: 16 KiB to 1 GiB (default 16 MiB).
+    ///
+    /// This also limits three other sizes: the disk space beyond twice the live data, the memory
+    /// of a compaction while it runs, and (less 160 bytes) the length of a record.
+    pub const fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.options.segment_bytes = bytes;
+        self
+    }
+
+    /// Sets the lifetime of a destroyed session's tombstone (default 60 s). It must be longer than
+    /// the longest request.
+    pub const fn tombstone_ttl(mut self, time: Duration) -> Self {
+        self.options.tombstone_ttl = time;
+        self
+    }
+
+    /// Sets the speed of compaction in bytes of the log per second (default 64 MiB; at least 1).
+    /// Compaction runs faster when the limit on disk space is near.
+    pub const fn compaction_rate(mut self, bytes_per_second: u64) -> Self {
+        self.options.compaction_rate = bytes_per_second;
+        self
+    }
+
+    /// Sets the time source for expiry (default: the system's clock).
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// Sets the listener for the store's events (default: none).
+    pub fn listener(mut self, listener: impl FileEventListener) -> Self {
+        self.options.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Encrypts session data at rest with the first key of `ring` (default: no encryption).
+    ///
+    /// A stolen disk or backup then reveals store keys, sizes, times and tags, but no data. Records
+    /// that were stored unencrypted, or with a previous key of the ring, are still read; the next
+    /// write encrypts them with the first key. Encryption can therefore be turned on, and keys can
+    /// be rotated, while sessions are in use. It costs a third more disk space, and less than a
+    /// microsecond for a small record.
+    pub fn encrypt_with(mut self, ring: &KeyRing) -> Self {
+        self.options.cipher = Some(RecordCipher::new(ring));
+        self
+    }
+
+    /// Sets the size of the cache of session data in bytes (default 16 MiB; 0 turns it off).
+    ///
+    /// The cache holds the data that was written or read last, unencrypted. A hit needs no system
+    /// call.
+    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.options.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets the memory limit for writes that wait for the disk with [`Durability::Always`], in bytes
+    /// (default 64 MiB).
+    ///
+    /// Each write counts with its data and 512 bytes until it is on the disk. That includes writes
+    /// whose futures were dropped, since they are executed all the same. A write above the limit
+    /// fails with [`FileError::Backlog`]. If no write is waiting, a single write of any length is
+    /// accepted.
+    pub const fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.options.max_pending_bytes = bytes;
+        self
+    }
+
+    /// Sets whether to open a directory with missing or unreadable segments, without the sessions
+    /// in them (default: no, that is an error). Sessions that were destroyed in a lost segment may
+    /// come back.
+    pub const fn allow_data_loss(mut self, allow: bool) -> Self {
+        self.options.allow_data_loss = allow;
+        self
+    }
+
+    /// Opens the store. Creates the directory if it does not exist.
+    ///
+    /// Reads the hint files, and all segments without one. It blocks meanwhile, for about a second
+    /// with a million sessions.
+    ///
+    /// # Errors
+    /// An option is out of its range, the directory is in use, it cannot be used, or its files are
+    /// damaged or incomplete; see [`FileError`].
+    pub fn open(self) -> Result<FileStore, FileError> {
+        self.options.check()?;
+        FileStore::open_with(&self.directory, self.options)
+    }
+}
+
+impl fmt::Debug for FileStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileStoreBuilder")
+            .field("directory", &self.directory)
+            .field("durability", &self.options.durability)
+            .field("segment_bytes", &self.options.segment_bytes)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,8 @@
+//! The byte format: `FORMAT.md` as code. Nothing in this folder does I/O.
+
+pub(crate) mod file_names;
+pub(crate) mod frame;
+pub(crate) mod frames;
+pub(crate) mod hint;
+pub(crate) mod segment_head;
+pub(crate) mod tags;

@@ -1,0 +1,139 @@
+//! The end of the log: the active segment and its state.
+
+use std::{io, mem::take, sync::Arc};
+
+use super::{index::Position, segment::Segment, space::SpaceUsage};
+use crate::store::file::format::{frame::FrameHeader, segment_head::SEGMENT_HEAD_LEN};
+
+/// The state that the log's lock protects.
+pub(crate) struct LogWriter {
+    /// The segment that frames are appended to.
+    pub(super) active: Arc<Segment>,
+    /// The end of the active segment's frames. Only zeros follow, since a failed append is cut off.
+    pub(super) tail: u64,
+    /// Number of zeros after `tail` that are allocated for future frames.
+    pub(super) preallocated: u64,
+    /// The segment after the active one, created early so that no writer waits for it.
+    pub(super) next: Option<Arc<Segment>>,
+    /// The maintenance thread is creating the next segment.
+    pub(super) creating_next: bool,
+    /// Segments that have ended and are not synced yet, in order.
+    pub(super) unsynced: Vec<Arc<Segment>>,
+    /// The version that was assigned last.
+    version: u64,
+    /// Disk usage of the whole log.
+    pub(super) usage: SpaceUsage,
+    /// The log has no durable open frame since the store was opened.
+    pub(super) needs_open_frame: bool,
+    /// All frames before this position are durable. Updated before frames are staged.
+    pub(super) durable: Position,
+    /// Encoded frames that are not written yet; empty between appends.
+    pub(super) staged: Vec<u8>,
+}
+
+impl LogWriter {
+    /// Creates the state of a log that ends at `tail` in `active`. The segments in `unsynced` may not
+    /// be durable yet; `version` is the greatest version that may have been assigned.
+    pub(crate) const fn new(
+        active: Arc<Segment>,
+        next: Option<Arc<Segment>>,
+        tail: u64,
+        unsynced: Vec<Arc<Segment>>,
+        version: u64,
+        usage: SpaceUsage,
+    ) -> Self {
+        Self {
+            active,
+            tail,
+            preallocated: 0,
+            next,
+            creating_next: false,
+            unsynced,
+            version,
+            usage,
+            needs_open_frame: true,
+            durable: Position {
+                segment: 0,
+                offset: 0,
+            },
+            staged: Vec::new(),
+        }
+    }
+
+    /// Returns the active segment.
+    pub(crate) const fn active(&self) -> &Arc<Segment> {
+        &self.active
+    }
+
+    /// Returns `true` if the active segment has no frame.
+    pub(crate) const fn is_active_empty(&self) -> bool {
+        self.tail <= SEGMENT_HEAD_LEN as u64
+    }
+
+    /// Returns the disk usage of the whole log.
+    pub(crate) const fn usage(&self) -> SpaceUsage {
+        self.usage
+    }
+
+    /// Adjusts the length of the frames in use.
+    pub(crate) const fn adjust_live(&mut self, added: u64, removed: u64) {
+        let live = self.usage.live + added;
+        self.usage.live = live.saturating_sub(removed);
+    }
+
+    /// Returns the version that was assigned last.
+    pub(super) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Returns a version that no key has had before.
+    pub(super) const fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    /// Returns the position of the next frame.
+    pub(crate) fn end_position(&self) -> Position {
+        let staged = self.staged.len() as u64;
+        Position {
+            segment: self.active.id,
+            // A segment is at most 1 GiB long.
+            offset: (self.tail + staged) as u32,
+        }
+    }
+
+    /// Returns a position that is durable once everything appended so far is durable.
+    pub(super) fn last_position(&self) -> Position {
+        let Position { segment, offset } = self.end_position();
+        let offset = offset.saturating_sub(1);
+        Position { segment, offset }
+    }
+
+    /// Truncates the active segment to its frames.
+    pub(super) fn truncate_to_tail(&mut self) -> io::Result<()> {
+        self.active.file.truncate(self.tail)?;
+        self.usage.total -= take(&mut self.preallocated);
+        Ok(())
+    }
+
+    /// Frees the preallocated space. If that fails, the zeros stay in the file and do no harm.
+    pub(super) fn release_preallocated(&mut self) {
+        if self.preallocated > 0 && self.truncate_to_tail().is_err() {
+            self.preallocated = 0;
+        }
+    }
+
+    /// Encodes a frame into the staging buffer; returns its position.
+    pub(super) fn stage(&mut self, header: &FrameHeader, payload: &[u8]) -> Position {
+        let position = self.end_position();
+        let synced = match self.durable {
+            durable if durable.segment == position.segment => durable.offset,
+            _ => 0,
+        };
+        let header = FrameHeader { synced, ..*header };
+        self.staged
+            .extend_from_slice(&header.encode(self.active.salt));
+        self.staged.extend_from_slice(payload);
+        position
+    }
+}

@@ -1,0 +1,15 @@
+//! The open store without futures and threads: the log, its index in memory, and the operations on
+//! both.
+
+pub(crate) mod append_log;
+pub(crate) mod cache;
+pub(crate) mod engine;
+pub(crate) mod group_commit;
+pub(crate) mod index;
+pub(crate) mod log_writer;
+pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod space;
+pub(crate) mod tag_table;
+mod wakeup;
+pub(crate) mod write;

@@ -1,0 +1,5 @@
+//! Reading a store's directory: to open the store, or only to inspect it.
+
+pub(crate) mod inspect;
+pub(crate) mod open;
+mod replay;
