@@ -1,5 +1,4 @@
-//! A page by askama, whose templates are compiled into structs: it takes from the session what
-//! `view` gives to minijinja.
+//! A form page with askama: old input, validation errors and a CSRF field without the module `view`.
 //!
 //! `cargo run --example askama_page`, then open <http://127.0.0.1:3000/>.
 
@@ -18,7 +17,7 @@ use hyper_util::rt::TokioIo;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A template of the ending `html` is escaped; the CSRF field is markup already.
+/// askama escapes templates with the extension `html`. The CSRF field is already HTML.
 #[derive(Template)]
 #[template(
     ext = "html",
@@ -39,7 +38,7 @@ struct PostPage {
     form: Form,
 }
 
-/// What a page with a form needs of the session, whatever the fields are called.
+/// The session's values that a page with a form needs.
 struct Form {
     flash: Snapshot,
     notification: Option<String>,
@@ -47,7 +46,7 @@ struct Form {
 }
 
 impl Form {
-    fn of(session: &Session) -> Result<Self, SessionError> {
+    fn new(session: &Session) -> Result<Self, SessionError> {
         let flash = session.flash_messages()?;
         Ok(Self {
             notification: flash.get("notification")?,
@@ -56,18 +55,19 @@ impl Form {
         })
     }
 
-    /// What was entered before. Only text can stand in a text field.
+    /// Returns the previous input of a field; empty if it is not text.
     fn old(&self, field: &str) -> String {
         self.flash.get(field).ok().flatten().unwrap_or_default()
     }
 
+    /// Returns the messages of a field.
     fn errors(&self, field: &str) -> Vec<String> {
         let messages = self.flash.get(["inputErrorsBag", field]);
         messages.ok().flatten().unwrap_or_default()
     }
 }
 
-/// Shows the form, and takes what it sends.
+/// Shows the form, and handles its submission.
 pub(crate) async fn answer(
     request: Request<Incoming>,
     session: Session,
@@ -78,7 +78,7 @@ pub(crate) async fn answer(
     }
     let page = PostPage {
         theme: session.get_or("theme", "light".to_owned())?,
-        form: Form::of(&session)?,
+        form: Form::new(&session)?,
     };
     let mut response = Response::new(Full::from(page.render()?));
     let html = HeaderValue::from_static("text/html; charset=utf-8");
@@ -86,7 +86,7 @@ pub(crate) async fn answer(
     Ok(response)
 }
 
-/// By hand, to show what is flashed where; the feature `forms` does all of it.
+/// Validates without the feature `forms`, to show the keys of the flash messages.
 async fn save(
     request: Request<Incoming>,
     session: &Session,
@@ -98,22 +98,23 @@ async fn save(
         fields.find(|(key, _)| key == name).map(|(_, value)| value)
     };
     if !session.verify_csrf_token(&field("_csrf").unwrap_or_default()) {
-        let mut refused = Response::new(Full::from("Please send the form once more."));
-        *refused.status_mut() = StatusCode::FORBIDDEN;
-        return Ok(refused);
+        let mut forbidden =
+            Response::new(Full::from("The form has expired. Please send it again."));
+        *forbidden.status_mut() = StatusCode::FORBIDDEN;
+        return Ok(forbidden);
     }
     let title = field("title").unwrap_or_default();
     if title.trim().is_empty() || title.len() > 20 {
         session.flash("title", &title)?;
-        let messages = ["A title has up to 20 letters, and one at least."];
+        let messages = ["The title must have 1 to 20 characters."];
         session.flash(["inputErrorsBag", "title"], &messages)?;
     } else {
-        session.flash("notification", &format!("“{title}” is saved."))?;
+        session.flash("notification", &format!("“{title}” has been saved."))?;
     }
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SEE_OTHER;
-    let here = HeaderValue::from_static("/");
-    response.headers_mut().insert(header::LOCATION, here);
+    let home = HeaderValue::from_static("/");
+    response.headers_mut().insert(header::LOCATION, home);
     Ok(response)
 }
 

@@ -1,13 +1,14 @@
-//! A server to poke at: every request has a session, and every method works on it.
+//! A server to try sessions: a page for people, and `POST /ops` for every method of a session.
 //!
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!
 //! Environment: `ADDR` (default `127.0.0.1:3000`), and the variables of
-//! `SessionConfig::with_env`: `SESSION_DRIVER` (`memory`, the default, `file`,
-//! `cookie`, or with `--features redis` `redis`), `SESSION_AGE`, `REDIS_URL` and so on. Without `APP_KEY` a key is
-//! generated, which ends with the process. Redis is waited for at the start, 10 seconds at most.
-//! HTTP/1 and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it once the requests that are
-//! running have been answered.
+//! `SessionConfig::with_env`, such as `SESSION_DRIVER` (default `memory`; `file`, `cookie`, or `redis`
+//! with `--features redis`), `SESSION_AGE` and `REDIS_URL`. Without `APP_KEY`, the process generates a
+//! key for its own lifetime. With Redis, the start waits for the server for up to 10 seconds.
+//!
+//! The server supports HTTP/1, and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it after the
+//! running requests have been answered.
 
 #[path = "playground/ops.rs"]
 mod ops;
@@ -34,7 +35,7 @@ use hyper_session::{
     Session, SessionConfig, Sessions,
     seal::SealKey,
     service::SessionBody,
-    session::{Event, Listener},
+    session::{Event, Listener, SessionCollection},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
@@ -69,7 +70,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address: SocketAddr = match std::env::var("ADDR") {
         Ok(address) => address
             .parse()
-            .map_err(|_| format!("ADDR={address} is not ADDRESS:PORT"))?,
+            .map_err(|_| format!("ADDR={address}: not a socket address; use IP:PORT"))?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
     let sessions = sessions(address)?;
@@ -86,40 +87,44 @@ fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
         .secure_unless_loopback(address.ip())
         .with_env()?;
     if config.app_key.is_none() {
-        println!("APP_KEY is not set: sessions are sealed with a key that ends with this process");
+        println!("APP_KEY is not set: using a generated key; sessions are lost at a restart");
         config = config.app_key(SealKey::generate_text()?);
     }
-    Ok(Sessions::builder(config).listener(Log::default()).build()?)
+    Ok(Sessions::builder(config)
+        .listener(ConsoleListener::default())
+        .build()?)
 }
 
-/// Tells the terminal what an operator would want to know. Of a store that is away it tells when it
-/// goes and when it is back.
+/// Prints failures for the operator. An outage of a store is printed when it begins and when it ends.
 #[derive(Default)]
-struct Log {
+struct ConsoleListener {
+    /// Store failures since the last successful commit.
     failures: AtomicU64,
 }
 
-impl Listener for Log {
+impl Listener for ConsoleListener {
     fn on_event(&self, event: &Event<'_>) {
         match event {
             Event::StoreUnavailable { store, reason } => {
-                eprintln!("the store {store} is away: {reason}")
+                eprintln!("store {store}: unavailable: {reason}")
             }
             Event::StoreRecovered {
                 store,
                 lasted,
                 failed,
-            } => eprintln!("the store {store} is back, after {lasted:?} and {failed} failures"),
+            } => eprintln!(
+                "store {store}: available again after {lasted:?}, {failed} operations failed"
+            ),
             Event::StoreFailed { error } if error.is_outage() => {}
             Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {
                 eprintln!("store failed: {}", with_sources(*error));
             }
             Event::Committed { .. } if self.failures.load(Relaxed) > 0 => {
                 let failures = self.failures.swap(0, Relaxed);
-                eprintln!("the store answers again, after {failures} failures");
+                eprintln!("store: available again, {failures} operations failed");
             }
             Event::WriteDropped { key, reason } => eprintln!("write dropped: {key:?}: {reason}"),
-            Event::ConfigAdjusted { reason } => eprintln!("{reason}"),
+            Event::ConfigAdjusted { reason } => eprintln!("configuration adjusted: {reason}"),
             _ => {}
         }
     }
@@ -137,7 +142,7 @@ async fn serve(listener: TcpListener, sessions: Sessions) {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // Out of file descriptors, most likely: let some connections end.
+                // Probably out of file descriptors: wait until some connections close.
                 Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
             () = &mut stop => break,
@@ -145,11 +150,12 @@ async fn serve(listener: TcpListener, sessions: Sessions) {
         let _ = stream.set_nodelay(true);
         let with_session = with_session.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let bare = request.uri().path() == "/raw";
-            let answer = (!bare).then(|| with_session.call(request));
+            // `/raw` measures the server without sessions.
+            let is_raw = request.uri().path() == "/raw";
+            let response = (!is_raw).then(|| with_session.call(request));
             async move {
-                match answer {
-                    Some(answer) => answer.await,
+                match response {
+                    Some(response) => response.await,
                     None => Ok(Response::new(SessionBody::from(Full::from("raw")))),
                 }
             }
@@ -160,36 +166,36 @@ async fn serve(listener: TcpListener, sessions: Sessions) {
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // What goes wrong on a connection is its client's affair.
+            // A connection fails if its client disconnects or breaks the protocol.
             let _ = connection.await;
         });
     }
     drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = tokio::time::sleep(Duration::from_secs(30)) => eprintln!("gave up waiting for requests"),
+        () = tokio::time::sleep(Duration::from_secs(30)) => eprintln!("shutdown: some requests did not finish within 30 seconds"),
     }
 }
 
 async fn route(
     request: Request<Incoming>,
     session: Session,
-    all: &hyper_session::session::SessionCollection,
+    collection: &SessionCollection,
 ) -> Page {
     let path = request.uri().path().to_owned();
-    let answer = match (request.method(), path.as_str()) {
+    let page = match (request.method(), path.as_str()) {
         (&Method::GET | &Method::HEAD, "/") => pages::home(&session).await,
         (&Method::GET, _) if path.starts_with("/theme/") => pages::theme(&session, &path).await,
         (&Method::POST, "/visit" | "/login" | "/logout" | "/message") => {
             pages::submit(&session, &path).await
         }
-        (&Method::POST, "/ops") => return ops::answer(request, &session, all).await,
-        _ => return pages::plain(StatusCode::NOT_FOUND, "there is nothing here"),
+        (&Method::POST, "/ops") => return ops::respond(request, &session, collection).await,
+        _ => return pages::text(StatusCode::NOT_FOUND, "not found"),
     };
-    answer.unwrap_or_else(|error| {
-        pages::plain(
+    page.unwrap_or_else(|error| {
+        pages::text(
             StatusCode::INTERNAL_SERVER_ERROR,
-            &format!("the session failed: {error}"),
+            &format!("session error: {}", with_sources(&error)),
         )
     })
 }

@@ -1,14 +1,14 @@
-//! A small site: forms, flash messages, signing in, devices, a cart. Plain HTML and CSS.
+//! A small site in plain HTML and CSS: forms, flash messages, accounts, devices and a cart.
 //!
 //! `cargo run --release --example site --features forms,templates`, then open
 //! <http://127.0.0.1:3000/>.
 //!
 //! Environment: `ADDR` (a loopback address; default `127.0.0.1:3000`), and the variables of
-//! `SessionConfig::with_env`: `SESSION_DRIVER` (`file`, the default here, `memory`, `cookie`, or with
-//! `--features redis` `redis`) and so on.
-//! Sessions and the key that seals them are kept in `tmp/`, so a cart outlives a restart; accounts
-//! are kept in memory and do not. SIGTERM and Ctrl-C stop it once the requests that are running have
-//! been answered.
+//! `SessionConfig::with_env`, such as `SESSION_DRIVER` (`file`, the default of this example, `memory`,
+//! `cookie`, or `redis` with `--features redis`).
+//!
+//! Sessions and their key are stored in `tmp/`, so a cart survives a restart. Accounts are in memory
+//! and are lost. SIGTERM and Ctrl-C stop the server after the running requests have been answered.
 
 #[path = "site/app.rs"]
 mod app;
@@ -47,11 +47,14 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = match std::env::var("ADDR") {
         Ok(address) => address
             .parse()
-            .map_err(|_| format!("ADDR={address} is not ADDRESS:PORT"))?,
+            .map_err(|_| format!("ADDR={address}: not a socket address; use IP:PORT"))?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
     if !address.ip().is_loopback() {
-        return Err("the site is an example: it listens on a loopback address only".into());
+        return Err(format!(
+            "ADDR={address}: not a loopback address; the example site listens on loopback only"
+        )
+        .into());
     }
     let sessions = sessions()?;
     sessions.ready().await?;
@@ -64,13 +67,13 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 fn sessions() -> Result<Sessions, Box<dyn Error + Send + Sync>> {
-    // Not every browser sends Secure cookies to a loopback address over plain HTTP.
+    // Some browsers do not send Secure cookies to a loopback address over plain HTTP.
     let mut config = SessionConfig::default()
         .secure(false)
         .store("file")
         .with_env()?;
     if config.app_key.is_none() {
-        config = config.app_key(key::kept_in("tmp/site.key")?);
+        config = config.app_key(key::load_or_create("tmp/site.key")?);
     }
     Ok(Sessions::builder(config).build()?)
 }
@@ -82,27 +85,27 @@ async fn serve(listener: TcpListener, app: app::App) {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // Out of file descriptors, most likely: let some connections end.
+                // Probably out of file descriptors: wait until some connections close.
                 Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
             () = &mut stop => break,
         };
         let app = app.clone();
-        let service = service_fn(move |request| app.answer(request));
+        let service = service_fn(move |request| app.respond(request));
         let builder = auto::Builder::new(TokioExecutor::new());
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // What goes wrong on a connection is its client's affair.
+            // A connection fails if its client disconnects or breaks the protocol.
             let _ = connection.await;
         });
     }
     drop(listener);
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = tokio::time::sleep(Duration::from_secs(10)) => eprintln!("gave up waiting for requests"),
+        () = tokio::time::sleep(Duration::from_secs(10)) => eprintln!("shutdown: some requests did not finish within 10 seconds"),
     }
 }
 

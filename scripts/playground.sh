@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the playground. On a Debian machine that has Rust it installs the C compiler and linker that
-# Rust needs, where they are missing. Arguments go to cargo: --features redis, for example.
+# Runs the playground. On Debian, installs the C compiler and linker that Rust needs, if they are
+# missing. Rust itself must be installed. Arguments are passed to cargo: --features redis, for example.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! command -v cc >/dev/null; then

@@ -1,4 +1,4 @@
-//! `POST /ops`: any sequence of session operations, as JSON.
+//! `POST /ops`: a list of session operations as JSON.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use hyper_session::{
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::Page;
+use super::{Page, with_sources};
 
 const MAX_BODY: usize = 4 << 20;
 const MAX_SLEEP: Duration = Duration::from_secs(30);
 
-/// JSON text as it came: numbers keep all their digits.
+/// Unparsed JSON text, in which numbers keep all their digits.
 type Json = Box<RawValue>;
 
 /// A dot path, or a list of literal keys.
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "a key is text, or a list of texts")]
+#[serde(untagged, expecting = "a key is a string or a list of strings")]
 enum Key {
     Dotted(String),
     Literal(Vec<String>),
 }
 
 impl Key {
-    fn path(&self) -> KeyPath<'_> {
+    fn to_path(&self) -> KeyPath<'_> {
         match self {
             Self::Dotted(text) => KeyPath::from(text),
             Self::Literal(keys) => KeyPath::from_keys(keys),
@@ -43,7 +43,7 @@ impl Key {
 struct Op {
     op: String,
     key: Option<Key>,
-    #[serde(default, deserialize_with = "null_too")]
+    #[serde(default, deserialize_with = "some_or_null")]
     value: Option<Json>,
     default: Option<Json>,
     by: Option<Json>,
@@ -56,12 +56,12 @@ struct Op {
     ms: Option<u64>,
 }
 
-/// A field that is there, be it null.
-fn null_too<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+/// Reads a field that is present, even if it is null.
+fn some_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }
 
-/// User ids are text or numbers.
+/// Reads a user id, which is a text or a number.
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::Null => None,
@@ -70,54 +70,57 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
     })
 }
 
-/// Runs the operations of the body in order, and answers with one result for each.
-pub(crate) async fn answer(
+/// Runs the operations of the body in order, and responds with one result for each.
+pub(crate) async fn respond(
     request: Request<Incoming>,
     session: &Session,
-    all: &SessionCollection,
+    collection: &SessionCollection,
 ) -> Page {
     let body = match Limited::new(request.into_body(), MAX_BODY).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, "the body is broken or over 4 MiB"),
+        Err(_) => {
+            let message = "cannot read the body: it is incomplete or larger than 4 MiB";
+            return error_response(StatusCode::BAD_REQUEST, message);
+        }
     };
     let ops: Vec<Op> = match serde_json::from_slice(&body) {
         Ok(ops) => ops,
         Err(error) => {
-            return refuse(
+            return error_response(
                 StatusCode::BAD_REQUEST,
-                &format!("not a list of operations: {error}"),
+                &format!("the body is not a list of operations: {error}"),
             );
         }
     };
     if let Err(error) = session.load().await {
-        return refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
+        return error_response(StatusCode::SERVICE_UNAVAILABLE, &error_text(error));
     }
     let mut results = Vec::with_capacity(ops.len());
     for op in &ops {
-        results.push(match run(op, session, all).await {
+        results.push(match run(op, session, collection).await {
             Ok(result) => result,
-            Err(error) => json(&Failed { error }),
+            Err(error) => to_json(&OperationError { error }),
         });
     }
-    respond(StatusCode::OK, &results)
+    json_response(StatusCode::OK, &results)
 }
 
 #[derive(Serialize)]
-struct Failed {
+struct OperationError {
     error: String,
 }
 
-fn refuse(status: StatusCode, error: &str) -> Page {
-    respond(
+fn error_response(status: StatusCode, error: &str) -> Page {
+    json_response(
         status,
-        &Failed {
+        &OperationError {
             error: error.to_owned(),
         },
     )
 }
 
-fn respond(status: StatusCode, value: &impl Serialize) -> Page {
-    let mut response = Response::new(Full::new(Bytes::from(json(value).get().to_owned())));
+fn json_response(status: StatusCode, value: &impl Serialize) -> Page {
+    let mut response = Response::new(Full::new(Bytes::from(to_json(value).get().to_owned())));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -125,115 +128,116 @@ fn respond(status: StatusCode, value: &impl Serialize) -> Page {
     response
 }
 
-fn json(value: &impl Serialize) -> Json {
+fn to_json(value: &impl Serialize) -> Json {
     serde_json::value::to_raw_value(value).unwrap_or_default()
 }
 
-/// The result of one operation, or its failure in words.
-type Outcome = Result<Json, String>;
+/// The result of one operation, or an error message.
+type OpResult = Result<Json, String>;
 
-async fn run(op: &Op, session: &Session, all: &SessionCollection) -> Outcome {
+async fn run(op: &Op, session: &Session, collection: &SessionCollection) -> OpResult {
     match op.op.as_str() {
         "sleep" => {
             let time = Duration::from_millis(op.ms.ok_or("`ms` is missing")?);
             tokio::time::sleep(time.min(MAX_SLEEP)).await;
-            Ok(json(&()))
+            Ok(to_json(&()))
         }
-        // Collections see what is stored, so what was done so far is.
+        // A collection reads the store, so commit the changes first.
         "tagged" => {
-            session.commit().await.map_err(text)?;
-            let keys = all.tagged(user(op)?).await.map_err(text)?;
-            Ok(json(&keys.len()))
+            session.commit().await.map_err(error_text)?;
+            let keys = collection.tagged(user(op)?).await.map_err(error_text)?;
+            Ok(to_json(&keys.len()))
         }
         "logout_everywhere" => {
-            session.commit().await.map_err(text)?;
-            let ended = all.destroy_tagged(user(op)?, None).await.map_err(text)?;
-            Ok(json(&ended))
+            session.commit().await.map_err(error_text)?;
+            let count = collection
+                .destroy_tagged(user(op)?, None)
+                .await
+                .map_err(error_text)?;
+            Ok(to_json(&count))
         }
         name if name.contains("flash") => flash(name, op, session),
-        name if name.contains("intended_url") => intended(name, op, session),
+        name if name.contains("intended_url") => intended_url(name, op, session),
         name => data(name, op, session),
     }
 }
 
-fn data(name: &str, op: &Op, session: &Session) -> Outcome {
-    let by = || {
-        op.by
-            .as_ref()
-            .map_or(Ok(Number::Int(1)), |by| by.get().parse())
+fn data(name: &str, op: &Op, session: &Session) -> OpResult {
+    let amount = || match &op.by {
+        None => Ok(Number::Int(1)),
+        Some(by) => by.get().parse().map_err(|error| format!("`by`: {error}")),
     };
-    let by = || by().map_err(|error| format!("`by` is {error}"));
-    let key = || op.key.as_ref().map(Key::path).ok_or("`key` is missing");
+    let key = || op.key.as_ref().map(Key::to_path).ok_or("`key` is missing");
     match name {
         "get" => Ok(or_default(
             session
                 .snapshot()
-                .map_err(text)?
+                .map_err(error_text)?
                 .get(key()?)
-                .map_err(text)?,
+                .map_err(error_text)?,
             op,
         )),
         "pull" => Ok(or_default(pull(session, key()?)?, op)),
         "has" => value(session.has(key()?)),
-        "all" => everything(&session.snapshot().map_err(text)?),
-        "put" => done(session.put(key()?, given(&op.value, "value")?)),
-        "forget" => done(session.forget(key()?)),
-        "increment" => value(session.increment_by(key()?, by()?)),
-        "decrement" => value(session.decrement_by(key()?, by()?)),
-        "merge" => done(session.merge(given(&op.values, "values")?)),
-        "clear" => done(session.clear()),
-        "destroy" => done(session.destroy()),
-        "regenerate" => done(session.regenerate()),
+        "all" => all(&session.snapshot().map_err(error_text)?),
+        "put" => unit(session.put(key()?, required(&op.value, "value")?)),
+        "forget" => unit(session.forget(key()?)),
+        "increment" => value(session.increment_by(key()?, amount()?)),
+        "decrement" => value(session.decrement_by(key()?, amount()?)),
+        "merge" => unit(session.merge(required(&op.values, "values")?)),
+        "clear" => unit(session.clear()),
+        "destroy" => unit(session.destroy()),
+        "regenerate" => unit(session.regenerate()),
         "id" => value(session.id().map(|id| id.to_string())),
-        "fresh" => Ok(json(&session.is_fresh())),
-        "tag" => done(session.tag(user(op)?)),
-        "untag" => done(session.untag(user(op)?)),
-        _ => Err(format!("there is no operation called {name:?}")),
+        "fresh" => Ok(to_json(&session.is_fresh())),
+        "tag" => unit(session.tag(user(op)?)),
+        "untag" => unit(session.untag(user(op)?)),
+        _ => Err(format!("unknown operation {name:?}")),
     }
 }
 
 fn pull(session: &Session, key: KeyPath<'_>) -> Result<Option<Json>, String> {
-    let before: Snapshot = session.snapshot().map_err(text)?;
-    let found = before.get(key.clone()).map_err(text)?;
-    session.forget(key).map_err(text)?;
-    Ok(found)
+    let snapshot: Snapshot = session.snapshot().map_err(error_text)?;
+    let value = snapshot.get(key.clone()).map_err(error_text)?;
+    session.forget(key).map_err(error_text)?;
+    Ok(value)
 }
 
-fn everything(snapshot: &Snapshot) -> Outcome {
-    let json = snapshot.as_json().map_err(text)?;
+fn all(snapshot: &Snapshot) -> OpResult {
+    let json = snapshot.as_json().map_err(error_text)?;
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
-fn flash(name: &str, op: &Op, session: &Session) -> Outcome {
-    let key = || op.key.as_ref().map(Key::path).ok_or("`key` is missing");
+fn flash(name: &str, op: &Op, session: &Session) -> OpResult {
+    let key = || op.key.as_ref().map(Key::to_path).ok_or("`key` is missing");
     let keys = || op.keys.as_deref().ok_or("`keys` is missing");
-    let input = || given(&op.input, "input");
-    let messages = || session.flash_messages().map_err(text);
+    let input = || required(&op.input, "input");
+    let messages = || session.flash_messages().map_err(error_text);
     match name {
-        "flash" if op.values.is_some() => done(session.flash_many(given(&op.values, "values")?)),
-        "flash" => done(session.flash(key()?, given(&op.value, "value")?)),
-        "flash_all" => done(session.flash_all_of(input()?)),
-        "flash_only" => done(session.flash_only_of(input()?, keys()?)),
-        "flash_except" => done(session.flash_except_of(input()?, keys()?)),
-        "reflash" => done(session.reflash()),
-        "reflash_only" => done(session.reflash_only(keys()?)),
-        "reflash_except" => done(session.reflash_except(keys()?)),
-        "flash_messages" => everything(&messages()?),
-        "flash_get" => Ok(or_default(messages()?.get(key()?).map_err(text)?, op)),
+        "flash" if op.values.is_some() => unit(session.flash_many(required(&op.values, "values")?)),
+        "flash" => unit(session.flash(key()?, required(&op.value, "value")?)),
+        "flash_all" => unit(session.flash_all_of(input()?)),
+        "flash_only" => unit(session.flash_only_of(input()?, keys()?)),
+        "flash_except" => unit(session.flash_except_of(input()?, keys()?)),
+        "reflash" => unit(session.reflash()),
+        "reflash_only" => unit(session.reflash_only(keys()?)),
+        "reflash_except" => unit(session.reflash_except(keys()?)),
+        "flash_messages" => all(&messages()?),
+        "flash_get" => Ok(or_default(messages()?.get(key()?).map_err(error_text)?, op)),
         "flash_has" => value(messages()?.has(key()?)),
-        _ => Err(format!("there is no operation called {name:?}")),
+        _ => Err(format!("unknown operation {name:?}")),
     }
 }
 
-fn intended(name: &str, op: &Op, session: &Session) -> Outcome {
+fn intended_url(name: &str, op: &Op, session: &Session) -> OpResult {
     match name {
         "set_intended_url" => {
-            done(session.set_intended_url(op.url.as_deref().ok_or("`url` is missing")?))
+            unit(session.set_intended_url(op.url.as_deref().ok_or("`url` is missing")?))
         }
         "intended_url" => value(session.intended_url()),
         "pull_intended_url" => value(session.pull_intended_url()),
-        "clear_intended_url" => done(session.clear_intended_url()),
-        _ => Err(format!("there is no operation called {name:?}")),
+        "clear_intended_url" => unit(session.clear_intended_url()),
+        _ => Err(format!("unknown operation {name:?}")),
     }
 }
 
@@ -243,22 +247,22 @@ fn user(op: &Op) -> Result<&str, String> {
         .ok_or_else(|| "`user` is missing".to_owned())
 }
 
-fn given<'a>(field: &'a Option<Json>, name: &str) -> Result<&'a Json, String> {
+fn required<'a>(field: &'a Option<Json>, name: &str) -> Result<&'a Json, String> {
     field.as_ref().ok_or_else(|| format!("`{name}` is missing"))
 }
 
-fn or_default(found: Option<Json>, op: &Op) -> Json {
-    found.or_else(|| op.default.clone()).unwrap_or_default()
+fn or_default(value: Option<Json>, op: &Op) -> Json {
+    value.or_else(|| op.default.clone()).unwrap_or_default()
 }
 
-fn value<T: Serialize>(result: Result<T, SessionError>) -> Outcome {
-    result.map(|value| json(&value)).map_err(text)
+fn value<T: Serialize>(result: Result<T, SessionError>) -> OpResult {
+    result.map(|value| to_json(&value)).map_err(error_text)
 }
 
-fn done(result: Result<(), SessionError>) -> Outcome {
+fn unit(result: Result<(), SessionError>) -> OpResult {
     value(result)
 }
 
-fn text(error: SessionError) -> String {
-    error.to_string()
+fn error_text(error: SessionError) -> String {
+    with_sources(&error)
 }

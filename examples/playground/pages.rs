@@ -1,4 +1,4 @@
-//! The pages: what a person sees.
+//! The HTML pages of the playground.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;mar
     form{display:inline}button{font:inherit;padding:.3rem .8rem;margin:0 .4rem .4rem 0}\
     pre{background:#8881;padding:1rem;overflow:auto}.flash{border-left:4px solid #2a7;padding:.2rem 1rem}";
 
-/// Shows the session, its flash messages, and a few forms.
+/// Shows the session, its flash messages and some forms.
 pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
     session.load().await?;
     let theme: String = session.get_or("theme", "plain".to_owned())?;
@@ -25,16 +25,16 @@ pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
     let mut page = String::new();
     let _ = write!(
         page,
-        "<!doctype html><meta charset=utf-8><title>playground</title><style>{STYLE}</style>"
+        "<!doctype html><meta charset=utf-8><title>Session playground</title><style>{STYLE}</style>"
     );
     let _ = write!(
         page,
-        "<h1>A session</h1><p>You are using the {} theme",
+        "<h1>Session playground</h1><p>The theme is {}",
         escape(&theme)
     );
     let _ = match user {
-        Some(name) => write!(page, " and are signed in as {}.</p>", escape(&name)),
-        None => write!(page, " and are not signed in.</p>"),
+        Some(name) => write!(page, ". You are signed in as {}.</p>", escape(&name)),
+        None => write!(page, ". You are not signed in.</p>"),
     };
     if let Some(text) = messages.get::<&str>("notification")? {
         let _ = write!(page, "<p class=flash>{}</p>", escape(text));
@@ -46,7 +46,7 @@ pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
         "<h2>Flash messages</h2><pre>{}</pre>",
         escape(messages.as_json()?)
     );
-    page.push_str("<h2>Change it</h2>");
+    page.push_str("<h2>Change the session</h2>");
     for color in ["dark", "light", "sepia"] {
         let _ = write!(page, "<a href=/theme/{color}>{color}</a> ");
     }
@@ -65,14 +65,14 @@ pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
     Ok(html(page))
 }
 
-/// The guide's first example: `/theme/{color}`.
+/// Handles `/theme/{color}`, the first example of the guide.
 pub(crate) async fn theme(session: &Session, path: &str) -> Result<Page, SessionError> {
     session.load().await?;
     session.put("theme", path.trim_start_matches("/theme/"))?;
-    Ok(back())
+    Ok(redirect_home())
 }
 
-/// The forms of the home page.
+/// Handles the forms of the home page.
 pub(crate) async fn submit(session: &Session, path: &str) -> Result<Page, SessionError> {
     session.load().await?;
     match path {
@@ -81,19 +81,22 @@ pub(crate) async fn submit(session: &Session, path: &str) -> Result<Page, Sessio
             session.regenerate()?;
             session.put("user.name", "ada")?;
             session.tag("ada")?;
-            session.flash("notification", "Welcome. Your session has a new id.")?;
+            session.flash(
+                "notification",
+                "You are signed in. The session has a new id.",
+            )?;
         }
         "/logout" => {
             session.destroy()?;
-            session.flash("notification", "Signed out.")?;
+            session.flash("notification", "You are signed out.")?;
         }
-        _ => session.flash("notification", "Shown once, then gone.")?,
+        _ => session.flash("notification", "This message is shown once.")?,
     }
-    Ok(back())
+    Ok(redirect_home())
 }
 
-/// A short text.
-pub(crate) fn plain(status: StatusCode, text: &str) -> Page {
+/// Returns a plain text response.
+pub(crate) fn text(status: StatusCode, text: &str) -> Page {
     let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
     *response.status_mut() = status;
     response
@@ -106,8 +109,8 @@ fn html(page: String) -> Page {
     response
 }
 
-fn back() -> Page {
-    let mut response = plain(StatusCode::SEE_OTHER, "");
+fn redirect_home() -> Page {
+    let mut response = text(StatusCode::SEE_OTHER, "");
     response
         .headers_mut()
         .insert(LOCATION, http::HeaderValue::from_static("/"));

@@ -1,4 +1,4 @@
-//! Signing up, in and out.
+//! Sign-up, sign-in and sign-out.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,37 +7,37 @@ use hyper_session::{Session, form::ValidationErrors};
 use serde_json::json;
 
 use super::{
-    BoxError, Page, Parts, Post,
+    BoxError, Page, Post, Site,
     contact::{check_email, check_name, text},
     devices::Device,
     input, pages,
     users::{self, User},
 };
 
-impl Parts {
+impl Site {
     pub(crate) async fn sign_up(&self, session: &Session, request: Post) -> Result<Page, BoxError> {
         let device = device(request.headers());
         let input = input(request).await?;
-        // Passwords are taken as they are, spaces too.
+        // Passwords are not trimmed.
         let password = input.text("password").unwrap_or_default();
         let mut errors = ValidationErrors::new().redirect_to("/sign-up");
         check_name(&mut errors, &input);
         check_email(&mut errors, &input);
         if password.chars().count() < 8 {
-            errors.add("password", "Please take eight characters or more.");
+            errors.add("password", "The password must have at least 8 characters.");
         } else if input.text("password_again") != Some(password) {
-            errors.add("password_again", "The two passwords are not the same.");
+            errors.add("password_again", "The passwords do not match.");
         }
         errors.into_result()?;
         let (name, email) = (text(&input, "name"), text(&input, "email"));
         let Some(user) = self.users.add(name, email, password).await? else {
-            let taken = "There is an account with this address already.";
+            let taken = "There is already an account with this address.";
             return Err(ValidationErrors::new()
                 .redirect_to("/sign-up")
                 .with_error("email", taken)
                 .into());
         };
-        welcome(session, &user, &device, "Your account is ready.")
+        start_user_session(session, &user, &device, "Your account has been created.")
     }
 
     pub(crate) async fn sign_in(&self, session: &Session, request: Post) -> Result<Page, BoxError> {
@@ -51,21 +51,22 @@ impl Parts {
                 .redirect_to("/sign-in");
             return Err(errors.into());
         };
-        welcome(session, &user, &device, "You are signed in.")
+        start_user_session(session, &user, &device, "You are signed in.")
     }
 }
 
-/// The visitor's rights change here: the session gets a new id, and the old one dies.
-fn welcome(
+/// Signs the user in. The session gets a new id, because the visitor's rights change (OWASP: session
+/// fixation).
+fn start_user_session(
     session: &Session,
     user: &User,
     device: &Device,
     message: &str,
 ) -> Result<Page, BoxError> {
-    let wanted = session.pull_intended_url()?;
-    let before: Option<String> = session.get("user")?;
-    if before.is_some_and(|before| before != user.id) {
-        // Somebody else was signed in here: nothing of theirs is for this user to see.
+    let intended_url = session.pull_intended_url()?;
+    let previous_user: Option<String> = session.get("user")?;
+    if previous_user.is_some_and(|id| id != user.id) {
+        // Another user was signed in: this user must not see that user's data.
         session.destroy()?;
     } else {
         session.regenerate()?;
@@ -77,15 +78,16 @@ fn welcome(
         "notification",
         &json!({ "type": "success", "message": message }),
     )?;
-    Ok(pages::go_to(wanted.as_deref().unwrap_or("/")))
+    Ok(pages::see_other(intended_url.as_deref().unwrap_or("/")))
 }
 
-/// Ends the session. What is said afterwards begins a new one.
+/// Destroys the session. The message starts a new one.
 pub(crate) fn sign_out(session: &Session) -> Result<Page, BoxError> {
-    farewell(session, "You are signed out.")
+    end_user_session(session, "You are signed out.")
 }
 
-pub(crate) fn farewell(session: &Session, message: &str) -> Result<Page, BoxError> {
+/// Destroys the session. The new session keeps the theme and shows `message`.
+pub(crate) fn end_user_session(session: &Session, message: &str) -> Result<Page, BoxError> {
     let theme: Option<String> = session.get("theme")?;
     session.destroy()?;
     if let Some(theme) = theme {
@@ -95,17 +97,17 @@ pub(crate) fn farewell(session: &Session, message: &str) -> Result<Page, BoxErro
         "notification",
         &json!({ "type": "info", "message": message }),
     )?;
-    Ok(pages::go_to("/"))
+    Ok(pages::see_other("/"))
 }
 
-/// What the request says of the device that it comes from, and the time.
+/// Describes the device from the request's `User-Agent`, with the current time.
 fn device(headers: &HeaderMap) -> Device {
     let agent = headers
         .get(USER_AGENT)
         .and_then(|agent| agent.to_str().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Device {
-        name: Device::name_of(agent.unwrap_or_default()),
+        name: Device::name_from_agent(agent.unwrap_or_default()),
         since: now.unwrap_or_default().as_secs(),
     }
 }

@@ -1,4 +1,4 @@
-//! The site: what it is made of, and which address leads where.
+//! The site's state and routes.
 
 mod account;
 mod assets;
@@ -6,7 +6,7 @@ mod cart;
 mod contact;
 mod devices;
 mod pages;
-mod stale;
+mod stale_form;
 mod users;
 
 use std::{convert::Infallible, error::Error, pin::Pin, sync::Arc};
@@ -24,105 +24,105 @@ use minijinja::{Environment, context};
 
 use users::{User, Users};
 
-/// What a handler gives.
+/// The response of a handler.
 pub(crate) type Page = Response<Full<Bytes>>;
-/// Whatever went wrong. What `Forms` knows to answer, it answers: a form that is wrong leads back to
-/// its page.
+/// Any error of a handler. `Forms` converts validation errors into a redirect to the form.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type Answer = Later<Result<Response<AnyBody>, Infallible>>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type ResponseFuture = BoxFuture<Result<Response<AnyBody>, Infallible>>;
 type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
 type Post = Request<FormBody<Incoming>>;
 
-/// Where visitors are sent back to.
+/// The pages to which visitors may be redirected.
 const PAGES: [&str; 6] = ["/", "/contact", "/cart", "/devices", "/sign-in", "/sign-up"];
 
-/// The colours to choose from.
+/// The available colour themes.
 const THEMES: [&str; 5] = ["auto", "light", "dark", "sepia", "ocean"];
 
-/// The site. Clones are the same one.
+/// The site as a service. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct App {
-    parts: Arc<Parts>,
+    site: Arc<Site>,
     sessions: Sessions,
     forms: Forms,
 }
 
-struct Parts {
-    pages: Environment<'static>,
+/// The state of the site.
+struct Site {
+    templates: Environment<'static>,
     users: Users,
-    all_sessions: SessionCollection,
+    collection: SessionCollection,
 }
 
 impl App {
     pub(crate) fn new(sessions: Sessions) -> Result<Self, BoxError> {
-        let parts = Parts {
-            pages: pages::templates()?,
+        let site = Site {
+            templates: pages::templates()?,
             users: Users::default(),
-            all_sessions: sessions.collection(),
+            collection: sessions.collection(),
         };
         Ok(Self {
-            parts: Arc::new(parts),
+            site: Arc::new(site),
             sessions,
             forms: Forms::new().csrf_protection(),
         })
     }
 
-    /// Answers a request. Files stand outside of the sessions.
-    pub(crate) fn answer(&self, request: Request<Incoming>) -> Answer {
+    /// Responds to a request. Static files are served without a session.
+    pub(crate) fn respond(&self, request: Request<Incoming>) -> ResponseFuture {
         if let Some(file) = assets::find(request.uri().path()) {
             return Box::pin(std::future::ready(Ok(file.map(any_body))));
         }
-        let parts = self.parts.clone();
+        let site = self.site.clone();
         let handler = move |request, session| {
-            let parts = parts.clone();
-            async move { parts.answer(request, session).await }
+            let site = site.clone();
+            async move { site.respond(request, session).await }
         };
-        let (forms, parts) = (self.forms.wrap_fn(handler), self.parts.clone());
+        let (forms, site) = (self.forms.wrap_fn(handler), self.site.clone());
         let service = self
             .sessions
             .wrap_fn(move |request: Request<_>, session: Session| {
-                let (parts, form) = (parts.clone(), stale::came_from(request.headers()));
-                let answering: Later<Result<_, BoxError>> =
+                let (site, form) = (site.clone(), stale_form::referer_page(request.headers()));
+                let response: BoxFuture<Result<_, BoxError>> =
                     Box::pin(forms(request, session.clone()));
                 async move {
-                    let response = answering.await?;
-                    if !stale::is_refused(&response) {
+                    let response = response.await?;
+                    if !stale_form::is_csrf_failure(&response) {
                         return Ok(response);
                     }
-                    let page = parts.send_back(&session, form).await?;
+                    let page = site.reload_form(&session, form).await?;
                     Ok(page.map(FormBody::from))
                 }
             });
-        let answering: Later<Result<Response<_>, BoxError>> = Box::pin(service.call(request));
+        let response: BoxFuture<Result<Response<_>, BoxError>> = Box::pin(service.call(request));
         Box::pin(async move {
-            Ok(match answering.await {
+            Ok(match response.await {
                 Ok(response) => response.map(any_body),
-                Err(error) => pages::broken(&*error).map(any_body),
+                Err(error) => pages::server_error(&*error).map(any_body),
             })
         })
     }
 }
 
-impl Parts {
-    async fn answer(&self, request: Post, session: Session) -> Result<Page, BoxError> {
+impl Site {
+    async fn respond(&self, request: Post, session: Session) -> Result<Page, BoxError> {
         match self.route(request, &session).await {
             Err(error) if error.is::<SessionError>() || error.is::<minijinja::Error>() => {
-                Ok(pages::broken(&*error))
+                Ok(pages::server_error(&*error))
             }
-            answer => answer,
+            result => result,
         }
     }
 
     async fn route(&self, request: Post, session: &Session) -> Result<Page, BoxError> {
         session.load().await?;
         let path = request.uri().path().to_owned();
-        let steps: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        match (request.method(), steps.as_slice()) {
-            (&Method::GET | &Method::HEAD, steps) => {
-                let from = request.uri().query().unwrap_or_default();
-                self.show(session, steps, from).await
+        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        match (request.method(), segments.as_slice()) {
+            (&Method::GET | &Method::HEAD, segments) => {
+                let query = request.uri().query().unwrap_or_default();
+                self.show(session, segments, query).await
             }
             (&Method::POST, ["contact"]) => contact::send(session, input(request).await?),
             (&Method::POST, ["sign-up"]) => self.sign_up(session, request).await,
@@ -134,12 +134,17 @@ impl Parts {
             }
             (&Method::POST, ["cart", "add", sku]) => cart::add(session, sku, request.headers()),
             (&Method::POST, ["cart", "remove", sku]) => cart::remove(session, sku),
-            _ => self.nothing_here(session),
+            _ => self.not_found(session),
         }
     }
 
-    async fn show(&self, session: &Session, steps: &[&str], query: &str) -> Result<Page, BoxError> {
-        match steps {
+    async fn show(
+        &self,
+        session: &Session,
+        segments: &[&str],
+        query: &str,
+    ) -> Result<Page, BoxError> {
+        match segments {
             [""] => {
                 session.increment("visits")?;
                 self.page("home.html", "/", session, context! {})
@@ -153,24 +158,26 @@ impl Parts {
             ["cart", "lines"] => {
                 self.page("cart-lines.html", "/cart", session, cart::values(session)?)
             }
-            _ => self.nothing_here(session),
+            _ => self.not_found(session),
         }
     }
 
-    /// Who is signed in. An account that this process does not know is none: accounts end with it.
+    /// Returns the signed-in user; `None` for an account of an earlier process, since accounts are in
+    /// memory.
     fn user(&self, session: &Session) -> Result<Option<User>, BoxError> {
         let id: Option<String> = session.get("user")?;
         Ok(id.and_then(|id| self.users.by_id(&id)))
     }
 }
 
-/// The guide's first example. Where to go afterwards is one of our own pages, or the first.
+/// Sets the theme, as in the first example of the guide. Redirects to the page in `from`, if it is a
+/// page of this site.
 fn theme(session: &Session, color: &str, query: &str) -> Result<Page, BoxError> {
     if THEMES.contains(&color) {
         session.put("theme", color)?;
     }
     let from = query.strip_prefix("from=").and_then(page_at);
-    Ok(pages::go_to(from.unwrap_or("/")))
+    Ok(pages::see_other(from.unwrap_or("/")))
 }
 
 fn page_at(path: &str) -> Option<&'static str> {

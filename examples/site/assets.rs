@@ -1,4 +1,4 @@
-//! Files that every visitor gets alike.
+//! Static files.
 
 use bytes::Bytes;
 use http::{
@@ -27,13 +27,13 @@ const FILES: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// The file at this path.
+/// Returns the static file at this path.
 pub(crate) fn find(path: &str) -> Option<Page> {
-    let (_, kind, text) = FILES.iter().find(|(known, _, _)| *known == path)?;
+    let (_, content_type, text) = FILES.iter().find(|(name, _, _)| *name == path)?;
     let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    pages::protect(&mut response);
+    pages::add_security_headers(&mut response);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=60"));
     Some(response)
 }

@@ -1,4 +1,4 @@
-//! The shop. Adding is one increment, so presses that are answered at the same time all count.
+//! The shop. Each click on "Add" is one increment, so concurrent clicks all count.
 
 use std::collections::BTreeMap;
 
@@ -26,28 +26,18 @@ const TEAS: [Tea; 6] = [
     tea(
         "oolong",
         "Oolong",
-        "Half way to black, with a note of cream.",
+        "Between green and black, with a creamy note.",
         1150,
     ),
-    tea(
-        "assam",
-        "Assam",
-        "Dark and malty. It stands up to milk.",
-        640,
-    ),
+    tea("assam", "Assam", "Dark and malty. Good with milk.", 640),
     tea(
         "jasmine",
         "Jasmine",
-        "Green leaves that spent a night among flowers.",
+        "Green tea scented with jasmine flowers.",
         980,
     ),
-    tea(
-        "rooibos",
-        "Rooibos",
-        "Red, mild, and without caffeine.",
-        520,
-    ),
-    tea("mint", "Mint", "Nothing but mint, for after dinner.", 450),
+    tea("rooibos", "Rooibos", "Red and mild, without caffeine.", 520),
+    tea("mint", "Mint", "Pure mint, for after dinner.", 450),
 ];
 
 const fn tea(sku: &'static str, name: &'static str, about: &'static str, cents: u64) -> Tea {
@@ -59,7 +49,7 @@ const fn tea(sku: &'static str, name: &'static str, about: &'static str, cents: 
     }
 }
 
-/// What the pages of the shop show.
+/// Returns the template values of the shop's pages.
 pub(crate) fn values(session: &Session) -> Result<Value, BoxError> {
     let counts: BTreeMap<String, u64> = session.get("cart")?.unwrap_or_default();
     let count_of = |tea: &Tea| counts.get(tea.sku).copied().unwrap_or(0);
@@ -84,7 +74,7 @@ pub(crate) fn values(session: &Session) -> Result<Value, BoxError> {
 
 pub(crate) fn add(session: &Session, sku: &str, headers: &HeaderMap) -> Result<Page, BoxError> {
     let Some(tea) = TEAS.iter().find(|tea| tea.sku == sku) else {
-        return Ok(pages::go_to("/cart"));
+        return Ok(pages::see_other("/cart"));
     };
     session.increment(["cart", tea.sku])?;
     let wants_json = headers
@@ -93,17 +83,17 @@ pub(crate) fn add(session: &Session, sku: &str, headers: &HeaderMap) -> Result<P
     if wants_json {
         return Ok(pages::json(&json!({ "added": tea.sku })));
     }
-    let message = format!("{} is in your cart.", tea.name);
+    let message = format!("{} was added to your cart.", tea.name);
     session.flash(
         "notification",
         &json!({ "type": "success", "message": message }),
     )?;
-    Ok(pages::go_to("/cart"))
+    Ok(pages::see_other("/cart"))
 }
 
 pub(crate) fn remove(session: &Session, sku: &str) -> Result<Page, BoxError> {
     session.forget(["cart", sku])?;
-    Ok(pages::go_to("/cart"))
+    Ok(pages::see_other("/cart"))
 }
 
 fn price(cents: u64) -> String {

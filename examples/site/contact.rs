@@ -8,51 +8,51 @@ use serde_json::json;
 
 use super::{BoxError, Page, pages};
 
-/// Takes a message. A form that is wrong goes back to its page by itself, with what was typed.
+/// Handles the contact form. `Forms` redirects an invalid form to its page, with the input.
 pub(crate) fn send(session: &Session, input: Input) -> Result<Page, BoxError> {
     let mut errors = ValidationErrors::new().redirect_to("/contact");
     check_name(&mut errors, &input);
     check_email(&mut errors, &input);
     match text(&input, "message").chars().count() {
-        0..10 => errors.add("message", "Please write ten characters or more."),
+        0..10 => errors.add("message", "The message must have at least 10 characters."),
         10..=2000 => {}
-        _ => errors.add("message", "Please write 2,000 characters at most."),
+        _ => errors.add("message", "The message must have at most 2,000 characters."),
     }
     errors.into_result()?;
-    // A real site would send or keep the message here.
+    // A real site would send or store the message here.
     let name = text(&input, "name");
     session.flash(
         "notification",
-        &json!({ "type": "success", "message": format!("Thank you, {name}. We will get back to you.") }),
+        &json!({ "type": "success", "message": format!("Thank you, {name}. We will answer soon.") }),
     )?;
-    Ok(pages::go_to("/contact"))
+    Ok(pages::see_other("/contact"))
 }
 
-/// A field's text without the space around it.
+/// Returns a field's trimmed text.
 pub(crate) fn text<'i>(input: &'i Input, field: &str) -> &'i str {
     input.text(field).unwrap_or_default().trim()
 }
 
-/// A name is shown again, so there is an end to it.
+/// Checks the length of the name, which is part of flash messages.
 pub(crate) fn check_name(errors: &mut ValidationErrors, input: &Input) {
     match text(input, "name").chars().count() {
-        0 => errors.add("name", "Please tell us your name."),
+        0 => errors.add("name", "Please enter your name."),
         1..=100 => {}
-        _ => errors.add("name", "Please write 100 characters at most."),
+        _ => errors.add("name", "The name must have at most 100 characters."),
     }
 }
 
-/// Whether it can be an e-mail address at all; whether it is one only a mail to it can tell.
+/// Checks that the field may be an e-mail address. Only a mail to the address can prove that it exists.
 pub(crate) fn check_email(errors: &mut ValidationErrors, input: &Input) {
-    let possible = |address: &str| {
+    let is_plausible = |address: &str| {
         let (user, host) = address.rsplit_once('@')?;
-        let odd = |c: char| c.is_whitespace() || c.is_control();
-        (!user.is_empty() && host.contains('.') && !address.contains(odd)).then_some(())
+        let is_invalid = |c: char| c.is_whitespace() || c.is_control();
+        (!user.is_empty() && host.contains('.') && !address.contains(is_invalid)).then_some(())
     };
     match text(input, "email") {
-        "" => errors.add("email", "Please give an e-mail address."),
-        address if possible(address).is_none() || address.len() > 254 => {
-            errors.add("email", "This does not look like an e-mail address.");
+        "" => errors.add("email", "Please enter your e-mail address."),
+        address if is_plausible(address).is_none() || address.len() > 254 => {
+            errors.add("email", "This is not a valid e-mail address.");
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! Where a user is signed in: one tagged session for each device.
+//! A user's devices: one tagged session for each.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    BoxError, Page, Parts, account, pages,
+    BoxError, Page, Site, account, pages,
     users::{self, User},
 };
 
-/// What a session keeps of the browser that it belongs to.
+/// A signed-in browser, as stored in its session.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Device {
     pub(crate) name: String,
-    /// When it was signed in, in seconds since 1970.
+    /// Time of the sign-in, in seconds since 1970.
     pub(crate) since: u64,
 }
 
 impl Device {
-    /// A name that a person understands, out of a User-Agent.
-    pub(crate) fn name_of(agent: &str) -> String {
+    /// Returns a readable name for a `User-Agent`.
+    pub(crate) fn name_from_agent(agent: &str) -> String {
         let first = |names: &[(&'static str, &'static str)], other| {
-            let found = names.iter().find(|(part, _)| agent.contains(part));
-            found.map_or(other, |(_, name)| *name)
+            let entry = names.iter().find(|(part, _)| agent.contains(part));
+            entry.map_or(other, |(_, name)| *name)
         };
-        // The order matters: each of these claims to be those after it.
+        // The order matters: each browser's agent also contains the names after it.
         let browsers = [
             ("Edg/", "Edge"),
             ("Firefox/", "Firefox"),
@@ -47,77 +47,77 @@ impl Device {
     }
 }
 
-impl Parts {
+impl Site {
     pub(crate) async fn devices(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return ask_to_sign_in(session);
+            return require_sign_in(session);
         };
         let values = context! { devices => self.devices_of(&user, session).await? };
         self.page("devices.html", "/devices", session, values)
     }
 
     async fn devices_of(&self, user: &User, session: &Session) -> Result<Vec<Value>, BoxError> {
-        let mine = session.store_key()?;
+        let current = session.store_key()?;
         let mut devices = Vec::new();
-        for key in self.all_sessions.tagged(&users::tag(&user.id)).await? {
-            // One that has ended since it was listed is none.
-            if let Some(contents) = self.all_sessions.get(&key).await?
-                && let Some(device) = contents.get::<Device>("device")?
+        for key in self.collection.tagged(&users::tag(&user.id)).await? {
+            // Skip a session that ended after it was listed.
+            if let Some(session) = self.collection.get(&key).await?
+                && let Some(device) = session.get::<Device>("device")?
             {
-                devices.push((key == mine, device));
+                devices.push((key == current, device));
             }
         }
-        devices.sort_by_key(|(here, device)| (!here, u64::MAX - device.since));
-        let shown = |(here, device): (bool, Device)| {
+        devices.sort_by_key(|(is_current, device)| (!is_current, u64::MAX - device.since));
+        let to_value = |(is_current, device): (bool, Device)| {
             let since = UNIX_EPOCH + Duration::from_secs(device.since);
             let (iso, since) = (
                 IsoDate::from(since).to_string(),
                 httpdate::fmt_http_date(since),
             );
-            context! { here, name => device.name, iso, since }
+            context! { is_current, name => device.name, iso, since }
         };
-        Ok(devices.into_iter().map(shown).collect())
+        Ok(devices.into_iter().map(to_value).collect())
     }
 
     pub(crate) async fn log_out_others(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return ask_to_sign_in(session);
+            return require_sign_in(session);
         };
-        let mine = session.store_key()?;
-        let ended = self
-            .all_sessions
-            .destroy_tagged(&users::tag(&user.id), Some(&mine))
+        let current = session.store_key()?;
+        let count = self
+            .collection
+            .destroy_tagged(&users::tag(&user.id), Some(&current))
             .await?;
-        let message = match ended {
-            0 => "There was no other device.".to_owned(),
-            1 => "One other device is signed out.".to_owned(),
-            _ => format!("{ended} other devices are signed out."),
+        let message = match count {
+            0 => "No other devices were signed in.".to_owned(),
+            1 => "1 other device was signed out.".to_owned(),
+            _ => format!("{count} other devices were signed out."),
         };
         session.flash(
             "notification",
             &json!({ "type": "success", "message": message }),
         )?;
-        Ok(pages::go_to("/devices"))
+        Ok(pages::see_other("/devices"))
     }
 
     pub(crate) async fn log_out_everywhere(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return ask_to_sign_in(session);
+            return require_sign_in(session);
         };
-        self.all_sessions
+        self.collection
             .destroy_tagged(&users::tag(&user.id), None)
             .await?;
-        account::farewell(session, "You are signed out, on every device.")
+        account::end_user_session(session, "You are signed out on all devices.")
     }
 }
 
-/// Remembers where the visitor wanted to go, and asks who it is.
-fn ask_to_sign_in(session: &Session) -> Result<Page, BoxError> {
+/// Redirects to the sign-in page, which returns to the devices afterwards.
+fn require_sign_in(session: &Session) -> Result<Page, BoxError> {
     session.set_intended_url("/devices")?;
-    let message = "Please sign in first. You will come back to the page you asked for.";
+    let message = "Please sign in to see this page.";
     session.flash(
         "notification",
         &json!({ "type": "info", "message": message }),
     )?;
-    Ok(pages::go_to("/sign-in"))
+    Ok(pages::see_other("/sign-in"))
 }

@@ -1,11 +1,13 @@
-//! The application key of somebody who has not set one.
+//! A generated application key, stored in a file.
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use hyper_session::id::SessionId;
 
-/// The key in this file, which is made if it is not there: readable by its owner alone.
-pub(crate) fn kept_in(path: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+/// Returns the key in this file. Creates the file if it does not exist, readable only by its owner.
+pub(crate) fn load_or_create(
+    path: &str,
+) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     if let Ok(key) = fs::read_to_string(path) {
         return Ok(key.trim().to_owned());
     }
@@ -20,6 +22,6 @@ pub(crate) fn kept_in(path: &str) -> Result<String, Box<dyn std::error::Error + 
         .mode(0o600)
         .open(path)?;
     file.write_all(key.as_bytes())?;
-    println!("APP_KEY is not set: a key for this site is kept in {path}");
+    println!("APP_KEY is not set: created a key in {path}");
     Ok(key)
 }

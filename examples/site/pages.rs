@@ -1,4 +1,4 @@
-//! Pages out of templates, and the other things that the site says.
+//! Responses: pages from templates, redirects, JSON and errors.
 
 use std::error::Error;
 
@@ -13,9 +13,9 @@ use http_body_util::Full;
 use hyper_session::{Session, view};
 use minijinja::{Environment, Value, context};
 
-use super::{BoxError, Page, Parts, THEMES};
+use super::{BoxError, Page, Site, THEMES};
 
-/// Nothing from elsewhere, nothing inline, no frames.
+/// No content of other origins, nothing inline, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -41,68 +41,70 @@ pub(crate) fn templates() -> Result<Environment<'static>, minijinja::Error> {
     Ok(pages)
 }
 
-impl Parts {
-    /// A page after a template, with the session's values and some of its own. `here` is its path.
+impl Site {
+    /// Renders a template with `values` and the session's values. `path` is the path of the page.
     pub(crate) fn page(
         &self,
         template: &str,
-        here: &str,
+        path: &str,
         session: &Session,
         values: Value,
     ) -> Result<Page, BoxError> {
-        let of_all = context! {
-            here,
+        let common = context! {
+            path,
             themes => THEMES,
             user => self.user(session)?.map(|user| context! { name => user.name, email => user.email }),
         };
-        let values = context! { ..values, ..of_all, ..view::context(session)? };
-        let text = self.pages.get_template(template)?.render(values)?;
+        let values = context! { ..values, ..common, ..view::context(session)? };
+        let text = self.templates.get_template(template)?.render(values)?;
         Ok(html(StatusCode::OK, text))
     }
 
-    pub(crate) fn nothing_here(&self, session: &Session) -> Result<Page, BoxError> {
+    pub(crate) fn not_found(&self, session: &Session) -> Result<Page, BoxError> {
         let values =
-            context! { heading => "There is nothing here", text => "The address leads nowhere." };
+            context! { heading => "Page not found", text => "There is no page at this address." };
         let mut page = self.page("problem.html", "", session, values)?;
         *page.status_mut() = StatusCode::NOT_FOUND;
         Ok(page)
     }
 }
 
-/// What is left to say when a page could not be made. The reason is for the operator.
-pub(crate) fn broken(error: &(dyn Error + 'static)) -> Page {
-    eprintln!("a page failed: {error}");
-    let text = "<!doctype html><title>Sorry</title><p>Something went wrong here. Please try again.";
+/// Returns a 500 page and prints the error for the operator.
+pub(crate) fn server_error(error: &(dyn Error + 'static)) -> Page {
+    let chain = std::iter::successors(Some(error), |&error| error.source());
+    let texts: Vec<String> = chain.map(ToString::to_string).collect();
+    eprintln!("page error: {}", texts.join(": "));
+    let text = "<!doctype html><title>Error</title><p>An error occurred. Please try again.";
     html(StatusCode::INTERNAL_SERVER_ERROR, text.to_owned())
 }
 
-/// Sends the browser on to a page of ours, after a form or instead of the one it asked for.
-pub(crate) fn go_to(path: &str) -> Page {
+/// Redirects to a page of this site.
+pub(crate) fn see_other(path: &str) -> Page {
     let mut response = html(StatusCode::SEE_OTHER, String::new());
     let path = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
     response.headers_mut().insert(LOCATION, path);
     response
 }
 
-/// A JSON answer.
+/// Returns a JSON response.
 pub(crate) fn json(value: &serde_json::Value) -> Page {
     let mut response = html(StatusCode::OK, value.to_string());
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    let content_type = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
 fn html(status: StatusCode, text: String) -> Page {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/html; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    protect(&mut response);
+    let content_type = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    add_security_headers(&mut response);
     response
 }
 
-/// The headers by which a browser keeps to what the site is made of.
-pub(crate) fn protect<B>(response: &mut Response<B>) {
+/// Adds headers that restrict the content which a browser loads.
+pub(crate) fn add_security_headers<B>(response: &mut Response<B>) {
     let policies: [(HeaderName, &str); 3] = [
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),

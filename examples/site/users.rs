@@ -1,4 +1,4 @@
-//! Accounts, in this process's memory.
+//! User accounts, in memory.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -12,14 +12,14 @@ use super::BoxError;
 
 #[derive(Clone)]
 pub(crate) struct User {
-    /// Random: sessions outlive this process on disk, and must not open somebody else's account.
+    /// A random id: sessions survive a restart and must not match a new account.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) email: String,
     password: String,
 }
 
-/// The name by which all sessions of a user are found.
+/// Returns the tag of a user's sessions.
 pub(crate) fn tag(id: &str) -> String {
     format!("user-{id}")
 }
@@ -32,7 +32,7 @@ impl Users {
         self.find(|user| user.id == id)
     }
 
-    /// A new account; `None` where the address has one.
+    /// Creates an account. Returns `None` if the address already has one.
     pub(crate) async fn add(
         &self,
         name: &str,
@@ -46,14 +46,15 @@ impl Users {
             password: hash(password.to_owned()).await?,
         };
         let mut users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if users.iter().any(|known| known.email == user.email) {
+        if users.iter().any(|other| other.email == user.email) {
             return Ok(None);
         }
         users.push(user.clone());
         Ok(Some(user))
     }
 
-    /// The account, if the password is its own. An unknown address takes as long as a wrong password.
+    /// Returns the account if the password is correct. An unknown address takes as long as a wrong
+    /// password.
     pub(crate) async fn check(
         &self,
         email: &str,
@@ -64,17 +65,17 @@ impl Users {
             hash(password.to_owned()).await?;
             return Ok(None);
         };
-        let right = verify(password.to_owned(), user.password.clone()).await?;
-        Ok(right.then_some(user))
+        let is_correct = verify(password.to_owned(), user.password.clone()).await?;
+        Ok(is_correct.then_some(user))
     }
 
-    fn find(&self, wanted: impl Fn(&User) -> bool) -> Option<User> {
+    fn find(&self, predicate: impl Fn(&User) -> bool) -> Option<User> {
         let users = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        users.iter().find(|user| wanted(user)).cloned()
+        users.iter().find(|user| predicate(user)).cloned()
     }
 }
 
-/// Cheap, as this is an example: a real site takes `Argon2::default()`.
+/// Returns a fast hash for this example. A real site uses `Argon2::default()`.
 fn argon2() -> Result<Argon2<'static>, BoxError> {
     let params = Params::new(4 * 1024, 1, 1, None)?;
     Ok(Argon2::new(

@@ -1,5 +1,4 @@
-//! The example programs and the `session-key` tool, each as a process of its own, and the example
-//! site in a real browser.
+//! The example programs and the `session-key` tool as processes, and the example site in a browser.
 
 #[path = "../support/mod.rs"]
 mod support;

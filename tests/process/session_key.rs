@@ -1,4 +1,4 @@
-//! `session-key` prints keys that can be used.
+//! The keys that `session-key` prints.
 
 use std::process::{Command, Output};
 

@@ -1,6 +1,5 @@
-// Every press of "Add" is a request of its own: many run at the same time, and none waits for
-// another. When the last one has been answered, the cart is shown as the server has it.
-// Without JavaScript the same forms are sent as forms.
+// Every click on "Add" sends its own request, and many run at the same time. After the last response,
+// the cart is loaded from the server. Without JavaScript, the browser submits the same forms.
 const lines = document.getElementById("cart-lines");
 let running = 0;
 
@@ -8,19 +7,19 @@ async function send(form) {
   running += 1;
   document.body.dataset.busy = "";
   try {
-    const answer = await fetch(form.action, {
+    const response = await fetch(form.action, {
       method: "POST",
       body: new URLSearchParams(new FormData(form)),
       headers: { Accept: "application/json" },
     });
-    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    if (!response.ok) throw new Error(`status ${response.status}`);
   } finally {
     running -= 1;
-    if (running === 0) await show();
+    if (running === 0) await reloadCart();
   }
 }
 
-async function show() {
+async function reloadCart() {
   const page = await fetch("/cart/lines");
   if (page.ok && running === 0) {
     lines.innerHTML = await page.text();
@@ -31,7 +30,7 @@ async function show() {
 for (const form of document.querySelectorAll("form[data-add]")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    // A request that failed is sent again in the plain way, which shows what is wrong.
+    // If the request fails, submit the form without JavaScript, so that the browser shows the error.
     send(form).catch(() => form.submit());
   });
 }

@@ -1,4 +1,4 @@
-//! The playground on the file store: its process is killed, and its sessions go on in the next one.
+//! The playground with the file store: sessions survive when the process is killed.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ fn start(directory: &Path, durability: &str) -> Playground {
     ])
 }
 
-/// The same visitor, at the process that runs now.
-fn at(playground: &Playground, visitor: &Remote) -> Remote {
+/// Returns a client with the visitor's cookies for a restarted process.
+fn reconnect(playground: &Playground, visitor: &Remote) -> Remote {
     let mut client = playground.client();
     client.jar = visitor.jar.clone();
     client
@@ -43,10 +43,10 @@ async fn a_session_goes_on_after_each_kill_and_two_hundred_increments_are_two_hu
         let mut client = playground.client();
         let put = json!([{"op": "put", "key": "name", "value": "ada"}, {"op": "tag", "user": 7}]);
         ops(&mut client, put).await;
-        // Dropping kills, with the signal that nobody can catch.
+        // Dropping sends SIGKILL.
         drop(playground);
         let playground = start(&directory, durability);
-        let client = at(&playground, &client);
+        let client = reconnect(&playground, &client);
         let requests = (0..200).map(|_| {
             let mut client = client.clone();
             tokio::spawn(async move { ops(&mut client, increment()).await })
@@ -56,7 +56,7 @@ async fn a_session_goes_on_after_each_kill_and_two_hundred_increments_are_two_hu
         }
         drop(playground);
         let playground = start(&directory, durability);
-        let mut client = at(&playground, &client);
+        let mut client = reconnect(&playground, &client);
         assert_eq!(number(&mut client).await, 200, "with {durability}");
         let read = json!([{"op": "get", "key": "name"}, {"op": "tagged", "user": 7}]);
         assert_eq!(ops(&mut client, read).await, json!(["ada", 1]));
@@ -71,8 +71,8 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_the_work_is_there() {
     ops(&mut client, increment()).await;
     let mut answered = 1;
     for _ in 0..5 {
-        let asking = (0..8).map(|_| {
-            let mut client = at(&playground, &client);
+        let clients = (0..8).map(|_| {
+            let mut client = reconnect(&playground, &client);
             tokio::spawn(async move {
                 let mut answered = 0;
                 while client.try_post("/ops", increment().to_string()).await {
@@ -81,20 +81,20 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_the_work_is_there() {
                 answered
             })
         });
-        let asking: Vec<_> = asking.collect();
+        let clients: Vec<_> = clients.collect();
         while number(&mut client).await < answered + 20 {}
         drop(playground);
-        for one in asking {
-            answered += one.await.unwrap();
+        for client in clients {
+            answered += client.await.unwrap();
         }
         playground = start(scratch.path(), "always");
-        client = at(&playground, &client);
-        let found = number(&mut client).await;
-        // Of each of the eight, one may have been done and not answered any more.
+        client = reconnect(&playground, &client);
+        let stored = number(&mut client).await;
+        // Each of the eight clients may have one stored increment without a response.
         assert!(
-            (answered..=answered + 8).contains(&found),
-            "{answered} were answered and {found} are there"
+            (answered..=answered + 8).contains(&stored),
+            "{answered} acknowledged, {stored} stored"
         );
-        answered = found;
+        answered = stored;
     }
 }

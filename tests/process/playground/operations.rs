@@ -1,4 +1,4 @@
-//! The playground, as a process of its own: every operation over HTTP, and a stop that loses nothing.
+//! The playground as a process: every operation over HTTP, settings, and a graceful stop.
 
 use std::time::Duration;
 
@@ -173,7 +173,7 @@ async fn the_cookie_store_is_one_word_away_and_outlives_the_process() {
 async fn a_malformed_body_is_a_400_with_a_json_error() {
     let playground = Playground::start();
     let mut client = playground.client();
-    // One byte over the limit: the server has read it all when it answers.
+    // One byte over the limit, so the server reads all of it before it responds.
     let long = format!("[\"{}\"]", "x".repeat((4 << 20) - 3));
     for body in [
         "",
@@ -227,13 +227,14 @@ async fn a_stop_answers_what_is_running_and_then_ends_the_process() {
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     playground.stop();
-    assert_eq!(running.await.unwrap(), json!([null, 2]), "it was answered");
-    drop(client);
-    let ended = tokio::task::spawn_blocking(move || playground.wait());
-    assert!(
-        ended.await.unwrap(),
-        "the process ends by itself, in good order"
+    assert_eq!(
+        running.await.unwrap(),
+        json!([null, 2]),
+        "the running request was answered"
     );
+    drop(client);
+    let exited = tokio::task::spawn_blocking(move || playground.wait());
+    assert!(exited.await.unwrap(), "the process exits with success");
 }
 
 #[tokio::test]
@@ -285,8 +286,11 @@ fn a_wrong_setting_stops_the_program_with_a_line_that_names_it() {
     ] {
         let stopped = Playground::command(&[(variable, value)]).output().unwrap();
         assert!(!stopped.status.success(), "{variable}={value}");
-        let said = String::from_utf8(stopped.stderr).unwrap();
-        assert!(said.contains(variable) && said.contains(hint), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let stderr = String::from_utf8(stopped.stderr).unwrap();
+        assert!(
+            stderr.contains(variable) && stderr.contains(hint),
+            "{stderr}"
+        );
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }

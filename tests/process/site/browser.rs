@@ -1,6 +1,6 @@
-//! The example site in a real browser: Chromium, headless, through WebDriver.
+//! The example site in headless Chromium, driven by WebDriver.
 //!
-//! A picture of every page is left in `target/tmp/screenshots`, for a person to look at.
+//! The tests leave screenshots of every page in `target/tmp/screenshots`.
 
 use hyper_session::{
     SessionConfig,
@@ -24,7 +24,7 @@ async fn sign_up(browser: &Browser, site: &Server) {
     browser.fill("email", "ada@example.com").await;
     browser.fill("password", "a long password").await;
     browser.fill("password_again", "a long password").await;
-    browser.picture("sign-up").await;
+    browser.screenshot("sign-up").await;
     browser.follow("main form button").await;
 }
 
@@ -44,8 +44,8 @@ async fn a_form_is_filled_wrongly_and_corrected_and_its_notice_shows_once() {
     assert_eq!(browser.value("email").await, "ada at home");
     assert_eq!(browser.value("message").await, "Hm");
     let messages = [
-        "This does not look like an e-mail address.",
-        "Please write ten characters or more.",
+        "This is not a valid e-mail address.",
+        "The message must have at least 10 characters.",
     ];
     assert_eq!(browser.texts(".messages li").await, messages);
     assert_eq!(browser.count("[role=alert]").await, 1);
@@ -54,19 +54,22 @@ async fn a_form_is_filled_wrongly_and_corrected_and_its_notice_shows_once() {
         .await
         .attr("aria-describedby")
         .await;
-    let said = browser
+    let message = browser
         .text(&format!("#{}", described.unwrap().unwrap()))
         .await;
-    assert_eq!(said, messages[0], "the field is described by its message");
-    browser.picture("contact-wrong").await;
+    assert_eq!(
+        message, messages[0],
+        "the field is described by its message"
+    );
+    browser.screenshot("contact-wrong").await;
 
     browser.fill("email", "ada@example.com").await;
     browser.fill("message", "Which tea goes with cheese?").await;
     browser.follow("main form button").await;
-    let thanks = "Thank you, Ada. We will get back to you.";
+    let thanks = "Thank you, Ada. We will answer soon.";
     assert_eq!(browser.text(".notice").await, thanks);
     assert_eq!(browser.value("name").await, "");
-    browser.picture("contact-sent").await;
+    browser.screenshot("contact-sent").await;
     browser.client.refresh().await.unwrap();
     assert_eq!(browser.count(".notice").await, 0);
     assert_eq!(browser.count(".messages").await, 0);
@@ -81,7 +84,11 @@ async fn what_was_typed_comes_out_inert() {
     browser.fill("name", hostile).await;
     browser.fill("email", hostile).await;
     browser.follow("main form button").await;
-    assert_eq!(browser.value("name").await, hostile, "as it was typed");
+    assert_eq!(
+        browser.value("name").await,
+        hostile,
+        "the input is unchanged"
+    );
     assert_eq!(browser.value("email").await, hostile);
     browser.fill("email", "ada@example.com").await;
     browser.fill("message", "Which tea goes with cheese?").await;
@@ -99,7 +106,7 @@ async fn two_browsers_sign_in_and_are_logged_out_everywhere() {
     assert_eq!(first.path().await, "/sign-in");
     let before = first.cookie("session").await["value"].clone();
     sign_up(&first, &site).await;
-    assert_eq!(first.path().await, "/devices", "where she wanted to go");
+    assert_eq!(first.path().await, "/devices", "the intended page");
     assert_ne!(first.cookie("session").await["value"], before);
 
     second.open(&url(&site, "/sign-in")).await;
@@ -112,22 +119,22 @@ async fn two_browsers_sign_in_and_are_logged_out_everywhere() {
     );
     assert_eq!(second.value("email").await, "ada@example.com");
     assert_eq!(second.value("password").await, "");
-    second.picture("sign-in-wrong").await;
+    second.screenshot("sign-in-wrong").await;
     second.fill("password", "a long password").await;
     second.follow("main form button").await;
-    second.picture("home-signed-in").await;
+    second.screenshot("home-signed-in").await;
     second.open(&url(&site, "/devices")).await;
     assert_eq!(second.count(".devices li").await, 2);
     assert_eq!(
-        second.texts(".devices .here strong").await,
+        second.texts(".devices .current strong").await,
         ["Chrome on Linux"]
     );
-    second.picture("devices").await;
+    second.screenshot("devices").await;
 
     second.follow(".danger").await;
     assert_eq!(
         second.text(".notice").await,
-        "You are signed out, on every device."
+        "You are signed out on all devices."
     );
     for browser in [&first, &second] {
         browser.open(&url(&site, "/devices")).await;
@@ -140,11 +147,15 @@ async fn ten_presses_of_add_at_the_same_time_are_ten() {
     let (driver, site) = (Driver::start("cart"), site().await);
     let browser = driver.browser().await;
     browser.open(&url(&site, "/cart")).await;
-    browser.picture("cart-empty").await;
-    // Most that a browser allows run at the same time, and the page is not left.
-    let press = "for (let i = 0; i < 10; i += 1) document.querySelector('[data-add=oolong] button').click();
+    browser.screenshot("cart-empty").await;
+    // The requests run concurrently, and the page is not left.
+    let clicks = "for (let i = 0; i < 10; i += 1) document.querySelector('[data-add=oolong] button').click();
         return document.body.dataset.busy === '';";
-    assert_eq!(browser.run(press).await, json!(true), "they are under way");
+    assert_eq!(
+        browser.run(clicks).await,
+        json!(true),
+        "requests are running"
+    );
     browser
         .until("return document.body.dataset.busy === undefined;")
         .await;
@@ -161,7 +172,7 @@ async fn ten_presses_of_add_at_the_same_time_are_ten() {
     browser.open(&url(&site, "/cart")).await;
     assert_eq!(browser.text("#count").await, "11");
     assert_eq!(browser.text("[data-line=oolong] .count").await, "10");
-    browser.picture("cart").await;
+    browser.screenshot("cart").await;
     browser.follow("[data-line=oolong] button").await;
     assert_eq!(browser.text("#count").await, "1");
 }
@@ -174,7 +185,10 @@ async fn the_shop_works_without_scripts() {
     for _ in 0..2 {
         browser.follow("[data-add=mint] button").await;
     }
-    assert_eq!(browser.text(".notice").await, "Mint is in your cart.");
+    assert_eq!(
+        browser.text(".notice").await,
+        "Mint was added to your cart."
+    );
     assert_eq!(browser.text("#count").await, "2");
 }
 
@@ -189,7 +203,7 @@ async fn the_cookie_has_the_attributes_that_were_configured() {
     assert_eq!(cookie["secure"], false);
     assert_eq!(cookie["sameSite"], "Lax");
     assert_eq!(cookie["path"], "/");
-    assert_eq!(cookie["domain"], "127.0.0.1", "of this host alone");
+    assert_eq!(cookie["domain"], "127.0.0.1", "this host only");
     let left = cookie["expiry"].as_i64().unwrap() - browser.now().await;
     assert!(
         (7190..=7201).contains(&left),
@@ -202,13 +216,13 @@ async fn the_cookie_has_the_attributes_that_were_configured() {
         .same_site(hyper_session::cookie::SameSite::Strict)
         .clear_with_browser(true);
     let strict = site_with(config, &MemoryStore::new()).await;
-    // A name of the loopback that browsers trust as they trust HTTPS.
+    // Browsers treat `localhost` as secure without HTTPS.
     let address = format!("http://localhost:{}/", strict.address.port());
     browser.open(&address).await;
     let cookie = browser.cookie("__Host-session").await;
     assert_eq!(cookie["secure"], true);
     assert_eq!(cookie["sameSite"], "Strict");
-    assert_eq!(cookie["expiry"], json!(null), "it goes with the browser");
+    assert_eq!(cookie["expiry"], json!(null), "a session cookie");
 }
 
 #[tokio::test]
@@ -227,33 +241,33 @@ async fn a_session_in_cookies_stays_with_the_browser() {
     let left = cookie["expiry"].as_i64().unwrap() - browser.now().await;
     assert!((7190..=7300).contains(&left), "{left} seconds");
 
-    // The same keys on another machine, which has never seen the visitor.
+    // Another server with the same keys.
     let other = site_with(config(), &CookieStore::new()).await;
     browser.open(&url(&other, "/cart")).await;
     assert_eq!(browser.text("#count").await, "2");
 }
 
-/// Texts that stand out from what is behind them by less than 4.5 to 1 (WCAG 2.2, 1.4.3).
-const FAINT: &str = r#"
-    const light = (color) => {
+/// A script that returns the texts with a contrast of less than 4.5:1 (WCAG 2.2, 1.4.3).
+const LOW_CONTRAST: &str = r#"
+    const luminance = (color) => {
         const parts = color.match(/[\d.]+/g).slice(0, 3).map((part) => {
             const value = part / 255;
             return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
         });
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
     };
-    const behind = (element) => {
+    const background = (element) => {
         const color = getComputedStyle(element).backgroundColor;
-        return color === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : color;
+        return color === "rgba(0, 0, 0, 0)" ? background(element.parentElement) : color;
     };
-    const faint = [];
+    const failures = [];
     for (const element of document.body.querySelectorAll("*")) {
-        const speaks = [...element.childNodes].some((it) => it.nodeType === 3 && it.data.trim());
-        const [one, two] = [light(getComputedStyle(element).color), light(behind(element))];
+        const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        const [one, two] = [luminance(getComputedStyle(element).color), luminance(background(element))];
         const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
-        if (speaks && ratio < 4.5) faint.push(`${element.outerHTML}: ${ratio}`);
+        if (hasText && ratio < 4.5) failures.push(`${element.outerHTML}: ${ratio}`);
     }
-    return faint;
+    return failures;
 "#;
 
 #[tokio::test]
@@ -264,19 +278,19 @@ async fn everything_can_be_read_in_every_theme() {
         browser.open(&url(&site, &format!("/theme/{theme}"))).await;
         for page in ["/", "/cart", "/sign-up"] {
             browser.open(&url(&site, page)).await;
-            assert_eq!(browser.run(FAINT).await, json!([]), "{theme} {page}");
+            assert_eq!(browser.run(LOW_CONTRAST).await, json!([]), "{theme} {page}");
         }
         browser.follow("main form button").await;
         assert!(browser.count(".messages").await > 0);
         assert_eq!(
-            browser.run(FAINT).await,
+            browser.run(LOW_CONTRAST).await,
             json!([]),
             "{theme}, with messages"
         );
         browser.open(&url(&site, "/devices")).await;
         assert_eq!(browser.count(".notice").await, 1);
         assert_eq!(
-            browser.run(FAINT).await,
+            browser.run(LOW_CONTRAST).await,
             json!([]),
             "{theme}, with a notice"
         );
@@ -296,15 +310,15 @@ async fn pages_look_right_in_every_theme_and_width() {
                 .await,
             theme
         );
-        browser.picture(&format!("home-{theme}")).await;
+        browser.screenshot(&format!("home-{theme}")).await;
     }
     browser.open(&url(&site, "/nowhere")).await;
-    browser.picture("nothing-here").await;
+    browser.screenshot("not-found").await;
     let phone = driver.phone().await;
     for (page, name) in [("/", "home"), ("/cart", "cart"), ("/contact", "contact")] {
         phone.open(&url(&site, page)).await;
-        let beyond = "return document.documentElement.scrollWidth - window.innerWidth;";
-        assert_eq!(phone.run(beyond).await, 0, "{page} fits a narrow screen");
-        phone.picture(&format!("phone-{name}")).await;
+        let overflow = "return document.documentElement.scrollWidth - window.innerWidth;";
+        assert_eq!(phone.run(overflow).await, 0, "{page} fits a narrow screen");
+        phone.screenshot(&format!("phone-{name}")).await;
     }
 }

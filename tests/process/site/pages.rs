@@ -1,4 +1,4 @@
-//! The example site over HTTP, without a browser: every page and every form.
+//! Every page and form of the example site, over HTTP.
 
 use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, LOCATION, REFERER, SET_COOKIE};
 use hyper_session::{SessionConfig, store::MemoryStore};
@@ -11,7 +11,7 @@ const MESSAGE: (&str, &str) = ("message", "What do you drink yourselves?");
 #[tokio::test]
 async fn the_theme_of_a_visitor_is_kept() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     assert!(visitor.read("/").await.contains(r#"data-theme="auto""#));
     for (path, theme, to) in [
         ("/theme/dark", "dark", "/"),
@@ -25,14 +25,14 @@ async fn the_theme_of_a_visitor_is_kept() {
         let expected = format!(r#"data-theme="{theme}""#);
         assert!(visitor.read("/contact").await.contains(&expected), "{path}");
     }
-    let mut other = Visitor::of(&site);
+    let mut other = Visitor::new(&site);
     assert!(other.read("/").await.contains(r#"data-theme="auto""#));
 }
 
 #[tokio::test]
 async fn a_wrong_form_comes_back_with_messages_and_what_was_typed() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let fields = [("name", "Ada"), ("email", "nowhere"), ("message", "Short")];
     assert_eq!(
         visitor.send("/contact", "/contact", &fields).await,
@@ -43,14 +43,14 @@ async fn a_wrong_form_comes_back_with_messages_and_what_was_typed() {
         r#"value="Ada""#,
         r#"value="nowhere" aria-invalid="true" aria-describedby="email-messages""#,
         r#"id="email-messages""#,
-        "This does not look like an e-mail address.",
-        "Please write ten characters or more.",
+        "This is not a valid e-mail address.",
+        "The message must have at least 10 characters.",
         "Short</textarea>",
         r#"role="alert""#,
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
-    assert!(!page.contains("name-messages"), "the name was right");
+    assert!(!page.contains("name-messages"), "the name is valid");
     let again = visitor.read("/contact").await;
     assert!(!again.contains("aria-invalid") && !again.contains("Ada"));
 }
@@ -58,20 +58,20 @@ async fn a_wrong_form_comes_back_with_messages_and_what_was_typed() {
 #[tokio::test]
 async fn a_name_without_end_is_a_wrong_form_and_no_failure() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let long = "\0".repeat(200_000);
     let fields = [("name", &*long), ("email", "ada@example.com"), MESSAGE];
     let to = visitor.send("/contact", "/contact", &fields).await;
     assert_eq!(to, "/contact");
     let page = visitor.read("/contact").await;
-    assert!(page.contains("Please write 100 characters at most."));
+    assert!(page.contains("The name must have at most 100 characters."));
     assert!(!page.contains("Thank you"));
 }
 
 #[tokio::test]
 async fn a_right_form_is_thanked_for_once() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let fields = [("name", "Ada"), ("email", "ada@example.com"), MESSAGE];
     assert_eq!(
         visitor.send("/contact", "/contact", &fields).await,
@@ -84,7 +84,7 @@ async fn a_right_form_is_thanked_for_once() {
 #[tokio::test]
 async fn what_was_typed_comes_out_inert() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let hostile = r#"</textarea>"><script>alert("x")</script>"#;
     let fields = [("name", hostile), ("email", hostile), ("message", hostile)];
     visitor.send("/contact", "/contact", &fields).await;
@@ -104,23 +104,23 @@ async fn what_was_typed_comes_out_inert() {
 #[tokio::test]
 async fn no_form_is_taken_without_its_token() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
-    let mut other = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
+    let mut other = Visitor::new(&site);
     let foreign = other.read("/cart").await;
     visitor.read("/cart").await;
     for wrong in ["", "guess", token(&foreign)] {
-        let answer = visitor.send_with(wrong, "/cart/add/mint", &[]).await;
+        let answer = visitor.send_with_token(wrong, "/cart/add/mint", &[]).await;
         assert_eq!(answer.status, 403, "{wrong}");
         assert!(answer.text().contains("reload the page and try again."));
         assert!(answer.headers.contains_key(CONTENT_SECURITY_POLICY));
     }
-    assert!(visitor.read("/cart").await.contains("Nothing in it yet."));
+    assert!(visitor.read("/cart").await.contains("Your cart is empty."));
 }
 
 #[tokio::test]
 async fn a_form_that_was_open_while_its_visitor_signed_in_is_sent_back_with_a_new_token() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let open = visitor.read("/contact").await;
     visitor.sign_up("Ada", "ada@example.com").await;
     visitor.read("/").await;
@@ -128,14 +128,14 @@ async fn a_form_that_was_open_while_its_visitor_signed_in_is_sent_back_with_a_ne
     let page = format!("http://{}/contact", site.address);
     let head = [(REFERER, &*page)];
     let answer = visitor
-        .send_head(&head, token(&open), "/contact", &fields)
+        .send_with_headers(&head, token(&open), "/contact", &fields)
         .await;
     assert_eq!(answer.status, 303);
     assert_eq!(answer.headers[LOCATION], "/contact");
     let again = visitor.read("/contact").await;
-    assert!(again.contains("this page was out of date") && !again.contains("Thank you"));
+    assert!(again.contains("This page was out of date") && !again.contains("Thank you"));
     let answer = visitor
-        .send_head(&head, token(&again), "/contact", &fields)
+        .send_with_headers(&head, token(&again), "/contact", &fields)
         .await;
     assert_eq!(answer.headers[LOCATION], "/contact");
     let thanked = visitor.read("/contact").await;
@@ -145,12 +145,12 @@ async fn a_form_that_was_open_while_its_visitor_signed_in_is_sent_back_with_a_ne
 #[tokio::test]
 async fn a_wrong_token_leads_nowhere_but_to_pages_of_the_site_and_scripts_get_json() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     visitor.read("/cart").await;
     for from in ["http://evil.example/cart", "http://evil.example/", "cart"] {
         let head = [(REFERER, from)];
         let answer = visitor
-            .send_head(&head, "guess", "/cart/add/mint", &[])
+            .send_with_headers(&head, "guess", "/cart/add/mint", &[])
             .await;
         assert_eq!(answer.status, 403, "{from}");
         assert!(!answer.headers.contains_key(LOCATION));
@@ -158,33 +158,36 @@ async fn a_wrong_token_leads_nowhere_but_to_pages_of_the_site_and_scripts_get_js
     let page = format!("http://{}/cart", site.address);
     let head = [(REFERER, &*page), (ACCEPT, "application/json")];
     let answer = visitor
-        .send_head(&head, "guess", "/cart/add/mint", &[])
+        .send_with_headers(&head, "guess", "/cart/add/mint", &[])
         .await;
     assert_eq!(answer.status, 403);
     assert!(answer.json()["message"].is_string());
     visitor.remote.jar.clear();
     let answer = visitor
-        .send_head(&head[..1], "guess", "/cart/add/mint", &[])
+        .send_with_headers(&head[..1], "guess", "/cart/add/mint", &[])
         .await;
-    assert_eq!(answer.status, 403, "nothing can be said on the next page");
+    assert_eq!(
+        answer.status, 403,
+        "the next page cannot show a message without cookies"
+    );
 }
 
 #[tokio::test]
 async fn signing_up_and_in_changes_the_id_and_leads_where_the_visitor_wanted_to_go() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let answer = visitor.remote.get("/devices").await;
     assert_eq!(answer.headers[LOCATION], "/sign-in");
     assert!(
         visitor
             .read("/sign-in")
             .await
-            .contains("Please sign in first.")
+            .contains("Please sign in to see this page.")
     );
     let mut thief = visitor.clone();
     assert_eq!(visitor.sign_up("Ada", "ada@example.com").await, "/devices");
     let devices = visitor.read("/devices").await;
-    assert!(devices.contains("ada@example.com") && devices.contains("this one"));
+    assert!(devices.contains("ada@example.com") && devices.contains("this device"));
     assert_eq!(
         thief.remote.get("/devices").await.status,
         303,
@@ -203,8 +206,8 @@ async fn signing_up_and_in_changes_the_id_and_leads_where_the_visitor_wanted_to_
 #[tokio::test]
 async fn wrong_sign_ins_and_sign_ups_say_what_is_wrong_and_never_show_a_password() {
     let site = site().await;
-    Visitor::of(&site).sign_up("Ada", "ada@example.com").await;
-    let mut visitor = Visitor::of(&site);
+    Visitor::new(&site).sign_up("Ada", "ada@example.com").await;
+    let mut visitor = Visitor::new(&site);
     for (email, password) in [
         ("ada@example.com", "not hers"),
         ("eve@example.com", "a long password"),
@@ -219,12 +222,12 @@ async fn wrong_sign_ins_and_sign_ups_say_what_is_wrong_and_never_show_a_password
         visitor
             .read("/sign-up")
             .await
-            .contains("an account with this address")
+            .contains("already an account with this address")
     );
     let fields = [("password", "1234567"), ("password_again", "7654321")];
     visitor.send("/sign-up", "/sign-up", &fields).await;
     let page = visitor.read("/sign-up").await;
-    assert!(page.contains("Please take eight characters or more."));
+    assert!(page.contains("The password must have at least 8 characters."));
     assert!(!page.contains("1234567") && !page.contains("7654321"));
     assert!(!page.contains("summary") && page.matches(r#"role="alert""#).count() == 1);
 }
@@ -232,24 +235,27 @@ async fn wrong_sign_ins_and_sign_ups_say_what_is_wrong_and_never_show_a_password
 #[tokio::test]
 async fn a_user_sees_every_device_and_logs_out_the_others_or_all() {
     let site = site().await;
-    let (mut phone, mut laptop, mut tv) =
-        (Visitor::of(&site), Visitor::of(&site), Visitor::of(&site));
+    let (mut phone, mut laptop, mut tv) = (
+        Visitor::new(&site),
+        Visitor::new(&site),
+        Visitor::new(&site),
+    );
     phone.sign_up("Ada", "ada@example.com").await;
-    let mut stranger = Visitor::of(&site);
+    let mut stranger = Visitor::new(&site);
     stranger.sign_up("Bob", "bob@example.com").await;
     for device in [&mut laptop, &mut tv] {
         device.sign_in("ada@example.com", "a long password").await;
     }
     let listed = phone.read("/devices").await;
     assert_eq!(listed.matches("signed in <time").count(), 3);
-    assert_eq!(listed.matches("this one").count(), 1);
+    assert_eq!(listed.matches("this device").count(), 1);
 
     assert_eq!(
         tv.send("/devices", "/devices/log-out-others", &[]).await,
         "/devices"
     );
     let listed = tv.read("/devices").await;
-    assert!(listed.contains("2 other devices are signed out."));
+    assert!(listed.contains("2 other devices were signed out."));
     assert_eq!(listed.matches("signed in <time").count(), 1);
     assert_eq!(phone.remote.get("/devices").await.status, 303);
 
@@ -267,10 +273,10 @@ async fn a_user_sees_every_device_and_logs_out_the_others_or_all() {
 }
 
 #[tokio::test]
-async fn who_signs_in_after_somebody_else_is_not_among_their_devices() {
+async fn a_second_user_of_a_browser_is_not_among_the_devices_of_the_first() {
     let site = site().await;
-    let (mut shared, mut phone) = (Visitor::of(&site), Visitor::of(&site));
-    Visitor::of(&site).sign_up("Bob", "bob@example.com").await;
+    let (mut shared, mut phone) = (Visitor::new(&site), Visitor::new(&site));
+    Visitor::new(&site).sign_up("Bob", "bob@example.com").await;
     shared.sign_up("Ada", "ada@example.com").await;
     shared.send("/cart", "/cart/add/mint", &[]).await;
     for device in [&mut phone, &mut shared] {
@@ -278,7 +284,7 @@ async fn who_signs_in_after_somebody_else_is_not_among_their_devices() {
     }
     assert!(
         shared.read("/cart").await.contains("Remove Mint"),
-        "it is still hers"
+        "the cart is kept"
     );
     shared.sign_in("bob@example.com", "a long password").await;
     assert!(!shared.read("/cart").await.contains("Remove Mint"));
@@ -293,13 +299,13 @@ async fn who_signs_in_after_somebody_else_is_not_among_their_devices() {
 #[tokio::test]
 async fn presses_of_add_at_the_same_time_all_count() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     let page = visitor.read("/cart").await;
     let presses: Vec<_> = (0..50)
         .map(|press| {
             let (mut visitor, token) = (visitor.clone(), token(&page).to_owned());
             let path = ["/cart/add/mint", "/cart/add/assam"][press % 2];
-            tokio::spawn(async move { visitor.send_with(&token, path, &[]).await.status })
+            tokio::spawn(async move { visitor.send_with_token(&token, path, &[]).await.status })
         })
         .collect();
     for press in presses {
@@ -334,7 +340,7 @@ async fn presses_of_add_at_the_same_time_all_count() {
 #[tokio::test]
 async fn every_answer_has_a_strict_policy_and_no_page_has_anything_inline() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     visitor.sign_up("Ada", "ada@example.com").await;
     for path in PAGES.iter().chain(&["/devices", "/nowhere", "/cart/lines"]) {
         let answer = visitor.remote.get(path).await;
@@ -349,9 +355,9 @@ async fn every_answer_has_a_strict_policy_and_no_page_has_anything_inline() {
 }
 
 #[tokio::test]
-async fn files_are_the_same_for_everybody_and_know_no_session() {
+async fn files_are_the_same_for_all_visitors_and_use_no_session() {
     let site = site().await;
-    let mut visitor = Visitor::of(&site);
+    let mut visitor = Visitor::new(&site);
     visitor.read("/").await;
     for path in ["/assets/site.css", "/assets/cart.js", "/assets/icon.svg"] {
         let answer = visitor.remote.get(path).await;
@@ -367,11 +373,11 @@ async fn a_session_outlives_its_account_and_is_signed_out() {
     let store = MemoryStore::new();
     let config = SessionConfig::default().secure(false);
     let before = site_with(config.clone(), &store).await;
-    let mut visitor = Visitor::of(&before);
+    let mut visitor = Visitor::new(&before);
     visitor.sign_up("Ada", "ada@example.com").await;
     visitor.send("/cart", "/cart/add/mint", &[]).await;
     let after = site_with(config, &store).await;
-    let mut later = Visitor::of(&after);
+    let mut later = Visitor::new(&after);
     later.remote.jar = visitor.remote.jar.clone();
     let page = later.read("/cart").await;
     assert!(

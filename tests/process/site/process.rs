@@ -1,4 +1,4 @@
-//! The example site as a process of its own, as its one command starts it.
+//! The example site as a process.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{site::support::Visitor, support::example};
 
-/// A folder of this test's own, which is empty.
+/// Returns an empty folder for one test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);
@@ -34,7 +34,7 @@ fn command(folder: &Path, address: &str) -> Command {
 
 struct Site {
     child: Child,
-    says: BufReader<ChildStdout>,
+    stdout: BufReader<ChildStdout>,
     address: std::net::SocketAddr,
 }
 
@@ -44,20 +44,20 @@ impl Site {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let address = says
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let address = stdout
             .by_ref()
             .lines()
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
         Self {
             child,
-            says,
+            stdout,
             address: address.unwrap(),
         }
     }
 
-    /// Ends it as Ctrl-C does, and gives the last that it said.
+    /// Stops the site as Ctrl-C does, and returns the rest of its output.
     fn stop(mut self) -> String {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status();
@@ -65,13 +65,13 @@ impl Site {
         for _ in 0..600 {
             if let Some(status) = self.child.try_wait().unwrap() {
                 assert!(status.success());
-                let mut last = String::new();
-                self.says.read_to_string(&mut last).unwrap();
-                return last;
+                let mut output = String::new();
+                self.stdout.read_to_string(&mut output).unwrap();
+                return output;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        panic!("it does not end");
+        panic!("the site does not stop");
     }
 }
 
@@ -86,15 +86,15 @@ impl Drop for Site {
 async fn a_cart_outlives_a_restart_with_no_configuration_at_all() {
     let folder = folder("site-restart");
     let site = Site::start(&folder);
-    let mut visitor = Visitor::at(site.address);
+    let mut visitor = Visitor::with_address(site.address);
     visitor.send("/cart", "/cart/add/mint", &[]).await;
     let jar = visitor.remote.jar.clone();
     drop(visitor);
-    let said = tokio::task::spawn_blocking(move || site.stop()).await;
-    assert_eq!(said.unwrap(), "stopped\n");
+    let output = tokio::task::spawn_blocking(move || site.stop()).await;
+    assert_eq!(output.unwrap(), "stopped\n");
 
     let site = Site::start(&folder);
-    let mut visitor = Visitor::at(site.address);
+    let mut visitor = Visitor::with_address(site.address);
     visitor.remote.jar = jar;
     let cart = visitor.read("/cart").await;
     assert!(cart.contains(r#"<td id="count">1</td>"#), "{cart}");
@@ -102,12 +102,12 @@ async fn a_cart_outlives_a_restart_with_no_configuration_at_all() {
 
 #[test]
 fn it_listens_to_this_machine_alone() {
-    let refused = command(&folder("site-refused"), "0.0.0.0:0")
+    let output = command(&folder("site-refused"), "0.0.0.0:0")
         .output()
         .unwrap();
-    assert!(!refused.status.success());
-    let why = String::from_utf8(refused.stderr).unwrap();
-    assert!(why.contains("loopback"), "{why}");
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("loopback"), "{stderr}");
 }
 
 #[test]

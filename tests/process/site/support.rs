@@ -1,4 +1,4 @@
-//! The example site on a real socket, and a visitor without a browser.
+//! The example site on a socket, and a client without a browser.
 
 #[path = "../../../examples/site/app.rs"]
 mod app;
@@ -19,18 +19,18 @@ use crate::support::{
     net::{self, Answer, Remote, Server},
 };
 
-/// The site, as a process would begin it: with no accounts, over the sessions of this store.
+/// Starts the site without accounts, with the sessions of this store.
 pub(crate) async fn site_with(config: SessionConfig, store: &(impl Store + Clone)) -> Server {
     let sessions = Sessions::new(config.app_key(KEY), store.clone()).unwrap();
     let app = app::App::new(sessions).unwrap();
-    net::serve(service_fn(move |request| app.answer(request))).await
+    net::serve(service_fn(move |request| app.respond(request))).await
 }
 
 pub(crate) async fn site() -> Server {
     site_with(SessionConfig::default().secure(false), &MemoryStore::new()).await
 }
 
-/// Somebody who reads pages and sends their forms.
+/// A client that reads pages and sends their forms.
 #[derive(Clone)]
 pub(crate) struct Visitor {
     pub(crate) remote: Remote,
@@ -38,46 +38,46 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    pub(crate) fn of(server: &Server) -> Self {
-        Self::at(server.address)
+    pub(crate) fn new(server: &Server) -> Self {
+        Self::with_address(server.address)
     }
 
-    pub(crate) fn at(address: std::net::SocketAddr) -> Self {
+    pub(crate) fn with_address(address: std::net::SocketAddr) -> Self {
         Self {
             remote: Remote::http1(address),
             address,
         }
     }
 
-    /// A page's text.
+    /// Returns the text of a page.
     pub(crate) async fn read(&mut self, path: &str) -> String {
         let answer = self.remote.get(path).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         answer.text().to_owned()
     }
 
-    /// Opens a page and sends these fields to `path`, with the token of the page's form. Gives where
-    /// the site sends the visitor next.
+    /// Opens a page and sends these fields to `path`, with the token of the page's form. Returns the
+    /// path of the redirect.
     pub(crate) async fn send(&mut self, page: &str, path: &str, fields: &[(&str, &str)]) -> String {
         let text = self.read(page).await;
-        let answer = self.send_with(token(&text), path, fields).await;
+        let answer = self.send_with_token(token(&text), path, fields).await;
         assert_eq!(answer.status, 303, "{path}: {}", answer.text());
         answer.headers[LOCATION].to_str().unwrap().to_owned()
     }
 
-    pub(crate) async fn send_with(
+    pub(crate) async fn send_with_token(
         &mut self,
         token: &str,
         path: &str,
         fields: &[(&str, &str)],
     ) -> Answer {
-        self.send_head(&[], token, path, fields).await
+        self.send_with_headers(&[], token, path, fields).await
     }
 
-    /// The same with these header lines.
-    pub(crate) async fn send_head(
+    /// Sends a form with these additional headers.
+    pub(crate) async fn send_with_headers(
         &mut self,
-        head: &[(HeaderName, &str)],
+        headers: &[(HeaderName, &str)],
         token: &str,
         path: &str,
         fields: &[(&str, &str)],
@@ -89,9 +89,9 @@ impl Visitor {
         let mut request = Request::new(Full::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
-        let kind = "application/x-www-form-urlencoded".parse().unwrap();
-        request.headers_mut().insert(CONTENT_TYPE, kind);
-        for (name, value) in head {
+        let content_type = "application/x-www-form-urlencoded".parse().unwrap();
+        request.headers_mut().insert(CONTENT_TYPE, content_type);
+        for (name, value) in headers {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         self.remote.jar.add_to(request.headers_mut());
@@ -114,7 +114,7 @@ impl Visitor {
     }
 }
 
-/// The token of a page's first form.
+/// Returns the CSRF token of a page's first form.
 pub(crate) fn token(page: &str) -> &str {
     let (_, rest) = page.split_once(r#"name="_csrf" value=""#).unwrap();
     rest.split_once('"').unwrap().0

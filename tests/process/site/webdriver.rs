@@ -1,4 +1,4 @@
-//! Chromium, driven through WebDriver. Nothing is left running when a test is over, however it ends.
+//! Chromium, driven by WebDriver. No process remains after a test, even if it fails.
 
 use std::{
     fs,
@@ -14,17 +14,17 @@ use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
 
-/// How long anything may take before the test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Timeout of each step.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// chromedriver on a free port, with the browsers that it started. All of them end when this is
-/// dropped. Should this process be killed, the kernel ends chromedriver, and the browsers follow.
+/// A chromedriver process on a free port, with its browsers. Dropping it stops all of them. If this
+/// process is killed, the kernel kills chromedriver, and the browsers exit.
 pub(crate) struct Driver {
     child: Child,
-    /// Kept open: the process speaks to its end.
-    _says: BufReader<ChildStdout>,
+    /// Kept open, because the process writes until it exits.
+    _stdout: BufReader<ChildStdout>,
     port: u16,
-    /// Every browser's profile is in here, so its path finds the processes that belong to us.
+    /// The folder of all browser profiles. Its path identifies the processes of this driver.
     folder: PathBuf,
     browsers: AtomicU32,
 }
@@ -42,33 +42,33 @@ impl Driver {
             .process_group(0)
             .spawn()
             .expect("setpriv is needed: apt-get install util-linux");
-        let mut says = BufReader::new(child.stdout.take().unwrap());
-        let port = says
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let port = stdout
             .by_ref()
             .lines()
             .map_while(Result::ok)
-            .find_map(|line| port_in(&line));
+            .find_map(|line| parse_port(&line));
         Self {
             child,
-            _says: says,
+            _stdout: stdout,
             port: port.expect("chromedriver is needed: apt-get install chromium chromium-driver"),
             folder,
             browsers: AtomicU32::new(0),
         }
     }
 
-    /// A browser with a profile of its own, which is empty.
+    /// Starts a browser with an empty profile.
     pub(crate) async fn browser(&self) -> Browser {
         self.browser_with(json!({})).await
     }
 
-    /// A browser whose person has turned JavaScript off.
+    /// Starts a browser with JavaScript disabled.
     pub(crate) async fn browser_without_scripts(&self) -> Browser {
         let off = json!({ "profile.managed_default_content_settings.javascript": 2 });
         self.browser_with(json!({ "prefs": off })).await
     }
 
-    /// A browser with a screen as narrow as a small phone's.
+    /// Starts a browser with the screen of a small phone.
     pub(crate) async fn phone(&self) -> Browser {
         let screen = json!({ "width": 360, "height": 740, "pixelRatio": 2 });
         let phone = json!({ "deviceMetrics": screen });
@@ -91,7 +91,7 @@ impl Driver {
             "--disable-component-update",
             "--disable-sync",
             "--disable-breakpad",
-            // The browser ends when its driver does.
+            // The browser exits with its driver.
             "--remote-debugging-pipe",
             "--window-size=1100,900",
         ]
@@ -104,19 +104,19 @@ impl Driver {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         let address = format!("http://127.0.0.1:{}", self.port);
         let connecting = builder.capabilities(capabilities).connect(&address);
-        let client = tokio::time::timeout(PATIENCE, connecting).await;
+        let client = tokio::time::timeout(TIMEOUT, connecting).await;
         Browser {
             client: client.expect("Chromium starts in time").unwrap(),
         }
     }
 
-    /// Asks chromedriver to close its browsers and to end.
+    /// Makes chromedriver close its browsers and exit.
     fn shut_down(&mut self) {
         let request = "GET /shutdown HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-        let asked = std::net::TcpStream::connect(("127.0.0.1", self.port))
+        let sent = std::net::TcpStream::connect(("127.0.0.1", self.port))
             .and_then(|mut stream| stream.write_all(request.as_bytes()));
-        let begun = Instant::now();
-        while asked.is_ok() && begun.elapsed() < Duration::from_secs(5) {
+        let start = Instant::now();
+        while sent.is_ok() && start.elapsed() < Duration::from_secs(5) {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
@@ -124,16 +124,16 @@ impl Driver {
         }
     }
 
-    /// The processes that name our folder in their command line.
+    /// Returns the ids of processes whose command line contains the folder.
     fn processes(&self) -> Vec<u32> {
-        let ours = format!("{}/", self.folder.display());
-        let names_us = |id: &u32| {
+        let folder = format!("{}/", self.folder.display());
+        let contains_folder = |id: &u32| {
             let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&ours)
+            String::from_utf8_lossy(&line).contains(&folder)
         };
         let all = fs::read_dir("/proc").into_iter().flatten().flatten();
         all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(names_us)
+            .filter(contains_folder)
             .collect()
     }
 }
@@ -143,14 +143,14 @@ impl Drop for Driver {
         self.shut_down();
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Whatever has not ended with it.
-        let begun = Instant::now();
+        // Kill the processes that have not exited.
+        let start = Instant::now();
         loop {
-            let left = self.processes();
-            if left.is_empty() || begun.elapsed() > PATIENCE {
+            let remaining = self.processes();
+            if remaining.is_empty() || start.elapsed() > TIMEOUT {
                 break;
             }
-            for id in left {
+            for id in remaining {
                 let _ = Command::new("kill")
                     .args(["-KILL", &id.to_string()])
                     .stderr(Stdio::null())
@@ -162,13 +162,13 @@ impl Drop for Driver {
     }
 }
 
-/// The port in what chromedriver says once it listens.
-fn port_in(line: &str) -> Option<u16> {
+/// Parses the port from chromedriver's output.
+fn parse_port(line: &str) -> Option<u16> {
     let port = line.strip_prefix("ChromeDriver was started successfully on port ")?;
     port.trim_end_matches('.').parse().ok()
 }
 
-/// One browser, as a person would use it.
+/// A browser, with the actions of a person.
 pub(crate) struct Browser {
     pub(crate) client: Client,
 }
@@ -183,7 +183,7 @@ impl Browser {
     }
 
     pub(crate) async fn find(&self, css: &str) -> Element {
-        let wait = self.client.wait().at_most(PATIENCE);
+        let wait = self.client.wait().at_most(TIMEOUT);
         wait.for_element(Locator::Css(css)).await.unwrap()
     }
 
@@ -203,27 +203,27 @@ impl Browser {
         texts
     }
 
-    /// What stands in a field now.
+    /// Returns the current value of a field.
     pub(crate) async fn value(&self, name: &str) -> String {
         let field = self.find(&format!("[name={name}]")).await;
         field.prop("value").await.unwrap().unwrap()
     }
 
-    /// Types over what stands in the field.
+    /// Replaces the value of a field.
     pub(crate) async fn fill(&self, name: &str, text: &str) {
         let field = self.find(&format!("[name={name}]")).await;
         field.clear().await.unwrap();
         field.send_keys(text).await.unwrap();
     }
 
-    /// Clicks something that leads to another page, and waits until that is there.
+    /// Clicks an element and waits for the next page.
     pub(crate) async fn follow(&self, css: &str) {
         let before = self.find("html").await;
         self.find(css).await.click().await.unwrap();
-        let begun = Instant::now();
-        // An element of a page that is gone answers with an error.
+        let start = Instant::now();
+        // An element of the previous page returns an error.
         while before.tag_name().await.is_ok() {
-            assert!(begun.elapsed() < PATIENCE, "{css} leads nowhere");
+            assert!(start.elapsed() < TIMEOUT, "{css}: no next page");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.find("body").await;
@@ -233,7 +233,7 @@ impl Browser {
         self.client.execute(script, vec![]).await.unwrap()
     }
 
-    /// A cookie, as WebDriver describes it (WebDriver, 14).
+    /// Returns a cookie in the form of WebDriver, 14.
     pub(crate) async fn cookie(&self, name: &str) -> Value {
         let cookie = self.client.get_named_cookie(name).await.unwrap();
         json!({
@@ -242,34 +242,34 @@ impl Browser {
             "domain": cookie.domain(),
             "httpOnly": cookie.http_only().unwrap_or(false),
             "secure": cookie.secure().unwrap_or(false),
-            "sameSite": cookie.same_site().map(|it| it.to_string()),
-            "expiry": cookie.expires_datetime().map(|it| it.unix_timestamp()),
+            "sameSite": cookie.same_site().map(|value| value.to_string()),
+            "expiry": cookie.expires_datetime().map(|time| time.unix_timestamp()),
         })
     }
 
-    /// The browser's clock, in seconds.
+    /// Returns the time of the browser, in seconds.
     pub(crate) async fn now(&self) -> i64 {
         let now = self.run("return Math.floor(Date.now() / 1000);").await;
         now.as_i64().unwrap()
     }
 
-    /// Waits until the script gives true.
+    /// Waits until the script returns `true`.
     pub(crate) async fn until(&self, script: &str) {
-        let begun = Instant::now();
+        let start = Instant::now();
         while self.run(script).await != json!(true) {
-            assert!(begun.elapsed() < PATIENCE, "never true: {script}");
+            assert!(start.elapsed() < TIMEOUT, "never true: {script}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
-    /// Leaves a picture of the whole page for a person to look at, in `target/tmp/screenshots`.
-    pub(crate) async fn picture(&self, name: &str) {
+    /// Saves a screenshot of the whole page in `target/tmp/screenshots`.
+    pub(crate) async fn screenshot(&self, name: &str) {
         let (width, height) = self.client.get_window_size().await.unwrap();
-        let more = "return document.documentElement.scrollHeight - window.innerHeight;";
-        let more = self.run(more).await.as_u64().unwrap_or(0);
-        let all = height as u32 + more as u32;
+        let overflow = "return document.documentElement.scrollHeight - window.innerHeight;";
+        let overflow = self.run(overflow).await.as_u64().unwrap_or(0);
+        let full_height = height as u32 + overflow as u32;
         self.client
-            .set_window_size(width as u32, all)
+            .set_window_size(width as u32, full_height)
             .await
             .unwrap();
         let png = self.client.screenshot().await.unwrap();

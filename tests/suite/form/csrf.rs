@@ -1,4 +1,4 @@
-//! Requests that other sites make a browser send.
+//! CSRF checks of forms and headers.
 
 use http::{Method, StatusCode};
 use hyper_session::form::Forms;
@@ -33,7 +33,7 @@ async fn a_token_in_the_form_opens_the_door_and_the_input_is_read_once() {
         assert_eq!(
             location(&answer),
             "/",
-            "the form is wrong, and the token was right"
+            "the form is invalid, but its token is valid"
         );
         assert_eq!(visitor.flashed().await["a"], "1");
     }
@@ -78,13 +78,13 @@ async fn a_wrong_token_is_refused_before_the_handler_runs() {
     let mut other = site.visitor();
     let good = visitor.token().await;
     let others = other.token().await;
-    let mut bent = good.clone().into_bytes();
-    bent[30] = if bent[30] == b'A' { b'B' } else { b'A' };
-    let bent = String::from_utf8(bent).unwrap();
+    let mut forged = good.clone().into_bytes();
+    forged[30] = if forged[30] == b'A' { b'B' } else { b'A' };
+    let forged = String::from_utf8(forged).unwrap();
     let long = format!("{good}A");
     for wrong in [
         &*others,
-        &bent,
+        &forged,
         &good[1..],
         &good[..42],
         &long,
@@ -101,7 +101,7 @@ async fn a_wrong_token_is_refused_before_the_handler_runs() {
             assert_eq!(
                 answer.status,
                 StatusCode::FORBIDDEN,
-                "the header line counts: {wrong:?}"
+                "the header takes precedence: {wrong:?}"
             );
         }
     }
@@ -260,8 +260,8 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
     put(&mut visitor, &[("x-csrf-token", "x")], "").await;
     put(&mut visitor, &[("sec-fetch-site", "cross-site")], "").await;
     assert_eq!(site.setup.store.calls(), []);
-    let told = site.setup.events.with_name("csrf_refused");
-    let reasons: Vec<&str> = told.iter().map(|told| &*told.text).collect();
+    let events = site.setup.events.with_name("csrf_refused");
+    let reasons: Vec<&str> = events.iter().map(|event| &*event.text).collect();
     assert_eq!(
         reasons,
         [
@@ -273,7 +273,7 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
     let flashed = visitor.flashed().await;
     assert_eq!(
         flashed["notification"]["type"], "success",
-        "what was flashed before is still there"
+        "the earlier flash message remains"
     );
     assert_eq!(flashed.as_object().unwrap().len(), 1);
 }
@@ -289,9 +289,13 @@ async fn a_token_costs_no_store_and_reaches_quiet_visitors_too() {
     let good = browser.request(async |s| s.verify_csrf_token(token)).await;
     assert_eq!(good.value, Some(true));
     let good = browser.visit(async |s| s.verify_csrf_token(token)).await;
-    assert!(good, "loading the session changes nothing");
+    assert!(good, "the token is also valid in a loaded session");
     let calls = setup.store.calls();
-    assert_eq!(calls, [crate::support::Call::Read], "the visit's own");
+    assert_eq!(
+        calls,
+        [crate::support::Call::Read],
+        "only the second visit reads the store"
+    );
 }
 
 #[tokio::test]

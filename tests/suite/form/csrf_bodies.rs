@@ -1,4 +1,4 @@
-//! Tokens in bodies: read ahead of the handler, once, and within limits.
+//! CSRF tokens in bodies, which `Forms` reads before the handler.
 
 use http::{Method, StatusCode};
 use hyper_session::form::Forms;
@@ -17,7 +17,7 @@ async fn put(visitor: &mut Visitor, lines: &[(&str, &str)], body: &str) -> Answe
     visitor.post("/put", lines, body).await
 }
 
-const EDGE: &str = "multipart/form-data; boundary=b";
+const MULTIPART: &str = "multipart/form-data; boundary=b";
 
 fn upload(parts: &[&str]) -> String {
     let parts = parts
@@ -34,17 +34,17 @@ async fn in_a_multipart_form_the_token_comes_before_the_files() {
     let token = format!("name=\"_csrf\"\r\n\r\n{token}");
     let file = format!("name=\"f\"; filename=\"n\"\r\n\r\n{}", "y".repeat(4000));
     let other = "name=\"a\"\r\n\r\n1";
-    let lines = [("content-type", EDGE)];
+    let lines = [("content-type", MULTIPART)];
     for path in ["/echo", "/echo?take"] {
         let body = upload(&[other, &token, &file, "name=\"z\"\r\n\r\n2"]);
-        let seen = visitor.send(Method::POST, path, &lines, body).await.json();
+        let echo = visitor.send(Method::POST, path, &lines, body).await.json();
         assert_eq!(
-            (&seen["input"]["a"], &seen["input"]["z"]),
+            (&echo["input"]["a"], &echo["input"]["z"]),
             (&json!("1"), &json!("2"))
         );
-        assert_eq!(seen["files"][0][3], 4000);
+        assert_eq!(echo["files"][0][3], 4000);
         assert_eq!(
-            seen["taken"].as_str().unwrap().len(),
+            echo["taken"].as_str().unwrap().len(),
             if path == "/echo" { 0 } else { 4000 }
         );
     }
@@ -58,16 +58,16 @@ async fn what_was_read_for_its_token_keeps_the_limits_of_its_handler_too() {
     let site = Site::new(&Forms::new().csrf_protection()).await;
     let mut visitor = site.visitor();
     let token = visitor.token().await;
-    let named = format!("name=\"_csrf\"\r\n\r\n{token}");
+    let token_part = format!("name=\"_csrf\"\r\n\r\n{token}");
     let long = "y".repeat(5001);
     let file = format!("name=\"f\"; filename=\"n\"\r\n\r\n{long}");
-    let field_of_file = upload(&[&named, &file]);
-    let long_field = upload(&[&named, &format!("name=\"a\"\r\n\r\n{long}")]);
+    let long_file = upload(&[&token_part, &file]);
+    let long_field = upload(&[&token_part, &format!("name=\"a\"\r\n\r\n{long}")]);
     for (kind, body) in [
         (FORM, format!("_csrf={token}&a={long}")),
         (FORM, format!("_csrf={token}{}", "&a".repeat(20))),
-        (EDGE, field_of_file),
-        (EDGE, long_field.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n\r\n--b--")),
+        (MULTIPART, long_file),
+        (MULTIPART, long_field.replace("--b--", "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"n\"\r\n\r\n\r\n--b--")),
     ] {
         let lines = [("content-type", kind)];
         let answer = visitor.send(Method::POST, "/echo", &lines, body).await;

@@ -1,4 +1,4 @@
-//! Files in forms: counted and skipped, or taken piece by piece, within limits.
+//! Files in forms: skipped or read in chunks, within limits.
 
 use std::{
     pin::Pin,
@@ -17,7 +17,7 @@ use crate::{
 
 const TYPE: &str = "multipart/form-data; boundary=----edge7";
 
-/// A form of fields, and of files with a name.
+/// Returns a multipart body. A part with a file name is a file.
 fn multipart(parts: &[(&str, Option<&str>, &str)]) -> String {
     let mut body = String::new();
     for (name, file, content) in parts {
@@ -48,7 +48,7 @@ async fn sent(path: &str, parts: &[(&str, Option<&str>, &str)]) -> Value {
 
 #[tokio::test]
 async fn fields_and_names_are_as_in_any_form() {
-    let seen = sent(
+    let echo = sent(
         "/echo",
         &[
             ("title", None, "é \r\n%41+"),
@@ -58,7 +58,7 @@ async fn fields_and_names_are_as_in_any_form() {
     )
     .await;
     assert_eq!(
-        seen["input"],
+        echo["input"],
         json!({"title": "é \r\n%41+", "tags": ["a", ""]})
     );
 }
@@ -73,16 +73,16 @@ async fn files_are_skipped_and_told_of() {
         ("more[0]", Some("b"), &*long),
         ("z", None, "2"),
     ];
-    let seen = sent("/echo", &parts).await;
-    assert_eq!(seen["input"], json!({"a": "1", "z": "2"}));
+    let echo = sent("/echo", &parts).await;
+    assert_eq!(echo["input"], json!({"a": "1", "z": "2"}));
     assert_eq!(
-        seen["files"],
+        echo["files"],
         json!([
             ["photo", "../../x y.txt", "text/plain", 5],
             ["more[0]", "b", "text/plain", 4000]
         ])
     );
-    assert_eq!(seen["taken"], "");
+    assert_eq!(echo["taken"], "");
 }
 
 #[tokio::test]
@@ -92,9 +92,9 @@ async fn files_are_taken_piece_by_piece() {
         ("a", None, "1"),
         ("f", Some("b"), "world"),
     ];
-    let seen = sent("/echo?take", &parts).await;
-    assert_eq!(seen["taken"], "hello world");
-    assert_eq!(seen["input"], json!({"a": "1", "take": ""}));
+    let echo = sent("/echo?take", &parts).await;
+    assert_eq!(echo["taken"], "hello world");
+    assert_eq!(echo["input"], json!({"a": "1", "take": ""}));
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn what_is_no_complete_form_is_400() {
 
 #[tokio::test]
 async fn a_header_without_an_end_takes_no_more_memory_than_allowed() {
-    // Within the limit on all files together, and yet the parser may not collect it.
+    // The parser must not buffer it, although it is within the limit on files.
     let limits = InputLimits::new().bytes(1000).file_bytes(u64::MAX);
     let body = format!("------edge7\r\nX: {}", "x".repeat(1_000_000));
     let request = http::Request::post("/").header("content-type", TYPE);
@@ -161,10 +161,10 @@ async fn a_header_without_an_end_takes_no_more_memory_than_allowed() {
     assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
-/// A body that comes in byte by byte.
-struct Drip(bytes::Bytes);
+/// A body that returns one byte per frame.
+struct SlowBody(bytes::Bytes);
 
-impl http_body::Body for Drip {
+impl http_body::Body for SlowBody {
     type Data = bytes::Bytes;
     type Error = std::convert::Infallible;
 
@@ -182,7 +182,7 @@ async fn the_parser_does_not_look_again_at_every_byte() -> Result<(), BoxError> 
     let long = "y".repeat(100_000);
     let body = multipart(&[("f", Some("a"), &long), ("a", None, "1")]);
     let request = http::Request::post("/").header("content-type", TYPE);
-    let request = request.body(Drip(body.into()))?;
+    let request = request.body(SlowBody(body.into()))?;
     let mut reader = Input::reader(request, &InputLimits::default()).await?;
     let mut chunks = 0;
     let file = reader.next_file().await?.unwrap();

@@ -1,4 +1,4 @@
-//! Validation errors out of reports of `garde`.
+//! Conversion of `garde` reports into validation errors.
 
 use garde::{Error, Path, Report};
 use hyper_session::form::ValidationErrors;

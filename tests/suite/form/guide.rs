@@ -1,4 +1,4 @@
-//! The second half of the guide, page by page, over the network.
+//! The guide's pages on flash messages and forms, over the network.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -33,7 +33,7 @@ async fn flash_messages_a_notice_is_there_after_the_redirect_and_then_gone() {
 const WRONG: &str = "title=&body=x&password=p&password_confirmation=p&_csrf=t&_method=PUT\
     &user[newPassword]=q&user[name]=Ann&items[0][name]=&tags[]=a";
 
-fn told() -> Value {
+fn expected_flash() -> Value {
     let fields = json!({"title": ["Give it a title."], "items.0.name": ["Name it."]});
     json!({
         "title": "", "body": "x", "user": {"name": "Ann"}, "items": [{"name": ""}], "tags": ["a"],
@@ -52,8 +52,8 @@ async fn wrong_form(site: &Site, mut visitor: Visitor) {
         .await;
     assert_eq!(location(&answer), "/posts/new?draft=1");
     assert!(answer.body.is_empty());
-    assert_eq!(visitor.flashed().await, told());
-    assert_eq!(visitor.flashed().await, json!({}), "told once");
+    assert_eq!(visitor.flashed().await, expected_flash());
+    assert_eq!(visitor.flashed().await, json!({}), "flashed once");
 }
 
 #[tokio::test]
@@ -74,12 +74,12 @@ async fn validation_errors_and_flash_messages_a_corrected_form_leaves_no_errors(
     let mut visitor = site.visitor();
     visitor.post("/contact", &[], WRONG).await;
     visitor.post("/contact", &[], "title=On+bread").await;
-    let told = visitor.flashed().await;
-    let names: Vec<&String> = told.as_object().unwrap().keys().collect();
+    let flashed = visitor.flashed().await;
+    let names: Vec<&String> = flashed.as_object().unwrap().keys().collect();
     assert_eq!(names, ["notification"]);
 }
 
-/// What the handler flashes of its input, by what the query asks for.
+/// Flashes the input in the way that the path names.
 async fn flashes(request: Request<FormBody<Incoming>>, session: Session) -> Result<Page, BoxError> {
     session.load().await?;
     let how = request.uri().path().to_owned();
@@ -181,14 +181,14 @@ async fn the_input_is_remembered_without_forms_around_the_service_too() {
     assert_eq!(visitor.flashed().await, json!({"title": "x"}));
 }
 
-/// An error of an application's own, which hides its source.
+/// An application's error type.
 #[derive(Debug, thiserror::Error)]
 enum AppError {
     #[error(transparent)]
     Invalid(#[from] ValidationErrors),
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("the form is wrong")]
+    #[error("the form is invalid")]
     Wrong(#[source] BoxError),
     #[error("something else")]
     Other,
@@ -204,20 +204,20 @@ async fn fails(request: Request<FormBody<Incoming>>) -> Result<Page, AppError> {
     if request.uri().path() == "/flash" {
         let session = request.session().unwrap().clone();
         let session = session.load().await.unwrap();
-        let told = session
+        let flashed = session
             .flash_messages()
             .unwrap()
             .as_json()
             .unwrap()
             .to_owned();
-        return Ok(page(told).unwrap());
+        return Ok(page(flashed).unwrap());
     }
     match request.uri().path() {
         "/transparent" => Err(errors().into()),
         "/source" => Err(AppError::Wrong(errors().into())),
         "/response" => {
             let mut response: Response<Full<Bytes>> = errors().into_response();
-            for cookie in ["seen=1", "told=2; Path=/"] {
+            for cookie in ["one=1", "two=2; Path=/"] {
                 let headers = response.headers_mut();
                 headers.append("set-cookie", cookie.parse().unwrap());
             }
@@ -241,13 +241,17 @@ async fn errors_are_found_wherever_a_service_puts_them() {
     for path in ["/transparent", "/source", "/response"] {
         let answer = visitor.post(path, &[], "").await;
         assert_eq!(location(&answer), "/", "{path}");
-        let told = visitor.flashed().await;
-        assert_eq!(told["errorsBag"], json!({"E_OWN": "Wrong."}), "{path}");
-        assert_eq!(told["inputErrorsBag"], json!({"title": ["no"]}), "{path}");
+        let flashed = visitor.flashed().await;
+        assert_eq!(flashed["errorsBag"], json!({"E_OWN": "Wrong."}), "{path}");
+        assert_eq!(
+            flashed["inputErrorsBag"],
+            json!({"title": ["no"]}),
+            "{path}"
+        );
     }
     let jar = &visitor.0.jar;
-    let cookies = (jar.get("seen"), jar.get("told"));
-    assert_eq!(cookies, (Some("1"), Some("2")), "of the response");
+    let cookies = (jar.get("one"), jar.get("two"));
+    assert_eq!(cookies, (Some("1"), Some("2")), "the response's cookies");
     let answer = visitor.post("/input", &[], "title=x").await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(visitor.flashed().await, json!({}));
@@ -311,7 +315,7 @@ async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
     let form = format!("title={}", "x".repeat(1500));
     let answer = visitor.post("/", &[("content-type", FORM)], &form).await;
     assert_eq!(location(&answer), "/");
-    let told = visitor.flashed().await;
-    assert_eq!(told["errors"], json!({"title": ["no"]}));
-    assert_eq!(told.get("title"), None);
+    let flashed = visitor.flashed().await;
+    assert_eq!(flashed["errors"], json!({"title": ["no"]}));
+    assert_eq!(flashed.get("title"), None);
 }

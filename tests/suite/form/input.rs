@@ -1,4 +1,4 @@
-//! Input as a tree: names with brackets, media types, limits.
+//! Input as a tree: brackets in names, content types, limits.
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -19,7 +19,7 @@ async fn form(body: &str) -> Input {
     read(FORM, "/", body).await.unwrap()
 }
 
-async fn refused(kind: &str, url: &str, body: &str) -> StatusCode {
+async fn rejected_status(kind: &str, url: &str, body: &str) -> StatusCode {
     read(kind, url, body).await.unwrap_err().status()
 }
 
@@ -103,7 +103,7 @@ async fn a_name_for_a_value_and_for_a_group_is_malformed() {
         "a=1&a=2&a[]=3",
     ] {
         assert_eq!(
-            refused(FORM, "/", sent).await,
+            rejected_status(FORM, "/", sent).await,
             StatusCode::BAD_REQUEST,
             "{sent}"
         );
@@ -147,7 +147,7 @@ async fn broken_input_is_400() {
         ("multipart/form-data; boundary=b", "/", "x"),
     ] {
         assert_eq!(
-            refused(kind, url, body).await,
+            rejected_status(kind, url, body).await,
             StatusCode::BAD_REQUEST,
             "{kind} {url} {body}"
         );
@@ -164,16 +164,16 @@ async fn other_types_are_415() {
         "application/x-www-form-urlencoded; charset=utf-16",
         "application/json;charset=latin1",
     ] {
-        let status = refused(kind, "/", "a=1").await;
+        let status = rejected_status(kind, "/", "a=1").await;
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{kind}");
     }
     let unnamed = Request::post("/")
         .body(Full::new(Bytes::from("a=1")))
         .unwrap();
-    let refused = Input::from_request(unnamed, &InputLimits::default())
+    let error = Input::from_request(unnamed, &InputLimits::default())
         .await
         .unwrap_err();
-    assert!(matches!(refused.kind(), InputErrorKind::UnsupportedType));
+    assert!(matches!(error.kind(), InputErrorKind::UnsupportedType));
     for kind in ["APPLICATION/x-www-form-urlencoded ;charset=\"UTF-8\"", FORM] {
         assert_eq!(
             read(kind, "/", "a=1").await.unwrap().value(),
@@ -212,12 +212,12 @@ async fn limits_are_exact() {
         (json, "[".repeat(1999)),
     ];
     for (kind, body) in beyond {
-        let status = refused(kind, "/", &body).await;
+        let status = rejected_status(kind, "/", &body).await;
         assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{kind} {body}");
     }
     let query = format!("/?{}", fields(10));
     assert_eq!(
-        refused(FORM, &query, &fields(11)).await,
+        rejected_status(FORM, &query, &fields(11)).await,
         StatusCode::PAYLOAD_TOO_LARGE
     );
 }
@@ -226,7 +226,7 @@ async fn limits_are_exact() {
 async fn a_query_has_the_same_limit_in_bytes() {
     let query = format!("/?a={}", "x".repeat(1999));
     assert_eq!(
-        refused(FORM, &query, "").await,
+        rejected_status(FORM, &query, "").await,
         StatusCode::PAYLOAD_TOO_LARGE
     );
 }

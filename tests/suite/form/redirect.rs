@@ -1,4 +1,4 @@
-//! Where a wrong form leads: to a path of this origin, or to JSON.
+//! Responses to an invalid form: a redirect to a path on this origin, or JSON.
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// A handler that answers everything with these errors.
-async fn always(errors: ValidationErrors) -> (TestServer, Server, Visitor) {
+/// Starts a site that responds to every request with these errors.
+async fn site_with_errors(errors: ValidationErrors) -> (TestServer, Server, Visitor) {
     let setup = test_server(config());
     let forms = Forms::new().wrap_fn(move |_: Request<FormBody<Incoming>>, _: Session| {
         let errors = errors.clone();
@@ -31,14 +31,14 @@ async fn always(errors: ValidationErrors) -> (TestServer, Server, Visitor) {
     (setup, server, visitor)
 }
 
-async fn back(visitor: &mut Visitor, referer: &str) -> String {
+async fn redirect_path(visitor: &mut Visitor, referer: &str) -> String {
     let answer = visitor
         .post("/contact", &[("referer", referer)], "title=")
         .await;
     location(&answer).to_owned()
 }
 
-/// What a Referer can be, on a site at `host:port`.
+/// Hostile values of `Referer` for a site at `host:port`.
 fn attacks(host: &str, port: u16) -> Vec<String> {
     let own = format!("{host}:{port}");
     vec![
@@ -85,7 +85,11 @@ async fn a_referer_that_is_not_on_this_origin_leads_home() {
     let port = site.server.address.port();
     for mut visitor in [site.visitor(), site.http2_visitor()] {
         for attack in attacks("127.0.0.1", port) {
-            assert_eq!(back(&mut visitor, &attack).await, "/", "{attack:?}");
+            assert_eq!(
+                redirect_path(&mut visitor, &attack).await,
+                "/",
+                "{attack:?}"
+            );
         }
     }
 }
@@ -102,10 +106,14 @@ async fn a_referer_on_this_origin_leads_to_its_path_and_query() {
                 format!("HTTP://127.0.0.1:{port}/a/b?c=d&next=//x"),
                 "/a/b?c=d&next=//x",
             ),
-            // TLS may have ended in front of the service.
+            // A proxy may terminate TLS.
             (format!("https://127.0.0.1:{port}/a"), "/a"),
         ] {
-            assert_eq!(back(&mut visitor, &referer).await, expected, "{referer}");
+            assert_eq!(
+                redirect_path(&mut visitor, &referer).await,
+                expected,
+                "{referer}"
+            );
         }
     }
 }
@@ -146,7 +154,11 @@ async fn behind_a_proxy_the_named_origins_are_those_that_count() {
         ("https://example.com/a", "/"),
         (&site.url("/a"), "/"),
     ] {
-        assert_eq!(back(&mut visitor, referer).await, expected, "{referer}");
+        assert_eq!(
+            redirect_path(&mut visitor, referer).await,
+            expected,
+            "{referer}"
+        );
     }
 }
 
@@ -177,14 +189,14 @@ async fn without_a_referer_the_form_is_where_the_session_remembers() {
     let answer = visitor.post("/contact", &[], "title=").await;
     assert_eq!(location(&answer), "/form?draft=1");
     assert_eq!(
-        back(&mut visitor, "https://evil.example/").await,
+        redirect_path(&mut visitor, "https://evil.example/").await,
         "/form?draft=1"
     );
-    let here = site.url("/here");
+    let referer = site.url("/other");
     assert_eq!(
-        back(&mut visitor, &here).await,
-        "/here",
-        "the browser knows better"
+        redirect_path(&mut visitor, &referer).await,
+        "/other",
+        "`Referer` takes precedence"
     );
 }
 
@@ -223,14 +235,15 @@ async fn errors_may_name_a_path_of_their_own_and_nothing_else() {
         ("", "/"),
     ] {
         let (_house, _server, mut visitor) =
-            always(ValidationErrors::new().redirect_to(named)).await;
-        assert_eq!(back(&mut visitor, "").await, expected, "{named:?}");
+            site_with_errors(ValidationErrors::new().redirect_to(named)).await;
+        assert_eq!(redirect_path(&mut visitor, "").await, expected, "{named:?}");
     }
 }
 
 #[tokio::test]
 async fn a_page_is_not_asked_for_again_and_again() {
-    let (_house, server, mut visitor) = always(ValidationErrors::new().with_error("q", "no")).await;
+    let (_house, server, mut visitor) =
+        site_with_errors(ValidationErrors::new().with_error("q", "no")).await;
     let own = format!("http://{}/search?q=x", server.address);
     let lines = [("referer", &*own)];
     let answer = visitor.send(Method::GET, "/search?q=x", &lines, "").await;
@@ -239,11 +252,7 @@ async fn a_page_is_not_asked_for_again_and_again() {
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(answer.text().ends_with("\nq: no"), "{answer:?}");
     let answer = visitor.post("/", &[], "").await;
-    assert_eq!(
-        location(&answer),
-        "/",
-        "a post is not repeated by going there"
-    );
+    assert_eq!(location(&answer), "/", "a redirect does not repeat a POST");
 }
 
 async fn wants_json(visitor: &mut Visitor, lines: &[(&str, &str)]) -> bool {
@@ -261,7 +270,7 @@ async fn wants_json(visitor: &mut Visitor, lines: &[(&str, &str)]) -> bool {
 
 #[tokio::test]
 async fn accept_chooses_between_the_page_and_json() {
-    let (_house, _server, mut visitor) = always(ValidationErrors::new()).await;
+    let (_house, _server, mut visitor) = site_with_errors(ValidationErrors::new()).await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
     for (accept, with, expected) in [
         ("", "", false),
@@ -288,13 +297,16 @@ async fn accept_chooses_between_the_page_and_json() {
         let json = wants_json(&mut visitor, &lines).await;
         assert_eq!(json, expected, "{accept:?} {with:?}");
     }
-    let two = ["text/html;q=0.5", "application/json"].map(|line| ("accept", line));
-    assert!(wants_json(&mut visitor, &two).await, "lines of one list");
+    let lines = ["text/html;q=0.5", "application/json"].map(|line| ("accept", line));
+    assert!(
+        wants_json(&mut visitor, &lines).await,
+        "several lines form one list"
+    );
 }
 
 #[tokio::test]
-async fn whoever_sent_json_gets_json_unless_a_page_is_asked_for() {
-    let (_house, _server, mut visitor) = always(ValidationErrors::new()).await;
+async fn a_request_with_json_gets_json_unless_it_accepts_html() {
+    let (_house, _server, mut visitor) = site_with_errors(ValidationErrors::new()).await;
     for (accept, expected) in [
         ("*/*", StatusCode::UNPROCESSABLE_ENTITY),
         ("text/html", StatusCode::SEE_OTHER),
@@ -311,9 +323,11 @@ async fn whoever_sent_json_gets_json_unless_a_page_is_asked_for() {
 #[tokio::test]
 async fn the_choice_can_be_made_by_the_handler() {
     let json = ("accept", "application/json");
-    let (_house, _server, mut visitor) = always(ValidationErrors::new().respond_with_page()).await;
+    let (_house, _server, mut visitor) =
+        site_with_errors(ValidationErrors::new().respond_with_page()).await;
     assert!(!wants_json(&mut visitor, &[json]).await);
-    let (_house, _server, mut visitor) = always(ValidationErrors::new().respond_with_json()).await;
+    let (_house, _server, mut visitor) =
+        site_with_errors(ValidationErrors::new().respond_with_json()).await;
     assert!(wants_json(&mut visitor, &[("accept", "text/html")]).await);
 }
 
@@ -345,7 +359,7 @@ async fn refused_input_flashes_nothing_and_says_so_in_the_right_form() {
         ("application/json", "{", StatusCode::BAD_REQUEST),
         ("text/plain", "title=x", StatusCode::UNSUPPORTED_MEDIA_TYPE),
     ] {
-        for (accept, shown) in [
+        for (accept, content_type) in [
             ("text/html", "text/plain; charset=utf-8"),
             ("application/json", "application/json"),
         ] {
@@ -354,7 +368,7 @@ async fn refused_input_flashes_nothing_and_says_so_in_the_right_form() {
                 .send(Method::POST, "/contact", &lines, body.to_owned())
                 .await;
             assert_eq!(answer.status, status, "{kind} {body}");
-            assert_eq!(answer.headers["content-type"], shown);
+            assert_eq!(answer.headers["content-type"], content_type);
             assert!(answer.text().contains("The request was refused: "));
         }
     }
@@ -371,7 +385,7 @@ async fn errors_without_forms_around_are_json() {
 
 #[tokio::test]
 async fn a_session_that_cannot_be_opened_is_503() {
-    let (setup, _server, mut visitor) = always(ValidationErrors::new()).await;
+    let (setup, _server, mut visitor) = site_with_errors(ValidationErrors::new()).await;
     visitor.post("/", &[], "").await;
     setup.store.fail_always(crate::support::Call::Read);
     let answer = visitor.post("/", &[], "").await;
@@ -391,8 +405,8 @@ async fn errors_may_leave_the_input_out() {
         })
         .await
         .unwrap();
-    let told = browser.visit(async |s| s.flash_messages().unwrap()).await;
-    let told: serde_json::Value = told.all().unwrap();
+    let flashed = browser.visit(async |s| s.flash_messages().unwrap()).await;
+    let flashed: serde_json::Value = flashed.all().unwrap();
     let expected = json!({"errors": {}, "inputErrorsBag": {}, "errorsBag": {"E_A.B": "No."}});
-    assert_eq!(told, expected);
+    assert_eq!(flashed, expected);
 }

@@ -1,4 +1,4 @@
-//! A site with forms on a loopback port, and a visitor of it.
+//! A site with forms on a loopback port, and its visitors.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header::LOCATION};
@@ -21,7 +21,7 @@ pub(crate) type Page = Response<Full<Bytes>>;
 
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Small, so that tests reach them.
+/// Small limits that tests can reach.
 pub(crate) const LIMITS: InputLimits = InputLimits::new()
     .bytes(2000)
     .fields(20)
@@ -43,7 +43,7 @@ impl Site {
         Self { setup, server }
     }
 
-    /// A visitor by HTTP/1.
+    /// Returns a visitor that uses HTTP/1.
     pub(crate) fn visitor(&self) -> Visitor {
         Visitor(Remote::http1(self.server.address))
     }
@@ -52,7 +52,7 @@ impl Site {
         Visitor(Remote::http2(self.server.address))
     }
 
-    /// An absolute URL on this site.
+    /// Returns an absolute URL on this site.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.server.address)
     }
@@ -82,7 +82,7 @@ async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result
         (_, "/destroy") => {
             session.load().await?;
             session.destroy()?;
-            page("an end".to_owned())
+            page("destroyed".to_owned())
         }
         (_, "/put") => {
             session.load().await?;
@@ -108,7 +108,7 @@ async fn contact(request: Request<FormBody<Incoming>>, session: Session) -> Resu
     see_other("/contact")
 }
 
-/// What was read of a request.
+/// Responds with the input of the request; `?take` reads its files.
 async fn echo(request: Request<FormBody<Incoming>>) -> Result<Page, BoxError> {
     let mut taken = Vec::new();
     let takes = request.uri().query() == Some("take");
@@ -137,7 +137,7 @@ pub(crate) fn see_other(path: &str) -> Result<Page, BoxError> {
     Ok(response.body(Full::default())?)
 }
 
-/// A visitor who keeps cookies.
+/// A client that stores cookies.
 pub(crate) struct Visitor(pub(crate) Remote);
 
 impl Visitor {
@@ -145,7 +145,7 @@ impl Visitor {
         self.0.get(path).await
     }
 
-    /// Sends a form, with these header lines.
+    /// Sends a form with these additional headers.
     pub(crate) async fn post(&mut self, path: &str, lines: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![("content-type", FORM)];
         all.extend(lines);
@@ -169,7 +169,7 @@ impl Visitor {
         self.0.send_request(request).await
     }
 
-    /// The flash messages that are there, which are gone after this.
+    /// Returns the current flash messages, which ends them.
     pub(crate) async fn flashed(&mut self) -> Value {
         self.get("/flash").await.json()
     }
@@ -179,7 +179,7 @@ impl Visitor {
     }
 }
 
-/// Where an answer leads.
+/// Returns the path of a redirect.
 pub(crate) fn location(answer: &Answer) -> &str {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
     answer.headers[LOCATION].to_str().unwrap()

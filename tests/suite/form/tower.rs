@@ -1,4 +1,4 @@
-//! Forms as a tower layer: the same behaviour by another trait.
+//! `Forms` as a tower layer.
 
 use std::{
     convert::Infallible,
@@ -23,10 +23,10 @@ use crate::support::{Jar, config};
 
 type Body = Full<Bytes>;
 
-/// Like axum's services: clone to call, never fails, and turns its errors into responses.
+/// A service like axum's: it is cloned for each call, and converts its errors into responses.
 #[derive(Clone, Default)]
 struct Inner {
-    asked: bool,
+    is_ready: bool,
 }
 
 impl Service<Request<FormBody<Body>>> for Inner {
@@ -35,12 +35,12 @@ impl Service<Request<FormBody<Body>>> for Inner {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.asked = true;
+        self.is_ready = true;
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<FormBody<Body>>) -> Self::Future {
-        assert!(std::mem::take(&mut self.asked), "poll_ready comes first");
+        assert!(std::mem::take(&mut self.is_ready), "poll_ready comes first");
         Box::pin(async move { Ok(handle(request).await) })
     }
 }
@@ -50,8 +50,8 @@ async fn handle(request: Request<FormBody<Body>>) -> Response<Body> {
     session.load().await.unwrap();
     match request.uri().path() {
         "/flash" => {
-            let told: Value = session.flash_messages().unwrap().all().unwrap();
-            Response::new(told.to_string().into())
+            let flashed: Value = session.flash_messages().unwrap().all().unwrap();
+            Response::new(flashed.to_string().into())
         }
         "/token" => Response::new(session.csrf_token().unwrap().into()),
         _ => match Input::from_request(request, &InputLimits::default()).await {
@@ -108,12 +108,12 @@ async fn errors_in_a_response_lead_back_and_tokens_are_checked() {
     let form = format!("title=x&_csrf={token}");
     let answer = send(&mut service, &mut jar, "/", Some(form)).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-    let told = send(&mut service, &mut jar, "/flash", None)
+    let flashed = send(&mut service, &mut jar, "/flash", None)
         .await
         .into_body();
-    let told: Value = serde_json::from_slice(&told).unwrap();
-    assert_eq!(told["title"], "x");
-    assert_eq!(told["errors"], json!({"title": ["no"]}));
+    let flashed: Value = serde_json::from_slice(&flashed).unwrap();
+    assert_eq!(flashed["title"], "x");
+    assert_eq!(flashed["errors"], json!({"title": ["no"]}));
 
     let broken = format!("title=%ff&_csrf={token}");
     let answer = send(&mut service, &mut jar, "/", Some(broken)).await;

@@ -1,4 +1,4 @@
-//! Input as types: text stands for numbers, and what does not fit is an error of its field.
+//! Deserialization of input: lenient types, and errors by field.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,4 +1,4 @@
-//! Requests that fail after an explicit commit, over sockets and by every way around a handler.
+//! Requests that fail after an explicit commit, over sockets and with every kind of wrapped handler.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use crate::support::{
 
 type Page = Response<Full<Bytes>>;
 
-/// Signs in and stores that at once; then fails by itself (`/500`), or lets the store fail (`/lost`).
+/// Signs in and commits. Then responds with the status in the path, or makes the store fail (`/lost`).
 async fn handle(path: String, session: Session, store: GateStore) -> Result<Page, Infallible> {
     let session = session.load().await.unwrap();
     let user: Option<String> = session.get("user").unwrap();
@@ -54,7 +54,7 @@ async fn wrapped(setup: &TestServer) -> Server {
     serve(Arc::new(setup.sessions.wrap(inner))).await
 }
 
-async fn by_function(setup: &TestServer) -> Server {
+async fn wrapped_fn(setup: &TestServer) -> Server {
     let store = setup.store.clone();
     let function = move |request: Request<Incoming>, session: Session| {
         handle(request.uri().path().to_owned(), session, store.clone())
@@ -63,9 +63,9 @@ async fn by_function(setup: &TestServer) -> Server {
 }
 
 #[derive(Clone)]
-struct Tower(GateStore);
+struct TowerService(GateStore);
 
-impl tower_service::Service<Request<Incoming>> for Tower {
+impl tower_service::Service<Request<Incoming>> for TowerService {
     type Response = Page;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Page, Infallible>> + Send>>;
@@ -82,7 +82,10 @@ impl tower_service::Service<Request<Incoming>> for Tower {
 }
 
 async fn layered(setup: &TestServer) -> Server {
-    let service = setup.sessions.layer().layer(Tower(setup.store.clone()));
+    let service = setup
+        .sessions
+        .layer()
+        .layer(TowerService(setup.store.clone()));
     serve(TowerToHyperService::new(service)).await
 }
 
@@ -91,7 +94,7 @@ async fn a_visitor_stays_signed_in_when_the_request_that_signed_in_fails_later()
     let setup = test_server(config());
     for server in [
         wrapped(&setup).await,
-        by_function(&setup).await,
+        wrapped_fn(&setup).await,
         layered(&setup).await,
     ] {
         for mut visitor in [Remote::http1(server.address), Remote::http2(server.address)] {

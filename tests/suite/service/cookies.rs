@@ -1,4 +1,4 @@
-//! The session's cookie on the way out and in: policies, headers, keys, forgeries.
+//! The session's cookie: policies, headers, keys and forgeries.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE, header::SET_COOKIE};
@@ -80,7 +80,11 @@ async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
     assert_eq!(browser.cookie(), Some(&*before), "no new seal");
     setup.advance(Duration::from_secs(61));
     browser.pass().await;
-    assert_ne!(browser.cookie(), Some(&*before), "it tells of the touch");
+    assert_ne!(
+        browser.cookie(),
+        Some(&*before),
+        "the new seal records the touch"
+    );
 }
 
 #[tokio::test]
@@ -182,7 +186,7 @@ async fn a_host_cookie_has_what_its_prefix_asks_for() {
 }
 
 #[tokio::test]
-async fn a_new_key_logs_nobody_out_and_reseals() {
+async fn a_new_key_keeps_sessions_and_reseals_their_cookies() {
     let (old, new) = (
         crate::support::KEY,
         "the second secret of thirty-two characters",
@@ -203,17 +207,17 @@ async fn a_new_key_logs_nobody_out_and_reseals() {
     let mut after = Browser::new(&shared(config().app_key(new).previous_key(old)));
     after.jar = browser.jar.clone();
     after.pass().await;
-    assert_ne!(after.cookie(), Some(&*sealed), "sealed anew");
+    assert_ne!(after.cookie(), Some(&*sealed), "sealed with the new key");
     let n: Option<i32> = after.visit(async |s| s.get("n")).await.unwrap();
     assert_eq!(n, Some(1));
     let mut last = Browser::new(&shared(config().app_key(new)));
     last.jar = after.jar.clone();
     let n: Option<i32> = last.visit(async |s| s.get("n")).await.unwrap();
-    assert_eq!(n, Some(1), "the old key can go");
+    assert_eq!(n, Some(1), "the old key is no longer needed");
     last.jar = browser.jar.clone();
     assert!(
         last.visit(async |s| s.is_fresh()).await,
-        "what it sealed has gone with it"
+        "a cookie sealed with the removed key is rejected"
     );
 }
 
@@ -223,7 +227,7 @@ async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
-    // The first six are a claim that only saves work; the rest is authenticated.
+    // The first six characters are an optional hint; all others are authenticated.
     for at in 6..sealed.len() {
         let mut forged = sealed.clone().into_bytes();
         forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
@@ -250,7 +254,7 @@ async fn a_changed_claim_of_renewal_gains_nothing() {
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     setup.store.calls();
-    // "Renewed a moment ago", for ever: the session still ends by the store's own count.
+    // A forged time of the last touch: the session still expires in the store.
     setup.advance(Duration::from_secs(3 * 3_600));
     let mut liar = browser.clone();
     liar.jar.set("session", &format!("__z_fw{}", &sealed[6..]));
@@ -259,13 +263,13 @@ async fn a_changed_claim_of_renewal_gains_nothing() {
 
 #[tokio::test]
 async fn an_id_that_was_not_issued_here_is_never_adopted() {
-    let (here, elsewhere) = (
+    let (own, foreign) = (
         test_server(config()),
         test_server(config().app_key("x".repeat(16) + &"y".repeat(20))),
     );
-    let mut attacker = elsewhere.browser();
+    let mut attacker = foreign.browser();
     let planted = attacker.visit(async |s| s.id()).await.unwrap();
-    let mut victim = here.browser();
+    let mut victim = own.browser();
     for cookie in [
         attacker.cookie().unwrap(),
         &planted.to_string(),
@@ -278,7 +282,7 @@ async fn an_id_that_was_not_issued_here_is_never_adopted() {
         assert!(id != planted);
         assert_eq!(id.to_string().len(), 22);
     }
-    assert_eq!(here.store.keys(), [], "the store is not asked about them");
+    assert_eq!(own.store.keys(), [], "the store is not queried");
 }
 
 #[tokio::test]
@@ -296,21 +300,21 @@ async fn a_cookie_of_another_name_or_purpose_does_not_open() {
     assert!(swapped.visit(async |s| s.is_fresh()).await);
 }
 
-/// What a request with these `Cookie` lines opens.
+/// Returns the value of `n` in the session of a request with these `Cookie` lines.
 async fn n_of(setup: &crate::support::TestServer, lines: &[String]) -> Option<i32> {
     use hyper::service::Service;
     use std::{
         convert::Infallible,
         sync::{Arc, Mutex},
     };
-    let seen = Arc::new(Mutex::new(None));
-    let gives = seen.clone();
+    let result = Arc::new(Mutex::new(None));
+    let output = result.clone();
     let service = setup
         .sessions
         .wrap_fn(move |_: Request<()>, s: hyper_session::Session| {
-            let gives = gives.clone();
+            let output = output.clone();
             async move {
-                *gives.lock().unwrap() = s.load().await.unwrap().get("n").unwrap();
+                *output.lock().unwrap() = s.load().await.unwrap().get("n").unwrap();
                 Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
             }
         });
@@ -320,8 +324,8 @@ async fn n_of(setup: &crate::support::TestServer, lines: &[String]) -> Option<i3
         headers.append(COOKIE, line.parse().unwrap());
     }
     service.call(request).await.unwrap();
-    let seen = seen.lock().unwrap();
-    *seen
+    let result = result.lock().unwrap();
+    *result
 }
 
 #[tokio::test]
@@ -329,22 +333,27 @@ async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
     let setup = test_server(config());
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    let ours = format!("session={}", browser.cookie().unwrap());
-    let lines = |lines: &[&str]| lines.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    let own = format!("session={}", browser.cookie().unwrap());
+    let lines = |lines: &[&str]| {
+        lines
+            .iter()
+            .map(|line| (*line).to_owned())
+            .collect::<Vec<_>>()
+    };
     for good in [
-        lines(&["session=forged", &ours]),
-        lines(&["a=b", &ours, "session=forged"]),
-        lines(&[&format!("session=x; session=; {ours}; session=y")]),
-        lines(&["theme=dark", &format!("x=y;{ours}")]),
+        lines(&["session=forged", &own]),
+        lines(&["a=b", &own, "session=forged"]),
+        lines(&[&format!("session=x; session=; {own}; session=y")]),
+        lines(&["theme=dark", &format!("x=y;{own}")]),
         lines(&[&format!("session=\"{}\"", browser.cookie().unwrap())]),
     ] {
         assert_eq!(n_of(&setup, &good).await, Some(1), "{good:?}");
     }
     for bad in [
-        lines(&[&ours.replace("session=", "Session=")]),
-        lines(&[&ours.replace("session=", "xsession=")]),
-        lines(&[&ours.replace("session=", "session%3D")]),
-        lines(&[&format!("a=\"; {ours}").replace("; ", ", ")]),
+        lines(&[&own.replace("session=", "Session=")]),
+        lines(&[&own.replace("session=", "xsession=")]),
+        lines(&[&own.replace("session=", "session%3D")]),
+        lines(&[&format!("a=\"; {own}").replace("; ", ", ")]),
     ] {
         assert_eq!(n_of(&setup, &bad).await, None, "{bad:?}");
     }
@@ -355,10 +364,10 @@ async fn a_request_can_make_us_try_only_so_many_cookies() {
     let setup = test_server(config());
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    let ours = format!("session={}", browser.cookie().unwrap());
+    let own = format!("session={}", browser.cookie().unwrap());
     let most = hyper_session::cookie::MAX_CANDIDATES;
     let mut lines = vec!["session=forged".to_owned(); most - 1];
-    lines.push(ours);
+    lines.push(own);
     assert_eq!(n_of(&setup, &lines).await, Some(1), "within the limit");
     lines.insert(0, "session=forged".to_owned());
     assert_eq!(n_of(&setup, &lines).await, None, "over all lines together");

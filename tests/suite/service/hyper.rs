@@ -1,4 +1,4 @@
-//! The service around a handler: over sockets, by extension or typed, and when things break off.
+//! The hyper service: over sockets, with extensions or a session argument, and with broken connections.
 
 use std::{
     convert::Infallible,
@@ -66,8 +66,8 @@ async fn a_cookie_that_http_2_splits_into_crumbs_is_found() {
     for mut client in [Remote::http1(server.address), Remote::http2(server.address)] {
         client.get("/").await;
         let mut request = Request::new(Full::default());
-        let ours = format!("session={}", client.jar.get("session").unwrap());
-        for crumb in ["a=1", "sessions=2", &ours, "z=3"] {
+        let session_cookie = format!("session={}", client.jar.get("session").unwrap());
+        for crumb in ["a=1", "sessions=2", &session_cookie, "z=3"] {
             request
                 .headers_mut()
                 .append("cookie", crumb.parse().unwrap());
@@ -115,7 +115,7 @@ async fn a_handlers_error_passes_through_and_nothing_is_stored() {
     assert_eq!(setup.store.calls(), []);
 }
 
-/// A body that tells how far it was polled, frame by frame.
+/// A body that counts its polls.
 struct Streaming(Vec<&'static str>, Arc<Mutex<usize>>);
 
 impl Body for Streaming {
@@ -163,14 +163,14 @@ async fn a_connection_that_drops_while_the_handler_runs_stores_nothing() {
     let store = MemoryStore::new();
     let sessions = Sessions::new(config(), store.clone()).unwrap();
     let dropped = Arc::new(Notify::new());
-    let (tells, waits, drops) = (running.clone(), never.clone(), dropped.clone());
+    let (is_running, waits, on_drop) = (running.clone(), never.clone(), dropped.clone());
     let service = sessions.wrap_fn(move |_: Request<Incoming>, session: Session| {
-        let (tells, waits) = (tells.clone(), waits.clone());
-        let guard = OnDrop(drops.clone());
+        let (is_running, waits) = (is_running.clone(), waits.clone());
+        let guard = OnDrop(on_drop.clone());
         async move {
             let _guard = guard;
             session.load().await.unwrap().put("n", &1).unwrap();
-            tells.notify_one();
+            is_running.notify_one();
             waits.notified().await;
             Ok::<_, Infallible>(text(""))
         }
@@ -325,7 +325,7 @@ async fn a_handle_kept_untouched_cannot_be_opened_after_the_response() {
 
 #[tokio::test]
 async fn nothing_of_one_visitor_is_in_the_next_ones_session() {
-    // Idle states are used again by later requests of the same thread.
+    // A thread reuses the state of finished requests.
     let sessions = sessions();
     for round in 0..100 {
         let mut browser = Browser::new(&sessions);

@@ -1,4 +1,4 @@
-//! Sessions as a tower layer: the same behaviour by another trait.
+//! Sessions as a tower layer.
 
 use std::{
     convert::Infallible,
@@ -15,10 +15,10 @@ use tower_service::Service;
 
 use crate::support::{Jar, config};
 
-/// A tower service that is ready only when it was asked, and counts visits.
+/// A tower service that requires `poll_ready` before each call and counts visits.
 #[derive(Clone, Default)]
 struct Inner {
-    asked: bool,
+    is_ready: bool,
 }
 
 impl Service<Request<()>> for Inner {
@@ -27,13 +27,13 @@ impl Service<Request<()>> for Inner {
     type Future = Ready<Result<Self::Response, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.asked = true;
+        self.is_ready = true;
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<()>) -> Self::Future {
-        assert!(std::mem::take(&mut self.asked), "poll_ready comes first");
-        // The memory store answers at once, so the session opens without an await.
+        assert!(std::mem::take(&mut self.is_ready), "poll_ready comes first");
+        // The memory store is synchronous, so the first poll loads the session.
         let session = request.session().unwrap().clone();
         let mut load = std::pin::pin!(session.load());
         let waker = std::task::Waker::noop();

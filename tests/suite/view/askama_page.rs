@@ -1,4 +1,4 @@
-//! The example page by askama shows what a session holds, and escapes it.
+//! The askama example shows and escapes the session's values.
 
 #[path = "../../../examples/askama_page.rs"]
 #[allow(dead_code, reason = "the server of the example is not started")]
@@ -25,11 +25,11 @@ async fn a_wrong_form_comes_back_and_a_right_one_is_thanked_for_once() {
     let wrong = "\"><script>alert('a long title')</script>";
     for (title, shown, hidden) in [
         (wrong, "&#60;script&#62;", "<script"),
-        (wrong, "A title has up to 20 letters", "is saved"),
+        (wrong, "must have 1 to 20 characters", "has been saved"),
         (
             "<b>Tea</b>",
-            "“&#60;b&#62;Tea&#60;/b&#62;” is saved.",
-            "A title has",
+            "“&#60;b&#62;Tea&#60;/b&#62;” has been saved.",
+            "1 to 20 characters",
         ),
     ] {
         let page = visitor.get("/").await;

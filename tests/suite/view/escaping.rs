@@ -1,4 +1,4 @@
-//! What a visitor typed comes out inert, whatever a template is called.
+//! Escaping of input in templates of any name.
 
 use hyper_session::view;
 use minijinja::Environment;
@@ -8,7 +8,7 @@ use crate::support::{config, test_server};
 
 const HOSTILE: &str = r#""><script>alert('x')</script> & <img src=x onerror="y">"#;
 
-const EVERY_WAY: [&str; 9] = [
+const EXPRESSIONS: [&str; 9] = [
     "{{ old('field') }}",
     "{{ old('none', flash_message('field')) }}",
     "{{ flash_message('field') }}",
@@ -26,7 +26,7 @@ async fn every_way_to_print_is_escaped_in_every_template() {
     view::enable_autoescape(&mut pages);
     let mut browser = test_server(config()).browser();
     for name in ["page", "page.html", "page.txt", "page.json", "a/b.tpl", ""] {
-        for template in EVERY_WAY {
+        for template in EXPRESSIONS {
             pages.add_template_owned(name, template).unwrap();
             browser
                 .visit(async |session| {

@@ -1,4 +1,4 @@
-//! What templates find of a session: each name, in the examples of the session guide.
+//! The names in templates, with the examples of the session guide.
 
 use hyper_session::{Session, view};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -21,7 +21,7 @@ fn render(session: &Session, template: &str) -> String {
     render_with(session, template, context! {})
 }
 
-/// What a template shows in the request after one that flashed this.
+/// Renders a template in the request after one that flashed `messages`.
 async fn after_flashing(messages: serde_json::Value, template: &str) -> String {
     let mut browser = test_server(config()).browser();
     browser
