@@ -1,7 +1,7 @@
-//! Reading forms, and what stands around a handler of them.
+//! Reading of forms, and the cost of `Forms` for each request.
 //!
-//! `cargo bench --features forms --bench form`. The measure of `read` is `collect`: the same bytes
-//! taken from the same body and nothing else. That of `around` is the service without forms.
+//! `cargo bench --features forms --bench form`. The baseline of `read` is `collect`, which only collects
+//! the same body. The baseline of `wrap` is the service without `Forms`.
 
 use std::{
     hint::black_box,
@@ -25,13 +25,13 @@ use hyper_session::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const PARTS: &str = "multipart/form-data; boundary=----edge";
+const MULTIPART: &str = "multipart/form-data; boundary=----edge";
 
 const CONTACT: &str = "name=Ann+Example&email=ann%40example.com&subject=A+question&\
     message=How+much+is+the+bread%3F+And+is+it+there+on+Sundays%3F&newsletter=on&page=%2Fcontact";
 
-/// Polls until it is ready: nothing here waits for anything but itself.
-fn finish<T>(future: impl Future<Output = T>) -> T {
+/// Polls in a loop: no future here waits for another task.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {
@@ -62,29 +62,29 @@ fn upload() -> String {
     )
 }
 
-fn request(kind: &str, body: &Bytes) -> Request<Full<Bytes>> {
-    let request = Request::post("/").header("content-type", kind);
+fn request(content_type: &str, body: &Bytes) -> Request<Full<Bytes>> {
+    let request = Request::post("/").header("content-type", content_type);
     request.body(Full::new(body.clone())).unwrap()
 }
 
 fn read(criterion: &mut Criterion) {
-    for (name, kind, body) in [
+    for (name, content_type, body) in [
         ("contact form", FORM, CONTACT.to_owned()),
         ("30 nested fields", FORM, order()),
         ("the same in JSON", "application/json", json()),
-        ("a file of 256 KB", PARTS, upload()),
+        ("a file of 256 KB", MULTIPART, upload()),
     ] {
         let body = Bytes::from(body);
         let mut group = criterion.benchmark_group(format!("read/{name}"));
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function("collect", |b| {
-            b.iter(|| finish(black_box(request(kind, &body)).into_body().collect()));
+            b.iter(|| block_on(black_box(request(content_type, &body)).into_body().collect()));
         });
         let limits = InputLimits::default();
         group.bench_function("input", |b| {
             b.iter(|| {
-                finish(Input::from_request(
-                    black_box(request(kind, &body)),
+                block_on(Input::from_request(
+                    black_box(request(content_type, &body)),
                     &limits,
                 ))
             });
@@ -98,23 +98,23 @@ fn sessions() -> Sessions {
     Sessions::new(config, MemoryStore::new()).unwrap()
 }
 
-async fn answer<B>(_: Request<B>, session: Session) -> Result<Response<Full<Bytes>>, SessionError> {
+async fn handle<B>(_: Request<B>, session: Session) -> Result<Response<Full<Bytes>>, SessionError> {
     black_box(session.load().await?);
     Ok(Response::new(Full::default()))
 }
 
-fn around(criterion: &mut Criterion) {
+fn wrap(criterion: &mut Criterion) {
     let (sessions, forms) = (sessions(), Forms::new().csrf_protection());
-    let plain = sessions.wrap_fn(answer::<Full<Bytes>>);
-    let guarded = sessions.wrap_fn(forms.wrap_fn(answer::<FormBody<Full<Bytes>>>));
-    let made = sessions.wrap_fn(|_: Request<()>, session: Session| async move {
+    let plain = sessions.wrap_fn(handle::<Full<Bytes>>);
+    let wrapped = sessions.wrap_fn(forms.wrap_fn(handle::<FormBody<Full<Bytes>>>));
+    let token_service = sessions.wrap_fn(|_: Request<()>, session: Session| async move {
         let token = session.csrf_token()?;
         Ok::<_, SessionError>(Response::new(token))
     });
-    let first = finish(made.call(Request::new(()))).unwrap();
-    let cookie = first.headers()["set-cookie"].to_str().unwrap();
+    let response = block_on(token_service.call(Request::new(()))).unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
     let cookie = cookie.split(';').next().unwrap().to_owned();
-    let token = first.into_body().into_inner().unwrap();
+    let token = response.into_body().into_inner().unwrap();
 
     let get = Request::get("/")
         .header(COOKIE, &cookie)
@@ -127,24 +127,24 @@ fn around(criterion: &mut Criterion) {
         .body(Full::from(format!("{CONTACT}&_csrf={token}")))
         .unwrap();
 
-    let mut group = criterion.benchmark_group("around");
+    let mut group = criterion.benchmark_group("wrap");
     for (name, request) in [("GET", get), ("POST, the token in the form", post)] {
         group.bench_function(format!("{name}, without forms"), |b| {
-            b.iter(|| finish(plain.call(request.clone())).unwrap());
+            b.iter(|| block_on(plain.call(request.clone())).unwrap());
         });
         group.bench_function(name, |b| {
             b.iter(|| {
-                let response = finish(guarded.call(request.clone())).unwrap();
+                let response = block_on(wrapped.call(request.clone())).unwrap();
                 assert_eq!(response.status(), 200);
             });
         });
     }
-    group.bench_function("a token made", |b| {
+    group.bench_function("create a token", |b| {
         let mut request = Request::new(());
         request
             .headers_mut()
             .insert(COOKIE, cookie.parse().unwrap());
-        b.iter(|| finish(made.call(request.clone())).unwrap());
+        b.iter(|| block_on(token_service.call(request.clone())).unwrap());
     });
     group.finish();
 }
@@ -155,6 +155,6 @@ fn main() {
         .measurement_time(Duration::from_secs(1))
         .configure_from_args();
     read(&mut criterion);
-    around(&mut criterion);
+    wrap(&mut criterion);
     criterion.final_summary();
 }

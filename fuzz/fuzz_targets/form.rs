@@ -1,7 +1,7 @@
-//! Any bytes as the input of a form: what is read keeps the limits, reads back as itself, and is the
-//! same in whatever pieces it comes.
+//! Parses arbitrary bytes as the input of a form. The result must respect the limits, deserialize to
+//! itself, and not depend on how the body is split into frames.
 //!
-//! The first byte chooses the media type and the size of the pieces; a first line is the query.
+//! The first byte selects the content type and the frame size. The first line is the query.
 #![no_main]
 
 use std::{
@@ -26,17 +26,20 @@ const LIMITS: InputLimits = InputLimits::new()
     .files(2)
     .file_bytes(300);
 
-const KINDS: [&str; 4] = [
+const CONTENT_TYPES: [&str; 4] = [
     "application/x-www-form-urlencoded",
     "application/json",
     "multipart/form-data; boundary=b",
     "multipart/form-data; boundary=\"--\"",
 ];
 
-/// A body in pieces.
-struct Pieces(Bytes, usize);
+/// A body in frames of a fixed size.
+struct FramedBody {
+    bytes: Bytes,
+    frame_size: usize,
+}
 
-impl Body for Pieces {
+impl Body for FramedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -44,19 +47,19 @@ impl Body for Pieces {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let len = self.1.min(self.0.len());
-        let piece = self.0.split_to(len);
-        Poll::Ready((len > 0).then(|| Ok(Frame::data(piece))))
+        let len = self.frame_size.min(self.bytes.len());
+        let frame = self.bytes.split_to(len);
+        Poll::Ready((len > 0).then(|| Ok(Frame::data(frame))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.bytes.is_empty()
     }
 }
 
-/// A type of every sort of member, to be read from whatever is there.
+/// A type with members of many types.
 #[derive(Debug, Deserialize)]
-#[allow(dead_code, reason = "read and thrown away")]
+#[allow(dead_code, reason = "only deserialized")]
 struct Anything {
     a: Option<i16>,
     #[serde(default)]
@@ -73,11 +76,11 @@ struct Anything {
 #[derive(Debug, Deserialize)]
 enum Kind {
     Plain,
-    Number(#[allow(dead_code, reason = "read and thrown away")] u128),
+    Number(#[allow(dead_code, reason = "only deserialized")] u128),
 }
 
-/// Polls until it is ready: nothing here waits for anything but itself.
-fn finish<T>(future: impl Future<Output = T>) -> T {
+/// Polls in a loop: no future here waits for another task.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
     loop {
@@ -87,26 +90,35 @@ fn finish<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-fn read(kind: &str, query: &str, body: &[u8], piece: usize) -> Option<Result<Input, InputError>> {
-    let body = Pieces(Bytes::copy_from_slice(body), piece);
-    let request = Request::post(format!("/?{query}")).header("content-type", kind);
+fn read(
+    content_type: &str,
+    query: &str,
+    body: &[u8],
+    frame_size: usize,
+) -> Option<Result<Input, InputError>> {
+    let body = FramedBody {
+        bytes: Bytes::copy_from_slice(body),
+        frame_size,
+    };
+    let request = Request::post(format!("/?{query}")).header("content-type", content_type);
     let request = request.body(body).ok()?;
-    Some(finish(Input::from_request(request, &LIMITS)))
+    Some(block_on(Input::from_request(request, &LIMITS)))
 }
 
+/// Returns the depth of a value and the number of its leaves.
 fn measure(value: &Value) -> (usize, usize) {
-    let inside: Vec<(usize, usize)> = match value {
+    let children: Vec<(usize, usize)> = match value {
         Value::Array(items) => items.iter().map(measure).collect(),
         Value::Object(members) => members.values().map(measure).collect(),
         _ => return (0, 1),
     };
-    let depth = inside.iter().map(|(depth, _)| *depth).max();
-    let leaves = inside.iter().map(|(_, leaves)| *leaves).sum();
+    let depth = children.iter().map(|(depth, _)| *depth).max();
+    let leaves = children.iter().map(|(_, leaves)| *leaves).sum();
     (depth.unwrap_or(0) + 1, leaves)
 }
 
 fuzz_target!(|data: &[u8]| {
-    let [choice, rest @ ..] = data else {
+    let [selector, rest @ ..] = data else {
         return;
     };
     let mut halves = rest.splitn(2, |byte| *byte == b'\n');
@@ -115,30 +127,31 @@ fuzz_target!(|data: &[u8]| {
     let Ok(query) = std::str::from_utf8(query) else {
         return;
     };
-    let kind = KINDS[usize::from(choice % 4)];
-    let Some(whole) = read(kind, query, body, usize::MAX) else {
+    let content_type = CONTENT_TYPES[usize::from(selector % 4)];
+    let Some(whole) = read(content_type, query, body, usize::MAX) else {
         return;
     };
-    let pieces = read(kind, query, body, usize::from(choice / 4).max(1)).expect("as before");
-    match (whole, pieces) {
-        (Ok(whole), Ok(pieces)) => {
-            assert_eq!(whole.value(), pieces.value());
-            assert_eq!(whole.files(), pieces.files());
+    let frame_size = usize::from(selector / 4).max(1);
+    let framed = read(content_type, query, body, frame_size).expect("the request is valid");
+    match (whole, framed) {
+        (Ok(whole), Ok(framed)) => {
+            assert_eq!(whole.value(), framed.value());
+            assert_eq!(whole.files(), framed.files());
             let (depth, leaves) = measure(whole.value());
-            // A list of the values of one name is one level more than the name has.
+            // Repeated values of one name form a list, which adds one level.
             assert!(
                 depth <= LIMITS.depth + 2 && leaves <= LIMITS.fields,
                 "{whole:?}"
             );
             assert!(whole.value().get("_csrf").is_none());
-            let again: Value = whole.deserialize().expect("it reads as it is");
-            assert_eq!(&again, whole.value());
+            let value: Value = whole.deserialize().expect("a value deserializes to itself");
+            assert_eq!(&value, whole.value());
             let _ = whole.deserialize::<Anything>();
             let _ = whole.get::<u64>(query);
         }
-        (Err(whole), Err(pieces)) => {
-            assert!(whole.status().is_client_error() && pieces.status().is_client_error());
+        (Err(whole), Err(framed)) => {
+            assert!(whole.status().is_client_error() && framed.status().is_client_error());
         }
-        (whole, pieces) => panic!("whole: {whole:?}; in pieces: {pieces:?}"),
+        (whole, framed) => panic!("whole: {whole:?}; framed: {framed:?}"),
     }
 });

@@ -45,7 +45,7 @@ impl Body for SlowBody {
 }
 
 #[tokio::test]
-async fn the_parser_is_asked_once_for_each_piece_and_not_for_each_byte() {
+async fn the_parser_is_polled_once_for_each_chunk_and_not_for_each_byte() {
     let body = vec![b'y'; 3 * MIN_CHUNK + 1];
     let body = BodyStream::new(SlowBody::new(body), 1000);
     let mut stream = pin!(body.stream());

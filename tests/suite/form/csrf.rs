@@ -22,7 +22,7 @@ fn field(token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_token_in_the_form_opens_the_door_and_the_input_is_read_once() {
+async fn a_token_in_the_form_is_accepted_and_the_input_is_read_once() {
     let site = site().await;
     for mut visitor in [site.visitor(), site.http2_visitor()] {
         let token = visitor.token().await;
@@ -40,7 +40,7 @@ async fn a_token_in_the_form_opens_the_door_and_the_input_is_read_once() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_header_line_opens_the_door_for_any_body() {
+async fn a_token_in_a_header_is_accepted_for_any_body() {
     let site = site().await;
     let mut visitor = site.visitor();
     let token = visitor.token().await;
@@ -58,7 +58,7 @@ async fn a_token_in_a_header_line_opens_the_door_for_any_body() {
 }
 
 #[tokio::test]
-async fn tokens_are_masked_anew_and_all_of_them_are_good() {
+async fn tokens_have_different_masks_and_all_are_valid() {
     let site = site().await;
     let mut visitor = site.visitor();
     let (first, second) = (visitor.token().await, visitor.token().await);
@@ -148,7 +148,7 @@ async fn a_visitor_without_a_session_has_no_token() {
 }
 
 #[tokio::test]
-async fn safe_methods_are_never_asked() {
+async fn safe_methods_need_no_token() {
     let site = site().await;
     let mut visitor = site.visitor();
     let lines = [("sec-fetch-site", "cross-site"), ("origin", "null")];
@@ -329,7 +329,7 @@ async fn exempt_requests_are_left_alone() {
 }
 
 #[tokio::test]
-async fn without_protection_nothing_is_asked() {
+async fn without_protection_no_token_is_needed() {
     let site = Site::new(&Forms::new()).await;
     let mut visitor = site.visitor();
     let lines = [("sec-fetch-site", "cross-site")];

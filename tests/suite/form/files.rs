@@ -64,7 +64,7 @@ async fn fields_and_names_are_as_in_any_form() {
 }
 
 #[tokio::test]
-async fn files_are_skipped_and_told_of() {
+async fn files_are_skipped_and_listed() {
     let long = "y".repeat(4000);
     let parts = [
         ("a", None, "1"),

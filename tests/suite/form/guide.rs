@@ -297,7 +297,7 @@ async fn a_session_that_takes_no_messages_gets_them_as_text() {
 }
 
 #[tokio::test]
-async fn input_that_fits_no_session_is_left_out_but_the_errors_are_told() {
+async fn input_that_fits_no_session_is_left_out_but_the_errors_are_flashed() {
     let limits = hyper_session::patch::ChangeLimits::default().document(1000);
     let setup = test_server(config().limits(limits));
     let service = setup.sessions.wrap_fn(Forms::new().wrap_fn(

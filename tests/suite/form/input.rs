@@ -60,7 +60,7 @@ async fn names_with_brackets_nest() {
 }
 
 #[tokio::test]
-async fn what_is_no_well_formed_bracket_is_a_name_as_it_stands() {
+async fn malformed_brackets_are_part_of_the_name() {
     for name in ["a[", "a]", "a[b", "a[b]c", "[a]", "[]", "a[b[c]]", "a]["] {
         assert_eq!(
             form(&format!("{name}=1")).await.value(),

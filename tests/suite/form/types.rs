@@ -53,7 +53,7 @@ struct Order {
 }
 
 #[tokio::test]
-async fn text_reads_as_the_types_that_are_asked_for() {
+async fn text_reads_as_the_requested_types() {
     let sent = "id=+7&color=blue&gift=on&note=&stars=-3&items[0][name]=a&items[0][price]=1.5\
         &items[7][name]=b&items[7][price]=2&tags=x&count[0]=1&count[1]=2&extra[0]=y";
     let order: Order = form(sent).await.deserialize().unwrap();
@@ -159,7 +159,7 @@ async fn values_are_found_by_their_path() {
 }
 
 #[tokio::test]
-async fn errors_and_debug_tell_nothing_of_the_input() {
+async fn errors_and_debug_do_not_contain_the_input() {
     let input = form("password=hunter2").await;
     let mut shown = format!("{input:?}");
     let errors = input.get::<u8>("password").unwrap_err();
