@@ -78,7 +78,13 @@ fn read(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("read/{name}"));
         group.throughput(Throughput::Bytes(body.len() as u64));
         group.bench_function("collect", |b| {
-            b.iter(|| block_on(black_box(request(content_type, &body)).into_body().collect()));
+            b.iter(|| {
+                block_on(
+                    black_box(request(content_type, &body))
+                        .into_body()
+                        .collect(),
+                )
+            });
         });
         let limits = InputLimits::default();
         group.bench_function("input", |b| {
