@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs all tests. On a Debian machine that has Rust it installs what else is missing.
+# Runs all checks and tests. On a Debian machine with Rust, installs the other tools if they are missing.
 #
-#   scripts/test.sh             everything that must hold before a change is taken
-#   scripts/test.sh --compare   builds benches/compare too, which has many dependencies
-#   scripts/test.sh --audit     checks licences, sources and advisories too (needs the network,
-#                               and installs cargo-deny where it is missing)
+#   scripts/test.sh             all checks that a change must pass
+#   scripts/test.sh --compare   also builds benches/compare, which has many dependencies
+#   scripts/test.sh --audit     also checks licences, sources and advisories (needs the network;
+#                               installs cargo-deny if it is missing)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,10 +21,10 @@ for option in "$@"; do
     esac
 done
 
-# One folder for all builds, so that the fuzz targets find their dependencies built.
+# One target folder, so that the fuzz targets reuse the dependencies.
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 
-# A full run compiles everything once: what only helps the next compilation is disk for nothing.
+# A full run compiles everything once, so incremental data would only use disk space.
 export CARGO_INCREMENTAL="${CARGO_INCREMENTAL:-0}"
 
 section() {
@@ -35,7 +35,7 @@ as_root() {
     if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# need COMMAND PACKAGE: installs the Debian package where the command is missing.
+# need COMMAND PACKAGE: installs the Debian package if the command is missing.
 need() {
     if ! command -v "$1" >/dev/null; then
         as_root apt-get update -qq
@@ -43,7 +43,7 @@ need() {
     fi
 }
 
-# component NAME: adds the part of the Rust toolchain where `cargo NAME` is missing.
+# component NAME COMPONENT: installs the toolchain component if `cargo NAME` is missing.
 component() {
     if ! cargo "$1" --version >/dev/null 2>&1; then
         rustup component add "$2"
@@ -71,7 +71,7 @@ done
 
 for features in --no-default-features "" --all-features; do
     section "Clippy ${features:-with default features}"
-    # shellcheck disable=SC2086 # no word is meant where there is none
+    # shellcheck disable=SC2086 # an empty value must give no argument
     cargo clippy --locked --all-targets $features -- -D warnings
 done
 

@@ -47,12 +47,12 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
         .await;
     browser.visit(async |s| s.destroy()).await.unwrap();
     let text = log.text();
-    for told in [
+    for event in [
         "event=\"initiated\"",
         "event=\"committed\"",
         "event=\"destroyed\"",
     ] {
-        assert!(text.contains(told), "{told}: {text}");
+        assert!(text.contains(event), "{event}: {text}");
     }
     assert!(text.contains(&key.to_string()), "{text}");
     assert!(
@@ -65,10 +65,10 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
     );
 }
 
-/// A store that is away.
-struct Away;
+/// A store that always fails.
+struct FailingStore;
 
-impl Store for Away {
+impl Store for FailingStore {
     fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
         failed()
     }
@@ -87,7 +87,7 @@ impl Store for Away {
 }
 
 fn failed<T: Send + 'static>() -> StoreFuture<T> {
-    StoreFuture::ready(Err(StoreError::new("away", "ask", "nobody answers")))
+    StoreFuture::ready(Err(StoreError::new("away", "ask", "no reply")))
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn an_outage_does_not_fill_the_log() {
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
     let _here = tracing::subscriber::set_default(subscriber);
     let sessions = Sessions::builder(config().store("away"))
-        .stores(StoreRegistry::new().with("away", Away))
+        .stores(StoreRegistry::new().with("away", FailingStore))
         .listener(TracingListener)
         .build()
         .unwrap();
@@ -109,7 +109,7 @@ async fn an_outage_does_not_fill_the_log() {
         assert_eq!(visit.status, 503);
     }
     let text = log.text();
-    assert_eq!(text.matches("nobody answers").count(), 1, "{text}");
+    assert_eq!(text.matches("no reply").count(), 1, "{text}");
 }
 
 #[test]

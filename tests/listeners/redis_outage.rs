@@ -1,5 +1,4 @@
-//! What is told of a Redis that goes away and comes back, where a configuration has chosen it: one
-//! line in the log when it goes, one when it is back, whoever listens besides.
+//! Log lines of an outage of Redis: one when it begins and one when it ends, with any other listeners.
 
 use std::{
     cell::Cell,
@@ -23,7 +22,7 @@ use crate::{
     },
 };
 
-/// Sessions as the environment of an operator chooses them, with these listeners.
+/// Builds sessions from environment variables, with these listeners.
 fn sessions(url: &str, events: &EventLog) -> Sessions {
     let config = config().with_variables(|name| {
         Ok(match name {
@@ -39,9 +38,9 @@ fn sessions(url: &str, events: &EventLog) -> Sessions {
         .unwrap()
 }
 
-/// Where nobody is told of the outage, the failures themselves are what a log has.
+/// Without an outage callback, the failures themselves are logged.
 #[tokio::test]
-async fn a_store_of_ones_own_marks_its_failures_where_somebody_is_told_of_the_outage() {
+async fn a_store_of_ones_own_marks_its_failures_where_an_outage_is_reported() {
     let url = format!("redis://127.0.0.1:{}", free_port());
     let silent = RedisStore::builder(&url).operation_timeout(Duration::from_millis(100));
     let telling = silent.clone().on_outage(|_| ());
@@ -52,7 +51,7 @@ async fn a_store_of_ones_own_marks_its_failures_where_somebody_is_told_of_the_ou
     }
 }
 
-/// Visitors who come again and again, and what they got.
+/// Counts the responses to a group of visitors.
 #[derive(Default)]
 struct Visits {
     stop: Cell<bool>,
@@ -76,7 +75,7 @@ async fn visit(mut browser: Browser, visits: Rc<Visits>) {
 }
 
 /// Waits until `count` has grown by `by`.
-async fn grown(count: &Cell<usize>, by: usize) {
+async fn wait_for_growth(count: &Cell<usize>, by: usize) {
     let (goal, start) = (count.get() + by, Instant::now());
     while count.get() < goal {
         assert!(start.elapsed() < Duration::from_secs(30));
@@ -103,12 +102,12 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
         .map(|_| here.spawn_local(visit(Browser::new(&sessions), visits.clone())))
         .collect();
     here.run_until(async {
-        grown(&visits.answered, 10 * VISITORS).await;
+        wait_for_growth(&visits.answered, 10 * VISITORS).await;
         server.kill();
-        // They wait as long as each other, so none of them is late when the server is back.
-        grown(&visits.refused, VISITORS).await;
+        // All visitors wait equally long, so none is late when the server is back.
+        wait_for_growth(&visits.refused, VISITORS).await;
         server.restart();
-        grown(&visits.answered, 10 * VISITORS).await;
+        wait_for_growth(&visits.answered, 10 * VISITORS).await;
         visits.stop.set(true);
         for visitor in visitors {
             visitor.await.unwrap();
@@ -137,7 +136,7 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
     assert_eq!(
         events.with_name("store_away").len(),
         1,
-        "a hook of one's own is told as well"
+        "another listener gets the event, too"
     );
     assert_eq!(events.with_name("store_back").len(), 1);
     assert_eq!(

@@ -91,7 +91,7 @@ async fn a_read_only_replica_is_reported() {
 #[tokio::test]
 async fn a_wrong_password_is_reported_soon_and_not_shown() {
     let server = Server::start_with(&["--requirepass", "right"]);
-    for user in ["", "default:", "nobody:"] {
+    for user in ["", "default:", "unknown:"] {
         let user = if user.is_empty() { ":" } else { user };
         let url = format!("redis://{user}s3cret@127.0.0.1:{}", server.port);
         let builder = RedisStore::builder(&url);

@@ -1,4 +1,4 @@
-//! Lengths of time as an operator writes them.
+//! Durations as operators write them.
 
 use std::time::Duration;
 
@@ -50,9 +50,12 @@ fn months_and_years_are_refused_with_the_units_there_are() {
             matches!(error, ParseDurationError::NoFixedLength(_)),
             "{text}"
         );
-        let said = error.to_string();
-        assert!(said.contains("no fixed length"), "{said}");
-        assert!(said.contains("ms, s, m (minutes), h, d and w"), "{said}");
+        let message = error.to_string();
+        assert!(message.contains("no fixed length"), "{message}");
+        assert!(
+            message.contains("ms, s, m (minutes), h, d and w"),
+            "{message}"
+        );
     }
 }
 
@@ -97,12 +100,12 @@ fn what_is_no_length_is_refused_with_its_reason() {
 }
 
 #[test]
-fn more_than_can_be_told_is_refused() {
-    let most = u64::MAX.to_string();
-    assert_eq!(parse(&most), Ok(Duration::from_secs(u64::MAX)));
+fn more_than_a_duration_can_hold_is_refused() {
+    let max = u64::MAX.to_string();
+    assert_eq!(parse(&max), Ok(Duration::from_secs(u64::MAX)));
     for text in [
-        format!("{most}0"),
-        format!("{most}m"),
+        format!("{max}0"),
+        format!("{max}m"),
         "9".repeat(30) + "w",
         "9".repeat(9999),
     ] {
@@ -156,8 +159,8 @@ fn serde_reads_numbers_as_seconds_and_texts_by_their_units() {
         ("true", "a number of seconds"),
         ("null", "a number of seconds"),
     ] {
-        let said = read(json).expect_err(json).to_string();
-        assert!(said.contains(reason), "{json}: {said}");
+        let message = read(json).expect_err(json).to_string();
+        assert!(message.contains(reason), "{json}: {message}");
     }
 }
 
@@ -176,8 +179,8 @@ fn toml_reads_the_same_and_refuses_what_is_no_number() {
         ("age = inf", "too long"),
         ("age = -1", "negative"),
     ] {
-        let said = read(toml).expect_err(toml).to_string();
-        assert!(said.contains(reason), "{toml}: {said}");
+        let message = read(toml).expect_err(toml).to_string();
+        assert!(message.contains(reason), "{toml}: {message}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What happens to sessions is told to whoever listens: each kind of event once, where it belongs.
+//! Each kind of event is emitted once, with its fields.
 
 use std::time::Duration;
 
@@ -24,17 +24,17 @@ async fn initiated_says_whether_the_session_holds_anything_yet() {
         })
         .await;
     browser.visit(async |s| s.has("n")).await.unwrap();
-    let told = server.events.with_name("initiated");
-    assert_eq!(told.len(), 2);
+    let initiated = server.events.with_name("initiated");
+    assert_eq!(initiated.len(), 2);
     assert_eq!(
-        (&*told[0].text, &*told[1].text),
+        (&*initiated[0].text, &*initiated[1].text),
         ("fresh=true", "fresh=false")
     );
-    assert!(told.iter().all(|told| told.keys == [key]));
+    assert!(initiated.iter().all(|event| event.keys == [key]));
 }
 
 #[tokio::test]
-async fn committed_is_told_where_changes_were_stored() {
+async fn committed_is_emitted_where_changes_were_stored() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let key = browser
@@ -79,7 +79,7 @@ async fn migrated_names_both_keys() {
 }
 
 #[tokio::test]
-async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
+async fn destroyed_is_emitted_by_the_handle_and_by_the_collection() {
     let server = test_server(config());
     for by_key in [false, true] {
         let mut browser = visitor(&server).await;
@@ -94,9 +94,9 @@ async fn destroyed_is_told_by_the_handle_and_by_the_collection() {
         } else {
             browser.visit(async |s| s.destroy()).await.unwrap();
         }
-        let told = server.events.with_name("destroyed");
-        assert_eq!(told.len(), 1, "by key: {by_key}");
-        assert_eq!(told[0].keys, [key]);
+        let destroyed = server.events.with_name("destroyed");
+        assert_eq!(destroyed.len(), 1, "by key: {by_key}");
+        assert_eq!(destroyed[0].keys, [key]);
     }
 }
 
@@ -111,8 +111,8 @@ async fn conflict_resolved_says_how_often_it_was_tried_again() {
             s.increment("n").unwrap();
         })
         .await;
-    let told = server.events.with_name("conflict_resolved");
-    assert_eq!((told.len(), &*told[0].text), (1, "1"));
+    let resolved = server.events.with_name("conflict_resolved");
+    assert_eq!((resolved.len(), &*resolved[0].text), (1, "1"));
 }
 
 #[tokio::test]
@@ -135,8 +135,8 @@ async fn write_dropped_gives_the_reason() {
                 s.put("late", &1).unwrap();
             })
             .await;
-        let told = server.events.with_name("write_dropped");
-        assert_eq!((told.len(), &*told[0].text), (1, reason));
+        let dropped = server.events.with_name("write_dropped");
+        assert_eq!((dropped.len(), &*dropped[0].text), (1, reason));
     }
 }
 
@@ -156,9 +156,9 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
         server.events.clear();
         browser.jar.set("session", bad);
         browser.visit(async |_| ()).await;
-        let told = server.events.with_name("cookie_rejected");
-        assert_eq!(told.len(), 1, "{bad:?}");
-        reasons.push(told[0].text.clone());
+        let rejected = server.events.with_name("cookie_rejected");
+        assert_eq!(rejected.len(), 1, "{bad:?}");
+        reasons.push(rejected[0].text.clone());
     }
     assert!(
         reasons
@@ -168,7 +168,7 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
 }
 
 #[tokio::test]
-async fn store_failed_is_told_once_a_failure() {
+async fn store_failed_is_emitted_once_a_failure() {
     for call in [Call::Read, Call::Write, Call::Tag] {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
@@ -181,14 +181,14 @@ async fn store_failed_is_told_once_a_failure() {
                 }
             })
             .await;
-        let told = server.events.with_name("store_failed");
-        assert_eq!(told.len(), 1, "{call:?}");
-        assert!(told[0].text.contains("gate"), "it names the store");
+        let failed = server.events.with_name("store_failed");
+        assert_eq!(failed.len(), 1, "{call:?}");
+        assert!(failed[0].text.contains("gate"), "it names the store");
     }
 }
 
 #[tokio::test]
-async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cookie() {
+async fn config_adjusted_is_emitted_when_an_age_is_longer_than_browsers_keep_a_cookie() {
     let events = crate::support::EventLog::default();
     let year = Duration::from_secs(401 * 24 * 3_600);
     let settings = config().age(year).store("memory");
@@ -202,7 +202,7 @@ async fn config_adjusted_is_told_when_an_age_is_longer_than_browsers_keep_a_cook
 }
 
 #[tokio::test]
-async fn several_listeners_hear_the_same_and_none_is_needed() {
+async fn several_listeners_get_the_same_events_and_none_is_needed() {
     let (one, two) = (
         crate::support::EventLog::default(),
         crate::support::EventLog::default(),
@@ -217,14 +217,14 @@ async fn several_listeners_hear_the_same_and_none_is_needed() {
     assert_eq!(one.all(), two.all());
     assert_eq!(one.names(), ["initiated", "committed"]);
 
-    let deaf = Sessions::new(config(), MemoryStore::new()).unwrap();
-    let mut browser = Browser::new(&deaf);
+    let silent = Sessions::new(config(), MemoryStore::new()).unwrap();
+    let mut browser = Browser::new(&silent);
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
 }
 
 #[tokio::test]
-async fn a_request_that_leaves_its_session_alone_tells_nothing() {
+async fn a_request_that_leaves_its_session_alone_emits_nothing() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     browser.pass().await;

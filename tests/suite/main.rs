@@ -41,7 +41,6 @@ mod document {
 #[cfg(feature = "forms")]
 mod form {
     mod csrf;
-    mod csrf_bodies;
     mod files;
     #[cfg(feature = "garde")]
     mod garde;
@@ -99,7 +98,6 @@ mod session {
     mod flash;
     mod hostile;
     mod intended_url;
-    mod late;
     mod lifecycle;
     mod model;
     mod overlaps;

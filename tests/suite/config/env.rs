@@ -1,4 +1,4 @@
-//! Settings from the environment: what is set there wins over what was set before.
+//! Settings from environment variables, which override earlier settings.
 
 use hyper_session::{
     SessionConfig, Sessions,
@@ -9,8 +9,11 @@ use crate::support::{KEY, config};
 
 const MINE: &str = "a secret that no documentation holds";
 
-/// A configuration after these variables.
-fn with(config: SessionConfig, variables: &[(&str, &str)]) -> Result<SessionConfig, ConfigError> {
+/// Applies these variables to a configuration.
+fn with_variables(
+    config: SessionConfig,
+    variables: &[(&str, &str)],
+) -> Result<SessionConfig, ConfigError> {
     config.with_variables(|name| {
         let found = variables.iter().find(|(known, _)| *known == name);
         Ok(found.map(|(_, value)| (*value).to_owned()))
@@ -19,7 +22,7 @@ fn with(config: SessionConfig, variables: &[(&str, &str)]) -> Result<SessionConf
 
 #[test]
 fn each_variable_sets_its_setting() {
-    let config = with(
+    let config = with_variables(
         SessionConfig::default(),
         &[
             ("SESSION_DRIVER", "redis"),
@@ -59,7 +62,7 @@ fn each_variable_sets_its_setting() {
 #[test]
 fn the_environment_wins_over_before_and_loses_to_after() {
     let before = config().cookie_name("before");
-    let config = with(before, &[("SESSION_COOKIE", "env")]).unwrap();
+    let config = with_variables(before, &[("SESSION_COOKIE", "env")]).unwrap();
     assert_eq!(config.cookie_name, "env");
     assert_eq!(config.cookie_name("after").cookie_name, "after");
 }
@@ -73,7 +76,7 @@ fn what_is_unset_or_empty_changes_nothing() {
         ("APP_KEY", ""),
     ];
     for variables in [&[][..], &empty] {
-        let config = with(set.clone(), variables).unwrap();
+        let config = with_variables(set.clone(), variables).unwrap();
         assert_eq!((&*config.cookie_name, &*config.store), ("mine", "memory"));
         assert!(Sessions::builder(config).build().is_ok());
     }
@@ -81,13 +84,13 @@ fn what_is_unset_or_empty_changes_nothing() {
 
 #[test]
 fn a_number_alone_is_seconds() {
-    let config = with(config(), &[("SESSION_AGE", "90")]).unwrap();
+    let config = with_variables(config(), &[("SESSION_AGE", "90")]).unwrap();
     assert_eq!(config.age.duration().as_secs(), 90);
 }
 
-/// What is said of a value, as the text that an operator sees.
+/// Returns the error text for a value, as an operator sees it.
 fn refusal(variable: &str, value: &str) -> String {
-    let error = with(config(), &[(variable, value)]).unwrap_err();
+    let error = with_variables(config(), &[(variable, value)]).unwrap_err();
     assert_eq!(error.setting(), variable);
     let text = error.to_string();
     let named = format!("environment variable `{variable}`: ");
@@ -124,7 +127,7 @@ fn a_value_that_cannot_be_used_is_refused_by_its_variable() {
     }
 }
 
-/// As some readers of environment files hand them on; with the marks it would be another key.
+/// Some programs keep the quotation marks of environment files. With them, it would be another key.
 #[test]
 fn a_key_in_quotation_marks_is_refused_and_not_shown() {
     let key = hyper_session::seal::SealKey::generate_text().unwrap();
@@ -144,7 +147,7 @@ fn a_key_in_quotation_marks_is_refused_and_not_shown() {
         assert!(!text.contains(MINE) && !text.contains(&key), "{text}");
     }
     assert!(
-        with(
+        with_variables(
             config(),
             &[("APP_KEY", "a secret \"that\" no documentation's page holds")]
         )
@@ -152,7 +155,6 @@ fn a_key_in_quotation_marks_is_refused_and_not_shown() {
     );
 }
 
-/// Whichever store is chosen.
 #[cfg(all(feature = "file", unix))]
 #[test]
 fn a_durability_that_is_none_is_refused_by_its_variable() {
@@ -168,22 +170,22 @@ fn variables_of_a_store_that_is_not_chosen_change_nothing() {
         ("SESSION_DRIVER", "memory"),
         ("SESSION_FILE_DURABILITY", "always"),
         ("SESSION_FILE_LOCATION", "/dev/null/x"),
-        ("REDIS_URL", "redis-of-somebody-else"),
+        ("REDIS_URL", "redis-of-another-service"),
     ];
-    let config = with(config(), &others).unwrap();
+    let config = with_variables(config(), &others).unwrap();
     assert!(Sessions::builder(config).build().is_ok());
 }
 
 #[test]
 fn a_list_of_older_keys_says_which_of_them_is_wrong() {
-    let list = format!("{MINE},k3y-that-nobody-may-see");
+    let list = format!("{MINE},k3y-that-is-secret");
     let text = refusal("APP_KEY_PREVIOUS", &list);
     assert!(text.contains("key 2 of 2"), "{text}");
     assert!(!text.contains("k3y"), "{text}");
 }
 
 #[test]
-fn a_value_that_is_not_text_is_refused_by_whoever_reads_it() {
+fn a_value_that_is_not_text_is_refused_by_its_reader() {
     let error = config().with_variables(|name| match name {
         "SESSION_AGE" => Ok(Some("1 month".to_owned())),
         _ => Ok(None),
@@ -210,7 +212,7 @@ fn what_shows_only_when_sessions_are_built_names_setting_and_variable() {
             "SESSION_MIGRATE_FROM",
         ),
     ] {
-        let config = with(config(), variables).unwrap();
+        let config = with_variables(config(), variables).unwrap();
         let error = Sessions::builder(config).build().unwrap_err();
         assert_eq!(error.setting(), setting);
         let text = error.to_string();

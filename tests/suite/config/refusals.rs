@@ -1,4 +1,4 @@
-//! Wrong settings are refused when sessions are built, by the setting's name; secrets stay secret.
+//! Building sessions refuses wrong settings by name, and never shows a secret.
 
 use std::{error::Error, time::Duration};
 
@@ -128,7 +128,7 @@ fn an_unknown_store_lists_the_known_ones() {
 }
 
 #[test]
-fn only_the_chosen_store_is_opened_and_its_failure_is_told() {
+fn only_the_chosen_store_is_opened_and_its_failure_is_reported() {
     let broken = || Err::<MemoryStore, _>(StoreError::new("disk", "open", "it is full"));
     let stores = || StoreRegistry::new().register_with("disk", broken);
     assert!(Sessions::builder(config()).stores(stores()).build().is_ok());
@@ -144,15 +144,15 @@ fn only_the_chosen_store_is_opened_and_its_failure_is_told() {
 
 #[test]
 fn no_secret_is_in_debug_or_in_an_error() {
-    let (key, older) = (
-        "k3y-that-nobody-may-see-0123456789",
-        "0lder-that-nobody-may-see-98765432",
+    let (key, previous) = (
+        "k3y-that-is-never-shown-0123456789",
+        "0lder-that-is-never-shown-98765432",
     );
-    let settings = config().app_key(key).previous_key(older);
+    let settings = config().app_key(key).previous_key(previous);
     let built = Sessions::new(settings.clone(), MemoryStore::new()).unwrap();
     let wrong = [
         refusal(settings.clone().previous_key(key)),
-        refusal(config().app_key("base64:k3y-that-nobody")),
+        refusal(config().app_key("base64:k3y-that-is")),
         refusal(config().app_key("k3y-that")),
     ];
     let shown = format!("{settings:?} {built:?} {wrong:?} {:?}", Secret::new(key));

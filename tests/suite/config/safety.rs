@@ -1,4 +1,4 @@
-//! What an operator gets who asks for nothing, and who asks for what a standard says.
+//! Secure defaults, and the assurance levels of NIST SP 800-63B.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -59,9 +59,8 @@ async fn plain_http_on_this_machine_alone_needs_no_secure_cookie() {
     }
 }
 
-/// A server whose visitor has a session, and whether it still has after being away and coming back
-/// this often.
-async fn outlives(config: SessionConfig, away: Duration, times: u32) -> bool {
+/// Returns `true` if a session survives this many breaks of the length `away`.
+async fn survives(config: SessionConfig, away: Duration, times: u32) -> bool {
     let TestServer {
         sessions, clock, ..
     } = test_server(config);
@@ -88,11 +87,11 @@ async fn assurance_levels_end_sessions_that_are_left_alone() {
         (AssuranceLevel::Aal3, MINUTE * 15),
     ] {
         let level = config().age(HOUR * 8).assurance(level);
-        assert!(outlives(level.clone(), idle - MINUTE * 3, 2).await);
-        assert!(!outlives(level, idle, 1).await);
+        assert!(survives(level.clone(), idle - MINUTE * 3, 2).await);
+        assert!(!survives(level, idle, 1).await);
     }
     assert!(
-        outlives(
+        survives(
             config().age(HOUR * 8).assurance(AssuranceLevel::Aal1),
             HOUR * 7,
             1
@@ -110,8 +109,8 @@ async fn assurance_levels_end_sessions_however_busy() {
     ] {
         let times = u32::try_from((HOUR * hours).as_secs() / every.as_secs()).unwrap();
         let level = config().age(HOUR * 24 * 2).assurance(level);
-        assert!(outlives(level.clone(), every, times - 1).await, "{hours} h");
-        assert!(!outlives(level, every, times).await, "{hours} h");
+        assert!(survives(level.clone(), every, times - 1).await, "{hours} h");
+        assert!(!survives(level, every, times).await, "{hours} h");
     }
 }
 
@@ -119,8 +118,8 @@ async fn assurance_levels_end_sessions_however_busy() {
 async fn an_assurance_level_shortens_and_never_lengthens() {
     let short = config().age(MINUTE).absolute_timeout(MINUTE * 2);
     let short = short.assurance(AssuranceLevel::Aal2);
-    assert!(!outlives(short.clone(), MINUTE * 2, 1).await);
-    assert!(!outlives(short, MINUTE / 2, 4).await);
+    assert!(!survives(short.clone(), MINUTE * 2, 1).await);
+    assert!(!survives(short, MINUTE / 2, 4).await);
 }
 
 #[test]

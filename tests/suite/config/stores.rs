@@ -1,4 +1,4 @@
-//! The store is chosen by its name: in code, in a file, by the environment.
+//! Choosing a store by name: in code, in a file, by environment variables.
 
 use hyper_session::{
     SessionConfig, Sessions,
@@ -14,7 +14,7 @@ fn refusal(toml: &str) -> ConfigError {
     Sessions::builder(config).build().unwrap_err()
 }
 
-/// The default configuration of the guide, where `cookie`, `file` and `redis` stand to choose from.
+/// The default configuration of the guide, with sections for `cookie`, `file` and `redis`.
 #[tokio::test]
 async fn the_configuration_of_the_guide_reads_as_written_there() {
     let text = r#"
@@ -140,7 +140,7 @@ mod file {
     }
 
     #[test]
-    fn what_is_wrong_with_the_file_store_is_said_by_setting_and_variable() {
+    fn what_is_wrong_with_the_file_store_is_named_by_setting_and_variable() {
         for (text, setting, word) in [
             (
                 "durability = 'sometimes'",

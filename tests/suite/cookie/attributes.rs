@@ -1,4 +1,4 @@
-//! Which attributes a cookie may have, and what its name asks of them.
+//! Attributes of a cookie, and the rules of prefixed names.
 
 use hyper_session::cookie::{Attributes, CookieError, CookieName, SameSite, SetCookie};
 
@@ -6,8 +6,8 @@ fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError
     SetCookie::new(CookieName::new(name).unwrap(), attributes)
 }
 
-/// All there is, for cookies on a domain and its subdomains.
-fn everything() -> Attributes {
+/// All attributes, for cookies on a domain and its subdomains.
+fn all_attributes() -> Attributes {
     Attributes::default()
         .path("/app")
         .domain("example.org")
@@ -31,7 +31,7 @@ fn a_prefixed_name_brings_its_rules() {
         ("__Http-sid", [true, false, false, true, true]),
         ("__Host-sid", [true, false, true, false, false]),
         ("__Host-Http-sid", [true, false, false, false, false]),
-        // User agents ignore the prefix's case, and so would drop what breaks its rule.
+        // User agents ignore the case of the prefix, so the rules apply to any case.
         ("__hOST-sid", [true, false, true, false, false]),
         ("__secure-sid", [true, false, true, true, true]),
         ("__http-sid", [true, false, false, true, true]),
@@ -49,7 +49,7 @@ fn a_prefixed_name_brings_its_rules() {
 
 #[test]
 fn a_broken_prefix_rule_is_named() {
-    let error = template("__Host-sid", everything()).unwrap_err();
+    let error = template("__Host-sid", all_attributes()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the cookie's name begins with __Host-, so it must have the path /"
@@ -155,6 +155,6 @@ fn attributes_are_read_from_configuration() {
         "an unknown field is a typing error"
     );
     assert!(read("same_site = 'maybe'").is_err());
-    let written = toml::to_string(&everything()).unwrap();
-    assert_eq!(read(&written).unwrap(), everything());
+    let written = toml::to_string(&all_attributes()).unwrap();
+    assert_eq!(read(&written).unwrap(), all_attributes());
 }

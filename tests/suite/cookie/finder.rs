@@ -1,4 +1,4 @@
-//! Which cookies of a request are found, and what of them is offered.
+//! Finding cookies in the lines of a request.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ fn headers<L: AsRef<[u8]>>(lines: &[L]) -> HeaderMap {
         .collect()
 }
 
-/// What a finder for `sid` offers from these lines, as text.
+/// Returns the values that a finder for `sid` finds in these lines, as text.
 #[track_caller]
-fn found(lines: &[&str]) -> Vec<String> {
+fn values(lines: &[&str]) -> Vec<String> {
     let headers = headers(lines);
     let finder = finder("sid");
     finder
@@ -37,28 +37,28 @@ fn a_cookie_is_found_wherever_it_stands() {
         "a=0; sid=1; b=2",
         "a=0;sid=1;b=2",
     ] {
-        assert_eq!(found(&[line]), ["1"], "{line}");
+        assert_eq!(values(&[line]), ["1"], "{line}");
     }
-    assert!(found(&[]).is_empty());
-    assert!(found(&["a=0; b=2"]).is_empty());
-    assert_eq!(found(&["sid="]), [""]);
+    assert!(values(&[]).is_empty());
+    assert!(values(&["a=0; b=2"]).is_empty());
+    assert_eq!(values(&["sid="]), [""]);
 }
 
 #[test]
 fn several_header_lines_are_read_in_order() {
-    assert_eq!(found(&["a=0", "sid=1; b=2", "c=3", "sid=4"]), ["1", "4"]);
+    assert_eq!(values(&["a=0", "sid=1; b=2", "c=3", "sid=4"]), ["1", "4"]);
 }
 
 #[test]
 fn every_cookie_of_the_name_is_offered() {
-    assert_eq!(found(&["sid=1; sid=2; a=0; sid=1"]), ["1", "2", "1"]);
+    assert_eq!(values(&["sid=1; sid=2; a=0; sid=1"]), ["1", "2", "1"]);
 }
 
 #[test]
 fn no_more_than_the_limit_are_offered() {
     let line = "sid=1; ".repeat(MAX_CANDIDATES + 5);
-    assert_eq!(found(&[&line, "sid=2"]).len(), MAX_CANDIDATES);
-    assert_eq!(found(&["sid=1"; MAX_CANDIDATES + 5]).len(), MAX_CANDIDATES);
+    assert_eq!(values(&[&line, "sid=2"]).len(), MAX_CANDIDATES);
+    assert_eq!(values(&["sid=1"; MAX_CANDIDATES + 5]).len(), MAX_CANDIDATES);
 }
 
 #[test]
@@ -81,45 +81,45 @@ fn a_name_within_another_name_or_a_value_does_not_match() {
         "a=\"; ssid=1",
         "a=b,sid=1",
     ] {
-        assert!(found(&[line]).is_empty(), "{line}");
+        assert!(values(&[line]).is_empty(), "{line}");
     }
-    assert_eq!(found(&["xsid=1; sidx=2; sid=3"]), ["3"]);
-    assert_eq!(found(&["a=sid; sid=3"]), ["3"]);
+    assert_eq!(values(&["xsid=1; sidx=2; sid=3"]), ["3"]);
+    assert_eq!(values(&["a=sid; sid=3"]), ["3"]);
 }
 
 #[test]
 fn names_are_compared_byte_by_byte() {
     let headers = headers(&["__host-sid=1; __HOST-SID=2; __Host-SID=3"]);
     assert_eq!(finder("__Host-sid").find(&headers).count(), 0);
-    assert!(found(&["SID=1; Sid=2"]).is_empty());
+    assert!(values(&["SID=1; Sid=2"]).is_empty());
 }
 
 #[test]
 fn only_spaces_and_tabs_are_trimmed() {
-    assert_eq!(found(&["a=0; \t sid \t=\t 1 2 \t; b=2"]), ["1 2"]);
-    assert_eq!(found(&["\tsid=1\t"]), ["1"]);
-    // No-break space, next line, ideographic space, line separator: all part of the name.
+    assert_eq!(values(&["a=0; \t sid \t=\t 1 2 \t; b=2"]), ["1 2"]);
+    assert_eq!(values(&["\tsid=1\t"]), ["1"]);
+    // No-break space, next line, ideographic space and line separator are part of the name.
     for blank in ["\u{a0}", "\u{85}", "\u{3000}", "\u{2028}"] {
-        assert!(found(&[&format!("a=0; {blank}sid=1")]).is_empty());
-        assert!(found(&[&format!("sid{blank}=1")]).is_empty());
-        assert_eq!(found(&[&format!("sid={blank}1")]), [format!("{blank}1")]);
+        assert!(values(&[&format!("a=0; {blank}sid=1")]).is_empty());
+        assert!(values(&[&format!("sid{blank}=1")]).is_empty());
+        assert_eq!(values(&[&format!("sid={blank}1")]), [format!("{blank}1")]);
     }
 }
 
 #[test]
 fn a_value_begins_behind_the_first_equals_sign_and_is_not_decoded() {
-    assert_eq!(found(&["sid==a=b=="]), ["=a=b=="]);
-    assert_eq!(found(&["sid=%41%3B+b"]), ["%41%3B+b"]);
-    assert!(found(&["%73id=1"]).is_empty());
+    assert_eq!(values(&["sid==a=b=="]), ["=a=b=="]);
+    assert_eq!(values(&["sid=%41%3B+b"]), ["%41%3B+b"]);
+    assert!(values(&["%73id=1"]).is_empty());
 }
 
 #[test]
 fn one_pair_of_quotes_around_a_value_is_taken_off() {
-    assert_eq!(found(&["sid=\"a b\"; sid=\"\""]), ["a b", ""]);
-    assert_eq!(found(&["sid=\"\"a\"\""]), ["\"a\""]);
-    assert_eq!(found(&["sid=\"a; sid=a\"; sid=\""]), ["\"a", "a\"", "\""]);
+    assert_eq!(values(&["sid=\"a b\"; sid=\"\""]), ["a b", ""]);
+    assert_eq!(values(&["sid=\"\"a\"\""]), ["\"a\""]);
+    assert_eq!(values(&["sid=\"a; sid=a\"; sid=\""]), ["\"a", "a\"", "\""]);
     assert_eq!(
-        found(&["sid=\"a;b\""]),
+        values(&["sid=\"a;b\""]),
         ["\"a"],
         "quotes do not protect a semicolon"
     );
@@ -128,23 +128,26 @@ fn one_pair_of_quotes_around_a_value_is_taken_off() {
 #[test]
 fn a_part_without_an_equals_sign_has_no_name() {
     for line in ["sid", "sid; a=0", "a=0; sid ", "=sid", "=sid=1", ";;sid;;"] {
-        assert!(found(&[line]).is_empty(), "{line}");
+        assert!(values(&[line]).is_empty(), "{line}");
     }
-    assert_eq!(found(&["sid; ; foo; =bar; sid=1"]), ["1"]);
+    assert_eq!(values(&["sid; ; foo; =bar; sid=1"]), ["1"]);
 }
 
 #[test]
 fn the_old_version_mode_changes_nothing() {
-    assert_eq!(found(&["$Version=1; sid=\"1\"; $Path=/; $Domain=x"]), ["1"]);
+    assert_eq!(
+        values(&["$Version=1; sid=\"1\"; $Path=/; $Domain=x"]),
+        ["1"]
+    );
     assert!(
-        found(&["$Version=1, sid=1"]).is_empty(),
+        values(&["$Version=1, sid=1"]).is_empty(),
         "a comma separates nothing"
     );
 }
 
 #[test]
 fn hostile_lines_of_ten_megabytes_are_read_in_linear_time() {
-    // Anything quadratic would take hours on these.
+    // Quadratic time would take hours.
     let len = 10 << 20;
     let name = "aaaaaaaaaaaaaaab";
     for part in [
@@ -172,8 +175,8 @@ fn hostile_lines_of_ten_megabytes_are_read_in_linear_time() {
     }
 }
 
-/// The rules of the finder, said once more as plainly as can be.
-fn naive<'a>(lines: &'a [Vec<u8>], name: &str) -> Vec<&'a [u8]> {
+/// A simple implementation of the rules of the finder.
+fn reference<'a>(lines: &'a [Vec<u8>], name: &str) -> Vec<&'a [u8]> {
     let mut found = Vec::new();
     for part in lines.iter().flat_map(|line| line.split(|&b| b == b';')) {
         let Some(equals) = part.iter().position(|&b| b == b'=') else {
@@ -203,7 +206,7 @@ fn strip(bytes: &[u8]) -> &[u8] {
     &bytes[start..end]
 }
 
-/// Lines that are made of what matters to a finder for `name`.
+/// Random lines of pieces that the finder for `name` distinguishes.
 fn lines(name: &'static str) -> impl Strategy<Value = Vec<Vec<u8>>> {
     let piece = prop_oneof![
         4 => Just(name.as_bytes().to_vec()),
@@ -231,6 +234,6 @@ proptest! {
         let headers = headers(&lines);
         let finder = finder(name);
         let found: Vec<&[u8]> = finder.find(&headers).collect();
-        prop_assert_eq!(found, naive(&lines, name));
+        prop_assert_eq!(found, reference(&lines, name));
     }
 }

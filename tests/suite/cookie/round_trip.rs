@@ -1,4 +1,4 @@
-//! Set-Cookie through a browser-like cookie jar and back as Cookie.
+//! From Set-Cookie through a cookie jar to Cookie.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use url::Url;
 
 const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 
-/// A jar that keeps what a site sets, and sends it back.
+/// A browser: a cookie jar of another crate.
 #[derive(Default)]
 struct Browser(CookieStore);
 
 impl Browser {
     fn receive(&mut self, url: &str, set: &HeaderValue) {
         let set = set.to_str().unwrap();
-        // A removal of what the jar does not hold is refused by it, which is no matter.
+        // The jar refuses the removal of a cookie that it does not have. Ignore the error.
         let _ = self.0.parse(set, &Url::parse(url).unwrap());
     }
 

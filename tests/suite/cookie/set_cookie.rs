@@ -1,4 +1,4 @@
-//! What a Set-Cookie header value says, and what is refused before anything is sent.
+//! Set-Cookie header values, and the names and values that are refused.
 
 use std::{
     collections::HashSet,
@@ -19,8 +19,8 @@ fn sid() -> SetCookie {
     template("sid", Attributes::default()).unwrap()
 }
 
-/// All there is, for cookies on a domain and its subdomains.
-fn everything() -> Attributes {
+/// All attributes, for cookies on a domain and its subdomains.
+fn all_attributes() -> Attributes {
     Attributes::default()
         .path("/app")
         .domain("example.org")
@@ -32,7 +32,7 @@ fn text(value: &HeaderValue) -> &str {
     value.to_str().unwrap()
 }
 
-/// `; `-separated parts, the cookie first.
+/// Splits a value at `; `. The first part is the cookie.
 fn parts(value: &HeaderValue) -> Vec<&str> {
     text(value).split("; ").collect()
 }
@@ -42,7 +42,7 @@ const HOUR: Option<Duration> = Some(Duration::from_secs(3600));
 #[test]
 fn a_cookie_is_written_with_its_attributes_in_a_fixed_order() {
     let expires = UNIX_EPOCH + Duration::from_secs(784_111_777);
-    let all = template("sid", everything()).unwrap();
+    let all = template("sid", all_attributes()).unwrap();
     assert_eq!(
         text(&all.set_with_expires(b"v", HOUR, expires).unwrap()),
         "sid=v; Max-Age=3600; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Domain=example.org; \
@@ -68,8 +68,8 @@ fn the_defaults_are_safe() {
 }
 
 #[test]
-fn no_attribute_stands_twice() {
-    let all = template("sid", everything()).unwrap();
+fn no_attribute_is_repeated() {
+    let all = template("sid", all_attributes()).unwrap();
     for value in [
         all.set_with_expires(b"v", HOUR, UNIX_EPOCH).unwrap(),
         all.removal(),
@@ -206,10 +206,10 @@ fn expires_is_an_imf_fixdate_whatever_the_moment() {
 #[test]
 fn a_removal_has_the_attributes_of_the_cookie_it_removes() {
     for (name, attributes) in [
-        ("sid", everything()),
+        ("sid", all_attributes()),
         ("__Host-sid", Attributes::default()),
-        ("__Secure-sid", everything()),
-        ("__Http-sid", everything()),
+        ("__Secure-sid", all_attributes()),
+        ("__Http-sid", all_attributes()),
         ("__Host-Http-sid", Attributes::default()),
     ] {
         let cookie = template(name, attributes).unwrap();

@@ -1,4 +1,4 @@
-//! Any edits in any order do what a plain model does.
+//! Random edits, compared with a reference model.
 
 use hyper_session::document::Document;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What goes in comes out, and what comes from outside is bounded.
+//! Values keep their content, and untrusted input has limits.
 
 use std::{
     collections::BTreeMap,
@@ -246,7 +246,7 @@ fn a_megabyte_of_key_is_a_key_and_its_error_is_short() {
 }
 
 #[test]
-fn a_document_never_outgrows_what_its_index_can_say() {
+fn a_document_never_outgrows_its_index() {
     let mut document = Document::new();
     let half = "x".repeat(MAX_TEXT / 2);
     document.put("a", &half).unwrap();

@@ -1,6 +1,6 @@
-//! Operations on a document, replayed against the answers of the real @adonisjs/session package.
+//! Operations on a document, compared with recorded results of the @adonisjs/session package.
 //!
-//! Where this crate differs on purpose, the rule stands in `expected_has`.
+//! `expected_has` describes the one intended difference.
 
 use hyper_session::document::{Document, EditError, Number, RawValue};
 use serde::Deserialize;
@@ -27,7 +27,7 @@ struct Step {
     all: String,
 }
 
-/// What a step answered.
+/// The result of a step.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Nothing,
@@ -101,7 +101,7 @@ fn get(document: &Document, key: &str, default: Option<&Value>) -> Answer {
     match (found, default) {
         (Some(value), _) => Answer::Value(as_js(value.deserialize().unwrap())),
         (None, Some(default)) => Answer::Value(as_js(default.clone())),
-        // The real package tells undefined from null; here both read as nothing.
+        // The package distinguishes undefined from null. Here both read as `None`.
         (None, None) => Answer::Nothing,
     }
 }
@@ -137,7 +137,7 @@ fn expected(document: &Document, step: &Step) -> Answer {
 }
 
 impl Answer {
-    /// A null that came out because null is the default is a value.
+    /// A null that is returned as the default is a value.
     fn or_default(self, step: &Step) -> Self {
         match step.args.get(1) {
             Some(_) => Self::Value(Value::Null),
@@ -146,8 +146,8 @@ impl Answer {
     }
 }
 
-/// `has` differs on purpose. Theirs says whether the value is true in JavaScript's sense, and an
-/// array has elements; ours says whether there is a value other than null.
+/// The intended difference of `has`. Theirs is `true` if the value is truthy in JavaScript, and an array
+/// not empty. Ours is `true` for any value but null.
 fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
     let value = document.get(step.args[0].as_str().unwrap()).unwrap();
     let value: Option<Value> = value.map(|value| value.deserialize().unwrap());
@@ -167,7 +167,7 @@ fn read(document: &Document) -> Value {
     as_js(document.deserialize().unwrap())
 }
 
-/// The value with every number as JavaScript has it: a float.
+/// Converts every number to a float, as in JavaScript.
 fn as_js(value: Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().into(),

@@ -1,4 +1,4 @@
-//! The same edits, done by the crate.
+//! The edits of the reference model, executed by the crate.
 #![allow(dead_code, reason = "the fuzz targets need a part of it")]
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::reference::{Edit, Path};
 
-/// Calls `$call` with a path, in the form it was given in.
+/// Calls `$call` with a path, as text or as keys.
 macro_rules! with_path {
     ($path:expr, |$as_path:ident| $call:expr) => {
         match $path {
@@ -73,7 +73,7 @@ pub(crate) fn record(
     }
 }
 
-/// The document's value, after its text and index were found to be what a fresh parse gives.
+/// Returns the value of a document. Asserts that its text and index equal those of a new parse.
 pub(crate) fn checked(document: &Document) -> Value {
     let parsed = Document::parse(document.text()).expect("a document's text parses");
     assert_eq!(parsed.text(), document.text(), "the text is canonical");
@@ -92,7 +92,7 @@ pub(crate) fn checked(document: &Document) -> Value {
     value
 }
 
-/// As a store would give it back.
+/// Writes a document and reads it, as a store does.
 pub(crate) fn stored(document: &Document) -> Document {
     let text = Bytes::copy_from_slice(document.text());
     Document::from_parts(text, index(document).into()).expect("what was written fits together")
@@ -104,8 +104,8 @@ fn index(document: &Document) -> Vec<u8> {
     index
 }
 
-/// Takes out of `model`, which is `newer` as a plain value, what stands in `base` with the same
-/// bytes: members of the root, and of the objects below it.
+/// Removes from `model`, the value of `newer`, the members that have the same bytes in `base`: members of
+/// the root and of nested objects.
 pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Value) {
     let nested = |object: RawValue<'_>| {
         let mut document = Document::new();

@@ -1,12 +1,12 @@
-//! What documents and patches should do, written the plain way over `serde_json::Value`.
+//! A reference model of documents and patches, over `serde_json::Value`.
 //!
-//! Used by the property tests and by the fuzz targets. Numbers are what `serde_json` holds: the tests
-//! of 128-bit integers stand elsewhere.
+//! The property tests and the fuzz targets use it. Numbers are limited to those of `serde_json`; other
+//! tests check 128-bit integers.
 #![allow(dead_code, reason = "the fuzz targets need a part of it")]
 
 use serde_json::{Map, Value};
 
-/// The limits that the crate documents.
+/// The documented limits of the crate.
 const MAX_DEPTH: usize = 100;
 const MAX_GAP: usize = 1024;
 
@@ -26,7 +26,7 @@ pub(crate) enum Edit {
     Clear,
 }
 
-/// An edit that must be refused.
+/// The error of an edit that the crate must refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refused;
 
@@ -42,7 +42,7 @@ pub(crate) fn get<'v>(root: &'v Value, path: &Path) -> Option<&'v Value> {
     })
 }
 
-/// Does an edit; one that is refused leaves the value as it was.
+/// Executes an edit. A refused edit leaves the value unchanged.
 pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
     let mut edited = root.clone();
     match edit {
@@ -79,7 +79,7 @@ fn put(root: &mut Value, path: &Path, new: Value) -> Result<(), Refused> {
             Value::Object(members) => members.entry(key.as_str()).or_insert(Value::Null),
             Value::Array(elements) => {
                 let index = index(key).ok_or(Refused)?;
-                reach(elements, index)?
+                grow_to(elements, index)?
             }
             _ => unreachable!("made a container above"),
         };
@@ -88,7 +88,7 @@ fn put(root: &mut Value, path: &Path, new: Value) -> Result<(), Refused> {
     Ok(())
 }
 
-fn reach(elements: &mut Vec<Value>, index: usize) -> Result<&mut Value, Refused> {
+fn grow_to(elements: &mut Vec<Value>, index: usize) -> Result<&mut Value, Refused> {
     if index >= elements.len() {
         if index - elements.len() > MAX_GAP {
             return Err(Refused);
@@ -131,7 +131,7 @@ fn add(root: &mut Value, path: &Path, by: i128) -> Result<(), Refused> {
     put(root, path, sum?)
 }
 
-/// Beyond 64 bits the model has no exact number: such an edit is not to be compared.
+/// Returns a float for an integer of more than 64 bits, which the model cannot represent.
 fn int(int: i128) -> Result<Value, Refused> {
     match (i64::try_from(int), u64::try_from(int)) {
         (Ok(int), _) => Ok(int.into()),
@@ -188,7 +188,7 @@ fn merge_element(old: &mut Vec<Value>, at: usize, new: &Value) -> Result<(), Ref
     if let Some(old) = old.get_mut(at) {
         return merge(old, new);
     }
-    *reach(old, at)? = new.clone();
+    *grow_to(old, at)? = new.clone();
     Ok(())
 }
 
@@ -247,8 +247,8 @@ fn split(text: &str) -> Vec<String> {
             at += len;
             keys.push(key);
         } else {
-            let behind = separator(rest).map(|len| &rest[len..]);
-            if behind.is_some_and(|behind| behind.is_empty() || separator(behind).is_some()) {
+            let next = separator(rest).map(|len| &rest[len..]);
+            if next.is_some_and(|next| next.is_empty() || separator(next).is_some()) {
                 keys.push(String::new());
             }
             at += 1;

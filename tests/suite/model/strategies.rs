@@ -1,4 +1,4 @@
-//! Values, paths and edits that meet each other often.
+//! Random values, paths and edits with many common keys.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use serde_json::{Map, Value};
@@ -35,13 +35,13 @@ pub(crate) fn key() -> impl Strategy<Value = String> {
 pub(crate) fn path() -> impl Strategy<Value = Path> {
     prop_oneof![
         3 => vec(key(), 1..4).prop_map(|keys| Path::Text(keys.join("."))),
-        2 => vec((key(), 0..4u8), 1..4).prop_map(|keys| Path::Text(mixed(&keys))),
+        2 => vec((key(), 0..4u8), 1..4).prop_map(|keys| Path::Text(join_keys(&keys))),
         1 => vec(key(), 0..4).prop_map(Path::Keys),
         1 => "[ab01.\\[\\]\"'\\\\-]{0,12}".prop_map(Path::Text),
     ]
 }
 
-fn mixed(keys: &[(String, u8)]) -> String {
+fn join_keys(keys: &[(String, u8)]) -> String {
     let mut text = String::new();
     for (key, form) in keys {
         text += &match form {
@@ -89,6 +89,6 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-pub(crate) fn edits(most: usize) -> impl Strategy<Value = Vec<Edit>> {
-    vec(edit(), 0..=most)
+pub(crate) fn edits(max: usize) -> impl Strategy<Value = Vec<Edit>> {
+    vec(edit(), 0..=max)
 }

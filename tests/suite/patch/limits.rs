@@ -1,4 +1,4 @@
-//! A patch is bounded, and a refused change leaves no trace.
+//! Limits of a patch. A refused change leaves no trace.
 
 use std::collections::BTreeMap;
 
@@ -81,9 +81,9 @@ fn a_document_does_not_outgrow_its_limit() {
     assert_eq!((patch.len(), document.text()), (1, &br#"{"a":1}"#[..]));
 }
 
-struct Unwilling;
+struct FailingValue;
 
-impl Serialize for Unwilling {
+impl Serialize for FailingValue {
     fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(S::Error::custom("the secret is 12345"))
     }
@@ -105,7 +105,7 @@ fn a_refused_change_leaves_no_trace() {
         ),
         patch.put(&mut document, "list.name", &1),
         patch.put(&mut document, "list.2000", &1),
-        patch.put(&mut document, "x", &Unwilling),
+        patch.put(&mut document, "x", &FailingValue),
         patch.put(&mut document, [""; 0], &1),
         patch.merge(&mut document, &[1]),
     ];
@@ -124,7 +124,7 @@ fn a_refused_change_leaves_no_trace() {
 }
 
 #[test]
-fn a_patch_that_is_reset_records_anew() {
+fn a_patch_that_is_reset_records_again() {
     let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
     patch.clear(&mut document);
     patch.add(&mut document, "n", 1).unwrap();

@@ -1,15 +1,15 @@
-//! A patch done again on a newer snapshot loses nothing.
+//! Rebasing a patch on a newer snapshot loses no change.
 
 use hyper_session::{
     document::{Document, EditError},
     patch::{ChangeLimits, Patch},
 };
 use proptest::{collection::vec, prelude::*};
-use reference::Edit;
 use serde_json::{Value, json};
 
 use crate::model::{
-    real, reference,
+    real,
+    reference::{self, Edit},
     strategies::{edits, object},
 };
 
@@ -17,7 +17,7 @@ fn document(value: &Value) -> Document {
     Document::parse(value.to_string().as_bytes()).unwrap()
 }
 
-/// Runs the edits of one request. Gives the patch, the document, and the edits that were recorded.
+/// Runs the edits of one request. Returns the patch, the document, and the recorded edits.
 fn request(base: &Document, edits: &[Edit]) -> (Patch, Document, Vec<Edit>) {
     let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), base.clone());
     let mut recorded = Vec::new();
@@ -35,23 +35,23 @@ proptest! {
     #[test]
     fn reads_see_every_change_at_once(start in object(), edits in edits(8)) {
         let base = document(&start);
-        let (_, seen, recorded) = request(&base, &edits);
+        let (_, edited, recorded) = request(&base, &edits);
         let mut model = start;
         for edit in &recorded {
             reference::edit(&mut model, edit).unwrap();
         }
-        prop_assert_eq!(real::checked(&seen), model);
+        prop_assert_eq!(real::checked(&edited), model);
     }
 
     #[test]
     fn on_the_same_snapshot_a_rebase_gives_the_same_document(start in object(), edits in edits(8)) {
         let base = document(&start);
-        let (patch, seen, recorded) = request(&base, &edits);
+        let (patch, edited, recorded) = request(&base, &edits);
         let mut again = real::stored(&base);
         let rebased = patch.rebase(&base, &mut again).unwrap();
         prop_assert!(rebased.dropped.is_empty());
         prop_assert!(rebased.applied <= recorded.len());
-        prop_assert_eq!(again.text(), seen.text());
+        prop_assert_eq!(again.text(), edited.text());
     }
 
     #[test]
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn a_clear_takes_what_stood_there_and_nothing_that_another_request_wrote(
+    fn a_clear_takes_what_was_there_and_nothing_that_another_request_wrote(
         start in object(),
         before in edits(4),
         after in edits(4),
@@ -105,9 +105,9 @@ proptest! {
         let mut current = base.clone();
         let mut sums = [start, 0, 0];
         for request in &requests {
-            let (mut patch, mut seen) = (Patch::new(ChangeLimits::default()), base.clone());
+            let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), base.clone());
             for &(counter, by) in request {
-                patch.add(&mut seen, COUNTERS[counter], by).unwrap();
+                patch.add(&mut document, COUNTERS[counter], by).unwrap();
                 sums[counter] += by;
             }
             let rebased = patch.rebase(&base, &mut current).unwrap();

@@ -1,4 +1,4 @@
-//! What opens, and what does not.
+//! Sealing and opening texts.
 
 use hyper_session::{
     cookie::{Attributes, CookieName, SetCookie},
@@ -20,12 +20,12 @@ fn seal(codec: &Codec, plain: &[u8]) -> Vec<u8> {
     text.to_vec()
 }
 
-/// The reason why `codec` refuses `text`; that nothing is left in the buffer is asserted.
+/// Returns the reason why `codec` does not open `text`. Asserts that the buffer is empty.
 #[track_caller]
-fn refused(codec: &Codec, text: &[u8]) -> OpenReason {
+fn rejection(codec: &Codec, text: &[u8]) -> OpenReason {
     let mut out = Buffer::from_slice(b"from before");
     let error = codec.open(text, &mut out).unwrap_err();
-    assert!(out.is_empty(), "something was left behind");
+    assert!(out.is_empty(), "the buffer is not empty");
     assert_eq!(error.to_string(), "the sealed text could not be opened");
     error.reason()
 }
@@ -62,7 +62,7 @@ fn what_was_sealed_opens() {
 
 #[test]
 fn a_text_of_format_version_1_opens_for_ever() {
-    // Made with Python's `cryptography` (AESGCMSIV over OpenSSL), key and key id by its HKDF.
+    // Made with Python's `cryptography`: AESGCMSIV of OpenSSL, key and key id from its HKDF.
     let text = b"AcaHVPZkZWZnaGlqa2xtbm_UO-4HXoXHyKAQPnj9d4vmjTDZO2urcNn_hWwlh2mq64c";
     assert_eq!(open(&codec(), text), (b"pinned plain text".to_vec(), true));
 }
@@ -92,7 +92,7 @@ fn threads_do_not_share_nonces() {
 
 #[test]
 fn any_single_changed_byte_of_the_text_is_refused() {
-    // 20, 21 and 22 bytes: the last character carries 4, 6 and 2 bits.
+    // With 20, 21 and 22 bytes, the last character has 4, 6 and 2 bits.
     let codec = codec();
     for plain in [[7; 22].as_slice(), &[7; 21], &[7; 20]] {
         let text = seal(&codec, plain);
@@ -100,7 +100,7 @@ fn any_single_changed_byte_of_the_text_is_refused() {
             for byte in (0..=u8::MAX).filter(|&byte| byte != text[at]) {
                 let mut changed = text.clone();
                 changed[at] = byte;
-                refused(&codec, &changed);
+                rejection(&codec, &changed);
             }
         }
     }
@@ -118,7 +118,7 @@ fn any_flipped_bit_of_the_sealed_bytes_is_refused_for_its_reason() {
             1..5 => OpenReason::UnknownKey,
             _ => OpenReason::Forged,
         };
-        assert_eq!(refused(&codec, &base64(&changed)), reason, "bit {bit}");
+        assert_eq!(rejection(&codec, &base64(&changed)), reason, "bit {bit}");
     }
 }
 
@@ -128,7 +128,10 @@ fn every_other_version_is_refused() {
     let mut bytes = unbase64(&seal(&codec, &[7; 20]));
     for version in (0..=u8::MAX).filter(|&version| version != 1) {
         bytes[0] = version;
-        assert_eq!(refused(&codec, &base64(&bytes)), OpenReason::UnknownVersion);
+        assert_eq!(
+            rejection(&codec, &base64(&bytes)),
+            OpenReason::UnknownVersion
+        );
     }
 }
 
@@ -136,11 +139,11 @@ fn every_other_version_is_refused() {
 fn a_text_cut_or_lengthened_is_refused() {
     let codec = codec();
     let text = seal(&codec, &[7; 20]);
-    (0..text.len()).for_each(|len| _ = refused(&codec, &text[..len]));
-    (1..text.len()).for_each(|from| _ = refused(&codec, &text[from..]));
+    (0..text.len()).for_each(|len| _ = rejection(&codec, &text[..len]));
+    (1..text.len()).for_each(|from| _ = rejection(&codec, &text[from..]));
     for more in ["A", "AA", "AAA", "AAAA", "=", "==", " ", "\n", ";"] {
-        refused(&codec, &[&text, more.as_bytes()].concat());
-        refused(&codec, &[more.as_bytes(), &text].concat());
+        rejection(&codec, &[&text, more.as_bytes()].concat());
+        rejection(&codec, &[more.as_bytes(), &text].concat());
     }
 }
 
@@ -150,10 +153,10 @@ fn no_second_spelling_of_a_text_opens() {
     for len in 20..23 {
         let text = seal(&codec, &vec![7; len]);
         let padded = [&text, b"=".repeat(4 - text.len() % 4).as_slice()].concat();
-        refused(&codec, &padded);
+        rejection(&codec, &padded);
         let (last, head) = text.split_last().unwrap();
         let others = (0..=u8::MAX).filter(|byte| byte != last);
-        others.for_each(|byte| _ = refused(&codec, &[head, &[byte]].concat()));
+        others.for_each(|byte| _ = rejection(&codec, &[head, &[byte]].concat()));
     }
 }
 
@@ -171,26 +174,35 @@ fn what_is_not_base64url_is_refused() {
         let at = text.iter().position(|&byte| byte == from).unwrap();
         let mut changed = text.clone();
         changed[at] = to;
-        assert_eq!(refused(&codec, &changed), OpenReason::Encoding);
+        assert_eq!(rejection(&codec, &changed), OpenReason::Encoding);
     }
-    // Unsealed, however it is spelt: there is nothing to fall back to.
+    // An unsealed text is refused in any encoding.
     let plain = br#"{"user":1,"admin":true,"padding":"so that it is long enough"}"#;
-    assert_eq!(refused(&codec, plain), OpenReason::Encoding);
-    assert_eq!(refused(&codec, &base64(plain)), OpenReason::UnknownVersion);
+    assert_eq!(rejection(&codec, plain), OpenReason::Encoding);
+    assert_eq!(
+        rejection(&codec, &base64(plain)),
+        OpenReason::UnknownVersion
+    );
 }
 
 #[test]
 fn lengths_are_checked_before_anything_else() {
     let codec = codec();
-    assert_eq!(refused(&codec, b""), OpenReason::TooShort);
-    assert_eq!(refused(&codec, &[b'!'; 43]), OpenReason::TooShort);
-    assert_eq!(refused(&codec, &[b'!'; 44]), OpenReason::Encoding);
-    assert_eq!(refused(&codec, &[b'!'; MAX_TEXT_LEN]), OpenReason::Encoding);
+    assert_eq!(rejection(&codec, b""), OpenReason::TooShort);
+    assert_eq!(rejection(&codec, &[b'!'; 43]), OpenReason::TooShort);
+    assert_eq!(rejection(&codec, &[b'!'; 44]), OpenReason::Encoding);
     assert_eq!(
-        refused(&codec, &[b'!'; MAX_TEXT_LEN + 1]),
+        rejection(&codec, &[b'!'; MAX_TEXT_LEN]),
+        OpenReason::Encoding
+    );
+    assert_eq!(
+        rejection(&codec, &[b'!'; MAX_TEXT_LEN + 1]),
         OpenReason::TooLong
     );
-    assert_eq!(refused(&codec, &vec![b'A'; 100 << 20]), OpenReason::TooLong);
+    assert_eq!(
+        rejection(&codec, &vec![b'A'; 100 << 20]),
+        OpenReason::TooLong
+    );
 }
 
 #[test]
@@ -225,12 +237,12 @@ fn a_text_opens_for_its_own_purpose_and_name_only() {
         ("session id", "SID"),
         ("session id", ""),
         ("", "session idsid"),
-        // The same letters, divided in another place.
+        // The same letters, split at another place.
         ("session ids", "id"),
         ("session i", "dsid"),
     ] {
         assert_eq!(
-            refused(&ring.codec(purpose, name), &text),
+            rejection(&ring.codec(purpose, name), &text),
             OpenReason::Forged
         );
     }
@@ -241,15 +253,15 @@ fn a_text_opens_for_its_own_purpose_and_name_only() {
 fn another_key_does_not_open() {
     let text = seal(&codec(), b"plain");
     let other = KeyRing::new(key(1)).codec("session id", "__Host-sid");
-    assert_eq!(refused(&other, &text), OpenReason::UnknownKey);
-    // Not even where its id is written over the right one.
+    assert_eq!(rejection(&other, &text), OpenReason::UnknownKey);
+    // Nor if its id replaces the correct one.
     let mut bytes = unbase64(&text);
     bytes[1..5].copy_from_slice(&unbase64(&seal(&other, b"plain"))[1..5]);
-    assert_eq!(refused(&other, &base64(&bytes)), OpenReason::Forged);
+    assert_eq!(rejection(&other, &base64(&bytes)), OpenReason::Forged);
 }
 
 #[test]
-fn older_keys_open_and_say_that_they_are_older() {
+fn previous_keys_open_and_report_that_they_are_not_the_first() {
     let codec = |ring: KeyRing| ring.codec("session id", "__Host-sid");
     let texts: Vec<_> = (0..3)
         .map(|n| seal(&codec(KeyRing::new(key(n))), &[n; 20]))
@@ -259,7 +271,7 @@ fn older_keys_open_and_say_that_they_are_older() {
     assert_eq!(open(&rotated, &texts[2]), (vec![2; 20], true));
     assert_eq!(open(&rotated, &texts[1]), (vec![1; 20], false));
     assert_eq!(open(&rotated, &texts[0]), (vec![0; 20], false));
-    // The first of a ring seals.
+    // The first key of a ring seals.
     let fresh = seal(&rotated, b"fresh");
     assert_eq!(
         open(&codec(KeyRing::new(key(2))), &fresh),
@@ -281,16 +293,16 @@ proptest! {
 
     #[test]
     fn no_made_up_text_opens(text in proptest::collection::vec(any::<u8>(), 0..200)) {
-        refused(&codec(), &text);
+        rejection(&codec(), &text);
     }
 
     #[test]
     fn no_made_up_text_of_the_right_shape_opens(
         body in proptest::collection::vec(any::<u8>(), 28..200)
     ) {
-        // Version and key id as they must be, the rest as it comes.
+        // A valid version and key id, and random bytes.
         let head = &unbase64(&seal(&codec(), b""))[..5];
         let text = base64(&[head, &body].concat());
-        prop_assert_eq!(refused(&codec(), &text), OpenReason::Forged);
+        prop_assert_eq!(rejection(&codec(), &text), OpenReason::Forged);
     }
 }

@@ -1,4 +1,4 @@
-//! Which texts are keys, and what is told of them.
+//! Texts as keys, and what `Debug` and errors show of them.
 
 use hyper_session::seal::{Buffer, KeyRing, KeyRingError, MAX_KEYS, SealKey, SealKeyError};
 
@@ -43,7 +43,7 @@ fn another_long_text_is_a_secret_to_derive_from() {
     let secret = "correct horse battery staple, and more";
     assert_ne!(id(secret), id(&format!("{secret}!")));
     assert_ne!(id(&format!("{secret} ")), id(&format!("{secret} .")));
-    // One digit short, or one letter that is none: no longer 32 bytes, still a long text.
+    // One digit less, or one that is no hexadecimal digit: no longer 32 bytes, but still a long text.
     assert_ne!(id(&HEX[1..]), id(HEX));
     assert_ne!(id(&HEX.replace('f', "g")), id(HEX));
 }
@@ -126,7 +126,7 @@ fn a_ring_is_bounded_and_holds_each_key_once() {
 
 #[test]
 fn nothing_secret_is_shown() {
-    let secret = "a secret that nobody must ever see";
+    let secret = "a secret that is never shown to anyone";
     let key = SealKey::from_text(secret).unwrap();
     let id = key.id().to_string();
     let ring = KeyRing::new(SealKey::from_text(HEX).unwrap())
@@ -144,7 +144,7 @@ fn nothing_secret_is_shown() {
             .to_string(),
     ];
     let shown = format!("{key:?} {ring:?} {ring:#?} {codec:?} {codec:#?} {errors:?}");
-    // Neither as it is, nor as numbers or digits of its bytes.
+    // The secret itself, and its bytes as numbers or digits.
     let derived = [
         "97, 32, 115",
         "6120736563",

@@ -1,4 +1,4 @@
-//! Sessions without a request: look, tag, count, end; two devices and log out everywhere.
+//! The session collection: read, tag, count and destroy sessions without a request.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -104,7 +104,7 @@ async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
     assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
     assert_eq!(a.visit(owner).await, None);
     assert_eq!(c.visit(owner).await.as_deref(), Some("bob"));
-    assert_eq!(all.destroy_tagged("nobody", None).await.unwrap(), 0);
+    assert_eq!(all.destroy_tagged("unknown", None).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -119,10 +119,10 @@ async fn count_counts_what_is_stored() {
     assert_eq!(all.count().await.unwrap(), Some(1));
 }
 
-/// A user's own store: the four methods and no tags.
-struct Plain(MemoryStore);
+/// A store with the four required methods only.
+struct MinimalStore(MemoryStore);
 
-impl Store for Plain {
+impl Store for MinimalStore {
     fn read(
         &self,
         key: &hyper_session::id::StoreKey,
@@ -156,7 +156,7 @@ impl Store for Plain {
 
 #[tokio::test]
 async fn a_store_of_four_methods_is_enough_but_has_no_tags_and_no_count() {
-    let sessions = Sessions::new(config(), Plain(MemoryStore::new())).unwrap();
+    let sessions = Sessions::new(config(), MinimalStore(MemoryStore::new())).unwrap();
     let mut browser = Browser::new(&sessions);
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     browser.visit(async |s| s.regenerate()).await.unwrap();
@@ -187,7 +187,7 @@ async fn app(request: Request<Incoming>, session: Session, all: SessionCollectio
         }
         _ => {}
     }
-    session.get_or("user", "nobody".to_owned()).unwrap()
+    session.get_or("user", "none".to_owned()).unwrap()
 }
 
 #[tokio::test]
@@ -203,17 +203,17 @@ async fn two_devices_log_out_elsewhere_and_everywhere_over_http() {
     });
     let server = serve(Arc::new(service)).await;
     let (mut phone, mut laptop) = (Remote::http1(server.address), Remote::http2(server.address));
-    assert_eq!(phone.get("/").await.text(), "nobody");
+    assert_eq!(phone.get("/").await.text(), "none");
     for device in [&mut phone, &mut laptop] {
         assert_eq!(device.get("/login").await.text(), "ada");
         assert_eq!(device.get("/").await.text(), "ada");
     }
     assert_eq!(phone.get("/elsewhere").await.text(), "ada");
-    assert_eq!(laptop.get("/").await.text(), "nobody");
+    assert_eq!(laptop.get("/").await.text(), "none");
     assert_eq!(phone.get("/").await.text(), "ada");
     laptop.get("/login").await;
     phone.get("/everywhere").await;
     for device in [&mut phone, &mut laptop] {
-        assert_eq!(device.get("/").await.text(), "nobody");
+        assert_eq!(device.get("/").await.text(), "none");
     }
 }

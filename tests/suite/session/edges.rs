@@ -1,8 +1,8 @@
-//! What a session does where little is asked of it, or where something has failed.
+//! Rare cases: sessions that are disabled, not loaded, or not renewed.
 
 use std::time::Duration;
 
-use crate::support::{Call, browser::Browser, config, test_server};
+use crate::support::{Call, config, test_server};
 
 #[tokio::test]
 async fn with_sessions_off_a_request_that_opens_none_is_answered_as_ever() {
@@ -16,7 +16,7 @@ async fn with_sessions_off_a_request_that_opens_none_is_answered_as_ever() {
 async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
     let server = test_server(config());
     for _ in 0..2 {
-        let mut browser: Browser = server.browser();
+        let mut browser = server.browser();
         browser
             .request(async |s| {
                 let before = s.id().unwrap();

@@ -1,4 +1,4 @@
-//! A session that ended stays ended, whatever slower requests still want to write.
+//! Slower requests do not bring a destroyed or expired session back.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
-/// A visitor with something to lose, tagged.
+/// Signs a visitor in, with a tag.
 async fn ada(server: &TestServer) -> Browser {
     let mut browser = server.browser();
     browser
@@ -21,7 +21,7 @@ async fn ada(server: &TestServer) -> Browser {
     browser
 }
 
-/// What the old cookie opens: nothing, under a new id.
+/// Asserts that the old cookie opens an empty session with a new id.
 async fn assert_dead(browser: &mut Browser, old: &hyper_session::id::SessionId) {
     browser
         .visit(async |s| {
@@ -35,24 +35,24 @@ async fn id(browser: &mut Browser) -> hyper_session::id::SessionId {
     browser.visit(async |s| s.id()).await.unwrap()
 }
 
-/// How a session ends while a slower request runs in it.
+/// How a session is destroyed while a slower request uses it.
 #[derive(Clone, Copy, Debug)]
-enum End {
-    Logout,
-    Everywhere,
-    ByKey,
+enum Destruction {
+    Session,
+    Tag,
+    Key,
 }
 
-const ENDS: [End; 3] = [End::Logout, End::Everywhere, End::ByKey];
+const DESTRUCTIONS: [Destruction; 3] = [Destruction::Session, Destruction::Tag, Destruction::Key];
 
-impl End {
+impl Destruction {
     async fn run(self, server: &TestServer, browser: &Browser) {
         let mut browser = browser.clone();
         let all = server.sessions.collection();
         match self {
-            Self::Logout => browser.visit(async |s| s.destroy()).await.unwrap(),
-            Self::Everywhere => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1),
-            Self::ByKey => {
+            Self::Session => browser.visit(async |s| s.destroy()).await.unwrap(),
+            Self::Tag => assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1),
+            Self::Key => {
                 let key = browser.visit(async |s| s.store_key()).await.unwrap();
                 all.destroy(&key).await.unwrap();
             }
@@ -62,7 +62,7 @@ impl End {
 
 #[tokio::test]
 async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
-    for end in ENDS {
+    for destruction in DESTRUCTIONS {
         let server = test_server(config());
         let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
@@ -70,15 +70,19 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
             .clone()
             .request(async |s| {
                 s.load().await.unwrap();
-                end.run(&server, &browser).await;
+                destruction.run(&server, &browser).await;
                 s.put("late", &1).unwrap();
                 s.flash("late", &1).unwrap();
                 s.tag("ada").unwrap();
             })
             .await;
-        assert!(visit.cookie().contains("Max-Age=0"), "{end:?}");
-        assert_eq!(server.events.with_name("write_dropped").len(), 1, "{end:?}");
-        assert_eq!(server.memory.stats().records, 0, "{end:?}");
+        assert!(visit.cookie().contains("Max-Age=0"), "{destruction:?}");
+        assert_eq!(
+            server.events.with_name("write_dropped").len(),
+            1,
+            "{destruction:?}"
+        );
+        assert_eq!(server.memory.stats().records, 0, "{destruction:?}");
         assert_eq!(
             server.sessions.collection().tagged("ada").await.unwrap(),
             []
@@ -89,14 +93,14 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
 
 #[tokio::test]
 async fn a_request_that_had_not_loaded_yet_does_not_either() {
-    for end in ENDS {
+    for destruction in DESTRUCTIONS {
         let server = test_server(config());
         let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
         browser
             .clone()
             .request(async |s| {
-                end.run(&server, &browser).await;
+                destruction.run(&server, &browser).await;
                 s.load().await.unwrap();
                 assert!(s.is_empty().unwrap());
                 s.put("late", &1).unwrap();
@@ -158,11 +162,11 @@ async fn a_request_that_only_reads_brings_nothing_back() {
 
 #[tokio::test]
 async fn when_the_tombstone_is_over_the_old_cookie_opens_nothing_and_gets_a_new_id() {
-    for end in ENDS {
+    for destruction in DESTRUCTIONS {
         let server = test_server(config());
         let mut browser = ada(&server).await;
         let (old, mut thief) = (id(&mut browser).await, browser.clone());
-        end.run(&server, &browser).await;
+        destruction.run(&server, &browser).await;
         server.advance(Duration::from_secs(600));
         server.memory.sweep();
         assert_eq!(server.memory.stats().tombstones, 0);

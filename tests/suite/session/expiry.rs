@@ -1,16 +1,15 @@
-//! How long a session lives, by a clock that is moved by hand.
+//! Idle timeout, touches and absolute timeout, with a manual clock.
 
 use std::time::Duration;
 
 use hyper_session::session::CookiePolicy;
 use serde_json::json;
 
-use crate::support::{Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, config, object, test_server};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn n(server: &TestServer, browser: &mut crate::support::Browser) -> Option<i32> {
-    let _ = server;
+async fn n(browser: &mut Browser) -> Option<i32> {
     browser.visit(async |s| s.get("n")).await.unwrap()
 }
 
@@ -40,7 +39,7 @@ async fn reading_keeps_a_session_alive() {
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     for _ in 0..5 {
         server.advance(Duration::from_secs(7_190));
-        assert_eq!(n(&server, &mut browser).await, Some(1));
+        assert_eq!(n(&mut browser).await, Some(1));
     }
 }
 
@@ -55,7 +54,7 @@ async fn untouched_requests_keep_it_alive_under_both_policies() {
             let visit = browser.pass().await;
             assert!(visit.cookie().contains("Max-Age=7200"), "{policy:?}");
         }
-        assert_eq!(n(&server, &mut browser).await, Some(1), "{policy:?}");
+        assert_eq!(n(&mut browser).await, Some(1), "{policy:?}");
     }
 }
 
@@ -91,7 +90,7 @@ async fn a_touch_interval_of_zero_touches_on_every_request() {
 
 #[tokio::test]
 async fn a_session_never_dies_in_the_store_before_its_cookie() {
-    // Renewals are put off by up to the touch interval; the cookie is renewed on every response.
+    // The store is touched once a touch interval. The cookie is renewed on every response.
     for interval in [0, 1, 59, 60, 600, 3_599] {
         for late in [0, 1, 599, 3_598] {
             let settings = config()
@@ -103,9 +102,9 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
             server.advance(Duration::from_secs(late));
             let visit = browser.pass().await;
             assert!(visit.cookie().contains("Max-Age=3600"));
-            // To the last moment of the cookie that was just sent.
+            // The last moment before the new cookie expires.
             server.advance(HOUR - Duration::from_millis(1));
-            let left = n(&server, &mut browser).await;
+            let left = n(&mut browser).await;
             assert_eq!(
                 left,
                 Some(1),
@@ -128,7 +127,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
         .await;
     for _ in 0..5 {
         server.advance(Duration::from_secs(1_800));
-        assert_eq!(n(&server, &mut browser).await, Some(1));
+        assert_eq!(n(&mut browser).await, Some(1));
         browser.visit(async |s| s.increment("busy")).await.unwrap();
     }
     server.advance(Duration::from_secs(1_800));
@@ -139,7 +138,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
         })
         .await;
     server.memory.sweep();
-    assert_eq!(server.memory.stats().records, 0, "and its record went");
+    assert_eq!(server.memory.stats().records, 0, "its record is gone");
 }
 
 #[tokio::test]
@@ -152,7 +151,7 @@ async fn a_regenerated_session_is_no_younger() {
         browser.visit(async |s| s.regenerate()).await.unwrap();
     }
     server.advance(Duration::from_secs(1_804));
-    assert_eq!(n(&server, &mut browser).await, None);
+    assert_eq!(n(&mut browser).await, None);
 }
 
 #[tokio::test]
@@ -188,14 +187,14 @@ async fn a_clock_that_goes_back_ends_nothing() {
     let server = test_server(config());
     let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    // A cookie of the future: the same keys, another machine whose clock is ahead.
+    // A cookie from the future: a server with the same keys has a clock that is ahead.
     let ahead = crate::support::test_server(config());
     ahead.advance(5 * HOUR);
     let mut traveller = ahead.browser();
     traveller.pass().await;
-    let mut here = server.browser();
-    here.jar = traveller.jar.clone();
-    here.visit(async |s| s.put("n", &2)).await.unwrap();
-    assert_eq!(n(&server, &mut here).await, Some(2));
-    assert_eq!(n(&server, &mut browser).await, Some(1));
+    let mut returned = server.browser();
+    returned.jar = traveller.jar.clone();
+    returned.visit(async |s| s.put("n", &2)).await.unwrap();
+    assert_eq!(n(&mut returned).await, Some(2));
+    assert_eq!(n(&mut browser).await, Some(1));
 }

@@ -1,4 +1,4 @@
-//! What an explicit commit stored is told to the browser, whatever becomes of the rest of the request.
+//! The response carries the cookie of an explicit commit, even if the rest of the request fails.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn visitor(server: &TestServer) -> Browser {
     browser
 }
 
-/// Signs in, and stores that at once.
+/// Signs in and commits.
 async fn sign_in(session: &Session) {
     session.load().await.unwrap().regenerate().unwrap();
     session.put("user", "ada").unwrap();
@@ -39,7 +39,7 @@ fn signed_in() -> Value {
 }
 
 #[tokio::test]
-async fn a_handler_that_answers_with_a_failure_tells_it() {
+async fn a_handler_that_answers_with_a_failure_sends_its_cookie() {
     for status in [500, 503] {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
@@ -54,7 +54,7 @@ async fn a_handler_that_answers_with_a_failure_tells_it() {
 }
 
 #[tokio::test]
-async fn a_last_commit_that_fails_tells_it() {
+async fn a_last_commit_that_fails_sends_its_cookie() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
         let server = test_server(config().cookie_policy(policy));
         let mut browser = visitor(&server).await;
@@ -65,7 +65,7 @@ async fn a_last_commit_that_fails_tells_it() {
                 s.increment("n").unwrap();
             })
             .await;
-        assert_eq!(visit.status, 503, "what came later is not acknowledged");
+        assert_eq!(visit.status, 503, "the later change is not acknowledged");
         assert_eq!(visit.headers["cache-control"], "no-store");
         assert_eq!(visit.headers["vary"], "cookie");
         assert_eq!(data(&mut browser).await, signed_in(), "{policy:?}");
@@ -73,7 +73,7 @@ async fn a_last_commit_that_fails_tells_it() {
 }
 
 #[tokio::test]
-async fn a_first_session_is_told_as_well() {
+async fn a_first_session_sends_its_cookie_as_well() {
     let server = test_server(config());
     let mut browser = server.browser();
     let visit = browser
@@ -89,18 +89,18 @@ async fn a_first_session_is_told_as_well() {
 }
 
 #[tokio::test]
-async fn a_second_explicit_commit_that_fails_or_is_given_up_leaves_the_first_one_told() {
-    for given_up in [false, true] {
+async fn a_second_explicit_commit_that_fails_or_is_dropped_sends_the_cookie_of_the_first_one() {
+    for dropped in [false, true] {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
         let visit = browser
             .request(async |s| {
                 sign_in(&s).await;
                 s.increment("n").unwrap();
-                if given_up {
+                if dropped {
                     let gate = server.store.hold(Call::Write);
                     tokio::select! {
-                        _ = s.commit() => panic!("it is held up"),
+                        _ = s.commit() => panic!("the store waits"),
                         () = gate.reached() => {}
                     }
                 } else {
@@ -110,20 +110,20 @@ async fn a_second_explicit_commit_that_fails_or_is_given_up_leaves_the_first_one
             })
             .await;
         assert_eq!(visit.status, 503);
-        assert_eq!(data(&mut browser).await, signed_in(), "{given_up}");
+        assert_eq!(data(&mut browser).await, signed_in(), "{dropped}");
     }
 }
 
-/// The old id is dead by then; what is left are tags that came late.
+/// At this point the old id is dead, and only late tags remain to be moved.
 #[tokio::test]
-async fn a_commit_that_was_given_up_after_the_move_tells_the_new_id() {
+async fn a_commit_that_was_dropped_after_the_move_sends_the_new_id() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let gate = server.store.hold(Call::MoveTags);
     let visit = browser
         .request(async |s| {
             tokio::select! {
-                () = sign_in(&s) => panic!("it is held up"),
+                () = sign_in(&s) => panic!("the store waits"),
                 () = gate.reached() => {}
             }
         })
@@ -132,11 +132,11 @@ async fn a_commit_that_was_given_up_after_the_move_tells_the_new_id() {
     assert_eq!(data(&mut browser).await, signed_in());
 }
 
-/// The steps of a move that can fail before the old id dies.
+/// The steps of a regeneration that can fail before the old id is dead.
 const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
 
 #[tokio::test]
-async fn a_second_move_that_fails_leaves_the_first_one_told() {
+async fn a_second_move_that_fails_sends_the_cookie_of_the_first_one() {
     for (call, nth) in STEPS {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
@@ -154,7 +154,7 @@ async fn a_second_move_that_fails_leaves_the_first_one_told() {
 }
 
 #[tokio::test]
-async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
+async fn a_destroyed_session_removes_its_cookie_although_the_next_one_cannot_be_stored() {
     for explicit in [false, true] {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
@@ -176,7 +176,7 @@ async fn an_end_is_told_although_what_should_begin_then_cannot_be_stored() {
 }
 
 #[tokio::test]
-async fn an_end_that_fails_leaves_the_session_told_that_was_to_end() {
+async fn a_destroy_that_fails_sends_the_cookie_of_the_session() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     server.store.fail(Call::Destroy);
@@ -195,7 +195,7 @@ async fn an_end_that_fails_leaves_the_session_told_that_was_to_end() {
 }
 
 #[tokio::test]
-async fn a_session_that_another_request_ended_meanwhile_is_told_to_be_over() {
+async fn a_session_that_another_request_ended_meanwhile_loses_its_cookie() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let visit = browser
@@ -210,9 +210,9 @@ async fn a_session_that_another_request_ended_meanwhile_is_told_to_be_over() {
     assert!(visit.cookie().contains("Max-Age=0"));
 }
 
-/// Nothing of the next request on this thread may come from the one that failed.
+/// The state of a failed request must not leak into the next request on the same thread.
 #[tokio::test]
-async fn what_was_told_once_is_not_told_to_the_next_visitor() {
+async fn a_cookie_that_was_sent_once_is_not_sent_to_the_next_visitor() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let mut stranger = server.browser();
@@ -233,23 +233,28 @@ fn in_cookies(policy: OnTooLarge) -> CookieServer {
     cookie_server_with(config().on_too_large(policy), |store, _| store)
 }
 
-/// What is too large for a cookie: data, data under another id, tags beside data that just fits.
+/// Changes that are too large for a cookie: data, data under a new id, tags beside data that just fits.
 #[derive(Clone, Copy, Debug)]
-enum TooMuch {
+enum Oversize {
     Data,
-    Moved,
+    DataUnderNewId,
     Tags,
-    MovedTags,
+    TagsUnderNewId,
 }
 
-impl TooMuch {
-    const ALL: [Self; 4] = [Self::Data, Self::Moved, Self::Tags, Self::MovedTags];
+impl Oversize {
+    const ALL: [Self; 4] = [
+        Self::Data,
+        Self::DataUnderNewId,
+        Self::Tags,
+        Self::TagsUnderNewId,
+    ];
 
     fn put(self, session: &Session) {
-        if matches!(self, Self::Moved | Self::MovedTags) {
+        if matches!(self, Self::DataUnderNewId | Self::TagsUnderNewId) {
             session.regenerate().unwrap();
         }
-        if matches!(self, Self::Data | Self::Moved) {
+        if matches!(self, Self::Data | Self::DataUnderNewId) {
             return session.put("cart", &text(5000)).unwrap();
         }
         session.put("cart", &text(2800)).unwrap();
@@ -262,19 +267,19 @@ impl TooMuch {
 #[tokio::test]
 async fn a_session_in_cookies_keeps_what_was_stored_before_it_became_too_large() {
     for (policy, status) in [(OnTooLarge::Error, 500), (OnTooLarge::DropWrite, 200)] {
-        for too_much in TooMuch::ALL {
+        for oversize in Oversize::ALL {
             let it = in_cookies(policy);
             let mut browser = it.browser();
             browser.visit(async |s| s.put("n", &1)).await.unwrap();
             let visit = browser
                 .request(async |s| {
                     sign_in(&s).await;
-                    too_much.put(&s);
+                    oversize.put(&s);
                 })
                 .await;
-            assert_eq!(visit.status, status, "{policy:?} {too_much:?}");
+            assert_eq!(visit.status, status, "{policy:?} {oversize:?}");
             let all = data(&mut browser).await;
-            assert_eq!(all, signed_in(), "{policy:?} {too_much:?}");
+            assert_eq!(all, signed_in(), "{policy:?} {oversize:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A store that fails, or holds what cannot be read: nothing is lost in silence, nothing overwritten.
+//! A store that fails or has unreadable records: failures are reported, and nothing is overwritten.
 
 use std::time::Duration;
 
@@ -222,14 +222,14 @@ async fn a_handler_may_try_again_after_contention() {
 }
 
 #[tokio::test]
-async fn a_load_that_was_given_up_can_be_made_again() {
+async fn a_load_that_was_dropped_can_be_repeated() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let gate = server.store.hold(Call::Read);
     browser
         .request(async |s| {
             tokio::select! {
-                _ = s.load() => panic!("it is held up"),
+                _ = s.load() => panic!("the store waits"),
                 () = gate.reached() => {}
             }
             assert!(!s.is_loaded());
@@ -239,7 +239,7 @@ async fn a_load_that_was_given_up_can_be_made_again() {
 }
 
 #[tokio::test]
-async fn a_commit_that_was_given_up_is_not_taken_for_done() {
+async fn a_commit_that_was_dropped_is_not_taken_for_done() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     let gate = server.store.hold(Call::Write);
@@ -247,7 +247,7 @@ async fn a_commit_that_was_given_up_is_not_taken_for_done() {
         .request(async |s| {
             s.load().await.unwrap().increment("n").unwrap();
             tokio::select! {
-                _ = s.commit() => panic!("it is held up"),
+                _ = s.commit() => panic!("the store waits"),
                 () = gate.reached() => {}
             }
             assert!(matches!(s.put("a", &1), Err(SessionError::Committed)));

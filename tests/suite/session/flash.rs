@@ -1,16 +1,16 @@
-//! Flash messages: there in the next request that opens the session, gone after it.
+//! Flash messages exist in the next request that loads the session, and in no later one.
 
 use hyper_session::{Session, session::Snapshot};
 use serde_json::{Value, json};
 
 use crate::support::{Browser, config, test_server};
 
-/// Opens the session and reads all messages that came.
+/// Loads the session and returns its flash messages.
 async fn messages(browser: &mut Browser) -> Value {
-    browser.visit(async |s| shown(s)).await
+    browser.visit(async |s| flash_messages(s)).await
 }
 
-fn shown(session: &Session) -> Value {
+fn flash_messages(session: &Session) -> Value {
     session
         .flash_messages()
         .and_then(|all: Snapshot| all.all())
@@ -27,7 +27,11 @@ async fn a_message_is_there_once_and_then_gone() {
                 &json!({"type": "success", "message": "Thanks"}),
             )
             .unwrap();
-            assert_eq!(shown(s), json!({}), "not in the request that left it");
+            assert_eq!(
+                flash_messages(s),
+                json!({}),
+                "not in the request that flashed it"
+            );
         })
         .await;
     browser
@@ -53,7 +57,11 @@ async fn a_message_waits_for_the_request_that_opens_the_session() {
     browser
         .request(async |s| {
             s.load_read_only().await.unwrap();
-            assert_eq!(shown(&s), json!({"m": 1}), "reading takes nothing out");
+            assert_eq!(
+                flash_messages(&s),
+                json!({"m": 1}),
+                "reading removes nothing"
+            );
         })
         .await;
     assert_eq!(messages(&mut browser).await, json!({"m": 1}));
@@ -261,7 +269,7 @@ async fn a_message_left_after_destroy_is_the_next_visitors_own() {
         .unwrap();
     browser
         .visit(async |s| {
-            assert_eq!(shown(s), json!({"bye": 1}));
+            assert_eq!(flash_messages(s), json!({"bye": 1}));
             assert!(s.is_empty().unwrap());
         })
         .await;

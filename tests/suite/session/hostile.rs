@@ -1,4 +1,4 @@
-//! Bytes that nobody would send or store in good faith: never a panic, never a foreign session.
+//! Arbitrary bytes from clients and stores: no panic, and no session of another visitor.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Uses everything that a handler might, whatever it answers.
-fn use_it_all(session: &Session) {
+/// Calls the methods that a handler may call, and ignores their results.
+fn call_methods(session: &Session) {
     let _ = session.get::<Value>("a.b.0");
     let _ = session.all::<Value>();
     let _ = session.has("a");
@@ -44,18 +44,19 @@ fn use_it_all(session: &Session) {
     let _ = session.regenerate();
 }
 
-/// One request with this `Cookie` line, if it is one that HTTP can carry.
+/// Sends one request with this `Cookie` line and returns whether its session is fresh. `None` if HTTP
+/// does not allow the line.
 async fn call(server: &TestServer, line: &[u8]) -> Option<bool> {
     let line = HeaderValue::from_bytes(line).ok()?;
-    let (tells, fresh) = std::sync::mpsc::channel();
+    let (sender, fresh) = std::sync::mpsc::channel();
     let service = server
         .sessions
         .wrap_fn(move |_: Request<()>, session: Session| {
-            let tells = tells.clone();
+            let sender = sender.clone();
             async move {
                 session.load().await.unwrap();
-                tells.send(session.is_fresh()).unwrap();
-                use_it_all(&session);
+                sender.send(session.is_fresh()).unwrap();
+                call_methods(&session);
                 Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
             }
         });
@@ -65,7 +66,7 @@ async fn call(server: &TestServer, line: &[u8]) -> Option<bool> {
     fresh.try_recv().ok()
 }
 
-/// A cookie of ours, and the record that it names.
+/// Creates a session and returns its cookie, key and record.
 async fn stored(server: &TestServer) -> (String, hyper_session::id::StoreKey, Bytes) {
     let mut browser = server.browser();
     let key = browser
@@ -82,7 +83,7 @@ async fn stored(server: &TestServer) -> (String, hyper_session::id::StoreKey, By
     (browser.cookie().unwrap().to_owned(), key, record.data)
 }
 
-/// Opens a session whose record was replaced by `data`, and uses it.
+/// Replaces the record of a session by `data` and loads it.
 async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
     let hour = Duration::from_secs(3_600);
     let write = server.memory.write(key, data, hour, Expected::Any);
@@ -92,7 +93,7 @@ async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreK
     let visit = browser
         .request(async |s| {
             if s.load().await.is_ok() {
-                use_it_all(&s);
+                call_methods(&s);
             }
         })
         .await;
@@ -120,7 +121,7 @@ proptest! {
             let server = test_server(config());
             let (cookie, key, _) = stored(&server).await;
             open(&server, &cookie, &key, data.clone().into()).await;
-            // With a head that is ours, the rest is looked at.
+            // With a valid head, the rest is decoded, too.
             let headed = [&[1, 0], &data[..]].concat();
             open(&server, &cookie, &key, headed.into()).await;
         });
@@ -187,6 +188,6 @@ fn a_cookie_header_of_a_megabyte_of_separators_is_read_in_no_time() {
         let fresh = runtime().block_on(call(&server, &line));
         assert_ne!(fresh, Some(false));
     }
-    // Linear time takes milliseconds; anything quadratic would take minutes.
+    // Linear time takes milliseconds. Quadratic time would take minutes.
     assert!(started.elapsed() < Duration::from_secs(20));
 }

@@ -1,4 +1,4 @@
-//! Where the visitor wanted to go: a path on this origin, and nothing else.
+//! The intended URL is a path on this origin.
 
 use hyper_session::SessionError;
 use serde_json::json;

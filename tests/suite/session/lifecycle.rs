@@ -1,4 +1,4 @@
-//! The life of a session: its id, its cookie, its end, as the guide tells it.
+//! The life cycle of a session: its id, its cookie, its end.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ async fn a_session_is_fresh_in_the_request_that_gets_the_id() {
     browser
         .visit(async |s| {
             s.regenerate().unwrap();
-            assert!(!s.is_fresh(), "the visitor is known");
+            assert!(!s.is_fresh(), "the visitor is not new");
         })
         .await;
 }
@@ -176,11 +176,7 @@ async fn regenerating_twice_in_one_request_leaves_one_session() {
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"a": 1}));
     server.advance(Duration::from_secs(61));
     server.memory.sweep();
-    assert_eq!(
-        server.memory.stats().records,
-        1,
-        "the fences are gone by now"
-    );
+    assert_eq!(server.memory.stats().records, 1, "the fences have expired");
 }
 
 #[tokio::test]
@@ -244,7 +240,7 @@ async fn what_is_put_after_destroy_begins_a_new_session() {
         })
         .await;
     let tagged = server.sessions.collection().tagged("ada").await.unwrap();
-    assert_eq!(tagged, [], "the new session is nobody's");
+    assert_eq!(tagged, [], "the new session has no tag");
 }
 
 #[tokio::test]

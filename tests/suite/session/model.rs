@@ -1,4 +1,4 @@
-//! Any interleaving of several requests on one session, against a model that runs them one by one.
+//! Interleavings of several requests on one session, compared with a model that runs them one by one.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Browser, config, object, test_server};
 
-/// One step of one of the requests. Each request writes its own keys, and all count on one.
+/// One step of a request. Each request writes keys of its own, and all increment the same number.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Count(i8),
@@ -29,15 +29,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What must be there when all requests have ended.
+/// The expected session after all requests have finished.
 #[derive(Default)]
 struct Model {
     count: Option<i64>,
     keys: BTreeMap<String, Value>,
     nested: BTreeMap<String, Value>,
     messages: BTreeMap<String, Value>,
-    /// What requests that were opened after a commit were told already.
-    told: BTreeMap<String, Value>,
+    /// Messages that requests have read so far.
+    read: BTreeMap<String, Value>,
 }
 
 impl Model {
@@ -76,50 +76,53 @@ impl Model {
     }
 }
 
-/// Runs `turns` of up to four requests, each opened at its first turn; they end in `ends` order.
+/// Runs `turns` of up to four requests. Each begins at its first turn, and they finish in the order of
+/// `ends`.
 async fn interleave(browser: &Browser, turns: &[(usize, Step)], ends: &[usize], model: &mut Model) {
     let mut waiting: Vec<_> = ends.to_vec();
-    let mut open: BTreeMap<usize, Ongoing> = BTreeMap::new();
-    for (who, step) in turns {
-        let request = open.entry(*who).or_insert_with(|| Ongoing::begin(browser));
+    let mut open: BTreeMap<usize, RunningRequest> = BTreeMap::new();
+    for (number, step) in turns {
+        let request = open
+            .entry(*number)
+            .or_insert_with(|| RunningRequest::begin(browser));
         let session = request.session().await;
-        let told: BTreeMap<_, _> = session.flash_messages().unwrap().all().unwrap();
-        model.told.extend(told);
-        model.run(&session, &format!("r{who}"), *step).await;
+        let messages: BTreeMap<_, _> = session.flash_messages().unwrap().all().unwrap();
+        model.read.extend(messages);
+        model.run(&session, &format!("r{number}"), *step).await;
     }
-    while let Some(who) = waiting.pop() {
-        if let Some(request) = open.remove(&who) {
-            request.end().await;
+    while let Some(number) = waiting.pop() {
+        if let Some(request) = open.remove(&number) {
+            request.finish().await;
         }
     }
 }
 
-/// A request that has begun and is told when to end.
-struct Ongoing {
+/// A request whose handler waits until `finish` is called.
+struct RunningRequest {
     session: Option<Session>,
-    opened: tokio::sync::mpsc::Receiver<Session>,
+    loaded: tokio::sync::mpsc::Receiver<Session>,
     finish: tokio::sync::oneshot::Sender<()>,
     running: tokio::task::JoinHandle<()>,
 }
 
-impl Ongoing {
+impl RunningRequest {
     fn begin(browser: &Browser) -> Self {
-        let (gives, opened) = tokio::sync::mpsc::channel(1);
-        let (finish, told) = tokio::sync::oneshot::channel();
+        let (sender, loaded) = tokio::sync::mpsc::channel(1);
+        let (finish, finished) = tokio::sync::oneshot::channel();
         let mut browser = browser.clone();
         let running = tokio::task::spawn_local(async move {
             let visit = browser
                 .request(async |s| {
                     s.load().await.unwrap();
-                    gives.send(s.clone()).await.unwrap();
-                    told.await.unwrap();
+                    sender.send(s.clone()).await.unwrap();
+                    finished.await.unwrap();
                 })
                 .await;
             assert_eq!(visit.status, 200);
         });
         Self {
             session: None,
-            opened,
+            loaded,
             finish,
             running,
         }
@@ -127,12 +130,12 @@ impl Ongoing {
 
     async fn session(&mut self) -> Session {
         if self.session.is_none() {
-            self.session = self.opened.recv().await;
+            self.session = self.loaded.recv().await;
         }
         self.session.clone().unwrap()
     }
 
-    async fn end(self) {
+    async fn finish(self) {
         self.finish.send(()).unwrap();
         self.running.await.unwrap();
     }
@@ -164,9 +167,9 @@ fn check(turns: &[(usize, Step)], ends: &[usize], stored_before: bool) {
             .await;
         assert_eq!(data, model.data());
         model
-            .told
+            .read
             .extend(serde_json::from_value::<BTreeMap<_, _>>(messages).unwrap());
-        assert_eq!(model.told, model.messages, "each is told to somebody");
+        assert_eq!(model.read, model.messages, "each is read by some request");
         let left = browser
             .visit(async |s| s.flash_messages().unwrap().is_empty())
             .await;

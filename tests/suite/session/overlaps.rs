@@ -1,13 +1,13 @@
-//! What overlapping requests must not do to each other.
+//! Overlapping requests of one session: messages, tags and new ids.
 
 use std::time::Duration;
 
 use hyper_session::Session;
 use serde_json::{Value, json};
 
-use crate::support::{Browser, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
-fn told(session: &Session) -> Value {
+fn messages(session: &Session) -> Value {
     session.flash_messages().unwrap().all().unwrap()
 }
 
@@ -17,8 +17,8 @@ async fn visitor(server: &TestServer, data: Value) -> Browser {
     browser
 }
 
-/// Two forms sent at the same time, each answered by the same words: both redirects lead to a page,
-/// and the second message must not be taken for the first, which was read meanwhile.
+/// Two forms are sent at the same time and flash the same text. The second message must not be taken
+/// for the first, which was read meanwhile.
 #[tokio::test]
 async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
     let server = test_server(config());
@@ -30,7 +30,7 @@ async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
     let mut other = browser.clone();
     browser
         .visit(async |reader| {
-            assert_eq!(told(reader), json!({"notice": "Saved"}));
+            assert_eq!(messages(reader), json!({"notice": "Saved"}));
             other
                 .visit(async |s| s.flash("notice", "Saved"))
                 .await
@@ -39,10 +39,10 @@ async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
         })
         .await;
     assert_eq!(
-        browser.visit(async |s| told(s)).await,
+        browser.visit(async |s| messages(s)).await,
         json!({"notice": "Saved"})
     );
-    assert_eq!(browser.visit(async |s| told(s)).await, json!({}));
+    assert_eq!(browser.visit(async |s| messages(s)).await, json!({}));
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_clear_takes_old_keys_inside_an_object_that_a_parallel_request_wrote_t
     assert_eq!(left, json!({"user": {"seen": true}}));
 }
 
-/// The visitor signs in while a slow picture of the same page is still on its way.
+/// The visitor signs in while a slow request for an image of the same page is still running.
 #[tokio::test]
 async fn a_slow_request_that_left_its_session_alone_does_not_sign_the_visitor_out() {
     for seconds in [0, 61] {
@@ -82,12 +82,12 @@ async fn a_slow_request_that_left_its_session_alone_does_not_sign_the_visitor_ou
     }
 }
 
-/// The move is done when the tag fails: the answer is a 503, and it does not tell the new id.
+/// The tag fails after the regeneration. The response is a 503 without the new id.
 #[tokio::test]
 async fn a_sign_in_whose_tag_fails_leaves_the_visitor_a_session() {
     let server = test_server(config());
     let mut browser = visitor(&server, json!({"n": 1})).await;
-    server.store.fail(crate::support::Call::Tag);
+    server.store.fail(Call::Tag);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().regenerate().unwrap();
@@ -96,4 +96,49 @@ async fn a_sign_in_whose_tag_fails_leaves_the_visitor_a_session() {
         .await;
     assert_eq!(visit.status, 503);
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+}
+
+#[tokio::test]
+async fn a_message_that_a_parallel_request_has_read_is_not_shown_again() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser
+        .visit(async |s| s.flash("notice", "Saved"))
+        .await
+        .unwrap();
+    let mut other = browser.clone();
+    browser
+        .visit(async |reader| {
+            other.visit(async |s| messages(s)).await;
+            reader.put("page", &1).unwrap();
+        })
+        .await;
+    assert_eq!(browser.visit(async |s| messages(s)).await, json!({}));
+}
+
+#[tokio::test]
+async fn a_tag_put_on_under_the_old_id_is_reported_as_dropped() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let mut mover = browser.clone();
+    browser
+        .visit(async |s| {
+            mover.visit(async |s| s.regenerate()).await.unwrap();
+            s.tag("ada").unwrap();
+        })
+        .await;
+    let tagged = server.sessions.collection().tagged("ada").await.unwrap();
+    assert_eq!(tagged, [], "a dead id has no session");
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_visitor_stays_new_when_the_id_is_regenerated() {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            assert!(s.is_fresh());
+        })
+        .await;
 }

@@ -1,4 +1,4 @@
-//! Requests of one session at the same time: no write of any of them is lost.
+//! Parallel requests of one session lose no write.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::support::{
     object, test_server,
 };
 
-/// Runs `first` up to its end, with all of `second` between its load and its commit.
+/// Runs `first` in one request, with the whole request of `second` between its load and its commit.
 async fn within<A, B>(
     browser: &Browser,
     first: impl AsyncFnOnce(&Session) -> A,
@@ -149,7 +149,7 @@ async fn emptying_a_session_loses_nothing_of_a_parallel_request() {
 }
 
 #[tokio::test]
-async fn messages_of_two_requests_are_both_told_once() {
+async fn messages_of_two_requests_are_both_shown_once() {
     let mut browser = visitor(json!({})).await;
     browser.pass().await;
     within(
@@ -158,9 +158,9 @@ async fn messages_of_two_requests_are_both_told_once() {
         async |s| s.flash("b", &2).unwrap(),
     )
     .await;
-    let told = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
-    assert_eq!(browser.visit(told).await, json!({"a": 1, "b": 2}));
-    assert_eq!(browser.visit(told).await, json!({}));
+    let messages = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
+    assert_eq!(browser.visit(messages).await, json!({"a": 1, "b": 2}));
+    assert_eq!(browser.visit(messages).await, json!({}));
 }
 
 #[tokio::test]
@@ -173,14 +173,14 @@ async fn a_message_left_while_another_request_consumes_one_is_not_lost() {
         async |s| s.flash("new", &2).unwrap(),
     )
     .await;
-    let told: Value = browser
+    let messages: Value = browser
         .visit(async |s| s.flash_messages().unwrap().all().unwrap())
         .await;
-    assert_eq!(told, json!({"new": 2}));
+    assert_eq!(messages, json!({"new": 2}));
 }
 
 #[tokio::test]
-async fn an_operation_that_no_longer_fits_is_dropped_alone_and_told() {
+async fn an_operation_that_no_longer_fits_is_dropped_alone_and_reported() {
     let setup = test_server(config());
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
@@ -229,7 +229,7 @@ async fn a_clear_after_an_explicit_commit_takes_what_that_commit_had_found() {
     assert_eq!(data(&mut browser).await, json!({"c": 1}));
 }
 
-/// A handler that counts on `n` and leaves a key of its own.
+/// A handler that increments `n` and adds a key of its own.
 async fn count(
     request: Request<Incoming>,
     session: Session,

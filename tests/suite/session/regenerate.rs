@@ -1,4 +1,4 @@
-//! A session that moves to another id while other requests run in it.
+//! A session gets a new id while other requests use it.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn a_write_that_commits_before_the_move_is_in_the_new_session() {
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
 
-/// The steps of a move at which another request can come between: the write of the new record, the
+/// The steps of a regeneration between which another request can run: the write of the new record, the
 /// tags, the fence.
 const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
 
@@ -88,12 +88,12 @@ async fn a_message_left_within_the_move_is_in_the_new_session() {
         writer.visit(async |s| s.flash("m", &1)).await.unwrap();
         gate.open();
     });
-    let told = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
-    assert_eq!(mover.visit(told).await, json!({"m": 1}));
+    let messages = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
+    assert_eq!(mover.visit(messages).await, json!({"m": 1}));
 }
 
 #[tokio::test]
-async fn a_slower_request_under_the_old_id_is_dropped_and_told() {
+async fn a_slower_request_under_the_old_id_is_dropped_and_reported() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
     let mut mover = browser.clone();
@@ -113,7 +113,7 @@ async fn a_slower_request_under_the_old_id_is_dropped_and_told() {
 async fn the_old_id_opens_nothing_at_once_and_for_ever() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
-    let (mut thief, mut patient) = (browser.clone(), browser.clone());
+    let (mut thief, mut late_thief) = (browser.clone(), browser.clone());
     browser.visit(async |s| s.regenerate()).await.unwrap();
     let new = browser.visit(async |s| s.id()).await.unwrap();
     thief
@@ -123,7 +123,7 @@ async fn the_old_id_opens_nothing_at_once_and_for_ever() {
         })
         .await;
     server.advance(Duration::from_secs(600));
-    patient
+    late_thief
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
             assert!(s.id().unwrap() != new && s.is_fresh());
@@ -175,7 +175,7 @@ async fn two_moves_at_once_leave_one_session_with_its_tags() {
     }
 }
 
-/// The loser of two moves had the tags already when the winner put up its fence.
+/// The loser of two regenerations has the tags already when the winner writes its fence.
 #[tokio::test]
 async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
     let server = test_server(config());
@@ -243,8 +243,8 @@ async fn a_logout_everywhere_within_the_move_ends_the_session_under_both_ids() {
     }
 }
 
-/// A move that stopped half way, by a failure or because the client hung up, must not shake off the
-/// tags: the visitor still holds the old id, and "log out everywhere" has to end it.
+/// A regeneration that stops half way, by a failure or because the client disconnects, must keep the
+/// tags. The visitor still has the old id, and "log out everywhere" must destroy its session.
 #[tokio::test]
 async fn a_move_that_fails_half_way_does_not_shake_off_the_tags() {
     for (call, nth) in STEPS {
@@ -275,7 +275,7 @@ async fn a_move_whose_client_hangs_up_does_not_shake_off_the_tags() {
         let mut mover = browser.clone();
         let gate = server.store.hold_nth(call, nth);
         tokio::select! {
-            () = mover.visit(async |s| s.regenerate().unwrap()) => panic!("it is held up"),
+            () = mover.visit(async |s| s.regenerate().unwrap()) => panic!("the store waits"),
             () = gate.reached() => {}
         }
         let all = server.sessions.collection();
@@ -297,7 +297,6 @@ async fn tags_follow_the_new_id() {
     assert_eq!(tagged(&server).await, [key]);
 }
 
-/// Sign-in as the guide does it, from a session that was never stored.
 #[tokio::test]
 async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
     let server = test_server(config());
@@ -315,6 +314,7 @@ async fn a_tag_that_is_taken_off_while_the_session_moves_does_not_come_back() {
     assert_eq!(all.tagged("grace").await.unwrap().len(), 1);
 }
 
+/// Signs in as the guide does, from a session that was never stored.
 #[tokio::test]
 async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
     let server = test_server(config());
@@ -336,6 +336,6 @@ async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
     assert_eq!(
         data(&mut planted).await,
         json!({}),
-        "who planted the id has nothing"
+        "the planted id opens nothing"
     );
 }

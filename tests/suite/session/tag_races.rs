@@ -1,12 +1,12 @@
-//! A tag put on a session that has never been stored, while another request gives it a new id: what was
-//! stored beside the tag must not be found without it.
+//! A session that was never stored gets a tag while another request gives it a new id. Its data must
+//! never be reachable without the tag.
 
 use hyper_session::{Session, SessionError, id::StoreKey};
 use serde_json::{Value, json};
 
 use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
-/// A visitor whose browser has an id under which nothing is stored.
+/// Creates a browser with an id under which nothing is stored.
 async fn newcomer(server: &TestServer) -> Browser {
     let mut browser = server.browser();
     browser.pass().await;
@@ -27,7 +27,7 @@ async fn data(browser: &mut Browser) -> Value {
     browser.visit(async |s| object(s)).await
 }
 
-/// Everybody who is signed in is tagged, so that a log-out everywhere reaches them.
+/// Asserts that every signed-in session has the tag, so that "log out everywhere" destroys it.
 async fn assert_reachable(server: &TestServer, browsers: &mut [Browser], case: &str) {
     for browser in browsers.iter_mut() {
         let (user, key) = browser
@@ -43,11 +43,11 @@ async fn assert_reachable(server: &TestServer, browsers: &mut [Browser], case: &
     }
 }
 
-/// Where the request that signs in is held up, before what it asks of the store or after that.
+/// The store calls at which the request that signs in waits, before or after the call.
 const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::Tag, 0), (Call::Write, 1)];
 
 #[tokio::test]
-async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_nobody_without_the_tag() {
+async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_no_session_without_the_tag() {
     for (call, nth) in STEPS {
         for after in [false, true] {
             let server = test_server(config());
@@ -63,15 +63,15 @@ async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_nobody_without_
                 gate.open();
             });
             let case = format!("{call:?} {nth}, {after}");
-            let told = server.events.with_name("write_dropped").len();
+            let dropped = server.events.with_name("write_dropped").len();
             let stored = data(&mut mover).await == json!({"user": "ada"});
-            assert_eq!(told, usize::from(!stored), "{case}: told, or stored");
+            assert_eq!(dropped, usize::from(!stored), "{case}: dropped, or stored");
             assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
         }
     }
 }
 
-/// The steps of the move; it was loaded before anything was stored.
+/// The steps of a regeneration that loaded the session before anything was stored.
 const MOVE: [(Call, usize); 4] = [
     (Call::Write, 0),
     (Call::CopyTags, 0),
@@ -80,7 +80,7 @@ const MOVE: [(Call, usize); 4] = [
 ];
 
 #[tokio::test]
-async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_nobody_without_the_tag() {
+async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_no_session_without_the_tag() {
     for (call, nth) in MOVE {
         let server = test_server(config());
         let browser = newcomer(&server).await;
@@ -96,10 +96,10 @@ async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_nobody_without_
     }
 }
 
-/// Both are held up in turn: the one that signs in at its first write, tag or second write, the move
-/// at each of its steps.
+/// Both requests wait in turn: the sign-in before or after its tag, the regeneration at each step.
 #[tokio::test]
-async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_without_the_tag() {
+async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_no_session_without_the_tag()
+{
     for (call, nth) in MOVE {
         for tags in [false, true] {
             let server = test_server(config());
@@ -127,9 +127,9 @@ async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_nobody_w
     }
 }
 
-/// The first write finds that another one was faster.
+/// Another request writes first.
 #[tokio::test]
-async fn a_first_tagged_write_that_comes_second_leaves_nobody_without_the_tag() {
+async fn a_first_tagged_write_that_comes_second_leaves_no_session_without_the_tag() {
     for call in [Call::Tag, Call::Write] {
         for after in [false, true] {
             let server = test_server(config());
@@ -170,7 +170,7 @@ async fn a_first_tagged_write_whose_tag_fails_stores_nothing_beside_it() {
 }
 
 #[tokio::test]
-async fn nothing_is_asked_twice_where_nobody_else_can_know_the_id() {
+async fn the_store_is_called_once_if_no_other_request_can_know_the_id() {
     let server = test_server(config());
     let mut browser = server.browser();
     browser.visit(async |s| sign_in(s)).await.unwrap();

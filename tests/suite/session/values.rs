@@ -1,4 +1,4 @@
-//! Reading and writing data: every method of the guide, by its name, over two requests.
+//! Every method that reads or writes data, over two requests.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
-//! Whole visits of many requests, replayed against the answers of the real @adonisjs/session package.
+//! Sequences of requests, compared with recorded results of the @adonisjs/session package.
 //!
-//! Where this crate differs on purpose, the difference has a name in [`Difference`] and is counted:
-//! nothing is skipped in silence.
+//! Each intended difference has a name in [`Difference`] and is counted. No result is skipped.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ struct Sequence {
     requests: Vec<Visit>,
 }
 
-/// One request: what it saw, did, and had at its end.
+/// One request: its data at the start, its steps, and its data at the end.
 #[derive(Deserialize)]
 struct Visit {
     input: Value,
@@ -32,27 +31,27 @@ struct Visit {
     migrated: bool,
 }
 
-/// Where we differ, and say so.
+/// An intended difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// Their `flash(key, value)` ignores falsy values; ours keeps them.
+    /// Theirs: `flash(key, value)` ignores falsy values. Ours keeps them.
     FalsyFlash,
-    /// Their messages `input` and `reflashed` spill into the others; ours are ordinary names.
-    SpillingName,
-    /// Their `has` is truthiness; ours says whether there is a value.
+    /// Theirs: the messages `input` and `reflashed` are merged into the others. Ours are ordinary names.
+    MergedName,
+    /// Theirs: `has` is truthiness. Ours is `true` for any value but null.
     HasOfFalsy,
-    /// They remember any absolute URL; ours is a path on this origin.
+    /// Theirs: any absolute URL is stored. Ours must be a path on this origin.
     ForeignUrl,
-    /// They hand any URL out that was remembered.
+    /// Theirs: any stored URL is returned. Ours must be a path on this origin.
     ForeignUrlRead,
-    /// Their flash messages are no modification before the commit.
+    /// Theirs: flash messages are no modification before the commit. Ours are.
     FlashModifies,
-    /// They store messages that are none, and take them out again.
+    /// Theirs: an empty set of messages is stored and removed again. Ours is not stored.
     EmptyMessages,
-    /// Their new visitor's id is not replaced by a regenerate; ours is, as the handler asked.
-    FreshMove,
-    /// They do not tell of a session that moved while it was empty.
-    EmptyMove,
+    /// Theirs: regenerate keeps the id of a new visitor. Ours replaces it.
+    FreshRegeneration,
+    /// Theirs: no event if an empty session gets a new id. Ours emits one.
+    EmptyRegeneration,
 }
 
 type Differences = BTreeMap<Difference, usize>;
@@ -75,7 +74,9 @@ async fn every_request_of_every_sequence_goes_as_with_the_real_package() {
             let migrated = !server.events.with_name("migrated").is_empty();
             assert_eq!(migrated, visit.regenerated, "{place}");
             if migrated != visit.migrated {
-                *differences.entry(Difference::EmptyMove).or_default() += 1;
+                *differences
+                    .entry(Difference::EmptyRegeneration)
+                    .or_default() += 1;
             }
             requests += 1;
             steps += visit.steps.len();
@@ -87,14 +88,14 @@ async fn every_request_of_every_sequence_goes_as_with_the_real_package() {
 
 const COUNTS: [(Difference, usize); 9] = [
     (Difference::FalsyFlash, 23),
-    (Difference::SpillingName, 54),
+    (Difference::MergedName, 54),
     (Difference::HasOfFalsy, 3),
     (Difference::ForeignUrl, 16),
     (Difference::ForeignUrlRead, 6),
     (Difference::FlashModifies, 103),
     (Difference::EmptyMessages, 5),
-    (Difference::FreshMove, 29),
-    (Difference::EmptyMove, 2),
+    (Difference::FreshRegeneration, 29),
+    (Difference::EmptyRegeneration, 2),
 ];
 
 fn replay(session: &Session, visit: &Visit, differences: &mut Differences, place: &str) {
@@ -105,20 +106,22 @@ fn replay(session: &Session, visit: &Visit, differences: &mut Differences, place
         "{place}: messages"
     );
     assert_eq!(session.is_fresh(), visit.fresh, "{place}");
-    let (mut flashed, mut bags) = (false, Bags::default());
+    let (mut flashed, mut merged) = (false, MergedMessages::default());
     for (at, (op, args, answer)) in visit.steps.iter().enumerate() {
         let place = format!("{place} step {at}: {op} {args:?}");
         let mut differs = |difference| *differences.entry(difference).or_default() += 1;
         flashed |= op.starts_with("flash") && !op.contains('.') || op.starts_with("reflash");
         let expected = expected(session, op, args, answer, &mut differs);
-        let ours = run(session, (op, args), &visit.input, &mut bags, &mut differs);
+        let ours = run(session, (op, args), &visit.input, &mut merged, &mut differs);
         assert_eq!(ours, expected, "{place}");
     }
     assert_eq!(data(session), parsed(&visit.all), "{place}: at the end");
     assert_eq!(session.is_empty().unwrap(), visit.empty, "{place}");
     if session.has_regenerated() != visit.regenerated {
         assert!(visit.fresh, "{place}: regenerated");
-        *differences.entry(Difference::FreshMove).or_default() += 1;
+        *differences
+            .entry(Difference::FreshRegeneration)
+            .or_default() += 1;
     }
     match (session.is_modified(), visit.modified) {
         (true, false) => {
@@ -137,9 +140,9 @@ fn replay(session: &Session, visit: &Visit, differences: &mut Differences, place
     }
 }
 
-/// What a step gave: a value, nothing, or the refusal of what is no number.
+/// The result of a step: a value, nothing, or the refusal to increment a value that is no number.
 #[derive(Debug, PartialEq)]
-enum Answer {
+enum StepResult {
     Nothing,
     Value(Value),
     Refused,
@@ -151,39 +154,39 @@ fn expected(
     args: &[Value],
     theirs: &Value,
     differs: &mut impl FnMut(Difference),
-) -> Answer {
+) -> StepResult {
     let Some(value) = theirs.get("value") else {
         return if theirs == "error" {
-            Answer::Refused
+            StepResult::Refused
         } else {
-            Answer::Nothing
+            StepResult::Nothing
         };
     };
     match op {
         "has" | "flashed.has" => {
             let key = args[0].as_str().unwrap();
-            let there = match op {
+            let exists = match op {
                 "has" => session.has(key).unwrap(),
                 _ => session.flash_messages().unwrap().has(key).unwrap(),
             };
-            if json!(there) != *value {
-                assert!(there, "only a falsy value may differ");
+            if json!(exists) != *value {
+                assert!(exists, "only a falsy value may differ");
                 differs(Difference::HasOfFalsy);
             }
-            Answer::Value(json!(there))
+            StepResult::Value(json!(exists))
         }
         "getIntendedUrl" | "pullIntendedUrl"
             if value.as_str().is_some_and(|url| !url.starts_with('/')) =>
         {
             differs(Difference::ForeignUrlRead);
-            Answer::Nothing
+            StepResult::Nothing
         }
         "get" | "pull" | "flashed.get" | "getIntendedUrl" | "pullIntendedUrl"
             if value.is_null() && args.len() < 2 =>
         {
-            Answer::Nothing
+            StepResult::Nothing
         }
-        _ => Answer::Value(as_js(value.clone())),
+        _ => StepResult::Value(as_js(value.clone())),
     }
 }
 
@@ -191,54 +194,64 @@ fn run(
     session: &Session,
     (op, args): (&str, &[Value]),
     input: &Value,
-    bags: &mut Bags,
+    merged: &mut MergedMessages,
     differs: &mut impl FnMut(Difference),
-) -> Answer {
+) -> StepResult {
     let key = args.first().and_then(Value::as_str).unwrap_or_default();
     let keys = args.first().and_then(Value::as_array).into_iter().flatten();
     let keys: Vec<&str> = keys.filter_map(Value::as_str).collect();
     match op {
-        "get" => found(session.get(key).unwrap(), args.get(1)),
-        "pull" => found(session.pull(key).unwrap(), args.get(1)),
-        "has" => Answer::Value(session.has(key).unwrap().into()),
-        "all" => Answer::Value(data(session)),
-        "put" => nothing(session.put(key, &args[1])),
-        "forget" => nothing(session.forget(key)),
-        "increment" => nothing(session.increment_by(key, by(args))),
-        "decrement" => nothing(session.decrement_by(key, by(args))),
-        "clear" => nothing(session.clear()),
-        "regenerate" => nothing(session.regenerate()),
+        "get" => value_result(session.get(key).unwrap(), args.get(1)),
+        "pull" => value_result(session.pull(key).unwrap(), args.get(1)),
+        "has" => StepResult::Value(session.has(key).unwrap().into()),
+        "all" => StepResult::Value(data(session)),
+        "put" => unit_result(session.put(key, &args[1])),
+        "forget" => unit_result(session.forget(key)),
+        "increment" => unit_result(session.increment_by(key, increment_of(args))),
+        "decrement" => unit_result(session.decrement_by(key, increment_of(args))),
+        "clear" => unit_result(session.clear()),
+        "regenerate" => unit_result(session.regenerate()),
         "setIntendedUrl" => set_intended(session, key, differs),
-        "getIntendedUrl" => found(session.intended_url().unwrap().map(Value::from), None),
-        "pullIntendedUrl" => found(session.pull_intended_url().unwrap().map(Value::from), None),
-        "flashAll" | "flashOnly" | "flashExcept" => bags.fill(session, op, input, &keys),
-        "reflash" => bags.reflash(session.reflash(), session),
-        "reflashOnly" => bags.reflash(session.reflash_only(&keys), session),
-        "reflashExcept" => bags.reflash(session.reflash_except(&keys), session),
-        "flashObject" => nothing(session.flash_many(&args[0])),
-        "flashErrors" => nothing(session.flash_many(&json!({"errorsBag": args[0]}))),
-        "flashValidationErrors" => validation_errors(session, args, input, bags),
-        "flash" => bags.flash(session, (key, &args[1]), differs),
+        "getIntendedUrl" => value_result(session.intended_url().unwrap().map(Value::from), None),
+        "pullIntendedUrl" => {
+            value_result(session.pull_intended_url().unwrap().map(Value::from), None)
+        }
+        "flashAll" | "flashOnly" | "flashExcept" => merged.flash_input(session, op, input, &keys),
+        "reflash" => merged.reflash(session.reflash(), session),
+        "reflashOnly" => merged.reflash(session.reflash_only(&keys), session),
+        "reflashExcept" => merged.reflash(session.reflash_except(&keys), session),
+        "flashObject" => unit_result(session.flash_many(&args[0])),
+        "flashErrors" => unit_result(session.flash_many(&json!({"errorsBag": args[0]}))),
+        "flashValidationErrors" => validation_errors(session, args, input, merged),
+        "flash" => merged.flash(session, (key, &args[1]), differs),
         "flashed.get" => {
             let messages = session.flash_messages().unwrap();
-            found(messages.get(key).unwrap(), args.get(1))
+            value_result(messages.get(key).unwrap(), args.get(1))
         }
-        "flashed.has" => Answer::Value(session.flash_messages().unwrap().has(key).unwrap().into()),
+        "flashed.has" => {
+            StepResult::Value(session.flash_messages().unwrap().has(key).unwrap().into())
+        }
         other => panic!("an operation without a replay: {other}"),
     }
 }
 
-/// What their messages `input` and `reflashed` hold in one request: both spill into the others, the
-/// reflashed below the input.
+/// Their messages `input` and `reflashed` in one request. Both are merged into the others, and `input`
+/// wins.
 #[derive(Default)]
-struct Bags {
+struct MergedMessages {
     input: Map<String, Value>,
     reflashed: Map<String, Value>,
 }
 
-impl Bags {
-    /// The input of a form, as it was flashed with the method of this name.
-    fn fill(&mut self, session: &Session, op: &str, input: &Value, keys: &[&str]) -> Answer {
+impl MergedMessages {
+    /// Flashes the input of a form with the method of this name.
+    fn flash_input(
+        &mut self,
+        session: &Session,
+        op: &str,
+        input: &Value,
+        keys: &[&str],
+    ) -> StepResult {
         let done = match op {
             "flashAll" => session.flash_all_of(input),
             "flashOnly" => session.flash_only_of(input, keys),
@@ -251,24 +264,24 @@ impl Bags {
             _ => !keys.contains(&&**key),
         });
         if !self.reflashed.is_empty() {
-            self.spill(session);
+            self.flash_merged(session);
         }
-        nothing(done)
+        unit_result(done)
     }
 
-    /// Leaves by our methods what their names spill.
-    fn spill(&self, session: &Session) {
+    /// Flashes the merged messages.
+    fn flash_merged(&self, session: &Session) {
         let mut all = self.reflashed.clone();
         all.extend(self.input.clone());
         session.flash_all_of(&all).unwrap();
     }
 
-    fn reflash(&mut self, done: Result<(), SessionError>, session: &Session) -> Answer {
+    fn reflash(&mut self, done: Result<(), SessionError>, session: &Session) -> StepResult {
         if !self.reflashed.is_empty() {
             self.reflashed.clear();
-            self.spill(session);
+            self.flash_merged(session);
         }
-        nothing(done)
+        unit_result(done)
     }
 
     fn flash(
@@ -276,11 +289,11 @@ impl Bags {
         session: &Session,
         (key, value): (&str, &Value),
         differs: &mut impl FnMut(Difference),
-    ) -> Answer {
+    ) -> StepResult {
         if !is_truthy(value) {
-            // What they do not keep is not flashed here either, so that the rest can be compared.
+            // Skip values that theirs ignores, so that the other messages can be compared.
             differs(Difference::FalsyFlash);
-            return Answer::Nothing;
+            return StepResult::Nothing;
         }
         match key {
             "input" => self.input = value.as_object().unwrap().clone(),
@@ -289,15 +302,15 @@ impl Bags {
                 session.reflash_only(&[""; 0]).unwrap();
                 self.reflashed = value.as_object().unwrap().clone();
             }
-            _ => return nothing(session.flash(key, value)),
+            _ => return unit_result(session.flash(key, value)),
         }
-        differs(Difference::SpillingName);
-        self.spill(session);
-        Answer::Nothing
+        differs(Difference::MergedName);
+        self.flash_merged(session);
+        StepResult::Nothing
     }
 }
 
-fn set_intended(session: &Session, url: &str, differs: &mut impl FnMut(Difference)) -> Answer {
+fn set_intended(session: &Session, url: &str, differs: &mut impl FnMut(Difference)) -> StepResult {
     match session.set_intended_url(url) {
         Ok(()) => {}
         Err(SessionError::ForeignUrl) if url.starts_with("http") => {
@@ -307,14 +320,19 @@ fn set_intended(session: &Session, url: &str, differs: &mut impl FnMut(Differenc
         Err(SessionError::ForeignUrl) => {}
         Err(other) => panic!("{other}"),
     }
-    Answer::Nothing
+    StepResult::Nothing
 }
 
-/// What their method does, by the methods that it is made of.
-fn validation_errors(session: &Session, args: &[Value], input: &Value, bags: &mut Bags) -> Answer {
+/// Executes the steps of their method `flashValidationErrors`.
+fn validation_errors(
+    session: &Session,
+    args: &[Value],
+    input: &Value,
+    merged: &mut MergedMessages,
+) -> StepResult {
     let hidden = ["_csrf", "_method", "password", "password_confirmation"];
     if args.get(1) != Some(&json!(false)) {
-        bags.fill(session, "flashExcept", input, &hidden);
+        merged.flash_input(session, "flashExcept", input, &hidden);
     }
     let mut fields: Map<String, Value> = Map::new();
     for error in args[0]["messages"].as_array().unwrap() {
@@ -331,25 +349,25 @@ fn validation_errors(session: &Session, args: &[Value], input: &Value, bags: &mu
     session
         .flash_many(&json!({"errorsBag": {code: summary}}))
         .unwrap();
-    nothing(session.flash("inputErrorsBag", &fields))
+    unit_result(session.flash("inputErrorsBag", &fields))
 }
 
-fn found(value: Option<Value>, default: Option<&Value>) -> Answer {
+fn value_result(value: Option<Value>, default: Option<&Value>) -> StepResult {
     match value.or_else(|| default.cloned()) {
-        Some(value) => Answer::Value(as_js(value)),
-        None => Answer::Nothing,
+        Some(value) => StepResult::Value(as_js(value)),
+        None => StepResult::Nothing,
     }
 }
 
-fn nothing<T>(done: Result<T, SessionError>) -> Answer {
+fn unit_result<T>(done: Result<T, SessionError>) -> StepResult {
     match done {
-        Ok(_) => Answer::Nothing,
-        Err(SessionError::Change(_)) => Answer::Refused,
+        Ok(_) => StepResult::Nothing,
+        Err(SessionError::Change(_)) => StepResult::Refused,
         Err(other) => panic!("an error that the real package does not have: {other}"),
     }
 }
 
-fn by(args: &[Value]) -> Number {
+fn increment_of(args: &[Value]) -> Number {
     let Some(by) = args.get(1) else {
         return 1.into();
     };
@@ -379,7 +397,7 @@ fn parsed(json: &str) -> Value {
     as_js(serde_json::from_str(json).unwrap())
 }
 
-/// The value with every number as JavaScript has it: a float.
+/// Converts every number to a float, as in JavaScript.
 fn as_js(value: Value) -> Value {
     match value {
         Value::Number(number) => number.as_f64().into(),

@@ -246,7 +246,7 @@ fn without_a_runtime_new_records_sweep_out_old_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_frees_what_has_expired_while_nobody_writes() {
+async fn a_task_frees_what_has_expired_while_no_call_writes() {
     let clock = clock();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let tag = Tag::new("user").unwrap();
@@ -267,7 +267,7 @@ async fn the_task_ends_with_the_last_clone_of_the_store() {
     let tasks = || runtime::Handle::current().metrics().num_alive_tasks();
     let store = MemoryStore::new();
     let unused = MemoryStore::new();
-    assert_eq!(tasks(), 0, "a store that nobody uses starts none");
+    assert_eq!(tasks(), 0, "an unused store starts none");
     put(&store, &new_key(), 1, HOUR).await;
     put(&store, &new_key(), 1, HOUR).await;
     assert_eq!(tasks(), 1);

@@ -56,7 +56,7 @@ async fn every_way_to_print_is_escaped_in_every_template() {
 }
 
 #[tokio::test]
-async fn a_template_may_say_that_it_is_plain_text() {
+async fn a_template_may_be_marked_as_plain_text() {
     let mut pages = Environment::new();
     view::enable_autoescape(&mut pages);
     let mut browser = test_server(config()).browser();
