@@ -1,14 +1,12 @@
-//! What it costs that a store's type is known only when the program runs: the memory store itself,
-//! and the same behind `Box<dyn Store>`, as sessions hold it.
+//! The cost of dynamic dispatch: the memory store itself, and behind `Box<dyn Store>` as in sessions.
 //!
-//! The calls are those of a request: a read, and a read with a write on what was read. Times differ by
-//! less than they vary; instructions repeat exactly, and are counted by running the program under
-//! `valgrind --tool=callgrind` with `--bench --profile-time 1 read/dyn`. (So the allocator is the
-//! system's and the clock stands still: valgrind follows neither another allocator nor the kernel's
-//! quick way to tell the time.)
+//! The calls are those of a request: a read, and a read followed by a write of the same data. The
+//! difference in time is smaller than the noise, but instruction counts repeat exactly. Count them by
+//! running the program under `valgrind --tool=callgrind` with `--bench --profile-time 1 read/dyn`. For
+//! valgrind, the bench uses the system allocator and a manual clock.
 //!
-//! Counted so, on x86-64 with Rust 1.95: 246 instructions for a read and 248 through `dyn`; 642 for a
-//! read and a write, and 647.
+//! On x86-64 with Rust 1.95: 246 instructions for a read and 248 through `dyn`; 642 for a read and a
+//! write, and 647 through `dyn`.
 
 use std::{
     future::Future,
@@ -27,26 +25,26 @@ use hyper_session::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The answer of a store that answers at once.
-fn now<T>(answer: impl Future<Output = Result<T, hyper_session::store::StoreError>>) -> T {
-    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.expect("the memory store answers"),
-        Poll::Pending => panic!("the memory store answers at once"),
+/// Returns the output of a future that is ready.
+fn ready<T>(future: impl Future<Output = Result<T, hyper_session::store::StoreError>>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.expect("the memory store does not fail"),
+        Poll::Pending => panic!("the memory store never suspends"),
     }
 }
 
 #[inline(never)]
 fn read<S: Store + ?Sized>(store: &S, key: &StoreKey) -> ReadOutcome {
-    now(store.read(key, None))
+    ready(store.read(key, None))
 }
 
 #[inline(never)]
 fn read_and_write<S: Store + ?Sized>(store: &S, key: &StoreKey) -> WriteOutcome {
-    let ReadOutcome::Found(record) = now(store.read(key, None)) else {
-        panic!("the session is there");
+    let ReadOutcome::Found(record) = ready(store.read(key, None)) else {
+        panic!("the record exists");
     };
     let expected = Expected::Version(record.version);
-    now(store.write(key, record.data, HOUR, expected))
+    ready(store.write(key, record.data, HOUR, expected))
 }
 
 fn all(criterion: &mut Criterion) {
@@ -54,23 +52,25 @@ fn all(criterion: &mut Criterion) {
     let concrete = MemoryStore::builder().clock(clock).build();
     let boxed: Box<dyn Store> = Box::new(concrete.clone());
     let key = SessionId::generate()
-        .expect("there is randomness")
+        .expect("random bytes are available")
         .store_key();
-    now(concrete.write(&key, vec![7; 260].into(), HOUR, Expected::Absent));
+    ready(concrete.write(&key, vec![7; 260].into(), HOUR, Expected::Absent));
 
     let mut group = criterion.benchmark_group("read");
-    group.bench_function("concrete", |it| {
-        it.iter(|| read(black_box(&concrete), &key));
+    group.bench_function("concrete", |bench| {
+        bench.iter(|| read(black_box(&concrete), &key));
     });
-    group.bench_function("dyn", |it| it.iter(|| read(&**black_box(&boxed), &key)));
+    group.bench_function("dyn", |bench| {
+        bench.iter(|| read(&**black_box(&boxed), &key))
+    });
     group.finish();
 
     let mut group = criterion.benchmark_group("read and write");
-    group.bench_function("concrete", |it| {
-        it.iter(|| read_and_write(black_box(&concrete), &key));
+    group.bench_function("concrete", |bench| {
+        bench.iter(|| read_and_write(black_box(&concrete), &key));
     });
-    group.bench_function("dyn", |it| {
-        it.iter(|| read_and_write(&**black_box(&boxed), &key));
+    group.bench_function("dyn", |bench| {
+        bench.iter(|| read_and_write(&**black_box(&boxed), &key));
     });
     group.finish();
 }

@@ -1,9 +1,8 @@
-//! The memory store beside one locked `HashMap`, in the same run: what a call takes by one thread
-//! and by two at once, and what memory a record takes.
+//! The memory store against a `HashMap` behind a mutex: time per call with one and with two threads,
+//! and memory per record.
 //!
-//! `cargo bench --bench memory`. A time is that of one call; with two threads, the wall time divided
-//! by the calls of both. The map has what a store of a few lines would have: a mutex around a
-//! standard `HashMap`, a version and an expiry; no limits, no tombstones, no tags, no sweeping.
+//! `cargo bench --bench memory`. With two threads, the time per call is the wall time divided by the
+//! calls of both. The map has a version and an expiry, but no limits, tombstones, tags or sweeping.
 use std::{
     collections::HashMap,
     fs,
@@ -34,40 +33,40 @@ const THREADS: u64 = 2;
 const DATA: usize = 256;
 const TTL: Duration = Duration::from_secs(7200);
 
-/// The same calls on both.
-trait Side: Sync {
+/// The calls that the bench makes on both stores.
+trait BenchStore: Sync {
     const NAME: &str;
 
     fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)>;
 
     fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version>;
 
-    fn end(&self, key: &StoreKey);
+    fn remove(&self, key: &StoreKey);
 }
 
-impl Side for MemoryStore {
+impl BenchStore for MemoryStore {
     const NAME: &str = "store";
 
     fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)> {
-        match now(Store::read(self, key, None)) {
+        match ready(Store::read(self, key, None)) {
             ReadOutcome::Found(record) => Some((record.data, record.version)),
             ReadOutcome::Absent | ReadOutcome::Gone => None,
         }
     }
 
     fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version> {
-        match now(Store::write(self, key, data, TTL, expected)) {
+        match ready(Store::write(self, key, data, TTL, expected)) {
             WriteOutcome::Done(version) => Some(version),
             WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
         }
     }
 
-    fn end(&self, key: &StoreKey) {
-        now(self.destroy(key));
+    fn remove(&self, key: &StoreKey) {
+        ready(self.destroy(key));
     }
 }
 
-struct Held {
+struct MapRecord {
     data: Bytes,
     version: Version,
     expires: Timestamp,
@@ -76,34 +75,34 @@ struct Held {
 #[derive(Default)]
 struct LockedMap {
     clock: Clock,
-    records: Mutex<HashMap<StoreKey, Held>>,
+    records: Mutex<HashMap<StoreKey, MapRecord>>,
 }
 
-impl Side for LockedMap {
+impl BenchStore for LockedMap {
     const NAME: &str = "locked map";
 
     fn read(&self, key: &StoreKey) -> Option<(Bytes, Version)> {
         let records = self.records.lock().unwrap();
-        let held = records.get(key)?;
-        (self.clock.now() < held.expires).then(|| (held.data.clone(), held.version))
+        let record = records.get(key)?;
+        (self.clock.now() < record.expires).then(|| (record.data.clone(), record.version))
     }
 
     fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version> {
         let mut records = self.records.lock().unwrap();
         let now = self.clock.now();
-        let stands = records.get(key).filter(|held| now < held.expires);
-        let stands = stands.map(|held| held.version);
-        let may = match expected {
+        let live = records.get(key).filter(|record| now < record.expires);
+        let stored = live.map(|record| record.version);
+        let matches = match expected {
             Expected::Any => true,
-            Expected::Absent => stands.is_none(),
-            Expected::Version(_) => stands.map(Expected::Version) == Some(expected),
+            Expected::Absent => stored.is_none(),
+            Expected::Version(_) => stored.map(Expected::Version) == Some(expected),
         };
-        let version = Version::new(stands.map_or(0, Version::get) + 1)?;
-        may.then(|| {
+        let version = Version::new(stored.map_or(0, Version::get) + 1)?;
+        matches.then(|| {
             let expires = now.saturating_add(TTL);
             records.insert(
                 *key,
-                Held {
+                MapRecord {
                     data,
                     version,
                     expires,
@@ -113,15 +112,15 @@ impl Side for LockedMap {
         })
     }
 
-    fn end(&self, key: &StoreKey) {
+    fn remove(&self, key: &StoreKey) {
         self.records.lock().unwrap().remove(key);
     }
 }
 
-/// The memory store answers at once.
-fn now<T: Unpin>(answer: StoreFuture<T>) -> T {
-    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.unwrap(),
+/// Returns the output of a future that is ready.
+fn ready<T: Unpin>(future: StoreFuture<T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.unwrap(),
         Poll::Pending => unreachable!("the memory store never suspends"),
     }
 }
@@ -134,14 +133,14 @@ fn key(number: u128) -> StoreKey {
     SessionId::from_bytes(number.to_le_bytes()).store_key()
 }
 
-fn filled<S: Side>(side: S, keys: &[StoreKey]) -> S {
+fn fill<S: BenchStore>(store: S, keys: &[StoreKey]) -> S {
     for key in keys {
-        side.write(key, data(), Expected::Absent).unwrap();
+        store.write(key, data(), Expected::Absent).unwrap();
     }
-    side
+    store
 }
 
-/// Numbers without end, the same in every run.
+/// An endless sequence of pseudorandom numbers, the same in every run.
 fn random(seed: u64) -> impl Iterator<Item = usize> {
     let next = |state: &u64| {
         Some(
@@ -153,23 +152,23 @@ fn random(seed: u64) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(seed), next).map(|state| (state >> 33) as usize)
 }
 
-fn read_write(side: &impl Side, key: &StoreKey, writes: bool) {
+fn read_write(store: &impl BenchStore, key: &StoreKey, writes: bool) {
     if !writes {
-        black_box(side.read(key));
-    } else if let Some((_, version)) = side.read(key) {
-        black_box(side.write(key, data(), Expected::Version(version)));
+        black_box(store.read(key));
+    } else if let Some((_, version)) = store.read(key) {
+        black_box(store.write(key, data(), Expected::Version(version)));
     }
 }
 
-/// The wall time in which `threads` make `calls` calls, one in twenty of them a read and a write.
-fn mixed(side: &impl Side, keys: &[StoreKey], threads: u64, calls: u64) -> Duration {
+/// Returns the wall time of `calls` calls by `threads` threads. One in twenty is a read and a write.
+fn mixed(store: &impl BenchStore, keys: &[StoreKey], threads: u64, calls: u64) -> Duration {
     let start = Instant::now();
     thread::scope(|scope| {
         for thread in 0..threads {
             scope.spawn(move || {
                 for number in random(thread + 1).take((calls / threads) as usize) {
                     let key = keys.get(number % keys.len()).unwrap();
-                    read_write(side, key, (number / RECORDS).is_multiple_of(20));
+                    read_write(store, key, (number / RECORDS).is_multiple_of(20));
                 }
             });
         }
@@ -177,15 +176,15 @@ fn mixed(side: &impl Side, keys: &[StoreKey], threads: u64, calls: u64) -> Durat
     start.elapsed()
 }
 
-fn bench_side<S: Side>(criterion: &mut Criterion, side: &S, keys: &[StoreKey]) {
+fn bench_side<S: BenchStore>(criterion: &mut Criterion, store: &S, keys: &[StoreKey]) {
     let name = |case: &str| format!("{case}/{}", S::NAME);
     let mut numbers = random(7);
     let mut any_key = || keys.get(numbers.next().unwrap() % keys.len()).unwrap();
     criterion.bench_function(&name("read, any of 100k"), |bench| {
-        bench.iter(|| side.read(any_key()));
+        bench.iter(|| store.read(any_key()));
     });
     criterion.bench_function(&name("write on a version, any of 100k"), |bench| {
-        bench.iter(|| read_write(side, any_key(), true));
+        bench.iter(|| read_write(store, any_key(), true));
     });
     for (case, keys) in [
         ("any of 100k", keys),
@@ -194,27 +193,27 @@ fn bench_side<S: Side>(criterion: &mut Criterion, side: &S, keys: &[StoreKey]) {
         for threads in [1, THREADS] {
             let name = name(&format!("95 reads to 5 writes, {case}, {threads} threads"));
             criterion.bench_function(&name, |bench| {
-                bench.iter_custom(|calls| mixed(side, keys, threads, calls));
+                bench.iter_custom(|calls| mixed(store, keys, threads, calls));
             });
         }
     }
 }
 
-/// A thousand sessions begin and end in every second of a clock that is moved by hand, so that the
-/// store has 60,000 tombstones and sweeps as many away as come.
-fn bench_creation<S: Side>(criterion: &mut Criterion, side: &S, clock: &Clock) {
+/// Creates and destroys a thousand sessions per second of a manual clock. The store then has 60,000
+/// tombstones and sweeps as many as it creates.
+fn bench_creation<S: BenchStore>(criterion: &mut Criterion, store: &S, clock: &Clock) {
     let mut fresh = (RECORDS as u128..).map(key);
     criterion.bench_function(&format!("create and destroy/{}", S::NAME), |bench| {
         bench.iter(|| {
             let key = fresh.next().unwrap();
-            side.write(&key, data(), Expected::Absent);
-            side.end(&key);
+            store.write(&key, data(), Expected::Absent);
+            store.remove(&key);
             clock.advance(Duration::from_millis(1));
         });
     });
 }
 
-/// What this process has in memory, in bytes.
+/// Returns the resident memory of this process in bytes.
 fn resident() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -222,12 +221,12 @@ fn resident() -> usize {
     kilobytes.unwrap_or_default() * 1024
 }
 
-fn bytes_per_record<S: Side>(side: S, keys: &[StoreKey]) -> S {
+fn bytes_per_record<S: BenchStore>(store: S, keys: &[StoreKey]) -> S {
     let before = resident();
-    let side = filled(side, keys);
+    let store = fill(store, keys);
     let each = resident().saturating_sub(before) / keys.len();
     println!("{}: {each} bytes a record, {DATA} of them data", S::NAME);
-    side
+    store
 }
 
 fn memory(criterion: &mut Criterion) {

@@ -1,9 +1,10 @@
-//! The same session requests on every store there is, side by side.
+//! The same session requests on every store.
 //!
-//! Take the raw service's median off the others: see `support`. With the feature `redis`, a
-//! `redis-server` is started on a free port for the time of the run. Its figures are those of one
-//! request after another, so of the way there and back; `benches/redis.rs` has many at once. The
-//! cookie store's visitor sends the same cookies over and over: `benches/data_cookie.rs` has cold visitors.
+//! Subtract the median of the raw service from the others: see `support`. With the feature `redis`, the
+//! bench starts a `redis-server` on a free port. Requests run one after the other, so the figures of
+//! Redis are round-trip times; `benches/redis.rs` measures concurrent requests. The visitor of the
+//! cookie store always sends the same cookies; `benches/data_cookie.rs` measures cookies that the server
+//! has not seen.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use hyper_session::{
@@ -23,12 +24,12 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Every store, under the name that the report gives it. A new one needs a line here.
+/// Every store with its name in the report. Add new stores here.
 fn stores(redis: Option<&redis::Server>) -> Vec<(&'static str, Sessions)> {
     let mut stores = vec![("memory", sessions(MemoryStore::new()))];
     stores.extend(file::store().map(|store| ("file", sessions(store))));
     stores.extend(redis.map(|server| ("redis", sessions(server.store()))));
-    // 4 KB take two cookies.
+    // 4 KB need two cookies.
     stores.push(("cookie", sessions(CookieStore::new().max_chunks(2))));
     stores
 }
@@ -37,11 +38,11 @@ fn stores(redis: Option<&redis::Server>) -> Vec<(&'static str, Sessions)> {
 mod file {
     use hyper_session::store::FileStore;
 
-    /// In a folder of its own, which is left to the system's cleaning of temporary files.
+    /// Opens a store in a new temporary directory, which the system cleans up.
     pub(super) fn store() -> Option<FileStore> {
         let folder = format!("hyper-session-bench-{}", std::process::id());
         let store = FileStore::open(std::env::temp_dir().join(folder));
-        Some(store.expect("the folder for temporary files can be written"))
+        Some(store.expect("the temporary directory is writable"))
     }
 }
 
@@ -60,15 +61,15 @@ mod redis {
 
     use crate::redis_servers;
 
-    /// It ends with this.
+    /// A server that stops when this is dropped.
     pub(super) struct Server(redis_servers::Server);
 
     impl Server {
-        /// `None` where there is no `redis-server`.
+        /// Returns `None` if there is no `redis-server`.
         pub(super) fn start() -> Option<Self> {
             let version = Command::new("redis-server").arg("--version").output();
             if version.is_err() {
-                println!("redis: there is no redis-server here, so it is left out");
+                println!("redis: skipped, since there is no redis-server");
                 return None;
             }
             Some(Self(redis_servers::Server::start()))
@@ -83,12 +84,12 @@ mod redis {
 
 #[cfg(not(feature = "redis"))]
 mod redis {
-    /// There is none.
+    /// A server that cannot exist without the feature `redis`.
     pub(super) enum Server {}
 
     impl Server {
         pub(super) fn start() -> Option<Self> {
-            println!("redis: left out, since the feature `redis` is off");
+            println!("redis: skipped, since the feature `redis` is off");
             None
         }
 
@@ -99,11 +100,11 @@ mod redis {
 }
 
 fn sessions(store: impl Store) -> Sessions {
-    Sessions::new(support::config(CookiePolicy::WhenUsed), store).expect("the settings are right")
+    Sessions::new(support::config(CookiePolicy::WhenUsed), store).expect("the settings are valid")
 }
 
 fn all(criterion: &mut Criterion) {
-    let _inside = support::enter();
+    let _runtime = support::enter();
     let redis = redis::Server::start();
     let stores = stores(redis.as_ref());
     let mut raw = support::raw(support::plain());

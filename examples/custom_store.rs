@@ -1,7 +1,7 @@
-//! Sessions in an embedded database: a store of one's own, chosen by its name.
+//! Sessions in an embedded database: a custom store, selected by its name.
 //!
 //! `cargo run --example custom_store`, then open <http://127.0.0.1:3001/>. The store is
-//! `custom_store/redb_store.rs`; `SESSION_DRIVER` chooses another one.
+//! `custom_store/redb_store.rs`. Set `SESSION_DRIVER` to select another one.
 
 #[path = "custom_store/redb_store.rs"]
 mod redb_store;
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .secure_unless_loopback(address.ip())
         .with_env()?;
     if config.app_key.is_none() {
-        println!("APP_KEY is not set: cookies end with this process");
+        println!("APP_KEY is not set: cookies are valid until this process ends");
         config = config.app_key(SealKey::generate_text()?);
     }
     let file = std::env::temp_dir().join("sessions.redb");

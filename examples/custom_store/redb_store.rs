@@ -1,6 +1,9 @@
-//! A store in four methods, over the embedded database `redb`.
+//! A store over the embedded database `redb`. It implements the four required methods.
 
-#![allow(clippy::result_large_err, reason = "the database's own error is large")]
+#![allow(
+    clippy::result_large_err,
+    reason = "the error type of the database is large"
+)]
 
 use std::{fmt, ops::Bound, path::Path, sync::Arc, time::Duration};
 
@@ -15,22 +18,22 @@ use hyper_session::{
 };
 use redb::{Database, Error, ReadableTable, Table, TableDefinition};
 
-/// By key: when it ends (8 bytes), its version (8 bytes; zero is a tombstone), its data.
+/// The row of each key: end (8 bytes), version (8 bytes; zero is a tombstone), data.
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 
-/// The last version that was given, for all keys: so none sees one twice.
-const VERSIONS: TableDefinition<'_, (), u64> = TableDefinition::new("versions");
+/// The last version. One counter for all keys, so that no key has a version twice.
+const LAST_VERSION: TableDefinition<'_, (), u64> = TableDefinition::new("versions");
 
 const TOMBSTONE: u64 = 0;
 
-/// How long a destroyed key stays fenced: longer than the longest request.
-const FENCE: Duration = Duration::from_secs(60);
+/// How long a destroyed key is fenced. Must exceed the longest request.
+const TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
-/// How many of a written key's neighbours are looked at, to remove those that have ended. Keys are
-/// hashes, so in time all are seen.
+/// Number of rows after a written key that are inspected and removed if they have ended. Keys are
+/// hashes, so every row is inspected sooner or later.
 const SWEEP: usize = 4;
 
-/// Sessions in one file of this machine, each write on the disk before it is acknowledged.
+/// Sessions in one file. Every write is on the disk before it is acknowledged.
 #[derive(Clone)]
 pub(crate) struct RedbStore(Arc<Inner>);
 
@@ -40,30 +43,30 @@ struct Inner {
 }
 
 impl RedbStore {
-    /// Opens the file, or makes it.
+    /// Opens the file. Creates it if it is missing.
     pub(crate) fn open(file: &Path, clock: Clock) -> Result<Self, StoreError> {
         let open = || -> Result<_, Error> {
             let database = Database::create(file)?;
             let write = database.begin_write()?;
             write.open_table(SESSIONS)?;
-            write.open_table(VERSIONS)?;
+            write.open_table(LAST_VERSION)?;
             write.commit()?;
             Ok(Self(Arc::new(Inner { database, clock })))
         };
         open().map_err(|error| StoreError::new("redb", "open", error))
     }
 
-    /// Does the work where it may wait for the disk, and not in the runtime's own threads.
-    fn blocking<T: Send + 'static>(
+    /// Runs `work` on a thread for blocking tasks, since it waits for the disk.
+    fn run_blocking<T: Send + 'static>(
         &self,
-        action: &'static str,
+        operation: &'static str,
         work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
     ) -> StoreFuture<T> {
         let inner = Arc::clone(&self.0);
         StoreFuture::new(async move {
-            let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-            let done = done.map_err(|error| StoreError::new("redb", action, error))?;
-            done.map_err(|error| StoreError::new("redb", action, error))
+            let result = tokio::task::spawn_blocking(move || work(&inner)).await;
+            let result = result.map_err(|error| StoreError::new("redb", operation, error))?;
+            result.map_err(|error| StoreError::new("redb", operation, error))
         })
     }
 }
@@ -71,7 +74,7 @@ impl RedbStore {
 impl Store for RedbStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
-        self.blocking("read", move |inner| match touch {
+        self.run_blocking("read", move |inner| match touch {
             None => inner.read(&key),
             Some(ttl) => inner.touch(&key, ttl),
         })
@@ -85,19 +88,19 @@ impl Store for RedbStore {
         expected: Expected,
     ) -> StoreFuture<WriteOutcome> {
         let key = *key;
-        self.blocking("write", move |inner| {
+        self.run_blocking("write", move |inner| {
             inner.write(&key, &data, ttl, expected)
         })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
-        self.blocking("destroy", move |inner| inner.destroy(&key))
+        self.run_blocking("destroy", move |inner| inner.destroy(&key))
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
-        self.blocking("touch", move |inner| {
+        self.run_blocking("touch", move |inner| {
             Ok(matches!(inner.touch(&key, ttl)?, ReadOutcome::Found(_)))
         })
     }
@@ -111,18 +114,18 @@ impl Inner {
     fn read(&self, key: &StoreKey) -> Result<ReadOutcome, Error> {
         let read = self.database.begin_read()?;
         let sessions = read.open_table(SESSIONS)?;
-        standing(&sessions, key, self.clock.now())
+        state_at(&sessions, key, self.clock.now())
     }
 
-    /// Reads, and sets the end of a live record. One transaction writes at a time, so what was read
-    /// is still so when it is written.
+    /// Reads, and sets the end of a live record. Only one write transaction runs at a time, so the row
+    /// cannot change in between.
     fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<ReadOutcome, Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
-        let read = standing(&sessions, key, now)?;
+        let read = state_at(&sessions, key, now)?;
         if let ReadOutcome::Found(record) = &read {
-            let row = row(now.saturating_add(ttl), record.version.get(), &record.data);
+            let row = encode_row(now.saturating_add(ttl), record.version.get(), &record.data);
             sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         }
         drop(sessions);
@@ -139,9 +142,9 @@ impl Inner {
     ) -> Result<WriteOutcome, Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
-        let mut versions = write.open_table(VERSIONS)?;
+        let mut versions = write.open_table(LAST_VERSION)?;
         let now = self.clock.now();
-        match (standing(&sessions, key, now)?, expected) {
+        match (state_at(&sessions, key, now)?, expected) {
             (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
                 return Ok(WriteOutcome::Gone);
             }
@@ -155,7 +158,7 @@ impl Inner {
             return Ok(WriteOutcome::Gone);
         };
         versions.insert((), version.get())?;
-        let row = row(now.saturating_add(ttl), version.get(), data);
+        let row = encode_row(now.saturating_add(ttl), version.get(), data);
         sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         sweep(&mut sessions, key, now)?;
         drop((sessions, versions));
@@ -167,7 +170,7 @@ impl Inner {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
-        let row = row(now.saturating_add(FENCE), TOMBSTONE, &[]);
+        let row = encode_row(now.saturating_add(TOMBSTONE_TTL), TOMBSTONE, &[]);
         sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         sweep(&mut sessions, key, now)?;
         drop(sessions);
@@ -175,8 +178,8 @@ impl Inner {
     }
 }
 
-/// What stands under `key` at `now`: what has ended is absent.
-fn standing(
+/// Returns the state of `key` at `now`. A row that has ended is absent.
+fn state_at(
     sessions: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &StoreKey,
     now: Timestamp,
@@ -184,7 +187,7 @@ fn standing(
     let Some(row) = sessions.get(key.as_bytes().as_slice())? else {
         return Ok(ReadOutcome::Absent);
     };
-    let (end, version, data) = parts(row.value())?;
+    let (end, version, data) = decode_row(row.value())?;
     Ok(match Version::new(version) {
         _ if end <= now => ReadOutcome::Absent,
         None => ReadOutcome::Gone,
@@ -192,7 +195,7 @@ fn standing(
     })
 }
 
-/// Removes those of the next keys that have ended.
+/// Removes the ended rows among the next ones.
 fn sweep(
     sessions: &mut Table<'_, &'static [u8], &'static [u8]>,
     key: &StoreKey,
@@ -202,7 +205,7 @@ fn sweep(
     let mut ended = Vec::new();
     for entry in sessions.range::<&[u8]>(after)?.take(SWEEP) {
         let (key, row) = entry?;
-        if parts(row.value())?.0 <= now {
+        if decode_row(row.value())?.0 <= now {
             ended.push(key.value().to_vec());
         }
     }
@@ -212,19 +215,19 @@ fn sweep(
     Ok(())
 }
 
-fn row(end: Timestamp, version: u64, data: &[u8]) -> Vec<u8> {
+fn encode_row(end: Timestamp, version: u64, data: &[u8]) -> Vec<u8> {
     let (end, version) = (end.as_millis().to_be_bytes(), version.to_be_bytes());
     [&end, &version, data].concat()
 }
 
-fn parts(row: &[u8]) -> Result<(Timestamp, u64, &[u8]), Error> {
-    let parts = || {
+fn decode_row(row: &[u8]) -> Result<(Timestamp, u64, &[u8]), Error> {
+    let decode = || {
         let (end, rest) = row.split_first_chunk()?;
         let (version, data) = rest.split_first_chunk()?;
         let end = Timestamp::from_millis(u64::from_be_bytes(*end));
         Some((end, u64::from_be_bytes(*version), data))
     };
-    parts().ok_or_else(|| Error::Corrupted("a session's row is too short".into()))
+    decode().ok_or_else(|| Error::Corrupted("row of a session is too short".into()))
 }
 
 impl fmt::Debug for RedbStore {

@@ -1,5 +1,5 @@
-//! Environment variables as they may come: what is wrong is an error that names its variable or
-//! setting and holds no secret; what is accepted builds sessions, or says why not.
+//! Arbitrary environment variables. An invalid one is an error that names its variable or setting and
+//! contains no secret. A valid configuration builds sessions or fails with such an error.
 #![no_main]
 
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use hyper_session::{SessionConfig, Sessions, config::ConfigError, store::MemoryStore};
 use libfuzzer_sys::fuzz_target;
 
-/// In every secret, and nowhere else: an input that holds it is left out.
+/// A part of every secret and of no other value. Inputs that contain it are skipped.
 const MARK: &str = "zq7zq7zq7";
 
 const NAMES: [&str; 10] = [
@@ -23,7 +23,7 @@ const NAMES: [&str; 10] = [
     "SESSION_MIGRATE_TO",
 ];
 
-// Each line is a variable: a digit that says which, and its value.
+// Each line is a variable: a digit, which is its number, and its value.
 fuzz_target!(|data: &[u8]| {
     let text = String::from_utf8_lossy(data);
     if text.contains(MARK) {
@@ -33,15 +33,15 @@ fuzz_target!(|data: &[u8]| {
     let read = SessionConfig::default().with_variables(|name| Ok(variables.get(name).cloned()));
     let shown = match read.as_ref() {
         Ok(config) => format!("{config:?}"),
-        Err(error) => said(error),
+        Err(error) => checked_text(error),
     };
     assert!(!shown.contains(MARK), "{shown}");
     let Ok(config) = read else {
         return;
     };
-    // The store that is given takes the place of the one that is named.
+    // This store replaces the named one.
     if let Err(error) = Sessions::new(config, MemoryStore::new()) {
-        said(&error);
+        checked_text(&error);
     }
 });
 
@@ -58,8 +58,8 @@ fn variable(line: &str) -> Option<(&'static str, String)> {
     Some((name, value))
 }
 
-/// The error's text, which names what is wrong.
-fn said(error: &ConfigError) -> String {
+/// Returns the error's text after checking that it names the setting and contains no secret.
+fn checked_text(error: &ConfigError) -> String {
     let text = format!("{error} {error:?}");
     assert!(text.contains(error.setting()), "{text}");
     assert!(!text.contains(MARK), "{text}");

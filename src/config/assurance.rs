@@ -1,4 +1,4 @@
-//! How long sessions may last where a standard says so.
+//! Session timeouts of a standard.
 
 use std::time::Duration;
 
@@ -8,17 +8,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// An authentication assurance level of NIST SP 800-63B-4, for the times after which its users must
-/// authenticate again.
+/// An authentication assurance level of NIST SP 800-63B-4, for its reauthentication timeouts.
 ///
-/// | level | section | a session lives at most | without a request at most |
+/// | level | section | absolute timeout | idle timeout |
 /// | --- | --- | --- | --- |
-/// | `aal1` | 2.1.3 | 30 days | as long as `age` says |
+/// | `aal1` | 2.1.3 | 30 days | the setting `age` |
 /// | `aal2` | 2.2.3 | 24 hours | 1 hour |
 /// | `aal3` | 2.3.3 | 12 hours | 15 minutes |
 ///
-/// This is about timeouts alone. What else the levels ask for (how users authenticate, and that they
-/// do so again) is the service's own.
+/// Only the timeouts are enforced. The service must meet the other requirements of the level, such as
+/// how users authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AssuranceLevel {
@@ -31,7 +30,7 @@ pub enum AssuranceLevel {
 }
 
 impl AssuranceLevel {
-    /// How long a session may live, however busy.
+    /// Returns the maximum age of a session, however often it is used.
     pub const fn absolute_timeout(self) -> Duration {
         match self {
             Self::Aal1 => DAY.saturating_mul(30),
@@ -40,7 +39,7 @@ impl AssuranceLevel {
         }
     }
 
-    /// How long a session may live without a request; `None` where the standard does not say.
+    /// Returns the maximum time without a request, or `None` if the standard sets no limit.
     pub const fn idle_timeout(self) -> Option<Duration> {
         match self {
             Self::Aal1 => None,

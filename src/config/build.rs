@@ -1,8 +1,10 @@
-//! From settings to an engine, or to the reason why not.
+//! Validation of settings, and the engine that they configure.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, keys, stores::Choice};
+use super::{
+    AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, app_key, registry::StoreSelection,
+};
 use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
@@ -12,13 +14,13 @@ use crate::{
     wire::native::Native,
 };
 
-/// What sealed id cookies are for; part of what is authenticated.
+/// The purpose of sealed id cookies, which the seal authenticates.
 const PURPOSE: &str = "hyper-session id";
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-pub(super) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+pub(super) const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 impl SessionConfig {
     pub(crate) fn into_engine(
@@ -29,24 +31,25 @@ impl SessionConfig {
     ) -> Result<Engine, ConfigError> {
         let policy = self.policy()?;
         let name = CookieName::new(self.cookie_name.as_str())
-            .map_err(|error| ConfigError::caused("cookie_name", error))?;
+            .map_err(|error| ConfigError::with_source("cookie_name", error))?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
-            .map_err(|error| refused_cookie(&name, error))?;
-        let keys = keys::ring(self.app_key.as_ref(), &self.app_key_previous)?;
+            .map_err(|error| cookie_error(&name, error))?;
+        let keys = app_key::key_ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
         let mut context = CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl());
         context.clear_with_browser = self.clear_with_browser;
-        let backend = Backend::new(stores.open(self.choice(&listeners))?, &context)
-            .map_err(|error| ConfigError::caused("store", error))?;
-        let cut = !policy.clear_with_browser && policy.age > MAX_AGE;
+        let backend = Backend::new(stores.open(self.store_selection(&listeners))?, &context)
+            .map_err(|error| ConfigError::with_source("store", error))?;
+        let limits_max_age = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
             backend,
             cookie_cache: CookieCache::new(),
             dead_keys: DeadKeys::new(),
             finder: Finder::new(&name),
             format: Box::new(Native::new(ids)),
-            adjusted: cut
-                .then_some("the cookie's Max-Age is cut to 400 days, the most that browsers take"),
+            adjusted: limits_max_age.then_some(
+                "`age` is over 400 days: Max-Age of the cookie is 400 days, the maximum of browsers",
+            ),
             policy,
             set_cookie,
             clock,
@@ -55,17 +58,18 @@ impl SessionConfig {
     }
 
     fn policy(&self) -> Result<Policy, ConfigError> {
-        let (age, touch_interval) = self.idle_and_touch()?;
+        let (age, touch_interval) = self.idle_timeout_and_touch_interval()?;
         if !(1..=10_000).contains(&self.max_attempts) {
-            return Err(ConfigError::new(
-                "max_attempts",
-                "choose a number from 1 to 10000",
-            ));
+            let problem = format!(
+                "{} is out of range; choose a number from 1 to 10000",
+                self.max_attempts
+            );
+            return Err(ConfigError::new("max_attempts", problem));
         }
         Ok(Policy {
             enabled: self.enabled,
             age,
-            absolute_timeout: self.longest()?,
+            absolute_timeout: self.absolute_timeout_limit()?,
             touch_interval,
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
@@ -73,81 +77,85 @@ impl SessionConfig {
             on_too_large: self.on_too_large,
             limits: self.limits,
             max_attempts: self.max_attempts,
-            fence_ttl: within("fence_ttl", self.fence_ttl, SECOND..=DAY)?,
+            fence_ttl: check_range("fence_ttl", self.fence_ttl, SECOND..=DAY)?,
         })
     }
 
-    /// How long a session lives without a request, and how old a renewal must be before the next.
-    fn idle_and_touch(&self) -> Result<(Duration, Duration), ConfigError> {
-        let age = within("age", self.age, SECOND..=LONGEST)?;
+    /// Returns the idle timeout and the touch interval, limited by the assurance level.
+    fn idle_timeout_and_touch_interval(&self) -> Result<(Duration, Duration), ConfigError> {
+        let age = check_range("age", self.age, SECOND..=MAX_DURATION)?;
         let interval = match self.touch_interval {
             None => (age / 60).min(MINUTE),
             Some(interval) if interval.duration() < age => interval.duration(),
             Some(interval) => {
-                let why = format!(
-                    "{interval} is too long: it must be shorter than `age`, {}",
+                let problem = format!(
+                    "{interval} is too long; choose less than `age`, which is {}",
                     self.age
                 );
-                return Err(ConfigError::new("touch_interval", why));
+                return Err(ConfigError::new("touch_interval", problem));
             }
         };
-        let Some(most) = self.assurance.and_then(AssuranceLevel::idle_timeout) else {
+        let Some(limit) = self.assurance.and_then(AssuranceLevel::idle_timeout) else {
             return Ok((age, interval));
         };
-        // The store keeps a session for both together.
-        let interval = interval.min(most / 60);
-        Ok((age.min(most.saturating_sub(interval)), interval))
+        // The store keeps a session for `age` plus `interval`.
+        let interval = interval.min(limit / 60);
+        Ok((age.min(limit.saturating_sub(interval)), interval))
     }
 
-    /// How long a session lives at most.
-    fn longest(&self) -> Result<Option<Duration>, ConfigError> {
-        let own = self
+    /// Returns the absolute timeout, limited by the assurance level.
+    fn absolute_timeout_limit(&self) -> Result<Option<Duration>, ConfigError> {
+        let configured = self
             .absolute_timeout
-            .map(|it| within("absolute_timeout", it, SECOND..=LONGEST));
-        let own = own.transpose()?;
-        let allowed = self.assurance.map(AssuranceLevel::absolute_timeout);
-        Ok(own.into_iter().chain(allowed).min())
+            .map(|timeout| check_range("absolute_timeout", timeout, SECOND..=MAX_DURATION));
+        let configured = configured.transpose()?;
+        let limit = self.assurance.map(AssuranceLevel::absolute_timeout);
+        Ok(configured.into_iter().chain(limit).min())
     }
 
-    fn choice<'c>(&'c self, listeners: &'c Listeners) -> Choice<'c> {
-        Choice {
+    fn store_selection<'c>(&'c self, listeners: &'c Listeners) -> StoreSelection<'c> {
+        StoreSelection {
             store: &self.store,
             migrate_from: self.migrate_from.as_deref(),
             migrate_to: self.migrate_to.as_deref(),
-            sections: &self.stores,
+            configs: &self.stores,
             listeners,
         }
     }
 }
 
-/// What is wrong with the cookie, by the settings that do not go together.
-fn refused_cookie(name: &CookieName, error: CookieError) -> ConfigError {
+/// Names the settings that conflict.
+fn cookie_error(name: &CookieName, error: CookieError) -> ConfigError {
     match error {
         CookieError::Prefix { field, .. } => {
-            let pair = format!("{:?} does not go with `cookie.{field}`", name.as_str());
-            ConfigError::caused("cookie_name", error).of(pair)
+            let pair = format!("{:?} conflicts with `cookie.{field}`", name.as_str());
+            ConfigError::with_source("cookie_name", error).context(pair)
         }
         CookieError::NotSecure { .. } => {
-            ConfigError::caused("cookie", error).of("`cookie.secure` is off")
+            ConfigError::with_source("cookie", error).context("`cookie.secure` is off")
         }
-        _ => ConfigError::caused("cookie", error),
+        _ => ConfigError::with_source("cookie", error),
     }
 }
 
-pub(super) fn within(
+/// Returns the duration if it is within `range`.
+pub(super) fn check_range(
     setting: &'static str,
-    age: DurationSetting,
+    value: DurationSetting,
     range: RangeInclusive<Duration>,
 ) -> Result<Duration, ConfigError> {
-    let time = age.duration();
-    range.contains(&time).then_some(time).ok_or_else(|| {
-        let (least, most) = (
-            DurationSetting::new(*range.start()),
-            DurationSetting::new(*range.end()),
-        );
-        ConfigError::new(
-            setting,
-            format!("{age} is out of range: choose {least} to {most}"),
-        )
-    })
+    let duration = value.duration();
+    range
+        .contains(&duration)
+        .then_some(duration)
+        .ok_or_else(|| {
+            let (min, max) = (
+                DurationSetting::new(*range.start()),
+                DurationSetting::new(*range.end()),
+            );
+            ConfigError::new(
+                setting,
+                format!("{value} is out of range; choose {min} to {max}"),
+            )
+        })
 }

@@ -1,16 +1,16 @@
-//! Settings from the environment.
+//! Settings from environment variables.
 
 use std::ops::RangeInclusive;
 
 use super::{
-    ConfigError, Secret, SessionConfig,
-    build::{LONGEST, SECOND, within},
-    file_store, keys,
+    ConfigError, Secret, SessionConfig, app_key,
+    build::{MAX_DURATION, SECOND, check_range},
+    file_store,
 };
 use crate::{cookie::CookieName, duration::DurationSetting};
 
 impl SessionConfig {
-    /// Overrides settings with those environment variables that are set and not empty:
+    /// Overrides settings with the environment variables that are set and not empty:
     ///
     /// | variable | setting |
     /// | --- | --- |
@@ -18,80 +18,86 @@ impl SessionConfig {
     /// | `SESSION_AGE` | `age`, such as `2h`, `30 minutes`, or a number of seconds |
     /// | `SESSION_COOKIE` | `cookie_name` |
     /// | `APP_KEY` | `app_key` |
-    /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list with commas between |
+    /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list separated by commas |
     /// | `SESSION_FILE_LOCATION` | `stores.file.location` |
-    /// | `SESSION_FILE_DURABILITY` | `stores.file.durability`: `always`, `os`, or a time such as `200ms` |
+    /// | `SESSION_FILE_DURABILITY` | `stores.file.durability`: `always`, `os`, or a duration such as `200ms` |
     /// | `REDIS_URL` | `stores.redis.url` |
     /// | `SESSION_MIGRATE_FROM` | `migrate_from` |
     /// | `SESSION_MIGRATE_TO` | `migrate_to` |
     ///
-    /// What the environment says wins over what was set before this call; what is set after it wins
-    /// over the environment.
+    /// The environment overrides settings made before this call. Settings made after it override the
+    /// environment.
     ///
-    /// Variables of stores that are not chosen may be set all the same, and have no effect: one
-    /// environment may serve while `SESSION_DRIVER` goes to and fro, and a `REDIS_URL` is often there
-    /// for somebody else.
+    /// Variables of stores that are not selected have no effect. So `SESSION_DRIVER` can change while
+    /// the rest of the environment stays, and a `REDIS_URL` can be there for another program.
     ///
     /// # Errors
-    /// When a variable is not Unicode, or its value cannot be used, whatever else is set; the error
-    /// names the variable. What can be told only later, such as whether there is a store of that
-    /// name, or what a chosen store thinks of its address, is an error when sessions are built.
+    /// If a variable is not Unicode or its value is invalid, even if the setting is not used. The
+    /// error names the variable. Building sessions reports the rest, such as an unknown store or a
+    /// wrong URL of the selected store.
     pub fn with_env(self) -> Result<Self, ConfigError> {
         self.with_variables(|name| match std::env::var(name) {
             Ok(value) => Ok(Some(value)),
             Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => {
-                Err(ConfigError::new(name, "its value is not Unicode text"))
-            }
+            Err(std::env::VarError::NotUnicode(_)) => Err(ConfigError::new(
+                name,
+                "value is not Unicode; set valid text",
+            )),
         })
     }
 
-    /// As [`with_env`](Self::with_env), with variables from somewhere else.
+    /// Overrides settings like [`with_env`](Self::with_env), with variables from another source.
+    ///
+    /// `variable` returns the value of a variable, or `None` if it is not set.
     ///
     /// # Errors
-    /// When a value cannot be used, or `variable` fails.
+    /// If a value is invalid, or `variable` returns an error.
     pub fn with_variables(
         mut self,
         variable: impl Fn(&'static str) -> Result<Option<String>, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let set = |name| -> Result<Option<String>, ConfigError> {
+        let value_of = |name| -> Result<Option<String>, ConfigError> {
             let value = variable(name)?.map(|value| value.trim().to_owned());
             Ok(value.filter(|value| !value.is_empty()))
         };
-        replace(&mut self.store, set("SESSION_DRIVER")?);
-        if let Some(text) = set("SESSION_AGE")? {
-            self.age = age("SESSION_AGE", &text, SECOND..=LONGEST)?;
+        replace(&mut self.store, value_of("SESSION_DRIVER")?);
+        if let Some(text) = value_of("SESSION_AGE")? {
+            self.age = parse_duration("SESSION_AGE", &text, SECOND..=MAX_DURATION)?;
         }
-        if let Some(name) = set("SESSION_COOKIE")? {
-            CookieName::new(&*name)
-                .map_err(|e| ConfigError::caused("SESSION_COOKIE", e).of(format!("{name:?}")))?;
+        if let Some(name) = value_of("SESSION_COOKIE")? {
+            CookieName::new(&*name).map_err(|e| {
+                ConfigError::with_source("SESSION_COOKIE", e).context(format!("{name:?}"))
+            })?;
             self.cookie_name = name;
         }
-        if let Some(text) = set("APP_KEY")? {
-            let secret = Secret::given(text);
-            keys::key("APP_KEY", &secret)?;
+        if let Some(text) = value_of("APP_KEY")? {
+            let secret = Secret::from_operator(text);
+            app_key::seal_key("APP_KEY", &secret)?;
             self.app_key = Some(secret);
         }
-        if let Some(list) = set("APP_KEY_PREVIOUS")? {
-            self.app_key_previous = older(&list)?;
+        if let Some(list) = value_of("APP_KEY_PREVIOUS")? {
+            self.app_key_previous = parse_previous_keys(&list)?;
         }
         replace(
             &mut self.stores.file.location,
-            set("SESSION_FILE_LOCATION")?.map(Into::into),
+            value_of("SESSION_FILE_LOCATION")?.map(Into::into),
         );
-        if let Some(text) = set("SESSION_FILE_DURABILITY")? {
+        if let Some(text) = value_of("SESSION_FILE_DURABILITY")? {
             file_store::check_durability("SESSION_FILE_DURABILITY", &text)?;
             self.stores.file.durability = Some(text);
         }
         replace(
             &mut self.stores.redis.url,
-            set("REDIS_URL")?.map(Secret::given),
+            value_of("REDIS_URL")?.map(Secret::from_operator),
         );
         replace(
             &mut self.migrate_from,
-            set("SESSION_MIGRATE_FROM")?.map(Some),
+            value_of("SESSION_MIGRATE_FROM")?.map(Some),
         );
-        replace(&mut self.migrate_to, set("SESSION_MIGRATE_TO")?.map(Some));
+        replace(
+            &mut self.migrate_to,
+            value_of("SESSION_MIGRATE_TO")?.map(Some),
+        );
         Ok(self)
     }
 }
@@ -102,27 +108,27 @@ fn replace<T>(setting: &mut T, value: Option<T>) {
     }
 }
 
-fn age(
+fn parse_duration(
     variable: &'static str,
     text: &str,
     range: RangeInclusive<std::time::Duration>,
 ) -> Result<DurationSetting, ConfigError> {
-    let age: DurationSetting = text
+    let duration: DurationSetting = text
         .parse()
-        .map_err(|error| ConfigError::caused(variable, error))?;
-    within(variable, age, range).map(DurationSetting::new)
+        .map_err(|error| ConfigError::with_source(variable, error))?;
+    check_range(variable, duration, range).map(DurationSetting::new)
 }
 
-fn older(list: &str) -> Result<Vec<Secret>, ConfigError> {
-    const NAME: &str = "APP_KEY_PREVIOUS";
+fn parse_previous_keys(list: &str) -> Result<Vec<Secret>, ConfigError> {
+    const VARIABLE: &str = "APP_KEY_PREVIOUS";
     let texts = list.split(',').map(str::trim);
     let secrets: Vec<_> = texts
         .filter(|text| !text.is_empty())
-        .map(Secret::given)
+        .map(Secret::from_operator)
         .collect();
     for (number, secret) in (1..).zip(&secrets) {
-        let place = || format!("key {number} of {}", secrets.len());
-        keys::key(NAME, secret).map_err(|error| error.of(place()))?;
+        let position = || format!("key {number} of {}", secrets.len());
+        app_key::seal_key(VARIABLE, secret).map_err(|error| error.context(position()))?;
     }
     Ok(secrets)
 }

@@ -1,8 +1,10 @@
-//! A setting is wrong.
+//! The error of a wrong setting.
 
 use std::{error::Error as StdError, fmt};
 
-/// The settings that the environment may set, by the variables that do.
+use crate::error_chain::ErrorChain;
+
+/// Settings with an environment variable, and that variable.
 pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("store", "SESSION_DRIVER"),
     ("age", "SESSION_AGE"),
@@ -16,12 +18,16 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("stores.redis.url", "REDIS_URL"),
 ];
 
-/// A setting cannot be used. The text names the setting, and the variable that may have set it,
-/// says what is wrong with it and what would be right; it never holds a secret.
+/// A setting with an invalid value.
+///
+/// `Display` names the setting and its environment variable, the problem and the remedy. It never
+/// contains a secret. `Debug`, which a `main` that returns the error prints, adds the
+/// [sources](StdError::source).
 pub struct ConfigError {
     setting: &'static str,
     problem: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    /// The error whose text is part of `problem`.
+    inlined: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl ConfigError {
@@ -29,31 +35,32 @@ impl ConfigError {
         Self {
             setting,
             problem: problem.into(),
-            source: None,
+            inlined: None,
         }
     }
 
-    pub(super) fn caused(
+    /// Returns an error with the text of `source` as its problem.
+    pub(super) fn with_source(
         setting: &'static str,
         source: impl StdError + Send + Sync + 'static,
     ) -> Self {
         Self {
             setting,
             problem: source.to_string(),
-            source: Some(Box::new(source)),
+            inlined: Some(Box::new(source)),
         }
     }
 
-    /// The same, with what is wrong before it: a value, if it is not secret, or a place.
-    pub(super) fn of(self, what: impl fmt::Display) -> Self {
+    /// Puts `context` before the problem: the value, if it is not secret, or its position.
+    pub(super) fn context(self, context: impl fmt::Display) -> Self {
         Self {
-            problem: format!("{what}: {}", self.problem),
+            problem: format!("{context}: {}", self.problem),
             ..self
         }
     }
 
-    /// The setting's name: a field of [`SessionConfig`](super::SessionConfig), or the environment
-    /// variable that it was read from.
+    /// Returns the setting's name: a field of [`SessionConfig`](super::SessionConfig), or the
+    /// environment variable that contained the value.
     pub const fn setting(&self) -> &'static str {
         self.setting
     }
@@ -74,7 +81,7 @@ impl fmt::Display for ConfigError {
             Some((_, name)) => {
                 write!(
                     f,
-                    "session setting `{setting}` (in the environment `{name}`): {problem}"
+                    "session setting `{setting}` (environment variable `{name}`): {problem}"
                 )
             }
             None => write!(f, "session setting `{setting}`: {problem}"),
@@ -82,15 +89,15 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The same text, since that is what a `main` shows that returns the error.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ConfigError({self})")
+        fmt::Display::fmt(&ErrorChain(self), f)
     }
 }
 
 impl StdError for ConfigError {
+    /// Returns the source of the error that `Display` already contains.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        self.inlined.as_deref()?.source()
     }
 }

@@ -1,13 +1,13 @@
-//! What an operator may choose.
+//! Configuration of sessions: settings, environment variables and named stores.
 //!
-//! A [`SessionConfig`] is plain data: made in code, read with serde, overridden by environment
-//! variables. It is checked as a whole when [`Sessions`](crate::Sessions) are built from it, and a
-//! wrong value is refused with the name of the setting and what would be right.
+//! A [`SessionConfig`] is plain data. Set it in code, read it with serde, and override it with
+//! environment variables. Building [`Sessions`](crate::Sessions) from it checks all settings. A wrong
+//! value is a [`ConfigError`] with the setting, the problem and the remedy.
 //!
-//! # Which one counts
+//! # Precedence
 //!
-//! The last one that was set. Where a service reads all three, that is commonly, from the weakest to
-//! the strongest: the defaults, a file, the environment, and what the program insists on.
+//! Later values win. Services usually combine, from the weakest to the strongest: the defaults, a file,
+//! the environment, and the program's own calls.
 //!
 //! ```
 //! use hyper_session::{SessionConfig, Sessions};
@@ -27,6 +27,7 @@
 //! # Ok(()) }
 //! ```
 
+mod app_key;
 mod assurance;
 mod build;
 mod cookie_store;
@@ -37,24 +38,23 @@ mod file_store;
 #[cfg(not(all(feature = "file", unix)))]
 #[path = "no_file_store.rs"]
 mod file_store;
-mod keys;
 #[cfg(feature = "redis")]
 mod redis_store;
 #[cfg(not(feature = "redis"))]
 #[path = "no_redis_store.rs"]
 mod redis_store;
+mod registry;
 mod secret;
-mod sections;
-mod settings;
-mod stores;
+mod session_config;
+mod store_config;
 
 pub use assurance::AssuranceLevel;
 pub use error::ConfigError;
+pub use registry::StoreRegistry;
 pub use secret::Secret;
-pub use sections::{
+pub use session_config::SessionConfig;
+pub use store_config::{
     CookieStoreConfig, FileStoreConfig, MemoryStoreConfig, RedisStoreConfig, StoreConfigs,
 };
-pub use settings::SessionConfig;
-pub use stores::StoreRegistry;
 
 pub use crate::duration::{DurationSetting, ParseDurationError};

@@ -1,14 +1,15 @@
-//! The built-in store `file`, in a program that was built without it.
+//! The built-in store `file` in a program that was built without it.
 
 use super::{ConfigError, FileStoreConfig};
 use crate::store::Store;
 
 pub(super) fn open(_: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
-    let why = "the store `file` is not in this program: it takes the feature `file`, on Unix";
-    Err(ConfigError::new("store", why))
+    let problem =
+        "store `file` is not part of this program; build it on Unix with the feature `file`";
+    Err(ConfigError::new("store", problem))
 }
 
-/// What nobody can use is not looked at.
+/// Accepts any text, since no store uses it.
 pub(super) const fn check_durability(_: &'static str, _: &str) -> Result<(), ConfigError> {
     Ok(())
 }

@@ -24,9 +24,9 @@ pub(super) fn open(
         let listeners = listeners.clone();
         builder = builder.on_outage(move |outage| report_outage(&listeners, outage));
     }
-    let store = builder
-        .build()
-        .map_err(|error| ConfigError::caused("stores.redis.url", error).of(redact_url(url)))?;
+    let store = builder.build().map_err(|error| {
+        ConfigError::with_source("stores.redis.url", error).context(redact_url(url))
+    })?;
     Ok(Box::new(store))
 }
 

@@ -1,32 +1,34 @@
-//! Text that nobody may see, on its way from the operator to where it is used.
+//! Secret text in a configuration.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
-/// The text of an application key, or an address with a password in it. `Debug` does not show it, it
-/// cannot be serialized, and it is wiped from memory when dropped.
+/// The text of an application key, or a URL with a password.
+///
+/// `Debug` does not show the text. The type cannot be serialized. Dropping it wipes the text from
+/// memory.
 #[derive(Clone)]
 pub struct Secret {
     text: Zeroizing<String>,
-    /// Whether it came from the environment or a file, not from the program's own text.
-    is_operators: bool,
+    /// The text came from the environment or a file, not from the program's code.
+    is_from_operator: bool,
 }
 
 impl Secret {
-    /// A secret of this text.
+    /// Returns a secret with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self {
             text: Zeroizing::new(text.into()),
-            is_operators: false,
+            is_from_operator: false,
         }
     }
 
-    /// A secret that an operator gave.
-    pub(super) fn given(text: impl Into<String>) -> Self {
+    /// Returns a secret that an operator set.
+    pub(super) fn from_operator(text: impl Into<String>) -> Self {
         Self {
-            is_operators: true,
+            is_from_operator: true,
             ..Self::new(text)
         }
     }
@@ -35,12 +37,12 @@ impl Secret {
         &self.text
     }
 
-    pub(super) const fn is_operators(&self) -> bool {
-        self.is_operators
+    pub(super) const fn is_from_operator(&self) -> bool {
+        self.is_from_operator
     }
 }
 
-/// By the text alone.
+/// Compares only the text.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -57,6 +59,6 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::given)
+        String::deserialize(deserializer).map(Self::from_operator)
     }
 }

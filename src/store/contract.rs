@@ -40,6 +40,7 @@ use crate::id::StoreKey;
 ///
 /// Many tasks call one store at the same time. A method returns a [`StoreFuture`] that borrows
 /// nothing, so an implementation clones its handle into the future.
+#[doc(alias = "SessionStore")]
 pub trait Store: Send + Sync + 'static {
     /// Returns the record under `key`.
     ///
@@ -48,6 +49,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot answer. An absent record is not an error.
+    #[doc(alias = "load")]
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome>;
 
     /// Writes `data` under `key` with an expiry of `ttl` from now, if the stored state matches
@@ -60,6 +62,8 @@ pub trait Store: Send + Sync + 'static {
     /// A store that limits the size of one record refuses a larger one with
     /// [`TooLarge`](super::TooLarge) as the error's source, and stores nothing. Sessions then follow
     /// [`OnTooLarge`](crate::session::OnTooLarge).
+    #[doc(alias = "save")]
+    #[doc(alias = "create")]
     fn write(
         &self,
         key: &StoreKey,
@@ -73,6 +77,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot answer.
+    #[doc(alias = "delete")]
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()>;
 
     /// Sets the expiry of a live record to `ttl` from now. Returns `false` if there is no live
@@ -80,6 +85,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the store cannot answer.
+    #[doc(alias = "update_ttl")]
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool>;
 
     /// Returns the promises that the store keeps. Default: [`Capabilities::default`].

@@ -15,8 +15,8 @@ fn with_variables(
     variables: &[(&str, &str)],
 ) -> Result<SessionConfig, ConfigError> {
     config.with_variables(|name| {
-        let found = variables.iter().find(|(known, _)| *known == name);
-        Ok(found.map(|(_, value)| (*value).to_owned()))
+        let variable = variables.iter().find(|(known, _)| *known == name);
+        Ok(variable.map(|(_, value)| (*value).to_owned()))
     })
 }
 
@@ -45,7 +45,7 @@ fn each_variable_sets_its_setting() {
     assert_eq!(config.age.to_string(), "30m");
     assert_eq!(config.cookie_name, "sid");
     assert!(config.app_key.is_some());
-    assert_eq!(config.app_key_previous.len(), 2, "commas part keys");
+    assert_eq!(config.app_key_previous.len(), 2, "commas separate keys");
     assert_eq!(
         config.stores.file.location.to_str(),
         Some("/var/lib/sessions")
@@ -93,12 +93,9 @@ fn refusal(variable: &str, value: &str) -> String {
     let error = with_variables(config(), &[(variable, value)]).unwrap_err();
     assert_eq!(error.setting(), variable);
     let text = error.to_string();
-    let named = format!("environment variable `{variable}`: ");
-    assert!(text.starts_with(&named), "{text}");
-    assert!(
-        text.len() > named.len() + 20,
-        "it says what is right: {text}"
-    );
+    let prefix = format!("environment variable `{variable}`: ");
+    assert!(text.starts_with(&prefix), "{text}");
+    assert!(text.len() > prefix.len() + 20, "it has a remedy: {text}");
     text
 }
 

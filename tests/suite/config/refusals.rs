@@ -67,7 +67,10 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
         assert_eq!(error.setting(), setting, "{shown}");
         let text = error.to_string();
         assert!(text.contains(&format!("`{setting}`")), "{text}");
-        assert!(text.len() > setting.len() + 30, "it gives a reason: {text}");
+        assert!(
+            text.len() > setting.len() + 30,
+            "it has a problem and a remedy: {text}"
+        );
     }
 }
 
@@ -166,7 +169,7 @@ fn no_secret_is_in_debug_or_in_an_error() {
 }
 
 #[test]
-fn what_a_main_shows_that_returns_the_error_names_the_variable_too() {
+fn debug_of_the_error_names_the_variable_too() {
     let shown = format!("{:?}", refusal(SessionConfig::default()));
     assert!(shown.contains("`APP_KEY`"), "{shown}");
 }

@@ -1,5 +1,5 @@
-//! The memory store keeps the store contract, and the suite that says so is able to say no: each
-//! of the broken stores breaks one promise, and is caught by the check that is named for it.
+//! The memory store keeps the store contract, and the conformance suite can fail: each of the broken
+//! stores breaks one promise, and the check of that promise catches it.
 use std::{future::ready, time::Duration};
 
 use hyper_session::{
@@ -10,7 +10,7 @@ use hyper_session::{
     },
 };
 
-use super::flaws::{Broken, Flaw};
+use super::flaws::{BrokenStore, Flaw};
 
 fn clock() -> Clock {
     Clock::manual(Timestamp::from_millis(1_700_000_000_000))
@@ -19,25 +19,25 @@ fn clock() -> Clock {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_memory_store_keeps_the_contract() {
     let clock = clock();
-    let make = || ready(MemoryStore::builder().clock(clock.clone()).build());
-    let report = conformance::run(&ManualTime::new(&clock, make)).await;
+    let make_store = || ready(MemoryStore::builder().clock(clock.clone()).build());
+    let report = conformance::run(&ManualTime::new(&clock, make_store)).await;
     report.assert_passed();
-    assert_eq!(report.passed(), Check::ALL, "nothing is left out");
+    assert_eq!(report.passed(), Check::ALL, "no check is skipped");
 }
 
 #[tokio::test]
 async fn the_memory_store_keeps_the_contract_on_one_thread() {
     let clock = clock();
     let store = MemoryStore::builder().clock(clock.clone()).build();
-    let make = || ready(store.clone());
-    conformance::run(&ManualTime::new(&clock, make))
+    let make_store = || ready(store.clone());
+    conformance::run(&ManualTime::new(&clock, make_store))
         .await
         .assert_passed();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_store_on_real_time_is_tested_by_waiting() {
-    // The runtime's paused time moves at once when everyone waits; the store follows it.
+    // Paused time advances at once when every task waits. This task advances the store's clock with it.
     let (clock, start) = (clock(), tokio::time::Instant::now());
     let follower = clock.clone();
     tokio::spawn(async move {
@@ -48,20 +48,20 @@ async fn a_store_on_real_time_is_tested_by_waiting() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let (short_ttl, tombstone_ttl) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = MemoryStore::builder()
         .clock(clock)
-        .tombstone_ttl(tombstone)
+        .tombstone_ttl(tombstone_ttl)
         .build();
-    let make = || ready(store.clone());
-    conformance::run(&RealTime::new(make, short, tombstone))
+    let make_store = || ready(store.clone());
+    conformance::run(&RealTime::new(make_store, short_ttl, tombstone_ttl))
         .await
         .assert_passed();
 }
 
 #[tokio::test]
 async fn what_a_store_does_not_claim_is_left_out() {
-    let report = broken(Flaw::NothingClaimed).await;
+    let report = run_broken(Flaw::NoCapabilities).await;
     report.assert_passed();
     let skipped = report.skipped();
     for check in [
@@ -69,45 +69,48 @@ async fn what_a_store_does_not_claim_is_left_out() {
         Check::FenceEnds,
         Check::TagsCanBeMoved,
     ] {
-        assert!(skipped.contains(&check), "{check} is left out of {report}");
+        assert!(skipped.contains(&check), "{check} is skipped in {report}");
     }
     assert_eq!(report.passed().len() + skipped.len(), Check::ALL.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_broken_stores_are_sound_but_for_their_flaw() {
-    broken(Flaw::None).await.assert_passed();
+    run_broken(Flaw::None).await.assert_passed();
 }
 
 #[test]
 fn a_store_claims_the_contract_unless_it_says_otherwise() {
-    let can = Capabilities::default();
-    assert!(can.conditional_writes && can.tombstones && !can.persistent && !can.shared);
+    let defaults = Capabilities::default();
+    assert!(defaults.conditional_writes && defaults.tombstones);
+    assert!(!defaults.persistent && !defaults.shared);
 }
 
-async fn broken(flaw: Flaw) -> Report {
+async fn run_broken(flaw: Flaw) -> Report {
     let clock = clock();
-    let make = || ready(Broken::new(flaw, clock.clone()));
-    conformance::run(&ManualTime::new(&clock, make)).await
+    let make_store = || ready(BrokenStore::new(flaw, clock.clone()));
+    conformance::run(&ManualTime::new(&clock, make_store)).await
 }
 
-/// The suite finds that flaw by this check, and the check alone finds it too.
-async fn caught(flaw: Flaw, by: Check) {
-    let report = broken(flaw).await;
-    let found = report.violations().iter().find(|found| found.check() == by);
-    let found = found.unwrap_or_else(|| panic!("{flaw:?} is not caught by {by}: {report}"));
-    assert!(!found.promise().is_empty() && !found.observed().is_empty());
+/// Checks that the whole suite catches the flaw with this check, and that the check alone does too.
+async fn assert_caught(flaw: Flaw, check: Check) {
+    let report = run_broken(flaw).await;
+    let mut violations = report.violations().iter();
+    let violation = violations.find(|violation| violation.check() == check);
+    let violation =
+        violation.unwrap_or_else(|| panic!("{flaw:?} is not caught by {check}: {report}"));
+    assert!(!violation.promise().is_empty() && !violation.observed().is_empty());
     let clock = clock();
-    let make = || ready(Broken::new(flaw, clock.clone()));
-    let alone = conformance::check(&ManualTime::new(&clock, make), by).await;
-    assert_eq!(alone.unwrap_err().check(), by);
+    let make_store = || ready(BrokenStore::new(flaw, clock.clone()));
+    let alone = conformance::check(&ManualTime::new(&clock, make_store), check).await;
+    assert_eq!(alone.unwrap_err().check(), check);
 }
 
 macro_rules! caught {
     ($($test:ident: $flaw:ident => $check:ident,)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            caught(Flaw::$flaw, Check::$check).await;
+            assert_caught(Flaw::$flaw, Check::$check).await;
         })*
     };
 }
@@ -122,31 +125,31 @@ caught! {
     an_upsert_by_version_is_caught: VersionCreates => WritesOnAnAbsentKey,
     a_matched_expired_record_is_caught: ExpiredMatches => WritesOnAnExpiredRecord,
     a_missing_tombstone_is_caught: NoTombstone => WritesOnATombstone,
-    a_tombstone_only_for_what_was_there_is_caught: NothingNoTombstone => DestroyFencesAnAbsentKey,
+    a_tombstone_only_for_what_was_there_is_caught: NoTombstoneWithoutRecord => DestroyFencesAnAbsentKey,
     a_tombstone_without_end_is_caught: EndlessTombstone => FenceEnds,
     a_touched_tombstone_is_caught: TouchEndsTombstone => FenceOutlastsTheRecord,
     a_tombstone_that_is_not_renewed_is_caught: FirstTombstoneOnly => DestroyRenewsTheFence,
     an_expired_read_is_caught: ExpiredRead => ExpiredIsNeverRead,
     a_touch_that_revives_is_caught: TouchRevives => ExpiredIsNeverTouched,
-    a_read_that_does_not_touch_is_caught: ReadTouchesNot => TouchSetsTheExpiry,
+    a_read_that_does_not_touch_is_caught: ReadDoesNotTouch => TouchSetsTheExpiry,
     a_read_that_always_touches_is_caught: ReadAlwaysTouches => PlainReadsDoNotTouch,
-    a_lifetime_raised_to_a_second_is_caught: LifeRounded => ZeroTtlExpiresAtOnce,
-    a_lifetime_that_overflows_is_caught: LifeWraps => MaximumTtlIsKept,
+    a_lifetime_raised_to_a_second_is_caught: TtlRounded => ZeroTtlExpiresAtOnce,
+    a_lifetime_that_overflows_is_caught: TtlWraps => MaximumTtlIsKept,
     a_write_that_keeps_the_old_expiry_is_caught: WriteKeepsExpiry => WritesSetTheExpiry,
     compare_then_set_is_caught: CompareThenSet => NoWriteIsLost,
     look_then_create_is_caught: CompareThenSet => OneCreatorWins,
     a_touch_that_writes_back_is_caught: TouchWritesBack => TouchesLoseNoWrite,
-    look_for_a_tombstone_then_set_is_caught: LookThenSet => DestroyedStaysDestroyed,
+    look_for_a_tombstone_then_set_is_caught: CheckThenSet => DestroyedStaysDestroyed,
     a_count_that_keeps_the_dead_is_caught: CountNeverFalls => CountFollowsWrites,
     tags_that_do_not_follow_are_caught: TagsStayBehind => TagsCanBeMoved,
     tags_that_are_copied_are_caught: TagsCopied => TagsCanBeMoved,
     tags_of_dead_sessions_are_caught: TagsOutliveSessions => TagsEndWithTheSession,
     tags_that_a_write_drops_are_caught: WriteDropsTags => WritesKeepTags,
-    tags_without_a_session_are_caught: TagsAnything => OnlyLiveSessionsAreTagged,
+    tags_without_a_session_are_caught: TagsAnyKey => OnlyLiveSessionsAreTagged,
     tags_that_ignore_case_are_caught: TagsIgnoreCase => TagNamesAreOpaque,
     tags_without_limit_are_caught: TagsUnlimited => TagsAreLimited,
-    a_tag_listed_twice_is_caught: TagsTwice => TagsListTheirSessions,
-    untagging_everything_is_caught: UntagsAll => UntagRemovesOneTag,
+    a_tag_listed_twice_is_caught: TagsListTwice => TagsListTheirSessions,
+    untagging_everything_is_caught: UntagsEverything => UntagRemovesOneTag,
     tags_that_a_session_does_not_know_are_caught: TagsForgotten => SessionsListTheirTags,
     tags_kept_as_a_list_that_is_written_back_are_caught: TagsWrittenBack => NoTagIsLost,
 }

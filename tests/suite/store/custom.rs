@@ -1,4 +1,4 @@
-//! The store of `examples/custom_store.rs` keeps the contract, and its data.
+//! The store of `examples/custom_store.rs` keeps the contract and persists its data.
 
 #[path = "../../../examples/custom_store/redb_store.rs"]
 mod redb_store;
@@ -27,8 +27,8 @@ async fn the_example_keeps_the_contract() {
     let report = conformance::run(&ManualTime::new(&clock, || ready(store.clone()))).await;
     report.assert_passed();
     let names: Vec<String> = report.skipped().iter().map(Check::to_string).collect();
-    let of_tags = |name: &String| name.to_lowercase().contains("tag");
-    assert!(names.iter().all(of_tags), "{names:?}");
+    let is_about_tags = |name: &String| name.to_lowercase().contains("tag");
+    assert!(names.iter().all(is_about_tags), "{names:?}");
     std::fs::remove_file(file).unwrap();
 }
 
@@ -37,9 +37,9 @@ async fn it_is_chosen_by_its_name_and_keeps_what_it_is_given() {
     let file = file("named");
     let mut jar = None;
     for visits in 1..=2 {
-        let at = file.clone();
+        let path = file.clone();
         let stores = StoreRegistry::new()
-            .register_with("redb", move || RedbStore::open(&at, Clock::system()));
+            .register_with("redb", move || RedbStore::open(&path, Clock::system()));
         let built = Sessions::builder(config().store("redb"))
             .stores(stores)
             .build();

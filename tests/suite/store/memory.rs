@@ -1,5 +1,5 @@
-//! What the memory store promises beyond the store contract: its limits, its figures, and that
-//! memory is freed by itself.
+//! The memory store beyond the contract: its limits, its statistics, and freeing memory without
+//! calls.
 use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
@@ -25,11 +25,11 @@ async fn put(store: &MemoryStore, key: &StoreKey, len: usize, ttl: Duration) -> 
     let data = Bytes::from(vec![b'x'; len]);
     match store.write(key, data, ttl, Expected::Any).await.unwrap() {
         WriteOutcome::Done(version) => version,
-        other => panic!("a plain write was answered {other:?}"),
+        other => panic!("a plain write returned {other:?}"),
     }
 }
 
-async fn lives(store: &MemoryStore, key: &StoreKey) -> bool {
+async fn is_live(store: &MemoryStore, key: &StoreKey) -> bool {
     matches!(store.read(key, None).await.unwrap(), ReadOutcome::Found(_))
 }
 
@@ -37,18 +37,18 @@ async fn lives(store: &MemoryStore, key: &StoreKey) -> bool {
 async fn a_clone_is_the_same_store() {
     let (store, key) = (MemoryStore::new(), new_key());
     put(&store.clone(), &key, 3, HOUR).await;
-    assert!(lives(&store, &key).await);
+    assert!(is_live(&store, &key).await);
 }
 
 #[tokio::test]
 async fn a_read_copies_no_data() {
     let (store, key, data) = (MemoryStore::new(), new_key(), Bytes::from(vec![1; 1000]));
-    let at = data.as_ptr();
+    let address = data.as_ptr();
     store.write(&key, data, HOUR, Expected::Any).await.unwrap();
     let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
-        panic!("it was just written");
+        panic!("the record was just written");
     };
-    assert_eq!(record.data.as_ptr(), at);
+    assert_eq!(record.data.as_ptr(), address);
 }
 
 #[tokio::test]
@@ -85,11 +85,11 @@ async fn the_number_of_records_is_limited_and_the_first_to_expire_goes() {
     let late = new_key();
     put(&store, &late, 1, SECOND).await;
     assert!(
-        !lives(&store, &keys[1]).await,
+        !is_live(&store, &keys[1]).await,
         "the first that would have expired is evicted"
     );
     for key in [&keys[0], &keys[2], &keys[3], &late] {
-        assert!(lives(&store, key).await);
+        assert!(is_live(&store, key).await);
     }
     let stats = store.stats();
     assert_eq!((stats.records, stats.evicted), (4, 1));
@@ -110,7 +110,7 @@ async fn expired_records_make_room_before_live_ones() {
     clock.advance(SECOND);
     put(&store, &new_key(), 1, HOUR).await;
     for key in [&keys[0], &keys[1], &keys[3]] {
-        assert!(lives(&store, key).await);
+        assert!(is_live(&store, key).await);
     }
     assert_eq!((store.stats().evicted, store.stats().expired), (0, 1));
 }
@@ -129,7 +129,7 @@ async fn bytes_are_limited_also_when_a_record_grows() {
     put(&store, &keys[7], 510, HOUR).await;
     let stats = store.stats();
     assert!(
-        lives(&store, &keys[7]).await,
+        is_live(&store, &keys[7]).await,
         "the record just written stays"
     );
     assert_eq!((stats.bytes, stats.evicted), (1000, 50));
@@ -148,7 +148,7 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
     assert_eq!((error.store(), error.operation()), ("memory", "write"));
     let text = format!("{error:?}");
     assert!(text.contains("1001") && text.contains("1000"), "{text}");
-    assert!(lives(&store, &key).await);
+    assert!(is_live(&store, &key).await);
     assert!(error.source().is_some());
 }
 
@@ -194,14 +194,14 @@ async fn tombstones_have_a_limit_of_their_own() {
     let survivor = new_key();
     put(&store, &survivor, 1, HOUR).await;
     for _ in 0..50 {
-        let (lived, unknown) = (new_key(), new_key());
-        put(&store, &lived, 1, HOUR).await;
-        store.destroy(&lived).await.unwrap();
+        let (written, unknown) = (new_key(), new_key());
+        put(&store, &written, 1, HOUR).await;
+        store.destroy(&written).await.unwrap();
         store.destroy(&unknown).await.unwrap();
         assert_eq!(
             store.read(&unknown, None).await.unwrap(),
             ReadOutcome::Gone,
-            "the newest fence stands"
+            "the newest tombstone is never evicted"
         );
         clock.advance(Duration::from_millis(1));
     }
@@ -211,7 +211,7 @@ async fn tombstones_have_a_limit_of_their_own() {
         (1, 10, 90)
     );
     assert!(
-        lives(&store, &survivor).await,
+        is_live(&store, &survivor).await,
         "no record goes for a tombstone"
     );
 }
@@ -301,9 +301,9 @@ fn keys_data_and_tags_are_not_shown() {
     let (store, key) = (MemoryStore::new(), new_key());
     let written = store.write(&key, Bytes::from_static(b"secret"), HOUR, Expected::Any);
     drop((written, store.tag(&key, &Tag::new("someone").unwrap())));
-    let shown = format!("{store:?} {:?}", MemoryStore::builder());
-    assert!(shown.contains("records: 1"), "{shown}");
+    let text = format!("{store:?} {:?}", MemoryStore::builder());
+    assert!(text.contains("records: 1"), "{text}");
     for secret in ["secret", "someone", &key.to_string()[..8]] {
-        assert!(!shown.contains(secret), "{shown}");
+        assert!(!text.contains(secret), "{text}");
     }
 }

@@ -1,4 +1,5 @@
-//! The memory store under many threads: its figures stay exact and its two tag indexes agree.
+//! The memory store with many threads: its statistics stay exact and its tag index matches the
+//! records.
 use std::{
     collections::HashSet,
     future::Future,
@@ -19,10 +20,10 @@ const THREADS: u64 = 4;
 const STEPS: u64 = 20_000;
 const TOMBSTONE: Duration = Duration::from_millis(30);
 
-/// The memory store answers at once.
-fn now<T: Unpin>(answer: StoreFuture<T>) -> T {
-    match pin!(answer).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => answer.unwrap(),
+/// Returns the output of a future that is ready.
+fn ready<T: Unpin>(future: StoreFuture<T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result.unwrap(),
         Poll::Pending => unreachable!("the memory store never suspends"),
     }
 }
@@ -37,7 +38,7 @@ fn tag(number: u64) -> Tag {
     Tag::new(format!("tag {number}")).unwrap()
 }
 
-/// The same steps in every run; threads differ by their seed.
+/// Returns the next pseudorandom number. Every run has the same sequences, one per seed.
 fn random(state: &mut u64) -> u64 {
     *state = state
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -45,8 +46,8 @@ fn random(state: &mut u64) -> u64 {
     *state >> 33
 }
 
-/// One random call. Few keys and few tags, so that threads meet; short lives, so that records
-/// expire, are swept and come again while they are tagged.
+/// Makes one random call. Few keys and tags make threads collide. Short TTLs make records expire, be
+/// swept and be created again while they are tagged.
 fn step(store: &MemoryStore, clock: &Clock, seed: &mut u64) {
     let (at, to) = (key(random(seed) % 24), key(random(seed) % 24));
     let name = tag(random(seed) % 5);
@@ -54,16 +55,16 @@ fn step(store: &MemoryStore, clock: &Clock, seed: &mut u64) {
     match random(seed) % 16 {
         0..=4 => {
             let data = Bytes::from(vec![0; (random(seed) % 100) as usize]);
-            now(store.write(&at, data, ttl, Expected::Any));
+            ready(store.write(&at, data, ttl, Expected::Any));
         }
-        5 => now(store.destroy(&at)),
-        6 => drop(now(store.touch(&at, ttl))),
-        7 => drop(now(store.read(&at, Some(ttl)))),
-        8..=10 => drop(now(store.tag(&at, &name))),
-        11 => now(store.untag(&at, &name)),
-        12 => now(store.move_tags(&at, &to)),
+        5 => ready(store.destroy(&at)),
+        6 => drop(ready(store.touch(&at, ttl))),
+        7 => drop(ready(store.read(&at, Some(ttl)))),
+        8..=10 => drop(ready(store.tag(&at, &name))),
+        11 => ready(store.untag(&at, &name)),
+        12 => ready(store.move_tags(&at, &to)),
         13 => {
-            let listed = now(store.tagged(&name));
+            let listed = ready(store.tagged(&name));
             let unique: HashSet<_> = listed.iter().collect();
             assert_eq!(unique.len(), listed.len(), "no session is listed twice");
         }
@@ -100,20 +101,20 @@ fn after_any_race_the_figures_are_exact_and_nothing_is_left_behind() {
 
         let live: Vec<StoreKey> = (0..24)
             .map(key)
-            .filter(|key| matches!(now(store.read(key, None)), ReadOutcome::Found(_)))
+            .filter(|key| matches!(ready(store.read(key, None)), ReadOutcome::Found(_)))
             .collect();
-        for key in (0..5).flat_map(|number| now(store.tagged(&tag(number)))) {
+        for key in (0..5).flat_map(|number| ready(store.tagged(&tag(number)))) {
             assert!(live.contains(&key), "only live sessions are listed");
         }
         store.sweep();
         assert_eq!(
             store.stats().records,
             live.len() as u64,
-            "what is counted is there"
+            "the count of records is exact"
         );
 
         for number in 0..24 {
-            now(store.destroy(&key(number)));
+            ready(store.destroy(&key(number)));
         }
         assert_eq!((store.stats().records, store.stats().bytes), (0, 0));
         clock.advance(TOMBSTONE);
@@ -122,9 +123,9 @@ fn after_any_race_the_figures_are_exact_and_nothing_is_left_behind() {
         assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
 
         for number in 0..24 {
-            now(store.write(&key(number), Bytes::new(), TOMBSTONE, Expected::Absent));
+            ready(store.write(&key(number), Bytes::new(), TOMBSTONE, Expected::Absent));
         }
-        assert!((0..5).all(|number| now(store.tagged(&tag(number))).is_empty()));
+        assert!((0..5).all(|number| ready(store.tagged(&tag(number))).is_empty()));
     }
 }
 
@@ -141,7 +142,7 @@ fn a_limit_is_kept_while_many_write_new_records() {
                 for number in 0..STEPS {
                     let data = Bytes::from(vec![0; (number % 200) as usize]);
                     let key = key((thread << 32) + number);
-                    now(store.write(&key, data, Duration::from_secs(60), Expected::Absent));
+                    ready(store.write(&key, data, Duration::from_secs(60), Expected::Absent));
                     let stats = store.stats();
                     assert!(stats.records <= 1_000 + THREADS, "{stats:?}");
                     assert!(stats.bytes <= 50_000 + THREADS * 200, "{stats:?}");

@@ -1,4 +1,4 @@
-//! Stores that each break one promise, as stores in the world do: wrappers of the memory store.
+//! Stores that each break one promise, like bugs of real stores. They wrap the memory store.
 
 mod tags;
 
@@ -18,11 +18,11 @@ use hyper_session::{
     },
 };
 
-/// What is wrong with a store.
+/// The promise that a store breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     None,
-    NothingClaimed,
+    NoCapabilities,
     TextOnly,
     KeyCutShort,
     VersionsStartOver,
@@ -32,57 +32,57 @@ pub(crate) enum Flaw {
     VersionCreates,
     ExpiredMatches,
     NoTombstone,
-    NothingNoTombstone,
+    NoTombstoneWithoutRecord,
     EndlessTombstone,
     TouchEndsTombstone,
     FirstTombstoneOnly,
     ExpiredRead,
     TouchRevives,
-    ReadTouchesNot,
+    ReadDoesNotTouch,
     ReadAlwaysTouches,
-    LifeRounded,
-    LifeWraps,
+    TtlRounded,
+    TtlWraps,
     WriteKeepsExpiry,
     CompareThenSet,
     TouchWritesBack,
-    LookThenSet,
+    CheckThenSet,
     CountNeverFalls,
     TagsStayBehind,
     TagsCopied,
     TagsOutliveSessions,
     WriteDropsTags,
-    TagsAnything,
+    TagsAnyKey,
     TagsIgnoreCase,
     TagsUnlimited,
-    TagsTwice,
-    UntagsAll,
+    TagsListTwice,
+    UntagsEverything,
     TagsWrittenBack,
     TagsForgotten,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// What a broken store remembers of a key beside the sound store below it.
+/// The data of a key that the wrapped store does not have.
 #[derive(Default)]
-struct Memory {
+struct KeyData {
     last: Option<Record>,
     expires: Timestamp,
-    /// What was taken off the versions of this life, to let them start at one.
+    /// The difference to the wrapped store's versions, so that the versions of each record start at one.
     base: u64,
     tombstone_ends: Option<Timestamp>,
     is_destroyed: bool,
 }
 
 #[derive(Clone)]
-pub(crate) struct Broken {
+pub(crate) struct BrokenStore {
     flaw: Flaw,
     clock: Clock,
     sound: MemoryStore,
-    memory: Arc<Mutex<HashMap<StoreKey, Memory>>>,
-    book: Arc<Mutex<HashMap<Tag, Vec<StoreKey>>>>,
+    keys: Arc<Mutex<HashMap<StoreKey, KeyData>>>,
+    own_tags: Arc<Mutex<HashMap<Tag, Vec<StoreKey>>>>,
 }
 
-impl Broken {
+impl BrokenStore {
     pub(crate) fn new(flaw: Flaw, clock: Clock) -> Self {
         let tombstone = match flaw {
             Flaw::EndlessTombstone => Duration::MAX,
@@ -96,13 +96,13 @@ impl Broken {
             flaw,
             clock,
             sound,
-            memory: Arc::default(),
-            book: Arc::default(),
+            keys: Arc::default(),
+            own_tags: Arc::default(),
         }
     }
 
-    fn remember<T>(&self, key: &StoreKey, note: impl FnOnce(&mut Memory) -> T) -> T {
-        note(self.memory.lock().unwrap().entry(*key).or_default())
+    fn with_data<T>(&self, key: &StoreKey, act: impl FnOnce(&mut KeyData) -> T) -> T {
+        act(self.keys.lock().unwrap().entry(*key).or_default())
     }
 
     fn key(&self, key: &StoreKey) -> StoreKey {
@@ -113,40 +113,40 @@ impl Broken {
         StoreKey::from_bytes(bytes)
     }
 
-    fn ttl(&self, key: &StoreKey, ttl: Duration, lives: bool) -> Duration {
+    fn ttl(&self, key: &StoreKey, ttl: Duration, is_live: bool) -> Duration {
         match self.flaw {
-            Flaw::LifeRounded => ttl.max(Duration::from_secs(1)),
-            Flaw::LifeWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
-            Flaw::WriteKeepsExpiry if lives => self.remember(key, |memory| {
-                memory.expires.duration_since(self.clock.now())
-            }),
+            Flaw::TtlRounded => ttl.max(Duration::from_secs(1)),
+            Flaw::TtlWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
+            Flaw::WriteKeepsExpiry if is_live => {
+                self.with_data(key, |data| data.expires.duration_since(self.clock.now()))
+            }
             _ => ttl,
         }
     }
 
-    /// The answer of the sound store under this key, taken at once.
-    async fn look(&self, key: &StoreKey) -> ReadOutcome {
+    /// Reads from the wrapped store.
+    async fn read_sound(&self, key: &StoreKey) -> ReadOutcome {
         self.sound.read(key, None).await.unwrap()
     }
 
-    fn shown(&self, key: &StoreKey, record: Record) -> Record {
+    fn renumber(&self, key: &StoreKey, record: Record) -> Record {
         let number = record.version.get();
-        let base = self.remember(key, |memory| memory.base);
+        let base = self.with_data(key, |data| data.base);
         let version = Version::new(number.wrapping_sub(base)).unwrap();
         Record::new(record.data, version)
     }
 
     async fn broken_read(self, key: StoreKey, touch: Option<Duration>) -> ReadOutcome {
         let touch = match self.flaw {
-            Flaw::ReadTouchesNot => None,
+            Flaw::ReadDoesNotTouch => None,
             Flaw::ReadAlwaysTouches => touch.or(Some(DAY)),
             _ => touch.map(|ttl| self.ttl(&key, ttl, false)),
         };
         let read = self.sound.read(&key, touch).await.unwrap();
         let now = self.clock.now();
-        self.remember(&key, |memory| match (self.flaw, &read) {
-            (Flaw::ExpiredRead, ReadOutcome::Absent) => memory.last.clone().map(ReadOutcome::Found),
-            (Flaw::LookThenSet, _) if memory.is_destroyed => Some(ReadOutcome::Gone),
+        self.with_data(&key, |data| match (self.flaw, &read) {
+            (Flaw::ExpiredRead, ReadOutcome::Absent) => data.last.clone().map(ReadOutcome::Found),
+            (Flaw::CheckThenSet, _) if data.is_destroyed => Some(ReadOutcome::Gone),
             (Flaw::TouchEndsTombstone, ReadOutcome::Gone) => memory
                 .tombstone_ends
                 .filter(|end| *end <= now)
@@ -154,7 +154,7 @@ impl Broken {
             _ => None,
         })
         .unwrap_or(match read {
-            ReadOutcome::Found(record) => ReadOutcome::Found(self.shown(&key, record)),
+            ReadOutcome::Found(record) => ReadOutcome::Found(self.renumber(&key, record)),
             ReadOutcome::Absent | ReadOutcome::Gone => read,
         })
     }
@@ -166,10 +166,10 @@ impl Broken {
         ttl: Duration,
         expected: Expected,
     ) -> WriteOutcome {
-        let before = self.look(&key).await;
-        let lives = matches!(before, ReadOutcome::Found(_));
-        let ttl = self.ttl(&key, ttl, lives);
-        let expected = match self.bend(&key, expected, before).await {
+        let before = self.read_sound(&key).await;
+        let is_live = matches!(before, ReadOutcome::Found(_));
+        let ttl = self.ttl(&key, ttl, is_live);
+        let expected = match self.altered_expectation(&key, expected, before).await {
             Ok(expected) => expected,
             Err(refused) => return refused,
         };
@@ -180,27 +180,27 @@ impl Broken {
             .unwrap();
         match written {
             WriteOutcome::Done(version) => {
-                self.done(&key, Record::new(data, version), ttl, lives)
+                self.record_write(&key, Record::new(data, version), ttl, is_live)
                     .await
             }
             WriteOutcome::Conflict(record) if self.flaw == Flaw::StaleConflict => {
                 let stale = Bytes::from_static(b"stale");
                 WriteOutcome::Conflict(Record::new(stale, record.version))
             }
-            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(self.shown(&key, record)),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(self.renumber(&key, record)),
             WriteOutcome::Gone => WriteOutcome::Gone,
         }
     }
 
-    /// What this store expects where it should expect `expected`.
-    async fn bend(
+    /// Returns the state that this store expects instead of `expected`.
+    async fn altered_expectation(
         &self,
         key: &StoreKey,
         expected: Expected,
-        is: ReadOutcome,
+        stored: ReadOutcome,
     ) -> Result<Expected, WriteOutcome> {
-        let last = self.remember(key, |memory| memory.last.as_ref().map(|last| last.version));
-        Ok(match (self.flaw, expected, is) {
+        let last = self.with_data(key, |data| data.last.as_ref().map(|last| last.version));
+        Ok(match (self.flaw, expected, stored) {
             (Flaw::ExpectationIgnored, _, ReadOutcome::Found(_)) => Expected::Any,
             (Flaw::VersionCreates, Expected::Version(_), ReadOutcome::Absent) => Expected::Any,
             (Flaw::ExpiredMatches, Expected::Version(v), ReadOutcome::Absent)
@@ -208,63 +208,61 @@ impl Broken {
             {
                 Expected::Any
             }
-            (Flaw::CompareThenSet, expected, is) => {
-                compare(expected, is)?;
+            (Flaw::CompareThenSet, expected, stored) => {
+                compare(expected, stored)?;
                 tokio::task::yield_now().await;
                 Expected::Any
             }
-            (Flaw::LookThenSet, expected, _) => {
-                if self.remember(key, |memory| memory.is_destroyed) {
+            (Flaw::CheckThenSet, expected, _) => {
+                if self.with_data(key, |data| data.is_destroyed) {
                     return Err(WriteOutcome::Gone);
                 }
                 tokio::task::yield_now().await;
                 expected
             }
-            (Flaw::VersionsStartOver, Expected::Version(shown), ReadOutcome::Found(_)) => {
-                let base = self.remember(key, |memory| memory.base);
-                Expected::Version(Version::new(shown.get().wrapping_add(base)).unwrap())
+            (Flaw::VersionsStartOver, Expected::Version(version), ReadOutcome::Found(_)) => {
+                let base = self.with_data(key, |data| data.base);
+                Expected::Version(Version::new(version.get().wrapping_add(base)).unwrap())
             }
             _ => expected,
         })
     }
 
-    async fn done(
+    async fn record_write(
         &self,
         key: &StoreKey,
         record: Record,
         ttl: Duration,
-        lived: bool,
+        was_live: bool,
     ) -> WriteOutcome {
         let number = record.version.get();
         let expires = self.clock.now().saturating_add(ttl);
-        self.remember(key, |memory| {
-            memory.is_destroyed = false;
-            memory.expires = expires;
-            memory.last = Some(record.clone());
-            if self.flaw == Flaw::VersionsStartOver && !lived {
-                memory.base = number - 1;
+        self.with_data(key, |data| {
+            data.is_destroyed = false;
+            data.expires = expires;
+            data.last = Some(record.clone());
+            if self.flaw == Flaw::VersionsStartOver && !was_live {
+                data.base = number - 1;
             }
         });
         if self.flaw == Flaw::WriteDropsTags {
-            let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+            let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
             for tag in &tags {
                 self.sound.untag(key, tag).await.unwrap();
             }
         }
-        WriteOutcome::Done(self.shown(key, record).version)
+        WriteOutcome::Done(self.renumber(key, record).version)
     }
 
     async fn broken_destroy(self, key: StoreKey) {
-        let is = self.look(&key).await;
+        let stored = self.read_sound(&key).await;
         let skips = match self.flaw {
-            Flaw::NothingNoTombstone => !matches!(is, ReadOutcome::Found(_)),
-            Flaw::FirstTombstoneOnly => is == ReadOutcome::Gone,
+            Flaw::NoTombstoneWithoutRecord => !matches!(stored, ReadOutcome::Found(_)),
+            Flaw::FirstTombstoneOnly => stored == ReadOutcome::Gone,
             _ => false,
         };
-        let removes = matches!(self.flaw, Flaw::NoTombstone | Flaw::LookThenSet);
-        self.remember(&key, |memory| {
-            (memory.last, memory.is_destroyed) = (None, true)
-        });
+        let removes = matches!(self.flaw, Flaw::NoTombstone | Flaw::CheckThenSet);
+        self.with_data(&key, |data| (data.last, data.is_destroyed) = (None, true));
         if removes {
             let nothing = self
                 .sound
@@ -277,13 +275,13 @@ impl Broken {
 
     async fn broken_touch(self, key: StoreKey, ttl: Duration) -> bool {
         let ttl = self.ttl(&key, ttl, false);
-        let is = self.look(&key).await;
+        let stored = self.read_sound(&key).await;
         let end = self.clock.now().saturating_add(ttl);
-        self.remember(&key, |memory| {
-            (memory.tombstone_ends, memory.expires) = (Some(end), end)
+        self.with_data(&key, |data| {
+            (data.tombstone_ends, data.expires) = (Some(end), end)
         });
-        let last = self.remember(&key, |memory| memory.last.clone());
-        let written = match (self.flaw, is, last) {
+        let last = self.with_data(&key, |data| data.last.clone());
+        let written = match (self.flaw, stored, last) {
             (Flaw::TouchWrites, ReadOutcome::Found(record), _) => {
                 let expected = Expected::Version(record.version);
                 self.sound.write(&key, record.data, ttl, expected).await
@@ -303,8 +301,8 @@ impl Broken {
     }
 }
 
-fn compare(expected: Expected, is: ReadOutcome) -> Result<(), WriteOutcome> {
-    match (expected, is) {
+fn compare(expected: Expected, stored: ReadOutcome) -> Result<(), WriteOutcome> {
+    match (expected, stored) {
         (_, ReadOutcome::Gone) | (Expected::Version(_), ReadOutcome::Absent) => {
             Err(WriteOutcome::Gone)
         }
@@ -316,7 +314,7 @@ fn compare(expected: Expected, is: ReadOutcome) -> Result<(), WriteOutcome> {
     }
 }
 
-impl Store for Broken {
+impl Store for BrokenStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let (this, key) = (self.clone(), self.key(key));
         StoreFuture::new(async move { Ok(this.broken_read(key, touch).await) })
@@ -351,20 +349,20 @@ impl Store for Broken {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut claimed = self.sound.capabilities();
-        if self.flaw == Flaw::NothingClaimed {
-            (claimed.conditional_writes, claimed.tombstones) = (false, false);
+        let mut capabilities = self.sound.capabilities();
+        if self.flaw == Flaw::NoCapabilities {
+            (capabilities.conditional_writes, capabilities.tombstones) = (false, false);
         }
-        claimed
+        capabilities
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
-        (self.flaw != Flaw::NothingClaimed).then_some(self as &dyn TagStore)
+        (self.flaw != Flaw::NoCapabilities).then_some(self as &dyn TagStore)
     }
 
     fn count(&self) -> StoreFuture<Option<u64>> {
         if self.flaw == Flaw::CountNeverFalls {
-            let keys = self.memory.lock().unwrap().len() as u64;
+            let keys = self.keys.lock().unwrap().len() as u64;
             return StoreFuture::ready(Ok(Some(keys)));
         }
         self.sound.count()

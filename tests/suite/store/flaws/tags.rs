@@ -1,52 +1,52 @@
-//! The broken stores' tags: some break those of the sound store, some keep a book of their own.
+//! Tags of the broken stores: some alter the tags of the wrapped store, others keep lists of their own.
 
 use hyper_session::{
     id::StoreKey,
     store::{ReadOutcome, StoreError, StoreFuture, Tag, TagStore},
 };
 
-use super::{Broken, Flaw};
+use super::{BrokenStore, Flaw};
 
-impl Broken {
-    fn tag_of(&self, tag: &Tag) -> Tag {
+impl BrokenStore {
+    fn altered_tag(&self, tag: &Tag) -> Tag {
         match self.flaw {
             Flaw::TagsIgnoreCase => Tag::new(tag.as_str().to_lowercase()).unwrap(),
             _ => tag.clone(),
         }
     }
 
-    fn keeps_a_book(&self) -> bool {
+    fn keeps_own_tags(&self) -> bool {
         matches!(
             self.flaw,
             Flaw::TagsOutliveSessions
-                | Flaw::TagsAnything
+                | Flaw::TagsAnyKey
                 | Flaw::TagsUnlimited
-                | Flaw::TagsTwice
+                | Flaw::TagsListTwice
                 | Flaw::TagsWrittenBack
         )
     }
 
-    async fn lives(&self, key: &StoreKey) -> bool {
-        matches!(self.look(key).await, ReadOutcome::Found(_))
+    async fn is_live(&self, key: &StoreKey) -> bool {
+        matches!(self.read_sound(key).await, ReadOutcome::Found(_))
     }
 
-    async fn note(self, key: StoreKey, tag: Tag) -> bool {
-        if self.flaw != Flaw::TagsAnything && !self.lives(&key).await {
+    async fn add_own_tag(self, key: StoreKey, tag: Tag) -> bool {
+        if self.flaw != Flaw::TagsAnyKey && !self.is_live(&key).await {
             return false;
         }
-        let mut keys = self.noted(&tag);
+        let mut keys = self.own_keys(&tag);
         if self.flaw == Flaw::TagsWrittenBack {
             tokio::task::yield_now().await;
         }
-        if self.flaw == Flaw::TagsTwice || !keys.contains(&key) {
+        if self.flaw == Flaw::TagsListTwice || !keys.contains(&key) {
             keys.push(key);
         }
-        self.book.lock().unwrap().insert(tag, keys);
+        self.own_tags.lock().unwrap().insert(tag, keys);
         true
     }
 
-    async fn copy(self, from: StoreKey, to: StoreKey) -> Result<(), StoreError> {
-        let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+    async fn copy_sound_tags(self, from: StoreKey, to: StoreKey) -> Result<(), StoreError> {
+        let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
         for tag in &tags {
             if self.sound.tagged(tag).await?.contains(&from) {
                 self.sound.tag(&to, tag).await?;
@@ -55,8 +55,8 @@ impl Broken {
         Ok(())
     }
 
-    fn noted(&self, tag: &Tag) -> Vec<StoreKey> {
-        self.book
+    fn own_keys(&self, tag: &Tag) -> Vec<StoreKey> {
+        self.own_tags
             .lock()
             .unwrap()
             .get(tag)
@@ -65,27 +65,31 @@ impl Broken {
     }
 }
 
-impl TagStore for Broken {
+impl TagStore for BrokenStore {
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let tag = self.tag_of(tag);
-        if self.keeps_a_book() {
+        let tag = self.altered_tag(tag);
+        if self.keeps_own_tags() {
             let (this, key) = (self.clone(), *key);
-            return StoreFuture::new(async move { Ok(this.note(key, tag).await) });
+            return StoreFuture::new(async move { Ok(this.add_own_tag(key, tag).await) });
         }
-        self.book.lock().unwrap().entry(tag.clone()).or_default();
+        self.own_tags
+            .lock()
+            .unwrap()
+            .entry(tag.clone())
+            .or_default();
         self.sound.tag(key, &tag)
     }
 
     fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let tag = self.tag_of(tag);
-        if let Some(keys) = self.book.lock().unwrap().get_mut(&tag) {
-            keys.retain(|noted| noted != key);
+        let tag = self.altered_tag(tag);
+        if let Some(keys) = self.own_tags.lock().unwrap().get_mut(&tag) {
+            keys.retain(|other| other != key);
         }
-        if self.flaw != Flaw::UntagsAll {
+        if self.flaw != Flaw::UntagsEverything {
             return self.sound.untag(key, &tag);
         }
         let (this, key) = (self.clone(), *key);
-        let tags: Vec<Tag> = self.book.lock().unwrap().keys().cloned().collect();
+        let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
         StoreFuture::new(async move {
             for tag in &tags {
                 this.sound.untag(&key, tag).await?;
@@ -95,16 +99,16 @@ impl TagStore for Broken {
     }
 
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let tag = self.tag_of(tag);
-        if !self.keeps_a_book() {
+        let tag = self.altered_tag(tag);
+        if !self.keeps_own_tags() {
             return self.sound.tagged(&tag);
         }
-        let (this, keys) = (self.clone(), self.noted(&tag));
+        let (this, keys) = (self.clone(), self.own_keys(&tag));
         StoreFuture::new(async move {
-            let lists_all = matches!(this.flaw, Flaw::TagsOutliveSessions | Flaw::TagsAnything);
+            let lists_all = matches!(this.flaw, Flaw::TagsOutliveSessions | Flaw::TagsAnyKey);
             let mut listed = Vec::new();
             for key in keys {
-                if lists_all || this.lives(&key).await {
+                if lists_all || this.is_live(&key).await {
                     listed.push(key);
                 }
             }
@@ -126,7 +130,7 @@ impl TagStore for Broken {
     fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
         match self.flaw {
             Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),
-            Flaw::TagsCopied => StoreFuture::new(self.clone().copy(*from, *to)),
+            Flaw::TagsCopied => StoreFuture::new(self.clone().copy_sound_tags(*from, *to)),
             _ => self.sound.move_tags(from, to),
         }
     }

@@ -1,4 +1,4 @@
-//! The settings, with their defaults.
+//! The settings of sessions, with their defaults.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -12,8 +12,10 @@ use crate::{
     session::{CookiePolicy, OnStoreFailure, OnTooLarge},
 };
 
-/// How sessions behave. Build one in code, or read it with serde (times are text such as `"2h"` or
-/// numbers of seconds):
+/// The settings of sessions.
+///
+/// Set them in code, or read them with serde. Durations are texts such as `"2h"` or numbers of
+/// seconds:
 ///
 /// ```
 /// use hyper_session::SessionConfig;
@@ -28,68 +30,78 @@ use crate::{
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 ///
-/// The application key comes best from the environment: [`with_env`](Self::with_env). Which of them
-/// counts where several set the same is told in the [module](super).
+/// Take the application key from the environment: see [`with_env`](Self::with_env). The
+/// [module](super) documents which value wins if several sources set the same setting.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SessionConfig {
-    /// Whether sessions work. When off, handlers get an empty read-only session, no store is asked,
-    /// and responses say nothing of sessions. Default: on.
+    /// Enables sessions. If off, handlers get an empty read-only session, no store is used and
+    /// responses contain no session headers. Default: on.
     pub enabled: bool,
-    /// The id cookie's name. The prefixes `__Host-` and `__Secure-` are checked against the
-    /// attributes. Default: `session`.
+    /// The name of the id cookie. A prefix `__Host-` or `__Secure-` requires matching attributes.
+    /// Default: `session`.
     pub cookie_name: String,
-    /// Leaves out Max-Age, so that browsers drop the cookie when they close. Default: off.
+    /// Leaves out `Max-Age`, so that browsers drop the cookie when they close. Default: off.
+    #[doc(alias = "session_cookie")]
     pub clear_with_browser: bool,
-    /// How long a session lives without a request, from a second to 10 years. Enforced by the
-    /// store, to within `touch_interval`. Default: 2 hours.
+    /// The idle timeout: how long a session lives without a request, 1 second to 10 years. The store
+    /// enforces it, to within `touch_interval`. Default: 2 hours.
+    #[doc(alias = "idle_timeout")]
+    #[doc(alias = "ttl")]
+    #[doc(alias = "maxAge")]
     pub age: DurationSetting,
-    /// How long a session lives at most, however busy: at its end the visitor starts anew. Default:
-    /// no end.
+    /// How long a session lives at most, however often it is used, 1 second to 10 years. The visitor
+    /// then gets a new session. Default: no limit.
+    #[doc(alias = "lifetime")]
     pub absolute_timeout: Option<DurationSetting>,
-    /// Keeps both times within those of an assurance level: `age`, and `touch_interval` with it,
-    /// and `lifetime` count for no more than the level allows. Default: none.
+    /// Limits `age`, `touch_interval` and `absolute_timeout` to those of an assurance level. Default:
+    /// none.
     pub assurance: Option<AssuranceLevel>,
-    /// The id cookie's attributes. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
+    /// The attributes of the id cookie. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
     pub cookie: Attributes,
-    /// Which of the stores to use, by name: `memory`, `file`, `cookie`, `redis`, or one that the
-    /// program has [added](super::StoreRegistry). Default: `memory`.
+    /// The name of the store: `memory`, `file`, `cookie`, `redis`, or a name in the program's
+    /// [registry](super::StoreRegistry). Default: `memory`.
+    #[doc(alias = "driver")]
     pub store: String,
-    /// The store that sessions were in before, by name: they move from it to `store` as they are
-    /// used; see [`MigratingStore`](crate::store::MigratingStore). It may be `cookie`, from which sessions move
-    /// to a store at the server. Default: none.
+    /// The name of the previous store. Sessions move from it to `store` as they are used; see
+    /// [`MigratingStore`](crate::store::MigratingStore). From `cookie`, sessions move to a store at the
+    /// server. Excludes `migrate_to`. Default: none.
     pub migrate_from: Option<String>,
-    /// The store that sessions will be in, by name: they stay in `store`, and those that other
-    /// machines have moved already are found. Not together with `migrate_from`. Default: none.
+    /// The name of the next store. Sessions stay in `store`, but sessions that other machines have
+    /// already moved are found. Excludes `migrate_from`. Default: none.
     pub migrate_to: Option<String>,
-    /// The sections of the stores `memory`, `file`, `cookie` and `redis`.
+    /// The settings of the stores `memory`, `file`, `cookie` and `redis`.
     pub stores: StoreConfigs,
     /// When the id cookie is sent. Default: on every response.
+    #[doc(alias = "rolling")]
+    #[doc(alias = "saveUninitialized")]
     pub cookie_policy: CookiePolicy,
-    /// How old the last renewal must be before a request renews the session in the store again;
-    /// zero renews on every request. Less than `age`. Default: a sixtieth of `age`, at most a minute.
+    /// The minimum time between two touches of a session in the store; zero touches it on every
+    /// request. Less than `age`. Default: a sixtieth of `age`, at most a minute.
     pub touch_interval: Option<DurationSetting>,
-    /// What a request gets when the store fails. Default: 503.
+    /// The response to a request when the store fails. Default: 503.
     pub on_store_failure: OnStoreFailure,
-    /// What becomes of a response whose session is too large for its store: an error, or the write
-    /// is dropped. Default: an error.
+    /// The response to a request whose session is too large for its store. Default: an error.
     pub on_too_large: OnTooLarge,
-    /// How many operations one request may do between two commits, how many bytes they may take,
-    /// and how large a session may get.
+    /// Limits of the changes of one request between two commits, and of the size of a session.
     pub limits: ChangeLimits,
-    /// How often a commit is tried against writes of other requests, 1 to 10,000. Default: 256.
+    /// The maximum number of attempts of a commit while other requests write the same session, 1 to
+    /// 10,000. Default: 256.
     pub max_attempts: u32,
-    /// How long a slower request is kept from writing under an id that was regenerated away: longer
-    /// than the longest request, 1 second to a day. Default: 60 seconds. (What keeps it from
-    /// bringing back a destroyed session is the store's tombstone.)
+    /// How long an id is fenced after it was regenerated, so that slower requests cannot write under
+    /// it. Longer than the longest request, 1 second to a day. Default: 60 seconds.
+    ///
+    /// The store's tombstone TTL does the same for destroyed sessions.
     pub fence_ttl: DurationSetting,
     /// The key that seals cookies: 32 bytes as base64 or hexadecimal (the program `session-key`
-    /// prints such a key), or a secret text of at least 32 characters. It must be set. A key that
-    /// is a shorter text over and over is refused, and so is one that stands in this crate's
-    /// documentation, unless it stands in the program itself.
+    /// prints such a key), or a secret of at least 32 characters. Required.
+    ///
+    /// A repetition of a shorter text is refused. A key from this crate's documentation is refused
+    /// unless it is set in the program's code.
     pub app_key: Option<Secret>,
-    /// Older keys, at most 15, which still open cookies but seal none. Sessions move to `app_key` as
-    /// they are used.
+    /// Previous keys, at most 15. They open cookies but do not seal any. Sessions are sealed again
+    /// with `app_key` as they are used.
     pub app_key_previous: Vec<Secret>,
 }
 
@@ -120,7 +132,7 @@ impl Default for SessionConfig {
     }
 }
 
-/// The builder: each method sets the field of its name. All are checked when sessions are built.
+/// Each method sets the field of its name. Building sessions checks the values.
 impl SessionConfig {
     /// Sets [`enabled`](#structfield.enabled).
     #[must_use]
@@ -130,14 +142,16 @@ impl SessionConfig {
     }
 
     /// Sets [`cookie_name`](#structfield.cookie_name).
+    #[doc(alias = "with_name")]
     #[must_use]
     pub fn cookie_name(mut self, name: impl Into<String>) -> Self {
         self.cookie_name = name.into();
         self
     }
 
-    /// Names the cookie with the `__Host-` prefix and sets the attributes that it asks for: sent
-    /// back only over HTTPS and only to this very host.
+    /// Adds the `__Host-` prefix to the cookie's name and sets the attributes that it requires:
+    /// `Secure`, no `Domain`, `Path=/`. Browsers then send the cookie only over HTTPS and only to this
+    /// host.
     #[must_use]
     pub fn host_cookie(mut self) -> Self {
         if !self.cookie_name.starts_with("__Host-") {
@@ -156,14 +170,18 @@ impl SessionConfig {
         self
     }
 
-    /// Sets [`age`](#structfield.age).
+    /// Sets [`age`](#structfield.age), the idle timeout.
+    #[doc(alias = "idle_timeout")]
+    #[doc(alias = "session_ttl")]
+    #[doc(alias = "with_expiry")]
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.age = DurationSetting::new(age);
         self
     }
 
-    /// Sets [`lifetime`](#structfield.absolute_timeout).
+    /// Sets [`absolute_timeout`](#structfield.absolute_timeout).
+    #[doc(alias = "lifetime")]
     #[must_use]
     pub fn absolute_timeout(mut self, absolute_timeout: Duration) -> Self {
         self.absolute_timeout = Some(DurationSetting::new(absolute_timeout));
@@ -184,20 +202,24 @@ impl SessionConfig {
         self
     }
 
-    /// Sets the cookie's `Secure` attribute. Turn it off for plain HTTP only.
+    /// Sets the cookie's `Secure` attribute. Turn it off only for plain HTTP.
+    #[doc(alias = "with_secure")]
+    #[doc(alias = "cookie_secure")]
     #[must_use]
     pub fn secure(mut self, secure: bool) -> Self {
         self.cookie.secure = secure;
         self
     }
 
-    /// Leaves out the cookie's `Secure` attribute where the service listens on a loopback address,
-    /// for development over plain HTTP: most browsers take Secure cookies from `http://localhost`,
-    /// but Safari, curl and many HTTP clients do not.
+    /// Leaves out the cookie's `Secure` attribute if `address`, on which the service listens, is a
+    /// loopback address.
     ///
-    /// Not for a service behind a proxy that speaks HTTPS for it: its address may be a loopback one
-    /// too, and its visitors are elsewhere. What a request says of its host is no help either, since
-    /// anyone can say anything; so this goes by the address that the program listens on.
+    /// This is for development over plain HTTP. Most browsers accept Secure cookies from
+    /// `http://localhost`, but Safari, curl and many HTTP clients do not.
+    ///
+    /// Do not use it behind a proxy that terminates TLS: the service then listens on a loopback
+    /// address too, but its visitors are on other machines. The request's host decides nothing,
+    /// since a client can forge it.
     #[must_use]
     pub fn secure_unless_loopback(mut self, address: IpAddr) -> Self {
         self.cookie.secure = !address.to_canonical().is_loopback();
@@ -205,6 +227,8 @@ impl SessionConfig {
     }
 
     /// Sets the cookie's `SameSite` attribute.
+    #[doc(alias = "with_same_site")]
+    #[doc(alias = "cookie_same_site")]
     #[must_use]
     pub fn same_site(mut self, same_site: SameSite) -> Self {
         self.cookie.same_site = Some(same_site);
@@ -233,6 +257,7 @@ impl SessionConfig {
     }
 
     /// Sets [`cookie_policy`](#structfield.cookie_policy).
+    #[doc(alias = "with_always_save")]
     #[must_use]
     pub fn cookie_policy(mut self, policy: CookiePolicy) -> Self {
         self.cookie_policy = policy;
@@ -275,13 +300,15 @@ impl SessionConfig {
     }
 
     /// Sets [`app_key`](#structfield.app_key).
+    #[doc(alias = "with_private")]
+    #[doc(alias = "secret")]
     #[must_use]
     pub fn app_key(mut self, key: impl Into<String>) -> Self {
         self.app_key = Some(Secret::new(key));
         self
     }
 
-    /// Adds one of [`app_key_previous`](#structfield.app_key_previous).
+    /// Adds a key to [`app_key_previous`](#structfield.app_key_previous).
     #[must_use]
     pub fn previous_key(mut self, key: impl Into<String>) -> Self {
         self.app_key_previous.push(Secret::new(key));
