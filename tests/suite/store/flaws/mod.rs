@@ -147,7 +147,7 @@ impl BrokenStore {
         self.with_data(&key, |data| match (self.flaw, &read) {
             (Flaw::ExpiredRead, ReadOutcome::Absent) => data.last.clone().map(ReadOutcome::Found),
             (Flaw::CheckThenSet, _) if data.is_destroyed => Some(ReadOutcome::Gone),
-            (Flaw::TouchEndsTombstone, ReadOutcome::Gone) => memory
+            (Flaw::TouchEndsTombstone, ReadOutcome::Gone) => data
                 .tombstone_ends
                 .filter(|end| *end <= now)
                 .map(|_| ReadOutcome::Absent),
