@@ -139,8 +139,14 @@ async fn acknowledged_writes_of_a_killed_process_are_stored() {
         });
         count += read_output(lines, &mut acknowledged, &mut attempted, &mut tagged);
         killer.join().unwrap();
-        let states = (&mut acknowledged, &mut attempted);
-        newest = check(scratch.path(), states.0, states.1, &mut tagged, newest).await;
+        newest = check(
+            scratch.path(),
+            &mut acknowledged,
+            &mut attempted,
+            &mut tagged,
+            newest,
+        )
+        .await;
     }
     assert!(count > 0, "the child wrote something");
     println!("{count} acknowledged");

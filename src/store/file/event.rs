@@ -69,7 +69,7 @@ pub enum FileEvent<'a> {
         /// Duration of the compaction.
         took: Duration,
     },
-    /// A compaction failed. The store tries again.
+    /// A compaction, or the creation of the next segment, failed. The store tries again.
     CompactionFailed {
         /// The cause.
         error: &'a FileError,

@@ -36,6 +36,7 @@ use crate::{
 /// Clones are cheap and share the same store. Dropping the last clone closes the store: it syncs all
 /// data, ends the threads and releases the directory. That blocks and cannot report a failure, so
 /// prefer [`close`](Self::close).
+#[doc(alias = "FileSessionStorage")]
 #[derive(Clone)]
 pub struct FileStore(Arc<OpenStore>);
 
