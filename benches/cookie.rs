@@ -1,7 +1,7 @@
-//! Finding and setting a cookie, beside what the same bytes cost others to read.
+//! Finding and setting a cookie, compared with other code on the same bytes.
 //!
-//! `cargo bench --bench cookie`. The measure of a scan is `memchr walk`: nothing but a visit to
-//! every `;` of the same header.
+//! Run it with `cargo bench --bench cookie`. The baseline of a scan is `memchr walk`, which only stops
+//! at every `;` of the same header.
 
 use std::{hint::black_box, time::Duration};
 
@@ -16,12 +16,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const NAME: &str = "__Host-session";
 const SEALED_ID: &str = "AcaHVPZkZWZnaGlqa2xtbm_UO-4HXoXHyKAQPnj9d4vmjTDZO2urcNn_hWwlh2mq64cAAAA";
 
-/// A header of `count` cookies and about `len` bytes, ours at `ours`.
-fn header(count: usize, len: usize, ours: Option<usize>) -> String {
-    let own = ours.map_or(0, |_| NAME.len() + SEALED_ID.len());
-    let value_len = (len - own) / count - "_cookie_00=; ".len();
+/// Returns a header of `count` cookies and about `len` bytes, with the session cookie at
+/// `session_index`.
+fn header(count: usize, len: usize, session_index: Option<usize>) -> String {
+    let session_len = session_index.map_or(0, |_| NAME.len() + SEALED_ID.len());
+    let value_len = (len - session_len) / count - "_cookie_00=; ".len();
     let cookies: Vec<String> = (0..count)
-        .map(|n| match ours {
+        .map(|n| match session_index {
             Some(at) if at == n => format!("{NAME}={SEALED_ID}"),
             _ => format!(
                 "_cookie_{n:02}={}",
@@ -67,7 +68,7 @@ fn line_of(headers: &HeaderMap) -> &[u8] {
     headers.get(COOKIE).map_or(&[], HeaderValue::as_bytes)
 }
 
-/// Stops at every `;`: `Iterator::count` would not.
+/// Stops at every `;`, which `Iterator::count` does not.
 fn walk(line: &[u8]) -> usize {
     memchr_iter(b';', line).fold(0, |sum, at| sum ^ at)
 }
@@ -99,17 +100,17 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     scan(
         &mut criterion,
-        "6 cookies, ours the 4th",
+        "6 cookies, session 4th",
         &header(6, 400, Some(3)),
     );
     scan(
         &mut criterion,
-        "50 cookies, ours in the middle",
+        "50 cookies, session in the middle",
         &header(50, 4000, Some(24)),
     );
     scan(
         &mut criterion,
-        "50 cookies, not ours",
+        "50 cookies, no session",
         &header(50, 4000, None),
     );
     set(&mut criterion);

@@ -1,8 +1,8 @@
-//! How one value is read from stored bytes, and how one is changed: the root index beside what else
-//! could have been done, on documents of 200 B, 1, 4 and 64 KB.
+//! Reading and changing one value in stored bytes: the root index compared with alternatives, on
+//! documents of 200 B, 1 KB, 4 KB and 64 KB.
 //!
-//! Every way starts from the stored bytes and ends with the number at a nested path in the middle of
-//! the document, or with the bytes to store after that number was counted up.
+//! Every case starts from the stored bytes. A read ends with the number at a nested path in the middle
+//! of the document. A change increments that number and ends with the bytes to store.
 
 #![allow(clippy::expect_used)] // a failure ends the benchmark
 
@@ -27,7 +27,8 @@ const SIZES: [(&str, usize); 4] = [
     ("64K", 64 << 10),
 ];
 
-/// A session that has grown to a size: who is logged in, and one cart entry after the other.
+/// Returns session data of about `size` bytes (a user and many cart entries), and the path of a number
+/// in the middle.
 fn session(size: usize) -> (String, [String; 2]) {
     let mut members = vec![r#""user":{"id":4711,"email":"ann@example.org"}"#.to_owned()];
     while members.iter().map(|member| member.len() + 1).sum::<usize>() + 1 < size {
@@ -43,7 +44,7 @@ fn session(size: usize) -> (String, [String; 2]) {
     )
 }
 
-/// What a store hands out.
+/// Returns text and index in the form that a store returns.
 fn stored(text: &str) -> (Bytes, Bytes) {
     let document = Document::parse(text.as_bytes()).expect("the session is JSON");
     let mut index = Vec::new();
@@ -67,10 +68,10 @@ fn read_one(c: &mut Criterion) {
                 raw.and_then(|raw| raw.deserialize::<u64>().ok())
             });
         });
-        // As the only member of another document, all of it has to be walked.
+        // As the only member of another document, the whole text must be scanned.
         let (wrapped_text, wrapped_index) = stored(&format!(r#"{{"s":{text}}}"#));
         let (mut wrapped, wrapped_path) = (Document::new(), format!("s.{path}"));
-        group.bench_function(BenchmarkId::new("walk without index", name), |b| {
+        group.bench_function(BenchmarkId::new("scan without index", name), |b| {
             b.iter(|| {
                 wrapped
                     .load(wrapped_text.clone(), wrapped_index.clone())
@@ -108,7 +109,7 @@ fn read_one(c: &mut Criterion) {
 }
 
 fn change_one(c: &mut Criterion) {
-    let mut group = c.benchmark_group("count one up and write");
+    let mut group = c.benchmark_group("increment one and write");
     for (name, size) in SIZES {
         let (text, keys) = session(size);
         let path = keys.join(".");

@@ -1,7 +1,7 @@
-//! Sealing and opening, beside the bare cipher with base64.
+//! Sealing and opening, compared with the bare cipher and base64.
 //!
-//! `cargo bench --bench seal`. `bare` is what cannot be saved: the cipher in place with a nonce
-//! that is there already, and base64 from one buffer that is there already into another.
+//! Run it with `cargo bench --bench seal`. `bare` is the lower bound: the cipher in place with a
+//! prepared nonce, and base64 between two allocated buffers.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Lengths of time as an operator writes them: `"2h"`, `"30 minutes"`, `90`.
+//! Durations in configuration: `"2h"`, `"30 minutes"`, `90`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,8 +11,8 @@ const HOUR: u128 = 60 * MINUTE;
 const DAY: u128 = 24 * HOUR;
 const WEEK: u128 = 7 * DAY;
 
-/// Every unit's length in nanoseconds and its names, the longest unit first. The first name is the
-/// one that is written.
+/// The length of each unit in nanoseconds and its names, longest unit first. `Display` writes the
+/// first name.
 const UNITS: [(u128, &[&str]); 6] = [
     (WEEK, &["w", "week", "weeks"]),
     (DAY, &["d", "day", "days"]),
@@ -22,24 +22,24 @@ const UNITS: [(u128, &[&str]); 6] = [
     (MILLI, &["ms", "millisecond", "milliseconds"]),
 ];
 
-/// Units that have no fixed length.
-const CALENDAR: [&str; 7] = ["mo", "month", "months", "y", "yr", "year", "years"];
+/// Units without a fixed length.
+const CALENDAR_UNITS: [&str; 7] = ["mo", "month", "months", "y", "yr", "year", "years"];
 
-/// Decimals beyond the ninth would be less than a nanosecond of a second.
+/// Nine decimals of a second are nanoseconds.
 const MAX_DECIMALS: usize = 9;
 
-/// Most characters of a wrong text that an error repeats.
-const SHOWN: usize = 40;
+/// Maximum number of characters of an invalid text in an error.
+const MAX_DISPLAY_CHARS: usize = 40;
 
-/// Reads a length of time: one number and one unit, with or without a space between them.
+/// Parses a duration: one number and one unit, with or without a space between them.
 ///
 /// The units are `ms`, `s`, `m`, `h`, `d` and `w`, and their longer names (`sec`, `minutes`, `Day`,
-/// …) in upper or lower case. A number alone is seconds. A number may have up to nine decimals
-/// (`"1.5h"`); what is finer than a nanosecond is cut off. Spaces around the text do not matter.
-/// Zero is a length too: whether it makes sense is for the setting to say.
+/// …) in upper or lower case. A number alone is in seconds. A number may have up to nine decimals
+/// (`"1.5h"`). Fractions of a nanosecond are cut off, and spaces around the text are ignored. Zero is
+/// valid here; a setting may reject it.
 ///
 /// # Errors
-/// [`ParseDurationError`], which says what is wrong and what would be right.
+/// If the text is not a duration. The [`ParseDurationError`] names the problem and the remedy.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,22 +57,22 @@ pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
         return Err(ParseDurationError::Empty);
     }
     if text.starts_with('-') {
-        return Err(ParseDurationError::Negative(shown(text)));
+        return Err(ParseDurationError::Negative(truncate_for_display(text)));
     }
     let end = text.find(|c: char| c != '.' && !c.is_ascii_digit());
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
-    let (digits, decimals) =
-        decimal(number).ok_or_else(|| ParseDurationError::Malformed(shown(text)))?;
+    let (digits, decimals) = parse_decimal(number)
+        .ok_or_else(|| ParseDurationError::Malformed(truncate_for_display(text)))?;
     let unit = unit_length(unit.trim_start())?;
     let amount: Option<u128> = digits.parse().ok();
     amount
         .and_then(|amount| amount.checked_mul(unit))
         .and_then(|nanos| from_nanos(nanos / 10_u128.pow(decimals)))
-        .ok_or_else(|| ParseDurationError::TooLong(shown(text)))
+        .ok_or_else(|| ParseDurationError::TooLong(truncate_for_display(text)))
 }
 
-/// The digits of a number without its point, and how many of them stand behind it.
-fn decimal(number: &str) -> Option<(String, u32)> {
+/// Returns the digits of a number without its point, and the number of decimals.
+fn parse_decimal(number: &str) -> Option<(String, u32)> {
     let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
     let numeric = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     if !numeric(whole) || !numeric(decimals) || decimals.len() > MAX_DECIMALS {
@@ -82,18 +82,20 @@ fn decimal(number: &str) -> Option<(String, u32)> {
     Some((format!("{whole}{decimals}"), count))
 }
 
-/// The length in nanoseconds of the unit of this name.
+/// Returns the length in nanoseconds of the unit with this name.
 fn unit_length(name: &str) -> Result<u128, ParseDurationError> {
     if name.is_empty() {
         return Ok(SECOND);
     }
     let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    if CALENDAR.iter().any(is) {
-        return Err(ParseDurationError::NoFixedLength(shown(name)));
+    if CALENDAR_UNITS.iter().any(is) {
+        return Err(ParseDurationError::NoFixedLength(truncate_for_display(
+            name,
+        )));
     }
     let unit = UNITS.iter().find(|(_, names)| names.iter().any(is));
     unit.map(|(length, _)| *length)
-        .ok_or_else(|| ParseDurationError::UnknownUnit(shown(name)))
+        .ok_or_else(|| ParseDurationError::UnknownUnit(truncate_for_display(name)))
 }
 
 fn from_nanos(nanos: u128) -> Option<Duration> {
@@ -102,77 +104,75 @@ fn from_nanos(nanos: u128) -> Option<Duration> {
     Some(Duration::new(seconds, rest))
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(SHOWN).collect()
+fn truncate_for_display(text: &str) -> String {
+    text.chars().take(MAX_DISPLAY_CHARS).collect()
 }
 
-/// Why a text or a number is no length of time.
+/// A text or number is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseDurationError {
-    /// There was no text.
-    #[error("a length of time is missing: write a number and a unit, such as \"2h\"")]
+    /// The text is empty.
+    #[error("duration is empty: write a number and a unit, for example \"2h\"")]
     Empty,
-    /// It is below zero.
-    #[error("`{0}` is negative: a length of time is zero or more")]
+    /// The duration is negative.
+    #[error("duration `{0}` is negative: it must be zero or more")]
     Negative(String),
-    /// It does not begin with a number, or that number is not one in plain decimals.
+    /// The text does not begin with a plain decimal number.
     #[error(
-        "`{0}` is no length of time: write one number, with at most {MAX_DECIMALS} decimals, and \
-         one unit, such as \"2h\", \"30 minutes\" or \"1.5 days\""
+        "`{0}` is not a duration: write one number, with at most {MAX_DECIMALS} decimals, and one \
+         unit, for example \"2h\", \"30 minutes\" or \"1.5 days\""
     )]
     Malformed(String),
-    /// The number is followed by something that is no unit.
-    #[error("`{0}` is no unit of time: the units are ms, s, m (minutes), h, d and w")]
+    /// The text after the number is not a unit.
+    #[error("`{0}` is not a unit of time: the units are ms, s, m (minutes), h, d and w")]
     UnknownUnit(String),
-    /// The unit is one of the calendar's.
+    /// The unit is a month or a year.
     #[error(
-        "`{0}` has no fixed length, since months and years differ among themselves: use days or \
-         weeks; the units are ms, s, m (minutes), h, d and w"
+        "`{0}` has no fixed length: use days or weeks; the units are ms, s, m (minutes), h, d and w"
     )]
     NoFixedLength(String),
-    /// It is longer than can be told.
-    #[error("`{0}` is too long: at most {max} seconds can be told", max = u64::MAX)]
+    /// The duration is too long to represent.
+    #[error("duration `{0}` is too long, limit is {max} seconds", max = u64::MAX)]
     TooLong(String),
 }
 
-/// A length of time that configuration may write as a number of seconds or as a text.
+/// A duration in a configuration file or an environment variable: a number of seconds, or a text.
 ///
-/// It is read by [`parse`] from text, in a configuration file too, and from numbers, which are
-/// seconds. It is written as the shortest text that is read back as the same length: `"2h"`,
-/// `"90s"`, `"0.25s"` becomes `"250ms"`.
+/// Text is parsed by [`parse`]. `Display` and `Serialize` write the shortest text that parses as the
+/// same duration, for example `"2h"` or `"90s"`; `"0.25s"` becomes `"250ms"`.
 ///
 /// ```
-/// use hyper_session::duration::Age;
+/// use hyper_session::duration::DurationSetting;
 ///
-/// let age: Age = serde_json::from_str("5400").unwrap();
-/// assert_eq!(age, "1.5h".parse().unwrap());
-/// assert_eq!(age.to_string(), "90m");
+/// let setting: DurationSetting = serde_json::from_str("5400").unwrap();
+/// assert_eq!(setting, "1.5h".parse().unwrap());
+/// assert_eq!(setting.to_string(), "90m");
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DurationSetting(Duration);
 
 impl DurationSetting {
-    /// The age of this length.
-    pub const fn new(length: Duration) -> Self {
-        Self(length)
+    /// Creates a setting from a duration.
+    pub const fn new(duration: Duration) -> Self {
+        Self(duration)
     }
 
-    /// Its length.
+    /// Returns the duration.
     pub const fn duration(self) -> Duration {
         self.0
     }
 }
 
 impl From<Duration> for DurationSetting {
-    fn from(length: Duration) -> Self {
-        Self(length)
+    fn from(duration: Duration) -> Self {
+        Self(duration)
     }
 }
 
 impl From<DurationSetting> for Duration {
-    fn from(age: DurationSetting) -> Self {
-        age.0
+    fn from(setting: DurationSetting) -> Self {
+        setting.0
     }
 }
 
@@ -187,8 +187,8 @@ impl FromStr for DurationSetting {
 impl fmt::Display for DurationSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0.as_nanos();
-        let whole = |(length, _): &&(u128, &[&str])| nanos > 0 && nanos.is_multiple_of(*length);
-        match UNITS.iter().find(whole) {
+        let divides = |(length, _): &&(u128, &[&str])| nanos > 0 && nanos.is_multiple_of(*length);
+        match UNITS.iter().find(divides) {
             Some((length, [name, ..])) => write!(f, "{}{name}", nanos / length),
             _ if nanos == 0 => f.write_str("0s"),
             _ => {
@@ -218,7 +218,7 @@ impl de::Visitor<'_> for DurationSettingVisitor {
     type Value = DurationSetting;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds, or a text such as \"2h\" or \"30 minutes\"")
+        f.write_str("a number of seconds, or a text like \"2h\" or \"30 minutes\"")
     }
 
     fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<DurationSetting, E> {
@@ -226,8 +226,8 @@ impl de::Visitor<'_> for DurationSettingVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<DurationSetting, E> {
-        let length = u64::try_from(seconds).map(Duration::from_secs);
-        length
+        u64::try_from(seconds)
+            .map(Duration::from_secs)
             .map(DurationSetting)
             .map_err(|_| E::custom(ParseDurationError::Negative(seconds.to_string())))
     }
@@ -242,7 +242,7 @@ impl de::Visitor<'_> for DurationSettingVisitor {
 }
 
 fn from_float(seconds: f64) -> Result<Duration, ParseDurationError> {
-    let text = shown(&seconds.to_string());
+    let text = truncate_for_display(&seconds.to_string());
     if seconds.is_nan() {
         return Err(ParseDurationError::Malformed(text));
     }

@@ -1,54 +1,57 @@
-//! Session ids: what the visitor holds, and the one-way hash of it that a store may know.
+//! Session ids, and the store keys that are derived from them.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
-/// The secret name of a session: 128 bits from the operating system's random source.
+/// The secret id of a session: 128 bits from the operating system's random source.
 ///
-/// Whoever knows an id holds the session, so it travels only inside the sealed cookie, stores see
-/// only its [`StoreKey`], and [`Debug`](fmt::Debug) shows neither. [`Display`](fmt::Display) writes the
-/// 22 characters of its base64url form: do not log them.
+/// A client that knows the id has access to the session. So the id is sent only inside the sealed
+/// cookie, stores see only its [`StoreKey`], and [`Debug`](fmt::Debug) hides it.
+/// [`Display`](fmt::Display) writes the id as 22 characters of base64url: do not log them. The bytes
+/// are zeroized on drop.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[doc(alias = "sid")]
+#[doc(alias = "Id")]
 pub struct SessionId([u8; Self::LEN]);
 
 impl SessionId {
     /// Length of an id in bytes.
     pub const LEN: usize = 16;
 
-    /// A new id.
+    /// Generates an id.
     ///
     /// # Errors
-    /// [`EntropyError`] when the operating system gives no random bytes.
+    /// If the operating system provides no random bytes.
     pub fn generate() -> Result<Self, EntropyError> {
         let mut bytes = [0; Self::LEN];
         getrandom::fill(&mut bytes).map_err(|_| EntropyError)?;
         Ok(Self(bytes))
     }
 
-    /// The id with these bytes, as read from a cookie that was authenticated.
+    /// Creates an id from its bytes, which must come from an authenticated cookie.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The id's bytes. They are the secret itself.
+    /// Returns the id's bytes. They are secret.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
-    /// Reads the form that [`Display`](fmt::Display) writes; `None` for any other text.
+    /// Parses the text that [`Display`](fmt::Display) writes. Returns `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; Self::LEN];
         let out = base64_simd::Out::from_slice(&mut bytes);
-        let read = base64_simd::URL_SAFE_NO_PAD
+        let len = base64_simd::URL_SAFE_NO_PAD
             .decode(text.as_bytes(), out)
             .ok()?
             .len();
-        (read == Self::LEN).then_some(Self(bytes))
+        (len == Self::LEN).then_some(Self(bytes))
     }
 
-    /// The name under which stores keep this session: the SHA-256 of the id.
+    /// Returns the key of the session in the store: the SHA-256 of the id.
     pub fn store_key(&self) -> StoreKey {
         StoreKey(Sha256::digest(self.0).into())
     }
@@ -72,15 +75,17 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The operating system gave no random bytes for a new session id.
+/// The operating system provides no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the operating system's random source gave no bytes for a new session id")]
+#[error("cannot generate a session id or token: the operating system provides no random bytes")]
+#[non_exhaustive]
 pub struct EntropyError;
 
-/// What a store knows a session by: a one-way hash of its id.
+/// The key of a session in a store: a one-way hash of its id.
 ///
-/// A leaked store opens no session, since the id cannot be found from its key. A key may be logged
-/// and shown to the session's owner; [`Display`](fmt::Display) writes it as 64 hexadecimal digits.
+/// The id cannot be computed from the key, so a leaked store gives no access to sessions. A key may
+/// be logged and shown to the session's owner. [`Display`](fmt::Display) writes it as 64 hexadecimal
+/// digits, [`Debug`](fmt::Debug) the first 8.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey([u8; Self::LEN]);
 
@@ -88,24 +93,24 @@ impl StoreKey {
     /// Length of a key in bytes.
     pub const LEN: usize = 32;
 
-    /// The key with these bytes, as a store reads it back.
+    /// Creates a key from its bytes, for example from a store.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// A key for something else than a session: as good as random, and never a session's.
-    pub(crate) fn derive(purpose: &str, of: &[u8]) -> Self {
+    /// Derives a key for an entry that is not a session. It never equals the key of a session.
+    pub(crate) fn derive(purpose: &str, input: &[u8]) -> Self {
         let hash = Sha256::new().chain_update(purpose).chain_update([0]);
-        Self(hash.chain_update(of).finalize().into())
+        Self(hash.chain_update(input).finalize().into())
     }
 
-    /// The key under which a session is kept that another framework knows by `id`: the SHA-256 of
-    /// that text. No id of ours leads to it, so the session is found by its key only.
+    /// Returns the key for an imported session that has `id` in another framework: the SHA-256 of that
+    /// text. No [`SessionId`] has this key, so the session can be loaded only by its key.
     pub fn from_foreign_id(id: &str) -> Self {
         Self(Sha256::digest(id).into())
     }
 
-    /// The key's bytes.
+    /// Returns the key's bytes.
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! Cookie header lines as they may come, against a splitter that is as plain as can be; and
-//! whatever a Set-Cookie template lets through, against the grammar.
+//! Any `Cookie` header lines, compared with a naive parser; and every value that a `SetCookie`
+//! template accepts, checked against the grammar.
 #![no_main]
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, header::COOKIE};
 use hyper_session::cookie::{Attributes, CookieName, Finder, MAX_CANDIDATES, SetCookie};
 use libfuzzer_sys::fuzz_target;
 
-// The first line of the input is the cookie's name, each line after it a header line.
+// The first line of the input is the cookie's name. Each later line is a header line.
 fuzz_target!(|data: &[u8]| {
     let mut lines = data.split(|&byte| byte == b'\n');
     let name = String::from_utf8_lossy(lines.next().unwrap_or_default());
@@ -19,12 +19,14 @@ fuzz_target!(|data: &[u8]| {
         .filter_map(|line| Some((COOKIE, HeaderValue::from_bytes(line).ok()?)))
         .collect();
     let finder = Finder::new(&name);
-    let found: Vec<&[u8]> = finder.find(&headers).collect();
-    assert_eq!(found, naive(&headers, name.as_str().as_bytes()));
-    found.iter().for_each(|value| set(&name, value));
+    let values: Vec<&[u8]> = finder.find(&headers).collect();
+    assert_eq!(values, find_naively(&headers, name.as_str().as_bytes()));
+    values
+        .iter()
+        .for_each(|value| check_round_trip(&name, value));
 });
 
-fn naive<'a>(headers: &'a HeaderMap, name: &[u8]) -> Vec<&'a [u8]> {
+fn find_naively<'a>(headers: &'a HeaderMap, name: &[u8]) -> Vec<&'a [u8]> {
     let lines = headers.get_all(COOKIE).into_iter();
     lines
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b';'))
@@ -50,8 +52,9 @@ fn unquote(value: &[u8]) -> &[u8] {
     }
 }
 
-/// A value that can be set is found again as it was, and nothing of it becomes an attribute.
-fn set(name: &CookieName, value: &[u8]) {
+/// Checks that a value that can be set is found again unchanged, and that no part of it becomes an
+/// attribute.
+fn check_round_trip(name: &CookieName, value: &[u8]) {
     let attributes = Attributes::default();
     let cookie = SetCookie::new(name.clone(), attributes).expect("the defaults suit every prefix");
     let Ok(set) = cookie.set(value, Some(Duration::from_secs(60))) else {

@@ -14,9 +14,11 @@ use bytes::Bytes;
 use http::HeaderValue;
 use hyper_session::{
     cookie::{Attributes, CookieName},
-    id::{StoreKey, SessionId},
+    id::{SessionId, StoreKey},
     seal::{KeyRing, SealKey},
-    store::{CookieContext, BoundStore, ClientSideStore, CookieStore, Expected, ReadOutcome, Store, Tag},
+    store::{
+        BoundStore, ClientSideStore, CookieContext, CookieStore, Expected, ReadOutcome, Store, Tag,
+    },
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,13 +26,15 @@ const AGE: Duration = Duration::from_secs(7200);
 
 static BOUND: LazyLock<Box<dyn BoundStore>> = LazyLock::new(|| {
     let key = SealKey::from_text("the first key, which seals and opens").expect("it is long");
-        let store = CookieStore::new().max_chunks(8);
-    store.bind(&CookieContext::new(
-&KeyRing::new(key),
-&CookieName::new("s").expect("it is a name"),
-&Attributes::default(),
-AGE,
-)).expect("the settings are right")
+    let store = CookieStore::new().max_chunks(8);
+    store
+        .bind(&CookieContext::new(
+            &KeyRing::new(key),
+            &CookieName::new("s").expect("it is a name"),
+            &Attributes::default(),
+            AGE,
+        ))
+        .expect("the settings are right")
 });
 
 // Input: two bytes for the length of the record (the first also for the length of its tag), two for the

@@ -1,16 +1,16 @@
-//! Two requests on one snapshot, any operations: the second one's patch, done again on what the first
-//! one left, gives what a plain model gives.
+//! Two requests on one snapshot, with any operations: the rebase of the second request's patch onto the
+//! first request's result agrees with a simple model.
 #![no_main]
 
-#[path = "../../tests/suite/model/reference.rs"]
-mod reference;
 #[path = "../../tests/suite/model/real.rs"]
 mod real;
+#[path = "../../tests/suite/model/reference.rs"]
+mod reference;
 
 use arbitrary::{Arbitrary, Unstructured};
 use hyper_session::{
-    patch::{ChangeLimits, Patch},
     document::Document,
+    patch::{ChangeLimits, Patch},
 };
 use libfuzzer_sys::fuzz_target;
 use reference::{Edit, Path};
@@ -28,10 +28,10 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let (patch, seen, recorded) = request(&base, input)?;
 
     let mut again = real::stored(&base);
-    let rebased = patch.rebase(&base, &mut again).expect("sound documents");
+    let report = patch.rebase(&base, &mut again).expect("sound documents");
     assert!(
-        rebased.dropped.is_empty(),
-        "an operation failed where it was recorded"
+        report.dropped.is_empty(),
+        "an operation failed on the snapshot that it was recorded on"
     );
     assert_eq!(again.text(), seen.text());
 
@@ -45,13 +45,13 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for edit in &recorded[cleared.map_or(0, |at| at + 1)..] {
         let _ = reference::edit(&mut model, edit);
     }
-    let rebased = patch.rebase(&base, &mut newer).expect("sound documents");
-    assert_eq!(rebased.applied + rebased.dropped.len(), patch.len());
+    let report = patch.rebase(&base, &mut newer).expect("sound documents");
+    assert_eq!(report.applied + report.dropped.len(), patch.len());
     assert_eq!(real::checked(&newer), model);
     Ok(())
 }
 
-/// Some edits of one request: its patch, what it sees, and the edits that were possible.
+/// Makes the edits of one request. Returns its patch, its document, and the edits that succeeded.
 fn request(
     base: &Document,
     input: &mut Unstructured<'_>,
@@ -62,10 +62,10 @@ fn request(
     for _ in 0..input.int_in_range(0..=6)? {
         let edit = edit(input)?;
         let expected = reference::edit(&mut model, &edit);
-        let done = real::record(&mut patch, &mut document, &edit);
-        assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
+        let result = real::record(&mut patch, &mut document, &edit);
+        assert_eq!(result.is_ok(), expected.is_ok(), "{edit:?}: {result:?}");
         assert_eq!(real::checked(&document), model, "{edit:?}");
-        if done.is_ok() {
+        if result.is_ok() {
             recorded.push(edit);
         }
     }

@@ -1,13 +1,13 @@
-//! Any bytes as a document, any text as a path: reads and edits do what a plain model does.
+//! Any bytes as a document and any text as a path: reads and edits agree with a simple model.
 //!
-//! The input is lines: the document, then a path and a value by turns. What is no JSON is still used
-//! as stored bytes, and must only not panic.
+//! The input consists of lines: the document, then paths and values in turn. Input that is not JSON is
+//! used as stored bytes, and must not panic.
 #![no_main]
 
-#[path = "../../tests/suite/model/reference.rs"]
-mod reference;
 #[path = "../../tests/suite/model/real.rs"]
 mod real;
+#[path = "../../tests/suite/model/reference.rs"]
+mod reference;
 
 use bytes::Bytes;
 use hyper_session::document::Document;
@@ -18,16 +18,18 @@ use serde_json::Value;
 fuzz_target!(|input: &[u8]| {
     let mut lines = input.split(|byte| *byte == b'\n');
     let text = lines.next().unwrap_or_default();
-    damaged(text, input);
+    use_damaged(text, input);
     let Ok(mut document) = Document::parse(text) else {
         return;
     };
-    let mut model: Value = document.deserialize().expect("what was parsed reads");
+    let mut model: Value = document
+        .deserialize()
+        .expect("a parsed document can be read");
     while let (Some(path), Some(value)) = (lines.next(), lines.next()) {
         let Ok(path) = std::str::from_utf8(path).map(|path| Path::Text(path.to_owned())) else {
             return;
         };
-        read(&document, &model, &path);
+        check_read(&document, &model, &path);
         let edit = match serde_json::from_slice(value) {
             Ok(Value::Object(values)) if path_is(&path, "") => Edit::Merge(values.into()),
             Ok(value) => Edit::Put(path, value),
@@ -36,12 +38,12 @@ fuzz_target!(|input: &[u8]| {
         };
         let before = document.text().to_vec();
         let expected = reference::edit(&mut model, &edit);
-        let done = real::edit(&mut document, &edit);
-        assert_eq!(done.is_ok(), expected.is_ok(), "{edit:?}: {done:?}");
+        let result = real::edit(&mut document, &edit);
+        assert_eq!(result.is_ok(), expected.is_ok(), "{edit:?}: {result:?}");
         assert_eq!(real::checked(&document), model, "{edit:?}");
         assert!(
-            done.is_ok() || document.text() == before,
-            "a refused edit changed something"
+            result.is_ok() || document.text() == before,
+            "a failed edit changed the document"
         );
         document = real::stored(&document);
     }
@@ -51,10 +53,10 @@ fn path_is(path: &Path, text: &str) -> bool {
     matches!(path, Path::Text(path) if path == text)
 }
 
-fn read(document: &Document, model: &Value, path: &Path) {
+fn check_read(document: &Document, model: &Value, path: &Path) {
     let expected = reference::get(model, path);
-    let found = real::get(document, path).expect("the document is sound");
-    let value = found.map(|raw| raw.deserialize::<Value>().expect("a value of JSON"));
+    let raw = real::get(document, path).expect("the document is sound");
+    let value = raw.map(|raw| raw.deserialize::<Value>().expect("a value of JSON"));
     assert_eq!(value.as_ref(), expected, "{path:?}");
     let has = real::has(document, path).expect("the document is sound");
     assert_eq!(
@@ -64,8 +66,8 @@ fn read(document: &Document, model: &Value, path: &Path) {
     );
 }
 
-/// The same bytes as if a store had given them.
-fn damaged(text: &[u8], index: &[u8]) {
+/// Loads the bytes as if a store had returned them, and calls every operation.
+fn use_damaged(text: &[u8], index: &[u8]) {
     let index = Bytes::copy_from_slice(&index[..index.len().min(64) / 4 * 4]);
     let first = Bytes::from_static(&[1, 0, 0, 0]);
     for index in [index.clone(), [&first[..], &index].concat().into()] {
@@ -75,7 +77,7 @@ fn damaged(text: &[u8], index: &[u8]) {
         for path in ["", "a", "a.b", "a.0.b", "a[1]"] {
             let _ = document
                 .get(path)
-                .map(|found| found.map(|raw| raw.deserialize::<Value>()));
+                .map(|value| value.map(|raw| raw.deserialize::<Value>()));
             let _ = document.put(path, &1);
             let _ = document.add(path, 1);
             let _ = document.merge(&serde_json::json!({"a": {"b": [1]}}));

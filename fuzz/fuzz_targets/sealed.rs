@@ -1,5 +1,5 @@
-//! Sealed texts as they may come: nothing made up opens, and what was sealed opens until a byte
-//! of it is changed.
+//! Any text as a sealed text: no made-up text opens, and a sealed text opens unless a byte of it is
+//! changed.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ static CODEC: LazyLock<Codec> = LazyLock::new(|| {
         .codec("fuzz", "sid")
 });
 
-// The first two bytes say which byte of the sealed text is changed, and how.
+// The first two bytes select the byte of the sealed text to change, and the change.
 fuzz_target!(|data: &[u8]| {
     let mut out = Buffer::new();
     assert!(CODEC.open(data, &mut out).is_err() && out.is_empty());

@@ -11,7 +11,7 @@ use crate::{
     duration::DurationSetting,
     session::{Backend, CookieCache, DeadKeys, Engine, Listeners, Policy},
     store::CookieContext,
-    wire::native::Native,
+    wire::native::NativeFormat,
 };
 
 /// The purpose of sealed id cookies, which the seal authenticates.
@@ -46,7 +46,7 @@ impl SessionConfig {
             cookie_cache: CookieCache::new(),
             dead_keys: DeadKeys::new(),
             finder: Finder::new(&name),
-            format: Box::new(Native::new(ids)),
+            format: Box::new(NativeFormat::new(ids)),
             adjusted: limits_max_age.then_some(
                 "`age` is over 400 days: Max-Age of the cookie is 400 days, the maximum of browsers",
             ),

@@ -1,17 +1,18 @@
-//! Where a cookie goes and who may see it.
+//! The attributes of a cookie.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CookieError, CookieName};
 
-/// The longest value of one attribute, in bytes. User agents ignore longer ones (RFC 6265bis
+/// Maximum length of an attribute value in bytes. User agents ignore longer values (RFC 6265bis
 /// section 5.6).
 pub const MAX_ATTRIBUTE_LEN: usize = 1024;
 
-/// The attributes of a cookie, but for its lifetime.
+/// The attributes of a cookie, except for its lifetime.
 ///
-/// The default is `Path=/; Secure; HttpOnly; SameSite=Lax`, for the host that sets it alone.
-/// They are checked, against the cookie's name too, by [`SetCookie::new`](super::SetCookie::new).
+/// The default is `Path=/; Secure; HttpOnly; SameSite=Lax`, without `Domain`: only the host that
+/// sets the cookie receives it. Attributes are checked when the sessions are built, also against the
+/// rules for the cookie's name prefix.
 ///
 /// ```
 /// use hyper_session::cookie::{Attributes, SameSite};
@@ -22,20 +23,24 @@ pub const MAX_ATTRIBUTE_LEN: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
+#[doc(alias = "CookieOptions")]
 pub struct Attributes {
-    /// The paths that the cookie is sent to: this one and all below it. It starts with `/`.
+    /// The path that the cookie is sent to, including all paths below it. It starts with `/`.
     pub path: String,
-    /// The domain that the cookie is sent to, with all its subdomains; `None` for exactly the host
-    /// that set it, which is safer. No leading dot.
+    /// The domain that the cookie is sent to, including its subdomains, without a leading dot. `None`
+    /// means exactly the host that sets the cookie, which is safer.
     pub domain: Option<String>,
-    /// Sent over secure connections only.
+    /// Sends the cookie over secure connections only.
     pub secure: bool,
-    /// Out of reach of scripts.
+    /// Hides the cookie from scripts.
+    #[doc(alias = "httpOnly")]
     pub http_only: bool,
-    /// Whether requests from other sites carry it; `None` leaves that to the user agent, most of
-    /// which then act as for [`Lax`](SameSite::Lax).
+    /// The requests from other sites that include the cookie. `None` omits the attribute; most user
+    /// agents then behave as for [`Lax`](SameSite::Lax).
+    #[doc(alias = "sameSite")]
     pub same_site: Option<SameSite>,
-    /// Kept apart for each top-level site that the host is embedded in (CHIPS). Needs `secure`.
+    /// Stores the cookie separately for each top-level site that embeds the host (CHIPS). Requires
+    /// `secure`.
     pub partitioned: bool,
 }
 
@@ -52,15 +57,15 @@ impl Default for Attributes {
     }
 }
 
-/// Which requests from other sites carry a cookie (RFC 6265bis section 4.1.2.7).
+/// The requests from other sites that include a cookie (RFC 6265bis section 4.1.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SameSite {
-    /// None of them.
+    /// No requests from other sites.
     Strict,
-    /// Those that take the visitor to this site by a safe method, such as following a link.
+    /// Requests that navigate to this site with a safe method, like following a link.
     Lax,
-    /// All of them; the cookie must be [`secure`](Attributes::secure).
+    /// All requests. The cookie must be [`secure`](Attributes#structfield.secure).
     None,
 }
 
@@ -117,7 +122,7 @@ impl Attributes {
         self
     }
 
-    /// Whether user agents would take a cookie called `name` with these attributes.
+    /// Checks that user agents accept a cookie called `name` with these attributes.
     pub(super) fn check(&self, name: &CookieName) -> Result<(), CookieError> {
         if !is_path(&self.path) {
             return Err(CookieError::Path {
@@ -148,11 +153,11 @@ impl Attributes {
         Err(CookieError::NotSecure { attribute })
     }
 
-    /// The rules that a name's prefix brings with it, ignoring its case as user agents do
+    /// Checks the rules of the name's prefix. Ignores the prefix's case, as user agents do
     /// (RFC 6265bis section 5.4, layered cookies "Cookie Name Prefixes").
     fn check_prefix(&self, name: &CookieName) -> Result<(), CookieError> {
-        // The longest first, as one begins with another. What follows is whether the prefix ties
-        // the cookie to the host, and whether to HTTP.
+        // Each prefix, whether it requires a host-only cookie, and whether it requires HttpOnly.
+        // Longer prefixes come first, because one prefix can start with another.
         const PREFIXES: [(&str, bool, bool); 4] = [
             ("__Host-Http-", true, true),
             ("__Host-", true, false),
@@ -183,8 +188,8 @@ impl Attributes {
         })
     }
 
-    /// Appends the attributes as they stand in a Set-Cookie value, each led by `"; "`: Domain,
-    /// Path, Secure, HttpOnly, SameSite, Partitioned.
+    /// Appends the attributes in the form of a `Set-Cookie` value, each after `"; "`: Domain, Path,
+    /// Secure, HttpOnly, SameSite, Partitioned.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut put = |parts: [&str; 2]| {
             out.extend_from_slice(b"; ");
@@ -217,16 +222,17 @@ fn has_prefix(name: &str, prefix: &str) -> bool {
         .is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
 }
 
-/// RFC 6265bis section 4.1.1, `path-value`; without the leading slash user agents would ignore it.
+/// Checks a path against RFC 6265bis section 4.1.1, `path-value`. User agents ignore a path without
+/// a leading slash.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && path.len() <= MAX_ATTRIBUTE_LEN
         && path.bytes().all(|b| matches!(b, b' '..=b'~') && b != b';')
-        // It would be cut off as white space around the attribute's value.
+        // User agents trim white space around an attribute's value.
         && !path.ends_with(' ')
 }
 
-/// RFC 1034 section 3.5 and RFC 1123 section 2.1.
+/// Checks a domain against RFC 1034 section 3.5 and RFC 1123 section 2.1.
 fn is_domain(domain: &str) -> bool {
     domain.len() <= 253 && domain.split('.').all(is_label)
 }

@@ -1,18 +1,19 @@
-//! What can be wrong with a cookie that is to be set.
+//! Errors of setting a cookie.
 
 use super::{MAX_ATTRIBUTE_LEN, MAX_PAIR_LEN};
 
-/// A cookie cannot be set as asked.
+/// A cookie cannot be set.
 ///
-/// All but [`Value`](Self::Value) and [`TooLarge`](Self::TooLarge) are mistakes of configuration,
-/// found when a [`SetCookie`](super::SetCookie) is built. No cookie's value is ever in an error.
+/// [`Value`](Self::Value) and [`TooLarge`](Self::TooLarge) depend on the value. The other variants
+/// are errors in the configuration, and are found when it is checked. No error contains a cookie's
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieError {
-    /// The path is not one that user agents take.
+    /// User agents would not accept the path.
     #[error(
-        "the cookie's path {path:?} is not allowed: it starts with '/', has printable ASCII \
-         characters other than ';', and at most {max} of them", max = MAX_ATTRIBUTE_LEN
+        "cookie path {path:?} is invalid: it must start with '/' and have at most {max} printable \
+         ASCII characters other than ';'", max = MAX_ATTRIBUTE_LEN
     )]
     Path {
         /// The path.
@@ -20,50 +21,51 @@ pub enum CookieError {
     },
     /// The domain is not a domain name.
     #[error(
-        "the cookie's domain {domain:?} is not allowed: it is a domain name such as example.org, \
-         in ASCII, without a leading or trailing dot, at most 253 characters long"
+        "cookie domain {domain:?} is invalid: it must be a domain name like example.org, in ASCII, \
+         without a leading or trailing dot, at most 253 characters long"
     )]
     Domain {
         /// The domain.
         domain: String,
     },
-    /// An attribute without Secure, which user agents would take as a reason to drop the cookie.
-    #[error("the cookie has {attribute} and so must be Secure too")]
+    /// An attribute requires Secure. User agents would drop the cookie.
+    #[error("cookie attribute {attribute} requires Secure: set `secure`, or remove the attribute")]
     NotSecure {
-        /// The attribute that needs it.
+        /// The attribute that requires Secure.
         attribute: &'static str,
     },
-    /// The name's prefix promises something that the attributes do not keep; user agents would
-    /// drop the cookie.
-    #[error("the cookie's name begins with {prefix}, so it must {rule}")]
+    /// The attributes break a rule of the name's prefix. User agents would drop the cookie.
+    #[error(
+        "cookie name begins with {prefix}, so the cookie must {rule}: change `{field}`, or the name"
+    )]
     Prefix {
         /// The prefix as the standard writes it. User agents ignore its case.
         prefix: &'static str,
-        /// What is missing.
+        /// The rule that the attributes break.
         rule: &'static str,
-        /// The field of [`Attributes`](super::Attributes) that says otherwise.
+        /// The field of [`Attributes`](super::Attributes) that breaks the rule.
         field: &'static str,
     },
-    /// The value holds a byte that no cookie value may hold.
+    /// The value contains a byte that is not allowed in a cookie value.
     #[error(
-        "the value of cookie {name} holds a byte that is not allowed in one (at {at}): \
-         encode it, for instance as base64url"
+        "value of cookie {name} has an invalid byte at {at}: encode the value, for example as \
+         base64url"
     )]
     Value {
         /// The cookie's name.
         name: String,
-        /// Where in the value the byte stands.
+        /// The offset of the byte in the value.
         at: usize,
     },
-    /// Name and value are too long together; user agents would drop the cookie without a word.
+    /// Name and value are too long in total. User agents would drop the cookie silently.
     #[error(
-        "cookie {name} is too large: its name and value have {len} bytes together, \
-         user agents keep {max}", max = MAX_PAIR_LEN
+        "cookie {name} is too large: name and value are {len} bytes, limit of user agents is {max}",
+        max = MAX_PAIR_LEN
     )]
     TooLarge {
         /// The cookie's name.
         name: String,
-        /// The bytes of name and value together.
+        /// The total length of name and value in bytes.
         len: usize,
     },
 }

@@ -1,11 +1,11 @@
-//! Finding cookies in requests, writing Set-Cookie.
+//! Cookie names and attributes, parsing of `Cookie` and writing of `Set-Cookie`.
 //!
-//! A [`Finder`] walks the `Cookie` header lines of a request for one name, without copying a byte.
-//! A [`SetCookie`] is a template, checked once when it is built, that writes `Set-Cookie` values.
+//! `Finder` searches the `Cookie` header lines of a request for one name, without copying.
+//! `SetCookie` writes `Set-Cookie` values from a template that is checked once.
 //!
 //! The rules are those of [RFC 6265bis], with the `__Http-` and `__Host-Http-` prefixes and
-//! `Partitioned` of the drafts that follow it ([layered cookies], [CHIPS]). This module neither
-//! encodes nor decodes values: whoever sets a cookie hands in text that may stand in one.
+//! `Partitioned` from later drafts ([layered cookies], [CHIPS]). This module neither encodes nor
+//! decodes values: the caller passes text that is valid in a cookie.
 //!
 //! [RFC 6265bis]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/
 //! [layered cookies]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-layered-cookies/
@@ -19,6 +19,10 @@ mod set_cookie;
 
 pub use attributes::{Attributes, MAX_ATTRIBUTE_LEN, SameSite};
 pub use error::CookieError;
+// Public for the tests, benches and fuzz targets only.
+#[doc(hidden)]
 pub use finder::{Candidates, Finder, MAX_CANDIDATES};
 pub use name::{CookieName, CookieNameError};
-pub use set_cookie::{MAX_AGE, MAX_PAIR_LEN, SetCookie};
+#[doc(hidden)]
+pub use set_cookie::SetCookie;
+pub use set_cookie::{MAX_AGE, MAX_PAIR_LEN};

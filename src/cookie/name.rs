@@ -1,9 +1,9 @@
-//! What a cookie may be called.
+//! Cookie names.
 
 use std::{fmt, str::FromStr};
 
 /// The name of a cookie: 1 to 256 characters of a token (RFC 6265bis section 4.1.1, RFC 9110
-/// section 5.6.2), that is letters, digits and ``!#$%&'*+-.^_`|~``.
+/// section 5.6.2), which are letters, digits and ``!#$%&'*+-.^_`|~``.
 ///
 /// Names are compared byte by byte: `SID` and `sid` are two cookies, and `__host-sid` is not
 /// `__Host-sid`.
@@ -20,13 +20,13 @@ use std::{fmt, str::FromStr};
 pub struct CookieName(Box<str>);
 
 impl CookieName {
-    /// The longest name, in bytes. Name and value together have room for 4096.
+    /// Maximum length of a name in bytes. Name and value together have a limit of 4096.
     pub const MAX_LEN: usize = 256;
 
-    /// A cookie name of this text.
+    /// Checks a text and makes it a cookie name.
     ///
     /// # Errors
-    /// When `name` is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not a token.
+    /// If `name` is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not a token.
     pub fn new(name: impl Into<Box<str>>) -> Result<Self, CookieNameError> {
         let name = name.into();
         if name.is_empty() {
@@ -36,12 +36,12 @@ impl CookieName {
             return Err(CookieNameError::TooLong { len: name.len() });
         }
         match name.char_indices().find(|&(_, c)| !is_token(c)) {
-            Some((at, found)) => Err(CookieNameError::Character { found, at }),
+            Some((at, character)) => Err(CookieNameError::Character { character, at }),
             None => Ok(Self(name)),
         }
     }
 
-    /// The name's text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,28 +88,28 @@ impl fmt::Debug for CookieName {
     }
 }
 
-/// A text cannot name a cookie.
+/// A text is not a valid cookie name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieNameError {
-    /// There is no name. A cookie without a name is never sent: user agents disagree about it.
-    #[error("a cookie name must not be empty")]
+    /// The name is empty. User agents disagree about cookies without a name.
+    #[error("cookie name is empty")]
     Empty,
     /// The name is too long.
-    #[error("a cookie name has at most {max} bytes, this one has {len}", max = CookieName::MAX_LEN)]
+    #[error("cookie name is {len} bytes, limit is {max}", max = CookieName::MAX_LEN)]
     TooLong {
-        /// How many bytes it has.
+        /// The length of the name in bytes.
         len: usize,
     },
-    /// The name holds a character that is not allowed in it.
+    /// The name contains an invalid character.
     #[error(
-        "a cookie name holds letters, digits and !#$%&'*+-.^_`|~ only, \
-         this one has {found:?} at byte {at}"
+        "cookie name has the invalid character {character:?} at byte {at}: use letters, digits and \
+         !#$%&'*+-.^_`|~"
     )]
     Character {
-        /// The first such character.
-        found: char,
-        /// The byte where it stands.
+        /// The first invalid character.
+        character: char,
+        /// The offset of the character in bytes.
         at: usize,
     },
 }

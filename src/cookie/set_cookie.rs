@@ -1,4 +1,4 @@
-//! Writing Set-Cookie.
+//! Writing of `Set-Cookie`.
 
 use std::{
     fmt::{self, Write as _},
@@ -12,23 +12,23 @@ use smallvec::SmallVec;
 
 use super::{Attributes, CookieError, CookieName};
 
-/// The longest lifetime that user agents grant: 400 days (RFC 6265bis section 5.5).
+/// Maximum lifetime that user agents accept: 400 days (RFC 6265bis section 5.5).
 ///
-/// [`SetCookie`] sends no more than this. Compare a configured lifetime with it to warn whoever
-/// asked for more.
+/// A longer lifetime is sent as this one.
+#[doc(alias = "maxAge")]
 pub const MAX_AGE: Duration = Duration::from_secs(34_560_000);
 
-/// The most bytes that a cookie's name and value may have together (RFC 6265bis section 5.6).
+/// Maximum total length of a cookie's name and value in bytes (RFC 6265bis section 5.6).
 pub const MAX_PAIR_LEN: usize = 4096;
 
-/// The last second that an IMF-fixdate can tell: the end of the year 9999.
-const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
+/// The last second that an IMF-fixdate can express: the end of the year 9999.
+const MAX_DATE: Duration = Duration::from_secs(253_402_300_799);
 
-/// Writes the `Set-Cookie` header values of one cookie.
+/// A template for the `Set-Cookie` header values of one cookie.
 ///
-/// Name and attributes are checked once, when it is built, and their bytes kept ready. What is
-/// written is `name=value`, then, where given, `Max-Age` and `Expires`, then `Domain`, `Path`,
-/// `Secure`, `HttpOnly`, `SameSite` and `Partitioned`, each at most once.
+/// [`new`](Self::new) checks name and attributes once and prepares their bytes. A value consists of
+/// `name=value`, optional `Max-Age` and `Expires`, then `Domain`, `Path`, `Secure`, `HttpOnly`,
+/// `SameSite` and `Partitioned`, each at most once.
 ///
 /// ```
 /// use hyper_session::cookie::{Attributes, CookieName, SetCookie};
@@ -44,52 +44,58 @@ const LAST_DATE: Duration = Duration::from_secs(253_402_300_799);
 #[derive(Clone)]
 pub struct SetCookie {
     name: CookieName,
-    /// The attributes as they are sent, each led by `"; "`.
-    tail: Box<[u8]>,
+    /// The attributes in the form of the header value, each after `"; "`.
+    attributes: Box<[u8]>,
     removal: HeaderValue,
 }
 
 impl SetCookie {
-    /// A template for the cookie `name` with these attributes.
+    /// Creates a template for the cookie `name` with these attributes.
     ///
     /// # Errors
-    /// When user agents would ignore an attribute or drop the cookie: a path or domain that is
-    /// none, `SameSite=None` or `Partitioned` without `Secure`, or a name with the prefix
-    /// `__Secure-`, `__Host-`, `__Http-` or `__Host-Http-`, in whatever case, without what it
-    /// promises.
+    /// If user agents would ignore an attribute or drop the cookie: for an invalid path or domain,
+    /// for `SameSite=None` or `Partitioned` without `Secure`, and for attributes that break the rules
+    /// of the name's prefix. The prefixes are `__Secure-`, `__Host-`, `__Http-` and `__Host-Http-`, in
+    /// upper or lower case.
     pub fn new(name: CookieName, attributes: Attributes) -> Result<Self, CookieError> {
         attributes.check(&name)?;
-        let mut tail = Vec::new();
-        attributes.write(&mut tail);
+        let mut bytes = Vec::new();
+        attributes.write(&mut bytes);
         let past = Lifetime::max_age(Some(Duration::ZERO)).expires(UNIX_EPOCH);
         Ok(Self {
-            removal: write(&name, b"", past, &tail)?,
-            tail: tail.into(),
+            removal: write(&name, b"", past, &bytes)?,
+            attributes: bytes.into(),
             name,
         })
     }
 
-    /// The cookie's name.
+    /// Returns the cookie's name.
     pub const fn name(&self) -> &CookieName {
         &self.name
     }
 
-    /// Sets the cookie to `value`, for `max_age`, or for as long as the browser runs.
+    /// Returns a header value that sets the cookie to `value` for `max_age`, or until the browser
+    /// closes if `max_age` is `None`.
     ///
-    /// A lifetime counts in seconds. A part of a second is rounded up, so that only zero removes
-    /// the cookie, and what is longer than [`MAX_AGE`] is sent as that. One allocation.
+    /// `Max-Age` is in whole seconds. A fraction is rounded up, so that only zero removes the cookie.
+    /// A lifetime above [`MAX_AGE`] is sent as `MAX_AGE`. Allocates once.
     ///
     /// # Errors
-    /// [`CookieError::Value`] when `value` has a byte other than printable ASCII without space,
-    /// `"`, `,`, `;` and `\`; [`CookieError::TooLarge`] when name and value have more than
-    /// [`MAX_PAIR_LEN`] bytes together.
+    /// - [`CookieError::Value`] if `value` has a byte other than printable ASCII, or has a space, `"`,
+    ///   `,`, `;` or `\`.
+    /// - [`CookieError::TooLarge`] if name and value have more than [`MAX_PAIR_LEN`] bytes in total.
     pub fn set(&self, value: &[u8], max_age: Option<Duration>) -> Result<HeaderValue, CookieError> {
-        write(&self.name, value, Lifetime::max_age(max_age), &self.tail)
+        write(
+            &self.name,
+            value,
+            Lifetime::max_age(max_age),
+            &self.attributes,
+        )
     }
 
-    /// Like [`set`](Self::set), with the moment of expiry for user agents that do not know
-    /// `Max-Age`. Those that do give it precedence. A moment that is not within the years 1970 to
-    /// 9999 is sent as the nearest that is.
+    /// Like [`set`](Self::set), with an `Expires` attribute for user agents that do not know
+    /// `Max-Age`. Other user agents ignore `Expires`. A time outside the years 1970 to 9999 is sent
+    /// as the nearest time inside.
     ///
     /// # Errors
     /// As for [`set`](Self::set).
@@ -100,11 +106,12 @@ impl SetCookie {
         expires: SystemTime,
     ) -> Result<HeaderValue, CookieError> {
         let lifetime = Lifetime::max_age(max_age).expires(expires);
-        write(&self.name, value, lifetime, &self.tail)
+        write(&self.name, value, lifetime, &self.attributes)
     }
 
-    /// Removes the cookie: an empty value that expired long ago, with the same attributes, without
-    /// which user agents would take it for another cookie. No allocation after the first call.
+    /// Returns a header value that removes the cookie: an empty value that expired in the past. It has
+    /// the same attributes, because user agents would treat it as another cookie without them. Does
+    /// not allocate.
     pub fn removal(&self) -> HeaderValue {
         self.removal.clone()
     }
@@ -114,14 +121,14 @@ impl fmt::Debug for SetCookie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetCookie")
             .field("name", &self.name)
-            .field("attributes", &String::from_utf8_lossy(&self.tail))
+            .field("attributes", &String::from_utf8_lossy(&self.attributes))
             .finish()
     }
 }
 
-/// The Max-Age and Expires attributes of one header value, each led by `"; "`.
+/// The `Max-Age` and `Expires` attributes of one header value, each after `"; "`.
 ///
-/// Both fit without the heap.
+/// Both fit inline, without an allocation.
 #[derive(Default)]
 struct Lifetime(SmallVec<[u8; 64]>);
 
@@ -139,8 +146,8 @@ impl Lifetime {
 
     fn expires(mut self, at: SystemTime) -> Self {
         let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = HttpDate::from(UNIX_EPOCH + at.min(LAST_DATE));
-        // Writing to memory does not fail.
+        let at = HttpDate::from(UNIX_EPOCH + at.min(MAX_DATE));
+        // Writing to memory cannot fail.
         let _ = write!(self, "; Expires={at}");
         self
     }
@@ -161,21 +168,22 @@ fn write(
     name: &CookieName,
     value: &[u8],
     Lifetime(lifetime): Lifetime,
-    tail: &[u8],
+    attributes: &[u8],
 ) -> Result<HeaderValue, CookieError> {
     check_value(name, value)?;
-    let parts = [name.as_str().as_bytes(), b"=", value, &lifetime, tail];
-    // Filled to the last byte of its capacity, it becomes a header value without another allocation.
+    let parts = [name.as_str().as_bytes(), b"=", value, &lifetime, attributes];
+    // With the exact capacity, the vector becomes a header value without another allocation.
     let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    // Every part was checked before: this does not fail.
+    // Every part was checked before, so this cannot fail.
     HeaderValue::from_maybe_shared(Bytes::from(bytes)).map_err(|_| CookieError::Value {
         name: name.to_string(),
         at: 0,
     })
 }
 
-/// RFC 6265bis section 4.1.1, `cookie-value` without quotes, and section 5.6 for its length.
+/// Checks a value against RFC 6265bis section 4.1.1, `cookie-value` without quotes, and its length
+/// against section 5.6.
 fn check_value(name: &CookieName, value: &[u8]) -> Result<(), CookieError> {
     let len = name.as_str().len().saturating_add(value.len());
     if len > MAX_PAIR_LEN {
@@ -184,7 +192,7 @@ fn check_value(name: &CookieName, value: &[u8]) -> Result<(), CookieError> {
             len,
         });
     }
-    // Every byte is looked at, found wrong or not: so the compiler can look at many at a time.
+    // The fold does not stop at the first invalid byte, so that the compiler can vectorize it.
     if value
         .iter()
         .fold(true, |ok, &byte| ok & is_cookie_octet(byte))
@@ -200,7 +208,7 @@ fn check_value(name: &CookieName, value: &[u8]) -> Result<(), CookieError> {
     })
 }
 
-/// Without a branch, for the compiler's sake: see [`check_value`].
+/// Branch-free, so that the loop in [`check_value`] can be vectorized.
 const fn is_cookie_octet(byte: u8) -> bool {
     (byte > b' ')
         & (byte < 0x7f)

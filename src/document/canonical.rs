@@ -1,17 +1,20 @@
-//! Text from outside, made canonical.
+//! Conversion of JSON text from outside to canonical form.
 
 use std::collections::HashMap;
 
 use simd_json::{Buffers, Node, StaticNode, Tape};
 use smallvec::SmallVec;
 
-use super::{MAX_DEPTH, MalformedDocument, scan, serde_impl};
+use super::{
+    MAX_DEPTH, MalformedDocument, scan,
+    serde_impl::{to_json, with_copy},
+};
 
-/// Appends the canonical form of any one JSON value: compact, one spelling for every string and
-/// number, the last of equal keys only.
-pub(super) fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedDocument> {
-    serde_impl::with_copy(text, |copy, buffers| {
-        let tape = tape(copy, buffers)?;
+/// Appends the canonical form of one JSON value: compact, with one spelling for each string and
+/// number, and only the last of equal keys.
+pub(super) fn write_canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedDocument> {
+    with_copy(text, |copy, buffers| {
+        let tape = parse_tape(copy, buffers)?;
         let start = out.len();
         write_value(&tape.0, 0, out).ok_or(MalformedDocument::DAMAGED)?;
         let shape = out.get(start..).and_then(scan::shape);
@@ -22,17 +25,20 @@ pub(super) fn canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedD
     })
 }
 
-fn tape<'t>(text: &'t mut [u8], buffers: &mut Buffers) -> Result<Tape<'t>, MalformedDocument> {
+fn parse_tape<'t>(
+    text: &'t mut [u8],
+    buffers: &mut Buffers,
+) -> Result<Tape<'t>, MalformedDocument> {
     simd_json::to_tape_with_buffers(text, buffers)
         .map_err(|_| MalformedDocument::new("it is not valid JSON, or nests too deep"))
 }
 
-/// Writes the value that begins at node `at`, and gives the node behind it.
+/// Writes the value that begins at node `at` and returns the node after it.
 ///
-/// Recurses once for each level: the parser allows 128.
+/// Recurses once per level. The parser allows 128 levels.
 fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     match *nodes.get(at)? {
-        Node::String(text) => serde_impl::to_json(text, out).ok()?,
+        Node::String(text) => to_json(text, out).ok()?,
         Node::Static(scalar) => write_scalar(scalar, out)?,
         Node::Array { len, .. } => return write_array(nodes, at, len, out),
         Node::Object { len, .. } => return write_object(nodes, at, len, out),
@@ -42,13 +48,13 @@ fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize
 
 fn write_scalar(scalar: StaticNode, out: &mut Vec<u8>) -> Option<()> {
     match scalar {
-        StaticNode::Null => serde_impl::to_json(&(), out),
-        StaticNode::Bool(bool) => serde_impl::to_json(&bool, out),
-        StaticNode::I64(int) => serde_impl::to_json(&int, out),
-        StaticNode::U64(int) => serde_impl::to_json(&int, out),
-        StaticNode::I128(int) => serde_impl::to_json(&int, out),
-        StaticNode::U128(int) => serde_impl::to_json(&int, out),
-        StaticNode::F64(float) => serde_impl::to_json(&float, out),
+        StaticNode::Null => to_json(&(), out),
+        StaticNode::Bool(bool) => to_json(&bool, out),
+        StaticNode::I64(int) => to_json(&int, out),
+        StaticNode::U64(int) => to_json(&int, out),
+        StaticNode::I128(int) => to_json(&int, out),
+        StaticNode::U128(int) => to_json(&int, out),
+        StaticNode::F64(float) => to_json(&float, out),
     }
     .ok()
 }
@@ -78,50 +84,50 @@ fn write_object(nodes: &[Node<'_>], at: usize, len: usize, out: &mut Vec<u8>) ->
         write_value(nodes, value, out)?;
     }
     out.push(b'}');
-    end_of(nodes, at)
+    next_node(nodes, at)
 }
 
-/// The node behind the value at `at`.
-fn end_of(nodes: &[Node<'_>], at: usize) -> Option<usize> {
-    let inside = match nodes.get(at)? {
+/// Returns the node after the value at `at`.
+fn next_node(nodes: &[Node<'_>], at: usize) -> Option<usize> {
+    let children = match nodes.get(at)? {
         Node::Array { count, .. } | Node::Object { count, .. } => *count,
         Node::String(_) | Node::Static(_) => 0,
     };
-    Some(at + 1 + inside)
+    Some(at + 1 + children)
 }
 
-/// The key nodes of an object. Of equal keys the first keeps its place in the order, and the last
-/// gives the value.
+/// Returns the key nodes of an object. If keys are equal, the first determines the position and the
+/// last determines the value.
 fn last_of_each_key(
     nodes: &[Node<'_>],
     mut at: usize,
     len: usize,
 ) -> Option<SmallVec<[usize; 16]>> {
-    /// Up to here, comparing all pairs is cheaper than a map.
-    const FEW: usize = 16;
+    /// Up to this number of members, comparing all pairs is cheaper than a map.
+    const LINEAR_MAX: usize = 16;
     let mut members = SmallVec::<[usize; 16]>::new();
-    let mut seen = HashMap::new();
+    let mut position_by_key = HashMap::new();
     for _ in 0..len {
         let Some(Node::String(key)) = nodes.get(at) else {
             return None;
         };
-        let same = if len <= FEW {
+        let duplicate = if len <= LINEAR_MAX {
             members
                 .iter()
                 .position(|&member| matches!(nodes.get(member), Some(Node::String(k)) if k == key))
         } else {
-            seen.insert(*key, members.len())
+            position_by_key.insert(*key, members.len())
         };
-        match same.and_then(|same| Some((same, members.get_mut(same)?))) {
-            Some((place, member)) => {
+        match duplicate.and_then(|position| Some((position, members.get_mut(position)?))) {
+            Some((position, member)) => {
                 *member = at;
-                if len > FEW {
-                    seen.insert(*key, place);
+                if len > LINEAR_MAX {
+                    position_by_key.insert(*key, position);
                 }
             }
             None => members.push(at),
         }
-        at = end_of(nodes, at + 1)?;
+        at = next_node(nodes, at + 1)?;
     }
     Some(members)
 }

@@ -1,14 +1,14 @@
-//! Bytes that are shared until the first change.
+//! A copy-on-write byte buffer.
 
 use bytes::Bytes;
 
-/// A reference-counted slice, or a buffer of one's own once something was edited.
+/// Copy-on-write bytes: a shared slice until the first edit, an owned buffer afterwards.
 ///
-/// The buffer is kept when new bytes are loaded, so a warm one is edited without allocating.
+/// Loading new bytes keeps the owned buffer, so later edits do not allocate.
 #[derive(Clone, Default)]
 pub(super) struct CowBuf {
     shared: Bytes,
-    own: Vec<u8>,
+    owned: Vec<u8>,
     edited: bool,
 }
 
@@ -16,7 +16,7 @@ impl CowBuf {
     pub(super) fn new(shared: Bytes) -> Self {
         Self {
             shared,
-            own: Vec::new(),
+            owned: Vec::new(),
             edited: false,
         }
     }
@@ -27,32 +27,36 @@ impl CowBuf {
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        if self.edited { &self.own } else { &self.shared }
+        if self.edited {
+            &self.owned
+        } else {
+            &self.shared
+        }
     }
 
     pub(super) fn is_edited(&self) -> bool {
         self.edited
     }
 
-    /// The bytes for editing, copied on the first call.
+    /// Returns the bytes for editing. The first call copies them.
     pub(super) fn to_mut(&mut self) -> &mut Vec<u8> {
-        /// Room for a small edit, so that it does not move the copy at once.
+        /// Spare capacity, so that a small edit does not reallocate.
         const SLACK: usize = 64;
         if !self.edited {
-            self.own.clear();
-            self.own.reserve(self.shared.len() + SLACK);
-            self.own.extend_from_slice(&self.shared);
+            self.owned.clear();
+            self.owned.reserve(self.shared.len() + SLACK);
+            self.owned.extend_from_slice(&self.shared);
             self.shared = Bytes::new();
             self.edited = true;
         }
-        &mut self.own
+        &mut self.owned
     }
 
-    /// The buffer, empty.
-    pub(super) fn cleared(&mut self) -> &mut Vec<u8> {
+    /// Empties the buffer and returns it for editing.
+    pub(super) fn clear(&mut self) -> &mut Vec<u8> {
         self.shared = Bytes::new();
         self.edited = true;
-        self.own.clear();
-        &mut self.own
+        self.owned.clear();
+        &mut self.owned
     }
 }

@@ -1,4 +1,4 @@
-//! Points in time as text.
+//! ISO 8601 dates.
 
 use std::{
     fmt,
@@ -7,33 +7,33 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-/// A point in time that serialises as ISO 8601 in UTC with milliseconds, as JavaScript's dates do:
-/// `2026-11-23T08:30:00.000Z`.
+/// A point in time that serializes as ISO 8601 in UTC with milliseconds, like JavaScript's
+/// `Date`: `2026-11-23T08:30:00.000Z`.
 ///
-/// Years run from 1970 to 9999; a time outside is taken to the nearer end. Fractions of a
-/// millisecond are cut.
+/// The range is the years 1970 to 9999. A time outside is clamped to the nearer end. Fractions of
+/// a millisecond are cut off.
 ///
 /// ```
-/// use hyper_session::document::{Document, IsoDate};
+/// use hyper_session::document::IsoDate;
 /// use std::time::UNIX_EPOCH;
 ///
-/// let mut data = Document::new();
-/// data.put("seen", &IsoDate::from(UNIX_EPOCH))?;
-/// assert_eq!(data.text(), br#"{"seen":"1970-01-01T00:00:00.000Z"}"#);
-/// # Ok::<(), hyper_session::document::EditError>(())
+/// let date = IsoDate::from(UNIX_EPOCH);
+/// assert_eq!(date.to_string(), "1970-01-01T00:00:00.000Z");
+/// assert_eq!(serde_json::to_string(&date)?, "\"1970-01-01T00:00:00.000Z\"");
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IsoDate(Duration);
 
 /// The last millisecond of the year 9999.
-const LAST: Duration = Duration::from_millis(253_402_300_799_999);
+const MAX_DATE: Duration = Duration::from_millis(253_402_300_799_999);
 
 impl From<SystemTime> for IsoDate {
     fn from(time: SystemTime) -> Self {
         Self(
             time.duration_since(UNIX_EPOCH)
                 .unwrap_or_default()
-                .min(LAST),
+                .min(MAX_DATE),
         )
     }
 }
@@ -41,7 +41,7 @@ impl From<SystemTime> for IsoDate {
 impl fmt::Display for IsoDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let (year, month, day) = civil(seconds / 86_400);
+        let (year, month, day) = civil_from_days(seconds / 86_400);
         let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
         let milli = self.0.subsec_millis();
         write!(
@@ -57,11 +57,11 @@ impl Serialize for IsoDate {
     }
 }
 
-/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar.
+/// Returns the year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day is the last of its year, in eras of 400 years
-/// (146,097 days), which all look alike.
-const fn civil(days: u64) -> (u64, u64, u64) {
+/// The calculation counts years from March, so that a leap day is the last day of its year. It
+/// works in eras of 400 years (146,097 days), which all have the same layout.
+const fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let since_era_0 = days + 719_468;
     let (era, day) = (since_era_0 / 146_097, since_era_0 % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

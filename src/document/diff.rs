@@ -1,51 +1,46 @@
-//! Taking out what nobody has changed.
-
-use std::mem;
+//! The difference between two objects.
 
 use super::{
-    Document, MAX_DEPTH, MalformedDocument,
-    insertion::NoPlace,
-    merge::{Lookup, begin_item, members, whole},
+    MAX_DEPTH,
+    insertion::InsertError,
+    merge::{MemberLookup, begin_item, member_range, read_members},
 };
 
-impl Document {
-    /// Takes out everything that stands in `base` with the same value: members of the root and of
-    /// the objects below it. An array that differs stays whole, an object of which nothing is left
-    /// goes.
-    pub(crate) fn retain_changed(&mut self, base: &Self) -> Result<(), MalformedDocument> {
-        let mut kept = mem::take(&mut self.scratch);
-        kept.clear();
-        let result = write_changed((base.text(), 0), (self.text(), 0), &mut kept, 1);
-        self.scratch = kept;
-        result.map_err(|_| MalformedDocument::DAMAGED)?;
-        self.take_scratch()
-    }
-}
+/// An object: the text that holds it, and its start in that text.
+type ObjectAt<'t> = (&'t [u8], usize);
 
-/// An object: the text it is in, and where it begins there.
-type Place<'t> = (&'t [u8], usize);
-
-/// Writes what of the object `new` differs from the object `old`. Recurses once for each level.
-fn write_changed(
-    old: Place<'_>,
-    new: Place<'_>,
+/// Writes the object `new` without the values that `old` has under the same keys.
+///
+/// An array that differs is written whole. A nested object without differences is left out.
+/// Recurses once per level; `depth` is the level of `new`.
+pub(super) fn write_changed(
+    old: ObjectAt<'_>,
+    new: ObjectAt<'_>,
     out: &mut Vec<u8>,
     depth: usize,
-) -> Result<(), NoPlace> {
-    let before = Lookup::new(old.0, members(old.0, old.1)?);
+) -> Result<(), InsertError> {
+    let old_members = MemberLookup::new(old.0, read_members(old.0, old.1)?);
     out.push(b'{');
-    for member in members(new.0, new.1)? {
-        let key = new.0.get(member.key.clone()).ok_or(NoPlace::Damaged)?;
-        let value = new.0.get(member.value.clone()).ok_or(NoPlace::Damaged)?;
-        let was = before.find(key).and_then(|at| before.members.get(at));
-        let was = was.and_then(|was| Some((was.value.start, old.0.get(was.value.clone())?)));
+    for member in read_members(new.0, new.1)? {
+        let key = new.0.get(member.key.clone()).ok_or(InsertError::Damaged)?;
+        let value = new
+            .0
+            .get(member.value.clone())
+            .ok_or(InsertError::Damaged)?;
+        let old_value = old_members
+            .find(key)
+            .and_then(|at| old_members.members.get(at))
+            .and_then(|old_member| {
+                let text = old.0.get(old_member.value.clone())?;
+                Some((old_member.value.start, text))
+            });
         let start = out.len();
-        match was {
-            Some((_, was)) if was == value => {}
+        match old_value {
+            Some((_, old_value)) if old_value == value => {}
             Some((at, [b'{', ..])) if value.starts_with(b"{") && depth < MAX_DEPTH => {
                 begin_item(out, b'{');
                 let name = new.0.get(member.key.start - 1..member.value.start);
-                out.extend_from_slice(name.ok_or(NoPlace::Damaged)?);
+                out.extend_from_slice(name.ok_or(InsertError::Damaged)?);
                 write_changed((old.0, at), (new.0, member.value.start), out, depth + 1)?;
                 if out.ends_with(b"{}") {
                     out.truncate(start);
@@ -53,7 +48,8 @@ fn write_changed(
             }
             _ => {
                 begin_item(out, b'{');
-                out.extend_from_slice(new.0.get(whole(&member)).ok_or(NoPlace::Damaged)?);
+                let member = new.0.get(member_range(&member));
+                out.extend_from_slice(member.ok_or(InsertError::Damaged)?);
             }
         }
     }

@@ -1,28 +1,31 @@
-//! Changing a document: the text is spliced, and the index moved along.
+//! Edits of a document: each edit splices the text and shifts the index.
 
 use std::{mem, ops::Range};
 
 use serde::Serialize;
 
 use super::{
-    Document, EditError, KeyPath, MAX_DEPTH, MalformedDocument, Number, RawValue, canonical,
-    error::name,
+    Document, EditError, KeyPath, MAX_DEPTH, MalformedDocument, Number, RawValue,
+    canonical::write_canonical,
+    diff::write_changed,
+    error::path_for_display,
+    escape::EscapedKey,
     index,
-    insertion::{self, Place, PlaceKind},
-    path::Key,
-    read::Root,
+    insertion::{InsertionKind, InsertionPoint, locate, write_insertion},
+    merge::write_merged,
+    read::{RootMember, descend, step},
     scan,
     serde_impl::to_json,
 };
 
 impl Document {
-    /// Puts `value` at `path`, in place of what is there.
+    /// Writes `value` at `path` and replaces the old value.
     ///
-    /// What is missing on the way is made: an array where the next key is an index, else an object.
-    /// Scalars on the way are replaced. Past the end of an array, null fills the gap.
+    /// Missing containers are created: an array if the next key is an index, otherwise an object.
+    /// Scalars on the path are replaced. A write past the end of an array fills the gap with `null`.
     ///
     /// # Errors
-    /// As [`EditError`] says; the document is then as it was.
+    /// See [`EditError`]. The document is then unchanged.
     pub fn put<'p, T: Serialize + ?Sized>(
         &mut self,
         path: impl Into<KeyPath<'p>>,
@@ -34,168 +37,237 @@ impl Document {
         self.put_json(&path, RawValue::new(&json))
     }
 
-    /// Puts a value that is JSON text already, as [`put`](Self::put) does.
+    /// Writes a value that is already JSON text, like [`put`](Self::put).
     ///
     /// # Errors
-    /// As `put`.
+    /// As for `put`.
     pub fn put_json(&mut self, path: &KeyPath<'_>, json: RawValue<'_>) -> Result<(), EditError> {
         let shape = scan::shape(json.as_bytes()).ok_or(MalformedDocument::DAMAGED)?;
         if !shape.canonical {
             let mut canonical = Vec::new();
-            canonical::canonical(json.as_bytes(), &mut canonical)?;
+            write_canonical(json.as_bytes(), &mut canonical)?;
             return self.write(path, shape.depth, |_| Ok(&canonical));
         }
         self.write(path, shape.depth, |_| Ok(json.as_bytes()))
     }
 
-    /// Takes the value at `path` out, and says whether there was one. An element of an array becomes
-    /// null, so that the others keep their index.
+    /// Removes the value at `path`. Returns `false` if it was absent. An element of an array becomes
+    /// `null`, so that the other elements keep their index.
     ///
     /// # Errors
-    /// When the document is damaged on the way; it is then as it was.
+    /// If the document is damaged at a place that the edit reads. The document is then unchanged.
     pub fn forget<'p>(&mut self, path: impl Into<KeyPath<'p>>) -> Result<bool, EditError> {
         let path = path.into();
-        let Some((root, keys)) = self.root_of(&path)? else {
+        let Some((root, keys)) = self.resolve_root(&path)? else {
             return Ok(false);
         };
         let Some((last, parents)) = keys.split_last() else {
-            self.own()?;
-            self.remove_root(root.member)?;
+            self.prepare_edit()?;
+            self.remove_root_member(root.member)?;
             return Ok(true);
         };
-        let found = find_to_forget(self.text(), root.value.clone(), parents, last);
-        let Some((range, null)) = found.ok_or(MalformedDocument::DAMAGED)? else {
+        let removal = find_removal(self.text(), root.value.clone(), parents, last);
+        let Some((range, replacement)) = removal.ok_or(MalformedDocument::DAMAGED)? else {
             return Ok(false);
         };
-        self.own()?;
-        self.splice(&path, range, null, root.member + 1)?;
+        self.prepare_edit()?;
+        self.splice(&path, range, replacement, root.member + 1)?;
         Ok(true)
     }
 
-    /// Adds `by` to the number at `path`, and gives the sum. Where nothing or null is, it is `by`.
+    /// Adds `amount` to the number at `path` and returns the sum. An absent value and `null` count
+    /// as zero.
     ///
     /// # Errors
-    /// When something else than a number is there, the sum does not fit, or as for
-    /// [`put`](Self::put); the document is then as it was.
+    /// If the value is not a number, if the sum does not fit, or as for [`put`](Self::put). The
+    /// document is then unchanged.
     pub fn add<'p>(
         &mut self,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.count(&path.into(), |number| number.checked_add(by.into()))
+        self.update_number(&path.into(), |number| number.checked_add(amount.into()))
     }
 
-    /// Subtracts `by` from the number at `path`, otherwise as [`add`](Self::add).
+    /// Subtracts `amount` from the number at `path`, like [`add`](Self::add).
     ///
     /// # Errors
-    /// As `add`.
+    /// As for `add`.
     pub fn subtract<'p>(
         &mut self,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.count(&path.into(), |number| number.checked_sub(by.into()))
+        self.update_number(&path.into(), |number| number.checked_sub(amount.into()))
     }
 
-    /// Takes every member out.
+    /// Merges the members of `values`, which must be an object, into this object, deep.
+    ///
+    /// Objects merge by key and arrays by index. `null` and every other scalar replaces the old
+    /// value. An object merges into an array if its keys are indexes. An array replaces an object.
+    /// Keys are literal: a dot has no meaning.
+    ///
+    /// # Errors
+    /// If the values are not an object, or as [`EditError`] describes. The document is then
+    /// unchanged.
+    pub fn merge<T: Serialize + ?Sized>(&mut self, values: &T) -> Result<(), EditError> {
+        let mut json = Vec::new();
+        to_json(values, &mut json)
+            .map_err(|source| EditError::unserializable(&empty_path(), source))?;
+        self.merge_json(RawValue::new(&json))
+    }
+
+    /// Merges an object that is already JSON text, like [`merge`](Self::merge).
+    ///
+    /// # Errors
+    /// As for `merge`.
+    pub fn merge_json(&mut self, values: RawValue<'_>) -> Result<(), EditError> {
+        let json = values.as_bytes();
+        if json.first() != Some(&b'{') {
+            return Err(EditError::NotAnObject);
+        }
+        let shape = scan::shape(json).ok_or(MalformedDocument::DAMAGED)?;
+        if shape.depth > MAX_DEPTH {
+            return Err(EditError::TooDeep {
+                path: path_for_display(&empty_path()),
+                max: MAX_DEPTH,
+            });
+        }
+        let mut canonical = Vec::new();
+        let json = if shape.canonical {
+            json
+        } else {
+            write_canonical(json, &mut canonical)?;
+            &canonical
+        };
+        let mut merged = mem::take(&mut self.scratch);
+        merged.clear();
+        let result = write_merged(self.text(), json, &mut merged)
+            .map_err(|error| error.into_edit_error(&empty_path()))
+            .and_then(|()| self.check_size(&empty_path(), merged.len()));
+        self.scratch = merged;
+        result.and_then(|()| Ok(self.swap_in_scratch()?))
+    }
+
+    /// Removes every value that `base` has at the same place: members of the root object and of the
+    /// objects below it. An array that differs is kept whole. An object that becomes empty is
+    /// removed.
+    pub(crate) fn retain_changed(&mut self, base: &Self) -> Result<(), MalformedDocument> {
+        let mut changed = mem::take(&mut self.scratch);
+        changed.clear();
+        let result = write_changed((base.text(), 0), (self.text(), 0), &mut changed, 1);
+        self.scratch = changed;
+        result.map_err(|_| MalformedDocument::DAMAGED)?;
+        self.swap_in_scratch()
+    }
+
+    /// Removes every member.
     pub fn clear(&mut self) {
-        self.text.cleared().extend_from_slice(b"{}");
-        self.index.cleared();
+        self.text.clear().extend_from_slice(b"{}");
+        self.index.clear();
     }
 
-    fn count(
+    fn update_number(
         &mut self,
         path: &KeyPath<'_>,
-        sum: impl FnOnce(Number) -> Option<Number>,
+        update: impl FnOnce(Number) -> Option<Number>,
     ) -> Result<Number, EditError> {
-        let mut counted = Number::Int(0);
-        let mut space = [0; Number::LONGEST];
+        let mut result = Number::Int(0);
+        let mut space = [0; Number::MAX_JSON_LEN];
         self.write(path, 0, |old| {
             let number = match old {
                 Some(value) if !value.is_null() => value.number(),
                 _ => Some(Number::Int(0)),
             };
-            let number = number.ok_or_else(|| EditError::NotANumber { path: name(path) })?;
-            counted = sum(number).ok_or_else(|| EditError::Overflow { path: name(path) })?;
-            Ok(counted.write_json(&mut space))
+            let number = number.ok_or_else(|| EditError::NotANumber {
+                path: path_for_display(path),
+            })?;
+            result = update(number).ok_or_else(|| EditError::Overflow {
+                path: path_for_display(path),
+            })?;
+            Ok(result.write_json(&mut space))
         })?;
-        Ok(counted)
+        Ok(result)
     }
 
-    /// Writes at `path` what `json` makes of the value that is there. It is `depth` levels deep.
+    /// Writes at `path` the text that `json` returns for the old value. The new value is `depth`
+    /// levels deep.
     fn write<'j>(
         &mut self,
         path: &KeyPath<'_>,
         depth: usize,
         json: impl FnOnce(Option<RawValue<'_>>) -> Result<&'j [u8], EditError>,
     ) -> Result<(), EditError> {
-        self.own()?;
-        let mut new = mem::take(&mut self.scratch);
-        new.clear();
-        let written = self.write_with(path, depth, json, &mut new);
-        self.scratch = new;
-        written
+        self.prepare_edit()?;
+        let mut scratch = mem::take(&mut self.scratch);
+        scratch.clear();
+        let result = self.write_with_scratch(path, depth, json, &mut scratch);
+        self.scratch = scratch;
+        result
     }
 
-    fn write_with<'j>(
+    fn write_with_scratch<'j>(
         &mut self,
         path: &KeyPath<'_>,
         depth: usize,
         json: impl FnOnce(Option<RawValue<'_>>) -> Result<&'j [u8], EditError>,
-        new: &mut Vec<u8>,
+        scratch: &mut Vec<u8>,
     ) -> Result<(), EditError> {
         let first = path.keys().first().ok_or(EditError::EmptyPath)?;
-        let (place, keys, member) = match self.root_of(path)? {
-            Some((Root { member, value }, keys)) => {
-                let place = insertion::locate(self.text(), value, keys);
-                (place.map_err(|no| no.at(path))?, keys, Some(member))
+        let (point, keys, member) = match self.resolve_root(path)? {
+            Some((RootMember { member, value }, keys)) => {
+                let point = locate(self.text(), value, keys);
+                let point = point.map_err(|error| error.into_edit_error(path))?;
+                (point, keys, Some(member))
             }
-            None => (self.new_root(), path.keys(), None),
+            None => (self.end_of_root(), path.keys(), None),
         };
-        let above = keys.len() + usize::from(member.is_some());
-        if above + depth > MAX_DEPTH {
-            let path = name(path);
-            let max = MAX_DEPTH;
-            return Err(EditError::TooDeep { path, max });
+        let outer_depth = keys.len() + usize::from(member.is_some());
+        if outer_depth + depth > MAX_DEPTH {
+            return Err(EditError::TooDeep {
+                path: path_for_display(path),
+                max: MAX_DEPTH,
+            });
         }
-        let is_there = place.kind == PlaceKind::Value && place.followed == keys.len();
-        let old = self.text().get(place.range.clone()).filter(|_| is_there);
+        let exists = point.kind == InsertionKind::Value && point.matched_keys == keys.len();
+        let old = self.text().get(point.range.clone()).filter(|_| exists);
         let json = json(old.map(RawValue::new))?;
-        insertion::write(&place, keys, json, new).map_err(|no| no.at(path))?;
+        write_insertion(&point, keys, json, scratch)
+            .map_err(|error| error.into_edit_error(path))?;
         match member {
-            Some(member) => self.splice(path, place.range, new, member + 1),
-            None => self.splice_root(path, place, new, first),
+            Some(member) => self.splice(path, point.range, scratch, member + 1),
+            None => self.append_root_member(path, point, scratch, first),
         }
     }
 
-    /// The place for a new root member.
-    fn new_root(&self) -> Place {
+    /// Returns the insertion point for a new root member.
+    fn end_of_root(&self) -> InsertionPoint {
         let at = self.text().len() - 1;
-        Place {
+        InsertionPoint {
             range: at..at,
-            kind: PlaceKind::Member {
+            kind: InsertionKind::Member {
                 first: self.is_empty(),
             },
-            followed: 0,
+            matched_keys: 0,
         }
     }
 
-    fn splice_root(
+    fn append_root_member(
         &mut self,
         path: &KeyPath<'_>,
-        place: Place,
+        point: InsertionPoint,
         new: &[u8],
         key: &[u8],
     ) -> Result<(), EditError> {
-        let start = place.range.start + usize::from(!self.is_empty());
-        self.splice(path, place.range, new, self.len())?;
+        let start = point.range.start + usize::from(!self.is_empty());
+        self.splice(path, point.range, new, self.len())?;
         self.index
             .to_mut()
             .extend_from_slice(&index::entry(start, key));
         Ok(())
     }
 
-    fn remove_root(&mut self, member: usize) -> Result<(), MalformedDocument> {
+    fn remove_root_member(&mut self, member: usize) -> Result<(), MalformedDocument> {
         let bounds = (
             index::offset(self.index.as_slice(), member),
             self.member_end(member),
@@ -203,43 +275,46 @@ impl Document {
         let (Some(start), Some(end)) = bounds else {
             return Err(MalformedDocument::DAMAGED);
         };
-        let range = with_comma(self.text(), start..end);
+        let range = include_comma(self.text(), start..end);
         let delta = -(range.len() as isize);
-        replace(self.text.to_mut(), range, b"").ok_or(MalformedDocument::DAMAGED)?;
+        replace_range(self.text.to_mut(), range, b"").ok_or(MalformedDocument::DAMAGED)?;
         index::shift(self.index.to_mut(), member + 1, delta);
         index::remove(self.index.to_mut(), member);
         Ok(())
     }
 
-    /// Replaces a range of the text, and moves the members from `behind` on. The document is
-    /// [own](Self::own)ed.
+    /// Replaces a range of the text and shifts the members from `first_shifted` on. The caller has
+    /// called [`prepare_edit`](Self::prepare_edit).
     fn splice(
         &mut self,
         path: &KeyPath<'_>,
         range: Range<usize>,
         new: &[u8],
-        behind: usize,
+        first_shifted: usize,
     ) -> Result<(), EditError> {
         let delta = new.len() as isize - range.len() as isize;
         let size = self.text().len().saturating_add_signed(delta);
         if delta > 0 {
             self.check_size(path, size)?;
         }
-        replace(self.text.to_mut(), range, new).ok_or(MalformedDocument::DAMAGED)?;
-        index::shift(self.index.to_mut(), behind, delta);
+        replace_range(self.text.to_mut(), range, new).ok_or(MalformedDocument::DAMAGED)?;
+        index::shift(self.index.to_mut(), first_shifted, delta);
         Ok(())
     }
 
-    pub(super) fn check_size(&self, path: &KeyPath<'_>, size: usize) -> Result<(), EditError> {
+    fn check_size(&self, path: &KeyPath<'_>, size: usize) -> Result<(), EditError> {
         if size <= self.limit {
             return Ok(());
         }
-        let (path, limit) = (name(path), self.limit);
-        Err(EditError::TooLarge { path, size, limit })
+        Err(EditError::TooLarge {
+            path: path_for_display(path),
+            size,
+            limit: self.limit,
+        })
     }
 
-    /// Makes text and index ready for edits, which rely on a sound index.
-    fn own(&mut self) -> Result<(), MalformedDocument> {
+    /// Copies text and index for editing, and checks the index: edits rely on a sound index.
+    fn prepare_edit(&mut self) -> Result<(), MalformedDocument> {
         if self.text.is_edited() && self.index.is_edited() {
             return Ok(());
         }
@@ -250,21 +325,31 @@ impl Document {
         self.index.to_mut();
         Ok(())
     }
+
+    /// Makes the scratch buffer the text, and keeps the old text's buffer as the scratch buffer.
+    fn swap_in_scratch(&mut self) -> Result<(), MalformedDocument> {
+        mem::swap(self.text.clear(), &mut self.scratch);
+        self.reindex()
+    }
 }
 
-/// What to replace, and by what, so that the value under `last` is gone.
+fn empty_path() -> KeyPath<'static> {
+    KeyPath::from_keys::<str>([])
+}
+
+/// The range to replace, and its replacement, that remove a value.
 type Removal = Option<(Range<usize>, &'static [u8])>;
 
-fn find_to_forget(
+fn find_removal(
     text: &[u8],
     value: Range<usize>,
-    parents: &[Key<'_>],
+    parents: &[EscapedKey<'_>],
     last: &[u8],
 ) -> Option<Removal> {
-    let Some(parent) = super::read::descend(text, value, parents)? else {
+    let Some(parent) = descend(text, value, parents)? else {
         return Some(None);
     };
-    let Some(start) = super::read::step(text, parent.start, last)? else {
+    let Some(start) = step(text, parent.start, last)? else {
         return Some(None);
     };
     let range = start..scan::value_end(text, start)?;
@@ -272,11 +357,11 @@ fn find_to_forget(
         return Some(Some((range, b"null")));
     }
     let member = start.checked_sub(last.len() + 3)?..range.end;
-    Some(Some((with_comma(text, member), b"")))
+    Some(Some((include_comma(text, member), b"")))
 }
 
-/// The range of a member with the one comma that goes away with it.
-fn with_comma(text: &[u8], member: Range<usize>) -> Range<usize> {
+/// Extends the range of a member by the one comma to remove with it.
+fn include_comma(text: &[u8], member: Range<usize>) -> Range<usize> {
     if text.get(member.end) == Some(&b',') {
         member.start..member.end + 1
     } else if member.start > 0 && text.get(member.start - 1) == Some(&b',') {
@@ -286,8 +371,8 @@ fn with_comma(text: &[u8], member: Range<usize>) -> Range<usize> {
     }
 }
 
-/// Replaces a range of `text`, moving what follows at most once.
-fn replace(text: &mut Vec<u8>, range: Range<usize>, new: &[u8]) -> Option<()> {
+/// Replaces a range of `text`. Moves the bytes after it at most once.
+fn replace_range(text: &mut Vec<u8>, range: Range<usize>, new: &[u8]) -> Option<()> {
     let old_len = text.len();
     text.get(range.clone())?;
     let end = range.start + new.len();

@@ -1,13 +1,13 @@
-//! What can go wrong with a document, by whose fault it is.
+//! Errors of documents.
 
-use super::{KeyPath, raw_value::ValueKind};
+use super::{KeyPath, ValueKind};
 
-/// The text or index of a document is not what this crate writes.
+/// The text or index of a document is not in the form that this crate writes.
 ///
-/// Either the stored bytes were damaged, or text from outside is not a JSON object within the limits.
-/// It names the reason, never the content.
+/// Either the stored bytes are damaged, or text from outside is not a JSON object within the
+/// limits. The message gives the reason and never the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("session data cannot be read: {reason}")]
+#[error("session data is unreadable: {reason}")]
 pub struct MalformedDocument {
     reason: &'static str,
 }
@@ -17,91 +17,97 @@ impl MalformedDocument {
         Self { reason }
     }
 
-    /// The text does not hold together where a walk came by.
     pub(super) const DAMAGED: Self = Self::new("its text or index is damaged");
 }
 
-/// An edit that was not done; the document is as it was.
+/// A failed edit. The document is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
     /// The document itself is damaged.
     #[error(transparent)]
     Malformed(#[from] MalformedDocument),
-    /// A path of no keys names nothing.
-    #[error("a path needs at least one key")]
+    /// The path has no keys.
+    #[error("path is empty: it needs at least one key")]
     EmptyPath,
-    /// Only a number, null or nothing can be counted up or down.
-    #[error("cannot add to \"{path}\": the value there is not a number")]
+    /// The value to add to is not a number, `null` or absent.
+    #[error("cannot add to \"{path}\": its value is not a number")]
     NotANumber {
         /// The path of the value.
         path: Box<str>,
     },
-    /// The sum does not fit: integers reach from `i128::MIN` to `u128::MAX`, floats are finite.
+    /// The result does not fit. Integers range from `i128::MIN` to `u128::MAX`; floats are finite.
     #[error("cannot add to \"{path}\": the result is out of range")]
     Overflow {
         /// The path of the number.
         path: Box<str>,
     },
-    /// An array has elements, not named members.
-    #[error("cannot write \"{path}\": an array on the way takes only an index")]
+    /// The path leads through an array with a key that is not an index.
+    #[error("cannot write \"{path}\": the path leads into an array; use an index as the key")]
     NotAnIndex {
-        /// The path that was to be written.
+        /// The path of the write.
         path: Box<str>,
     },
-    /// Writing there would fill too many elements with null.
-    #[error("cannot write \"{path}\": index {index} is past the end by more than {max}")]
+    /// The write would fill too many elements with `null`.
+    #[error(
+        "cannot write \"{path}\": index {index} is more than {max} elements past the end of its array"
+    )]
     IndexTooLarge {
-        /// The path that was to be written.
+        /// The path of the write.
         path: Box<str>,
         /// The index.
         index: u64,
-        /// How far past the end an index may be ([`MAX_GAP`](super::MAX_GAP)).
+        /// The limit on elements of `null` between the array's end and the index, which is
+        /// [`MAX_GAP`](super::MAX_GAP).
         max: usize,
     },
     /// The document would nest too deep.
-    #[error("cannot write \"{path}\": it would nest deeper than {max} levels")]
+    #[error("cannot write \"{path}\": the data would nest too deep, limit is {max} levels")]
     TooDeep {
-        /// The path that was to be written.
+        /// The path of the write.
         path: Box<str>,
-        /// The most levels ([`MAX_DEPTH`](super::MAX_DEPTH)).
+        /// The limit on levels, which is [`MAX_DEPTH`](super::MAX_DEPTH).
         max: usize,
     },
     /// The document would become too large.
-    #[error("cannot write \"{path}\": the data would be {size} bytes, and {limit} are allowed")]
+    #[error(
+        "cannot write \"{path}\": the data would be {size} bytes, limit is {limit}; store less, or \
+         raise `limits.document`"
+    )]
     TooLarge {
-        /// The path that was to be written.
+        /// The path of the write.
         path: Box<str>,
-        /// The size it would have, in bytes of text.
+        /// The size of the document after the write, in bytes of text.
         size: usize,
         /// The limit, in bytes of text.
         limit: usize,
     },
-    /// Only an object can be merged into a document.
+    /// The values to merge are not an object.
     #[error("cannot merge: the values are not an object")]
     NotAnObject,
-    /// The value's `Serialize` failed.
-    #[error("cannot write \"{path}\": {source}")]
+    /// The value's `Serialize` implementation failed.
+    #[error("cannot write \"{path}\": serializing the value failed")]
     Unserializable {
-        /// The path that was to be written.
+        /// The path of the write.
         path: Box<str>,
-        /// Why.
+        /// The cause.
         source: SerializeError,
     },
 }
 
 impl EditError {
     pub(crate) fn unserializable(path: &KeyPath<'_>, source: SerializeError) -> Self {
-        let path = name(path);
+        let path = path_for_display(path);
         Self::Unserializable { path, source }
     }
 }
 
-/// A value whose `Serialize` failed, or has no JSON form (such as a map whose keys are no strings).
+/// A value cannot be serialized as JSON: its `Serialize` implementation failed, or it has no JSON
+/// form, like a map whose keys are not strings.
 ///
-/// The serializer's own message is left out, since it may quote the value.
+/// The serializer's own message is left out, because it may quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value has no JSON form: its serializer failed")]
+#[error("value has no JSON form: its serializer failed")]
 pub struct SerializeError(());
 
 impl SerializeError {
@@ -110,37 +116,37 @@ impl SerializeError {
     }
 }
 
-/// A value that does not read as the type asked for.
+/// A value cannot be deserialized as the requested type.
 ///
-/// It names the types and the place, never the value; the deserializer's own message is left out,
-/// since it would quote it.
+/// The message names the types and the position, never the value. The deserializer's own message
+/// is left out, because it would quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the value is {found} and does not read as {expected} (at byte {at})")]
+#[error("value is {actual}: it cannot be read as {expected} (at byte {at})")]
 pub struct ReadError {
-    pub(super) found: ValueKind,
+    pub(super) actual: ValueKind,
     pub(super) expected: &'static str,
     pub(super) at: usize,
 }
 
 impl ReadError {
-    /// The kind of value that stands there.
+    /// Returns the kind of the stored value.
     pub const fn actual(&self) -> ValueKind {
-        self.found
+        self.actual
     }
 
-    /// The name of the type that was asked for.
+    /// Returns the name of the requested type.
     pub const fn expected(&self) -> &'static str {
         self.expected
     }
 }
 
-/// The name of a path in an error, cut where it is long.
-pub(super) fn name(path: &KeyPath<'_>) -> Box<str> {
-    const LONGEST: usize = 120;
-    let mut name = path.to_string();
-    if let Some((cut, _)) = name.char_indices().nth(LONGEST) {
-        name.truncate(cut);
-        name.push('…');
+/// Returns a path as text for an error. A long path is cut.
+pub(super) fn path_for_display(path: &KeyPath<'_>) -> Box<str> {
+    const MAX_CHARS: usize = 120;
+    let mut text = path.to_string();
+    if let Some((cut, _)) = text.char_indices().nth(MAX_CHARS) {
+        text.truncate(cut);
+        text.push('…');
     }
-    name.into_boxed_str()
+    text.into_boxed_str()
 }

@@ -1,13 +1,13 @@
-//! The root index: where each member of the root object begins.
+//! The root index: the offset of each member of the root object.
 //!
-//! One little-endian `u32` for each member, in the order of the text. The low 24 bits are the offset
-//! of the member's key (its opening quote); the high 8 bits are a tag of the key, so that a look-up
-//! reads the text only where the tag fits. A member ends one byte (its comma, or the closing brace)
-//! before the next one begins.
+//! The index has one little-endian `u32` per member, in the order of the text. The low 24 bits are
+//! the offset of the opening quote of the member's key. The high 8 bits are a tag of the key, so
+//! that a lookup reads the text only if the tag matches. A member ends one byte before the next
+//! one begins; the byte between is a comma, or the closing brace.
 
 use super::{MalformedDocument, scan::Items};
 
-/// Bytes of an entry.
+/// Length of an entry in bytes.
 pub(super) const ENTRY: usize = 4;
 
 const OFFSET_BITS: u32 = 24;
@@ -16,10 +16,10 @@ const OFFSET_MASK: u32 = (1 << OFFSET_BITS) - 1;
 /// The longest text that the index can address.
 pub(super) const MAX_TEXT: usize = OFFSET_MASK as usize;
 
-/// The tag of a key in the escaped form of the text.
+/// Returns the tag of a key, which is in the escaped form of the text.
 ///
-/// Part of the stored format: made of the key's length and its first and last eight bytes, the first
-/// read as a big-endian number and the last as a little-endian one.
+/// The tag is part of the stored format. It is a hash of the key's length and its first and last
+/// eight bytes, the first read as a big-endian number and the last as a little-endian number.
 pub(super) fn tag(key: &[u8]) -> u8 {
     let (head, tail) = match (key.first_chunk(), key.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_be_bytes(*first), u64::from_le_bytes(*last)),
@@ -32,29 +32,29 @@ pub(super) fn tag(key: &[u8]) -> u8 {
     (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
 }
 
-/// The entry of a member that begins at `offset`.
+/// Returns the entry of a member that begins at `offset`.
 pub(super) fn entry(offset: usize, key: &[u8]) -> [u8; ENTRY] {
     (offset as u32 & OFFSET_MASK | u32::from(tag(key)) << OFFSET_BITS).to_le_bytes()
 }
 
-/// How many members are indexed.
+/// Returns the number of indexed members.
 pub(super) fn len(index: &[u8]) -> usize {
     index.len() / ENTRY
 }
 
-/// The offset of member `at`.
+/// Returns the offset of member `at`.
 pub(super) fn offset(index: &[u8], at: usize) -> Option<usize> {
     let entry = index.as_chunks::<ENTRY>().0.get(at)?;
     Some(offset_of(*entry))
 }
 
-/// The first member whose key has this tag and whose offset `accept`s gives something for.
+/// Returns the first member with this key tag for whose offset `accept` returns a value.
 pub(super) fn find<T>(
     index: &[u8],
     tag: u8,
     mut accept: impl FnMut(usize) -> Option<T>,
 ) -> Option<(usize, T)> {
-    /// Members that are compared at once, in vector registers.
+    /// Number of members to compare at once, in vector registers.
     const BLOCK: usize = 16;
     let (blocks, rest) = index.as_chunks::<ENTRY>().0.as_chunks::<BLOCK>();
     let mut find_in = |entries: &[[u8; ENTRY]], first: usize| {
@@ -65,25 +65,27 @@ pub(super) fn find<T>(
             Some((first + at, accept(offset_of(*entry))?))
         })
     };
-    let tagged = |entry: &[u8; ENTRY]| u32::from_le_bytes(*entry) >> OFFSET_BITS == u32::from(tag);
-    let found = blocks.iter().enumerate().find_map(|(block, entries)| {
-        let any = entries.iter().fold(false, |any, entry| any | tagged(entry));
+    let has_tag = |entry: &[u8; ENTRY]| u32::from_le_bytes(*entry) >> OFFSET_BITS == u32::from(tag);
+    let in_blocks = blocks.iter().enumerate().find_map(|(block, entries)| {
+        let any = entries
+            .iter()
+            .fold(false, |any, entry| any | has_tag(entry));
         if any {
             find_in(entries, block * BLOCK)
         } else {
             None
         }
     });
-    found.or_else(|| find_in(rest, blocks.len() * BLOCK))
+    in_blocks.or_else(|| find_in(rest, blocks.len() * BLOCK))
 }
 
 fn offset_of(entry: [u8; ENTRY]) -> usize {
     (u32::from_le_bytes(entry) & OFFSET_MASK) as usize
 }
 
-/// Moves the members from `from` on by `delta` bytes.
+/// Moves the offsets of member `from` and all later members by `delta` bytes.
 ///
-/// The offsets stay inside a text of at most [`MAX_TEXT`] bytes, so the sum never reaches the tag.
+/// The offsets stay inside a text of at most [`MAX_TEXT`] bytes, so the sum never changes the tag.
 pub(super) fn shift(index: &mut [u8], from: usize, delta: isize) {
     let entries = index.as_chunks_mut::<ENTRY>().0;
     for entry in entries.get_mut(from..).unwrap_or_default() {
@@ -93,7 +95,7 @@ pub(super) fn shift(index: &mut [u8], from: usize, delta: isize) {
     }
 }
 
-/// Takes the entry of member `at` out.
+/// Removes the entry of member `at`.
 pub(super) fn remove(index: &mut Vec<u8>, at: usize) {
     let start = at * ENTRY;
     if start + ENTRY <= index.len() {
@@ -101,7 +103,8 @@ pub(super) fn remove(index: &mut Vec<u8>, at: usize) {
     }
 }
 
-/// Whether the ends of an index and a text belong together. Takes constant time.
+/// Returns `true` if an index and a text can belong together, judged by their ends. Takes constant
+/// time.
 pub(super) fn fits(index: &[u8], text: &[u8]) -> bool {
     match index {
         [] => text == b"{}",
@@ -116,9 +119,9 @@ pub(super) fn fits(index: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Whether every entry points at the beginning of a member, in order.
+/// Returns `true` if every entry points to the start of a member, in order.
 ///
-/// An edit moves offsets, so it relies on this; a read does not.
+/// Edits rely on this, because they move offsets. Reads do not.
 pub(super) fn is_sound(index: &[u8], text: &[u8]) -> bool {
     let mut last = 0;
     index.as_chunks::<ENTRY>().0.iter().all(|entry| {
@@ -129,7 +132,7 @@ pub(super) fn is_sound(index: &[u8], text: &[u8]) -> bool {
     })
 }
 
-/// Appends the index of an object's text to `index`.
+/// Appends the index for the text of an object to `index`.
 pub(super) fn build(text: &[u8], index: &mut Vec<u8>) -> Result<(), MalformedDocument> {
     if text.first() != Some(&b'{') {
         return Err(MalformedDocument::new("it is not an object"));
@@ -142,7 +145,7 @@ pub(super) fn build(text: &[u8], index: &mut Vec<u8>) -> Result<(), MalformedDoc
         let key = text.get(member.key.clone()).unwrap_or_default();
         index.extend_from_slice(&entry(member.key.start - 1, key));
     }
-    if members.close() + 1 != text.len() {
+    if members.close_offset() + 1 != text.len() {
         return Err(MalformedDocument::DAMAGED);
     }
     Ok(())

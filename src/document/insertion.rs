@@ -1,46 +1,50 @@
-//! Where a write goes, and the text that it puts there.
+//! The place of a write in the text, and the text that the write inserts there.
 
 use std::ops::Range;
 
 use super::{
     EditError, KeyPath, MAX_GAP, MalformedDocument,
-    error::name,
-    path::{Key, index_of},
+    error::path_for_display,
+    escape::EscapedKey,
+    path::index_of,
     scan::{self, Items},
 };
 
-/// The bytes that a write replaces, and how far the path's keys lead to values that are there.
-pub(super) struct Place {
+/// The bytes that a write replaces.
+pub(super) struct InsertionPoint {
     pub(super) range: Range<usize>,
-    pub(super) kind: PlaceKind,
-    /// How many keys were followed to get here.
-    pub(super) followed: usize,
+    pub(super) kind: InsertionKind,
+    /// The number of keys of the path that lead to existing values.
+    pub(super) matched_keys: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum PlaceKind {
-    /// The range is a value to be replaced.
+pub(super) enum InsertionKind {
+    /// The range is an existing value.
     Value,
-    /// The range is empty, before an object's closing brace.
+    /// The range is empty, before an object's closing brace. `first` if the object is empty.
     Member { first: bool },
-    /// The range is empty, before an array's closing bracket.
+    /// The range is empty, before an array's closing bracket. `first` if the array is empty; `gap` is
+    /// the number of elements of `null` to write first.
     Element { first: bool, gap: usize },
 }
 
-/// Why there is no place.
-pub(super) enum NoPlace {
+/// The reason why a path has no insertion point.
+pub(super) enum InsertError {
     Damaged,
     NotAnIndex,
-    TooFar(u64),
+    IndexTooLarge(u64),
 }
 
-impl NoPlace {
-    pub(super) fn at(self, path: &KeyPath<'_>) -> EditError {
+impl InsertError {
+    pub(super) fn into_edit_error(self, path: &KeyPath<'_>) -> EditError {
         match self {
             Self::Damaged => MalformedDocument::DAMAGED.into(),
-            Self::NotAnIndex => EditError::NotAnIndex { path: name(path) },
-            Self::TooFar(index) => EditError::IndexTooLarge {
-                path: name(path),
+            Self::NotAnIndex => EditError::NotAnIndex {
+                path: path_for_display(path),
+            },
+            Self::IndexTooLarge(index) => EditError::IndexTooLarge {
+                path: path_for_display(path),
                 index,
                 max: MAX_GAP,
             },
@@ -48,110 +52,122 @@ impl NoPlace {
     }
 }
 
-/// Follows `keys` from `value` as far as there are values.
-pub(super) fn locate(text: &[u8], value: Range<usize>, keys: &[Key<'_>]) -> Result<Place, NoPlace> {
+/// Follows `keys` from the value at `value`, as far as there are values.
+pub(super) fn locate(
+    text: &[u8],
+    value: Range<usize>,
+    keys: &[EscapedKey<'_>],
+) -> Result<InsertionPoint, InsertError> {
     let mut start = value.start;
-    for (followed, key) in keys.iter().enumerate() {
+    for (matched_keys, key) in keys.iter().enumerate() {
         let next = match text.get(start) {
-            Some(b'{') => in_object(text, start, key),
-            Some(b'[') => in_array(text, start, key),
+            Some(b'{') => find_in_object(text, start, key),
+            Some(b'[') => find_in_array(text, start, key),
             _ => {
-                let end = scan::value_end(text, start).ok_or(NoPlace::Damaged)?;
-                Ok(Err((start..end, PlaceKind::Value)))
+                let end = scan::value_end(text, start).ok_or(InsertError::Damaged)?;
+                Ok(Err((start..end, InsertionKind::Value)))
             }
         };
         match next? {
             Ok(value) => start = value,
             Err((range, kind)) => {
-                return Ok(Place {
+                return Ok(InsertionPoint {
                     range,
                     kind,
-                    followed,
+                    matched_keys,
                 });
             }
         }
     }
     let end = match keys {
         [] => value.end,
-        _ => scan::value_end(text, start).ok_or(NoPlace::Damaged)?,
+        _ => scan::value_end(text, start).ok_or(InsertError::Damaged)?,
     };
-    Ok(Place {
+    Ok(InsertionPoint {
         range: start..end,
-        kind: PlaceKind::Value,
-        followed: keys.len(),
+        kind: InsertionKind::Value,
+        matched_keys: keys.len(),
     })
 }
 
-/// The start of the value that a key leads to, or the place for a new one.
-type Step = Result<usize, (Range<usize>, PlaceKind)>;
+/// The start of the value under a key, or the place for a new value.
+type ValueOrInsertion = Result<usize, (Range<usize>, InsertionKind)>;
 
-fn in_object(text: &[u8], at: usize, key: &[u8]) -> Result<Step, NoPlace> {
+fn find_in_object(text: &[u8], at: usize, key: &[u8]) -> Result<ValueOrInsertion, InsertError> {
     let mut items = Items::new(text, at);
-    if let Some(value) = items.seek(key).ok_or(NoPlace::Damaged)? {
+    if let Some(value) = items.seek(key).ok_or(InsertError::Damaged)? {
         return Ok(Ok(value));
     }
-    let close = items.close();
+    let close = items.close_offset();
     let first = close == at + 1;
-    Ok(Err((close..close, PlaceKind::Member { first })))
+    Ok(Err((close..close, InsertionKind::Member { first })))
 }
 
-fn in_array(text: &[u8], at: usize, key: &[u8]) -> Result<Step, NoPlace> {
-    let index = index_of(key).ok_or(NoPlace::NotAnIndex)?;
+fn find_in_array(text: &[u8], at: usize, key: &[u8]) -> Result<ValueOrInsertion, InsertError> {
+    let index = index_of(key).ok_or(InsertError::NotAnIndex)?;
     let mut items = Items::new(text, at);
     let mut len = 0;
-    while let Some(element) = items.element().ok_or(NoPlace::Damaged)? {
+    while let Some(element) = items.element().ok_or(InsertError::Damaged)? {
         if len == index {
             return Ok(Ok(element.start));
         }
         len += 1;
     }
-    let close = items.close();
-    let gap = small_gap(index, len)?;
+    let close = items.close_offset();
+    let gap = check_gap(index, len)?;
     let first = len == 0;
-    Ok(Err((close..close, PlaceKind::Element { first, gap })))
+    Ok(Err((close..close, InsertionKind::Element { first, gap })))
 }
 
-/// How many elements are missing between an array's end and `index`, if they are few enough.
-pub(super) fn small_gap(index: u64, len: u64) -> Result<usize, NoPlace> {
+/// Returns the number of missing elements between an array's end and `index`.
+///
+/// # Errors
+/// If it is above [`MAX_GAP`].
+pub(super) fn check_gap(index: u64, len: u64) -> Result<usize, InsertError> {
     usize::try_from(index - len)
         .ok()
         .filter(|gap| *gap <= MAX_GAP)
-        .ok_or(NoPlace::TooFar(index))
+        .ok_or(InsertError::IndexTooLarge(index))
 }
 
-/// Writes the text for `place`: `json`, inside what the keys that lead on from there make.
-pub(super) fn write(
-    place: &Place,
-    keys: &[Key<'_>],
+/// Writes the text for `point`: the value `json`, inside new containers for the keys that have no
+/// value yet.
+pub(super) fn write_insertion(
+    point: &InsertionPoint,
+    keys: &[EscapedKey<'_>],
     json: &[u8],
     out: &mut Vec<u8>,
-) -> Result<(), NoPlace> {
-    let mut rest = keys.get(place.followed..).unwrap_or_default();
-    let (first, gap) = match place.kind {
-        PlaceKind::Value => return write_nested(rest, json, out),
-        PlaceKind::Member { first } => (first, None),
-        PlaceKind::Element { first, gap } => (first, Some(gap)),
+) -> Result<(), InsertError> {
+    let mut new_keys = keys.get(point.matched_keys..).unwrap_or_default();
+    let (first, gap) = match point.kind {
+        InsertionKind::Value => return write_nested(new_keys, json, out),
+        InsertionKind::Member { first } => (first, None),
+        InsertionKind::Element { first, gap } => (first, Some(gap)),
     };
     if !first {
         out.push(b',');
     }
-    if let Some((key, behind)) = rest.split_first() {
+    if let Some((key, rest)) = new_keys.split_first() {
         match gap {
             Some(gap) => write_nulls(gap, out),
             None => write_key(key, out),
         }
-        rest = behind;
+        new_keys = rest;
     }
-    write_nested(rest, json, out)
+    write_nested(new_keys, json, out)
 }
 
-/// Writes `json` inside new containers: an array where the key is an index, or else an object.
-fn write_nested(keys: &[Key<'_>], json: &[u8], out: &mut Vec<u8>) -> Result<(), NoPlace> {
+/// Writes `json` inside new containers: an array if the key is an index, otherwise an object.
+fn write_nested(
+    keys: &[EscapedKey<'_>],
+    json: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), InsertError> {
     for key in keys {
         match index_of(key) {
             Some(index) => {
                 out.push(b'[');
-                write_nulls(small_gap(index, 0)?, out);
+                write_nulls(check_gap(index, 0)?, out);
             }
             None => {
                 out.push(b'{');
@@ -160,7 +176,7 @@ fn write_nested(keys: &[Key<'_>], json: &[u8], out: &mut Vec<u8>) -> Result<(), 
         }
     }
     out.extend_from_slice(json);
-    let close = |key: &Key<'_>| if index_of(key).is_some() { b']' } else { b'}' };
+    let close = |key: &EscapedKey<'_>| if index_of(key).is_some() { b']' } else { b'}' };
     out.extend(keys.iter().rev().map(close));
     Ok(())
 }

@@ -1,33 +1,35 @@
-//! Session data as JSON text: paths, reads and edits.
+//! Session data as JSON text: key paths, numbers, raw values, and their errors.
 //!
-//! A [`Document`] is a JSON object, kept as compact text beside a root index: where each member of
-//! the root object begins. Both are stored together, so that reading a record parses nothing. A read
-//! goes to its root member by the index and walks inside that one value; an edit splices the text
-//! and moves the index.
+//! A `Document` is a JSON object, stored as compact text with a root index. The root index holds the
+//! offset of each member of the root object. Text and index are stored together, so loading a record
+//! parses nothing. A read finds its root member through the index and scans that one value. An edit
+//! splices the text and shifts the index.
 //!
 //! # Why a root index
 //!
-//! `cargo bench --bench paths` reads one nested number in the middle of a session of many members,
-//! and counts it up and writes the record. How many times longer each way took than the root index,
-//! in one run:
+//! `cargo bench --bench paths` compares ways to read one nested number in the middle of a session of
+//! many members, and to increment it and write the record. The factor is the time relative to the
+//! root index, in one run:
 //!
 //! | | 200 B | 1 KB | 4 KB | 64 KB |
 //! |---|---|---|---|---|
-//! | read: walk without an index | 1.7 | 4.4 | 14 | 89 |
+//! | read: scan without an index | 1.7 | 4.4 | 14 | 89 |
 //! | read: simd-json tape, reused buffers | 4.4 | 15 | 48 | 350 |
 //! | read: `serde_json::Value` | 11 | 52 | 180 | 1400 |
 //! | write: simd-json value, reused buffers | 5.9 | 21 | 57 | 120 |
 //! | write: `serde_json::Value` | 11 | 30 | 87 | 190 |
 //!
-//! A whole tape beside the stored bytes would read as fast, but is several times the size of the
-//! text, has to be stored with it, and every edit would have to make it anew; the index is 4 bytes
-//! for each root member, and an edit adds to the offsets behind it. The read itself is not quite
-//! independent of the document's size (64 KB took 3.3 times as long as 200 B): the index of 800
-//! members is looked through, 16 of them at a time. A document whose data all stands under one root
-//! key is read by the walk, which is still 2.6 to 4 times as fast as the tape.
+//! A whole tape, stored with the bytes, would read as fast. But a tape is several times the size of
+//! the text, and every edit would have to rebuild it. The index takes 4 bytes per root member, and an
+//! edit only adds to the offsets after it.
 //!
-//! Whole documents, from outside or out to a type, go through simd-json, which validates all of the
-//! text; one value out of a document goes through serde_json, which needs no copy to write to.
+//! The read time depends a little on the size of the document: 64 KB took 3.3 times as long as
+//! 200 B, because the lookup compares 800 index entries, 16 at a time. A document with all its data
+//! under one root key is read by a scan of that member, which is 2.6 to 4 times as fast as the tape.
+//!
+//! simd-json parses and validates whole documents: text from outside, and documents that are
+//! deserialized as one type. serde_json deserializes single values, because it needs no writable
+//! copy.
 
 mod canonical;
 mod cow_buf;
@@ -35,8 +37,10 @@ mod date;
 mod diff;
 mod edit;
 mod error;
+mod escape;
 mod index;
 mod insertion;
+mod kind;
 mod merge;
 mod number;
 mod path;
@@ -51,35 +55,41 @@ use bytes::Bytes;
 use cow_buf::CowBuf;
 pub use date::IsoDate;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
+pub use kind::ValueKind;
 pub use number::{Number, ParseNumberError};
 pub use path::KeyPath;
-pub use raw_value::{RawValue, ValueKind};
+pub use raw_value::RawValue;
+// Public for the benches and fuzz targets only.
+#[doc(hidden)]
 pub use read::Members;
+#[doc(hidden)]
 pub use serde_impl::to_json;
 
-/// How deep a document may nest: the root object is level one.
+/// Maximum depth of a document. The root object is level one.
 pub const MAX_DEPTH: usize = 100;
 
-/// The longest text that a document can have, in bytes.
+/// Maximum length of a document's text in bytes.
 pub const MAX_TEXT: usize = index::MAX_TEXT;
 
-/// How many elements of null a write past the end of an array may add.
+/// Maximum number of elements of `null` that a write past the end of an array may add.
 pub const MAX_GAP: usize = 1024;
 
 /// A session's data: one JSON object.
 ///
 /// # Invariants
-/// `text` is compact JSON, each string in its one canonical spelling; `index` belongs to it. They hold
-/// for what this type wrote itself. Stored bytes may be damaged: then reads and edits that come
-/// across the damage answer [`MalformedDocument`], and none panics.
+/// `text` is compact JSON in which each string has its canonical spelling. `index` is the index of
+/// `text`. Both hold for everything that this type writes. Stored bytes may be damaged. Reads and
+/// edits that meet the damage return [`MalformedDocument`]; none panics.
 ///
-/// A document is cheap to reuse: [`reset`](Self::reset) and [`load`](Self::load) keep its buffers.
-/// Two documents are equal when their texts are, so the order of members counts.
+/// [`reset`](Self::reset) and [`load`](Self::load) keep the buffers for the next document.
+/// Two documents are equal if their texts are equal, so the order of members counts.
+// Public for the tests, benches and fuzz targets only.
+#[doc(hidden)]
 #[derive(Clone)]
 pub struct Document {
     text: CowBuf,
     index: CowBuf,
-    /// Where new text is put together before it is spliced in.
+    /// The buffer in which an edit builds new text.
     scratch: Vec<u8>,
     limit: usize,
 }
@@ -87,7 +97,7 @@ pub struct Document {
 const EMPTY: Bytes = Bytes::from_static(b"{}");
 
 impl Document {
-    /// The empty object.
+    /// Creates an empty object.
     pub fn new() -> Self {
         Self {
             text: CowBuf::new(EMPTY),
@@ -97,36 +107,34 @@ impl Document {
         }
     }
 
-    /// Reads any JSON text of an object: validates all of it, and makes it canonical. Of equal keys
-    /// the last one's value counts.
+    /// Parses the JSON text of an object, validates all of it, and makes it canonical. Of equal keys,
+    /// the last one's value is kept.
     ///
     /// # Errors
-    /// When the text is not one JSON object, nests deeper than [`MAX_DEPTH`] or, compact, is longer
-    /// than [`MAX_TEXT`].
+    /// If the text is not one JSON object, nests deeper than [`MAX_DEPTH`], or is longer than
+    /// [`MAX_TEXT`] in compact form.
     pub fn parse(text: &[u8]) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
-        canonical::canonical(text, document.text.cleared())?;
+        canonical::write_canonical(text, document.text.clear())?;
         document.reindex()?;
         Ok(document)
     }
 
-    /// Takes what [`text`](Self::text) and [`write_index`](Self::write_index) gave, as it is: no
-    /// byte is copied or parsed.
+    /// Creates a document from its [`text`](Self::text) and its [index](Self::write_index), without
+    /// copying or parsing.
     ///
     /// # Errors
-    /// When the two cannot belong together. Damage further inside is found by the read that meets
-    /// it.
+    /// If text and index cannot belong together. The read that meets other damage reports it.
     pub fn from_parts(text: Bytes, index: Bytes) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
         document.load(text, index)?;
         Ok(document)
     }
 
-    /// Becomes another document, as [`from_parts`](Self::from_parts) makes it, and keeps its buffers
-    /// for edits.
+    /// Replaces the content, like [`from_parts`](Self::from_parts), and keeps the buffers for edits.
     ///
     /// # Errors
-    /// As `from_parts`; this document is then as it was.
+    /// As for `from_parts`. The document is then unchanged.
     pub fn load(&mut self, text: Bytes, index: Bytes) -> Result<(), MalformedDocument> {
         if !index::fits(&index, &text) {
             return Err(MalformedDocument::DAMAGED);
@@ -136,54 +144,54 @@ impl Document {
         Ok(())
     }
 
-    /// Becomes a copy of an object inside another document.
+    /// Replaces the content by a copy of an object of another document.
     ///
     /// # Errors
-    /// When the value is not an object, or damaged; this document is then empty.
+    /// If the value is not an object, or is damaged. The document is then empty.
     pub fn load_object(&mut self, object: RawValue<'_>) -> Result<(), MalformedDocument> {
-        self.text.cleared().extend_from_slice(object.as_bytes());
+        self.text.clear().extend_from_slice(object.as_bytes());
         self.reindex()
     }
 
-    /// Becomes the empty object, and keeps its buffers.
+    /// Replaces the content by an empty object, and keeps the buffers.
     pub fn reset(&mut self) {
         self.text.load(EMPTY);
         self.index.load(Bytes::new());
     }
 
-    /// Edits that would make the text longer than `bytes` are refused from now on. Without this,
-    /// and at most, it is [`MAX_TEXT`].
+    /// Limits the text to `bytes` bytes: later edits that would exceed the limit fail. The default
+    /// and the maximum is [`MAX_TEXT`].
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes.min(MAX_TEXT);
     }
 
-    /// The compact JSON text.
+    /// Returns the compact JSON text.
     pub fn text(&self) -> &[u8] {
         self.text.as_slice()
     }
 
-    /// Appends the root index: 4 bytes for each root member.
+    /// Appends the root index to `out`: 4 bytes per root member.
     pub fn write_index(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.index.as_slice());
     }
 
-    /// Whether it is the empty object.
+    /// Returns `true` if the document is the empty object.
     pub fn is_empty(&self) -> bool {
         self.index.as_slice().is_empty()
     }
 
-    /// The number of root members.
+    /// Returns the number of root members.
     pub fn len(&self) -> usize {
         index::len(self.index.as_slice())
     }
 
-    /// Makes the index anew, from a text that is in the edit buffer.
+    /// Rebuilds the index from the text in the edit buffer.
     fn reindex(&mut self) -> Result<(), MalformedDocument> {
-        let indexed = index::build(self.text.as_slice(), self.index.cleared());
-        if indexed.is_err() {
+        let built = index::build(self.text.as_slice(), self.index.clear());
+        if built.is_err() {
             self.reset();
         }
-        indexed
+        built
     }
 }
 
@@ -202,7 +210,7 @@ impl PartialEq for Document {
 impl Eq for Document {}
 
 impl fmt::Debug for Document {
-    /// Sizes only: the data is the visitor's.
+    /// Shows sizes only, because the data belongs to the visitor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Document")
             .field("members", &self.len())

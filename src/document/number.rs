@@ -1,4 +1,4 @@
-//! Numbers that lose nothing.
+//! Exact numbers.
 
 use std::{fmt, str::FromStr};
 
@@ -6,20 +6,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A JSON number: an exact integer from `i128::MIN` to `u128::MAX`, or a float.
 ///
-/// Integer and integer make an integer; a float on either side makes a float. Two numbers are equal
-/// if they have the same form and value: `1` and `1.0` are not.
+/// Arithmetic on two integers gives an integer; a float on either side gives a float. Two numbers are
+/// equal if they have the same form and value, so `1` and `1.0` are not equal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// An integer.
+    /// An integer up to `i128::MAX`.
     Int(i128),
-    /// An integer above `i128::MAX`, and only those.
+    /// An integer above `i128::MAX`.
     UInt(u128),
-    /// A number with a fraction or an exponent. Always finite when it comes from a document.
+    /// A number with a fraction or an exponent. Numbers from a document are finite.
     Float(f64),
 }
 
 impl Number {
-    /// The number that a JSON text is. Integers beyond 128 bits become floats.
+    /// Parses a JSON number. Integers beyond 128 bits become floats.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
         if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
@@ -35,29 +35,29 @@ impl Number {
         Some(Self::Float(float))
     }
 
-    /// The most bytes that [`write_json`](Self::write_json) takes.
-    pub(super) const LONGEST: usize = 40;
+    /// Maximum length of the text that [`write_json`](Self::write_json) writes.
+    pub(super) const MAX_JSON_LEN: usize = 40;
 
-    /// Writes the number's JSON text to the front of `space`.
-    pub(super) fn write_json<'s>(&self, space: &'s mut [u8; Self::LONGEST]) -> &'s [u8] {
+    /// Writes the number's JSON text to the start of `space`.
+    pub(super) fn write_json<'s>(&self, space: &'s mut [u8; Self::MAX_JSON_LEN]) -> &'s [u8] {
         let mut rest = &mut space[..];
-        // A number fits: 39 digits and a sign at the most, 24 bytes for a float.
+        // Every number fits: an integer has at most 39 digits and a sign, a float at most 24 bytes.
         let _ = serde_json::to_writer(&mut rest, self);
-        let len = Self::LONGEST - rest.len();
+        let len = Self::MAX_JSON_LEN - rest.len();
         space.get(..len).unwrap_or_default()
     }
 
-    /// The sum, if it fits.
+    /// Returns the sum, or `None` if it does not fit.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.combine(other, false)
     }
 
-    /// The difference, if it fits.
+    /// Returns the difference, or `None` if it does not fit.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.combine(other, true)
     }
 
-    /// The nearest float.
+    /// Returns the nearest float.
     pub const fn as_f64(self) -> f64 {
         match self {
             Self::Int(int) => int as f64,
@@ -67,7 +67,8 @@ impl Number {
     }
 
     fn combine(self, other: Self, subtract: bool) -> Option<Self> {
-        let (Some((sign_a, a)), Some((sign_b, b))) = (self.sign_and_size(), other.sign_and_size())
+        let (Some((sign_a, a)), Some((sign_b, b))) =
+            (self.sign_and_magnitude(), other.sign_and_magnitude())
         else {
             let b = if subtract {
                 -other.as_f64()
@@ -79,14 +80,14 @@ impl Number {
         };
         let sign_b = sign_b ^ subtract;
         match (sign_a == sign_b, a >= b) {
-            (true, _) => Self::of_parts(sign_a, a.checked_add(b)?),
-            (false, true) => Self::of_parts(sign_a, a - b),
-            (false, false) => Self::of_parts(sign_b, b - a),
+            (true, _) => Self::from_sign_and_magnitude(sign_a, a.checked_add(b)?),
+            (false, true) => Self::from_sign_and_magnitude(sign_a, a - b),
+            (false, false) => Self::from_sign_and_magnitude(sign_b, b - a),
         }
     }
 
-    /// Whether an integer is negative, and its distance from zero.
-    const fn sign_and_size(self) -> Option<(bool, u128)> {
+    /// Returns an integer's sign (`true` if negative) and magnitude, or `None` for a float.
+    const fn sign_and_magnitude(self) -> Option<(bool, u128)> {
         match self {
             Self::Int(int) => Some((int < 0, int.unsigned_abs())),
             Self::UInt(uint) => Some((false, uint)),
@@ -94,11 +95,11 @@ impl Number {
         }
     }
 
-    fn of_parts(negative: bool, size: u128) -> Option<Self> {
+    fn from_sign_and_magnitude(negative: bool, magnitude: u128) -> Option<Self> {
         if negative {
-            return 0i128.checked_sub_unsigned(size).map(Self::Int);
+            return 0i128.checked_sub_unsigned(magnitude).map(Self::Int);
         }
-        Some(size.into())
+        Some(magnitude.into())
     }
 }
 
@@ -135,30 +136,31 @@ impl Serialize for Number {
     }
 }
 
-/// The text is not a number.
+/// A text is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a number: write it as JSON does, such as 12, -3.5 or 1e6")]
+#[error("text is not a number: write it as in JSON, for example 12, -3.5 or 1e6")]
+#[non_exhaustive]
 pub struct ParseNumberError;
 
 impl FromStr for Number {
     type Err = ParseNumberError;
 
-    /// Reads a number as JSON writes it. Integers of up to 128 bits keep all their digits.
+    /// Parses a number in JSON syntax. Integers of up to 128 bits keep all their digits.
     ///
     /// # Errors
-    /// For any other text, and for what no float can hold.
+    /// If the text is not a JSON number, or is a number that neither an integer nor a float can hold.
     fn from_str(text: &str) -> Result<Self, ParseNumberError> {
         Self::parse(text.as_bytes()).ok_or(ParseNumberError)
     }
 }
 
 impl<'de> Deserialize<'de> for Number {
-    /// Reads what the format calls a number. Some formats give integers beyond 64 bits as floats,
-    /// `serde_json` among them: [`RawValue::number`](super::RawValue::number) is exact.
+    /// Deserializes any number of the format. Some formats, `serde_json` among them, pass integers
+    /// beyond 64 bits as floats; [`RawValue::number`](super::RawValue::number) is exact.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct NumberVisitor;
 
-        impl de::Visitor<'_> for Visitor {
+        impl de::Visitor<'_> for NumberVisitor {
             type Value = Number;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,7 +188,7 @@ impl<'de> Deserialize<'de> for Number {
             }
         }
 
-        deserializer.deserialize_any(Visitor)
+        deserializer.deserialize_any(NumberVisitor)
     }
 }
 

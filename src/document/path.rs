@@ -1,14 +1,14 @@
-//! Paths into a document.
+//! Paths to values of a document.
 
 use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
-use super::serde_impl::escape_key;
+use super::escape::{EscapedKey, escape_key};
 
-/// Which value of a document is meant.
+/// The path to a value in session data.
 ///
-/// From text, a path is in dot and bracket notation; from a list, every entry is a key as it stands:
+/// Text is parsed as dot and bracket notation. In a list, every entry is one key, taken literally:
 ///
 /// | path | keys |
 /// |---|---|
@@ -17,79 +17,77 @@ use super::serde_impl::escape_key;
 /// | `"items.0.name"`, `"items[0].name"` | `items`, `0`, `name` |
 /// | `"a[\"b.c\"]"`, `&["a", "b.c"]` | `a`, `b.c` |
 /// | `"a."`, `"a[]"` | `a`, and the empty key |
-/// | `"a["`, `"a]"` | the text itself: no well-formed bracket |
+/// | `"a["`, `"a]"` | the text itself: it has no well-formed bracket |
 ///
-/// If a member of the root object has the whole text as its key, it is the one that is meant.
-/// A key of digits without a leading zero is an index where it meets an array, and makes an array
-/// where nothing is there yet. No key is special otherwise, `__proto__` and `length` neither.
+/// If the whole text is the key of a member of the root object, the path means that member.
+/// A key of digits without a leading zero is an index if it meets an array. If it meets nothing, a
+/// write creates an array for it. No other key is special, including `__proto__` and `length`.
 ///
-/// Up to four keys cost no allocation, unless one holds a character that JSON escapes.
+/// A path of up to four keys does not allocate, unless a key holds a character that JSON escapes.
 ///
 /// ```
-/// use hyper_session::document::Document;
+/// use hyper_session::document::KeyPath;
 ///
-/// let mut data = Document::new();
-/// data.put("user.roles[0]", "admin")?;
-/// data.put(["user", "a.b"], &1)?;
-/// assert_eq!(data.text(), br#"{"user":{"roles":["admin"],"a.b":1}}"#);
-/// # Ok::<(), hyper_session::document::EditError>(())
+/// assert_eq!(KeyPath::from("user.roles[0]").to_string(), "user.roles.0");
+/// assert_eq!(KeyPath::from(["user", "a.b"]).to_string(), r#"user["a.b"]"#);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyPath<'a> {
-    /// The whole text, where it is more than one key: a root member of this name goes first.
-    whole: Option<Key<'a>>,
-    keys: SmallVec<[Key<'a>; 4]>,
+    /// The whole text as one key, if it parses as more than one. A root member with this key takes
+    /// precedence.
+    whole: Option<EscapedKey<'a>>,
+    keys: SmallVec<[EscapedKey<'a>; 4]>,
 }
-
-/// A key in the escaped form in which it stands in JSON text, without the quotes.
-pub(super) type Key<'a> = Cow<'a, [u8]>;
 
 impl<'a> KeyPath<'a> {
     fn from_text(text: &'a str) -> Self {
         let bytes = text.as_bytes();
-        match bytes.iter().fold(0, |marks, byte| marks | mark(*byte)) {
-            0 => Self::plain(bytes.into()),
+        match bytes
+            .iter()
+            .fold(0, |classes, byte| classes | byte_class(*byte))
+        {
+            0 => Self::from_single_key(bytes.into()),
             DOT => Self {
                 whole: Some(bytes.into()),
                 keys: bytes.split(|byte| *byte == b'.').map(Cow::from).collect(),
             },
-            _ if !is_deep(text) => Self::plain(escape_key(text.into())),
+            _ if !is_multi_key(text) => Self::from_single_key(escape_key(text.into())),
             _ => {
                 let mut keys = SmallVec::new();
-                split(text, |key| keys.push(escape_key(key)));
+                split_keys(text, |key| keys.push(escape_key(key)));
                 let whole = Some(escape_key(text.into()));
                 Self { whole, keys }
             }
         }
     }
 
-    fn plain(key: Key<'a>) -> Self {
+    fn from_single_key(key: EscapedKey<'a>) -> Self {
         let mut keys = SmallVec::new();
         keys.push(key);
         Self { whole: None, keys }
     }
 
-    fn of_keys(keys: impl Iterator<Item = &'a str>) -> Self {
+    fn escape_keys(keys: impl Iterator<Item = &'a str>) -> Self {
         Self {
             whole: None,
             keys: keys.map(|key| escape_key(key.into())).collect(),
         }
     }
 
-    /// A path that takes the keys as they stand, for any list of text.
+    /// Creates a path from a list of keys. Each entry is one key, taken literally.
     pub fn from_keys<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
-        Self::of_keys(keys.into_iter().map(AsRef::as_ref))
+        Self::escape_keys(keys.into_iter().map(AsRef::as_ref))
     }
 
     pub(super) fn whole(&self) -> Option<&[u8]> {
         self.whole.as_deref()
     }
 
-    pub(super) fn keys(&self) -> &[Key<'a>] {
+    pub(super) fn keys(&self) -> &[EscapedKey<'a>] {
         &self.keys
     }
 
-    /// Appends the path to `out`, in the form that [`read`](Self::read) takes.
+    /// Appends the path to `out`, in the form that [`read`](Self::read) reads.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let count = (self.keys.len() as u32) << 1 | u32::from(self.whole.is_some());
         out.extend_from_slice(&count.to_le_bytes());
@@ -99,10 +97,10 @@ impl<'a> KeyPath<'a> {
         }
     }
 
-    /// The path at the beginning of `bytes`, and what follows it.
+    /// Reads the path at the start of `bytes`. Returns it and the bytes after it.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (count, mut rest) = read_u32(bytes)?;
-        let mut next = || -> Option<Key<'a>> {
+        let mut next = || -> Option<EscapedKey<'a>> {
             let (len, tail) = read_u32(rest)?;
             let (key, tail) = tail.split_at_checked(len as usize)?;
             rest = tail;
@@ -121,16 +119,19 @@ fn read_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
 
 const DOT: u8 = 1;
 
-/// What a byte may do to a path: nothing, be a dot, or make it one that has to be looked at closely.
-const fn mark(byte: u8) -> u8 {
+/// A byte that needs the full parser.
+const SPECIAL: u8 = 2;
+
+/// Returns the class of a byte of a path: 0, [`DOT`] or [`SPECIAL`].
+const fn byte_class(byte: u8) -> u8 {
     match byte {
         b'.' => DOT,
-        b'[' | b']' | b'"' | b'\\' | 0..0x20 => 2,
+        b'[' | b']' | b'"' | b'\\' | 0..0x20 => SPECIAL,
         _ => 0,
     }
 }
 
-/// The number that a key is as an index: digits without a leading zero, below 2^53 - 1.
+/// Parses a key as an index: digits without a leading zero, below 2^53 - 1.
 pub(super) fn index_of(key: &[u8]) -> Option<u64> {
     const MAX: u64 = (1 << 53) - 1;
     match key {
@@ -145,8 +146,8 @@ pub(super) fn index_of(key: &[u8]) -> Option<u64> {
     }
 }
 
-/// Whether the text is more than one key: it has a dot, or a well-formed bracket.
-fn is_deep(text: &str) -> bool {
+/// Returns `true` if the text is more than one key: it has a dot or a well-formed bracket.
+fn is_multi_key(text: &str) -> bool {
     let bytes = text.as_bytes();
     if memchr::memchr(b'.', bytes).is_some() {
         return true;
@@ -154,15 +155,17 @@ fn is_deep(text: &str) -> bool {
     memchr::memchr_iter(b'[', bytes).any(|open| {
         let inside = bytes.get(open + 1..).unwrap_or_default();
         let end = memchr::memchr2(b'[', b']', inside);
-        end.is_some_and(|end| inside.get(end) == Some(&b']')) || quoted(text, open).is_some()
+        end.is_some_and(|end| inside.get(end) == Some(&b']'))
+            || bracketed_string(text, open).is_some()
     })
 }
 
-/// Gives each key of a deep path to `push`. Without brackets, it is what stands between the dots.
+/// Passes each key of a path of several keys to `push`. Without brackets, the keys are the parts
+/// between the dots.
 ///
-/// An empty key is what stands between two dots, behind the last one, before the first one, and in
-/// empty brackets. Brackets that hold neither a number nor a quoted key only separate.
-fn split<'a>(text: &'a str, mut push: impl FnMut(Cow<'a, str>)) {
+/// Two dots in a row, a leading dot, a trailing dot and empty brackets give an empty key. Brackets
+/// around anything but a number or a quoted key only separate keys.
+fn split_keys<'a>(text: &'a str, mut push: impl FnMut(Cow<'a, str>)) {
     let bytes = text.as_bytes();
     if bytes.first() == Some(&b'.') {
         push(Cow::Borrowed(""));
@@ -174,12 +177,14 @@ fn split<'a>(text: &'a str, mut push: impl FnMut(Cow<'a, str>)) {
             let len = memchr::memchr3(b'.', b'[', b']', run).unwrap_or(run.len());
             push(Cow::Borrowed(text.get(at..at + len).unwrap_or_default()));
             at += len;
-        } else if let Some((key, end)) = number(text, at).or_else(|| quoted(text, at)) {
+        } else if let Some((key, end)) =
+            bracketed_number(text, at).or_else(|| bracketed_string(text, at))
+        {
             push(key);
             at = end;
         } else {
-            if let Some(len) = separator(bytes, at)
-                && (at + len == bytes.len() || separator(bytes, at + len).is_some())
+            if let Some(len) = separator_len(bytes, at)
+                && (at + len == bytes.len() || separator_len(bytes, at + len).is_some())
             {
                 push(Cow::Borrowed(""));
             }
@@ -188,8 +193,8 @@ fn split<'a>(text: &'a str, mut push: impl FnMut(Cow<'a, str>)) {
     }
 }
 
-/// The length of the `.` or `[]` at `at`.
-fn separator(bytes: &[u8], at: usize) -> Option<usize> {
+/// Returns the length of the `.` or `[]` at `at`.
+fn separator_len(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at..)? {
         [b'.', ..] => Some(1),
         [b'[', b']', ..] => Some(2),
@@ -197,8 +202,8 @@ fn separator(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The key and the end of a `[12]`, `[-1]` or `[1.5]` at `at`.
-fn number(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
+/// Returns the key and the end of a `[12]`, `[-1]` or `[1.5]` at `at`.
+fn bracketed_number(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
     let inside = text.get(at..)?.strip_prefix('[')?;
     let end = memchr::memchr2(b'[', b']', inside.as_bytes())?;
     let key = inside
@@ -206,16 +211,16 @@ fn number(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
         .filter(|_| inside.as_bytes().get(end) == Some(&b']'))?;
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let unsigned = key.strip_prefix('-').unwrap_or(key);
-    let fits = match unsigned.split_once('.') {
+    let is_number = match unsigned.split_once('.') {
         Some((whole, fraction)) => digits(whole) && digits(fraction),
         None => digits(unsigned),
     };
-    fits.then_some((Cow::Borrowed(key), at + end + 2))
+    is_number.then_some((Cow::Borrowed(key), at + end + 2))
 }
 
-/// The key and the end of a `["key"]` or `['key']` at `at`; a backslash takes the next character as
-/// it stands.
-fn quoted(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
+/// Returns the key and the end of a `["key"]` or `['key']` at `at`. The character after a backslash
+/// is taken literally.
+fn bracketed_string(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
     let inside = text.get(at..)?.strip_prefix('[')?;
     let quote = *inside
         .as_bytes()
@@ -238,10 +243,10 @@ fn quoted(text: &str, at: usize) -> Option<(Cow<'_, str>, usize)> {
         .as_bytes()
         .get(1)
         .filter(|byte| **byte == b']')?;
-    Some((unescape(key), at + end + 4))
+    Some((remove_backslashes(key), at + end + 4))
 }
 
-fn unescape(key: &str) -> Cow<'_, str> {
+fn remove_backslashes(key: &str) -> Cow<'_, str> {
     if !key.contains('\\') {
         return Cow::Borrowed(key);
     }
@@ -271,19 +276,19 @@ impl<'a> From<&'a String> for KeyPath<'a> {
 
 impl<'a> From<&[&'a str]> for KeyPath<'a> {
     fn from(keys: &[&'a str]) -> Self {
-        Self::of_keys(keys.iter().copied())
+        Self::escape_keys(keys.iter().copied())
     }
 }
 
 impl<'a, const N: usize> From<&[&'a str; N]> for KeyPath<'a> {
     fn from(keys: &[&'a str; N]) -> Self {
-        Self::of_keys(keys.iter().copied())
+        Self::escape_keys(keys.iter().copied())
     }
 }
 
 impl<'a, const N: usize> From<[&'a str; N]> for KeyPath<'a> {
     fn from(keys: [&'a str; N]) -> Self {
-        Self::of_keys(keys.into_iter())
+        Self::escape_keys(keys.into_iter())
     }
 }
 
@@ -306,12 +311,12 @@ impl<'a> From<&KeyPath<'a>> for KeyPath<'a> {
 }
 
 impl fmt::Display for KeyPath<'_> {
-    /// In bracket notation where a key would not stand in dot notation.
+    /// Writes dot notation, and bracket notation for a key that dot notation cannot express.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, key) in self.keys.iter().enumerate() {
             let text = String::from_utf8_lossy(key);
-            let plain = self.whole.is_some() || !text.is_empty() && !is_deep(&text);
-            match (plain, at) {
+            let is_plain = self.whole.is_some() || !text.is_empty() && !is_multi_key(&text);
+            match (is_plain, at) {
                 (true, 0) => write!(f, "{text}")?,
                 (true, _) => write!(f, ".{text}")?,
                 (false, _) => write!(f, "[\"{text}\"]")?,

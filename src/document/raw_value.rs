@@ -1,103 +1,67 @@
-//! One value of a document, as text.
+//! One value of a document, as JSON text.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::{MalformedDocument, Number, ReadError, serde_impl};
+use super::{MalformedDocument, Number, ReadError, ValueKind, serde_impl::from_json};
 
 /// The JSON text of one value, borrowed from its document.
 ///
-/// It is not parsed until it is asked to become something. [`Debug`](fmt::Debug) shows its kind and
-/// length only.
+/// The text is parsed only when [`deserialize`](Self::deserialize) or [`number`](Self::number) is
+/// called. [`Debug`](fmt::Debug) shows the value's kind and length only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RawValue<'a>(&'a [u8]);
 
-/// The kinds of JSON values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueKind {
-    /// `null`
-    Null,
-    /// `true` or `false`
-    Bool,
-    /// A number, integer or not.
-    Number,
-    /// Text.
-    String,
-    /// An array.
-    Array,
-    /// An object.
-    Object,
-}
-
 impl<'a> RawValue<'a> {
-    /// The value with this text.
     pub(crate) const fn new(text: &'a [u8]) -> Self {
         Self(text)
     }
 
-    /// The value's compact JSON text.
+    /// Returns the value's compact JSON text as bytes.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// The value's compact JSON text.
+    /// Returns the value's compact JSON text.
     ///
     /// # Errors
-    /// When damaged bytes are no text.
+    /// If the stored bytes are damaged and are not UTF-8.
     pub fn as_json(self) -> Result<&'a str, MalformedDocument> {
         std::str::from_utf8(self.0).map_err(|_| MalformedDocument::DAMAGED)
     }
 
-    /// What kind of value it is, by its first byte.
+    /// Returns the kind of the value, judged by its first byte.
     pub fn kind(self) -> ValueKind {
-        match self.0.first() {
-            Some(b'{') => ValueKind::Object,
-            Some(b'[') => ValueKind::Array,
-            Some(b'"') => ValueKind::String,
-            Some(b't' | b'f') => ValueKind::Bool,
-            Some(b'n') => ValueKind::Null,
-            _ => ValueKind::Number,
-        }
+        ValueKind::from_text(self.0)
     }
 
-    /// Whether it is `null`.
+    /// Returns `true` if the value is `null`.
     pub fn is_null(self) -> bool {
         self.0 == b"null"
     }
 
-    /// The number it is, with all its digits; `None` for any other value.
+    /// Returns the number with all its digits, or `None` for any other kind of value.
     pub fn number(self) -> Option<Number> {
         Number::parse(self.0)
     }
 
-    /// Reads the value as `T`, which may borrow its text: a `&str` without escapes does.
+    /// Deserializes the value as `T`. `T` may borrow from the text, for example as a `&str` if the
+    /// string has no escapes.
     ///
-    /// Integers come out exact, 128-bit ones too where `T` asks for them. The text may nest at most
-    /// 127 levels, which a document never does.
+    /// Integers are exact, including 128-bit integers if `T` asks for them. The text may nest at
+    /// most 127 levels; a document allows fewer.
     ///
     /// # Errors
-    /// When the value is not a `T`, or damaged.
+    /// If the value is not a `T`, or is damaged.
+    #[doc(alias = "from_str")]
     pub fn deserialize<T: Deserialize<'a>>(self) -> Result<T, ReadError> {
-        serde_impl::from_json(self.0)
+        from_json(self.0)
     }
 }
 
 impl fmt::Debug for RawValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RawValue({:?}, {} bytes)", self.kind(), self.0.len())
-    }
-}
-
-impl fmt::Display for ValueKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Null => "null",
-            Self::Bool => "a boolean",
-            Self::Number => "a number",
-            Self::String => "a string",
-            Self::Array => "an array",
-            Self::Object => "an object",
-        })
     }
 }

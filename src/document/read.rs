@@ -1,30 +1,32 @@
-//! Reading a document.
+//! Reads of a document.
 
 use std::{borrow::Cow, ops::Range};
 
 use serde::de::DeserializeOwned;
 
 use super::{
-    Document, KeyPath, MalformedDocument, RawValue, ReadError, index,
-    path::{Key, index_of},
+    Document, KeyPath, MalformedDocument, RawValue, ReadError,
+    escape::{EscapedKey, unescape_key},
+    index,
+    path::index_of,
     scan::{self, Items},
-    serde_impl::{self, unescape_key},
+    serde_impl::from_document,
 };
 
-/// A root member: its number, and where its value is.
-pub(super) struct Root {
+/// The position of a root member in the index, and the range of its value.
+pub(super) struct RootMember {
     pub(super) member: usize,
     pub(super) value: Range<usize>,
 }
 
 impl Document {
-    /// The value at `path`, if there is one; `null` is one.
+    /// Returns the value at `path`, or `None` if it is absent. `null` is a value.
     ///
-    /// The time does not depend on the size of the document, only on the number of root members and
-    /// on the size of the one that the path goes into.
+    /// The time depends on the number of root members and on the size of the member that holds the
+    /// value, not on the size of the document.
     ///
     /// # Errors
-    /// When the document is damaged on the way.
+    /// If the document is damaged at a place that the lookup reads.
     pub fn get<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
@@ -32,15 +34,16 @@ impl Document {
         self.get_path(&path.into())
     }
 
-    /// Whether there is a value at `path` other than `null`. `0`, `false`, `""` and `[]` are values.
+    /// Returns `true` if there is a value other than `null` at `path`. `0`, `false`, `""` and `[]` are
+    /// values.
     ///
     /// # Errors
-    /// When the document is damaged on the way.
+    /// If the document is damaged at a place that the lookup reads.
     pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, MalformedDocument> {
         Ok(self.get(path)?.is_some_and(|value| !value.is_null()))
     }
 
-    /// The root members, in the order of the text.
+    /// Returns an iterator over the root members, in the order of the text.
     pub fn members(&self) -> Members<'_> {
         Members {
             document: self,
@@ -48,75 +51,75 @@ impl Document {
         }
     }
 
-    /// The keys of the root members, in the order of the text.
+    /// Returns an iterator over the keys of the root members, in the order of the text.
     ///
     /// # Errors
-    /// An item is an error where the document is damaged.
+    /// An item is an error if its member is damaged.
     pub fn keys(&self) -> impl Iterator<Item = Result<Cow<'_, str>, MalformedDocument>> {
         self.members().map(|member| Ok(member?.0))
     }
 
-    /// Reads the whole document as `T`.
+    /// Deserializes the whole document as `T`.
     ///
     /// # Errors
-    /// When it is not a `T`, or damaged.
+    /// If the document is not a `T`, or is damaged.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ReadError> {
-        serde_impl::from_document(self.text())
+        from_document(self.text())
     }
 
     pub(super) fn get_path(
         &self,
         path: &KeyPath<'_>,
     ) -> Result<Option<RawValue<'_>>, MalformedDocument> {
-        let Some((root, keys)) = self.root_of(path)? else {
+        let Some((root, keys)) = self.resolve_root(path)? else {
             return Ok(None);
         };
-        let found = descend(self.text(), root.value, keys).ok_or(MalformedDocument::DAMAGED)?;
-        Ok(found
+        let value = descend(self.text(), root.value, keys).ok_or(MalformedDocument::DAMAGED)?;
+        Ok(value
             .and_then(|value| self.text().get(value))
             .map(RawValue::new))
     }
 
-    /// The root member that `path` goes into, and the keys that lead on from its value.
-    pub(super) fn root_of<'k, 'a>(
+    /// Returns the root member that `path` leads into, and the remaining keys of the path.
+    pub(super) fn resolve_root<'k, 'a>(
         &self,
         path: &'k KeyPath<'a>,
-    ) -> Result<Option<(Root, &'k [Key<'a>])>, MalformedDocument> {
+    ) -> Result<Option<(RootMember, &'k [EscapedKey<'a>])>, MalformedDocument> {
         if let Some(whole) = path.whole()
-            && let Some(root) = self.root(whole)?
+            && let Some(root) = self.find_root(whole)?
         {
             return Ok(Some((root, &[])));
         }
         let Some((first, keys)) = path.keys().split_first() else {
             return Ok(None);
         };
-        Ok(self.root(first)?.map(|root| (root, keys)))
+        Ok(self.find_root(first)?.map(|root| (root, keys)))
     }
 
-    /// The root member with this key.
-    pub(super) fn root(&self, key: &[u8]) -> Result<Option<Root>, MalformedDocument> {
+    /// Returns the root member with this key.
+    pub(super) fn find_root(&self, key: &[u8]) -> Result<Option<RootMember>, MalformedDocument> {
         let text = self.text();
-        let found = index::find(self.index.as_slice(), index::tag(key), |offset| {
-            scan::value_of(text, offset, key)
+        let entry = index::find(self.index.as_slice(), index::tag(key), |offset| {
+            scan::match_key(text, offset, key)
         });
-        let Some((member, start)) = found else {
+        let Some((member, start)) = entry else {
             return Ok(None);
         };
         let end = self.member_end(member).filter(|end| start < *end);
         let end = end.ok_or(MalformedDocument::DAMAGED)?;
-        Ok(Some(Root {
+        Ok(Some(RootMember {
             member,
             value: start..end,
         }))
     }
 
-    /// Where a root member ends: before its comma or the closing brace.
+    /// Returns the end of a root member, which is before its comma or the closing brace.
     pub(super) fn member_end(&self, member: usize) -> Option<usize> {
-        let behind = index::offset(self.index.as_slice(), member + 1);
-        behind.unwrap_or(self.text().len()).checked_sub(1)
+        let next = index::offset(self.index.as_slice(), member + 1);
+        next.unwrap_or(self.text().len()).checked_sub(1)
     }
 
-    /// The bytes of a root member: its key between the quotes, and its value.
+    /// Returns the byte ranges of a root member: its key without the quotes, and its value.
     pub(super) fn member(&self, member: usize) -> Option<scan::Member> {
         let start = index::offset(self.index.as_slice(), member)?;
         let (key, value) = scan::key_at(self.text(), start)?;
@@ -129,11 +132,12 @@ impl Document {
     }
 }
 
-/// The value that `keys` lead to from the one at `value`.
+/// Follows `keys` from the value at `value`. Returns `Some(None)` if there is no such value, and
+/// `None` if the text is damaged.
 pub(super) fn descend(
     text: &[u8],
     value: Range<usize>,
-    keys: &[Key<'_>],
+    keys: &[EscapedKey<'_>],
 ) -> Option<Option<Range<usize>>> {
     let mut start = value.start;
     for key in keys {
@@ -150,19 +154,19 @@ pub(super) fn descend(
     Some(Some(start..end))
 }
 
-/// Where the value under `key` begins, in the container that opens at `at`.
+/// Returns the start of the value under `key` in the container that opens at `at`.
 pub(super) fn step(text: &[u8], at: usize, key: &[u8]) -> Option<Option<usize>> {
     match text.get(at)? {
         b'{' => Items::new(text, at).seek(key),
         b'[' => match index_of(key) {
-            Some(index) => element(text, at, index),
+            Some(index) => find_element(text, at, index),
             None => Some(None),
         },
         _ => Some(None),
     }
 }
 
-fn element(text: &[u8], at: usize, index: u64) -> Option<Option<usize>> {
+fn find_element(text: &[u8], at: usize, index: u64) -> Option<Option<usize>> {
     let mut items = Items::new(text, at);
     let mut nth = 0;
     while let Some(element) = items.element()? {
@@ -174,7 +178,7 @@ fn element(text: &[u8], at: usize, index: u64) -> Option<Option<usize>> {
     Some(None)
 }
 
-/// The root members of a document: each its key and its value.
+/// An iterator over the root members of a document: pairs of a key and a value.
 #[derive(Clone, Debug)]
 pub struct Members<'a> {
     document: &'a Document,
@@ -199,7 +203,7 @@ impl<'a> Iterator for Members<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.document.len().saturating_sub(self.next);
-        (left, Some(left))
+        let remaining = self.document.len().saturating_sub(self.next);
+        (remaining, Some(remaining))
     }
 }

@@ -1,7 +1,7 @@
-//! Walks over JSON text without parsing it: where a string, a value or a member ends.
+//! Scans of JSON text without parsing it: the ends of strings, values and members.
 //!
-//! The text is compact (no white space outside strings). Text that breaks this, or ends early,
-//! gives `None`; no input panics, recurses or takes more than linear time.
+//! The text is compact: it has no white space outside strings. Text that breaks this rule, or ends
+//! early, gives `None`. The functions do not panic or recurse, and take linear time on any input.
 
 use std::ops::Range;
 
@@ -9,19 +9,19 @@ use memchr::memchr2;
 
 use super::MAX_DEPTH;
 
-/// One member of an object: the bytes of its key between the quotes, and of its value.
+/// The byte ranges of an object member: its key without the quotes, and its value.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) key: Range<usize>,
     pub(super) value: Range<usize>,
 }
 
-/// The end of the string whose opening quote stands at `at`.
+/// Returns the end of the string whose opening quote is at `at`.
 pub(super) fn string_end(text: &[u8], at: usize) -> Option<usize> {
     let mut at = at + 1;
     loop {
         let rest = text.get(at..)?;
-        let hit = quote_or_backslash(rest)?;
+        let hit = find_quote_or_backslash(rest)?;
         match rest.get(hit) {
             Some(b'"') => return Some(at + hit + 1),
             _ => at += hit + 2,
@@ -29,35 +29,37 @@ pub(super) fn string_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The first quote or backslash. Looks at eight bytes at once for a while, since most strings end
-/// before a vector search has paid for its start.
-fn quote_or_backslash(text: &[u8]) -> Option<usize> {
-    const SHORT: usize = 6;
+/// Finds the first quote or backslash.
+///
+/// Compares eight bytes at a time at first: most strings are too short for a vector search to pay
+/// off.
+fn find_quote_or_backslash(text: &[u8]) -> Option<usize> {
+    const SHORT_WORDS: usize = 6;
     let (words, rest) = text.as_chunks::<8>();
-    for (at, word) in words.iter().take(SHORT).enumerate() {
+    for (at, word) in words.iter().take(SHORT_WORDS).enumerate() {
         let word = u64::from_le_bytes(*word);
-        let hits = bytes_that_are(word, b'"') | bytes_that_are(word, b'\\');
+        let hits = match_bytes(word, b'"') | match_bytes(word, b'\\');
         if hits != 0 {
             return Some(at * 8 + hits.trailing_zeros() as usize / 8);
         }
     }
-    if words.len() > SHORT {
-        return Some(SHORT * 8 + memchr2(b'"', b'\\', text.get(SHORT * 8..)?)?);
+    if words.len() > SHORT_WORDS {
+        return Some(SHORT_WORDS * 8 + memchr2(b'"', b'\\', text.get(SHORT_WORDS * 8..)?)?);
     }
     let hit = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
     Some(words.len() * 8 + hit)
 }
 
-/// Sets the high bit of each byte of `word` that is `byte`. Above the lowest one it may set others:
-/// the subtraction borrows.
-const fn bytes_that_are(word: u64, byte: u8) -> u64 {
+/// Sets the high bit of each byte of `word` that equals `byte`. Only the lowest set bit is reliable:
+/// the subtraction borrows, so higher bytes may be set in error.
+const fn match_bytes(word: u64, byte: u8) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
     let zeros = word ^ u64::from_le_bytes([byte; 8]);
     zeros.wrapping_sub(ONES) & !zeros & HIGHS
 }
 
-/// The end of the value that begins at `at`.
+/// Returns the end of the value that begins at `at`.
 pub(super) fn value_end(text: &[u8], at: usize) -> Option<usize> {
     match text.get(at)? {
         b'"' => string_end(text, at),
@@ -66,11 +68,12 @@ pub(super) fn value_end(text: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The end of the object or array that opens at `at`; `None` also where it nests too deep.
+/// Returns the end of the object or array that opens at `at`. Returns `None` also if it nests too
+/// deep.
 pub(super) fn container_end(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0usize;
     while let Some(byte) = text.get(at) {
-        match class(*byte) {
+        match byte_class(*byte) {
             PLAIN | SPACE => {}
             QUOTE => {
                 at = string_end(text, at)?;
@@ -96,8 +99,8 @@ const QUOTE: u8 = 2;
 const OPEN: u8 = 3;
 const CLOSE: u8 = 4;
 
-/// What a byte outside a string is to a walk.
-fn class(byte: u8) -> u8 {
+/// Returns the class of a byte outside a string.
+fn byte_class(byte: u8) -> u8 {
     const CLASSES: [u8; 256] = {
         let mut classes = [PLAIN; 256];
         classes[b'"' as usize] = QUOTE;
@@ -123,51 +126,51 @@ fn scalar_end(text: &[u8], at: usize) -> Option<usize> {
     (len > 0).then_some(at + len)
 }
 
-/// The items of one container, in order, each found by skipping the one before.
+/// An iterator over the elements or members of one container, in order.
 ///
-/// After the last item, `at` is the position of the closing bracket.
+/// After the last item, `at` is the offset of the closing bracket.
 pub(super) struct Items<'t> {
     text: &'t [u8],
     at: usize,
-    state: State,
+    state: ItemsState,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ItemsState {
     First,
     Next,
     Done,
 }
 
 impl<'t> Items<'t> {
-    /// The items of the container that opens at `at`.
+    /// Starts at the container that opens at `at`.
     pub(super) fn new(text: &'t [u8], at: usize) -> Self {
         Self {
             text,
             at: at + 1,
-            state: State::First,
+            state: ItemsState::First,
         }
     }
 
-    /// Where the closing bracket stands; true only once the items have run out.
-    pub(super) fn close(&self) -> usize {
+    /// Returns the offset of the closing bracket. Valid only after the last item.
+    pub(super) fn close_offset(&self) -> usize {
         self.at
     }
 
-    /// Moves to the next item; `Some(false)` at the closing bracket.
+    /// Moves to the next item. Returns `Some(false)` at the closing bracket.
     fn advance(&mut self, close: u8) -> Option<bool> {
         let byte = *self.text.get(self.at)?;
         match (self.state, byte) {
-            (State::Done, _) => Some(false),
-            (State::First | State::Next, byte) if byte == close => {
-                self.state = State::Done;
+            (ItemsState::Done, _) => Some(false),
+            (ItemsState::First | ItemsState::Next, byte) if byte == close => {
+                self.state = ItemsState::Done;
                 Some(false)
             }
-            (State::First, _) => {
-                self.state = State::Next;
+            (ItemsState::First, _) => {
+                self.state = ItemsState::Next;
                 Some(true)
             }
-            (State::Next, b',') => {
+            (ItemsState::Next, b',') => {
                 self.at += 1;
                 Some(true)
             }
@@ -175,7 +178,7 @@ impl<'t> Items<'t> {
         }
     }
 
-    /// The next element of an array; `Some(None)` after the last.
+    /// Returns the next element of an array, and `Some(None)` after the last.
     pub(super) fn element(&mut self) -> Option<Option<Range<usize>>> {
         if !self.advance(b']')? {
             return Some(None);
@@ -185,7 +188,7 @@ impl<'t> Items<'t> {
         Some(Some(start..self.at))
     }
 
-    /// The next member of an object; `Some(None)` after the last.
+    /// Returns the next member of an object, and `Some(None)` after the last.
     pub(super) fn member(&mut self) -> Option<Option<Member>> {
         if !self.advance(b'}')? {
             return Some(None);
@@ -196,11 +199,11 @@ impl<'t> Items<'t> {
         Some(Some(Member { key, value }))
     }
 
-    /// The start of the value under `key` (as it stands in the text); `Some(None)` where no member
-    /// has it.
+    /// Returns the start of the value under `key`, which is in escaped form. Returns `Some(None)` if no
+    /// member has this key.
     pub(super) fn seek(&mut self, key: &[u8]) -> Option<Option<usize>> {
         while self.advance(b'}')? {
-            if let Some(value) = value_of(self.text, self.at, key) {
+            if let Some(value) = match_key(self.text, self.at, key) {
                 return Some(Some(value));
             }
             let (_, value) = key_at(self.text, self.at)?;
@@ -210,7 +213,7 @@ impl<'t> Items<'t> {
     }
 }
 
-/// The key of the member that begins at `at`, and where its value begins.
+/// Returns the key of the member that begins at `at`, and the start of its value.
 pub(super) fn key_at(text: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     if text.get(at) != Some(&b'"') {
         return None;
@@ -219,36 +222,36 @@ pub(super) fn key_at(text: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     (text.get(end) == Some(&b':')).then_some((at + 1..end - 1, end + 1))
 }
 
-/// Where the value begins, if the member that begins at `at` has this key.
+/// Returns the start of the value if the member that begins at `at` has this key.
 ///
-/// `key` is in the escaped form of the text, so it cannot end inside an escape and the quote behind
-/// it is the closing one.
-pub(super) fn value_of(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
+/// `key` is in the escaped form of the text. So it cannot end inside an escape, and the quote after
+/// it is the closing quote.
+pub(super) fn match_key(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
     let end = at + 1 + key.len();
-    let fits = text.get(end..end + 2)? == b"\":"
+    let matches = text.get(end..end + 2)? == b"\":"
         && text.get(at) == Some(&b'"')
         && text.get(at + 1..end)? == key;
-    fits.then_some(end + 2)
+    matches.then_some(end + 2)
 }
 
-/// What one pass over a value shows of it.
+/// The depth and spelling of a value, found by one scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// Levels of containers: 0 for a scalar.
+    /// Levels of containers; 0 for a scalar.
     pub(super) depth: usize,
-    /// No white space outside strings, and no escape that another writer may have chosen.
+    /// `true` if there is no white space outside strings and no escape that this crate does not write.
     pub(super) canonical: bool,
 }
 
-/// The shape of the value that fills `json`; `None` where a string or a container does not end.
+/// Returns the shape of the value that fills `json`, or `None` if a string or container does not end.
 pub(super) fn shape(json: &[u8]) -> Option<Shape> {
     let (mut depth, mut deepest, mut at) = (0usize, 0, 0);
     let mut canonical = true;
     while let Some(byte) = json.get(at) {
-        match class(*byte) {
+        match byte_class(*byte) {
             QUOTE => {
                 let end = string_end(json, at)?;
-                canonical &= !has_odd_escape(json.get(at..end)?);
+                canonical &= !has_noncanonical_escape(json.get(at..end)?);
                 at = end;
                 continue;
             }
@@ -268,7 +271,7 @@ pub(super) fn shape(json: &[u8]) -> Option<Shape> {
     })
 }
 
-fn has_odd_escape(string: &[u8]) -> bool {
+fn has_noncanonical_escape(string: &[u8]) -> bool {
     memchr::memchr(b'\\', string).is_some()
         && string
             .windows(2)

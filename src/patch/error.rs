@@ -1,27 +1,27 @@
-//! Why a change was refused.
+//! Errors of changes.
 
 use crate::document::{EditError, MalformedDocument};
 
-/// A change that was not made: document and patch are as they were.
+/// A refused change. The document and the patch are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// The edit itself is not possible.
+    /// The edit itself failed.
     #[error(transparent)]
     Edit(#[from] EditError),
-    /// The request did too much.
+    /// The request makes too many changes.
     #[error(
-        "a request may change its session {limit} times at most: \
-         merge several values at once, or raise the limit on operations"
+        "too many changes to the session in one request, limit is {limit}; merge several values at \
+         once, or raise `limits.operations`"
     )]
     TooManyOperations {
         /// The limit on operations.
         limit: usize,
     },
-    /// The paths and values of the request's changes are too large together.
+    /// The paths and values of the request's changes are too large in total.
     #[error(
-        "the changes to the session are {size} bytes, and {limit} are allowed: \
-         store less, or raise the limit on bytes"
+        "the request's changes to the session are {size} bytes, limit is {limit}; store less, or \
+         raise `limits.bytes`"
     )]
     TooManyBytes {
         /// The size with this change, in bytes.

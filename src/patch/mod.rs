@@ -1,13 +1,18 @@
-//! What a request did to its session: operations over a snapshot.
+//! The changes of one request to its session, as operations over a snapshot.
 //!
-//! A [`Patch`] does an edit on the document at once, so that reads see it, and keeps the operation,
-//! so that it can be done again on a newer snapshot when another request was faster. That is why two
-//! increments add up, and why a put to one key does not take back a parallel put to another.
+//! A `Patch` applies each edit to the document immediately, so that later reads see it. It also
+//! records the operation. If another request commits first, the patch is rebased: its operations
+//! are applied to the newer snapshot. So two increments add up, and a put to one key does not undo a
+//! concurrent put to another key.
 
 mod error;
 mod operations;
 mod rebase;
 
 pub use error::ChangeError;
-pub use operations::{ChangeLimits, Patch};
+pub use operations::ChangeLimits;
+// Public for the tests, benches and fuzz targets only.
+#[doc(hidden)]
+pub use operations::Patch;
+#[doc(hidden)]
 pub use rebase::RebaseReport;

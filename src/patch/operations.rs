@@ -1,4 +1,4 @@
-//! Recording changes.
+//! The patch: recorded operations and their limits.
 
 use std::{fmt, ops::Range};
 
@@ -8,17 +8,24 @@ use smallvec::SmallVec;
 use super::ChangeError;
 use crate::document::{Document, EditError, KeyPath, Number, RawValue, to_json};
 
-/// How much one request may do to its session.
+/// Limits on the changes of one request to its session.
+///
+/// ```
+/// use hyper_session::patch::ChangeLimits;
+///
+/// let limits = ChangeLimits::default().document(32 << 10);
+/// assert_eq!(limits.operations, 4096);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ChangeLimits {
-    /// Operations. Default 4096.
+    /// Maximum number of operations. Default: 4096.
     pub operations: usize,
-    /// Bytes of paths and values of all operations together. Default 1 MiB.
+    /// Maximum total size of the paths and values of all operations, in bytes. Default: 1 MiB.
     pub bytes: usize,
-    /// Bytes of the document's text after each operation. Default 1 MiB, and at most
-    /// [`MAX_TEXT`](crate::document::MAX_TEXT).
+    /// Maximum size of the session data after each operation, in bytes of JSON text. Default: 1 MiB,
+    /// maximum [`MAX_TEXT`](crate::document::MAX_TEXT).
     pub document: usize,
 }
 
@@ -55,22 +62,22 @@ impl ChangeLimits {
     }
 }
 
-/// The operations that a request did, in order.
+/// The operations of one request, in order.
 ///
-/// Each method makes its change in the document and records it. A change that fails is neither made
-/// nor recorded. A warm patch ([`reset`](Self::reset)) records without allocating.
+/// Each method changes the document and records the change. A change that fails is neither made nor
+/// recorded. A patch that was [`reset`](Self::reset) records without allocating.
 #[derive(Clone, Default)]
 pub struct Patch {
     limits: ChangeLimits,
-    /// The document was cleared before `operations`. What came before is not kept: it was cleared.
+    /// The document was cleared before `operations`. A clear drops the operations before it.
     pub(super) cleared: bool,
     pub(super) operations: SmallVec<[Operation; 4]>,
-    /// The paths and values of the operations, one behind the other.
+    /// The paths and values of the operations, concatenated.
     bytes: Vec<u8>,
 }
 
-/// What was done, and where in [`Patch::bytes`] its path and its value begin. The value ends where
-/// the next operation's path begins.
+/// The kind of an operation, and the offsets of its path and its value in [`Patch::bytes`]. The
+/// value ends at the path of the next operation.
 #[derive(Clone, Copy)]
 pub(super) struct Operation {
     pub(super) kind: OperationKind,
@@ -87,11 +94,11 @@ pub(super) enum OperationKind {
     Merge,
 }
 
-/// Bytes that a usual operation needs, made room for at once.
-const ROOM: usize = 64;
+/// Size of a typical operation in bytes, reserved in one step.
+const TYPICAL_BYTES: usize = 64;
 
 impl Patch {
-    /// No operations yet, and these limits.
+    /// Creates an empty patch with these limits.
     pub fn new(limits: ChangeLimits) -> Self {
         Self {
             limits: ChangeLimits {
@@ -102,27 +109,27 @@ impl Patch {
         }
     }
 
-    /// Whether nothing was done.
+    /// Returns `true` if there are no operations.
     pub fn is_empty(&self) -> bool {
         !self.cleared && self.operations.is_empty()
     }
 
-    /// The number of operations that [`rebase`](Self::rebase) would do.
+    /// Returns the number of operations that [`rebase`](Self::rebase) applies.
     pub fn len(&self) -> usize {
         self.operations.len() + usize::from(self.cleared)
     }
 
-    /// The bytes that the operations' paths and values take.
+    /// Returns the size of the operations' paths and values in bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The limits that were given to [`new`](Self::new).
+    /// Returns the limits.
     pub fn limits(&self) -> ChangeLimits {
         self.limits
     }
 
-    /// Sets the limits for the operations to come.
+    /// Sets the limits for later operations.
     pub fn set_limits(&mut self, limits: ChangeLimits) {
         self.limits = ChangeLimits {
             bytes: limits.bytes.min(u32::MAX as usize),
@@ -130,17 +137,18 @@ impl Patch {
         };
     }
 
-    /// Forgets all operations, and keeps the buffers.
+    /// Removes all operations and keeps the buffers.
     pub fn reset(&mut self) {
         self.cleared = false;
         self.operations.clear();
         self.bytes.clear();
     }
 
-    /// [`Document::put`], recorded. A put that follows a put to the same path replaces it.
+    /// Calls [`Document::put`] and records it. A put replaces a put to the same path directly before
+    /// it.
     ///
     /// # Errors
-    /// When the edit fails or a limit is hit.
+    /// If the edit fails or a limit is exceeded.
     pub fn put<'p, T: Serialize + ?Sized>(
         &mut self,
         document: &mut Document,
@@ -158,14 +166,14 @@ impl Patch {
                 Ok(document.put_json(path, patch.value_from(start))?)
             },
         )?;
-        self.fold_puts();
+        self.coalesce_puts();
         Ok(())
     }
 
-    /// [`Document::put_json`], recorded.
+    /// Calls [`Document::put_json`] and records it.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As for [`put`](Self::put).
     pub fn put_json<'p>(
         &mut self,
         document: &mut Document,
@@ -178,14 +186,15 @@ impl Patch {
             patch.check_bytes()?;
             Ok(document.put_json(path, json)?)
         })?;
-        self.fold_puts();
+        self.coalesce_puts();
         Ok(())
     }
 
-    /// [`Document::forget`], recorded also where there was nothing: there may be on a newer snapshot.
+    /// Calls [`Document::forget`] and records it, even if the value is absent: a newer snapshot may
+    /// have one.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As for [`put`](Self::put).
     pub fn forget<'p>(
         &mut self,
         document: &mut Document,
@@ -203,51 +212,51 @@ impl Patch {
         )
     }
 
-    /// [`Document::add`], recorded.
+    /// Calls [`Document::add`] and records it.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As for [`put`](Self::put).
     pub fn add<'p>(
         &mut self,
         document: &mut Document,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
-        let (path, by) = (&path.into(), by.into());
+        let (path, amount) = (&path.into(), amount.into());
         self.record(OperationKind::Add, path, document, |patch, document, _| {
-            patch.write_value(path, &by)?;
+            patch.write_value(path, &amount)?;
             patch.check_bytes()?;
-            Ok(document.add(path, by)?)
+            Ok(document.add(path, amount)?)
         })
     }
 
-    /// [`Document::subtract`], recorded.
+    /// Calls [`Document::subtract`] and records it.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As for [`put`](Self::put).
     pub fn subtract<'p>(
         &mut self,
         document: &mut Document,
         path: impl Into<KeyPath<'p>>,
-        by: impl Into<Number>,
+        amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
-        let (path, by) = (&path.into(), by.into());
+        let (path, amount) = (&path.into(), amount.into());
         self.record(
             OperationKind::Subtract,
             path,
             document,
             |patch, document, _| {
-                patch.write_value(path, &by)?;
+                patch.write_value(path, &amount)?;
                 patch.check_bytes()?;
-                Ok(document.subtract(path, by)?)
+                Ok(document.subtract(path, amount)?)
             },
         )
     }
 
-    /// [`Document::merge`], recorded.
+    /// Calls [`Document::merge`] and records it.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// As for [`put`](Self::put).
     pub fn merge<T: Serialize + ?Sized>(
         &mut self,
         document: &mut Document,
@@ -266,31 +275,32 @@ impl Patch {
         )
     }
 
-    /// Takes everything out of the document. Done again on a newer snapshot, it takes out what stood
-    /// in the old one; what a parallel request wrote stays.
+    /// Removes every member of the document, and records it. A rebase removes the values that are
+    /// unchanged since the base snapshot, and keeps those that a concurrent request wrote.
     pub fn clear(&mut self, document: &mut Document) {
         document.clear();
         self.reset();
         self.cleared = true;
     }
 
-    /// The path and the value of an operation. `None` does not happen: both were written here.
-    pub(super) fn parts(&self, at: usize) -> Option<(KeyPath<'_>, RawValue<'_>)> {
-        let Range { start, end } = self.span(at)?;
+    /// Returns the path and the value of an operation. Never `None` for an index below the length,
+    /// because `record` wrote both.
+    pub(super) fn operation(&self, at: usize) -> Option<(KeyPath<'_>, RawValue<'_>)> {
+        let Range { start, end } = self.byte_range(at)?;
         let (path, _) = KeyPath::read(self.bytes.get(start..)?)?;
         let value = self.operations.get(at)?.value as usize;
         Some((path, RawValue::new(self.bytes.get(value..end)?)))
     }
 
-    /// The bytes of an operation.
-    fn span(&self, at: usize) -> Option<Range<usize>> {
+    /// Returns the range of an operation in `bytes`.
+    fn byte_range(&self, at: usize) -> Option<Range<usize>> {
         let start = self.operations.get(at)?.path as usize;
         let next = self.operations.get(at + 1);
         Some(start..next.map_or(self.bytes.len(), |next| next.path as usize))
     }
 
-    /// Records an operation that `edit` does, with its value written behind its path; nothing if the
-    /// edit fails.
+    /// Records an operation and calls `edit`, which writes the value after the path and edits the
+    /// document. Records nothing if `edit` fails.
     fn record<T>(
         &mut self,
         kind: OperationKind,
@@ -304,11 +314,11 @@ impl Patch {
         }
         document.set_limit(self.limits.document);
         let start = self.bytes.len();
-        self.bytes.reserve(ROOM);
+        self.bytes.reserve(TYPICAL_BYTES);
         path.write(&mut self.bytes);
         let value = self.bytes.len();
-        let done = edit(self, document, value);
-        match done {
+        let result = edit(self, document, value);
+        match result {
             Ok(_) => self.operations.push(Operation {
                 kind,
                 path: start as u32,
@@ -316,7 +326,7 @@ impl Patch {
             }),
             Err(_) => self.bytes.truncate(start),
         }
-        done
+        result
     }
 
     fn write_value<T: Serialize + ?Sized>(
@@ -339,8 +349,8 @@ impl Patch {
         Ok(())
     }
 
-    /// Drops the put before the last one if both are to one path: the last replaced its value.
-    fn fold_puts(&mut self) {
+    /// Drops the second-last put if the last one has the same path and so replaced its value.
+    fn coalesce_puts(&mut self) {
         let [.., before, last] = &mut self.operations[..] else {
             return;
         };
@@ -358,7 +368,7 @@ impl Patch {
 }
 
 impl fmt::Debug for Patch {
-    /// Sizes only: the values are the visitor's.
+    /// Shows sizes only, because the values belong to the visitor.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Patch")
             .field("operations", &self.len())

@@ -1,51 +1,49 @@
-//! Doing the changes again on a newer snapshot.
-
-use smallvec::SmallVec;
+//! Rebase of a patch onto a newer snapshot.
 
 use super::operations::{OperationKind, Patch};
 use crate::document::{Document, EditError, MalformedDocument, Number};
 
-/// What became of a patch on a newer snapshot.
+/// The result of a rebase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RebaseReport {
-    /// How many operations were done.
+    /// The number of applied operations.
     pub applied: usize,
-    /// Why the others could not be done there, in their order.
-    pub dropped: SmallVec<[EditError; 1]>,
+    /// The errors of the operations that could not be applied, in order.
+    pub dropped: Vec<EditError>,
 }
 
 impl Patch {
-    /// Does the operations again, in order, on `newer`: what another request left. `base` is the
-    /// snapshot that this request read before its first change.
+    /// Applies the operations in order to `newer`, the snapshot that another request committed.
+    /// `base` is the snapshot that this request read before its first change.
     ///
-    /// An operation that is not possible there (an increment of what has become a string) is dropped
-    /// and reported; the others are done.
+    /// An operation that fails on `newer`, for example an increment of a value that is now a string,
+    /// is dropped and reported. The other operations are applied.
     ///
     /// # Errors
-    /// When one of the documents is damaged; `newer` may then hold a part of the changes.
+    /// If one of the documents is damaged. `newer` may then contain some of the changes.
     pub fn rebase(
         &self,
         base: &Document,
         newer: &mut Document,
     ) -> Result<RebaseReport, MalformedDocument> {
         newer.set_limit(self.limits().document);
-        let mut rebased = RebaseReport::default();
+        let mut report = RebaseReport::default();
         if self.cleared {
             newer.retain_changed(base)?;
-            rebased.applied += 1;
+            report.applied += 1;
         }
         for at in 0..self.operations.len() {
-            match self.redo(at, newer) {
-                Ok(()) => rebased.applied += 1,
+            match self.apply(at, newer) {
+                Ok(()) => report.applied += 1,
                 Err(EditError::Malformed(damaged)) => return Err(damaged),
-                Err(error) => rebased.dropped.push(error),
+                Err(error) => report.dropped.push(error),
             }
         }
-        Ok(rebased)
+        Ok(report)
     }
 
-    fn redo(&self, at: usize, document: &mut Document) -> Result<(), EditError> {
-        let (Some(operation), Some((path, value))) = (self.operations.get(at), self.parts(at))
+    fn apply(&self, at: usize, document: &mut Document) -> Result<(), EditError> {
+        let (Some(operation), Some((path, value))) = (self.operations.get(at), self.operation(at))
         else {
             return Ok(());
         };

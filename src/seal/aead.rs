@@ -1,4 +1,4 @@
-//! The one place that names the cipher: AES-256-GCM-SIV (RFC 8452).
+//! The cipher: AES-256-GCM-SIV (RFC 8452). No other file names it.
 
 use aes_gcm_siv::{
     Aes256GcmSiv, Nonce,
@@ -9,19 +9,20 @@ pub(super) const KEY_LEN: usize = 32;
 pub(super) const NONCE_LEN: usize = 12;
 pub(super) const TAG_LEN: usize = 16;
 
-/// A key, expanded and ready to use. It is overwritten when dropped.
+/// An expanded key. It is zeroized on drop.
 pub(super) struct Aead(Aes256GcmSiv);
 
 /// The bytes were not sealed with this key, nonce and context.
 #[derive(Debug)]
-pub(super) struct Forged;
+pub(super) struct AuthenticationError;
 
 impl Aead {
     pub(super) fn new(key: &[u8; KEY_LEN]) -> Self {
         Self(Aes256GcmSiv::new(key.into()))
     }
 
-    /// Encrypts `bytes` in place. `None` when there are more than the cipher takes (64 GiB).
+    /// Encrypts `bytes` in place and returns the tag. Returns `None` for more than 64 GiB, the limit of
+    /// the cipher.
     pub(super) fn seal(
         &self,
         nonce: &[u8; NONCE_LEN],
@@ -34,18 +35,18 @@ impl Aead {
             .map(Into::into)
     }
 
-    /// Decrypts `bytes` in place. What is left in `bytes` after a failure means nothing and must
-    /// not be used.
+    /// Decrypts `bytes` in place. After an error, the content of `bytes` is undefined and must not be
+    /// used.
     pub(super) fn open(
         &self,
         nonce: &[u8; NONCE_LEN],
         context: &[u8],
         bytes: &mut [u8],
         tag: &[u8; TAG_LEN],
-    ) -> Result<(), Forged> {
+    ) -> Result<(), AuthenticationError> {
         self.0
             .decrypt_inout_detached(&Nonce::from(*nonce), context, bytes.into(), tag.into())
-            .map_err(|_| Forged)
+            .map_err(|_| AuthenticationError)
     }
 }
 

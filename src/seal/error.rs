@@ -1,74 +1,74 @@
-//! What can go wrong with keys and sealed texts.
+//! Errors of keys and sealed texts.
 
 use super::{KeyId, MAX_KEYS};
 
-/// There is no key to be had, from a text or at all.
+/// A key cannot be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealKeyError {
-    /// There is too little of it to be hard to guess.
+    /// The text is too short to be hard to guess.
     #[error(
-        "the key is too short: it has {len} characters, and takes 32 bytes as base64 or as 64 \
-         hexadecimal digits, or any other secret of at least 32 characters"
+        "key is too short: it has {len} characters; use 32 bytes as base64 or as 64 hexadecimal \
+         digits, or another secret of at least 32 characters"
     )]
     TooShort {
-        /// How many characters it has.
+        /// The length of the text in characters.
         len: usize,
     },
-    /// It has the mark `base64:`, and what follows is not 32 bytes of base64.
-    #[error("the key begins with \"base64:\", but what follows is not the base64 of 32 bytes")]
+    /// The text begins with `base64:`, but the rest is not the base64 of 32 bytes.
+    #[error("key begins with \"base64:\", but the rest is not the base64 of 32 bytes")]
     NotBase64,
-    /// It begins or ends with a quotation mark. Some readers of environment files hand marks on that
-    /// were meant to stand around the value; with them it would be another key.
-    #[error(
-        "the key begins or ends with a quotation mark, which would be part of it: write it without \
-         the marks"
-    )]
+    /// The text begins or ends with a quotation mark. Some readers of environment files pass on the
+    /// marks around a value, which would make it another key.
+    #[error("key begins or ends with a quotation mark: remove the quotation marks")]
     Quoted,
-    /// It is one byte, or a shorter text, over and over.
-    #[error("the key is a shorter text over and over: use 32 random bytes")]
+    /// The key is one byte, or a shorter text, repeated.
+    #[error("key is a repeated shorter text: use 32 random bytes")]
     Weak,
-    /// The operating system gave no random bytes.
-    #[error("the operating system's random source gave no bytes for a new key")]
+    /// The operating system provides no random bytes.
+    #[error("cannot generate a key: the operating system provides no random bytes")]
     Entropy,
 }
 
-/// A key cannot be added to a ring.
+/// A key cannot be added to a key ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRingError {
     /// The ring is full.
-    #[error("a key ring holds at most {MAX_KEYS} keys: drop the oldest")]
+    #[error("key ring is full, limit is {MAX_KEYS} keys; remove the oldest")]
     Full,
-    /// The ring has a key of this id: in all likelihood the same key.
-    #[error("key {id} is in the ring already: name each key once")]
+    /// The ring has a key with this id, which is almost certainly the same key.
+    #[error("key {id} is already in the key ring: list each key once")]
     Duplicate {
-        /// The id that both keys have.
+        /// The id of both keys.
         id: KeyId,
     },
 }
 
-/// Bytes could not be sealed.
+/// Bytes cannot be sealed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
-    /// There is more to seal than the codec's limit allows; it could not be opened again.
-    #[error("{len} bytes are too many to seal: sealed they would exceed {max} characters of text")]
+    /// The sealed text would exceed the codec's limit and could not be opened.
+    #[error(
+        "cannot seal {len} bytes: the sealed text would be too long, limit is {max} characters"
+    )]
     TooLong {
-        /// How many bytes were to be sealed.
+        /// The number of bytes to seal.
         len: usize,
-        /// The longest text that the codec makes and opens.
+        /// The codec's maximum length of a sealed text.
         max: usize,
     },
-    /// The operating system gave no random bytes.
-    #[error("the operating system's random source gave no bytes to seal with")]
+    /// The operating system provides no random bytes.
+    #[error("cannot seal: the operating system provides no random bytes")]
     Entropy,
 }
 
-/// A sealed text could not be opened.
+/// A sealed text cannot be opened.
 ///
-/// All failures look the same, in [`Display`](std::fmt::Display) as in what a client may be told:
-/// whoever is shown more can learn to forge. The [`reason`](Self::reason) is for events and logs.
+/// All failures have the same [`Display`](std::fmt::Display) text, and a client must see no
+/// difference either: details help an attacker to forge. The [`reason`](Self::reason) is for events
+/// and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the sealed text could not be opened")]
 pub struct OpenError(OpenReason);
@@ -78,32 +78,32 @@ impl OpenError {
         Self(reason)
     }
 
-    /// Why, for those who watch over the service. Not for the client.
+    /// Returns the reason, for the operator of the service. Do not send it to the client.
     pub const fn reason(self) -> OpenReason {
         self.0
     }
 }
 
-/// Why a sealed text could not be opened.
+/// The reason why a sealed text cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpenReason {
-    /// Shorter than any sealed text.
+    /// The text is shorter than any sealed text.
     TooShort,
-    /// Longer than the codec opens.
+    /// The text is longer than the codec's limit.
     TooLong,
-    /// Not base64url in its one proper form.
+    /// The text is not canonical base64url.
     Encoding,
-    /// Of a version that this crate does not know.
+    /// The text has a format version that this crate does not know.
     UnknownVersion,
-    /// Sealed with a key that the ring does not hold, or no longer.
+    /// The text was sealed with a key that is not in the ring.
     UnknownKey,
-    /// Changed, forged, or sealed for another purpose or name.
+    /// The text was changed or forged, or was sealed for another purpose or name.
     Forged,
 }
 
 impl OpenReason {
-    /// The reason as one word in lower case, as a label for metrics.
+    /// Returns the reason as one lower-case word, for example as a metrics label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TooShort => "too_short",

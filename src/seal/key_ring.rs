@@ -1,14 +1,14 @@
-//! The keys that are in force.
+//! The key ring.
 
 use super::{Codec, KeyRingError, SealKey};
 
-/// How many keys a ring holds at most.
+/// Maximum number of keys in a key ring.
 pub const MAX_KEYS: usize = 16;
 
-/// The keys that are in force: the first seals, all open.
+/// The current key and the previous keys of a service. The first key seals; all keys open.
 ///
-/// To rotate, put a new key first and keep the old one behind it for as long as sealed texts live;
-/// nobody is logged out by that.
+/// To rotate keys, add the new key as the first and keep the old key as a previous key until the
+/// texts that it sealed have expired. No visitor is logged out.
 ///
 /// ```
 /// use hyper_session::seal::{KeyRing, SealKey};
@@ -22,43 +22,45 @@ pub const MAX_KEYS: usize = 16;
 pub struct KeyRing {
     first: SealKey,
     /// No two keys of a ring have the same id.
-    older: Vec<SealKey>,
+    previous: Vec<SealKey>,
 }
 
 impl KeyRing {
-    /// A ring of one key, which seals and opens.
+    /// Creates a ring of one key, which seals and opens.
     pub const fn new(first: SealKey) -> Self {
         Self {
             first,
-            older: Vec::new(),
+            previous: Vec::new(),
         }
     }
 
-    /// The ring with one key more, which only opens.
+    /// Adds a key that only opens.
     ///
     /// # Errors
-    /// When the ring holds [`MAX_KEYS`] keys, or this one already.
+    /// If the ring already has [`MAX_KEYS`] keys, or already has this key.
     pub fn with_previous(mut self, key: SealKey) -> Result<Self, KeyRingError> {
         if self.keys().count() >= MAX_KEYS {
             return Err(KeyRingError::Full);
         }
-        if self.keys().any(|known| known.id() == key.id()) {
+        if self.keys().any(|other| other.id() == key.id()) {
             return Err(KeyRingError::Duplicate { id: key.id() });
         }
-        self.older.push(key);
+        self.previous.push(key);
         Ok(self)
     }
 
-    /// A codec for texts of this purpose and name. A text opens only with a codec of the purpose
-    /// and name that it was sealed with.
+    /// Creates a codec for texts with this purpose and name. A text opens only with a codec that has
+    /// the purpose and name of the codec that sealed it.
     ///
-    /// `purpose` says what is sealed, a word in the program; `name` where it is kept, such as the
-    /// name of the cookie. Kept short (together under 50 bytes) they cost next to nothing.
+    /// `purpose` is a constant that describes the content. `name` is the place where the text is
+    /// stored, for example the name of the cookie. Their cost is negligible below 50 bytes in total.
+    // Public for the tests, benches and fuzz targets only.
+    #[doc(hidden)]
     pub fn codec(&self, purpose: &'static str, name: &str) -> Codec {
-        Codec::new(&self.first, &self.older, purpose, name)
+        Codec::new(&self.first, &self.previous, purpose, name)
     }
 
     fn keys(&self) -> impl Iterator<Item = &SealKey> {
-        std::iter::once(&self.first).chain(&self.older)
+        std::iter::once(&self.first).chain(&self.previous)
     }
 }

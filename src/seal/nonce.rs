@@ -10,13 +10,12 @@ use rand::{
 use super::{SealError, aead::NONCE_LEN};
 
 thread_local! {
-    /// Seeded from the operating system once a thread: asking it for every nonce would cost as
-    /// much as the sealing itself. The library's own thread generator would panic where the
-    /// operating system gives no seed.
+    // Each thread seeds its generator once: a system call per nonce would cost as much as the
+    // encryption. `rand::rng()` would panic if the operating system provides no seed.
     static RANDOM: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }
 
-/// A nonce that nobody can foretell.
+/// Returns an unpredictable nonce.
 pub(super) fn random() -> Result<[u8; NONCE_LEN], SealError> {
     RANDOM
         .try_with(|random| draw(&mut *random.try_borrow_mut().ok()?))

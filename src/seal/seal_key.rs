@@ -1,4 +1,4 @@
-//! Keys: where they come from and what they are called.
+//! Seal keys and their ids.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -12,65 +12,69 @@ use super::{
     kdf,
 };
 
-/// The salt of all derivations, which ties what is derived to this crate and this format: the same
-/// secret used elsewhere, or by a later format, gives other keys.
+/// The salt of all derivations. It binds the derived keys to this crate and this format: the same
+/// secret gives other keys elsewhere, or in a later format.
 const SALT: &[u8] = b"hyper-session seal 1";
 
-/// What stands around a value that was quoted.
 const QUOTES: [char; 2] = ['"', '\''];
 
-/// A secret key that seals and opens.
+/// A secret key that seals cookies and session data, and opens them.
 ///
-/// It is kept ready to use, shared between clones, and overwritten in memory when the last of them
-/// is dropped; [`Debug`](fmt::Debug) shows its [`id`](Self::id) and nothing else.
+/// Clones share the expanded key. It is zeroized when the last clone is dropped.
+/// [`Debug`](fmt::Debug) shows the [`id`](Self::id) only.
 ///
-/// What is handed in never seals by itself: the sealing key and the key's id are both derived from
-/// it by HKDF-SHA256 (RFC 5869).
+/// The secret is not used directly: HKDF-SHA256 (RFC 5869) derives the encryption key and the key's
+/// id from it.
 #[derive(Clone)]
+#[doc(alias = "secret")]
+#[doc(alias = "APP_KEY")]
 pub struct SealKey {
     id: KeyId,
     aead: Arc<Aead>,
 }
 
 impl SealKey {
-    /// The shortest secret that makes a key, in bytes.
+    /// Minimum length of a secret text in bytes.
     pub const MIN_LEN: usize = 32;
 
-    /// A new key from the operating system's random source. It is gone with the process, and all
-    /// that it sealed with it: for tests, trials and development.
+    /// Generates a key from the operating system's random source. The key exists in this process only,
+    /// so texts that it seals cannot be opened after a restart. Use it for tests and development.
     ///
     /// # Errors
-    /// [`SealKeyError::Entropy`] when the operating system gives no random bytes.
+    /// [`SealKeyError::Entropy`] if the operating system provides no random bytes.
     pub fn generate() -> Result<Self, SealKeyError> {
-        Self::from_bytes(&*random()?)
+        Self::from_bytes(&*random_bytes()?)
     }
 
-    /// The text of a new key, as configuration holds it: 32 bytes from the operating system's random
-    /// source as base64, with `base64:` before it. It is secret: it is not wiped when dropped.
+    /// Generates the text of a key for the configuration: `base64:` and the base64 of 32 bytes from
+    /// the operating system's random source. The text is secret, and is not zeroized on drop.
     ///
     /// # Errors
-    /// [`SealKeyError::Entropy`] when the operating system gives no random bytes.
+    /// [`SealKeyError::Entropy`] if the operating system provides no random bytes.
     pub fn generate_text() -> Result<String, SealKeyError> {
-        Ok(format!("base64:{}", STANDARD.encode_to_string(*random()?)))
+        Ok(format!(
+            "base64:{}",
+            STANDARD.encode_to_string(*random_bytes()?)
+        ))
     }
 
-    /// The key of these 32 bytes, which must come from a good random source.
+    /// Creates a key from 32 bytes, which must come from a cryptographic random source.
     ///
     /// # Errors
-    /// [`SealKeyError::Weak`] when they are a shorter text over and over.
+    /// [`SealKeyError::Weak`] if the bytes are a repeated shorter sequence.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, SealKeyError> {
         Self::derive(bytes)
     }
 
-    /// The key of a text, as configuration holds it:
+    /// Creates a key from the text of a configuration. The text is one of:
     ///
-    /// - 32 bytes as base64, standard or url-safe, padded or not, with `base64:` before it or
-    ///   without;
+    /// - 32 bytes as base64, standard or URL-safe, with or without padding, optionally after
+    ///   `base64:`;
     /// - 32 bytes as 64 hexadecimal digits;
-    /// - any other text of at least 32 characters (bytes of UTF-8), which must be as hard to guess
-    ///   as random bytes: a passphrase that a person made up is not.
+    /// - any other text of at least 32 characters (bytes of UTF-8). It must be as hard to guess as
+    ///   random bytes, which a passphrase of a person is not.
     ///
-    /// White space around the text is ignored, so a file's last line break does no harm.
+    /// White space around the text is ignored, for example a line break at the end of a file.
     ///
     /// ```
     /// use hyper_session::seal::SealKey;
@@ -81,8 +85,8 @@ impl SealKey {
     /// ```
     ///
     /// # Errors
-    /// When the text is too short, is a shorter one over and over, begins or ends with a quotation mark
-    /// (`"` or `'`), or has the mark `base64:` and is not the base64 of 32 bytes.
+    /// If the text is too short, is a repeated shorter text, begins or ends with a quotation mark (`"`
+    /// or `'`), or begins with `base64:` and the rest is not the base64 of 32 bytes.
     pub fn from_text(text: &str) -> Result<Self, SealKeyError> {
         let text = text.trim();
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {
@@ -101,7 +105,7 @@ impl SealKey {
         }
     }
 
-    /// The key's public name.
+    /// Returns the key's id, which is not secret.
     pub const fn id(&self) -> KeyId {
         self.id
     }
@@ -111,12 +115,12 @@ impl SealKey {
     }
 
     fn derive(secret: &[u8]) -> Result<Self, SealKeyError> {
-        if repeats(secret) {
+        if is_repetition(secret) {
             return Err(SealKeyError::Weak);
         }
         let mut key = Zeroizing::new([0; KEY_LEN]);
         let mut id = [0; KeyId::LEN];
-        // Neither fails: the output is far shorter than it may be.
+        // Neither fails: the output is much shorter than the limit.
         kdf::derive(SALT, secret, b"AES-256-GCM-SIV key", &mut *key).ok_or(SealKeyError::Weak)?;
         kdf::derive(SALT, secret, b"key id", &mut id).ok_or(SealKeyError::Weak)?;
         Ok(Self {
@@ -140,7 +144,7 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// What a key is called in sealed texts: 4 bytes that are derived from it and tell nothing of it.
+/// The id of a key in sealed texts: 4 bytes that are derived from the key and do not reveal it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId([u8; 4]);
 
@@ -164,21 +168,21 @@ impl fmt::Debug for KeyId {
     }
 }
 
-type Secret = Zeroizing<[u8; 32]>;
+type SecretBytes = Zeroizing<[u8; 32]>;
 
-fn random() -> Result<Secret, SealKeyError> {
-    let mut bytes = Secret::default();
+fn random_bytes() -> Result<SecretBytes, SealKeyError> {
+    let mut bytes = SecretBytes::default();
     SysRng
         .try_fill_bytes(&mut *bytes)
         .map_err(|_| SealKeyError::Entropy)?;
     Ok(bytes)
 }
 
-/// Whether the bytes are a shorter text, of 32 bytes at most, over and over; of random bytes that
-/// is not to be expected before the end of days.
-fn repeats(bytes: &[u8]) -> bool {
-    let longest = (bytes.len() / 2).min(32);
-    (1..=longest).any(|len| {
+/// Returns `true` if the bytes are a repeated sequence of at most 32 bytes. The probability that
+/// random bytes are one is negligible.
+fn is_repetition(bytes: &[u8]) -> bool {
+    let max_len = (bytes.len() / 2).min(32);
+    (1..=max_len).any(|len| {
         bytes
             .iter()
             .zip(bytes.iter().skip(len))
@@ -186,15 +190,15 @@ fn repeats(bytes: &[u8]) -> bool {
     })
 }
 
-fn from_base64(text: &str) -> Option<Secret> {
+fn from_base64(text: &str) -> Option<SecretBytes> {
     [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD]
         .iter()
         .find_map(|base64| decode(base64, text))
 }
 
-fn decode(base64: &Base64, text: &str) -> Option<Secret> {
+fn decode(base64: &Base64, text: &str) -> Option<SecretBytes> {
     let text = text.as_bytes();
-    let mut bytes = Secret::default();
+    let mut bytes = SecretBytes::default();
     if base64.decoded_length(text).ok()? != bytes.len() {
         return None;
     }
@@ -202,19 +206,19 @@ fn decode(base64: &Base64, text: &str) -> Option<Secret> {
     Some(bytes)
 }
 
-fn from_hex(text: &str) -> Option<Secret> {
-    let mut bytes = Secret::default();
+fn from_hex(text: &str) -> Option<SecretBytes> {
+    let mut bytes = SecretBytes::default();
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if pairs.len() != bytes.len() || !rest.is_empty() {
         return None;
     }
     for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
+        *byte = hex_digit(*high)? << 4 | hex_digit(*low)?;
     }
     Some(bytes)
 }
 
-fn digit(byte: u8) -> Option<u8> {
+fn hex_digit(byte: u8) -> Option<u8> {
     let digit = char::from(byte).to_digit(16)?;
     u8::try_from(digit).ok()
 }

@@ -1,6 +1,6 @@
-//! How records and id cookies look in bytes.
+//! The byte formats of records and id cookies.
 //!
-//! The session and the stores see only [`Format`]; a wire format is one folder here.
+//! The session and the stores see only the trait [`Format`]. Each format is one file.
 
 pub(crate) mod native;
 
@@ -11,29 +11,30 @@ use smallvec::SmallVec;
 
 use crate::{clock::Timestamp, document::Document, id::SessionId};
 
-/// The text of an id cookie's value; one of our own fits without allocating.
+/// The text of an id cookie's value. A value of the native format fits inline, without an allocation.
 pub(crate) type CookieText = SmallVec<[u8; 96]>;
 
-/// A way to write sessions down: the cookie's value and the stored record.
+/// A format for the value of the id cookie and for stored records.
 pub(crate) trait Format: Debug + Send + Sync {
     /// Writes the value of an id cookie.
     fn seal_id(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), &'static str>;
 
-    /// Reads the value of an id cookie. Nothing but a text that this service issued is accepted.
+    /// Reads the value of an id cookie. Accepts only a text that this service issued.
     fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str>;
 
-    /// When a cookie of this text claims to have been renewed. Nothing is authenticated here: the
-    /// claim only tells whether it is worth opening the cookie. `None` where the text claims nothing.
+    /// Returns the time of the last renewal that the text claims, or `None` if it claims none.
+    ///
+    /// The claim is not authenticated. It only decides if opening the cookie is worthwhile.
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp>;
 
-    /// Writes the record of a session that began at `created`.
+    /// Encodes the record of a session that was created at `created`.
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes;
 
-    /// Writes the fence that stands under an old id after the session moved on.
+    /// Encodes a fence, which replaces the record under the old id after a regenerate.
     fn fence(&self) -> Bytes;
 
-    /// Reads a record that a store returned into two documents, whose buffers are kept. Never panics,
-    /// whatever the bytes. After a failure the documents' contents mean nothing.
+    /// Decodes a record from a store into two documents, which keep their buffers. Never panics. After
+    /// an error, the content of the documents is undefined.
     fn decode(
         &self,
         record: &Bytes,
@@ -42,38 +43,39 @@ pub(crate) trait Format: Debug + Send + Sync {
     ) -> Result<RecordHead, DecodeError>;
 }
 
-/// What an id cookie holds.
+/// The content of an id cookie.
 #[derive(Clone, Debug)]
 pub(crate) struct IdCookie {
     pub(crate) id: SessionId,
-    /// When the session was last renewed in the store: what throttles touches. Whole seconds.
+    /// The time of the session's last renewal in the store, in whole seconds. It throttles touches.
     pub(crate) renewed: Timestamp,
-    /// Something was stored under the id. Where nothing is found any more, the id is dead.
+    /// `true` if a record was ever stored under the id. If the store then has none, the id is stale.
     pub(crate) stored: bool,
 }
 
-/// An id cookie that was authenticated.
+/// An authenticated id cookie.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenedIdCookie {
     pub(crate) cookie: IdCookie,
-    /// It was sealed by an older key, so it should be sealed anew.
+    /// `true` if a previous key sealed the cookie, so it should be sealed again.
     pub(crate) outdated: bool,
 }
 
-/// What a record says of its session, besides the session's contents.
+/// The fields of a record besides the session's data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordHead {
-    /// When the session began, for the absolute lifetime.
+    /// The time when the session was created, for the absolute timeout.
     pub(crate) created: Timestamp,
-    /// The session moved to another id: the record is only a fence for slower requests.
+    /// `true` if the record is a fence: the session has another id, and the record only stops slower
+    /// requests.
     pub(crate) is_fence: bool,
 }
 
-/// A stored record is not one of ours, or is damaged, or comes from a newer release.
+/// A stored record cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("the record's format version is {0}, newer than this release reads")]
+    #[error("record has format version {0}: this release does not support it; upgrade the crate")]
     UnsupportedVersion(u8),
-    #[error("the record is damaged or foreign")]
+    #[error("record is damaged, or was not written by this crate")]
     Damaged,
 }

@@ -1,26 +1,28 @@
-//! Our own format.
+//! The native format.
 //!
-//! A record is a fixed head, then the data and the flash messages, each as JSON text with the index
-//! of its top-level members:
+//! A record is a fixed header, then the data and the flash messages. Each is JSON text with the index
+//! of its root members:
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | format version, 1 |
-//! | 1 | 1 | kind: 0 a session, 1 a fence left where a session moved to another id |
-//! | 2 | 8 | when the session began, milliseconds since the Unix epoch |
+//! | 0 | 1 | format version: 1 |
+//! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regenerate |
+//! | 2 | 8 | creation time of the session, milliseconds since the Unix epoch |
 //! | 10 | 4 | length of the data's text |
 //! | 14 | 4 | length of the data's index |
 //! | 18 | 4 | length of the flash messages' text |
 //! | 22 | 4 | length of the flash messages' index |
 //! | 26 | | data text, data index, flash text, flash index |
 //!
-//! Each flash message stands as an array of a number and the message; the number tells messages of
-//! the same words apart. Numbers are little endian. Empty flash messages have no text and no index.
+//! Each flash message is stored as an array of a number and the message. The number distinguishes
+//! messages with equal content. Numbers are little endian. Empty flash messages have no text and no
+//! index.
 //!
-//! An id cookie is six base64url characters that claim the second of its last renewal, then the
-//! sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the Unix epoch)
-//! and of whether anything was ever stored under the id (1 byte, 0 or 1). The claim lets a request whose handler leaves the session alone pass without opening the
-//! seal; whatever is done with a session rests on what is inside.
+//! An id cookie begins with six base64url characters that claim the second of its last renewal. The
+//! rest is the sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the
+//! Unix epoch), and of a flag (1 byte, 0 or 1) that is set if a record was ever stored under the id.
+//! Because of the claim, a request whose handler does not use the session need not open the seal. The
+//! session itself uses only the sealed values.
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, Bytes};
@@ -35,37 +37,37 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
-const SESSION: u8 = 0;
-const MOVED: u8 = 1;
-const LENGTHS: usize = 10;
-const HEAD: usize = 26;
-const ID_PLAIN: usize = SessionId::LEN + 5;
-const CLAIM: usize = 6;
+const KIND_SESSION: u8 = 0;
+const KIND_FENCE: u8 = 1;
+const LENGTHS_OFFSET: usize = 10;
+const HEAD_LEN: usize = 26;
+const ID_PLAIN_LEN: usize = SessionId::LEN + 5;
+const CLAIM_LEN: usize = 6;
 
-/// Sealed ids, and records that carry their own index.
+/// The native format: sealed ids, and records with their own index.
 #[derive(Debug)]
-pub(crate) struct Native {
+pub(crate) struct NativeFormat {
     ids: Codec,
 }
 
-impl Native {
+impl NativeFormat {
     pub(crate) const fn new(ids: Codec) -> Self {
         Self { ids }
     }
 }
 
-impl Format for Native {
+impl Format for NativeFormat {
     fn seal_id(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), &'static str> {
-        // Seconds fit 32 bits until the year 2106; later moments stand still there.
+        // Seconds fit into 32 bits until the year 2106. Later times are stored as the maximum.
         let seconds = u32::try_from(cookie.renewed.as_millis() / 1000).unwrap_or(u32::MAX);
-        let mut plain = [0; ID_PLAIN];
+        let mut plain = [0; ID_PLAIN_LEN];
         let [id @ .., _, _, _, _, stored] = &mut plain;
         id.copy_from_slice(cookie.id.as_bytes());
         *stored = u8::from(cookie.stored);
-        if let Some(renewed) = plain.get_mut(SessionId::LEN..ID_PLAIN - 1) {
+        if let Some(renewed) = plain.get_mut(SessionId::LEN..ID_PLAIN_LEN - 1) {
             renewed.copy_from_slice(&seconds.to_le_bytes());
         }
-        let mut claim = [0; CLAIM];
+        let mut claim = [0; CLAIM_LEN];
         let text = URL_SAFE_NO_PAD.encode(&seconds.to_le_bytes(), Out::from_slice(&mut claim));
         out.extend_from_slice(text);
         let mut text = Buffer::new();
@@ -76,20 +78,20 @@ impl Format for Native {
     }
 
     fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str> {
-        let (_, sealed) = text.split_first_chunk::<CLAIM>().ok_or("too short")?;
+        let (_, sealed) = text.split_first_chunk::<CLAIM_LEN>().ok_or("too short")?;
         let mut plain = Buffer::new();
         let opened = self
             .ids
             .open(sealed, &mut plain)
             .map_err(|error| error.reason().as_str())?;
-        let foreign = "authentic, but not an id cookie";
-        let (id, rest) = plain.split_first_chunk().ok_or(foreign)?;
+        let not_an_id = "authentic, but not an id cookie";
+        let (id, rest) = plain.split_first_chunk().ok_or(not_an_id)?;
         let [a, b, c, d, stored @ (0 | 1)] = *rest else {
-            return Err(foreign);
+            return Err(not_an_id);
         };
         let cookie = IdCookie {
             id: SessionId::from_bytes(*id),
-            renewed: moment([a, b, c, d]),
+            renewed: from_seconds([a, b, c, d]),
             stored: stored == 1,
         };
         plain.zeroize();
@@ -100,23 +102,23 @@ impl Format for Native {
     }
 
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp> {
-        let (claim, _) = text.split_first_chunk::<CLAIM>()?;
+        let (claim, _) = text.split_first_chunk::<CLAIM_LEN>()?;
         let mut seconds = [0; 4];
         URL_SAFE_NO_PAD
             .decode(claim, Out::from_slice(&mut seconds))
             .ok()?;
-        Some(moment(seconds))
+        Some(from_seconds(seconds))
     }
 
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-        record(created, data, flash)
+        encode_record(created, data, flash)
     }
 
     fn fence(&self) -> Bytes {
-        const FENCE: [u8; HEAD] = {
-            let mut head = [0; HEAD];
+        const FENCE: [u8; HEAD_LEN] = {
+            let mut head = [0; HEAD_LEN];
             head[0] = VERSION;
-            head[1] = MOVED;
+            head[1] = KIND_FENCE;
             head
         };
         Bytes::from_static(&FENCE)
@@ -128,19 +130,19 @@ impl Format for Native {
         data: &mut Document,
         flash: &mut Document,
     ) -> Result<RecordHead, DecodeError> {
-        let mut head = record.get(..HEAD).ok_or(DecodeError::Damaged)?;
+        let mut head = record.get(..HEAD_LEN).ok_or(DecodeError::Damaged)?;
         let is_fence = match (head.get_u8(), head.get_u8()) {
-            (VERSION, kind @ (SESSION | MOVED)) => kind == MOVED,
+            (VERSION, kind @ (KIND_SESSION | KIND_FENCE)) => kind == KIND_FENCE,
             (version, _) if version > VERSION => {
                 return Err(DecodeError::UnsupportedVersion(version));
             }
             _ => return Err(DecodeError::Damaged),
         };
         let created = Timestamp::from_millis(head.get_u64_le());
-        let mut end = HEAD;
+        let mut end = HEAD_LEN;
         for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
-            end = load(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
+            end = load_document(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
         }
         (end == record.len())
             .then_some(RecordHead { created, is_fence })
@@ -148,28 +150,31 @@ impl Format for Native {
     }
 }
 
-/// The record of a session; see [`Format::encode`].
-pub(crate) fn record(created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-    let room = |it: &Document| it.text().len() + 4 * it.len();
-    let mut bytes = Vec::with_capacity(HEAD + room(data) + room(flash));
-    bytes.extend_from_slice(&[VERSION, SESSION]);
+/// Encodes the record of a session; see [`Format::encode`].
+pub(crate) fn encode_record(created: Timestamp, data: &Document, flash: &Document) -> Bytes {
+    let capacity = |document: &Document| document.text().len() + 4 * document.len();
+    let mut bytes = Vec::with_capacity(HEAD_LEN + capacity(data) + capacity(flash));
+    bytes.extend_from_slice(&[VERSION, KIND_SESSION]);
     bytes.extend_from_slice(&created.as_millis().to_le_bytes());
-    bytes.resize(HEAD, 0);
-    let for_data = append(data, &mut bytes);
-    let for_flash = if flash.is_empty() {
+    bytes.resize(HEAD_LEN, 0);
+    let data_lengths = append_document(data, &mut bytes);
+    let flash_lengths = if flash.is_empty() {
         [0; 8]
     } else {
-        append(flash, &mut bytes)
+        append_document(flash, &mut bytes)
     };
-    if let Some((data, flash)) = bytes.get_mut(LENGTHS..HEAD).map(|at| at.split_at_mut(8)) {
-        data.copy_from_slice(&for_data);
-        flash.copy_from_slice(&for_flash);
+    if let Some((data, flash)) = bytes
+        .get_mut(LENGTHS_OFFSET..HEAD_LEN)
+        .map(|at| at.split_at_mut(8))
+    {
+        data.copy_from_slice(&data_lengths);
+        flash.copy_from_slice(&flash_lengths);
     }
     bytes.into()
 }
 
-/// Loads the document whose text begins at `start`; returns where its index ends.
-fn load(
+/// Loads the document whose text begins at `start` and returns the end of its index.
+fn load_document(
     record: &Bytes,
     start: usize,
     text: usize,
@@ -188,14 +193,14 @@ fn load(
     Some(end)
 }
 
-fn moment(seconds: [u8; 4]) -> Timestamp {
+fn from_seconds(seconds: [u8; 4]) -> Timestamp {
     Timestamp::from_millis(u64::from(u32::from_le_bytes(seconds)) * 1000)
 }
 
-/// Appends a document's text and index; returns their two lengths as they stand in the head.
+/// Appends a document's text and index and returns their lengths in the form of the header.
 ///
-/// A document is far below 4 GiB by its own size limit.
-fn append(document: &Document, record: &mut Vec<u8>) -> [u8; 8] {
+/// The size limit of a document is far below 4 GiB, so a length always fits.
+fn append_document(document: &Document, record: &mut Vec<u8>) -> [u8; 8] {
     let start = record.len();
     record.extend_from_slice(document.text());
     let text = record.len() - start;

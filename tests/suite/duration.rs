@@ -175,7 +175,7 @@ fn toml_reads_the_same_and_refuses_what_is_no_number() {
     assert_eq!(read("age = \"2h\"").unwrap(), Duration::from_secs(7200));
     assert_eq!(read("age = 90").unwrap(), Duration::from_secs(90));
     for (toml, reason) in [
-        ("age = nan", "no length"),
+        ("age = nan", "not a duration"),
         ("age = inf", "too long"),
         ("age = -1", "negative"),
     ] {

@@ -31,7 +31,7 @@ fn text_that_ends_early_has_no_end() {
 }
 
 #[test]
-fn a_shape_tells_what_another_writer_wrote() {
+fn a_shape_shows_text_of_another_writer() {
     for (text, depth, canonical) in [
         (&br#"{"a":[1,{}]}"#[..], 3, true),
         (br#""a b\n""#, 0, true),

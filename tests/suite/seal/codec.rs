@@ -23,7 +23,7 @@ fn seal(codec: &Codec, plain: &[u8]) -> Vec<u8> {
 /// Returns the reason why `codec` does not open `text`. Asserts that the buffer is empty.
 #[track_caller]
 fn rejection(codec: &Codec, text: &[u8]) -> OpenReason {
-    let mut out = Buffer::from_slice(b"from before");
+    let mut out = Buffer::from(&b"from before"[..]);
     let error = codec.open(text, &mut out).unwrap_err();
     assert!(out.is_empty(), "the buffer is not empty");
     assert_eq!(error.to_string(), "the sealed text could not be opened");
@@ -32,7 +32,7 @@ fn rejection(codec: &Codec, text: &[u8]) -> OpenReason {
 
 #[track_caller]
 fn open(codec: &Codec, text: &[u8]) -> (Vec<u8>, bool) {
-    let mut out = Buffer::from_slice(b"from before");
+    let mut out = Buffer::from(&b"from before"[..]);
     let opened = codec.open(text, &mut out).unwrap();
     (out.to_vec(), opened.first_key)
 }
@@ -214,7 +214,7 @@ fn what_could_not_be_opened_again_is_not_sealed() {
         assert!(text.len() <= max);
         assert_eq!(open(&codec, &text).0.len(), longest);
 
-        let mut out = Buffer::from_slice(b"from before");
+        let mut out = Buffer::from(&b"from before"[..]);
         let error = codec.seal(&vec![7; longest + 1], &mut out).unwrap_err();
         assert_eq!(
             error,
