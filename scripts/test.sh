@@ -59,6 +59,8 @@ need openssl openssl
 need chromium chromium
 need chromedriver chromium-driver
 need setpriv util-linux
+need valgrind valgrind
+need faketime faketime
 component fmt rustfmt
 component clippy clippy
 rustc --version

@@ -1,7 +1,7 @@
-//! Where the time comes from.
+//! The time source.
 //!
-//! Nothing in this crate asks the operating system for the time on its own: stores and the engine
-//! hold a [`Clock`], and a test hands them one that it moves by hand.
+//! All code of this crate takes the time from a [`Clock`]. A test passes a manual clock, and
+//! advances it.
 
 use std::{
     sync::{
@@ -11,62 +11,64 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// A moment, in whole milliseconds since the Unix epoch.
+/// A point in time, in whole milliseconds since the Unix epoch.
 ///
-/// Arithmetic saturates: adding a duration that does not fit gives [`Timestamp::MAX`].
+/// Arithmetic saturates: a sum that does not fit is [`Timestamp::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The last moment that can be told; nothing that expires then ever expires.
+    /// The last representable time. An entry that expires then never expires.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// The moment `millis` milliseconds after the Unix epoch.
+    /// Creates a timestamp from milliseconds since the Unix epoch.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Returns the milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// The time from `earlier` to this moment; zero where `earlier` is not earlier.
+    /// Returns the time from `earlier` to this timestamp, or zero if `earlier` is later.
     pub const fn duration_since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `by` after this one.
+    /// Returns the timestamp `duration` after this one, at most [`Timestamp::MAX`].
     #[must_use]
-    pub fn saturating_add(self, by: Duration) -> Self {
-        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
     }
 }
 
 impl From<Timestamp> for SystemTime {
-    fn from(at: Timestamp) -> Self {
-        // A moment beyond what the platform can tell is as good as the epoch's last second it can.
+    fn from(timestamp: Timestamp) -> Self {
+        // A time that the platform cannot represent becomes the last second of a 32-bit time.
         UNIX_EPOCH
-            .checked_add(Duration::from_millis(at.0))
+            .checked_add(Duration::from_millis(timestamp.0))
             .unwrap_or(UNIX_EPOCH + Duration::from_secs(i32::MAX as u64))
     }
 }
 
-/// The source of time: the system's, or one that a test moves by hand.
+/// A source of time: the system clock, or a manual clock for tests.
 ///
-/// Cloning is cheap, and clones of a manual clock move together.
+/// Clones are cheap. Clones of a manual clock share its time.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 
 impl Clock {
-    /// The system's wall clock. On Linux the coarse one, which is a few milliseconds behind and
-    /// costs a fraction: every request asks at least once.
+    /// Creates a clock that returns the system's wall-clock time.
+    ///
+    /// On Linux it is the coarse clock, which is up to a few milliseconds late and costs a fraction
+    /// of the precise clock.
     pub const fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands at `start` until [`advance`](Self::advance) moves it.
+    /// Creates a manual clock at `start`. Only [`advance`](Self::advance) changes its time.
     ///
     /// ```
     /// use hyper_session::clock::{Clock, Timestamp};
@@ -80,7 +82,7 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(start.0))))
     }
 
-    /// The current moment.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Some(millis) => Timestamp(millis.load(Ordering::Acquire)),
@@ -88,30 +90,44 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock forward; the system's clock is left alone.
-    pub fn advance(&self, by: Duration) {
+    /// Advances a manual clock. Has no effect on the system clock.
+    pub fn advance(&self, duration: Duration) {
         if let Some(millis) = &self.0 {
-            let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            let duration = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
             let _ = millis.fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| {
-                Some(now.saturating_add(by))
+                Some(now.saturating_add(duration))
             });
         }
     }
 }
 
+// The clock of the C library, so that valgrind and libfaketime can replace it. Its coarse clock costs
+// a fraction of `SystemTime::now`.
 #[cfg(target_os = "linux")]
 fn system_millis() -> u64 {
-    use rustix::time::{ClockId, clock_gettime};
-    let at = clock_gettime(ClockId::RealtimeCoarse);
-    let seconds = u64::try_from(at.tv_sec).unwrap_or(0);
-    let millis = u64::try_from(at.tv_nsec / 1_000_000).unwrap_or(0);
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid `timespec` that lives through the call, and the call keeps no pointer
+    // to it.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut time) };
+    if result != 0 {
+        return std_millis();
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
     seconds.saturating_mul(1000).saturating_add(millis)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn system_millis() -> u64 {
-    let since = SystemTime::now()
+    std_millis()
+}
+
+fn std_millis() -> u64 {
+    let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
