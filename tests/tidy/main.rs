@@ -53,7 +53,7 @@ const COMMON_CRATES: [&str; 10] = [
 ];
 
 /// The folders that may name each of the other crates. More than one folder needs a reason.
-const CRATES: [(&str, &[&str]); 32] = [
+const CRATES: [(&str, &[&str]); 33] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     ("ahash", &["store"]),
@@ -75,14 +75,15 @@ const CRATES: [(&str, &[&str]); 32] = [
     ("hyper", &["service", "form"]),
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
+    ("libc", &["clock"]),
     ("metrics", &["service"]),
     ("minijinja", &["view"]),
     ("multer", &["form"]),
     ("percent_encoding", &["form"]),
     ("pin_project_lite", &["service", "form"]),
     ("rand", &["seal"]),
-    // File system calls, and the clock.
-    ("rustix", &["store", "clock"]),
+    // File system calls.
+    ("rustix", &["store"]),
     // The store key of an id, and the hash of HKDF.
     ("sha2", &["id", "csrf_secret", "seal"]),
     ("simd_json", &["document"]),
