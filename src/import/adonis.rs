@@ -66,7 +66,7 @@ const FLASH: &str = "__flash__";
 /// ```
 pub fn read_session(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let data = read_data(file.name, file.content)?;
-    let record = native::record(file.changed, &data, &Document::new());
+    let record = native::encode_record(file.changed, &data, &Document::new());
     Some((StoreKey::from_foreign_id(file.name), record))
 }
 
