@@ -7,7 +7,7 @@ use std::{
 
 use hyper_session::clock::Clock;
 
-use crate::support::{config, house, test_name};
+use crate::support::{config, test_name, test_server};
 
 /// Set for the child process only.
 const CHILD: &str = "CLOCK_CHILD";
@@ -62,7 +62,7 @@ async fn child_process() {
     if std::env::var_os(CHILD).is_none() {
         return;
     }
-    let mut browser = house(config()).browser();
+    let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.put("n", &1).unwrap()).await;
     browser
         .visit(async |s| assert_eq!(s.get("n").unwrap(), Some(1)))
