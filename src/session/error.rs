@@ -15,7 +15,8 @@ const MAX_NAMED_KEYS: usize = 5;
 /// Maximum length of a key's name in [`SessionError::TooLarge`], in characters.
 const MAX_NAME_CHARS: usize = 64;
 
-/// An error of a session's method. The method has changed nothing.
+/// A failed operation on a session. It has changed nothing, except that a failed
+/// [`commit`](super::Session::commit) may have stored its changes.
 ///
 /// No variant holds session data, ids or keys of records. [`TooLarge`](Self::TooLarge) names keys
 /// of the session's data.

@@ -11,19 +11,19 @@ use crate::id::StoreKey;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Load of a session by a request.
+    /// The load of a session.
     Initiated {
         /// The session's key.
         key: StoreKey,
         /// `true` if nothing was stored under this id.
         fresh: bool,
     },
-    /// Storage of a request's changes.
+    /// A successful commit of a request's changes.
     Committed {
         /// The session's key.
         key: StoreKey,
     },
-    /// Change of a session's id.
+    /// A new id for a session.
     #[doc(alias = "migrated")]
     Regenerated {
         /// The key of the old id, which is dead.
@@ -31,48 +31,48 @@ pub enum Event<'a> {
         /// The key of the new id.
         to: StoreKey,
     },
-    /// End of a session.
+    /// The destruction of a session.
     Destroyed {
         /// The session's key.
         key: StoreKey,
     },
-    /// Merge with the changes of another request. Both requests' changes are stored.
+    /// A merge with the changes of another request. The changes of both requests are stored.
     ConflictResolved {
         /// The session's key.
         key: StoreKey,
         /// Number of writes that conflicted.
         attempts: u32,
     },
-    /// Loss of a request's changes, which were not stored. Another request destroyed or regenerated
-    /// the session, or changed it too often, or the session was too large, or one operation no
-    /// longer fits what another request wrote.
+    /// Changes of a request that were not stored. Another request destroyed or regenerated the
+    /// session, or changed it too often; or the session was too large. If an operation no longer
+    /// fits the changes of another request, only that operation is dropped.
     WriteDropped {
         /// The session's key.
         key: StoreKey,
         /// The reason.
         reason: &'static str,
     },
-    /// Rejection of a session cookie that this service did not issue, or not in this form. The
-    /// reasons for data cookies, which a client-side store has, begin with `data_`.
+    /// A session cookie that this service did not issue, or not in this form. The reasons for data
+    /// cookies, which a client-side store has, begin with `data_`.
     CookieRejected {
         /// The reason, without any part of the cookie.
         reason: &'static str,
     },
-    /// Failure of a CSRF check. The request was refused.
+    /// A failed CSRF check. The request was refused.
     #[doc(alias = "csrf_refused")]
     CsrfFailed {
         /// The reason, without any part of the request.
         reason: &'static str,
     },
-    /// Failure of the store: it did not answer, held an unreadable record, or refused the session's
-    /// size.
+    /// A failure of the store: it did not answer, held an unreadable record, or refused the size of
+    /// the session.
     StoreFailed {
         /// The error.
         error: &'a SessionError,
     },
-    /// Beginning of an outage of a store that the configuration opened. Until the store recovers,
-    /// each failure is a [`StoreFailed`](Self::StoreFailed) whose error [is part of the
-    /// outage](SessionError::is_outage).
+    /// The beginning of an outage of a store that the configuration opened. Until the store
+    /// recovers, each failure is a [`StoreFailed`](Self::StoreFailed) with
+    /// [`SessionError::is_outage`].
     #[doc(alias = "store_away")]
     StoreUnavailable {
         /// The store's name.
@@ -80,7 +80,7 @@ pub enum Event<'a> {
         /// The failure that began the outage.
         reason: &'a str,
     },
-    /// End of a store's outage.
+    /// The end of a store's outage.
     #[doc(alias = "store_back")]
     StoreRecovered {
         /// The store's name.
@@ -90,7 +90,7 @@ pub enum Event<'a> {
         /// Number of operations that failed during the outage.
         failed: u64,
     },
-    /// Adjustment of a setting to a limit of user agents.
+    /// A setting that was adjusted to a limit of user agents.
     ConfigAdjusted {
         /// The setting and its new value.
         reason: &'static str,

@@ -13,7 +13,7 @@ use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
 ///
-/// Call [`load`](Self::load) first: until then, other methods fail with
+/// Call [`load`](Self::load) first: until then, methods that read or change the session fail with
 /// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler
 /// has returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response
 /// can still read, and its writes fail with [`Committed`](super::SessionError::Committed).

@@ -24,7 +24,7 @@ pub enum CookiePolicy {
     WhenUsed,
 }
 
-/// What a request gets if the store fails.
+/// The result of loading a session if the store fails.
 ///
 /// A response that replaces the handler's still sets the cookies for what the request stored by an
 /// explicit [`commit`](super::Session::commit), or destroyed, before the failure.

@@ -11,8 +11,8 @@ use crate::{
     store::{StoreError, StoreFuture, WriteOutcome},
 };
 
-/// The store operation that a commit waits for. The key is that of the session's record, unless it
-/// is described.
+/// The store operation that a commit waits for. A key is the key of the session's record, unless
+/// the variant says otherwise.
 #[derive(Debug)]
 pub(super) enum CommitStep {
     /// Choose the first operation.
