@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{ConfigError, CookieStoreConfig};
 use crate::store::{CookieStore, Store, cookie::MAX_CHUNKS};
 
-type BackingStore = Result<Arc<dyn Store>, ConfigError>;
+type BackingStoreResult = Result<Arc<dyn Store>, ConfigError>;
 
 /// Builds the cookie store.
 ///
@@ -13,7 +13,7 @@ type BackingStore = Result<Arc<dyn Store>, ConfigError>;
 /// errors.
 pub(super) fn open(
     config: &CookieStoreConfig,
-    mut open_store: impl FnMut(&'static str, &str) -> BackingStore,
+    mut open_store: impl FnMut(&'static str, &str) -> BackingStoreResult,
 ) -> Result<CookieStore, ConfigError> {
     let mut store = CookieStore::new();
     if let Some(chunks) = config.max_chunks {

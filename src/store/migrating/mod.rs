@@ -163,7 +163,8 @@ impl Store for MigratingStore {
         self.run(|pair| async move { pair.read(&key, touch).await })
     }
 
-    /// Writes the session in its store, and migrates it to the new one.
+    /// Writes the session in its store. A session of the old store migrates with the write, unless the
+    /// store is only prepared.
     ///
     /// # Errors
     /// If one of the stores fails. It is then unknown whether the write was applied.
