@@ -69,7 +69,7 @@ async fn more_cookies_than_allowed_are_too_large_by_their_sum() {
         .await
         .value
         .unwrap();
-    assert!(error.contains("the limit is 8192"), "{error}");
+    assert!(error.contains("limit of its store is 8192"), "{error}");
 }
 
 #[tokio::test]

@@ -231,7 +231,7 @@ fn sessions_cannot_move_into_cookies() {
         config().store("memory").migrate_to("cookie"),
     ] {
         let error = build_error(config);
-        assert!(error.contains("into their visitors' cookies"), "{error}");
+        assert!(error.contains("cannot migrate into cookies"), "{error}");
     }
     let both = MigratingStore::new(CookieStore::new(), CookieStore::new());
     let stores = StoreRegistry::new().with("both", both);
