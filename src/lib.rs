@@ -63,7 +63,7 @@
 //! | --- | --- |
 //! | read and write in a handler | [`Session`], from [`SessionExt::session`] or as an argument |
 //! | build sessions for a service | [`Sessions`] with a [`SessionConfig`] |
-//! | choose where the data lives | [`MemoryStore`], [`FileStore`](store::FileStore), [`CookieStore`], [`RedisStore`](store::RedisStore), [`MigratingStore`](store::MigratingStore) |
+//! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`](store::MigratingStore) |
 //! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
 //! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
 //! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
@@ -74,8 +74,8 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `file` (default) | [`FileStore`](store::FileStore), on Unix |
-//! | `redis` | [`RedisStore`](store::RedisStore) and its near cache, through `fred` |
+//! | `file` (default) | [`FileStore`], on Unix |
+//! | `redis` | [`RedisStore`] and its near cache, through `fred` |
 //! | `tower` | [`SessionLayer`], and `SessionService` as a tower service |
 //! | `forms` | form input, validation errors, CSRF protection |
 //! | `garde` | validation errors from `garde` reports |
