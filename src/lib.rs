@@ -5,6 +5,19 @@
 //! id cookie; a store keeps the data. Concurrent requests of one session keep all their changes: each
 //! request records its operations and commits them with a version check, on one machine or on ten.
 //!
+//! # Where to find things
+//!
+//! | you want to | use |
+//! | --- | --- |
+//! | read and write in a handler | [`Session`], from [`SessionExt::session`] or as an argument |
+//! | build sessions for a service | [`Sessions`] with a [`SessionConfig`] |
+//! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`](store::MigratingStore) |
+//! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
+//! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
+//! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
+//! | read forms, redirect with errors, refuse forged requests | the module [`form`](guide::forms) |
+//! | learn it in order | the [`guide`] |
+//!
 //! # With hyper
 //!
 //! ```no_run
@@ -15,7 +28,10 @@
 //! use hyper_session::{MemoryStore, Session, SessionConfig, SessionError, Sessions};
 //! use hyper_util::rt::TokioIo;
 //!
-//! async fn hello(_: Request<Incoming>, session: Session) -> Result<Response<Full<Bytes>>, SessionError> {
+//! async fn hello(
+//!     _: Request<Incoming>,
+//!     session: Session,
+//! ) -> Result<Response<Full<Bytes>>, SessionError> {
 //!     session.load().await?;
 //!     let visits = session.increment("visits")?;
 //!     Ok(Response::new(Full::from(format!("visit number {visits}"))))
@@ -28,7 +44,8 @@
 //!     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
 //!     loop {
 //!         let (stream, _) = listener.accept().await?;
-//!         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+//!         let connection =
+//!             http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
 //!         tokio::spawn(connection);
 //!     }
 //! }
@@ -56,19 +73,6 @@
 //! axum::serve(listener, app).await?;
 //! # Ok(()) } }
 //! ```
-//!
-//! # Where to find things
-//!
-//! | you want to | use |
-//! | --- | --- |
-//! | read and write in a handler | [`Session`], from [`SessionExt::session`] or as an argument |
-//! | build sessions for a service | [`Sessions`] with a [`SessionConfig`] |
-//! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`](store::MigratingStore) |
-//! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
-//! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
-//! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
-//! | read forms, redirect with errors, refuse forged requests | the module [`form`](guide::forms) |
-//! | learn it in order | the [`guide`] |
 //!
 //! # Feature flags
 //!
