@@ -99,6 +99,12 @@ const CRATES: [(&str, &[&str]); 33] = [
 /// Modules that may panic: unit tests, and the conformance suite for stores.
 const MAY_PANIC: [&str; 2] = ["tests", "conformance"];
 
+/// The folders with source files and documents.
+const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
+
+/// The documents beside the folders.
+const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+
 const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 60;
 
@@ -163,6 +169,43 @@ fn no_function_is_longer_than_a_screen() {
 }
 
 #[test]
+fn entries_of_a_folder_import_each_other_without_circles() {
+    report(circles::circles(&sources("src")));
+}
+
+#[test]
+fn each_type_name_is_declared_once() {
+    report(names::duplicates(
+        &sources("src"),
+        &plain::SHARED_TYPE_NAMES,
+    ));
+}
+
+#[test]
+fn files_types_and_functions_have_plain_names() {
+    let (parts, names) = (&plain::DENIED_NAME_PARTS, &plain::DENIED_NAMES);
+    check(|source| names::denied(source, parts, names));
+}
+
+#[test]
+fn comments_texts_and_documents_use_plain_words() {
+    let texts = texts().into_iter();
+    let denied = |text: Source| words::denied(&text, &plain::DENIED_WORDS, &plain::WORD_EXCEPTIONS);
+    report(texts.flat_map(denied).collect());
+}
+
+#[test]
+fn every_exception_is_used() {
+    let texts = texts();
+    let is_used = |(path, word, _): &&words::Exception| {
+        let text = texts.iter().find(|text| text.path == *path);
+        text.is_some_and(|text| words::uses(text, word))
+    };
+    let mut unused = plain::WORD_EXCEPTIONS.iter().filter(|it| !is_used(it));
+    assert_eq!(unused.next(), None, "remove this exception");
+}
+
+#[test]
 fn features_choose_modules_and_imports_and_nothing_inside_them() {
     check(rules::features);
 }
@@ -185,6 +228,23 @@ fn the_architecture_names_every_folder() {
         missing.is_empty(),
         "ARCHITECTURE.md does not name {missing:?}"
     );
+}
+
+/// All source files and documents, except the rules themselves, which list the denied words.
+fn texts() -> Vec<Source> {
+    let root = root();
+    let of_folder = |folder: &&str| {
+        let mut files = code::read(root, folder);
+        files.extend(code::read_files(root, folder, "md"));
+        files
+    };
+    let mut texts: Vec<Source> = FOLDERS.iter().flat_map(of_folder).collect();
+    texts.retain(|text| !text.path.starts_with("tests/tidy/"));
+    texts.extend(DOCUMENTS.map(|path| {
+        let text = fs::read_to_string(root.join(path)).expect(path);
+        Source::new(path, &text)
+    }));
+    texts
 }
 
 fn manifest() -> String {

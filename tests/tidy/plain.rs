@@ -1,6 +1,6 @@
 //! Names and words that the source does not use, and the plain ones.
 
-use crate::words::Denied;
+use crate::words::{Denied, Exception};
 
 /// Type names that several modules may declare, each for itself.
 pub(crate) const SHARED_TYPE_NAMES: [&str; 4] = ["Error", "Builder", "Settings", "Inner"];
@@ -44,6 +44,9 @@ pub(crate) const DENIED_WORDS: [Denied; 21] = [
         "tombstone, mark dirty",
     ),
 ];
+
+/// Where a denied word is the right one.
+pub(crate) const WORD_EXCEPTIONS: [Exception; 0] = [];
 
 /// Denied as a part of the name of a file, a type or a function.
 pub(crate) const DENIED_NAME_PARTS: [&str; 29] = [

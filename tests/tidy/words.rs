@@ -15,29 +15,34 @@ pub(crate) fn denied(source: &Source, denied: &[Denied], exceptions: &[Exception
         let mut files = exceptions.iter().filter(|(_, word, _)| *word == phrase);
         files.any(|(path, ..)| *path == source.path)
     };
-    let mut found = Vec::new();
-    for (phrase, plain) in denied
+    let phrases = denied
         .iter()
-        .flat_map(|(phrases, plain)| phrases.iter().map(move |phrase| (*phrase, *plain)))
-        .filter(|(phrase, _)| !is_exception(phrase))
-    {
-        let parts: Vec<&str> = phrase.split(' ').collect();
-        for window in words.windows(parts.len()) {
-            if window
-                .iter()
-                .zip(&parts)
-                .all(|((_, word), part)| word == part)
-            {
-                let line = window[0].0;
-                found.push((
-                    line,
-                    format!("{}:{line}: \"{phrase}\"; {plain}", source.path),
-                ));
-            }
+        .flat_map(|(phrases, plain)| phrases.iter().map(move |phrase| (*phrase, *plain)));
+    let mut violations = Vec::new();
+    for (phrase, plain) in phrases.filter(|(phrase, _)| !is_exception(phrase)) {
+        for line in lines_with(&words, phrase) {
+            let violation = format!("{}:{line}: \"{phrase}\"; {plain}", source.path);
+            violations.push((line, violation));
         }
     }
-    found.sort();
-    found.into_iter().map(|(_, message)| message).collect()
+    violations.sort();
+    violations.into_iter().map(|(_, message)| message).collect()
+}
+
+/// Returns `true` if a source uses a word or phrase in comments, literals or prose.
+pub(crate) fn uses(source: &Source, phrase: &str) -> bool {
+    !lines_with(&words(&source.prose), phrase).is_empty()
+}
+
+/// The lines where a phrase begins.
+fn lines_with(words: &[(usize, String)], phrase: &str) -> Vec<usize> {
+    let parts: Vec<&str> = phrase.split(' ').collect();
+    let matches = |window: &&[(usize, String)]| {
+        let mut pairs = window.iter().zip(&parts);
+        pairs.all(|((_, word), part)| word == part)
+    };
+    let windows = words.windows(parts.len()).filter(matches);
+    windows.map(|window| window[0].0).collect()
 }
 
 /// The words of a text in lower case, each with its line.
