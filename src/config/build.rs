@@ -30,8 +30,10 @@ impl SessionConfig {
         listeners: Listeners,
     ) -> Result<Engine, ConfigError> {
         let policy = self.policy()?;
-        let name = CookieName::new(self.cookie_name.as_str())
-            .map_err(|error| ConfigError::with_source("cookie_name", error))?;
+        let name = CookieName::new(self.cookie_name.as_str()).map_err(|error| {
+            let value = format!("{:?}", self.cookie_name);
+            ConfigError::with_source("cookie_name", error).context(value)
+        })?;
         let set_cookie = SetCookie::new(name.clone(), self.cookie.clone())
             .map_err(|error| cookie_error(&name, error))?;
         let keys = app_key::key_ring(self.app_key.as_ref(), &self.app_key_previous)?;
@@ -48,7 +50,7 @@ impl SessionConfig {
             finder: Finder::new(&name),
             format: Box::new(NativeFormat::new(ids)),
             adjusted: limits_max_age.then_some(
-                "`age` is over 400 days: Max-Age of the cookie is 400 days, the maximum of browsers",
+                "`age` exceeds 400 days, the maximum of browsers; Max-Age of the cookie is 400 days",
             ),
             policy,
             set_cookie,

@@ -2,7 +2,7 @@
 
 use super::{
     Harness,
-    probe::{CheckResult, Describe, LONG, Probe},
+    probe::{CheckResult, Describe, LONG_TTL, Probe},
 };
 use crate::store::{Expected, ReadOutcome, Store};
 
@@ -16,7 +16,7 @@ pub(super) async fn removes_the_record<S: Store>(p: &Probe<S>) -> CheckResult {
         !matches!(read, ReadOutcome::Found(_)),
         format!("read returned {}", read.describe()),
     )?;
-    let touched = p.touch(&key, LONG).await?;
+    let touched = p.touch(&key, LONG_TTL).await?;
     p.ensure(
         "a destroyed record cannot be touched",
         !touched,
@@ -89,8 +89,8 @@ pub(super) async fn fence_ends<S: Store>(
 ) -> CheckResult {
     let promise = "a tombstone ends after its TTL";
     let (key, version) = p.new_destroyed().await?;
-    p.touch(&key, LONG).await?;
-    p.read_and_touch(&key, LONG).await?;
+    p.touch(&key, LONG_TTL).await?;
+    p.read_and_touch(&key, LONG_TTL).await?;
     harness.advance(harness.tombstone_ttl()).await;
     p.expect_read(promise, &key, ReadOutcome::Absent).await?;
     let written = p.write(&key, "back", Expected::Version(version)).await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Harness,
-    probe::{CheckResult, Describe, LONG, Probe},
+    probe::{CheckResult, Describe, LONG_TTL, Probe},
 };
 use crate::store::{Expected, ReadOutcome, Record, Store, WriteOutcome};
 
@@ -15,7 +15,7 @@ pub(super) async fn expired_is_never_read<S: Store>(
     let (key, _) = p.new_expired(harness).await?;
     let promise = "an expired record is never read";
     p.expect_read(promise, &key, ReadOutcome::Absent).await?;
-    let read = p.read_and_touch(&key, LONG).await?;
+    let read = p.read_and_touch(&key, LONG_TTL).await?;
     p.ensure(
         promise,
         read == ReadOutcome::Absent,
@@ -35,7 +35,7 @@ pub(super) async fn expired_is_never_touched<S: Store>(
 ) -> CheckResult {
     let (expired, _) = p.new_expired(harness).await?;
     for key in [expired, p.new_key()?] {
-        let touched = p.touch(&key, LONG).await?;
+        let touched = p.touch(&key, LONG_TTL).await?;
         let promise = "a touch without a live record returns false";
         p.ensure(promise, !touched, "touch returned true")?;
         p.expect_read("a touch revives no record", &key, ReadOutcome::Absent)
@@ -54,8 +54,8 @@ pub(super) async fn touch_sets_the_expiry<S: Store>(
     let short = harness.short_ttl();
     for with_read in [false, true] {
         let (longer, kept) = p.new_record(short).await?;
-        let (shorter, _) = p.new_record(LONG).await?;
-        for (key, ttl) in [(longer, LONG), (shorter, short)] {
+        let (shorter, _) = p.new_record(LONG_TTL).await?;
+        for (key, ttl) in [(longer, LONG_TTL), (shorter, short)] {
             let promise = "a live record can be touched";
             if with_read {
                 let read = p.read_and_touch(&key, ttl).await?;
@@ -102,12 +102,12 @@ pub(super) async fn zero_ttl_expires_at_once<S: Store>(p: &Probe<S>) -> CheckRes
     let promise = "a record with a TTL of zero is never read";
     let key = p.new_key()?;
     let written = p
-        .write_for(Duration::ZERO, &key, "short-lived", Expected::Absent)
+        .write_with_ttl(Duration::ZERO, &key, "short-lived", Expected::Absent)
         .await?;
     p.expect_done("a write with a TTL of zero succeeds", written)?;
     p.expect_read(promise, &key, ReadOutcome::Absent).await?;
     for with_read in [false, true] {
-        let (key, _) = p.new_record(LONG).await?;
+        let (key, _) = p.new_record(LONG_TTL).await?;
         if with_read {
             p.read_and_touch(&key, Duration::ZERO).await?;
         } else {
@@ -125,7 +125,7 @@ pub(super) async fn maximum_ttl_is_kept<S: Store>(
     let promise = "a record with the longest Duration as TTL is kept";
     let key = p.new_key()?;
     let written = p
-        .write_for(Duration::MAX, &key, "endless", Expected::Absent)
+        .write_with_ttl(Duration::MAX, &key, "endless", Expected::Absent)
         .await?;
     let version = p.expect_done(promise, written)?;
     let endless = ReadOutcome::Found(Record::new("endless".into(), version));
@@ -141,7 +141,7 @@ pub(super) async fn maximum_ttl_is_kept<S: Store>(
     harness.advance(harness.short_ttl()).await;
     p.expect_read(promise, &key, endless).await?;
     let written = p
-        .write_for(
+        .write_with_ttl(
             Duration::MAX,
             &key,
             "overwritten",

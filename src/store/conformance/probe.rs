@@ -14,7 +14,7 @@ use crate::{
 pub(super) type CheckResult<T = ()> = Result<T, Violation>;
 
 /// A TTL that does not end during a check.
-pub(super) const LONG: Duration = Duration::from_secs(24 * 3600);
+pub(super) const LONG_TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// A store under one check.
 pub(super) struct Probe<S> {
@@ -55,10 +55,10 @@ impl<S: Store> Probe<S> {
         data: impl Into<Bytes>,
         expected: Expected,
     ) -> CheckResult<WriteOutcome> {
-        self.write_for(LONG, key, data, expected).await
+        self.write_with_ttl(LONG_TTL, key, data, expected).await
     }
 
-    pub(super) async fn write_for(
+    pub(super) async fn write_with_ttl(
         &self,
         ttl: Duration,
         key: &StoreKey,
@@ -82,7 +82,7 @@ impl<S: Store> Probe<S> {
         let (key, data) = (self.new_key()?, Bytes::from_static(b"new"));
         let promise = "a write to a new key that expects no record succeeds";
         let written = self
-            .write_for(ttl, &key, data.clone(), Expected::Absent)
+            .write_with_ttl(ttl, &key, data.clone(), Expected::Absent)
             .await?;
         let version = self.expect_done(promise, written)?;
         Ok((key, Record { data, version }))
@@ -101,7 +101,7 @@ impl<S: Store> Probe<S> {
 
     /// Returns a key whose record was just destroyed, and the version of that record.
     pub(super) async fn new_destroyed(&self) -> CheckResult<(StoreKey, Version)> {
-        let (key, record) = self.new_record(LONG).await?;
+        let (key, record) = self.new_record(LONG_TTL).await?;
         self.destroy(&key).await?;
         Ok((key, record.version))
     }

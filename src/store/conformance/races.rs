@@ -14,7 +14,7 @@ use std::{
 
 use tokio::task;
 
-use super::probe::{CheckResult, Describe, LONG, Probe};
+use super::probe::{CheckResult, Describe, LONG_TTL, Probe};
 use crate::{
     id::StoreKey,
     store::{Expected, ReadOutcome, Store, Version, WriteOutcome},
@@ -91,7 +91,7 @@ pub(super) async fn one_creator_wins<S: Store>(p: &Probe<S>) -> CheckResult {
 
 pub(super) async fn one_overwrite_wins<S: Store>(p: &Probe<S>) -> CheckResult {
     for _ in 0..ROUNDS {
-        let (key, record) = p.new_record(LONG).await?;
+        let (key, record) = p.new_record(LONG_TTL).await?;
         one_wins(p, key, Expected::Version(record.version)).await?;
     }
     Ok(())
@@ -138,14 +138,14 @@ pub(super) async fn touches_lose_no_write<S: Store>(p: &Probe<S>) -> CheckResult
 
 async fn keep_touching<S: Store>(p: &Probe<S>, key: &StoreKey) -> CheckResult {
     for _ in 0..INCREMENTS {
-        let touched = p.touch(key, LONG).await?;
+        let touched = p.touch(key, LONG_TTL).await?;
         p.ensure(
             "a live record can be touched",
             touched,
             "touch returned false",
         )?;
         task::yield_now().await;
-        p.read_and_touch(key, LONG).await?;
+        p.read_and_touch(key, LONG_TTL).await?;
         task::yield_now().await;
     }
     Ok(())
@@ -153,7 +153,7 @@ async fn keep_touching<S: Store>(p: &Probe<S>, key: &StoreKey) -> CheckResult {
 
 pub(super) async fn destroyed_stays_destroyed<S: Store>(p: &Probe<S>) -> CheckResult {
     for _ in 0..ROUNDS {
-        let (key, _) = p.new_record(LONG).await?;
+        let (key, _) = p.new_record(LONG_TTL).await?;
         race(p, move |p, number| async move {
             match number {
                 0 => destroy_later(&p, &key).await,
@@ -193,7 +193,11 @@ async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize)
         };
         if p.write(key, number.to_string(), expected).await? == WriteOutcome::Gone {
             let promise = "a destroyed session stays destroyed";
-            p.ensure(promise, !p.touch(key, LONG).await?, "touch returned true")?;
+            p.ensure(
+                promise,
+                !p.touch(key, LONG_TTL).await?,
+                "touch returned true",
+            )?;
             return p.expect_gone(promise, p.write(key, "back", Expected::Any).await?);
         }
         task::yield_now().await;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Harness,
-    probe::{CheckResult, Describe, LONG, Probe},
+    probe::{CheckResult, Describe, LONG_TTL, Probe},
 };
 use crate::{
     id::StoreKey,
@@ -30,7 +30,7 @@ pub(super) async fn data_is_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
             let refused = p.write(&key, "other", Expected::Absent).await?;
             p.expect_conflict(promise, refused, &record)?;
         }
-        let touched = p.read_and_touch(&key, LONG).await?;
+        let touched = p.read_and_touch(&key, LONG_TTL).await?;
         p.ensure(
             "a read with touch returns the data as written",
             touched == read,
@@ -41,7 +41,7 @@ pub(super) async fn data_is_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
 }
 
 pub(super) async fn keys_are_independent<S: Store>(p: &Probe<S>) -> CheckResult {
-    let (key, record) = p.new_record(LONG).await?;
+    let (key, record) = p.new_record(LONG_TTL).await?;
     for byte in [0, StoreKey::LEN / 2, StoreKey::LEN - 1] {
         let mut neighbor = *key.as_bytes();
         if let Some(byte) = neighbor.get_mut(byte) {
@@ -73,10 +73,10 @@ pub(super) async fn versions_never_repeat<S: Store>(
     let (key, mut versions) = (p.new_key()?, HashSet::new());
     write_versions(p, &key, harness.short_ttl(), &mut versions).await?;
     harness.advance(harness.short_ttl()).await;
-    write_versions(p, &key, LONG, &mut versions).await?;
+    write_versions(p, &key, LONG_TTL, &mut versions).await?;
     p.destroy(&key).await?;
     harness.advance(harness.tombstone_ttl()).await;
-    write_versions(p, &key, LONG, &mut versions).await
+    write_versions(p, &key, LONG_TTL, &mut versions).await
 }
 
 async fn write_versions<S: Store>(
@@ -86,7 +86,7 @@ async fn write_versions<S: Store>(
     versions: &mut HashSet<Version>,
 ) -> CheckResult {
     for expected in [Expected::Absent, Expected::Any, Expected::Any] {
-        let written = p.write_for(ttl, key, "data", expected).await?;
+        let written = p.write_with_ttl(ttl, key, "data", expected).await?;
         let version = p.expect_done("a write that expects the stored state succeeds", written)?;
         let observed = format!("version {} was returned twice", version.get());
         p.ensure(
@@ -100,11 +100,11 @@ async fn write_versions<S: Store>(
 
 pub(super) async fn touches_keep_the_record<S: Store>(p: &Probe<S>) -> CheckResult {
     let promise = "a touch changes neither data nor version";
-    let (key, record) = p.new_record(LONG).await?;
-    p.touch(&key, LONG).await?;
+    let (key, record) = p.new_record(LONG_TTL).await?;
+    p.touch(&key, LONG_TTL).await?;
     p.expect_read(promise, &key, ReadOutcome::Found(record.clone()))
         .await?;
-    let touched = p.read_and_touch(&key, LONG).await?;
+    let touched = p.read_and_touch(&key, LONG_TTL).await?;
     p.ensure(
         promise,
         touched == ReadOutcome::Found(record.clone()),
@@ -126,8 +126,8 @@ pub(super) async fn count_follows_writes<S: Store>(p: &Probe<S>) -> CheckResult 
     let Some(before) = count(p).await? else {
         return Ok(());
     };
-    let (key, _) = p.new_record(LONG).await?;
-    p.new_record(LONG).await?;
+    let (key, _) = p.new_record(LONG_TTL).await?;
+    p.new_record(LONG_TTL).await?;
     expect_count(p, "every live record is counted", before + 2).await?;
     p.write(&key, "again", Expected::Any).await?;
     expect_count(p, "an overwritten record is counted once", before + 2).await?;

@@ -4,7 +4,7 @@ use tokio::task;
 
 use super::{
     Harness,
-    probe::{CheckResult, LONG, Probe},
+    probe::{CheckResult, LONG_TTL, Probe},
     races::{INCREMENTS, RACERS, counter, expect_counter, increment, race},
 };
 use crate::store::{Expected, Store};
@@ -24,7 +24,7 @@ pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {
                 increment(&p, &key, INCREMENTS).await?;
                 return Ok(None);
             }
-            let (own, _) = p.new_record(LONG).await?;
+            let (own, _) = p.new_record(LONG_TTL).await?;
             let mut tags = Vec::new();
             for _ in 0..4 {
                 let tag = p.new_tag()?;
@@ -56,7 +56,7 @@ pub(super) async fn destroyed_sessions_stay_untagged<S: Store>(
 ) -> CheckResult {
     let mut destroyed = Vec::new();
     for _ in 0..SESSIONS {
-        let (tag, (key, _)) = (p.new_tag()?, p.new_record(LONG).await?);
+        let (tag, (key, _)) = (p.new_tag()?, p.new_record(LONG_TTL).await?);
         let own_tag = tag.clone();
         race(p, move |p, number| {
             let tag = own_tag.clone();

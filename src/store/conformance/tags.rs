@@ -2,7 +2,7 @@
 
 use super::{
     Harness,
-    probe::{CheckResult, LONG, Probe},
+    probe::{CheckResult, LONG_TTL, Probe},
 };
 use crate::{
     id::StoreKey,
@@ -94,8 +94,11 @@ pub(super) async fn list_their_sessions<S: Store>(p: &Probe<S>) -> CheckResult {
     let (one, other) = (p.new_tag()?, p.new_tag()?);
     let promise = "a new tag lists no session";
     p.expect_tagged(promise, &one, &[]).await?;
-    let (phone, laptop) = (p.new_record(LONG).await?.0, p.new_record(LONG).await?.0);
-    p.new_record(LONG).await?;
+    let (phone, laptop) = (
+        p.new_record(LONG_TTL).await?.0,
+        p.new_record(LONG_TTL).await?.0,
+    );
+    p.new_record(LONG_TTL).await?;
     p.expect_tag(&phone, &one).await?;
     p.expect_tag(&laptop, &one).await?;
     p.expect_tag(&laptop, &other).await?;
@@ -109,7 +112,10 @@ pub(super) async fn list_their_sessions<S: Store>(p: &Probe<S>) -> CheckResult {
 
 pub(super) async fn untag_removes_one_tag<S: Store>(p: &Probe<S>) -> CheckResult {
     let (one, other) = (p.new_tag()?, p.new_tag()?);
-    let (phone, laptop) = (p.new_record(LONG).await?.0, p.new_record(LONG).await?.0);
+    let (phone, laptop) = (
+        p.new_record(LONG_TTL).await?.0,
+        p.new_record(LONG_TTL).await?.0,
+    );
     for key in [&phone, &laptop] {
         p.expect_tag(key, &one).await?;
         p.expect_tag(key, &other).await?;
@@ -132,7 +138,7 @@ pub(super) async fn are_listed_by_their_session<S: Store>(
 ) -> CheckResult {
     let (one, other) = (p.new_tag()?, p.new_tag()?);
     let (key, short_lived) = (
-        p.new_record(LONG).await?.0,
+        p.new_record(LONG_TTL).await?.0,
         p.new_record(harness.short_ttl()).await?.0,
     );
     p.expect_tags("a session without tags lists none", &key, &[])
@@ -185,7 +191,7 @@ pub(super) async fn only_live_sessions_are_tagged<S: Store>(
 
 pub(super) async fn survive_writes<S: Store>(p: &Probe<S>) -> CheckResult {
     let tag = p.new_tag()?;
-    let (key, record) = p.new_record(LONG).await?;
+    let (key, record) = p.new_record(LONG_TTL).await?;
     p.expect_tag(&key, &tag).await?;
     let written = p
         .write(&key, "next", Expected::Version(record.version))
@@ -193,8 +199,8 @@ pub(super) async fn survive_writes<S: Store>(p: &Probe<S>) -> CheckResult {
     p.expect_done("tagging does not change the version", written)?;
     p.write(&key, "any", Expected::Any).await?;
     p.write(&key, "refused", Expected::Absent).await?;
-    p.touch(&key, LONG).await?;
-    p.read_and_touch(&key, LONG).await?;
+    p.touch(&key, LONG_TTL).await?;
+    p.read_and_touch(&key, LONG_TTL).await?;
     p.expect_tagged(
         "writes and touches keep the tags of a session",
         &tag,
@@ -209,12 +215,12 @@ pub(super) async fn end_with_the_session<S: Store>(
 ) -> CheckResult {
     let tag = p.new_tag()?;
     let (expiring, _) = p.new_record(harness.short_ttl()).await?;
-    let (destroyed, _) = p.new_record(LONG).await?;
+    let (destroyed, _) = p.new_record(LONG_TTL).await?;
     let (touched, _) = p.new_record(harness.short_ttl()).await?;
     for key in [&expiring, &destroyed, &touched] {
         p.expect_tag(key, &tag).await?;
     }
-    p.touch(&touched, LONG).await?;
+    p.touch(&touched, LONG_TTL).await?;
     p.destroy(&destroyed).await?;
     p.expect_tagged(
         "a destroyed session is not listed",
@@ -236,7 +242,10 @@ pub(super) async fn end_with_the_session<S: Store>(
 
 pub(super) async fn can_be_moved<S: Store>(p: &Probe<S>) -> CheckResult {
     let (one, other, own) = (p.new_tag()?, p.new_tag()?, p.new_tag()?);
-    let (old, new) = (p.new_record(LONG).await?.0, p.new_record(LONG).await?.0);
+    let (old, new) = (
+        p.new_record(LONG_TTL).await?.0,
+        p.new_record(LONG_TTL).await?.0,
+    );
     for (key, tag) in [(&old, &one), (&old, &other), (&new, &own), (&new, &other)] {
         p.expect_tag(key, tag).await?;
     }
@@ -277,7 +286,7 @@ pub(super) async fn names_are_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
     let mut tagged = Vec::new();
     for name in names {
         let tag = p.named_tag(format!("{{{unique}}}{name}"))?;
-        let (key, _) = p.new_record(LONG).await?;
+        let (key, _) = p.new_record(LONG_TTL).await?;
         p.expect_tag(&key, &tag).await?;
         tagged.push((tag, key));
     }
@@ -285,7 +294,7 @@ pub(super) async fn names_are_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
         "{unique}{}",
         "x".repeat(Tag::MAX_LEN - unique.len())
     ))?;
-    let (key, _) = p.new_record(LONG).await?;
+    let (key, _) = p.new_record(LONG_TTL).await?;
     p.expect_tag(&key, &longest).await?;
     tagged.push((longest, key));
     for (tag, key) in tagged {
@@ -296,7 +305,7 @@ pub(super) async fn names_are_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
 }
 
 pub(super) async fn are_limited<S: Store>(p: &Probe<S>) -> CheckResult {
-    let (key, _) = p.new_record(LONG).await?;
+    let (key, _) = p.new_record(LONG_TTL).await?;
     let mut tags = Vec::new();
     for _ in 0..MAX_TAGS {
         let tag = p.new_tag()?;
@@ -308,7 +317,7 @@ pub(super) async fn are_limited<S: Store>(p: &Probe<S>) -> CheckResult {
     expect_error(p, promise, |store| store.tag(&key, &excess)).await?;
     p.expect_tagged(promise, &excess, &[]).await?;
 
-    let (other, _) = p.new_record(LONG).await?;
+    let (other, _) = p.new_record(LONG_TTL).await?;
     p.expect_tag(&other, &excess).await?;
     expect_error(p, promise, |store| store.move_tags(&other, &key)).await?;
     p.expect_tagged(promise, &excess, &[other]).await?;

@@ -2,7 +2,7 @@
 
 use super::{
     Harness,
-    probe::{CheckResult, LONG, Probe},
+    probe::{CheckResult, LONG_TTL, Probe},
 };
 use crate::store::{Expected, ReadOutcome, Record, Store, Version};
 
@@ -20,7 +20,7 @@ pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> CheckResult {
         p.expect_read("a written record is read with its version", &key, read)
             .await?;
     }
-    let (_, other) = p.new_record(LONG).await?;
+    let (_, other) = p.new_record(LONG_TTL).await?;
     let key = p.new_key()?;
     let promise =
         "a write that expects a version returns Gone if there is no record, and creates none";
@@ -32,7 +32,7 @@ pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> CheckResult {
 }
 
 pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> CheckResult {
-    let (key, first) = p.new_record(LONG).await?;
+    let (key, first) = p.new_record(LONG_TTL).await?;
     let promise = "a write that expects the stored version succeeds";
     let written = p
         .write(&key, "second", Expected::Version(first.version))
@@ -106,8 +106,8 @@ pub(super) async fn set_the_expiry<S: Store>(
         .write(&longer, "longer", Expected::Version(record.version))
         .await?;
     let version = p.expect_done("a write that expects the stored version succeeds", written)?;
-    let (shorter, _) = p.new_record(LONG).await?;
-    p.write_for(short, &shorter, "shorter", Expected::Any)
+    let (shorter, _) = p.new_record(LONG_TTL).await?;
+    p.write_with_ttl(short, &shorter, "shorter", Expected::Any)
         .await?;
     harness.advance(short).await;
     let promise = "an overwritten record expires when the last write set it";

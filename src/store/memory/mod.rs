@@ -40,7 +40,7 @@ const NAME: &str = "memory";
 ///   first. Since a touch moves the expiry, this approximates least recently used if all sessions
 ///   have the same time to live. The record just written is never evicted. Concurrent writers may
 ///   exceed a limit by the records that they are writing. `max_bytes` counts data and tag names; a
-///   record takes some 190 bytes besides (`cargo bench --bench memory` prints how many).
+///   record takes about 190 bytes more (`cargo bench --bench memory` measures it).
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the tombstone that ends first. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.

@@ -212,7 +212,7 @@ async fn tombstones_have_a_limit_of_their_own() {
     );
     assert!(
         is_live(&store, &survivor).await,
-        "no record goes for a tombstone"
+        "no record is evicted for a tombstone"
     );
 }
 
