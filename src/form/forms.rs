@@ -70,8 +70,8 @@ use super::{
 /// With [`csrf_protection`](Self::csrf_protection), a request with another method than GET, HEAD,
 /// OPTIONS or TRACE is checked before the handler runs. It must
 ///
-/// - not come from another site, according to `Sec-Fetch-Site`, or to `Origin` if the first is not
-///   sent; and
+/// - come from an origin of this service, according to `Sec-Fetch-Site`, or to `Origin` if the client
+///   does not send `Sec-Fetch-Site`; and
 /// - contain a [token of its session](crate::Session::csrf_token) in the header `X-CSRF-Token` or
 ///   `X-XSRF-TOKEN`, or in the form field `_csrf`. In a multipart form, this field must come before
 ///   any file. A JSON request must use a header.
@@ -142,7 +142,7 @@ impl Forms {
     /// added origin may send forms to this service.
     ///
     /// # Errors
-    /// When `origin` is not a scheme and a host, with an optional port.
+    /// If `origin` is not a scheme and a host, with an optional port.
     pub fn origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         let origin = origin.parse()?;
         self.config_mut().origins.0.push(origin);

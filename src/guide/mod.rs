@@ -1,8 +1,8 @@
 //! The guide: sessions from the first request to production, one page a subject.
 //!
-//! Each page stands alone. Read [quick start](quick_start) first, then
-//! [reading and writing](reading_and_writing) and [life cycle](life_cycle); the other pages answer
-//! questions when they come up.
+//! Each page can be read alone. Read [quick start](quick_start) first, then
+//! [reading and writing](reading_and_writing) and [life cycle](life_cycle); read the other
+//! pages when you need them.
 
 #[doc = include_str!("quick_start.md")]
 pub mod quick_start {}

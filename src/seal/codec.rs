@@ -25,7 +25,7 @@ const HEADER_LEN: usize = 1 + KeyId::LEN + NONCE_LEN;
 /// ```
 /// use hyper_session::seal::{Buffer, KeyRing, SealKey};
 ///
-/// let key = SealKey::from_text("a long and random secret, number one")?;
+/// let key = SealKey::from_text("the first secret of thirty-two characters")?;
 /// let codec = KeyRing::new(key).codec("session id", "sid");
 ///
 /// let (mut text, mut plain) = (Buffer::new(), Buffer::new());

@@ -7,14 +7,14 @@ pub const MAX_KEYS: usize = 16;
 
 /// The current key and the previous keys of a service. The first key seals; all keys open.
 ///
-/// To rotate keys, add the new key as the first and keep the old key as a previous key until the
-/// texts that it sealed have expired. No visitor is logged out.
+/// To rotate keys, make the new key the first key and keep the old key as a previous key until the
+/// cookies that it sealed have expired. No visitor is logged out.
 ///
 /// ```
 /// use hyper_session::seal::{KeyRing, SealKey};
 ///
-/// let new = SealKey::from_text("a long and random secret, number two")?;
-/// let old = SealKey::from_text("a long and random secret, number one")?;
+/// let new = SealKey::from_text("another secret of thirty-two characters")?;
+/// let old = SealKey::from_text("the first secret of thirty-two characters")?;
 /// let ring = KeyRing::new(new).with_previous(old)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -49,11 +49,11 @@ impl KeyRing {
         Ok(self)
     }
 
-    /// Creates a codec for texts with this purpose and name. A text opens only with a codec that has
-    /// the purpose and name of the codec that sealed it.
+    /// Creates a codec for one purpose and name. It opens only texts that were sealed for the same
+    /// purpose and name.
     ///
     /// `purpose` is a constant that describes the content. `name` is the place where the text is
-    /// stored, for example the name of the cookie. Their cost is negligible below 50 bytes in total.
+    /// stored, for example the name of the cookie. Below 50 bytes in total, they cost almost nothing.
     // Public for the tests, benches and fuzz targets only.
     #[doc(hidden)]
     pub fn codec(&self, purpose: &'static str, name: &str) -> Codec {

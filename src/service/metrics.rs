@@ -6,8 +6,9 @@ use crate::session::{Event, Listener};
 
 /// A listener that counts every event in `hyper_session_events_total`.
 ///
-/// The label `event` is the event's name. The label `reason` is its reason, if it has one. No label
-/// contains session data, ids or keys.
+/// The label `event` is the [event's name](Event::name). Dropped writes, rejected cookies, failed CSRF
+/// checks and adjusted settings also have the label `reason`. No label contains session data, ids or
+/// keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetricsListener;
 

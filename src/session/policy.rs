@@ -13,14 +13,14 @@ use crate::patch::ChangeLimits;
 pub enum CookiePolicy {
     /// Every response sends it, including error responses. This renews the cookie's `Max-Age`.
     ///
-    /// A slow response can bring back an id that another response has replaced. Ids that died in
-    /// the same process are known and not sent. If several processes serve a session, `WhenUsed` is
+    /// A slow response can set the cookie of an id that another response has replaced. The service
+    /// does not send ids that died in the same process. If several processes serve a session, `WhenUsed` is
     /// safer.
     #[default]
     Rolling,
-    /// A response sends it only if the session was written, regenerated or destroyed, or was loaded
-    /// when its touch was due. A response to a request that did not use its session says nothing
-    /// about sessions, so shared caches may store it.
+    /// A response sends it only if the session was written, regenerated or destroyed, if a CSRF token
+    /// was issued for a new id, or if a renewal is due. Until then, a response to a request that did
+    /// not use its session has no session headers, so shared caches may store it.
     WhenUsed,
 }
 
@@ -36,7 +36,7 @@ pub enum OnStoreFailure {
     #[default]
     Unavailable,
     /// `load` returns an empty read-only session, which overwrites nothing. If the final commit of
-    /// a request fails, the response is still a 503: no write is lost in silence.
+    /// a request fails, the response is still a 503, so no write is lost silently.
     ReadOnly,
 }
 
