@@ -25,18 +25,18 @@ const UNITS: [(u128, &[&str]); 6] = [
 /// Units without a fixed length.
 const CALENDAR_UNITS: [&str; 7] = ["mo", "month", "months", "y", "yr", "year", "years"];
 
-/// Nine decimals of a second are nanoseconds.
+/// Maximum number of decimals: a second with nine decimals is exact to the nanosecond.
 const MAX_DECIMALS: usize = 9;
 
-/// Maximum number of characters of an invalid text in an error.
+/// Maximum length of the invalid part that an error quotes, in characters.
 const MAX_DISPLAY_CHARS: usize = 40;
 
 /// Parses a duration: one number and one unit, with or without a space between them.
 ///
 /// The units are `ms`, `s`, `m`, `h`, `d` and `w`, and their longer names (`sec`, `minutes`, `Day`,
-/// …) in upper or lower case. A number alone is in seconds. A number may have up to nine decimals
-/// (`"1.5h"`). Fractions of a nanosecond are cut off, and spaces around the text are ignored. Zero is
-/// valid here; a setting may reject it.
+/// …) in upper or lower case. A number without a unit is in seconds. A number may have up to nine
+/// decimals (`"1.5h"`). Fractions of a nanosecond are cut off, and spaces around the text are ignored.
+/// Zero is a valid duration, but a setting may reject it.
 ///
 /// # Errors
 /// If the text is not a duration. The [`ParseDurationError`] names the problem and the remedy.
@@ -108,36 +108,35 @@ fn truncate_for_display(text: &str) -> String {
     text.chars().take(MAX_DISPLAY_CHARS).collect()
 }
 
-/// A text or number is not a duration.
+/// The error of parsing a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseDurationError {
     /// The text is empty.
-    #[error("duration is empty: write a number and a unit, for example \"2h\"")]
+    #[error("duration is empty; write a number and a unit, for example \"2h\"")]
     Empty,
     /// The duration is negative.
-    #[error("duration `{0}` is negative: it must be zero or more")]
+    #[error("duration `{0}` is negative; use zero or more")]
     Negative(String),
     /// The text does not begin with a plain decimal number.
     #[error(
-        "`{0}` is not a duration: write one number, with at most {MAX_DECIMALS} decimals, and one \
+        "`{0}` is not a duration; write one number, with at most {MAX_DECIMALS} decimals, and one \
          unit, for example \"2h\", \"30 minutes\" or \"1.5 days\""
     )]
     Malformed(String),
     /// The text after the number is not a unit.
-    #[error("`{0}` is not a unit of time: the units are ms, s, m (minutes), h, d and w")]
+    #[error("`{0}` is not a unit of time; use ms, s, m (minutes), h, d or w")]
     UnknownUnit(String),
     /// The unit is a month or a year.
-    #[error(
-        "`{0}` has no fixed length: use days or weeks; the units are ms, s, m (minutes), h, d and w"
-    )]
+    #[error("`{0}` has no fixed length; use ms, s, m (minutes), h, d or w")]
     NoFixedLength(String),
     /// The duration is too long to represent.
-    #[error("duration `{0}` is too long, limit is {max} seconds", max = u64::MAX)]
+    #[error("duration `{0}` is too long, limit is {max} seconds; use a shorter one", max = u64::MAX)]
     TooLong(String),
 }
 
-/// A duration in a configuration file or an environment variable: a number of seconds, or a text.
+/// A duration in a configuration file or an environment variable: a number of seconds, or
+/// a string such as `"2h"`.
 ///
 /// Text is parsed by [`parse`]. `Display` and `Serialize` write the shortest text that parses as the
 /// same duration, for example `"2h"` or `"90s"`; `"0.25s"` becomes `"250ms"`.
@@ -218,7 +217,7 @@ impl de::Visitor<'_> for DurationSettingVisitor {
     type Value = DurationSetting;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number of seconds, or a text like \"2h\" or \"30 minutes\"")
+        f.write_str("a number of seconds, or a string like \"2h\" or \"30 minutes\"")
     }
 
     fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<DurationSetting, E> {

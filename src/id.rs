@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 ///
 /// A client that knows the id has access to the session. So the id is sent only inside the sealed
 /// cookie, stores see only its [`StoreKey`], and [`Debug`](fmt::Debug) hides it.
-/// [`Display`](fmt::Display) writes the id as 22 characters of base64url: do not log them. The bytes
+/// [`Display`](fmt::Display) writes the id as 22 characters of base64url; do not log it. The bytes
 /// are zeroized on drop.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[doc(alias = "sid")]
@@ -75,7 +75,7 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// The operating system provides no random bytes.
+/// The error of generating an id or a token: the operating system provides no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot generate a session id or token: the operating system provides no random bytes")]
 #[non_exhaustive]

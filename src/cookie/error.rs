@@ -2,7 +2,7 @@
 
 use super::{MAX_ATTRIBUTE_LEN, MAX_PAIR_LEN};
 
-/// A cookie cannot be set.
+/// The error of setting a cookie.
 ///
 /// [`Value`](Self::Value) and [`TooLarge`](Self::TooLarge) depend on the value. The other variants
 /// are errors in the configuration, and are found when it is checked. No error contains a cookie's
@@ -12,8 +12,8 @@ use super::{MAX_ATTRIBUTE_LEN, MAX_PAIR_LEN};
 pub enum CookieError {
     /// User agents would not accept the path.
     #[error(
-        "cookie path {path:?} is invalid: it must start with '/' and have at most {max} printable \
-         ASCII characters other than ';'", max = MAX_ATTRIBUTE_LEN
+        "cookie path {path:?} is invalid; start it with '/' and use at most {max} printable ASCII \
+         characters other than ';'", max = MAX_ATTRIBUTE_LEN
     )]
     Path {
         /// The path.
@@ -21,22 +21,22 @@ pub enum CookieError {
     },
     /// The domain is not a domain name.
     #[error(
-        "cookie domain {domain:?} is invalid: it must be a domain name like example.org, in ASCII, \
-         without a leading or trailing dot, at most 253 characters long"
+        "cookie domain {domain:?} is invalid; use a domain name like example.org, in ASCII, without a \
+         leading or trailing dot, of at most 253 characters"
     )]
     Domain {
         /// The domain.
         domain: String,
     },
     /// An attribute requires Secure. User agents would drop the cookie.
-    #[error("cookie attribute {attribute} requires Secure: set `secure`, or remove the attribute")]
+    #[error("cookie attribute {attribute} requires Secure; set `secure`, or remove the attribute")]
     NotSecure {
         /// The attribute that requires Secure.
         attribute: &'static str,
     },
     /// The attributes break a rule of the name's prefix. User agents would drop the cookie.
     #[error(
-        "cookie name begins with {prefix}, so the cookie must {rule}: change `{field}`, or the name"
+        "cookie name begins with {prefix}, so the cookie must {rule}; change `{field}`, or the name"
     )]
     Prefix {
         /// The prefix as the standard writes it. User agents ignore its case.
@@ -48,7 +48,7 @@ pub enum CookieError {
     },
     /// The value contains a byte that is not allowed in a cookie value.
     #[error(
-        "value of cookie {name} has an invalid byte at {at}: encode the value, for example as \
+        "value of cookie {name} has an invalid byte at {at}; encode the value, for example as \
          base64url"
     )]
     Value {
@@ -59,7 +59,7 @@ pub enum CookieError {
     },
     /// Name and value are too long in total. User agents would drop the cookie silently.
     #[error(
-        "cookie {name} is too large: name and value are {len} bytes, limit of user agents is {max}",
+        "name and value of cookie {name} are {len} bytes, limit is {max}; store a shorter value",
         max = MAX_PAIR_LEN
     )]
     TooLarge {

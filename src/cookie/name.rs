@@ -23,7 +23,7 @@ impl CookieName {
     /// Maximum length of a name in bytes. Name and value together have a limit of 4096.
     pub const MAX_LEN: usize = 256;
 
-    /// Checks a text and makes it a cookie name.
+    /// Creates a cookie name from a string.
     ///
     /// # Errors
     /// If `name` is empty, longer than [`MAX_LEN`](Self::MAX_LEN), or not a token.
@@ -88,22 +88,22 @@ impl fmt::Debug for CookieName {
     }
 }
 
-/// A text is not a valid cookie name.
+/// The error of creating a cookie name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieNameError {
     /// The name is empty. User agents disagree about cookies without a name.
-    #[error("cookie name is empty")]
+    #[error("cookie name is empty; use 1 to {max} characters", max = CookieName::MAX_LEN)]
     Empty,
     /// The name is too long.
-    #[error("cookie name is {len} bytes, limit is {max}", max = CookieName::MAX_LEN)]
+    #[error("cookie name is {len} bytes, limit is {max}; use a shorter name", max = CookieName::MAX_LEN)]
     TooLong {
         /// The length of the name in bytes.
         len: usize,
     },
     /// The name contains an invalid character.
     #[error(
-        "cookie name has the invalid character {character:?} at byte {at}: use letters, digits and \
+        "cookie name has the invalid character {character:?} at byte {at}; use letters, digits and \
          !#$%&'*+-.^_`|~"
     )]
     Character {

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Appends the canonical form of one JSON value: compact, with one spelling for each string and
-/// number, and only the last of equal keys.
+/// number, and only the last of several equal keys.
 pub(super) fn write_canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), MalformedDocument> {
     with_copy(text, |copy, buffers| {
         let tape = parse_tape(copy, buffers)?;
@@ -20,7 +20,7 @@ pub(super) fn write_canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), Malf
         let shape = out.get(start..).and_then(scan::shape);
         match shape {
             Some(shape) if shape.depth <= MAX_DEPTH => Ok(()),
-            _ => Err(MalformedDocument::new("it nests too deep")),
+            _ => Err(MalformedDocument::new("it nests too deeply")),
         }
     })
 }
@@ -30,7 +30,7 @@ fn parse_tape<'t>(
     buffers: &mut Buffers,
 ) -> Result<Tape<'t>, MalformedDocument> {
     simd_json::to_tape_with_buffers(text, buffers)
-        .map_err(|_| MalformedDocument::new("it is not valid JSON, or nests too deep"))
+        .map_err(|_| MalformedDocument::new("it is not valid JSON, or nests too deeply"))
 }
 
 /// Writes the value that begins at node `at` and returns the node after it.
@@ -103,7 +103,7 @@ fn last_of_each_key(
     mut at: usize,
     len: usize,
 ) -> Option<SmallVec<[usize; 16]>> {
-    /// Up to this number of members, comparing all pairs is cheaper than a map.
+    /// Maximum number of members for which comparing all pairs is cheaper than a map.
     const LINEAR_MAX: usize = 16;
     let mut members = SmallVec::<[usize; 16]>::new();
     let mut position_by_key = HashMap::new();

@@ -2,10 +2,10 @@
 
 use super::{KeyPath, ValueKind};
 
-/// The text or index of a document is not in the form that this crate writes.
+/// The error of reading a document whose text or index this crate cannot have written.
 ///
 /// Either the stored bytes are damaged, or text from outside is not a JSON object within the
-/// limits. The message gives the reason and never the content.
+/// limits. The message contains the reason and never the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("session data is unreadable: {reason}")]
 pub struct MalformedDocument {
@@ -28,7 +28,7 @@ pub enum EditError {
     #[error(transparent)]
     Malformed(#[from] MalformedDocument),
     /// The path has no keys.
-    #[error("path is empty: it needs at least one key")]
+    #[error("path is empty; use at least one key")]
     EmptyPath,
     /// The value to add to is not a number, `null` or absent.
     #[error("cannot add to \"{path}\": its value is not a number")]
@@ -50,7 +50,8 @@ pub enum EditError {
     },
     /// The write would fill too many elements with `null`.
     #[error(
-        "cannot write \"{path}\": index {index} is more than {max} elements past the end of its array"
+        "cannot write \"{path}\": index {index} is more than {max} elements past the end of its array; \
+         append elements in order"
     )]
     IndexTooLarge {
         /// The path of the write.
@@ -61,8 +62,8 @@ pub enum EditError {
         /// [`MAX_GAP`](super::MAX_GAP).
         max: usize,
     },
-    /// The document would nest too deep.
-    #[error("cannot write \"{path}\": the data would nest too deep, limit is {max} levels")]
+    /// The document would nest too deeply.
+    #[error("cannot write \"{path}\": the data would nest too deeply, limit is {max} levels")]
     TooDeep {
         /// The path of the write.
         path: Box<str>,
@@ -102,7 +103,7 @@ impl EditError {
     }
 }
 
-/// A value cannot be serialized as JSON: its `Serialize` implementation failed, or it has no JSON
+/// The error of serializing a value as JSON. Its `Serialize` implementation failed, or it has no JSON
 /// form, like a map whose keys are not strings.
 ///
 /// The serializer's own message is left out, because it may quote the value.
@@ -116,12 +117,12 @@ impl SerializeError {
     }
 }
 
-/// A value cannot be deserialized as the requested type.
+/// The error of deserializing a value as the requested type.
 ///
 /// The message names the types and the position, never the value. The deserializer's own message
 /// is left out, because it would quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("value is {actual}: it cannot be read as {expected} (at byte {at})")]
+#[error("cannot read {actual} as {expected} at byte {at} of the value")]
 pub struct ReadError {
     pub(super) actual: ValueKind,
     pub(super) expected: &'static str,

@@ -1,4 +1,4 @@
-//! Exact numbers.
+//! JSON numbers with exact integers.
 
 use std::{fmt, str::FromStr};
 
@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A JSON number: an exact integer from `i128::MIN` to `u128::MAX`, or a float.
 ///
-/// Arithmetic on two integers gives an integer; a float on either side gives a float. Two numbers are
-/// equal if they have the same form and value, so `1` and `1.0` are not equal.
+/// The sum or difference of two integers is an integer. If either number is a float, the result is a
+/// float. Two numbers are equal if they have the same variant and value, so `1` and `1.0` differ.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     /// An integer up to `i128::MAX`.
@@ -47,17 +47,17 @@ impl Number {
         space.get(..len).unwrap_or_default()
     }
 
-    /// Returns the sum, or `None` if it does not fit.
+    /// Returns the sum, or `None` if it overflows.
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.combine(other, false)
     }
 
-    /// Returns the difference, or `None` if it does not fit.
+    /// Returns the difference, or `None` if it overflows.
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.combine(other, true)
     }
 
-    /// Returns the nearest float.
+    /// Returns the nearest `f64`.
     pub const fn as_f64(self) -> f64 {
         match self {
             Self::Int(int) => int as f64,
@@ -136,9 +136,9 @@ impl Serialize for Number {
     }
 }
 
-/// A text is not a number.
+/// The error of parsing a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("text is not a number: write it as in JSON, for example 12, -3.5 or 1e6")]
+#[error("text is not a number; write it as in JSON, for example 12, -3.5 or 1e6")]
 #[non_exhaustive]
 pub struct ParseNumberError;
 

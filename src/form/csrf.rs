@@ -25,7 +25,7 @@ const TOKEN_HEADERS: [HeaderName; 2] = [
 
 const MISSING_TOKEN: &str = "the token is missing";
 const INVALID_TOKEN: &str = "the token is not valid for this session";
-const CROSS_SITE: &str = "the request comes from another site";
+const CROSS_ORIGIN: &str = "the request comes from another origin";
 const OTHER_ORIGIN: &str = "the `Origin` header names another origin";
 
 /// The result of the CSRF check of a request's head.
@@ -45,7 +45,7 @@ pub(super) fn check_head(
     if head.method.is_safe() {
         return HeadCheck::Accept;
     }
-    if let Some(reason) = cross_site_reason(&head.uri, &head.headers, origins) {
+    if let Some(reason) = cross_origin_reason(&head.uri, &head.headers, origins) {
         return HeadCheck::Reject(InputErrorKind::Csrf(reason));
     }
     if let Some(token) = TOKEN_HEADERS.iter().find_map(|name| head.headers.get(name)) {
@@ -63,18 +63,18 @@ pub(super) fn check_head(
     }
 }
 
-/// Returns the reason to reject a request from another site; `None` if the token must decide.
+/// Returns the reason to reject a request from another origin; `None` if the token must decide.
 ///
 /// A page cannot forge `Sec-Fetch-Site`. A browser that does not send it sends `Origin` with every
 /// unsafe method. A client that sends neither is not a browser.
-fn cross_site_reason(uri: &Uri, headers: &HeaderMap, origins: &OwnOrigins) -> Option<&'static str> {
+fn cross_origin_reason(uri: &Uri, headers: &HeaderMap, origins: &OwnOrigins) -> Option<&'static str> {
     let origin = headers.get(ORIGIN);
     let url = origin.and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
     let is_own = url.is_some_and(|url| origins.contains(&url, uri, headers.get(HOST)));
     match headers.get(FETCH_SITE).map(|site| site.as_bytes()) {
         Some(b"same-origin" | b"none") => None,
-        // A sibling host is another site, unless its origin is configured.
-        Some(_) => (origins.0.is_empty() || !is_own).then_some(CROSS_SITE),
+        // `same-site` comes from a sibling host, which is accepted only if its origin is configured.
+        Some(_) => (origins.0.is_empty() || !is_own).then_some(CROSS_ORIGIN),
         None => (origin.is_some() && !is_own).then_some(OTHER_ORIGIN),
     }
 }

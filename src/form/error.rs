@@ -6,10 +6,12 @@ use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Request input that cannot be used. [`kind`](Self::kind) returns the reason.
+/// The error of reading the input of a request, or of its CSRF check. [`kind`](Self::kind) returns the
+/// reason.
 ///
 /// A handler inside [`Forms`](super::Forms) may return it as its error, boxed, or as the source of its
-/// own error. `Forms` then responds with its [`status`](Self::status). The session keeps no input.
+/// own error. `Forms` then responds with its [`status`](Self::status). The session stores no
+/// input.
 #[derive(Debug)]
 pub struct InputError {
     /// Also the source: `#[error(transparent)]` skips this type in the chain of sources.
@@ -33,11 +35,11 @@ pub enum InputErrorKind {
     Malformed(&'static str),
     /// The content type is not supported, or the character set is not UTF-8.
     #[error(
-        "unsupported content type: send application/x-www-form-urlencoded, multipart/form-data or \
+        "unsupported content type; send application/x-www-form-urlencoded, multipart/form-data or \
          application/json, in UTF-8"
     )]
     UnsupportedType,
-    /// The request has no valid CSRF token, or it comes from another site.
+    /// The request has no valid CSRF token, or it comes from another origin.
     #[error("CSRF check failed: {0}")]
     Csrf(&'static str),
     /// The connection failed before the end of the body.
@@ -45,7 +47,7 @@ pub enum InputErrorKind {
     Body(#[source] BoxError),
     /// The request has no session, because [`Forms`](super::Forms) is not inside
     /// [`Sessions`](crate::Sessions).
-    #[error("the request has no session: wrap `Forms` in `Sessions`")]
+    #[error("request has no session; wrap `Forms` in `Sessions`")]
     NoSession,
 }
 
@@ -55,7 +57,7 @@ impl InputError {
         &self.kind
     }
 
-    /// Returns the status of the response: 400, 403, 413 or 415, or 500 for a mistake of the server.
+    /// Returns the status of the response: 400, 403, 413, 415, or 500 if the service is set up wrongly.
     pub const fn status(&self) -> StatusCode {
         self.kind.status()
     }

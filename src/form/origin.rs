@@ -12,9 +12,9 @@ pub(super) struct Origin {
     port: u16,
 }
 
-/// The error of [`Forms::origin`](super::Forms::origin) for a text that is not an origin.
+/// The error of [`Forms::origin`](super::Forms::origin) for a string that is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid origin: expected a scheme and a host, such as `https://www.example.com`")]
+#[error("origin is invalid; use a scheme and a host, such as `https://www.example.com`")]
 pub struct InvalidOrigin;
 
 impl FromStr for Origin {

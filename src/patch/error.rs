@@ -2,7 +2,7 @@
 
 use crate::document::{EditError, MalformedDocument};
 
-/// A refused change. The document and the patch are unchanged.
+/// The error of a change. The document and the patch are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {

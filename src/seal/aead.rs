@@ -12,7 +12,7 @@ pub(super) const TAG_LEN: usize = 16;
 /// An expanded key. It is zeroized on drop.
 pub(super) struct Aead(Aes256GcmSiv);
 
-/// The bytes were not sealed with this key, nonce and context.
+/// The error of opening bytes that were not sealed with this key, nonce and context.
 #[derive(Debug)]
 pub(super) struct AuthenticationError;
 

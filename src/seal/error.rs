@@ -2,35 +2,35 @@
 
 use super::{KeyId, MAX_KEYS};
 
-/// A key cannot be created.
+/// The error of creating a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealKeyError {
     /// The text is too short to be hard to guess.
     #[error(
-        "key is too short: it has {len} characters; use 32 bytes as base64 or as 64 hexadecimal \
-         digits, or another secret of at least 32 characters"
+        "key has {len} characters, minimum is 32; use 32 bytes as base64 or as 64 hexadecimal \
+         digits, or a longer secret"
     )]
     TooShort {
         /// The length of the text in characters.
         len: usize,
     },
     /// The text begins with `base64:`, but the rest is not the base64 of 32 bytes.
-    #[error("key begins with \"base64:\", but the rest is not the base64 of 32 bytes")]
+    #[error("key begins with \"base64:\", but the rest is not the base64 of 32 bytes; copy the whole key")]
     NotBase64,
     /// The text begins or ends with a quotation mark. Some readers of environment files pass on the
     /// marks around a value, which would make it another key.
-    #[error("key begins or ends with a quotation mark: remove the quotation marks")]
+    #[error("key begins or ends with a quotation mark; remove the quotation marks")]
     Quoted,
-    /// The key is one byte, or a shorter text, repeated.
-    #[error("key is a repeated shorter text: use 32 random bytes")]
+    /// The key repeats one byte, or a shorter text.
+    #[error("key repeats a shorter text; use 32 random bytes")]
     Weak,
     /// The operating system provides no random bytes.
     #[error("cannot generate a key: the operating system provides no random bytes")]
     Entropy,
 }
 
-/// A key cannot be added to a key ring.
+/// The error of adding a key to a key ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRingError {
@@ -38,14 +38,14 @@ pub enum KeyRingError {
     #[error("key ring is full, limit is {MAX_KEYS} keys; remove the oldest")]
     Full,
     /// The ring has a key with this id, which is almost certainly the same key.
-    #[error("key {id} is already in the key ring: list each key once")]
+    #[error("key {id} is already in the key ring; list each key once")]
     Duplicate {
         /// The id of both keys.
         id: KeyId,
     },
 }
 
-/// Bytes cannot be sealed.
+/// The error of sealing bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
@@ -64,13 +64,13 @@ pub enum SealError {
     Entropy,
 }
 
-/// A sealed text cannot be opened.
+/// The error of opening a sealed text.
 ///
 /// All failures have the same [`Display`](std::fmt::Display) text, and a client must see no
-/// difference either: details help an attacker to forge. The [`reason`](Self::reason) is for events
+/// difference either, because details help an attacker to forge. The [`reason`](Self::reason) is for events
 /// and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sealed text could not be opened")]
+#[error("cannot open the sealed text")]
 pub struct OpenError(OpenReason);
 
 impl OpenError {

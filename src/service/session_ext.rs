@@ -10,14 +10,14 @@ pub trait SessionExt {
     /// Returns the session from the request's extensions.
     ///
     /// # Errors
-    /// When the request did not pass through [`Sessions::wrap`](super::Sessions::wrap) or a
+    /// If the request did not pass through [`Sessions::wrap`](super::Sessions::wrap) or a
     /// `SessionLayer`.
     fn session(&self) -> Result<&Session, MissingSessionLayer>;
 }
 
-/// The request has no session, because no session service or layer wraps the handler.
+/// The error of a request without a session: no session service or layer wraps the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the request has no session: wrap the service with `Sessions::wrap` or `Sessions::layer`")]
+#[error("request has no session; wrap the service with `Sessions::wrap` or `Sessions::layer`")]
 pub struct MissingSessionLayer;
 
 impl SessionExt for Extensions {

@@ -82,7 +82,7 @@ pub enum SessionError {
     #[error("session cookie cannot be written: {0}")]
     Cookie(&'static str),
     /// The URL is not a path on this origin.
-    #[error("remembered URL is not a path on this origin; pass a path such as `/account?tab=2`")]
+    #[error("redirect URL is not a path on this origin; pass a path such as `/account?tab=2`")]
     ForeignUrl,
     /// No form input was read in this request.
     #[error("request has no form input; read the input first, or pass the values to flash")]

@@ -73,7 +73,7 @@ impl fmt::Debug for StoreError {
 
 /// The source of a [`StoreError`] that refuses a record for its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("record is {size} bytes as stored, limit is {limit}")]
+#[error("record is {size} bytes as stored, limit is {limit}; store less data")]
 #[non_exhaustive]
 pub struct TooLarge {
     /// The size of the record as stored, in bytes.

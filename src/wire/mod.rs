@@ -30,7 +30,7 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// Encodes the record of a session that was created at `created`.
     fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes;
 
-    /// Encodes a fence, which replaces the record under the old id after a regenerate.
+    /// Encodes a fence, which replaces the record under the old id after a regeneration.
     fn fence(&self) -> Bytes;
 
     /// Decodes a record from a store into two documents, which keep their buffers. Never panics. After
@@ -71,10 +71,10 @@ pub(crate) struct RecordHead {
     pub(crate) is_fence: bool,
 }
 
-/// A stored record cannot be decoded.
+/// The error of decoding a stored record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("record has format version {0}: this release does not support it; upgrade the crate")]
+    #[error("record has format version {0}, which this release does not support; upgrade the crate")]
     UnsupportedVersion(u8),
     #[error("record is damaged, or was not written by this crate")]
     Damaged,

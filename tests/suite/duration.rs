@@ -53,7 +53,7 @@ fn months_and_years_are_refused_with_the_units_there_are() {
         let message = error.to_string();
         assert!(message.contains("no fixed length"), "{message}");
         assert!(
-            message.contains("ms, s, m (minutes), h, d and w"),
+            message.contains("ms, s, m (minutes), h, d or w"),
             "{message}"
         );
     }

@@ -71,7 +71,7 @@ pub enum FileError {
     },
     /// The disk or the quota is full. Nothing was changed, and reads continue.
     #[error(
-        "{}: the disk is full, nothing was written; free some space, the store recovers by itself",
+        "{}: the disk is full, nothing was written; free some space, then writes succeed again",
         path.display()
     )]
     Full {
@@ -138,7 +138,7 @@ pub enum FileError {
     )]
     WrongKey,
     /// A record is encrypted, and the store was opened without a key ring.
-    #[error("session data is encrypted, and no key ring is set; set `encrypt_with`")]
+    #[error("session data is encrypted, and no key ring is set; call `encrypt_with`")]
     NoKeys,
     /// The session would have too many tags.
     #[error("session would have more than {MAX_TAGS} tags, which is the limit; remove a tag first")]

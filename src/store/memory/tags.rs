@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{id::StoreKey, store::MAX_TAGS};
 
-/// A session would have more tags than allowed.
+/// The error of adding a tag to a session that has the maximum number of tags.
 #[derive(Debug, thiserror::Error)]
 #[error("session would have more than {MAX_TAGS} tags; remove tags first")]
 pub(super) struct TooManyTags;

@@ -13,8 +13,8 @@ pub enum RedisError {
     /// The store cannot use the URL.
     #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
-    /// A local cache was requested in front of a cluster.
-    #[error("local cache does not support a Redis cluster; use the store without `cached`")]
+    /// A near cache was requested in front of a cluster.
+    #[error("near cache does not support a Redis cluster; use the store without `cached`")]
     CacheInCluster,
     /// The operation ran outside a tokio runtime.
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]

@@ -52,7 +52,7 @@ fn a_broken_prefix_rule_is_named() {
     let error = template("__Host-sid", all_attributes()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cookie name begins with __Host-, so the cookie must have the path /: change `path`, or the name"
+        "cookie name begins with __Host-, so the cookie must have the path /; change `path`, or the name"
     );
 }
 

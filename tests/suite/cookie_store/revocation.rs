@@ -267,7 +267,7 @@ async fn a_list_that_cannot_be_read_lets_no_visitor_in() {
         .await;
     assert_eq!(
         visit.status, 503,
-        "a log-out that was not recorded is not acknowledged"
+        "a logout that was not recorded is not acknowledged"
     );
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
 }

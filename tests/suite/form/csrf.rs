@@ -267,7 +267,7 @@ async fn a_refusal_is_an_event_asks_no_store_and_flashes_nothing() {
         [
             "the token is missing",
             "the token is not valid for this session",
-            "the request comes from another site"
+            "the request comes from another origin"
         ]
     );
     let flashed = visitor.flashed().await;

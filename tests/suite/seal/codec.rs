@@ -26,7 +26,7 @@ fn rejection(codec: &Codec, text: &[u8]) -> OpenReason {
     let mut out = Buffer::from(&b"from before"[..]);
     let error = codec.open(text, &mut out).unwrap_err();
     assert!(out.is_empty(), "the buffer is not empty");
-    assert_eq!(error.to_string(), "the sealed text could not be opened");
+    assert_eq!(error.to_string(), "cannot open the sealed text");
     error.reason()
 }
 
