@@ -1,4 +1,4 @@
-//! Compares the Redis store with the bare client underneath, and its local copies with the memory
+//! Compares the Redis store with the bare client underneath, and its near cache with the memory
 //! store.
 //!
 //! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. The bare side uses

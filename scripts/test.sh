@@ -3,7 +3,7 @@
 #
 #   scripts/test.sh             all checks that a change must pass
 #   scripts/test.sh --compare   also builds benches/compare, which has many dependencies
-#   scripts/test.sh --audit     also checks licences, sources and advisories (needs the network;
+#   scripts/test.sh --audit     also checks licenses, sources and advisories (needs the network;
 #                               installs cargo-deny if it is missing)
 set -euo pipefail
 cd "$(dirname "$0")/.."

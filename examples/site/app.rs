@@ -37,7 +37,7 @@ type Post = Request<FormBody<Incoming>>;
 /// The pages to which visitors may be redirected.
 const PAGES: [&str; 6] = ["/", "/contact", "/cart", "/devices", "/sign-in", "/sign-up"];
 
-/// The available colour themes.
+/// The available color themes.
 const THEMES: [&str; 5] = ["auto", "light", "dark", "sepia", "ocean"];
 
 /// The site as a service. Clones share its state.

@@ -6,8 +6,8 @@ use crate::{
     store::{RedisStore, Store, redis::Outage},
 };
 
-/// Builds the store without connecting; the first operation, or a wait for the store to be ready,
-/// connects. Outages are reported to `listeners`.
+/// Builds the store without connecting. The first operation or [`Store::ready`] connects. The store
+/// reports outages to `listeners`.
 pub(super) fn open(
     config: &RedisStoreConfig,
     listeners: &Listeners,
@@ -45,14 +45,14 @@ fn report_outage(listeners: &Listeners, outage: &Outage) {
     }
 }
 
-/// Returns a URL without its user, password and query, which may be secret. A text that is no URL is
-/// not shown at all.
+/// Returns a URL without its user, password and query, which may be secret. Returns `…` for a string
+/// that is not a URL.
 fn redact_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "…".to_owned();
     };
-    // An unescaped password may contain any character. Hence the last `@` ends it, and is searched
-    // before any other separator.
+    // An unescaped password may contain any character. So the last `@` ends it, whatever separators
+    // precede it.
     let (user, address) = match rest.rsplit_once('@') {
         Some((_, address)) => ("…@", address),
         // Without a host, this may be a user with a password.

@@ -36,7 +36,7 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SessionConfig {
-    /// Enables sessions. If off, handlers get an empty read-only session, no store is used and
+    /// Enables sessions. If this is off, handlers get an empty read-only session, no store is used and
     /// responses contain no session headers. Default: on.
     pub enabled: bool,
     /// The name of the id cookie. A prefix `__Host-` or `__Secure-` requires matching attributes.
@@ -55,8 +55,8 @@ pub struct SessionConfig {
     /// then gets a new session. Default: no limit.
     #[doc(alias = "lifetime")]
     pub absolute_timeout: Option<DurationSetting>,
-    /// Limits `age`, `touch_interval` and `absolute_timeout` to those of an assurance level. Default:
-    /// none.
+    /// Limits `age`, `touch_interval` and `absolute_timeout` to the timeouts of an assurance level.
+    /// Default: none.
     pub assurance: Option<AssuranceLevel>,
     /// The attributes of the id cookie. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
     pub cookie: Attributes,
@@ -86,8 +86,8 @@ pub struct SessionConfig {
     pub on_too_large: OnTooLarge,
     /// Limits of the changes of one request between two commits, and of the size of a session.
     pub limits: ChangeLimits,
-    /// The maximum number of attempts of a commit while other requests write the same session, 1 to
-    /// 10,000. Default: 256.
+    /// The maximum number of writes that a commit attempts while other requests write the same session,
+    /// 1 to 10,000. Default: 256.
     pub max_attempts: u32,
     /// How long an id is fenced after it was regenerated, so that slower requests cannot write under
     /// it. Longer than the longest request, 1 second to a day. Default: 60 seconds.
@@ -218,8 +218,8 @@ impl SessionConfig {
     /// `http://localhost`, but Safari, curl and many HTTP clients do not.
     ///
     /// Do not use it behind a proxy that terminates TLS: the service then listens on a loopback
-    /// address too, but its visitors are on other machines. The request's host decides nothing,
-    /// since a client can forge it.
+    /// address too, but its visitors are on other machines. The `Host` header of a request is
+    /// ignored, since a client can forge it.
     #[must_use]
     pub fn secure_unless_loopback(mut self, address: IpAddr) -> Self {
         self.cookie.secure = !address.to_canonical().is_loopback();

@@ -12,13 +12,13 @@ use super::CookieName;
 
 /// Maximum number of cookies of one name that a [`Finder`] returns from one request.
 ///
-/// Browsers send more than one only if paths or domains overlap. Each candidate costs the caller an
-/// attempt to open it; this limit bounds that cost for requests of hostile clients.
+/// Browsers send more than one only if paths or domains overlap. The caller tries to open each
+/// candidate, so this limit bounds the cost of a request from a hostile client.
 pub const MAX_CANDIDATES: usize = 16;
 
 /// A search for the cookies of one name in the `Cookie` header lines of a request.
 ///
-/// Build it once and reuse it: it holds the prepared search.
+/// Build it once and reuse it, because building prepares the search.
 ///
 /// # Rules
 ///
@@ -34,8 +34,8 @@ pub const MAX_CANDIDATES: usize = 16;
 /// intermediary added them.) Nothing is percent-decoded, quotes do not protect a `;`, and `$Version`
 /// does not change how the line is read.
 ///
-/// All cookies of the name are returned, up to [`MAX_CANDIDATES`]. A neighbour on the same domain
-/// can choose which of two cookies comes first, so the caller takes the first that authenticates.
+/// All cookies of the name are returned, up to [`MAX_CANDIDATES`]. A sibling subdomain can set a
+/// cookie that comes first, so the caller takes the first cookie that authenticates.
 ///
 /// # Cost
 ///
@@ -119,9 +119,8 @@ impl FusedIterator for Candidates<'_> {}
 impl<'a> Candidates<'a> {
     /// Returns the next value in the current line.
     ///
-    /// After a match of the name, the search continues after the next `;`: either this cookie has the
-    /// name, or it has another name that contains the match. So the number of times that each byte is
-    /// read is bounded.
+    /// After a match, the search continues after the next `;`, whether the cookie has the name or a
+    /// longer name that contains it. So each byte is read a bounded number of times.
     fn next_in_line(&mut self) -> Option<&'a [u8]> {
         loop {
             let line = self.rest;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// Copy-on-write bytes: a shared slice until the first edit, an owned buffer afterwards.
+/// Copy-on-write bytes: a shared slice before the first edit, an owned buffer after it.
 ///
 /// Loading new bytes keeps the owned buffer, so later edits do not allocate.
 #[derive(Clone, Default)]

@@ -101,7 +101,7 @@ impl Document {
         self.update_number(&path.into(), |number| number.checked_sub(amount.into()))
     }
 
-    /// Merges the members of `values`, which must be an object, into this object, deep.
+    /// Merges the members of `values`, which must be an object, into this object, recursively.
     ///
     /// Objects merge by key and arrays by index. `null` and every other scalar replaces the old
     /// value. An object merges into an array if its keys are indexes. An array replaces an object.

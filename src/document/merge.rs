@@ -1,4 +1,4 @@
-//! Deep merge of two objects.
+//! Recursive merge of two objects.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,7 +16,7 @@ use super::{
 
 pub(super) type MemberList = SmallVec<[Member; 8]>;
 
-/// A lookup of the members of an object by key. Of equal keys, it finds the last.
+/// A lookup of the members of an object by key. If keys are equal, it finds the last member.
 pub(super) struct MemberLookup<'t> {
     text: &'t [u8],
     pub(super) members: MemberList,
@@ -24,7 +24,7 @@ pub(super) struct MemberLookup<'t> {
 }
 
 impl<'t> MemberLookup<'t> {
-    /// Up to this number of members, comparing each one is cheaper than a map.
+    /// Maximum number of members for which comparing each key is cheaper than a map.
     const LINEAR_MAX: usize = 8;
 
     pub(super) fn new(text: &'t [u8], members: MemberList) -> Self {
@@ -51,7 +51,7 @@ impl<'t> MemberLookup<'t> {
     }
 }
 
-/// Writes to `out` the object `old` with the members of the object `new` merged in, deep.
+/// Merges the object `new` into the object `old`, recursively, and writes the result to `out`.
 pub(super) fn write_merged(old: &[u8], new: &[u8], out: &mut Vec<u8>) -> Result<(), InsertError> {
     let (old_range, new_range) = (0..old.len(), 0..new.len());
     Merger { old, new, out }.merge_values(old_range, new_range, 1)
@@ -65,7 +65,7 @@ struct Merger<'t> {
 }
 
 impl Merger<'_> {
-    /// Recurses once per level of the values.
+    /// Merges two values. Recurses once per level.
     fn merge_values(
         &mut self,
         old: Range<usize>,

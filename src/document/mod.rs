@@ -107,8 +107,8 @@ impl Document {
         }
     }
 
-    /// Parses the JSON text of an object, validates all of it, and makes it canonical. Of equal keys,
-    /// the last one's value is kept.
+    /// Parses the JSON text of an object, validates all of it, and makes it canonical. If keys are
+    /// equal, the last value is kept.
     ///
     /// # Errors
     /// If the text is not one JSON object, nests deeper than [`MAX_DEPTH`], or is longer than

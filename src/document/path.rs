@@ -8,7 +8,7 @@ use super::escape::{EscapedKey, escape_key};
 
 /// The path to a value in session data.
 ///
-/// Text is parsed as dot and bracket notation. In a list, every entry is one key, taken literally:
+/// Text is parsed as dot and bracket notation. Each entry of a list is one literal key:
 ///
 /// | path | keys |
 /// |---|---|
@@ -19,11 +19,11 @@ use super::escape::{EscapedKey, escape_key};
 /// | `"a."`, `"a[]"` | `a`, and the empty key |
 /// | `"a["`, `"a]"` | the text itself: it has no well-formed bracket |
 ///
-/// If the whole text is the key of a member of the root object, the path means that member.
-/// A key of digits without a leading zero is an index if it meets an array. If it meets nothing, a
-/// write creates an array for it. No other key is special, including `__proto__` and `length`.
+/// If the whole text is the key of a member of the root object, the path leads to that member.
+/// A key of digits without a leading zero indexes an array. If there is no value yet, a write creates
+/// an array for it. No other key is special, including `__proto__` and `length`.
 ///
-/// A path of up to four keys does not allocate, unless a key holds a character that JSON escapes.
+/// A path of up to four keys does not allocate, unless a key contains a character that JSON escapes.
 ///
 /// ```
 /// use hyper_session::document::KeyPath;
@@ -74,7 +74,7 @@ impl<'a> KeyPath<'a> {
         }
     }
 
-    /// Creates a path from a list of keys. Each entry is one key, taken literally.
+    /// Creates a path from a list of literal keys.
     pub fn from_keys<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
         Self::escape_keys(keys.into_iter().map(AsRef::as_ref))
     }
@@ -87,7 +87,7 @@ impl<'a> KeyPath<'a> {
         &self.keys
     }
 
-    /// Appends the path to `out`, in the form that [`read`](Self::read) reads.
+    /// Appends the path to `out`, in the format that [`read`](Self::read) decodes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let count = (self.keys.len() as u32) << 1 | u32::from(self.whole.is_some());
         out.extend_from_slice(&count.to_le_bytes());
@@ -97,7 +97,7 @@ impl<'a> KeyPath<'a> {
         }
     }
 
-    /// Reads the path at the start of `bytes`. Returns it and the bytes after it.
+    /// Decodes the path at the start of `bytes`. Returns the path and the bytes after it.
     pub(crate) fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (count, mut rest) = read_u32(bytes)?;
         let mut next = || -> Option<EscapedKey<'a>> {

@@ -54,7 +54,7 @@ impl Document {
     /// Returns an iterator over the keys of the root members, in the order of the text.
     ///
     /// # Errors
-    /// An item is an error if its member is damaged.
+    /// Each item is an error if its member is damaged.
     pub fn keys(&self) -> impl Iterator<Item = Result<Cow<'_, str>, MalformedDocument>> {
         self.members().map(|member| Ok(member?.0))
     }

@@ -69,7 +69,7 @@ pub(super) fn value_end(text: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Returns the end of the object or array that opens at `at`. Returns `None` also if it nests too
-/// deep.
+/// deeply.
 pub(super) fn container_end(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 0usize;
     while let Some(byte) = text.get(at) {

@@ -1,4 +1,4 @@
-//! A body that is either the wrapped body or a text.
+//! A body that is either the wrapped body or text.
 
 use std::{
     pin::Pin,
@@ -38,7 +38,7 @@ impl<B> FormBody<B> {
         }
     }
 
-    /// Returns the wrapped body; `None` if the form has been read or a text replaces the body.
+    /// Returns the wrapped body; `None` if the form has been read or text replaces the body.
     pub fn into_inner(self) -> Option<B> {
         self.inner
     }

@@ -20,10 +20,10 @@ const OVERHEAD: u64 = 64 * 1024;
 
 type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
-/// A body on its way to the parser. Clones share it.
+/// The chunks of a body, which the parser reads. Clones share them.
 ///
-/// Each poll of the parser scans everything that it has buffered. So it is polled only when the next
-/// full chunk or the end is available, however small the frames of the body are.
+/// Each poll of the parser scans its whole buffer. So [`drive`](Self::drive) polls it only when the
+/// next full chunk or the end is available, however small the frames of the body are.
 #[derive(Clone)]
 pub(super) struct BodyStream(Arc<Mutex<ChunkBuffer>>);
 
@@ -35,7 +35,7 @@ struct ChunkBuffer {
     /// Number of bytes that the parser may still receive.
     remaining: u64,
     limit: u64,
-    /// Set at the body's end, with the error until the parser receives it.
+    /// `Some` after the end of the body. Holds the error until the parser receives it.
     end: Option<Option<BoxError>>,
     /// The item for the parser to take; `Some(None)` is the end.
     next: Option<Option<Result<Bytes, BoxError>>>,
@@ -54,7 +54,7 @@ impl BodyStream {
             let data = ready!(next_data(body.as_mut(), cx));
             Poll::Ready(data.map(|data| data.map_err(Into::into)))
         });
-        // With this size, the parser scans the same bytes about seventy times at most.
+        // With this size, the parser scans each byte at most about seventy times.
         let chunk_size = usize::try_from(limit / 64).map_or(usize::MAX, |size| size.max(MIN_CHUNK));
         Self(Arc::new(Mutex::new(ChunkBuffer {
             body: Box::pin(frames),
@@ -100,7 +100,7 @@ impl BodyStream {
         .await
     }
 
-    /// Raises the limit by the bytes that the parser has returned, and so no longer buffers.
+    /// Raises the limit by the number of bytes that the parser has returned and no longer buffers.
     pub(super) fn release(&self, bytes: u64) {
         let mut buffer = self.buffer();
         buffer.remaining = buffer.remaining.saturating_add(bytes);

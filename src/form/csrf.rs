@@ -67,7 +67,11 @@ pub(super) fn check_head(
 ///
 /// A page cannot forge `Sec-Fetch-Site`. A browser that does not send it sends `Origin` with every
 /// unsafe method. A client that sends neither is not a browser.
-fn cross_origin_reason(uri: &Uri, headers: &HeaderMap, origins: &OwnOrigins) -> Option<&'static str> {
+fn cross_origin_reason(
+    uri: &Uri,
+    headers: &HeaderMap,
+    origins: &OwnOrigins,
+) -> Option<&'static str> {
     let origin = headers.get(ORIGIN);
     let url = origin.and_then(|origin| Uri::try_from(origin.as_bytes()).ok());
     let is_own = url.is_some_and(|url| origins.contains(&url, uri, headers.get(HOST)));

@@ -1,4 +1,4 @@
-//! Lenient deserialization of input: a text is accepted for a number or a `bool`.
+//! Lenient deserialization of input: a string is accepted for a number or a `bool`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -18,7 +18,7 @@ use super::{ValidationErrors, field_name::parse_index};
 #[derive(Clone, Copy)]
 pub(super) struct ValueDeserializer<'a>(pub(super) &'a Value);
 
-/// Deserializer of a text: a value or a key.
+/// Deserializer of a string: a value or a key.
 struct TextDeserializer<'a>(Cow<'a, str>);
 
 fn parse_number<T: FromStr>(text: &str) -> Result<T, FieldError> {

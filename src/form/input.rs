@@ -36,7 +36,7 @@ use crate::session::Session;
 /// memory than a small one. No name is special, not even `__proto__`, except `_csrf`, which is
 /// removed. A name that is used for a value and for a group (`a=1&a[b]=2`) makes the input malformed.
 ///
-/// The request's session remembers the input for [`flash_all`](Session::flash_all), `flash_only` and
+/// The request's session keeps the input for [`flash_all`](Session::flash_all), `flash_only` and
 /// `flash_except`. This requires [`Forms`](super::Forms) or
 /// [`Sessions::wrap`](crate::service::Sessions::wrap), which put the session into the request's
 /// extensions.
@@ -54,8 +54,8 @@ impl Input {
     /// its first file, within the limits of `Forms`. It must also fit `limits`.
     ///
     /// # Errors
-    /// When the input exceeds a limit, is malformed or has an unsupported type. The session then
-    /// remembers nothing.
+    /// If the input exceeds a limit, is malformed or has an unsupported type. The session then
+    /// keeps no input.
     pub async fn from_request<B>(
         request: Request<B>,
         limits: &InputLimits,
@@ -102,11 +102,12 @@ impl Input {
 
     /// Deserializes the whole input as `T`.
     ///
-    /// A form sends text, so a text is accepted for other types:
+    /// A form sends strings, so a string is accepted for other types:
     ///
-    /// - a number, if the text parses as the requested number type;
-    /// - `true` for `on`, `true`, `yes` and `1`; `false` for `off`, `false`, `no`, `0` and an empty text;
-    /// - `None` for an empty text;
+    /// - a number, if the string parses as the requested number type;
+    /// - `true` for `on`, `true`, `yes` and `1`; `false` for `off`, `false`, `no`, `0` and an empty
+    ///   string;
+    /// - `None` for an empty string;
     /// - a list of one item for a single value, and a list for a group with numeric keys.
     ///
     /// This does not work inside `#[serde(flatten)]` and untagged enums, because these do not request
@@ -116,7 +117,7 @@ impl Input {
     /// fields with `#[serde(default)]`.
     ///
     /// # Errors
-    /// When a field is missing or does not fit: a validation error of the first such field.
+    /// If a field is missing or does not fit: a validation error of the first such field.
     pub fn deserialize<T: DeserializeOwned>(&self) -> Result<T, ValidationErrors> {
         Ok(T::deserialize(ValueDeserializer(&self.tree))?)
     }
@@ -126,7 +127,7 @@ impl Input {
     /// path takes precedence.
     ///
     /// # Errors
-    /// When the value does not fit `T`.
+    /// If the value does not fit `T`.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ValidationErrors> {
         let value = self.find(path).filter(|value| !value.is_null());
         let result = value.map(|value| T::deserialize(ValueDeserializer(value)));
@@ -135,12 +136,12 @@ impl Input {
             .map_err(|error| error.prepend_name(path))?)
     }
 
-    /// Returns the text at a path; `None` if there is no value or it is not a text.
+    /// Returns the string at a path; `None` if there is no value or it is not a string.
     pub fn text(&self, path: &str) -> Option<&str> {
         self.find(path).and_then(Value::as_str)
     }
 
-    /// Returns `true` if there is a value at a path and it is not null. An empty text is a value.
+    /// Returns `true` if there is a value at a path and it is not null. An empty string is a value.
     pub fn has(&self, path: &str) -> bool {
         self.find(path).is_some_and(|value| !value.is_null())
     }
@@ -210,7 +211,7 @@ impl InputReader {
     /// Skips the rest of the current file and returns the next one; `None` at the end.
     ///
     /// # Errors
-    /// When the input exceeds a limit, or the body is malformed or fails.
+    /// If the input exceeds a limit, or the body is malformed or fails.
     pub async fn next_file(&mut self) -> Result<Option<&mut FilePart>, InputError> {
         self.reader.next_file().await
     }

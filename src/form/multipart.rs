@@ -188,7 +188,7 @@ impl FilePart {
     /// Returns the next chunk of the file's contents; `None` at the end.
     ///
     /// # Errors
-    /// When the files of the form together exceed their limit, or the body is malformed or fails.
+    /// If the files of the form together exceed their limit, or the body is malformed or fails.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, InputError> {
         let chunk = self.body.drive(self.field.chunk()).await;
         let Some(chunk) = chunk.map_err(input_error)? else {

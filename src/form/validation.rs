@@ -140,7 +140,7 @@ impl ValidationErrors {
     /// Returns `Err(self)` if a field has a message.
     ///
     /// # Errors
-    /// When [`is_empty`](Self::is_empty) is `false`.
+    /// If [`is_empty`](Self::is_empty) is `false`.
     pub fn into_result(self) -> Result<(), Self> {
         if self.is_empty() { Ok(()) } else { Err(self) }
     }
@@ -166,7 +166,7 @@ impl ValidationErrors {
     /// the query of a search.
     ///
     /// # Errors
-    /// When the session cannot be changed, or the messages exceed its limits. If only the input exceeds
+    /// If the session cannot be changed, or the messages exceed its limits. If only the input exceeds
     /// them, the input is left out.
     pub fn flash(&self, session: &Session) -> Result<(), SessionError> {
         self.report.flash(session)

@@ -14,15 +14,15 @@ const FLASH: &str = "__flash__";
 
 /// Decodes a session file of AdonisJS, for [`Importer::run`](super::Importer::run).
 ///
-/// Returns the store key and the record, or `None` if the content is not that of a session with the
-/// file's name. The session keeps its data and its remaining time. The file's modification time
-/// counts as the time of its creation, since the file has no other. Flash messages are dropped: they
-/// were meant for the next request.
+/// Returns the store key and the record, or `None` if the file does not contain the session that it
+/// is named after. The session keeps its data and its remaining lifetime. Its creation time is the
+/// file's modification time, because AdonisJS stores no other time. Flash messages are dropped,
+/// because they were meant for the next request.
 ///
 /// The visitor's cookie is **not** imported. AdonisJS signed it, and this crate never accepts an id
 /// that it did not issue. The imported session is stored under [`StoreKey::from_foreign_id`] of its
-/// old id until it expires. To keep visitors signed in, a handler takes it over when a session is new:
-/// it checks the signature of the old cookie, copies the data, and destroys the old session.
+/// old id until it expires. To keep visitors signed in, a handler copies it into each new session.
+/// The handler checks the signature of the old cookie, merges the data, and destroys the old session.
 ///
 /// ```
 /// # use hyper_session::{Session, SessionError, id::StoreKey, session::SessionCollection};
@@ -74,7 +74,7 @@ pub fn read_session(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
 fn read_data(id: &str, content: &[u8]) -> Option<Document> {
     let envelope = Document::parse(content.trim_ascii()).ok()?;
     let purpose: String = envelope.get("purpose").ok()??.deserialize().ok()?;
-    // AdonisJS uses the same envelope for other values, some with an expiry date. Sessions have none.
+    // AdonisJS uses the same envelope for other values, some with an expiry date. Sessions have no expiry date.
     if purpose != id || envelope.has("expiryDate").ok()? {
         return None;
     }

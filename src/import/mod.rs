@@ -119,7 +119,7 @@ impl Importer {
     /// file. One file at a time is in memory. Reading the directory and the files blocks.
     ///
     /// # Errors
-    /// The directory cannot be read, or the store cannot write. A file that cannot be read, or whose
+    /// If the directory cannot be read, or the store cannot write. A file that cannot be read, or whose
     /// session is too long for the store, is counted as refused.
     pub async fn run(
         &self,

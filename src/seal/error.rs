@@ -16,7 +16,9 @@ pub enum SealKeyError {
         len: usize,
     },
     /// The text begins with `base64:`, but the rest is not the base64 of 32 bytes.
-    #[error("key begins with \"base64:\", but the rest is not the base64 of 32 bytes; copy the whole key")]
+    #[error(
+        "key begins with \"base64:\", but the rest is not the base64 of 32 bytes; copy the whole key"
+    )]
     NotBase64,
     /// The text begins or ends with a quotation mark. Some readers of environment files pass on the
     /// marks around a value, which would make it another key.

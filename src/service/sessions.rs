@@ -45,7 +45,7 @@ impl Sessions {
     /// are ignored.
     ///
     /// # Errors
-    /// When a setting is invalid or the keys are missing. The error names the setting.
+    /// If a setting is invalid or the keys are missing. The error names the setting.
     pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
         (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
@@ -99,7 +99,7 @@ impl Sessions {
     /// ```
     ///
     /// # Errors
-    /// When a store does not become ready in time, or rejects the connection. The error names the store
+    /// If a store does not become ready in time, or rejects the connection. The error names the store
     /// and the reason.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.backend.store().ready().await
@@ -151,7 +151,7 @@ impl SessionsBuilder {
     /// Checks the configuration and builds the sessions.
     ///
     /// # Errors
-    /// When a setting is invalid, the keys are missing, or no store has the configured name.
+    /// If a setting is invalid, the keys are missing, or no store has the configured name.
     pub fn build(self) -> Result<Sessions, ConfigError> {
         let engine = self
             .config

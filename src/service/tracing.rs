@@ -16,7 +16,7 @@ const LOG_INTERVAL_MS: u64 = 10_000;
 
 /// Time of the last warning about a store failure, in milliseconds since the epoch.
 static LAST_WARNING: AtomicU64 = AtomicU64::new(0);
-/// Number of store failures since that warning.
+/// Number of store failures since the last warning.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 /// A listener that writes every event to `tracing`, with the target `hyper_session`.
@@ -26,8 +26,9 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 ///
 /// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
 /// warning when it begins and one when it ends, with its duration and the number of failed operations.
-/// The failures in between have level debug. Of all other store failures, one in ten seconds is a
-/// warning, with the number of suppressed failures as `left_out`. `MetricsListener` counts all of them.
+/// The failures during the outage have level debug. For all other store failures, there is at most
+/// one warning in ten seconds, with the number of suppressed failures as `left_out`. `MetricsListener`
+/// counts all failures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
@@ -57,7 +58,7 @@ impl Listener for TracingListener {
             Event::StoreUnavailable { store, reason } => {
                 warn!(target: "hyper_session", event = name, store, reason);
             }
-            // The same level as the beginning of the outage, so that a log has both.
+            // The level of the outage's beginning, so that a log that has one entry has both.
             Event::StoreRecovered {
                 store,
                 lasted,

@@ -44,7 +44,7 @@ pub(super) struct StoreHandle {
     lines: CookieLines,
     /// The client-side store of this request, created at its first use.
     attached: OnceCell<Arc<dyn RequestStore>>,
-    /// The cookies of a savepoint that was restored. They replace the store's own answer.
+    /// The cookies of a savepoint that was restored. They replace the store's own lines.
     restored: Option<SetCookies>,
 }
 
@@ -74,7 +74,7 @@ impl StoreHandle {
         self.attached.get().is_some()
     }
 
-    /// Returns the `Set-Cookie` lines of a client-side store, for what is stored now.
+    /// Returns the `Set-Cookie` lines of a client-side store for the data that is stored now.
     pub(super) fn set_cookies(&self) -> Result<SetCookies, SessionError> {
         match (&self.restored, self.attached.get()) {
             (Some(restored), _) => Ok(restored.clone()),

@@ -3,8 +3,8 @@
 //! A browser sends the same cookie with every request until the cookie is renewed, and one page
 //! makes many requests. The cache saves decrypting the cookie each time. It holds only cookies that
 //! were authenticated, and returns an entry only for the same text, byte by byte. An entry holds
-//! nothing that the cookie does not, so it cannot be out of date. The store decides if a session
-//! is alive.
+//! nothing that the cookie does not, so it cannot be out of date. Only the store decides if a
+//! session is alive.
 
 use std::{
     fmt,
@@ -20,8 +20,7 @@ use crate::{
 /// Capacity in cookies. They take about 200 KB together.
 const SLOTS: usize = 1024;
 
-/// OpenedIdCookie cookies by their text. Each text has one slot; a new entry replaces the old one
-/// there.
+/// Opened id cookies by their text. Each text has one slot; a new entry replaces the old one there.
 pub(crate) struct CookieCache(Box<[Mutex<Option<CachedCookie>>]>);
 
 struct CachedCookie {
@@ -42,7 +41,7 @@ impl CookieCache {
         Some((entry.opened.clone(), entry.key))
     }
 
-    /// Adds a cookie that was authenticated. A text too long for the inline buffer is not added.
+    /// Adds a cookie that was authenticated, unless its text is too long for the inline buffer.
     pub(super) fn insert(&self, text: &[u8], opened: &OpenedIdCookie, key: StoreKey) {
         let inline = CookieText::from_slice(text);
         if inline.spilled() {
@@ -57,8 +56,8 @@ impl CookieCache {
         }
     }
 
-    /// Returns the slot of a text, or `None` while another thread uses it: opening the cookie again
-    /// is cheaper than waiting.
+    /// Returns the slot of a cookie's text. Returns `None` while another thread uses it, because
+    /// opening the cookie again is cheaper than waiting.
     fn slot(&self, text: &[u8]) -> Option<MutexGuard<'_, Option<CachedCookie>>> {
         // The last bytes of a sealed text are as good as random, so they serve as a hash.
         let mixed = u64::from_le_bytes(*text.last_chunk()?).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -44,7 +44,7 @@ pub trait TagStore: Send + Sync {
     /// both are live.
     ///
     /// Regenerating an id calls this before it destroys the old id. Both ids have the tags until
-    /// then, so a log-out that runs at the same time finds the session.
+    /// then, so a logout that runs at the same time finds the session.
     ///
     /// # Errors
     /// As [`move_tags`](Self::move_tags).

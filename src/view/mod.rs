@@ -74,7 +74,7 @@ use crate::session::{Session, SessionError};
 /// is held during rendering.
 ///
 /// # Errors
-/// When the session is not loaded.
+/// If the session is not loaded.
 pub fn context(session: &Session) -> Result<Value, SessionError> {
     let page = page::PageContext::new(session)?;
     Ok(Value::from_dyn_object(Arc::new(page)))

@@ -74,7 +74,9 @@ pub(crate) struct RecordHead {
 /// The error of decoding a stored record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    #[error("record has format version {0}, which this release does not support; upgrade the crate")]
+    #[error(
+        "record has format version {0}, which this release does not support; upgrade the crate"
+    )]
     UnsupportedVersion(u8),
     #[error("record is damaged, or was not written by this crate")]
     Damaged,

@@ -6,7 +6,7 @@
 //! | offset | bytes | field |
 //! | --- | --- | --- |
 //! | 0 | 1 | format version: 1 |
-//! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regenerate |
+//! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regeneration |
 //! | 2 | 8 | creation time of the session, milliseconds since the Unix epoch |
 //! | 10 | 4 | length of the data's text |
 //! | 14 | 4 | length of the data's index |

@@ -9,11 +9,11 @@ use crate::{
 
 /// # Flash messages
 ///
-/// Flash messages are values for the next request that loads the session. That request removes
-/// them.
+/// Flash messages are values for the next request that loads the session. The commit of that
+/// request removes them.
 impl Session {
-    /// Leaves `value` under `key` (dot notation) for the next request that loads the session.
-    /// Values such as `0`, `false` and `""` are kept.
+    /// Flashes `value` under `key` (dot notation) to the next request that loads the session. Values
+    /// such as `0`, `false` and `""` are kept.
     ///
     /// # Errors
     /// See [`put`](Self::put).
@@ -34,8 +34,8 @@ impl Session {
         Ok(outgoing.flashed.put(key, value)?)
     }
 
-    /// Leaves every member of an object for the next request that loads the session. Keys are
-    /// literal. Objects merge deeply with what was flashed before.
+    /// Flashes every member of an object to the next request that loads the session. Keys are
+    /// literal. Objects merge recursively with the messages that were flashed before.
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
@@ -45,7 +45,7 @@ impl Session {
         Ok(outgoing.flashed.merge(values)?)
     }
 
-    /// Leaves all messages of this request for the next one too.
+    /// Flashes all messages of this request to the next request too.
     ///
     /// # Errors
     /// If the session cannot be changed.
@@ -54,7 +54,7 @@ impl Session {
         self.reflash_with(|incoming| Ok(incoming.clone()))
     }
 
-    /// Leaves the messages at these paths for the next request too.
+    /// Flashes the messages at these paths to the next request too.
     ///
     /// # Errors
     /// If the session cannot be changed.
@@ -76,7 +76,7 @@ impl Session {
         })
     }
 
-    /// Leaves the messages of this request for the next one too, except those at these paths.
+    /// Flashes the messages of this request to the next request too, except those at these paths.
     ///
     /// # Errors
     /// If the session cannot be changed.
@@ -103,7 +103,7 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the messages that the previous request left for this one.
+    /// Returns the messages that the previous request flashed to this request.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).

@@ -8,7 +8,7 @@ impl Session {
     /// session without such an id is new and empty.
     ///
     /// Await the returned future, whose output is this session. A second load does nothing. Loading
-    /// takes the flash messages that the previous request left. A cookie that this service did not
+    /// takes the flash messages of the previous request. A cookie that this service did not
     /// issue is not an error.
     ///
     /// # Errors

@@ -94,7 +94,7 @@ impl Session {
     /// until the session expires, or is regenerated or destroyed.
     ///
     /// The session need not be loaded. Anyone who knows the id controls the session, so do not log
-    /// it: [`store_key`](Self::store_key) is the name for logs.
+    /// it. Log the [`store_key`](Self::store_key) instead.
     ///
     /// # Errors
     /// [`Entropy`](SessionError::Entropy) if a new id could not be generated.

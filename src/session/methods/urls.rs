@@ -1,18 +1,17 @@
-//! Methods for remembered URLs.
+//! Methods for stored redirect targets.
 
 use crate::session::{Session, SessionError};
 
-/// The keys of the remembered URLs in the session's data. AdonisJS uses the first key too.
+/// The keys of the stored URLs in the session's data. AdonisJS uses the first key too.
 const INTENDED: [&str; 2] = ["redirect", "intendedUrl"];
 const PREVIOUS: [&str; 2] = ["redirect", "previousUrl"];
 
 /// # URLs
 ///
-/// The session remembers paths to redirect to. The getters never return a URL of another origin,
+/// The session stores paths to redirect to. The getters never return a URL of another origin,
 /// whatever the session's data holds.
 impl Session {
-    /// Remembers where to redirect the visitor after signing in: a path on this origin, with its
-    /// query.
+    /// Stores the target of the redirect after sign-in: a path on this origin, with its query.
     ///
     /// # Errors
     /// [`ForeignUrl`](SessionError::ForeignUrl) if a browser could read the URL as another origin.
@@ -57,7 +56,7 @@ impl Session {
         self.forget(INTENDED)
     }
 
-    /// Remembers the page of this request. An invalid form redirects back to it if the browser
+    /// Stores `url` as the page of this request. An invalid form redirects back to it if the browser
     /// sends no `Referer` (`Referrer-Policy: no-referrer`).
     ///
     /// The store is written if the page is not the previous one. So call this only for pages with

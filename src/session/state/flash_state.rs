@@ -21,10 +21,10 @@ pub(super) struct FlashState {
     stored: Document,
     /// The next commit removes `stored` from the store.
     consuming: bool,
-    /// Messages for the next request that are stored already, as they are stored. Other requests
-    /// left them, or an earlier commit of this one.
+    /// Messages for the next request that are stored already, in their stored form. Other requests
+    /// or an earlier commit of this request stored them.
     deferred: Document,
-    /// Messages that this request leaves for the next one.
+    /// Messages that this request flashes to the next request.
     outgoing: Option<Box<OutgoingFlash>>,
 }
 
@@ -57,7 +57,7 @@ impl FlashState {
         &mut self.stored
     }
 
-    /// Makes the stored messages those of this request.
+    /// Makes the stored messages the messages of this request.
     pub(super) fn take_incoming(&mut self, read_only: bool) -> Result<(), SessionError> {
         self.consuming = !read_only && !self.stored.is_empty();
         for name in self.stored.keys() {
@@ -69,12 +69,12 @@ impl FlashState {
         Ok(())
     }
 
-    /// Returns the messages that the previous request left for this one.
+    /// Returns the messages that the previous request flashed to this request.
     pub(super) fn incoming(&self) -> &Document {
         &self.incoming
     }
 
-    /// Returns the messages that this request leaves for the next one.
+    /// Returns the messages that this request flashes to the next request.
     pub(super) fn outgoing_mut(&mut self) -> &mut OutgoingFlash {
         self.outgoing.get_or_insert_default()
     }

@@ -24,9 +24,9 @@ pub(super) struct Identity {
     id: Option<SessionId>,
     /// The key of `id`, computed when first needed.
     key: OnceCell<StoreKey>,
-    /// The request carried the id.
+    /// `true` if the request carried the id.
     from_request: bool,
-    /// The last touch of the record, as the cookie says.
+    /// The time of the last touch of the record, from the cookie.
     last_touch: Timestamp,
     /// A record is stored under the id, or was.
     stored: bool,
@@ -44,7 +44,7 @@ impl Identity {
                 if self.candidates.len() == MAX_CANDIDATES {
                     return;
                 }
-                // A text longer than any cookie fails to open, and so does its beginning.
+                // A value longer than any cookie fails to open, even when it is cut.
                 let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
                 self.candidates.push(CookieText::from_slice(text));
             }
@@ -110,8 +110,8 @@ impl Identity {
         }
     }
 
-    /// Returns `true` if a cookie says that a touch is due. The cookie is not authenticated, so it
-    /// has to be opened before it counts.
+    /// Returns `true` if a touch appears due from the renewal time of a cookie. That time is not
+    /// authenticated, so the caller must open the cookie before it acts on the result.
     fn appears_due(&self, engine: &Engine, now: Timestamp) -> bool {
         self.candidates.iter().any(|candidate| {
             let last_touch = engine.format.claimed_renewal(candidate);
@@ -130,7 +130,7 @@ impl Identity {
         self.from_request
     }
 
-    /// Returns the last touch of the record, as the cookie says.
+    /// Returns the time of the last touch of the record, from the cookie.
     pub(super) fn last_touch(&self) -> Timestamp {
         self.last_touch
     }

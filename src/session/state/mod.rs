@@ -33,7 +33,8 @@ use crate::{
     store::{SetCookies, Store, Tag, Version},
 };
 
-/// Maximum size of a state that is reused. One large session must not hold memory for good.
+/// Maximum size of a state that is reused, so that one large session does not hold its memory
+/// forever.
 const MAX_POOLED_BYTES: usize = 64 * 1024;
 
 /// The state of one request's session. One lock guards it, and no lock is held across an await.
@@ -190,7 +191,7 @@ impl SessionState {
         self.identity.is_from_request()
     }
 
-    /// Returns `true` if the request carried no living id of the session.
+    /// Returns `true` if the request carried no live id of the session.
     pub(super) fn is_fresh(&self) -> bool {
         !self.identity.is_from_request() && !self.same_visitor
     }
@@ -219,7 +220,7 @@ impl SessionState {
         self.identity.due_touch(engine)
     }
 
-    /// Makes the response leave the browser's cookies alone, if nothing is stored after this.
+    /// Prevents the response from changing the browser's cookies, if nothing is stored after this.
     pub(super) fn keep_browser_cookies(&mut self) {
         // Another response may already have set a newer cookie.
         self.id_status = IdStatus::Regenerated;

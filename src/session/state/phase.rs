@@ -31,7 +31,7 @@ pub(in crate::session) enum IdStatus {
     Stale,
     /// This request or another one destroyed the session during this request.
     Destroyed,
-    /// The session has another id by now, which this request does not know.
+    /// Another request gave the session a new id.
     Regenerated,
 }
 

@@ -153,10 +153,10 @@ impl fmt::Display for Check {
 /// capability.
 ///
 /// # Errors
-/// The first promise that the store broke.
+/// If the store breaks a promise. The error describes the first broken promise.
 ///
 /// # Panics
-/// Outside a tokio runtime, if the check spawns tasks.
+/// If the check spawns tasks and is called outside a tokio runtime.
 pub async fn check<H: Harness>(harness: &H, check: Check) -> Result<(), Violation> {
     let probe = Probe::new(check, harness).await;
     if check.requirement().is_met(&*probe.store) {
@@ -168,7 +168,7 @@ pub async fn check<H: Harness>(harness: &H, check: Check) -> Result<(), Violatio
 /// Runs every check, even after a failure.
 ///
 /// # Panics
-/// Outside a tokio runtime.
+/// If called outside a tokio runtime.
 pub async fn run<H: Harness>(harness: &H) -> Report {
     let mut report = Report::default();
     for &check in Check::ALL {

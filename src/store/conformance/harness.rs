@@ -98,7 +98,7 @@ where
     }
 
     async fn advance(&self, time: Duration) {
-        /// Timers and servers round to milliseconds, up or down.
+        /// Tolerance for timers and servers that round to milliseconds, up or down.
         const SLACK: Duration = Duration::from_millis(10);
         tokio::time::sleep(time + SLACK).await;
     }

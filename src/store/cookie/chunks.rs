@@ -4,7 +4,7 @@
 //! - The first cookie of a longer text begins with the number of cookies and a dot. No sealed text
 //!   begins like this.
 //! - Each further cookie begins with eight characters of the text's nonce, the text id. So a chunk of
-//!   another response, or one that a neighbour on the same domain planted, is skipped.
+//!   another response, or one that a sibling subdomain planted, is skipped.
 //! - Only a whole text opens. The number of cookies is also inside the seal.
 
 use std::{borrow::Cow, cell::OnceCell, time::Duration};

@@ -92,8 +92,8 @@ impl CookieStore {
 
     /// Records destroyed sessions in `store`, so that their cookies are rejected from then on.
     ///
-    /// The store must not evict entries: an evicted entry undoes a log-out. Entries expire when no
-    /// cookie from before the log-out can be valid any more.
+    /// The store must not evict entries: an evicted entry undoes a logout. Entries expire when no
+    /// cookie from before the logout can be valid any more.
     ///
     /// A request that loads its session reads this store once, and once more for each tag of the
     /// session. So does each write.

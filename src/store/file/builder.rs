@@ -29,7 +29,7 @@ impl FileStore {
     /// exist. Blocks while the index is read.
     ///
     /// # Errors
-    /// The directory is in use, it cannot be used, or its files are damaged or incomplete.
+    /// If the directory is in use or unusable, or its files are damaged or incomplete.
     ///
     /// # Examples
     /// ```
@@ -157,8 +157,8 @@ impl FileStoreBuilder {
     /// with a million sessions.
     ///
     /// # Errors
-    /// An option is out of its range, the directory is in use, it cannot be used, or its files are
-    /// damaged or incomplete; see [`FileError`].
+    /// If an option is out of its range, the directory is in use or unusable, or its files are damaged
+    /// or incomplete. See [`FileError`].
     pub fn open(self) -> Result<FileStore, FileError> {
         self.options.check()?;
         FileStore::open_with(&self.directory, self.options)

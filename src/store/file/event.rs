@@ -23,7 +23,7 @@ impl<F: Fn(&FileEvent<'_>) + Send + Sync + 'static> FileEventListener for F {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileEvent<'a> {
-    /// At opening, the incomplete end of a segment was cut off: the rest of appends that a crash
+    /// The opening cut off the incomplete end of a segment. It belongs to appends that a crash
     /// interrupted and that were never acknowledged as durable.
     TornTail {
         /// The segment.

@@ -90,7 +90,7 @@ impl FileStore {
     /// space now. [`FileEvent::Compacted`](super::FileEvent::Compacted) reports the progress.
     ///
     /// # Errors
-    /// The disk failed or is full. Segments that were compacted before stay compacted.
+    /// If the disk fails or is full. Segments that were compacted before stay compacted.
     pub fn compact(&self) -> StoreFuture<()> {
         let inner = &self.0.inner;
         let receiver = inner.maintenance.compact(&inner.engine);
@@ -100,10 +100,10 @@ impl FileStore {
         })
     }
 
-    /// Writes everything that was acknowledged to the disk, in every durability mode.
+    /// Syncs every acknowledged write to the disk, in every durability mode.
     ///
     /// # Errors
-    /// The disk failed, now or earlier; see [`FileError::Poisoned`].
+    /// If the disk fails or has failed before. See [`FileError::Poisoned`].
     pub fn flush(&self) -> StoreFuture<()> {
         let inner = Arc::clone(&self.0.inner);
         let flushed = inner.run_blocking_limited(|inner| inner.engine.log.sync());
@@ -113,11 +113,11 @@ impl FileStore {
     /// Closes the store: syncs all data, writes the hint that makes the next opening fast, ends the
     /// threads and releases the directory.
     ///
-    /// From the call on, all other operations fail with [`FileError::Closed`]. Further calls complete
+    /// After the call, all other operations fail with [`FileError::Closed`]. Further calls complete
     /// when the store is closed, and do nothing else.
     ///
     /// # Errors
-    /// Data could not be written to the disk. The store is closed all the same.
+    /// If data cannot be written to the disk. The store is closed even then.
     pub fn close(&self) -> StoreFuture<()> {
         self.0.inner.engine.log.mark_closed();
         let open = Arc::clone(&self.0);

@@ -57,7 +57,7 @@ use crate::id::StoreKey;
 /// Without step 1, no write is lost either, but a machine that knows only the old store:
 ///
 /// - treats a migrated session as ended, or answers 503 during the first minute after the migration;
-/// - may have its log-out undone, if another machine migrates the session at the same moment.
+/// - may have its logout undone, if another machine migrates the session at the same moment.
 ///
 /// # Migrating from cookies
 ///

@@ -11,7 +11,7 @@
 //! 2. Create the session in the new store. If it has tags, create a migrating marker there, copy the
 //!    tags, and replace the marker by the session. *Only one caller creates it. A record in the new
 //!    store is this session or a later version of it. A session with tags is not visible in the new
-//!    store before its tags are, so that a log-out everywhere finds it.*
+//!    store before its tags are, so that a logout everywhere finds it.*
 //! 3. Copy the tags that were added to the old store meanwhile.
 //! 4. Replace the marker in the old store by an in-new-store marker for [`MARKER_TTL`]. *A machine
 //!    that knows only the old store and read the session before cannot write it.*

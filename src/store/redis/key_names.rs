@@ -56,7 +56,7 @@ impl KeyNames {
     }
 
     /// Returns the name of a tag's index: the prefix, `tag:`, and the tag itself. No session has
-    /// such a name, since `t` is no hexadecimal digit.
+    /// such a name, since `t` is not a hexadecimal digit.
     pub(super) fn tag_index(&self, tag: &str) -> Bytes {
         [&*self.prefix, &b"tag:"[..], tag.as_bytes()]
             .concat()

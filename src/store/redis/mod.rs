@@ -70,7 +70,7 @@ const NAME: &str = "redis";
 ///
 /// The Redis user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA` and the commands
 /// of the scripts (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`). It also needs `WAIT` to
-/// wait for replicas, the sorted set commands for tags, and `CLIENT` for a local cache.
+/// wait for replicas, the sorted set commands for tags, and `CLIENT` for a near cache.
 ///
 /// # Outages
 ///

@@ -54,7 +54,7 @@ pub(super) fn decode(key: &StoreKey, value: &Bytes) -> Result<ReadOutcome, Redis
     Ok(ReadOutcome::Found(Record { data, version }))
 }
 
-/// Returns the tag block of `value`; empty for a tombstone or a value that is no record.
+/// Returns the tag block of `value`; empty for a tombstone or a value that is not a record.
 pub(super) fn tag_block(value: &Bytes) -> Bytes {
     header(value)
         .ok()

@@ -21,7 +21,7 @@ pub(super) struct TagBlock {
 type TagEntry<Name> = ([u8; 8], Name);
 
 impl TagBlock {
-    /// Parses a block; bytes that are no block give an empty one.
+    /// Parses a block. Returns an empty block for bytes that are not a block.
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let mut block = Self::default();
         let Some((until, mut rest)) = bytes.split_first_chunk() else {

@@ -162,7 +162,7 @@ impl Maintenance {
             if engine.log.wakeup().is_stopped() {
                 return;
             }
-            // Without a hint the next opening takes longer, which is no reason for an event.
+            // Without a hint, the next opening only takes longer, so no event is emitted.
             let _ = engine.log.write_hint(&segment);
         }
     }

@@ -101,8 +101,8 @@ impl Compactor<'_> {
         Ok(())
     }
 
-    /// Returns the oldest segment. If it is the active one, it is ended first; an empty active
-    /// segment is no source.
+    /// Returns the oldest segment. If it is the active segment, ends it first. Returns `None` for an
+    /// empty active segment.
     fn next_source(&self) -> Result<Option<Arc<Segment>>, FileError> {
         let log = &self.0.log;
         let mut writer = log.lock_writable()?;

@@ -53,7 +53,7 @@ impl DirectoryLock {
             }
             Err(error) => return Err(fail(error.into())),
         }
-        // The id is only for messages, so a full disk is no reason to fail.
+        // The id is only for messages, so a full disk is not an error.
         let _ = write_pid(&mut file);
         Ok(Self(file))
     }

@@ -146,7 +146,7 @@ impl FrameHeader {
         bytes
     }
 
-    /// Decodes a header of a segment with this salt; returns `None` if the bytes are no header.
+    /// Decodes a header of a segment with this salt; returns `None` if the bytes are not a header.
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Option<Self> {
         let (crc, checked) = bytes.split_first_chunk()?;
         // The cheap checks come first: a search through damage decodes at every byte.

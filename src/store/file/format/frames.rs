@@ -15,14 +15,14 @@ pub(crate) enum SegmentItem<'a> {
         header: FrameHeader,
         payload: &'a [u8],
     },
-    /// Bytes that are no frame, followed by a frame. `key` is the key of the damaged frame, if
+    /// Bytes that are not a frame, followed by a frame. `key` is the key of the damaged frame, if
     /// the bytes are long enough for a header; the state of that key is not known.
     Damage {
         offset: u32,
         len: u64,
         key: Option<StoreKey>,
     },
-    /// Bytes at the end that are no frame: the rest of an append that a crash interrupted.
+    /// Bytes at the end that are not a frame: the rest of an append that a crash interrupted.
     TornTail { offset: u32, len: u64 },
     /// Zeros up to the end: space that was allocated for future frames.
     Preallocated { offset: u32, len: u64 },
@@ -59,7 +59,7 @@ impl<'a> Frames<'a> {
         header.matches_payload(payload).then_some((header, payload))
     }
 
-    /// Skips bytes that are no frame.
+    /// Skips bytes that are not a frame.
     ///
     /// An intact header gives the offset of the next frame. Session data inside a damaged frame is
     /// therefore not searched for frames.

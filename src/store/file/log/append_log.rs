@@ -227,7 +227,7 @@ impl AppendLog {
     }
 
     /// Appends the frames of an opening: segments up to `skipped` are missing and not needed, and
-    /// the store is open. A full disk is no error, so that reads are possible.
+    /// the store is open. A full disk is not an error, so that reads are possible.
     pub(crate) fn begin(&self, skipped: Option<u32>) -> Result<(), FileError> {
         self.sync()?;
         let mut writer = self.lock();

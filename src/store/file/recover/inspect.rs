@@ -48,9 +48,9 @@ pub struct SegmentReport {
     pub damaged: u64,
     /// Bytes in these places.
     pub damaged_bytes: u64,
-    /// Bytes at the end that are no frame: the rest of an append that a crash interrupted.
+    /// Bytes at the end that are not a frame: the rest of an append that a crash interrupted.
     pub torn_bytes: u64,
-    /// `true` if the hint file is right, `None` if there is no hint file.
+    /// `true` if the hint file matches the segment, `None` if there is no hint file.
     pub hint_matches: Option<bool>,
 }
 
@@ -79,8 +79,8 @@ impl Inspection {
     /// total. The directory is locked while it is read, so no store may have it open.
     ///
     /// # Errors
-    /// The directory is in use, it contains no store, or a file cannot be read. Damage is no error;
-    /// it is part of the result.
+    /// If the directory is in use or contains no store, or if a file cannot be read. Damage is not an
+    /// error but part of the result.
     pub fn read(
         directory: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64),
@@ -140,7 +140,7 @@ impl Inspection {
     }
 
     /// Returns `true` if there is no damage, no missing segment, and no wrong hint file. An
-    /// incomplete last append is no damage.
+    /// incomplete last append is not damage.
     pub fn is_sound(&self) -> bool {
         let is_sound = |report: &SegmentReport| {
             report.readable && report.damaged == 0 && report.hint_matches != Some(false)

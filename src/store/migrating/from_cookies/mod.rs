@@ -7,11 +7,11 @@
 //! migration and the invariant of each:
 //!
 //! 1. If the session has tags, create a reserved marker in the new store, and add the tags to it. *A
-//!    reader of the marker takes the session to be in its cookie. A log-out everywhere finds the marker
+//!    reader of the marker assumes that the session is in its cookie. A logout everywhere finds the marker
 //!    by its tags.*
-//! 2. Check that the cookie is still valid. *The tags are in the new store by now. A log-out everywhere
+//! 2. Check that the cookie is still valid. *The tags are in the new store by now. A logout everywhere
 //!    revokes the tag for cookies first, and then destroys the tagged records in the new store. So
-//!    either this check fails, or the log-out destroys the marker or the session.*
+//!    either this check fails, or the logout destroys the marker or the session.*
 //! 3. Write the session to the new store, expecting the marker or, without tags, no record. *Of several
 //!    requests with the same cookie, one migrates the session. The others meet a conflict with its
 //!    result.*

@@ -22,7 +22,7 @@ use crate::{
 /// Makes a client that is not connected yet.
 pub(super) fn new_fred(config: Config, settings: &Settings) -> Fred {
     let performance = PerformanceConfig {
-        // Invalidations arrive in bursts, and a missed one empties the whole local cache.
+        // Invalidations arrive in bursts, and a missed one empties the whole near cache.
         broadcast_channel_capacity: 4096,
         ..PerformanceConfig::default()
     };

@@ -1,4 +1,5 @@
-//! The local copies: bounded, and never filled with a record that has changed meanwhile.
+//! The entries of the near cache: bounded, and never filled with a record that has changed since the
+//! read.
 
 use std::{
     collections::{HashMap, VecDeque},

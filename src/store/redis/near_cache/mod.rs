@@ -1,4 +1,4 @@
-//! A local cache in front of the Redis store.
+//! A near cache in front of the Redis store: copies of records in this process.
 
 mod entries;
 
@@ -19,8 +19,8 @@ use crate::{
     },
 };
 
-/// A Redis store with local copies of records that are read often: a cached read needs no round
-/// trip.
+/// A Redis store with a near cache: copies, in this process, of records that are read often. A cached
+/// read needs no round trip.
 ///
 /// Redis reports when a copy is out of date (server-assisted client-side caching, `CLIENT TRACKING`).
 ///
@@ -40,7 +40,7 @@ use crate::{
 /// - No copy is used for longer than [`max_age`](CachedRedisStoreBuilder::max_age), nor after its
 ///   record has expired.
 ///
-/// Writes do not trust a copy: Redis compares the version. A write that is based on an old copy gets a
+/// Writes do not depend on a copy, because Redis compares the version. A write that is based on an old copy gets a
 /// conflict and the newer record. Reads that touch are sent to Redis.
 #[doc(alias = "CachingSessionStore")]
 #[derive(Clone)]
@@ -49,7 +49,7 @@ pub struct CachedRedisStore {
     cache: Arc<NearCache>,
 }
 
-/// The limits of the local copies, on top of a [`RedisStoreBuilder`].
+/// A [`RedisStoreBuilder`] with the limits of the near cache.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct CachedRedisStoreBuilder {
@@ -58,7 +58,7 @@ pub struct CachedRedisStoreBuilder {
 }
 
 impl RedisStoreBuilder {
-    /// Adds a local cache in front of the store; see [`CachedRedisStore`].
+    /// Adds a near cache in front of the store; see [`CachedRedisStore`].
     pub fn cached(self) -> CachedRedisStoreBuilder {
         let limits = CacheLimits {
             entries: 10_000,
@@ -73,7 +73,7 @@ impl RedisStoreBuilder {
 }
 
 impl CachedRedisStoreBuilder {
-    /// Sets the maximum number of records with a copy. Default: 10,000.
+    /// Sets the maximum number of cached records. Default: 10,000.
     pub fn max_entries(mut self, entries: usize) -> Self {
         self.limits.entries = entries;
         self
@@ -124,7 +124,7 @@ impl CachedRedisStoreBuilder {
     }
 }
 
-/// The size and use of the local copies.
+/// The size and use of the near cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
@@ -137,12 +137,12 @@ pub struct CacheStats {
 }
 
 impl CachedRedisStore {
-    /// Returns the store behind the copies.
+    /// Returns the store behind the near cache.
     pub const fn store(&self) -> &RedisStore {
         &self.inner
     }
 
-    /// Returns the size and use of the local copies.
+    /// Returns the size and use of the near cache.
     pub fn cache_stats(&self) -> CacheStats {
         CacheStats {
             entries: self.cache.entries(),
@@ -151,7 +151,7 @@ impl CachedRedisStore {
         }
     }
 
-    /// Reads from Redis, and keeps a copy if the server reports changes to it.
+    /// Reads from Redis, and caches the record if the server reports changes to it.
     fn read_and_fill(&self, key: &StoreKey) -> StoreFuture<ReadOutcome> {
         let (key, cache) = (*key, Arc::clone(&self.cache));
         self.inner.run_operation("read", move |runner| async move {
