@@ -95,7 +95,7 @@ cargo test --locked --all-features --doc
 section "Benches and examples build"
 cargo build --locked --all-features --benches --examples
 
-section "Fuzz targets build, and answer their corpus"
+section "Fuzz targets build and pass their corpus"
 cargo build --manifest-path fuzz/Cargo.toml --bins
 mkdir -p "$CARGO_TARGET_DIR/fuzz"
 for source in fuzz/fuzz_targets/*.rs; do
@@ -116,4 +116,4 @@ if [ "$audit" = yes ]; then
     cargo deny --all-features check
 fi
 
-section "All of it holds"
+section "All checks passed"
