@@ -209,7 +209,7 @@ impl Sides {
 /// The results of one round of one side.
 #[derive(Clone, Copy)]
 struct Round {
-    /// Operations a second.
+    /// Operations per second.
     rate: f64,
     /// The 99th percentile, in microseconds.
     p99: f64,

@@ -21,7 +21,7 @@ use redb::{Database, Error, ReadableTable, Table, TableDefinition};
 /// The row of each key: end (8 bytes), version (8 bytes; zero is a tombstone), data.
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 
-/// The last version. One counter for all keys, so that no key has a version twice.
+/// The last version. One counter for all keys, so that no version repeats.
 const LAST_VERSION: TableDefinition<'_, (), u64> = TableDefinition::new("versions");
 
 const TOMBSTONE: u64 = 0;

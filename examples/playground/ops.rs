@@ -61,7 +61,7 @@ fn some_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Jso
     Json::deserialize(deserializer).map(Some)
 }
 
-/// Reads a user id, which is a text or a number.
+/// Reads a user id, which is a string or a number.
 fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match serde_json::Value::deserialize(deserializer)? {
         serde_json::Value::Null => None,

@@ -3,8 +3,8 @@
 use super::{ConfigError, Secret};
 use crate::seal::{KeyRing, SealKey};
 
-/// The keys in this crate's documentation and examples. Everyone can read them, so a key that an
-/// operator sets must be none of them. A key in the program's own code may be one, as in tests.
+/// The keys in this crate's documentation and examples. Everyone can read them, so an operator
+/// must not set one of them. The program's own code may, as in tests.
 const DOCUMENTED_KEYS: [&str; 5] = [
     "a secret of thirty-two characters or more",
     "sixty-four hexadecimal digits would do as well as this",

@@ -67,7 +67,7 @@ impl StoreRegistry {
     /// Adds a store that `open` opens if the configuration selects it, or replaces the store with that
     /// name.
     ///
-    /// An error of `open` is an error of building the sessions.
+    /// If `open` returns an error, building the sessions fails.
     #[must_use]
     pub fn register_with<S: Store>(
         mut self,
@@ -158,7 +158,7 @@ pub(super) struct StoreSelection<'c> {
     pub(super) migrate_from: Option<&'c str>,
     pub(super) migrate_to: Option<&'c str>,
     pub(super) configs: &'c StoreConfigs,
-    /// Receive the outages of a store.
+    /// The listeners for outages of a store.
     pub(super) listeners: &'c Listeners,
 }
 

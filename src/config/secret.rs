@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 /// The text of an application key, or a URL with a password.
 ///
-/// `Debug` does not show the text. The type cannot be serialized. Dropping it wipes the text from
-/// memory.
+/// `Debug` does not show the text. The type cannot be serialized. The text is
+/// zeroized on drop.
 #[derive(Clone)]
 pub struct Secret {
     text: Zeroizing<String>,

@@ -93,9 +93,9 @@ impl SetCookie {
         )
     }
 
-    /// Like [`set`](Self::set), with an `Expires` attribute for user agents that do not know
-    /// `Max-Age`. Other user agents ignore `Expires`. A time outside the years 1970 to 9999 is sent
-    /// as the nearest time inside.
+    /// Returns a header value like [`set`](Self::set), with an `Expires` attribute for user agents
+    /// that do not support `Max-Age`. Other user agents ignore `Expires`. A time outside the years
+    /// 1970 to 9999 is sent as the nearest time inside.
     ///
     /// # Errors
     /// As for [`set`](Self::set).
@@ -110,7 +110,7 @@ impl SetCookie {
     }
 
     /// Returns a header value that removes the cookie: an empty value that expired in the past. It has
-    /// the same attributes, because user agents would treat it as another cookie without them. Does
+    /// the same attributes, because user agents identify a cookie by its name, domain and path. Does
     /// not allocate.
     pub fn removal(&self) -> HeaderValue {
         self.removal.clone()

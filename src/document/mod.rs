@@ -79,7 +79,7 @@ pub const MAX_GAP: usize = 1024;
 /// # Invariants
 /// `text` is compact JSON in which each string has its canonical spelling. `index` is the index of
 /// `text`. Both hold for everything that this type writes. Stored bytes may be damaged. Reads and
-/// edits that meet the damage return [`MalformedDocument`]; none panics.
+/// edits that find the damage return [`MalformedDocument`]; none panics.
 ///
 /// [`reset`](Self::reset) and [`load`](Self::load) keep the buffers for the next document.
 /// Two documents are equal if their texts are equal, so the order of members counts.
@@ -124,7 +124,7 @@ impl Document {
     /// copying or parsing.
     ///
     /// # Errors
-    /// If text and index cannot belong together. The read that meets other damage reports it.
+    /// If text and index cannot belong together. Other damage is an error of the read that finds it.
     pub fn from_parts(text: Bytes, index: Bytes) -> Result<Self, MalformedDocument> {
         let mut document = Self::new();
         document.load(text, index)?;
@@ -153,7 +153,7 @@ impl Document {
         self.reindex()
     }
 
-    /// Replaces the content by an empty object, and keeps the buffers.
+    /// Replaces the content with an empty object, and keeps the buffers.
     pub fn reset(&mut self) {
         self.text.load(EMPTY);
         self.index.load(Bytes::new());

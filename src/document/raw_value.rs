@@ -49,7 +49,7 @@ impl<'a> RawValue<'a> {
     /// Deserializes the value as `T`. `T` may borrow from the text, for example as a `&str` if the
     /// string has no escapes.
     ///
-    /// Integers are exact, including 128-bit integers if `T` asks for them. The text may nest at
+    /// Integers are exact, including 128-bit integers if `T` requests them. The text may nest at
     /// most 127 levels; a document allows fewer.
     ///
     /// # Errors

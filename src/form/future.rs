@@ -96,7 +96,7 @@ where
     ) -> Self {
         let info = RequestInfo::new(&request);
         let (mut head, body) = request.into_parts();
-        // `Input` gives the input that it reads to the session in the extensions.
+        // `Input` passes the input to the session in the extensions.
         if head.extensions.get::<Session>().is_none() {
             head.extensions.insert(session.clone());
         }

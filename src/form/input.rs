@@ -216,7 +216,7 @@ impl InputReader {
         self.reader.next_file().await
     }
 
-    /// Reads to the end, skips the remaining files, and gives the input to the session.
+    /// Reads to the end, skips the remaining files, and passes the input to the session.
     ///
     /// # Errors
     /// As for [`next_file`](Self::next_file).

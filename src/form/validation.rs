@@ -156,7 +156,7 @@ impl ValidationErrors {
     /// Flashes the errors and the input. [`Forms`](super::Forms) calls this.
     ///
     /// The flashed keys are `errors` and `inputErrorsBag` (messages by field), `errorsBag` (summary by
-    /// code), and each field of the input that the session remembers, under its own name. Some fields
+    /// code), and each field of the input that the session keeps, under its own name. Some fields
     /// are left out at every level: `_csrf`, `_method`, and names of secrets, such as
     /// `password_confirmation`, `newPassword`, `passphrase`, `pwd`, `pin` and `otp`.
     ///

@@ -96,7 +96,7 @@ pub enum OpenReason {
     TooLong,
     /// The text is not canonical base64url.
     Encoding,
-    /// The text has a format version that this crate does not know.
+    /// The text has a format version that this crate does not support.
     UnknownVersion,
     /// The text was sealed with a key that is not in the ring.
     UnknownKey,

@@ -90,8 +90,8 @@ impl StoreHandle {
         }
     }
 
-    /// Returns the reason why a client-side store refused the request's data cookie.
-    pub(super) fn rejected(&self) -> Option<&'static str> {
+    /// Returns the reason why a client-side store rejected the request's data cookie.
+    pub(super) fn rejection(&self) -> Option<&'static str> {
         self.attached.get()?.rejection()
     }
 }

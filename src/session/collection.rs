@@ -25,7 +25,7 @@ use crate::{
 #[doc(alias = "Collection")]
 pub struct SessionCollection(Arc<Engine>);
 
-/// Maximum number of times that `destroy_tagged` lists sessions, if new ones keep appearing.
+/// Maximum number of times that `destroy_tagged` lists sessions while new sessions are tagged.
 const MAX_ROUNDS: usize = 16;
 
 impl SessionCollection {
@@ -98,7 +98,7 @@ impl SessionCollection {
     ///
     /// # Concurrency
     /// A session that is regenerated during the call is destroyed under either id. A session that
-    /// is tagged during the call may be left. Requests that have loaded a destroyed session store
+    /// is tagged during the call may be missed. Requests that have loaded a destroyed session store
     /// no more changes.
     pub async fn destroy_tagged(
         &self,

@@ -1,9 +1,9 @@
 //! Keys of ids that died recently in this process.
 //!
 //! A slow request may finish after its session was regenerated or destroyed. Its response could
-//! then set the old cookie again, and a visitor who has just signed in would be signed out. A
-//! request that writes learns from the store that its id is dead. A request that only reads learns
-//! it here. Ids that died in another process are not listed: the browser then keeps the old cookie
+//! then set the old cookie again, and a visitor who has just signed in would be signed out. If a
+//! request writes, the store reports that its id is dead. For a request that only reads, this list
+//! does. It does not contain ids that died in another process. The browser then keeps the old cookie
 //! until its next request that loads the session.
 
 use std::sync::Mutex;

@@ -83,7 +83,7 @@ pub struct TooLarge {
 }
 
 impl TooLarge {
-    /// Returns the source for a record of `size` bytes in a store that takes at most `limit`.
+    /// Returns the error for a record of `size` bytes in a store whose limit is `limit`.
     pub const fn new(size: usize, limit: usize) -> Self {
         Self { size, limit }
     }

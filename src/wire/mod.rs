@@ -19,12 +19,12 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// Writes the value of an id cookie.
     fn seal_id(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), &'static str>;
 
-    /// Reads the value of an id cookie. Accepts only a text that this service issued.
+    /// Reads the value of an id cookie. Accepts only a value that this service issued.
     fn open_id(&self, text: &[u8]) -> Result<OpenedIdCookie, &'static str>;
 
-    /// Returns the time of the last renewal that the text claims, or `None` if it claims none.
+    /// Returns the time of the last renewal that the value claims, or `None` if it claims none.
     ///
-    /// The claim is not authenticated. It only decides if opening the cookie is worthwhile.
+    /// The claim is not authenticated. Use it only to decide whether to open the cookie.
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp>;
 
     /// Encodes the record of a session that was created at `created`.

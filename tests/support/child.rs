@@ -18,7 +18,7 @@ pub fn example(name: &str) -> PathBuf {
     example
 }
 
-/// Returns the name that the test runner knows a test by. `module` is the `module_path!()` of the
+/// Returns the full name of a test, as the test runner lists it. `module` is the `module_path!()` of the
 /// test's file.
 pub fn test_name(module: &str, test: &str) -> String {
     let (_, inside) = module.split_once("::").unwrap();

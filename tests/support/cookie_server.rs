@@ -75,7 +75,7 @@ impl CookieServer {
     }
 }
 
-/// Returns a text of this many characters.
+/// Returns a string of this many characters.
 pub fn text(len: usize) -> String {
     "abcdefghij".chars().cycle().take(len).collect()
 }

@@ -77,7 +77,7 @@ pub fn calls(peer: &dyn Peer) -> Vec<(Case, Call)> {
 /// Runs a call a few times and checks that the handler finds the number that the case requires.
 ///
 /// # Panics
-/// If it does not: the call would measure a session that was not found.
+/// If the handler does not find it, because the call would measure a session that was not found.
 pub fn check(name: &str, case: Case, call: &mut Call) {
     // The last call of the previous case may have left its number.
     request::take_seen();

@@ -205,7 +205,7 @@ async fn compare(case: &str, job: Job, tasks: usize, server: &Server, both: [&Co
 }
 
 struct Round {
-    /// Requests a second.
+    /// Requests per second.
     rate: f64,
     /// Processor time of a request, in microseconds.
     cpu: f64,

@@ -80,7 +80,7 @@ impl Commit {
         }
     }
 
-    /// Waits for the present step and returns the next one.
+    /// Waits for the current step and returns the next step.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<StepResult> {
         Poll::Ready(match &mut self.step {
             CommitStep::Done => Ok(CommitStep::Done),

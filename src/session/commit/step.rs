@@ -26,7 +26,7 @@ pub(super) enum CommitStep {
     /// Write the record.
     Writing(StoreFuture<WriteOutcome>, StoreKey),
     /// Copy the tags of the old record to the new one. This happens before the old id dies, so that
-    /// a commit which is dropped half way leaves no untagged record.
+    /// a commit that is dropped half way cannot leave an untagged record.
     CopyingTags(StoreFuture<()>, StoreKey),
     /// Replace the old record with a fence, unless another request wrote it in the meantime.
     Fencing(StoreFuture<WriteOutcome>, StoreKey),

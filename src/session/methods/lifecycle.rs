@@ -47,7 +47,7 @@ impl Session {
     ///
     /// # Concurrency
     /// Slower requests cannot restore the session; their changes are dropped. If another request
-    /// has just regenerated the session, it lives on under its new id. To end it under every id,
+    /// has just regenerated the session, the session stays alive under its new id. To end it under every id,
     /// use its tag and
     /// [`SessionCollection::destroy_tagged`](crate::session::SessionCollection::destroy_tagged).
     #[doc(alias = "flush")]
@@ -62,12 +62,12 @@ impl Session {
     /// Stores the changes made so far. The next commit stores later changes.
     ///
     /// The service commits when the handler has returned. Call this only if the changes must be
-    /// stored before something else happens. Await the returned future.
+    /// stored earlier, for example before a call of another service. Await the returned future.
     ///
-    /// The response sets the cookies for what this stored, for example a new id, whatever the
-    /// response's status is. So does the 503 or 500 that replaces the response if a later commit
-    /// fails. A handler that returns an error instead of a response sets no cookies: after a
-    /// [`regenerate`](Self::regenerate) the visitor is left with a dead id.
+    /// The response sets the cookies for the stored state, for example a new id, whatever its status
+    /// is. If a later commit fails, the 503 or 500 that replaces the response sets them too. If the
+    /// handler returns an error instead of a response, no cookies are set. After a
+    /// [`regenerate`](Self::regenerate) the browser then keeps a dead id.
     ///
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails; the changes may be stored or not.

@@ -1,4 +1,4 @@
-//! The public methods of [`Session`](super::Session), one topic a file.
+//! The public methods of [`Session`](super::Session), one topic per file.
 //!
 //! rustdoc shows them in the order of these lines. The empty lines keep rustfmt from sorting them.
 

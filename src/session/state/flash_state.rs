@@ -15,9 +15,9 @@ use crate::{
 /// The messages for this request and for the next one.
 #[derive(Debug, Default)]
 pub(super) struct FlashState {
-    /// The messages that the previous request left for this one.
+    /// The messages that the previous request flashed to this request.
     incoming: Document,
-    /// The same messages, as they are stored.
+    /// The messages of `incoming` in their stored form.
     stored: Document,
     /// The next commit removes `stored` from the store.
     consuming: bool,
@@ -114,7 +114,7 @@ impl FlashState {
         Ok(())
     }
 
-    /// Notes that a commit removed the incoming messages and stored the outgoing ones.
+    /// Records that a commit removed the incoming messages and stored the outgoing ones.
     pub(super) fn on_committed(&mut self) {
         self.consuming = false;
         self.outgoing = None;

@@ -178,14 +178,14 @@ impl Identity {
         key
     }
 
-    /// Notes that a record is stored under the id.
+    /// Marks the id as stored: a record exists under it.
     pub(super) fn mark_stored(&mut self) {
         if !std::mem::replace(&mut self.stored, true) {
             self.cookie_text.clear();
         }
     }
 
-    /// Notes that the store touched the record at `now`.
+    /// Records that the store touched the record at `now`.
     pub(super) fn mark_touched(&mut self, now: Timestamp) {
         self.last_touch = now;
         self.cookie_text.clear();

@@ -244,9 +244,9 @@ impl SessionState {
         self.store_handle.set_cookies()
     }
 
-    /// Emits an event if a client-side store refused the request's data cookie.
+    /// Emits an event if a client-side store rejected the request's data cookie.
     pub(super) fn report_rejected_cookie(&self, engine: &Engine) {
-        if let Some(reason) = self.store_handle.rejected() {
+        if let Some(reason) = self.store_handle.rejection() {
             engine.emit(&Event::CookieRejected { reason });
         }
     }
@@ -254,7 +254,7 @@ impl SessionState {
 
 /// The savepoint.
 impl SessionState {
-    /// Saves the present state, which is stored, as the savepoint.
+    /// Saves the current state, which is stored, as the savepoint.
     pub(super) fn save(&mut self) {
         let savepoint = self.store_handle.set_cookies().map(|cookies| Savepoint {
             identity: self.identity.clone(),

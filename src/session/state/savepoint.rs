@@ -7,7 +7,7 @@
 use super::{identity::Identity, phase::IdStatus};
 use crate::store::{SetCookies, Version};
 
-/// The part of a stored state that decides about cookies.
+/// The part of a stored state that determines the cookies of a response.
 #[derive(Debug)]
 pub(super) struct Savepoint {
     pub(super) identity: Identity,

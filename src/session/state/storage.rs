@@ -164,13 +164,13 @@ impl SessionState {
 
 /// Touching.
 impl SessionState {
-    /// Notes that the store touched the record.
+    /// Records that the store touched the record.
     pub(in crate::session) fn on_touched(&mut self, now: Timestamp) {
         self.identity.mark_stored();
         self.identity.mark_touched(now);
     }
 
-    /// Notes that a touch found no record.
+    /// Records that a touch found no record.
     pub(in crate::session) fn on_touch_missed(&mut self, engine: &Engine) {
         if self.identity.is_stored() {
             // There was a record once, so the session is over and its id is dead.
@@ -275,13 +275,13 @@ impl SessionState {
 
 /// Results of a commit's steps.
 impl SessionState {
-    /// Notes that a record was stored under the current key.
+    /// Records the version of the record that was stored under the current key.
     pub(in crate::session) fn on_stored(&mut self, version: Version) {
         self.version = Some(version);
         self.identity.mark_stored();
     }
 
-    /// Notes that the store destroyed the session under the [`destroying`](Self::destroying) key.
+    /// Records that the store destroyed the session under the [`destroying`](Self::destroying) key.
     pub(in crate::session) fn on_destroyed(&mut self) {
         self.destroying = None;
         if self.id_status == IdStatus::Destroyed {

@@ -180,7 +180,7 @@ async fn destroy_later<S: Store>(p: &Probe<S>, key: &StoreKey) -> CheckResult {
 /// Writes like a request that does not notice the destroy. After the first write that returns `Gone`,
 /// every operation must report the session as gone.
 async fn write_until_gone<S: Store>(p: &Probe<S>, key: &StoreKey, number: usize) -> CheckResult {
-    /// Enough for the destroy to happen. A store that never returns `Gone` must not hang the suite.
+    /// Maximum number of writes, enough for the destroy to happen. A store that never returns `Gone` must not hang the suite.
     const ATTEMPTS: usize = 500;
     for _ in 0..ATTEMPTS {
         let read = p.read(key).await?;

@@ -36,7 +36,7 @@ impl Violation {
         &self.promise
     }
 
-    /// Returns the behavior of the store.
+    /// Returns the observed behavior of the store.
     pub fn observed(&self) -> &str {
         &self.observed
     }

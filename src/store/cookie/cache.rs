@@ -5,7 +5,7 @@
 //!
 //! - Only authenticated texts are cached, from the second time that they arrive.
 //! - Only the same text, byte by byte, finds its entry.
-//! - An entry says no more than the cookie itself: callers check expiry and revocation on every
+//! - An entry proves no more than the cookie itself, so callers check expiry and revocation on every
 //!   request.
 
 use std::sync::{Mutex, MutexGuard};
@@ -24,8 +24,8 @@ pub(super) struct DataCookieCache(Box<[Mutex<DataCookieSlot>]>);
 enum DataCookieSlot {
     #[default]
     Empty,
-    /// A text with this suffix was opened once. Most visitors who are new to the cache do not return
-    /// soon, so the text itself is not stored yet.
+    /// A text with this suffix was opened once. Most visitors do not return soon, so the first opening
+    /// does not store the text itself.
     SeenOnce(TextSuffix),
     Cached {
         text: Box<[u8]>,

@@ -16,7 +16,7 @@ use crate::{
 
 /// The cookie store of one service, outside a request.
 ///
-/// Without a request there are no cookies, so only the revocation list can be used.
+/// Only the revocation list can be used, because there are no cookies without a request.
 pub(super) struct BoundCookieStore(pub(super) Arc<Shared>);
 
 impl BoundStore for BoundCookieStore {

@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub(super) revocation: Option<RevocationList>,
 }
 
-/// Where a payload's record has to be stored.
+/// The place in which a payload's record must be stored.
 pub(super) enum Placement {
     /// In the cookies.
     Inline,

@@ -29,7 +29,7 @@
 //! On disk, a record takes its data and 68 bytes, and a touch takes 68 bytes until it is compacted.
 //!
 //! In memory, an index entry takes 64 bytes, key included. With the spare capacity of the hash map
-//! that is 75 to 150 bytes a session. Tags take more, for sessions that have some. The cache holds
+//! that is 75 to 150 bytes per session. Sessions with tags take more. The cache holds
 //! the session data that was written or read last, up to 16 MiB by default.
 //!
 //! # How it works

@@ -73,7 +73,7 @@ impl FileStore {
         Ok(Self(Arc::new(OpenStore { inner, background })))
     }
 
-    /// Returns the clock that decides about expiry.
+    /// Returns the clock that determines expiry.
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.inner.engine.log.options().clock
     }

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{id::StoreKey, sync};
 
-/// Enough that writers of new keys seldom wait for each other.
+/// Number of stripes: enough that writers of new keys seldom wait for each other.
 const STRIPES: usize = 16;
 
 /// Keys taken from a queue. Up to eight need no allocation.

@@ -45,7 +45,7 @@ pub(super) struct Table {
     /// of evictions.
     pub(super) tombstone_queue: KeyQueue,
     pub(super) counters: MemoryCounters,
-    /// The next version. One counter for all keys, so that no key sees a version twice.
+    /// The next version. One counter for all keys, so that no version repeats.
     next_version: AtomicU64,
     /// A background task sweeps this store.
     pub(super) sweeper_running: AtomicBool,

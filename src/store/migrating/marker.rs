@@ -60,7 +60,7 @@ impl MigrationRecord {
 }
 
 /// Returns the marker for [`MigrationRecord::Migrating`].
-pub(super) fn migrating(data: &[u8], ttl: Duration) -> Bytes {
+pub(super) fn migrating_marker(data: &[u8], ttl: Duration) -> Bytes {
     let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
     let mut marker = BytesMut::with_capacity(PREFIX.len() + 9 + data.len());
     marker.put_slice(PREFIX);
@@ -71,13 +71,13 @@ pub(super) fn migrating(data: &[u8], ttl: Duration) -> Bytes {
 }
 
 /// Returns the marker for [`MigrationRecord::InNewStore`].
-pub(super) const fn in_new_store() -> Bytes {
+pub(super) const fn in_new_store_marker() -> Bytes {
     const BYTES: &[u8; 17] = &without_data(IN_NEW_STORE);
     Bytes::from_static(BYTES)
 }
 
 /// Returns the marker for [`MigrationRecord::Reserved`].
-pub(super) const fn reserved() -> Bytes {
+pub(super) const fn reserved_marker() -> Bytes {
     const BYTES: &[u8; 17] = &without_data(RESERVED);
     Bytes::from_static(BYTES)
 }

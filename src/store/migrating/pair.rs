@@ -58,8 +58,8 @@ const MARKER_TTL: Duration = Duration::from_secs(60);
 /// Records of the new store with a shorter time to live complete an unfinished migration first.
 ///
 /// Such a record may expire before the migrating marker in the old store, which would then publish
-/// the session again. A regenerated session leaves such a record under its old id. Any other record lives
-/// from its last write or renewal on as long as the marker did from an earlier one.
+/// the session again. A regenerated session leaves such a record under its old id. Any other
+/// record expires after the marker, because it was written or renewed later with the same time to live.
 const SHORT_TTL: Duration = Duration::from_secs(10 * 60);
 
 /// The old and the new store of a migration.
@@ -109,7 +109,7 @@ impl StorePair {
         }
     }
 
-    /// Reads the new store. Returns `None` if it knows nothing about the session.
+    /// Reads the new store. Returns `None` if it has neither a record nor a tombstone.
     async fn read_new(
         &self,
         key: &StoreKey,
@@ -221,8 +221,8 @@ impl StorePair {
         let mut expected = Expected::Absent;
         loop {
             let (marker, marker_ttl) = match self.migrates {
-                true => (marker::in_new_store(), ttl.min(MARKER_TTL)),
-                false => (marker::reserved(), MARKER_TTL),
+                true => (marker::in_new_store_marker(), ttl.min(MARKER_TTL)),
+                false => (marker::reserved_marker(), MARKER_TTL),
             };
             let marked = self.old.write(key, marker, marker_ttl, expected).await?;
             let version = match marked {
@@ -287,7 +287,7 @@ impl StorePair {
             Some(ReadOutcome::Found(record)) => WriteOutcome::Conflict(record),
             Some(_) => WriteOutcome::Gone,
         };
-        let (marker, marker_ttl) = (marker::in_new_store(), ttl.min(MARKER_TTL));
+        let (marker, marker_ttl) = (marker::in_new_store_marker(), ttl.min(MARKER_TTL));
         self.old.write(key, marker, marker_ttl, expected).await?;
         Ok(Some(outcome))
     }
@@ -316,7 +316,7 @@ impl StorePair {
         ttl: Duration,
         version: Version,
     ) -> MigratingResult<Option<WriteOutcome>> {
-        let marker = marker::migrating(&data, ttl);
+        let marker = marker::migrating_marker(&data, ttl);
         let expected = Expected::Version(version);
         match self.old.write(key, marker, ttl, expected).await? {
             WriteOutcome::Done(version) => {
@@ -339,7 +339,7 @@ impl StorePair {
         let MigratingSession { data, ttl, version } = session;
         let has_tags = !self.old_tags(key).await?.is_empty();
         let first = match has_tags {
-            true => marker::migrating(&data, ttl),
+            true => marker::migrating_marker(&data, ttl),
             false => data.clone(),
         };
         let published = match self.write_new(key, first, ttl, Expected::Absent).await? {
@@ -362,7 +362,7 @@ impl StorePair {
             return Ok(WriteOutcome::Gone);
         }
         self.copy_tags_to_new(key).await?;
-        let (marker, expected) = (marker::in_new_store(), Expected::Version(version));
+        let (marker, expected) = (marker::in_new_store_marker(), Expected::Version(version));
         let marker_ttl = ttl.min(MARKER_TTL);
         self.old.write(key, marker, marker_ttl, expected).await?;
         Ok(match published {

@@ -31,7 +31,7 @@ impl fmt::Debug for ServerUrl {
 }
 
 impl RedisStoreBuilder {
-    /// See [`RedisStore::builder`].
+    /// Creates a builder for a store at `url`.
     pub(super) fn new(url: impl Into<String>) -> Self {
         Self {
             url: ServerUrl(url.into()),

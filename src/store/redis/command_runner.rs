@@ -41,7 +41,7 @@ pub(super) enum Idempotency {
 /// The result of an operation's command.
 pub(super) struct CommandOutcome {
     pub(super) reply: Reply,
-    /// How the reply of an earlier attempt was lost, if the server may have executed that attempt.
+    /// The failure that lost the reply of an earlier attempt, if the server may have executed it.
     pub(super) lost_reply: Option<TransientError>,
     /// The index of the connection that replied.
     connection: usize,

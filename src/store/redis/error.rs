@@ -37,7 +37,7 @@ pub enum RedisError {
          read the session again"
     )]
     UnknownOutcome {
-        /// How the reply was lost.
+        /// The failure that lost the reply.
         last: TransientError,
     },
     /// The store's limit of operations in flight is reached. This operation was not started.

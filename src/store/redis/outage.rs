@@ -29,7 +29,7 @@ pub enum Outage {
     },
 }
 
-/// The current outage, if any. Without one it costs one relaxed load an operation.
+/// The current outage, if any. Without an outage, it costs one relaxed load per operation.
 #[derive(Default)]
 pub(super) struct OutageTracker {
     /// Set while `current` has a value. Changed only under its lock.

@@ -2,12 +2,12 @@
 //!
 //! The record is authoritative. Its tag block gives each tag a number that no other tagging has. The
 //! index of a tag is a sorted set; each member is a session's key and that number. A member is added
-//! after the record has the tag. Hence a member whose number its record does not have is dead for
-//! good, and any client that finds one may remove it. No step needs two keys at once, which a cluster
+//! after the record has the tag. Hence a member whose number its record does not have stays obsolete,
+//! and any client that finds it may remove it. No step needs two keys at once, which a cluster
 //! would not allow.
 //!
-//! Indexes expire. A record's tag block holds the time until which all its members are listed at
-//! least. A touch or write that extends the record's life close to that time lists the members again.
+//! Indexes expire. A record's tag block holds the time until which the indexes list at least all
+//! its members. A touch or write that extends the record's life close to that time adds them again.
 
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -24,7 +24,7 @@ use crate::{id::StoreKey, store::Tag};
 /// The lifetime of an index member, in remaining lifetimes of its record.
 const INDEX_LIFETIMES: u64 = 3;
 
-/// The number of members that one scan step asks for.
+/// The number of members that one scan step requests.
 const SCAN_COUNT: &[u8] = b"100";
 
 /// The tags of a live record, as stored in Redis.
@@ -185,7 +185,7 @@ impl CommandRunner {
     }
 
     /// Adds the session to the indexes of all its tags, for longer than its record lives without a
-    /// touch, and stores in the record until when.
+    /// touch, and stores the end of that time in the record.
     pub(super) async fn add_to_indexes(&self, key: &StoreKey) -> Result<(), RedisError> {
         let Some(record) = self.load_tags(key).await? else {
             return Ok(());

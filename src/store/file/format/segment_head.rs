@@ -14,7 +14,7 @@ const CHECKED_LEN: usize = SEGMENT_HEAD_LEN - 4;
 pub(crate) enum SegmentHead {
     /// An intact head with this salt.
     Salt(u32),
-    /// A format version that this crate does not know.
+    /// A format version that this crate does not support.
     Newer(u32),
     /// Anything else.
     Damaged,

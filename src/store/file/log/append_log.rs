@@ -115,7 +115,7 @@ impl AppendLog {
         Ok(())
     }
 
-    /// From now on all operations fail with [`FileError::Closed`].
+    /// Makes all later operations fail with [`FileError::Closed`].
     pub(crate) fn mark_closed(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -130,7 +130,7 @@ impl AppendLog {
         }
     }
 
-    /// From now on all writes fail because of `error`. Returns the error for the caller.
+    /// Makes all later writes fail because of `error`. Returns the error for the caller.
     fn poison(&self, error: &io::Error) -> FileError {
         let reason: Arc<str> = error.to_string().into();
         let error = FileError::Poisoned {

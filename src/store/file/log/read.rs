@@ -43,14 +43,14 @@ impl IndexLookup {
 /// The result of reading a record's frame.
 pub(crate) enum FetchOutcome {
     Record(Record),
-    /// The frame was copied or replaced meanwhile; the caller must look the key up again.
+    /// The frame was copied or replaced meanwhile; the caller must look up the key again.
     Moved,
     /// The record is not in the page cache, so the read would wait for the device.
     WouldBlock,
 }
 
 impl FileEngine {
-    /// Looks a key up. With `touch`, a live record's expiry is extended.
+    /// Looks up a key. With `touch`, a live record's expiry is extended.
     ///
     /// If the disk is full or the store is poisoned, the lookup succeeds without the touch.
     pub(crate) fn lookup(

@@ -92,7 +92,7 @@ impl FileEngine {
         })
     }
 
-    /// Does the part of a write that needs no lock: encryption and checksum.
+    /// Encrypts the data and computes the checksum, the part of a write that needs no lock.
     pub(crate) fn prepare_write(
         &self,
         key: &StoreKey,
@@ -225,7 +225,7 @@ impl FileEngine {
         Ok(position)
     }
 
-    /// Does the same for several frames with different keys: for all of them, or for none.
+    /// Appends several frames with different keys, all or none, and updates the index.
     fn append_and_index_all(
         &self,
         writer: &mut LogWriter,
@@ -300,7 +300,7 @@ impl FileEngine {
         Ok(((), position))
     }
 
-    /// Extends the expiry of a live record; the answer is `false` if there is none.
+    /// Extends the expiry of a live record. Returns `false` if there is no live record.
     pub(crate) fn touch(
         &self,
         key: &StoreKey,
@@ -334,7 +334,7 @@ impl FileEngine {
 
 /// Tags.
 impl FileEngine {
-    /// Adds a tag to a live record; the answer is `false` if there is none.
+    /// Adds a tag to a live record. Returns `false` if there is no live record.
     pub(crate) fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<PendingAnswer<bool>, FileError> {
         let mut writer = self.log.lock_writable()?;
         let EntryState::Live(entry) = self.entry_state(key, self.log.now()) else {

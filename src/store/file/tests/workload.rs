@@ -256,7 +256,7 @@ impl Workload {
         }
     }
 
-    /// Does the work of the maintenance thread.
+    /// Runs the work of the maintenance thread.
     fn maintain(&self) {
         let _ = self.engine.log.prepare_next();
         for shard in 0..8 {

@@ -53,7 +53,7 @@ pub(super) enum NewStoreEntry {
     Gone,
 }
 
-/// Returns the capabilities of both stores together. The new store decides about conditional writes,
+/// Returns the capabilities of both stores together. The new store determines conditional writes,
 /// if writes use it.
 pub(super) fn combine_capabilities(
     old: Capabilities,
@@ -281,7 +281,7 @@ impl CookieMigration {
         loop {
             let (next, next_ttl) = match is_tagged {
                 true => (data.clone(), ttl),
-                false => (marker::reserved(), RESERVATION_TTL),
+                false => (marker::reserved_marker(), RESERVATION_TTL),
             };
             if is_tagged && !matches!(self.old.read(key, None).await?, ReadOutcome::Found(_)) {
                 return self.conflict_or_gone(key).await;
@@ -302,7 +302,7 @@ impl CookieMigration {
                         is_tagged = self.add_tags_to_new(key, &tags).await?;
                     }
                     NewStoreEntry::Session(record) => {
-                        return self.already_migrated(key, record).await;
+                        return self.continue_in_new_store(key, record).await;
                     }
                     NewStoreEntry::Absent | NewStoreEntry::Gone => return Ok(WriteOutcome::Gone),
                 },
@@ -324,7 +324,7 @@ impl CookieMigration {
         expected: Expected,
     ) -> MigratingResult<WriteOutcome> {
         match self.new_entry(key, None).await? {
-            NewStoreEntry::Session(record) => return self.already_migrated(key, record).await,
+            NewStoreEntry::Session(record) => return self.continue_in_new_store(key, record).await,
             NewStoreEntry::Gone => {
                 self.drop_cookie(key).await?;
                 return Ok(WriteOutcome::Gone);
@@ -341,14 +341,14 @@ impl CookieMigration {
     /// Returns the outcome of a write whose cookie was revoked or has expired during this request.
     async fn conflict_or_gone(&self, key: &StoreKey) -> MigratingResult<WriteOutcome> {
         if let NewStoreEntry::Session(record) = self.new_entry(key, None).await? {
-            return self.already_migrated(key, record).await;
+            return self.continue_in_new_store(key, record).await;
         }
         self.drop_cookie(key).await?;
         Ok(WriteOutcome::Gone)
     }
 
     /// Continues in the new store after another request has migrated the session.
-    async fn already_migrated(
+    async fn continue_in_new_store(
         &self,
         key: &StoreKey,
         record: Record,

@@ -1,7 +1,7 @@
 //! Migration of sessions from their visitors' cookies to a store at the server.
 //!
-//! The new store decides: a session is in its cookie only if the new store knows nothing about it, or
-//! has only a reserved marker. Sessions, fences and tombstones of the new store overrule any cookie.
+//! The new store decides: a session is in its cookie only if the new store has no record of it, or
+//! only a reserved marker. Sessions, fences and tombstones of the new store overrule any cookie.
 //!
 //! Any request may stop after any step. The next request with the cookie starts again. The steps of a
 //! migration and the invariant of each:
@@ -13,7 +13,7 @@
 //!    revokes the tag for cookies first, and then destroys the tagged records in the new store. So
 //!    either this check fails, or the logout destroys the marker or the session.*
 //! 3. Write the session to the new store, expecting the marker or, without tags, no record. *Of several
-//!    requests with the same cookie, one migrates the session. The others meet a conflict with its
+//!    requests with the same cookie, one migrates the session. The others get a conflict with its
 //!    result.*
 //! 4. Remove the cookie, and revoke it if there is a revocation list. *The session is in the new store
 //!    before its cookie is lost.*

@@ -133,7 +133,7 @@ async fn destroy_in_both(
     let entry = NewStoreEntry::from_read(new.read(key, None).await?)?;
     new.destroy(key).await?;
     match (old.destroy(key).await, entry) {
-        // Without a list, the old store fails. But the session had left its cookie already.
+        // Without a list, the old store fails. But the session was not in its cookie any more.
         (Err(_), NewStoreEntry::Session(_) | NewStoreEntry::Gone)
             if !old.capabilities().tombstones =>
         {

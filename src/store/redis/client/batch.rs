@@ -69,7 +69,7 @@ impl Batch {
 impl Connection {
     /// Attempts a command in a batch with other concurrent commands, until `deadline`. The caller
     /// ensures that the command timeout ends before the deadline.
-    pub(super) async fn attempt_batched(
+    pub(super) async fn attempt_in_batch(
         self: &Arc<Self>,
         command: RedisCommand,
         deadline: Instant,

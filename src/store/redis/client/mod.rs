@@ -11,14 +11,14 @@
 //!   merged into one command before `fred` gets them: see [`batch`].
 //! - `fred` follows no redirection of a cluster. When it follows `ASK`, it takes the reply to its
 //!   `ASKING` for another command's reply, and from then on gives every reply to the wrong command.
-//!   After `MOVED` it has learned the new place of the slot, so that our retry finds it. A command
+//!   After `MOVED` it has stored the new node of the slot, so that our retry reaches it. A command
 //!   that is answered with `ASK` is retried until the slot has moved.
 //! - Every command has a timeout of ours, and so have connecting and its setup commands. The command
 //!   timeout of `fred` is off: it would be a second timer for each command.
 //! - If a connection gave no reply at all while a command ran into its timeout, it is dropped with
 //!   its router task, and opened again. `fred` would not notice: its own check restarts with every
 //!   write, and a router that waits for a full socket runs no checks.
-//! - A router task that has ended is started again; some errors make `fred` end it for good.
+//! - A router task that has ended is started again; some errors make `fred` end it permanently.
 //! - The longest pause between attempts to connect is different for each connection, since `fred`
 //!   applies no jitter once it has reached the longest pause.
 
@@ -152,7 +152,7 @@ impl Client {
         if !(is_concurrent && command.is_batchable() && !connection.is_clustered()) {
             return Box::pin(connection.attempt_alone(command, deadline)).await;
         }
-        let attempt = connection.attempt_batched(command, deadline, &background.runtime);
+        let attempt = connection.attempt_in_batch(command, deadline, &background.runtime);
         if background.on_client_runtime() {
             return attempt.await;
         }

@@ -55,7 +55,7 @@ pub(super) fn split_batch(
     }
 }
 
-/// Returns `true` if the server does not know the script, and so has done nothing.
+/// Returns `true` if the server has not cached the script, and so has not executed it.
 pub(super) fn is_no_script(frame: &Resp3Frame) -> bool {
     matches!(frame, Resp3Frame::SimpleError { data, .. } if error_code(data) == "NOSCRIPT")
 }
