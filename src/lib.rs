@@ -15,7 +15,7 @@
 //! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
 //! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
 //! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
-//! | read forms, redirect with errors, refuse forged requests | the module [`form`](guide::forms) |
+//! | read forms, redirect with errors, reject forged requests | the module [`form`](guide::forms) |
 //! | learn it in order | the [`guide`] |
 //!
 //! # With hyper

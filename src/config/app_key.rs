@@ -33,7 +33,7 @@ pub(super) fn key_ring(
     })
 }
 
-/// Returns the key of a secret. Refuses weak and documented keys.
+/// Returns the key of a secret. Rejects weak and documented keys.
 pub(super) fn seal_key(setting: &'static str, secret: &Secret) -> Result<SealKey, ConfigError> {
     let key = SealKey::from_text(secret.expose());
     let key = key.map_err(|error| ConfigError::with_source(setting, error))?;

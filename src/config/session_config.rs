@@ -64,12 +64,12 @@ pub struct SessionConfig {
     /// [registry](super::StoreRegistry). Default: `memory`.
     #[doc(alias = "driver")]
     pub store: String,
-    /// The name of the previous store. Sessions move from it to `store` as they are used; see
-    /// [`MigratingStore`](crate::store::MigratingStore). From `cookie`, sessions move to a store at the
-    /// server. Excludes `migrate_to`. Default: none.
+    /// The name of the previous store. Sessions migrate from it to `store` as they are used; see
+    /// [`MigratingStore`](crate::store::MigratingStore). From `cookie`, sessions migrate to a store at
+    /// the server. Excludes `migrate_to`. Default: none.
     pub migrate_from: Option<String>,
     /// The name of the next store. Sessions stay in `store`, but sessions that other machines have
-    /// already moved are found. Excludes `migrate_from`. Default: none.
+    /// already migrated are found. Excludes `migrate_from`. Default: none.
     pub migrate_to: Option<String>,
     /// The settings of the stores `memory`, `file`, `cookie` and `redis`.
     pub stores: StoreConfigs,
@@ -97,7 +97,7 @@ pub struct SessionConfig {
     /// The key that seals cookies: 32 bytes as base64 or hexadecimal (the program `session-key`
     /// prints such a key), or a secret of at least 32 characters. Required.
     ///
-    /// A repetition of a shorter text is refused. A key from this crate's documentation is refused
+    /// A repetition of a shorter text is rejected. A key from this crate's documentation is rejected
     /// unless it is set in the program's code.
     pub app_key: Option<Secret>,
     /// Previous keys, at most 15. They open cookies but do not seal any. Sessions are sealed again

@@ -87,7 +87,7 @@ pub struct CookieStoreConfig {
     /// The name of the store for sessions that do not fit into the cookies. Default: none, so that such
     /// a session is an error.
     pub overflow: Option<String>,
-    /// The name of the store for the list of destroyed sessions, whose cookies are refused. Default:
+    /// The name of the store for the list of destroyed sessions, whose cookies are rejected. Default:
     /// none.
     pub revocation: Option<String>,
 }

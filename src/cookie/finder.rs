@@ -31,8 +31,8 @@ pub const MAX_CANDIDATES: usize = 16;
 ///
 /// A value is returned as it was sent, without one pair of double quotes around it. (User agents
 /// keep quotes that a server sent, RFC 6265bis section 4.1.1. This crate sends none, so an
-/// intermediary added them.) Nothing is percent-decoded, quotes do not protect a `;`, and `$Version`
-/// does not change how the line is read.
+/// intermediary added them.) Nothing is percent-decoded. Quotes do not protect a `;`, and `$Version`
+/// has no meaning.
 ///
 /// All cookies of the name are returned, up to [`MAX_CANDIDATES`]. A sibling subdomain can set a
 /// cookie that comes first, so the caller takes the first cookie that authenticates.

@@ -18,8 +18,8 @@ pub(super) const MAX_TEXT: usize = OFFSET_MASK as usize;
 
 /// Returns the tag of a key, which is in the escaped form of the text.
 ///
-/// The tag is part of the stored format. It is a hash of the key's length and its first and last
-/// eight bytes, the first read as a big-endian number and the last as a little-endian number.
+/// The tag is part of the stored format. It is a hash of the key's length, its first eight bytes
+/// as a big-endian number, and its last eight bytes as a little-endian number.
 pub(super) fn tag(key: &[u8]) -> u8 {
     let (head, tail) = match (key.first_chunk(), key.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_be_bytes(*first), u64::from_le_bytes(*last)),

@@ -144,7 +144,7 @@ impl Document {
         Ok(())
     }
 
-    /// Replaces the content by a copy of an object of another document.
+    /// Replaces the content with a copy of an object of another document.
     ///
     /// # Errors
     /// If the value is not an object, or is damaged. The document is then empty.

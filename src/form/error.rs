@@ -84,7 +84,7 @@ impl InputErrorKind {
     }
 
     pub(super) fn response(&self, as_json: bool) -> Response<String> {
-        let text = format!("The request was refused: {self}.");
+        let text = format!("The request was rejected: {self}.");
         if as_json {
             let body = serde_json::json!({ "message": text }).to_string();
             return new_response(self.status(), JSON, body);

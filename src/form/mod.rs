@@ -3,7 +3,7 @@
 //! [`Input`] reads a request's query and body. [`ValidationErrors`] collects messages by field.
 //! [`Forms`] wraps a handler, inside [`Sessions`](crate::Sessions). It redirects the visitor of an
 //! invalid form back to the form, with the messages and the input flashed, and it rejects requests
-//! from other sites.
+//! from other origins.
 
 mod body;
 mod body_stream;

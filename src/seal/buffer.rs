@@ -41,7 +41,7 @@ impl Buffer {
         self.0.truncate(len);
     }
 
-    /// Replaces the content by `len` zeros.
+    /// Replaces the content with `len` zeros.
     // Appending slices sets many bytes at a time; `resize` does not.
     pub(super) fn fill_zeros(&mut self, len: usize) {
         self.0.clear();

@@ -87,7 +87,7 @@ impl Codec {
         text_len(plain_len.saturating_add(HEADER_LEN + TAG_LEN))
     }
 
-    /// Seals `plain` with the first key and replaces the content of `out` by the text. The text has
+    /// Seals `plain` with the first key and replaces the content of `out` with the text. The text has
     /// letters, digits, `-` and `_` only. Sealing the same bytes twice gives two different texts.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Codec {
         Ok(())
     }
 
-    /// Opens `text` with the key of the ring that sealed it, and replaces the content of `out` by the
+    /// Opens `text` with the key of the ring that sealed it, and replaces the content of `out` with the
     /// opened bytes.
     ///
     /// # Errors

@@ -85,8 +85,8 @@ impl SealKey {
     /// ```
     ///
     /// # Errors
-    /// If the text is too short, is a repeated shorter text, begins or ends with a quotation mark (`"`
-    /// or `'`), or begins with `base64:` and the rest is not the base64 of 32 bytes.
+    /// If the text is too short, repeats a shorter text, or begins or ends with a quotation mark (`"` or
+    /// `'`). Also if it begins with `base64:` and the rest is not the base64 of 32 bytes.
     pub fn from_text(text: &str) -> Result<Self, SealKeyError> {
         let text = text.trim();
         if text.starts_with(QUOTES) || text.ends_with(QUOTES) {

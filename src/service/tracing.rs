@@ -25,7 +25,8 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// debug. Entries identify a session by the hash of its id.
 ///
 /// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
-/// warning when it begins and one when it ends, with its duration and the number of failed operations.
+/// warning when it begins and one when it ends. The second has the duration and the number of failed
+/// operations.
 /// The failures during the outage have level debug. For all other store failures, there is at most
 /// one warning in ten seconds, with the number of suppressed failures as `left_out`. `MetricsListener`
 /// counts all failures.

@@ -58,13 +58,13 @@ pub enum Event<'a> {
         /// The reason, without any part of the cookie.
         reason: &'static str,
     },
-    /// A failed CSRF check. The request was refused.
+    /// A failed CSRF check. The request was rejected.
     #[doc(alias = "csrf_refused")]
     CsrfFailed {
         /// The reason, without any part of the request.
         reason: &'static str,
     },
-    /// A failure of the store: it did not answer, held an unreadable record, or refused the size of
+    /// A failure of the store: it did not answer, held an unreadable record, or rejected the size of
     /// the session.
     StoreFailed {
         /// The error.

@@ -32,7 +32,7 @@ pub enum CookiePolicy {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OnStoreFailure {
-    /// `load` fails. The service replaces the response by a 503, whatever the handler returns.
+    /// `load` fails. The service replaces the response with a 503, whatever the handler returns.
     #[default]
     Unavailable,
     /// `load` returns an empty read-only session, which overwrites nothing. If the final commit of

@@ -59,7 +59,7 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot answer. The write may have been applied then. Retrying it with
     /// [`Expected::Absent`] or [`Expected::Version`] cannot apply it twice.
     ///
-    /// A store that limits the size of one record refuses a larger one with
+    /// A store that limits the size of one record rejects a larger one with
     /// [`TooLarge`](super::TooLarge) as the error's source, and stores nothing. Sessions then follow
     /// [`OnTooLarge`](crate::session::OnTooLarge).
     #[doc(alias = "save")]

@@ -58,7 +58,7 @@ impl StoreError {
         self.operation
     }
 
-    /// Returns the size and the limit if the store refused a record for its size. Nothing was stored
+    /// Returns the size and the limit if the store rejected a record for its size. Nothing was stored
     /// then.
     pub fn too_large(&self) -> Option<TooLarge> {
         self.source.downcast_ref().copied()
@@ -71,7 +71,7 @@ impl fmt::Debug for StoreError {
     }
 }
 
-/// The source of a [`StoreError`] that refuses a record for its size.
+/// The source of a [`StoreError`] that rejects a record for its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("record is {size} bytes as stored, limit is {limit}; store less data")]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! The store contract, and the stores that come with the crate.
+//! The store contract, and the built-in stores.
 //!
 //! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with a [`Version`] and an
 //! expiry. It does not know the format of the bytes, nor the visitor that the key belongs to.
@@ -9,7 +9,7 @@
 //! | [`CookieStore`] | the visitor's cookies, sealed | |
 //! | `FileStore` | a directory of this machine | `file` (Unix) |
 //! | `RedisStore` | Redis or Valkey | `redis` |
-//! | [`MigratingStore`] | two stores, while sessions move from one to the other | |
+//! | [`MigratingStore`] | two stores, while sessions migrate from one to the other | |
 //!
 //! To write your own, implement [`Store`]: four methods are required. Its documentation is the
 //! contract, and the module `conformance` (feature `testing`) tests a store against it.

@@ -19,8 +19,8 @@
 //! index.
 //!
 //! An id cookie begins with six base64url characters that claim the second of its last renewal. The
-//! rest is the sealed text of the id (16 bytes), of that second (4 bytes, little endian, since the
-//! Unix epoch), and of a flag (1 byte, 0 or 1) that is set if a record was ever stored under the id.
+//! rest is a sealed text of three fields: the id (16 bytes), that second (4 bytes, little endian, since
+//! the Unix epoch), and a flag (1 byte). The flag is 1 if a record was ever stored under the id, else 0.
 //! Because of the claim, a request whose handler does not use the session need not open the seal. The
 //! session itself uses only the sealed values.
 

@@ -54,7 +54,7 @@ impl SessionState {
         self.form_input.as_ref()
     }
 
-    /// Gives the session a new id, which the next commit moves the record to.
+    /// Gives the session a new id. The next commit moves the record to it.
     pub(in crate::session) fn regenerate(&mut self) -> Result<(), EntropyError> {
         let known = self.identity.is_from_request() || self.version.is_some();
         self.same_visitor |= self.identity.is_from_request();

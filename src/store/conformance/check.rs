@@ -102,7 +102,7 @@ checks! {
     ExpiredIsNeverTouched: Nothing => expiry::expired_is_never_touched(p, h),
     /// A touch and a read with touch set the expiry, to a later or an earlier time.
     TouchSetsTheExpiry: Nothing => expiry::touch_sets_the_expiry(p, h),
-    /// Neither a plain read nor a refused write changes the expiry.
+    /// Neither a plain read nor a rejected write changes the expiry.
     PlainReadsDoNotTouch: ConditionalWrites => expiry::plain_read_does_not_touch(p, h),
     /// A record with a TTL of zero expires at once.
     ZeroTtlExpiresAtOnce: Nothing => expiry::zero_ttl_expires_at_once(p),

@@ -94,7 +94,7 @@ pub(super) async fn plain_read_does_not_touch<S: Store>(
     p.read(&key).await?;
     p.write(&key, "refused", Expected::Absent).await?;
     harness.advance(half).await;
-    let promise = "neither a plain read nor a refused write changes the expiry";
+    let promise = "neither a plain read nor a rejected write changes the expiry";
     p.expect_read(promise, &key, ReadOutcome::Absent).await
 }
 

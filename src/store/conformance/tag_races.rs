@@ -12,8 +12,8 @@ use crate::store::{Expected, Store};
 /// Number of sessions that are destroyed while they are tagged.
 const SESSIONS: usize = 20;
 
-/// Half of the tasks tag one session with tags of their own and a shared tag, and tag a session of
-/// their own with the shared tag. The other half increment the counter in the first session.
+/// Half of the tasks tag one session with a shared tag and with tags of their own. Each also tags a
+/// session of its own with the shared tag. The other half increment the counter in the first session.
 pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {
     let (shared, (key, _)) = (p.new_tag()?, counter(p).await?);
     let shared_tag = shared.clone();

@@ -183,8 +183,12 @@ pub(super) async fn only_live_sessions_are_tagged<S: Store>(
         p.tag(&key, &tag).await?;
         let written = p.write(&key, "new", Expected::Absent).await?;
         p.expect_done("tagging creates no session", written)?;
-        p.expect_tagged("a refused tag is not applied to a later session", &tag, &[])
-            .await?;
+        p.expect_tagged(
+            "a rejected tag is not applied to a later session",
+            &tag,
+            &[],
+        )
+        .await?;
     }
     Ok(())
 }

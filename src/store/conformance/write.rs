@@ -46,7 +46,7 @@ pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> CheckResult {
     for wrong in wrong_expectations(first.version, version) {
         let refused = p.write(&key, "lost", wrong).await?;
         p.expect_conflict(promise, refused, &second)?;
-        let promise = "a refused write changes nothing";
+        let promise = "a rejected write changes nothing";
         p.expect_read(promise, &key, ReadOutcome::Found(second.clone()))
             .await?;
     }

@@ -3,7 +3,7 @@
 use super::{MAX_CHUNKS, STORE_NAME};
 use crate::store::{MAX_TAGS, StoreError, StoreFuture};
 
-/// The reason why a cookie store refuses an operation, as the source of a [`StoreError`].
+/// The reason why a cookie store rejects an operation, as the source of a [`StoreError`].
 ///
 /// A `StoreError` of a cookie store may have other sources:
 /// [`TooLarge`](crate::store::TooLarge), or an error of the overflow store or the revocation list.

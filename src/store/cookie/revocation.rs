@@ -199,9 +199,9 @@ fn tag_entry(name: &[u8]) -> StoreKey {
     StoreKey::derive("not before", name)
 }
 
-/// The list's store refused an entry, or returned one that the list did not write.
+/// The list's store rejected an entry, or returned one that the list did not write.
 fn entry_error(operation: &'static str) -> StoreError {
-    let message = "revocation list refused an entry or holds a foreign one; give it a store of its \
+    let message = "revocation list rejected an entry or holds a foreign one; give it a store of its \
                    own";
     StoreError::new(STORE_NAME, operation, message)
 }

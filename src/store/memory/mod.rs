@@ -44,7 +44,7 @@ const NAME: &str = "memory";
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the tombstone that ends first. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
-/// - **One record.** Data longer than `max_bytes` is refused with an error.
+/// - **One record.** Data longer than `max_bytes` is rejected with an error.
 ///
 /// The store keeps data as it was handed in: a [`Bytes`] that is a small part of a large buffer
 /// keeps the whole buffer in memory.

@@ -5,15 +5,15 @@
 //!
 //! **Migrate** a session, with a write on version `v` of the old store:
 //!
-//! 1. Replace version `v` in the old store by a migrating marker, which contains the new data.
+//! 1. Replace version `v` in the old store with a migrating marker, which contains the new data.
 //!    *From here on, nothing changes the session in the old store. It is published as it is, or
 //!    destroyed.*
 //! 2. Create the session in the new store. If it has tags, create a migrating marker there, copy the
-//!    tags, and replace the marker by the session. *Only one caller creates it. A record in the new
+//!    tags, and replace the marker with the session. *Only one caller creates it. A record in the new
 //!    store is this session or a later version of it. A session with tags is not visible in the new
 //!    store before its tags are, so that a logout everywhere finds it.*
 //! 3. Copy the tags that were added to the old store meanwhile.
-//! 4. Replace the marker in the old store by an in-new-store marker for [`MARKER_TTL`]. *A machine
+//! 4. Replace the marker in the old store with an in-new-store marker for [`MARKER_TTL`]. *A machine
 //!    that knows only the old store and read the session before cannot write it.*
 //!
 //! **Create** a session in the new store:
@@ -26,7 +26,7 @@
 //!
 //! 1. Create a reserved marker in the old store, or use the one that exists.
 //! 2. Check that the new store has no record.
-//! 3. Replace the marker by the session. *This fails if a machine that migrates has replaced the
+//! 3. Replace the marker with the session. *This fails if a machine that migrates has replaced the
 //!    marker, to create the session in the new store.*
 //!
 //! **Destroy** a session:
@@ -387,7 +387,7 @@ impl StorePair {
         Ok(())
     }
 
-    /// Copies the tags, and replaces the migrating marker in the new store by the session.
+    /// Copies the tags, and replaces the migrating marker in the new store with the session.
     async fn complete(
         &self,
         key: &StoreKey,

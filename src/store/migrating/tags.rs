@@ -4,8 +4,8 @@
 //!
 //! - Sessions with a tag are listed in the old store first. A session that migrates meanwhile is then
 //!   listed in the new store.
-//! - A tag is added to the new store, then to the old store if the session is there, then again to the
-//!   new store, if the session has migrated meanwhile.
+//! - A tag is added to the new store, and then to the old store if the session is there. If the session
+//!   has migrated meanwhile, the tag is added to the new store again.
 
 use super::{
     error::{MigratingError, MigratingResult},

@@ -94,8 +94,8 @@ macro_rules! script_for_each {
 /// bytes (empty: no record; `*`: any record or none); the new record without tags; its lifetime in
 /// ms.
 ///
-/// Returns 1 if it wrote the record, 2 if it did and the tag indexes must be extended, 0 if the
-/// session is gone, or the current record on a conflict. A record that has the new version already
+/// Returns 1 if it wrote the record, or 2 if the tag indexes must be extended too. Returns 0 if the
+/// session is gone. On a conflict, returns the current record. A record that has the new version already
 /// was written by an earlier attempt of the same write.
 pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "expected, new, ttl";

@@ -369,7 +369,7 @@ async fn refused_input_flashes_nothing_and_says_so_in_the_right_form() {
                 .await;
             assert_eq!(answer.status, status, "{kind} {body}");
             assert_eq!(answer.headers["content-type"], content_type);
-            assert!(answer.text().contains("The request was refused: "));
+            assert!(answer.text().contains("The request was rejected: "));
         }
     }
     assert_eq!(visitor.flashed().await, json!({}));

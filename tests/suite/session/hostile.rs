@@ -83,7 +83,7 @@ async fn stored(server: &TestServer) -> (String, hyper_session::id::StoreKey, By
     (browser.cookie().unwrap().to_owned(), key, record.data)
 }
 
-/// Replaces the record of a session by `data` and loads it.
+/// Replaces the record of a session with `data` and loads it.
 async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
     let hour = Duration::from_secs(3_600);
     let write = server.memory.write(key, data, hour, Expected::Any);

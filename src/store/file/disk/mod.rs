@@ -1,6 +1,6 @@
 //! The file system as the store uses it: one directory of files.
 //!
-//! All disk access goes through these two traits. Crash tests replace them by a simulated disk that
+//! All disk access goes through these two traits. Crash tests replace them with a simulated disk that
 //! fails at every single operation.
 
 pub(crate) mod dir_lock;

@@ -21,7 +21,7 @@ pub(crate) enum FrameKind {
     Write = 1,
     /// Sets the expiry of the key's record, if the record has this frame's version.
     Touch = 2,
-    /// Replaces the key's record by a tombstone that lives until the expiry.
+    /// Replaces the key's record with a tombstone that lives until the expiry.
     Destroy = 3,
     /// Sets the key's tags to those in the payload.
     Tags = 4,

@@ -80,7 +80,7 @@ struct CommitGroup {
 /// Completes once everything that was appended before is durable; fails if that failed.
 pub(crate) type SyncReceiver = oneshot::Receiver<()>;
 
-/// Completes once the write was refused, or is executed and durable; fails if that failed.
+/// Completes once the write was rejected, or is executed and durable; fails if that failed.
 pub(crate) type WriteReceiver = oneshot::Receiver<Result<WriteReply, FileError>>;
 
 impl CommitGroup {

@@ -286,7 +286,7 @@ impl FileEngine {
 
 /// Destroy and touch.
 impl FileEngine {
-    /// Replaces the record of `key` by a tombstone.
+    /// Replaces the record of `key` with a tombstone.
     pub(crate) fn destroy(&self, key: &StoreKey) -> Result<PendingAnswer<()>, FileError> {
         let mut writer = self.log.lock_writable()?;
         let expires = self

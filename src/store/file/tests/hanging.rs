@@ -107,7 +107,7 @@ fn put(inner: &Arc<FileInner>, number: usize, data: Bytes) -> StoreFuture<WriteO
     write_grouped(inner, key(number), data, LIFE, Expected::Any)
 }
 
-/// Returns `true` if the write waits, and `false` if it was refused because of the backlog.
+/// Returns `true` if the write waits, and `false` if it was rejected because of the backlog.
 fn waits(write: &mut StoreFuture<WriteOutcome>) -> bool {
     match Pin::new(write).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Pending => true,
