@@ -298,7 +298,7 @@ async fn compare(case: &str, tasks: usize, bare: Operation, store: Operation, si
     );
     for (name, side) in [("  bare fred", 0), ("  the store", 1)] {
         println!(
-            "{name:28} {:7.0} a second, p99 {:5.0} us, cpu {:5.2} us here and {:5.2} us in the server",
+            "{name:28} {:7.0} per second, p99 {:5.0} us, cpu {:5.2} us here and {:5.2} us in the server",
             side_median(side, |round| round.rate),
             side_median(side, |round| round.p99),
             side_median(side, |round| round.cpu[0]),

@@ -11,7 +11,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// which call sites have a subscriber.
 pub(crate) static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A writer that keeps what was logged.
+/// A writer that keeps the log.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 

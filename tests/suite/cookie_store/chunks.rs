@@ -11,7 +11,7 @@ use crate::support::{
     object,
 };
 
-/// The reasons for a wrong text. Its length and last bits decide which.
+/// The reasons for a wrong text, chosen by its length and last bits.
 const NONSENSE: &[&str] = &["data_forged", "data_encoding"];
 const INCOMPLETE: &[&str] = &["data_incomplete"];
 

@@ -73,7 +73,7 @@ async fn from_cookies_to_memory() {
     no_visitor_is_logged_out_on_the_way_to(MemoryStore::new()).await;
 }
 
-/// A rolling restart in two steps. A machine that knows only cookies never meets a session that has
+/// A rolling restart in two steps. A machine that knows only cookies never gets a session that has
 /// migrated.
 #[tokio::test]
 async fn on_several_machines_sessions_are_found_before_they_move_everywhere() {

@@ -42,7 +42,7 @@ pub(crate) fn get<'v>(root: &'v Value, path: &Path) -> Option<&'v Value> {
     })
 }
 
-/// Executes an edit. A refused edit leaves the value unchanged.
+/// Executes an edit. A rejected edit leaves the value unchanged.
 pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
     let mut edited = root.clone();
     match edit {

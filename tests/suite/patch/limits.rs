@@ -1,4 +1,4 @@
-//! Limits of a patch. A refused change leaves no trace.
+//! Limits of a patch. A rejected change has no effect.
 
 use std::collections::BTreeMap;
 

@@ -176,7 +176,7 @@ fn what_is_not_base64url_is_refused() {
         changed[at] = to;
         assert_eq!(rejection(&codec, &changed), OpenReason::Encoding);
     }
-    // An unsealed text is refused in any encoding.
+    // An unsealed text is rejected in any encoding.
     let plain = br#"{"user":1,"admin":true,"padding":"so that it is long enough"}"#;
     assert_eq!(rejection(&codec, plain), OpenReason::Encoding);
     assert_eq!(

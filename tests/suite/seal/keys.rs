@@ -1,4 +1,4 @@
-//! Texts as keys, and what `Debug` and errors show of them.
+//! Strings as keys, and their forms in `Debug` and errors.
 
 use hyper_session::seal::{Buffer, KeyRing, KeyRingError, MAX_KEYS, SealKey, SealKeyError};
 
@@ -43,7 +43,7 @@ fn another_long_text_is_a_secret_to_derive_from() {
     let secret = "correct horse battery staple, and more";
     assert_ne!(id(secret), id(&format!("{secret}!")));
     assert_ne!(id(&format!("{secret} ")), id(&format!("{secret} .")));
-    // One digit less, or one that is no hexadecimal digit: no longer 32 bytes, but still a long text.
+    // One digit less, or one that is not hexadecimal: no longer 32 bytes, but still a long secret.
     assert_ne!(id(&HEX[1..]), id(HEX));
     assert_ne!(id(&HEX.replace('f', "g")), id(HEX));
 }

@@ -114,7 +114,7 @@ impl Model {
         touched
     }
 
-    /// Returns the outcome of a refused write, or `None` if the write is applied.
+    /// Returns the outcome of a rejected write, or `None` if the write is applied.
     fn refusal(&self, key: u8, expected: Expected) -> Option<WriteOutcome> {
         match (self.read(key), expected) {
             (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
