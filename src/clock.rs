@@ -3,6 +3,13 @@
 //! All code of this crate takes the time from a [`Clock`]. A test passes a manual clock, and
 //! advances it.
 
+#[cfg(not(target_os = "linux"))]
+#[path = "clock/coarse_fallback.rs"]
+mod coarse;
+#[cfg(target_os = "linux")]
+#[path = "clock/coarse_linux.rs"]
+mod coarse;
+
 use std::{
     sync::{
         Arc,
@@ -101,30 +108,12 @@ impl Clock {
     }
 }
 
-// The clock of the C library, so that valgrind and libfaketime can replace it. Its coarse clock costs
-// a fraction of `SystemTime::now`.
-#[cfg(target_os = "linux")]
+/// Returns the system time. The coarse clock costs a fraction of `SystemTime::now`.
 fn system_millis() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid `timespec` that lives through the call, and the call keeps no pointer
-    // to it.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut time) };
-    if result != 0 {
-        return std_millis();
-    }
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
-    seconds.saturating_mul(1000).saturating_add(millis)
+    coarse::millis().unwrap_or_else(std_millis)
 }
 
-#[cfg(not(target_os = "linux"))]
-fn system_millis() -> u64 {
-    std_millis()
-}
-
+/// Returns the time of the standard library's clock.
 fn std_millis() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,0 +1,19 @@
+//! The coarse clock of the C library.
+
+/// Returns the milliseconds since the Unix epoch, or `None` if the clock fails.
+pub(super) fn millis() -> Option<u64> {
+    // The C library, not the vDSO, so that valgrind and libfaketime can replace the clock.
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid `timespec` that lives through the call, and the call keeps no pointer
+    // to it.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &raw mut time) };
+    if result != 0 {
+        return None;
+    }
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let millis = u64::try_from(time.tv_nsec / 1_000_000).unwrap_or(0);
+    Some(seconds.saturating_mul(1000).saturating_add(millis))
+}
