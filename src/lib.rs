@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | read and write in a handler | [`Session`], from [`SessionExt::session`] or as an argument |
 //! | build sessions for a service | [`Sessions`] with a [`SessionConfig`] |
-//! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`](store::MigratingStore) |
+//! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`] |
 //! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
 //! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
 //! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
@@ -161,7 +161,7 @@ pub use store::FileStore;
 #[doc(inline)]
 pub use store::RedisStore;
 #[doc(inline)]
-pub use store::{CookieStore, MemoryStore, Tag};
+pub use store::{CookieStore, MemoryStore, MigratingStore, Tag};
 
 /// The examples of the README, compiled as documentation tests.
 #[cfg(doctest)]

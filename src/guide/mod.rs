@@ -1,8 +1,22 @@
 //! The guide: sessions from the first request to production, one page a subject.
 //!
-//! Each page can be read alone. Read [quick start](quick_start) first, then
-//! [reading and writing](reading_and_writing) and [life cycle](life_cycle); read the other
-//! pages when you need them.
+//! Each page can be read alone. In order:
+//!
+//! 1. [Quick start](quick_start)
+//! 2. [Configuration](configuration)
+//! 3. [Stores](stores), and how to choose one
+//! 4. [Reading and writing](reading_and_writing)
+//! 5. [Life cycle and ids](life_cycle)
+//! 6. [Concurrency](concurrency)
+//! 7. [Flash messages](flash_messages)
+//! 8. [Forms and validation](forms)
+//! 9. [Templates](templates)
+//! 10. [Events and observability](events)
+//! 11. [Custom stores](custom_stores)
+//! 12. [Security](security)
+//! 13. [Operations](operations)
+//!
+//! Begin with quick start, reading and writing, and life cycle.
 
 #[doc = include_str!("quick_start.md")]
 pub mod quick_start {}
