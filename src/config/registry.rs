@@ -9,7 +9,7 @@ use crate::{
 };
 
 type OpenResult = Result<Box<dyn Store>, ConfigError>;
-/// Opens a store. It may open other stores, by name.
+/// A function that opens a store. It may open other stores, by name.
 type StoreFactory = Box<dyn FnOnce(&mut OpenContext<'_>) -> OpenResult + Send>;
 
 /// The stores that a configuration can select by name.
@@ -60,7 +60,7 @@ impl StoreRegistry {
 
     /// Adds a store under `name`, or replaces the store with that name.
     #[must_use]
-    pub fn with(self, name: impl Into<String>, store: impl Store) -> Self {
+    pub fn register(self, name: impl Into<String>, store: impl Store) -> Self {
         self.register_with(name, move || Ok(store))
     }
 

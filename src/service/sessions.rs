@@ -49,7 +49,7 @@ impl Sessions {
     pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
         (config.migrate_from, config.migrate_to) = (None, None);
         Self::builder(config.store("given"))
-            .stores(StoreRegistry::new().with("given", store))
+            .stores(StoreRegistry::new().register("given", store))
             .build()
     }
 

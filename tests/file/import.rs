@@ -137,7 +137,7 @@ fn adonis_files(directory: &Path) -> BTreeMap<String, Value> {
 
 fn sessions_in(store: &FileStore) -> Sessions {
     Sessions::builder(config().store("old"))
-        .stores(StoreRegistry::new().with("old", store.clone()))
+        .stores(StoreRegistry::new().register("old", store.clone()))
         .build()
         .unwrap()
 }

@@ -20,7 +20,7 @@ use crate::{
 
 fn listened() -> Sessions {
     Sessions::builder(config())
-        .stores(StoreRegistry::new().with("memory", MemoryStore::new()))
+        .stores(StoreRegistry::new().register("memory", MemoryStore::new()))
         .listener(TracingListener)
         .listener(MetricsListener)
         .build()
@@ -97,7 +97,7 @@ async fn an_outage_does_not_fill_the_log() {
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
     let _here = tracing::subscriber::set_default(subscriber);
     let sessions = Sessions::builder(config().store("away"))
-        .stores(StoreRegistry::new().with("away", FailingStore))
+        .stores(StoreRegistry::new().register("away", FailingStore))
         .listener(TracingListener)
         .build()
         .unwrap();

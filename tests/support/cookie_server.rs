@@ -40,7 +40,7 @@ pub fn cookie_server_at(
     let store = make(CookieStore::new().clock(clock.clone()), server_side.clone());
     let events = EventLog::default();
     let sessions = Sessions::builder(config.store("cookie"))
-        .stores(StoreRegistry::new().with("cookie", store))
+        .stores(StoreRegistry::new().register("cookie", store))
         .listener(events.listener())
         .clock(clock.clone())
         .build()

@@ -104,7 +104,7 @@ pub fn test_server(config: SessionConfig) -> TestServer {
     let store = GateStore::new(memory.clone());
     let events = EventLog::default();
     let sessions = Sessions::builder(config.store("gate"))
-        .stores(StoreRegistry::new().with("gate", store.clone()))
+        .stores(StoreRegistry::new().register("gate", store.clone()))
         .listener(events.listener())
         .clock(clock.clone())
         .build()

@@ -72,7 +72,7 @@ pub(crate) async fn run_all(url: &str, number: u64, seed: u64, workers: u64) {
     let (local, mut running) = (LocalSet::new(), Vec::new());
     let mut all_sessions = Vec::new();
     for _ in 0..2 {
-        let stores = hyper_session::config::StoreRegistry::new().with("shared", store.clone());
+        let stores = hyper_session::config::StoreRegistry::new().register("shared", store.clone());
         let sessions = Sessions::builder(config().store("shared").age(HOUR))
             .stores(stores)
             .listener(|event: &Event<'_>| {

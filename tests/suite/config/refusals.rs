@@ -110,8 +110,8 @@ fn a_name_and_an_attribute_that_do_not_go_together_are_both_named() {
 #[test]
 fn an_unknown_store_lists_the_known_ones() {
     let stores = StoreRegistry::new()
-        .with("one", MemoryStore::new())
-        .with("two", MemoryStore::new());
+        .register("one", MemoryStore::new())
+        .register("two", MemoryStore::new());
     let built = Sessions::builder(config().store("redsi"))
         .stores(stores)
         .build();

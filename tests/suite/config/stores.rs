@@ -46,8 +46,8 @@ async fn the_configuration_of_the_guide_reads_as_written_there() {
 async fn a_store_of_ones_own_is_chosen_like_any_other() {
     let (mine, other) = (MemoryStore::new(), MemoryStore::new());
     let stores = StoreRegistry::new()
-        .with("mine", mine.clone())
-        .with("other", other.clone());
+        .register("mine", mine.clone())
+        .register("other", other.clone());
     let chosen =
         config().with_variables(|name| Ok((name == "SESSION_DRIVER").then(|| "mine".to_owned())));
     let sessions = Sessions::builder(chosen.unwrap()).stores(stores).build();
@@ -62,8 +62,8 @@ async fn sessions_move_from_the_store_that_is_named_to_the_one_that_is_chosen() 
     let (old, new) = (MemoryStore::new(), MemoryStore::new());
     let stores = || {
         StoreRegistry::new()
-            .with("old", old.clone())
-            .with("new", new.clone())
+            .register("old", old.clone())
+            .register("new", new.clone())
     };
     let build = |config| Sessions::builder(config).stores(stores()).build().unwrap();
     let before = build(config().store("old"));

@@ -37,9 +37,9 @@ fn rollout_with(make: impl Fn(CookieStore, MemoryStore) -> CookieStore) -> Rollo
     };
     let migrating = MigratingStore::new(cookie(), gate.clone());
     Rollout {
-        before: build(StoreRegistry::new().with("main", cookie())),
-        during: build(StoreRegistry::new().with("main", migrating)),
-        after: build(StoreRegistry::new().with("main", gate.clone())),
+        before: build(StoreRegistry::new().register("main", cookie())),
+        during: build(StoreRegistry::new().register("main", migrating)),
+        after: build(StoreRegistry::new().register("main", gate.clone())),
         gate,
         events,
         clock,
@@ -397,9 +397,9 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
         let builder = Sessions::builder(config().store("main"));
         builder.stores(store).build().unwrap()
     };
-    let before = build(StoreRegistry::new().with("main", cookie()));
+    let before = build(StoreRegistry::new().register("main", cookie()));
     let during =
-        build(StoreRegistry::new().with("main", MigratingStore::new(cookie(), memory.clone())));
+        build(StoreRegistry::new().register("main", MigratingStore::new(cookie(), memory.clone())));
     let mut browser = Browser::new(&before);
     let text = crate::support::cookie_server::text(9000);
     browser
@@ -409,8 +409,9 @@ async fn a_session_that_was_in_overflow_moves_to_the_same_store() {
     count(&mut browser).await;
     count(&mut browser).await;
     assert_eq!(browser.jar.names(), ["session"]);
-    let mut browser =
-        browser.with_sessions(&build(StoreRegistry::new().with("main", memory.clone())));
+    let mut browser = browser.with_sessions(&build(
+        StoreRegistry::new().register("main", memory.clone()),
+    ));
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"text": text, "visits": 2}));
 }

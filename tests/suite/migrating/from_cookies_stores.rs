@@ -11,7 +11,7 @@ use crate::support::{Browser, config, object};
 
 fn build(store: impl Store) -> Sessions {
     let builder = Sessions::builder(config().store("main"));
-    let stores = StoreRegistry::new().with("main", store);
+    let stores = StoreRegistry::new().register("main", store);
     builder.stores(stores).build().unwrap()
 }
 
@@ -143,7 +143,7 @@ async fn one_that_moves_while_a_prepared_machine_works_on_it_is_followed() {
 #[tokio::test]
 async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
     let memory = MemoryStore::new();
-    let stores = || StoreRegistry::new().with("memory", memory.clone());
+    let stores = || StoreRegistry::new().register("memory", memory.clone());
     let before = configured("store = 'cookie'", stores());
     let variables = |name: &str| match name {
         "SESSION_DRIVER" => Some("memory".to_owned()),
@@ -174,7 +174,7 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
 async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
     let section = "[stores.cookie]\nmax_chunks = 2\noverflow = 'memory'\nrevocation = 'memory'";
     let memory = MemoryStore::new();
-    let stores = || StoreRegistry::new().with("memory", memory.clone());
+    let stores = || StoreRegistry::new().register("memory", memory.clone());
     let before = configured(&format!("store = 'cookie'\n{section}"), stores());
     let mut browser = Browser::new(&before);
     for (len, cookies, records) in [(4000, 2, 0), (9000, 1, 1)] {
@@ -234,7 +234,7 @@ fn sessions_cannot_move_into_cookies() {
         assert!(error.contains("cannot migrate into cookies"), "{error}");
     }
     let both = MigratingStore::new(CookieStore::new(), CookieStore::new());
-    let stores = StoreRegistry::new().with("both", both);
+    let stores = StoreRegistry::new().register("both", both);
     let building = Sessions::builder(config().store("both")).stores(stores);
     assert!(building.build().is_err());
 }

@@ -198,7 +198,8 @@ async fn a_new_key_keeps_sessions_and_reseals_their_cookies() {
     let shared = |settings: SessionConfig| {
         hyper_session::Sessions::builder(settings.store("shared"))
             .stores(
-                hyper_session::config::StoreRegistry::new().with("shared", before.store.clone()),
+                hyper_session::config::StoreRegistry::new()
+                    .register("shared", before.store.clone()),
             )
             .clock(before.clock.clone())
             .build()
