@@ -310,7 +310,7 @@ async fn compare(case: &str, tasks: usize, bare: Operation, store: Operation, si
 async fn compare_hot_read(server: &Server) {
     let memory = MemoryStore::new();
     let cached = RedisStore::builder(&server.url())
-        .cached()
+        .with_near_cache()
         .connect()
         .await
         .unwrap();

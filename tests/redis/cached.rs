@@ -28,7 +28,7 @@ fn builder(url: &str) -> CachedRedisStoreBuilder {
     let store = RedisStore::builder(url)
         .command_timeout(Duration::from_millis(300))
         .operation_timeout(Duration::from_millis(1_200));
-    store.cached().max_age(HOUR)
+    store.with_near_cache().max_age(HOUR)
 }
 
 async fn cached(url: &str) -> CachedRedisStore {
@@ -77,7 +77,7 @@ async fn it_keeps_the_contract_with_local_copies() {
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let store = RedisStore::builder(&server.url())
         .tombstone_ttl(tombstone)
-        .cached()
+        .with_near_cache()
         .connect()
         .await
         .unwrap();
@@ -269,6 +269,6 @@ async fn an_emptied_server_is_noticed_once_the_copy_expires() {
 #[test]
 fn in_front_of_a_cluster_it_is_refused() {
     let builder = RedisStore::builder("redis-cluster://127.0.0.1:1");
-    let error = builder.cached().build().unwrap_err();
+    let error = builder.with_near_cache().build().unwrap_err();
     assert!(format!("{error:?}").contains("cluster"), "{error:?}");
 }

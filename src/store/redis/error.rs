@@ -14,7 +14,7 @@ pub enum RedisError {
     #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
     /// A near cache was requested in front of a cluster.
-    #[error("near cache does not support a Redis cluster; use the store without `cached`")]
+    #[error("near cache does not support a Redis cluster; use the store without `with_near_cache`")]
     CacheInCluster,
     /// The operation ran outside a tokio runtime.
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]

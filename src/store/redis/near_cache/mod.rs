@@ -59,7 +59,7 @@ pub struct CachedRedisStoreBuilder {
 
 impl RedisStoreBuilder {
     /// Adds a near cache in front of the store; see [`CachedRedisStore`].
-    pub fn cached(self) -> CachedRedisStoreBuilder {
+    pub fn with_near_cache(self) -> CachedRedisStoreBuilder {
         let limits = CacheLimits {
             entries: 10_000,
             bytes: 64 << 20,
