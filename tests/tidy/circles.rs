@@ -91,7 +91,7 @@ fn describe(dependencies: &Dependencies, members: &BTreeSet<ModulePath>) -> Stri
     lines.join("\n")
 }
 
-/// The module that a path leads to: the last of its names that is a module.
+/// Returns the module that a path leads to: the last of its names that is a module.
 fn resolve(own: &ModulePath, path: &[String], modules: &BTreeSet<ModulePath>) -> ModulePath {
     let mut module = own.clone();
     for name in path {
@@ -111,7 +111,7 @@ fn resolve(own: &ModulePath, path: &[String], modules: &BTreeSet<ModulePath>) ->
     module
 }
 
-/// Every path in the code that begins with `crate`, `self` or `super`; groups are spread out.
+/// Returns every path in the code that begins with `crate`, `self` or `super`; groups are spread out.
 fn paths(code: &str) -> Vec<Vec<String>> {
     let tokens = tokens(code);
     let begins = |&at: &usize| {

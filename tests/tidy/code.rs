@@ -29,7 +29,7 @@ impl Source {
         }
     }
 
-    /// The modules that lead to this file: `src/store/memory/mod.rs` is `store`, `memory`.
+    /// Returns the modules that lead to this file: `src/store/memory/mod.rs` is `store`, `memory`.
     pub(crate) fn modules(&self) -> Vec<&str> {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs");
         let mut modules: Vec<&str> = inside.split('/').collect();
@@ -39,7 +39,7 @@ impl Source {
         modules
     }
 
-    /// The folder or single file of `src` that this file belongs to.
+    /// Returns the folder or single file of `src` that this file belongs to.
     pub(crate) fn folder(&self) -> &str {
         self.modules().first().copied().unwrap_or_default()
     }
@@ -162,7 +162,7 @@ fn string(text: &str) -> usize {
     text.len()
 }
 
-/// The length of `r"…"` or `r#"…"#`. `None` if the `r` begins a name.
+/// Returns the length of `r"…"` or `r#"…"#`. `None` if the `r` begins a name.
 fn raw_string(text: &str) -> Option<usize> {
     let hashes = text[1..].bytes().take_while(|&byte| byte == b'#').count();
     let inside = text[1 + hashes..].strip_prefix('"')?;
@@ -171,7 +171,7 @@ fn raw_string(text: &str) -> Option<usize> {
     Some(2 + hashes + length)
 }
 
-/// The length of a character literal. `None` for a lifetime.
+/// Returns the length of a character literal, or `None` for a lifetime.
 fn character(text: &str) -> Option<usize> {
     let mut inside = text[1..].chars();
     let first = inside.next()?;

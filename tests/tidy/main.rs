@@ -230,7 +230,7 @@ fn the_architecture_names_every_folder() {
     );
 }
 
-/// All source files and documents, except the rules themselves, which list the denied words.
+/// Returns all source files and documents, except the rules themselves, which list the denied words.
 fn texts() -> Vec<Source> {
     let root = root();
     let of_folder = |folder: &&str| {

@@ -25,7 +25,7 @@ fn module_path(source: &Source) -> ModulePath {
     }
 }
 
-/// The files that a source names by `#[path = "…"] mod …;`, with the modules that they are.
+/// Returns the files that a source names by `#[path = "…"] mod …;`, with the modules that they are.
 fn path_attributes(source: &Source) -> Vec<(String, ModulePath)> {
     let folder = source
         .path

@@ -64,7 +64,7 @@ pub(crate) fn denied(source: &Source, words: &[&str], names: &[&str]) -> Vec<Str
         .collect()
 }
 
-/// The words of a name, in lower case: `AgeError` and `age_error` are `age`, `error`.
+/// Returns the words of a name, in lower case: `AgeError` and `age_error` are `age`, `error`.
 fn parts(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut was_lower = false;
@@ -83,7 +83,7 @@ fn parts(name: &str) -> Vec<String> {
     parts
 }
 
-/// The types of a file, without the associated types of traits.
+/// Returns the types of a file, without the associated types of traits.
 fn types(source: &Source) -> Vec<Declaration<'_>> {
     let is_item = |it: &Declaration<'_>| it.keyword != "type" || depth(source, it.offset) == 0;
     let types = TYPES
@@ -113,7 +113,7 @@ fn declarations<'s>(source: &'s Source, keyword: &'s str) -> Vec<Declaration<'s>
         .collect()
 }
 
-/// How many braces are open at this place.
+/// Returns the number of braces that are open at an offset.
 fn depth(source: &Source, offset: usize) -> usize {
     let before = &source.code[..offset];
     before.matches('{').count() - before.matches('}').count()

@@ -45,7 +45,7 @@ pub(crate) const DENIED_WORDS: [Denied; 21] = [
     ),
 ];
 
-/// Where a denied word is the right one.
+/// The files in which a denied word is the right one.
 pub(crate) const WORD_EXCEPTIONS: [Exception; 0] = [];
 
 /// Denied as a part of the name of a file, a type or a function.
@@ -82,9 +82,9 @@ pub(crate) const DENIED_NAME_PARTS: [&str; 29] = [
 ];
 
 /// Denied as the whole name of a file, a type or a function.
-pub(crate) const DENIED_NAMES: [&str; 33] = [
-    "ahead", "alone", "around", "asked", "behind", "but", "by", "checked", "claimed", "found",
-    "held", "here", "known", "later", "leaving", "moving", "named", "of", "opened", "over",
-    "place", "retired", "seen", "settled", "shown", "standing", "stands", "taken", "there",
-    "thing", "tired", "waiting", "what",
+pub(crate) const DENIED_NAMES: [&str; 39] = [
+    "after", "ahead", "alone", "around", "asked", "before", "behind", "below", "but", "by",
+    "cached", "checked", "claimed", "found", "gone", "held", "here", "known", "later", "leaving",
+    "moving", "named", "of", "opened", "over", "place", "retired", "seen", "settled", "shown",
+    "standing", "stands", "taken", "there", "thing", "tired", "waiting", "what", "with",
 ];

@@ -2,7 +2,7 @@
 
 use crate::code::{Source, is_name};
 
-/// A folder imports only from the layers below its own.
+/// Lists the imports that are not from a layer below the folder's own.
 pub(crate) fn imports(source: &Source, layers: &[&[&str]]) -> Vec<String> {
     let own = source.folder();
     let layer = |folder: &str| layers.iter().position(|names| names.contains(&folder));
@@ -27,7 +27,7 @@ pub(crate) fn imports(source: &Source, layers: &[&[&str]]) -> Vec<String> {
         .collect()
 }
 
-/// The names that a source takes from the root of the crate, by `crate::` or by enough `super::`.
+/// Returns the names that a source takes from the root of the crate, by `crate::` or by enough `super::`.
 fn root_names(source: &Source) -> Vec<(usize, String)> {
     let mut named = Vec::new();
     for offset in paths(&source.code, "crate::") {
@@ -43,7 +43,7 @@ fn root_names(source: &Source) -> Vec<(usize, String)> {
     named
 }
 
-/// The next names of a path: one, or all of a `{…}` group.
+/// Returns the next names of a path: one, or all of a `{…}` group.
 fn first_names(path: &str) -> Vec<String> {
     let name = |text: &str| {
         text.trim_start()
@@ -73,7 +73,7 @@ fn first_names(path: &str) -> Vec<String> {
     names
 }
 
-/// The offsets where `path` begins a path, not where it continues one.
+/// Returns the offsets where `path` begins a path, not where it continues one.
 fn paths(code: &str, path: &str) -> Vec<usize> {
     let starts = |&(at, _): &(usize, &str)| {
         let before = &code[..at];
@@ -85,7 +85,7 @@ fn paths(code: &str, path: &str) -> Vec<usize> {
         .collect()
 }
 
-/// The crates under `[dependencies]` of a manifest, as the code names them.
+/// Returns the crates under `[dependencies]` of a manifest, as the code names them.
 pub(crate) fn dependencies(manifest: &str) -> Vec<String> {
     let section = manifest
         .lines()
@@ -98,7 +98,7 @@ pub(crate) fn dependencies(manifest: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each outside crate is named in its own folders only.
+/// Lists the outside crates that a source names although another folder owns them.
 pub(crate) fn crates(
     source: &Source,
     dependencies: &[String],
@@ -127,13 +127,13 @@ pub(crate) fn crates(
     violations
 }
 
-/// A file has at most `max` lines.
+/// Reports a file of more than `max` lines.
 pub(crate) fn file_length(source: &Source, max: usize) -> Option<String> {
     let lines = source.text.lines().count();
     (lines > max).then(|| source.at(0, &format!("{lines} lines; limit is {max}")))
 }
 
-/// A function has at most `max` lines, from its `fn` to its last brace.
+/// Lists the functions of more than `max` lines, from the `fn` to the last brace.
 pub(crate) fn function_length(source: &Source, max: usize) -> Vec<String> {
     let mut violations = Vec::new();
     for start in paths(&source.code, "fn ") {
@@ -147,7 +147,7 @@ pub(crate) fn function_length(source: &Source, max: usize) -> Vec<String> {
     violations
 }
 
-/// The end of a function: the brace that closes its body, or the semicolon if it has none.
+/// Returns the end of a function: the brace that closes its body, or the semicolon if it has none.
 fn body_end(function: &str) -> usize {
     let (mut braces, mut others) = (0_usize, 0_usize);
     for (at, c) in function.char_indices() {
@@ -165,7 +165,7 @@ fn body_end(function: &str) -> usize {
     function.len() - 1
 }
 
-/// `cfg(feature)` is allowed only directly above a `mod` or a `use`.
+/// Lists the uses of `cfg(feature)` that are not directly above a `mod` or a `use`.
 pub(crate) fn features(source: &Source) -> Vec<String> {
     let lines: Vec<&str> = source.code.lines().map(str::trim).collect();
     let violates = |&(number, line): &(usize, &&str)| {
@@ -198,7 +198,7 @@ fn chooses(line: &str, below: &[&str]) -> bool {
     line.starts_with("#[cfg(") && (item.starts_with("mod ") || item.starts_with("use "))
 }
 
-/// An item without its `pub` or `pub(…)`.
+/// Returns an item without its `pub` or `pub(…)`.
 fn visible(item: &str) -> &str {
     let Some(after) = item.strip_prefix("pub") else {
         return item;
@@ -209,7 +209,7 @@ fn visible(item: &str) -> &str {
     scoped.map_or(after, |(_, after)| after).trim_start()
 }
 
-/// The library has no code that panics, outside the modules of `allowed`.
+/// Lists the code that panics, outside the modules of `allowed`.
 pub(crate) fn panics(source: &Source, allowed: &[&str]) -> Vec<String> {
     let words = [
         ".unwrap()",
@@ -240,7 +240,7 @@ fn is_in(source: &Source, modules: &[&str]) -> bool {
         .any(|module| modules.contains(module))
 }
 
-/// Unit tests are a file of their own, not a block in a module.
+/// Lists the unit tests that are a block in a module, not a file of their own.
 pub(crate) fn inline_tests(source: &Source) -> Vec<String> {
     let attributes = source.code.match_indices("#[cfg(test)]");
     let inline = |(at, attribute): (usize, &str)| {
@@ -257,7 +257,7 @@ pub(crate) fn inline_tests(source: &Source) -> Vec<String> {
     attributes.filter_map(inline).collect()
 }
 
-/// The folders and top-level modules that a text does not name.
+/// Returns the folders and top-level modules that a text does not name.
 pub(crate) fn unnamed(sources: &[Source], text: &str) -> Vec<String> {
     let words: Vec<&str> = text.split(|c: char| !is_name(c)).collect();
     let mut missing: Vec<String> = sources

@@ -34,7 +34,7 @@ pub(crate) fn uses(source: &Source, phrase: &str) -> bool {
     !lines_with(&words(&source.prose), phrase).is_empty()
 }
 
-/// The lines where a phrase begins.
+/// Returns the lines where a phrase begins.
 fn lines_with(words: &[(usize, String)], phrase: &str) -> Vec<usize> {
     let parts: Vec<&str> = phrase.split(' ').collect();
     let matches = |window: &&[(usize, String)]| {
@@ -45,7 +45,7 @@ fn lines_with(words: &[(usize, String)], phrase: &str) -> Vec<usize> {
     windows.map(|window| window[0].0).collect()
 }
 
-/// The words of a text in lower case, each with its line.
+/// Returns the words of a text in lower case, each with its line.
 fn words(prose: &str) -> Vec<(usize, String)> {
     let lines = prose.lines().enumerate();
     let words = |(number, line)| {
