@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `true` if no damage was found.
+/// The result of a subcommand: `true` if it found no damage.
 type CommandResult = Result<bool, Box<dyn Error>>;
 
 /// Returns the message of `error`, followed by those of its sources.

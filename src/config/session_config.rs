@@ -45,14 +45,14 @@ pub struct SessionConfig {
     /// Leaves out `Max-Age`, so that browsers drop the cookie when they close. Default: off.
     #[doc(alias = "session_cookie")]
     pub clear_with_browser: bool,
-    /// The idle timeout: how long a session lives without a request, 1 second to 10 years. The store
-    /// enforces it, to within `touch_interval`. Default: 2 hours.
+    /// The idle timeout, the maximum time between two requests of a session: 1 second to 10 years. The
+    /// store enforces it, to within `touch_interval`. Default: 2 hours.
     #[doc(alias = "idle_timeout")]
     #[doc(alias = "ttl")]
     #[doc(alias = "maxAge")]
     pub age: DurationSetting,
-    /// How long a session lives at most, however often it is used, 1 second to 10 years. The visitor
-    /// then gets a new session. Default: no limit.
+    /// The maximum age of a session, however often it is used: 1 second to 10 years. The visitor then
+    /// gets a new session. Default: no limit.
     #[doc(alias = "lifetime")]
     pub absolute_timeout: Option<DurationSetting>,
     /// Limits `age`, `touch_interval` and `absolute_timeout` to the timeouts of an assurance level.
@@ -89,8 +89,8 @@ pub struct SessionConfig {
     /// The maximum number of writes that a commit attempts while other requests write the same session,
     /// 1 to 10,000. Default: 256.
     pub max_attempts: u32,
-    /// How long an id is fenced after it was regenerated, so that slower requests cannot write under
-    /// it. Longer than the longest request, 1 second to a day. Default: 60 seconds.
+    /// The time to live of the fence under a regenerated id, which stops writes of slower requests.
+    /// Longer than the longest request, 1 second to a day. Default: 60 seconds.
     ///
     /// The store's tombstone TTL does the same for destroyed sessions.
     pub fence_ttl: DurationSetting,

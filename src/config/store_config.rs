@@ -102,7 +102,8 @@ pub struct RedisStoreConfig {
     pub url: Secret,
     /// The prefix of every key. Default: `session:`.
     pub prefix: Option<String>,
-    /// How long [`Sessions::ready`](crate::Sessions::ready) waits for the server. Default: 10 seconds.
+    /// The time that [`Sessions::ready`](crate::Sessions::ready) waits for the server. Default: 10
+    /// seconds.
     pub startup_timeout: Option<DurationSetting>,
 }
 

@@ -208,8 +208,9 @@ fn check_value(name: &CookieName, value: &[u8]) -> Result<(), CookieError> {
     })
 }
 
-/// Branch-free, so that the loop in [`check_value`] can be vectorized.
+/// Returns `true` if a cookie value may contain the byte.
 const fn is_cookie_octet(byte: u8) -> bool {
+    // Branch-free, so that the loop in `check_value` can be vectorized.
     (byte > b' ')
         & (byte < 0x7f)
         & (byte != b'"')

@@ -14,11 +14,11 @@ use serde_json::Value;
 
 use super::{ValidationErrors, field_name::parse_index};
 
-/// Deserializer of a value of the input.
+/// A deserializer of a value of the input.
 #[derive(Clone, Copy)]
 pub(super) struct ValueDeserializer<'a>(pub(super) &'a Value);
 
-/// Deserializer of a string: a value or a key.
+/// A deserializer of a string: a value or a key.
 struct TextDeserializer<'a>(Cow<'a, str>);
 
 fn parse_number<T: FromStr>(text: &str) -> Result<T, FieldError> {

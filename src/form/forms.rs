@@ -9,7 +9,7 @@ use super::{
     origin::{InvalidOrigin, OwnOrigins},
 };
 
-/// Redirects invalid forms back with their errors, and protects against CSRF.
+/// Middleware that redirects invalid forms back with their errors, and protects against CSRF.
 ///
 /// Wrap the handler in `Forms`, and the result in [`Sessions`](crate::Sessions):
 ///
@@ -96,7 +96,7 @@ use super::{
 #[doc(alias = "shield")]
 pub struct Forms(pub(super) Arc<FormsConfig>);
 
-/// Shared configuration of [`Forms`] and its services.
+/// The shared configuration of [`Forms`] and its services.
 #[derive(Clone, Default)]
 pub(super) struct FormsConfig {
     pub(super) limits: InputLimits,

@@ -168,7 +168,7 @@ impl Input {
     }
 }
 
-/// Reads the input of a request file by file, without buffering whole files.
+/// A reader of a request's input, file by file, which buffers no whole file.
 ///
 /// ```
 /// # use hyper_session::form::{Input, InputError, InputLimits};

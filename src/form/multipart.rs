@@ -11,7 +11,7 @@ use super::{
     tree::Fields,
 };
 
-/// Reader of a multipart form.
+/// A reader of a multipart form.
 pub(super) struct MultipartReader {
     multipart: Multipart<'static>,
     current_file: Option<FilePart>,

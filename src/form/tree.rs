@@ -13,7 +13,7 @@ use super::{
 /// The field that contains the CSRF token. It is never part of the tree.
 pub(super) const TOKEN_FIELD: &str = "_csrf";
 
-/// Collects the fields of a form as a tree.
+/// The fields of a form as a tree.
 #[derive(Debug)]
 pub(super) struct Fields {
     root: FieldGroup,

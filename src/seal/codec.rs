@@ -17,7 +17,7 @@ pub const MAX_TEXT_LEN: usize = 4096;
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + KeyId::LEN + NONCE_LEN;
 
-/// Seals bytes into text and opens sealed text, for one purpose and one name.
+/// A codec that seals bytes into text and opens sealed text, for one purpose and one name.
 ///
 /// A codec prepares its keys once; clones share them. See the [module](super) for the format of a
 /// sealed text.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::patch::ChangeLimits;
 
-/// When responses send the id cookie.
+/// The rule that decides which responses send the id cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -63,9 +63,9 @@ pub enum OnTooLarge {
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
     pub(crate) enabled: bool,
-    /// Idle timeout: how long a session lives without a request.
+    /// The maximum time between two requests of a session.
     pub(crate) age: Duration,
-    /// How long a session lives, however often it is used.
+    /// The maximum age of a session, however often it is used.
     pub(crate) absolute_timeout: Option<Duration>,
     /// Minimum time between two touches of a record.
     pub(crate) touch_interval: Duration,
@@ -76,12 +76,12 @@ pub(crate) struct Policy {
     pub(crate) limits: ChangeLimits,
     /// Maximum number of writes that a commit tries while other requests write.
     pub(crate) max_attempts: u32,
-    /// How long the fence under an old id is stored after a regeneration.
+    /// The time to live of the fence under an old id.
     pub(crate) fence_ttl: Duration,
 }
 
 impl Policy {
-    /// Returns how long a record lives after a touch or a write: the age and the touch interval. A
+    /// Returns the time to live of a record after a touch or a write: the age and the touch interval. A
     /// touch may be late by that interval, and the record must not expire before its cookie.
     pub(crate) fn idle_ttl(&self) -> Duration {
         self.age.saturating_add(self.touch_interval)

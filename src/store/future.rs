@@ -52,7 +52,8 @@ impl<T> StoreFuture<T> {
 impl<T: Unpin> Future for StoreFuture<T> {
     type Output = Result<T, StoreError>;
 
-    /// After it was ready once, a [`ready`](Self::ready) future stays pending, like a fused future.
+    /// Polls the operation. A [`ready`](Self::ready) future that was polled before stays pending, like
+    /// a fused future.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Inner::Ready(result) => result.take().map_or(Poll::Pending, Poll::Ready),

@@ -30,7 +30,7 @@ pub(super) fn plan(state: &mut SessionState, engine: &Engine, is_final: bool) ->
         Phase::Committing => return Err(SessionError::Committed),
         Phase::Open => state.begin_commit(),
     }
-    match state.destroying() {
+    match state.key_to_destroy() {
         Some(key) => Ok(CommitStep::Destroying(
             state.store(engine).destroy(&key),
             key,

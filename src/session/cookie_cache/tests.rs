@@ -1,7 +1,7 @@
 use super::*;
 use crate::{clock::Timestamp, id::SessionId, wire::IdCookie};
 
-fn opened(id: [u8; 16]) -> (OpenedIdCookie, StoreKey) {
+fn open_cookie(id: [u8; 16]) -> (OpenedIdCookie, StoreKey) {
     let id = SessionId::from_bytes(id);
     let key = id.store_key();
     let cookie = IdCookie {
@@ -21,7 +21,7 @@ fn key_of(cache: &CookieCache, text: &[u8]) -> Option<StoreKey> {
 fn a_text_is_found_again_as_what_it_was() {
     let (cache, text) = (CookieCache::new(), [b'a'; 72]);
     assert!(key_of(&cache, &text).is_none());
-    let (first, key) = opened([1; 16]);
+    let (first, key) = open_cookie([1; 16]);
     cache.insert(&text, &first, key);
     let (found, found_key) = cache.get(&text).unwrap();
     assert_eq!((found.cookie.id, found_key), (first.cookie.id.clone(), key));
@@ -30,7 +30,7 @@ fn a_text_is_found_again_as_what_it_was() {
 #[test]
 fn a_text_that_differs_anywhere_or_in_length_is_not_found() {
     let (cache, text) = (CookieCache::new(), [b'a'; 72]);
-    let (first, key) = opened([1; 16]);
+    let (first, key) = open_cookie([1; 16]);
     cache.insert(&text, &first, key);
     for at in 0..text.len() {
         let mut other = text;
@@ -45,7 +45,7 @@ fn a_text_that_differs_anywhere_or_in_length_is_not_found() {
 #[test]
 fn a_text_takes_the_place_of_the_one_before_it() {
     let (cache, mut text) = (CookieCache::new(), [b'a'; 72]);
-    let ((first, key), (second, other_key)) = (opened([1; 16]), opened([2; 16]));
+    let ((first, key), (second, other_key)) = (open_cookie([1; 16]), open_cookie([2; 16]));
     cache.insert(&text, &first, key);
     let before = text;
     text[0] = b'b';
@@ -57,7 +57,7 @@ fn a_text_takes_the_place_of_the_one_before_it() {
 #[test]
 fn a_text_too_long_for_its_slot_is_not_remembered() {
     let (cache, text) = (CookieCache::new(), [b'a'; 97]);
-    let (first, key) = opened([1; 16]);
+    let (first, key) = open_cookie([1; 16]);
     cache.insert(&text, &first, key);
     assert!(key_of(&cache, &text).is_none());
 }

@@ -87,7 +87,7 @@ impl SessionState {
             None => old.filter(|_| known),
         };
         if key.is_some() {
-            self.destroying = key;
+            self.key_to_destroy = key;
             self.id_status = IdStatus::Destroyed;
         }
         self.same_visitor = false;

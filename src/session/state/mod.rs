@@ -56,7 +56,7 @@ pub(super) struct SessionState {
     pending_base: Option<PendingBase>,
     regeneration: Option<Regeneration>,
     /// The key of a session that the next commit destroys.
-    destroying: Option<StoreKey>,
+    key_to_destroy: Option<StoreKey>,
     /// Tags to add (`true`) or to remove (`false`), in order.
     tags: Vec<(Tag, bool)>,
     /// This request called `regenerate`.
@@ -97,7 +97,7 @@ impl SessionState {
         self.same_visitor = false;
         self.accessed = false;
         self.id_status = IdStatus::Alive;
-        self.destroying = None;
+        self.key_to_destroy = None;
     }
 
     /// Resets everything that belongs to the session, not to the request.

@@ -109,7 +109,7 @@ impl SessionState {
             .absolute_timeout
             .is_some_and(|timeout| age >= timeout)
         {
-            self.destroying = self.identity.key();
+            self.key_to_destroy = self.identity.key();
             self.lose_id(IdStatus::Stale);
             return self.open(engine, read_only, true);
         }
@@ -203,8 +203,8 @@ impl SessionState {
     }
 
     /// Returns the key of a session that this commit destroys.
-    pub(in crate::session) fn destroying(&self) -> Option<StoreKey> {
-        self.destroying
+    pub(in crate::session) fn key_to_destroy(&self) -> Option<StoreKey> {
+        self.key_to_destroy
     }
 
     pub(in crate::session) fn regeneration(&self) -> Option<Regeneration> {
@@ -281,9 +281,9 @@ impl SessionState {
         self.identity.mark_stored();
     }
 
-    /// Records that the store destroyed the session under the [`destroying`](Self::destroying) key.
+    /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).
     pub(in crate::session) fn on_destroyed(&mut self) {
-        self.destroying = None;
+        self.key_to_destroy = None;
         if self.id_status == IdStatus::Destroyed {
             self.save();
         }

@@ -42,7 +42,8 @@ pub(super) async fn can_be_repeated<S: Store>(p: &Probe<S>) -> CheckResult {
     p.expect_read(promise, &key, ReadOutcome::Gone).await
 }
 
-/// A slower request may not have loaded the session yet, and a faster one may have removed it.
+/// Checks that destroying an absent key leaves a tombstone. A slower request may not have loaded the
+/// session yet, and a faster one may have removed it.
 pub(super) async fn fences_an_absent_key<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,
@@ -59,7 +60,7 @@ pub(super) async fn fences_an_absent_key<S: Store>(
     Ok(())
 }
 
-/// Neither the record's expiry nor a touch changes the end of a tombstone.
+/// Checks that neither the record's expiry nor a touch changes the end of a tombstone.
 pub(super) async fn fence_outlasts_the_record<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,

@@ -97,7 +97,8 @@ pub(super) async fn one_overwrite_wins<S: Store>(p: &Probe<S>) -> CheckResult {
     Ok(())
 }
 
-/// All tasks write with the same expectation: one succeeds, the others conflict with its record.
+/// Checks that one of many writes with the same expectation succeeds, and that the others conflict
+/// with its record.
 async fn one_wins<S: Store>(p: &Probe<S>, key: StoreKey, expected: Expected) -> CheckResult {
     let outcomes = race(p, move |p, number| async move {
         p.write(&key, number.to_string(), expected).await

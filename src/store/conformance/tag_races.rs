@@ -12,6 +12,8 @@ use crate::store::{Expected, Store};
 /// Number of sessions that are destroyed while they are tagged.
 const SESSIONS: usize = 20;
 
+/// Checks that concurrent tagging and writing loses no tag.
+///
 /// Half of the tasks tag one session with a shared tag and with tags of their own. Each also tags a
 /// session of its own with the shared tag. The other half increment the counter in the first session.
 pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {

@@ -57,7 +57,8 @@ pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> CheckResult {
         .await
 }
 
-/// No record, the previous version, and a version that the store never returned.
+/// Returns wrong expectations: no record, the previous version, and a version that the store never
+/// returned.
 fn wrong_expectations(previous: Version, current: Version) -> impl Iterator<Item = Expected> {
     let unknown = Version::new(current.get() ^ (1 << 62));
     let versions = [Some(previous), unknown].into_iter().flatten();
@@ -95,7 +96,7 @@ pub(super) async fn on_a_tombstone<S: Store>(p: &Probe<S>) -> CheckResult {
     Ok(())
 }
 
-/// A write sets the expiry, whatever it was before.
+/// Checks that a write sets the expiry, whatever it was before.
 pub(super) async fn set_the_expiry<S: Store>(
     p: &Probe<S>,
     harness: &impl Harness<Store = S>,

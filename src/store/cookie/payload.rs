@@ -28,7 +28,7 @@ use crate::{
 
 const FORMAT: u8 = 1;
 const HEADER_LEN: usize = 60;
-/// Bytes of a tag besides its name.
+/// Bytes of a tag without its name.
 const TAG_HEADER_LEN: usize = 8 + 1;
 
 /// Low bits of a version, below its milliseconds.

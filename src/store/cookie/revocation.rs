@@ -199,7 +199,7 @@ fn tag_entry(name: &[u8]) -> StoreKey {
     StoreKey::derive("not before", name)
 }
 
-/// The list's store rejected an entry, or returned one that the list did not write.
+/// Returns the error for an entry that the list's store rejected, or that the list did not write.
 fn entry_error(operation: &'static str) -> StoreError {
     let message = "revocation list rejected an entry or holds a foreign one; give it a store of its \
                    own";

@@ -36,7 +36,7 @@ pub(super) enum Placement {
     Inline,
     /// In the overflow store.
     Overflow,
-    /// Nowhere: it does not fit, and there is no overflow store.
+    /// None: the record does not fit, and there is no overflow store.
     TooLarge(StoreError),
 }
 

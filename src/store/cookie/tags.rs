@@ -13,9 +13,9 @@ use crate::{
 };
 
 impl TagStore for CookieRequestStore {
-    /// A tag that the session already has keeps its time. So a request that runs while its user logs
-    /// out everywhere does not undo the logout.
     fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
+        // A tag that the session already has keeps its time. So a request that runs while its user
+        // logs out everywhere does not undo the logout.
         let now = self.shared.clock.now();
         let Some(mut payload) = self.payload(key, now) else {
             return StoreFuture::ready(Ok(false));

@@ -8,8 +8,8 @@ use crate::{
     store::file::error::FileError,
 };
 
-/// Seals records together with their keys, so that one session's data cannot be copied to another
-/// session.
+/// A cipher that seals records together with their keys, so that one session's data cannot be copied
+/// to another session.
 #[derive(Clone)]
 pub(crate) struct RecordCipher(Codec);
 

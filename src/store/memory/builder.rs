@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{MemoryStore, settings::Settings, table::Table};
 use crate::clock::Clock;
 
-/// Configures a [`MemoryStore`]. See [Limits](MemoryStore#limits) for the effect of each limit.
+/// A builder of a [`MemoryStore`]. See [Limits](MemoryStore#limits) for the effect of each limit.
 ///
 /// A limit of zero counts as one.
 #[derive(Clone, Debug, Default)]

@@ -222,6 +222,8 @@ impl Store for MigratingStore {
 
 /// A migration from cookies.
 impl ClientSideStore for MigratingStore {
+    /// Binds the old store, which keeps sessions in cookies.
+    ///
     /// # Errors
     /// If the new store keeps sessions in cookies.
     fn bind(&self, context: &CookieContext<'_>) -> Result<Box<dyn BoundStore>, StoreError> {

@@ -242,7 +242,7 @@ impl StorePair {
                         continue;
                     }
                     // Use the other machine's marker. If each replaced the marker of the other, both
-                    // could repeat this for ever.
+                    // could repeat this without end.
                     MigrationRecord::Reserved(version) => version,
                     MigrationRecord::Migrating(session) => {
                         self.publish(key, session).await?;

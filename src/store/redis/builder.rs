@@ -31,7 +31,7 @@ impl fmt::Debug for ServerUrl {
 }
 
 impl RedisStoreBuilder {
-    /// Creates a builder for a store at `url`.
+    /// Creates the builder that [`RedisStore::builder`] returns.
     pub(super) fn new(url: impl Into<String>) -> Self {
         Self {
             url: ServerUrl(url.into()),

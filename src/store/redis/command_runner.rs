@@ -29,7 +29,7 @@ pub(super) struct CommandRunner {
     outage: OutageTracker,
 }
 
-/// Decides if a command is sent again when the server may have executed it already.
+/// The decision if a command is sent again when the server may have executed it already.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idempotency {
     /// A second execution has no effect, or is detected.
@@ -47,7 +47,7 @@ pub(super) struct CommandOutcome {
     connection: usize,
 }
 
-/// Counts one operation as in flight until it is dropped.
+/// A guard that counts one operation as in flight until it is dropped.
 struct InFlightGuard<'r>(&'r AtomicUsize);
 
 impl Drop for InFlightGuard<'_> {

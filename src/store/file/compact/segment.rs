@@ -43,7 +43,7 @@ struct Candidate<'a> {
     payload: &'a [u8],
 }
 
-/// Compacts the segments of an engine.
+/// The compaction of an engine's segments.
 pub(crate) struct Compactor<'a>(pub(crate) &'a FileEngine);
 
 impl Compactor<'_> {

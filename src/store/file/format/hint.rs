@@ -58,13 +58,13 @@ pub(crate) fn encode(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
 
 /// The properties of a key that later frames of the same segment set.
 #[derive(Default)]
-struct SetLater {
+struct LaterChanges {
     state: bool,
     expiry: bool,
     tags: bool,
 }
 
-impl SetLater {
+impl LaterChanges {
     /// Returns `true` if `header` sets a property that no later frame sets, and records it.
     fn needs(&mut self, header: &FrameHeader) -> bool {
         match header.kind {
@@ -103,7 +103,7 @@ fn relevant_frames(bytes: &[u8], salt: u32) -> Option<Vec<HintEntry<'_>>> {
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
         }
     }
-    let mut later: HashMap<StoreKey, SetLater, ahash::RandomState> = HashMap::default();
+    let mut later: HashMap<StoreKey, LaterChanges, ahash::RandomState> = HashMap::default();
     let mut relevant: Vec<HintEntry<'_>> = frames
         .into_iter()
         .rev()

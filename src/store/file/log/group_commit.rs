@@ -77,10 +77,10 @@ struct CommitGroup {
     waiters: Vec<oneshot::Sender<()>>,
 }
 
-/// Completes once everything that was appended before is durable; fails if that failed.
+/// A receiver that completes once everything appended before is durable, and fails if the sync fails.
 pub(crate) type SyncReceiver = oneshot::Receiver<()>;
 
-/// Completes once the write was rejected, or is executed and durable; fails if that failed.
+/// A receiver that completes once the write is rejected, or executed and durable.
 pub(crate) type WriteReceiver = oneshot::Receiver<Result<WriteReply, FileError>>;
 
 impl CommitGroup {
@@ -105,7 +105,7 @@ impl GroupCommit {
         write: PendingWrite,
     ) -> Result<WriteReceiver, FileError> {
         let (sender, receiver) = oneshot::channel();
-        let bytes = write.memory();
+        let bytes = write.memory_len();
         let state = lock(&self.state);
         engine.check_backlog(state.pending_bytes, bytes)?;
         self.join_group(state, |state| {

@@ -10,7 +10,7 @@ use std::{
 
 use crate::sync::lock;
 
-/// Wakes one thread, and requests that it stops.
+/// A signal that wakes one thread, or requests that it stops.
 #[derive(Default)]
 pub(crate) struct Wakeup {
     notified: AtomicBool,

@@ -44,7 +44,7 @@ impl PendingWrite {
     const OVERHEAD: usize = 512;
 
     /// Returns the memory that the write takes while it waits, in bytes.
-    pub(crate) const fn memory(&self) -> usize {
+    pub(crate) const fn memory_len(&self) -> usize {
         self.payload.len() + Self::OVERHEAD
     }
 }
@@ -58,11 +58,11 @@ pub(crate) enum WriteReply {
 }
 
 impl WriteReply {
-    const fn gone(position: Position) -> Self {
+    const fn refusal(position: Position) -> Self {
         Self::Answer((WriteOutcome::Gone, position))
     }
 
-    fn written(header: &FrameHeader, position: Position) -> Self {
+    fn success(header: &FrameHeader, position: Position) -> Self {
         let outcome = Version::new(header.version).map_or(WriteOutcome::Gone, WriteOutcome::Done);
         Self::Answer((outcome, position))
     }
@@ -151,7 +151,7 @@ impl FileEngine {
         match self.plan_write(writer, pending) {
             Ok(header) => {
                 let position = self.append_and_index(writer, &header, &pending.payload)?;
-                Ok(WriteReply::written(&header, position))
+                Ok(WriteReply::success(&header, position))
             }
             Err(refused) => Ok(refused),
         }
@@ -192,7 +192,7 @@ impl FileEngine {
             replies.push(match self.plan_write(&mut writer, pending) {
                 Ok(header) => {
                     frames.push((header, pending.payload.as_ref()));
-                    WriteReply::written(&header, Position::default())
+                    WriteReply::success(&header, Position::default())
                 }
                 Err(refused) => refused,
             });
@@ -260,9 +260,9 @@ impl FileEngine {
     ) -> Result<FrameHeader, WriteReply> {
         let (key, now) = (&pending.header.key, self.log.now());
         let is_new = match (self.entry_state(key, now), pending.expected) {
-            (EntryState::Tombstone(entry), _) => return Err(WriteReply::gone(entry.position)),
+            (EntryState::Tombstone(entry), _) => return Err(WriteReply::refusal(entry.position)),
             (EntryState::Absent, Expected::Version(_)) => {
-                return Err(WriteReply::gone(Position::default()));
+                return Err(WriteReply::refusal(Position::default()));
             }
             (EntryState::Absent, _) => true,
             (EntryState::Live(_), Expected::Any) => false,

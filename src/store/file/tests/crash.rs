@@ -28,7 +28,7 @@ const fn durability(seed: u64) -> Durability {
 
 /// Returns the number of disk operations of the workload if nothing fails.
 fn operations(seed: u64) -> usize {
-    let disk = SimDisk::with(None);
+    let disk = SimDisk::with_fault(None);
     let mut workload = Workload::begin(&disk, durability(seed), false).unwrap();
     workload.run(seed, STEPS);
     disk.operations()
@@ -42,7 +42,7 @@ fn at_every_operation(
     check: impl Fn(&SimDisk, &Workload, usize),
 ) {
     for at in 0..operations(seed) {
-        let disk = SimDisk::with(Some((at, fault)));
+        let disk = SimDisk::with_fault(Some((at, fault)));
         // If the opening fails, there is no state to check.
         if let Ok(mut workload) = Workload::begin(&disk, durability(seed), acknowledge_at_once) {
             workload.run(seed, STEPS);
@@ -54,7 +54,7 @@ fn at_every_operation(
 #[test]
 fn the_workload_reaches_everything_that_can_crash() {
     for durability in [Durability::Always, Durability::Os] {
-        let disk = SimDisk::with(None);
+        let disk = SimDisk::with_fault(None);
         let mut workload = Workload::begin(&disk, durability, false).unwrap();
         let (mut compacted, mut hints) = (0, 0);
         for seed in 0..10 {
@@ -76,7 +76,7 @@ fn synced_data_survives_a_power_failure_at_every_operation() {
         at_every_operation(seed, Fault::PowerOff, false, |disk, workload, at| {
             for choice in 0..4 {
                 let power = Crash::Power(at as u64 * 64 + choice);
-                workload.check_after(&disk.after(power, None));
+                workload.check_after(&disk.crash(power, None));
             }
         });
     }
@@ -86,7 +86,7 @@ fn synced_data_survives_a_power_failure_at_every_operation() {
 fn acknowledged_data_survives_the_end_of_the_process_at_every_operation() {
     for seed in seeds() {
         at_every_operation(seed, Fault::PowerOff, true, |disk, workload, _| {
-            workload.check_after(&disk.after(Crash::Process, None));
+            workload.check_after(&disk.crash(Crash::Process, None));
         });
     }
 }
@@ -96,9 +96,9 @@ fn a_power_failure_during_the_opening_after_a_power_failure_loses_nothing_either
     at_every_operation(1, Fault::PowerOff, false, |disk, workload, at| {
         for second in 0..12 {
             let crash = Crash::Power(at as u64);
-            let during = disk.after(crash, Some((second, Fault::PowerOff)));
+            let during = disk.crash(crash, Some((second, Fault::PowerOff)));
             let _ = super::workload::open(&during, &super::workload::clock());
-            workload.check_after(&during.after(Crash::Power(second as u64), None));
+            workload.check_after(&during.crash(Crash::Power(second as u64), None));
         }
     });
 }
@@ -109,7 +109,7 @@ fn a_full_disk_at_any_operation_changes_nothing_and_the_store_goes_on() {
         for seed in [1, 2] {
             at_every_operation(seed, Fault::Once(kind), true, |disk, workload, _| {
                 workload.check(&workload.engine);
-                workload.check_after(&disk.after(Crash::Process, None));
+                workload.check_after(&disk.crash(Crash::Process, None));
             });
         }
     }
@@ -120,7 +120,7 @@ fn a_disk_that_stays_broken_leaves_stored_data_readable() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         at_every_operation(0, Fault::Permanent(kind), true, |disk, workload, _| {
             workload.check(&workload.engine);
-            workload.check_after(&disk.after(Crash::Process, None));
+            workload.check_after(&disk.crash(Crash::Process, None));
         });
     }
 }
@@ -133,7 +133,7 @@ fn after_a_failed_sync_the_store_accepts_no_write_and_loses_no_synced_data() {
         false,
         |disk, workload, at| {
             let power = Crash::Power(at as u64);
-            workload.check_after(&disk.after(power, None));
+            workload.check_after(&disk.crash(power, None));
         },
     );
 }

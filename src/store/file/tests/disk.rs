@@ -73,7 +73,7 @@ struct SimFile(SimDisk, usize);
 
 impl SimDisk {
     /// Creates a disk with a fault at the operation of this number.
-    pub(super) fn with(fault: Option<(usize, Fault)>) -> Self {
+    pub(super) fn with_fault(fault: Option<(usize, Fault)>) -> Self {
         let disk = Self::default();
         disk.0.lock().unwrap().fault = fault;
         disk
@@ -127,7 +127,7 @@ impl SimDisk {
     }
 
     /// Returns the disk after a crash, with a fault of its own.
-    pub(super) fn after(&self, crash: Crash, fault: Option<(usize, Fault)>) -> Self {
+    pub(super) fn crash(&self, crash: Crash, fault: Option<(usize, Fault)>) -> Self {
         let state = self.0.lock().unwrap();
         let (entries, contents) = match crash {
             Crash::Process => (
@@ -185,10 +185,10 @@ fn power_failure(state: &SimState, seed: u64) -> (BTreeMap<String, usize>, Vec<V
     let mut entries = state.durable_entries.clone();
     for entry in &state.pending_entries {
         match entry {
-            EntryChange::Created(name, id) if rng.below(2) == 0 => {
+            EntryChange::Created(name, id) if rng.next_below(2) == 0 => {
                 entries.insert(name.clone(), *id);
             }
-            EntryChange::Removed(name) if rng.below(2) == 0 => {
+            EntryChange::Removed(name) if rng.next_below(2) == 0 => {
                 entries.remove(name);
             }
             _ => {}
@@ -198,9 +198,9 @@ fn power_failure(state: &SimState, seed: u64) -> (BTreeMap<String, usize>, Vec<V
         let mut bytes = content.durable.clone();
         for change in &content.pending {
             match change {
-                _ if rng.below(3) == 0 => {}
-                Change::Write(at, data) if rng.below(3) == 0 => {
-                    let part = rng.below(data.len() as u64 + 1) as usize;
+                _ if rng.next_below(3) == 0 => {}
+                Change::Write(at, data) if rng.next_below(3) == 0 => {
+                    let part = rng.next_below(data.len() as u64 + 1) as usize;
                     write(&mut bytes, *at, &data[..part]);
                 }
                 Change::Write(at, data) => write(&mut bytes, *at, data),
@@ -359,7 +359,7 @@ impl DiskFile for SimFile {
 pub(super) struct SeededRng(pub(super) u64);
 
 impl SeededRng {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn next_below(&mut self, end: u64) -> u64 {
         // splitmix64
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

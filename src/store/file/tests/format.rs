@@ -35,7 +35,7 @@ fn key(number: u8) -> StoreKey {
 
 /// Returns a closed store with records of 100 bytes under the keys 1 to 5.
 fn five_records() -> (SimDisk, Clock) {
-    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     for number in 1..=5 {
         let data = Bytes::from(vec![number; 100]);
@@ -70,7 +70,7 @@ fn a_flipped_bit_anywhere_costs_at_most_the_record_it_is_in() {
     let name = file_names::segment(1);
     let len = whole.used() as usize;
     for bit in SEGMENT_HEAD_LEN * 8..len * 8 {
-        let disk = whole.after(Crash::Process, None);
+        let disk = whole.crash(Crash::Process, None);
         disk.tamper(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
         let engine = workload::open(&disk, &clock).unwrap();
         let live = live(&engine, &clock);
@@ -82,7 +82,7 @@ fn a_flipped_bit_anywhere_costs_at_most_the_record_it_is_in() {
 
 #[test]
 fn damage_does_not_bring_an_older_state_back() {
-    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     let write = |data: &'static [u8]| {
         let data = Bytes::from_static(data);
@@ -108,7 +108,7 @@ fn a_log_cut_off_at_any_length_opens_with_the_records_before_the_cut() {
     let (whole, clock) = five_records();
     let name = file_names::segment(1);
     for len in SEGMENT_HEAD_LEN..whole.used() as usize {
-        let disk = whole.after(Crash::Process, None);
+        let disk = whole.crash(Crash::Process, None);
         disk.tamper(&name, |bytes| bytes.truncate(len));
         let engine = workload::open(&disk, &clock).unwrap();
         let live = live(&engine, &clock);
@@ -119,7 +119,7 @@ fn a_log_cut_off_at_any_length_opens_with_the_records_before_the_cut() {
 
 #[test]
 fn frames_hidden_in_session_data_are_never_taken_for_frames() {
-    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     // The data is a copy of the log, which has a frame of another key. Then the header of the frame
     // that holds this data is damaged.
@@ -185,7 +185,7 @@ fn a_damaged_head_is_an_error_unless_loss_is_accepted() {
 
 #[test]
 fn a_hint_does_not_bring_back_the_tags_of_a_session_that_expired() {
-    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     let write = || {
         let data = Bytes::from(vec![7; 900]);
@@ -213,7 +213,7 @@ fn a_hint_does_not_bring_back_the_tags_of_a_session_that_expired() {
 
 #[test]
 fn preallocated_space_is_no_damage_wherever_a_crash_leaves_it() {
-    let (disk, clock) = (SimDisk::with(None), workload::clock());
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     let write = |number: u8| {
         let data = Bytes::from(vec![number; 100]);

@@ -42,7 +42,7 @@ fn version(reply: &WriteReply) -> Version {
 
 #[test]
 fn many_writers_take_one_append() {
-    let disk = SimDisk::with(None);
+    let disk = SimDisk::with_fault(None);
     let engine = open(&disk, &clock()).unwrap();
     let group: Vec<_> = (0..9)
         .map(|n| pending(&engine, n, 10, Expected::Any))
@@ -57,7 +57,7 @@ fn many_writers_take_one_append() {
 
 #[test]
 fn of_two_writers_of_one_version_in_one_group_the_second_meets_a_conflict() {
-    let engine = open(&SimDisk::with(None), &clock()).unwrap();
+    let engine = open(&SimDisk::with_fault(None), &clock()).unwrap();
     let first = engine.write_group(&[pending(&engine, 1, 10, Expected::Absent)]);
     let read_version = Expected::Version(version(first[0].as_ref().unwrap()));
     engine.destroy(&key(3)).unwrap();
@@ -82,7 +82,7 @@ fn of_two_writers_of_one_version_in_one_group_the_second_meets_a_conflict() {
 
 #[test]
 fn if_a_group_does_not_fit_the_writes_that_fit_are_written() {
-    let disk = SimDisk::with(None);
+    let disk = SimDisk::with_fault(None);
     let options = FileStore::builder("simulated").durability(Durability::Always);
     let options = options.segment_bytes(1 << 20).clock(clock());
     let engine = recover::open::open(Box::new(disk.clone()), options.options).unwrap();

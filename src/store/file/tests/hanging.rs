@@ -137,7 +137,7 @@ fn abandon_writes(inner: &Arc<FileInner>, memory: &MemoryCounter, len: usize) ->
 
 #[tokio::test]
 async fn abandoned_writes_take_no_more_memory_than_the_limit() {
-    let (disk, memory) = (SimDisk::with(None), MemoryCounter::default());
+    let (disk, memory) = (SimDisk::with_fault(None), MemoryCounter::default());
     let inner = open(&disk, builder(Durability::Always));
     let _thread = CommitThread::start(&inner);
     let device = disk.device();
@@ -156,7 +156,7 @@ async fn abandoned_writes_take_no_more_memory_than_the_limit() {
 
 #[test]
 fn writes_of_no_data_are_bounded_too() {
-    let disk = SimDisk::with(None);
+    let disk = SimDisk::with_fault(None);
     let inner = open(&disk, builder(Durability::Always));
     let _thread = CommitThread::start(&inner);
     let device = disk.device();
@@ -167,7 +167,7 @@ fn writes_of_no_data_are_bounded_too() {
 
 #[test]
 fn a_write_is_counted_with_all_memory_beside_its_data() {
-    let inner = open(&SimDisk::with(None), builder(Durability::Always));
+    let inner = open(&SimDisk::with_fault(None), builder(Durability::Always));
     let pending = inner
         .engine
         .prepare_write(&key(1), &Bytes::new(), LIFE, Expected::Any);
@@ -177,12 +177,12 @@ fn a_write_is_counted_with_all_memory_beside_its_data() {
     let answer = size_of::<Result<WriteReply, FileError>>() + size_of::<[Waker; 2]>();
     let counters = 4 * size_of::<usize>();
     let memory = 2 * listed + answer + counters;
-    assert!(memory <= pending.memory(), "{memory} bytes");
+    assert!(memory <= pending.memory_len(), "{memory} bytes");
 }
 
 #[tokio::test]
 async fn if_no_write_waits_a_record_may_be_longer_than_the_limit() {
-    let inner = open(&SimDisk::with(None), builder(Durability::Always));
+    let inner = open(&SimDisk::with_fault(None), builder(Durability::Always));
     let _thread = CommitThread::start(&inner);
     for number in 0..3 {
         let data = MemoryCounter::default().data(LIMIT * 2);
@@ -193,7 +193,7 @@ async fn if_no_write_waits_a_record_may_be_longer_than_the_limit() {
 
 #[tokio::test]
 async fn abandoned_writes_that_would_read_from_a_hanging_device_are_dropped() {
-    let (disk, memory) = (SimDisk::with(None), MemoryCounter::default());
+    let (disk, memory) = (SimDisk::with_fault(None), MemoryCounter::default());
     let inner = open(&disk, builder(Durability::Os));
     let conflict = || write_single(&inner, key(1), memory.data(1000), LIFE, Expected::Absent);
     assert!(matches!(conflict().await.unwrap(), WriteOutcome::Done(_)));

@@ -18,7 +18,7 @@ pub(super) struct KeyState {
 /// Data that repeats one byte, as the byte and the length, for short messages.
 pub(super) type Filled = (u8, usize);
 
-pub(super) fn filled(data: &[u8]) -> Filled {
+pub(super) fn repeated_byte(data: &[u8]) -> Filled {
     let fill = data.first().copied().unwrap_or_default();
     assert!(
         data.iter().all(|byte| *byte == fill),
@@ -60,7 +60,7 @@ impl KeyState {
             EntryState::Tombstone(entry) => (None, entry.expires),
             EntryState::Live(entry) => match engine.fetch(key, entry, true) {
                 Ok(FetchOutcome::Record(record)) => (
-                    Some((filled(&record.data), Some(record.version.get()))),
+                    Some((repeated_byte(&record.data), Some(record.version.get()))),
                     entry.expires,
                 ),
                 _ => panic!("{key:?} is in the index and cannot be read"),

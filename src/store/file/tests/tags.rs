@@ -16,7 +16,7 @@ use crate::{
 /// If a tag exists already, another call may have set it a moment ago, so it may not be durable yet.
 #[test]
 fn answers_about_tags_wait_until_the_tags_are_durable() {
-    let engine = open(&SimDisk::with(None), &clock()).unwrap();
+    let engine = open(&SimDisk::with_fault(None), &clock()).unwrap();
     let (key, other) = ([1; StoreKey::LEN], [2; StoreKey::LEN]);
     let (key, other) = (StoreKey::from_bytes(key), StoreKey::from_bytes(other));
     let tag = Tag::new("user-7").unwrap();

@@ -12,7 +12,7 @@ use super::{
         recover,
     },
     disk::{SeededRng, SimDisk},
-    state::{History, KeyState, filled},
+    state::{History, KeyState, repeated_byte},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -105,17 +105,17 @@ impl Workload {
     }
 
     fn step(&mut self, rng: &mut SeededRng) {
-        let key = key(rng.below(KEYS));
-        match rng.below(20) {
+        let key = key(rng.next_below(KEYS));
+        match rng.next_below(20) {
             0..=4 => self.write(key, rng),
             5..=7 => self.write_group(rng),
-            8 | 9 => self.touch(key, rng.below(100)),
+            8 | 9 => self.touch(key, rng.next_below(100)),
             10 | 11 => self.destroy(key),
-            12 | 13 => self.tag(key, rng.below(5)),
-            14 => self.untag(key, rng.below(5)),
-            15 => self.clock.advance(Duration::from_secs(rng.below(12))),
+            12 | 13 => self.tag(key, rng.next_below(5)),
+            14 => self.untag(key, rng.next_below(5)),
+            15 => self.clock.advance(Duration::from_secs(rng.next_below(12))),
             16 => self.maintain(),
-            17 => self.reopen(rng.below(2) == 0),
+            17 => self.reopen(rng.next_below(2) == 0),
             _ => self.sync(),
         }
     }
@@ -158,11 +158,11 @@ impl Workload {
 
     /// Executes several writes as a group, some of the same session.
     fn write_group(&mut self, rng: &mut SeededRng) {
-        let writes: Vec<TestWrite> = (0..=rng.below(6))
+        let writes: Vec<TestWrite> = (0..=rng.next_below(6))
             .map(|_| TestWrite {
                 // The version is not known if an earlier write of the group has the same key.
                 expected: Expected::Any,
-                ..self.random_write(key(rng.below(KEYS)), rng)
+                ..self.random_write(key(rng.next_below(KEYS)), rng)
             })
             .collect();
         let prepare = |write: &TestWrite| {
@@ -187,8 +187,11 @@ impl Workload {
         let known = version.and_then(Version::new);
         TestWrite {
             key,
-            data: Bytes::from(vec![rng.below(256) as u8; rng.below(900) as usize]),
-            ttl: Duration::from_secs(1 + rng.below(60)),
+            data: Bytes::from(vec![
+                rng.next_below(256) as u8;
+                rng.next_below(900) as usize
+            ]),
+            ttl: Duration::from_secs(1 + rng.next_below(60)),
             expected: known.map_or(Expected::Any, Expected::Version),
         }
     }
@@ -205,7 +208,7 @@ impl Workload {
             self.newest_version = version;
         }
         let after = KeyState {
-            record: Some((filled(&write.data), version)),
+            record: Some((repeated_byte(&write.data), version)),
             expires: self.clock.now().saturating_add(write.ttl),
             tags: self.current_state(&write.key).tags,
         };

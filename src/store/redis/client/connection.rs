@@ -54,7 +54,7 @@ pub(super) struct Connection {
     auth_error: Arc<Mutex<Option<ServerRejection>>>,
 }
 
-/// Aborts its task when it is dropped.
+/// A handle that aborts its task when it is dropped.
 pub(super) struct AbortOnDropHandle<T = ()>(pub(super) JoinHandle<T>);
 
 impl<T> Drop for AbortOnDropHandle<T> {

@@ -22,10 +22,10 @@ use super::{
 pub(in crate::store::redis) trait InvalidationListener:
     Send + Sync
 {
-    /// Called when the value under this name has changed.
+    /// Handles a change of the value under `name`.
     fn on_change(&self, name: &[u8]);
 
-    /// Called when changes may have been missed.
+    /// Handles the loss of the connection that reports changes: some may have been missed.
     fn on_tracking_lost(&self);
 }
 

@@ -52,7 +52,7 @@ use super::{RedisError, settings::Settings};
 pub(super) struct Client {
     connections: Box<[Arc<Connection>]>,
     /// The number of commands so far that chose a connection in turn.
-    turns: AtomicUsize,
+    in_turn: AtomicUsize,
     listener: Option<Arc<dyn InvalidationListener>>,
     /// Set by the first command, since only then is a runtime certain.
     background: OnceLock<BackgroundTasks>,
@@ -83,7 +83,7 @@ impl Client {
             connections: connections
                 .map(|_| Arc::new(Connection::new(config.clone(), settings)))
                 .collect(),
-            turns: AtomicUsize::new(0),
+            in_turn: AtomicUsize::new(0),
             listener: None,
             background: OnceLock::new(),
         })
@@ -115,8 +115,8 @@ impl Client {
     /// consecutive commands share a connection, as many as fit into a batch: spread over the
     /// connections, they would not form batches.
     pub(super) fn next_connection(&self, failed: Option<usize>) -> usize {
-        let in_turn = || self.turns.fetch_add(1, Ordering::Relaxed) / batch::MAX_COMMANDS;
-        let start = failed.map_or_else(in_turn, |index| index.wrapping_add(1));
+        let next = || self.in_turn.fetch_add(1, Ordering::Relaxed) / batch::MAX_COMMANDS;
+        let start = failed.map_or_else(next, |index| index.wrapping_add(1));
         (start..start.saturating_add(self.connections.len()))
             .find(|index| {
                 self.connection(*index)

@@ -2,7 +2,7 @@ use super::*;
 
 const KEY: StoreKey = StoreKey::from_bytes([7; StoreKey::LEN]);
 
-fn encoded(key: &StoreKey, version: Version, data: &[u8]) -> Bytes {
+fn encode_record(key: &StoreKey, version: Version, data: &[u8]) -> Bytes {
     let mut buffer = BytesMut::new();
     encode(key, version, data, &mut buffer);
     buffer.freeze()
@@ -15,7 +15,7 @@ fn version(number: u64) -> Version {
 #[test]
 fn every_byte_comes_back() {
     for data in [&b""[..], b"\r\n\0hs1T", &[0xFF; 300]] {
-        let value = encoded(&KEY, version(u64::MAX), data);
+        let value = encode_record(&KEY, version(u64::MAX), data);
         let Ok(ReadOutcome::Found(record)) = decode(&KEY, &value) else {
             panic!("the record was not found")
         };
@@ -25,7 +25,7 @@ fn every_byte_comes_back() {
 
 #[test]
 fn one_flipped_bit_is_noticed_wherever_it_is_but_in_the_tags() {
-    let value = encoded(&KEY, version(7), b"data");
+    let value = encode_record(&KEY, version(7), b"data");
     for bit in (0..value.len() * 8).filter(|bit| bit / 8 != 16 && bit / 8 != 17) {
         let mut damaged = value.to_vec();
         damaged[bit / 8] ^= 1 << (bit % 8);
@@ -35,7 +35,7 @@ fn one_flipped_bit_is_noticed_wherever_it_is_but_in_the_tags() {
 
 #[test]
 fn a_value_that_is_cut_short_is_an_error() {
-    let value = encoded(&KEY, version(7), b"data");
+    let value = encode_record(&KEY, version(7), b"data");
     for len in 0..value.len() {
         assert!(decode(&KEY, &value.slice(..len)).is_err(), "{len} bytes");
     }
@@ -55,7 +55,7 @@ fn a_foreign_value_is_not_reported_as_damaged() {
 
 #[test]
 fn a_version_of_zero_is_damage() {
-    let mut value = encoded(&KEY, version(1), b"").to_vec();
+    let mut value = encode_record(&KEY, version(1), b"").to_vec();
     value[15] = 0;
     let crc = checksum(&KEY, [0; 8], b"").to_be_bytes();
     value[4..8].copy_from_slice(&crc);
@@ -67,7 +67,7 @@ fn a_version_of_zero_is_damage() {
 
 #[test]
 fn a_record_of_another_key_is_not_served() {
-    let value = encoded(&KEY, version(7), b"data");
+    let value = encode_record(&KEY, version(7), b"data");
     let other = StoreKey::from_bytes([8; StoreKey::LEN]);
     assert!(matches!(
         decode(&other, &value),
