@@ -27,7 +27,7 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let (_, mut newer, _) = request(&base, input)?;
     let (patch, seen, recorded) = request(&base, input)?;
 
-    let mut again = real::stored(&base);
+    let mut again = real::reload(&base);
     let report = patch.rebase(&base, &mut again).expect("sound documents");
     assert!(
         report.dropped.is_empty(),
@@ -35,7 +35,7 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     );
     assert_eq!(again.text(), seen.text());
 
-    let mut model = real::checked(&newer);
+    let mut model = real::checked_value(&newer);
     let cleared = recorded
         .iter()
         .rposition(|edit| matches!(edit, Edit::Clear));
@@ -47,7 +47,7 @@ fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     }
     let report = patch.rebase(&base, &mut newer).expect("sound documents");
     assert_eq!(report.applied + report.dropped.len(), patch.len());
-    assert_eq!(real::checked(&newer), model);
+    assert_eq!(real::checked_value(&newer), model);
     Ok(())
 }
 
@@ -57,14 +57,14 @@ fn request(
     input: &mut Unstructured<'_>,
 ) -> arbitrary::Result<(Patch, Document, Vec<Edit>)> {
     let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), base.clone());
-    let mut model = real::checked(base);
+    let mut model = real::checked_value(base);
     let mut recorded = Vec::new();
     for _ in 0..input.int_in_range(0..=6)? {
         let edit = edit(input)?;
         let expected = reference::edit(&mut model, &edit);
         let result = real::record(&mut patch, &mut document, &edit);
         assert_eq!(result.is_ok(), expected.is_ok(), "{edit:?}: {result:?}");
-        assert_eq!(real::checked(&document), model, "{edit:?}");
+        assert_eq!(real::checked_value(&document), model, "{edit:?}");
         if result.is_ok() {
             recorded.push(edit);
         }

@@ -40,12 +40,12 @@ fuzz_target!(|input: &[u8]| {
         let expected = reference::edit(&mut model, &edit);
         let result = real::edit(&mut document, &edit);
         assert_eq!(result.is_ok(), expected.is_ok(), "{edit:?}: {result:?}");
-        assert_eq!(real::checked(&document), model, "{edit:?}");
+        assert_eq!(real::checked_value(&document), model, "{edit:?}");
         assert!(
             result.is_ok() || document.text() == before,
             "a failed edit changed the document"
         );
-        document = real::stored(&document);
+        document = real::reload(&document);
     }
 });
 

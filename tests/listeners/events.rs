@@ -18,7 +18,7 @@ use crate::{
     support::{Browser, config},
 };
 
-fn listened() -> Sessions {
+fn sessions_with_listeners() -> Sessions {
     Sessions::builder(config())
         .stores(StoreRegistry::new().register("memory", MemoryStore::new()))
         .listener(TracingListener)
@@ -38,7 +38,7 @@ async fn events_are_logged_by_the_hash_of_the_id_and_loads_and_commits_are_spans
         .with_writer(log.clone())
         .finish();
     let _here = tracing::subscriber::set_default(subscriber);
-    let mut browser = Browser::new(&listened());
+    let mut browser = Browser::new(&sessions_with_listeners());
     let (key, id) = browser
         .visit(async |s| {
             s.put("secret", "of the session").unwrap();
@@ -123,7 +123,7 @@ fn events_are_counted_with_their_reasons() {
         .unwrap();
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
-            let mut browser = Browser::new(&listened());
+            let mut browser = Browser::new(&sessions_with_listeners());
             browser.visit(async |s| s.put("n", &1)).await.unwrap();
             browser.visit(async |s| s.put("n", &2)).await.unwrap();
             browser

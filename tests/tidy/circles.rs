@@ -1,8 +1,8 @@
 //! Import circles inside a folder.
 //!
 //! The entries of a folder are its files and its subfolders. An entry depends on another if a file in
-//! the one names the other's module in a path. What the folder's own `mod.rs` defines or re-exports
-//! belongs to the whole folder, so naming it creates no dependency.
+//! the one names the other's module in a path. Items of the folder's own `mod.rs`, including its
+//! re-exports, belong to the whole folder, so naming them creates no dependency.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,7 +7,7 @@ use crate::code::Source;
 /// A module, by the names that lead to it from the root of the crate.
 pub(crate) type ModulePath = Vec<String>;
 
-/// Gives the module of each of these files. Two files are one module if a feature chooses between
+/// Returns the module of each of these files. Two files are one module if a feature selects one of
 /// them.
 pub(crate) fn module_paths(sources: &[Source]) -> Vec<ModulePath> {
     let renamed: BTreeMap<String, ModulePath> = sources.iter().flat_map(path_attributes).collect();
@@ -42,8 +42,8 @@ fn path_attributes(source: &Source) -> Vec<(String, ModulePath)> {
     attributes.filter_map(named).collect()
 }
 
-/// Gives the files that stand in for a feature that is off: `#[cfg(not(feature = "…"))] mod …;`.
-/// They declare the names of the file that they replace.
+/// Returns the modules that replace another one if a feature is off: `#[cfg(not(feature = "…"))] mod …;`.
+/// They declare the names of the module that they replace.
 pub(crate) fn replacements(sources: &[Source]) -> Vec<ModulePath> {
     let of_source = |source: &Source| {
         let attributes = source.text.split("#[cfg(not(feature = ").skip(1);

@@ -21,11 +21,11 @@ proptest! {
             let before = document.text().to_vec();
             let done = real::edit(&mut document, edit);
             prop_assert_eq!(done.is_ok(), expected.is_ok(), "{:?}: {:?}", edit, done);
-            prop_assert_eq!(&real::checked(&document), &model, "{:?}", edit);
+            prop_assert_eq!(&real::checked_value(&document), &model, "{:?}", edit);
             if done.is_err() {
                 prop_assert_eq!(document.text(), before, "a refused edit changed something");
             }
-            document = real::stored(&document);
+            document = real::reload(&document);
         }
     }
 

@@ -29,7 +29,7 @@ struct Step {
 
 /// The result of a step.
 #[derive(Debug, PartialEq)]
-enum Answer {
+enum StepResult {
     Nothing,
     Value(Value),
     NotANumber,
@@ -64,7 +64,7 @@ fn every_step_of_every_sequence_answers_as_the_real_package_does() {
 
 const STEPS: usize = 4370;
 
-fn run(document: &mut Document, step: &Step) -> Answer {
+fn run(document: &mut Document, step: &Step) -> StepResult {
     let key = step
         .args
         .first()
@@ -72,73 +72,73 @@ fn run(document: &mut Document, step: &Step) -> Answer {
         .unwrap_or_default();
     match step.op.as_str() {
         "get" => get(document, key, step.args.get(1)),
-        "has" => Answer::Value(document.has(key).unwrap().into()),
-        "all" => Answer::Value(read(document)),
-        "put" => nothing(document.put(key, &step.args[1])),
-        "forget" => nothing(document.forget(key)),
+        "has" => StepResult::Value(document.has(key).unwrap().into()),
+        "all" => StepResult::Value(read(document)),
+        "put" => unit_result(document.put(key, &step.args[1])),
+        "forget" => unit_result(document.forget(key)),
         "pull" => {
             let answer = get(document, key, step.args.get(1));
             document.forget(key).unwrap();
             answer
         }
-        "increment" => nothing(document.add(key, by(step))),
-        "decrement" => nothing(document.subtract(key, by(step))),
-        "merge" => nothing(document.merge(&step.args[0])),
+        "increment" => unit_result(document.add(key, increment_of(step))),
+        "decrement" => unit_result(document.subtract(key, increment_of(step))),
+        "merge" => unit_result(document.merge(&step.args[0])),
         "update" => {
             document.clear();
-            nothing(document.merge(&step.args[0]))
+            unit_result(document.merge(&step.args[0]))
         }
         "clear" => {
             document.clear();
-            Answer::Nothing
+            StepResult::Nothing
         }
         other => panic!("an operation without a replay: {other}"),
     }
 }
 
-fn get(document: &Document, key: &str, default: Option<&Value>) -> Answer {
+fn get(document: &Document, key: &str, default: Option<&Value>) -> StepResult {
     let found = document.get(key).unwrap().filter(|value| !value.is_null());
     match (found, default) {
-        (Some(value), _) => Answer::Value(as_js(value.deserialize().unwrap())),
-        (None, Some(default)) => Answer::Value(as_js(default.clone())),
+        (Some(value), _) => StepResult::Value(as_js(value.deserialize().unwrap())),
+        (None, Some(default)) => StepResult::Value(as_js(default.clone())),
         // The package distinguishes undefined from null. Here both read as `None`.
-        (None, None) => Answer::Nothing,
+        (None, None) => StepResult::Nothing,
     }
 }
 
-fn by(step: &Step) -> Number {
+fn increment_of(step: &Step) -> Number {
     step.args.get(1).map_or(Number::Int(1), |by| {
         by.as_i64()
             .map_or_else(|| by.as_f64().unwrap().into(), Number::from)
     })
 }
 
-fn nothing<T>(edit: Result<T, EditError>) -> Answer {
+fn unit_result<T>(edit: Result<T, EditError>) -> StepResult {
     match edit {
-        Ok(_) => Answer::Nothing,
-        Err(EditError::NotANumber { .. }) => Answer::NotANumber,
+        Ok(_) => StepResult::Nothing,
+        Err(EditError::NotANumber { .. }) => StepResult::NotANumber,
         Err(other) => panic!("an error that the real package does not have: {other}"),
     }
 }
 
-fn expected(document: &Document, step: &Step) -> Answer {
+fn expected(document: &Document, step: &Step) -> StepResult {
     match step.r.get("value") {
         Some(Value::Bool(theirs)) if step.op == "has" => expected_has(document, step, *theirs),
         Some(Value::Null) if step.op == "get" || step.op == "pull" => {
-            Answer::Nothing.or_default(step)
+            StepResult::Nothing.value_or(step)
         }
-        Some(value) => Answer::Value(as_js(value.clone())),
-        None if step.r.contains_key("undefined") => Answer::Nothing,
+        Some(value) => StepResult::Value(as_js(value.clone())),
+        None if step.r.contains_key("undefined") => StepResult::Nothing,
         None => {
             assert_eq!(step.r["code"], "E_RUNTIME_EXCEPTION");
-            Answer::NotANumber
+            StepResult::NotANumber
         }
     }
 }
 
-impl Answer {
+impl StepResult {
     /// A null that is returned as the default is a value.
-    fn or_default(self, step: &Step) -> Self {
+    fn value_or(self, step: &Step) -> Self {
         match step.args.get(1) {
             Some(_) => Self::Value(Value::Null),
             None => self,
@@ -148,7 +148,7 @@ impl Answer {
 
 /// The intended difference of `has`. Theirs is `true` if the value is truthy in JavaScript, and an array
 /// not empty. Ours is `true` for any value but null.
-fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
+fn expected_has(document: &Document, step: &Step, theirs: bool) -> StepResult {
     let value = document.get(step.args[0].as_str().unwrap()).unwrap();
     let value: Option<Value> = value.map(|value| value.deserialize().unwrap());
     let truthy = match &value {
@@ -160,7 +160,7 @@ fn expected_has(document: &Document, step: &Step, theirs: bool) -> Answer {
         Some(Value::Object(_)) => true,
     };
     assert_eq!(truthy, theirs, "the value itself differs: {:?}", step.args);
-    Answer::Value(value.is_some_and(|value| !value.is_null()).into())
+    StepResult::Value(value.is_some_and(|value| !value.is_null()).into())
 }
 
 fn read(document: &Document) -> Value {

@@ -74,7 +74,7 @@ pub(crate) fn record(
 }
 
 /// Returns the value of a document. Asserts that its text and index equal those of a new parse.
-pub(crate) fn checked(document: &Document) -> Value {
+pub(crate) fn checked_value(document: &Document) -> Value {
     let parsed = Document::parse(document.text()).expect("a document's text parses");
     assert_eq!(parsed.text(), document.text(), "the text is canonical");
     assert_eq!(
@@ -93,7 +93,7 @@ pub(crate) fn checked(document: &Document) -> Value {
 }
 
 /// Writes a document and reads it, as a store does.
-pub(crate) fn stored(document: &Document) -> Document {
+pub(crate) fn reload(document: &Document) -> Document {
     let text = Bytes::copy_from_slice(document.text());
     Document::from_parts(text, index(document).into()).expect("what was written fits together")
 }

@@ -40,14 +40,14 @@ proptest! {
         for edit in &recorded {
             reference::edit(&mut model, edit).unwrap();
         }
-        prop_assert_eq!(real::checked(&edited), model);
+        prop_assert_eq!(real::checked_value(&edited), model);
     }
 
     #[test]
     fn on_the_same_snapshot_a_rebase_gives_the_same_document(start in object(), edits in edits(8)) {
         let base = document(&start);
         let (patch, edited, recorded) = request(&base, &edits);
-        let mut again = real::stored(&base);
+        let mut again = real::reload(&base);
         let rebased = patch.rebase(&base, &mut again).unwrap();
         prop_assert!(rebased.dropped.is_empty());
         prop_assert!(rebased.applied <= recorded.len());
@@ -63,10 +63,10 @@ proptest! {
         let base = document(&start);
         let (patch, _, recorded) = request(&base, &ours);
         let (_, mut newer, _) = request(&base, &theirs);
-        let mut model = real::checked(&newer);
+        let mut model = real::checked_value(&newer);
         let done = recorded.iter().filter(|edit| reference::edit(&mut model, edit).is_ok()).count();
         let rebased = patch.rebase(&base, &mut newer).unwrap();
-        prop_assert_eq!(real::checked(&newer), model);
+        prop_assert_eq!(real::checked_value(&newer), model);
         let folded = recorded.len() - patch.len();
         prop_assert!(rebased.applied + folded >= done);
         prop_assert_eq!(rebased.applied + rebased.dropped.len(), patch.len());
@@ -86,13 +86,13 @@ proptest! {
         let (patch, _, recorded) = request(&base, &ours);
         let cleared = recorded.iter().rposition(|edit| matches!(edit, Edit::Clear)).unwrap();
         let (_, mut newer, _) = request(&base, &theirs);
-        let mut model = real::checked(&newer);
+        let mut model = real::checked_value(&newer);
         real::remove_unchanged(&base, &newer, &mut model);
         for edit in &recorded[cleared + 1..] {
             let _ = reference::edit(&mut model, edit);
         }
         patch.rebase(&base, &mut newer).unwrap();
-        prop_assert_eq!(real::checked(&newer), model);
+        prop_assert_eq!(real::checked_value(&newer), model);
     }
 
     #[test]
@@ -136,7 +136,7 @@ fn an_operation_that_is_not_possible_any_more_is_reported_and_the_others_are_don
         [EditError::NotANumber { path: "n".into() }]
     );
     let expected = json!({"n": "became text", "before": true, "after": true});
-    assert_eq!(real::checked(&newer), expected);
+    assert_eq!(real::checked_value(&newer), expected);
 }
 
 #[test]

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use crate::support::{Browser, Call, config, test_server};
 
-fn quiet() -> SessionConfig {
+fn when_used() -> SessionConfig {
     config().cookie_policy(CookiePolicy::WhenUsed)
 }
 
 #[tokio::test]
 async fn the_quiet_policy_says_nothing_where_the_session_was_left_alone() {
-    let setup = test_server(quiet());
+    let setup = test_server(when_used());
     let mut browser = setup.browser();
     assert!(browser.pass().await.has_no_headers(), "a new visitor");
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
@@ -29,7 +29,7 @@ async fn the_quiet_policy_says_nothing_where_the_session_was_left_alone() {
 
 #[tokio::test]
 async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended() {
-    let mut browser = test_server(quiet()).browser();
+    let mut browser = test_server(when_used()).browser();
     let read = browser
         .request(async |s| s.load().await.unwrap().has("n").unwrap())
         .await;
@@ -54,7 +54,7 @@ async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended(
 #[tokio::test]
 async fn the_quiet_policy_renews_when_it_is_due() {
     for opens in [false, true] {
-        let setup = test_server(quiet().touch_interval(Duration::from_secs(60)));
+        let setup = test_server(when_used().touch_interval(Duration::from_secs(60)));
         let mut browser = setup.browser();
         browser.visit(async |s| s.put("n", &1)).await.unwrap();
         setup.advance(Duration::from_secs(60));
@@ -89,7 +89,7 @@ async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
 
 #[tokio::test]
 async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
-    let mut browser = test_server(quiet()).browser();
+    let mut browser = test_server(when_used()).browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let accesses: [fn(&hyper_session::Session); 4] = [
         |s| assert!(s.id().is_ok()),
@@ -250,7 +250,7 @@ async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
 
 #[tokio::test]
 async fn a_changed_claim_of_renewal_gains_nothing() {
-    let setup = test_server(quiet());
+    let setup = test_server(when_used());
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();

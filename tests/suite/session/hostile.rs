@@ -44,8 +44,8 @@ fn call_methods(session: &Session) {
     let _ = session.regenerate();
 }
 
-/// Sends one request with this `Cookie` line and returns whether its session is fresh. `None` if HTTP
-/// does not allow the line.
+/// Sends one request with this `Cookie` line. Returns `Some(true)` if its session is fresh, and `None`
+/// if HTTP does not allow the line.
 async fn call(server: &TestServer, line: &[u8]) -> Option<bool> {
     let line = HeaderValue::from_bytes(line).ok()?;
     let (sender, fresh) = std::sync::mpsc::channel();
@@ -67,7 +67,7 @@ async fn call(server: &TestServer, line: &[u8]) -> Option<bool> {
 }
 
 /// Creates a session and returns its cookie, key and record.
-async fn stored(server: &TestServer) -> (String, hyper_session::id::StoreKey, Bytes) {
+async fn create_session(server: &TestServer) -> (String, hyper_session::id::StoreKey, Bytes) {
     let mut browser = server.browser();
     let key = browser
         .visit(async |s| {
@@ -119,7 +119,7 @@ proptest! {
     fn any_bytes_as_a_record_are_a_session_or_an_error(data in vec(any::<u8>(), 0..200)) {
         runtime().block_on(async {
             let server = test_server(config());
-            let (cookie, key, _) = stored(&server).await;
+            let (cookie, key, _) = create_session(&server).await;
             open(&server, &cookie, &key, data.clone().into()).await;
             // With a valid head, the rest is decoded, too.
             let headed = [&[1, 0], &data[..]].concat();
@@ -134,7 +134,7 @@ proptest! {
     ) {
         runtime().block_on(async {
             let server = test_server(config());
-            let (cookie, key, data) = stored(&server).await;
+            let (cookie, key, data) = create_session(&server).await;
             let mut data = data.to_vec();
             for (at, byte) in &changes {
                 let at = at.index(data.len());

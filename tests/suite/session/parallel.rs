@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Runs `first` in one request, with the whole request of `second` between its load and its commit.
-async fn within<A, B>(
+async fn run_inside<A, B>(
     browser: &Browser,
     first: impl AsyncFnOnce(&Session) -> A,
     second: impl AsyncFnOnce(&Session) -> B,
@@ -44,14 +44,14 @@ async fn data(browser: &mut Browser) -> Value {
 async fn two_increments_add_up() {
     let mut browser = visitor(json!({"n": 1})).await;
     let add = async |s: &Session| s.increment("n").unwrap();
-    within(&browser, add, add).await;
+    run_inside(&browser, add, add).await;
     assert_eq!(data(&mut browser).await, json!({"n": 3}));
 }
 
 #[tokio::test]
 async fn an_increment_and_a_decrement_meet() {
     let mut browser = visitor(json!({"n": 10})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.increment_by("n", 5).unwrap(),
         async |s| s.decrement_by("n", 3).unwrap(),
@@ -63,7 +63,7 @@ async fn an_increment_and_a_decrement_meet() {
 #[tokio::test]
 async fn different_keys_are_both_there() {
     let mut browser = visitor(json!({"u": {"a": 1}})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.put("u.b", &2).unwrap(),
         async |s| s.put("u.c", &3).unwrap(),
@@ -79,7 +79,7 @@ async fn different_keys_are_both_there() {
 async fn the_first_writes_of_a_new_session_are_both_there() {
     let mut browser = test_server(config()).browser();
     browser.pass().await;
-    within(
+    run_inside(
         &browser,
         async |s| s.put("a", &1).unwrap(),
         async |s| s.put("b", &2).unwrap(),
@@ -91,7 +91,7 @@ async fn the_first_writes_of_a_new_session_are_both_there() {
 #[tokio::test]
 async fn of_two_writes_to_one_key_the_later_commit_wins() {
     let mut browser = visitor(json!({"a": 0})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.put("a", "outer").unwrap(),
         async |s| s.put("a", "inner").unwrap(),
@@ -103,7 +103,7 @@ async fn of_two_writes_to_one_key_the_later_commit_wins() {
 #[tokio::test]
 async fn a_clear_takes_the_old_keys_and_leaves_what_a_parallel_request_wrote() {
     let mut browser = visitor(json!({"old": 1, "older": {"x": 1}})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.clear().unwrap(),
         async |s| s.put("new", &2).unwrap(),
@@ -115,7 +115,7 @@ async fn a_clear_takes_the_old_keys_and_leaves_what_a_parallel_request_wrote() {
 #[tokio::test]
 async fn a_put_after_a_parallel_clear_stays() {
     let mut browser = visitor(json!({"old": 1})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.put("new", &2).unwrap(),
         async |s| s.clear().unwrap(),
@@ -127,7 +127,7 @@ async fn a_put_after_a_parallel_clear_stays() {
 #[tokio::test]
 async fn a_put_and_a_forget_of_other_keys_are_both_done() {
     let mut browser = visitor(json!({"a": 1, "b": 1})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.forget("a").unwrap(),
         async |s| s.put("c", &1).unwrap(),
@@ -139,7 +139,7 @@ async fn a_put_and_a_forget_of_other_keys_are_both_done() {
 #[tokio::test]
 async fn emptying_a_session_loses_nothing_of_a_parallel_request() {
     let mut browser = visitor(json!({"a": 1})).await;
-    within(
+    run_inside(
         &browser,
         async |s| s.put("b", &1).unwrap(),
         async |s| s.forget("a").unwrap(),
@@ -152,7 +152,7 @@ async fn emptying_a_session_loses_nothing_of_a_parallel_request() {
 async fn messages_of_two_requests_are_both_shown_once() {
     let mut browser = visitor(json!({})).await;
     browser.pass().await;
-    within(
+    run_inside(
         &browser,
         async |s| s.flash("a", &1).unwrap(),
         async |s| s.flash("b", &2).unwrap(),
@@ -167,7 +167,7 @@ async fn messages_of_two_requests_are_both_shown_once() {
 async fn a_message_left_while_another_request_consumes_one_is_not_lost() {
     let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.flash("old", &1)).await.unwrap();
-    within(
+    run_inside(
         &browser,
         async |s| s.put("reads", &1).unwrap(),
         async |s| s.flash("new", &2).unwrap(),
@@ -184,7 +184,7 @@ async fn an_operation_that_no_longer_fits_is_dropped_alone_and_reported() {
     let setup = test_server(config());
     let mut browser = setup.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    within(
+    run_inside(
         &browser,
         async |s| {
             s.increment("n").unwrap();

@@ -99,10 +99,14 @@ const COUNTS: [(Difference, usize); 9] = [
 ];
 
 fn replay(session: &Session, visit: &Visit, differences: &mut Differences, place: &str) {
-    assert_eq!(data(session), parsed(&visit.start), "{place}: at the start");
+    assert_eq!(
+        data(session),
+        parse_js(&visit.start),
+        "{place}: at the start"
+    );
     assert_eq!(
         messages(session),
-        parsed(&visit.flashed),
+        parse_js(&visit.flashed),
         "{place}: messages"
     );
     assert_eq!(session.is_fresh(), visit.fresh, "{place}");
@@ -115,7 +119,7 @@ fn replay(session: &Session, visit: &Visit, differences: &mut Differences, place
         let ours = run(session, (op, args), &visit.input, &mut merged, &mut differs);
         assert_eq!(ours, expected, "{place}");
     }
-    assert_eq!(data(session), parsed(&visit.all), "{place}: at the end");
+    assert_eq!(data(session), parse_js(&visit.all), "{place}: at the end");
     assert_eq!(session.is_empty().unwrap(), visit.empty, "{place}");
     if session.has_regenerated() != visit.regenerated {
         assert!(visit.fresh, "{place}: regenerated");
@@ -393,7 +397,7 @@ fn messages(session: &Session) -> Value {
     as_js(session.flash_messages().unwrap().all().unwrap())
 }
 
-fn parsed(json: &str) -> Value {
+fn parse_js(json: &str) -> Value {
     as_js(serde_json::from_str(json).unwrap())
 }
 
