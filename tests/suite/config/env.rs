@@ -115,7 +115,7 @@ fn a_value_that_cannot_be_used_is_refused_by_its_variable() {
         (
             "APP_KEY",
             "abcabcabcabcabcabcabcabcabcabcabcabc",
-            "repeated",
+            "repeats a shorter text",
         ),
         ("APP_KEY", KEY, "session-key"),
     ] {
