@@ -20,7 +20,7 @@ use std::{
 
 /// A point in time, in whole milliseconds since the Unix epoch.
 ///
-/// Arithmetic saturates: a sum that does not fit is [`Timestamp::MAX`].
+/// Arithmetic saturates. A sum that does not fit is [`Timestamp::MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 

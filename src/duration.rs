@@ -25,7 +25,7 @@ const UNITS: [(u128, &[&str]); 6] = [
 /// Units without a fixed length.
 const CALENDAR_UNITS: [&str; 7] = ["mo", "month", "months", "y", "yr", "year", "years"];
 
-/// Maximum number of decimals: a second with nine decimals is exact to the nanosecond.
+/// Maximum number of decimals. A second with nine decimals is exact to the nanosecond.
 const MAX_DECIMALS: usize = 9;
 
 /// Maximum length of the invalid part that an error quotes, in characters.

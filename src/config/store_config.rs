@@ -76,7 +76,7 @@ impl Default for FileStoreConfig {
 /// The settings of the [cookie store](crate::store::CookieStore): its size, and the stores at the
 /// server that it uses.
 ///
-/// Those stores are selected by name and have their own settings. One name is one store: `redis` may
+/// Those stores are selected by name and have their own settings. One name is one store. `redis` may
 /// hold the overflow, the revocation list and, after a migration, the sessions.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

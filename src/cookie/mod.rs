@@ -5,7 +5,7 @@
 //!
 //! The rules are those of [RFC 6265bis], with the `__Http-` and `__Host-Http-` prefixes and
 //! `Partitioned` from later drafts ([layered cookies], [CHIPS]). This module neither encodes nor
-//! decodes values: the caller passes text that is valid in a cookie.
+//! decodes values. The caller passes text that is valid in a cookie.
 //!
 //! [RFC 6265bis]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/
 //! [layered cookies]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-layered-cookies/

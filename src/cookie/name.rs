@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 /// The name of a cookie: 1 to 256 characters of a token (RFC 6265bis section 4.1.1, RFC 9110
 /// section 5.6.2), which are letters, digits and ``!#$%&'*+-.^_`|~``.
 ///
-/// Names are compared byte by byte: `SID` and `sid` are two cookies, and `__host-sid` is not
+/// Names are compared byte by byte. `SID` and `sid` are two cookies, and `__host-sid` is not
 /// `__Host-sid`.
 ///
 /// ```

@@ -1,4 +1,4 @@
-//! Lenient deserialization of input: a string is accepted for a number or a `bool`.
+//! Lenient deserialization of input. A string is accepted for a number or a `bool`.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -377,7 +377,7 @@ impl serde::de::Error for FieldError {
         Self::new("is missing").prepend_name(field)
     }
 
-    /// Does not repeat the value: it may be a password.
+    /// Does not repeat the value. It may be a password.
     fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
         Self::custom(format_args!("must be {expected}"))
     }

@@ -237,7 +237,7 @@ impl fmt::Debug for InputReader {
 }
 
 impl fmt::Debug for Input {
-    /// Prints counts only: the input may contain passwords.
+    /// Prints counts only. The input may contain passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields = self.tree.as_object().map_or(0, serde_json::Map::len);
         f.debug_struct("Input")

@@ -44,7 +44,7 @@ pub struct FilePart {
 pub struct FileInfo {
     /// The field's name, with its brackets.
     pub field: String,
-    /// The file's name on the client's machine. The client may send any text: never use it as a path.
+    /// The file's name on the client's machine. The client may send any text. Never use it as a path.
     pub file_name: String,
     /// The media type that the client sent.
     pub content_type: Option<String>,

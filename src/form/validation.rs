@@ -242,7 +242,7 @@ impl fmt::Display for ValidationReport {
 }
 
 impl fmt::Debug for ValidationReport {
-    /// Prints the names of the fields only: messages may repeat the input.
+    /// Prints the names of the fields only. Messages may repeat the input.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ValidationReport")
             .field("code", &self.code)

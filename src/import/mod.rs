@@ -28,7 +28,7 @@ use crate::{
 /// extension; its modification time is the time of the last use. Nothing in the directory is changed.
 ///
 /// Sessions that exist in the store are not overwritten, so an interrupted import can be repeated.
-/// Repeat it soon: once the tombstone of an imported session has expired, a repeated import would
+/// Repeat it soon. Once the tombstone of an imported session has expired, a repeated import would
 /// bring the session back.
 #[derive(Clone, Debug)]
 #[must_use = "an import does nothing until run() is called"]

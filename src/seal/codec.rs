@@ -202,7 +202,7 @@ impl fmt::Debug for Codec {
     }
 }
 
-/// Compares two sealed texts in constant time: for two texts of one length, the time does not
+/// Compares two sealed texts in constant time. For two texts of one length, the time does not
 /// depend on the position of a difference.
 pub(crate) fn ct_eq(a: &[u8], b: &[u8]) -> bool {
     let difference = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));

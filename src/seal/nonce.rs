@@ -10,7 +10,7 @@ use rand::{
 use super::{SealError, aead::NONCE_LEN};
 
 thread_local! {
-    // Each thread seeds its generator once: a system call per nonce would cost as much as the
+    // Each thread seeds its generator once. A system call per nonce would cost as much as the
     // encryption. `rand::rng()` would panic if the operating system provides no seed.
     static RANDOM: RefCell<Option<StdRng>> = const { RefCell::new(None) };
 }

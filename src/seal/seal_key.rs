@@ -120,7 +120,7 @@ impl SealKey {
         }
         let mut key = Zeroizing::new([0; KEY_LEN]);
         let mut id = [0; KeyId::LEN];
-        // Neither fails: the output is much shorter than the limit.
+        // Neither fails. The output is much shorter than the limit.
         kdf::derive(SALT, secret, b"AES-256-GCM-SIV key", &mut *key).ok_or(SealKeyError::Weak)?;
         kdf::derive(SALT, secret, b"key id", &mut id).ok_or(SealKeyError::Weak)?;
         Ok(Self {

@@ -111,7 +111,7 @@ impl SessionCollection {
             return Ok(0);
         }
         let mut destroyed = 0;
-        // The next round finds a session that was regenerated after it was listed: its new record
+        // The next round finds a session that was regenerated after it was listed. Its new record
         // is tagged before the old id dies.
         for _ in 0..MAX_ROUNDS {
             let before = destroyed;

@@ -43,7 +43,7 @@ pub enum SessionError {
     /// The stored document is damaged. It was not changed.
     #[error(transparent)]
     Malformed(#[from] MalformedDocument),
-    /// A change was rejected: it exceeds a limit, or it adds to a value that is not a number.
+    /// A change was rejected. It exceeds a limit, or it adds to a value that is not a number.
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// A value cannot be deserialized as the requested type.

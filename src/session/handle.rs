@@ -13,7 +13,7 @@ use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
 ///
-/// Call [`load`](Self::load) first: until then, methods that read or change the session fail with
+/// Call [`load`](Self::load) first. Until then, methods that read or change the session fail with
 /// [`NotLoaded`](super::SessionError::NotLoaded). The service stores the changes when the handler
 /// has returned; [`commit`](Self::commit) stores them earlier. A handle that outlives the response
 /// can still read, and its writes fail with [`Committed`](super::SessionError::Committed).
@@ -35,11 +35,11 @@ use crate::sync::{get_mut, lock};
 /// Other requests of the same visitor may run at the same time, in this process or on other
 /// machines. A handle sees the session as it was when it was loaded, plus its own changes. The
 /// commit applies the changes to the record that is stored by then, operation by operation, so no
-/// write is lost: two increments add up, and two different keys are both stored. If both requests
+/// write is lost. Two increments add up, and two different keys are both stored. If both requests
 /// wrote the same key, the later commit wins.
 ///
 /// A store without [conditional writes](crate::store::Capabilities), such as one in cookies, cannot
-/// merge: there the last response wins.
+/// merge. There the last response wins.
 #[derive(Clone)]
 #[doc(alias = "SessionHandle")]
 pub struct Session {

@@ -14,7 +14,7 @@ use crate::{
 
 /// A store that keeps records in cookies.
 ///
-/// Three types take part: a `ClientSideStore` is the configuration. When sessions are built,
+/// Three types take part. A `ClientSideStore` is the configuration. When sessions are built,
 /// [`bind`](Self::bind) joins it with the keys and the cookie of the service. Each request that loads
 /// its session then gets a store of its own from [`BoundStore::attach`].
 pub trait ClientSideStore: Send + Sync {

@@ -20,7 +20,7 @@ pub struct StoreError {
 impl StoreError {
     /// Returns the error of `operation` (a verb such as "read") in the store named `store`.
     ///
-    /// Logs show the text of `source`: it must not contain session data, ids or passwords.
+    /// Logs show the text of `source`. It must not contain session data, ids or passwords.
     pub fn new(
         store: &'static str,
         operation: &'static str,

@@ -15,7 +15,7 @@ use super::StoreError;
 /// suspends. A store that does I/O wraps an `async` block with [`new`](Self::new). The block must own
 /// its data, so the store clones its pool or its inner `Arc` into it.
 ///
-/// Dropping the future before it completes discards the result but does not undo the work: a write
+/// Dropping the future before it completes discards the result but does not undo the work. A write
 /// that was sent may still be applied, entirely or not at all.
 ///
 /// ```

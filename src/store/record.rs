@@ -47,7 +47,7 @@ impl Record {
     }
 }
 
-// The three enums below are exhaustive: every store and every caller must handle each variant.
+// The three enums below are exhaustive. Every store and every caller must handle each variant.
 
 /// The stored state that a write requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

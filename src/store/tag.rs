@@ -60,7 +60,7 @@ pub trait TagStore: Send + Sync {
 
     /// Destroys every session that has `tag`, except the one under `except`.
     ///
-    /// Returns `None` if the store can only do so by listing the sessions: the caller then lists
+    /// Returns `None` if the store can only do so by listing the sessions. The caller then lists
     /// them with [`tagged`](Self::tagged) and destroys each. This is the default.
     fn destroy_tagged(&self, _tag: &Tag, _except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         None

@@ -17,7 +17,7 @@
 //! `inputErrorsBag` (messages by field) and `errorsBag` (message by code). The feature `forms` writes
 //! them when a form is invalid. Other validation code may write the same keys.
 //!
-//! A missing value is undefined: it prints as nothing and is false in an `if`. Keys are paths, as for
+//! A missing value is undefined. It prints as nothing and is false in an `if`. Keys are paths, as for
 //! [`Session::get`]. Field names may also be written as in the form: `items[0][name]`, `tags[]`.
 //!
 //! ```

@@ -87,7 +87,7 @@ impl PageContext {
     }
 }
 
-/// Strips `[]`: a form's field `tags[]` is `tags` in the input.
+/// Strips `[]`. A form's field `tags[]` is `tags` in the input.
 fn strip_list_suffix(field: &str) -> &str {
     field.strip_suffix("[]").unwrap_or(field)
 }

@@ -66,7 +66,7 @@ pub(crate) struct OpenedIdCookie {
 pub(crate) struct RecordHead {
     /// The time when the session was created, for the absolute timeout.
     pub(crate) created: Timestamp,
-    /// `true` if the record is a fence: the session has another id, and the record only stops slower
+    /// `true` if the record is a fence. The session has another id, and the record only stops slower
     /// requests.
     pub(crate) is_fence: bool,
 }

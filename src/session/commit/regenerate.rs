@@ -56,7 +56,7 @@ impl Commit {
         Ok(self.roll_back(key, Rollback::Lost(status)))
     }
 
-    /// Ends the regeneration: the old id is dead. Returns its key.
+    /// Ends the regeneration. The old id is dead. Returns its key.
     fn on_regenerated(&self, to: StoreKey) -> Option<StoreKey> {
         let mut state = self.session.state();
         let Regeneration { from, .. } = state.take_regeneration()?;

@@ -40,7 +40,7 @@ pub(super) enum CommitStep {
     RollingBack(StoreFuture<()>, Rollback),
     /// Add or remove one tag of the record. `None` if there is none to wait for.
     Tagging(Option<TagChange>, StoreKey),
-    /// Remove a tag that this request put on a fence: the session was regenerated in the meantime.
+    /// Remove a tag that this request put on a fence. The session was regenerated in the meantime.
     UntaggingFence(StoreFuture<()>, StoreKey),
     Done,
 }

@@ -53,7 +53,7 @@ impl Session {
         Ok(patch.merge(data, values)?)
     }
 
-    /// Removes the value at `path`, if there is one. An array keeps its length: null replaces the
+    /// Removes the value at `path`, if there is one. An array keeps its length. Null replaces the
     /// value.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub(in crate::session) enum Phase {
     ReadOnly,
     /// The load failed.
     Failed,
-    /// A commit is running, or was dropped before its end: the store's contents are unknown.
+    /// A commit is running, or was dropped before its end. The store's contents are unknown.
     Committing,
     /// The response has been produced.
     Closed,

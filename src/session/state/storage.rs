@@ -224,7 +224,7 @@ impl SessionState {
 
     /// Returns `true` if a record must be written. An empty session writes no first record.
     pub(in crate::session) fn needs_write(&self) -> bool {
-        // Tags alone need a write too: only a write detects that the session was destroyed.
+        // Tags alone need a write too. Only a write detects that the session was destroyed.
         let tagged = match self.version {
             Some(_) => !self.tags.is_empty(),
             None => self.tags.iter().any(|(_, add)| *add),

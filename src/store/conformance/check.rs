@@ -108,7 +108,7 @@ checks! {
     ZeroTtlExpiresAtOnce: Nothing => expiry::zero_ttl_expires_at_once(p),
     /// A record with the longest `Duration` as TTL is kept.
     MaximumTtlIsKept: Nothing => expiry::maximum_ttl_is_kept(p, h),
-    /// Many tasks increment one counter: no increment is lost.
+    /// Many tasks increment one counter. No increment is lost.
     NoWriteIsLost: ConditionalWrites => races::no_write_is_lost(p),
     /// Of many tasks that create one record, one succeeds. The others conflict with its record.
     OneCreatorWins: ConditionalWrites => races::one_creator_wins(p),
@@ -136,7 +136,7 @@ checks! {
     TagNamesAreOpaque: Tags => tags::names_are_opaque(p),
     /// A session has at most [`MAX_TAGS`](crate::store::MAX_TAGS) tags.
     TagsAreLimited: Tags => tags::are_limited(p),
-    /// Many tasks tag one session while others write it: no tag and no write is lost.
+    /// Many tasks tag one session while others write it. No tag and no write is lost.
     NoTagIsLost: Tags => tag_races::no_tag_is_lost(p),
     /// A session that is destroyed while it is tagged is not listed, and neither is a new session under
     /// its key.

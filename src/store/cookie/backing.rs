@@ -40,7 +40,7 @@ impl CookieRequestStore {
 
     /// Returns `true` unless the session gets the new key `to` and its current key is revoked.
     ///
-    /// Its tags are not checked: they are copied to the new key and checked there.
+    /// Its tags are not checked. They are copied to the new key and checked there.
     async fn is_source_valid(&self, to: &StoreKey) -> Result<bool, StoreError> {
         let from = self.state().payload.as_ref().map(|payload| payload.key);
         match from.filter(|from| from != to) {

@@ -17,7 +17,7 @@ use crate::seal::ct_eq;
 /// Maximum number of cached cookies. Each takes at most 7 KB, including its opened bytes.
 const SLOTS: usize = 256;
 
-/// A direct-mapped cache: each text has one slot, and replaces the text that was there.
+/// A direct-mapped cache. Each text has one slot, and replaces the text that was there.
 pub(super) struct DataCookieCache(Box<[Mutex<DataCookieSlot>]>);
 
 #[derive(Default)]
@@ -71,7 +71,7 @@ impl DataCookieCache {
         };
     }
 
-    /// Locks the slot of a text. Returns `None` if another thread holds the lock: waiting would cost
+    /// Locks the slot of a text. Returns `None` if another thread holds the lock. Waiting would cost
     /// more than opening the seal.
     fn slot(&self, text: &[u8]) -> Option<MutexGuard<'_, DataCookieSlot>> {
         let suffix: &TextSuffix = text.last_chunk()?;

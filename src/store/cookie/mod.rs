@@ -29,7 +29,7 @@ pub const MAX_CHUNKS: usize = 8;
 /// The store's name in errors.
 const STORE_NAME: &str = "cookie";
 
-/// Purpose of data cookies, authenticated by the seal: no other sealed text of the crate opens as one.
+/// Purpose of data cookies, authenticated by the seal. No other sealed text of the crate opens as one.
 const SEAL_PURPOSE: &str = "hyper-session data";
 
 /// A store that keeps each session, sealed, in its visitor's own cookies.
@@ -92,7 +92,7 @@ impl CookieStore {
 
     /// Records destroyed sessions in `store`, so that their cookies are rejected from then on.
     ///
-    /// The store must not evict entries: an evicted entry undoes a logout. Entries expire when no
+    /// The store must not evict entries. An evicted entry undoes a logout. Entries expire when no
     /// cookie from before the logout can be valid any more.
     ///
     /// A request that loads its session reads this store once, and once more for each tag of the

@@ -80,7 +80,7 @@ impl CookieRequestStore {
         }
     }
 
-    /// Returns the live session under `key`, from the cookie alone: backing stores are not queried.
+    /// Returns the live session under `key`, from the cookie alone. Backing stores are not queried.
     pub(super) fn payload(&self, key: &StoreKey, now: Timestamp) -> Option<Payload> {
         self.live_payload(&mut self.state(), key, now).cloned()
     }

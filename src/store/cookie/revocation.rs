@@ -34,7 +34,7 @@ pub(super) enum RevocationStatus {
     Exempt,
 }
 
-/// An entry of a tag: sessions tagged at or before `at` are revoked.
+/// An entry of a tag. Sessions tagged at or before `at` are revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TagRevocation {
     at: Timestamp,

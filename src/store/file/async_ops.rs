@@ -116,7 +116,7 @@ impl FileInner {
         }
     }
 
-    /// Writes a record. Waits for the device only if `may_block` is set: a conflict reads the stored
+    /// Writes a record. Waits for the device only if `may_block` is set. A conflict reads the stored
     /// record.
     pub(super) fn write(
         &self,

@@ -128,7 +128,7 @@ pub enum FileError {
     /// A record could not be encrypted.
     #[error("session data could not be encrypted")]
     Seal(#[from] SealError),
-    /// A record could not be decrypted: its key is not in the key ring, or the data was changed.
+    /// A record could not be decrypted. Its key is not in the key ring, or the data was changed.
     #[error("session data could not be decrypted; add the key that encrypted it to the key ring")]
     Open(#[from] OpenError),
     /// A record was encrypted for another session key.

@@ -58,7 +58,7 @@ pub enum FileEvent<'a> {
         /// Bytes in all files.
         total: u64,
     },
-    /// A segment was compacted: its live records were copied and the file was deleted.
+    /// A segment was compacted. Its live records were copied and the file was deleted.
     Compacted {
         /// The segment.
         path: &'a Path,

@@ -17,7 +17,7 @@
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
 //!   the oldest segment. It frees space by itself only if all of that data has expired.
 //! - **Bounded disk space.** The files take at most twice the live data and one segment (16 MiB by
-//!   default). This also holds under a load of touches, overwrites or logouts: a mutation waits if
+//!   default). This also holds under a load of touches, overwrites or logouts. A mutation waits if
 //!   it leaves garbage faster than compaction collects it. [`FileStats::live_bytes`] counts the live
 //!   data: for each session its data and 68 bytes, and its tags, if any.
 //! - **Bounded memory.** With [`Durability::Always`], writes that wait for a slow or hanging disk take
@@ -40,7 +40,7 @@
 //! to write.
 //!
 //! A read looks up the index and copies one frame from the page cache, without a lock on the log. On
-//! Linux the call never waits for the device: data that is not in the page cache is read on the
+//! Linux the call never waits for the device. Data that is not in the page cache is read on the
 //! runtime's blocking threads (`preadv2` with `RWF_NOWAIT`). On other systems the call reads it.
 //!
 //! With [`Durability::Always`], a thread commits the waiting writes as a group, with one append and

@@ -33,7 +33,7 @@ use crate::{
 /// A store that keeps sessions in an append-only log in a local directory. See the
 /// [module documentation](super).
 ///
-/// Clones are cheap and share the same store. Dropping the last clone closes the store: it syncs all
+/// Clones are cheap and share the same store. Dropping the last clone closes the store. It syncs all
 /// data, ends the threads and releases the directory. That blocks and cannot report a failure, so
 /// prefer [`close`](Self::close).
 #[doc(alias = "FileSessionStorage")]

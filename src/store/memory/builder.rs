@@ -40,7 +40,7 @@ impl MemoryStoreBuilder {
 
     /// Sets how long a destroyed key is fenced. Must exceed the longest request. Default: 60 s.
     ///
-    /// Zero disables the fence: a request that is slower than the destroy recreates the session. The
+    /// Zero disables the fence. A request that is slower than the destroy recreates the session. The
     /// store's [capabilities](super::super::Store::capabilities) report this.
     pub fn tombstone_ttl(mut self, ttl: Duration) -> Self {
         self.0.tombstone_ttl = ttl;

@@ -50,7 +50,7 @@ impl KeyQueue {
     /// Pops at most `count` keys, the oldest of a stripe first. Returns fewer if the queue has fewer.
     pub(super) fn pop_batch(&self, count: usize) -> SweepBatch {
         let mut batch = SweepBatch::new();
-        // Queues of tombstones are often empty: do not lock every stripe to find that out.
+        // Queues of tombstones are often empty. Do not lock every stripe to find that out.
         let count = count.min(self.len());
         let first = self.next_stripe.fetch_add(1, Relaxed);
         for stripe in 0..STRIPES {

@@ -30,7 +30,7 @@ const NAME: &str = "memory";
 /// A store in the memory of this process. Its sessions end with the process.
 ///
 /// Clones share their sessions. Every future is ready from the start and no lock is held across an
-/// await. A read copies no data: it returns a reference-counted slice.
+/// await. A read copies no data. It returns a reference-counted slice.
 ///
 /// # Limits
 ///
@@ -46,7 +46,7 @@ const NAME: &str = "memory";
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
 /// - **One record.** Data longer than `max_bytes` is rejected with an error.
 ///
-/// The store keeps data as it was handed in: a [`Bytes`] that is a small part of a large buffer
+/// The store keeps data as it was handed in. A [`Bytes`] that is a small part of a large buffer
 /// keeps the whole buffer in memory.
 ///
 /// # Expiry
@@ -189,7 +189,7 @@ impl TagStore for MemoryStore {
 
     fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
         let names = self.0.tags_of(key);
-        // No name is dropped: each came from a valid tag.
+        // No name is dropped. Each came from a valid tag.
         let tags = names.iter().filter_map(|name| Tag::new(&**name).ok());
         StoreFuture::ready(Ok(tags.collect()))
     }

@@ -222,7 +222,7 @@ struct SweeperGuard(Weak<Table>);
 
 impl Drop for SweeperGuard {
     /// Allows another task to start if the store outlives this one because the runtime ended first.
-    /// A panic means that the program's runtimes have no timer: then no other task may start.
+    /// A panic means that the program's runtimes have no timer. Then no other task may start.
     fn drop(&mut self) {
         if let Some(table) = self.0.upgrade()
             && !thread::panicking()

@@ -38,7 +38,7 @@ pub(super) struct Table {
     pub(super) slots: DashMap<StoreKey, TableSlot, RandomState>,
     pub(super) tag_index: TagIndex,
     /// Invariant: every key of `slots` is exactly once in `live_queue` or `tombstone_queue`, or taken
-    /// out by the one sweep that may remove it from `slots`. A key can be in the wrong queue: the next
+    /// out by the one sweep that may remove it from `slots`. A key can be in the wrong queue. The next
     /// sweep that inspects it moves it.
     pub(super) live_queue: KeyQueue,
     /// See `live_queue`. A tombstone enters this queue when a sweep first inspects it, out of the way
@@ -140,7 +140,7 @@ impl Table {
     }
 
     /// Stores `slot` and drops the tags of the slot before it. Returns `true` if the key is new to the
-    /// map: the caller must then push it into a queue.
+    /// map. The caller must then push it into a queue.
     fn replace(&self, entry: Entry<'_, StoreKey, TableSlot>, slot: TableSlot) -> bool {
         match entry {
             Entry::Occupied(mut occupied) => {

@@ -1,4 +1,4 @@
-//! The tag operations: a record lists its tags, and the index lists the records.
+//! The tag operations. A record lists its tags, and the index lists the records.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Table {
     /// Adds the tags of the live session under `from` to the live session under `to`, and returns
     /// them. Returns none unless both are live.
     ///
-    /// The two are never locked together: a tag that is added to `from` in between is not copied.
+    /// The two are never locked together. A tag that is added to `from` in between is not copied.
     pub(super) fn copy_tags(
         &self,
         from: &StoreKey,

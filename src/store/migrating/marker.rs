@@ -19,12 +19,12 @@ const RESERVED: u8 = 3;
 pub(super) enum MigrationRecord {
     /// A session as it was written, with the version of the store that holds it.
     Session(Record),
-    /// A session to publish in the new store. Nothing changes it any more: it is published as it is,
+    /// A session to publish in the new store. Nothing changes it any more. It is published as it is,
     /// or destroyed.
     Migrating(MigratingSession),
-    /// A marker of the old store: the session is in the new store, or is about to be.
+    /// A marker of the old store. The session is in the new store, or is about to be.
     InNewStore,
-    /// A marker of this version: a machine is about to create the session in the store that holds the
+    /// A marker of this version. A machine is about to create the session in the store that holds the
     /// marker.
     Reserved(Version),
 }

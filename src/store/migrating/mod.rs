@@ -40,7 +40,7 @@ use crate::id::StoreKey;
 ///
 /// The store keeps the [contract](Store) as far as both stores keep it. No write is lost, and a
 /// migration that stops half way is finished by the next request of the session. There is one
-/// difference: a renewal that migrates a session changes its version. A concurrent request that read
+/// difference. A renewal that migrates a session changes its version. A concurrent request that read
 /// the session before then gets a conflict, and repeats its changes on the same data.
 ///
 /// Sessions are not [counted](Store::count).

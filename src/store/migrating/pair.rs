@@ -32,7 +32,7 @@
 //! **Destroy** a session:
 //!
 //! 1. Destroy it in the new store. *A migration in progress cannot publish it.*
-//! 2. Destroy it in the old store. *No read reports it as gone before this step: a read that finds
+//! 2. Destroy it in the old store. *No read reports it as gone before this step. A read that finds
 //!    only step 1 performs step 2.*
 //!
 //! At all times, a session is live in one store only. While it is live in the old store, the old store

@@ -1,6 +1,6 @@
 //! Versions of a migrating store.
 //!
-//! The highest bit shows which store assigned a version: it is set for the old store.
+//! The highest bit shows which store assigned a version. It is set for the old store.
 
 use super::error::MigratingError;
 use crate::store::{Record, Version};

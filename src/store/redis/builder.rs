@@ -87,7 +87,7 @@ impl RedisStoreBuilder {
     /// Sets how long a destroyed key keeps its tombstone. It must be longer than the longest request.
     /// Default: 60 s.
     ///
-    /// Zero disables tombstones: a request that is slower than the destroy then restores the
+    /// Zero disables tombstones. A request that is slower than the destroy then restores the
     /// session. The store's [capabilities](crate::store::Store::capabilities) report this.
     pub fn tombstone_ttl(mut self, ttl: Duration) -> Self {
         self.settings.tombstone_ttl = ttl;

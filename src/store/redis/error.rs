@@ -94,7 +94,7 @@ impl RedisError {
 
     /// Returns `true` if the report of an outage makes a log entry for this error superfluous.
     ///
-    /// `UnknownOutcome` is not covered: the server may be available again, and the error concerns one
+    /// `UnknownOutcome` is not covered. The server may be available again, and the error concerns one
     /// particular write.
     pub(super) const fn is_covered_by_outage(&self) -> bool {
         matches!(self, Self::TimedOut { .. })
@@ -117,7 +117,7 @@ pub enum TransientError {
     /// The server is loading its data (`LOADING`).
     #[error("server is loading its data")]
     Loading,
-    /// The server is a replica (`READONLY`): a failover is in progress.
+    /// The server is a replica (`READONLY`). A failover is in progress.
     #[error("server is a read-only replica")]
     ReadOnly,
     /// The cluster has no master for the key (`CLUSTERDOWN`).

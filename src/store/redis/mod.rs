@@ -61,7 +61,7 @@ const NAME: &str = "redis";
 /// Outside a cluster, concurrent reads, writes and touches are sent in batches. Reads become one
 /// `MGET`; writes and touches become one run of their script over up to 64 keys. Each operation gets
 /// its own result. A key that `MGET` reports as absent is read once more alone, because `MGET` gives
-/// the same answer for a value of another type. No operation waits for a batch to fill: a batch is
+/// the same answer for a value of another type. No operation waits for a batch to fill. A batch is
 /// sent once the runtime has run the tasks that are ready now. Operations use the connections in
 /// turns of 64, so that a few concurrent operations still share a batch.
 ///
@@ -162,7 +162,7 @@ impl RedisStore {
     {
         let runner = Arc::clone(&self.0);
         let reports_outages = runner.settings.reports_outages;
-        // The future of `work` is created where it is awaited: it is large, and moving it costs.
+        // The future of `work` is created where it is awaited. It is large, and moving it costs.
         StoreFuture::new(async move {
             let result = work(runner).await;
             result.map_err(|error| {

@@ -110,7 +110,7 @@ impl CommandRunner {
         ttl: Bytes,
         expected: Expected,
     ) -> RedisCommand {
-        // One allocation holds all arguments: writes are frequent, and each allocation costs.
+        // One allocation holds all arguments. Writes are frequent, and each allocation costs.
         let max_len = self.names.session_len() + MAX_EXPECTED_LEN + record::HEADER_LEN + data.len();
         let mut buffer = BytesMut::with_capacity(max_len);
         self.names.put_session(key, &mut buffer);
@@ -183,7 +183,7 @@ impl CommandRunner {
     /// Extends the lifetime of the session's entries in its tag indexes.
     async fn extend_indexes(&self, key: &StoreKey) {
         // The operation that found them due is done already. If this fails, the next touch repeats
-        // it, long before an entry expires. Boxed, since it is rare: the futures of frequent
+        // it, long before an entry expires. Boxed, since it is rare. The futures of frequent
         // operations stay small.
         let _repeated_by_next_touch = Box::pin(self.add_to_indexes(key)).await;
     }

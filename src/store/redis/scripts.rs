@@ -55,7 +55,7 @@ macro_rules! script {
 ///
 /// An error must not end the script halfway, since the client could not determine which keys were
 /// done. Hence commands that may fail are run by `try`, and their errors are put into the array. The
-/// error of a replica is returned for the whole script: it holds for all keys, and the client
+/// error of a replica is returned for the whole script. It holds for all keys, and the client
 /// reacts to it.
 ///
 /// Lines before a second `;` are a fast path that runs first. They end the script with one answer
@@ -170,7 +170,7 @@ pub(super) static TOUCH: LazyLock<Script> = script_for_each!(
 pub(super) static READ_WITH_TTL: LazyLock<Script> =
     script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
 
-/// Destroys a session when memory is full: it frees the record first, so that there is memory for
+/// Destroys a session when memory is full. It frees the record first, so that there is memory for
 /// the tombstone. `ARGV`: the tombstone, its lifetime in ms. Returns the old value.
 pub(super) static DESTROY: LazyLock<Script> = script!(
     "local value = redis.call('GET', key)",

@@ -1,4 +1,4 @@
-//! Tags: a record stores its tags, and an index per tag lists the records.
+//! Tags. A record stores its tags, and an index per tag lists the records.
 //!
 //! The record is authoritative. Its tag block gives each tag a number that no other tagging has. The
 //! index of a tag is a sorted set; each member is a session's key and that number. A member is added

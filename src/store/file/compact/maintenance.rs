@@ -1,4 +1,4 @@
-//! The maintenance thread: it collects expired entries, compacts, writes hints and creates segments.
+//! The maintenance thread. It collects expired entries, compacts, writes hints and creates segments.
 
 use std::{
     mem::take,

@@ -1,4 +1,4 @@
-//! Compaction of one segment: its live frames are copied to the end of the log, then it is deleted.
+//! Compaction of one segment. Its live frames are copied to the end of the log, then it is deleted.
 //!
 //! The source is always the oldest segment. Frames before a dead frame are therefore gone already:
 //! dropping an expired tombstone cannot bring an older record back. A touch frame is never copied,

@@ -20,7 +20,7 @@ pub(crate) struct DirectoryLock(File);
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing the file is not enough: a child process that another thread is starting holds a
+        // Closing the file is not enough. A child process that another thread is starting holds a
         // copy of the descriptor for a moment, and with it the lock.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }

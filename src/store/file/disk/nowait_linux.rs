@@ -11,7 +11,7 @@ pub(super) fn read(file: &File, head: &mut [u8], body: &mut [u8], offset: u64) -
     let expected = head.len() + body.len();
     let buffers = &mut [IoSliceMut::new(head), IoSliceMut::new(body)];
     match preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) {
-        // A short read: the rest is not in the page cache, or the file ends.
+        // A short read. The rest is not in the page cache, or the file ends.
         Ok(read) => Ok(read == expected),
         // A file system without the flag is treated like one that would block.
         Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),

@@ -149,7 +149,7 @@ impl FrameHeader {
     /// Decodes a header of a segment with this salt; returns `None` if the bytes are not a header.
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Option<Self> {
         let (crc, checked) = bytes.split_first_chunk()?;
-        // The cheap checks come first: a search through damage decodes at every byte.
+        // The cheap checks come first. A search through damage decodes at every byte.
         let &[kind, flags, 0, 0, ..] = checked else {
             return None;
         };

@@ -449,7 +449,7 @@ impl AppendLog {
     /// Writes the hint file of a segment that has ended.
     ///
     /// The segment is synced first, because a hint must not outlive its segment. The hint is not
-    /// synced: it is optional, and a checksum detects one that a crash interrupted.
+    /// synced. It is optional, and a checksum detects one that a crash interrupted.
     pub(crate) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
         segment.file.sync().map_err(|error| self.poison(&error))?;
         let bytes = segment.read_all(self.disk())?;

@@ -200,7 +200,7 @@ impl FileEngine {
         let ready = self.log.check_poison();
         match ready.and_then(|()| self.append_and_index_all(&mut writer, &frames)) {
             Ok(()) => answers.extend(replies.into_iter().map(Ok)),
-            // Nothing was written. The writes are tried one by one: on a full disk there may be
+            // Nothing was written. The writes are tried one by one. On a full disk there may be
             // space for a short one.
             Err(_) => {
                 let retried = chunk
@@ -375,7 +375,7 @@ impl FileEngine {
         to: &StoreKey,
     ) -> Result<PendingAnswer<()>, FileError> {
         let mut writer = self.log.lock_writable()?;
-        // The tags are copied before they are removed: a crash between the two leaves copies.
+        // The tags are copied before they are removed. A crash between the two leaves copies.
         let copied = self.copy_tags_locked(&mut writer, from, to)?;
         let position = match copied {
             Some(position) if from == to || self.current_tags(from).is_empty() => position,

@@ -99,7 +99,7 @@ impl Replay {
     }
 
     fn set_tags(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
-        // The key may have no record yet: a compaction may have copied the record to a later position.
+        // The key may have no record yet. A compaction may have copied the record to a later position.
         if let Some(tags) = tags::decode(payload) {
             self.tags.set(header.key, tags, position);
         }

@@ -1,6 +1,6 @@
 //! Migration of sessions from their visitors' cookies to a store at the server.
 //!
-//! The new store decides: a session is in its cookie only if the new store has no record of it, or
+//! The new store decides. A session is in its cookie only if the new store has no record of it, or
 //! only a reserved marker. Sessions, fences and tombstones of the new store overrule any cookie.
 //!
 //! Any request may stop after any step. The next request with the cookie starts again. The steps of a

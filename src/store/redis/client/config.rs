@@ -78,7 +78,7 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
         )));
     }
     let tls = scheme.starts_with("rediss");
-    // TLS is set up below: it must use the provider that is compiled in, not the process default.
+    // TLS is set up below. It must use the provider that is compiled in, not the process default.
     let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
     let mut config = Config::from_url(&plain).map_err(|error| invalid(error.details()))?;
     config.fail_fast = false;

@@ -41,7 +41,7 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// One `fred` client: a connection to a server, or to each master of a cluster.
 pub(super) struct Connection {
     fred: WithOptions<Fred>,
-    /// The number of replies, by slots: the silence of one node must not be hidden by replies of
+    /// The number of replies, by slots. The silence of one node must not be hidden by replies of
     /// another. Outside a cluster there is one count.
     reply_counts: Box<[AtomicU64]>,
     command_timeout: Duration,

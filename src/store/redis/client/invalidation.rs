@@ -25,7 +25,7 @@ pub(in crate::store::redis) trait InvalidationListener:
     /// Handles a change of the value under `name`.
     fn on_change(&self, name: &[u8]);
 
-    /// Handles the loss of the connection that reports changes: some may have been missed.
+    /// Handles the loss of the connection that reports changes. Some may have been missed.
     fn on_tracking_lost(&self);
 }
 

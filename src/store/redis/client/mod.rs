@@ -14,7 +14,7 @@
 //!   After `MOVED` it has stored the new node of the slot, so that our retry reaches it. A command
 //!   that is answered with `ASK` is retried until the slot has moved.
 //! - Every command has a timeout of ours, and so have connecting and its setup commands. The command
-//!   timeout of `fred` is off: it would be a second timer for each command.
+//!   timeout of `fred` is off. It would be a second timer for each command.
 //! - If a connection gave no reply at all while a command ran into its timeout, it is dropped with
 //!   its router task, and opened again. `fred` would not notice: its own check restarts with every
 //!   write, and a router that waits for a full socket runs no checks.
@@ -67,7 +67,7 @@ struct BackgroundTasks {
 impl BackgroundTasks {
     /// Returns `true` if the caller is polled by the runtime of the background tasks.
     ///
-    /// The timeouts of those tasks then suffice: if the runtime does not run, the caller does not run
+    /// The timeouts of those tasks then suffice. If the runtime does not run, the caller does not run
     /// either. If only one of its threads is blocked, another one fails the overdue commands
     /// ([`Connection::watch_queue`]).
     fn on_client_runtime(&self) -> bool {

@@ -39,7 +39,7 @@ impl Queue {
         if is_first {
             self.since = Some(Instant::now());
         }
-        // If the runtime is blocked, no batch is sent: cancelled commands free their space.
+        // If the runtime is blocked, no batch is sent. Cancelled commands free their space.
         if self.commands.len() == self.commands.capacity() {
             self.commands.retain(|one| !one.sender.is_closed());
         }
