@@ -109,7 +109,7 @@ fn truncate_for_display(text: &str) -> String {
 }
 
 /// The error of parsing a duration.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParseDurationError {
     /// The text is empty.
@@ -133,6 +133,13 @@ pub enum ParseDurationError {
     /// The duration is too long to represent.
     #[error("duration `{0}` is too long, limit is {max} seconds; use a shorter one", max = u64::MAX)]
     TooLong(String),
+}
+
+impl fmt::Debug for ParseDurationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `main` prints the `Debug` text of an error that it returns.
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A duration in a configuration file or an environment variable: a number of seconds, or

@@ -89,7 +89,7 @@ impl fmt::Debug for CookieName {
 }
 
 /// The error of creating a cookie name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieNameError {
     /// The name is empty. User agents disagree about cookies without a name.
@@ -112,4 +112,11 @@ pub enum CookieNameError {
         /// The offset of the character in bytes.
         at: usize,
     },
+}
+
+impl fmt::Debug for CookieNameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `main` prints the `Debug` text of an error that it returns.
+        fmt::Display::fmt(self, f)
+    }
 }

@@ -1,6 +1,6 @@
 //! Web origins: of a URL, of a request, and of this service.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use http::{HeaderValue, Uri, uri::Authority};
 
@@ -13,9 +13,16 @@ pub(super) struct Origin {
 }
 
 /// The error of [`Forms::origin`](super::Forms::origin) for a string that is not an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("origin is invalid; use a scheme and a host, such as `https://www.example.com`")]
 pub struct InvalidOrigin;
+
+impl fmt::Debug for InvalidOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `main` prints the `Debug` text of an error that it returns.
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl FromStr for Origin {
     type Err = InvalidOrigin;

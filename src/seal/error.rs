@@ -1,9 +1,11 @@
 //! Errors of keys and sealed texts.
 
+use std::fmt;
+
 use super::{KeyId, MAX_KEYS};
 
 /// The error of creating a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealKeyError {
     /// The text is too short to be hard to guess.
@@ -32,8 +34,15 @@ pub enum SealKeyError {
     Entropy,
 }
 
+impl fmt::Debug for SealKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `main` prints the `Debug` text of an error that it returns.
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// The error of adding a key to a key ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyRingError {
     /// The ring is full.
@@ -45,6 +54,13 @@ pub enum KeyRingError {
         /// The id of both keys.
         id: KeyId,
     },
+}
+
+impl fmt::Debug for KeyRingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `main` prints the `Debug` text of an error that it returns.
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// The error of sealing bytes.
