@@ -87,13 +87,13 @@ fn unit_length(name: &str) -> Result<u128, ParseDurationError> {
     if name.is_empty() {
         return Ok(SECOND);
     }
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    if CALENDAR_UNITS.iter().any(is) {
+    let has_name = |unit: &&str| unit.eq_ignore_ascii_case(name);
+    if CALENDAR_UNITS.iter().any(has_name) {
         return Err(ParseDurationError::NoFixedLength(truncate_for_display(
             name,
         )));
     }
-    let unit = UNITS.iter().find(|(_, names)| names.iter().any(is));
+    let unit = UNITS.iter().find(|(_, names)| names.iter().any(has_name));
     unit.map(|(length, _)| *length)
         .ok_or_else(|| ParseDurationError::UnknownUnit(truncate_for_display(name)))
 }

@@ -138,8 +138,8 @@ impl ChunkBuffer {
 
     /// Moves bytes of the current frame into the chunk. Returns `true` if the chunk is full.
     fn fill_chunk(&mut self) -> bool {
-        let more = self.frame.len().min(self.chunk_size - self.chunk.len());
-        self.chunk.extend_from_slice(&self.frame.split_to(more));
+        let len = self.frame.len().min(self.chunk_size - self.chunk.len());
+        self.chunk.extend_from_slice(&self.frame.split_to(len));
         self.chunk.len() == self.chunk_size
     }
 

@@ -25,8 +25,8 @@ impl BodyType {
             .map_err(|_| InputErrorKind::UnsupportedType)?;
         let (essence, parameters) = value.split_once(';').unwrap_or((value, ""));
         let essence = essence.trim();
-        let is = |name: &str| essence.eq_ignore_ascii_case(name);
-        if is("multipart/form-data") {
+        let is_type = |name: &str| essence.eq_ignore_ascii_case(name);
+        if is_type("multipart/form-data") {
             let boundary = multer::parse_boundary(value);
             let missing = |_| InputErrorKind::Malformed("the multipart boundary is missing");
             return boundary.map(Self::Multipart).map_err(missing);
@@ -35,8 +35,8 @@ impl BodyType {
             return Err(InputErrorKind::UnsupportedType);
         }
         match () {
-            () if is("application/x-www-form-urlencoded") => Ok(Self::Urlencoded),
-            () if is("application/json") => Ok(Self::Json),
+            () if is_type("application/x-www-form-urlencoded") => Ok(Self::Urlencoded),
+            () if is_type("application/json") => Ok(Self::Json),
             () => Err(InputErrorKind::UnsupportedType),
         }
     }

@@ -140,8 +140,8 @@ impl Importer {
             let now = store.clock().now();
             // A file from the future must not live longer than its age.
             let changed = changed.min(now);
-            let left = changed.saturating_add(self.age).duration_since(now);
-            if left.is_zero() {
+            let ttl = changed.saturating_add(self.age).duration_since(now);
+            if ttl.is_zero() {
                 report.expired += 1;
                 continue;
             }
@@ -153,7 +153,7 @@ impl Importer {
             match decode(file) {
                 None => report.refused += 1,
                 Some((key, data)) => {
-                    let written = store.write(&key, data, left, Expected::Absent).await;
+                    let written = store.write(&key, data, ttl, Expected::Absent).await;
                     report.count(written)?;
                 }
             }

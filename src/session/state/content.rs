@@ -56,13 +56,13 @@ impl SessionState {
 
     /// Gives the session a new id. The next commit moves the record to it.
     pub(in crate::session) fn regenerate(&mut self) -> Result<(), EntropyError> {
-        let known = self.identity.is_from_request() || self.version.is_some();
+        let was_sent = self.identity.is_from_request() || self.version.is_some();
         self.same_visitor |= self.identity.is_from_request();
         let old = self.identity.discard_id();
         self.identity.ensure_id()?;
         self.regenerated = true;
         // An id that was never sent needs no fence. A second new id replaces the first one.
-        if let (true, Some(from), None) = (known, old, self.regeneration) {
+        if let (true, Some(from), None) = (was_sent, old, self.regeneration) {
             self.regeneration = Some(Regeneration {
                 from,
                 version: self.version.take(),
@@ -80,11 +80,11 @@ impl SessionState {
             self.patch.set_limits(engine.policy.limits);
         }
         self.writable()?;
-        let known = self.identity.is_from_request() || self.version.is_some();
+        let was_sent = self.identity.is_from_request() || self.version.is_some();
         let old = self.identity.discard_id();
         let key = match self.regeneration {
             Some(regeneration) => Some(regeneration.from),
-            None => old.filter(|_| known),
+            None => old.filter(|_| was_sent),
         };
         if key.is_some() {
             self.key_to_destroy = key;

@@ -94,10 +94,10 @@ impl Chunks {
         &'a self,
         lines: &'a [HeaderValue],
     ) -> impl Iterator<Item = Option<ReceivedText<'a>>> {
-        let further: [OnceCell<Vec<&[u8]>>; MAX_CHUNKS] = Default::default();
+        let later_values: [OnceCell<Vec<&[u8]>>; MAX_CHUNKS] = Default::default();
         self.values(0, lines).map(move |first| {
             join(first, |nth, text_id| {
-                let values = further.get(nth)?;
+                let values = later_values.get(nth)?;
                 let values = values.get_or_init(|| self.values(nth, lines).collect());
                 values.iter().find_map(|value| value.strip_prefix(text_id))
             })

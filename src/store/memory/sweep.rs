@@ -64,13 +64,14 @@ impl Table {
     }
 
     fn sweep_batch(&self, keys: SweepBatch) -> usize {
-        let all = keys.len();
+        let total = keys.len();
         let kept = keys
             .into_iter()
             .filter_map(|key| Some((key, self.inspect(&key)?)));
-        all - kept
-            .map(|(key, (kind, _))| self.queue(kind).push(key))
-            .count()
+        total
+            - kept
+                .map(|(key, (kind, _))| self.queue(kind).push(key))
+                .count()
     }
 
     /// Evicts records until the store is within its limits, but not `written`, the record just

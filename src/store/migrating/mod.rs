@@ -215,8 +215,8 @@ impl Store for MigratingStore {
 
     fn client_side(&self) -> Option<&dyn ClientSideStore> {
         let stores = [&self.0.old, &self.0.new];
-        let any = stores.iter().any(|store| store.client_side().is_some());
-        any.then_some(self as &dyn ClientSideStore)
+        let has_client_side = stores.iter().any(|store| store.client_side().is_some());
+        has_client_side.then_some(self as &dyn ClientSideStore)
     }
 }
 

@@ -179,7 +179,7 @@ impl StorePair {
         ttl: Duration,
         version: Version,
     ) -> MigratingResult<WriteOutcome> {
-        let done = match StoreSide::from_version(version) {
+        let outcome = match StoreSide::from_version(version) {
             StoreSide::New(version) => {
                 if ttl < SHORT_TTL {
                     self.finish_migration(key).await?;
@@ -198,7 +198,7 @@ impl StorePair {
                 }
             }
         };
-        match done {
+        match outcome {
             Some(written) => Ok(written),
             None => self.conflict_or_gone(key).await,
         }

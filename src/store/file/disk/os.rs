@@ -76,16 +76,16 @@ struct OsFile(File);
 
 impl DiskFile for OsFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + done as u64) {
+        let mut read_len = 0;
+        while let Some(rest) = into.get_mut(read_len..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, offset + read_len as u64) {
                 Ok(0) => break,
-                Ok(read) => done += read,
+                Ok(read) => read_len += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(done)
+        Ok(read_len)
     }
 
     fn read_nowait(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {

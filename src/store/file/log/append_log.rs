@@ -172,8 +172,8 @@ impl AppendLog {
     pub(crate) fn take_segments_without_hint(&self) -> Vec<Arc<Segment>> {
         let active = self.lock().active.id;
         let segments = read(&self.segments);
-        let ended = segments.range(..active).map(|(_, segment)| segment);
-        let without_hint = ended.filter(|segment| !segment.mark_hint_done());
+        let full = segments.range(..active).map(|(_, segment)| segment);
+        let without_hint = full.filter(|segment| !segment.mark_hint_done());
         without_hint.map(Arc::clone).collect()
     }
 
@@ -320,8 +320,8 @@ impl AppendLog {
         self.write_staged(writer)?;
         if let Some(next) = writer.next.take() {
             writer.release_preallocated();
-            let ended = std::mem::replace(&mut writer.active, next);
-            writer.unsynced.push(ended);
+            let full = std::mem::replace(&mut writer.active, next);
+            writer.unsynced.push(full);
             writer.tail = SEGMENT_HEAD_LEN as u64;
         }
         Ok(())
@@ -387,8 +387,8 @@ impl AppendLog {
             return 0;
         }
         let max_len = writer.usage.roll_len(self.options.segment_bytes);
-        let left = max_len.saturating_sub(writer.tail + bytes);
-        left.min(MAX_PREALLOCATION)
+        let room = max_len.saturating_sub(writer.tail + bytes);
+        room.min(MAX_PREALLOCATION)
             .min(self.options.segment_bytes / 16) as usize
     }
 

@@ -131,10 +131,10 @@ impl FileEngine {
 
     /// Subtracts compaction work of `bytes` from the debt.
     pub(crate) fn pay_debt(&self, bytes: u64) {
-        let less = |debt: u64| Some(debt.saturating_sub(bytes));
+        let subtract = |debt: u64| Some(debt.saturating_sub(bytes));
         let _ = self
             .debt
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract);
     }
 
     pub(crate) fn clear_debt(&self) {

@@ -186,9 +186,9 @@ impl GroupCommit {
         let deadline = Instant::now() + linger;
         state.wake_at = expected;
         while state.group.len() < state.wake_at && !state.stop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !left.is_zero() {
-                state = self.sleep(state, left);
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if !remaining.is_zero() {
+                state = self.sleep(state, remaining);
             } else if state.group.len() > 0 {
                 break;
             } else {
@@ -222,11 +222,11 @@ impl GroupCommit {
             }
             let deadline = Instant::now() + interval;
             while !state.stop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                if remaining.is_zero() {
                     break;
                 }
-                state = self.sleep(state, left);
+                state = self.sleep(state, remaining);
             }
             drop(state);
             self.dirty.store(false, Ordering::Release);

@@ -112,8 +112,8 @@ impl Store for BoundMigratingStore {
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
-        let both = self.old.tags().is_some() && self.new.tags().is_some();
-        both.then_some(self as &dyn TagStore)
+        let have_tags = self.old.tags().is_some() && self.new.tags().is_some();
+        have_tags.then_some(self as &dyn TagStore)
     }
 
     fn ready(&self) -> StoreFuture<()> {

@@ -43,10 +43,10 @@ impl Connection {
             loop {
                 if run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
                     tracking.store(true, Ordering::SeqCst);
-                    let silent = events.forward(&fred, time_limit, &*listener).await;
+                    let is_silent = events.forward(&fred, time_limit, &*listener).await;
                     tracking.store(false, Ordering::SeqCst);
                     listener.on_tracking_lost();
-                    if silent {
+                    if is_silent {
                         reconnect.notify_one();
                     }
                 }
