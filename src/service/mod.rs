@@ -6,6 +6,7 @@
 //! sessions outside of a request.
 
 mod body;
+mod caching;
 mod future;
 mod hyper;
 mod response;

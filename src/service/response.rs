@@ -5,26 +5,39 @@ use http::{
     header::{CACHE_CONTROL, SET_COOKIE, VARY},
 };
 
-use super::body::SessionBody;
+use super::{
+    body::SessionBody,
+    caching::{forbid_caching, is_cacheable},
+};
 use crate::session::{SessionFailure, SessionOutcome};
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
 /// stored, adds them to an error response instead.
 pub(super) fn finish_response<B>(
     response: Response<B>,
-    outcome: SessionOutcome,
+    mut outcome: SessionOutcome,
 ) -> Response<SessionBody<B>> {
     let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
         Some(SessionFailure::TooLarge) => error_response(StatusCode::INTERNAL_SERVER_ERROR),
         Some(SessionFailure::Unavailable) => service_unavailable(),
     };
+    // A 304 updates the headers of the response that a cache has stored (RFC 9111, 3.2).
+    let is_update = response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
+    let may_set_cookie = outcome.cookie.is_some() || outcome.data.is_some();
+    let is_cacheable = (may_set_cookie || outcome.changed) && is_cacheable(headers);
+    if !outcome.changed && (is_cacheable || is_update) {
+        // Visitors behind a shared cache would get this visitor's cookie.
+        (outcome.cookie, outcome.data) = (None, None);
+    }
     let sets_cookie = outcome.cookie.is_some() || outcome.data.is_some();
     if outcome.accessed || sets_cookie {
         vary_by_cookie(headers);
     }
-    if sets_cookie && !headers.contains_key(CACHE_CONTROL) {
+    if outcome.changed && is_cacheable {
+        forbid_caching(headers);
+    } else if sets_cookie && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if let Some(cookie) = outcome.cookie {

@@ -11,7 +11,9 @@ use crate::patch::ChangeLimits;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CookiePolicy {
-    /// Every response sends it, including error responses. This renews the cookie's `Max-Age`.
+    /// Every response sends it, including error responses. This renews the cookie's `Max-Age`. A
+    /// cacheable response and a 304 send it only if the session was changed; see the guide's page
+    /// on security.
     ///
     /// A slow response can set the cookie of an id that another response has replaced. The service
     /// does not send ids that died in the same process. If several processes serve a session, `WhenUsed` is

@@ -80,6 +80,7 @@ mod seal {
 }
 
 mod service {
+    mod caching;
     #[cfg(feature = "tower")]
     mod commits;
     mod cookies;

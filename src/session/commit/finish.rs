@@ -27,6 +27,8 @@ pub(crate) struct SessionOutcome {
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
     pub(crate) accessed: bool,
+    /// The request changed the session, or handed out a new id or a CSRF token of it.
+    pub(crate) changed: bool,
     /// The handler's response must be replaced.
     pub(crate) failure: Option<SessionFailure>,
 }
@@ -38,6 +40,7 @@ impl SessionOutcome {
             cookie: None,
             data: None,
             accessed: false,
+            changed: false,
             failure: Some(failure),
         }
     }
@@ -171,6 +174,7 @@ fn stored_outcome(
         cookie,
         data,
         accessed: state.is_accessed() && engine.policy.enabled,
+        changed: state.is_changed() && engine.policy.enabled,
         failure: None,
     })
 }

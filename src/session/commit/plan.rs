@@ -46,6 +46,7 @@ pub(super) fn plan_write(state: &mut SessionState, engine: &Engine, is_final: bo
         state.reopen();
         return Ok(CommitStep::Done);
     }
+    state.mark_changed();
     let key = state.ensure_key()?;
     if state.tags().is_empty() {
         return write(state, engine, key, is_final);

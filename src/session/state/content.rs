@@ -56,6 +56,7 @@ impl SessionState {
 
     /// Gives the session a new id. The next commit moves the record to it.
     pub(in crate::session) fn regenerate(&mut self) -> Result<(), EntropyError> {
+        self.changed = true;
         let was_sent = self.identity.is_from_request() || self.version.is_some();
         self.same_visitor |= self.identity.is_from_request();
         let old = self.identity.discard_id();
@@ -80,6 +81,7 @@ impl SessionState {
             self.patch.set_limits(engine.policy.limits);
         }
         self.writable()?;
+        self.changed = true;
         let was_sent = self.identity.is_from_request() || self.version.is_some();
         let old = self.identity.discard_id();
         let key = match self.regeneration {

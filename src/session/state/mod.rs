@@ -67,6 +67,8 @@ pub(super) struct SessionState {
     form_input: Option<Arc<Value>>,
     /// The handler used the session, so the response may depend on it.
     accessed: bool,
+    /// The request changed the session, or handed out a new id or a CSRF token of it.
+    changed: bool,
 }
 
 /// The life of a state.
@@ -96,6 +98,7 @@ impl SessionState {
         self.savepoint = None;
         self.same_visitor = false;
         self.accessed = false;
+        self.changed = false;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }
@@ -121,6 +124,16 @@ impl SessionState {
 
     pub(super) fn is_accessed(&self) -> bool {
         self.accessed
+    }
+
+    /// Notes that the request changes the session.
+    pub(super) fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Returns `true` if the request changed the session, or handed out a new id or a CSRF token.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
     }
 
     /// Fails if the session is not loaded.
@@ -170,15 +183,20 @@ impl SessionState {
         self.identity.key()
     }
 
+    /// Returns the id, and creates it if there is none. The browser needs the cookie of a new id.
     pub(super) fn ensure_id(&mut self) -> Result<&SessionId, EntropyError> {
+        self.changed |= !self.identity.is_from_request();
         self.identity.ensure_id()
     }
 
+    /// Returns the key of the id, like [`ensure_id`](Self::ensure_id).
     pub(super) fn ensure_key(&mut self) -> Result<StoreKey, EntropyError> {
+        self.changed |= !self.identity.is_from_request();
         self.identity.ensure_key()
     }
 
     pub(super) fn issue_csrf_secret(&mut self) -> Result<CsrfSecret, EntropyError> {
+        self.changed = true;
         self.identity.issue_csrf_secret()
     }
 

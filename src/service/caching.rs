@@ -1,0 +1,97 @@
+//! The caching headers of a response.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, EXPIRES, GetAll},
+};
+
+/// Returns `true` if the headers let a shared cache reuse the response without asking the service.
+pub(super) fn is_cacheable(headers: &HeaderMap) -> bool {
+    let directives = CacheDirectives::parse(headers.get_all(CACHE_CONTROL));
+    if directives.permits && !directives.forbids {
+        return true;
+    }
+    // For the caches that it names, such a header replaces `Cache-Control` (RFC 9213, 2.2).
+    let mut cdn_names = headers.keys().filter(|name| is_cdn_header(name));
+    cdn_names.any(|name| !CacheDirectives::parse(headers.get_all(name)).forbids)
+}
+
+/// Replaces all caching headers with `Cache-Control: no-store`.
+pub(super) fn forbid_caching(headers: &mut HeaderMap) {
+    let cdn_names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_cdn_header(name))
+        .cloned()
+        .collect();
+    for name in cdn_names {
+        headers.remove(name);
+    }
+    headers.remove(EXPIRES);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Returns `true` for the headers that address CDNs only.
+fn is_cdn_header(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.strip_suffix("cdn-cache-control")
+        .is_some_and(|target| target.is_empty() || target.ends_with('-'))
+        || name == "surrogate-control"
+}
+
+/// The directives of a caching header that decide about shared caches.
+#[derive(Default)]
+struct CacheDirectives {
+    permits: bool,
+    forbids: bool,
+}
+
+impl CacheDirectives {
+    fn parse(lines: GetAll<'_, HeaderValue>) -> Self {
+        let mut directives = Self::default();
+        for line in lines {
+            for directive in split_list(line.as_bytes()) {
+                directives.add(directive);
+            }
+        }
+        directives
+    }
+
+    fn add(&mut self, directive: &[u8]) {
+        let mut parts = directive.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let value = parts.next();
+        let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+        self.permits |= is(b"public")
+            || is(b"s-maxage")
+            || is(b"immutable")
+            || is(b"max-age") && value.is_some_and(is_above_zero);
+        // With a value, the two name the fields that they hold for. The rest may be stored.
+        let is_unqualified = value.is_none() && (is(b"private") || is(b"no-cache"));
+        self.forbids |= is(b"no-store") || is_unqualified;
+    }
+}
+
+/// Splits a list at its commas, except inside quoted strings.
+fn split_list(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.split(move |byte| {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_quoted,
+            b'"' => is_quoted = !is_quoted,
+            b',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    })
+}
+
+/// Returns `true` if a number of seconds, quoted or not, is above zero.
+fn is_above_zero(value: &[u8]) -> bool {
+    value
+        .trim_ascii()
+        .iter()
+        .skip_while(|byte| **byte == b'"')
+        .take_while(|byte| byte.is_ascii_digit())
+        .any(|digit| *digit != b'0')
+}
