@@ -108,7 +108,8 @@
 //! [hyper]: https://hyper.rs
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// The library does not panic on any input and does not print. Tests, benches and examples may.
+// The library does not panic on any input and does not print. Tests, benches and examples may. The
+// one panic is that of a future polled after its completion, in `completion`.
 #![warn(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -118,6 +119,7 @@
 )]
 
 pub mod clock;
+mod completion;
 pub mod config;
 pub mod cookie;
 mod csrf_secret;

@@ -22,7 +22,7 @@ use super::{
     forms::FormsConfig,
     request_info::RequestInfo,
 };
-use crate::session::Session;
+use crate::{completion::panic_after_completion, session::Session};
 
 /// A handler that is called once. Public only because it is part of a public signature.
 #[doc(hidden)]
@@ -51,7 +51,8 @@ type CheckedRequest<B> = Result<Request<FormBody<B>>, InputError>;
 pin_project! {
     /// The future of a service wrapped in [`Forms`](super::Forms).
     ///
-    /// It allocates only to read a CSRF token from a body and to redirect to a form.
+    /// It allocates only to read a CSRF token from a body and to redirect to a form. It panics if it
+    /// is polled after completion.
     #[must_use = "futures do nothing unless polled"]
     pub struct FormFuture<B, H>
     where
@@ -78,6 +79,7 @@ pin_project! {
         Checking { checking: BoxFuture<'static, CheckedRequest<B>>, handler: Option<H> },
         Handling { #[pin] handling: F },
         Flashing { flashing: BoxFuture<'static, Response<String>>, cookies: HeaderMap },
+        Completed,
     }
 }
 
@@ -209,12 +211,25 @@ where
 {
     type Output = Result<Response<FormBody<H::Body>>, H::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let output = ready!(self.as_mut().poll_stages(cx));
+        let mut this = self.project();
+        this.stage.set(FormStage::Completed);
+        *this.context = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<B, H> FormFuture<B, H>
+where
+    H: Handler<B>,
+{
+    /// Runs the stages to the response.
+    fn poll_stages(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<<Self as Future>::Output> {
         let mut this = self.project();
         loop {
             let next = match this.stage.as_mut().project() {
                 FormStageProj::Responding { response } => {
-                    *this.context = None;
                     let response = response.take().unwrap_or_default();
                     return Poll::Ready(Ok(response.map(FormBody::from_text)));
                 }
@@ -222,7 +237,7 @@ where
                     let checked = ready!(checking.as_mut().poll(cx));
                     let (Some(handler), Some(context)) = (handler.take(), this.context.as_ref())
                     else {
-                        return Poll::Pending;
+                        panic_after_completion("FormFuture");
                     };
                     match checked {
                         Ok(request) => FormStage::Handling {
@@ -236,7 +251,7 @@ where
                 FormStageProj::Handling { handling } => {
                     let handled = ready!(handling.poll(cx));
                     let Some(context) = this.context.take() else {
-                        return Poll::Pending;
+                        panic_after_completion("FormFuture");
                     };
                     let (error, cookies) = match handled {
                         Ok(mut response) => match take_errors(&mut response) {
@@ -255,6 +270,7 @@ where
                     let response = with_cookies(response, std::mem::take(cookies));
                     return Poll::Ready(Ok(response.map(FormBody::from_text)));
                 }
+                FormStageProj::Completed => panic_after_completion("FormFuture"),
             };
             this.stage.set(next);
         }

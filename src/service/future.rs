@@ -13,10 +13,15 @@ use super::{
     body::SessionBody,
     response::{finish_response, service_unavailable},
 };
-use crate::session::{Commit, FinalCommit, Session};
+use crate::{
+    completion::panic_after_completion,
+    session::{Commit, FinalCommit, Session},
+};
 
 pin_project! {
     /// The future of a service wrapped in [`Sessions`](super::Sessions). It does not allocate.
+    ///
+    /// It panics if it is polled after completion.
     #[must_use = "futures do nothing unless polled"]
     pub struct SessionFuture<F, B> {
         #[pin]
@@ -26,19 +31,18 @@ pin_project! {
 
 pin_project! {
     #[project = SessionStageProj]
+    #[project_replace = OwnedSessionStage]
     enum SessionStage<F, B> {
-        Handling { #[pin] inner: F, session: Option<Session> },
-        Committing { commit: Option<Commit>, response: Option<Response<B>> },
+        Handling { #[pin] inner: F, session: Session },
+        Committing { commit: Commit, response: Response<B> },
+        Completed,
     }
 }
 
 impl<F, B> SessionFuture<F, B> {
     pub(super) const fn new(inner: F, session: Session) -> Self {
         Self {
-            stage: SessionStage::Handling {
-                inner,
-                session: Some(session),
-            },
+            stage: SessionStage::Handling { inner, session },
         }
     }
 }
@@ -50,11 +54,12 @@ where
     type Output = Result<Response<SessionBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if let SessionStageProj::Handling { inner, session } = this.stage.as_mut().project() {
+        let mut stage = self.project().stage;
+        if let SessionStageProj::Handling { inner, .. } = stage.as_mut().project() {
             let result = ready!(inner.poll(cx));
-            let Some(session) = session.take() else {
-                return Poll::Pending;
+            let handled = stage.as_mut().project_replace(SessionStage::Completed);
+            let OwnedSessionStage::Handling { session, .. } = handled else {
+                panic_after_completion("SessionFuture");
             };
             let response = match result {
                 Ok(response) => response,
@@ -67,26 +72,19 @@ where
                     return Poll::Ready(Ok(finish_response(response, outcome)));
                 }
                 FinalCommit::Pending(commit) => {
-                    let (commit, response) = (Some(commit), Some(response));
-                    this.stage
-                        .set(SessionStage::Committing { commit, response });
+                    stage.set(SessionStage::Committing { commit, response });
                 }
             }
         }
-        let SessionStageProj::Committing { commit, response } = this.stage.project() else {
-            return Poll::Pending;
-        };
-        let Some(committing) = commit else {
-            return Poll::Pending;
-        };
-        let committed = ready!(Pin::new(committing).poll(cx));
-        let (Some(commit), Some(response)) = (commit.take(), response.take()) else {
-            return Poll::Pending;
-        };
-        Poll::Ready(Ok(finish_response(
-            response,
-            commit.into_outcome(committed),
-        )))
+        if let SessionStageProj::Committing { commit, .. } = stage.as_mut().project() {
+            let result = ready!(Pin::new(commit).poll(cx));
+            let committed = stage.project_replace(SessionStage::Completed);
+            if let OwnedSessionStage::Committing { commit, response } = committed {
+                let outcome = commit.into_outcome(result);
+                return Poll::Ready(Ok(finish_response(response, outcome)));
+            }
+        }
+        panic_after_completion("SessionFuture")
     }
 }
 
@@ -95,6 +93,7 @@ impl<F, B> std::fmt::Debug for SessionFuture<F, B> {
         f.write_str(match self.stage {
             SessionStage::Handling { .. } => "SessionFuture::Handling",
             SessionStage::Committing { .. } => "SessionFuture::Committing",
+            SessionStage::Completed => "SessionFuture::Completed",
         })
     }
 }

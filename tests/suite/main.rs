@@ -46,6 +46,7 @@ mod form {
     mod garde;
     mod guide;
     mod input;
+    mod polling;
     mod redirect;
     mod support;
     #[cfg(feature = "tower")]
@@ -83,6 +84,7 @@ mod service {
     mod caching;
     #[cfg(feature = "tower")]
     mod commits;
+    pub(crate) mod completion;
     mod cookies;
     mod hyper;
     #[cfg(feature = "tower")]

@@ -12,6 +12,7 @@ use super::{
     touch::on_touch_done,
 };
 use crate::{
+    completion::panic_after_completion,
     id::StoreKey,
     session::{
         Event, OnTooLarge, Session, SessionError,
@@ -26,6 +27,8 @@ use crate::{
 /// If it is dropped before it is ready, each record is stored whole or not at all, and the changes
 /// may be stored or not. Further changes of the session then fail with
 /// [`Committed`](SessionError::Committed).
+///
+/// It panics if it is polled after completion.
 #[derive(Debug)]
 #[must_use = "a commit is made when this is awaited"]
 pub struct Commit {
@@ -39,6 +42,7 @@ pub struct Commit {
     written: bool,
     /// This is the commit at the end of the request.
     pub(super) is_final: bool,
+    is_completed: bool,
     span: Span,
 }
 
@@ -46,14 +50,12 @@ impl Future for Commit {
     type Output = Result<(), SessionError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let _entered = this.span.enter();
-        while !matches!(this.step, CommitStep::Done) {
-            let next = ready!(this.poll_step(cx));
-            this.step = next.or_else(|error| this.on_error(error))?;
+        if self.is_completed {
+            panic_after_completion("Commit");
         }
-        this.complete();
-        Poll::Ready(Ok(()))
+        let committed = ready!(self.poll_steps(cx));
+        self.is_completed = true;
+        Poll::Ready(committed)
     }
 }
 
@@ -76,8 +78,20 @@ impl Commit {
             tags_done: 0,
             written: false,
             is_final,
+            is_completed: false,
             span: Span::commit(),
         }
+    }
+
+    /// Runs the steps to the last one.
+    fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        let _entered = self.span.enter();
+        while !matches!(self.step, CommitStep::Done) {
+            let next = ready!(self.poll_step(cx));
+            self.step = next.or_else(|error| self.on_error(error))?;
+        }
+        self.complete();
+        Poll::Ready(Ok(()))
     }
 
     /// Waits for the current step and returns the next step.
