@@ -113,7 +113,7 @@ fn cold_visitors(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Loads a record with its index, and without: then the whole text is scanned.
+/// Loads a record with its index, and without. Then the whole text is scanned.
 fn encode(criterion: &mut Criterion) {
     let document = document();
     let (text, index) = (Bytes::copy_from_slice(document.text()), index(&document));

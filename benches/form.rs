@@ -30,7 +30,7 @@ const MULTIPART: &str = "multipart/form-data; boundary=----edge";
 const CONTACT: &str = "name=Ann+Example&email=ann%40example.com&subject=A+question&\
     message=How+much+is+the+bread%3F+And+is+it+there+on+Sundays%3F&newsletter=on&page=%2Fcontact";
 
-/// Polls in a loop: no future here waits for another task.
+/// Polls in a loop. No future here waits for another task.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -140,7 +140,7 @@ fn fill<S: BenchStore>(store: S, keys: &[StoreKey]) -> S {
     store
 }
 
-/// An endless sequence of pseudorandom numbers, the same in every run.
+/// Returns an endless sequence of pseudorandom numbers, the same in every run.
 fn random(seed: u64) -> impl Iterator<Item = usize> {
     let next = |state: &u64| {
         Some(

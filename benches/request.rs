@@ -48,7 +48,7 @@ fn cases(criterion: &mut Criterion, policy: CookiePolicy, access: Access) {
     group.finish();
 }
 
-/// More visitors than the cookie cache holds, so every request opens its cookie.
+/// Returns more visitors than the cookie cache holds, so every request opens its cookie.
 fn cold_visitors(criterion: &mut Criterion) {
     const VISITORS: usize = 8192;
     let sessions = sessions(CookiePolicy::WhenUsed);

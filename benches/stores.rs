@@ -24,7 +24,7 @@ mod support;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// Every store with its name in the report. Add new stores here.
+/// Returns every store with its name in the report. Add new stores here.
 fn stores(redis: Option<&redis::Server>) -> Vec<(&'static str, Sessions)> {
     let mut stores = vec![("memory", sessions(MemoryStore::new()))];
     stores.extend(file::store().map(|store| ("file", sessions(store))));

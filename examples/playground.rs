@@ -142,7 +142,7 @@ async fn serve(listener: TcpListener, sessions: Sessions) {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
-                // Probably out of file descriptors: wait until some connections close.
+                // Probably out of file descriptors. Wait until some connections close.
                 Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
             },
             () = &mut stop => break,

@@ -63,7 +63,7 @@ pub(crate) fn call(sessions: &Sessions, access: Access, job: Job, request: Reque
     call_each(sessions, access, job, vec![request])
 }
 
-/// Like [`call`], with the requests in turn.
+/// Calls the service like [`call`], with the requests in turn.
 pub(crate) fn call_each(
     sessions: &Sessions,
     access: Access,
@@ -87,7 +87,7 @@ pub(crate) fn raw(request: Request<Body>) -> Call {
     raw_each(vec![request])
 }
 
-/// Like [`raw`], with the requests in turn.
+/// Calls the service like [`raw`], with the requests in turn.
 pub(crate) fn raw_each(requests: Vec<Request<Body>>) -> Call {
     let service = service_fn(|request: Request<Body>| async {
         drop(request);

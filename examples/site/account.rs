@@ -66,7 +66,7 @@ fn start_user_session(
     let intended_url = session.pull_intended_url()?;
     let previous_user: Option<String> = session.get("user")?;
     if previous_user.is_some_and(|id| id != user.id) {
-        // Another user was signed in: this user must not see that user's data.
+        // Another user was signed in. This user must not see that user's data.
         session.destroy()?;
     } else {
         session.regenerate()?;

@@ -1,4 +1,4 @@
-//! Forms with a token of another session: the page was open while its visitor signed in or out in
+//! Forms with a token of another session. The page was open while its visitor signed in or out in
 //! another tab.
 
 use http::{

@@ -12,7 +12,7 @@ use super::BoxError;
 
 #[derive(Clone)]
 pub(crate) struct User {
-    /// A random id: sessions survive a restart and must not match a new account.
+    /// A random id. Sessions survive a restart and must not match a new account.
     pub(crate) id: String,
     pub(crate) name: String,
     pub(crate) email: String,

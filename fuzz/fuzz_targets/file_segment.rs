@@ -1,4 +1,4 @@
-//! Random bytes as a segment: the scan ends, and reports no more bytes than there are.
+//! Random bytes as a segment. The scan ends, and reports no more bytes than there are.
 #![no_main]
 
 use hyper_session::store::file::SegmentReport;

@@ -79,7 +79,7 @@ enum Kind {
     Number(#[allow(dead_code, reason = "only deserialized")] u128),
 }
 
-/// Polls in a loop: no future here waits for another task.
+/// Polls in a loop. No future here waits for another task.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! Any text as a sealed text: no made-up text opens, and a sealed text opens unless a byte of it is
+//! Any text as a sealed text. No made-up text opens, and a sealed text opens unless a byte of it is
 //! changed.
 #![no_main]
 

@@ -174,6 +174,7 @@ impl SessionConfig {
     #[doc(alias = "idle_timeout")]
     #[doc(alias = "session_ttl")]
     #[doc(alias = "with_expiry")]
+    #[doc(alias = "set_expiry")]
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.age = DurationSetting::new(age);
@@ -301,6 +302,7 @@ impl SessionConfig {
 
     /// Sets [`app_key`](#structfield.app_key).
     #[doc(alias = "with_private")]
+    #[doc(alias = "with_signed")]
     #[doc(alias = "secret")]
     #[must_use]
     pub fn app_key(mut self, key: impl Into<String>) -> Self {

@@ -26,14 +26,20 @@ pub const MAX_ATTRIBUTE_LEN: usize = 1024;
 #[doc(alias = "CookieOptions")]
 pub struct Attributes {
     /// The path that the cookie is sent to, including all paths below it. It starts with `/`.
+    #[doc(alias = "with_path")]
+    #[doc(alias = "cookie_path")]
     pub path: String,
     /// The domain that the cookie is sent to, including its subdomains, without a leading dot. `None`
     /// means exactly the host that sets the cookie, which is safer.
+    #[doc(alias = "with_domain")]
+    #[doc(alias = "cookie_domain")]
     pub domain: Option<String>,
     /// Sends the cookie over secure connections only.
     pub secure: bool,
     /// Hides the cookie from scripts.
     #[doc(alias = "httpOnly")]
+    #[doc(alias = "with_http_only")]
+    #[doc(alias = "cookie_http_only")]
     pub http_only: bool,
     /// The requests from other sites that include the cookie. `None` omits the attribute; most user
     /// agents then behave as for [`Lax`](SameSite::Lax).

@@ -1,4 +1,4 @@
-//! Load tests: the limit on disk space holds, and no operation waits forever.
+//! Load tests. The limit on disk space holds, and no operation waits forever.
 
 use std::{
     path::Path,
@@ -50,7 +50,7 @@ fn watch_size(
     thread::spawn(move || {
         let mut worst = 0;
         while !stop.load(Ordering::Relaxed) {
-            // The limit changes with the live data: the greater of before and after is valid.
+            // The limit changes with the live data. The greater of before and after is valid.
             let before = store.stats().disk_limit;
             let used = used(&directory);
             let limit = before.max(store.stats().disk_limit);

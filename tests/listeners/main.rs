@@ -1,6 +1,6 @@
 //! Listeners that write to `tracing` and `metrics`.
 //!
-//! A program of its own: `tracing` remembers for the whole process which call sites have a
+//! A program of its own. `tracing` remembers for the whole process which call sites have a
 //! subscriber, so tests without one would hide events from these tests.
 
 #[path = "../support/mod.rs"]

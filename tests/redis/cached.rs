@@ -1,4 +1,4 @@
-//! Local copies in front of the Redis store: they save round trips, and are never older than
+//! Local copies in front of the Redis store. They save round trips, and are never older than
 //! documented.
 
 use std::{
@@ -135,7 +135,7 @@ async fn a_process_reads_its_own_writes_at_once() {
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
 }
 
-/// Readers that miss race with writers of another client: the remaining copy is the last state.
+/// Readers that miss race with writers of another client. The remaining copy is the last state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_copy_outlives_a_change_that_overtook_its_read() {
     let server = Server::start();

@@ -1,4 +1,4 @@
-//! A server that is down, hangs or returns: every operation ends in time, an outage is reported once,
+//! A server that is down, hangs or returns. Every operation ends in time, an outage is reported once,
 //! and nothing needs a restart.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Two processes, each with several `Sessions`, on one Redis: nothing is lost, nothing is applied
+//! Two processes, each with several `Sessions`, on one Redis. Nothing is lost, nothing is applied
 //! twice, no ended session returns.
 //!
 //! Each test starts its own program twice more; an environment variable makes them child processes.
@@ -161,7 +161,7 @@ impl Model {
     }
 }
 
-/// A random seed, or the one of a run to repeat.
+/// Returns a random seed, or the one of a run to repeat.
 fn seed() -> u64 {
     match std::env::var(SEED) {
         Ok(seed) => seed.parse().unwrap(),

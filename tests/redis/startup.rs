@@ -1,4 +1,4 @@
-//! The start of a service: it waits for Redis up to a limit, and then fails with a clear error.
+//! The start of a service. It waits for Redis up to a limit, and then fails with a clear error.
 
 use std::{
     thread,

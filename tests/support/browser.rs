@@ -99,13 +99,13 @@ impl Browser {
 }
 
 impl<T> Visit<T> {
-    /// The `Set-Cookie` lines.
+    /// Returns the `Set-Cookie` lines.
     pub fn cookies(&self) -> Vec<&str> {
         let lines = self.headers.get_all(SET_COOKIE).iter();
         lines.map(|line| line.to_str().unwrap()).collect()
     }
 
-    /// The one `Set-Cookie` line.
+    /// Returns the one `Set-Cookie` line.
     pub fn cookie(&self) -> &str {
         let [cookie] = self.cookies()[..] else {
             panic!("not one cookie: {:?}", self.headers);

@@ -24,7 +24,7 @@ impl Playground {
         Self::start_with(&[])
     }
 
-    /// The command for the program with these environment variables and no others.
+    /// Returns the command for the program with these environment variables and no others.
     pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(example("playground"));
         command

@@ -19,7 +19,7 @@ use super::{Browser, GateStore};
 
 pub const KEY: &str = "the first secret of thirty-two characters";
 
-/// The default configuration, for plain HTTP.
+/// Returns the default configuration, for plain HTTP.
 pub fn config() -> SessionConfig {
     SessionConfig::default().secure(false).app_key(KEY)
 }

@@ -134,7 +134,7 @@ async fn run_hyper_job(job: Job, session: &Session) -> i64 {
     number.unwrap_or_default()
 }
 
-/// tower-sessions with a plain cookie, sent only if the session has changed: its least work.
+/// Returns tower-sessions with a plain cookie, sent only if the session has changed: its least work.
 async fn tower_sessions(url: &str) -> Contender {
     let config = Config::from_url(url).expect("the address is valid");
     let pool: Pool = Builder::from_config(config)

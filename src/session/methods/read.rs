@@ -26,6 +26,7 @@ impl Session {
     /// let first: Option<u32> = session.get(["product_ids", "0"])?;
     /// # let _ = (email, first); Ok(()) }
     /// ```
+    #[doc(alias = "get_value")]
     pub fn get<'p, T: DeserializeOwned>(
         &self,
         path: impl Into<KeyPath<'p>>,

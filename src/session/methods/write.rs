@@ -32,6 +32,7 @@ impl Session {
     /// # Ok(()) }
     /// ```
     #[doc(alias = "insert")]
+    #[doc(alias = "insert_value")]
     #[doc(alias = "set")]
     pub fn put<'p, T: Serialize + ?Sized>(
         &self,
@@ -59,6 +60,7 @@ impl Session {
     /// # Errors
     /// If the session cannot be changed.
     #[doc(alias = "remove")]
+    #[doc(alias = "remove_value")]
     #[doc(alias = "unset")]
     #[doc(alias = "delete")]
     pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {

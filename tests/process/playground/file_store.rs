@@ -1,4 +1,4 @@
-//! The playground with the file store: sessions survive when the process is killed.
+//! The playground with the file store. Sessions survive when the process is killed.
 
 use std::path::Path;
 

@@ -48,7 +48,7 @@ impl Ledger {
     }
 }
 
-/// The key of an entry: each session has two.
+/// Returns the key of an entry. Each session has two.
 fn key(session: usize, entry: usize) -> StoreKey {
     let byte = u8::try_from(2 * session + entry).unwrap();
     StoreKey::from_bytes(std::array::from_fn(|_| byte))

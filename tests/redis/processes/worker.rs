@@ -157,7 +157,7 @@ impl Worker {
     }
 
     async fn act(&mut self, session: usize, turn: usize) {
-        // In this order: a cookie that is stored after the end is as dead as the earlier ones.
+        // In this order. A cookie that is stored after the end is as dead as the earlier ones.
         let ended = self.ledger.is_ended(session).await;
         let cookie = self.ledger.cookie(session).await;
         let known = self.cookies.entry(session).or_default();

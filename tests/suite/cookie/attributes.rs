@@ -6,7 +6,7 @@ fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError
     SetCookie::new(CookieName::new(name).unwrap(), attributes)
 }
 
-/// All attributes, for cookies on a domain and its subdomains.
+/// Returns all attributes, for cookies on a domain and its subdomains.
 fn all_attributes() -> Attributes {
     Attributes::default()
         .path("/app")

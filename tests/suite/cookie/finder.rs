@@ -175,7 +175,7 @@ fn hostile_lines_of_ten_megabytes_are_read_in_linear_time() {
     }
 }
 
-/// A simple implementation of the rules of the finder.
+/// Finds values by a simple implementation of the finder's rules.
 fn reference<'a>(lines: &'a [Vec<u8>], name: &str) -> Vec<&'a [u8]> {
     let mut found = Vec::new();
     for part in lines.iter().flat_map(|line| line.split(|&b| b == b';')) {
@@ -206,7 +206,7 @@ fn strip(bytes: &[u8]) -> &[u8] {
     &bytes[start..end]
 }
 
-/// Random lines of pieces that the finder for `name` distinguishes.
+/// Returns random lines of pieces that the finder for `name` distinguishes.
 fn lines(name: &'static str) -> impl Strategy<Value = Vec<Vec<u8>>> {
     let piece = prop_oneof![
         4 => Just(name.as_bytes().to_vec()),

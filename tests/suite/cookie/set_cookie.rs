@@ -19,7 +19,7 @@ fn sid() -> SetCookie {
     template("sid", Attributes::default()).unwrap()
 }
 
-/// All attributes, for cookies on a domain and its subdomains.
+/// Returns all attributes, for cookies on a domain and its subdomains.
 fn all_attributes() -> Attributes {
     Attributes::default()
         .path("/app")

@@ -1,4 +1,4 @@
-//! Sessions that do not fit into their cookie: they overflow to a server and return.
+//! Sessions that do not fit into their cookie. They overflow to a server and return.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ async fn a_large_session_goes_to_the_server_and_a_small_one_comes_back() {
         );
         let all = browser.visit(async |session| object(session)).await;
         assert_eq!(all, json!({"cart": text(len)}));
-        // A session that returns to its cookie leaves its old record to expire: a late response
+        // A session that returns to its cookie leaves its old record to expire. A late response
         // may still refer to it.
         assert_eq!(server.server_side.count().await.unwrap(), Some(kept));
     }

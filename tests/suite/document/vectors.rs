@@ -146,7 +146,7 @@ impl StepResult {
     }
 }
 
-/// The intended difference of `has`. Theirs is `true` if the value is truthy in JavaScript, and an array
+/// Returns the intended difference of `has`. Theirs is `true` if the value is truthy in JavaScript, and an array
 /// not empty. Ours is `true` for any value but null.
 fn expected_has(document: &Document, step: &Step, theirs: bool) -> StepResult {
     let value = document.get(step.args[0].as_str().unwrap()).unwrap();

@@ -38,7 +38,7 @@ async fn redirect_path(visitor: &mut Visitor, referer: &str) -> String {
     location(&answer).to_owned()
 }
 
-/// Hostile values of `Referer` for a site at `host:port`.
+/// Returns hostile values of `Referer` for a site at `host:port`.
 fn attacks(host: &str, port: u16) -> Vec<String> {
     let own = format!("{host}:{port}");
     vec![

@@ -93,7 +93,7 @@ async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result
     }
 }
 
-/// The guide's contact form.
+/// Handles the guide's contact form.
 async fn contact(request: Request<FormBody<Incoming>>, session: Session) -> Result<Page, BoxError> {
     session.load().await?;
     let input = Input::from_request(request, &LIMITS).await?;

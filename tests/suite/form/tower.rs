@@ -23,7 +23,7 @@ use crate::support::{Jar, config};
 
 type Body = Full<Bytes>;
 
-/// A service like axum's: it is cloned for each call, and converts its errors into responses.
+/// A service like axum's. It is cloned for each call, and converts its errors into responses.
 #[derive(Clone, Default)]
 struct Inner {
     is_ready: bool,

@@ -176,7 +176,7 @@ async fn first_requests_that_run_together_lose_no_write_and_no_tag() {
 async fn who_gets_no_answer_to_the_first_write_still_has_the_session() {
     for rollout in [rollout(), rollout_with_revocation()] {
         let (mut browser, _) = rollout.visitor("ada").await;
-        // The response is lost: the browser has the same cookies as before.
+        // The response is lost. The browser has the same cookies as before.
         count(&mut browser.clone()).await;
         assert_eq!(browser.jar.names(), ["session", "session-data"]);
         count(&mut browser).await;

@@ -193,7 +193,7 @@ async fn who_begins_at_the_server_has_all_promises() {
     assert!(report.passed().contains(&Check::NoWriteIsLost), "{report}");
 }
 
-/// Checks that cookies cannot pass: concurrent requests cannot see each other's new session, and the
+/// Checks that cookies cannot pass. Concurrent requests cannot see each other's new session, and the
 /// renewal that migrates a session changes its version.
 const NOT_IN_COOKIES: [Check; 5] = [
     Check::OneCreatorWins,

@@ -255,7 +255,7 @@ async fn a_changed_claim_of_renewal_gains_nothing() {
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     setup.store.calls();
-    // A forged time of the last touch: the session still expires in the store.
+    // A forged time of the last touch. The session still expires in the store.
     setup.advance(Duration::from_secs(3 * 3_600));
     let mut liar = browser.clone();
     liar.jar.set("session", &format!("__z_fw{}", &sealed[6..]));

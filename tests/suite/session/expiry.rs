@@ -187,7 +187,7 @@ async fn a_clock_that_goes_back_ends_nothing() {
     let server = test_server(config());
     let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
-    // A cookie from the future: a server with the same keys has a clock that is ahead.
+    // A cookie from the future. A server with the same keys has a clock that is ahead.
     let ahead = crate::support::test_server(config());
     ahead.advance(5 * HOUR);
     let mut traveller = ahead.browser();

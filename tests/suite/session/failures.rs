@@ -1,4 +1,4 @@
-//! A store that fails or has unreadable records: failures are reported, and nothing is overwritten.
+//! A store that fails or has unreadable records. Failures are reported, and nothing is overwritten.
 
 use std::time::Duration;
 

@@ -229,7 +229,7 @@ async fn a_clear_after_an_explicit_commit_takes_what_that_commit_had_found() {
     assert_eq!(data(&mut browser).await, json!({"c": 1}));
 }
 
-/// A handler that increments `n` and adds a key of its own.
+/// Increments `n` and adds a key of its own.
 async fn count(
     request: Request<Incoming>,
     session: Session,

@@ -1,4 +1,4 @@
-//! actix-session with its cookie store: the whole document is in an encrypted cookie.
+//! actix-session with its cookie store. The whole document is in an encrypted cookie.
 
 use std::hint::black_box;
 
@@ -61,7 +61,7 @@ impl Peer for Contender {
         "actix-session cookie private"
     }
 
-    /// Returns the small size only: a cookie holds 4 KB, and sealing and base64 take a third of it.
+    /// Returns the small size only. A cookie holds 4 KB, and sealing and base64 take a third of it.
     fn sizes(&self) -> &[Size] {
         &[Size::Small]
     }

@@ -1,4 +1,4 @@
-//! Tags of the broken stores: some alter the tags of the wrapped store, others keep lists of their own.
+//! Tags of the broken stores. Some alter the tags of the wrapped store, others keep lists of their own.
 
 use hyper_session::{
     id::StoreKey,
