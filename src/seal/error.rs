@@ -69,7 +69,8 @@ impl fmt::Debug for KeyRingError {
 pub enum SealError {
     /// The sealed text would exceed the codec's limit and could not be opened.
     #[error(
-        "cannot seal {len} bytes: the sealed text would be too long, limit is {max} characters"
+        "cannot seal {len} bytes: the sealed text would be too long, limit is {max} characters; \
+         seal less"
     )]
     TooLong {
         /// The number of bytes to seal.

@@ -118,7 +118,7 @@ impl fmt::Debug for Sessions {
     }
 }
 
-/// Builds [`Sessions`].
+/// A builder of [`Sessions`].
 #[derive(Debug)]
 #[must_use = "call `build` to get `Sessions`"]
 pub struct SessionsBuilder {

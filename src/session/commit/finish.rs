@@ -34,7 +34,7 @@ pub(crate) struct SessionOutcome {
 }
 
 impl SessionOutcome {
-    /// An outcome that sets no cookie.
+    /// Returns an outcome that sets no cookie.
     const fn failed(failure: SessionFailure) -> Self {
         Self {
             cookie: None,

@@ -37,7 +37,7 @@ pub(super) fn decode_into(
     head.map_err(|error| {
         SessionError::Record(match error {
             DecodeError::UnsupportedVersion(_) => "a newer release wrote it; upgrade this service",
-            DecodeError::Damaged => "it is damaged or not a session record",
+            DecodeError::Damaged => "it is damaged or not a session record; destroy the session",
         })
     })
 }

@@ -92,7 +92,7 @@ impl RedisError {
         }
     }
 
-    /// Returns `true` if the report of an outage makes a log entry for this error superfluous.
+    /// Returns `true` if an outage is reported instead of this error.
     ///
     /// `UnknownOutcome` is not covered. The server may be available again, and the error concerns one
     /// particular write.

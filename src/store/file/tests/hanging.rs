@@ -37,7 +37,7 @@ use crate::{
 const LIMIT: usize = 64 << 10;
 const LIFE: Duration = Duration::from_secs(60);
 
-/// Counts the session data that is in memory.
+/// A counter of the session data that is in memory.
 #[derive(Clone, Default)]
 struct MemoryCounter(Arc<AtomicUsize>);
 
