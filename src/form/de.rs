@@ -21,10 +21,17 @@ pub(super) struct ValueDeserializer<'a>(pub(super) &'a Value);
 /// A deserializer of a string: a value or a key.
 struct TextDeserializer<'a>(Cow<'a, str>);
 
+const NOT_A_NUMBER: FieldError = FieldError::new("must be a valid number");
+
 fn parse_number<T: FromStr>(text: &str) -> Result<T, FieldError> {
-    text.trim()
-        .parse()
-        .map_err(|_| FieldError::new("must be a valid number"))
+    text.trim().parse().map_err(|_| NOT_A_NUMBER)
+}
+
+/// Parses a float. Rust also parses `NaN` and `inf`, and `1e400` as infinity.
+fn parse_finite<T: FromStr + Copy + Into<f64>>(text: &str) -> Result<T, FieldError> {
+    let number: T = parse_number(text)?;
+    let is_finite = number.into().is_finite();
+    is_finite.then_some(number).ok_or(NOT_A_NUMBER)
 }
 
 fn parse_bool(text: &str) -> Result<bool, FieldError> {
@@ -36,10 +43,10 @@ fn parse_bool(text: &str) -> Result<bool, FieldError> {
 }
 
 macro_rules! numbers {
-    ($($method:ident $visit:ident $number:ty,)*) => {
+    ($parse:ident: $($method:ident $visit:ident $number:ty,)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
             match self.text() {
-                Some(text) => visitor.$visit(parse_number::<$number>(text)?),
+                Some(text) => visitor.$visit($parse::<$number>(text)?),
                 None => self.visit_as_is(visitor),
             }
         })*
@@ -49,6 +56,7 @@ macro_rules! numbers {
 macro_rules! all_numbers {
     () => {
         numbers! {
+            parse_number:
             deserialize_i8 visit_i8 i8,
             deserialize_i16 visit_i16 i16,
             deserialize_i32 visit_i32 i32,
@@ -59,8 +67,20 @@ macro_rules! all_numbers {
             deserialize_u32 visit_u32 u32,
             deserialize_u64 visit_u64 u64,
             deserialize_u128 visit_u128 u128,
-            deserialize_f32 visit_f32 f32,
+        }
+
+        numbers! {
+            parse_finite:
             deserialize_f64 visit_f64 f64,
+        }
+
+        fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
+            match (self.text(), self.number()) {
+                (Some(text), _) => visitor.visit_f32(parse_finite(text)?),
+                // The visitor would turn a larger float into infinity.
+                (_, Some(number)) if !(number as f32).is_finite() => Err(NOT_A_NUMBER),
+                _ => self.visit_as_is(visitor),
+            }
         }
 
         fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
@@ -75,6 +95,11 @@ macro_rules! all_numbers {
 impl<'de> TextDeserializer<'de> {
     fn text(&self) -> Option<&str> {
         Some(&self.0)
+    }
+
+    /// A key is a text, never a number.
+    const fn number(&self) -> Option<f64> {
+        None
     }
 
     fn visit_as_is<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
@@ -122,6 +147,10 @@ impl<'de> ValueDeserializer<'de> {
         self.0.as_str()
     }
 
+    fn number(&self) -> Option<f64> {
+        self.0.as_f64()
+    }
+
     /// Visits the value as its own type.
     fn visit_as_is<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, FieldError> {
         match self.0 {
@@ -130,7 +159,9 @@ impl<'de> ValueDeserializer<'de> {
             Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
                 (Some(number), ..) => visitor.visit_u64(number),
                 (_, Some(number), _) => visitor.visit_i64(number),
-                (.., number) => visitor.visit_f64(number.unwrap_or(f64::NAN)),
+                (.., Some(number)) => visitor.visit_f64(number),
+                // Only with `arbitrary_precision`, a feature of serde_json: the number is too large.
+                _ => Err(NOT_A_NUMBER),
             },
             Value::String(text) => visitor.visit_borrowed_str(text),
             Value::Array(_) => self.visit_list(visitor),

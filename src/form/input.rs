@@ -104,7 +104,7 @@ impl Input {
     ///
     /// A form sends strings, so a string is accepted for other types:
     ///
-    /// - a number, if the string parses as the requested number type;
+    /// - a number, if the string parses as the requested number type and is finite;
     /// - `true` for `on`, `true`, `yes` and `1`; `false` for `off`, `false`, `no`, `0` and an empty
     ///   string;
     /// - `None` for an empty string;

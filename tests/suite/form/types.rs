@@ -142,6 +142,48 @@ async fn what_does_not_fit_is_an_error_of_its_field() {
 }
 
 #[tokio::test]
+async fn a_number_without_a_finite_value_is_an_error_of_its_field() {
+    let texts = [
+        "NaN",
+        "nan",
+        "-NaN",
+        "inf",
+        "+inf",
+        "-Infinity",
+        "infinity",
+        "1e400",
+        "-1e400",
+    ];
+    for text in texts {
+        let input = form(&format!("price={}", text.replace('+', "%2B"))).await;
+        let f64_errors = input.get::<f64>("price").unwrap_err();
+        assert_eq!(
+            f64_errors.get("price"),
+            ["must be a valid number"],
+            "{text}"
+        );
+        let f32_errors = input.get::<Option<f32>>("price").unwrap_err();
+        assert_eq!(
+            f32_errors.get("price"),
+            ["must be a valid number"],
+            "{text}"
+        );
+    }
+    let keys = form("prices[a]=1&prices[b]=inf").await;
+    let errors = keys.get::<BTreeMap<String, f64>>("prices").unwrap_err();
+    assert_eq!(errors.get("prices.b"), ["must be a valid number"]);
+    for input in [
+        form("n=1e39").await,
+        read("application/json", r#"{"n":1e39}"#).await.unwrap(),
+    ] {
+        assert_eq!(input.get::<f64>("n").unwrap(), Some(1e39));
+        let errors = input.get::<f32>("n").unwrap_err();
+        assert_eq!(errors.get("n"), ["must be a valid number"]);
+    }
+    assert_eq!(form("n=+1e30").await.get::<f32>("n").unwrap(), Some(1e30));
+}
+
+#[tokio::test]
 async fn values_are_found_by_their_path() {
     let input = form("title=On+bread&items[0][count]=3&a.b=whole&empty=").await;
     assert_eq!(input.text("title"), Some("On bread"));
