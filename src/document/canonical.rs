@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
 use simd_json::{Buffers, Node, StaticNode, Tape};
 use smallvec::SmallVec;
 
-use super::{
-    MAX_DEPTH, MalformedDocument, scan,
-    serde_impl::{to_json, with_copy},
-};
+use super::{MalformedDocument, scan, serde_impl::with_copy};
 
 /// Appends the canonical form of one JSON value: compact, with one spelling for each string and
 /// number, and only the last of several equal keys.
@@ -17,11 +15,12 @@ pub(super) fn write_canonical(text: &[u8], out: &mut Vec<u8>) -> Result<(), Malf
         let tape = parse_tape(copy, buffers)?;
         let start = out.len();
         write_value(&tape.0, 0, out).ok_or(MalformedDocument::DAMAGED)?;
-        let shape = out.get(start..).and_then(scan::shape);
-        match shape {
-            Some(shape) if shape.depth <= MAX_DEPTH => Ok(()),
-            _ => Err(MalformedDocument::new("it nests too deeply")),
+        let written = out.get(start..).unwrap_or_default();
+        // A value that nests too deeply has no end.
+        if scan::value_end(written, 0).is_none() {
+            return Err(MalformedDocument::new("it nests too deeply"));
         }
+        Ok(())
     })
 }
 
@@ -38,7 +37,7 @@ fn parse_tape<'t>(
 /// Recurses once per level. The parser allows 128 levels.
 fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize> {
     match *nodes.get(at)? {
-        Node::String(text) => to_json(text, out).ok()?,
+        Node::String(text) => write_json(text, out)?,
         Node::Static(scalar) => write_scalar(scalar, out)?,
         Node::Array { len, .. } => return write_array(nodes, at, len, out),
         Node::Object { len, .. } => return write_object(nodes, at, len, out),
@@ -48,15 +47,19 @@ fn write_value(nodes: &[Node<'_>], at: usize, out: &mut Vec<u8>) -> Option<usize
 
 fn write_scalar(scalar: StaticNode, out: &mut Vec<u8>) -> Option<()> {
     match scalar {
-        StaticNode::Null => to_json(&(), out),
-        StaticNode::Bool(bool) => to_json(&bool, out),
-        StaticNode::I64(int) => to_json(&int, out),
-        StaticNode::U64(int) => to_json(&int, out),
-        StaticNode::I128(int) => to_json(&int, out),
-        StaticNode::U128(int) => to_json(&int, out),
-        StaticNode::F64(float) => to_json(&float, out),
+        StaticNode::Null => write_json(&(), out),
+        StaticNode::Bool(bool) => write_json(&bool, out),
+        StaticNode::I64(int) => write_json(&int, out),
+        StaticNode::U64(int) => write_json(&int, out),
+        StaticNode::I128(int) => write_json(&int, out),
+        StaticNode::U128(int) => write_json(&int, out),
+        // The parser accepts finite floats only.
+        StaticNode::F64(float) => write_json(&float, out),
     }
-    .ok()
+}
+
+fn write_json<T: Serialize + ?Sized>(scalar: &T, out: &mut Vec<u8>) -> Option<()> {
+    serde_json::to_writer(out, scalar).ok()
 }
 
 fn write_array(nodes: &[Node<'_>], at: usize, len: usize, out: &mut Vec<u8>) -> Option<usize> {

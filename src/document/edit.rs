@@ -33,7 +33,7 @@ impl Document {
     ) -> Result<(), EditError> {
         let path = path.into();
         let mut json = Vec::new();
-        to_json(value, &mut json).map_err(|source| EditError::unserializable(&path, source))?;
+        to_json(&path, value, &mut json)?;
         self.put_json(&path, RawValue::new(&json))
     }
 
@@ -86,7 +86,7 @@ impl Document {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.update_number(&path.into(), |number| number.checked_add(amount.into()))
+        self.update_number(&path.into(), amount.into(), Number::checked_add)
     }
 
     /// Subtracts `amount` from the number at `path`, like [`add`](Self::add).
@@ -98,7 +98,7 @@ impl Document {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.update_number(&path.into(), |number| number.checked_sub(amount.into()))
+        self.update_number(&path.into(), amount.into(), Number::checked_sub)
     }
 
     /// Merges the members of `values`, which must be an object, into this object, recursively.
@@ -112,8 +112,7 @@ impl Document {
     /// unchanged.
     pub fn merge<T: Serialize + ?Sized>(&mut self, values: &T) -> Result<(), EditError> {
         let mut json = Vec::new();
-        to_json(values, &mut json)
-            .map_err(|source| EditError::unserializable(&empty_path(), source))?;
+        to_json(&empty_path(), values, &mut json)?;
         self.merge_json(RawValue::new(&json))
     }
 
@@ -170,7 +169,8 @@ impl Document {
     fn update_number(
         &mut self,
         path: &KeyPath<'_>,
-        update: impl FnOnce(Number) -> Option<Number>,
+        amount: Number,
+        update: impl FnOnce(Number, Number) -> Option<Number>,
     ) -> Result<Number, EditError> {
         let mut result = Number::Int(0);
         let mut space = [0; Number::MAX_JSON_LEN];
@@ -182,8 +182,11 @@ impl Document {
             let number = number.ok_or_else(|| EditError::NotANumber {
                 path: path_for_display(path),
             })?;
-            result = update(number).ok_or_else(|| EditError::Overflow {
-                path: path_for_display(path),
+            result = update(number, amount).ok_or_else(|| match amount.is_finite() {
+                true => EditError::Overflow {
+                    path: path_for_display(path),
+                },
+                false => EditError::not_finite(path, &[]),
             })?;
             Ok(result.write_json(&mut space))
         })?;

@@ -83,6 +83,14 @@ pub enum EditError {
         /// The limit, in bytes of text.
         limit: usize,
     },
+    /// A float is NaN or infinite. JSON has no such number.
+    #[error(
+        "cannot write \"{path}\": the number is NaN or infinite; write a finite number or null"
+    )]
+    NotFinite {
+        /// The path of the number, including its keys inside the written value.
+        path: Box<str>,
+    },
     /// The values to merge are not an object.
     #[error("cannot merge: the values are not an object")]
     NotAnObject,
@@ -97,9 +105,15 @@ pub enum EditError {
 }
 
 impl EditError {
-    pub(crate) fn unserializable(path: &KeyPath<'_>, source: SerializeError) -> Self {
+    pub(super) fn unserializable(path: &KeyPath<'_>, source: SerializeError) -> Self {
         let path = path_for_display(path);
         Self::Unserializable { path, source }
+    }
+
+    /// Creates the error for a number under `keys` in the value to write at `path`.
+    pub(super) fn not_finite(path: &KeyPath<'_>, keys: &[String]) -> Self {
+        let path = path_for_display(&path.join(keys));
+        Self::NotFinite { path }
     }
 }
 

@@ -38,6 +38,7 @@ mod diff;
 mod edit;
 mod error;
 mod escape;
+mod finite;
 mod index;
 mod insertion;
 mod kind;
@@ -62,8 +63,7 @@ pub use raw_value::RawValue;
 // Public for the benches and fuzz targets only.
 #[doc(hidden)]
 pub use read::Members;
-#[doc(hidden)]
-pub use serde_impl::to_json;
+pub(crate) use serde_impl::to_json;
 
 /// Maximum depth of a document. The root object is level one.
 pub const MAX_DEPTH: usize = 100;

@@ -66,6 +66,14 @@ impl Number {
         }
     }
 
+    /// Returns `false` for a float that is NaN or infinite.
+    pub(super) const fn is_finite(self) -> bool {
+        match self {
+            Self::Int(_) | Self::UInt(_) => true,
+            Self::Float(float) => float.is_finite(),
+        }
+    }
+
     fn combine(self, other: Self, subtract: bool) -> Option<Self> {
         let (Some((sign_a, a)), Some((sign_b, b))) =
             (self.sign_and_magnitude(), other.sign_and_magnitude())

@@ -79,6 +79,16 @@ impl<'a> KeyPath<'a> {
         Self::escape_keys(keys.into_iter().map(AsRef::as_ref))
     }
 
+    /// Returns the path with `keys` after its own.
+    pub(super) fn join<'s>(&'s self, keys: &'s [String]) -> KeyPath<'s> {
+        let own = self.keys.iter().map(|key| Cow::Borrowed(&**key));
+        let keys = keys.iter().map(|key| escape_key(key.as_str().into()));
+        KeyPath {
+            whole: None,
+            keys: own.chain(keys).collect(),
+        }
+    }
+
     pub(super) fn whole(&self) -> Option<&[u8]> {
         self.whole.as_deref()
     }

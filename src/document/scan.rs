@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use memchr::memchr2;
 
-use super::MAX_DEPTH;
+use super::{MAX_DEPTH, escape::unescape_key};
 
 /// The byte ranges of an object member: its key without the quotes, and its value.
 #[derive(Clone, Debug)]
@@ -232,6 +232,45 @@ pub(super) fn match_key(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
         && text.get(at) == Some(&b'"')
         && text.get(at + 1..end)? == key;
     matches.then_some(end + 2)
+}
+
+/// Returns the keys and indexes that lead to the end of `json`, the start of a value's text.
+pub(super) fn open_keys(json: &[u8]) -> Vec<String> {
+    /// An open container: an object with its last key, or an array with an index.
+    enum Open {
+        Object(String),
+        Array(usize),
+    }
+    let (mut open, mut at) = (Vec::new(), 0);
+    while let Some(byte) = json.get(at) {
+        match (byte, open.last_mut()) {
+            (b'"', last) => {
+                let Some(end) = string_end(json, at) else {
+                    break;
+                };
+                if json.get(end) == Some(&b':')
+                    && let Some(Open::Object(key)) = last
+                {
+                    *key = unescape_key(json, at + 1, end - 1)
+                        .unwrap_or_default()
+                        .into_owned();
+                }
+                at = end;
+                continue;
+            }
+            (b'{', _) => open.push(Open::Object(String::new())),
+            (b'[', _) => open.push(Open::Array(0)),
+            (b'}' | b']', _) => drop(open.pop()),
+            (b',', Some(Open::Array(index))) => *index += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    let keys = open.into_iter().map(|container| match container {
+        Open::Object(key) => key,
+        Open::Array(index) => index.to_string(),
+    });
+    keys.collect()
 }
 
 /// The depth and spelling of a value, found by one scan.

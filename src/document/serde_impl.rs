@@ -5,23 +5,53 @@ use std::{any::type_name, cell::Cell};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
 
-use super::{ReadError, SerializeError, ValueKind};
+use super::{
+    EditError, KeyPath, ReadError, SerializeError, ValueKind, finite::FiniteSerializer, scan,
+};
 
-/// Appends the JSON text of `value` to `out`: compact UTF-8, with only the escapes that JSON
-/// requires.
+/// Appends the JSON text of `value`, which a write stores at `path`, to `out`: compact UTF-8, with
+/// only the escapes that JSON requires.
 ///
-/// Floats that are not finite become `null`. Integers keep all their digits, including 128-bit
-/// integers. Dates follow the `Serialize` of their type, which is ISO 8601 text for the usual
-/// crates; [`IsoDate`](super::IsoDate) does it for a `SystemTime`.
+/// Integers keep all their digits, including 128-bit integers. Dates follow the `Serialize` of their
+/// type, which is ISO 8601 text for the usual crates; [`IsoDate`](super::IsoDate) does it for a
+/// `SystemTime`. Keys may occur twice in an object.
 ///
 /// # Errors
-/// If the `Serialize` implementation of `value` fails. `out` is then unchanged.
-pub fn to_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), SerializeError> {
+/// If the `Serialize` implementation of `value` fails, or a float is not finite. `out` is then
+/// unchanged.
+#[inline]
+pub(crate) fn to_json<T: Serialize + ?Sized>(
+    path: &KeyPath<'_>,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), EditError> {
     let start = out.len();
-    serde_json::to_writer(&mut *out, value).map_err(|_| {
-        out.truncate(start);
-        SerializeError::new()
-    })
+    let not_finite = Cell::new(false);
+    let mut serializer = serde_json::Serializer::new(&mut *out);
+    let result = value.serialize(FiniteSerializer::new(&mut serializer, &not_finite));
+    // A `Serialize` that ignores the error leaves a gap in the text.
+    if result.is_ok() && !not_finite.get() {
+        return Ok(());
+    }
+    Err(discard_text(path, out, start, not_finite.get()))
+}
+
+/// Removes the text that a failed [`to_json`] appended from `start` on, and returns the error.
+#[cold]
+fn discard_text(
+    path: &KeyPath<'_>,
+    out: &mut Vec<u8>,
+    start: usize,
+    not_finite: bool,
+) -> EditError {
+    let error = if not_finite {
+        let written = out.get(start..).unwrap_or_default();
+        EditError::not_finite(path, &scan::open_keys(written))
+    } else {
+        EditError::unserializable(path, SerializeError::new())
+    };
+    out.truncate(start);
+    error
 }
 
 /// Deserializes the text of one value as `T`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::ChangeError;
-use crate::document::{Document, EditError, KeyPath, Number, RawValue, to_json};
+use crate::document::{Document, KeyPath, Number, RawValue, to_json};
 
 /// Limits on the changes of one request to its session.
 ///
@@ -161,7 +161,7 @@ impl Patch {
             path,
             document,
             |patch, document, start| {
-                patch.write_value(path, value)?;
+                to_json(path, value, &mut patch.bytes)?;
                 patch.check_bytes()?;
                 Ok(document.put_json(path, patch.value_from(start))?)
             },
@@ -224,7 +224,7 @@ impl Patch {
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
         self.record(OperationKind::Add, path, document, |patch, document, _| {
-            patch.write_value(path, &amount)?;
+            to_json(path, &amount, &mut patch.bytes)?;
             patch.check_bytes()?;
             Ok(document.add(path, amount)?)
         })
@@ -246,7 +246,7 @@ impl Patch {
             path,
             document,
             |patch, document, _| {
-                patch.write_value(path, &amount)?;
+                to_json(path, &amount, &mut patch.bytes)?;
                 patch.check_bytes()?;
                 Ok(document.subtract(path, amount)?)
             },
@@ -268,7 +268,7 @@ impl Patch {
             root,
             document,
             |patch, document, start| {
-                patch.write_value(root, values)?;
+                to_json(root, values, &mut patch.bytes)?;
                 patch.check_bytes()?;
                 Ok(document.merge_json(patch.value_from(start))?)
             },
@@ -327,14 +327,6 @@ impl Patch {
             Err(_) => self.bytes.truncate(start),
         }
         result
-    }
-
-    fn write_value<T: Serialize + ?Sized>(
-        &mut self,
-        path: &KeyPath<'_>,
-        value: &T,
-    ) -> Result<(), EditError> {
-        to_json(value, &mut self.bytes).map_err(|source| EditError::unserializable(path, source))
     }
 
     fn value_from(&self, start: usize) -> RawValue<'_> {

@@ -42,3 +42,16 @@ fn a_shape_shows_text_of_another_writer() {
         assert_eq!(shape(text), Some(Shape { depth, canonical }), "{text:?}");
     }
 }
+
+#[test]
+fn open_keys_lead_to_the_end_of_the_text() {
+    for (text, keys) in [
+        ("", &[][..]),
+        ("[", &["0"]),
+        (r#"{"a":[{},[1,2],{"b":1,"c\"d":"#, &["a", "2", "c\"d"]),
+        (r#"{"a":{"b":"x:"},"e":"#, &["e"]),
+        (r#"{"a":"#, &["a"]),
+    ] {
+        assert_eq!(open_keys(text.as_bytes()), keys, "{text}");
+    }
+}

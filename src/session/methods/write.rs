@@ -21,8 +21,8 @@ impl Session {
     /// keys.
     ///
     /// # Errors
-    /// If the session cannot be changed. [`Serialize`](SessionError::Serialize) if the value has no
-    /// JSON form. [`Change`](SessionError::Change) if a limit is exceeded.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if a limit is exceeded, if
+    /// the value has no JSON form, or if a number in it is NaN or infinite.
     ///
     /// ```
     /// # use hyper_session::{Session, SessionError};
@@ -98,7 +98,7 @@ impl Session {
     ///
     /// # Errors
     /// If the session cannot be changed. [`Change`](SessionError::Change) if the value is not a
-    /// number, or if a sum of integers does not fit into 128 bits.
+    /// number, if a sum of integers does not fit into 128 bits, or if a float is not finite.
     ///
     /// # Concurrency
     /// Increments of requests that run at the same time add up.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper_session::document::{
     Document, EditError, IsoDate, KeyPath, MAX_DEPTH, MAX_GAP, MAX_TEXT, Number, ValueKind,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct User<'a> {
@@ -98,9 +98,147 @@ fn floats_come_back_as_the_same_float() {
             float
         );
     }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_an_error_with_its_path() {
+    #[derive(Serialize)]
+    struct Stats {
+        mean: f64,
+        history: Vec<Option<f32>>,
+    }
+    #[derive(Serialize)]
+    enum Shape {
+        Circle(f64),
+        Rectangle { width: f32 },
+        Line(u8, f64),
+    }
+    let refused = |path: &str| Err(EditError::NotFinite { path: path.into() });
+    let mut document = Document::parse(br#"{"n":1,"f":0.5}"#).unwrap();
+    for float in [f64::NAN, -f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let narrow = float as f32;
+        let stats = |mean, last| Stats {
+            mean,
+            history: vec![None, Some(1.0), last],
+        };
+        assert_eq!(document.put("f", &float), refused("f"));
+        assert_eq!(document.put("a.b", &narrow), refused("a.b"));
+        assert_eq!(document.put(["a.b"], &Some(float)), refused("[\"a.b\"]"));
+        assert_eq!(document.put("s", &stats(float, None)), refused("s.mean"));
+        let last = document.put("s", &stats(0.0, Some(narrow)));
+        assert_eq!(last, refused("s.history.2"));
+        let map = BTreeMap::from([("x.y", [1.0, float])]);
+        assert_eq!(document.put("m", &map), refused("m[\"x.y\"].1"));
+        assert_eq!(document.put("t", &(1, (float, 2))), refused("t.1.0"));
+        let circle = document.put("c", &Shape::Circle(float));
+        assert_eq!(circle, refused("c.Circle"));
+        let rectangle = document.put("c", &Shape::Rectangle { width: narrow });
+        assert_eq!(rectangle, refused("c.Rectangle.width"));
+        assert_eq!(
+            document.put("c", &Shape::Line(1, float)),
+            refused("c.Line.1")
+        );
+        assert_eq!(document.put("n", &Number::Float(float)), refused("n"));
+        let values = BTreeMap::from([("f", map)]);
+        assert_eq!(document.merge(&values), refused("f[\"x.y\"].1"));
+        assert_eq!(
+            document.add("n", float),
+            refused("n").map(|()| Number::Int(0))
+        );
+        assert_eq!(
+            document.subtract("new", narrow),
+            refused("new").map(|()| Number::Int(0))
+        );
+    }
+    assert_eq!(document.text(), br#"{"n":1,"f":0.5}"#);
+    let error = document.put("s.mean", &f64::NAN).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot write \"s.mean\": the number is NaN or infinite; write a finite number or null"
+    );
+}
+
+/// Writes a text for a number that is not finite, and ignores the error of the number.
+struct IgnoresErrors;
+
+impl Serialize for IgnoresErrors {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut elements = serializer.serialize_seq(None)?;
+        let _ = elements.serialize_element(&f64::NAN);
+        elements.end()
+    }
+}
+
+#[test]
+fn a_number_that_is_not_finite_is_an_error_even_if_its_container_ignores_it() {
+    let refused = Document::new().put("a", &IgnoresErrors);
+    assert!(
+        matches!(refused, Err(EditError::NotFinite { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn values_of_every_shape_are_written_as_serde_json_writes_them() {
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct Newtype(char);
+    #[derive(Serialize)]
+    struct Pair(i8, u16);
+    #[derive(Serialize)]
+    enum Variant {
+        Unit,
+        Newtype(f32),
+        Tuple(bool, ()),
+        Struct { a: i128, b: u128 },
+    }
+    #[derive(Serialize)]
+    struct All<'a> {
+        nothing: (Unit, (), Option<u8>),
+        something: Option<Newtype>,
+        pair: Pair,
+        variants: [Variant; 4],
+        integers: (i16, i32, i64, u8, u32, u64),
+        floats: (f32, f64, f64),
+        text: &'a str,
+        raw: Box<serde_json::value::RawValue>,
+        address: std::net::Ipv4Addr,
+        map: BTreeMap<i32, Vec<&'a str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        skipped: Option<u8>,
+        #[serde(flatten)]
+        flattened: BTreeMap<&'a str, f64>,
+    }
+    let all = All {
+        nothing: (Unit, (), None),
+        something: Some(Newtype('é')),
+        pair: Pair(-1, 2),
+        variants: [
+            Variant::Unit,
+            Variant::Newtype(0.1),
+            Variant::Tuple(true, ()),
+            Variant::Struct {
+                a: i128::MIN,
+                b: u128::MAX,
+            },
+        ],
+        integers: (-1, -2, i64::MIN, 3, 4, u64::MAX),
+        floats: (f32::MAX, f64::MIN_POSITIVE, -0.0),
+        text: "a\"b\\\n",
+        raw: serde_json::value::RawValue::from_string("[1,{}]".to_owned()).unwrap(),
+        address: [127, 0, 0, 1].into(),
+        map: BTreeMap::from([(-7, vec!["x"])]),
+        skipped: None,
+        flattened: BTreeMap::from([("g", 1e300)]),
+    };
     let mut document = Document::new();
-    document.put("f", &f64::NAN).unwrap();
-    assert_eq!(document.text(), br#"{"f":null}"#);
+    document.put("all", &all).unwrap();
+    let expected = serde_json::to_string(&all).unwrap();
+    assert_eq!(
+        document.get("all").unwrap().unwrap().as_json(),
+        Ok(&*expected)
+    );
 }
 
 #[test]
@@ -123,7 +261,6 @@ fn sums_are_exact_or_an_error() {
     assert_eq!(sum(i128::MIN.into(), (-1).into()), overflow);
     assert_eq!(sum(1.into(), 0.5.into()), Ok(1.5.into()));
     assert_eq!(sum(f64::MAX.into(), f64::MAX.into()), overflow);
-    assert_eq!(sum(1.into(), f64::NAN.into()), overflow);
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hyper_session::{SessionError, document::Number};
+use hyper_session::{
+    SessionError,
+    document::{EditError, Number},
+    patch::ChangeError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -370,6 +374,42 @@ async fn methods_before_load_say_that_the_session_is_not_loaded() {
             assert!(s.tag("a").is_err_and(not_loaded));
             assert!(s.commit().await.is_err_and(not_loaded));
             assert!(!s.is_loaded());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_number_that_is_not_finite_is_refused_and_changes_nothing() {
+    let mut browser = test_server(config()).browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser
+        .visit(async |s| {
+            for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let nested = BTreeMap::from([("n", vec![float])]);
+                for (refused, path) in [
+                    (s.put("n", &float), "n"),
+                    (s.put("a.b", &nested), "a.b.n.0"),
+                    (s.merge(&nested), "n.0"),
+                    (s.flash("n", &float), "n"),
+                    (s.flash_many(&nested), "n.0"),
+                    (s.flash_all_of(&nested), "n.0"),
+                    (s.increment_by("n", float).map(drop), "n"),
+                    (s.decrement_by("new", float).map(drop), "new"),
+                ] {
+                    let path = path.into();
+                    let expected = ChangeError::Edit(EditError::NotFinite { path });
+                    let Err(SessionError::Change(error)) = refused else {
+                        panic!("{refused:?}");
+                    };
+                    assert_eq!(error, expected);
+                }
+            }
+        })
+        .await;
+    browser
+        .visit(async |s| {
+            assert_eq!(object(s), json!({"n": 1}));
+            assert_eq!(s.flash_messages().unwrap().as_json().unwrap(), "{}");
         })
         .await;
 }
