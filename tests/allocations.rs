@@ -7,11 +7,14 @@
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    collections::BTreeMap,
 };
 
 use http::Request;
 use hyper_session::{
     Sessions,
+    document::Document,
+    patch::{ChangeLimits, Patch},
     session::CookiePolicy::{self, Rolling, WhenUsed},
     store::{CookieStore, MemoryStore},
 };
@@ -136,6 +139,24 @@ fn a_session_as_an_argument_costs_nothing_until_it_is_written() {
 #[test]
 fn a_write_costs_the_record_and_its_reference_count() {
     assert_eq!(known(WhenUsed, Typed, Extensions::None, Increment), 2);
+}
+
+#[test]
+fn a_put_of_an_object_costs_nothing() {
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
+    let member = |n| {
+        (
+            format!("key {n}"),
+            vec![BTreeMap::from([("a", n), ("b", 0)])],
+        )
+    };
+    let value: BTreeMap<_, _> = (0..100).map(member).collect();
+    let put = move || {
+        patch.reset();
+        document.clear();
+        patch.put(&mut document, "value", &value).unwrap();
+    };
+    assert_eq!(allocations(Box::new(put)), 0);
 }
 
 #[test]

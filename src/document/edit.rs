@@ -37,13 +37,16 @@ impl Document {
         self.put_json(&path, RawValue::new(&json))
     }
 
-    /// Writes a value that is already JSON text, like [`put`](Self::put).
+    /// Writes a value that is already JSON text, like [`put`](Self::put). Of equal keys in an object,
+    /// the last one's value is kept.
     ///
     /// # Errors
     /// As for `put`.
     pub fn put_json(&mut self, path: &KeyPath<'_>, json: RawValue<'_>) -> Result<(), EditError> {
-        let shape = scan::shape(json.as_bytes()).ok_or(MalformedDocument::DAMAGED)?;
+        let shape = scan::shape(json.as_bytes(), &mut self.scratch);
+        let shape = shape.ok_or(MalformedDocument::DAMAGED)?;
         if !shape.canonical {
+            check_depth(path, shape.depth)?;
             let mut canonical = Vec::new();
             write_canonical(json.as_bytes(), &mut canonical)?;
             return self.write(path, shape.depth, |_| Ok(&canonical));
@@ -125,13 +128,8 @@ impl Document {
         if json.first() != Some(&b'{') {
             return Err(EditError::NotAnObject);
         }
-        let shape = scan::shape(json).ok_or(MalformedDocument::DAMAGED)?;
-        if shape.depth > MAX_DEPTH {
-            return Err(EditError::TooDeep {
-                path: path_for_display(&empty_path()),
-                max: MAX_DEPTH,
-            });
-        }
+        let shape = scan::shape(json, &mut self.scratch).ok_or(MalformedDocument::DAMAGED)?;
+        check_depth(&empty_path(), shape.depth)?;
         let mut canonical = Vec::new();
         let json = if shape.canonical {
             json
@@ -226,12 +224,7 @@ impl Document {
             None => (self.end_of_root(), path.keys(), None),
         };
         let outer_depth = keys.len() + usize::from(member.is_some());
-        if outer_depth + depth > MAX_DEPTH {
-            return Err(EditError::TooDeep {
-                path: path_for_display(path),
-                max: MAX_DEPTH,
-            });
-        }
+        check_depth(path, outer_depth + depth)?;
         let exists = point.kind == InsertionKind::Value && point.matched_keys == keys.len();
         let old = self.text().get(point.range.clone()).filter(|_| exists);
         let json = json(old.map(RawValue::new))?;
@@ -334,6 +327,16 @@ impl Document {
         mem::swap(self.text.clear(), &mut self.scratch);
         self.reindex()
     }
+}
+
+fn check_depth(path: &KeyPath<'_>, depth: usize) -> Result<(), EditError> {
+    if depth <= MAX_DEPTH {
+        return Ok(());
+    }
+    Err(EditError::TooDeep {
+        path: path_for_display(path),
+        max: MAX_DEPTH,
+    })
 }
 
 fn empty_path() -> KeyPath<'static> {

@@ -77,9 +77,10 @@ pub const MAX_GAP: usize = 1024;
 /// A session's data: one JSON object.
 ///
 /// # Invariants
-/// `text` is compact JSON in which each string has its canonical spelling. `index` is the index of
-/// `text`. Both hold for everything that this type writes. Stored bytes may be damaged. Reads and
-/// edits that find the damage return [`MalformedDocument`]; none panics.
+/// `text` is compact JSON in which each string has its canonical spelling and no object has equal
+/// keys. `index` is the index of `text`. Both hold for everything that this type writes. Stored
+/// bytes may be damaged. Reads and edits that find the damage return [`MalformedDocument`]; none
+/// panics.
 ///
 /// [`reset`](Self::reset) and [`load`](Self::load) keep the buffers for the next document.
 /// Two documents are equal if their texts are equal, so the order of members counts.
@@ -89,7 +90,7 @@ pub const MAX_GAP: usize = 1024;
 pub struct Document {
     text: CowBuf,
     index: CowBuf,
-    /// The buffer in which an edit builds new text.
+    /// The buffer in which an edit builds new text. It also lends memory to the check for equal keys.
     scratch: Vec<u8>,
     limit: usize,
 }

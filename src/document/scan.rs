@@ -278,27 +278,54 @@ pub(super) fn open_keys(json: &[u8]) -> Vec<String> {
 pub(super) struct Shape {
     /// Levels of containers; 0 for a scalar.
     pub(super) depth: usize,
-    /// `true` if there is no white space outside strings and no escape that this crate does not write.
+    /// `true` if there is no white space outside strings, no escape that this crate does not write,
+    /// and no object with equal keys. May be `false` by chance if keys have the same fingerprint.
     pub(super) canonical: bool,
 }
 
 /// Returns the shape of the value that fills `json`, or `None` if a string or container does not end.
-pub(super) fn shape(json: &[u8]) -> Option<Shape> {
+///
+/// Overwrites `fingerprints`, which only lends its memory. A scalar needs none.
+pub(super) fn shape(json: &[u8], fingerprints: &mut Vec<u8>) -> Option<Shape> {
+    if json.first().is_some_and(|first| byte_class(*first) == OPEN) {
+        scan_shape::<true>(json, fingerprints)
+    } else {
+        // A scalar, or text with white space, which is not canonical anyway.
+        scan_shape::<false>(json, fingerprints)
+    }
+}
+
+/// Compares keys only if `KEYS`, so that a scalar has no cost for them.
+#[inline]
+fn scan_shape<const KEYS: bool>(json: &[u8], fingerprints: &mut Vec<u8>) -> Option<Shape> {
     let (mut depth, mut deepest, mut at) = (0usize, 0, 0);
     let mut canonical = true;
+    let mut keys = OpenKeys::new(fingerprints);
     while let Some(byte) = json.get(at) {
         match byte_class(*byte) {
             QUOTE => {
                 let end = string_end(json, at)?;
-                canonical &= !has_noncanonical_escape(json.get(at..end)?);
+                let string = json.get(at..end)?;
+                canonical &= !has_noncanonical_escape(string);
+                if KEYS && json.get(end) == Some(&b':') {
+                    keys.push(fingerprint(string));
+                }
                 at = end;
                 continue;
             }
             OPEN => {
                 depth += 1;
                 deepest = deepest.max(depth);
+                if KEYS && *byte == b'{' {
+                    keys.open(json.len());
+                }
             }
-            CLOSE => depth = depth.checked_sub(1)?,
+            CLOSE => {
+                depth = depth.checked_sub(1)?;
+                if KEYS && *byte == b'}' {
+                    canonical &= !keys.close();
+                }
+            }
             SPACE => canonical = false,
             _ => {}
         }
@@ -308,6 +335,90 @@ pub(super) fn shape(json: &[u8]) -> Option<Shape> {
         depth: deepest,
         canonical,
     })
+}
+
+/// The fingerprints of the keys in each open object, as one stack.
+///
+/// An object begins with an entry that holds the start of the enclosing object.
+struct OpenKeys<'b> {
+    entries: &'b mut Vec<u8>,
+    /// The offset of the first fingerprint of the innermost object.
+    start: usize,
+}
+
+/// Length of an entry in bytes.
+const ENTRY: usize = size_of::<u32>();
+
+impl<'b> OpenKeys<'b> {
+    fn new(entries: &'b mut Vec<u8>) -> Self {
+        entries.clear();
+        Self { entries, start: 0 }
+    }
+
+    /// Opens an object in a text of `len` bytes.
+    fn open(&mut self, len: usize) {
+        if self.entries.is_empty() {
+            // Fits most texts, and the edit needs as much memory for the text itself.
+            self.entries.reserve(len);
+        }
+        self.push(self.start as u32);
+        self.start = self.entries.len();
+    }
+
+    fn push(&mut self, entry: u32) {
+        self.entries.extend_from_slice(&entry.to_le_bytes());
+    }
+
+    /// Closes the innermost object. Returns `true` if two of its keys have the same fingerprint.
+    fn close(&mut self) -> bool {
+        let start = self.start;
+        let has_equal = has_equal_entries(self.entries.get_mut(start..).unwrap_or_default());
+        self.entries.truncate(start);
+        if let Some((_, outer)) = self.entries.split_last_chunk::<ENTRY>() {
+            self.start = u32::from_le_bytes(*outer) as usize;
+            self.entries.truncate(start - ENTRY);
+        }
+        has_equal
+    }
+}
+
+fn has_equal_entries(entries: &mut [u8]) -> bool {
+    /// Up to this number of entries, comparing all pairs is cheaper than sorting.
+    const PAIRWISE_MAX: usize = 16;
+    let entries = entries.as_chunks_mut::<ENTRY>().0;
+    if entries.len() > PAIRWISE_MAX {
+        entries.sort_unstable();
+        return entries
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a == b));
+    }
+    let mut rest = &*entries;
+    while let [first, others @ ..] = rest {
+        // Compares all, without a branch for each.
+        if others
+            .iter()
+            .fold(false, |equal, other| equal | (other == first))
+        {
+            return true;
+        }
+        rest = others;
+    }
+    false
+}
+
+/// Returns a hash of a key.
+fn fingerprint(key: &[u8]) -> u32 {
+    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+    let (words, rest) = key.as_chunks::<8>();
+    let mix = |hash: u64, word: &[u8; 8]| {
+        let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR);
+        mixed.rotate_left(29)
+    };
+    let hash = words.iter().fold(key.len() as u64, mix);
+    let rest = rest
+        .iter()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte));
+    ((hash ^ rest).wrapping_mul(FACTOR) >> 32) as u32
 }
 
 fn has_noncanonical_escape(string: &[u8]) -> bool {

@@ -39,7 +39,49 @@ fn a_shape_shows_text_of_another_writer() {
         (br#""\u0061""#, 0, false),
         (br#""\/""#, 0, false),
     ] {
-        assert_eq!(shape(text), Some(Shape { depth, canonical }), "{text:?}");
+        let shape = shape(text, &mut Vec::new());
+        assert_eq!(shape, Some(Shape { depth, canonical }), "{text:?}");
+    }
+}
+
+#[test]
+fn a_shape_shows_equal_keys_of_one_object() {
+    let is_canonical = |text: &str| shape(text.as_bytes(), &mut vec![7; 9]).unwrap().canonical;
+    for text in [
+        r#"{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}],"c":"a"}"#,
+        r#"["a","a",{"long key 1":1,"long key 2":1,"key":1,"":1}]"#,
+        r#"{"a":":","b":":"}"#,
+    ] {
+        assert!(is_canonical(text), "{text}");
+    }
+    for text in [
+        r#"{"a":1,"b":2,"a":3}"#,
+        r#"[0,{"x":{"long key 1":{"":1},"b":[],"long key 1":2}}]"#,
+        r#"{"a":{"b":1},"c":[{"b":{}}],"a":1}"#,
+        r#"[{"":{},"":{}}]"#,
+    ] {
+        assert!(!is_canonical(text), "{text}");
+    }
+    for len in [2_usize, 16, 17, 1000] {
+        let keys = (0..len).map(|n| format!("\"key {n}\":{{\"a\":{n}}}"));
+        let members: Vec<_> = keys.collect();
+        assert!(is_canonical(&format!("{{{}}}", members.join(","))), "{len}");
+        let twice = format!("{{{},\"key 1\":0}}", members.join(","));
+        assert!(!is_canonical(&twice), "{len}");
+    }
+}
+
+#[test]
+fn brackets_that_do_not_match_are_no_failure() {
+    for text in [
+        "{]",
+        "[}",
+        "{\"a\":[}]",
+        "[\"a\":1}",
+        "[{\"a\":]}}",
+        "{\"a\":{]}}]",
+    ] {
+        let _ = shape(text.as_bytes(), &mut Vec::new());
     }
 }
 

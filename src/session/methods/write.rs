@@ -18,7 +18,7 @@ use crate::{
 /// [`Committed`](SessionError::Committed). After a failure the session is as before.
 impl Session {
     /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric
-    /// keys.
+    /// keys. If an object in the value has equal keys, the last one's value is stored.
     ///
     /// # Errors
     /// If the session cannot be changed. [`Change`](SessionError::Change) if a limit is exceeded, if

@@ -440,6 +440,96 @@ fn of_equal_keys_the_last_counts() {
     assert_eq!(document.get("k7").unwrap().unwrap().as_bytes(), b"57");
 }
 
+fn raw(text: &str) -> Box<serde_json::value::RawValue> {
+    serde_json::value::RawValue::from_string(text.to_owned()).unwrap()
+}
+
+/// A value that its `Serialize` writes with equal keys.
+#[derive(Serialize)]
+struct Flattened {
+    name: &'static str,
+    #[serde(flatten)]
+    extra: BTreeMap<&'static str, serde_json::Value>,
+    last: f64,
+}
+
+fn flattened() -> Flattened {
+    Flattened {
+        name: "first",
+        extra: BTreeMap::from([("name", serde_json::Value::Null), ("last", 0.into())]),
+        last: 0.5,
+    }
+}
+
+#[test]
+fn of_equal_keys_in_a_written_value_the_last_counts() {
+    let mut document = Document::new();
+    document.put("v", &[flattened()]).unwrap();
+    assert_eq!(document.text(), br#"{"v":[{"name":null,"last":0.5}]}"#);
+    assert!(!document.has("v.0.name").unwrap());
+    assert!(document.forget("v.0.name").unwrap());
+    assert_eq!(document.text(), br#"{"v":[{"last":0.5}]}"#);
+
+    let members: Vec<String> = (0..100).map(|n| format!("\"k{}\":{n}", n % 99)).collect();
+    document
+        .put("v", &raw(&format!("{{{}}}", members.join(","))))
+        .unwrap();
+    assert_eq!(document.get("v.k0").unwrap().unwrap().as_bytes(), b"99");
+
+    for (text, expected) in [
+        (r#"{"a":1,"a":2,"b":3}"#, r#"{"a":2,"b":3}"#),
+        (
+            r#"{"a":{"x":1},"a":{"y":[{"z":1,"z":2}]}}"#,
+            r#"{"a":{"y":[{"z":2}]}}"#,
+        ),
+        (
+            r#"{"b":{"a":1},"a":0,"\u0061":1.5,"c":{"":1,"":-0.0}}"#,
+            r#"{"b":{"a":1},"a":1.5,"c":{"":-0.0}}"#,
+        ),
+        (
+            r#"{"a key of many bytes":1,"a key of many bytes":2}"#,
+            r#"{"a key of many bytes":2}"#,
+        ),
+        (
+            r#"{"q\"":340282366920938463463374607431768211455,"n":1,"n":1}"#,
+            r#"{"q\"":340282366920938463463374607431768211455,"n":1}"#,
+        ),
+    ] {
+        let mut document = Document::new();
+        document.put("at.depth", &raw(text)).unwrap();
+        assert_eq!(
+            document.get("at.depth").unwrap().unwrap().as_json(),
+            Ok(expected)
+        );
+        let all: serde_json::Value = document.deserialize().unwrap();
+        assert_eq!(
+            all["at"]["depth"],
+            serde_json::from_str::<serde_json::Value>(expected).unwrap()
+        );
+
+        let mut merged = Document::new();
+        merged.merge(&raw(text)).unwrap();
+        assert_eq!(merged.text(), expected.as_bytes());
+        assert_eq!(merged, Document::parse(text.as_bytes()).unwrap());
+        merged.merge(&BTreeMap::from([("new", raw(text))])).unwrap();
+        assert_eq!(merged.get("new").unwrap().unwrap().as_json(), Ok(expected));
+    }
+}
+
+#[test]
+fn equal_keys_below_the_limit_of_depth_are_refused_for_their_depth() {
+    let twice = r#"{"a":1,"a":2}"#;
+    let nested = |depth: usize| raw(&("[".repeat(depth) + twice + &"]".repeat(depth)));
+    for depth in [MAX_DEPTH, 120] {
+        let refused = Document::new().put("v", &nested(depth));
+        assert!(
+            matches!(refused, Err(EditError::TooDeep { .. })),
+            "{refused:?}"
+        );
+    }
+    Document::new().put("v", &nested(MAX_DEPTH - 2)).unwrap();
+}
+
 #[test]
 fn text_from_another_writer_is_made_canonical_on_its_way_in() {
     let raw =

@@ -378,6 +378,49 @@ async fn methods_before_load_say_that_the_session_is_not_loaded() {
         .await;
 }
 
+/// A value that its `Serialize` writes with equal keys.
+#[derive(Serialize)]
+struct Profile {
+    name: &'static str,
+    #[serde(flatten)]
+    extra: BTreeMap<&'static str, Value>,
+}
+
+#[tokio::test]
+async fn of_equal_keys_in_a_value_every_method_sees_the_last() {
+    let mut browser = test_server(config()).browser();
+    let profile = || Profile {
+        name: "first",
+        extra: BTreeMap::from([("name", json!("last"))]),
+    };
+    browser
+        .visit(async |s| {
+            s.put("put", &profile())?;
+            s.merge(&BTreeMap::from([("merged", profile())]))?;
+            s.merge(&profile())?;
+            s.flash("flash", &profile())?;
+            s.flash_many(&profile())
+        })
+        .await
+        .unwrap();
+    browser
+        .visit(async |s| {
+            let name = json!({"name": "last"});
+            let expected = json!({"put": name, "merged": name, "name": "last"});
+            assert_eq!(object(s), expected);
+            for path in ["put.name", "merged.name", "name"] {
+                assert_eq!(s.get::<String>(path).unwrap().as_deref(), Some("last"));
+                s.forget(path).unwrap();
+                assert!(!s.has(path).unwrap(), "{path}");
+            }
+            assert_eq!(object(s), json!({"put": {}, "merged": {}}));
+            let messages = s.flash_messages().unwrap();
+            let expected = r#"{"flash":{"name":"last"},"name":"last"}"#;
+            assert_eq!(messages.as_json().unwrap(), expected);
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_number_that_is_not_finite_is_refused_and_changes_nothing() {
     let mut browser = test_server(config()).browser();
