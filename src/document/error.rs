@@ -31,13 +31,13 @@ pub enum EditError {
     #[error("path is empty; use at least one key")]
     EmptyPath,
     /// The value to add to is not a number, `null` or absent.
-    #[error("cannot add to \"{path}\": its value is not a number")]
+    #[error("cannot add to \"{path}\": its value is not a number; store a number first")]
     NotANumber {
         /// The path of the value.
         path: Box<str>,
     },
     /// The result does not fit. Integers range from `i128::MIN` to `u128::MAX`; floats are finite.
-    #[error("cannot add to \"{path}\": the result is out of range")]
+    #[error("cannot add to \"{path}\": the result is out of range; add less")]
     Overflow {
         /// The path of the number.
         path: Box<str>,
@@ -63,7 +63,9 @@ pub enum EditError {
         max: usize,
     },
     /// The document would nest too deeply.
-    #[error("cannot write \"{path}\": the data would nest too deeply, limit is {max} levels")]
+    #[error(
+        "cannot write \"{path}\": the data would nest too deeply, limit is {max} levels; store flatter data"
+    )]
     TooDeep {
         /// The path of the write.
         path: Box<str>,
@@ -92,10 +94,10 @@ pub enum EditError {
         path: Box<str>,
     },
     /// The values to merge are not an object.
-    #[error("cannot merge: the values are not an object")]
+    #[error("cannot merge: the values are not an object; pass a map or a struct")]
     NotAnObject,
     /// The value's `Serialize` implementation failed.
-    #[error("cannot write \"{path}\": serializing the value failed")]
+    #[error("cannot write \"{path}\": serializing the value failed; use a type with a JSON form")]
     Unserializable {
         /// The path of the write.
         path: Box<str>,
@@ -122,7 +124,7 @@ impl EditError {
 ///
 /// The serializer's own message is left out, because it may quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("value has no JSON form: its serializer failed")]
+#[error("value has no JSON form: its serializer failed; use string keys")]
 pub struct SerializeError(());
 
 impl SerializeError {
@@ -136,7 +138,7 @@ impl SerializeError {
 /// The message names the types and the position, never the value. The deserializer's own message
 /// is left out, because it would quote the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cannot read {actual} as {expected} at byte {at} of the value")]
+#[error("cannot read value: found {actual} at byte {at}, not {expected}; request a type that fits")]
 pub struct ReadError {
     pub(super) actual: ValueKind,
     pub(super) expected: &'static str,

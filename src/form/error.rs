@@ -43,7 +43,7 @@ pub enum InputErrorKind {
     #[error("CSRF check failed: {0}")]
     Csrf(&'static str),
     /// The connection failed before the end of the body.
-    #[error("cannot read the request body")]
+    #[error("cannot read the request body; send it again")]
     Body(#[source] BoxError),
     /// The request has no session, because [`Forms`](super::Forms) is not inside
     /// [`Sessions`](crate::Sessions).
