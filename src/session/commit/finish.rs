@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::{
     future::Commit,
-    plan::{complete, plan},
+    plan::{end_commit, first_step},
     step::CommitStep,
 };
 use crate::{
@@ -116,9 +116,9 @@ fn begin(state: &mut SessionState, engine: &Engine) -> ControlFlow<SessionOutcom
     if state.phase() == Phase::Failed {
         return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
     }
-    match plan(state, engine, true) {
+    match first_step(state, engine, true) {
         Ok(CommitStep::Done) => {
-            complete(state, engine, 0, true);
+            end_commit(state, engine, 0, true);
             ControlFlow::Break(outcome(state, engine, Ok(())))
         }
         Ok(step) => ControlFlow::Continue(step),

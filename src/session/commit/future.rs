@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    plan::{complete, plan, plan_write, write},
+    plan::{end_commit, first_step, first_write_step, write_step},
     step::{CommitStep, Rollback, StepResult, TagChange},
-    touch::on_touch_done,
+    touch::apply_touch,
 };
 use crate::{
     completion::panic_after_completion,
@@ -101,7 +101,7 @@ impl Commit {
             CommitStep::Plan => self.plan(),
             CommitStep::Touching(touch) => {
                 let touched = ready!(Pin::new(touch).poll(cx));
-                self.on_touch_done(touched)
+                self.on_touched(touched)
             }
             CommitStep::Destroying(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
@@ -156,16 +156,16 @@ impl Commit {
 
     fn plan(&self) -> StepResult {
         let mut state = self.session.state();
-        plan(&mut state, &self.session.engine, self.is_final)
+        first_step(&mut state, &self.session.engine, self.is_final)
     }
 
     pub(super) fn write(&self, key: StoreKey) -> StepResult {
         let mut state = self.session.state();
-        write(&mut state, &self.session.engine, key, self.is_final)
+        write_step(&mut state, &self.session.engine, key, self.is_final)
     }
 
-    fn on_touch_done(&self, touched: Result<bool, StoreError>) -> StepResult {
-        on_touch_done(&mut self.session.state(), &self.session.engine, touched);
+    fn on_touched(&self, touched: Result<bool, StoreError>) -> StepResult {
+        apply_touch(&mut self.session.state(), &self.session.engine, touched);
         Ok(CommitStep::Done)
     }
 
@@ -175,7 +175,7 @@ impl Commit {
         engine.emit(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.on_destroyed();
-        plan_write(&mut state, engine, self.is_final)
+        first_write_step(&mut state, engine, self.is_final)
     }
 
     fn on_created(
@@ -361,7 +361,7 @@ impl Commit {
 
     fn complete(&self) {
         let mut state = self.session.state();
-        complete(
+        end_commit(
             &mut state,
             &self.session.engine,
             self.attempts,

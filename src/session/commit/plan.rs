@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Returns the first step of a commit. A final commit touches an unloaded session that is due.
-pub(super) fn plan(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
+pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
     match state.phase() {
         Phase::Unloaded if is_final => {
             let touch = engine
@@ -35,12 +35,16 @@ pub(super) fn plan(state: &mut SessionState, engine: &Engine, is_final: bool) ->
             state.store(engine).destroy(&key),
             key,
         )),
-        None => plan_write(state, engine, is_final),
+        None => first_write_step(state, engine, is_final),
     }
 }
 
 /// Returns the step that writes or tags first, or `Done` if there is nothing to store.
-pub(super) fn plan_write(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
+pub(super) fn first_write_step(
+    state: &mut SessionState,
+    engine: &Engine,
+    is_final: bool,
+) -> StepResult {
     if !state.needs_write() {
         // Nothing is committed, so no event is emitted.
         state.reopen();
@@ -49,14 +53,14 @@ pub(super) fn plan_write(state: &mut SessionState, engine: &Engine, is_final: bo
     state.mark_changed();
     let key = state.ensure_key()?;
     if state.tags().is_empty() {
-        return write(state, engine, key, is_final);
+        return write_step(state, engine, key, is_final);
     }
     // The write comes last. If another request destroys or regenerates the session in the meantime,
     // the write detects it.
     match state.version() {
         Some(_) => Ok(CommitStep::Tagging(None, key)),
         None if may_be_shared(state, engine) => Ok(create_empty(state, engine, key)),
-        None => write(state, engine, key, is_final),
+        None => write_step(state, engine, key, is_final),
     }
 }
 
@@ -75,7 +79,7 @@ fn create_empty(state: &SessionState, engine: &Engine, key: StoreKey) -> CommitS
 }
 
 /// Starts to write the record.
-pub(super) fn write(
+pub(super) fn write_step(
     state: &mut SessionState,
     engine: &Engine,
     key: StoreKey,
@@ -91,7 +95,7 @@ pub(super) fn write(
 }
 
 /// Ends a commit whose steps are done. After a final commit the session cannot be changed.
-pub(super) fn complete(state: &mut SessionState, engine: &Engine, attempts: u32, is_final: bool) {
+pub(super) fn end_commit(state: &mut SessionState, engine: &Engine, attempts: u32, is_final: bool) {
     if state.phase() == Phase::Committing {
         report_committed(state, engine, attempts);
         state.on_committed(is_final);

@@ -12,7 +12,7 @@ pub(super) fn touch_if_due(state: &mut SessionState, engine: &Engine) -> Option<
 }
 
 /// Applies the result of a touch. A failure is reported and does not fail the request.
-pub(super) fn on_touch_done(
+pub(super) fn apply_touch(
     state: &mut SessionState,
     engine: &Engine,
     touched: Result<bool, StoreError>,
