@@ -5,15 +5,38 @@ use http::{
     header::{CACHE_CONTROL, EXPIRES, GetAll},
 };
 
-/// Returns `true` if the headers let a shared cache reuse the response without asking the service.
-pub(super) fn is_cacheable(headers: &HeaderMap) -> bool {
-    let directives = CacheDirectives::parse(headers.get_all(CACHE_CONTROL));
-    if directives.permits && !directives.forbids {
-        return true;
+/// The permission for shared caches in the headers of a response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SharedCaching {
+    /// There is no `Cache-Control`.
+    Unspecified,
+    /// A shared cache may reuse the response without asking the service.
+    Permitted,
+    /// `Cache-Control` does not permit it.
+    NotPermitted,
+}
+
+impl SharedCaching {
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(CACHE_CONTROL);
+        let is_specified = lines.iter().next().is_some();
+        let directives = CacheDirectives::parse(lines);
+        let is_permitted = directives.permits && !directives.forbids;
+        if is_permitted || permits_cdn(headers) {
+            Self::Permitted
+        } else if is_specified {
+            Self::NotPermitted
+        } else {
+            Self::Unspecified
+        }
     }
-    // For the caches that it names, such a header replaces `Cache-Control` (RFC 9213, 2.2).
-    let mut cdn_names = headers.keys().filter(|name| is_cdn_header(name));
-    cdn_names.any(|name| !CacheDirectives::parse(headers.get_all(name)).forbids)
+}
+
+/// Returns `true` if a header for CDNs does not forbid caching. For the caches that it names, such a
+/// header replaces `Cache-Control` (RFC 9213, 2.2).
+fn permits_cdn(headers: &HeaderMap) -> bool {
+    let mut names = headers.keys().filter(|name| is_cdn_header(name));
+    names.any(|name| !CacheDirectives::parse(headers.get_all(name)).forbids)
 }
 
 /// Replaces all caching headers with `Cache-Control: no-store`.

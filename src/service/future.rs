@@ -31,18 +31,20 @@ pin_project! {
 
 pin_project! {
     #[project = SessionStageProj]
-    #[project_replace = OwnedSessionStage]
     enum SessionStage<F, B> {
-        Handling { #[pin] inner: F, session: Session },
-        Committing { commit: Commit, response: Response<B> },
-        Completed,
+        // The options are taken when the stage ends. Replacing the stage would move the inner future.
+        Handling { #[pin] inner: F, session: Option<Session> },
+        Committing { commit: Option<Commit>, response: Option<Response<B>> },
     }
 }
 
 impl<F, B> SessionFuture<F, B> {
     pub(super) const fn new(inner: F, session: Session) -> Self {
         Self {
-            stage: SessionStage::Handling { inner, session },
+            stage: SessionStage::Handling {
+                inner,
+                session: Some(session),
+            },
         }
     }
 }
@@ -54,11 +56,13 @@ where
     type Output = Result<Response<SessionBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut stage = self.project().stage;
-        if let SessionStageProj::Handling { inner, .. } = stage.as_mut().project() {
+        let mut this = self.project();
+        if let SessionStageProj::Handling { inner, session } = this.stage.as_mut().project() {
+            if session.is_none() {
+                panic_after_completion("SessionFuture");
+            }
             let result = ready!(inner.poll(cx));
-            let handled = stage.as_mut().project_replace(SessionStage::Completed);
-            let OwnedSessionStage::Handling { session, .. } = handled else {
+            let Some(session) = session.take() else {
                 panic_after_completion("SessionFuture");
             };
             let response = match result {
@@ -72,14 +76,17 @@ where
                     return Poll::Ready(Ok(finish_response(response, outcome)));
                 }
                 FinalCommit::Pending(commit) => {
-                    stage.set(SessionStage::Committing { commit, response });
+                    let (commit, response) = (Some(commit), Some(response));
+                    this.stage
+                        .set(SessionStage::Committing { commit, response });
                 }
             }
         }
-        if let SessionStageProj::Committing { commit, .. } = stage.as_mut().project() {
-            let result = ready!(Pin::new(commit).poll(cx));
-            let committed = stage.project_replace(SessionStage::Completed);
-            if let OwnedSessionStage::Committing { commit, response } = committed {
+        if let SessionStageProj::Committing { commit, response } = this.stage.project()
+            && let Some(committing) = commit
+        {
+            let result = ready!(Pin::new(committing).poll(cx));
+            if let (Some(commit), Some(response)) = (commit.take(), response.take()) {
                 let outcome = commit.into_outcome(result);
                 return Poll::Ready(Ok(finish_response(response, outcome)));
             }
@@ -93,7 +100,6 @@ impl<F, B> std::fmt::Debug for SessionFuture<F, B> {
         f.write_str(match self.stage {
             SessionStage::Handling { .. } => "SessionFuture::Handling",
             SessionStage::Committing { .. } => "SessionFuture::Committing",
-            SessionStage::Completed => "SessionFuture::Completed",
         })
     }
 }

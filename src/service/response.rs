@@ -7,7 +7,7 @@ use http::{
 
 use super::{
     body::SessionBody,
-    caching::{forbid_caching, is_cacheable},
+    caching::{SharedCaching, forbid_caching},
 };
 use crate::session::{SessionFailure, SessionOutcome};
 
@@ -26,7 +26,8 @@ pub(super) fn finish_response<B>(
     let is_update = response.status() == StatusCode::NOT_MODIFIED;
     let headers = response.headers_mut();
     let may_set_cookie = outcome.cookie.is_some() || outcome.data.is_some();
-    let is_cacheable = (may_set_cookie || outcome.changed) && is_cacheable(headers);
+    let caching = (may_set_cookie || outcome.changed).then(|| SharedCaching::from_headers(headers));
+    let is_cacheable = caching == Some(SharedCaching::Permitted);
     if !outcome.changed && (is_cacheable || is_update) {
         // Visitors behind a shared cache would get this visitor's cookie.
         (outcome.cookie, outcome.data) = (None, None);
@@ -37,7 +38,7 @@ pub(super) fn finish_response<B>(
     }
     if outcome.changed && is_cacheable {
         forbid_caching(headers);
-    } else if sets_cookie && !headers.contains_key(CACHE_CONTROL) {
+    } else if sets_cookie && caching == Some(SharedCaching::Unspecified) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if let Some(cookie) = outcome.cookie {

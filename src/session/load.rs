@@ -47,33 +47,29 @@ impl<'a> Future for Load<'a> {
         if this.is_completed {
             panic_after_completion("Load");
         }
-        let loaded = ready!(this.poll_load(cx));
-        this.is_completed = true;
-        Poll::Ready(loaded.map(|()| this.session))
-    }
-}
-
-impl Load<'_> {
-    fn poll_load(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let _entered = self.span.enter();
-        let engine = &*self.session.engine;
+        let _entered = this.span.enter();
+        let engine = &*this.session.engine;
         // Locked during this poll only, never while the task waits.
-        let mut state = self.session.state();
-        let mut reading = match self.reading.take() {
-            Some(reading) => reading,
-            None => match state.begin_load(engine, self.read_only)? {
-                Some(reading) => reading,
-                None => return Poll::Ready(Ok(())),
-            },
+        let mut state = this.session.state();
+        if this.reading.is_none() {
+            match state.begin_load(engine, this.read_only) {
+                Ok(Some(reading)) => this.reading = Some(reading),
+                begun => {
+                    this.is_completed = true;
+                    return Poll::Ready(begun.map(|_| this.session));
+                }
+            }
+        }
+        let Some(reading) = &mut this.reading else {
+            panic_after_completion("Load");
         };
-        let Poll::Ready(read) = Pin::new(&mut reading).poll(cx) else {
-            self.reading = Some(reading);
-            return Poll::Pending;
-        };
+        let read = ready!(Pin::new(reading).poll(cx));
+        this.is_completed = true;
         if state.phase() != Phase::Unloaded {
             // Another task of this request has loaded the session. Its result counts.
-            return Poll::Ready(state.readable().map(drop));
+            return Poll::Ready(state.readable().map(|_| this.session));
         }
-        Poll::Ready(state.finish_load(engine, read, self.read_only))
+        let loaded = state.finish_load(engine, read, this.read_only);
+        Poll::Ready(loaded.map(|()| this.session))
     }
 }
