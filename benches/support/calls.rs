@@ -43,7 +43,7 @@ impl Job {
     }
 }
 
-/// How the handler gets its session.
+/// The way in which the handler gets its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// From the request's extensions.

@@ -26,7 +26,7 @@ const LAST_VERSION: TableDefinition<'_, (), u64> = TableDefinition::new("version
 
 const TOMBSTONE: u64 = 0;
 
-/// How long a destroyed key is fenced. Must exceed the longest request.
+/// Lifetime of a tombstone. It must exceed the longest request.
 const TOMBSTONE_TTL: Duration = Duration::from_secs(60);
 
 /// Number of rows after a written key that are inspected and removed if they have ended. Keys are

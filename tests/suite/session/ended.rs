@@ -35,7 +35,7 @@ async fn id(browser: &mut Browser) -> hyper_session::id::SessionId {
     browser.visit(async |s| s.id()).await.unwrap()
 }
 
-/// How a session is destroyed while a slower request uses it.
+/// The way in which a session is destroyed while a slower request uses it.
 #[derive(Clone, Copy, Debug)]
 enum Destruction {
     Session,

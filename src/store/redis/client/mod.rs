@@ -1,6 +1,6 @@
 //! The client: connections, and one attempt at one command. Only this folder uses the crate `fred`.
 //!
-//! How this client restricts `fred`, and why:
+//! Restrictions on `fred`, with their reasons:
 //!
 //! - Every command fails at once while its connection is down (`fail_fast`), and `fred` never resends
 //!   one: only this store's own check makes it safe to repeat a write whose reply was lost. Hence
