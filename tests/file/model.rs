@@ -298,6 +298,25 @@ async fn run(operations: &[Operation]) {
     );
 }
 
+#[tokio::test]
+async fn versions_go_up_after_the_newest_record_was_compacted_away() {
+    let write = Operation::Write {
+        key: 0,
+        len: 0,
+        life: 1,
+    };
+    for close in [false, true] {
+        run(&[
+            write.clone(),
+            Operation::AdvanceTime { seconds: 1 },
+            Operation::Compact,
+            Operation::Reopen { close },
+            write.clone(),
+        ])
+        .await;
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

@@ -262,20 +262,19 @@ impl Compactor<'_> {
     /// Deletes a segment whose live frames were copied.
     ///
     /// The copies are synced first. If a crash prevents the deletion, reading the segment again
-    /// changes nothing. A missing segment needs the compacted frame. The deletion is synced before
-    /// the next segment is compacted, so an older segment never exists while a newer one is gone.
+    /// changes nothing. A missing segment needs the compacted frame. The open frame keeps the
+    /// newest version, which only the deleted segment may hold. The deletion is synced before the
+    /// next segment is compacted, so an older segment never exists while a newer one is gone.
     fn delete_segment(&self, source: &Segment, len: u64) -> Result<(), FileError> {
         let log = &self.0.log;
         log.sync()?;
-        let header = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
-        let appended = log.append(&mut *log.lock_writable()?, &header, &[]);
-        match appended {
-            Ok(_) => {}
+        match self.append_compacted(source) {
+            Ok(()) => {}
             // There is no space for the frame. An empty segment means the same, and truncating it
             // frees space.
             Err(error) if error.is_full() => {
                 self.on_segment(source, "truncate", || source.file.truncate(0))?;
-                log.append(&mut *log.lock_writable()?, &header, &[])?;
+                self.append_compacted(source)?;
             }
             Err(error) => return Err(error),
         }
@@ -286,6 +285,16 @@ impl Compactor<'_> {
         // If this fails, the next opening removes the hint, since its segment does not exist.
         let _ = remove_file(log.disk(), &file_names::hint(source.id));
         log.forget_segment(source, len);
+        Ok(())
+    }
+
+    /// Appends the frames that replace a deleted segment.
+    fn append_compacted(&self, source: &Segment) -> Result<(), FileError> {
+        let log = &self.0.log;
+        let mut writer = log.lock_writable()?;
+        let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
+        let open = FrameHeader::without_key(FrameKind::Open, writer.version());
+        log.append_all(&mut writer, &[(compacted, &[]), (open, &[])])?;
         Ok(())
     }
 

@@ -82,7 +82,7 @@ impl LogWriter {
     }
 
     /// Returns the version that was assigned last.
-    pub(super) const fn version(&self) -> u64 {
+    pub(crate) const fn version(&self) -> u64 {
         self.version
     }
 
