@@ -15,7 +15,7 @@ use super::{
     merge::write_merged,
     read::{RootMember, descend, step},
     scan,
-    serde_impl::to_json,
+    serde_impl::with_json,
 };
 
 impl Document {
@@ -32,9 +32,7 @@ impl Document {
         value: &T,
     ) -> Result<(), EditError> {
         let path = path.into();
-        let mut json = Vec::new();
-        to_json(&path, value, &mut json)?;
-        self.put_json(&path, RawValue::new(&json))
+        with_json(&path, value, |json| self.put_json(&path, json))
     }
 
     /// Writes a value that is already JSON text, like [`put`](Self::put). Of equal keys in an object,
@@ -114,9 +112,7 @@ impl Document {
     /// If the values are not an object, or as [`EditError`] describes. The document is then
     /// unchanged.
     pub fn merge<T: Serialize + ?Sized>(&mut self, values: &T) -> Result<(), EditError> {
-        let mut json = Vec::new();
-        to_json(&empty_path(), values, &mut json)?;
-        self.merge_json(RawValue::new(&json))
+        with_json(&KeyPath::root(), values, |json| self.merge_json(json))
     }
 
     /// Merges an object that is already JSON text, like [`merge`](Self::merge).
@@ -129,7 +125,7 @@ impl Document {
             return Err(EditError::NotAnObject);
         }
         let shape = scan::shape(json, &mut self.scratch).ok_or(MalformedDocument::DAMAGED)?;
-        check_depth(&empty_path(), shape.depth)?;
+        check_depth(&KeyPath::root(), shape.depth)?;
         let mut canonical = Vec::new();
         let json = if shape.canonical {
             json
@@ -140,8 +136,8 @@ impl Document {
         let mut merged = mem::take(&mut self.scratch);
         merged.clear();
         let result = write_merged(self.text(), json, &mut merged)
-            .map_err(|error| error.into_edit_error(&empty_path()))
-            .and_then(|()| self.check_size(&empty_path(), merged.len()));
+            .map_err(|error| error.into_edit_error(&KeyPath::root()))
+            .and_then(|()| self.check_size(&KeyPath::root(), merged.len()));
         self.scratch = merged;
         result.and_then(|()| Ok(self.swap_in_scratch()?))
     }
@@ -337,10 +333,6 @@ fn check_depth(path: &KeyPath<'_>, depth: usize) -> Result<(), EditError> {
         path: path_for_display(path),
         max: MAX_DEPTH,
     })
-}
-
-fn empty_path() -> KeyPath<'static> {
-    KeyPath::from_keys::<str>([])
 }
 
 /// The range to replace, and its replacement, that remove a value.

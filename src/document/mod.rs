@@ -63,7 +63,7 @@ pub use raw_value::RawValue;
 // Public for the benches and fuzz targets only.
 #[doc(hidden)]
 pub use read::Members;
-pub(crate) use serde_impl::to_json;
+pub(crate) use serde_impl::{from_document, to_json, with_buffer, with_json};
 
 /// Maximum depth of a document. The root object is level one.
 pub const MAX_DEPTH: usize = 100;

@@ -74,6 +74,14 @@ impl<'a> KeyPath<'a> {
         }
     }
 
+    /// Returns the path without keys, which leads to the whole document.
+    pub(crate) fn root() -> Self {
+        Self {
+            whole: None,
+            keys: SmallVec::new(),
+        }
+    }
+
     /// Creates a path from a list of literal keys.
     pub fn from_keys<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
         Self::escape_keys(keys.into_iter().map(AsRef::as_ref))

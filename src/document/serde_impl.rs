@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
 
 use super::{
-    EditError, KeyPath, ReadError, SerializeError, ValueKind, finite::FiniteSerializer, scan,
+    EditError, KeyPath, RawValue, ReadError, SerializeError, ValueKind, finite::FiniteSerializer,
+    scan,
 };
 
 /// Appends the JSON text of `value`, which a write stores at `path`, to `out`: compact UTF-8, with
@@ -36,6 +37,22 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(
     Err(discard_text(path, out, start, not_finite.get()))
 }
 
+/// Serializes `value` and calls `write` with its JSON text. See [`to_json`].
+///
+/// # Errors
+/// As for `to_json`. `write` is not called then.
+#[inline]
+pub(crate) fn with_json<T: Serialize + ?Sized, R, E: From<EditError>>(
+    path: &KeyPath<'_>,
+    value: &T,
+    write: impl FnOnce(RawValue<'_>) -> Result<R, E>,
+) -> Result<R, E> {
+    with_buffer(|buffer| {
+        to_json(path, value, buffer)?;
+        write(RawValue::new(buffer))
+    })
+}
+
 /// Removes the text that a failed [`to_json`] appended from `start` on, and returns the error.
 #[cold]
 fn discard_text(
@@ -52,6 +69,27 @@ fn discard_text(
     };
     out.truncate(start);
     error
+}
+
+/// A larger buffer is freed after use.
+const MAX_KEPT_BUFFER: usize = 64 * 1024;
+
+thread_local! {
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `run` with an empty buffer, which each thread keeps for the next call.
+///
+/// A nested call gets a new buffer, so `run` may call code of users. If it panics, the buffer is freed.
+#[inline]
+pub(crate) fn with_buffer<R>(run: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    buffer.clear();
+    let result = run(&mut buffer);
+    if buffer.capacity() <= MAX_KEPT_BUFFER {
+        let _ = BUFFER.try_with(|kept| kept.set(buffer));
+    }
+    result
 }
 
 /// Deserializes the text of one value as `T`.
@@ -99,7 +137,7 @@ pub(super) fn with_copy<T>(text: &[u8], parse: impl FnOnce(&mut [u8], &mut Buffe
 ///
 /// simd-json passes a large integer as a 128-bit integer, which a `T` without 128-bit integers may
 /// reject. The second attempt, with serde_json, passes it as a float.
-pub(super) fn from_document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ReadError> {
+pub(crate) fn from_document<T: DeserializeOwned>(text: &[u8]) -> Result<T, ReadError> {
     let value = with_copy(text, |copy, buffers| {
         simd_json::serde::from_slice_with_buffers(copy, buffers).ok()
     });

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::ChangeError;
-use crate::document::{Document, KeyPath, Number, RawValue, to_json};
+use crate::document::{Document, KeyPath, Number, RawValue, to_json, with_json};
 
 /// Limits on the changes of one request to its session.
 ///
@@ -155,33 +155,21 @@ impl Patch {
         path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), ChangeError> {
-        let path = &path.into();
-        self.record(
-            OperationKind::Put,
-            path,
-            document,
-            |patch, document, start| {
-                to_json(path, value, &mut patch.bytes)?;
-                patch.check_bytes()?;
-                Ok(document.put_json(path, patch.value_from(start))?)
-            },
-        )?;
-        self.coalesce_puts();
-        Ok(())
+        let path = path.into();
+        with_json(&path, value, |json| self.put_json(document, &path, json))
     }
 
     /// Calls [`Document::put_json`] and records it.
     ///
     /// # Errors
     /// As for [`put`](Self::put).
-    pub fn put_json<'p>(
+    pub fn put_json(
         &mut self,
         document: &mut Document,
-        path: impl Into<KeyPath<'p>>,
+        path: &KeyPath<'_>,
         json: RawValue<'_>,
     ) -> Result<(), ChangeError> {
-        let path = &path.into();
-        self.record(OperationKind::Put, path, document, |patch, document, _| {
+        self.record(OperationKind::Put, path, document, |patch, document| {
             patch.bytes.extend_from_slice(json.as_bytes());
             patch.check_bytes()?;
             Ok(document.put_json(path, json)?)
@@ -201,15 +189,10 @@ impl Patch {
         path: impl Into<KeyPath<'p>>,
     ) -> Result<bool, ChangeError> {
         let path = &path.into();
-        self.record(
-            OperationKind::Forget,
-            path,
-            document,
-            |patch, document, _| {
-                patch.check_bytes()?;
-                Ok(document.forget(path)?)
-            },
-        )
+        self.record(OperationKind::Forget, path, document, |patch, document| {
+            patch.check_bytes()?;
+            Ok(document.forget(path)?)
+        })
     }
 
     /// Calls [`Document::add`] and records it.
@@ -223,7 +206,7 @@ impl Patch {
         amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
-        self.record(OperationKind::Add, path, document, |patch, document, _| {
+        self.record(OperationKind::Add, path, document, |patch, document| {
             to_json(path, &amount, &mut patch.bytes)?;
             patch.check_bytes()?;
             Ok(document.add(path, amount)?)
@@ -245,7 +228,7 @@ impl Patch {
             OperationKind::Subtract,
             path,
             document,
-            |patch, document, _| {
+            |patch, document| {
                 to_json(path, &amount, &mut patch.bytes)?;
                 patch.check_bytes()?;
                 Ok(document.subtract(path, amount)?)
@@ -262,17 +245,26 @@ impl Patch {
         document: &mut Document,
         values: &T,
     ) -> Result<(), ChangeError> {
-        let root = &KeyPath::from_keys::<str>([]);
-        self.record(
-            OperationKind::Merge,
-            root,
-            document,
-            |patch, document, start| {
-                to_json(root, values, &mut patch.bytes)?;
-                patch.check_bytes()?;
-                Ok(document.merge_json(patch.value_from(start))?)
-            },
-        )
+        with_json(&KeyPath::root(), values, |json| {
+            self.merge_json(document, json)
+        })
+    }
+
+    /// Calls [`Document::merge_json`] and records it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn merge_json(
+        &mut self,
+        document: &mut Document,
+        values: RawValue<'_>,
+    ) -> Result<(), ChangeError> {
+        let root = &KeyPath::root();
+        self.record(OperationKind::Merge, root, document, |patch, document| {
+            patch.bytes.extend_from_slice(values.as_bytes());
+            patch.check_bytes()?;
+            Ok(document.merge_json(values)?)
+        })
     }
 
     /// Removes every member of the document, and records it. A rebase removes the values that are
@@ -306,7 +298,7 @@ impl Patch {
         kind: OperationKind,
         path: &KeyPath<'_>,
         document: &mut Document,
-        edit: impl FnOnce(&mut Self, &mut Document, usize) -> Result<T, ChangeError>,
+        edit: impl FnOnce(&mut Self, &mut Document) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
         if self.len() >= self.limits.operations {
             let limit = self.limits.operations;
@@ -317,7 +309,7 @@ impl Patch {
         self.bytes.reserve(TYPICAL_BYTES);
         path.write(&mut self.bytes);
         let value = self.bytes.len();
-        let result = edit(self, document, value);
+        let result = edit(self, document);
         match result {
             Ok(_) => self.operations.push(Operation {
                 kind,
@@ -327,10 +319,6 @@ impl Patch {
             Err(_) => self.bytes.truncate(start),
         }
         result
-    }
-
-    fn value_from(&self, start: usize) -> RawValue<'_> {
-        RawValue::new(self.bytes.get(start..).unwrap_or_default())
     }
 
     fn check_bytes(&self) -> Result<(), ChangeError> {

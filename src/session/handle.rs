@@ -30,7 +30,7 @@ use crate::sync::{get_mut, lock};
 /// # Concurrency
 ///
 /// A handle is cheap to clone. Several tasks of the request may use it at once; each method is
-/// atomic by itself.
+/// atomic by itself. `Serialize` and `Deserialize` implementations may use the session too.
 ///
 /// Other requests of the same visitor may run at the same time, in this process or on other
 /// machines. A handle sees the session as it was when it was loaded, plus its own changes. The
@@ -62,8 +62,8 @@ impl Session {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
-        // After a panic under the lock, the state is at worst half edited in memory. It belongs to
-        // this request alone, whose handler has panicked.
+        // Except for listeners, no code of users runs under the lock, so no panic of theirs leaves the
+        // state half edited.
         lock(&self.state)
     }
 

@@ -107,6 +107,7 @@ mod session {
     mod parallel;
     mod regenerate;
     mod tag_races;
+    mod user_code;
     mod values;
     mod vectors;
 }

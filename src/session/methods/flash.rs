@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    document::{Document, KeyPath},
+    document::{Document, KeyPath, with_json},
     session::{Session, SessionError, Snapshot},
 };
 
@@ -29,9 +29,12 @@ impl Session {
         key: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        let mut state = self.state();
-        let outgoing = state.writable()?.outgoing_flash(&self.engine);
-        Ok(outgoing.flashed.put(key, value)?)
+        let key = key.into();
+        with_json(&key, value, |json| {
+            let mut state = self.state();
+            let outgoing = state.writable()?.outgoing_flash(&self.engine);
+            Ok(outgoing.flashed.put_json(&key, json)?)
+        })
     }
 
     /// Flashes every member of an object to the next request that loads the session. Keys are
@@ -40,9 +43,11 @@ impl Session {
     /// # Errors
     /// See [`merge`](Self::merge).
     pub fn flash_many<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let mut state = self.state();
-        let outgoing = state.writable()?.outgoing_flash(&self.engine);
-        Ok(outgoing.flashed.merge(values)?)
+        with_json(&KeyPath::root(), values, |json| {
+            let mut state = self.state();
+            let outgoing = state.writable()?.outgoing_flash(&self.engine);
+            Ok(outgoing.flashed.merge_json(json)?)
+        })
     }
 
     /// Flashes all messages of this request to the next request too.
@@ -59,9 +64,10 @@ impl Session {
     /// # Errors
     /// If the session cannot be changed.
     pub fn reflash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         self.reflash_with(|incoming| {
             let mut selected = Document::new();
-            for key in keys.iter().map(AsRef::as_ref) {
+            for key in keys {
                 let is_literal = incoming.get([key])?.is_some();
                 let path = if is_literal {
                     KeyPath::from([key])
@@ -81,10 +87,11 @@ impl Session {
     /// # Errors
     /// If the session cannot be changed.
     pub fn reflash_except(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         self.reflash_with(|incoming| {
             let mut selected = incoming.clone();
             for key in keys {
-                selected.forget(key.as_ref())?;
+                selected.forget(key)?;
             }
             Ok(selected)
         })

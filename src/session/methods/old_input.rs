@@ -20,7 +20,8 @@ impl Session {
     /// `form::Input` calls this itself. Call it if you read the input in another way. The session
     /// need not be loaded.
     pub fn set_form_input(&self, input: impl Into<Arc<Value>>) {
-        self.state().set_form_input(input.into());
+        let input = input.into();
+        self.state().set_form_input(input);
     }
 
     /// Returns the form input of this request, if it was read.
@@ -98,8 +99,6 @@ impl Session {
         input: &T,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<(), SessionError> {
-        let mut guard = self.state();
-        let state = guard.writable()?;
         let mut fields = Document::new();
         fields.set_limit(self.engine.policy.limits.document);
         fields.merge(input)?;
@@ -111,7 +110,8 @@ impl Session {
         for name in &unwanted {
             fields.forget([name.as_str()])?;
         }
-        state.outgoing_flash(&self.engine).input = fields;
+        let mut state = self.state();
+        state.writable()?.outgoing_flash(&self.engine).input = fields;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    document::KeyPath,
+    document::{KeyPath, RawValue, from_document, with_buffer},
     id::{SessionId, StoreKey},
     session::{Session, SessionError, Snapshot},
 };
@@ -31,12 +31,12 @@ impl Session {
         &self,
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
-        let state = self.state();
-        let value = state.readable()?.data().get(path)?;
-        value
-            .filter(|value| !value.is_null())
-            .map(|value| Ok(value.deserialize()?))
-            .transpose()
+        let path = &path.into();
+        with_buffer(|text| {
+            let is_found = self.copy_value(path, text)?;
+            let value = is_found.then(|| RawValue::new(text).deserialize());
+            Ok(value.transpose()?)
+        })
     }
 
     /// Returns the value at `path`, or `default` if it is missing or null.
@@ -59,6 +59,7 @@ impl Session {
     #[doc(alias = "contains_key")]
     #[doc(alias = "exists")]
     pub fn has<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<bool, SessionError> {
+        let path = path.into();
         Ok(self.state().readable()?.data().has(path)?)
     }
 
@@ -71,7 +72,10 @@ impl Session {
     #[doc(alias = "entries")]
     #[doc(alias = "toJSON")]
     pub fn all<T: DeserializeOwned>(&self) -> Result<T, SessionError> {
-        Ok(self.state().readable()?.data().deserialize()?)
+        with_buffer(|text| {
+            text.extend_from_slice(self.state().readable()?.data().text());
+            Ok(from_document(text)?)
+        })
     }
 
     /// Returns a snapshot of the session, to borrow values from it. Flash messages are not
@@ -131,5 +135,22 @@ impl Session {
     #[doc(alias = "hasBeenModified")]
     pub fn is_modified(&self) -> bool {
         self.state().is_modified()
+    }
+
+    /// Replaces `text` with the JSON text of the value at `path`. Returns `false` if it is missing or
+    /// null.
+    ///
+    /// A `Deserialize` implementation may use the session, so it must not run under the lock.
+    pub(super) fn copy_value(
+        &self,
+        path: &KeyPath<'_>,
+        text: &mut Vec<u8>,
+    ) -> Result<bool, SessionError> {
+        text.clear();
+        let state = self.state();
+        let value = state.readable()?.data().get(path)?;
+        let value = value.filter(|value| !value.is_null());
+        text.extend_from_slice(value.map_or(&[], RawValue::as_bytes));
+        Ok(value.is_some())
     }
 }

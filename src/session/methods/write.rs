@@ -3,7 +3,7 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    document::{KeyPath, Number},
+    document::{KeyPath, Number, RawValue, with_buffer, with_json},
     session::{Session, SessionError},
 };
 
@@ -19,6 +19,9 @@ use crate::{
 impl Session {
     /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric
     /// keys. If an object in the value has equal keys, the last one's value is stored.
+    ///
+    /// A put of the value that the session holds already is a change too, and the commit writes it.
+    /// If another request changed the value in the meantime, this put wins.
     ///
     /// # Errors
     /// If the session cannot be changed. [`Change`](SessionError::Change) if a limit is exceeded, if
@@ -39,9 +42,12 @@ impl Session {
         path: impl Into<KeyPath<'p>>,
         value: &T,
     ) -> Result<(), SessionError> {
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
-        Ok(patch.put(data, path, value)?)
+        let path = path.into();
+        with_json(&path, value, |json| {
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            Ok(patch.put_json(data, &path, json)?)
+        })
     }
 
     /// Merges an object into the session: objects deeply, arrays by index. Its keys are literal.
@@ -49,9 +55,11 @@ impl Session {
     /// # Errors
     /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
     pub fn merge<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
-        Ok(patch.merge(data, values)?)
+        with_json(&KeyPath::root(), values, |json| {
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            Ok(patch.merge_json(data, json)?)
+        })
     }
 
     /// Removes the value at `path`, if there is one. An array keeps its length. Null replaces the
@@ -64,6 +72,7 @@ impl Session {
     #[doc(alias = "unset")]
     #[doc(alias = "delete")]
     pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {
+        let path = path.into();
         let mut state = self.state();
         let (patch, data) = state.writable()?.patch_and_data();
         patch.forget(data, path)?;
@@ -86,12 +95,22 @@ impl Session {
         path: impl Into<KeyPath<'p>>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
-        let mut state = self.state();
-        let (patch, data) = state.writable()?.patch_and_data();
-        let value = data.get(path)?.filter(|value| !value.is_null());
-        let value = value.map(|value| value.deserialize()).transpose()?;
-        patch.forget(data, path)?;
-        Ok(value)
+        with_buffer(|text| {
+            loop {
+                let is_found = self.copy_value(path, text)?;
+                let value = is_found
+                    .then(|| RawValue::new(text).deserialize())
+                    .transpose()?;
+                let mut state = self.state();
+                let (patch, data) = state.writable()?.patch_and_data();
+                let found = data.get(path)?.filter(|value| !value.is_null());
+                // Another task or the type's `Deserialize` may have changed the value.
+                if found.map(RawValue::as_bytes) == is_found.then_some(text) {
+                    patch.forget(data, path)?;
+                    return Ok(value);
+                }
+            }
+        })
     }
 
     /// Adds 1 to the number at `path` and returns the sum. A missing value and null count as 0.
@@ -115,6 +134,7 @@ impl Session {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
+        let (path, amount) = (path.into(), amount.into());
         let mut state = self.state();
         let (patch, data) = state.writable()?.patch_and_data();
         Ok(patch.add(data, path, amount)?)
@@ -137,6 +157,7 @@ impl Session {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
+        let (path, amount) = (path.into(), amount.into());
         let mut state = self.state();
         let (patch, data) = state.writable()?.patch_and_data();
         Ok(patch.subtract(data, path, amount)?)
