@@ -38,7 +38,8 @@ impl SessionConfig {
             .map_err(|error| cookie_error(&name, error))?;
         let keys = app_key::key_ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
-        let mut context = CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl());
+        let mut context =
+            CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl(policy.age));
         context.clear_with_browser = self.clear_with_browser;
         let backend = Backend::new(stores.open(self.store_selection(&listeners))?, &context)
             .map_err(|error| ConfigError::with_source("store", error))?;

@@ -61,7 +61,7 @@ impl SetCookie {
         attributes.check(&name)?;
         let mut bytes = Vec::new();
         attributes.write(&mut bytes);
-        let past = Lifetime::max_age(Some(Duration::ZERO)).expires(UNIX_EPOCH);
+        let past = LifetimeAttributes::max_age(Some(Duration::ZERO)).expires(UNIX_EPOCH);
         Ok(Self {
             removal: write(&name, b"", past, &bytes)?,
             attributes: bytes.into(),
@@ -88,7 +88,7 @@ impl SetCookie {
         write(
             &self.name,
             value,
-            Lifetime::max_age(max_age),
+            LifetimeAttributes::max_age(max_age),
             &self.attributes,
         )
     }
@@ -105,7 +105,7 @@ impl SetCookie {
         max_age: Option<Duration>,
         expires: SystemTime,
     ) -> Result<HeaderValue, CookieError> {
-        let lifetime = Lifetime::max_age(max_age).expires(expires);
+        let lifetime = LifetimeAttributes::max_age(max_age).expires(expires);
         write(&self.name, value, lifetime, &self.attributes)
     }
 
@@ -130,9 +130,9 @@ impl fmt::Debug for SetCookie {
 ///
 /// Both fit inline, without an allocation.
 #[derive(Default)]
-struct Lifetime(SmallVec<[u8; 64]>);
+struct LifetimeAttributes(SmallVec<[u8; 64]>);
 
-impl Lifetime {
+impl LifetimeAttributes {
     fn max_age(age: Option<Duration>) -> Self {
         let mut this = Self::default();
         if let Some(age) = age {
@@ -157,7 +157,7 @@ impl Lifetime {
     }
 }
 
-impl fmt::Write for Lifetime {
+impl fmt::Write for LifetimeAttributes {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.put(text);
         Ok(())
@@ -167,7 +167,7 @@ impl fmt::Write for Lifetime {
 fn write(
     name: &CookieName,
     value: &[u8],
-    Lifetime(lifetime): Lifetime,
+    LifetimeAttributes(lifetime): LifetimeAttributes,
     attributes: &[u8],
 ) -> Result<HeaderValue, CookieError> {
     check_value(name, value)?;

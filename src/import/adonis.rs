@@ -7,7 +7,11 @@
 use bytes::Bytes;
 
 use super::ImportedFile;
-use crate::{document::Document, id::StoreKey, wire::native};
+use crate::{
+    document::Document,
+    id::StoreKey,
+    wire::{Lifetime, native},
+};
 
 /// The member of `message` that holds the flash messages.
 const FLASH: &str = "__flash__";
@@ -66,7 +70,8 @@ const FLASH: &str = "__flash__";
 /// ```
 pub fn read_session(file: ImportedFile<'_>) -> Option<(StoreKey, Bytes)> {
     let data = read_data(file.name, file.content)?;
-    let record = native::encode_record(file.changed, &data, &Document::new());
+    let lifetime = Lifetime::from_creation(file.changed);
+    let record = native::encode_record(&lifetime, &data, &Document::new());
     Some((StoreKey::from_foreign_id(file.name), record))
 }
 

@@ -17,7 +17,7 @@ use crate::{
     wire::{CookieText, OpenedIdCookie},
 };
 
-/// Capacity in cookies. They take about 200 KB together.
+/// Capacity in cookies. They take about 300 KB together.
 const SLOTS: usize = 1024;
 
 /// Opened id cookies by their text. Each text has one slot; a new entry replaces the old one there.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
-    wire::{CookieText, Format, IdCookie},
+    wire::{CookieText, Format, IdCookie, Lifetime},
 };
 
 /// The store, the policy and the formats of one service.
@@ -59,13 +59,16 @@ impl Engine {
         now.duration_since(last_touch) >= interval || last_touch.duration_since(now) > interval
     }
 
-    /// Returns how long a record may live from `now`: until the idle timeout, or until the absolute
-    /// timeout if it comes first.
-    pub(crate) fn record_ttl(&self, created: Timestamp, now: Timestamp) -> Duration {
-        let idle = self.policy.idle_ttl();
-        self.policy.absolute_timeout.map_or(idle, |timeout| {
-            idle.min(created.saturating_add(timeout).duration_since(now))
-        })
+    /// Returns how long a record may live from `now`, after a write or a touch: until the idle
+    /// timeout, or until the end of the session if it comes first. Zero if the session is over.
+    pub(crate) fn record_ttl(&self, lifetime: &Lifetime, now: Timestamp) -> Duration {
+        let idle = self
+            .policy
+            .idle_ttl(lifetime.idle.unwrap_or(self.policy.age));
+        let timeout = self.policy.absolute_timeout;
+        let ends = timeout.map(|timeout| lifetime.created.saturating_add(timeout));
+        let end = ends.into_iter().chain(lifetime.end).min();
+        end.map_or(idle, |end| idle.min(end.duration_since(now)))
     }
 
     /// Writes the value of an id cookie.

@@ -83,9 +83,10 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Returns the time to live of a record after a touch or a write: the age and the touch interval. A
-    /// touch may be late by that interval, and the record must not expire before its cookie.
-    pub(crate) fn idle_ttl(&self) -> Duration {
-        self.age.saturating_add(self.touch_interval)
+    /// Returns the time to live of a record with an idle timeout of `age`, after a touch or a write: the
+    /// age and the touch interval. A touch may be late by that interval, and the record must not expire
+    /// before its cookie.
+    pub(crate) fn idle_ttl(&self, age: Duration) -> Duration {
+        age.saturating_add(self.touch_interval)
     }
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod native;
 
-use std::fmt::Debug;
+use std::{fmt::Debug, time::Duration};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::{clock::Timestamp, document::Document, id::SessionId};
 
 /// The text of an id cookie's value. A value of the native format fits inline, without an allocation.
-pub(crate) type CookieText = SmallVec<[u8; 96]>;
+pub(crate) type CookieText = SmallVec<[u8; 128]>;
 
 /// A format for the value of the id cookie and for stored records.
 pub(crate) trait Format: Debug + Send + Sync {
@@ -27,8 +27,8 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// The claim is not authenticated. Use it only to decide whether to open the cookie.
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp>;
 
-    /// Encodes the record of a session that was created at `created`.
-    fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes;
+    /// Encodes the record of a session.
+    fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes;
 
     /// Encodes a fence, which replaces the record under the old id after a regeneration.
     fn fence(&self) -> Bytes;
@@ -49,8 +49,30 @@ pub(crate) struct IdCookie {
     pub(crate) id: SessionId,
     /// The time of the session's last renewal in the store, in whole seconds. It throttles touches.
     pub(crate) renewed: Timestamp,
-    /// `true` if a record was ever stored under the id. If the store then has none, the id is stale.
-    pub(crate) stored: bool,
+    /// The lifetime of the session's record. `None` if the cookie was sealed before a record was
+    /// stored under the id. The cookie opens no record with another creation time.
+    pub(crate) lifetime: Option<Lifetime>,
+}
+
+/// The creation time of a session, and its own timeouts. The policy's timeouts apply as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    pub(crate) created: Timestamp,
+    /// The session's own idle timeout, in whole seconds.
+    pub(crate) idle: Option<Duration>,
+    /// The time at which the session ends.
+    pub(crate) end: Option<Timestamp>,
+}
+
+impl Lifetime {
+    /// Returns the lifetime of a session without timeouts of its own.
+    pub(crate) const fn from_creation(created: Timestamp) -> Self {
+        Self {
+            created,
+            idle: None,
+            end: None,
+        }
+    }
 }
 
 /// An authenticated id cookie.
@@ -64,8 +86,7 @@ pub(crate) struct OpenedIdCookie {
 /// The fields of a record besides the session's data.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordHead {
-    /// The time when the session was created, for the absolute timeout.
-    pub(crate) created: Timestamp,
+    pub(crate) lifetime: Lifetime,
     /// `true` if the record is a fence. The session has another id, and the record only stops slower
     /// requests.
     pub(crate) is_fence: bool,

@@ -5,30 +5,37 @@
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | format version: 1 |
+//! | 0 | 1 | format version: 2 |
 //! | 1 | 1 | kind: 0 for a session, 1 for a fence under the old id after a regeneration |
-//! | 2 | 8 | creation time of the session, milliseconds since the Unix epoch |
-//! | 10 | 4 | length of the data's text |
-//! | 14 | 4 | length of the data's index |
-//! | 18 | 4 | length of the flash messages' text |
-//! | 22 | 4 | length of the flash messages' index |
-//! | 26 | | data text, data index, flash text, flash index |
+//! | 2 | 20 | lifetime of the session |
+//! | 22 | 4 | length of the data's text |
+//! | 26 | 4 | length of the data's index |
+//! | 30 | 4 | length of the flash messages' text |
+//! | 34 | 4 | length of the flash messages' index |
+//! | 38 | | data text, data index, flash text, flash index |
+//!
+//! A lifetime is the creation time (8 bytes), the session's own idle timeout (4 bytes, seconds), and
+//! the time of its end (8 bytes). Times are milliseconds since the Unix epoch. A timeout or an end of
+//! zero means that the session has none of its own.
 //!
 //! Each flash message is stored as an array of a number and the message. The number distinguishes
 //! messages with equal content. Numbers are little endian. Empty flash messages have no text and no
 //! index.
 //!
 //! An id cookie begins with six base64url characters that claim the second of its last renewal. The
-//! rest is a sealed text of three fields: the id (16 bytes), that second (4 bytes, little endian, since
-//! the Unix epoch), and a flag (1 byte). The flag is 1 if a record was ever stored under the id, else 0.
-//! Because of the claim, a request whose handler does not use the session need not open the seal. The
-//! session itself uses only the sealed values.
+//! rest is a sealed text of five fields: the format version (1 byte), the id (16 bytes), that second
+//! (4 bytes, little endian, since the Unix epoch), a flag (1 byte), and the lifetime of the session's
+//! record (20 bytes). The flag is 1 if a record was ever stored under the id. Otherwise the flag and the
+//! lifetime are zero. Because of the claim, a request whose handler does not use the session need not
+//! open the seal. The session itself uses only the sealed values.
+
+use std::time::Duration;
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 use zeroize::Zeroize;
 
-use super::{CookieText, DecodeError, Format, IdCookie, OpenedIdCookie, RecordHead};
+use super::{CookieText, DecodeError, Format, IdCookie, Lifetime, OpenedIdCookie, RecordHead};
 use crate::{
     clock::Timestamp,
     document::Document,
@@ -36,12 +43,14 @@ use crate::{
     seal::{Buffer, Codec},
 };
 
-const VERSION: u8 = 1;
+/// The version of both formats.
+const VERSION: u8 = 2;
 const KIND_SESSION: u8 = 0;
 const KIND_FENCE: u8 = 1;
-const LENGTHS_OFFSET: usize = 10;
-const HEAD_LEN: usize = 26;
-const ID_PLAIN_LEN: usize = SessionId::LEN + 5;
+const LIFETIME_LEN: usize = 20;
+const LENGTHS_OFFSET: usize = 2 + LIFETIME_LEN;
+const HEAD_LEN: usize = LENGTHS_OFFSET + 16;
+const ID_PLAIN_LEN: usize = 1 + SessionId::LEN + 4 + 1 + LIFETIME_LEN;
 const CLAIM_LEN: usize = 6;
 
 /// The native format: sealed ids, and records with their own index.
@@ -61,11 +70,13 @@ impl Format for NativeFormat {
         // Seconds fit into 32 bits until the year 2106. Later times are stored as the maximum.
         let seconds = u32::try_from(cookie.renewed.as_millis() / 1000).unwrap_or(u32::MAX);
         let mut plain = [0; ID_PLAIN_LEN];
-        let [id @ .., _, _, _, _, stored] = &mut plain;
-        id.copy_from_slice(cookie.id.as_bytes());
-        *stored = u8::from(cookie.stored);
-        if let Some(renewed) = plain.get_mut(SessionId::LEN..ID_PLAIN_LEN - 1) {
-            renewed.copy_from_slice(&seconds.to_le_bytes());
+        let mut rest = &mut plain[..];
+        rest.put_u8(VERSION);
+        rest.put_slice(cookie.id.as_bytes());
+        rest.put_u32_le(seconds);
+        if let Some(lifetime) = &cookie.lifetime {
+            rest.put_u8(1);
+            put_lifetime(lifetime, &mut rest);
         }
         let mut claim = [0; CLAIM_LEN];
         let text = URL_SAFE_NO_PAD.encode(&seconds.to_le_bytes(), Out::from_slice(&mut claim));
@@ -84,16 +95,7 @@ impl Format for NativeFormat {
             .ids
             .open(sealed, &mut plain)
             .map_err(|error| error.reason().as_str())?;
-        let not_an_id = "authentic, but not an id cookie";
-        let (id, rest) = plain.split_first_chunk().ok_or(not_an_id)?;
-        let [a, b, c, d, stored @ (0 | 1)] = *rest else {
-            return Err(not_an_id);
-        };
-        let cookie = IdCookie {
-            id: SessionId::from_bytes(*id),
-            renewed: from_seconds([a, b, c, d]),
-            stored: stored == 1,
-        };
+        let cookie = decode_id(&plain).ok_or("authentic, but not an id cookie of this version")?;
         plain.zeroize();
         Ok(OpenedIdCookie {
             cookie,
@@ -107,11 +109,11 @@ impl Format for NativeFormat {
         URL_SAFE_NO_PAD
             .decode(claim, Out::from_slice(&mut seconds))
             .ok()?;
-        Some(from_seconds(seconds))
+        Some(from_seconds(u32::from_le_bytes(seconds)))
     }
 
-    fn encode(&self, created: Timestamp, data: &Document, flash: &Document) -> Bytes {
-        encode_record(created, data, flash)
+    fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes {
+        encode_record(lifetime, data, flash)
     }
 
     fn fence(&self) -> Bytes {
@@ -138,24 +140,24 @@ impl Format for NativeFormat {
             }
             _ => return Err(DecodeError::Damaged),
         };
-        let created = Timestamp::from_millis(head.get_u64_le());
+        let lifetime = get_lifetime(&mut head);
         let mut end = HEAD_LEN;
         for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
             end = load_document(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
         }
         (end == record.len())
-            .then_some(RecordHead { created, is_fence })
+            .then_some(RecordHead { lifetime, is_fence })
             .ok_or(DecodeError::Damaged)
     }
 }
 
 /// Encodes the record of a session; see [`Format::encode`].
-pub(crate) fn encode_record(created: Timestamp, data: &Document, flash: &Document) -> Bytes {
+pub(crate) fn encode_record(lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes {
     let capacity = |document: &Document| document.text().len() + 4 * document.len();
     let mut bytes = Vec::with_capacity(HEAD_LEN + capacity(data) + capacity(flash));
     bytes.extend_from_slice(&[VERSION, KIND_SESSION]);
-    bytes.extend_from_slice(&created.as_millis().to_le_bytes());
+    put_lifetime(lifetime, &mut bytes);
     bytes.resize(HEAD_LEN, 0);
     let data_lengths = append_document(data, &mut bytes);
     let flash_lengths = if flash.is_empty() {
@@ -193,8 +195,47 @@ fn load_document(
     Some(end)
 }
 
-fn from_seconds(seconds: [u8; 4]) -> Timestamp {
-    Timestamp::from_millis(u64::from(u32::from_le_bytes(seconds)) * 1000)
+/// Decodes the opened content of an id cookie.
+fn decode_id(plain: &[u8]) -> Option<IdCookie> {
+    let [VERSION, rest @ ..] = plain else {
+        return None;
+    };
+    let (id, mut rest) = rest.split_first_chunk()?;
+    if rest.len() != ID_PLAIN_LEN - 1 - SessionId::LEN {
+        return None;
+    }
+    let renewed = from_seconds(rest.get_u32_le());
+    let lifetime = match rest.get_u8() {
+        0 => None,
+        1 => Some(get_lifetime(&mut rest)),
+        _ => return None,
+    };
+    Some(IdCookie {
+        id: SessionId::from_bytes(*id),
+        renewed,
+        lifetime,
+    })
+}
+
+fn put_lifetime(lifetime: &Lifetime, out: &mut impl BufMut) {
+    let idle = lifetime.idle.map_or(0, |idle| idle.as_secs());
+    out.put_u64_le(lifetime.created.as_millis());
+    out.put_u32_le(u32::try_from(idle).unwrap_or(u32::MAX));
+    out.put_u64_le(lifetime.end.map_or(0, Timestamp::as_millis));
+}
+
+/// Reads a lifetime. The caller has checked that there are enough bytes.
+fn get_lifetime(bytes: &mut impl Buf) -> Lifetime {
+    let (created, idle, end) = (bytes.get_u64_le(), bytes.get_u32_le(), bytes.get_u64_le());
+    Lifetime {
+        created: Timestamp::from_millis(created),
+        idle: (idle > 0).then(|| Duration::from_secs(idle.into())),
+        end: (end > 0).then(|| Timestamp::from_millis(end)),
+    }
+}
+
+fn from_seconds(seconds: u32) -> Timestamp {
+    Timestamp::from_millis(u64::from(seconds) * 1000)
 }
 
 /// Appends a document's text and index and returns their lengths in the form of the header.

@@ -21,3 +21,4 @@ mod processes;
 mod rejections;
 mod startup;
 mod tls;
+mod visitors;

@@ -106,6 +106,7 @@ mod session {
     mod overlaps;
     mod parallel;
     mod regenerate;
+    mod replay;
     mod tag_races;
     mod user_code;
     mod values;

@@ -222,6 +222,12 @@ impl Commit {
         if newer.head.is_fence {
             return Ok(self.untag_fence(key));
         }
+        let state = self.session.state();
+        let is_same = state.is_continued_by(state.version(), &newer.head);
+        drop(state);
+        if !is_same {
+            return Ok(self.drop_changes(IdStatus::Destroyed));
+        }
         self.attempts += 1;
         if self.attempts >= engine.policy.max_attempts {
             self.session.state().reopen();

@@ -47,13 +47,23 @@ impl Commit {
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
                 let newer = decode(engine, &record.data)?;
-                if !newer.head.is_fence {
+                if newer.head.is_fence {
+                    IdStatus::Regenerated
+                } else if self.is_old_session(&newer) {
                     return self.rebase_onto(record, newer, key);
+                } else {
+                    IdStatus::Destroyed
                 }
-                IdStatus::Regenerated
             }
         };
         Ok(self.roll_back(key, Rollback::Lost(status)))
+    }
+
+    /// Returns `true` if the record under the old id is a later version of this session.
+    fn is_old_session(&self, newer: &DecodedRecord) -> bool {
+        let state = self.session.state();
+        let old_version = state.regeneration().and_then(|old| old.version);
+        state.is_continued_by(old_version, &newer.head)
     }
 
     /// Ends the regeneration. The old id is dead. Returns its key.

@@ -7,8 +7,8 @@ use crate::{
 
 /// Starts to touch the record of an unloaded session, if it is due.
 pub(super) fn touch_if_due(state: &mut SessionState, engine: &Engine) -> Option<StoreFuture<bool>> {
-    let key = state.due_touch(engine)?;
-    Some(state.store(engine).touch(&key, engine.policy.idle_ttl()))
+    let (key, ttl) = state.due_touch(engine)?;
+    Some(state.store(engine).touch(&key, ttl))
 }
 
 /// Applies the result of a touch. A failure is reported and does not fail the request.

@@ -7,7 +7,7 @@ fn open_cookie(id: [u8; 16]) -> (OpenedIdCookie, StoreKey) {
     let cookie = IdCookie {
         id,
         renewed: Timestamp::default(),
-        stored: true,
+        lifetime: None,
     };
     let outdated = false;
     (OpenedIdCookie { cookie, outdated }, key)
@@ -56,7 +56,7 @@ fn a_text_takes_the_place_of_the_one_before_it() {
 
 #[test]
 fn a_text_too_long_for_its_slot_is_not_remembered() {
-    let (cache, text) = (CookieCache::new(), [b'a'; 97]);
+    let (cache, text) = (CookieCache::new(), [b'a'; 129]);
     let (first, key) = open_cookie([1; 16]);
     cache.insert(&text, &first, key);
     assert!(key_of(&cache, &text).is_none());

@@ -11,6 +11,7 @@ use crate::{
     patch::Patch,
     session::{SessionError, engine::Engine},
     store::Tag,
+    wire::Lifetime,
 };
 
 impl SessionState {
@@ -94,7 +95,7 @@ impl SessionState {
         }
         self.same_visitor = false;
         self.clear_content();
-        self.created = engine.clock.now();
+        self.lifetime = Lifetime::from_creation(engine.clock.now());
         Ok(())
     }
 }

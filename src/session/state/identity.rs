@@ -1,6 +1,6 @@
 //! The id of a request's session, from its cookie.
 
-use std::cell::OnceCell;
+use std::{cell::OnceCell, time::Duration};
 
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
@@ -11,7 +11,7 @@ use crate::{
     csrf_secret::CsrfSecret,
     id::{EntropyError, SessionId, StoreKey},
     session::{CookiePolicy, Event, SessionError, engine::Engine},
-    wire::{CookieText, IdCookie, OpenedIdCookie},
+    wire::{CookieText, IdCookie, Lifetime, OpenedIdCookie},
 };
 
 /// The id and its cookie. The cookie is decrypted when the id is first needed.
@@ -28,8 +28,8 @@ pub(super) struct Identity {
     from_request: bool,
     /// The time of the last touch of the record, from the cookie.
     last_touch: Timestamp,
-    /// A record is stored under the id, or was.
-    stored: bool,
+    /// The lifetime of the record under the id. `None` if no record was ever stored under it.
+    lifetime: Option<Lifetime>,
     /// A CSRF token of the id was handed out. The browser needs the id to use it.
     token_issued: bool,
     /// The sealed cookie for the fields above, if it is up to date. Empty otherwise.
@@ -56,7 +56,7 @@ impl Identity {
         self.resolved = false;
         self.set_id(None);
         self.from_request = false;
-        self.stored = false;
+        self.lifetime = None;
         self.token_issued = false;
         self.last_touch = Timestamp::default();
         self.cookie_text.clear();
@@ -72,7 +72,7 @@ impl Identity {
             match open(engine, candidate) {
                 Ok((opened, key)) => {
                     self.last_touch = opened.cookie.renewed;
-                    self.stored = opened.cookie.stored;
+                    self.lifetime = opened.cookie.lifetime;
                     self.from_request = true;
                     if !opened.outdated {
                         self.cookie_text.extend_from_slice(candidate);
@@ -89,8 +89,9 @@ impl Identity {
         }
     }
 
-    /// Returns the key of an id that the request carried, if its record is due for a touch.
-    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<StoreKey> {
+    /// Returns the key of an id that the request carried, and its new time to live, if its record is
+    /// due for a touch.
+    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<(StoreKey, Duration)> {
         if self.candidates.is_empty() {
             return None;
         }
@@ -103,11 +104,18 @@ impl Identity {
             return None;
         }
         self.resolve(engine);
-        if self.from_request && engine.is_touch_due(self.last_touch, now) {
-            self.key()
-        } else {
-            None
+        let ttl = self.touch_ttl(engine, now).filter(|_| self.from_request)?;
+        Some((self.key()?, ttl))
+    }
+
+    /// Returns the new time to live of the record, if it is due for a touch and not over.
+    pub(super) fn touch_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
+        if !engine.is_touch_due(self.last_touch, now) {
+            return None;
         }
+        let lifetime = self.lifetime.unwrap_or(Lifetime::from_creation(now));
+        let ttl = engine.record_ttl(&lifetime, now);
+        (!ttl.is_zero()).then_some(ttl)
     }
 
     /// Returns `true` if a touch appears due from the renewal time of a cookie. That time is not
@@ -135,9 +143,9 @@ impl Identity {
         self.last_touch
     }
 
-    /// Returns `true` if a record is stored under the id, or was.
-    pub(super) fn is_stored(&self) -> bool {
-        self.stored
+    /// Returns the lifetime of the record under the id, or `None` if none was ever stored under it.
+    pub(super) fn lifetime(&self) -> Option<Lifetime> {
+        self.lifetime
     }
 
     /// Returns the id, and creates it if there is none.
@@ -170,7 +178,7 @@ impl Identity {
     /// one.
     pub(super) fn discard_id(&mut self) -> Option<StoreKey> {
         self.from_request = false;
-        self.stored = false;
+        self.lifetime = None;
         self.token_issued = false;
         self.cookie_text.clear();
         let key = self.key();
@@ -178,9 +186,9 @@ impl Identity {
         key
     }
 
-    /// Marks the id as stored: a record exists under it.
-    pub(super) fn mark_stored(&mut self) {
-        if !std::mem::replace(&mut self.stored, true) {
+    /// Records the lifetime of the record that is stored under the id.
+    pub(super) fn set_lifetime(&mut self, lifetime: Lifetime) {
+        if self.lifetime.replace(lifetime) != Some(lifetime) {
             self.cookie_text.clear();
         }
     }
@@ -211,7 +219,7 @@ impl Identity {
             let cookie = IdCookie {
                 id,
                 renewed: self.last_touch,
-                stored: self.stored,
+                lifetime: self.lifetime,
             };
             engine.seal(&cookie, &mut self.cookie_text)?;
         }

@@ -11,7 +11,7 @@ mod record;
 mod savepoint;
 mod storage;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,12 +25,12 @@ pub(in crate::session) use self::{
 };
 use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
 use crate::{
-    clock::Timestamp,
     csrf_secret::CsrfSecret,
     document::Document,
     id::{EntropyError, SessionId, StoreKey},
     patch::Patch,
     store::{SetCookies, Store, Tag, Version},
+    wire::Lifetime,
 };
 
 /// Maximum size of a state that is reused, so that one large session does not hold its memory
@@ -44,7 +44,7 @@ pub(super) struct SessionState {
     identity: Identity,
     store_handle: StoreHandle,
     id_status: IdStatus,
-    created: Timestamp,
+    lifetime: Lifetime,
     /// The version of the record under the current key, if there is a record.
     version: Option<Version>,
     /// The record that `patch` starts from, to apply the patch to a newer record.
@@ -233,8 +233,8 @@ impl SessionState {
         self.identity.cookie_text(engine)
     }
 
-    /// Returns the key of an unloaded session that is due for a touch.
-    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<StoreKey> {
+    /// Returns the key of an unloaded session that is due for a touch, and the new time to live.
+    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<(StoreKey, Duration)> {
         self.identity.due_touch(engine)
     }
 

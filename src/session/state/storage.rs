@@ -14,6 +14,7 @@ use crate::{
     id::StoreKey,
     session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine},
     store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tag, TooLarge, Version},
+    wire::{Lifetime, RecordHead},
 };
 
 /// Loading.
@@ -37,7 +38,7 @@ impl SessionState {
         self.accessed = true;
         self.patch.set_limits(engine.policy.limits);
         let now = engine.clock.now();
-        self.created = now;
+        self.lifetime = Lifetime::from_creation(now);
         self.identity.resolve(engine);
         // An id that this request created is in no store.
         let Some(key) = self
@@ -48,8 +49,7 @@ impl SessionState {
             self.open(engine, read_only, true)?;
             return Ok(None);
         };
-        let due = engine.is_touch_due(self.identity.last_touch(), now);
-        let touch = due.then(|| engine.policy.idle_ttl());
+        let touch = self.identity.touch_ttl(engine, now);
         Ok(Some(self.store(engine).read(&key, touch)))
     }
 
@@ -74,13 +74,14 @@ impl SessionState {
         read_only: bool,
     ) -> Result<(), SessionError> {
         // `begin_load` decided at this time if the read touches the record. Decide the same here.
-        let now = self.created;
+        let now = self.lifetime.created;
         match outcome {
             ReadOutcome::Found(record) => return self.on_found(engine, record, now, read_only),
             ReadOutcome::Gone => self.lose_id(IdStatus::Stale),
             ReadOutcome::Absent => {
                 let age = now.duration_since(self.identity.last_touch());
-                if self.identity.is_stored() || age > engine.policy.idle_ttl() {
+                let max_age = engine.policy.idle_ttl(engine.policy.age);
+                if self.identity.lifetime().is_some() || age > max_age {
                     self.lose_id(IdStatus::Stale);
                 } else if engine.is_touch_due(self.identity.last_touch(), now) {
                     self.on_touch_missed(engine);
@@ -99,16 +100,15 @@ impl SessionState {
     ) -> Result<(), SessionError> {
         let flash = self.flash.stored_mut();
         let head = decode_into(engine, &record.data, &mut self.data, flash)?;
-        let age = now.duration_since(head.created);
         if head.is_fence {
             self.lose_id(IdStatus::Regenerated);
             return self.open(engine, read_only, true);
         }
-        if engine
-            .policy
-            .absolute_timeout
-            .is_some_and(|timeout| age >= timeout)
-        {
+        if !self.is_opened_by_cookie(engine, &head) {
+            self.lose_id(IdStatus::Stale);
+            return self.open(engine, read_only, true);
+        }
+        if engine.record_ttl(&head.lifetime, now).is_zero() {
             self.key_to_destroy = self.identity.key();
             self.lose_id(IdStatus::Stale);
             return self.open(engine, read_only, true);
@@ -116,12 +116,24 @@ impl SessionState {
         if engine.is_touch_due(self.identity.last_touch(), now) {
             self.identity.mark_touched(now);
         }
-        self.identity.mark_stored();
+        self.identity.set_lifetime(head.lifetime);
         self.version = Some(record.version);
         self.base = Some(record.data);
-        self.created = head.created;
+        self.lifetime = head.lifetime;
         self.flash.take_incoming(read_only)?;
         self.open(engine, read_only, false)
+    }
+
+    /// Returns `true` if the request's cookie may open the record. A cookie that was sealed before
+    /// anything was stored opens any record under its id.
+    ///
+    /// The id of a session that has ended may get a record again, from a copy of its first cookie.
+    /// The session's later cookies must not open that record. A store without versions cannot merge
+    /// parallel first writes, so there each of their cookies opens the record of the last one.
+    fn is_opened_by_cookie(&self, engine: &Engine, head: &RecordHead) -> bool {
+        let lifetime = self.identity.lifetime();
+        lifetime.is_none_or(|lifetime| lifetime.created == head.lifetime.created)
+            || !self.store(engine).capabilities().conditional_writes
     }
 
     /// Drops a dead id of the request.
@@ -166,13 +178,12 @@ impl SessionState {
 impl SessionState {
     /// Records that the store touched the record.
     pub(in crate::session) fn on_touched(&mut self, now: Timestamp) {
-        self.identity.mark_stored();
         self.identity.mark_touched(now);
     }
 
     /// Records that a touch found no record.
     pub(in crate::session) fn on_touch_missed(&mut self, engine: &Engine) {
-        if self.identity.is_stored() {
+        if self.identity.lifetime().is_some() {
             // There was a record once, so the session is over and its id is dead.
             self.identity.discard_id();
             self.id_status = IdStatus::Stale;
@@ -246,7 +257,7 @@ impl SessionState {
         is_final: bool,
     ) -> Result<Bytes, SessionError> {
         let flash = self.flash.to_stored(self.version)?;
-        let record = engine.format.encode(self.created, &self.data, &flash);
+        let record = engine.format.encode(&self.lifetime, &self.data, &flash);
         if !is_final {
             let flash = flash.into_owned();
             let record = record.clone();
@@ -258,12 +269,12 @@ impl SessionState {
     /// Encodes a record without content.
     pub(in crate::session) fn encode_empty(&self, engine: &Engine) -> Bytes {
         let empty = Document::new();
-        engine.format.encode(self.created, &empty, &empty)
+        engine.format.encode(&self.lifetime, &empty, &empty)
     }
 
     /// Returns how long the record may live from `now`.
     pub(in crate::session) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
-        engine.record_ttl(self.created, now)
+        engine.record_ttl(&self.lifetime, now)
     }
 
     /// Returns the error for a session over the store's limit. It names the largest keys.
@@ -278,7 +289,7 @@ impl SessionState {
     /// Records the version of the record that was stored under the current key.
     pub(in crate::session) fn on_stored(&mut self, version: Version) {
         self.version = Some(version);
-        self.identity.mark_stored();
+        self.identity.set_lifetime(self.lifetime);
     }
 
     /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).
@@ -287,6 +298,17 @@ impl SessionState {
         if self.id_status == IdStatus::Destroyed {
             self.save();
         }
+    }
+
+    /// Returns `true` if `newer` is a later version of the session that has `version`. It may also be
+    /// another session that began under the id after this one ended. Parallel requests that store
+    /// the first record of an id have one session.
+    pub(in crate::session) fn is_continued_by(
+        &self,
+        version: Option<Version>,
+        newer: &RecordHead,
+    ) -> bool {
+        version.is_none() || newer.lifetime.created == self.lifetime.created
     }
 
     /// Applies this request's changes to a record that another request wrote.
@@ -301,7 +323,7 @@ impl SessionState {
         };
         self.data = newer.data;
         let rebased = self.patch.rebase(&base, &mut self.data)?;
-        self.created = newer.head.created;
+        self.lifetime = newer.head.lifetime;
         self.flash.rebase(newer.flash)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
