@@ -21,7 +21,7 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 /// A listener that writes every event to `tracing`, with the target `hyper_session`.
 ///
-/// Failures, outages, dropped writes and adjusted settings are warnings; all other events have level
+/// Failures, outages, unreadable records, dropped writes and adjusted settings are warnings; all other events have level
 /// debug. Entries identify a session by the hash of its id.
 ///
 /// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
@@ -51,6 +51,9 @@ impl Listener for TracingListener {
             }
             Event::WriteDropped { key, reason } => {
                 warn!(target: "hyper_session", event = name, %key, reason);
+            }
+            Event::RecordUnreadable { key } => {
+                warn!(target: "hyper_session", event = name, %key);
             }
             Event::CookieRejected { reason } | Event::CsrfFailed { reason } => {
                 // Any client can cause these events, so they must not fill the log.

@@ -37,7 +37,8 @@ pub enum SessionError {
     /// The store failed.
     #[error(transparent)]
     Store(Arc<StoreError>),
-    /// The stored record cannot be decoded. It was not changed.
+    /// The stored record cannot be decoded, because a newer release wrote it, or because it was damaged
+    /// during the request. It was not changed.
     #[error("stored session is unreadable: {0}")]
     Record(&'static str),
     /// The stored document is damaged. It was not changed.

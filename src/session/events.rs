@@ -52,6 +52,12 @@ pub enum Event<'a> {
         /// The reason.
         reason: &'static str,
     },
+    /// A stored record whose bytes are damaged or are not a session. The visitor has a new session, and
+    /// the record is left to expire.
+    RecordUnreadable {
+        /// The key of the record.
+        key: StoreKey,
+    },
     /// A session cookie that this service did not issue, or not in this form. The reasons for data
     /// cookies, which a client-side store has, begin with `data_`.
     CookieRejected {
@@ -64,8 +70,8 @@ pub enum Event<'a> {
         /// The reason, without any part of the request.
         reason: &'static str,
     },
-    /// A failure of the store: it did not answer, held an unreadable record, or rejected the size of
-    /// the session.
+    /// A failure of the store: it did not answer, held a record that this release cannot open, or
+    /// rejected the size of the session.
     StoreFailed {
         /// The error.
         error: &'a SessionError,
@@ -107,6 +113,7 @@ impl Event<'_> {
             Self::Destroyed { .. } => "destroyed",
             Self::ConflictResolved { .. } => "conflict_resolved",
             Self::WriteDropped { .. } => "write_dropped",
+            Self::RecordUnreadable { .. } => "record_unreadable",
             Self::CookieRejected { .. } => "cookie_rejected",
             Self::CsrfFailed { .. } => "csrf_refused",
             Self::StoreFailed { .. } => "store_failed",

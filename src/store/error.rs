@@ -14,6 +14,7 @@ pub struct StoreError {
     store: &'static str,
     operation: &'static str,
     is_outage: bool,
+    is_unreadable: bool,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -30,6 +31,7 @@ impl StoreError {
             store,
             operation,
             is_outage: false,
+            is_unreadable: false,
             source: source.into(),
         }
     }
@@ -46,6 +48,20 @@ impl StoreError {
     /// line for each such error.
     pub const fn is_outage(&self) -> bool {
         self.is_outage
+    }
+
+    /// Marks the error as permanent: the bytes under the key are damaged, or no session store wrote
+    /// them. The visitor then gets a new session. Do not use it if another release or another key
+    /// could read the bytes.
+    #[must_use]
+    pub const fn with_unreadable(mut self) -> Self {
+        self.is_unreadable = true;
+        self
+    }
+
+    /// Returns `true` if the bytes under the key are damaged, or no session store wrote them.
+    pub const fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Returns the store's name.

@@ -45,6 +45,8 @@ use crate::{
 
 /// The version of both formats.
 const VERSION: u8 = 2;
+/// Versions end before the first printable character, so that text counts as foreign, not as newer.
+const VERSION_END: u8 = 0x20;
 const KIND_SESSION: u8 = 0;
 const KIND_FENCE: u8 = 1;
 const LIFETIME_LEN: usize = 20;
@@ -132,12 +134,15 @@ impl Format for NativeFormat {
         data: &mut Document,
         flash: &mut Document,
     ) -> Result<RecordHead, DecodeError> {
+        if let Some(newer) = record
+            .first()
+            .filter(|it| (VERSION + 1..VERSION_END).contains(it))
+        {
+            return Err(DecodeError::UnsupportedVersion(*newer));
+        }
         let mut head = record.get(..HEAD_LEN).ok_or(DecodeError::Damaged)?;
         let is_fence = match (head.get_u8(), head.get_u8()) {
             (VERSION, kind @ (KIND_SESSION | KIND_FENCE)) => kind == KIND_FENCE,
-            (version, _) if version > VERSION => {
-                return Err(DecodeError::UnsupportedVersion(version));
-            }
             _ => return Err(DecodeError::Damaged),
         };
         let lifetime = get_lifetime(&mut head);

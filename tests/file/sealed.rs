@@ -85,5 +85,7 @@ async fn without_the_key_encrypted_data_is_an_error_and_not_an_empty_session() {
             matches!(source, Some(FileError::NoKeys | FileError::Open(_))),
             "{refused}"
         );
+        assert!(!refused.is_unreadable(), "the session is not lost");
+        assert!(format!("{refused:?}").contains("key ring"), "{refused:?}");
     }
 }

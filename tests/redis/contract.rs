@@ -51,7 +51,7 @@ async fn it_keeps_the_contract_over_a_unix_socket_in_another_database() {
 async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
     let server = Server::start();
     let store = connect(&server).await;
-    for value in [&b"{\"user\":1}"[..], b"hs2R", b""] {
+    for value in [&b"{\"user\":1}"[..], b"hs0R", b"hs", b""] {
         let key = key();
         server.set(&format!("session:{key}"), value);
         let read = store.read(&key, None).await.unwrap_err();
@@ -92,7 +92,6 @@ async fn a_value_of_another_type_is_reported() {
     for error in [
         store.read(&key, None).await.map(drop).unwrap_err(),
         store.touch(&key, HOUR).await.map(drop).unwrap_err(),
-        store.destroy(&key).await.unwrap_err(),
         store
             .write(&key, "x".into(), HOUR, Expected::Any)
             .await
@@ -100,6 +99,23 @@ async fn a_value_of_another_type_is_reported() {
             .unwrap_err(),
     ] {
         assert!(matches!(cause(&error), RedisError::ForeignValue), "{error}");
+    }
+    store.destroy(&key).await.unwrap();
+    assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_format_is_reported_as_that() {
+    let server = Server::start();
+    let store = connect(&server).await;
+    for value in [b"hs9R and more", &b"hs9T"[..]] {
+        let key = key();
+        server.set(&format!("session:{key}"), value);
+        for touch in [None, Some(HOUR)] {
+            let error = store.read(&key, touch).await.unwrap_err();
+            assert!(matches!(cause(&error), RedisError::NewerFormat), "{error}");
+            assert!(!error.is_unreadable());
+        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! Visitors of a service with a Redis store whose data is lost or damaged.
 
-use hyper_session::{Sessions, store::redis::RedisStore};
+use std::time::Duration;
+
+use hyper_session::{
+    Sessions,
+    clock::{Clock, Timestamp},
+    config::StoreRegistry,
+};
 use serde_json::json;
 
 use crate::support::{
@@ -8,15 +14,24 @@ use crate::support::{
     redis_servers::{Server, sessions::connect},
 };
 
-async fn service(server: &Server) -> Sessions {
-    let store: RedisStore = connect(server).await;
-    Sessions::new(config(), store).unwrap()
+async fn service(server: &Server, clock: &Clock) -> Sessions {
+    let stores = StoreRegistry::new().register("server", connect(server).await);
+    Sessions::builder(config().store("server"))
+        .stores(stores)
+        .clock(clock.clone())
+        .build()
+        .unwrap()
+}
+
+fn clock() -> Clock {
+    Clock::manual(Timestamp::from_millis(1_800_000_000_000))
 }
 
 #[tokio::test]
 async fn a_first_cookie_replayed_on_an_emptied_server_opens_nothing_for_the_victim() {
     let server = Server::start();
-    let sessions = service(&server).await;
+    let clock = clock();
+    let sessions = service(&server, &clock).await;
     let mut victim = Browser::new(&sessions);
     victim.pass().await;
     let mut attacker = victim.clone();
@@ -25,9 +40,41 @@ async fn a_first_cookie_replayed_on_an_emptied_server_opens_nothing_for_the_vict
         .await
         .unwrap();
     server.send(&["FLUSHALL"]);
+    clock.advance(Duration::from_secs(1));
     let put = async |s: &hyper_session::Session| s.put("user", "attacker");
     attacker.visit(put).await.unwrap();
     assert_eq!(victim.visit(async |s| object(s)).await, json!({}));
     let data = attacker.visit(async |s| object(s)).await;
     assert_eq!(data, json!({"user": "attacker"}));
+}
+
+#[tokio::test]
+async fn a_value_of_another_type_is_a_new_session_and_can_be_destroyed() {
+    let server = Server::start();
+    let sessions = service(&server, &clock()).await;
+    let mut browser = Browser::new(&sessions);
+    let key = browser
+        .visit(async |s| {
+            s.put("n", &1).unwrap();
+            s.store_key().unwrap()
+        })
+        .await;
+    let name = format!("session:{key}");
+    server.send(&["DEL", &name]);
+    server.send(&["RPUSH", &name, "x"]);
+    let new = browser
+        .visit(async |s| {
+            assert_eq!(object(s), json!({}));
+            s.put("n", &2).unwrap();
+            s.store_key().unwrap()
+        })
+        .await;
+    assert_ne!(new, key);
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+    assert!(server.send(&["LRANGE", &name, "0", "-1"]).contains('x'));
+    sessions.collection().destroy(&key).await.unwrap();
+    assert!(
+        server.send(&["TYPE", &name]).contains("string"),
+        "a tombstone"
+    );
 }

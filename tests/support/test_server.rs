@@ -65,7 +65,9 @@ impl LoggedEvent {
     fn new(event: &Event<'_>) -> Self {
         let (keys, text) = match event {
             Event::Initiated { key, fresh } => (vec![*key], format!("fresh={fresh}")),
-            Event::Committed { key } | Event::Destroyed { key } => (vec![*key], String::new()),
+            Event::Committed { key }
+            | Event::Destroyed { key }
+            | Event::RecordUnreadable { key } => (vec![*key], String::new()),
             Event::Regenerated { from, to } => (vec![*from, *to], String::new()),
             Event::ConflictResolved { key, attempts } => (vec![*key], format!("{attempts}")),
             Event::WriteDropped { key, reason } => (vec![*key], (*reason).to_owned()),

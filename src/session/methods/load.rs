@@ -12,8 +12,10 @@ impl Session {
     /// issue is not an error.
     ///
     /// # Errors
-    /// A [store failure](crate::SessionError::is_store_failure) if the store fails or its record is
-    /// unreadable. Under [`OnStoreFailure::ReadOnly`](crate::session::OnStoreFailure::ReadOnly) the
+    /// A [store failure](crate::SessionError::is_store_failure) if the store fails, or if its record is
+    /// sealed with an unknown key or was written by a newer release. (A record that is damaged or not a
+    /// session is no error: the visitor gets a new session, with an
+    /// [`Event::RecordUnreadable`](crate::session::Event::RecordUnreadable).) Under [`OnStoreFailure::ReadOnly`](crate::session::OnStoreFailure::ReadOnly) the
     /// session is then empty and read-only instead.
     ///
     /// [`NotLoaded`](crate::SessionError::NotLoaded) if an earlier load failed.

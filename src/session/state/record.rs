@@ -32,12 +32,15 @@ pub(super) fn decode_into(
     record: &Bytes,
     data: &mut Document,
     flash: &mut Document,
-) -> Result<RecordHead, SessionError> {
-    let head = engine.format.decode(record, data, flash);
-    head.map_err(|error| {
-        SessionError::Record(match error {
+) -> Result<RecordHead, DecodeError> {
+    engine.format.decode(record, data, flash)
+}
+
+impl From<DecodeError> for SessionError {
+    fn from(error: DecodeError) -> Self {
+        Self::Record(match error {
             DecodeError::UnsupportedVersion(_) => "a newer release wrote it; upgrade this service",
             DecodeError::Damaged => "it is damaged or not a session record; destroy the session",
         })
-    })
+    }
 }

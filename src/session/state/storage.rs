@@ -14,7 +14,7 @@ use crate::{
     id::StoreKey,
     session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine},
     store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tag, TooLarge, Version},
-    wire::{Lifetime, RecordHead},
+    wire::{DecodeError, Lifetime, RecordHead},
 };
 
 /// Loading.
@@ -62,6 +62,7 @@ impl SessionState {
     ) -> Result<(), SessionError> {
         let loaded = match read {
             Ok(outcome) => self.on_read(engine, outcome, read_only),
+            Err(error) if error.is_unreadable() => self.on_unreadable(engine, read_only),
             Err(error) => Err(error.into()),
         };
         loaded.or_else(|error| self.on_load_error(engine, error))
@@ -99,7 +100,10 @@ impl SessionState {
         read_only: bool,
     ) -> Result<(), SessionError> {
         let flash = self.flash.stored_mut();
-        let head = decode_into(engine, &record.data, &mut self.data, flash)?;
+        let head = match decode_into(engine, &record.data, &mut self.data, flash) {
+            Err(DecodeError::Damaged) => return self.on_unreadable(engine, read_only),
+            decoded => decoded?,
+        };
         if head.is_fence {
             self.lose_id(IdStatus::Regenerated);
             return self.open(engine, read_only, true);
@@ -113,6 +117,9 @@ impl SessionState {
             self.lose_id(IdStatus::Stale);
             return self.open(engine, read_only, true);
         }
+        if self.flash.take_incoming(read_only).is_err() {
+            return self.on_unreadable(engine, read_only);
+        }
         if engine.is_touch_due(self.identity.last_touch(), now) {
             self.identity.mark_touched(now);
         }
@@ -120,8 +127,18 @@ impl SessionState {
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.lifetime = head.lifetime;
-        self.flash.take_incoming(read_only)?;
         self.open(engine, read_only, false)
+    }
+
+    /// Begins a new session, because the bytes under the request's id are not a session record. They
+    /// are left to expire. A 503 would lock the visitor out for as long.
+    #[cold]
+    fn on_unreadable(&mut self, engine: &Engine, read_only: bool) -> Result<(), SessionError> {
+        if let Some(key) = self.identity.key() {
+            engine.emit(&Event::RecordUnreadable { key });
+        }
+        self.lose_id(IdStatus::Stale);
+        self.open(engine, read_only, true)
     }
 
     /// Returns `true` if the request's cookie may open the record. A cookie that was sealed before

@@ -57,7 +57,15 @@ pub(super) fn store_result<T>(
     operation: &'static str,
     result: Result<T, FileError>,
 ) -> Result<T, StoreError> {
-    result.map_err(|error| StoreError::new("file", operation, error))
+    result.map_err(|error| {
+        let is_unreadable = error.is_unreadable();
+        let error = StoreError::new("file", operation, error);
+        if is_unreadable {
+            error.with_unreadable()
+        } else {
+            error
+        }
+    })
 }
 
 impl FileInner {

@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use crate::{
     error_chain::ErrorChain,
-    seal::{OpenError, SealError},
+    seal::{OpenError, OpenReason, SealError},
     store::MAX_TAGS,
 };
 
@@ -128,8 +128,9 @@ pub enum FileError {
     /// A record could not be encrypted.
     #[error("session data could not be encrypted")]
     Seal(#[from] SealError),
-    /// A record could not be decrypted. Its key is not in the key ring, or the data was changed.
-    #[error("session data could not be decrypted; add the key that encrypted it to the key ring")]
+    /// A record could not be decrypted. Its key is not in the key ring, a newer release encrypted it,
+    /// or the data was changed.
+    #[error("session data could not be decrypted: {}", open_problem(*.0))]
     Open(#[from] OpenError),
     /// A record was encrypted for another session key.
     #[error(
@@ -173,9 +174,29 @@ impl FileError {
         }
     }
 
+    /// Returns `true` if the data under the key was changed, so no key can decrypt it.
+    pub(crate) const fn is_unreadable(&self) -> bool {
+        match self {
+            Self::WrongKey => true,
+            Self::Open(error) => !matches!(
+                error.reason(),
+                OpenReason::UnknownKey | OpenReason::UnknownVersion
+            ),
+            _ => false,
+        }
+    }
+
     /// Returns `true` if the disk or the quota is full.
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
+    }
+}
+
+fn open_problem(error: OpenError) -> &'static str {
+    match error.reason() {
+        OpenReason::UnknownKey => "its key is not in the key ring; add the key to the key ring",
+        OpenReason::UnknownVersion => "a newer release encrypted it; upgrade hyper-session",
+        _ => "it is damaged; destroy the session",
     }
 }
 

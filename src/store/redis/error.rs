@@ -57,6 +57,9 @@ pub enum RedisError {
          check that no other program uses the same prefix"
     )]
     ForeignValue,
+    /// A newer release of this crate wrote the value under the session's key.
+    #[error("session record in Redis has a newer format; upgrade hyper-session on this machine")]
+    NewerFormat,
     /// The record under the session's key does not match its checksum, or belongs to another key.
     #[error("session record in Redis is damaged: {0}; destroy the session")]
     DamagedRecord(&'static str),
@@ -90,6 +93,11 @@ impl RedisError {
             Self::TimedOut { last, .. } | Self::UnknownOutcome { last } => Some(*last),
             _ => None,
         }
+    }
+
+    /// Returns `true` if the bytes under the key are damaged or foreign.
+    pub(super) const fn is_unreadable(&self) -> bool {
+        matches!(self, Self::ForeignValue | Self::DamagedRecord(_))
     }
 
     /// Returns `true` if an outage is reported instead of this error.

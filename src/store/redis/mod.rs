@@ -167,11 +167,12 @@ impl RedisStore {
             let result = work(runner).await;
             result.map_err(|error| {
                 let is_outage = reports_outages && error.is_covered_by_outage();
+                let is_unreadable = error.is_unreadable();
                 let error = StoreError::new(NAME, operation, error);
-                if is_outage {
-                    error.with_outage()
-                } else {
-                    error
+                match (is_outage, is_unreadable) {
+                    (true, _) => error.with_outage(),
+                    (_, true) => error.with_unreadable(),
+                    _ => error,
                 }
             })
         })

@@ -148,6 +148,16 @@ impl CommandRunner {
                     || RedisCommand::script(&scripts::DESTROY, self.names.session(key), args());
                 Box::pin(self.run(Idempotency::Idempotent, command)).await?
             }
+            // Commands that return the old value reject a value of another type.
+            Err(RedisError::ForeignValue) => {
+                let command = || match (self.names.session(key), &*ttl) {
+                    (name, b"0") => RedisCommand::new("DEL", name, []),
+                    (name, _) => {
+                        RedisCommand::new("SET", name, [tombstone(), px.clone(), ttl.clone()])
+                    }
+                };
+                Box::pin(self.run(Idempotency::Idempotent, command)).await?
+            }
             outcome => outcome?,
         };
         self.wait_for_replicas(&outcome, key).await?;

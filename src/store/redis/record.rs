@@ -66,12 +66,24 @@ const TRUNCATED: RedisError = RedisError::DamagedRecord("record is truncated");
 
 /// Parses the checksum, the version, and the length of the tag block.
 fn header(value: &[u8]) -> Result<(u32, [u8; 8], usize), RedisError> {
-    let rest = value.strip_prefix(LIVE).ok_or(RedisError::ForeignValue)?;
+    let rest = value
+        .strip_prefix(LIVE)
+        .ok_or_else(|| prefix_error(value))?;
     let (crc, rest) = rest.split_first_chunk().ok_or(TRUNCATED)?;
     let (version, rest) = rest.split_first_chunk().ok_or(TRUNCATED)?;
     let (tags_len, _) = rest.split_first_chunk().ok_or(TRUNCATED)?;
     let tags_len = usize::from(u16::from_be_bytes(*tags_len));
     Ok((u32::from_be_bytes(*crc), *version, tags_len))
+}
+
+/// Returns the error for a value that does not begin like a record of this release.
+fn prefix_error(value: &[u8]) -> RedisError {
+    match value {
+        [b'h', b's', digit @ b'0'..=b'9', b'R' | b'T', ..] if LIVE.get(2) < Some(digit) => {
+            RedisError::NewerFormat
+        }
+        _ => RedisError::ForeignValue,
+    }
 }
 
 fn checksum(key: &StoreKey, version: [u8; 8], data: &[u8]) -> u32 {

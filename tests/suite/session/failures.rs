@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper_session::{
     SessionError,
+    id::StoreKey,
     session::OnStoreFailure,
     store::{Expected, ReadOutcome, Store},
 };
@@ -130,36 +131,78 @@ async fn a_write_whose_answer_was_lost_is_applied_once_at_most() {
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
 }
 
+/// Replaces the visitor's record with these bytes and returns its key.
+async fn replace_record(server: &TestServer, browser: &mut Browser, bytes: &Bytes) -> StoreKey {
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
+    let hour = Duration::from_secs(3_600);
+    let write = server
+        .memory
+        .write(&key, bytes.clone(), hour, Expected::Any);
+    write.await.unwrap();
+    server.events.clear();
+    key
+}
+
+async fn stored_bytes(server: &TestServer, key: &StoreKey) -> Bytes {
+    match server.memory.read(key, None).await.unwrap() {
+        ReadOutcome::Found(record) => record.data,
+        other => panic!("the record is gone: {other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn a_damaged_or_newer_record_is_not_overwritten() {
-    for damage in [&b"\xff\xff\xff\xff"[..], b"", b"\x02not ours", b"{\"n\":1}"] {
+async fn a_damaged_or_foreign_record_is_a_new_session_and_expires_by_itself() {
+    for damage in [
+        &b"\xff\xff\xff\xff"[..],
+        b"",
+        b"\x02not ours",
+        b"{\"n\":1}",
+        b"{\"n\":1,\"text\":\"longer than the head of any record of ours\"}",
+    ] {
         for policy in [OnStoreFailure::Unavailable, OnStoreFailure::ReadOnly] {
             let server = test_server(config().on_store_failure(policy));
             let mut browser = visitor(&server).await;
-            let key = browser.visit(async |s| s.store_key()).await.unwrap();
-            let (data, hour) = (Bytes::copy_from_slice(damage), Duration::from_secs(3_600));
-            let write = server.memory.write(&key, data.clone(), hour, Expected::Any);
-            write.await.unwrap();
-            server.events.clear();
-            let visit = browser
-                .request(async |s| s.load().await.map(|s| s.put("n", &2)).is_ok())
+            let data = Bytes::copy_from_slice(damage);
+            let key = replace_record(&server, &mut browser, &data).await;
+            let new = browser
+                .visit(async |s| {
+                    assert_eq!(object(s), json!({}));
+                    assert!(s.is_fresh());
+                    s.put("n", &2).unwrap();
+                    s.store_key().unwrap()
+                })
                 .await;
-            let expected = if policy == OnStoreFailure::ReadOnly {
-                200
-            } else {
-                503
-            };
-            assert_eq!(visit.status, expected, "{damage:?}");
-            assert_eq!(
-                server.events.with_name("store_failed").len(),
-                1,
-                "{damage:?}"
-            );
-            let ReadOutcome::Found(record) = server.memory.read(&key, None).await.unwrap() else {
-                panic!("the record is gone");
-            };
-            assert_eq!(record.data, data);
+            assert_ne!(new, key, "{damage:?}");
+            let unreadable = server.events.with_name("record_unreadable");
+            assert_eq!(unreadable.len(), 1, "{damage:?}");
+            assert_eq!(unreadable[0].keys, [key]);
+            assert_eq!(server.events.with_name("store_failed"), []);
+            assert_eq!(stored_bytes(&server, &key).await, data);
+            assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+            server.sessions.collection().destroy(&key).await.unwrap();
+            assert_eq!(server.memory.stats().records, 1, "destroyed by its key");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_record_of_a_newer_release_is_an_error_that_says_so_and_is_not_overwritten() {
+    for (policy, status) in [
+        (OnStoreFailure::Unavailable, 503),
+        (OnStoreFailure::ReadOnly, 200),
+    ] {
+        let server = test_server(config().on_store_failure(policy));
+        let mut browser = visitor(&server).await;
+        let data = Bytes::from_static(b"\x03of a later release");
+        let key = replace_record(&server, &mut browser, &data).await;
+        let visit = browser
+            .request(async |s| s.load().await.map(|s| s.put("n", &2)).is_ok())
+            .await;
+        assert_eq!(visit.status, status);
+        let failed = server.events.with_name("store_failed");
+        assert_eq!(failed.len(), 1);
+        assert!(failed[0].text.contains("newer release"), "{failed:?}");
+        assert_eq!(stored_bytes(&server, &key).await, data);
     }
 }
 
