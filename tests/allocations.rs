@@ -10,9 +10,13 @@ use std::{
     collections::BTreeMap,
 };
 
-use http::Request;
+use http::{
+    Request, Response,
+    header::{COOKIE, SET_COOKIE},
+};
+use hyper::service::Service;
 use hyper_session::{
-    Sessions,
+    Session, SessionError, Sessions,
     document::Document,
     patch::{ChangeLimits, Patch},
     session::CookiePolicy::{self, Rolling, WhenUsed},
@@ -34,37 +38,46 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
 /// The system's allocator with a counter. Growing a block counts as an allocation.
 struct CountingAllocator;
 
-fn count() {
+fn count(bytes: usize) {
     COUNT.set(COUNT.get() + 1);
+    add_bytes(bytes as isize);
+}
+
+/// Adds to the number of bytes that this thread has allocated and not freed.
+fn add_bytes(bytes: isize) {
+    BYTES.set(BYTES.get() + bytes);
 }
 
 // SAFETY: every call is passed unchanged to the system's allocator. Counting does not touch memory
 // of the caller, does not allocate, and needs no destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
+        add_bytes(-(layout.size() as isize));
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        add_bytes(-(layout.size() as isize));
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.dealloc(block, layout) }
     }
@@ -157,6 +170,36 @@ fn a_put_of_an_object_costs_nothing() {
         patch.put(&mut document, "value", &value).unwrap();
     };
     assert_eq!(allocations(Box::new(put)), 0);
+}
+
+/// Sends two requests of one session whose data and flash messages are large.
+async fn use_large_session() {
+    let sessions = sessions(WhenUsed);
+    let large = &"x".repeat(200_000);
+    let service = sessions.wrap_fn(async |_: Request<Body>, session: Session| {
+        session.load().await?;
+        session.put("data", large)?;
+        session.merge(&BTreeMap::from([("data", large)]))?;
+        session.flash("message", large)?;
+        session.reflash()?;
+        session.flash_all_of(&BTreeMap::from([("field", large)]))?;
+        session.get::<String>("data")?;
+        Ok::<_, SessionError>(Response::new(Body::default()))
+    });
+    let response = service.call(support::plain()).await.unwrap();
+    let mut request = support::plain();
+    let cookie = response.headers()[SET_COOKIE].clone();
+    request.headers_mut().insert(COOKIE, cookie);
+    assert_eq!(service.call(request).await.unwrap().status(), 200);
+}
+
+#[test]
+fn a_thread_keeps_no_large_buffers() {
+    let before = BYTES.get();
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(use_large_session());
+    let kept = BYTES.get() - before;
+    assert!(kept < 100_000, "{kept} bytes are kept");
 }
 
 #[test]

@@ -34,6 +34,11 @@ impl CowBuf {
         }
     }
 
+    /// Returns the capacity of the owned buffer.
+    pub(super) fn capacity(&self) -> usize {
+        self.owned.capacity()
+    }
+
     pub(super) fn is_edited(&self) -> bool {
         self.edited
     }

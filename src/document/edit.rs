@@ -294,7 +294,18 @@ impl Document {
         Ok(())
     }
 
+    /// Replaces the content with the content of `new`.
+    ///
+    /// # Errors
+    /// If it exceeds the limit. The document is then unchanged.
+    pub(crate) fn replace(&mut self, new: Self) -> Result<(), EditError> {
+        self.check_size(&KeyPath::root(), new.text().len())?;
+        (self.text, self.index) = (new.text, new.index);
+        Ok(())
+    }
+
     fn check_size(&self, path: &KeyPath<'_>, size: usize) -> Result<(), EditError> {
+        let size = size + self.reserved;
         if size <= self.limit {
             return Ok(());
         }

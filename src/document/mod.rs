@@ -93,6 +93,7 @@ pub struct Document {
     /// The buffer in which an edit builds new text. It also lends memory to the check for equal keys.
     scratch: Vec<u8>,
     limit: usize,
+    reserved: usize,
 }
 
 const EMPTY: Bytes = Bytes::from_static(b"{}");
@@ -105,6 +106,7 @@ impl Document {
             index: CowBuf::default(),
             scratch: Vec::new(),
             limit: MAX_TEXT,
+            reserved: 0,
         }
     }
 
@@ -164,6 +166,16 @@ impl Document {
     /// and the maximum is [`MAX_TEXT`].
     pub fn set_limit(&mut self, bytes: usize) {
         self.limit = bytes.min(MAX_TEXT);
+    }
+
+    /// Reserves `bytes` bytes of the limit for text outside of this document. The default is 0.
+    pub(crate) fn set_reserved(&mut self, bytes: usize) {
+        self.reserved = bytes;
+    }
+
+    /// Returns the number of bytes that the buffers can hold.
+    pub(crate) fn capacity(&self) -> usize {
+        self.text.capacity() + self.index.capacity() + self.scratch.capacity()
     }
 
     /// Returns the compact JSON text.

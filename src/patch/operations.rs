@@ -24,8 +24,9 @@ pub struct ChangeLimits {
     pub operations: usize,
     /// Maximum total size of the paths and values of all operations, in bytes. Default: 1 MiB.
     pub bytes: usize,
-    /// Maximum size of the session data after each operation, in bytes of JSON text. Default: 1 MiB,
-    /// maximum [`MAX_TEXT`](crate::document::MAX_TEXT).
+    /// Maximum size of the session data and the flash messages for the next request together, after
+    /// each operation, in bytes of JSON text. Default: 1 MiB, maximum
+    /// [`MAX_TEXT`](crate::document::MAX_TEXT).
     pub document: usize,
 }
 
@@ -122,6 +123,16 @@ impl Patch {
     /// Returns the size of the operations' paths and values in bytes.
     pub fn size(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Returns the number of bytes that the buffers can hold.
+    pub(crate) fn capacity(&self) -> usize {
+        let operations = if self.operations.spilled() {
+            self.operations.capacity() * size_of::<Operation>()
+        } else {
+            0
+        };
+        self.bytes.capacity() + operations
     }
 
     /// Returns the limits.

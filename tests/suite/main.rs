@@ -99,6 +99,7 @@ mod session {
     mod explicit_commit;
     mod failures;
     mod flash;
+    mod flash_limits;
     mod hostile;
     mod intended_url;
     mod lifecycle;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     document::{Document, KeyPath, with_json},
-    session::{Session, SessionError, Snapshot},
+    session::{Session, SessionError, Snapshot, state::FlashPart},
 };
 
 /// # Flash messages
@@ -32,8 +32,9 @@ impl Session {
         let key = key.into();
         with_json(&key, value, |json| {
             let mut state = self.state();
-            let outgoing = state.writable()?.outgoing_flash(&self.engine);
-            Ok(outgoing.flashed.put_json(&key, json)?)
+            let state = state.writable()?;
+            let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
+            Ok(flashed.put_json(&key, json)?)
         })
     }
 
@@ -45,15 +46,17 @@ impl Session {
     pub fn flash_many<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
         with_json(&KeyPath::root(), values, |json| {
             let mut state = self.state();
-            let outgoing = state.writable()?.outgoing_flash(&self.engine);
-            Ok(outgoing.flashed.merge_json(json)?)
+            let state = state.writable()?;
+            let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
+            Ok(flashed.merge_json(json)?)
         })
     }
 
     /// Flashes all messages of this request to the next request too.
     ///
     /// # Errors
-    /// If the session cannot be changed.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if the messages are too
+    /// large.
     #[doc(alias = "keep")]
     pub fn reflash(&self) -> Result<(), SessionError> {
         self.reflash_with(|incoming| Ok(incoming.clone()))
@@ -62,7 +65,8 @@ impl Session {
     /// Flashes the messages at these paths to the next request too.
     ///
     /// # Errors
-    /// If the session cannot be changed.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if the messages are too
+    /// large.
     pub fn reflash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         self.reflash_with(|incoming| {
@@ -85,7 +89,8 @@ impl Session {
     /// Flashes the messages of this request to the next request too, except those at these paths.
     ///
     /// # Errors
-    /// If the session cannot be changed.
+    /// If the session cannot be changed. [`Change`](SessionError::Change) if the messages are too
+    /// large.
     pub fn reflash_except(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
         self.reflash_with(|incoming| {
@@ -105,7 +110,8 @@ impl Session {
         let state = guard.writable()?;
         if !state.incoming_flash().is_empty() {
             let selected = select(state.incoming_flash())?;
-            state.outgoing_flash(&self.engine).reflashed = selected;
+            let reflashed = state.outgoing_flash(&self.engine, FlashPart::Reflashed);
+            reflashed.replace(selected)?;
         }
         Ok(())
     }

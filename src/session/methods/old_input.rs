@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     document::Document,
-    session::{Session, SessionError},
+    session::{Session, SessionError, state::FlashPart},
 };
 
 /// # Forms
@@ -100,7 +100,6 @@ impl Session {
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<(), SessionError> {
         let mut fields = Document::new();
-        fields.set_limit(self.engine.policy.limits.document);
         fields.merge(input)?;
         let unwanted: Vec<String> = fields
             .keys()
@@ -111,7 +110,9 @@ impl Session {
             fields.forget([name.as_str()])?;
         }
         let mut state = self.state();
-        state.writable()?.outgoing_flash(&self.engine).input = fields;
-        Ok(())
+        let state = state.writable()?;
+        Ok(state
+            .outgoing_flash(&self.engine, FlashPart::Input)
+            .replace(fields)?)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{IdStatus, OutgoingFlash, Phase, Regeneration, SessionState};
+use super::{FlashPart, IdStatus, Phase, Regeneration, SessionState, flash_state::flash_len};
 use crate::{
     document::Document,
     id::EntropyError,
@@ -22,6 +22,7 @@ impl SessionState {
 
     /// Returns the patch and the data to change through it.
     pub(in crate::session) fn patch_and_data(&mut self) -> (&mut Patch, &mut Document) {
+        self.data.set_reserved(self.flash.outgoing_len());
         (&mut self.patch, &mut self.data)
     }
 
@@ -40,11 +41,17 @@ impl SessionState {
         self.flash.incoming()
     }
 
-    /// Returns the flash messages for the next request, limited like the session's data.
-    pub(in crate::session) fn outgoing_flash(&mut self, engine: &Engine) -> &mut OutgoingFlash {
-        let outgoing = self.flash.outgoing_mut();
-        outgoing.flashed.set_limit(engine.policy.limits.document);
-        outgoing
+    /// Returns a part of the flash messages for the next request. Data and messages have one limit.
+    pub(in crate::session) fn outgoing_flash(
+        &mut self,
+        engine: &Engine,
+        part: FlashPart,
+    ) -> &mut Document {
+        let others = self.flash.outgoing_len() + self.data.text().len();
+        let part = self.flash.outgoing_mut(part);
+        part.set_limit(engine.policy.limits.document);
+        part.set_reserved(others - flash_len(part));
+        part
     }
 
     pub(in crate::session) fn set_form_input(&mut self, input: Arc<Value>) {

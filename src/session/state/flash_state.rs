@@ -28,17 +28,26 @@ pub(super) struct FlashState {
     outgoing: Option<Box<OutgoingFlash>>,
 }
 
-/// Messages for the next request. If two fields have the same key, the later field wins.
-#[derive(Debug, Default)]
-pub(in crate::session) struct OutgoingFlash {
-    pub(in crate::session) reflashed: Document,
-    pub(in crate::session) input: Document,
-    pub(in crate::session) flashed: Document,
+/// The messages for the next request, by [`FlashPart`].
+type OutgoingFlash = [Document; 3];
+
+/// A part of the messages for the next request. If two parts have the same key, the later part wins.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::session) enum FlashPart {
+    /// Messages of this request that are kept.
+    Reflashed,
+    /// Form input.
+    Input,
+    /// All other messages.
+    Flashed,
 }
 
-impl OutgoingFlash {
-    fn parts(&self) -> [&Document; 3] {
-        [&self.reflashed, &self.input, &self.flashed]
+/// Returns the size of flash messages in bytes.
+pub(super) fn flash_len(messages: &Document) -> usize {
+    if messages.is_empty() {
+        0
+    } else {
+        messages.text().len()
     }
 }
 
@@ -74,20 +83,42 @@ impl FlashState {
         &self.incoming
     }
 
-    /// Returns the messages that this request flashes to the next request.
-    pub(super) fn outgoing_mut(&mut self) -> &mut OutgoingFlash {
-        self.outgoing.get_or_insert_default()
+    /// Returns a part of the messages that this request flashes to the next request.
+    pub(super) fn outgoing_mut(&mut self, part: FlashPart) -> &mut Document {
+        let [reflashed, input, flashed] = &mut **self.outgoing.get_or_insert_default();
+        match part {
+            FlashPart::Reflashed => reflashed,
+            FlashPart::Input => input,
+            FlashPart::Flashed => flashed,
+        }
     }
 
     pub(super) fn is_modified(&self) -> bool {
-        self.consuming || self.outgoing.is_some()
+        self.consuming || self.has_outgoing()
+    }
+
+    /// Returns `true` if this request flashes a message to the next request.
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.outgoing
+            .iter()
+            .any(|parts| parts.iter().any(|part| !part.is_empty()))
+    }
+
+    /// Returns the size of the messages for the next request in bytes.
+    pub(super) fn outgoing_len(&self) -> usize {
+        let parts = self.outgoing.iter().flat_map(|parts| parts.iter());
+        flash_len(&self.deferred) + parts.map(flash_len).sum::<usize>()
+    }
+
+    /// Returns the number of bytes that the buffers can hold.
+    pub(super) fn capacity(&self) -> usize {
+        let kept = [&self.incoming, &self.stored, &self.deferred];
+        kept.map(Document::capacity).iter().sum()
     }
 
     /// Returns `true` if there is no message to store.
     pub(super) fn is_outgoing_empty(&self) -> bool {
-        let has_any =
-            |outgoing: &OutgoingFlash| outgoing.parts().iter().any(|part| !part.is_empty());
-        self.deferred.is_empty() && !self.outgoing.as_deref().is_some_and(has_any)
+        self.deferred.is_empty() && !self.has_outgoing()
     }
 
     /// Returns the messages to store, for a write that replaces `version`.
@@ -98,7 +129,7 @@ impl FlashState {
         let version = version.map_or(0, Version::get);
         let mut messages = Cow::Borrowed(&self.deferred);
         if let Some(outgoing) = &self.outgoing {
-            for part in outgoing.parts() {
+            for part in &**outgoing {
                 overlay(messages.to_mut(), part, version)?;
             }
         }

@@ -17,12 +17,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
-use self::{flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint};
 pub(in crate::session) use self::{
-    flash_state::OutgoingFlash,
+    flash_state::FlashPart,
     phase::{IdStatus, Phase, Regeneration},
     record::{DecodedRecord, decode},
 };
+use self::{flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint};
 use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
 use crate::{
     csrf_secret::CsrfSecret,
@@ -33,9 +33,9 @@ use crate::{
     wire::Lifetime,
 };
 
-/// Maximum size of a state that is reused, so that one large session does not hold its memory
-/// forever.
-const MAX_POOLED_BYTES: usize = 64 * 1024;
+/// Maximum size of the buffers of a state that is reused, so that one large session does not hold its
+/// memory forever.
+const MAX_POOLED_BYTES: usize = 256 * 1024;
 
 /// The state of one request's session. One lock guards it, and no lock is held across an await.
 #[derive(Debug, Default)]
@@ -81,7 +81,9 @@ impl SessionState {
 
     /// Returns `true` if the buffers are small enough to be reused.
     pub(super) fn is_small(&self) -> bool {
-        self.data.text().len().max(self.patch.size()) <= MAX_POOLED_BYTES
+        let tags = self.tags.capacity() * size_of::<(Tag, bool)>();
+        let bytes = self.data.capacity() + self.patch.capacity() + self.flash.capacity() + tags;
+        bytes <= MAX_POOLED_BYTES
     }
 
     /// Resets everything except the capacity of the buffers.

@@ -338,13 +338,25 @@ impl SessionState {
             Some(record) => decode(engine, record)?.data,
             None => Document::new(),
         };
+        self.flash.rebase(newer.flash)?;
         self.data = newer.data;
+        self.data.set_reserved(self.flash.outgoing_len());
         let rebased = self.patch.rebase(&base, &mut self.data)?;
         self.lifetime = newer.head.lifetime;
-        self.flash.rebase(newer.flash)?;
+        self.check_flash_size(engine)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
             engine.emit(&Event::WriteDropped { key, reason });
+        }
+        Ok(())
+    }
+
+    /// Fails if the flash messages of this request do not fit together with those of another one.
+    fn check_flash_size(&self, engine: &Engine) -> Result<(), SessionError> {
+        let size = self.data.text().len() + self.flash.outgoing_len();
+        let limit = engine.policy.limits.document;
+        if self.flash.has_outgoing() && size > limit {
+            return Err(self.too_large(TooLarge::new(size, limit)));
         }
         Ok(())
     }

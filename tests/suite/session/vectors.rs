@@ -92,8 +92,8 @@ const COUNTS: [(Difference, usize); 9] = [
     (Difference::HasOfFalsy, 3),
     (Difference::ForeignUrl, 16),
     (Difference::ForeignUrlRead, 6),
-    (Difference::FlashModifies, 103),
-    (Difference::EmptyMessages, 5),
+    (Difference::FlashModifies, 92),
+    (Difference::EmptyMessages, 7),
     (Difference::FreshRegeneration, 29),
     (Difference::EmptyRegeneration, 2),
 ];
