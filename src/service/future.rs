@@ -11,11 +11,12 @@ use pin_project_lite::pin_project;
 
 use super::{
     body::SessionBody,
-    response::{finish_response, service_unavailable},
+    layer_session::{LayerSession, SessionLayerConflict},
+    response::{finish_response, layer_conflict, service_unavailable},
 };
 use crate::{
     completion::panic_after_completion,
-    session::{Commit, FinalCommit, Session},
+    session::{Commit, FinalCommit},
 };
 
 pin_project! {
@@ -33,18 +34,27 @@ pin_project! {
     #[project = SessionStageProj]
     enum SessionStage<F, B> {
         // The options are taken when the stage ends. Replacing the stage would move the inner future.
-        Handling { #[pin] inner: F, session: Option<Session> },
+        Handling { #[pin] inner: F, session: Option<LayerSession> },
         Committing { commit: Option<Commit>, response: Option<Response<B>> },
+        Refusing { response: Option<Response<SessionBody<B>>> },
     }
 }
 
 impl<F, B> SessionFuture<F, B> {
-    pub(super) const fn new(inner: F, session: Session) -> Self {
+    pub(super) const fn new(inner: F, session: LayerSession) -> Self {
         Self {
             stage: SessionStage::Handling {
                 inner,
                 session: Some(session),
             },
+        }
+    }
+
+    /// Returns a future that does not call the inner service.
+    pub(super) fn refuse(conflict: SessionLayerConflict) -> Self {
+        let response = Some(layer_conflict(conflict));
+        Self {
+            stage: SessionStage::Refusing { response },
         }
     }
 }
@@ -62,8 +72,12 @@ where
                 panic_after_completion("SessionFuture");
             }
             let result = ready!(inner.poll(cx));
-            let Some(session) = session.take() else {
-                panic_after_completion("SessionFuture");
+            let session = match session.take() {
+                Some(LayerSession::Own(session)) => session,
+                Some(LayerSession::Outer(_)) => {
+                    return Poll::Ready(result.map(|response| response.map(SessionBody::new)));
+                }
+                None => panic_after_completion("SessionFuture"),
             };
             let response = match result {
                 Ok(response) => response,
@@ -82,14 +96,22 @@ where
                 }
             }
         }
-        if let SessionStageProj::Committing { commit, response } = this.stage.project()
-            && let Some(committing) = commit
-        {
-            let result = ready!(Pin::new(committing).poll(cx));
-            if let (Some(commit), Some(response)) = (commit.take(), response.take()) {
-                let outcome = commit.into_outcome(result);
-                return Poll::Ready(Ok(finish_response(response, outcome)));
+        match this.stage.project() {
+            SessionStageProj::Committing { commit, response } => {
+                if let Some(committing) = commit {
+                    let result = ready!(Pin::new(committing).poll(cx));
+                    if let (Some(commit), Some(response)) = (commit.take(), response.take()) {
+                        let outcome = commit.into_outcome(result);
+                        return Poll::Ready(Ok(finish_response(response, outcome)));
+                    }
+                }
             }
+            SessionStageProj::Refusing { response } => {
+                if let Some(response) = response.take() {
+                    return Poll::Ready(Ok(response));
+                }
+            }
+            SessionStageProj::Handling { .. } => {}
         }
         panic_after_completion("SessionFuture")
     }
@@ -100,6 +122,7 @@ impl<F, B> std::fmt::Debug for SessionFuture<F, B> {
         f.write_str(match self.stage {
             SessionStage::Handling { .. } => "SessionFuture::Handling",
             SessionStage::Committing { .. } => "SessionFuture::Committing",
+            SessionStage::Refusing { .. } => "SessionFuture::Refusing",
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, sync::Arc};
 use http::{Request, Response};
 use hyper::service::Service;
 
-use super::{body::SessionBody, future::SessionFuture};
+use super::{body::SessionBody, future::SessionFuture, layer_session::LayerSession};
 use crate::session::{Engine, Session};
 
 /// A service wrapped in [`Sessions`](super::Sessions). The inner service gets the session from the
@@ -30,13 +30,6 @@ impl<S> SessionService<S> {
     pub const fn inner(&self) -> &S {
         &self.inner
     }
-
-    /// Creates the request's session and inserts it into the extensions.
-    pub(super) fn insert_session<B>(&self, request: &mut Request<B>) -> Session {
-        let session = Session::from_headers(&self.engine, request.headers());
-        request.extensions_mut().insert(session.clone());
-        session
-    }
 }
 
 impl<S, In, Out> Service<Request<In>> for SessionService<S>
@@ -47,9 +40,8 @@ where
     type Error = S::Error;
     type Future = SessionFuture<S::Future, Out>;
 
-    fn call(&self, mut request: Request<In>) -> Self::Future {
-        let session = self.insert_session(&mut request);
-        SessionFuture::new(self.inner.call(request), session)
+    fn call(&self, request: Request<In>) -> Self::Future {
+        call_with_session(&self.engine, request, |request| self.inner.call(request))
     }
 }
 
@@ -58,6 +50,23 @@ impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
         f.debug_struct("SessionService")
             .field("inner", &self.inner)
             .finish_non_exhaustive()
+    }
+}
+
+/// Calls a service with the request's session in the extensions.
+pub(super) fn call_with_session<In, Out, F>(
+    engine: &Arc<Engine>,
+    mut request: Request<In>,
+    call: impl FnOnce(Request<In>) -> F,
+) -> SessionFuture<F, Out> {
+    match LayerSession::from_request(engine, &request) {
+        Ok(session) => {
+            if let LayerSession::Own(own) = &session {
+                request.extensions_mut().insert(own.clone());
+            }
+            SessionFuture::new(call(request), session)
+        }
+        Err(conflict) => SessionFuture::refuse(conflict),
     }
 }
 
@@ -85,8 +94,13 @@ where
     type Future = SessionFuture<Fut, Out>;
 
     fn call(&self, request: Request<In>) -> Self::Future {
-        let session = Session::from_headers(&self.engine, request.headers());
-        SessionFuture::new((self.function)(request, session.clone()), session)
+        match LayerSession::from_request(&self.engine, &request) {
+            Ok(session) => {
+                let handling = (self.function)(request, session.session().clone());
+                SessionFuture::new(handling, session)
+            }
+            Err(conflict) => SessionFuture::refuse(conflict),
+        }
     }
 }
 

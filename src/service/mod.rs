@@ -2,13 +2,15 @@
 //!
 //! A program builds one [`Sessions`]. It wraps a service ([`wrap`](Sessions::wrap)) or a function that
 //! takes the session as an argument ([`wrap_fn`](Sessions::wrap_fn)). With the feature `tower`,
-//! `Sessions::layer` returns a layer. [`collection`](Sessions::collection) gives access to the stored
+//! `Sessions::layer` returns a layer. If a service is wrapped twice with the same `Sessions`, the outer
+//! layer creates and commits the session, and the inner layer passes it on. [`collection`](Sessions::collection) gives access to the stored
 //! sessions outside of a request.
 
 mod body;
 mod caching;
 mod future;
 mod hyper;
+mod layer_session;
 mod response;
 mod session_ext;
 mod sessions;
@@ -23,6 +25,7 @@ mod tracing;
 pub use body::SessionBody;
 pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
+pub use layer_session::SessionLayerConflict;
 #[cfg(feature = "metrics")]
 pub use metrics::MetricsListener;
 pub use session_ext::{MissingSessionLayer, SessionExt};

@@ -8,6 +8,7 @@ use http::{
 use super::{
     body::SessionBody,
     caching::{SharedCaching, forbid_caching},
+    layer_session::SessionLayerConflict,
 };
 use crate::session::{SessionFailure, SessionOutcome};
 
@@ -59,6 +60,13 @@ fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
 /// Returns a 503 response, without anything of the handler's response.
 pub(super) fn service_unavailable<B>() -> Response<SessionBody<B>> {
     error_response(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Returns a 500 response with the error in its extensions.
+pub(super) fn layer_conflict<B>(conflict: SessionLayerConflict) -> Response<SessionBody<B>> {
+    let mut response = error_response(StatusCode::INTERNAL_SERVER_ERROR);
+    response.extensions_mut().insert(conflict);
+    response
 }
 
 fn error_response<B>(status: StatusCode) -> Response<SessionBody<B>> {

@@ -65,12 +65,20 @@ impl Sessions {
 
     /// Wraps a hyper service. It gets the session from the request's extensions, with
     /// [`SessionExt`](super::SessionExt).
+    ///
+    /// If an outer layer of the same `Sessions` has inserted a session already, the inner service gets
+    /// that session, and the outer layer commits it. Two `Sessions` around one service need two cookie
+    /// names; see [`SessionLayerConflict`](super::SessionLayerConflict).
     pub fn wrap<S>(&self, inner: S) -> SessionService<S> {
         SessionService::new(inner, self.0.clone())
     }
 
     /// Wraps a function of the request and its session. This is the fastest way, because it does not
-    /// use the request's extensions.
+    /// insert the session into the request's extensions.
+    ///
+    /// If an outer layer of the same `Sessions` has inserted one, the function gets that session, as for
+    /// [`wrap`](Self::wrap). If the function itself calls a service that the same `Sessions` wraps, it
+    /// must insert its session into the extensions first.
     pub fn wrap_fn<F, In, Out, Fut, E>(&self, function: F) -> SessionFn<F>
     where
         F: Fn(Request<In>, Session) -> Fut,

@@ -9,7 +9,10 @@ use http::{Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{SessionService, body::SessionBody, future::SessionFuture, sessions::Sessions};
+use super::{
+    SessionService, body::SessionBody, future::SessionFuture, hyper::call_with_session,
+    sessions::Sessions,
+};
 use crate::session::Engine;
 
 /// [`Sessions`] as a [`tower::Layer`](tower_layer::Layer), for tower and axum. Clones share the store
@@ -49,8 +52,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        let session = self.insert_session(&mut request);
-        SessionFuture::new(self.inner.call(request), session)
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let Self { inner, engine } = self;
+        call_with_session(engine, request, |request| inner.call(request))
     }
 }

@@ -96,6 +96,12 @@ pub enum Event<'a> {
         /// Number of operations that failed during the outage.
         failed: u64,
     },
+    /// A request that passed layers of two [`Sessions`](crate::Sessions) with one cookie name. It was
+    /// answered with a 500. See [`SessionLayerConflict`](crate::service::SessionLayerConflict).
+    LayerConflict {
+        /// The name of the cookie.
+        cookie_name: &'a str,
+    },
     /// A setting that was adjusted to a limit of user agents.
     ConfigAdjusted {
         /// The setting and its new value.
@@ -119,6 +125,7 @@ impl Event<'_> {
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreUnavailable { .. } => "store_away",
             Self::StoreRecovered { .. } => "store_back",
+            Self::LayerConflict { .. } => "layer_conflict",
             Self::ConfigAdjusted { .. } => "config_adjusted",
         }
     }

@@ -61,6 +61,16 @@ impl Session {
         }
     }
 
+    /// Returns `true` if `engine` created the session.
+    pub(crate) fn belongs_to(&self, engine: &Arc<Engine>) -> bool {
+        Arc::ptr_eq(&self.engine, engine)
+    }
+
+    /// Returns the name of the id cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        self.engine.set_cookie.name().as_str()
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
         // Except for listeners, no code of users runs under the lock, so no panic of theirs leaves the
         // state half edited.

@@ -87,6 +87,7 @@ mod service {
     pub(crate) mod completion;
     mod cookies;
     mod hyper;
+    mod layers;
     #[cfg(feature = "tower")]
     mod tower;
 }
