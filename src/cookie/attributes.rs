@@ -48,6 +48,38 @@ pub struct Attributes {
     /// Stores the cookie separately for each top-level site that embeds the host (CHIPS). Requires
     /// `secure`.
     pub partitioned: bool,
+    /// Scopes that the cookie had before. A response that sets or removes the id cookie also removes
+    /// the cookies of its name in these scopes, which browsers would send along for as long as they
+    /// live. Default: none.
+    pub former_scopes: Vec<CookieScope>,
+}
+
+/// The domain and path that a cookie is sent to. Browsers keep cookies of one name in several scopes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CookieScope {
+    /// The domain, or `None` for exactly the host that set the cookie.
+    pub domain: Option<String>,
+    /// The path.
+    pub path: String,
+}
+
+impl CookieScope {
+    /// Returns the scope of a cookie with this domain and path.
+    pub fn new(domain: Option<&str>, path: impl Into<String>) -> Self {
+        Self {
+            domain: domain.map(str::to_owned),
+            path: path.into(),
+        }
+    }
+}
+
+impl Default for CookieScope {
+    /// Returns the scope of exactly the host that set the cookie, with the path `/`.
+    fn default() -> Self {
+        Self::new(None, "/")
+    }
 }
 
 impl Default for Attributes {
@@ -59,6 +91,7 @@ impl Default for Attributes {
             http_only: true,
             same_site: Some(SameSite::Lax),
             partitioned: false,
+            former_scopes: Vec::new(),
         }
     }
 }
@@ -126,6 +159,32 @@ impl Attributes {
     pub const fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
+    }
+
+    /// Adds a scope to [`former_scopes`](Self#structfield.former_scopes).
+    #[must_use]
+    pub fn former_scope(mut self, scope: CookieScope) -> Self {
+        self.former_scopes.push(scope);
+        self
+    }
+
+    /// Returns the attributes of the cookies in each former scope.
+    ///
+    /// # Errors
+    /// If a former scope is the scope of these attributes.
+    pub(super) fn former(&self) -> Result<Vec<Self>, CookieError> {
+        let former = self.former_scopes.iter().map(|scope| {
+            if (&scope.domain, &scope.path) == (&self.domain, &self.path) {
+                return Err(CookieError::FormerScope);
+            }
+            Ok(Self {
+                domain: scope.domain.clone(),
+                path: scope.path.clone(),
+                former_scopes: Vec::new(),
+                ..self.clone()
+            })
+        });
+        former.collect()
     }
 
     /// Checks that user agents accept a cookie called `name` with these attributes.

@@ -28,6 +28,9 @@ pub enum CookieError {
         /// The domain.
         domain: String,
     },
+    /// A former scope is the scope of the cookie itself, so the cookie would be removed as it is set.
+    #[error("a former scope is the cookie's own scope; remove it from `former_scopes`")]
+    FormerScope,
     /// An attribute requires Secure. User agents would drop the cookie.
     #[error("cookie attribute {attribute} requires Secure; set `secure`, or remove the attribute")]
     NotSecure {

@@ -12,8 +12,7 @@ use super::CookieName;
 
 /// Maximum number of cookies of one name that a [`Finder`] returns from one request.
 ///
-/// Browsers send more than one only if paths or domains overlap. The caller tries to open each
-/// candidate, so this limit bounds the cost of a request from a hostile client.
+/// Browsers send more than one only if paths or domains overlap. The caller opens each candidate, so this limit bounds the cost of a request from a hostile client.
 pub const MAX_CANDIDATES: usize = 16;
 
 /// A search for the cookies of one name in the `Cookie` header lines of a request.
@@ -35,7 +34,7 @@ pub const MAX_CANDIDATES: usize = 16;
 /// has no meaning.
 ///
 /// All cookies of the name are returned, up to [`MAX_CANDIDATES`]. A sibling subdomain can set a
-/// cookie that comes first, so the caller takes the first cookie that authenticates.
+/// cookie that comes first, so the caller must not rely on the first one.
 ///
 /// # Cost
 ///

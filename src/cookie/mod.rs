@@ -17,7 +17,7 @@ mod finder;
 mod name;
 mod set_cookie;
 
-pub use attributes::{Attributes, MAX_ATTRIBUTE_LEN, SameSite};
+pub use attributes::{Attributes, CookieScope, MAX_ATTRIBUTE_LEN, SameSite};
 pub use error::CookieError;
 // Public for the tests, benches and fuzz targets only.
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -47,6 +48,8 @@ pub struct SetCookie {
     /// The attributes in the form of the header value, each after `"; "`.
     attributes: Box<[u8]>,
     removal: HeaderValue,
+    /// Removals of the cookie in its former scopes. `None` if there are none.
+    former_removals: Option<Arc<[HeaderValue]>>,
 }
 
 impl SetCookie {
@@ -58,12 +61,15 @@ impl SetCookie {
     /// of the name's prefix. The prefixes are `__Secure-`, `__Host-`, `__Http-` and `__Host-Http-`, in
     /// upper or lower case.
     pub fn new(name: CookieName, attributes: Attributes) -> Result<Self, CookieError> {
-        attributes.check(&name)?;
-        let mut bytes = Vec::new();
-        attributes.write(&mut bytes);
-        let past = LifetimeAttributes::max_age(Some(Duration::ZERO)).expires(UNIX_EPOCH);
+        let bytes = check_and_write(&name, &attributes)?;
+        let former = attributes.former()?;
+        let former = former
+            .iter()
+            .map(|former| removal(&name, &check_and_write(&name, former)?));
+        let former: Arc<[HeaderValue]> = former.collect::<Result<_, _>>()?;
         Ok(Self {
-            removal: write(&name, b"", past, &bytes)?,
+            removal: removal(&name, &bytes)?,
+            former_removals: (!former.is_empty()).then_some(former),
             attributes: bytes.into(),
             name,
         })
@@ -115,6 +121,26 @@ impl SetCookie {
     pub fn removal(&self) -> HeaderValue {
         self.removal.clone()
     }
+}
+
+impl SetCookie {
+    /// Returns header values that remove the cookie in its former scopes, or `None` if it has none.
+    pub fn former_removals(&self) -> Option<Arc<[HeaderValue]>> {
+        self.former_removals.clone()
+    }
+}
+
+/// Checks attributes and returns them in the form of the header value.
+fn check_and_write(name: &CookieName, attributes: &Attributes) -> Result<Vec<u8>, CookieError> {
+    attributes.check(name)?;
+    let mut bytes = Vec::new();
+    attributes.write(&mut bytes);
+    Ok(bytes)
+}
+
+fn removal(name: &CookieName, attributes: &[u8]) -> Result<HeaderValue, CookieError> {
+    let past = LifetimeAttributes::max_age(Some(Duration::ZERO)).expires(UNIX_EPOCH);
+    write(name, b"", past, attributes)
 }
 
 impl fmt::Debug for SetCookie {

@@ -36,15 +36,13 @@ pub(super) enum HeadCheck {
     ReadBody,
 }
 
-/// Checks the head of a request. The session need not be loaded, and no store is queried.
+/// Checks the head of a request with an unsafe method. The session need not be loaded, and no store is
+/// queried.
 pub(super) fn check_head(
     head: &request::Parts,
     session: &Session,
     origins: &OwnOrigins,
 ) -> HeadCheck {
-    if head.method.is_safe() {
-        return HeadCheck::Accept;
-    }
     if let Some(reason) = cross_origin_reason(&head.uri, &head.headers, origins) {
         return HeadCheck::Reject(InputErrorKind::Csrf(reason));
     }

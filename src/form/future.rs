@@ -139,7 +139,11 @@ impl RequestContext {
         B::Error: Into<BoxError>,
         H: Handler<B>,
     {
-        let check = match self.config.requires_token(&head) {
+        let requires_token = !head.method.is_safe() && self.config.requires_token(&head);
+        if requires_token && self.session.is_id_ambiguous() {
+            return self.check_after_load(head, body, handler);
+        }
+        let check = match requires_token {
             true => check_head(&head, &self.session, &self.config.origins),
             false => HeadCheck::Accept,
         };
@@ -158,6 +162,35 @@ impl RequestContext {
                     handler: Some(handler),
                 }
             }
+        }
+    }
+
+    /// Checks a request with several session cookies. Its token belongs to the session that is alive.
+    fn check_after_load<B, H>(
+        &self,
+        head: request::Parts,
+        body: FormBody<B>,
+        handler: H,
+    ) -> FormStage<B, H, H::Future>
+    where
+        B: Body + Send + 'static,
+        B::Data: From<Bytes>,
+        B::Error: Into<BoxError>,
+        H: Handler<B>,
+    {
+        let (session, config) = (self.session.clone(), self.config.clone());
+        let checking = async move {
+            // If the store fails, the session service replaces the response with a 503.
+            let _ = session.identify().await;
+            match check_head(&head, &session, &config.origins) {
+                HeadCheck::Accept => Ok(Request::from_parts(head, body)),
+                HeadCheck::Reject(reason) => Err(reason.into()),
+                HeadCheck::ReadBody => check_body(head, body, &session, &config.limits).await,
+            }
+        };
+        FormStage::Checking {
+            checking: Box::pin(checking),
+            handler: Some(handler),
         }
     }
 

@@ -44,6 +44,9 @@ pub(super) fn finish_response<B>(
     }
     if let Some(cookie) = outcome.cookie {
         set_cookie(headers, cookie);
+        for removal in outcome.former_removals.iter().flat_map(|it| it.iter()) {
+            headers.append(SET_COOKIE, removal.clone());
+        }
     }
     if let Some(data) = outcome.data {
         data.into_iter()

@@ -6,11 +6,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use super::{Session, SessionError, state::Phase, trace::Span};
-use crate::{
-    completion::panic_after_completion,
-    store::{ReadOutcome, StoreFuture},
+use super::{
+    Session, SessionError,
+    state::{LoadMode, PendingRead, Phase},
+    trace::Span,
 };
+use crate::completion::panic_after_completion;
 
 /// The future of [`Session::load`] and [`Session::load_read_only`].
 ///
@@ -21,17 +22,17 @@ use crate::{
 #[must_use = "a session is loaded when this is awaited"]
 pub struct Load<'a> {
     session: &'a Session,
-    read_only: bool,
-    reading: Option<StoreFuture<ReadOutcome>>,
+    mode: LoadMode,
+    reading: Option<PendingRead>,
     is_completed: bool,
     span: Span,
 }
 
 impl<'a> Load<'a> {
-    pub(super) fn new(session: &'a Session, read_only: bool) -> Self {
+    pub(super) fn new(session: &'a Session, mode: LoadMode) -> Self {
         Self {
             session,
-            read_only,
+            mode,
             reading: None,
             is_completed: false,
             span: Span::load(),
@@ -51,25 +52,34 @@ impl<'a> Future for Load<'a> {
         let engine = &*this.session.engine;
         // Locked during this poll only, never while the task waits.
         let mut state = this.session.state();
-        if this.reading.is_none() {
-            match state.begin_load(engine, this.read_only) {
-                Ok(Some(reading)) => this.reading = Some(reading),
-                begun => {
-                    this.is_completed = true;
-                    return Poll::Ready(begun.map(|_| this.session));
+        loop {
+            let Some((key, reading)) = &mut this.reading else {
+                match state.begin_load(engine, this.mode) {
+                    Ok(Some(reading)) => this.reading = Some(reading),
+                    begun => {
+                        this.is_completed = true;
+                        return Poll::Ready(begun.map(|_| this.session));
+                    }
                 }
+                continue;
+            };
+            let read = ready!(Pin::new(reading).poll(cx));
+            if state.phase() != Phase::Unloaded {
+                // Another task of this request has loaded the session. Its result counts.
+                this.is_completed = true;
+                return Poll::Ready(state.readable().map(|_| this.session));
             }
+            // Another task may have found that this id is dead. Begin again with the next one.
+            this.reading = match state.key() == Some(*key) {
+                false => None,
+                true => match state.finish_load(engine, read, this.mode) {
+                    Ok(Some(next)) => Some(next),
+                    loaded => {
+                        this.is_completed = true;
+                        return Poll::Ready(loaded.map(|_| this.session));
+                    }
+                },
+            };
         }
-        let Some(reading) = &mut this.reading else {
-            panic_after_completion("Load");
-        };
-        let read = ready!(Pin::new(reading).poll(cx));
-        this.is_completed = true;
-        if state.phase() != Phase::Unloaded {
-            // Another task of this request has loaded the session. Its result counts.
-            return Poll::Ready(state.readable().map(|_| this.session));
-        }
-        let loaded = state.finish_load(engine, read, this.read_only);
-        Poll::Ready(loaded.map(|()| this.session))
     }
 }

@@ -93,6 +93,7 @@ mod service {
 }
 
 mod session {
+    mod candidates;
     mod collection;
     mod edges;
     mod ended;

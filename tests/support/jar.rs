@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue, header::COOKIE, header::SET_COOKIE};
 
-/// The cookies of one origin. `Max-Age=0` removes a cookie.
+/// The cookies of one origin, and cookies of other scopes. `Max-Age=0` removes a cookie of the origin.
 #[derive(Clone, Debug, Default)]
-pub struct Jar(BTreeMap<String, String>);
+pub struct Jar(BTreeMap<String, String>, Vec<String>);
 
 impl Jar {
     pub fn take_from(&mut self, headers: &HeaderMap) {
@@ -23,11 +23,8 @@ impl Jar {
     }
 
     pub fn line(&self) -> Option<HeaderValue> {
-        let pairs: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
+        let own = self.0.iter().map(|(name, value)| format!("{name}={value}"));
+        let pairs: Vec<String> = self.1.iter().cloned().chain(own).collect();
         (!pairs.is_empty()).then(|| pairs.join("; ").parse().unwrap())
     }
 
@@ -43,6 +40,11 @@ impl Jar {
 
     pub fn set(&mut self, name: &str, value: &str) {
         self.0.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Adds a cookie of another scope. It is sent first and never replaced.
+    pub fn plant(&mut self, name: &str, value: &str) {
+        self.1.push(format!("{name}={value}"));
     }
 
     pub fn remove(&mut self, name: &str) {

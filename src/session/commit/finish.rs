@@ -1,6 +1,6 @@
 //! The session's part of a response, after the final commit.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use http::HeaderValue;
 
@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct SessionOutcome {
     /// The `Set-Cookie` line of the id cookie to append.
     pub(crate) cookie: Option<HeaderValue>,
+    /// The `Set-Cookie` lines that remove the id cookie in its former scopes, if `cookie` is set.
+    pub(crate) former_removals: Option<Arc<[HeaderValue]>>,
     /// The `Set-Cookie` lines of a client-side store. Boxed, since most stores have none.
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
@@ -38,6 +40,7 @@ impl SessionOutcome {
     const fn failed(failure: SessionFailure) -> Self {
         Self {
             cookie: None,
+            former_removals: None,
             data: None,
             accessed: false,
             changed: false,
@@ -170,8 +173,12 @@ fn stored_outcome(
         CookieAction::Remove => Some(engine.set_cookie.removal()),
         CookieAction::Send => Some(id_cookie(state, engine)?),
     };
+    let former_removals = cookie
+        .as_ref()
+        .and_then(|_| engine.set_cookie.former_removals());
     Ok(SessionOutcome {
         cookie,
+        former_removals,
         data,
         accessed: state.is_accessed() && engine.policy.enabled,
         changed: state.is_changed() && engine.policy.enabled,
@@ -198,7 +205,7 @@ fn data_cookies(
 /// Returns `true` if the response must not change the browser's cookies.
 fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
     match (state.id_status(), state.version()) {
-        _ if !engine.policy.enabled => true,
+        _ if !engine.policy.enabled || state.is_id_ambiguous() => true,
         // Another response sets the new id and may have arrived already. This response could undo
         // that, so it sets cookies only if this request stored a session of its own.
         (IdStatus::Regenerated, None) => true,

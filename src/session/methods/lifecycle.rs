@@ -37,7 +37,8 @@ impl Session {
     /// Destroys the session, for example to log the visitor out. The commit destroys its record,
     /// and the response removes its cookie.
     ///
-    /// The session need not be loaded, and its record may be unreadable. Values that are put or
+    /// The session need not be loaded, unless the request carried several session cookies (see the guide's
+    /// page on security). Its record may be unreadable. Values that are put or
     /// flashed afterwards in the same request begin a new session with a new id.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Methods that load a session.
 
-use crate::session::{Load, Session, state::Phase};
+use crate::session::{
+    Load, Session,
+    state::{LoadMode, Phase},
+};
 
 /// # Loading
 impl Session {
@@ -34,7 +37,7 @@ impl Session {
     #[doc(alias = "initiate")]
     #[doc(alias = "open")]
     pub fn load(&self) -> Load<'_> {
-        Load::new(self, false)
+        Load::new(self, LoadMode::Write)
     }
 
     /// Loads the session for reading. Methods that change it then fail with
@@ -44,7 +47,7 @@ impl Session {
     /// # Errors
     /// See [`load`](Self::load).
     pub fn load_read_only(&self) -> Load<'_> {
-        Load::new(self, true)
+        Load::new(self, LoadMode::ReadOnly)
     }
 
     /// Returns `true` if the session is loaded.

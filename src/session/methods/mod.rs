@@ -21,4 +21,7 @@ mod old_input;
 mod csrf;
 
 #[cfg(feature = "forms")]
+mod identify;
+
+#[cfg(feature = "forms")]
 pub(crate) use urls::is_own_path;

@@ -5,6 +5,7 @@ use std::{cell::OnceCell, time::Duration};
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
+use super::candidates::{CandidateQueue, IdCandidate};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
@@ -18,9 +19,11 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
     /// The values of the request's cookies with the session's name. Usually one, often none.
-    candidates: SmallVec<[CookieText; 1]>,
-    /// `true` once the candidates were tried.
+    texts: SmallVec<[CookieText; 1]>,
+    /// `true` once the texts were opened.
     resolved: bool,
+    /// The other ids of the request, until a load has found the one that is alive. Usually none.
+    others: Option<Box<CandidateQueue>>,
     id: Option<SessionId>,
     /// The key of `id`, computed when first needed.
     key: OnceCell<StoreKey>,
@@ -41,19 +44,20 @@ impl Identity {
     pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
         for line in headers.get_all(COOKIE) {
             for text in engine.finder.find_in(line.as_bytes()) {
-                if self.candidates.len() == MAX_CANDIDATES {
+                if self.texts.len() == MAX_CANDIDATES {
                     return;
                 }
                 // A value longer than any cookie fails to open, even when it is cut.
                 let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
-                self.candidates.push(CookieText::from_slice(text));
+                self.texts.push(CookieText::from_slice(text));
             }
         }
     }
 
     pub(super) fn reset(&mut self) {
-        self.candidates.clear();
+        self.texts.clear();
         self.resolved = false;
+        self.others = None;
         self.set_id(None);
         self.from_request = false;
         self.lifetime = None;
@@ -62,37 +66,107 @@ impl Identity {
         self.cookie_text.clear();
     }
 
-    /// Takes the id from the first cookie that authenticates. Does nothing at the second call.
+    /// Opens the request's cookies and takes the id of the first one. If there are several ids, the
+    /// load decides which one is alive. Does nothing at the second call.
     pub(super) fn resolve(&mut self, engine: &Engine) {
         if std::mem::replace(&mut self.resolved, true) {
             return;
         }
         let mut rejected = None;
-        for candidate in &self.candidates {
-            match open(engine, candidate) {
-                Ok((opened, key)) => {
-                    self.last_touch = opened.cookie.renewed;
-                    self.lifetime = opened.cookie.lifetime;
-                    self.from_request = true;
-                    if !opened.outdated {
-                        self.cookie_text.extend_from_slice(candidate);
-                    }
-                    self.id = Some(opened.cookie.id);
-                    self.key = OnceCell::from(key);
-                    return;
-                }
-                Err(reason) => rejected = Some(reason),
+        let mut opened = self.texts.iter().filter_map(|text| {
+            let opened = IdCandidate::open(engine, text);
+            opened.map_err(|reason| rejected = Some(reason)).ok()
+        });
+        if let [_] = &self.texts[..] {
+            let candidate = opened.next();
+            drop(opened);
+            if let Some(candidate) = candidate {
+                self.set_candidate(candidate);
             }
+        } else {
+            let mut queue = CandidateQueue::new(opened);
+            if let Some(first) = queue.pop() {
+                self.set_candidate(first);
+            }
+            self.others = (!queue.is_empty()).then(|| Box::new(queue));
         }
-        if let Some(reason) = rejected {
+        if let (None, Some(reason)) = (&self.id, rejected) {
             engine.emit(&Event::CookieRejected { reason });
         }
+    }
+
+    /// Returns `true` if the request carried several ids, and no load has found the one that is alive.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.others.is_some()
+    }
+
+    /// Settles on the current id, although the request carried others.
+    pub(super) fn settle(&mut self) {
+        self.others = None;
+    }
+
+    /// Takes the next id to look up, after the current one proved not to be alive. Returns its key, or
+    /// `None` if there is none.
+    pub(super) fn take_next(&mut self, was_never_stored: bool) -> Option<StoreKey> {
+        let mut others = self.others.take()?;
+        if was_never_stored && let Some(current) = self.candidate() {
+            others.keep_never_stored(current);
+        }
+        let next = others.pop();
+        self.others = Some(others);
+        let next = next?;
+        let key = next.key;
+        self.set_candidate(next);
+        Some(key)
+    }
+
+    /// Takes an id that was never stored, because no other one is alive. Returns `false` if there is
+    /// none.
+    pub(super) fn adopt_never_stored(&mut self) -> bool {
+        let candidate = self.others.take().and_then(|it| it.into_never_stored());
+        candidate
+            .map(|candidate| self.set_candidate(candidate))
+            .is_some()
+    }
+
+    fn candidate(&self) -> Option<IdCandidate> {
+        let cookie = IdCookie {
+            id: self.id.clone()?,
+            renewed: self.last_touch,
+            lifetime: self.lifetime,
+        };
+        Some(IdCandidate {
+            opened: OpenedIdCookie {
+                cookie,
+                outdated: self.cookie_text.is_empty(),
+            },
+            key: self.key()?,
+            text: self.cookie_text.clone(),
+        })
+    }
+
+    fn set_candidate(&mut self, candidate: IdCandidate) {
+        let IdCookie {
+            id,
+            renewed,
+            lifetime,
+        } = candidate.opened.cookie;
+        self.last_touch = renewed;
+        self.lifetime = lifetime;
+        self.from_request = true;
+        self.token_issued = false;
+        self.cookie_text.clear();
+        if !candidate.opened.outdated {
+            self.cookie_text = candidate.text;
+        }
+        self.id = Some(id);
+        self.key = OnceCell::from(candidate.key);
     }
 
     /// Returns the key of an id that the request carried, and its new time to live, if its record is
     /// due for a touch.
     pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<(StoreKey, Duration)> {
-        if self.candidates.is_empty() {
+        if self.texts.is_empty() {
             return None;
         }
         let now = engine.clock.now();
@@ -104,7 +178,9 @@ impl Identity {
             return None;
         }
         self.resolve(engine);
-        let ttl = self.touch_ttl(engine, now).filter(|_| self.from_request)?;
+        // It is unknown which one of several ids is alive.
+        let is_known = self.from_request && !self.is_ambiguous();
+        let ttl = self.touch_ttl(engine, now).filter(|_| is_known)?;
         Some((self.key()?, ttl))
     }
 
@@ -121,8 +197,8 @@ impl Identity {
     /// Returns `true` if a touch appears due from the renewal time of a cookie. That time is not
     /// authenticated, so the caller must open the cookie before it acts on the result.
     fn appears_due(&self, engine: &Engine, now: Timestamp) -> bool {
-        self.candidates.iter().any(|candidate| {
-            let last_touch = engine.format.claimed_renewal(candidate);
+        self.texts.iter().any(|text| {
+            let last_touch = engine.format.claimed_renewal(text);
             last_touch.is_none_or(|last_touch| engine.is_touch_due(last_touch, now))
         })
     }
@@ -178,6 +254,7 @@ impl Identity {
     /// one.
     pub(super) fn discard_id(&mut self) -> Option<StoreKey> {
         self.from_request = false;
+        self.others = None;
         self.lifetime = None;
         self.token_issued = false;
         self.cookie_text.clear();
@@ -230,15 +307,4 @@ impl Identity {
         self.id = id;
         self.key.take();
     }
-}
-
-/// Opens an id cookie, through the cache.
-fn open(engine: &Engine, text: &[u8]) -> Result<(OpenedIdCookie, StoreKey), &'static str> {
-    if let Some(cached) = engine.cookie_cache.get(text) {
-        return Ok(cached);
-    }
-    let opened = engine.format.open_id(text)?;
-    let key = opened.cookie.id.store_key();
-    engine.cookie_cache.insert(text, &opened, key);
-    Ok((opened, key))
 }

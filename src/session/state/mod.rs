@@ -3,6 +3,7 @@
 //! The methods of [`SessionState`] are in three files: this one (phase, id, store, savepoint),
 //! `content` (for handlers) and `storage` (for loads and commits).
 
+mod candidates;
 mod content;
 mod flash_state;
 mod identity;
@@ -21,6 +22,7 @@ pub(in crate::session) use self::{
     flash_state::FlashPart,
     phase::{IdStatus, Phase, Regeneration},
     record::{DecodedRecord, decode},
+    storage::{LoadMode, PendingRead},
 };
 use self::{flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint};
 use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
@@ -178,6 +180,11 @@ impl SessionState {
     pub(super) fn access_id(&mut self, engine: &Engine) {
         self.accessed = true;
         self.identity.resolve(engine);
+    }
+
+    /// Returns `true` if the request carried several ids, and no load has found the one that is alive.
+    pub(super) fn is_id_ambiguous(&self) -> bool {
+        self.identity.is_ambiguous()
     }
 
     /// Returns the key of the id, if there is an id.

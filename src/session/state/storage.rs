@@ -17,14 +17,35 @@ use crate::{
     wire::{DecodeError, Lifetime, RecordHead},
 };
 
+/// The purpose of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::session) enum LoadMode {
+    Write,
+    ReadOnly,
+    /// Find out which one of several ids is alive. The session stays unloaded.
+    #[allow(dead_code, reason = "only forms need it")]
+    Identify,
+}
+
+/// The read of a load, with the key of the id that is looked up.
+pub(in crate::session) type PendingRead = (StoreKey, StoreFuture<ReadOutcome>);
+
+/// What a read revealed about an id of the request.
+enum IdVerdict {
+    Alive,
+    /// The store has nothing, and the cookie was sealed before anything was stored.
+    NeverStored,
+    Dead(IdStatus),
+}
+
 /// Loading.
 impl SessionState {
     /// Starts the read. Returns `None` if the session is loaded without one.
     pub(in crate::session) fn begin_load(
         &mut self,
         engine: &Engine,
-        read_only: bool,
-    ) -> Result<Option<StoreFuture<ReadOutcome>>, SessionError> {
+        mode: LoadMode,
+    ) -> Result<Option<PendingRead>, SessionError> {
         match self.phase {
             Phase::Unloaded => {}
             Phase::Open | Phase::ReadOnly => return Ok(None),
@@ -46,50 +67,88 @@ impl SessionState {
             .key()
             .filter(|_| self.identity.is_from_request())
         else {
-            self.open(engine, read_only, true)?;
+            self.open(engine, mode, true)?;
             return Ok(None);
         };
-        let touch = self.identity.touch_ttl(engine, now);
-        Ok(Some(self.store(engine).read(&key, touch)))
+        Ok(Some(self.begin_read(engine, key, now)))
     }
 
-    /// Ends the load with the result of the read.
+    fn begin_read(&self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
+        let touch = self.identity.touch_ttl(engine, now);
+        (key, self.store(engine).read(&key, touch))
+    }
+
+    /// Ends the load with the result of the read. If the id is dead and the request carried others,
+    /// returns the read of the next one.
     pub(in crate::session) fn finish_load(
         &mut self,
         engine: &Engine,
         read: Result<ReadOutcome, StoreError>,
-        read_only: bool,
-    ) -> Result<(), SessionError> {
-        let loaded = match read {
-            Ok(outcome) => self.on_read(engine, outcome, read_only),
-            Err(error) if error.is_unreadable() => self.on_unreadable(engine, read_only),
+        mode: LoadMode,
+    ) -> Result<Option<PendingRead>, SessionError> {
+        let verdict = match read {
+            Ok(outcome) => self.on_read(engine, outcome, mode),
+            Err(error) if error.is_unreadable() => Ok(self.on_unreadable(engine)),
             Err(error) => Err(error.into()),
         };
-        loaded.or_else(|error| self.on_load_error(engine, error))
+        let opened = match verdict {
+            Ok(verdict) => self.on_verdict(engine, verdict, mode),
+            Err(error) => Err(error),
+        };
+        opened.or_else(|error| self.on_load_error(engine, error).map(|()| None))
+    }
+
+    fn on_verdict(
+        &mut self,
+        engine: &Engine,
+        verdict: IdVerdict,
+        mode: LoadMode,
+    ) -> Result<Option<PendingRead>, SessionError> {
+        let now = self.lifetime.created;
+        let (is_alive, status) = match verdict {
+            IdVerdict::Alive => (true, None),
+            IdVerdict::NeverStored => (false, None),
+            IdVerdict::Dead(status) => (false, Some(status)),
+        };
+        if !is_alive {
+            self.clear_content();
+            if let Some(key) = self.identity.take_next(status.is_none()) {
+                return Ok(Some(self.begin_read(engine, key, now)));
+            }
+            match status {
+                _ if self.identity.adopt_never_stored() => {}
+                None => {}
+                Some(status) => self.lose_id(status),
+            }
+            if self.identity.is_from_request() && self.identity.touch_ttl(engine, now).is_some() {
+                self.on_touch_missed(engine);
+            }
+        }
+        self.identity.settle();
+        self.open(engine, mode, !is_alive)?;
+        Ok(None)
     }
 
     fn on_read(
         &mut self,
         engine: &Engine,
         outcome: ReadOutcome,
-        read_only: bool,
-    ) -> Result<(), SessionError> {
-        // `begin_load` decided at this time if the read touches the record. Decide the same here.
+        mode: LoadMode,
+    ) -> Result<IdVerdict, SessionError> {
+        // `begin_read` decided at this time if the read touches the record. Decide the same here.
         let now = self.lifetime.created;
         match outcome {
-            ReadOutcome::Found(record) => return self.on_found(engine, record, now, read_only),
-            ReadOutcome::Gone => self.lose_id(IdStatus::Stale),
+            ReadOutcome::Found(record) => self.on_found(engine, record, now, mode),
+            ReadOutcome::Gone => Ok(IdVerdict::Dead(IdStatus::Stale)),
             ReadOutcome::Absent => {
                 let age = now.duration_since(self.identity.last_touch());
                 let max_age = engine.policy.idle_ttl(engine.policy.age);
-                if self.identity.lifetime().is_some() || age > max_age {
-                    self.lose_id(IdStatus::Stale);
-                } else if engine.is_touch_due(self.identity.last_touch(), now) {
-                    self.on_touch_missed(engine);
+                match self.identity.lifetime() {
+                    None if age <= max_age => Ok(IdVerdict::NeverStored),
+                    _ => Ok(IdVerdict::Dead(IdStatus::Stale)),
                 }
             }
         }
-        self.open(engine, read_only, true)
     }
 
     fn on_found(
@@ -97,28 +156,25 @@ impl SessionState {
         engine: &Engine,
         record: Record,
         now: Timestamp,
-        read_only: bool,
-    ) -> Result<(), SessionError> {
+        mode: LoadMode,
+    ) -> Result<IdVerdict, SessionError> {
         let flash = self.flash.stored_mut();
         let head = match decode_into(engine, &record.data, &mut self.data, flash) {
-            Err(DecodeError::Damaged) => return self.on_unreadable(engine, read_only),
+            Err(DecodeError::Damaged) => return Ok(self.on_unreadable(engine)),
             decoded => decoded?,
         };
         if head.is_fence {
-            self.lose_id(IdStatus::Regenerated);
-            return self.open(engine, read_only, true);
+            return Ok(IdVerdict::Dead(IdStatus::Regenerated));
         }
         if !self.is_opened_by_cookie(engine, &head) {
-            self.lose_id(IdStatus::Stale);
-            return self.open(engine, read_only, true);
+            return Ok(IdVerdict::Dead(IdStatus::Stale));
         }
         if engine.record_ttl(&head.lifetime, now).is_zero() {
             self.key_to_destroy = self.identity.key();
-            self.lose_id(IdStatus::Stale);
-            return self.open(engine, read_only, true);
+            return Ok(IdVerdict::Dead(IdStatus::Stale));
         }
-        if self.flash.take_incoming(read_only).is_err() {
-            return self.on_unreadable(engine, read_only);
+        if self.flash.take_incoming(mode != LoadMode::Write).is_err() {
+            return Ok(self.on_unreadable(engine));
         }
         if engine.is_touch_due(self.identity.last_touch(), now) {
             self.identity.mark_touched(now);
@@ -127,18 +183,17 @@ impl SessionState {
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.lifetime = head.lifetime;
-        self.open(engine, read_only, false)
+        Ok(IdVerdict::Alive)
     }
 
-    /// Begins a new session, because the bytes under the request's id are not a session record. They
-    /// are left to expire. A 503 would lock the visitor out for as long.
+    /// Reports that the bytes under the request's id are not a session record. They are left to
+    /// expire, and the visitor gets a new session. A 503 would lock the visitor out for as long.
     #[cold]
-    fn on_unreadable(&mut self, engine: &Engine, read_only: bool) -> Result<(), SessionError> {
+    fn on_unreadable(&self, engine: &Engine) -> IdVerdict {
         if let Some(key) = self.identity.key() {
             engine.emit(&Event::RecordUnreadable { key });
         }
-        self.lose_id(IdStatus::Stale);
-        self.open(engine, read_only, true)
+        IdVerdict::Dead(IdStatus::Stale)
     }
 
     /// Returns `true` if the request's cookie may open the record. A cookie that was sealed before
@@ -160,11 +215,14 @@ impl SessionState {
         self.id_status = status;
     }
 
-    fn open(&mut self, engine: &Engine, read_only: bool, fresh: bool) -> Result<(), SessionError> {
-        self.phase = if read_only {
-            Phase::ReadOnly
-        } else {
-            Phase::Open
+    fn open(&mut self, engine: &Engine, mode: LoadMode, fresh: bool) -> Result<(), SessionError> {
+        self.phase = match mode {
+            LoadMode::Write => Phase::Open,
+            LoadMode::ReadOnly => Phase::ReadOnly,
+            LoadMode::Identify => {
+                self.clear_content();
+                return Ok(());
+            }
         };
         if !engine.listeners.is_empty() {
             let key = self.identity.ensure_key()?;

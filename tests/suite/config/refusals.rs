@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use hyper_session::{
     SessionConfig, Sessions,
     config::{ConfigError, Secret, StoreRegistry},
-    cookie::{Attributes, SameSite},
+    cookie::{Attributes, CookieScope, SameSite},
     session::{CookiePolicy, OnStoreFailure},
     store::{MemoryStore, StoreError},
 };
@@ -48,6 +48,14 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
         ("cookie", cookie(|it| it.path = "/; Domain=evil".into())),
         ("cookie", cookie(|it| it.domain = Some("a; b".into()))),
         ("cookie", cookie(|it| it.domain = Some(String::new()))),
+        (
+            "cookie",
+            cookie(|it| it.former_scopes.push(CookieScope::default())),
+        ),
+        (
+            "cookie",
+            cookie(|it| it.former_scopes.push(CookieScope::new(None, "app"))),
+        ),
         ("cookie", config().same_site(SameSite::None)),
         ("cookie_name", config().cookie_name("__Secure-sid")),
         ("cookie_name", config().cookie_name("__Host-sid")),

@@ -411,3 +411,27 @@ async fn what_cannot_be_read_for_its_token_gets_its_own_status() {
     );
     assert_eq!(site.setup.events.with_name("csrf_refused"), []);
 }
+
+#[tokio::test]
+async fn the_token_of_the_living_session_is_accepted_behind_a_stale_cookie() {
+    for (name, value) in [("x-csrf-token", true), ("x-unrelated", false)] {
+        let site = site().await;
+        let (mut stale, mut visitor) = (site.visitor(), site.visitor());
+        for visitor in [&mut stale, &mut visitor] {
+            let token = visitor.token().await;
+            put(visitor, &[], &field(&token)).await;
+        }
+        let (stale_token, token) = (stale.token().await, visitor.token().await);
+        let cookie = stale.0.jar.get("session").unwrap().to_owned();
+        stale.get("/destroy").await;
+        visitor.0.jar.plant("session", &cookie);
+        let (lines, body) = match value {
+            true => ([(name, &*token)], "a=1".to_owned()),
+            false => ([(name, "1")], field(&token)),
+        };
+        let answer = visitor.post("/put", &lines, &body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        let answer = visitor.post("/put", &[], &field(&stale_token)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
+}

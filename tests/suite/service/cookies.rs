@@ -176,6 +176,48 @@ async fn attributes_are_as_configured_in_setting_and_in_removal() {
 }
 
 #[tokio::test]
+async fn a_former_scope_is_cleared_when_the_cookie_is_set_or_removed() {
+    let settings: SessionConfig = toml::from_str(
+        r#"
+        cookie_policy = "when_used"
+        [cookie]
+        domain = "example.org"
+        former_scopes = [{ path = "/app" }, { domain = "www.example.org" }]
+        "#,
+    )
+    .unwrap();
+    let mut browser = test_server(settings.app_key(crate::support::KEY)).browser();
+    assert_eq!(browser.pass().await.cookies(), [""; 0]);
+    let tails = [
+        "; Path=/app; Secure; HttpOnly; SameSite=Lax",
+        "; Domain=www.example.org; Path=/; Secure; HttpOnly; SameSite=Lax",
+    ];
+    let put = async |s: hyper_session::Session| {
+        s.load().await.unwrap().put("n", &1).unwrap();
+    };
+    let set = browser.request(put).await;
+    // The jar knows no scopes, so the removals have removed this cookie too.
+    let value = set.cookies()[0]
+        .split(['=', ';'])
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    browser.jar.set("session", &value);
+    let removed = browser.request(async |s| s.destroy().unwrap()).await;
+    for visit in [set, removed] {
+        let [first, former @ ..] = &visit.cookies()[..] else {
+            panic!("no cookie");
+        };
+        assert!(first.contains("; Domain=example.org; Path=/;"), "{first}");
+        assert_eq!(former.len(), tails.len());
+        for (line, tail) in former.iter().zip(tails) {
+            assert!(line.starts_with("session=; Max-Age=0;"), "{line}");
+            assert!(line.ends_with(tail), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_host_cookie_has_what_its_prefix_asks_for() {
     let settings = config().secure(true).host_cookie();
     let visit = test_server(settings).browser().pass().await;

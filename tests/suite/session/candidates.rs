@@ -1,0 +1,229 @@
+//! Several cookies of the session's name in one request, as browsers send them if paths or domains
+//! overlap.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper_session::{
+    Session,
+    id::StoreKey,
+    session::CookiePolicy,
+    store::{Expected, Store},
+};
+use serde_json::json;
+
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn key(browser: &mut Browser) -> StoreKey {
+    browser.visit(async |s| s.store_key()).await.unwrap()
+}
+
+async fn stored(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser
+}
+
+/// The way in which an id has died.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    Destroyed,
+    Regenerated,
+    Expired,
+    NeverStored,
+    Unreadable,
+}
+
+impl Death {
+    const STORED: [Self; 4] = [
+        Self::Destroyed,
+        Self::Regenerated,
+        Self::Expired,
+        Self::Unreadable,
+    ];
+
+    /// Returns the cookie of an id that has died.
+    async fn cookie(self, server: &TestServer) -> String {
+        let mut browser = match self {
+            Self::NeverStored => {
+                let mut browser = server.browser();
+                browser.pass().await;
+                browser
+            }
+            _ => stored(server).await,
+        };
+        let cookie = browser.cookie().unwrap().to_owned();
+        match self {
+            Self::Destroyed => browser.visit(async |s| s.destroy()).await.unwrap(),
+            Self::Regenerated => browser.visit(async |s| s.regenerate()).await.unwrap(),
+            Self::Expired => server.advance(3 * HOUR),
+            Self::NeverStored => {}
+            Self::Unreadable => {
+                let key = key(&mut browser).await;
+                let damage = Bytes::from_static(b"damage");
+                let write = server.memory.write(&key, damage, HOUR, Expected::Any);
+                write.await.unwrap();
+            }
+        }
+        cookie
+    }
+}
+
+#[tokio::test]
+async fn a_living_session_wins_over_any_dead_one_in_front_of_it() {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        for death in [&Death::STORED[..], &[Death::NeverStored]].concat() {
+            let server = test_server(config().cookie_policy(policy));
+            let stale = match (policy, death) {
+                // This policy sends no cookie for a session without content.
+                (CookiePolicy::WhenUsed, Death::NeverStored) => continue,
+                _ => death.cookie(&server).await,
+            };
+            let mut browser = stored(&server).await;
+            let own = key(&mut browser).await;
+            browser.jar.plant("session", &stale);
+            for _ in 0..2 {
+                let (key, data) = browser
+                    .visit(async |s| (s.store_key().unwrap(), object(s)))
+                    .await;
+                assert_eq!(key, own, "{death:?}");
+                assert_eq!(data, json!({"n": 1}), "{death:?}");
+            }
+            browser.visit(async |s| s.increment("n")).await.unwrap();
+            assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_in_sticks_behind_stale_cookies() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    for death in [Death::Expired, Death::Destroyed, Death::Regenerated] {
+        let stale = death.cookie(&server).await;
+        browser.jar.plant("session", &stale);
+    }
+    let sign_in = async |s: &Session| {
+        s.regenerate().unwrap();
+        s.put("user", "ada").unwrap();
+    };
+    browser.visit(sign_in).await;
+    let data = browser.visit(async |s| object(s)).await;
+    assert_eq!(data, json!({"user": "ada"}));
+}
+
+#[tokio::test]
+async fn sixteen_genuine_dead_ids_cost_at_most_four_reads() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    let mut dead = Vec::new();
+    for _ in 0..16 {
+        let mut other = stored(&server).await;
+        browser.jar.plant("session", other.cookie().unwrap());
+        dead.push(key(&mut other).await);
+        other.visit(async |s| s.destroy()).await.unwrap();
+    }
+    server.store.calls();
+    let key = key(&mut browser).await;
+    assert_eq!(server.store.calls(), [Call::Read; 4]);
+    assert!(!dead.contains(&key), "all were stored, so the id is new");
+}
+
+#[tokio::test]
+async fn equal_ids_count_once_and_stored_ones_come_first() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser.pass().await;
+    let first = browser.cookie().unwrap().to_owned();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let unstored = Death::NeverStored.cookie(&server).await;
+    for cookie in [&first, &unstored, &first] {
+        browser.jar.plant("session", cookie);
+    }
+    server.store.calls();
+    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+    assert_eq!(server.store.calls(), [Call::Read]);
+}
+
+#[tokio::test]
+async fn a_store_error_fails_the_load_instead_of_trying_the_next() {
+    let server = test_server(config());
+    let stale = Death::Destroyed.cookie(&server).await;
+    for failing in 0..2 {
+        let mut browser = stored(&server).await;
+        browser.jar.plant("session", &stale);
+        server.store.calls();
+        server.store.fail_nth(Call::Read, failing);
+        let visit = browser.request(async |s| s.load().await.is_ok()).await;
+        assert_eq!((visit.value, visit.status.as_u16()), (Some(false), 503));
+        assert_eq!(server.store.calls().len(), failing + 1);
+    }
+}
+
+#[tokio::test]
+async fn an_untouched_request_touches_nothing_and_sends_nothing() {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        let server = test_server(config().cookie_policy(policy));
+        let (mut browser, other) = (stored(&server).await, stored(&server).await);
+        browser.jar.plant("session", other.cookie().unwrap());
+        server.advance(Duration::from_secs(120));
+        server.store.calls();
+        if policy == CookiePolicy::WhenUsed {
+            assert!(browser.pass().await.has_no_headers());
+        } else {
+            assert_eq!(browser.pass().await.cookies(), [""; 0]);
+        }
+        assert_eq!(server.store.calls(), []);
+    }
+}
+
+#[tokio::test]
+async fn if_none_is_alive_the_first_that_was_never_stored_is_adopted() {
+    let server = test_server(config());
+    for dead in [0, 3, 5] {
+        let (mut first, mut browser) = (server.browser(), server.browser());
+        first.pass().await;
+        let expected = key(&mut first).await;
+        for _ in 0..dead {
+            let stale = Death::Destroyed.cookie(&server).await;
+            browser.jar.plant("session", &stale);
+        }
+        browser.jar.plant("session", first.cookie().unwrap());
+        browser.pass().await;
+        let other = Death::NeverStored.cookie(&server).await;
+        browser.jar.plant("session", &other);
+        server.store.calls();
+        assert_eq!(key(&mut browser).await, expected, "{dead} dead ids");
+        assert!(server.store.calls().len() <= 4);
+        if dead <= 3 {
+            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
+        }
+    }
+}
+
+#[tokio::test]
+async fn parallel_loads_of_one_request_agree() {
+    let server = test_server(config());
+    let mut browser = stored(&server).await;
+    for death in [Death::Destroyed, Death::Regenerated] {
+        let stale = death.cookie(&server).await;
+        browser.jar.plant("session", &stale);
+    }
+    let gate = server.store.hold(Call::Read);
+    browser
+        .request(async |s| {
+            let (held, quick) = tokio::join!(s.load(), async {
+                gate.reached().await;
+                let loaded = s.load().await.map(drop);
+                gate.open();
+                loaded
+            });
+            held.unwrap();
+            quick.unwrap();
+            assert_eq!(object(&s), json!({"n": 1}));
+        })
+        .await;
+}
