@@ -48,6 +48,7 @@ mod path;
 mod raw_value;
 mod read;
 mod scan;
+mod selection;
 mod serde_impl;
 
 use std::fmt;

@@ -69,21 +69,7 @@ impl Session {
     /// large.
     pub fn reflash_only(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        self.reflash_with(|incoming| {
-            let mut selected = Document::new();
-            for key in keys {
-                let is_literal = incoming.get([key])?.is_some();
-                let path = if is_literal {
-                    KeyPath::from([key])
-                } else {
-                    KeyPath::from(key)
-                };
-                if let Some(value) = incoming.get(&path)? {
-                    selected.put_json(&path, value)?;
-                }
-            }
-            Ok(selected)
-        })
+        self.reflash_with(|incoming| Ok(incoming.select(&keys)?))
     }
 
     /// Flashes the messages of this request to the next request too, except those at these paths.
@@ -93,13 +79,7 @@ impl Session {
     /// large.
     pub fn reflash_except(&self, keys: &[impl AsRef<str>]) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        self.reflash_with(|incoming| {
-            let mut selected = incoming.clone();
-            for key in keys {
-                selected.forget(key)?;
-            }
-            Ok(selected)
-        })
+        self.reflash_with(|incoming| Ok(incoming.clone().except(&keys)?))
     }
 
     fn reflash_with(

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    document::Document,
+    document::{Document, EditError},
     session::{Session, SessionError, state::FlashPart},
 };
 
@@ -41,7 +41,7 @@ impl Session {
         self.flash_all_of(&*self.required_input()?)
     }
 
-    /// Flashes only the fields of this request's form input that `keys` names.
+    /// Flashes only the fields of this request's form input at these paths (dot notation).
     ///
     /// # Errors
     /// See [`flash_all`](Self::flash_all).
@@ -49,8 +49,11 @@ impl Session {
         self.flash_only_of(&*self.required_input()?, keys)
     }
 
-    /// Flashes the fields of this request's form input except those that `keys` names, for example
+    /// Flashes the fields of this request's form input except those at these paths, for example
     /// passwords.
+    ///
+    /// `user.password` leaves out the field `password` of `user`, and also fields whose literal name is
+    /// `user.password` or `user[password]`. `passwords[]` leaves out all fields of that name.
     ///
     /// # Errors
     /// See [`flash_all`](Self::flash_all).
@@ -63,10 +66,10 @@ impl Session {
     /// # Errors
     /// See [`merge`](Self::merge).
     pub fn flash_all_of<T: Serialize + ?Sized>(&self, input: &T) -> Result<(), SessionError> {
-        self.flash_input(input, |_| true)
+        self.flash_input(input, Ok)
     }
 
-    /// Flashes only the fields of `input` that `keys` names.
+    /// Flashes only the fields of `input` at these paths. See [`flash_only`](Self::flash_only).
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
@@ -75,10 +78,12 @@ impl Session {
         input: &T,
         keys: &[impl AsRef<str>],
     ) -> Result<(), SessionError> {
-        self.flash_input(input, |field| keys.iter().any(|key| key.as_ref() == field))
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
+        self.flash_input(input, |fields| fields.select(&keys))
     }
 
-    /// Flashes the fields of `input` except those that `keys` names.
+    /// Flashes the fields of `input` except those at these paths. See
+    /// [`flash_except`](Self::flash_except).
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
@@ -87,7 +92,8 @@ impl Session {
         input: &T,
         keys: &[impl AsRef<str>],
     ) -> Result<(), SessionError> {
-        self.flash_input(input, |field| !keys.iter().any(|key| key.as_ref() == field))
+        let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
+        self.flash_input(input, |fields| Ok(fields.except(&keys)?))
     }
 
     fn required_input(&self) -> Result<Arc<Value>, SessionError> {
@@ -97,22 +103,14 @@ impl Session {
     fn flash_input<T: Serialize + ?Sized>(
         &self,
         input: &T,
-        is_wanted: impl Fn(&str) -> bool,
+        select: impl FnOnce(Document) -> Result<Document, EditError>,
     ) -> Result<(), SessionError> {
         let mut fields = Document::new();
         fields.merge(input)?;
-        let unwanted: Vec<String> = fields
-            .keys()
-            .filter(|name| !name.as_ref().is_ok_and(|name| is_wanted(name)))
-            .map(|name| name.map(Into::into))
-            .collect::<Result<_, _>>()?;
-        for name in &unwanted {
-            fields.forget([name.as_str()])?;
-        }
+        let selected = select(fields)?;
         let mut state = self.state();
         let state = state.writable()?;
-        Ok(state
-            .outgoing_flash(&self.engine, FlashPart::Input)
-            .replace(fields)?)
+        let flashed = state.outgoing_flash(&self.engine, FlashPart::Input);
+        Ok(flashed.replace(selected)?)
     }
 }

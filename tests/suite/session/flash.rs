@@ -302,3 +302,104 @@ async fn a_message_that_was_read_does_not_come_back_by_an_explicit_commit() {
         .await;
     assert_eq!(messages(&mut browser).await, json!({}));
 }
+
+/// Flashes `input` except the fields that `keys` name, and returns the old input.
+async fn old_input_except(input: Value, keys: &[&str]) -> Value {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| s.flash_except_of(&input, keys))
+        .await
+        .unwrap();
+    messages(&mut browser).await
+}
+
+#[tokio::test]
+async fn flash_except_takes_paths_into_nested_input() {
+    let input = json!({
+        "user": {"name": "ada", "password": "secret", "old": {"password": "kept"}},
+        "users": [{"name": "ada", "password": "secret"}, {"password": "kept"}],
+        "password": "kept",
+    });
+    let left = old_input_except(input, &["user.password", "users[0].password"]).await;
+    let expected = json!({
+        "user": {"name": "ada", "old": {"password": "kept"}},
+        "users": [{"name": "ada"}, {"password": "kept"}],
+        "password": "kept",
+    });
+    assert_eq!(left, expected);
+}
+
+#[tokio::test]
+async fn flash_except_leaves_out_a_field_in_every_spelling() {
+    let spellings = [
+        json!({"a": {"b": {"c": "secret"}}}),
+        json!({"a.b.c": "secret"}),
+        json!({"a[b][c]": "secret"}),
+        json!({"a": {"b.c": "secret"}}),
+        json!({"a": {"b[c]": "secret"}}),
+        json!({"a.b": {"c": "secret"}}),
+        json!({"a[\"b\"]": {"c": "secret"}}),
+    ];
+    let mut all = json!({"kept": 1, "a.b": {"kept": 2}});
+    for spelling in &spellings {
+        for path in ["a.b.c", "a[b][c]", "a.b[c]", "a[\"b\"].c"] {
+            let left = old_input_except(spelling.clone(), &[path])
+                .await
+                .to_string();
+            assert!(!left.contains("secret"), "{path} in {spelling}: {left}");
+        }
+        for (key, value) in spelling.as_object().unwrap() {
+            if key != "a" && key != "a.b" {
+                all[key] = value.clone();
+            }
+        }
+    }
+    all["a"] = json!({"b": {"c": "secret"}, "b.c": "secret", "kept": 3});
+    all["a.b"]["c"] = "secret".into();
+    let left = old_input_except(all, &["a.b.c"]).await;
+    assert!(!left.to_string().contains("secret"), "{left}");
+    assert_eq!(
+        (&left["kept"], &left["a.b"]["kept"]),
+        (&json!(1), &json!(2))
+    );
+    assert_eq!(left["a"]["kept"], 3);
+}
+
+#[tokio::test]
+async fn flash_except_leaves_out_all_fields_of_a_list() {
+    let input = json!({"codes": ["secret", "secret"], "kept": 1});
+    let left = old_input_except(input, &["codes[]"]).await;
+    assert_eq!(left, json!({"kept": 1}));
+    let input = json!({"users": [{"pin": "secret", "n": 1}, {"pin": "secret", "n": 2}]});
+    let left = old_input_except(input, &["users[].pin"]).await;
+    assert_eq!(left, json!({"users": [{"n": 1}, {"n": 2}]}));
+}
+
+#[tokio::test]
+async fn flash_only_takes_paths_into_nested_input() {
+    let mut browser = test_server(config()).browser();
+    let input = json!({"user": {"name": "ada", "password": "secret"}, "a.b": 1, "c": 2});
+    browser
+        .visit(async |s| s.flash_only_of(&input, &["user.name", "a.b", "absent.field"]))
+        .await
+        .unwrap();
+    let left = messages(&mut browser).await;
+    assert_eq!(left, json!({"user": {"name": "ada"}, "a.b": 1}));
+}
+
+#[tokio::test]
+async fn reflash_except_leaves_out_a_message_in_every_spelling() {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash(["a.b"], &1).unwrap();
+            s.flash("a.c", &2).unwrap();
+            s.flash_many(&json!({"a": {"b": 3}})).unwrap();
+        })
+        .await;
+    browser
+        .visit(async |s| s.reflash_except(&["a.b"]))
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await, json!({"a": {"c": 2}}));
+}
