@@ -78,6 +78,7 @@ impl SessionConfig {
             clear_with_browser: self.clear_with_browser,
             on_store_failure: self.on_store_failure,
             on_too_large: self.on_too_large,
+            keep_flash_on_redirect: self.keep_flash_on_redirect,
             limits: self.limits,
             max_attempts: self.max_attempts,
             fence_ttl: check_range("fence_ttl", self.fence_ttl, SECOND..=DAY)?,

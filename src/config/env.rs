@@ -17,6 +17,7 @@ impl SessionConfig {
     /// | `SESSION_DRIVER` | `store` |
     /// | `SESSION_AGE` | `age`, such as `2h`, `30 minutes`, or a number of seconds |
     /// | `SESSION_COOKIE` | `cookie_name` |
+    /// | `SESSION_KEEP_FLASH_ON_REDIRECT` | `keep_flash_on_redirect`: `true` or `false` |
     /// | `APP_KEY` | `app_key` |
     /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list separated by commas |
     /// | `SESSION_FILE_LOCATION` | `stores.file.location` |
@@ -70,6 +71,9 @@ impl SessionConfig {
             })?;
             self.cookie_name = name;
         }
+        if let Some(text) = value_of("SESSION_KEEP_FLASH_ON_REDIRECT")? {
+            self.keep_flash_on_redirect = parse_bool("SESSION_KEEP_FLASH_ON_REDIRECT", &text)?;
+        }
         if let Some(text) = value_of("APP_KEY")? {
             let secret = Secret::from_operator(text);
             app_key::seal_key("APP_KEY", &secret)?;
@@ -106,6 +110,13 @@ fn replace<T>(setting: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *setting = value;
     }
+}
+
+fn parse_bool(variable: &'static str, text: &str) -> Result<bool, ConfigError> {
+    text.parse().map_err(|_| {
+        let problem = format!("{text:?} is not a switch; set `true` or `false`");
+        ConfigError::new(variable, problem)
+    })
 }
 
 fn parse_duration(

@@ -84,6 +84,9 @@ pub struct SessionConfig {
     pub on_store_failure: OnStoreFailure,
     /// The response to a request whose session is too large for its store. Default: an error.
     pub on_too_large: OnTooLarge,
+    /// Keeps flash messages for the next request if the response is a redirect (3xx), which no visitor
+    /// sees. Messages that do not fit into `limits.document` are not kept. Default: off.
+    pub keep_flash_on_redirect: bool,
     /// Limits of the changes of one request between two commits, and of the size of a session.
     pub limits: ChangeLimits,
     /// The maximum number of writes that a commit attempts while other requests write the same session,
@@ -123,6 +126,7 @@ impl Default for SessionConfig {
             touch_interval: None,
             on_store_failure: OnStoreFailure::default(),
             on_too_large: OnTooLarge::default(),
+            keep_flash_on_redirect: false,
             limits: ChangeLimits::default(),
             max_attempts: 256,
             fence_ttl: DurationSetting::new(Duration::from_secs(60)),
@@ -283,6 +287,13 @@ impl SessionConfig {
     #[must_use]
     pub fn on_too_large(mut self, choice: OnTooLarge) -> Self {
         self.on_too_large = choice;
+        self
+    }
+
+    /// Sets [`keep_flash_on_redirect`](#structfield.keep_flash_on_redirect).
+    #[must_use]
+    pub fn keep_flash_on_redirect(mut self, keep: bool) -> Self {
+        self.keep_flash_on_redirect = keep;
         self
     }
 

@@ -85,7 +85,7 @@ where
                 // Without a response, no change was acknowledged. Store nothing.
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            match session.begin_final_commit() {
+            match session.begin_final_commit(response.status()) {
                 FinalCommit::Done(outcome) => {
                     return Poll::Ready(Ok(finish_response(response, outcome)));
                 }

@@ -22,7 +22,7 @@ impl LayerSession {
         request: &Request<B>,
     ) -> Result<Self, SessionLayerConflict> {
         let Some(outer) = request.extensions().get::<Session>() else {
-            return Ok(Self::Own(Session::from_headers(engine, request.headers())));
+            return Ok(Self::Own(Session::from_request(engine, request)));
         };
         if outer.belongs_to(engine) {
             return Ok(Self::Outer(outer.clone()));
@@ -33,7 +33,7 @@ impl LayerSession {
             let cookie_name = cookie_name.into();
             return Err(SessionLayerConflict { cookie_name });
         }
-        Ok(Self::Own(Session::from_headers(engine, request.headers())))
+        Ok(Self::Own(Session::from_request(engine, request)))
     }
 
     pub(super) const fn session(&self) -> &Session {

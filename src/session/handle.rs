@@ -6,9 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use http::HeaderMap;
+use http::Request;
 
-use super::{engine::Engine, state::SessionState};
+use super::{engine::Engine, state::SessionState, visibility::is_invisible};
 use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
@@ -49,11 +49,13 @@ pub struct Session {
 
 impl Session {
     /// Creates the session of a request. It copies the session cookies and decrypts nothing.
-    pub(crate) fn from_headers(engine: &Arc<Engine>, headers: &HeaderMap) -> Self {
+    pub(crate) fn from_request<B>(engine: &Arc<Engine>, request: &Request<B>) -> Self {
         let mut pooled = pool_take();
         if let Some(state) = Arc::get_mut(&mut pooled) {
             let state = get_mut(state);
-            state.collect_cookies(engine, headers);
+            if state.collect_cookies(engine, request.headers()) {
+                state.set_invisible(is_invisible(request));
+            }
         }
         Self {
             engine: engine.clone(),

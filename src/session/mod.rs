@@ -19,6 +19,7 @@ mod policy;
 mod snapshot;
 mod state;
 mod trace;
+mod visibility;
 
 pub(crate) use backend::Backend;
 pub use collection::SessionCollection;

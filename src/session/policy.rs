@@ -75,6 +75,8 @@ pub(crate) struct Policy {
     pub(crate) clear_with_browser: bool,
     pub(crate) on_store_failure: OnStoreFailure,
     pub(crate) on_too_large: OnTooLarge,
+    /// A redirect does not consume flash messages.
+    pub(crate) keep_flash_on_redirect: bool,
     pub(crate) limits: ChangeLimits,
     /// Maximum number of writes that a commit tries while other requests write.
     pub(crate) max_attempts: u32,

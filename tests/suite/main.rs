@@ -104,6 +104,7 @@ mod session {
     mod flash_limits;
     mod hostile;
     mod intended_url;
+    mod invisible;
     mod lifecycle;
     mod model;
     mod overlaps;

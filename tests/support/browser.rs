@@ -64,6 +64,16 @@ impl Browser {
         response: Response<Empty<Bytes>>,
         handler: impl AsyncFnOnce(Session) -> T,
     ) -> Visit<T> {
+        self.send(Request::new(()), response, handler).await
+    }
+
+    /// Sends this request, with the browser's cookies, and gets this response.
+    pub async fn send<T>(
+        &mut self,
+        mut request: Request<()>,
+        response: Response<Empty<Bytes>>,
+        handler: impl AsyncFnOnce(Session) -> T,
+    ) -> Visit<T> {
         let parts = Rc::new(Cell::new(Some((handler, response))));
         let value = Rc::new(Cell::new(None));
         let result = value.clone();
@@ -77,7 +87,6 @@ impl Browser {
                     Ok::<_, Infallible>(response)
                 }
             });
-        let mut request = Request::new(());
         self.jar.add_to(request.headers_mut());
         let (head, _) = service.call(request).await.unwrap().into_parts();
         self.jar.take_from(&head.headers);

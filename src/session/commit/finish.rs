@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 
 use super::{
     future::Commit,
@@ -87,8 +87,8 @@ enum CookieAction {
 
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
-    pub(crate) fn begin_final_commit(self) -> FinalCommit {
-        let begun = begin(&mut self.state(), &self.engine);
+    pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
+        let begun = begin(&mut self.state(), &self.engine, status);
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
             ControlFlow::Break(outcome) => {
@@ -115,11 +115,19 @@ impl Commit {
 }
 
 /// Returns the first step of the final commit, or the outcome if there is nothing to store.
-fn begin(state: &mut SessionState, engine: &Engine) -> ControlFlow<SessionOutcome, CommitStep> {
+fn begin(
+    state: &mut SessionState,
+    engine: &Engine,
+    status: StatusCode,
+) -> ControlFlow<SessionOutcome, CommitStep> {
     if state.phase() == Phase::Failed {
         return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
     }
-    match first_step(state, engine, true) {
+    let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
+        true => state.keep_incoming_flash(engine),
+        false => Ok(()),
+    };
+    match kept.and_then(|()| first_step(state, engine, true)) {
         Ok(CommitStep::Done) => {
             end_commit(state, engine, 0, true);
             ControlFlow::Break(outcome(state, engine, Ok(())))

@@ -10,7 +10,8 @@ use crate::{
 /// # Flash messages
 ///
 /// Flash messages are values for the next request that loads the session. The commit of that
-/// request removes them.
+/// request removes them, unless no visitor sees its response: for HEAD, and if a browser fetches the
+/// page in advance.
 impl Session {
     /// Flashes `value` under `key` (dot notation) to the next request that loads the session. Values
     /// such as `0`, `false` and `""` are kept.

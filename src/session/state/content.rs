@@ -54,6 +54,16 @@ impl SessionState {
         part
     }
 
+    /// Keeps the flash messages of this request for the next request too, within the limit.
+    pub(in crate::session) fn keep_incoming_flash(
+        &mut self,
+        engine: &Engine,
+    ) -> Result<(), SessionError> {
+        let used = self.data.text().len() + self.flash.outgoing_len();
+        let limit = engine.policy.limits.document;
+        self.flash.keep_incoming(limit.saturating_sub(used))
+    }
+
     pub(in crate::session) fn set_form_input(&mut self, input: Arc<Value>) {
         self.form_input = Some(input);
     }

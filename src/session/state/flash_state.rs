@@ -4,7 +4,7 @@
 //! `"name":[version,message]`. No two writes of a session replace the same version. So a message
 //! with the same text as one that was just shown is still a different message.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use crate::{
     document::{Document, KeyPath, MalformedDocument, RawValue},
@@ -66,9 +66,15 @@ impl FlashState {
         &mut self.stored
     }
 
-    /// Makes the stored messages the messages of this request.
-    pub(super) fn take_incoming(&mut self, read_only: bool) -> Result<(), SessionError> {
-        self.consuming = !read_only && !self.stored.is_empty();
+    /// Makes the stored messages the messages of this request. Unless this request consumes them, they
+    /// also stay the messages for the next request.
+    pub(super) fn take_incoming(&mut self, consume: bool) -> Result<(), SessionError> {
+        if !self.stored.is_empty() {
+            self.consuming = consume;
+            if !consume {
+                self.deferred = self.stored.clone();
+            }
+        }
         for name in self.stored.keys() {
             let name = name?;
             let message = self.stored.get([&*name, "1"])?;
@@ -149,6 +155,21 @@ impl FlashState {
     pub(super) fn on_committed(&mut self) {
         self.consuming = false;
         self.outgoing = None;
+    }
+
+    /// Keeps the messages of this request for the next request too, if they fit into `space` bytes.
+    /// Does nothing if a commit has removed them.
+    pub(super) fn keep_incoming(&mut self, space: usize) -> Result<(), SessionError> {
+        if !self.consuming || flash_len(&self.stored) > space {
+            return Ok(());
+        }
+        self.consuming = false;
+        let newer = mem::replace(&mut self.deferred, self.stored.clone());
+        for member in newer.members() {
+            let (name, message) = member?;
+            self.deferred.put_json(&KeyPath::from([&*name]), message)?;
+        }
+        Ok(())
     }
 
     /// Replaces the messages that are stored for the next request.

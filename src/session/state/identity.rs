@@ -54,6 +54,11 @@ impl Identity {
         }
     }
 
+    /// Returns `true` if the request has cookies that may hold the id.
+    pub(super) fn has_cookies(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
     pub(super) fn reset(&mut self) {
         self.texts.clear();
         self.resolved = false;

@@ -71,14 +71,22 @@ pub(super) struct SessionState {
     accessed: bool,
     /// The request changed the session, or handed out a new id or a CSRF token of it.
     changed: bool,
+    /// No visitor sees the response, so the flash messages stay for the next request.
+    invisible: bool,
 }
 
 /// The life of a state.
 impl SessionState {
-    /// Copies the request's session cookies. Decrypts nothing.
-    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
+    /// Copies the request's session cookies. Decrypts nothing. Returns `true` if there are any.
+    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) -> bool {
         self.identity.collect_cookies(engine, headers);
         self.store_handle.collect_cookies(&engine.backend, headers);
+        self.identity.has_cookies()
+    }
+
+    /// Records if the response is invisible: if no visitor sees it.
+    pub(super) fn set_invisible(&mut self, invisible: bool) {
+        self.invisible = invisible;
     }
 
     /// Returns `true` if the buffers are small enough to be reused.
@@ -103,6 +111,7 @@ impl SessionState {
         self.same_visitor = false;
         self.accessed = false;
         self.changed = false;
+        self.invisible = false;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }

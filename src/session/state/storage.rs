@@ -173,7 +173,8 @@ impl SessionState {
             self.key_to_destroy = self.identity.key();
             return Ok(IdVerdict::Dead(IdStatus::Stale));
         }
-        if self.flash.take_incoming(mode != LoadMode::Write).is_err() {
+        let consume = mode == LoadMode::Write && !self.invisible;
+        if self.flash.take_incoming(consume).is_err() {
             return Ok(self.on_unreadable(engine));
         }
         if engine.is_touch_due(self.identity.last_touch(), now) {

@@ -28,6 +28,7 @@ fn each_variable_sets_its_setting() {
             ("SESSION_DRIVER", "redis"),
             ("SESSION_AGE", "30 minutes"),
             ("SESSION_COOKIE", "sid"),
+            ("SESSION_KEEP_FLASH_ON_REDIRECT", "true"),
             ("APP_KEY", MINE),
             (
                 "APP_KEY_PREVIOUS",
@@ -44,6 +45,7 @@ fn each_variable_sets_its_setting() {
     assert_eq!(config.store, "redis");
     assert_eq!(config.age.to_string(), "30m");
     assert_eq!(config.cookie_name, "sid");
+    assert!(config.keep_flash_on_redirect);
     assert!(config.app_key.is_some());
     assert_eq!(config.app_key_previous.len(), 2, "commas separate keys");
     assert_eq!(
