@@ -20,7 +20,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::{SessionId, StoreKey},
-    store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome},
+    store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome, WriteRequest},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -44,7 +44,7 @@ fn read_and_write<S: Store + ?Sized>(store: &S, key: &StoreKey) -> WriteOutcome 
         panic!("the record exists");
     };
     let expected = Expected::Version(record.version);
-    ready(store.write(key, record.data, HOUR, expected))
+    ready(store.write(WriteRequest::new(key, record.data, HOUR, expected).tags(record.tags)))
 }
 
 fn all(criterion: &mut Criterion) {
@@ -54,7 +54,8 @@ fn all(criterion: &mut Criterion) {
     let key = SessionId::generate()
         .expect("random bytes are available")
         .store_key();
-    ready(concrete.write(&key, vec![7; 260].into(), HOUR, Expected::Absent));
+    let request = WriteRequest::new(&key, vec![7; 260], HOUR, Expected::Absent);
+    ready(concrete.write(request));
 
     let mut group = criterion.benchmark_group("read");
     group.bench_function("concrete", |bench| {

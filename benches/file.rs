@@ -26,7 +26,8 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
+    seal::{KeyRing, SealKey},
+    store::{Expected, FileStore, ReadOutcome, Store, Tag, Tags, WriteRequest, file::Durability},
 };
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -74,7 +75,9 @@ fn main() {
     bench_writes(&runtime, &directory, &data);
     bench_reads(&runtime, &directory, &data);
     bench_synced_writes(&runtime, &directory, &data);
-    bench_large_store(&runtime, &directory, &data);
+    for kind in [LargeStore::Plain, LargeStore::Tagged, LargeStore::Encrypted] {
+        bench_large_store(&runtime, &directory, &data, kind);
+    }
     let _ = fs::remove_dir_all(directory);
 }
 
@@ -115,10 +118,14 @@ fn write_file(directory: &Path, number: u64, data: &[u8], sync: bool) {
     fs::rename(temporary, path).expect("renamed");
 }
 
+fn write_request(key: &StoreKey, data: &Bytes) -> WriteRequest {
+    WriteRequest::new(key, data.clone(), LIFE, Expected::Any)
+}
+
 fn write_all(runtime: &Runtime, store: &FileStore, numbers: std::ops::Range<u64>, data: &Bytes) {
     runtime.block_on(async {
         for number in numbers {
-            let written = store.write(&key(number), data.clone(), LIFE, Expected::Any);
+            let written = store.write(write_request(&key(number), data));
             black_box(written.await.expect("written"));
         }
     });
@@ -136,7 +143,7 @@ fn bench_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
             log_times.push(time_per_op(SESSIONS, || {
                 runtime.block_on(async {
                     for key in &keys {
-                        let written = store.write(key, data.clone(), LIFE, Expected::Any);
+                        let written = store.write(write_request(key, data));
                         black_box(written.await.expect("written"));
                     }
                 });
@@ -301,7 +308,7 @@ async fn write_concurrently(store: &FileStore, data: &Bytes, turns: u64) {
             tokio::spawn(async move {
                 for turn in 0..turns {
                     let key = key(writer * turns + turn);
-                    let written = store.write(&key, data.clone(), LIFE, Expected::Any).await;
+                    let written = store.write(write_request(&key, &data)).await;
                     black_box(written.expect("written"));
                 }
             })
@@ -324,17 +331,43 @@ fn write_files_concurrently(files: &Path, data: &Bytes, turns: u64) {
     });
 }
 
+/// The sessions of a large store.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum LargeStore {
+    Plain,
+    /// Each session has a tag of its own.
+    Tagged,
+    /// Tagged and encrypted.
+    Encrypted,
+}
+
 /// Measures the opening of a large store, and the size of its index.
-fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes) {
+fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes, kind: LargeStore) {
     let count = std::env::var("FILE_BENCH_N")
         .ok()
         .and_then(|n| n.parse().ok());
     let count: u64 = count.unwrap_or(1_000_000);
     let path = directory.join("many");
-    let builder = FileStore::builder(&path).durability(Durability::Os);
+    let mut builder = FileStore::builder(&path).durability(Durability::Os);
+    if kind == LargeStore::Encrypted {
+        let key = SealKey::from_text("a long and random secret, number one").expect("a key");
+        builder = builder.encrypt_with(&KeyRing::new(key));
+    }
     let store = builder.clone().open().expect("a store");
-    let each = time_per_op(count, || write_all(runtime, &store, 0..count, data));
-    println!("{count} sessions written, {each:.2} us each");
+    let each = time_per_op(count, || {
+        runtime.block_on(async {
+            for number in 0..count {
+                let mut tags = Tags::new();
+                if kind != LargeStore::Plain {
+                    let tag = Tag::new(format!("user-{number}")).expect("a tag");
+                    tags.insert(&tag).expect("one tag");
+                }
+                let request = write_request(&key(number), data).tags(tags);
+                store.write(request).await.expect("written");
+            }
+        });
+    });
+    println!("{kind:?}: {count} sessions written, {each:.2} us each");
     drop(store);
     let open = |source: &str| {
         let before = ALLOCATED.load(Ordering::Relaxed);
@@ -365,4 +398,5 @@ fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes) {
         }
     }
     open("scan, no hints");
+    fs::remove_dir_all(path).expect("removed");
 }

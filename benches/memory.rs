@@ -20,7 +20,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::{SessionId, StoreKey},
-    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Version, WriteOutcome},
+    store::{
+        Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Version, WriteOutcome, WriteRequest,
+    },
 };
 use mimalloc::MiMalloc;
 
@@ -55,7 +57,8 @@ impl BenchStore for MemoryStore {
     }
 
     fn write(&self, key: &StoreKey, data: Bytes, expected: Expected) -> Option<Version> {
-        match ready(Store::write(self, key, data, TTL, expected)) {
+        let request = WriteRequest::new(key, data, TTL, expected);
+        match ready(Store::write(self, request)) {
             WriteOutcome::Done(version) => Some(version),
             WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
         }

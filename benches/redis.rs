@@ -33,9 +33,15 @@ use fred::{
 };
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, MemoryStore, ReadOutcome, RedisStore, Store, Version, WriteOutcome},
+    store::{
+        Expected, MemoryStore, ReadOutcome, RedisStore, Store, Tags, Version, WriteOutcome,
+        WriteRequest,
+    },
 };
-use redis_servers::{Server, sessions::key};
+use redis_servers::{
+    Server,
+    sessions::{key, tags},
+};
 
 const POOL: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -72,6 +78,11 @@ async fn measure() {
             ("read to GET", Operation::Get, Operation::Read),
             ("commit to SET", Operation::Set, Operation::Write),
             ("commit to EVALSHA", Operation::Eval, Operation::Write),
+            (
+                "tagged commit to EVALSHA",
+                Operation::Eval,
+                Operation::WriteTagged,
+            ),
         ] {
             let name = format!("{name}, {tasks} tasks");
             if is_selected(&name) {
@@ -111,6 +122,8 @@ enum Operation {
     Eval,
     Read,
     Write,
+    /// A write of a session whose tag does not change.
+    WriteTagged,
 }
 
 /// The data of one task: a session of the store and a key of the bare client.
@@ -118,6 +131,7 @@ struct TaskData {
     key: StoreKey,
     name: Bytes,
     data: Bytes,
+    tags: Tags,
     version: Version,
 }
 
@@ -143,10 +157,8 @@ impl Sides {
         let (key, data) = (key(), Bytes::from(vec![7; 256]));
         let name = Bytes::from(format!("bare:{key}"));
         self.set(&name, &data).await;
-        let written = self
-            .store
-            .write(&key, data.clone(), HOUR, Expected::Absent)
-            .await;
+        let request = WriteRequest::new(&key, data.clone(), HOUR, Expected::Absent);
+        let written = self.store.write(request).await;
         let Ok(WriteOutcome::Done(version)) = written else {
             unreachable!("a new key has no record")
         };
@@ -154,6 +166,7 @@ impl Sides {
             key,
             name,
             data,
+            tags: tags(&["user:1"]),
             version,
         }
     }
@@ -192,12 +205,17 @@ impl Sides {
                 let read = self.store.read(&data.key, None).await.unwrap();
                 assert!(matches!(black_box(read), ReadOutcome::Found(_)));
             }
-            Operation::Write => {
+            Operation::Write | Operation::WriteTagged => {
                 let expected = Expected::Version(data.version);
-                let write = self
-                    .store
-                    .write(&data.key, data.data.clone(), HOUR, expected);
-                let WriteOutcome::Done(version) = write.await.unwrap() else {
+                let request = WriteRequest::new(&data.key, data.data.clone(), HOUR, expected);
+                let is_tagged = matches!(operation, Operation::WriteTagged);
+                let tags = if is_tagged {
+                    data.tags.clone()
+                } else {
+                    Tags::new()
+                };
+                let request = request.tags(tags);
+                let WriteOutcome::Done(version) = self.store.write(request).await.unwrap() else {
                     unreachable!("no other task writes")
                 };
                 data.version = version;
@@ -317,11 +335,9 @@ async fn compare_hot_read(server: &Server) {
     let mut keys = Vec::new();
     for _ in 0..100 {
         let (key, data) = (key(), Bytes::from(vec![7; 256]));
-        memory
-            .write(&key, data.clone(), HOUR, Expected::Any)
-            .await
-            .unwrap();
-        cached.write(&key, data, HOUR, Expected::Any).await.unwrap();
+        let request = WriteRequest::new(&key, data, HOUR, Expected::Any);
+        memory.write(request.clone()).await.unwrap();
+        cached.write(request).await.unwrap();
         keys.push(key);
     }
     // The store caches reads only once the server reports changes.

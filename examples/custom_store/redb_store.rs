@@ -12,13 +12,14 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
-        Capabilities, Expected, ReadOutcome, Record, Store, StoreError, StoreFuture, Version,
-        WriteOutcome,
+        Capabilities, Expected, Expiry, ReadOutcome, Record, Store, StoreError, StoreFuture, Tags,
+        Version, WriteOutcome, WriteRequest,
     },
 };
 use redb::{Database, Error, ReadableTable, Table, TableDefinition};
 
-/// The row of each key: end (8 bytes), version (8 bytes; zero is a tombstone), data.
+/// The row of each key: end, version, length of the tags (8 bytes each), tags, data. A tombstone has the
+/// version zero and ends after it.
 const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 
 /// The last version. One counter for all keys, so that no version repeats.
@@ -80,17 +81,8 @@ impl Store for RedbStore {
         })
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let key = *key;
-        self.run_blocking("write", move |inner| {
-            inner.write(&key, &data, ttl, expected)
-        })
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.run_blocking("write", move |inner| inner.write(&request))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -114,7 +106,7 @@ impl Inner {
     fn read(&self, key: &StoreKey) -> Result<ReadOutcome, Error> {
         let read = self.database.begin_read()?;
         let sessions = read.open_table(SESSIONS)?;
-        state_at(&sessions, key, self.clock.now())
+        Ok(state_at(&sessions, key, self.clock.now())?.1)
     }
 
     /// Reads, and sets the end of a live record. Only one write transaction runs at a time, so the row
@@ -123,9 +115,9 @@ impl Inner {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
-        let read = state_at(&sessions, key, now)?;
+        let (_, read) = state_at(&sessions, key, now)?;
         if let ReadOutcome::Found(record) = &read {
-            let row = encode_row(now.saturating_add(ttl), record.version.get(), &record.data);
+            let row = encode_row(now.saturating_add(ttl), record);
             sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         }
         drop(sessions);
@@ -133,18 +125,18 @@ impl Inner {
         Ok(read)
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: &[u8],
-        ttl: Duration,
-        expected: Expected,
-    ) -> Result<WriteOutcome, Error> {
+    fn write(&self, request: &WriteRequest) -> Result<WriteOutcome, Error> {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let mut versions = write.open_table(LAST_VERSION)?;
         let now = self.clock.now();
-        match (state_at(&sessions, key, now)?, expected) {
+        let (stored_end, stored) = state_at(&sessions, &request.key, now)?;
+        let end = match (request.expiry, &stored) {
+            (Expiry::After(ttl), _) => now.saturating_add(ttl),
+            (Expiry::Keep, ReadOutcome::Found(_)) => stored_end,
+            (Expiry::Keep, _) => return Ok(WriteOutcome::Gone),
+        };
+        match (stored, request.expected) {
             (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
                 return Ok(WriteOutcome::Gone);
             }
@@ -158,9 +150,10 @@ impl Inner {
             return Ok(WriteOutcome::Gone);
         };
         versions.insert((), version.get())?;
-        let row = encode_row(now.saturating_add(ttl), version.get(), data);
-        sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
-        sweep(&mut sessions, key, now)?;
+        let record = Record::new(request.data.clone(), version).tags(request.tags.clone());
+        let row = encode_row(end, &record);
+        sessions.insert(request.key.as_bytes().as_slice(), row.as_slice())?;
+        sweep(&mut sessions, &request.key, now)?;
         drop((sessions, versions));
         write.commit()?;
         Ok(WriteOutcome::Done(version))
@@ -170,7 +163,7 @@ impl Inner {
         let write = self.database.begin_write()?;
         let mut sessions = write.open_table(SESSIONS)?;
         let now = self.clock.now();
-        let row = encode_row(now.saturating_add(TOMBSTONE_TTL), TOMBSTONE, &[]);
+        let row = encode_tombstone(now.saturating_add(TOMBSTONE_TTL));
         sessions.insert(key.as_bytes().as_slice(), row.as_slice())?;
         sweep(&mut sessions, key, now)?;
         drop(sessions);
@@ -178,21 +171,22 @@ impl Inner {
     }
 }
 
-/// Returns the state of `key` at `now`. A row that has ended is absent.
+/// Returns the end of `key`'s row and its state at `now`. A row that has ended is absent.
 fn state_at(
     sessions: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &StoreKey,
     now: Timestamp,
-) -> Result<ReadOutcome, Error> {
+) -> Result<(Timestamp, ReadOutcome), Error> {
     let Some(row) = sessions.get(key.as_bytes().as_slice())? else {
-        return Ok(ReadOutcome::Absent);
+        return Ok((now, ReadOutcome::Absent));
     };
-    let (end, version, data) = decode_row(row.value())?;
-    Ok(match Version::new(version) {
+    let (end, version, rest) = decode_row(row.value())?;
+    let state = match Version::new(version) {
         _ if end <= now => ReadOutcome::Absent,
         None => ReadOutcome::Gone,
-        Some(version) => ReadOutcome::Found(Record::new(Bytes::copy_from_slice(data), version)),
-    })
+        Some(version) => ReadOutcome::Found(decode_record(version, rest)?),
+    };
+    Ok((end, state))
 }
 
 /// Removes the ended rows among the next ones.
@@ -215,19 +209,44 @@ fn sweep(
     Ok(())
 }
 
-fn encode_row(end: Timestamp, version: u64, data: &[u8]) -> Vec<u8> {
-    let (end, version) = (end.as_millis().to_be_bytes(), version.to_be_bytes());
-    [&end, &version, data].concat()
+fn encode_row(end: Timestamp, record: &Record) -> Vec<u8> {
+    let (end, version) = (end.as_millis(), record.version.get());
+    let tags = record.tags.as_bytes();
+    let head = [end, version, tags.len() as u64].map(u64::to_be_bytes);
+    [head.as_flattened(), tags, &record.data].concat()
 }
 
+fn encode_tombstone(end: Timestamp) -> Vec<u8> {
+    [end.as_millis(), TOMBSTONE].map(u64::to_be_bytes).concat()
+}
+
+/// Returns a row's end and version, and the rest of the row for [`decode_record`].
 fn decode_row(row: &[u8]) -> Result<(Timestamp, u64, &[u8]), Error> {
     let decode = || {
-        let (end, rest) = row.split_first_chunk()?;
-        let (version, data) = rest.split_first_chunk()?;
-        let end = Timestamp::from_millis(u64::from_be_bytes(*end));
-        Some((end, u64::from_be_bytes(*version), data))
+        let (end, row) = split_number(row)?;
+        let (version, rest) = split_number(row)?;
+        Some((Timestamp::from_millis(end), version, rest))
     };
-    decode().ok_or_else(|| Error::Corrupted("row of a session is too short".into()))
+    decode().ok_or_else(damaged)
+}
+
+fn decode_record(version: Version, rest: &[u8]) -> Result<Record, Error> {
+    let decode = || {
+        let (tags_len, rest) = split_number(rest)?;
+        let (tags, data) = rest.split_at_checked(usize::try_from(tags_len).ok()?)?;
+        let tags = Tags::from_bytes(Bytes::copy_from_slice(tags))?;
+        Some(Record::new(Bytes::copy_from_slice(data), version).tags(tags))
+    };
+    decode().ok_or_else(damaged)
+}
+
+fn split_number(row: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = row.split_first_chunk()?;
+    Some((u64::from_be_bytes(*number), rest))
+}
+
+fn damaged() -> Error {
+    Error::Corrupted("row of a session is damaged".into())
 }
 
 impl fmt::Debug for RedbStore {

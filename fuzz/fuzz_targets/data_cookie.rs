@@ -17,7 +17,8 @@ use hyper_session::{
     id::{SessionId, StoreKey},
     seal::{KeyRing, SealKey},
     store::{
-        BoundStore, ClientSideStore, CookieContext, CookieStore, Expected, ReadOutcome, Store, Tag,
+        BoundStore, ClientSideStore, CookieContext, CookieStore, Expected, ReadOutcome, Record,
+        Store, Tag, Tags, WriteRequest,
     },
 };
 use libfuzzer_sys::fuzz_target;
@@ -48,18 +49,20 @@ fuzz_target!(|data: &[u8]| {
     let made_up: Vec<HeaderValue> = lines
         .filter_map(|line| HeaderValue::from_bytes(line).ok())
         .collect();
-    assert_eq!(open(&key, &made_up), None);
+    assert!(open(&key, &made_up).is_none());
 
     let len = usize::from(u16::from_le_bytes([*a, *b])) % 20_000;
     let record: Bytes = rest.iter().copied().cycle().take(len).collect();
     let tag = Tag::new("t".repeat(usize::from(*a) + 1)).expect("it is not too long");
-    let mut pairs = seal(&key, &record, &tag);
+    let mut tags = Tags::new();
+    tags.insert(&tag).expect("it is the first");
+    let mut pairs = seal(&key, &record, &tags);
     let sealed: Vec<HeaderValue> = pairs.iter().map(|pair| line(pair)).collect();
     // Made-up cookies with the store's names may hide the sealed ones, but never replace them.
     let mixed: Vec<HeaderValue> = made_up.iter().chain(&sealed).cloned().collect();
-    assert!(open(&key, &mixed).is_none_or(|opened| opened == record));
-    assert_eq!(open(&key, &sealed), Some(record));
-    assert_eq!(tags(&key, &sealed), [tag]);
+    let is_sealed = |opened: &Record| opened.data == record && opened.tags == tags;
+    assert!(open(&key, &mixed).is_none_or(|opened| is_sealed(&opened)));
+    assert!(open(&key, &sealed).is_some_and(|opened| is_sealed(&opened)));
 
     let at = usize::from(u16::from_le_bytes([*c, *d]));
     let pair = at % pairs.len();
@@ -74,19 +77,18 @@ fuzz_target!(|data: &[u8]| {
         .iter()
         .filter_map(|pair| HeaderValue::from_bytes(pair).ok())
         .collect();
-    assert_eq!(open(&key, &changed), None);
+    assert!(open(&key, &changed).is_none());
 });
 
 fn line(pair: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(pair).expect("a cookie that was set is a header value")
 }
 
-fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
+fn seal(key: &StoreKey, record: &Bytes, tags: &Tags) -> Vec<Vec<u8>> {
     let attached = BOUND.attach(&[]);
-    let written = ready(attached.write(key, record.clone(), AGE, Expected::Absent));
+    let request = WriteRequest::new(key, record.clone(), AGE, Expected::Absent);
+    let written = ready(attached.write(request.tags(tags.clone())));
     written.expect("it is not too large");
-    let tags = attached.tags().expect("it has tags");
-    assert!(ready(tags.tag(key, tag)).expect("it fits as well"));
     let set = attached.set_cookies().expect("it can be sealed");
     let pair = |line: &HeaderValue| {
         let pair = line.as_bytes().split(|&byte| byte == b';').next();
@@ -95,18 +97,12 @@ fn seal(key: &StoreKey, record: &Bytes, tag: &Tag) -> Vec<Vec<u8>> {
     set.iter().map(pair).collect()
 }
 
-fn open(key: &StoreKey, lines: &[HeaderValue]) -> Option<Bytes> {
+fn open(key: &StoreKey, lines: &[HeaderValue]) -> Option<Record> {
     let attached = BOUND.attach(lines);
     match ready(attached.read(key, None)).expect("no store is read") {
-        ReadOutcome::Found(record) => Some(record.data),
+        ReadOutcome::Found(record) => Some(record),
         ReadOutcome::Absent | ReadOutcome::Gone => None,
     }
-}
-
-fn tags(key: &StoreKey, lines: &[HeaderValue]) -> Vec<Tag> {
-    let attached = BOUND.attach(lines);
-    let tags = attached.tags().expect("it has tags");
-    ready(tags.tags_of(key)).expect("no store is read")
 }
 
 /// Returns the output of a future that is ready at once. Without backing stores, every future of the

@@ -5,7 +5,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use hyper_session::{
     id::SessionId,
-    store::{Expected, FileStore, Store, file::SegmentReport},
+    store::{Expected, FileStore, Store, WriteRequest, file::SegmentReport},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -22,9 +22,9 @@ fn segment_and_hint() -> &'static (Vec<u8>, Vec<u8>) {
         runtime.block_on(async {
             for number in 0..20 {
                 let key = SessionId::from_bytes([number; SessionId::LEN]).store_key();
-                let data = vec![number; 600].into();
-                let write = store.write(&key, data, Duration::from_secs(60), Expected::Any);
-                write.await.expect("written");
+                let (data, ttl) = (vec![number; 600], Duration::from_secs(60));
+                let request = WriteRequest::new(&key, data, ttl, Expected::Any);
+                store.write(request).await.expect("written");
             }
             store.close().await.expect("closed");
         });

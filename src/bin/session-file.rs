@@ -134,7 +134,7 @@ fn stats(directory: &Path) -> CommandResult {
     println!("sessions {}", count(&|e| !e.destroyed && e.expires > now));
     println!("expired {}", count(&|e| !e.destroyed && e.expires <= now));
     println!("tombstones {}", count(&|e| e.destroyed && e.expires > now));
-    println!("tagged {}", count(&|e| e.tags > 0));
+    println!("tagged {}", count(&|e| e.tagged));
     println!("segments {}", inspection.segments().len());
     println!("bytes {}", sum(&|segment| segment.bytes));
     println!("live-bytes {}", inspection.live_bytes());
@@ -201,7 +201,7 @@ fn compact(directory: &Path) -> CommandResult {
 
 fn dump(directory: &Path, keys: bool) -> CommandResult {
     let inspection = inspect(directory)?;
-    println!("key version expires-ms bytes tags state");
+    println!("key version expires-ms bytes tagged state");
     for entry in inspection.entries() {
         let key = if keys {
             entry.key.to_string()
@@ -218,7 +218,7 @@ fn dump(directory: &Path, keys: bool) -> CommandResult {
             entry.version,
             entry.expires.as_millis(),
             entry.bytes,
-            entry.tags,
+            if entry.tagged { "yes" } else { "no" },
         );
     }
     Ok(inspection.is_sound())

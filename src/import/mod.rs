@@ -19,7 +19,7 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     seal::SealError,
-    store::{Expected, FileStore, Store, StoreError, WriteOutcome, file::FileError},
+    store::{Expected, FileStore, Store, StoreError, WriteOutcome, WriteRequest, file::FileError},
 };
 
 /// An import of session files from a directory.
@@ -153,8 +153,8 @@ impl Importer {
             match decode(file) {
                 None => report.refused += 1,
                 Some((key, data)) => {
-                    let written = store.write(&key, data, ttl, Expected::Absent).await;
-                    report.count(written)?;
+                    let request = WriteRequest::new(&key, data, ttl, Expected::Absent);
+                    report.count(store.write(request).await)?;
                 }
             }
         }

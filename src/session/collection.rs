@@ -2,10 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{Event, SessionError, Snapshot, engine::Engine, state::decode};
+use super::{
+    Event, SessionError, Snapshot,
+    engine::Engine,
+    state::{DecodedRecord, decode},
+};
 use crate::{
     id::StoreKey,
-    store::{ReadOutcome, Tag, TagStore},
+    store::{
+        Expected, Expiry, ReadOutcome, Record, Tag, TagStore, Tags, TooManyTags, WriteOutcome,
+        WriteRequest,
+    },
 };
 
 /// The sessions of a service, by their [`StoreKey`]s: for logging out everywhere, for
@@ -33,17 +40,15 @@ impl SessionCollection {
         Self(engine)
     }
 
-    /// Returns the data of a live session, or `None` if there is no such session.
+    /// Returns the data of a live session, or `None` if there is no such session or its absolute
+    /// timeout has passed.
     ///
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails. [`Record`](SessionError::Record) if the
     /// record is unreadable.
     pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
-        let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
-            return Ok(None);
-        };
-        let decoded = decode(&self.0, &record.data)?;
-        Ok((!decoded.head.is_fence).then(|| Snapshot::new(decoded.data)))
+        let live = self.read(key).await?;
+        Ok(live.map(|(_, decoded)| Snapshot::new(decoded.data)))
     }
 
     /// Destroys a session. Requests that have loaded it store no more changes.
@@ -56,24 +61,80 @@ impl SessionCollection {
         Ok(())
     }
 
-    /// Adds a tag to a live session. Returns `false` if there is no such session.
+    /// Adds a tag to a live session. Returns `false` if there is no such session. The session lives as
+    /// long as before.
     ///
     /// # Errors
-    /// [`Store`](SessionError::Store) if the store fails. [`Tag`](SessionError::Tag) if the tag is
-    /// empty or longer than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the
-    /// store has no tags.
+    /// [`Store`](SessionError::Store) if the store fails. [`Record`](SessionError::Record) if the
+    /// record is unreadable. [`Contention`](SessionError::Contention) if other requests changed the
+    /// session during every attempt. [`Tag`](SessionError::Tag) if the tag is empty or longer than 256
+    /// bytes. [`TooManyTags`](SessionError::TooManyTags) if the session has 64 other tags.
+    /// [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no index of tags.
     pub async fn tag(&self, key: &StoreKey, tag: &str) -> Result<bool, SessionError> {
         let tag = Tag::new(tag)?;
-        Ok(self.tags()?.tag(key, &tag).await?)
+        let add = |tags: &mut Tags| tags.insert(&tag);
+        self.change_tags(key, add).await
     }
 
-    /// Removes a tag from a session.
+    /// Removes a tag from a session. The session lives as long as before.
     ///
     /// # Errors
     /// See [`tag`](Self::tag).
     pub async fn untag(&self, key: &StoreKey, tag: &str) -> Result<(), SessionError> {
         let tag = Tag::new(tag)?;
-        Ok(self.tags()?.untag(key, &tag).await?)
+        let remove = |tags: &mut Tags| Ok(tags.remove(&tag));
+        self.change_tags(key, remove).await.map(drop)
+    }
+
+    /// Changes the tags of a live session until no other request writes it in between. `change`
+    /// returns `false` if nothing is to be written. Returns `false` if there is no live session.
+    async fn change_tags(
+        &self,
+        key: &StoreKey,
+        change: impl Fn(&mut Tags) -> Result<bool, TooManyTags>,
+    ) -> Result<bool, SessionError> {
+        self.tag_store()?;
+        let store = self.0.backend.store();
+        for _ in 0..self.0.policy.max_attempts {
+            let Some((
+                Record {
+                    data,
+                    tags,
+                    version,
+                    ..
+                },
+                _,
+            )) = self.read(key).await?
+            else {
+                return Ok(false);
+            };
+            let mut tags = tags;
+            if !change(&mut tags)? {
+                return Ok(true);
+            }
+            let expected = Expected::Version(version);
+            let request = WriteRequest::new(key, data, Expiry::Keep, expected).tags(tags);
+            match store.write(request).await? {
+                WriteOutcome::Done(_) => return Ok(true),
+                WriteOutcome::Gone => return Ok(false),
+                WriteOutcome::Conflict(_) => {}
+            }
+        }
+        let attempts = self.0.policy.max_attempts;
+        Err(SessionError::Contention { attempts })
+    }
+
+    /// Reads a live session: its record exists, is not a fence, and is within its absolute timeout.
+    async fn read(&self, key: &StoreKey) -> Result<Option<(Record, DecodedRecord)>, SessionError> {
+        let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
+            return Ok(None);
+        };
+        let decoded = decode(&self.0, &record.data)?;
+        let ttl = self
+            .0
+            .record_ttl(&decoded.head.lifetime, self.0.clock.now());
+        let is_live = !decoded.head.is_fence && !ttl.is_zero();
+        Ok(is_live.then_some((record, decoded)))
     }
 
     /// Returns the live sessions with a tag, in no particular order.
@@ -82,8 +143,18 @@ impl SessionCollection {
     /// See [`tag`](Self::tag). [`Store`](SessionError::Store) also if the store cannot list
     /// sessions.
     pub async fn tagged(&self, tag: &str) -> Result<Vec<StoreKey>, SessionError> {
-        let tag = Tag::new(tag)?;
-        Ok(self.tags()?.tagged(&tag).await?)
+        let mut keys = self.tag_store()?.tagged(&Tag::new(tag)?).await?;
+        if self.0.policy.absolute_timeout.is_some() {
+            let mut live = Vec::new();
+            for key in keys {
+                // A session whose record is unreadable can still be destroyed, so it is listed.
+                if !matches!(self.read(&key).await, Ok(None)) {
+                    live.push(key);
+                }
+            }
+            keys = live;
+        }
+        Ok(keys)
     }
 
     /// Destroys every session with a tag, except the one with the key `except`. Returns the number
@@ -106,21 +177,18 @@ impl SessionCollection {
         except: Option<&StoreKey>,
     ) -> Result<usize, SessionError> {
         let parsed = Tag::new(tag)?;
-        if let Some(destroying) = self.tags()?.destroy_tagged(&parsed, except) {
+        let tags = self.tag_store()?;
+        if let Some(destroying) = tags.destroy_tagged(&parsed, except) {
             destroying.await?;
             return Ok(0);
         }
         let mut destroyed = 0;
         // The next round finds a session that was regenerated after it was listed. Its new record
-        // is tagged before the old id dies.
+        // is written before the old id dies.
         for _ in 0..MAX_ROUNDS {
             let before = destroyed;
-            for key in self
-                .tagged(tag)
-                .await?
-                .iter()
-                .filter(|key| Some(*key) != except)
-            {
+            let keys = tags.tagged(&parsed).await?;
+            for key in keys.iter().filter(|key| Some(*key) != except) {
                 self.destroy(key).await?;
                 destroyed += 1;
             }
@@ -140,7 +208,7 @@ impl SessionCollection {
         Ok(self.0.backend.store().count().await?)
     }
 
-    fn tags(&self) -> Result<&dyn TagStore, SessionError> {
+    fn tag_store(&self) -> Result<&dyn TagStore, SessionError> {
         self.0
             .backend
             .store()

@@ -6,7 +6,7 @@ use crate::{
     document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
     id::EntropyError,
     patch::ChangeError,
-    store::{StoreError, TagError, TooLarge},
+    store::{StoreError, TagError, TooLarge, TooManyTags},
 };
 
 /// Maximum number of keys that [`SessionError::TooLarge`] names.
@@ -91,7 +91,10 @@ pub enum SessionError {
     /// The tag is empty or too long.
     #[error(transparent)]
     Tag(#[from] TagError),
-    /// The store has no tags.
+    /// The session would have too many tags.
+    #[error(transparent)]
+    TooManyTags(#[from] TooManyTags),
+    /// The store has no index of tags.
     #[error("session store does not support tags; use a store with `Store::tags`")]
     TagsUnsupported,
 }

@@ -2,11 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
-    Capabilities, ClientSideStore, Expected, ReadOutcome, Store, StoreFuture, TagStore,
-    WriteOutcome,
+    Capabilities, ClientSideStore, ReadOutcome, Store, StoreFuture, TagStore, WriteOutcome,
+    WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -16,14 +14,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).read(key, touch)
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        (**self).write(key, data, ttl, expected)
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        (**self).write(request)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {

@@ -47,9 +47,9 @@ pub trait RequestStore: Store {
     /// reason contains nothing of the cookies.
     fn rejection(&self) -> Option<&'static str>;
 
-    /// Returns `true` if the request's cookies contain a live session under `key`. Does not check
-    /// for revocation.
-    fn contains(&self, key: &StoreKey) -> bool;
+    /// Returns the time until the session under `key` in the request's cookies expires, or `None` if
+    /// they contain no live session under `key`. Does not check for revocation.
+    fn remaining_ttl(&self, key: &StoreKey) -> Option<Duration>;
 }
 
 /// The service's side of a client-side store: its keys and its cookie.

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{ClientSideStore, Expected, ReadOutcome, StoreFuture, TagStore, WriteOutcome};
+use super::{ClientSideStore, ReadOutcome, StoreFuture, TagStore, WriteOutcome, WriteRequest};
 use crate::id::StoreKey;
 
 /// Storage for session records.
 ///
-/// A store keeps one record under each [`StoreKey`]: opaque bytes, a [`Version`](super::Version) and
-/// an expiry. To write a store, implement [`read`](Self::read), [`write`](Self::write),
+/// A store keeps one record under each [`StoreKey`]: opaque bytes, [`Tags`](super::Tags), a
+/// [`Version`](super::Version) and an expiry. To write a store, implement [`read`](Self::read), [`write`](Self::write),
 /// [`destroy`](Self::destroy) and [`touch`](Self::touch), and run the conformance suite
 /// (`store::conformance`, feature `testing`) in a test. `examples/custom_store.rs` is a complete store
 /// over an embedded database.
@@ -20,7 +18,7 @@ use crate::id::StoreKey;
 /// 1. **A version never repeats.** Every successful write gives the record a version that its key has
 ///    never had, even if the key expired or was destroyed in between.
 /// 2. **Writes are conditional.** A write changes nothing unless the stored state matches its
-///    [`Expected`] state. If a live record does not match, the outcome is
+///    [`Expected`](super::Expected) state. If a live record does not match, the outcome is
 ///    [`Conflict`](WriteOutcome::Conflict) with that record. If a write expects a version and there is
 ///    no live record, the outcome is [`Gone`](WriteOutcome::Gone).
 /// 3. **Operations on one key are linearizable.** Reads, writes, touches and destroys of one key take
@@ -30,8 +28,9 @@ use crate::id::StoreKey;
 ///    every write returns `Gone` and creates nothing.
 /// 5. **An expired record is absent.** No read returns it, no touch revives it, no write matches it.
 ///    The store removes expired records and tombstones by itself.
-/// 6. **Data is opaque.** A read returns the bytes exactly as written.
-/// 7. **A touch changes only the expiry**, never the data or the version.
+/// 6. **Data and tags are opaque.** A read returns both exactly as they were written, together.
+/// 7. **A touch changes only the expiry.** A write with [`Expiry::Keep`](super::Expiry::Keep) changes
+///    everything else.
 ///
 /// The conformance suite checks each promise. A store that cannot keep one reports this in its
 /// [`Capabilities`]: the suite then skips those checks.
@@ -52,28 +51,24 @@ pub trait Store: Send + Sync + 'static {
     #[doc(alias = "load")]
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome>;
 
-    /// Writes `data` under `key` with an expiry of `ttl` from now, if the stored state matches
-    /// `expected`. Keeps the tags of a live record.
+    /// Writes a record, if the stored state matches the request's
+    /// [`expected`](WriteRequest#structfield.expected) state. Data, tags and version of the record
+    /// change together.
     ///
     /// # Errors
     /// If the store cannot answer. The write may have been applied then. Retrying it with
-    /// [`Expected::Absent`] or [`Expected::Version`] cannot apply it twice.
+    /// [`Expected::Absent`](super::Expected::Absent) or [`Expected::Version`](super::Expected::Version)
+    /// cannot apply it twice.
     ///
     /// A store that limits the size of one record rejects a larger one with
     /// [`TooLarge`](super::TooLarge) as the error's source, and stores nothing. Sessions then follow
     /// [`OnTooLarge`](crate::session::OnTooLarge).
     #[doc(alias = "save")]
     #[doc(alias = "create")]
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome>;
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome>;
 
-    /// Destroys the record under `key`: removes the record and its tags, and leaves a tombstone. Also
-    /// leaves a tombstone if there is no record. Destroying again renews the tombstone.
+    /// Destroys the record under `key` and leaves a tombstone. Also leaves a tombstone if there is no
+    /// record. Destroying again renews the tombstone.
     ///
     /// # Errors
     /// If the store cannot answer.
@@ -93,7 +88,8 @@ pub trait Store: Send + Sync + 'static {
         Capabilities::default()
     }
 
-    /// Returns the tag extension, or `None` if the store has no tags. Default: `None`.
+    /// Returns the tag extension, or `None` if the store has no index of tags. Sessions then cannot be
+    /// tagged. Default: `None`.
     fn tags(&self) -> Option<&dyn TagStore> {
         None
     }
@@ -141,7 +137,7 @@ pub struct Capabilities {
     pub persistent: bool,
     /// Several machines may use the same records. Default: off.
     pub shared: bool,
-    /// If the store has tags, the sessions of a tag can be listed. Default: on.
+    /// If the store has the tag extension, it can list the sessions of a tag. Default: on.
     pub list_by_tag: bool,
 }
 

@@ -1,7 +1,7 @@
 //! The store contract, and the built-in stores.
 //!
-//! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with a [`Version`] and an
-//! expiry. It does not know the format of the bytes, nor the visitor that the key belongs to.
+//! A store keeps opaque bytes under a [`StoreKey`](crate::id::StoreKey), with [`Tags`], a [`Version`]
+//! and an expiry. It does not know the format of the bytes, nor the visitor that the key belongs to.
 //!
 //! | store | records are kept in | feature |
 //! | --- | --- | --- |
@@ -44,7 +44,7 @@ pub use file::FileStore;
 pub use future::StoreFuture;
 pub use memory::MemoryStore;
 pub use migrating::MigratingStore;
-pub use record::{Expected, ReadOutcome, Record, Version, WriteOutcome};
+pub use record::{Expected, Expiry, ReadOutcome, Record, Version, WriteOutcome, WriteRequest};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
-pub use tag::{MAX_TAGS, Tag, TagError, TagStore};
+pub use tag::{MAX_TAGS, Tag, TagError, TagStore, Tags, TagsIter, TooManyTags};

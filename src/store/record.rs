@@ -1,8 +1,11 @@
-//! Records, and the outcomes of reading and writing them.
+//! Records, the writes of records, and the outcomes of both.
 
-use std::num::NonZeroU64;
+use std::{num::NonZeroU64, time::Duration};
 
 use bytes::Bytes;
+
+use super::Tags;
+use crate::id::StoreKey;
 
 /// The version of a record: a number that a key never has twice.
 ///
@@ -36,18 +39,100 @@ impl Version {
 pub struct Record {
     /// The data, exactly as written.
     pub data: Bytes,
+    /// The session's tags, exactly as written.
+    pub tags: Tags,
     /// The version that a write must expect to replace this record.
     pub version: Version,
 }
 
 impl Record {
-    /// Returns a record of `data` under `version`.
+    /// Returns a record of `data` under `version`, without tags.
     pub const fn new(data: Bytes, version: Version) -> Self {
-        Self { data, version }
+        let tags = Tags::new();
+        Self {
+            data,
+            tags,
+            version,
+        }
+    }
+
+    /// Sets [`tags`](Self#structfield.tags).
+    #[must_use]
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
     }
 }
 
-// The three enums below are exhaustive. Every store and every caller must handle each variant.
+/// A conditional write of a whole record, for [`Store::write`](super::Store::write).
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hyper_session::{id::SessionId, store::{Expected, WriteRequest}};
+///
+/// let key = SessionId::generate()?.store_key();
+/// let request = WriteRequest::new(&key, "data", Duration::from_secs(3600), Expected::Absent);
+/// assert!(request.tags.is_empty());
+/// # Ok::<(), hyper_session::id::EntropyError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WriteRequest {
+    /// The key of the record.
+    pub key: StoreKey,
+    /// The new data.
+    pub data: Bytes,
+    /// The complete new list of tags.
+    pub tags: Tags,
+    /// The new expiry.
+    pub expiry: Expiry,
+    /// The stored state that the write requires.
+    pub expected: Expected,
+}
+
+impl WriteRequest {
+    /// Returns a write of `data` without tags. A [`Duration`] is an expiry of that long from now.
+    pub fn new(
+        key: &StoreKey,
+        data: impl Into<Bytes>,
+        expiry: impl Into<Expiry>,
+        expected: Expected,
+    ) -> Self {
+        Self {
+            key: *key,
+            data: data.into(),
+            tags: Tags::new(),
+            expiry: expiry.into(),
+            expected,
+        }
+    }
+
+    /// Sets [`tags`](Self#structfield.tags).
+    #[must_use]
+    pub fn tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
+    }
+}
+
+// The enums below are exhaustive. Every store and every caller must handle each variant.
+
+/// The expiry that a write gives its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// This long from now.
+    After(Duration),
+    /// The expiry of the live record that the write replaces. If there is no live record, the
+    /// outcome of the write is [`Gone`](WriteOutcome::Gone).
+    Keep,
+}
+
+impl From<Duration> for Expiry {
+    fn from(ttl: Duration) -> Self {
+        Self::After(ttl)
+    }
+}
 
 /// The stored state that a write requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,61 +2,27 @@
 
 use std::fmt;
 
+use bytes::{BufMut, Bytes, BytesMut};
+
 use super::StoreFuture;
 use crate::id::StoreKey;
 
 /// The tag extension of a store: lists the sessions of a user, and destroys them together.
 ///
-/// 1. A tag lists only live sessions. When a session expires or is destroyed, the store removes its
-///    tags.
-/// 2. Writes and touches keep the tags of a session.
-/// 3. A session has at most [`MAX_TAGS`] tags.
-/// 4. Tagging is atomic with the other operations on the same key: concurrent calls lose no tag and
-///    no write.
+/// The tags of a session are part of its [`Record`](super::Record). A store with this extension also
+/// has an index from tags to keys:
+///
+/// 1. A tag lists a session from the write that adds the tag until the write that removes it, or until
+///    the session expires or is destroyed.
+/// 2. The index is atomic with the records: a session is listed if and only if its record has the tag.
+/// 3. A touch keeps a session listed.
 pub trait TagStore: Send + Sync {
-    /// Adds `tag` to the live session under `key`. Returns `false` if there is none. Adding a tag
-    /// that the session has changes nothing.
-    ///
-    /// # Errors
-    /// If the store cannot answer, or the session has [`MAX_TAGS`] other tags.
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool>;
-
-    /// Removes `tag` from the session under `key`, if it has that tag.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()>;
-
     /// Returns the keys of the live sessions that have `tag`, each once, in no particular order.
     ///
     /// # Errors
-    /// If the store cannot answer.
+    /// If the store cannot answer, or cannot list sessions
+    /// ([`Capabilities::list_by_tag`](super::Capabilities::list_by_tag)).
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>>;
-
-    /// Returns the tags of the live session under `key`, each once, in no particular order; an empty
-    /// list if there is no live session.
-    ///
-    /// # Errors
-    /// If the store cannot answer.
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>>;
-
-    /// Adds every tag of the session under `from` to the session under `to`. Does nothing unless
-    /// both are live.
-    ///
-    /// Regenerating an id calls this before it destroys the old id. Both ids have the tags until
-    /// then, so a logout that runs at the same time finds the session.
-    ///
-    /// # Errors
-    /// As [`move_tags`](Self::move_tags).
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()>;
-
-    /// Moves every tag of the session under `from` to the session under `to`, which may have some of
-    /// them already. Does nothing unless both are live.
-    ///
-    /// # Errors
-    /// If the store cannot answer, or the session under `to` would have more than [`MAX_TAGS`] tags.
-    /// No tag is moved then.
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()>;
 
     /// Destroys every session that has `tag`, except the one under `except`.
     ///
@@ -108,3 +74,166 @@ impl fmt::Debug for Tag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("tag name is {0} bytes; use 1 to {max} bytes", max = Tag::MAX_LEN)]
 pub struct TagError(usize);
+
+/// The tags of one session: at most [`MAX_TAGS`] names, each once, in byte order.
+///
+/// It is one [`Bytes`] with the names, each after a byte with its length minus one. A clone shares
+/// them and does not allocate; the value without tags has no memory of its own. `Debug` shows only
+/// the number of tags.
+///
+/// ```
+/// use hyper_session::store::{Tag, Tags};
+///
+/// let mut tags = Tags::new();
+/// tags.insert(&Tag::new("user-7")?)?;
+/// let stored = tags.as_bytes().clone();
+/// assert_eq!(Tags::from_bytes(stored), Some(tags));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Tags(Bytes);
+
+impl Tags {
+    /// The maximum length of [`as_bytes`](Self::as_bytes).
+    pub const MAX_BYTES: usize = MAX_TAGS * (1 + Tag::MAX_LEN);
+
+    /// Returns the value without tags.
+    pub const fn new() -> Self {
+        Self(Bytes::new())
+    }
+
+    /// Returns the tags that [`as_bytes`](Self::as_bytes) returned, or `None` if `bytes` cannot come
+    /// from it.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        let (mut rest, mut last, mut count) = (&*bytes, None, 0);
+        while !rest.is_empty() {
+            let (name, after) = split_name(rest)?;
+            if last >= Some(name) || count == MAX_TAGS {
+                return None;
+            }
+            (rest, last, count) = (after, Some(name), count + 1);
+        }
+        Some(Self(bytes))
+    }
+
+    /// Returns the encoded tags, to be stored.
+    pub const fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Returns `true` if there is no tag.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the number of tags.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Returns `true` if `name` is one of the tags.
+    pub fn contains(&self, name: &str) -> bool {
+        self.iter().any(|tag| tag == name)
+    }
+
+    /// Returns an iterator over the names, in byte order.
+    pub fn iter(&self) -> TagsIter<'_> {
+        TagsIter(&self.0)
+    }
+
+    /// Adds a tag. Returns `false` if it is there already.
+    ///
+    /// # Errors
+    /// If there are [`MAX_TAGS`] other tags.
+    pub fn insert(&mut self, tag: &Tag) -> Result<bool, TooManyTags> {
+        let name = tag.as_str();
+        if self.contains(name) {
+            return Ok(false);
+        }
+        if self.len() >= MAX_TAGS {
+            return Err(TooManyTags);
+        }
+        let before: usize = self
+            .iter()
+            .take_while(|other| *other < name)
+            .map(encoded_len)
+            .sum();
+        let (before, after) = self.0.split_at_checked(before).unwrap_or((&self.0, &[]));
+        let mut bytes = BytesMut::with_capacity(self.0.len() + encoded_len(name));
+        bytes.put_slice(before);
+        // A tag has 1 to 256 bytes.
+        bytes.put_u8(u8::try_from(name.len().saturating_sub(1)).unwrap_or(u8::MAX));
+        bytes.put_slice(name.as_bytes());
+        bytes.put_slice(after);
+        self.0 = bytes.freeze();
+        Ok(true)
+    }
+
+    /// Removes a tag. Returns `false` if it is not there.
+    pub fn remove(&mut self, tag: &Tag) -> bool {
+        let name = tag.as_str();
+        if !self.contains(name) {
+            return false;
+        }
+        let start: usize = self
+            .iter()
+            .take_while(|other| *other < name)
+            .map(encoded_len)
+            .sum();
+        let end = start + encoded_len(name);
+        let kept = [self.0.get(..start), self.0.get(end..)];
+        self.0 = kept.map(Option::unwrap_or_default).concat().into();
+        true
+    }
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tags({})", self.len())
+    }
+}
+
+impl<'a> IntoIterator for &'a Tags {
+    type Item = &'a str;
+    type IntoIter = TagsIter<'a>;
+
+    fn into_iter(self) -> TagsIter<'a> {
+        self.iter()
+    }
+}
+
+/// An iterator over the names of [`Tags`].
+#[derive(Clone)]
+pub struct TagsIter<'a>(&'a [u8]);
+
+impl<'a> Iterator for TagsIter<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let (name, rest) = split_name(self.0)?;
+        self.0 = rest;
+        Some(name)
+    }
+}
+
+impl fmt::Debug for TagsIter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TagsIter")
+    }
+}
+
+/// The error of [`Tags::insert`]: the session has [`MAX_TAGS`] other tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session would have more than {MAX_TAGS} tags; remove tags first")]
+pub struct TooManyTags;
+
+/// Returns the first name of encoded tags, and the rest.
+fn split_name(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (len, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*len) + 1)?;
+    Some((std::str::from_utf8(name).ok()?, rest))
+}
+
+const fn encoded_len(name: &str) -> usize {
+    1 + name.len()
+}

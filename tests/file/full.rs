@@ -6,7 +6,7 @@ use std::{error::Error as _, path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, ReadOutcome, Store, StoreError, WriteOutcome,
+    Expected, FileStore, ReadOutcome, Store, StoreError, WriteOutcome, WriteRequest,
     file::{Durability, FileError, FileStoreBuilder},
 };
 
@@ -62,7 +62,8 @@ async fn the_process_with_the_small_disk() {
 
 async fn write(store: &FileStore, number: u64) -> Result<WriteOutcome, StoreError> {
     let data = Bytes::from(vec![number as u8; 1000]);
-    store.write(&key(number), data, LIFE, Expected::Any).await
+    let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+    store.write(request).await
 }
 
 async fn check(store: &FileStore, count: u64) {

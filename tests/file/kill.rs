@@ -4,7 +4,7 @@
 //! `FILE_KILL_ROUNDS` sets the number of rounds (15).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{BufRead, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
@@ -14,7 +14,10 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, FileStore, ReadOutcome, Store, Tag, WriteOutcome, file::Durability},
+    store::{
+        Expected, FileStore, ReadOutcome, Store, Tag, TagStore, Tags, WriteOutcome, WriteRequest,
+        file::Durability,
+    },
 };
 
 use crate::support::{
@@ -49,9 +52,6 @@ fn data(writer: u64, turn: u64) -> Bytes {
 /// destroyed.
 type States = BTreeMap<(u64, u64), Option<u64>>;
 
-/// Sessions whose last state and tag were acknowledged.
-type TaggedSessions = BTreeSet<(u64, u64)>;
-
 /// The child process: writes, and prints a line before each operation and after its acknowledgement.
 #[test]
 fn the_process_that_is_killed() {
@@ -85,11 +85,11 @@ async fn write_until_killed(store: FileStore, writer: u64, start: u64) {
             print_line(&format!("done {writer} {session} -"));
         } else {
             print_line(&format!("try {writer} {session} {turn}"));
-            let outcome = store
-                .write(&key, data(writer, turn), LIFE, Expected::Any)
-                .await;
+            let request = WriteRequest::new(&key, data(writer, turn), LIFE, Expected::Any);
+            let mut tags = Tags::new();
+            tags.insert(&tag(writer)).unwrap();
+            let outcome = store.write(request.tags(tags)).await;
             assert!(matches!(outcome.unwrap(), WriteOutcome::Done(_)));
-            store.tags().unwrap().tag(&key, &tag(writer)).await.unwrap();
             store.touch(&key, LIFE * 2).await.unwrap();
             print_line(&format!("done {writer} {session} {turn}"));
         }
@@ -126,7 +126,6 @@ async fn acknowledged_writes_of_a_killed_process_are_stored() {
         .and_then(|n| n.parse().ok());
     let scratch = Scratch::new();
     let (mut acknowledged, mut attempted) = (States::new(), States::new());
-    let mut tagged = TaggedSessions::new();
     let (mut count, mut newest) = (0, 0);
     for round in 0..rounds.unwrap_or(15_u64) {
         let (mut child, lines) = start(scratch.path());
@@ -137,16 +136,9 @@ async fn acknowledged_writes_of_a_killed_process_are_stored() {
             child.kill().unwrap();
             child.wait().unwrap();
         });
-        count += read_output(lines, &mut acknowledged, &mut attempted, &mut tagged);
+        count += read_output(lines, &mut acknowledged, &mut attempted);
         killer.join().unwrap();
-        newest = check(
-            scratch.path(),
-            &mut acknowledged,
-            &mut attempted,
-            &mut tagged,
-            newest,
-        )
-        .await;
+        newest = check(scratch.path(), &mut acknowledged, &mut attempted, newest).await;
     }
     assert!(count > 0, "the child wrote something");
     println!("{count} acknowledged");
@@ -157,7 +149,6 @@ fn read_output(
     lines: BufReader<ChildStdout>,
     acknowledged: &mut States,
     attempted: &mut States,
-    tagged: &mut TaggedSessions,
 ) -> u64 {
     let mut count = 0;
     let begin = Instant::now();
@@ -174,7 +165,6 @@ fn read_output(
             }
             "#done" => {
                 acknowledged.insert(session, turn);
-                tagged.insert(session);
                 attempted.remove(&session);
                 count += 1;
             }
@@ -194,7 +184,6 @@ async fn check(
     directory: &Path,
     acknowledged: &mut States,
     attempted: &mut States,
-    tagged: &mut TaggedSessions,
     previous_version: u64,
 ) -> u64 {
     let store = open(directory);
@@ -224,19 +213,17 @@ async fn check(
         if let (Some(Some(_)), Some((_, version))) = (turn, &stored) {
             newest = newest.max(*version);
         }
-        if tagged.contains(&session) && stored.is_some() && turn == Some(&last.flatten()) {
-            let all = store.tags().unwrap().tagged(&tag(writer)).await.unwrap();
-            assert!(all.contains(&key), "an acknowledged session has its tag");
-        }
-        if attempted.remove(&session).is_some() {
-            tagged.remove(&session);
-        }
+        let tagged = store.tagged(&tag(writer)).await.unwrap();
+        assert_eq!(
+            tagged.contains(&key),
+            stored.is_some(),
+            "every record has its tag"
+        );
+        attempted.remove(&session);
         acknowledged.insert(session, turn.copied().flatten());
     }
-    let outcome = store
-        .write(&key(1 << 40), Bytes::new(), LIFE, Expected::Any)
-        .await
-        .unwrap();
+    let request = WriteRequest::new(&key(1 << 40), Bytes::new(), LIFE, Expected::Any);
+    let outcome = store.write(request).await.unwrap();
     let WriteOutcome::Done(version) = outcome else {
         panic!("the store accepts writes again");
     };

@@ -1,20 +1,18 @@
 //! Random operations, with the store closed and opened in between, give the same result as a plain
 //! map.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
+    seal::{KeyRing, SealKey},
     store::{
-        Expected, FileStore, ReadOutcome, Store, Tag, TagStore, WriteOutcome, file::Durability,
+        Expected, Expiry, FileStore, ReadOutcome, Record, Store, Tag, TagStore, Tags, Version,
+        WriteOutcome, WriteRequest, file::Durability,
     },
 };
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use crate::support::scratch::{Scratch, key};
 
@@ -22,35 +20,38 @@ const TOMBSTONE: u64 = 30;
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Write { key: u64, len: usize, life: u64 },
+    Write(Write),
     WriteStale { key: u64 },
     Read { key: u64, touch: Option<u64> },
     Touch { key: u64, life: u64 },
     Destroy { key: u64 },
-    Tag { key: u64, tag: u8 },
-    Untag { key: u64, tag: u8 },
-    CopyTags { from: u64, to: u64 },
     Tagged { tag: u8 },
     AdvanceTime { seconds: u64 },
     Reopen { close: bool },
     Compact,
 }
 
+#[derive(Clone, Debug)]
+struct Write {
+    key: u64,
+    len: usize,
+    /// The seconds until the expiry; `None` keeps the expiry.
+    life: Option<u64>,
+    tags: Vec<u8>,
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
     let key = || 0..6_u64;
     let tag = || 0..3_u8;
     prop_oneof![
-        6 => (key(), 0..3000_usize, 1..100_u64)
-            .prop_map(|(key, len, life)| Operation::Write { key, len, life }),
+        8 => (key(), 0..3000_usize, option::of(1..100_u64), vec(tag(), 0..3))
+            .prop_map(|(key, len, life, tags)| Operation::Write(Write { key, len, life, tags })),
         1 => key().prop_map(|key| Operation::WriteStale { key }),
-        4 => (key(), proptest::option::of(1..100_u64))
+        4 => (key(), option::of(1..100_u64))
             .prop_map(|(key, touch)| Operation::Read { key, touch }),
         2 => (key(), 1..100_u64).prop_map(|(key, life)| Operation::Touch { key, life }),
         2 => key().prop_map(|key| Operation::Destroy { key }),
-        3 => (key(), tag()).prop_map(|(key, tag)| Operation::Tag { key, tag }),
-        1 => (key(), tag()).prop_map(|(key, tag)| Operation::Untag { key, tag }),
-        1 => (key(), key()).prop_map(|(from, to)| Operation::CopyTags { from, to }),
-        2 => tag().prop_map(|tag| Operation::Tagged { tag }),
+        3 => tag().prop_map(|tag| Operation::Tagged { tag }),
         2 => (0..20_u64).prop_map(|seconds| Operation::AdvanceTime { seconds }),
         2 => any::<bool>().prop_map(|close| Operation::Reopen { close }),
         1 => Just(Operation::Compact),
@@ -59,10 +60,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 #[derive(Clone, Default)]
 struct ModelSession {
-    /// The data and its version; `None` for a tombstone.
-    record: Option<(Bytes, u64)>,
+    /// `None` for a tombstone.
+    record: Option<Record>,
     expires: u64,
-    tags: BTreeSet<u8>,
 }
 
 struct Model {
@@ -88,8 +88,13 @@ impl Model {
     }
 }
 
-fn open(directory: &Path, clock: &Clock) -> FileStore {
-    FileStore::builder(directory)
+fn open(directory: &Path, clock: &Clock, encrypted: bool) -> FileStore {
+    let mut builder = FileStore::builder(directory);
+    if encrypted {
+        let key = SealKey::from_text("a long and random secret, number one").unwrap();
+        builder = builder.encrypt_with(&KeyRing::new(key));
+    }
+    builder
         .segment_bytes(16 << 10)
         .durability(Durability::Os)
         .tombstone_ttl(Duration::from_secs(TOMBSTONE))
@@ -105,13 +110,7 @@ fn tag_named(tag: u8) -> Tag {
 async fn step(store: &FileStore, model: &mut Model, operation: &Operation) {
     let now = model.now();
     match *operation {
-        Operation::Write {
-            key: number,
-            len,
-            life,
-        } => {
-            write(store, model, number, len, life).await;
-        }
+        Operation::Write(ref write) => run_write(store, model, write).await,
         Operation::WriteStale { key: number } => write_stale(store, model, number).await,
         Operation::Read { key: number, touch } => {
             let touch = touch.map(Duration::from_secs);
@@ -120,7 +119,6 @@ async fn step(store: &FileStore, model: &mut Model, operation: &Operation) {
                 (ReadOutcome::Absent, None) => {}
                 (ReadOutcome::Gone, Some(session)) => assert!(session.record.is_none()),
                 (ReadOutcome::Found(found), Some(session)) => {
-                    let found = (found.data, found.version.get());
                     assert_eq!(Some(&found), session.record.as_ref());
                     if let Some(life) = touch {
                         session.expires = now + life.as_secs();
@@ -152,109 +150,77 @@ async fn step(store: &FileStore, model: &mut Model, operation: &Operation) {
         Operation::AdvanceTime { seconds } => model.clock.advance(Duration::from_secs(seconds)),
         Operation::Compact => store.compact().await.unwrap(),
         Operation::Reopen { .. } => {}
-        ref tags => step_tags(store, model, tags).await,
+        Operation::Tagged { tag } => check_tagged(store, model, tag).await,
     }
 }
 
-async fn write(store: &FileStore, model: &mut Model, number: u64, len: usize, life: u64) {
-    let expected = match model
-        .live(number)
-        .and_then(|session| session.record.clone())
-    {
-        Some((_, version)) => {
-            Expected::Version(hyper_session::store::Version::new(version).unwrap())
-        }
-        None => Expected::Absent,
-    };
-    let data = Bytes::from(vec![len as u8; len]);
-    let life = Duration::from_secs(life);
-    let written = store
-        .write(&key(number), data.clone(), life, expected)
-        .await
-        .unwrap();
-    let tombstone = model
-        .get(number)
+async fn run_write(store: &FileStore, model: &mut Model, write: &Write) {
+    let number = write.key;
+    let before = model.get(number).cloned();
+    let tombstone = before
+        .as_ref()
         .is_some_and(|session| session.record.is_none());
-    let WriteOutcome::Done(version) = written else {
+    let current = before.as_ref().and_then(|session| session.record.clone());
+    let data = Bytes::from(vec![write.len as u8; write.len]);
+    let mut tags = Tags::new();
+    for tag in &write.tags {
+        tags.insert(&tag_named(*tag)).unwrap();
+    }
+    let expected = current.map_or(Expected::Absent, |record| Expected::Version(record.version));
+    let (expiry, expires) = match write.life {
+        Some(life) => (
+            Expiry::After(Duration::from_secs(life)),
+            Some(model.now() + life),
+        ),
+        None => (Expiry::Keep, before.map(|session| session.expires)),
+    };
+    let request = WriteRequest::new(&key(number), data.clone(), expiry, expected);
+    let written = store.write(request.tags(tags.clone())).await.unwrap();
+    let (WriteOutcome::Done(version), Some(expires), false) = (&written, expires, tombstone) else {
         assert!(
-            tombstone && written == WriteOutcome::Gone,
+            (tombstone || expires.is_none()) && written == WriteOutcome::Gone,
             "{number}: {written:?}"
         );
         return;
     };
-    assert!(!tombstone && version.get() > model.newest, "versions go up");
+    assert!(version.get() > model.newest, "versions go up");
     model.newest = version.get();
-    let tags = model
-        .live(number)
-        .map(|session| session.tags.clone())
-        .unwrap_or_default();
-    let session = ModelSession {
-        record: Some((data, version.get())),
-        expires: model.now() + life.as_secs(),
-        tags,
-    };
-    model.sessions.insert(number, session);
+    let record = Some(Record::new(data, *version).tags(tags));
+    model
+        .sessions
+        .insert(number, ModelSession { record, expires });
 }
 
 async fn write_stale(store: &FileStore, model: &mut Model, number: u64) {
-    let stale = Expected::Version(hyper_session::store::Version::new(1).unwrap());
-    let life = Duration::from_secs(9);
-    let written = store
-        .write(&key(number), Bytes::new(), life, stale)
-        .await
-        .unwrap();
-    match model
+    let stale = Expected::Version(Version::FIRST);
+    let request = WriteRequest::new(&key(number), Bytes::new(), Duration::from_secs(9), stale);
+    let written = store.write(request).await.unwrap();
+    let current = model
         .live(number)
-        .and_then(|session| session.record.clone())
-    {
-        Some((data, version)) => {
-            let WriteOutcome::Conflict(record) = written else {
-                panic!("{number}: {written:?}");
-            };
-            assert_eq!((record.data, record.version.get()), (data, version));
-        }
-        None => assert_eq!(written, WriteOutcome::Gone),
-    }
+        .and_then(|session| session.record.clone());
+    assert_eq!(
+        written,
+        current.map_or(WriteOutcome::Gone, WriteOutcome::Conflict)
+    );
 }
 
-async fn step_tags(store: &FileStore, model: &mut Model, operation: &Operation) {
-    match *operation {
-        Operation::Tag { key: number, tag } => {
-            let tagged = store.tag(&key(number), &tag_named(tag)).await.unwrap();
-            let live = model.live(number);
-            assert_eq!(tagged, live.is_some());
-            if let Some(session) = live {
-                session.tags.insert(tag);
-            }
-        }
-        Operation::Untag { key: number, tag } => {
-            store.untag(&key(number), &tag_named(tag)).await.unwrap();
-            if let Some(session) = model.live(number) {
-                session.tags.remove(&tag);
-            }
-        }
-        Operation::CopyTags { from, to } => {
-            store.copy_tags(&key(from), &key(to)).await.unwrap();
-            let tags = model.live(from).map(|session| session.tags.clone());
-            if let (Some(tags), Some(session)) = (tags, model.live(to)) {
-                session.tags.extend(tags);
-            }
-        }
-        Operation::Tagged { tag } => {
-            let mut found = store.tagged(&tag_named(tag)).await.unwrap();
-            found.sort();
-            let mut expected: Vec<_> = (0..6)
-                .filter(|number| model.live(*number).is_some_and(|s| s.tags.contains(&tag)))
-                .map(key)
-                .collect();
-            expected.sort();
-            assert_eq!(found, expected);
-        }
-        _ => {}
-    }
+async fn check_tagged(store: &FileStore, model: &mut Model, tag: u8) {
+    let tag = tag_named(tag);
+    let mut found = store.tagged(&tag).await.unwrap();
+    found.sort();
+    let has_tag = |session: &ModelSession| {
+        let record = session.record.as_ref();
+        record.is_some_and(|record| record.tags.contains(tag.as_str()))
+    };
+    let mut expected: Vec<_> = (0..6)
+        .filter(|number| model.get(*number).is_some_and(|session| has_tag(session)))
+        .map(key)
+        .collect();
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
-async fn run(operations: &[Operation]) {
+async fn run(operations: &[Operation], encrypted: bool) {
     let scratch = Scratch::new();
     let clock = Clock::manual(Timestamp::from_millis(1_700_000_000_000));
     let mut model = Model {
@@ -262,7 +228,7 @@ async fn run(operations: &[Operation]) {
         clock: clock.clone(),
         newest: 0,
     };
-    let mut store = open(scratch.path(), &clock);
+    let mut store = open(scratch.path(), &clock, encrypted);
     for operation in operations {
         step(&store, &mut model, operation).await;
         if let Operation::Reopen { close } = operation {
@@ -270,22 +236,15 @@ async fn run(operations: &[Operation]) {
                 store.close().await.unwrap();
             }
             drop(store);
-            store = open(scratch.path(), &clock);
+            store = open(scratch.path(), &clock, encrypted);
         }
     }
-    for number in 0..6 {
-        step(
-            &store,
-            &mut model,
-            &Operation::Read {
-                key: number,
-                touch: None,
-            },
-        )
-        .await;
+    for key in 0..6 {
+        let read = Operation::Read { key, touch: None };
+        step(&store, &mut model, &read).await;
     }
     for tag in 0..3 {
-        step(&store, &mut model, &Operation::Tagged { tag }).await;
+        check_tagged(&store, &mut model, tag).await;
     }
     // Entries that expired just before an opening may not be collected yet.
     store.compact().await.unwrap();
@@ -300,20 +259,45 @@ async fn run(operations: &[Operation]) {
 
 #[tokio::test]
 async fn versions_go_up_after_the_newest_record_was_compacted_away() {
-    let write = Operation::Write {
+    let write = Operation::Write(Write {
         key: 0,
         len: 0,
-        life: 1,
-    };
+        life: Some(1),
+        tags: Vec::new(),
+    });
     for close in [false, true] {
-        run(&[
-            write.clone(),
-            Operation::AdvanceTime { seconds: 1 },
-            Operation::Compact,
-            Operation::Reopen { close },
-            write.clone(),
-        ])
+        run(
+            &[
+                write.clone(),
+                Operation::AdvanceTime { seconds: 1 },
+                Operation::Compact,
+                Operation::Reopen { close },
+                write.clone(),
+            ],
+            false,
+        )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_expired_before_an_opening_leaves_no_tags() {
+    let write = |tags: &[u8]| {
+        Operation::Write(Write {
+            key: 0,
+            len: 0,
+            life: Some(1),
+            tags: tags.to_vec(),
+        })
+    };
+    for encrypted in [false, true] {
+        let operations = [
+            write(&[1]),
+            Operation::AdvanceTime { seconds: 1 },
+            Operation::Reopen { close: true },
+            write(&[]),
+        ];
+        run(&operations, encrypted).await;
     }
 }
 
@@ -321,9 +305,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn random_operations_give_the_same_result_as_a_plain_map(
-        operations in vec(operation(), 1..120)
+        operations in vec(operation(), 1..120), encrypted: bool
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(run(&operations));
+        runtime.block_on(run(&operations, encrypted));
     }
 }

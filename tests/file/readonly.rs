@@ -8,7 +8,7 @@ use std::{path::Path, process::Command, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, ReadOutcome, Store,
+    Expected, FileStore, ReadOutcome, Store, WriteRequest,
     file::{FileError, Inspection},
 };
 
@@ -70,7 +70,7 @@ fn directory() -> std::path::PathBuf {
 async fn step_one_a_session_is_written() {
     let store = FileStore::open(directory()).unwrap();
     let data = Bytes::from_static(b"kept");
-    let written = store.write(&key(1), data, LIFE, Expected::Absent);
+    let written = store.write(WriteRequest::new(&key(1), data, LIFE, Expected::Absent));
     written.await.unwrap();
     store.close().await.unwrap();
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper_session::{
     seal::{KeyRing, SealKey},
     store::{
-        Expected, FileStore, ReadOutcome, Store,
+        Expected, FileStore, ReadOutcome, Store, Tag, TagStore, Tags, WriteRequest,
         file::{FileError, FileStoreBuilder},
     },
 };
@@ -24,30 +24,44 @@ fn encrypted(directory: &Path) -> FileStoreBuilder {
     FileStore::builder(directory).encrypt_with(&ring("a long and random secret, number one"))
 }
 
+fn tag() -> Tag {
+    Tag::new("user-4711").unwrap()
+}
+
 async fn write(store: &FileStore, number: u64) {
     let data = Bytes::from_static(SECRET);
-    store
-        .write(&key(number), data, LIFE, Expected::Any)
-        .await
-        .unwrap();
+    let mut tags = Tags::new();
+    tags.insert(&tag()).unwrap();
+    let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+    store.write(request.tags(tags)).await.unwrap();
 }
 
 async fn reads(store: &FileStore, number: u64) -> bool {
     match store.read(&key(number), None).await.unwrap() {
-        ReadOutcome::Found(record) => record.data == SECRET,
+        ReadOutcome::Found(record) => {
+            record.data == SECRET
+                && record.tags.contains("user-4711")
+                && store.tagged(&tag()).await.unwrap() == [key(number)]
+        }
         ReadOutcome::Absent | ReadOutcome::Gone => false,
     }
 }
 
 #[tokio::test]
-async fn encrypted_data_is_not_in_the_files_and_is_read_unchanged() {
+async fn encrypted_data_and_tags_are_not_in_the_files_and_are_read_unchanged() {
     let scratch = Scratch::new();
     let store = encrypted(scratch.path()).open().unwrap();
     write(&store, 1).await;
-    drop(store);
+    // Compaction and closing write hints.
+    store.compact().await.unwrap();
+    store.close().await.unwrap();
     for entry in fs::read_dir(scratch.path()).unwrap() {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(6).any(|part| part == b"\"card\""));
+        assert!(
+            !bytes
+                .windows(6)
+                .any(|part| part == b"\"card\"" || part == b"user-4")
+        );
     }
     let store = encrypted(scratch.path()).open().unwrap();
     assert!(reads(&store, 1).await);
@@ -79,6 +93,7 @@ async fn without_the_key_encrypted_data_is_an_error_and_not_an_empty_session() {
         .encrypt_with(&ring("a long and random secret, number two"));
     for builder in [without, another] {
         let store = builder.open().unwrap();
+        assert_eq!(store.tagged(&tag()).await.unwrap(), []);
         let refused = store.read(&key(1), None).await.unwrap_err();
         let source = refused.source().unwrap().downcast_ref::<FileError>();
         assert!(
@@ -87,5 +102,8 @@ async fn without_the_key_encrypted_data_is_an_error_and_not_an_empty_session() {
         );
         assert!(!refused.is_unreadable(), "the session is not lost");
         assert!(format!("{refused:?}").contains("key ring"), "{refused:?}");
+        store.compact().await.unwrap();
     }
+    let store = encrypted(scratch.path()).open().unwrap();
+    assert!(reads(&store, 1).await, "the tags are found again");
 }

@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
+    store::{
+        Expected, FileStore, ReadOutcome, Store, Tag, TagStore, Tags, WriteRequest,
+        file::Durability,
+    },
 };
 
 use crate::support::scratch::{Scratch, key};
@@ -29,6 +31,11 @@ fn open(path: &Path, durability: Durability) -> FileStore {
         .tombstone_ttl(Duration::from_millis(200))
         .open()
         .unwrap()
+}
+
+async fn write(store: &FileStore, key: &StoreKey, data: Vec<u8>) {
+    let request = WriteRequest::new(key, data, LIFE, Expected::Any);
+    store.write(request).await.unwrap();
 }
 
 fn used(directory: &Path) -> u64 {
@@ -68,11 +75,8 @@ async fn storm(
     let scratch = Scratch::new();
     let store = open(scratch.path(), Durability::Os);
     for number in 0..sessions {
-        let data = Bytes::from(vec![b'x'; 200]);
-        store
-            .write(&key(number), data, LIFE, Expected::Any)
-            .await
-            .unwrap();
+        let data = vec![b'x'; 200];
+        write(&store, &key(number), data).await;
     }
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = watch_size(store.clone(), scratch.path(), Arc::clone(&stop));
@@ -97,8 +101,7 @@ async fn touches_do_not_take_more_disk_than_the_limit() {
 #[tokio::test]
 async fn overwriting_does_not_take_more_disk_than_the_limit() {
     let (store, _scratch, worst) = storm(SESSIONS, async |store, key, turn| {
-        let data = Bytes::from(vec![turn as u8; (turn % 700) as usize]);
-        store.write(&key, data, LIFE, Expected::Any).await.unwrap();
+        write(&store, &key, vec![turn as u8; (turn % 700) as usize]).await;
     })
     .await;
     assert!(worst <= 100, "{worst} % of the limit were used");
@@ -122,8 +125,7 @@ async fn grouped_writers_do_not_take_more_disk_than_the_limit() {
         tokio::spawn(async move {
             for turn in 0..200 {
                 let key = key(writer * 10 + turn % 10);
-                let data = Bytes::from(vec![turn as u8; (turn * 7 % 700) as usize]);
-                store.write(&key, data, LIFE, Expected::Any).await.unwrap();
+                write(&store, &key, vec![turn as u8; (turn * 7 % 700) as usize]).await;
             }
         })
     });
@@ -145,11 +147,9 @@ async fn destroying_does_not_take_more_disk_than_the_limit() {
         store.destroy(&old).await.unwrap();
         if turn % 2 == 0 {
             let fresh = key(next.fetch_add(1, Ordering::Relaxed));
-            let data = Bytes::from(vec![b'y'; 300]);
-            store
-                .write(&fresh, data, Duration::from_millis(500), Expected::Any)
-                .await
-                .unwrap();
+            let life = Duration::from_millis(500);
+            let request = WriteRequest::new(&fresh, vec![b'y'; 300], life, Expected::Any);
+            store.write(request).await.unwrap();
         }
     })
     .await;
@@ -176,8 +176,7 @@ async fn many_writers_in_every_mode_all_get_an_answer() {
             tokio::spawn(async move {
                 for turn in 0..60_u64 {
                     let key = key((writer * 7 + turn) % 40);
-                    let data = Bytes::from(vec![b'z'; 400]);
-                    store.write(&key, data, LIFE, Expected::Any).await.unwrap();
+                    write(&store, &key, vec![b'z'; 400]).await;
                     store.read(&key, Some(LIFE)).await.unwrap();
                 }
             })
@@ -189,4 +188,40 @@ async fn many_writers_in_every_mode_all_get_an_answer() {
         assert!(stats.disk_bytes <= stats.disk_limit, "{stats:?}");
         store.close().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn at_every_moment_a_tag_lists_exactly_the_records_that_have_it() {
+    let scratch = Scratch::new();
+    let store = open(scratch.path(), Durability::Os);
+    let tag = Tag::new("user-7").unwrap();
+    let mut tags = Tags::new();
+    tags.insert(&tag).unwrap();
+    let ended = Arc::new(AtomicBool::new(false));
+    let writer = tokio::spawn({
+        let (store, ended) = (store.clone(), Arc::clone(&ended));
+        async move {
+            for turn in 0..30_000 {
+                let tags = [&tags, &Tags::new()][turn % 2].clone();
+                let request = WriteRequest::new(&key(1), vec![1; 200], LIFE, Expected::Any);
+                store.write(request.tags(tags)).await.unwrap();
+            }
+            ended.store(true, Ordering::Relaxed);
+        }
+    });
+    let mut compared = 0;
+    while !ended.load(Ordering::Relaxed) {
+        let before = store.read(&key(1), None).await.unwrap();
+        let listed = store.tagged(&tag).await.unwrap() == [key(1)];
+        let after = store.read(&key(1), None).await.unwrap();
+        // The list is that of a known record only if the record did not change meanwhile.
+        if let ReadOutcome::Found(record) = &before
+            && before == after
+        {
+            assert_eq!(listed, record.tags.contains("user-7"));
+            compared += 1;
+        }
+    }
+    writer.await.unwrap();
+    assert!(compared > 100, "{compared} comparisons");
 }

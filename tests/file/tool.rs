@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hyper_session::store::{Expected, FileStore, Store};
+use hyper_session::store::{Expected, FileStore, Store, Tag, Tags, WriteRequest};
 
 use crate::support::scratch::{Scratch, key};
 
@@ -24,12 +24,14 @@ fn text(output: &Output) -> String {
 async fn ten_sessions(directory: &Path) {
     let store = FileStore::open(directory).unwrap();
     for turn in 0..100 {
-        let data = vec![b'd'; 500].into();
+        let data = vec![b'd'; 500];
         let life = Duration::from_secs(3600);
-        store
-            .write(&key(turn % 10), data, life, Expected::Any)
-            .await
-            .unwrap();
+        let mut tags = Tags::new();
+        if turn >= 95 {
+            tags.insert(&Tag::new("user-7").unwrap()).unwrap();
+        }
+        let request = WriteRequest::new(&key(turn % 10), data, life, Expected::Any);
+        store.write(request.tags(tags)).await.unwrap();
     }
     store.destroy(&key(3)).await.unwrap();
     store.close().await.unwrap();
@@ -42,6 +44,7 @@ async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
     let stats = tool(&["stats"], scratch.path());
     assert_eq!(stats.status.code(), Some(0));
     assert!(text(&stats).contains("sessions 9\n"), "{}", text(&stats));
+    assert!(text(&stats).contains("tagged 5\n"), "{}", text(&stats));
     let before = fs::metadata(scratch.path().join("0000000001.log"))
         .unwrap()
         .len();
@@ -63,6 +66,8 @@ async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
     assert!(left < before / 5, "{before} bytes became {left}");
     let dumped = tool(&["dump"], scratch.path());
     assert_eq!(text(&dumped).lines().count(), 11, "{}", text(&dumped));
+    let tagged = text(&dumped).matches(" yes record").count();
+    assert_eq!(tagged, 5, "{}", text(&dumped));
     assert!(
         !text(&dumped).contains(&key(1).to_string()),
         "keys are hidden"

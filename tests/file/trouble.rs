@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, FileStore, ReadOutcome, Store, WriteOutcome,
+    Expected, FileStore, ReadOutcome, Store, WriteOutcome, WriteRequest,
     file::{Durability, FileError, FileEvent},
 };
 
@@ -24,7 +24,8 @@ const LIFE: Duration = Duration::from_secs(3600);
 
 async fn write(store: &FileStore, number: u64) {
     let data = Bytes::from(vec![number as u8; 300]);
-    let written = store.write(&key(number), data, LIFE, Expected::Any).await;
+    let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+    let written = store.write(request).await;
     assert!(matches!(written.unwrap(), WriteOutcome::Done(_)));
 }
 
@@ -273,11 +274,9 @@ async fn expired_sessions_are_collected() {
         .open()
         .unwrap();
     for number in 0..500 {
-        let data = Bytes::from(vec![0; 300]);
-        store
-            .write(&key(number), data, Duration::from_millis(1), Expected::Any)
-            .await
-            .unwrap();
+        let life = Duration::from_millis(1);
+        let request = WriteRequest::new(&key(number), vec![0; 300], life, Expected::Any);
+        store.write(request).await.unwrap();
     }
     let began = Instant::now();
     while store.stats().records > 0 || store.stats().disk_bytes > 16 << 10 {
@@ -329,20 +328,14 @@ fn options_out_of_range_are_refused_by_name() {
 async fn a_record_longer_than_a_segment_is_refused_with_both_lengths() {
     let scratch = Scratch::new();
     let store = small_segments(scratch.path()).open().unwrap();
-    let data = Bytes::from(vec![0; 16 << 10]);
-    let refused = store
-        .write(&key(1), data, LIFE, Expected::Any)
-        .await
-        .unwrap_err();
+    let write = |data: Bytes| store.write(WriteRequest::new(&key(1), data, LIFE, Expected::Any));
+    let refused = write(vec![0; 16 << 10].into()).await.unwrap_err();
     let source = refused.source().unwrap().downcast_ref::<FileError>();
     let Some(FileError::TooLong { len: 16384, max }) = source else {
         panic!("{refused}");
     };
     let data = Bytes::from(vec![0; *max]);
-    let written = store
-        .write(&key(1), data.clone(), LIFE, Expected::Any)
-        .await
-        .unwrap();
+    let written = write(data.clone()).await.unwrap();
     assert!(matches!(written, WriteOutcome::Done(_)));
     let ReadOutcome::Found(record) = store.read(&key(1), None).await.unwrap() else {
         panic!("the longest record is missing");

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper_session::{
     Sessions,
     config::StoreRegistry,
     id::StoreKey,
     service::{MetricsListener, TracingListener},
-    store::{Expected, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, WriteOutcome},
+    store::{MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, WriteOutcome, WriteRequest},
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -73,7 +72,7 @@ impl Store for FailingStore {
         failed()
     }
 
-    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
+    fn write(&self, _: WriteRequest) -> StoreFuture<WriteOutcome> {
         failed()
     }
 

@@ -9,7 +9,7 @@ use std::{
 use hyper_session::{
     id::StoreKey,
     store::{
-        Expected, ReadOutcome, Store, WriteOutcome,
+        Expected, ReadOutcome, Store, WriteOutcome, WriteRequest,
         conformance::{self, RealTime},
         redis::{CachedRedisStore, CachedRedisStoreBuilder, RedisStore},
     },
@@ -18,7 +18,7 @@ use hyper_session::{
 use crate::support::redis_servers::{
     Server,
     proxy::{Network, Proxy},
-    sessions::{HOUR, append, connect, create_session, key, record, words},
+    sessions::{HOUR, append, connect, create_session, create_tagged, key, record, tags, words},
 };
 
 /// The time for one message on a loaded machine.
@@ -175,7 +175,12 @@ async fn an_old_copy_s_version_wins_no_write() {
     // The invalidation message is late.
     proxy.set(Network::Slow(Duration::from_millis(80)));
     append(&remote, &key, " newer").await.unwrap();
-    let write = local.write(&key, "local".into(), HOUR, Expected::Version(old));
+    let write = local.write(WriteRequest::new(
+        &key,
+        "local",
+        HOUR,
+        Expected::Version(old),
+    ));
     let written = write.await;
     let Ok(WriteOutcome::Conflict(newer)) = written else {
         panic!("the old version was accepted: {written:?}")
@@ -225,6 +230,19 @@ async fn a_silent_connection_drops_all_copies_after_one_heartbeat() {
 }
 
 #[tokio::test]
+async fn a_copy_has_the_tags_of_its_record() {
+    let server = Server::start();
+    let store = cached(&server.url()).await;
+    wait_until_caching(&store).await;
+    let key = create_tagged(&store, HOUR, &["a", "b"]).await;
+    let read = record(&store, &key).await;
+    let hits = store.cache_stats().hits;
+    assert_eq!(record(&store, &key).await, read);
+    assert!(store.cache_stats().hits > hits);
+    assert_eq!(read.tags, tags(&["a", "b"]));
+}
+
+#[tokio::test]
 async fn copies_have_limits() {
     let server = Server::start();
     let store = builder(&server.url())
@@ -239,7 +257,8 @@ async fn copies_have_limits() {
         let key = key();
         // The largest exceed the maximum size of a copy.
         let data = vec![7; number * 13 % 2_500];
-        let written = store.write(&key, data.into(), HOUR, Expected::Absent).await;
+        let request = WriteRequest::new(&key, data, HOUR, Expected::Absent);
+        let written = store.write(request).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))));
         record(&store, &key).await;
         keys.push(key);

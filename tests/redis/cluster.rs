@@ -3,14 +3,17 @@
 use std::{future::ready, time::Duration};
 
 use hyper_session::store::{
-    ReadOutcome, Store, Tag, TagStore,
+    ReadOutcome, Store, TagStore,
     conformance::{self, RealTime},
     redis::RedisStore,
 };
 
-use crate::support::redis_servers::{
-    groups::Cluster,
-    sessions::{HOUR, append, create_session, words},
+use crate::{
+    support::redis_servers::{
+        groups::Cluster,
+        sessions::{HOUR, append, create_session, create_tagged, tag, words},
+    },
+    tags,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,17 +29,16 @@ async fn it_keeps_the_contract_in_a_cluster_and_while_slots_move() {
     report.assert_passed();
     assert!(report.skipped().is_empty(), "{:?}", report.skipped());
     sessions_of_one_tag_on_all_nodes(&cluster, &store).await;
+    tags::check_all(&cluster.0, &store).await;
     a_slot_moves(&cluster, &store).await;
 }
 
 /// Sessions of one tag are on all nodes, and are still listed and destroyed together.
 async fn sessions_of_one_tag_on_all_nodes(cluster: &Cluster, store: &RedisStore) {
-    let tag = Tag::new("user:1").unwrap();
+    let tag = tag("user:1");
     let mut keys = Vec::new();
     for _ in 0..60 {
-        let key = create_session(store, HOUR).await;
-        assert!(store.tag(&key, &tag).await.unwrap());
-        keys.push(key);
+        keys.push(create_tagged(store, HOUR, &["user:1"]).await);
     }
     let owners: std::collections::HashSet<usize> = keys
         .iter()

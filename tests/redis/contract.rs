@@ -4,14 +4,14 @@
 use std::{future::ready, time::Duration};
 
 use hyper_session::store::{
-    Expected, ReadOutcome, Store, Tag, TagStore,
+    Expected, ReadOutcome, Store, WriteRequest,
     conformance::{self, RealTime},
     redis::{RedisError, RedisStore},
 };
 
 use crate::support::redis_servers::{
     Server,
-    sessions::{HOUR, cause, connect, create_session, key},
+    sessions::{HOUR, cause, connect, create_session, create_tagged, key},
 };
 
 const SHORT: Duration = Duration::from_millis(250);
@@ -51,7 +51,7 @@ async fn it_keeps_the_contract_over_a_unix_socket_in_another_database() {
 async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
     let server = Server::start();
     let store = connect(&server).await;
-    for value in [&b"{\"user\":1}"[..], b"hs0R", b"hs", b""] {
+    for value in [&b"{\"user\":1}"[..], b"hs0R", b"hs1R", b"hs1T", b"hs", b""] {
         let key = key();
         server.set(&format!("session:{key}"), value);
         let read = store.read(&key, None).await.unwrap_err();
@@ -61,7 +61,7 @@ async fn a_value_that_is_not_a_record_is_reported_and_not_served() {
         );
         for expected in [Expected::Absent, Expected::Any] {
             let write = store
-                .write(&key, "x".into(), HOUR, expected)
+                .write(WriteRequest::new(&key, "x", HOUR, expected))
                 .await
                 .unwrap_err();
             assert!(
@@ -93,7 +93,7 @@ async fn a_value_of_another_type_is_reported() {
         store.read(&key, None).await.map(drop).unwrap_err(),
         store.touch(&key, HOUR).await.map(drop).unwrap_err(),
         store
-            .write(&key, "x".into(), HOUR, Expected::Any)
+            .write(WriteRequest::new(&key, "x", HOUR, Expected::Any))
             .await
             .map(drop)
             .unwrap_err(),
@@ -142,70 +142,17 @@ async fn a_damaged_record_is_reported_and_not_served() {
 #[tokio::test]
 async fn all_keys_expire() {
     let server = Server::start();
-    let store = RedisStore::builder(&server.url())
-        .tombstone_ttl(SHORT)
-        .connect()
-        .await
-        .unwrap();
-    let tag = Tag::new("user:1").unwrap();
-    let (expiring, destroyed) = (
-        create_session(&store, SHORT).await,
-        create_session(&store, SHORT).await,
-    );
-    for key in [&expiring, &destroyed] {
-        assert!(store.tag(key, &tag).await.unwrap());
+    let store = connect(&server).await;
+    for _ in 0..2 {
+        create_tagged(&store, HOUR, &["user:1", "user:2"]).await;
     }
+    let destroyed = create_tagged(&store, HOUR, &["user:3"]).await;
     store.destroy(&destroyed).await.unwrap();
-    assert_ne!(server.send(&["DBSIZE"]), ":0\r\n");
-    // A tag's index lives for three lifetimes, and Redis takes time to remove expired keys.
-    crate::support::redis_servers::wait_until("no key is left", Duration::from_secs(5), || {
-        server.send(&["DBSIZE"]) == ":0\r\n"
-    });
-}
-
-#[tokio::test]
-async fn an_index_lives_as_long_as_its_touched_sessions_and_drops_dead_members() {
-    let server = Server::start();
-    let store = connect(&server).await;
-    let tag = Tag::new("user:1").unwrap();
-    let lasting = create_session(&store, SHORT).await;
-    assert!(store.tag(&lasting, &tag).await.unwrap());
-    for _ in 0..20 {
-        // Expires soon and leaves a member in the index.
-        let brief = create_session(&store, Duration::from_millis(30)).await;
-        store.tag(&brief, &tag).await.unwrap();
-        tokio::time::sleep(SHORT / 4).await;
-        assert!(store.touch(&lasting, SHORT).await.unwrap());
-    }
-    let members = server.send(&["ZCARD", "session:tag:user:1"]);
-    let members: u32 = members.trim_matches([':', '\r', '\n']).parse().unwrap();
-    assert!(members < 10, "{members} members for one session");
-    assert_eq!(store.tagged(&tag).await.unwrap(), [lasting]);
-    assert_eq!(server.send(&["ZCARD", "session:tag:user:1"]), ":1\r\n");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_sessions_of_a_tag_are_destroyed_together() {
-    let server = Server::start();
-    let store = connect(&server).await;
-    let (tag, other) = (Tag::new("user:1").unwrap(), Tag::new("user:2").unwrap());
-    let bystander = create_session(&store, HOUR).await;
-    store.tag(&bystander, &other).await.unwrap();
-    let mut keys = Vec::new();
-    for _ in 0..450 {
-        let key = create_session(&store, HOUR).await;
-        store.tag(&key, &tag).await.unwrap();
-        keys.push(key);
-    }
-    assert_eq!(store.destroy_tagged(&tag).await.unwrap(), 450);
-    for key in &keys {
-        assert_eq!(store.read(key, None).await.unwrap(), ReadOutcome::Gone);
-    }
-    assert!(store.tagged(&tag).await.unwrap().is_empty());
-    assert!(matches!(
-        store.read(&bystander, None).await.unwrap(),
-        ReadOutcome::Found(_)
-    ));
+    let script = "local n = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                  if redis.call('PTTL', key) > 0 then n = n + 1 end end return n";
+    let expiring = server.send(&["EVAL", script, "0"]);
+    assert_eq!(expiring, ":6\r\n", "three sessions and three indexes");
+    assert_eq!(server.send(&["DBSIZE"]), expiring);
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use std::{
 use futures_util::future::join_all;
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Store, StoreError, WriteOutcome, redis::RedisStore},
+    store::{
+        Expected, Expiry, ReadOutcome, Store, StoreError, TagStore, WriteOutcome, WriteRequest,
+        redis::RedisStore,
+    },
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -19,7 +22,7 @@ use tokio::{
 
 use crate::support::redis_servers::{
     Server,
-    sessions::{HOUR, connect, create_session, key},
+    sessions::{HOUR, connect, create_session, create_tagged, key, tag},
     wait_until,
 };
 
@@ -121,7 +124,8 @@ fn a_blocked_thread_does_not_delay_operations_of_other_threads_beyond_their_time
 /// Writes and reads concurrently; all operations must succeed.
 async fn write_and_read(store: &RedisStore) {
     let keys: Vec<StoreKey> = (0..40).map(|_| key()).collect();
-    let write = |key| store.write(key, "data".into(), HOUR, Expected::Absent);
+    let request = |key| WriteRequest::new(key, "data", HOUR, Expected::Absent);
+    let write = |key| store.write(request(key));
     for written in join_all(keys.iter().map(write)).await {
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
@@ -143,6 +147,40 @@ async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
             .contains("cluster_state:ok")
     });
     write_and_read(&connect(&server).await).await;
+}
+
+/// The user has the commands in the documentation of the store, and those that the client sends when it
+/// connects. It does not need `INFO`, but a rejected one would be in the log.
+#[tokio::test]
+async fn the_documented_permissions_are_enough() {
+    let server = Server::start();
+    let commands = "get mget set exists eval evalsha getrange psetex pexpire pttl del time \
+                    setrange zadd zrem zscore zscan zrandmember info";
+    let commands = commands.split(' ').map(|command| format!("+{command}"));
+    let commands: Vec<String> = commands.collect();
+    let user = [
+        "ACL",
+        "SETUSER",
+        "u",
+        "on",
+        ">p",
+        "~session:*",
+        "+@connection",
+    ];
+    let commands: Vec<&str> = commands.iter().map(|command| &**command).collect();
+    assert_eq!(server.send(&[&user[..], &commands].concat()), "+OK\r\n");
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
+    let store = RedisStore::connect(&url).await.unwrap();
+    write_and_read(&store).await;
+    let key = create_tagged(&store, HOUR, &["a"]).await;
+    assert!(store.touch(&key, 10 * HOUR).await.unwrap());
+    assert_eq!(store.tagged(&tag("a")).await.unwrap(), [key]);
+    let keep = WriteRequest::new(&key, "kept", Expiry::Keep, Expected::Any);
+    store.write(keep).await.unwrap();
+    store.destroy(&key).await.unwrap();
+    assert!(store.tagged(&tag("a")).await.unwrap().is_empty());
+    let denied = server.send(&["ACL", "LOG"]);
+    assert_eq!(denied, "*0\r\n", "nothing was denied");
 }
 
 #[tokio::test]

@@ -3,14 +3,17 @@
 use std::{collections::HashMap, time::Duration};
 
 use hyper_session::store::{
-    Expected, ReadOutcome, Store, StoreError, Tag, TagStore, WriteOutcome,
+    Expected, ReadOutcome, Store, StoreError, TagStore, WriteOutcome, WriteRequest,
     redis::{RedisError, RedisStore, TransientError},
 };
 
 use crate::support::redis_servers::{
     Server,
     proxy::{Network, Proxy},
-    sessions::{HOUR, append, cause, connect, create_session, key, record, version, words},
+    sessions::{
+        HOUR, append, cause, connect, create_session, create_tagged, key, record, tag, tags,
+        version, words,
+    },
 };
 
 /// A server, a proxy to it, a store that connects through the proxy, and one that connects directly.
@@ -67,9 +70,12 @@ async fn a_write_whose_reply_was_lost_is_retried_and_applied_once() {
         let seen = version(&setup.store, &key).await;
         let (sets, retries) = (setup.sets(), setup.store.stats().retries);
         setup.proxy.set(Network::CutAfter(cut));
-        let write = setup
-            .store
-            .write(&key, "new".into(), HOUR, Expected::Version(seen));
+        let write = setup.store.write(WriteRequest::new(
+            &key,
+            "new",
+            HOUR,
+            Expected::Version(seen),
+        ));
         let Ok(WriteOutcome::Done(version)) = write.await else {
             panic!("the retried write failed")
         };
@@ -88,10 +94,34 @@ async fn a_creation_whose_reply_was_lost_is_not_a_conflict_with_itself() {
     setup.proxy.set(Network::CutAfter(0));
     let write = setup
         .store
-        .write(&key, "new".into(), HOUR, Expected::Absent)
+        .write(WriteRequest::new(&key, "new", HOUR, Expected::Absent))
         .await;
     assert!(matches!(write, Ok(WriteOutcome::Done(_))), "{write:?}");
     assert_eq!(setup.sets() - sets, 1, "applied once");
+}
+
+/// The reply that is lost belongs to the first script, to an index, or to the second script.
+#[tokio::test]
+async fn a_write_of_tags_whose_reply_was_lost_is_applied_once() {
+    let setup = setup().await;
+    create_tagged(&setup.store, HOUR, &["a"]).await;
+    for replies_before in 0..3 {
+        let key = create_session(&setup.store, HOUR).await;
+        let seen = version(&setup.store, &key).await;
+        let sets = setup.sets();
+        let request = WriteRequest::new(&key, "new", HOUR, Expected::Version(seen));
+        setup.proxy.set(Network::CutReply(replies_before));
+        let written = setup.store.write(request.tags(tags(&["a"]))).await;
+        assert_eq!(setup.proxy.network(), Network::Normal, "a reply was lost");
+        let Ok(WriteOutcome::Done(version)) = written else {
+            panic!("the retried write failed: {written:?}")
+        };
+        let now = record(&setup.direct, &key).await;
+        assert_eq!((&*now.data, now.version), (&b"new"[..], version));
+        assert_eq!(now.tags, tags(&["a"]));
+        assert_eq!(setup.sets() - sets, 1, "applied once");
+        assert!(setup.direct.tagged(&tag("a")).await.unwrap().contains(&key));
+    }
 }
 
 /// A conflict would make the caller apply the change to a record that has it already.
@@ -101,9 +131,12 @@ async fn a_lost_reply_under_a_newer_record_is_unknown_and_no_conflict() {
     let key = create_session(&setup.store, HOUR).await;
     let seen = version(&setup.store, &key).await;
     setup.proxy.set(Network::CutAndClose(0));
-    let write = setup
-        .store
-        .write(&key, "first".into(), HOUR, Expected::Version(seen));
+    let write = setup.store.write(WriteRequest::new(
+        &key,
+        "first",
+        HOUR,
+        Expected::Version(seen),
+    ));
     let meanwhile = async {
         setup.wait_for_cut().await;
         append(&setup.direct, &key, "second").await.unwrap();
@@ -121,6 +154,28 @@ async fn a_lost_reply_under_a_newer_record_is_unknown_and_no_conflict() {
 }
 
 #[tokio::test]
+async fn a_lost_reply_to_a_write_of_tags_under_a_newer_record_is_unknown() {
+    let setup = setup().await;
+    let key = create_tagged(&setup.store, HOUR, &["a"]).await;
+    let seen = version(&setup.store, &key).await;
+    setup.proxy.set(Network::CutAndClose(0));
+    let request = WriteRequest::new(&key, "first", HOUR, Expected::Version(seen));
+    let write = setup.store.write(request.tags(tags(&["a"])));
+    let meanwhile = async {
+        setup.wait_for_cut().await;
+        append(&setup.direct, &key, "second").await.unwrap();
+        setup.proxy.set(Network::Normal);
+    };
+    let (written, ()) = tokio::join!(write, meanwhile);
+    let error = written.unwrap_err();
+    assert!(
+        matches!(cause(&error), RedisError::UnknownOutcome { .. }),
+        "{error}"
+    );
+    assert_eq!(&*record(&setup.direct, &key).await.data, b"firstsecond ");
+}
+
+#[tokio::test]
 async fn a_write_that_expects_any_record_is_not_retried_when_its_reply_was_lost() {
     let setup = setup().await;
     let key = create_session(&setup.store, HOUR).await;
@@ -128,7 +183,7 @@ async fn a_write_that_expects_any_record_is_not_retried_when_its_reply_was_lost(
     setup.proxy.set(Network::CutAfter(0));
     let error = setup
         .store
-        .write(&key, "first".into(), HOUR, Expected::Any)
+        .write(WriteRequest::new(&key, "first", HOUR, Expected::Any))
         .await
         .unwrap_err();
     let unknown = RedisError::UnknownOutcome {
@@ -141,8 +196,8 @@ async fn a_write_that_expects_any_record_is_not_retried_when_its_reply_was_lost(
 #[tokio::test]
 async fn every_other_operation_is_retried_until_a_reply_arrives() {
     let setup = setup().await;
-    let key = create_session(&setup.store, HOUR).await;
-    let tag = Tag::new("user").unwrap();
+    let key = create_tagged(&setup.store, HOUR, &["user"]).await;
+    let tag = tag("user");
     let lose = || setup.proxy.set(Network::CutAfter(1));
     lose();
     assert!(matches!(
@@ -156,8 +211,6 @@ async fn every_other_operation_is_retried_until_a_reply_arrives() {
     ));
     lose();
     assert!(setup.store.touch(&key, HOUR).await.unwrap());
-    lose();
-    assert!(setup.store.tag(&key, &tag).await.unwrap());
     lose();
     assert_eq!(setup.store.tagged(&tag).await.unwrap(), [key]);
     lose();
@@ -200,7 +253,7 @@ async fn no_change_is_lost_or_doubled_on_a_bad_network() {
     let key = key();
     let empty = setup
         .direct
-        .write(&key, "".into(), HOUR, Expected::Absent)
+        .write(WriteRequest::new(&key, "", HOUR, Expected::Absent))
         .await;
     assert!(matches!(empty, Ok(WriteOutcome::Done(_))));
     let writers: Vec<_> = (0..6)

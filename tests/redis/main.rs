@@ -20,5 +20,6 @@ mod outages;
 mod processes;
 mod rejections;
 mod startup;
+mod tags;
 mod tls;
 mod visitors;

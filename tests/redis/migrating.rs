@@ -6,7 +6,7 @@ use hyper_session::{
     id::{SessionId, StoreKey},
     store::{
         Expected, FileStore, MemoryStore, MigratingStore, ReadOutcome, RedisStore, Store, Tag,
-        WriteOutcome, file::Durability,
+        Tags, WriteOutcome, WriteRequest, file::Durability,
     },
 };
 
@@ -20,12 +20,14 @@ const REQUESTS: usize = 10;
 /// of them concurrently. At the end `to` has all sessions.
 async fn migrate_without_loss(from: impl Store + Clone, to: impl Store + Clone) {
     let tag = Tag::new("ada").unwrap();
+    let mut tags = Tags::new();
+    tags.insert(&tag).unwrap();
     let mut keys = Vec::new();
     for _ in 0..SESSIONS {
         let key = SessionId::generate().unwrap().store_key();
-        let created = from.write(&key, "0".into(), HOUR, Expected::Absent).await;
+        let request = WriteRequest::new(&key, "0", HOUR, Expected::Absent);
+        let created = from.write(request.tags(tags.clone())).await;
         assert!(matches!(created, Ok(WriteOutcome::Done(_))), "{created:?}");
-        assert!(from.tags().unwrap().tag(&key, &tag).await.unwrap());
         keys.push(key);
     }
     let migrating = || MigratingStore::new(from.clone(), to.clone());
@@ -45,8 +47,8 @@ async fn migrate_without_loss(from: impl Store + Clone, to: impl Store + Clone) 
     for key in &keys {
         assert_eq!(number(&to, key).await, machines.len() * REQUESTS);
     }
-    for tags in [to.tags().unwrap(), &migrating()] {
-        let mut tagged = tags.tagged(&tag).await.unwrap();
+    for index in [to.tags().unwrap(), &migrating()] {
+        let mut tagged = index.tagged(&tag).await.unwrap();
         tagged.sort_unstable();
         keys.sort_unstable();
         assert_eq!(tagged, keys);
@@ -68,11 +70,8 @@ async fn count(store: MigratingStore, key: StoreKey) {
         };
         let number: usize = std::str::from_utf8(&record.data).unwrap().parse().unwrap();
         let (next, expected) = ((number + 1).to_string(), Expected::Version(record.version));
-        match store
-            .write(&key, next.into(), HOUR, expected)
-            .await
-            .unwrap()
-        {
+        let request = WriteRequest::new(&key, next, HOUR, expected);
+        match store.write(request.tags(record.tags)).await.unwrap() {
             WriteOutcome::Done(_) => done += 1,
             WriteOutcome::Conflict(_) => {}
             WriteOutcome::Gone => panic!("the session is gone"),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper_session::store::{
-    Expected, ReadOutcome, Store, StoreError, WriteOutcome,
+    Expected, ReadOutcome, Store, StoreError, WriteOutcome, WriteRequest,
     redis::{RedisError, RedisStore, ServerRejection, TransientError},
 };
 
@@ -29,14 +29,21 @@ async fn full_memory_rejects_writes_and_lets_sessions_end() {
     let key = create_session(&store, HOUR).await;
     server.send(&["CONFIG", "SET", "maxmemory", "1"]);
     let version = record(&store, &key).await.version;
-    let write = store.write(&key, "more".into(), HOUR, Expected::Version(version));
+    let write = store.write(WriteRequest::new(
+        &key,
+        "more",
+        HOUR,
+        Expected::Version(version),
+    ));
     let error = write.await.unwrap_err();
     assert_eq!(rejection(&error), &ServerRejection::OutOfMemory);
     assert!(store.touch(&key, HOUR).await.unwrap());
     store.destroy(&key).await.unwrap();
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Gone);
     server.send(&["CONFIG", "SET", "maxmemory", "0"]);
-    let write = store.write(&key, "back".into(), HOUR, Expected::Any).await;
+    let write = store
+        .write(WriteRequest::new(&key, "back", HOUR, Expected::Any))
+        .await;
     assert_eq!(write.unwrap(), WriteOutcome::Gone);
 }
 
@@ -53,7 +60,7 @@ async fn a_server_that_cannot_save_is_reported() {
             .send(&["INFO", "persistence"])
             .contains("rdb_last_bgsave_status:err")
     });
-    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    let write = store.write(WriteRequest::new(&key(), "data", HOUR, Expected::Absent));
     assert_eq!(
         rejection(&write.await.unwrap_err()),
         &ServerRejection::Misconfigured
@@ -64,7 +71,7 @@ async fn a_server_that_cannot_save_is_reported() {
 async fn a_server_with_too_few_replicas_is_reported() {
     let server = Server::start_with(&["--min-replicas-to-write", "1"]);
     let store = connect(&server).await;
-    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    let write = store.write(WriteRequest::new(&key(), "data", HOUR, Expected::Absent));
     assert_eq!(
         rejection(&write.await.unwrap_err()),
         &ServerRejection::NoReplicas
@@ -79,7 +86,7 @@ async fn a_read_only_replica_is_reported() {
         .connect()
         .await
         .unwrap();
-    let write = store.write(&key(), "data".into(), HOUR, Expected::Absent);
+    let write = store.write(WriteRequest::new(&key(), "data", HOUR, Expected::Absent));
     let error = write.await.unwrap_err();
     let read_only = TransientError::ReadOnly;
     assert!(
@@ -141,7 +148,7 @@ async fn a_write_without_its_required_replicas_is_an_error() {
         .unwrap();
     let key = key();
     let error = store
-        .write(&key, "data".into(), HOUR, Expected::Absent)
+        .write(WriteRequest::new(&key, "data", HOUR, Expected::Absent))
         .await
         .unwrap_err();
     let is_unreplicated = matches!(
@@ -205,7 +212,12 @@ async fn megabytes_come_back_as_they_were() {
     let data: Bytes = (0..8_u32 << 20).map(|n| (n ^ n >> 8) as u8).collect();
     let key = key();
     let written = store
-        .write(&key, data.clone(), HOUR, Expected::Absent)
+        .write(WriteRequest::new(
+            &key,
+            data.clone(),
+            HOUR,
+            Expected::Absent,
+        ))
         .await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))));
     assert_eq!(record(&store, &key).await.data, data);

@@ -169,7 +169,7 @@ async fn cookie_rejected_gives_a_reason_and_nothing_of_the_cookie() {
 
 #[tokio::test]
 async fn store_failed_is_emitted_once_a_failure() {
-    for call in [Call::Read, Call::Write, Call::Tag] {
+    for call in [Call::Read, Call::Write] {
         let server = test_server(config());
         let mut browser = visitor(&server).await;
         server.store.fail(call);

@@ -9,7 +9,7 @@ use hyper_session::{
     seal::{KeyRing, SealKey},
     store::{
         BoundStore, ClientSideStore, CookieContext, CookieStore, Expected, ReadOutcome,
-        RequestStore, Store, WriteOutcome,
+        RequestStore, Store, WriteOutcome, WriteRequest,
     },
 };
 
@@ -62,8 +62,8 @@ pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
 /// Returns the cookies of a new session with `data`.
 pub async fn seal(bound: &dyn BoundStore, key: &StoreKey, data: &str) -> Vec<String> {
     let attached = attach(bound, "");
-    let data = data.to_owned().into();
-    let written = attached.write(key, data, AGE, Expected::Absent).await;
+    let request = WriteRequest::new(key, data.to_owned(), AGE, Expected::Absent);
+    let written = attached.write(request).await;
     assert!(matches!(written.unwrap(), WriteOutcome::Done(_)));
     pairs(&*attached)
 }

@@ -5,12 +5,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use hyper_session::{
     id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, Tag,
-        TagStore, WriteOutcome,
+        Capabilities, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
+        WriteOutcome, WriteRequest,
     },
 };
 use tokio::sync::Notify;
@@ -22,12 +21,7 @@ pub enum Call {
     Write,
     Destroy,
     Touch,
-    Tag,
-    Untag,
     Tagged,
-    TagsOf,
-    CopyTags,
-    MoveTags,
 }
 
 /// The effect of a rule on a call.
@@ -233,17 +227,9 @@ impl Store for GateStore {
         self.run(Call::Read, Some(key), move |inner| inner.read(&at, touch))
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let at = *key;
-        self.run(Call::Write, Some(key), move |inner| {
-            inner.write(&at, data, ttl, expected)
-        })
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let at = request.key;
+        self.run(Call::Write, Some(&at), move |inner| inner.write(request))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -270,37 +256,8 @@ impl Store for GateStore {
 }
 
 impl TagStore for GateStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let (at, tag) = (*key, tag.clone());
-        self.run(Call::Tag, Some(key), move |inner| inner.tag(&at, &tag))
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let (at, tag) = (*key, tag.clone());
-        self.run(Call::Untag, Some(key), move |inner| inner.untag(&at, &tag))
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.run(Call::Tagged, None, move |inner| inner.tagged(&tag))
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let at = *key;
-        self.run(Call::TagsOf, Some(key), move |inner| inner.tags_of(&at))
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from_key, to) = (*from, *to);
-        self.run(Call::MoveTags, Some(from), move |inner| {
-            inner.move_tags(&from_key, &to)
-        })
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from_key, to) = (*from, *to);
-        self.run(Call::CopyTags, Some(from), move |inner| {
-            inner.copy_tags(&from_key, &to)
-        })
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, FileStore, ReadOutcome, Store, file::Durability},
+    store::{Expected, FileStore, ReadOutcome, Store, WriteRequest, file::Durability},
 };
 use time::OffsetDateTime;
 use tokio::runtime::Runtime;
@@ -216,7 +216,8 @@ impl SessionFiles for HyperFiles {
 
     fn write(&self, number: u64) -> Operation<'_> {
         let data = Bytes::from(format!("{{\"v\":\"{}\"}}", value(number)));
-        let written = self.0.write(&key(number), data, LIFE, Expected::Any);
+        let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+        let written = self.0.write(request);
         Box::pin(async {
             black_box(written.await.expect("written"));
         })

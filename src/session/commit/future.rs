@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     plan::{end_commit, first_step, first_write_step, write_step},
-    step::{CommitStep, Rollback, StepResult, TagChange},
+    step::{CommitStep, StepResult},
     touch::apply_touch,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     id::StoreKey,
     session::{
         Event, OnTooLarge, Session, SessionError,
-        state::{IdStatus, Regeneration, decode},
+        state::{IdStatus, decode},
         trace::Span,
     },
     store::{Record, StoreError, WriteOutcome},
@@ -36,9 +36,7 @@ pub struct Commit {
     step: CommitStep,
     /// Number of writes that conflicted with another request.
     pub(super) attempts: u32,
-    /// Number of queued tags that were processed.
-    pub(super) tags_done: usize,
-    /// The record is stored. Tags are added before the write if there was a record, else after it.
+    /// The record is stored.
     written: bool,
     /// This is the commit at the end of the request.
     pub(super) is_final: bool,
@@ -75,7 +73,6 @@ impl Commit {
             session,
             step,
             attempts: 0,
-            tags_done: 0,
             written: false,
             is_final,
             is_completed: false,
@@ -107,17 +104,9 @@ impl Commit {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_destroyed(destroyed, key)
             }
-            CommitStep::Creating(create, key) => {
-                let (created, key) = (ready!(Pin::new(create).poll(cx)), *key);
-                self.on_created(created, key)
-            }
             CommitStep::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                 self.on_written(written, key)
-            }
-            CommitStep::CopyingTags(copy, key) => {
-                let (copied, key) = (ready!(Pin::new(copy).poll(cx)), *key);
-                self.on_tagged(copied, key)
             }
             CommitStep::Fencing(fence, key) => {
                 let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
@@ -127,29 +116,9 @@ impl Commit {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_old_destroyed(destroyed, key)
             }
-            CommitStep::Untagging(untag, from, key) => {
-                let (untagged, from, key) = (ready!(Pin::new(untag).poll(cx)), *from, *key);
-                Ok(self.on_untagged(untagged, from, key))
-            }
-            CommitStep::MovingTags(move_tags) => {
-                let moved = ready!(Pin::new(move_tags).poll(cx));
-                Ok(self.on_tags_moved(moved))
-            }
             CommitStep::RollingBack(destroy, reason) => {
-                let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), reason.clone());
+                let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), *reason);
                 self.on_rolled_back(destroyed, reason)
-            }
-            CommitStep::UntaggingFence(untag, key) => {
-                let (untagged, key) = (ready!(Pin::new(untag).poll(cx)), *key);
-                untagged?;
-                Ok(self.untag_fence(key))
-            }
-            CommitStep::Tagging(change, key) => {
-                let key = *key;
-                let tagged = change
-                    .as_mut()
-                    .map_or(Poll::Ready(Ok(())), |change| change.poll(cx));
-                self.on_tagged(ready!(tagged), key)
             }
         })
     }
@@ -157,11 +126,6 @@ impl Commit {
     fn plan(&self) -> StepResult {
         let mut state = self.session.state();
         first_step(&mut state, &self.session.engine, self.is_final)
-    }
-
-    pub(super) fn write(&self, key: StoreKey) -> StepResult {
-        let mut state = self.session.state();
-        write_step(&mut state, &self.session.engine, key, self.is_final)
     }
 
     fn on_touched(&self, touched: Result<bool, StoreError>) -> StepResult {
@@ -178,37 +142,16 @@ impl Commit {
         first_write_step(&mut state, engine, self.is_final)
     }
 
-    fn on_created(
-        &mut self,
-        created: Result<WriteOutcome, StoreError>,
-        key: StoreKey,
-    ) -> StepResult {
-        match created? {
-            WriteOutcome::Done(version) => {
-                self.session.state().on_stored(version);
-                Ok(CommitStep::Tagging(None, key))
-            }
-            refused => self.on_written(Ok(refused), key),
-        }
-    }
-
     fn on_written(
         &mut self,
         written: Result<WriteOutcome, StoreError>,
         key: StoreKey,
     ) -> StepResult {
-        let engine = &*self.session.engine;
         match written? {
             WriteOutcome::Done(version) => {
                 self.written = true;
-                let mut state = self.session.state();
-                state.on_stored(version);
-                match (state.regeneration(), state.store(engine).tags()) {
-                    (Some(Regeneration { from, .. }), Some(tags)) => {
-                        Ok(CommitStep::CopyingTags(tags.copy_tags(&from, &key), key))
-                    }
-                    _ => Ok(CommitStep::Tagging(None, key)),
-                }
+                self.session.state().on_stored(version);
+                self.fence(key)
             }
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
             WriteOutcome::Gone => Ok(self.on_gone()),
@@ -220,7 +163,7 @@ impl Commit {
         let engine = &*self.session.engine;
         let newer = decode(engine, &record.data)?;
         if newer.head.is_fence {
-            return Ok(self.untag_fence(key));
+            return Ok(self.drop_changes(IdStatus::Regenerated));
         }
         let state = self.session.state();
         let is_same = state.is_continued_by(state.version(), &newer.head);
@@ -236,14 +179,9 @@ impl Commit {
             });
         }
         let mut state = self.session.state();
-        state.rebase(engine, newer)?;
+        state.rebase(engine, newer, record.tags)?;
         state.set_version(record.version);
-        drop(state);
-        // Tags are added before the write, as far as they could not be added until now.
-        match self.written {
-            true => self.write(key),
-            false => self.next_tag(key),
-        }
+        write_step(&mut state, engine, key, self.is_final)
     }
 
     /// Drops the changes: the store holds no session under the key any more.
@@ -257,55 +195,6 @@ impl Commit {
             state.keep_browser_cookies();
         }
         step
-    }
-
-    /// Continues after a tag change. If it failed, a regeneration is rolled back while the old id
-    /// is still alive.
-    fn on_tagged(&mut self, tagged: Result<(), StoreError>, key: StoreKey) -> StepResult {
-        match tagged {
-            Ok(()) => self.next_tag(key),
-            Err(error) if self.session.state().regeneration().is_some() => {
-                Ok(self.roll_back(key, Rollback::Failed(error.into())))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Starts the next tag change. Returns the step after them if there is none.
-    fn next_tag(&mut self, key: StoreKey) -> StepResult {
-        let engine = &*self.session.engine;
-        let state = self.session.state();
-        let tags = state.store(engine).tags();
-        let (Some(tags), Some((tag, add))) = (tags, state.tags().get(self.tags_done)) else {
-            drop(state);
-            return if self.written {
-                self.fence(key)
-            } else {
-                self.write(key)
-            };
-        };
-        self.tags_done += 1;
-        let change = match add {
-            true => TagChange::Add(tags.tag(&key, tag)),
-            false => TagChange::Remove(tags.untag(&key, tag)),
-        };
-        Ok(CommitStep::Tagging(Some(change), key))
-    }
-
-    /// Removes the tags that this request added to a fence, one after the other. Then it drops the
-    /// changes.
-    fn untag_fence(&mut self, key: StoreKey) -> CommitStep {
-        let engine = &*self.session.engine;
-        while let Some(last) = self.tags_done.checked_sub(1) {
-            self.tags_done = last;
-            let state = self.session.state();
-            if let (Some(tags), Some((tag, true))) =
-                (state.store(engine).tags(), state.tags().get(last))
-            {
-                return CommitStep::UntaggingFence(tags.untag(&key, tag), key);
-            }
-        }
-        self.drop_changes(IdStatus::Regenerated)
     }
 
     /// Drops the changes: another request destroyed or regenerated the session.

@@ -11,7 +11,7 @@ use crate::{
         engine::Engine,
         state::{Phase, SessionState},
     },
-    store::Expected,
+    store::WriteRequest,
 };
 
 /// Returns the first step of a commit. A final commit touches an unloaded session that is due.
@@ -39,7 +39,7 @@ pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bo
     }
 }
 
-/// Returns the step that writes or tags first, or `Done` if there is nothing to store.
+/// Returns the step that writes, or `Done` if there is nothing to store.
 pub(super) fn first_write_step(
     state: &mut SessionState,
     engine: &Engine,
@@ -52,30 +52,7 @@ pub(super) fn first_write_step(
     }
     state.mark_changed();
     let key = state.ensure_key()?;
-    if state.tags().is_empty() {
-        return write_step(state, engine, key, is_final);
-    }
-    // The write comes last. If another request destroys or regenerates the session in the meantime,
-    // the write detects it.
-    match state.version() {
-        Some(_) => Ok(CommitStep::Tagging(None, key)),
-        None if may_be_shared(state, engine) => Ok(create_empty(state, engine, key)),
-        None => write_step(state, engine, key, is_final),
-    }
-}
-
-/// Returns `true` if another request may use the id, under which nothing is stored yet. It could
-/// load a record that is not tagged yet, and regenerate the session without the tag.
-fn may_be_shared(state: &SessionState, engine: &Engine) -> bool {
-    state.is_id_from_request() && state.store(engine).capabilities().conditional_writes
-}
-
-/// Starts to write an empty record, because only an existing record can be tagged.
-fn create_empty(state: &SessionState, engine: &Engine, key: StoreKey) -> CommitStep {
-    let record = state.encode_empty(engine);
-    let ttl = state.record_ttl(engine, engine.clock.now());
-    let store = state.store(engine);
-    CommitStep::Creating(store.write(&key, record, ttl, Expected::Absent), key)
+    write_step(state, engine, key, is_final)
 }
 
 /// Starts to write the record.
@@ -88,9 +65,8 @@ pub(super) fn write_step(
     let now = engine.clock.now();
     let record = state.encode(engine, is_final)?;
     let ttl = state.record_ttl(engine, now);
-    let writing = state
-        .store(engine)
-        .write(&key, record, ttl, state.expected());
+    let request = WriteRequest::new(&key, record, ttl, state.expected()).tags(state.tags());
+    let writing = state.store(engine).write(request);
     Ok(CommitStep::Writing(writing, key))
 }
 

@@ -3,6 +3,7 @@
 
 use super::{
     future::Commit,
+    plan::write_step,
     step::{CommitStep, Rollback, StepResult},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         Event, SessionError,
         state::{DecodedRecord, IdStatus, Regeneration, decode},
     },
-    store::{Expected, Record, StoreError, WriteOutcome},
+    store::{Expected, Record, StoreError, WriteOutcome, WriteRequest},
 };
 
 impl Commit {
@@ -28,8 +29,8 @@ impl Commit {
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let fence = engine.format.fence();
-        let fencing = store.write(&from, fence, engine.policy.fence_ttl, expected);
-        Ok(CommitStep::Fencing(fencing, key))
+        let request = WriteRequest::new(&from, fence, engine.policy.fence_ttl, expected);
+        Ok(CommitStep::Fencing(store.write(request), key))
     }
 
     pub(super) fn on_fenced(
@@ -40,9 +41,8 @@ impl Commit {
         let engine = &*self.session.engine;
         let status = match fenced? {
             WriteOutcome::Done(_) => {
-                self.tags_done = 0;
-                let from = self.on_regenerated(key);
-                return Ok(from.map_or(CommitStep::Done, |from| self.move_tags(from, key)));
+                self.on_regenerated(key);
+                return Ok(CommitStep::Done);
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
@@ -66,17 +66,18 @@ impl Commit {
         state.is_continued_by(old_version, &newer.head)
     }
 
-    /// Ends the regeneration. The old id is dead. Returns its key.
-    fn on_regenerated(&self, to: StoreKey) -> Option<StoreKey> {
+    /// Ends the regeneration. The old id is dead.
+    fn on_regenerated(&self, to: StoreKey) {
         let mut state = self.session.state();
-        let Regeneration { from, .. } = state.take_regeneration()?;
+        let Some(Regeneration { from, .. }) = state.take_regeneration() else {
+            return;
+        };
         if !self.is_final {
             // If this commit is dropped now, the response still has to set the new id.
             state.save();
         }
         drop(state);
         self.session.engine.emit(&Event::Regenerated { from, to });
-        Some(from)
     }
 
     pub(super) fn on_old_destroyed(
@@ -103,7 +104,6 @@ impl Commit {
         destroyed?;
         match reason {
             Rollback::Lost(status) => Ok(self.drop_changes(status)),
-            Rollback::Failed(error) => Err(error),
             Rollback::Contention => Err(SessionError::Contention {
                 attempts: self.attempts,
             }),
@@ -118,45 +118,8 @@ impl Commit {
             return Ok(self.roll_back(key, Rollback::Contention));
         }
         let mut state = self.session.state();
-        state.rebase(engine, newer)?;
+        state.rebase(engine, newer, record.tags)?;
         state.set_old_version(record.version);
-        drop(state);
-        self.write(key)
-    }
-
-    /// Moves the tags that were added to the old record after they were copied. Before that, it
-    /// removes from the fence the tags that this request removes, so that they are not moved.
-    fn move_tags(&mut self, from: StoreKey, key: StoreKey) -> CommitStep {
-        let state = self.session.state();
-        let Some(tags) = state.store(&self.session.engine).tags() else {
-            return CommitStep::Done;
-        };
-        for (tag, add) in state.tags().iter().skip(self.tags_done) {
-            self.tags_done += 1;
-            if !add {
-                return CommitStep::Untagging(tags.untag(&from, tag), from, key);
-            }
-        }
-        CommitStep::MovingTags(tags.move_tags(&from, &key))
-    }
-
-    pub(super) fn on_untagged(
-        &mut self,
-        untagged: Result<(), StoreError>,
-        from: StoreKey,
-        key: StoreKey,
-    ) -> CommitStep {
-        match untagged {
-            Ok(()) => self.move_tags(from, key),
-            Err(error) => self.on_tags_moved(Err(error)),
-        }
-    }
-
-    /// Ends the commit. The session is regenerated even if tags were left on the fence.
-    pub(super) fn on_tags_moved(&self, moved: Result<(), StoreError>) -> CommitStep {
-        if let Err(error) = moved {
-            drop(self.session.engine.report(error.into()));
-        }
-        CommitStep::Done
+        write_step(&mut state, engine, key, self.is_final)
     }
 }

@@ -9,8 +9,8 @@ impl Session {
     /// Call it when the visitor's rights change, above all at sign-in. An id that an attacker
     /// planted or saw before is then useless (session fixation).
     ///
-    /// The handle has the new id at once. The commit writes the new record, copies the tags to it,
-    /// and then replaces the old record with a fence.
+    /// The handle has the new id at once. The commit writes the new record and then replaces the old
+    /// record with a fence.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded), [`ReadOnly`](SessionError::ReadOnly) or

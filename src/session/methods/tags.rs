@@ -10,14 +10,13 @@ use crate::{
 /// A tag is usually a user id. [`SessionCollection`](crate::session::SessionCollection) lists and
 /// destroys all sessions with the same tag.
 impl Session {
-    /// Adds a tag to the session. The commit stores it, and the session keeps it when it is
-    /// regenerated.
-    ///
-    /// The tag is in place before another request can load what this request stores with it.
+    /// Adds a tag to the session. The commit stores it together with the request's other changes,
+    /// and the session keeps it when it is regenerated.
     ///
     /// # Errors
     /// If the session cannot be changed. [`Tag`](SessionError::Tag) if the tag is empty or longer
-    /// than 256 bytes. [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no tags.
+    /// than 256 bytes. [`TooManyTags`](SessionError::TooManyTags) if the session has 64 other tags.
+    /// [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no index of tags.
     ///
     /// ```
     /// # use hyper_session::{Session, SessionError};
@@ -28,7 +27,7 @@ impl Session {
     /// # Ok(()) }
     /// ```
     pub fn tag(&self, tag: &str) -> Result<(), SessionError> {
-        self.queue_tag(tag, true)
+        self.change_tag(tag, true)
     }
 
     /// Removes a tag from the session. The commit stores the change.
@@ -36,15 +35,14 @@ impl Session {
     /// # Errors
     /// See [`tag`](Self::tag).
     pub fn untag(&self, tag: &str) -> Result<(), SessionError> {
-        self.queue_tag(tag, false)
+        self.change_tag(tag, false)
     }
 
-    fn queue_tag(&self, tag: &str, add: bool) -> Result<(), SessionError> {
+    fn change_tag(&self, tag: &str, add: bool) -> Result<(), SessionError> {
         let tag = Tag::new(tag)?;
         if self.engine.backend.store().tags().is_none() {
             return Err(SessionError::TagsUnsupported);
         }
-        self.state().writable()?.push_tag(tag, add);
-        Ok(())
+        Ok(self.state().writable()?.change_tag(tag, add)?)
     }
 }

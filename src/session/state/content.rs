@@ -10,7 +10,7 @@ use crate::{
     id::EntropyError,
     patch::Patch,
     session::{SessionError, engine::Engine},
-    store::Tag,
+    store::{Tag, TooManyTags},
     wire::Lifetime,
 };
 
@@ -31,9 +31,13 @@ impl SessionState {
         !self.patch.is_empty() || self.flash.is_modified()
     }
 
-    /// Queues a tag to add or to remove.
-    pub(in crate::session) fn push_tag(&mut self, tag: Tag, add: bool) {
-        self.tags.push((tag, add));
+    /// Adds or removes a tag.
+    pub(in crate::session) fn change_tag(
+        &mut self,
+        tag: Tag,
+        add: bool,
+    ) -> Result<(), TooManyTags> {
+        self.tags.change(tag, add)
     }
 
     /// Returns the flash messages of this request.

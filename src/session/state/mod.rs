@@ -11,6 +11,7 @@ mod phase;
 mod record;
 mod savepoint;
 mod storage;
+mod tag_state;
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,14 +25,17 @@ pub(in crate::session) use self::{
     record::{DecodedRecord, decode},
     storage::{LoadMode, PendingRead},
 };
-use self::{flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint};
+use self::{
+    flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
+    tag_state::TagState,
+};
 use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
 use crate::{
     csrf_secret::CsrfSecret,
     document::Document,
     id::{EntropyError, SessionId, StoreKey},
     patch::Patch,
-    store::{SetCookies, Store, Tag, Version},
+    store::{SetCookies, Store, Version},
     wire::Lifetime,
 };
 
@@ -59,8 +63,7 @@ pub(super) struct SessionState {
     regeneration: Option<Regeneration>,
     /// The key of a session that the next commit destroys.
     key_to_destroy: Option<StoreKey>,
-    /// Tags to add (`true`) or to remove (`false`), in order.
-    tags: Vec<(Tag, bool)>,
+    tags: TagState,
     /// This request called `regenerate`.
     regenerated: bool,
     savepoint: Option<Box<Savepoint>>,
@@ -91,8 +94,8 @@ impl SessionState {
 
     /// Returns `true` if the buffers are small enough to be reused.
     pub(super) fn is_small(&self) -> bool {
-        let tags = self.tags.capacity() * size_of::<(Tag, bool)>();
-        let bytes = self.data.capacity() + self.patch.capacity() + self.flash.capacity() + tags;
+        let changes = self.patch.capacity() + self.flash.capacity() + self.tags.capacity();
+        let bytes = self.data.capacity() + changes;
         bytes <= MAX_POOLED_BYTES
     }
 
@@ -122,7 +125,7 @@ impl SessionState {
         self.base = None;
         self.pending_base = None;
         self.regeneration = None;
-        self.tags.clear();
+        self.tags.reset();
         self.data.reset();
         self.patch.reset();
         self.flash.reset();

@@ -13,7 +13,7 @@ use crate::{
     document::Document,
     id::StoreKey,
     session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine},
-    store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tag, TooLarge, Version},
+    store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, TooLarge, Version},
     wire::{DecodeError, Lifetime, RecordHead},
 };
 
@@ -183,6 +183,7 @@ impl SessionState {
         self.identity.set_lifetime(head.lifetime);
         self.version = Some(record.version);
         self.base = Some(record.data);
+        self.tags.set_stored(record.tags);
         self.lifetime = head.lifetime;
         Ok(IdVerdict::Alive)
     }
@@ -285,10 +286,6 @@ impl SessionState {
         self.version.map_or(Expected::Absent, Expected::Version)
     }
 
-    pub(in crate::session) fn tags(&self) -> &[(Tag, bool)] {
-        &self.tags
-    }
-
     /// Returns the key of a session that this commit destroys.
     pub(in crate::session) fn key_to_destroy(&self) -> Option<StoreKey> {
         self.key_to_destroy
@@ -311,11 +308,7 @@ impl SessionState {
 
     /// Returns `true` if a record must be written. An empty session writes no first record.
     pub(in crate::session) fn needs_write(&self) -> bool {
-        // Tags alone need a write too. Only a write detects that the session was destroyed.
-        let tagged = match self.version {
-            Some(_) => !self.tags.is_empty(),
-            None => self.tags.iter().any(|(_, add)| *add),
-        };
+        let tagged = self.tags.is_modified(self.version.is_some());
         let modified = match self.version {
             Some(_) => self.is_modified(),
             None => {
@@ -342,10 +335,9 @@ impl SessionState {
         Ok(record)
     }
 
-    /// Encodes a record without content.
-    pub(in crate::session) fn encode_empty(&self, engine: &Engine) -> Bytes {
-        let empty = Document::new();
-        engine.format.encode(&self.lifetime, &empty, &empty)
+    /// Returns the tags to write.
+    pub(in crate::session) fn tags(&self) -> Tags {
+        self.tags.current().clone()
     }
 
     /// Returns how long the record may live from `now`.
@@ -392,6 +384,7 @@ impl SessionState {
         &mut self,
         engine: &Engine,
         newer: DecodedRecord,
+        tags: Tags,
     ) -> Result<(), SessionError> {
         let base = match &self.base {
             Some(record) => decode(engine, record)?.data,
@@ -403,6 +396,7 @@ impl SessionState {
         let rebased = self.patch.rebase(&base, &mut self.data)?;
         self.lifetime = newer.head.lifetime;
         self.check_flash_size(engine)?;
+        self.tags.rebase(tags)?;
         if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
             let reason = "an operation no longer fits what another request wrote";
             engine.emit(&Event::WriteDropped { key, reason });
@@ -430,7 +424,7 @@ impl SessionState {
     /// Ends a commit whose steps are done. Later changes start from the stored record.
     pub(in crate::session) fn on_committed(&mut self, is_final: bool) {
         self.patch.reset();
-        self.tags.clear();
+        self.tags.on_committed();
         self.flash.on_committed();
         if let Some(pending) = self.pending_base.take() {
             self.base = Some(pending.record);

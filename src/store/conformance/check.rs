@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::{
-    Harness, Report, Violation, destroy, expiry,
+    Harness, Report, Violation, destroy, expiry, keep,
     probe::{CheckResult, Probe},
-    races, records, tag_races, tags, write,
+    races, records, tag_index, tag_races, tags, write,
 };
 use crate::store::Store;
 
@@ -15,7 +15,7 @@ enum Requirement {
     Nothing,
     ConditionalWrites,
     Tombstones,
-    Tags,
+    TagIndex,
 }
 
 impl Requirement {
@@ -25,7 +25,7 @@ impl Requirement {
             Self::Nothing => true,
             Self::ConditionalWrites => capabilities.conditional_writes,
             Self::Tombstones => capabilities.tombstones,
-            Self::Tags => capabilities.list_by_tag && store.tags().is_some(),
+            Self::TagIndex => tag_index::tag_index(store).is_some(),
         }
     }
 }
@@ -70,7 +70,7 @@ checks! {
     KeysAreIndependent: Nothing => records::keys_are_independent(p),
     /// No version repeats under one key, even if the record expired or was destroyed in between.
     VersionsNeverRepeat: Nothing => records::versions_never_repeat(p, h),
-    /// A touch changes neither data nor version.
+    /// A touch changes neither data nor tags nor version.
     TouchesKeepTheRecord: ConditionalWrites => records::touches_keep_the_record(p),
     /// The count of records, if the store has one, follows writes and destroys.
     CountFollowsWrites: Nothing => records::count_follows_writes(p),
@@ -84,6 +84,12 @@ checks! {
     WritesOnATombstone: Tombstones => write::on_a_tombstone(p),
     /// Each write sets the expiry, whatever it was before.
     WritesSetTheExpiry: Nothing => write::set_the_expiry(p, h),
+    /// A write can keep the expiry: it neither prolongs nor shortens the life of the record.
+    WritesCanKeepTheExpiry: Nothing => keep::keeps_the_expiry(p, h),
+    /// A write that keeps the expiry returns `Gone` if there is no live record.
+    KeepCreatesNothing: Nothing => keep::creates_nothing(p, h),
+    /// A write that keeps the expiry conflicts like any other.
+    KeepIsConditional: ConditionalWrites => keep::is_conditional(p),
     /// A destroyed record cannot be read, touched or overwritten.
     DestroyRemovesTheRecord: Nothing => destroy::removes_the_record(p),
     /// Destroying twice has the same effect as once.
@@ -118,29 +124,25 @@ checks! {
     TouchesLoseNoWrite: ConditionalWrites => races::touches_lose_no_write(p),
     /// A session that is destroyed during concurrent writes and touches stays destroyed.
     DestroyedStaysDestroyed: Tombstones => races::destroyed_stays_destroyed(p),
-    /// A tag lists the live sessions that have it, each once.
-    TagsListTheirSessions: Tags => tags::list_their_sessions(p),
-    /// A live session lists its tags. A session that is not live lists none.
-    SessionsListTheirTags: Tags => tags::are_listed_by_their_session(p, h),
-    /// Untagging removes one tag of one session.
-    UntagRemovesOneTag: Tags => tags::untag_removes_one_tag(p),
-    /// Only a live session can be tagged.
-    OnlyLiveSessionsAreTagged: Tags => tags::only_live_sessions_are_tagged(p, h),
-    /// Writes and touches keep the tags of a session.
-    WritesKeepTags: Tags => tags::survive_writes(p),
+    /// Tags are read as written, with names of any text, and each write replaces all of them.
+    TagsAreReadAsWritten: Nothing => tags::are_read_as_written(p),
+    /// A record keeps the maximum number of tags of the maximum length.
+    MaximumTagsAreKept: Nothing => tags::maximum_is_kept(p),
     /// Tags end with the session. A new session under the same key has none of them.
-    TagsEndWithTheSession: Tags => tags::end_with_the_session(p, h),
-    /// The tags of one session can be copied and moved to another.
-    TagsCanBeMoved: Tags => tags::can_be_moved(p),
-    /// Tag names of any text are distinct.
-    TagNamesAreOpaque: Tags => tags::names_are_opaque(p),
-    /// A session has at most [`MAX_TAGS`](crate::store::MAX_TAGS) tags.
-    TagsAreLimited: Tags => tags::are_limited(p),
+    TagsEndWithTheSession: Nothing => tags::end_with_the_session(p, h),
     /// Many tasks tag one session while others write it. No tag and no write is lost.
-    NoTagIsLost: Tags => tag_races::no_tag_is_lost(p),
+    NoTagIsLost: ConditionalWrites => tag_races::no_tag_is_lost(p),
+    /// A tag lists exactly the sessions whose last write has it, each once.
+    TagsListTheirSessions: TagIndex => tag_index::lists_sessions(p),
+    /// Tag names of any text are distinct in the index.
+    TagNamesAreOpaque: TagIndex => tag_index::names_are_opaque(p),
+    /// A session that touches keep alive stays listed.
+    TouchedSessionsStayListed: TagIndex => tag_index::follows_touches(p, h),
+    /// If the store has `destroy_tagged`, it destroys all sessions of a tag except one.
+    DestroyTaggedEndsSessions: TagIndex => tag_index::destroys_sessions(p),
     /// A session that is destroyed while it is tagged is not listed, and neither is a new session under
     /// its key.
-    DestroyedSessionsStayUntagged: Tags => tag_races::destroyed_sessions_stay_untagged(p, h),
+    DestroyedSessionsStayUntagged: TagIndex => tag_races::destroyed_sessions_stay_untagged(p, h),
 }
 
 impl fmt::Display for Check {

@@ -12,8 +12,8 @@ use http::HeaderValue;
 use crate::{
     id::StoreKey,
     store::{
-        BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome,
-        RequestStore, SetCookies, Store, StoreError, StoreFuture, WriteOutcome,
+        BoundStore, Capabilities, ClientSideStore, CookieContext, ReadOutcome, RequestStore,
+        SetCookies, Store, StoreError, StoreFuture, WriteOutcome, WriteRequest,
     },
     sync,
 };
@@ -99,14 +99,9 @@ impl Store for ClientSideHarness {
         self.request(key, |store| store.read(key, touch))
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        self.request(key, |store| store.write(key, data, ttl, expected))
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let key = request.key;
+        self.request(&key, |store| store.write(request))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {

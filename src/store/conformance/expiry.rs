@@ -6,7 +6,7 @@ use super::{
     Harness,
     probe::{CheckResult, Describe, LONG_TTL, Probe},
 };
-use crate::store::{Expected, ReadOutcome, Record, Store, WriteOutcome};
+use crate::store::{Expected, ReadOutcome, Record, Store, WriteOutcome, WriteRequest};
 
 pub(super) async fn expired_is_never_read<S: Store>(
     p: &Probe<S>,
@@ -101,9 +101,8 @@ pub(super) async fn plain_read_does_not_touch<S: Store>(
 pub(super) async fn zero_ttl_expires_at_once<S: Store>(p: &Probe<S>) -> CheckResult {
     let promise = "a record with a TTL of zero is never read";
     let key = p.new_key()?;
-    let written = p
-        .write_with_ttl(Duration::ZERO, &key, "short-lived", Expected::Absent)
-        .await?;
+    let request = WriteRequest::new(&key, "short-lived", Duration::ZERO, Expected::Absent);
+    let written = p.send(request).await?;
     p.expect_done("a write with a TTL of zero succeeds", written)?;
     p.expect_read(promise, &key, ReadOutcome::Absent).await?;
     for with_read in [false, true] {
@@ -124,10 +123,8 @@ pub(super) async fn maximum_ttl_is_kept<S: Store>(
 ) -> CheckResult {
     let promise = "a record with the longest Duration as TTL is kept";
     let key = p.new_key()?;
-    let written = p
-        .write_with_ttl(Duration::MAX, &key, "endless", Expected::Absent)
-        .await?;
-    let version = p.expect_done(promise, written)?;
+    let request = WriteRequest::new(&key, "endless", Duration::MAX, Expected::Absent);
+    let version = p.expect_done(promise, p.send(request).await?)?;
     let endless = ReadOutcome::Found(Record::new("endless".into(), version));
     p.expect_read(promise, &key, endless.clone()).await?;
     let touched = p.touch(&key, Duration::MAX).await?;
@@ -140,14 +137,9 @@ pub(super) async fn maximum_ttl_is_kept<S: Store>(
     )?;
     harness.advance(harness.short_ttl()).await;
     p.expect_read(promise, &key, endless).await?;
-    let written = p
-        .write_with_ttl(
-            Duration::MAX,
-            &key,
-            "overwritten",
-            Expected::Version(version),
-        )
-        .await?;
+    let expected = Expected::Version(version);
+    let request = WriteRequest::new(&key, "overwritten", Duration::MAX, expected);
+    let written = p.send(request).await?;
     p.ensure(
         promise,
         matches!(written, WriteOutcome::Done(_)),

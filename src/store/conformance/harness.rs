@@ -61,7 +61,7 @@ where
     }
 }
 
-/// A harness for stores on real time. The suite waits about thirteen times `short_ttl` and five times
+/// A harness for stores on real time. The suite waits about twenty times `short_ttl` and five times
 /// `tombstone_ttl`.
 #[derive(Clone, Debug)]
 pub struct RealTime<F> {

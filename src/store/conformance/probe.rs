@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::{Check, Harness, Violation};
 use crate::{
     id::{SessionId, StoreKey},
-    store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
+    store::{
+        Expected, ReadOutcome, Record, Store, StoreError, Tags, Version, WriteOutcome, WriteRequest,
+    },
 };
 
 /// The result of a check, or of a step of it.
@@ -48,25 +50,19 @@ impl<S: Store> Probe<S> {
         self.require_ok("read with touch", self.store.read(key, Some(ttl)).await)
     }
 
-    /// Writes a record with a long TTL.
+    /// Writes a record without tags, with a long TTL.
     pub(super) async fn write(
         &self,
         key: &StoreKey,
         data: impl Into<Bytes>,
         expected: Expected,
     ) -> CheckResult<WriteOutcome> {
-        self.write_with_ttl(LONG_TTL, key, data, expected).await
+        self.send(WriteRequest::new(key, data, LONG_TTL, expected))
+            .await
     }
 
-    pub(super) async fn write_with_ttl(
-        &self,
-        ttl: Duration,
-        key: &StoreKey,
-        data: impl Into<Bytes>,
-        expected: Expected,
-    ) -> CheckResult<WriteOutcome> {
-        let written = self.store.write(key, data.into(), ttl, expected).await;
-        self.require_ok("write", written)
+    pub(super) async fn send(&self, request: WriteRequest) -> CheckResult<WriteOutcome> {
+        self.require_ok("write", self.store.write(request).await)
     }
 
     pub(super) async fn destroy(&self, key: &StoreKey) -> CheckResult {
@@ -77,15 +73,23 @@ impl<S: Store> Probe<S> {
         self.require_ok("touch", self.store.touch(key, ttl).await)
     }
 
-    /// Writes a new record under a new key.
+    /// Writes a new record without tags under a new key.
     pub(super) async fn new_record(&self, ttl: Duration) -> CheckResult<(StoreKey, Record)> {
+        self.new_tagged_record(ttl, &Tags::new()).await
+    }
+
+    /// Writes a new record with `tags` under a new key.
+    pub(super) async fn new_tagged_record(
+        &self,
+        ttl: Duration,
+        tags: &Tags,
+    ) -> CheckResult<(StoreKey, Record)> {
         let (key, data) = (self.new_key()?, Bytes::from_static(b"new"));
         let promise = "a write to a new key that expects no record succeeds";
-        let written = self
-            .write_with_ttl(ttl, &key, data.clone(), Expected::Absent)
-            .await?;
+        let request = WriteRequest::new(&key, data.clone(), ttl, Expected::Absent);
+        let written = self.send(request.tags(tags.clone())).await?;
         let version = self.expect_done(promise, written)?;
-        Ok((key, Record { data, version }))
+        Ok((key, Record::new(data, version).tags(tags.clone())))
     }
 
     /// Returns a key whose record has expired, and the version of that record.
@@ -198,7 +202,8 @@ impl Describe for Record {
     fn describe(&self) -> String {
         let (len, version) = (self.data.len(), self.version.get());
         let start = self.data.slice(..len.min(32));
-        format!("version {version}, {len} bytes: {start:?}…")
+        let (tags, first): (_, Vec<_>) = (self.tags.len(), self.tags.iter().take(2).collect());
+        format!("version {version}, {len} bytes: {start:?}…, {tags} tags: {first:?}…")
     }
 }
 

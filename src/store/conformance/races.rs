@@ -17,7 +17,7 @@ use tokio::task;
 use super::probe::{CheckResult, Describe, LONG_TTL, Probe};
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Store, Version, WriteOutcome},
+    store::{Expected, ReadOutcome, Record, Store, Version, WriteOutcome, WriteRequest},
 };
 
 /// Number of concurrent tasks.
@@ -217,43 +217,48 @@ pub(super) async fn counter<S: Store>(p: &Probe<S>) -> CheckResult<(StoreKey, Ve
     Ok((key, version))
 }
 
-/// Increments the counter `times` times and retries after each conflict. Returns the versions of its
-/// writes.
+/// Increments the counter `times` times. Returns the versions of its writes.
 pub(super) async fn increment<S: Store>(
     p: &Probe<S>,
     key: &StoreKey,
     times: usize,
 ) -> CheckResult<Vec<Version>> {
     let mut versions = Vec::new();
-    // Each conflict means that another task made one of its increments.
-    let attempts = times + RACERS * INCREMENTS;
-    for _ in 0..attempts {
-        if versions.len() == times {
-            return Ok(versions);
-        }
+    for _ in 0..times {
+        let version = update(p, key, |record| {
+            let next = (parse_number(&record.data) + 1).to_string();
+            let expected = Expected::Version(record.version);
+            Ok(WriteRequest::new(key, next, LONG_TTL, expected).tags(record.tags.clone()))
+        });
+        versions.push(version.await?);
+    }
+    Ok(versions)
+}
+
+/// Reads the record and writes it as `edit` returns it. Retries after each conflict.
+pub(super) async fn update<S: Store>(
+    p: &Probe<S>,
+    key: &StoreKey,
+    edit: impl Fn(&Record) -> CheckResult<WriteRequest>,
+) -> CheckResult<Version> {
+    // Each conflict means that another task made one of its updates.
+    for _ in 0..=RACERS * INCREMENTS {
         let read = p.read(key).await?;
         let ReadOutcome::Found(record) = read else {
             return Err(p.violation("a record exists while tasks overwrite it", read.describe()));
         };
         task::yield_now().await;
-        let next = (parse_number(&record.data) + 1).to_string();
-        match p
-            .write(key, next, Expected::Version(record.version))
-            .await?
-        {
-            WriteOutcome::Done(version) => versions.push(version),
+        match p.send(edit(&record)?).await? {
+            WriteOutcome::Done(version) => return Ok(version),
             WriteOutcome::Conflict(_) => {}
             WriteOutcome::Gone => {
-                return Err(p.violation(
-                    "a write on a live record does not return Gone",
-                    "write returned Gone",
-                ));
+                let promise = "a write on a live record does not return Gone";
+                return Err(p.violation(promise, "write returned Gone"));
             }
         }
     }
     let promise = "a write conflicts only if another write succeeded before it";
-    p.ensure(promise, versions.len() == times, "every write conflicted")?;
-    Ok(versions)
+    Err(p.violation(promise, "every write conflicted"))
 }
 
 /// Requires that the counter is `expected`.

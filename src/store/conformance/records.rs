@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Record, Store, Version},
+    store::{Expected, ReadOutcome, Record, Store, Version, WriteRequest},
 };
 
 pub(super) async fn data_is_opaque<S: Store>(p: &Probe<S>) -> CheckResult {
@@ -86,7 +86,9 @@ async fn write_versions<S: Store>(
     versions: &mut HashSet<Version>,
 ) -> CheckResult {
     for expected in [Expected::Absent, Expected::Any, Expected::Any] {
-        let written = p.write_with_ttl(ttl, key, "data", expected).await?;
+        let written = p
+            .send(WriteRequest::new(key, "data", ttl, expected))
+            .await?;
         let version = p.expect_done("a write that expects the stored state succeeds", written)?;
         let observed = format!("version {} was returned twice", version.get());
         p.ensure(
@@ -99,8 +101,9 @@ async fn write_versions<S: Store>(
 }
 
 pub(super) async fn touches_keep_the_record<S: Store>(p: &Probe<S>) -> CheckResult {
-    let promise = "a touch changes neither data nor version";
-    let (key, record) = p.new_record(LONG_TTL).await?;
+    let promise = "a touch changes neither data nor tags nor version";
+    let tags = p.tags([&p.new_tag()?])?;
+    let (key, record) = p.new_tagged_record(LONG_TTL, &tags).await?;
     p.touch(&key, LONG_TTL).await?;
     p.expect_read(promise, &key, ReadOutcome::Found(record.clone()))
         .await?;
@@ -132,7 +135,7 @@ pub(super) async fn count_follows_writes<S: Store>(p: &Probe<S>) -> CheckResult 
     p.write(&key, "again", Expected::Any).await?;
     expect_count(p, "an overwritten record is counted once", before + 2).await?;
     p.destroy(&key).await?;
-    expect_count(p, "a destroyed record is not expect_counter", before + 1).await
+    expect_count(p, "a destroyed record is not counted", before + 1).await
 }
 
 async fn expect_count<S: Store>(p: &Probe<S>, promise: &str, expected: u64) -> CheckResult {

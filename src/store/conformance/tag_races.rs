@@ -1,55 +1,70 @@
-//! Checks of tagging during concurrent tags, writes and destroys.
+//! Checks of tags during concurrent writes and destroys.
 
 use tokio::task;
 
 use super::{
     Harness,
-    probe::{CheckResult, LONG_TTL, Probe},
-    races::{INCREMENTS, RACERS, counter, expect_counter, increment, race},
+    probe::{CheckResult, Describe, LONG_TTL, Probe},
+    races::{INCREMENTS, RACERS, counter, expect_counter, increment, race, update},
 };
-use crate::store::{Expected, Store};
+use crate::{
+    id::StoreKey,
+    store::{Expected, Expiry, ReadOutcome, Store, Tag, Tags, Version, WriteOutcome, WriteRequest},
+};
+
+/// Number of tags that each task adds, and of sessions that it writes.
+const OWN_TAGS: usize = 4;
 
 /// Number of sessions that are destroyed while they are tagged.
 const SESSIONS: usize = 20;
 
-/// Checks that concurrent tagging and writing loses no tag.
+/// Checks that concurrent updates lose neither a tag nor an increment.
 ///
-/// Half of the tasks tag one session with a shared tag and with tags of their own. Each also tags a
-/// session of its own with the shared tag. The other half increment the counter in the first session.
+/// Half of the tasks add a shared tag and tags of their own to one session, and write sessions of their
+/// own with the shared tag. The other half increment the counter in the first session.
 pub(super) async fn no_tag_is_lost<S: Store>(p: &Probe<S>) -> CheckResult {
     let (shared, (key, _)) = (p.new_tag()?, counter(p).await?);
     let shared_tag = shared.clone();
-    let tagged = race(p, move |p, number| {
+    let own = race(p, move |p, number| {
         let shared = shared_tag.clone();
         async move {
             if number % 2 == 0 {
                 increment(&p, &key, INCREMENTS).await?;
-                return Ok(None);
+                return Ok(Vec::new());
             }
-            let (own, _) = p.new_record(LONG_TTL).await?;
-            let mut tags = Vec::new();
-            for _ in 0..4 {
+            let mut own = Vec::new();
+            for _ in 0..OWN_TAGS {
                 let tag = p.new_tag()?;
-                p.expect_tag(&key, &tag).await?;
-                task::yield_now().await;
-                p.expect_tag(&key, &shared).await?;
-                tags.push(tag);
+                add_tag(&p, &key, &tag).await?;
+                add_tag(&p, &key, &shared).await?;
+                let (session, _) = p.new_tagged_record(LONG_TTL, &p.tags([&shared])?).await?;
+                own.push((tag, session));
             }
-            p.expect_tag(&own, &shared).await?;
-            Ok(Some((own, tags)))
+            Ok(own)
         }
     })
     .await?;
     expect_counter(p, &key, RACERS / 2 * INCREMENTS).await?;
-    let promise = "no tag is lost when many tasks tag one session";
-    let mut expected = vec![key];
-    for (own, tags) in tagged.into_iter().flatten() {
-        expected.push(own);
-        for tag in tags {
-            p.expect_tagged(promise, &tag, &[key]).await?;
-        }
+    let promise = "no tag is lost when many tasks update one session";
+    let (own_tags, mut sessions): (Vec<_>, Vec<_>) = own.into_iter().flatten().unzip();
+    let all_tags = p.tags(own_tags.iter().chain([&shared]))?;
+    p.expect_tags(promise, &key, &all_tags).await?;
+    for tag in &own_tags {
+        p.expect_tagged(promise, tag, &[key]).await?;
     }
-    p.expect_tagged(promise, &shared, &expected).await
+    sessions.push(key);
+    p.expect_tagged(promise, &shared, &sessions).await
+}
+
+async fn add_tag<S: Store>(p: &Probe<S>, key: &StoreKey, tag: &Tag) -> CheckResult<Version> {
+    update(p, key, |record| {
+        let mut tags = record.tags.clone();
+        tags.insert(tag)
+            .map_err(|error| p.violation("a read returns no other tags", error.to_string()))?;
+        let expected = Expected::Version(record.version);
+        Ok(WriteRequest::new(key, record.data.clone(), Expiry::Keep, expected).tags(tags))
+    })
+    .await
 }
 
 pub(super) async fn destroyed_sessions_stay_untagged<S: Store>(
@@ -68,7 +83,7 @@ pub(super) async fn destroyed_sessions_stay_untagged<S: Store>(
                         task::yield_now().await;
                         p.destroy(&key).await
                     }
-                    _ => p.tag(&key, &tag).await.map(drop),
+                    _ => write_tag(&p, &key, &tag).await,
                 }
             }
         })
@@ -81,7 +96,28 @@ pub(super) async fn destroyed_sessions_stay_untagged<S: Store>(
     for (tag, key) in destroyed {
         let promise = "a new session under a used key has no tags";
         p.expect_done(promise, p.write(&key, "new", Expected::Absent).await?)?;
+        p.expect_tags(promise, &key, &Tags::new()).await?;
         p.expect_tagged(promise, &tag, &[]).await?;
     }
     Ok(())
+}
+
+/// Writes a tag that no other task removes. If the write succeeds, the session must be listed until it
+/// is destroyed.
+async fn write_tag<S: Store>(p: &Probe<S>, key: &StoreKey, tag: &Tag) -> CheckResult {
+    let request = WriteRequest::new(key, "tagged", Expiry::Keep, Expected::Any);
+    let written = p.send(request.tags(p.tags([tag])?)).await?;
+    if !matches!(written, WriteOutcome::Done(_)) {
+        return Ok(());
+    }
+    let listed = p.tagged(tag).await?;
+    if listed.is_some_and(|listed| listed.contains(key)) {
+        return Ok(());
+    }
+    let read = p.read(key).await?;
+    p.ensure(
+        "a session is listed as soon as the write of its tag has succeeded",
+        !matches!(read, ReadOutcome::Found(_)),
+        format!("it is not listed, but read returned {}", read.describe()),
+    )
 }

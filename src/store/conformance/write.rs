@@ -4,7 +4,7 @@ use super::{
     Harness,
     probe::{CheckResult, LONG_TTL, Probe},
 };
-use crate::store::{Expected, ReadOutcome, Record, Store, Version};
+use crate::store::{Expected, ReadOutcome, Record, Store, Version, WriteRequest};
 
 pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> CheckResult {
     for expected in [Expected::Absent, Expected::Any] {
@@ -34,11 +34,11 @@ pub(super) async fn on_an_absent_key<S: Store>(p: &Probe<S>) -> CheckResult {
 pub(super) async fn on_a_live_record<S: Store>(p: &Probe<S>) -> CheckResult {
     let (key, first) = p.new_record(LONG_TTL).await?;
     let promise = "a write that expects the stored version succeeds";
-    let written = p
-        .write(&key, "second", Expected::Version(first.version))
-        .await?;
+    let tags = p.tags([&p.new_tag()?])?;
+    let request = WriteRequest::new(&key, "second", LONG_TTL, Expected::Version(first.version));
+    let written = p.send(request.tags(tags.clone())).await?;
     let version = p.expect_done(promise, written)?;
-    let second = Record::new("second".into(), version);
+    let second = Record::new("second".into(), version).tags(tags);
     p.expect_read(promise, &key, ReadOutcome::Found(second.clone()))
         .await?;
 
@@ -108,8 +108,8 @@ pub(super) async fn set_the_expiry<S: Store>(
         .await?;
     let version = p.expect_done("a write that expects the stored version succeeds", written)?;
     let (shorter, _) = p.new_record(LONG_TTL).await?;
-    p.write_with_ttl(short, &shorter, "shorter", Expected::Any)
-        .await?;
+    let request = WriteRequest::new(&shorter, "shorter", short, Expected::Any);
+    p.send(request).await?;
     harness.advance(short).await;
     let promise = "an overwritten record expires when the last write set it";
     let read = ReadOutcome::Found(Record::new("longer".into(), version));

@@ -1,9 +1,8 @@
 //! Operations that need a backing store: the revocation list or the overflow store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    STORE_NAME,
     payload::{Payload, PayloadBody},
     request::CookieRequestStore,
     revocation::RevocationStatus,
@@ -12,18 +11,23 @@ use super::{
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::{Expected, ReadOutcome, Record, StoreError, WriteOutcome},
+    store::{Expected, ReadOutcome, Record, Store, StoreError, WriteOutcome, WriteRequest},
 };
 
 impl CookieRequestStore {
-    /// Returns `true` if neither the session nor one of its tags is revoked.
+    /// Returns `true` if neither the session nor one of its tags is revoked. The session may get the
+    /// new key `to`.
     ///
-    /// Removes the cookie of a revoked session, and keeps the updated tags of an exempt one.
-    async fn check_revocation(&self, payload: &mut Payload) -> Result<bool, StoreError> {
+    /// Removes the cookie of a revoked session, and keeps the updated tag times of an exempt one.
+    async fn check_revocation(
+        &self,
+        payload: &mut Payload,
+        to: &StoreKey,
+    ) -> Result<bool, StoreError> {
         let Some(revocation) = &self.shared.revocation else {
             return Ok(true);
         };
-        match revocation.status(payload).await? {
+        match revocation.status(payload, to).await? {
             RevocationStatus::Revoked => {
                 let mut state = self.state();
                 state.remove();
@@ -38,52 +42,11 @@ impl CookieRequestStore {
         }
     }
 
-    /// Returns `true` unless the session gets the new key `to` and its current key is revoked.
-    ///
-    /// Its tags are not checked. They are copied to the new key and checked there.
-    async fn is_source_valid(&self, to: &StoreKey) -> Result<bool, StoreError> {
-        let from = self.state().payload.as_ref().map(|payload| payload.key);
-        match from.filter(|from| from != to) {
-            Some(from) => self.is_key_valid(&from).await,
-            None => Ok(true),
-        }
-    }
-
     async fn is_key_valid(&self, key: &StoreKey) -> Result<bool, StoreError> {
         match &self.shared.revocation {
             Some(revocation) => revocation.is_key_valid(key).await,
             None => Ok(true),
         }
-    }
-
-    /// Writes the record to the overflow store if it does not fit into the cookies, and returns the
-    /// payload to seal.
-    ///
-    /// Returns `None` if the overflow store has a tombstone for the session.
-    pub(super) async fn place_record(
-        &self,
-        mut payload: Payload,
-        now: Timestamp,
-        operation: &'static str,
-    ) -> Result<Option<Payload>, StoreError> {
-        let (Err(too_large), PayloadBody::Inline(record)) =
-            (self.shared.check_size(&payload), &payload.body)
-        else {
-            return Ok(Some(payload));
-        };
-        let Some(overflow) = &self.shared.overflow else {
-            return Err(StoreError::new(STORE_NAME, operation, too_large));
-        };
-        let (key, ttl) = (
-            overflow_key(&payload.key),
-            payload.expires_at.duration_since(now),
-        );
-        let writing = overflow.write(&key, record.clone(), ttl, Expected::Any);
-        let WriteOutcome::Done(_) = writing.await? else {
-            return Ok(None);
-        };
-        payload.body = PayloadBody::Overflow;
-        Ok(Some(payload))
     }
 
     pub(super) async fn read_with_backing(
@@ -98,7 +61,7 @@ impl CookieRequestStore {
                 false => ReadOutcome::Gone,
             });
         };
-        if !self.check_revocation(&mut payload).await? {
+        if !self.check_revocation(&mut payload, &key).await? {
             return Ok(ReadOutcome::Gone);
         }
         let data = match (&payload.body, &self.shared.overflow) {
@@ -111,28 +74,38 @@ impl CookieRequestStore {
                 }
             }
         };
-        let version = payload.version;
+        let record = Record::new(data, payload.version).tags(payload.tags.clone());
         if let Some(ttl) = touch {
             self.renew(payload, now, ttl);
         }
-        Ok(ReadOutcome::Found(Record { data, version }))
+        Ok(ReadOutcome::Found(record))
     }
 
+    /// Writes a payload that replaces `source`, the payload of the same session so far, and puts its
+    /// record into `overflow`, if given.
+    ///
+    /// The revocation list is queried for the tags of `source`. So a session that was revoked during
+    /// the request is not written, even if the request removes the tag. A new tag needs no lookup,
+    /// because it is later than the entries.
     pub(super) async fn write_with_backing(
         &self,
         mut payload: Payload,
+        source: Option<Payload>,
+        overflow: Option<Arc<dyn Store>>,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
-        let is_valid = self.is_source_valid(&payload.key).await?
-            && self.check_revocation(&mut payload).await?;
-        let placed = match is_valid {
-            true => self.place_record(payload, now, "write").await?,
-            false => None,
+        let is_valid = match source {
+            Some(mut source) => {
+                let is_valid = self.check_revocation(&mut source, &payload.key).await?;
+                payload.keep_tag_times(&source);
+                is_valid
+            }
+            None => self.is_key_valid(&payload.key).await?,
         };
-        let Some(payload) = placed else {
+        if !is_valid || !place_record(&mut payload, overflow, now).await? {
             self.state().remove();
             return Ok(WriteOutcome::Gone);
-        };
+        }
         let version = payload.version;
         self.set_payload(payload);
         Ok(WriteOutcome::Done(version))
@@ -147,7 +120,7 @@ impl CookieRequestStore {
         let Some(mut payload) = self.payload(&key, now) else {
             return Ok(false);
         };
-        if !self.check_revocation(&mut payload).await? {
+        if !self.check_revocation(&mut payload, &key).await? {
             return Ok(false);
         }
         if let PayloadBody::Overflow = payload.body {
@@ -161,4 +134,27 @@ impl CookieRequestStore {
         self.renew(payload, now, ttl);
         Ok(true)
     }
+}
+
+/// Writes the payload's record to `overflow`, if given. Returns `false` if that store has a tombstone
+/// for the session.
+///
+/// The record there has no tags. The tags in the cookie are enough to revoke it, and an index must not
+/// list the keys of the overflow store as sessions.
+async fn place_record(
+    payload: &mut Payload,
+    overflow: Option<Arc<dyn Store>>,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let (Some(overflow), PayloadBody::Inline(record)) = (overflow, &payload.body) else {
+        return Ok(true);
+    };
+    let (key, ttl) = (
+        overflow_key(&payload.key),
+        payload.expires_at.duration_since(now),
+    );
+    let request = WriteRequest::new(&key, record.clone(), ttl, Expected::Any);
+    let written = overflow.write(request).await?;
+    payload.body = PayloadBody::Overflow;
+    Ok(matches!(written, WriteOutcome::Done(_)))
 }

@@ -1,7 +1,7 @@
 //! Errors of the cookie store.
 
 use super::{MAX_CHUNKS, STORE_NAME};
-use crate::store::{MAX_TAGS, StoreError, StoreFuture};
+use crate::store::{StoreError, StoreFuture};
 
 /// The reason why a cookie store rejects an operation, as the source of a [`StoreError`].
 ///
@@ -33,9 +33,6 @@ pub enum CookieStoreError {
     /// [`max_chunks`](super::CookieStore::max_chunks) is out of range.
     #[error("max_chunks is {0}; choose a number from 1 to {MAX_CHUNKS}")]
     InvalidMaxChunks(usize),
-    /// The session has [`MAX_TAGS`] tags already.
-    #[error("session already has {MAX_TAGS} tags, the maximum; untag it first")]
-    TooManyTags,
 }
 
 impl CookieStoreError {

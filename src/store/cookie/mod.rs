@@ -9,17 +9,14 @@ mod request;
 mod revocation;
 mod service;
 mod shared;
-mod tags;
 
 use std::{fmt, sync::Arc, time::Duration};
-
-use bytes::Bytes;
 
 pub use self::error::CookieStoreError;
 use self::{service::BoundCookieStore, shared::Shared};
 use super::{
-    BoundStore, ClientSideStore, CookieContext, Expected, ReadOutcome, Store, StoreError,
-    StoreFuture, WriteOutcome,
+    BoundStore, ClientSideStore, CookieContext, ReadOutcome, Store, StoreError, StoreFuture,
+    WriteOutcome, WriteRequest,
 };
 use crate::{clock::Clock, id::StoreKey};
 
@@ -96,7 +93,7 @@ impl CookieStore {
     /// cookie from before the logout can be valid any more.
     ///
     /// A request that loads its session reads this store once, and once more for each tag of the
-    /// session. So does each write.
+    /// session. So does each write. A write under a new id reads once more.
     pub fn with_revocation(mut self, store: impl Store) -> Self {
         self.revocation = Some(Arc::new(store));
         self
@@ -139,7 +136,7 @@ impl Store for CookieStore {
         CookieStoreError::Unbound.into_future("read")
     }
 
-    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
+    fn write(&self, _: WriteRequest) -> StoreFuture<WriteOutcome> {
         CookieStoreError::Unbound.into_future("write")
     }
 

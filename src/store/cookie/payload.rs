@@ -2,15 +2,16 @@
 //!
 //! | offset | bytes | field |
 //! | --- | --- | --- |
-//! | 0 | 1 | format version, 1 |
+//! | 0 | 1 | format version, 2 |
 //! | 1 | 1 | number of cookies that the sealed text is split over |
 //! | 2 | 1 | location of the record: 0 inline, 1 in the overflow store |
 //! | 3 | 32 | store key of the session |
 //! | 35 | 8 | version of the record |
 //! | 43 | 8 | time of sealing, in milliseconds since the Unix epoch |
 //! | 51 | 8 | expiry, in milliseconds since the Unix epoch |
-//! | 59 | 1 | number of tags |
-//! | 60 | 10 to 265 each | tags: time of tagging (8), length of the name minus one (1), name |
+//! | 59 | 2 | length of the tags |
+//! | 61 | 2 to 257 each | tags: length of the name minus one (1), name |
+//! | | 8 each | times of tagging, in the order of the tags |
 //! | | | the record, if it is inline |
 //!
 //! Numbers are little endian.
@@ -23,19 +24,19 @@ use smallvec::SmallVec;
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::{MAX_TAGS, Tag, Version},
+    store::{Tags, Version},
 };
 
-const FORMAT: u8 = 1;
-const HEADER_LEN: usize = 60;
-/// Bytes of a tag without its name.
-const TAG_HEADER_LEN: usize = 8 + 1;
+const FORMAT: u8 = 2;
+const HEADER_LEN: usize = 61;
+/// Bytes of a time of tagging.
+const TIME_LEN: usize = 8;
 
 /// Low bits of a version, below its milliseconds.
 const COUNTER_BITS: u32 = 20;
 
-/// The tags of one session.
-pub(super) type SealedTags = SmallVec<[SealedTag; 1]>;
+/// The time at which a session got each of its tags, in their order.
+type TagTimes = SmallVec<[Timestamp; 1]>;
 
 /// An opened data cookie.
 #[derive(Clone)]
@@ -44,8 +45,9 @@ pub(super) struct Payload {
     pub(super) version: Version,
     pub(super) sealed_at: Timestamp,
     pub(super) expires_at: Timestamp,
-    /// At most [`MAX_TAGS`].
-    pub(super) tags: SealedTags,
+    pub(super) tags: Tags,
+    /// One time for each tag.
+    pub(super) tagged_at: TagTimes,
     pub(super) body: PayloadBody,
 }
 
@@ -54,14 +56,6 @@ pub(super) struct Payload {
 pub(super) enum PayloadBody {
     Inline(Bytes),
     Overflow,
-}
-
-/// A tag and the time at which the session was tagged.
-#[derive(Clone)]
-pub(super) struct SealedTag {
-    /// The name of a [`Tag`]. It borrows from the opened cookie: 1 to 256 bytes of UTF-8.
-    pub(super) name: Bytes,
-    pub(super) tagged_at: Timestamp,
 }
 
 /// A source of versions that no two records of this process share.
@@ -77,8 +71,25 @@ impl Payload {
             PayloadBody::Inline(record) => record.len(),
             PayloadBody::Overflow => 0,
         };
-        let tags = self.tags.iter().map(|tag| TAG_HEADER_LEN + tag.name.len());
-        HEADER_LEN + tags.sum::<usize>() + body
+        self.len_without_record() + body
+    }
+
+    /// Returns the number of bytes if the record is in the overflow store.
+    pub(super) fn len_without_record(&self) -> usize {
+        HEADER_LEN + self.tags.as_bytes().len() + TIME_LEN * self.tagged_at.len()
+    }
+
+    /// Gives each tag that `source` also has the time of `source`. `source` is an earlier payload of
+    /// the same session.
+    ///
+    /// So a request that runs while its user logs out everywhere does not undo the logout.
+    pub(super) fn keep_tag_times(&mut self, source: &Self) {
+        for (name, time) in self.tags.iter().zip(&mut self.tagged_at) {
+            let mut earlier = source.tags.iter().zip(&source.tagged_at);
+            if let Some((_, earlier)) = earlier.find(|(earlier, _)| *earlier == name) {
+                *time = *earlier;
+            }
+        }
     }
 
     /// Encodes the payload of a text that is split over this many cookies.
@@ -93,12 +104,13 @@ impl Payload {
         plain.extend_from_slice(&self.version.get().to_le_bytes());
         plain.extend_from_slice(&self.sealed_at.as_millis().to_le_bytes());
         plain.extend_from_slice(&self.expires_at.as_millis().to_le_bytes());
-        plain.push(u8::try_from(self.tags.len()).unwrap_or(u8::MAX));
-        for tag in &self.tags {
-            plain.extend_from_slice(&tag.tagged_at.as_millis().to_le_bytes());
-            let len = tag.name.len().saturating_sub(1);
-            plain.push(u8::try_from(len).unwrap_or(u8::MAX));
-            plain.extend_from_slice(&tag.name);
+        let tags = self.tags.as_bytes();
+        // At most `Tags::MAX_BYTES`, 16,448.
+        let tags_len = u16::try_from(tags.len()).unwrap_or(u16::MAX);
+        plain.extend_from_slice(&tags_len.to_le_bytes());
+        plain.extend_from_slice(tags);
+        for time in &self.tagged_at {
+            plain.extend_from_slice(&time.as_millis().to_le_bytes());
         }
         plain.extend_from_slice(record);
         plain
@@ -118,12 +130,14 @@ impl Payload {
         plain.copy_to_slice(&mut key);
         let version = Version::new(plain.get_u64_le())?;
         let [sealed_at, expires_at] = [(); 2].map(|()| Timestamp::from_millis(plain.get_u64_le()));
-        let count = usize::from(plain.get_u8());
-        if count > MAX_TAGS {
+        let tags_len = usize::from(plain.get_u16_le());
+        if plain.len() < tags_len {
             return None;
         }
-        let tags = (0..count).map(|_| SealedTag::decode(&mut plain));
-        let tags = tags.collect::<Option<_>>()?;
+        // The tags share the memory of the opened cookie.
+        let tags = Tags::from_bytes(plain.split_to(tags_len))?;
+        let time = |_| plain.try_get_u64_le().ok().map(Timestamp::from_millis);
+        let tagged_at = tags.iter().map(time).collect::<Option<_>>()?;
         let body = match location {
             0 => PayloadBody::Inline(plain),
             1 if plain.is_empty() => PayloadBody::Overflow,
@@ -135,37 +149,9 @@ impl Payload {
             sealed_at,
             expires_at,
             tags,
+            tagged_at,
             body,
         })
-    }
-}
-
-impl SealedTag {
-    pub(super) fn new(tag: &Tag, tagged_at: Timestamp) -> Self {
-        let name = Bytes::copy_from_slice(tag.as_str().as_bytes());
-        Self { name, tagged_at }
-    }
-
-    pub(super) fn is(&self, tag: &Tag) -> bool {
-        self.name == tag.as_str().as_bytes()
-    }
-
-    /// Returns the tag without its time, or `None` if the name is not a valid tag.
-    pub(super) fn to_tag(&self) -> Option<Tag> {
-        let name = std::str::from_utf8(&self.name).ok()?;
-        Tag::new(name).ok()
-    }
-
-    /// Decodes the next tag. Returns `None` if the bytes end within it or its name is not UTF-8.
-    fn decode(plain: &mut Bytes) -> Option<Self> {
-        let tagged_at = Timestamp::from_millis(plain.try_get_u64_le().ok()?);
-        let len = usize::from(plain.try_get_u8().ok()?) + 1;
-        if plain.len() < len {
-            return None;
-        }
-        let name = plain.split_to(len);
-        std::str::from_utf8(&name).ok()?;
-        Some(Self { name, tagged_at })
     }
 }
 

@@ -7,20 +7,21 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 use super::{
     CookieStoreError, STORE_NAME,
     chunks::ReceivedText,
     payload::{Payload, PayloadBody},
-    shared::{Placement, Shared},
+    shared::Shared,
 };
 use crate::{
     clock::Timestamp,
     id::StoreKey,
     seal::{Buffer, Codec, OpenReason},
     store::{
-        Capabilities, CookieLines, Expected, ReadOutcome, Record, RequestStore, SetCookies, Store,
-        StoreError, StoreFuture, TagStore, WriteOutcome,
+        Capabilities, CookieLines, Expected, Expiry, ReadOutcome, Record, RequestStore, SetCookies,
+        Store, StoreError, StoreFuture, TagStore, WriteOutcome, WriteRequest,
     },
     sync,
 };
@@ -41,8 +42,6 @@ pub(super) struct CookieRequestStore {
 pub(super) struct DataCookieState {
     is_opened: bool,
     pub(super) payload: Option<Payload>,
-    /// The payload of the same session under its old key, if `payload` has replaced it.
-    pub(super) previous: Option<Box<Payload>>,
     action: DataCookieAction,
     pub(super) rejection: Option<&'static str>,
 }
@@ -155,14 +154,7 @@ impl CookieRequestStore {
     /// Replaces the payload that the response sends.
     pub(super) fn set_payload(&self, payload: Payload) {
         let mut state = self.state();
-        let previous = state.payload.replace(payload);
-        let has_other_key = |previous: &Payload| {
-            let current = state.payload.as_ref();
-            current.is_some_and(|current| current.key != previous.key)
-        };
-        if let Some(previous) = previous.filter(has_other_key) {
-            state.previous = Some(Box::new(previous));
-        }
+        state.payload = Some(payload);
         state.action = DataCookieAction::Set;
     }
 
@@ -227,9 +219,10 @@ impl RequestStore for CookieRequestStore {
         self.state().rejection
     }
 
-    fn contains(&self, key: &StoreKey) -> bool {
-        let now = self.shared.clock.now();
-        self.live_payload(&mut self.state(), key, now).is_some()
+    fn remaining_ttl(&self, key: &StoreKey) -> Option<Duration> {
+        let (mut state, now) = (self.state(), self.shared.clock.now());
+        let payload = self.live_payload(&mut state, key, now)?;
+        Some(payload.expires_at.duration_since(now))
     }
 }
 
@@ -248,45 +241,54 @@ impl Store for CookieRequestStore {
         let PayloadBody::Inline(data) = payload.body.clone() else {
             return read_with_backing();
         };
-        let version = payload.version;
+        let record = Record::new(data, payload.version).tags(payload.tags.clone());
         if let Some(ttl) = touch {
             let payload = payload.clone();
             drop(state);
             self.renew(payload, now, ttl);
         }
-        StoreFuture::ready(Ok(ReadOutcome::Found(Record { data, version })))
+        StoreFuture::ready(Ok(ReadOutcome::Found(record)))
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let now = self.shared.clock.now();
-        let current = self.payload(key, now);
-        if let (Expected::Version(_), None) = (expected, &current) {
-            return StoreFuture::ready(Ok(WriteOutcome::Gone));
-        }
-        let payload = Payload {
-            key: *key,
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let (key, now) = (request.key, self.shared.clock.now());
+        let mut state = self.state();
+        let live = self.live_payload(&mut state, &key, now);
+        let expires_at = match (request.expiry, request.expected, live) {
+            (Expiry::Keep, _, None) | (_, Expected::Version(_), None) => {
+                return StoreFuture::ready(Ok(WriteOutcome::Gone));
+            }
+            (Expiry::Keep, _, Some(live)) => live.expires_at,
+            (Expiry::After(ttl), ..) => now.saturating_add(ttl),
+        };
+        // If the session gets a new key, its payload has the previous one.
+        let source = state.payload.clone();
+        drop(state);
+        let mut payload = Payload {
+            key,
             version: self.shared.versions.next(now),
             sealed_at: now,
-            expires_at: now.saturating_add(ttl),
-            tags: current.map(|current| current.tags).unwrap_or_default(),
-            body: PayloadBody::Inline(data),
+            expires_at,
+            tagged_at: SmallVec::from_elem(now, request.tags.len()),
+            tags: request.tags,
+            body: PayloadBody::Inline(request.data),
         };
-        let placement = self.shared.placement(&payload, "write");
-        match (placement, &self.shared.revocation) {
-            (Placement::Inline, None) => {
-                let version = payload.version;
-                self.set_payload(payload);
-                StoreFuture::ready(Ok(WriteOutcome::Done(version)))
-            }
-            (Placement::TooLarge(error), _) => StoreFuture::ready(Err(error)),
-            _ => self.with_self(|this| async move { this.write_with_backing(payload, now).await }),
+        let overflow = match self.shared.overflow_for(&payload) {
+            Ok(overflow) => overflow,
+            Err(error) => return StoreFuture::ready(Err(error)),
+        };
+        if overflow.is_some() || self.shared.revocation.is_some() {
+            return self.with_self(|this| async move {
+                this.write_with_backing(payload, source, overflow, now)
+                    .await
+            });
         }
+        if let Some(source) = &source {
+            payload.keep_tag_times(source);
+        }
+        let version = payload.version;
+        self.set_payload(payload);
+        StoreFuture::ready(Ok(WriteOutcome::Done(version)))
     }
 
     /// Removes the cookie, unless it already belongs to the session's new key, and destroys the
@@ -329,6 +331,6 @@ impl Store for CookieRequestStore {
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
-        Some(self)
+        Some(&*self.shared)
     }
 }

@@ -8,7 +8,7 @@ use super::{STORE_NAME, payload::Payload};
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::{Expected, ReadOutcome, Store, StoreError, Tag, WriteOutcome},
+    store::{Expected, ReadOutcome, Store, StoreError, Tag, WriteOutcome, WriteRequest},
 };
 
 /// Maximum number of attempts to write a tag's entry against concurrent writers.
@@ -77,7 +77,7 @@ impl RevocationList {
         except: Option<StoreKey>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let entry = tag_entry(tag.as_str().as_bytes());
+        let entry = tag_entry(tag.as_str());
         let new = TagRevocation {
             at: now,
             except,
@@ -99,31 +99,33 @@ impl RevocationList {
         Err(entry_error("destroy_tagged"))
     }
 
-    /// Looks up a session and its tags.
+    /// Looks up a session, which may get the new key `to`, and its tags.
     ///
-    /// If the session is exempt, its tags get a time after the revocation, so that it stays valid
-    /// under another key.
+    /// If the session is exempt under one of its keys, its tags get a time after the revocation, so
+    /// that it stays valid under another key.
     pub(super) async fn status(
         &self,
         payload: &mut Payload,
+        to: &StoreKey,
     ) -> Result<RevocationStatus, StoreError> {
-        if !self.is_key_valid(&payload.key).await? {
+        let key = payload.key;
+        if !self.is_key_valid(&key).await? || (*to != key && !self.is_key_valid(to).await?) {
             return Ok(RevocationStatus::Revoked);
         }
         let mut status = RevocationStatus::Valid;
-        for tag in &mut payload.tags {
-            let ReadOutcome::Found(record) = self.store.read(&tag_entry(&tag.name), None).await?
-            else {
+        for (name, tagged_at) in payload.tags.iter().zip(&mut payload.tagged_at) {
+            let ReadOutcome::Found(record) = self.store.read(&tag_entry(name), None).await? else {
                 continue;
             };
             let entry = TagRevocation::decode(&record.data).ok_or_else(|| entry_error("read"))?;
-            if tag.tagged_at > entry.at {
+            if *tagged_at > entry.at {
                 continue;
             }
-            if entry.except != Some(payload.key) || tag.tagged_at <= entry.except_since {
+            let is_exempt = entry.except == Some(key) || entry.except == Some(*to);
+            if !is_exempt || *tagged_at <= entry.except_since {
                 return Ok(RevocationStatus::Revoked);
             }
-            tag.tagged_at = entry.at.saturating_add(Duration::from_millis(1));
+            *tagged_at = entry.at.saturating_add(Duration::from_millis(1));
             status = RevocationStatus::Exempt;
         }
         Ok(status)
@@ -142,7 +144,8 @@ impl RevocationList {
         expected: Expected,
     ) -> Result<WriteOutcome, StoreError> {
         let ttl = self.max_ttl.saturating_add(CLOCK_TOLERANCE);
-        self.store.write(entry, data, ttl, expected).await
+        let request = WriteRequest::new(entry, data, ttl, expected);
+        self.store.write(request).await
     }
 }
 
@@ -195,8 +198,8 @@ fn session_entry(key: &StoreKey) -> StoreKey {
 }
 
 /// Returns the key of a tag's entry.
-fn tag_entry(name: &[u8]) -> StoreKey {
-    StoreKey::derive("not before", name)
+fn tag_entry(name: &str) -> StoreKey {
+    StoreKey::derive("not before", name.as_bytes())
 }
 
 /// Returns the error for an entry that the list's store rejected, or that the list did not write.

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{CookieStoreError, request::CookieRequestStore, shared::Shared};
 use crate::{
     id::StoreKey,
     store::{
-        BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
-        TagStore, WriteOutcome,
+        BoundStore, Capabilities, ReadOutcome, RequestStore, Store, StoreFuture, TagStore,
+        WriteOutcome, WriteRequest,
     },
 };
 
@@ -30,7 +29,7 @@ impl Store for BoundCookieStore {
         CookieStoreError::OutsideRequest.into_future("read")
     }
 
-    fn write(&self, _: &StoreKey, _: Bytes, _: Duration, _: Expected) -> StoreFuture<WriteOutcome> {
+    fn write(&self, _: WriteRequest) -> StoreFuture<WriteOutcome> {
         CookieStoreError::OutsideRequest.into_future("write")
     }
 
@@ -52,7 +51,7 @@ impl Store for BoundCookieStore {
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
-        Some(self)
+        Some(&*self.0)
     }
 
     /// Waits for the backing stores.
@@ -67,35 +66,5 @@ impl Store for BoundCookieStore {
                 None => Ok(()),
             }
         })
-    }
-}
-
-impl TagStore for BoundCookieStore {
-    fn tag(&self, _: &StoreKey, _: &Tag) -> StoreFuture<bool> {
-        CookieStoreError::OutsideRequest.into_future("tag")
-    }
-
-    fn untag(&self, _: &StoreKey, _: &Tag) -> StoreFuture<()> {
-        CookieStoreError::OutsideRequest.into_future("untag")
-    }
-
-    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        CookieStoreError::ListingUnsupported.into_future("tagged")
-    }
-
-    fn tags_of(&self, _: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        CookieStoreError::OutsideRequest.into_future("tags_of")
-    }
-
-    fn copy_tags(&self, _: &StoreKey, _: &StoreKey) -> StoreFuture<()> {
-        CookieStoreError::OutsideRequest.into_future("copy_tags")
-    }
-
-    fn move_tags(&self, _: &StoreKey, _: &StoreKey) -> StoreFuture<()> {
-        CookieStoreError::OutsideRequest.into_future("move_tags")
-    }
-
-    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
-        Some(self.0.destroy_tagged(tag, except))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     cookie::MAX_PAIR_LEN,
     id::StoreKey,
     seal::Codec,
-    store::{Capabilities, CookieContext, Store, StoreError, StoreFuture, Tag, TooLarge},
+    store::{Capabilities, CookieContext, Store, StoreError, StoreFuture, Tag, TagStore, TooLarge},
 };
 
 /// A cookie store's settings, bound to the keys and cookie names of one service.
@@ -28,16 +28,6 @@ pub(super) struct Shared {
     max_chunks: usize,
     pub(super) overflow: Option<Arc<dyn Store>>,
     pub(super) revocation: Option<RevocationList>,
-}
-
-/// The place in which a payload's record must be stored.
-pub(super) enum Placement {
-    /// In the cookies.
-    Inline,
-    /// In the overflow store.
-    Overflow,
-    /// None: the record does not fit, and there is no overflow store.
-    TooLarge(StoreError),
 }
 
 /// Returns the key of a session's record in the overflow store.
@@ -83,9 +73,29 @@ impl Shared {
         }
     }
 
-    /// Fails if the payload does not fit into the permitted number of cookies.
-    pub(super) fn check_size(&self, payload: &Payload) -> Result<(), TooLarge> {
-        let text = Codec::sealed_len(payload.len());
+    /// Returns the overflow store if the payload's record does not fit into the cookies, or `None` if
+    /// it does.
+    ///
+    /// # Errors
+    /// If the record does not fit and there is no overflow store, or if the tags alone do not fit.
+    pub(super) fn overflow_for(
+        &self,
+        payload: &Payload,
+    ) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        let Err(too_large) = self.check_size(payload.len()) else {
+            return Ok(None);
+        };
+        match &self.overflow {
+            Some(overflow) if self.check_size(payload.len_without_record()).is_ok() => {
+                Ok(Some(overflow.clone()))
+            }
+            _ => Err(StoreError::new(STORE_NAME, "write", too_large)),
+        }
+    }
+
+    /// Fails if a payload of this length does not fit into the permitted number of cookies.
+    fn check_size(&self, payload: usize) -> Result<(), TooLarge> {
+        let text = Codec::sealed_len(payload);
         if text <= self.chunks.capacity(self.max_chunks) {
             return Ok(());
         }
@@ -93,16 +103,6 @@ impl Shared {
             self.chunks.total_size(text, self.max_chunks),
             MAX_PAIR_LEN * self.max_chunks,
         ))
-    }
-
-    pub(super) fn placement(&self, payload: &Payload, operation: &'static str) -> Placement {
-        match (self.check_size(payload), &self.overflow) {
-            (Ok(()), _) => Placement::Inline,
-            (Err(error), None) => {
-                Placement::TooLarge(StoreError::new(STORE_NAME, operation, error))
-            }
-            (Err(_), Some(_)) => Placement::Overflow,
-        }
     }
 
     /// Destroys a session in the backing stores: adds it to the revocation list and destroys its
@@ -116,13 +116,21 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+impl TagStore for Shared {
+    fn tagged(&self, _: &Tag) -> StoreFuture<Vec<StoreKey>> {
+        CookieStoreError::ListingUnsupported.into_future("tagged")
+    }
 
     /// Revokes all sessions with `tag`, except the one under `except`.
-    pub(super) fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> StoreFuture<()> {
+    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
         let Some(revocation) = self.revocation.clone() else {
-            return CookieStoreError::NoRevocationList.into_future("destroy_tagged");
+            return Some(CookieStoreError::NoRevocationList.into_future("destroy_tagged"));
         };
         let (tag, except, now) = (tag.clone(), except.copied(), self.clock.now());
-        StoreFuture::new(async move { revocation.revoke_tagged(&tag, except, now).await })
+        Some(StoreFuture::new(async move {
+            revocation.revoke_tagged(&tag, except, now).await
+        }))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 
 use super::{
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, StoreError, StoreFuture, WriteOutcome},
+    store::{ReadOutcome, StoreError, StoreFuture, WriteOutcome, WriteRequest},
 };
 
 /// Maximum number of operations that wait for the device at a time, each on a blocking thread of the
@@ -128,18 +127,15 @@ impl FileInner {
     /// record.
     pub(super) fn write(
         &self,
-        key: &StoreKey,
-        data: &Bytes,
-        ttl: Duration,
-        expected: Expected,
+        request: &WriteRequest,
         may_block: bool,
     ) -> Result<Attempt<WriteOutcome>, FileError> {
         loop {
-            match self.engine.write(key, data, ttl, expected)? {
+            match self.engine.write(request)? {
                 WriteReply::Answer(answer) => return Ok(Attempt::Done(answer)),
                 WriteReply::Conflict => {}
             }
-            match self.read(key, None, may_block)? {
+            match self.read(&request.key, None, may_block)? {
                 Attempt::WouldBlock => return Ok(Attempt::WouldBlock),
                 Attempt::Done((ReadOutcome::Found(record), position)) => {
                     return Ok(Attempt::Done((WriteOutcome::Conflict(record), position)));
@@ -237,14 +233,11 @@ pub(super) fn try_then_block<T: Send + Unpin + 'static>(
 /// Returns a future for a write that is committed together with concurrent writes.
 pub(super) fn write_grouped(
     inner: &Arc<FileInner>,
-    key: StoreKey,
-    data: Bytes,
-    ttl: Duration,
-    expected: Expected,
+    request: WriteRequest,
 ) -> StoreFuture<WriteOutcome> {
     let engine = &inner.engine;
     let pending = engine.log.check_open();
-    let pending = pending.and_then(|()| engine.prepare_write(&key, &data, ttl, expected));
+    let pending = pending.and_then(|()| engine.prepare_write(&request));
     let receiver = match pending.and_then(|pending| inner.group_commit.write(engine, pending)) {
         Ok(receiver) => receiver,
         Err(error) => return respond(inner, "write", Err(error)),
@@ -255,10 +248,10 @@ pub(super) fn write_grouped(
             .await
             .unwrap_or_else(|_| Err(inner.shutdown_error()));
         let reply = store_result("write", reply)?;
-        inner.engine.cache_write(&key, &data, &reply);
+        inner.engine.cache_write(&request, &reply);
         match reply {
             WriteReply::Answer(answer) => respond(&inner, "write", Ok(answer)).await,
-            WriteReply::Conflict => write_single(&inner, key, data, ttl, expected).await,
+            WriteReply::Conflict => write_single(&inner, request).await,
         }
     })
 }
@@ -266,13 +259,10 @@ pub(super) fn write_grouped(
 /// Returns a future for a write that is appended at once.
 pub(super) fn write_single(
     inner: &Arc<FileInner>,
-    key: StoreKey,
-    data: Bytes,
-    ttl: Duration,
-    expected: Expected,
+    request: WriteRequest,
 ) -> StoreFuture<WriteOutcome> {
-    let first = inner.write(&key, &data, ttl, expected, false);
+    let first = inner.write(&request, false);
     try_then_block(inner, "write", first, move |inner| {
-        inner.write(&key, &data, ttl, expected, true)
+        inner.write(&request, true)
     })
 }

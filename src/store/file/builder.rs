@@ -112,11 +112,13 @@ impl FileStoreBuilder {
 
     /// Encrypts session data at rest with the first key of `ring` (default: no encryption).
     ///
-    /// A stolen disk or backup then reveals store keys, sizes, times and tags, but no data. Records
-    /// that were stored unencrypted, or with a previous key of the ring, are still read; the next
-    /// write encrypts them with the first key. Encryption can therefore be turned on, and keys can
-    /// be rotated, while sessions are in use. It costs a third more disk space, and less than a
-    /// microsecond for a small record.
+    /// A stolen disk or backup then reveals store keys, sizes and times, but neither data nor tags.
+    /// Records that were stored unencrypted, or with a previous key of the ring, are still read; the
+    /// next write encrypts them with the first key. Encryption can therefore be turned on, and keys
+    /// can be rotated, while sessions are in use. It costs a third more disk space, and less than a
+    /// microsecond for a small record. Opening the store reads all encrypted records that have tags.
+    ///
+    /// A record that was encrypted with a key outside the ring cannot be read, and no tag lists it.
     pub fn encrypt_with(mut self, ring: &KeyRing) -> Self {
         self.options.cipher = Some(RecordCipher::new(ring));
         self

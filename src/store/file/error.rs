@@ -2,10 +2,10 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use super::format::segment_head::FORMAT_VERSION;
 use crate::{
     error_chain::ErrorChain,
     seal::{OpenError, OpenReason, SealError},
-    store::MAX_TAGS,
 };
 
 /// An error of a file store.
@@ -38,18 +38,18 @@ pub enum FileError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A newer version of this crate wrote a file.
+    /// Another version of this crate wrote a file.
     #[error(
-        "{}: format version is {found}, this version of hyper-session reads up to {known}; upgrade \
-         hyper-session or start with an empty directory", path.display()
+        "{}: format version is {found}, this version of hyper-session reads {supported}; use the \
+         version of hyper-session that wrote it or start with an empty directory", path.display()
     )]
-    NewerFormat {
+    UnsupportedFormat {
         /// The file.
         path: PathBuf,
         /// The file's format version.
         found: u32,
-        /// The newest format version that this crate reads.
-        known: u32,
+        /// The format version that this crate reads.
+        supported: u32,
     },
     /// A segment of the log is missing, and with it the data in it.
     #[error(
@@ -114,13 +114,13 @@ pub enum FileError {
         /// The error of the failed write.
         reason: Arc<str>,
     },
-    /// The data is longer than a record may be.
+    /// The data and the tags are longer than a record may be.
     #[error(
-        "session data is {len} bytes, the file store's limit is {max} bytes; store less data or raise \
+        "session data with tags is {len} bytes, the file store's limit is {max} bytes; store less data or raise \
          `segment_bytes`"
     )]
     TooLong {
-        /// Length of the data in bytes.
+        /// Length of the data and the tags in bytes.
         len: usize,
         /// The limit in bytes.
         max: usize,
@@ -141,9 +141,6 @@ pub enum FileError {
     /// A record is encrypted, and the store was opened without a key ring.
     #[error("session data is encrypted, and no key ring is set; call `encrypt_with`")]
     NoKeys,
-    /// The session would have too many tags.
-    #[error("session would have more than {MAX_TAGS} tags, which is the limit; remove a tag first")]
-    TooManyTags,
     /// An option is out of its range.
     #[error("file store option `{option}` is {found}; allowed is {allowed}")]
     InvalidOption {
@@ -183,6 +180,15 @@ impl FileError {
                 OpenReason::UnknownKey | OpenReason::UnknownVersion
             ),
             _ => false,
+        }
+    }
+
+    pub(crate) const fn unsupported_format(path: PathBuf, found: u32) -> Self {
+        let supported = FORMAT_VERSION;
+        Self::UnsupportedFormat {
+            path,
+            found,
+            supported,
         }
     }
 

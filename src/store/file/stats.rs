@@ -18,7 +18,7 @@ pub struct FileStats {
     pub segments: u64,
     /// Bytes of all segment and hint files.
     pub disk_bytes: u64,
-    /// Bytes of the frames that are in use: records, tombstones and tags.
+    /// Bytes of the frames that are in use: records with their tags, and tombstones.
     pub live_bytes: u64,
     /// The limit of [`disk_bytes`](Self::disk_bytes): twice the live bytes and one segment.
     pub disk_limit: u64,

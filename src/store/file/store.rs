@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use super::{
     async_ops::{
         FileInner, respond, run_blocking, store_result, try_then_block, write_grouped, write_single,
@@ -24,8 +22,8 @@ use crate::{
     clock::Clock,
     id::StoreKey,
     store::{
-        Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
-        WriteOutcome,
+        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
+        WriteRequest,
     },
     sync::lock,
 };
@@ -208,17 +206,11 @@ impl Store for FileStore {
         })
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
         let inner = &self.0.inner;
         match inner.engine.log.options().durability {
-            Durability::Always => write_grouped(inner, *key, data, ttl, expected),
-            _ => write_single(inner, *key, data, ttl, expected),
+            Durability::Always => write_grouped(inner, request),
+            _ => write_single(inner, request),
         }
     }
 
@@ -249,33 +241,8 @@ impl Store for FileStore {
 }
 
 impl TagStore for FileStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let inner = &self.0.inner;
-        respond(inner, "tag", inner.engine.tag(key, tag))
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let inner = &self.0.inner;
-        respond(inner, "untag", inner.engine.untag(key, tag))
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let inner = &self.0.inner;
         respond(inner, "list tagged", inner.engine.tagged(tag))
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let inner = &self.0.inner;
-        respond(inner, "list tags", inner.engine.live_tags(key))
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let inner = &self.0.inner;
-        respond(inner, "copy tags", inner.engine.copy_tags(from, to))
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let inner = &self.0.inner;
-        respond(inner, "move tags", inner.engine.move_tags(from, to))
     }
 }

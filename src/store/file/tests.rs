@@ -8,5 +8,4 @@ mod group_commit;
 mod hanging;
 mod space;
 mod state;
-mod tags;
 mod workload;

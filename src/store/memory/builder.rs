@@ -26,7 +26,7 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Sets the maximum size of data and tag names, in bytes. Default: 512 MiB.
+    /// Sets the maximum size of data and tags, in bytes. Default: 512 MiB.
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.0.max_bytes = bytes.max(1);
         self

@@ -8,19 +8,16 @@ mod stats;
 mod sweep;
 mod table;
 mod tag_index;
-mod tags;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{slot::OversizeRecord, table::Table};
 use super::{
-    Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
-    WriteOutcome,
+    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
+    WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -39,12 +36,12 @@ const NAME: &str = "memory";
 ///   whole store. It removes the expired ones; if none is expired, it removes the one that expires
 ///   first. Since a touch moves the expiry, this approximates least recently used if all sessions
 ///   have the same time to live. The record just written is never evicted. Concurrent writers may
-///   exceed a limit by the records that they are writing. `max_bytes` counts data and tag names; a
+///   exceed a limit by the records that they are writing. `max_bytes` counts data and tags; a
 ///   record takes about 190 bytes more (`cargo bench --bench memory` measures it).
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
 ///   it the store evicts the tombstone that ends first. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
-/// - **One record.** Data longer than `max_bytes` is rejected with an error.
+/// - **One record.** Data and tags longer than `max_bytes` are rejected with an error.
 ///
 /// The store keeps data as it was handed in. A [`Bytes`] that is a small part of a large buffer
 /// keeps the whole buffer in memory.
@@ -65,15 +62,15 @@ const NAME: &str = "memory";
 ///
 /// use hyper_session::{
 ///     id::SessionId,
-///     store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome},
+///     store::{Expected, MemoryStore, ReadOutcome, Store, WriteOutcome, WriteRequest},
 /// };
 ///
 /// let store = MemoryStore::builder().max_records(50_000).build();
 /// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
 ///
-/// let created = store.write(&key, "a".into(), hour, Expected::Absent).await?;
+/// let created = store.write(WriteRequest::new(&key, "a", hour, Expected::Absent)).await?;
 /// let WriteOutcome::Done(version) = created else { panic!("the key is in use") };
-/// store.write(&key, "b".into(), hour, Expected::Version(version)).await?;
+/// store.write(WriteRequest::new(&key, "b", hour, Expected::Version(version))).await?;
 /// store.destroy(&key).await?;
 ///
 /// assert_eq!(store.read(&key, None).await?, ReadOutcome::Gone);
@@ -130,22 +127,16 @@ impl Store for MemoryStore {
     /// Writes as the contract requires, then evicts records if a limit is exceeded.
     ///
     /// # Errors
-    /// If `data` alone is longer than the store's `max_bytes`. Nothing changes then.
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
+    /// If data and tags alone are longer than the store's `max_bytes`. Nothing changes then.
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
         let limit = self.0.settings.max_bytes;
-        if data.len() as u64 > limit {
-            let len = data.len();
+        let len = request.data.len() + request.tags.as_bytes().len();
+        if len as u64 > limit {
             let error = StoreError::new(NAME, "write", OversizeRecord { len, limit });
             return StoreFuture::ready(Err(error));
         }
         Table::ensure_sweeper(&self.0);
-        StoreFuture::ready(Ok(self.0.write(key, data, ttl, expected)))
+        StoreFuture::ready(Ok(self.0.write(request)))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -173,42 +164,7 @@ impl Store for MemoryStore {
 }
 
 impl TagStore for MemoryStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let tagged = self.0.tag(key, tag.as_str());
-        StoreFuture::ready(tagged.map_err(|error| StoreError::new(NAME, "tag", error)))
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        self.0.untag(key, tag.as_str());
-        StoreFuture::ready(Ok(()))
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let names = self.0.tags_of(key);
-        // No name is dropped. Each came from a valid tag.
-        let tags = names.iter().filter_map(|name| Tag::new(&**name).ok());
-        StoreFuture::ready(Ok(tags.collect()))
-    }
-
-    /// Copies the tags that `from` has at this moment: all of them, or none if they are too many.
-    ///
-    /// # Errors
-    /// If the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let copied = self.0.copy_tags(from, to).map(drop);
-        StoreFuture::ready(copied.map_err(|error| StoreError::new(NAME, "copy tags", error)))
-    }
-
-    /// Moves the tags that `from` has at this moment: all of them, or none if they are too many.
-    ///
-    /// # Errors
-    /// If the session under `to` would have more than [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let moved = self.0.move_tags(from, to);
-        StoreFuture::ready(moved.map_err(|error| StoreError::new(NAME, "move tags", error)))
     }
 }

@@ -1,13 +1,13 @@
 //! The entry of one key: a record or a tombstone.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::stats::Weight;
 use crate::{
     clock::Timestamp,
-    store::{Expected, ReadOutcome, Record, Version, WriteOutcome},
+    store::{Expected, Expiry, ReadOutcome, Record, Tags, Version, WriteOutcome},
 };
 
 /// The value of the map under one key.
@@ -25,12 +25,8 @@ pub(super) struct LiveRecord {
     pub(super) expires: Timestamp,
     /// The tags of this session. The index lists this key under exactly these names.
     /// Boxed, since most sessions have none.
-    pub(super) tags: Option<Box<TagNames>>,
+    tags: Option<Box<Tags>>,
 }
-
-/// The names of a session's tags, each once, shared with the index.
-#[derive(Default)]
-pub(super) struct TagNames(pub(super) Vec<Arc<str>>);
 
 /// A record whose data exceeds the limit of the whole store.
 #[derive(Debug, thiserror::Error)]
@@ -66,9 +62,10 @@ impl TableSlot {
         }
     }
 
-    pub(super) fn take_tags(&mut self) -> Option<Box<TagNames>> {
+    /// Returns the tags that the index lists the key under, even if the record has expired.
+    pub(super) fn tags(&self) -> Option<&Tags> {
         match self {
-            Self::Live(live) => live.tags.take(),
+            Self::Live(live) => live.tags.as_deref(),
             Self::Tombstone(_) => None,
         }
     }
@@ -85,18 +82,19 @@ impl TableSlot {
 }
 
 impl LiveRecord {
-    /// Returns a record without tags.
-    pub(super) const fn new(data: Bytes, version: Version, expires: Timestamp) -> Self {
+    pub(super) fn new(data: Bytes, tags: Tags, version: Version, expires: Timestamp) -> Self {
+        let tags = (!tags.is_empty()).then(|| Box::new(tags));
         Self {
             data,
             version,
             expires,
-            tags: None,
+            tags,
         }
     }
 
     pub(super) fn record(&self) -> Record {
-        Record::new(self.data.clone(), self.version)
+        let tags = self.tags.as_deref().cloned();
+        Record::new(self.data.clone(), self.version).tags(tags.unwrap_or_default())
     }
 
     pub(super) fn touch(&mut self, now: Timestamp, ttl: Duration) {
@@ -104,18 +102,14 @@ impl LiveRecord {
     }
 
     pub(super) fn has_tag(&self, name: &str) -> bool {
-        self.tag_names().iter().any(|tag| **tag == *name)
-    }
-
-    pub(super) fn tag_names(&self) -> &[Arc<str>] {
-        self.tags.as_deref().map_or(&[], |tags| &tags.0)
+        self.tags.as_ref().is_some_and(|tags| tags.contains(name))
     }
 
     pub(super) fn weight(&self) -> Weight {
-        let names: usize = self.tag_names().iter().map(|tag| tag.len()).sum();
+        let tags = self.tags.as_ref().map_or(0, |tags| tags.as_bytes().len());
         Weight {
             records: 1,
-            bytes: (self.data.len() + names) as u64,
+            bytes: (self.data.len() + tags) as u64,
             ..Weight::default()
         }
     }
@@ -130,13 +124,26 @@ impl SlotState<'_> {
         }
     }
 
-    /// Returns `Ok` if a write that expects `expected` may be applied, or else its outcome.
-    pub(super) fn check_write(self, expected: Expected) -> Result<(), WriteOutcome> {
+    /// Returns the end of a record that is written at `now`. If the write may not be applied, returns
+    /// its outcome.
+    pub(super) fn check_write(
+        self,
+        expected: Expected,
+        expiry: Expiry,
+        now: Timestamp,
+    ) -> Result<Timestamp, WriteOutcome> {
+        let end = match (self, expiry) {
+            (Self::Gone, _) | (Self::Absent, Expiry::Keep) => return Err(WriteOutcome::Gone),
+            (Self::Live(live), Expiry::Keep) => live.expires,
+            (_, Expiry::After(ttl)) => now.saturating_add(ttl),
+        };
         match (self, expected) {
-            (Self::Gone, _) | (Self::Absent, Expected::Version(_)) => Err(WriteOutcome::Gone),
-            (Self::Absent, _) | (Self::Live(_), Expected::Any) => Ok(()),
-            (Self::Live(live), Expected::Version(version)) if version == live.version => Ok(()),
-            (Self::Live(live), _) => Err(WriteOutcome::Conflict(live.record())),
+            (Self::Absent | Self::Gone, Expected::Version(_)) => Err(WriteOutcome::Gone),
+            (Self::Live(live), Expected::Version(version)) if version == live.version => Ok(end),
+            (Self::Live(live), Expected::Version(_) | Expected::Absent) => {
+                Err(WriteOutcome::Conflict(live.record()))
+            }
+            (_, Expected::Any) | (Self::Absent | Self::Gone, Expected::Absent) => Ok(end),
         }
     }
 }

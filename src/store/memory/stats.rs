@@ -10,7 +10,7 @@ pub struct MemoryStats {
     pub records: u64,
     /// Tombstones of destroyed sessions, including ended tombstones that are not freed yet.
     pub tombstones: u64,
-    /// Bytes of data and tag names, without the overhead of the maps.
+    /// Bytes of data and tags, without the overhead of the maps.
     pub bytes: u64,
     /// Records freed because they had expired.
     pub expired: u64,

@@ -6,8 +6,7 @@ use std::{
 };
 
 use ahash::RandomState;
-use bytes::Bytes;
-use dashmap::{DashMap, Entry, OccupiedEntry};
+use dashmap::{DashMap, Entry};
 
 use super::{
     key_queue::KeyQueue,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Version, WriteOutcome},
+    store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
 };
 
 /// Number of shards of the map. Far more than cores, so that growing one shard blocks few callers.
@@ -94,38 +93,41 @@ impl Table {
             .is_some()
     }
 
-    pub(super) fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> WriteOutcome {
-        let entry = self.slots.entry(*key);
+    pub(super) fn write(&self, request: WriteRequest) -> WriteOutcome {
+        let key = request.key;
+        let entry = self.slots.entry(key);
         let now = self.settings.clock.now();
         let state = match &entry {
             Entry::Occupied(occupied) => occupied.get().state_at(now),
             Entry::Vacant(_) => SlotState::Absent,
         };
-        if let Err(refusal) = state.check_write(expected) {
-            return refusal;
-        }
-        let keeps_tags = matches!(state, SlotState::Live(_));
-        let version = self.new_version();
-        let live = LiveRecord::new(data, version, now.saturating_add(ttl));
-        let is_new = match entry {
-            Entry::Occupied(mut occupied) if keeps_tags => {
-                self.overwrite(occupied.get_mut(), live);
-                false
-            }
-            entry => self.replace(entry, TableSlot::Live(live)),
+        let expires = match state.check_write(request.expected, request.expiry, now) {
+            Ok(expires) => expires,
+            Err(refusal) => return refusal,
         };
-        if is_new {
-            self.live_queue.push(*key);
+        let version = self.new_version();
+        let live = LiveRecord::new(request.data, request.tags, version, expires);
+        if self.replace(entry, TableSlot::Live(live)) {
+            self.live_queue.push(key);
             self.sweep(SWEEP_PER_NEW_KEY);
         }
-        self.make_room(key);
+        self.make_room(&key);
         WriteOutcome::Done(version)
+    }
+
+    /// Returns the live sessions with the tag `name`.
+    ///
+    /// The index yields candidates and is not locked when a record is. A candidate may have ended in
+    /// between, so its record decides.
+    pub(super) fn tagged(&self, name: &str) -> Vec<StoreKey> {
+        let mut keys = self.tag_index.keys(name);
+        keys.retain(|key| {
+            self.slots.get(key).is_some_and(|slot| {
+                let state = slot.state_at(self.settings.clock.now());
+                matches!(state, SlotState::Live(live) if live.has_tag(name))
+            })
+        });
+        keys
     }
 
     pub(super) fn destroy(&self, key: &StoreKey) {
@@ -139,37 +141,32 @@ impl Table {
         self.make_room_for_tombstones(key);
     }
 
-    /// Stores `slot` and drops the tags of the slot before it. Returns `true` if the key is new to the
-    /// map. The caller must then push it into a queue.
+    /// Stores `slot`. Returns `true` if the key is new to the map. The caller must then push it into a
+    /// queue.
     fn replace(&self, entry: Entry<'_, StoreKey, TableSlot>, slot: TableSlot) -> bool {
         match entry {
             Entry::Occupied(mut occupied) => {
-                self.release(&mut occupied, slot.weight());
+                self.account(occupied.key(), Some(occupied.get()), Some(&slot));
                 occupied.insert(slot);
                 false
             }
             Entry::Vacant(vacant) => {
-                self.counters.update(Weight::default(), slot.weight());
+                self.account(vacant.key(), None, Some(&slot));
                 vacant.insert(slot);
                 true
             }
         }
     }
 
-    /// Overwrites a live record with `live`, which gets its tags.
-    fn overwrite(&self, slot: &mut TableSlot, mut live: LiveRecord) {
-        let before = slot.weight();
-        live.tags = slot.take_tags();
-        self.counters.update(before, live.weight());
-        *slot = TableSlot::Live(live);
-    }
-
-    /// Removes the slot's tags from the index and changes its counted weight to `after`.
-    fn release(&self, occupied: &mut OccupiedEntry<'_, StoreKey, TableSlot>, after: Weight) {
-        self.counters.update(occupied.get().weight(), after);
-        if let Some(tags) = occupied.get_mut().take_tags() {
-            self.tag_index.remove_all(&tags, occupied.key());
-        }
+    /// Accounts for a change of the slot under `key`, in the counters and in the tag index.
+    fn account(&self, key: &StoreKey, before: Option<&TableSlot>, after: Option<&TableSlot>) {
+        let weight = |slot: Option<&TableSlot>| slot.map(TableSlot::weight).unwrap_or_default();
+        self.counters.update(weight(before), weight(after));
+        self.tag_index.update(
+            key,
+            before.and_then(TableSlot::tags),
+            after.and_then(TableSlot::tags),
+        );
     }
 
     /// Removes `key` from the map if `predicate` holds for its slot, and returns the slot's weight.
@@ -181,14 +178,12 @@ impl Table {
         key: &StoreKey,
         predicate: impl FnOnce(SlotState<'_>) -> bool,
     ) -> Option<Weight> {
-        let Entry::Occupied(mut occupied) = self.slots.entry(*key) else {
+        let Entry::Occupied(occupied) = self.slots.entry(*key) else {
             return None;
         };
         predicate(occupied.get().state_at(self.settings.clock.now())).then(|| {
-            let weight = occupied.get().weight();
-            self.release(&mut occupied, Weight::default());
-            occupied.remove();
-            weight
+            self.account(key, Some(occupied.get()), None);
+            occupied.remove().weight()
         })
     }
 

@@ -1,19 +1,18 @@
 //! The index from tags to sessions.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use ahash::RandomState;
 use dashmap::DashMap;
 
-use super::slot::TagNames;
-use crate::id::StoreKey;
+use crate::{id::StoreKey, store::Tags};
 
 /// The keys under each tag name. A name with no key is removed.
 ///
 /// Lock order: a thread that holds a slot of the record map may lock this index, never the other way
 /// round. Therefore no method here returns a guard.
 pub(super) struct TagIndex(
-    pub(super) DashMap<Arc<str>, HashSet<StoreKey, RandomState>, RandomState>,
+    pub(super) DashMap<Box<str>, HashSet<StoreKey, RandomState>, RandomState>,
 );
 
 impl TagIndex {
@@ -21,30 +20,42 @@ impl TagIndex {
         Self(DashMap::with_hasher(RandomState::new()))
     }
 
-    /// Adds `key` under `name`. Returns the name in its shared form.
-    pub(super) fn add(&self, name: &str, key: StoreKey) -> Arc<str> {
+    /// Accounts for the change of the tags of `key` from `before` to `after`.
+    pub(super) fn update(&self, key: &StoreKey, before: Option<&Tags>, after: Option<&Tags>) {
+        if before == after {
+            return;
+        }
+        let has = |tags: Option<&Tags>, name| tags.is_some_and(|tags| tags.contains(name));
+        for name in after
+            .into_iter()
+            .flatten()
+            .filter(|name| !has(before, name))
+        {
+            self.add(name, *key);
+        }
+        for name in before
+            .into_iter()
+            .flatten()
+            .filter(|name| !has(after, name))
+        {
+            self.remove(name, key);
+        }
+    }
+
+    fn add(&self, name: &str, key: StoreKey) {
         if let Some(mut keys) = self.0.get_mut(name) {
             keys.insert(key);
-            return Arc::clone(keys.key());
+            return;
         }
-        let mut keys = self.0.entry(Arc::from(name)).or_default();
-        keys.insert(key);
-        Arc::clone(keys.key())
+        self.0.entry(name.into()).or_default().insert(key);
     }
 
     /// Removes `key` under `name`, and the name with its last key.
-    pub(super) fn remove(&self, name: &str, key: &StoreKey) {
+    fn remove(&self, name: &str, key: &StoreKey) {
         self.0.remove_if_mut(name, |_, keys| {
             keys.remove(key);
             keys.is_empty()
         });
-    }
-
-    /// Removes `key` under each of `tags`.
-    pub(super) fn remove_all(&self, tags: &TagNames, key: &StoreKey) {
-        for name in &tags.0 {
-            self.remove(name, key);
-        }
     }
 
     /// Returns the keys under `name` at this moment.

@@ -2,13 +2,11 @@
 
 use std::{collections::HashMap, thread, time::Duration};
 
-use bytes::Bytes;
-
 use super::{MemoryStore, slot::TableSlot, table::Table};
 use crate::{
     clock::{Clock, Timestamp},
     id::StoreKey,
-    store::Expected,
+    store::{Expected, Expiry, Tag, Tags, WriteRequest},
 };
 
 const KEYS: u64 = 64;
@@ -23,16 +21,30 @@ fn key(number: u64) -> StoreKey {
     StoreKey::from_bytes(bytes)
 }
 
+fn request(key: &StoreKey, expiry: Expiry) -> WriteRequest {
+    WriteRequest::new(key, "data", expiry, Expected::Any)
+}
+
+/// Returns the tags that are set in the low bits of `number`.
+fn tags(number: u64) -> Tags {
+    let mut tags = Tags::new();
+    for (bit, name) in TAGS.iter().enumerate() {
+        if number >> bit & 1 == 1 {
+            tags.insert(&Tag::new(*name).unwrap()).unwrap();
+        }
+    }
+    tags
+}
+
 /// Creates, tags, destroys, evicts and sweeps records, in an order that differs by thread.
 fn use_store(table: &Table, thread: u64) {
     for round in 0..20_000 {
         let number = round * (2 * thread + 1) + thread;
         let (at, ttl) = (key(number), Duration::from_millis(number % 30));
         match number % 11 {
-            0..=3 => drop(table.write(&at, Bytes::from_static(b"data"), ttl, Expected::Any)),
-            4 | 5 => drop(table.tag(&at, TAGS[(round % 3) as usize])),
-            6 => drop(table.move_tags(&at, &key(number / 3))),
-            7 => table.untag(&at, TAGS[(round % 3) as usize]),
+            0..=3 => drop(table.write(request(&at, ttl.into()))),
+            4..=6 => drop(table.write(request(&at, ttl.into()).tags(tags(round)))),
+            7 => drop(table.write(request(&at, Expiry::Keep).tags(tags(number)))),
             8 => table.destroy(&at),
             9 => table.settings.clock.advance(Duration::from_millis(1)),
             _ => drop(table.sweep(4)),
@@ -58,14 +70,12 @@ fn assert_consistent(table: &Table) {
     let mut tags = 0;
     for entry in &table.slots {
         assert!(queued.contains_key(entry.key()), "every key is queued");
-        if let TableSlot::Live(live) = entry.value() {
-            for name in live.tag_names() {
-                assert!(
-                    table.tag_index.keys(name).contains(entry.key()),
-                    "the index knows {name}"
-                );
-                tags += 1;
-            }
+        for name in entry.value().tags().into_iter().flatten() {
+            assert!(
+                table.tag_index.keys(name).contains(entry.key()),
+                "the index knows {name}"
+            );
+            tags += 1;
         }
     }
     let listed = TAGS.iter().map(|name| table.tag_index.keys(name).len());

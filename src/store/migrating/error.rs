@@ -23,11 +23,6 @@ pub(super) enum MigratingError {
     IntoCookies,
     #[error("a store of the migration has no tags; tags work only if both stores have them")]
     NoTags,
-    #[error(
-        "session would have more than {} tags; untag it first",
-        crate::store::MAX_TAGS
-    )]
-    TooManyTags,
 }
 
 impl From<MigratingError> for StoreError {

@@ -2,13 +2,14 @@
 //!
 //! A marker's data is a prefix of 16 bytes that no session begins with, and a byte for its kind. A
 //! migrating session follows it: 8 bytes of time to live in milliseconds (big-endian), and the data.
+//! The record of a migrating session keeps the session's tags, so that a logout everywhere finds it.
 
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use super::error::MigratingError;
-use crate::store::{Record, Version};
+use crate::store::{Record, Tags, Version};
 
 const PREFIX: &[u8; 16] = b"\xF5hyper-session m";
 const MIGRATING: u8 = 1;
@@ -24,14 +25,14 @@ pub(super) enum MigrationRecord {
     Migrating(MigratingSession),
     /// A marker of the old store. The session is in the new store, or is about to be.
     InNewStore,
-    /// A marker of this version. A machine is about to create the session in the store that holds the
-    /// marker.
-    Reserved(Version),
+    /// A marker. A machine is about to create the session in the store that holds the marker.
+    Reserved(Record),
 }
 
 /// A session between the stores.
 pub(super) struct MigratingSession {
     pub(super) data: Bytes,
+    pub(super) tags: Tags,
     pub(super) ttl: Duration,
     /// The version of its marker.
     pub(super) version: Version,
@@ -48,12 +49,13 @@ impl MigrationRecord {
                 let millis = data.try_get_u64().map_err(|_| MigratingError::Marker)?;
                 Ok(Self::Migrating(MigratingSession {
                     data,
+                    tags: record.tags,
                     ttl: Duration::from_millis(millis),
                     version: record.version,
                 }))
             }
             Some(&IN_NEW_STORE) => Ok(Self::InNewStore),
-            Some(&RESERVED) => Ok(Self::Reserved(record.version)),
+            Some(&RESERVED) => Ok(Self::Reserved(record)),
             _ => Err(MigratingError::Marker),
         }
     }

@@ -9,16 +9,14 @@ mod versions;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use self::{
     error::{MigratingError, MigratingResult},
     from_cookies::BoundMigratingStore,
     pair::StorePair,
 };
 use super::{
-    BoundStore, Capabilities, ClientSideStore, CookieContext, Expected, ReadOutcome, Store,
-    StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
+    BoundStore, Capabilities, ClientSideStore, CookieContext, ReadOutcome, Store, StoreError,
+    StoreFuture, Tag, TagStore, WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -31,9 +29,11 @@ use crate::id::StoreKey;
 ///
 /// 1. A read looks in the new store first, and then in the old one.
 /// 2. A new session is created in the new store.
-/// 3. A session in the old store migrates when it is written, or renewed (by a touch, or a read that
-///    sets its expiry).
-/// 4. Destroying a session destroys it in both stores.
+/// 3. A session in the old store migrates, with its tags, when it is written, or renewed (by a touch, or
+///    a read that sets its expiry).
+/// 4. A write that [keeps the expiry](super::Expiry::Keep) is made in the store in which the session is.
+///    The remaining time of a session in the old store is unknown, so it does not migrate then.
+/// 5. Destroying a session destroys it in both stores.
 ///
 /// After the longest lifetime of a session, all sessions of the old store have migrated or expired. You
 /// can then use the new store alone.
@@ -68,7 +68,7 @@ use crate::id::StoreKey;
 /// - A session that the new store knows, live or destroyed, is not looked up in cookies.
 /// - A session leaves its cookie by a write that expects no record in the new store. Of several
 ///   requests with the same cookie, one migrates the session. The others repeat their changes on its
-///   result. Tags migrate too, and the cookie is removed.
+///   result. The cookie is removed.
 /// - While [`prepare`](Self::prepare) leaves a session in its cookie, the last response wins, as in
 ///   any cookie store. A session that has migrated is at the server for every machine.
 /// - Without a request, only migrated sessions are available, also to
@@ -81,8 +81,10 @@ use crate::id::StoreKey;
 ///   was destroyed or its id was regenerated. This works from the time when the new store's tombstone
 ///   expires (60 s by default) until the copy expires. The same is true of every session in a cookie.
 ///
-/// A session with tags migrates with two writes and one more call for each tag, another one with one
-/// write. If there is a list, a read and an entry of it are added.
+/// - A write that keeps the expiry migrates the session too, because its cookie contains the expiry.
+///
+/// A session with tags migrates with two writes, another one with one. If there is a list, a read and an
+/// entry of it are added.
 ///
 /// # Cost
 ///
@@ -92,8 +94,7 @@ use crate::id::StoreKey;
 /// | session in the old store, until it migrates | two lookups |
 /// | no session | three lookups |
 /// | new session | two writes |
-/// | migration of a session | three writes instead of one, and two lookups of tags |
-/// | migration of a session with tags | one more write |
+/// | migration of a session | three writes instead of one |
 ///
 /// # Limits
 ///
@@ -101,8 +102,7 @@ use crate::id::StoreKey;
 ///   [`Version`](super::Version)), otherwise operations fail.
 /// - The old store holds a record of 17 bytes for one minute after a session migrates or begins. While
 ///   a session migrates, its record there is 25 bytes larger.
-/// - Tags work only if both stores have them. An `untag` at the same moment as the migration may have
-///   no effect.
+/// - Tags work only if both stores have them.
 ///
 /// # Example
 ///
@@ -168,15 +168,8 @@ impl Store for MigratingStore {
     ///
     /// # Errors
     /// If one of the stores fails. It is then unknown whether the write was applied.
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let key = *key;
-        self.run(|pair| async move { pair.write(&key, data, ttl, expected).await })
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.run(|pair| async move { pair.write(request).await })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -239,33 +232,8 @@ impl ClientSideStore for MigratingStore {
 }
 
 impl TagStore for MigratingStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let (key, tag) = (*key, tag.clone());
-        self.run(|pair| async move { pair.tags()?.tag(&key, &tag).await })
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let (key, tag) = (*key, tag.clone());
-        self.run(|pair| async move { pair.tags()?.untag(&key, &tag).await })
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
-        self.run(|pair| async move { pair.tags()?.tagged(&tag).await })
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let key = *key;
-        self.run(|pair| async move { pair.tags()?.tags_of(&key).await })
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run(|pair| async move { pair.tags()?.copy_tags(&from, &to).await })
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run(|pair| async move { pair.tags()?.move_tags(&from, &to).await })
+        self.run(|pair| async move { pair.tagged(&tag).await })
     }
 }

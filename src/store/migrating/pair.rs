@@ -8,13 +8,13 @@
 //! 1. Replace version `v` in the old store with a migrating marker, which contains the new data.
 //!    *From here on, nothing changes the session in the old store. It is published as it is, or
 //!    destroyed.*
-//! 2. Create the session in the new store. If it has tags, create a migrating marker there, copy the
-//!    tags, and replace the marker with the session. *Only one caller creates it. A record in the new
-//!    store is this session or a later version of it. A session with tags is not visible in the new
-//!    store before its tags are, so that a logout everywhere finds it.*
-//! 3. Copy the tags that were added to the old store meanwhile.
-//! 4. Replace the marker in the old store with an in-new-store marker for [`MARKER_TTL`]. *A machine
+//! 2. Create the session in the new store. *Only one caller creates it. A record in the new store is
+//!    this session or a later version of it.*
+//! 3. Replace the marker in the old store with an in-new-store marker for [`MARKER_TTL`]. *A machine
 //!    that knows only the old store and read the session before cannot write it.*
+//!
+//! The migrating marker and the new record have the session's tags. *A logout everywhere finds the
+//! session after each step.*
 //!
 //! **Create** a session in the new store:
 //!
@@ -40,8 +40,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     error::{MigratingError, MigratingResult},
     marker::{self, MigratingSession, MigrationRecord},
@@ -49,7 +47,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Store, Tag, Version, WriteOutcome},
+    store::{Expected, Expiry, ReadOutcome, Record, Store, Version, WriteOutcome, WriteRequest},
 };
 
 /// Time to live of a marker in the old store: longer than the longest request.
@@ -96,7 +94,9 @@ impl StorePair {
                 }
                 (MigrationRecord::Session(record), Some(ttl)) => {
                     // A renewal migrates sessions that are never written.
-                    self.migrate(key, record.data, ttl, record.version).await?;
+                    let expected = Expected::Version(record.version);
+                    let request = WriteRequest::new(key, record.data, ttl, expected);
+                    self.migrate(request.tags(record.tags), ttl).await?;
                 }
                 (MigrationRecord::Migrating(session), _) => {
                     self.publish(key, session).await?;
@@ -115,56 +115,40 @@ impl StorePair {
         key: &StoreKey,
         touch: Option<Duration>,
     ) -> MigratingResult<Option<ReadOutcome>> {
-        loop {
-            let record = match self.new.read(key, touch).await? {
-                ReadOutcome::Found(record) => from_new_record(record)?,
-                ReadOutcome::Absent => return Ok(None),
-                ReadOutcome::Gone => {
-                    // The destroying machine may have stopped before the old store.
-                    if let ReadOutcome::Found(_) = self.old.read(key, None).await? {
-                        self.old.destroy(key).await?;
-                    }
-                    return Ok(Some(ReadOutcome::Gone));
+        match self.new.read(key, touch).await? {
+            ReadOutcome::Found(record) => Ok(Some(ReadOutcome::Found(new_session(record)?))),
+            ReadOutcome::Absent => Ok(None),
+            ReadOutcome::Gone => {
+                // The destroying machine may have stopped before the old store.
+                if let ReadOutcome::Found(_) = self.old.read(key, None).await? {
+                    self.old.destroy(key).await?;
                 }
-            };
-            match MigrationRecord::decode(record)? {
-                MigrationRecord::Migrating(session) => self.complete(key, session).await?,
-                MigrationRecord::Session(record) => return Ok(Some(ReadOutcome::Found(record))),
-                MigrationRecord::InNewStore | MigrationRecord::Reserved(_) => {
-                    return Err(MigratingError::Marker.into());
-                }
-            };
+                Ok(Some(ReadOutcome::Gone))
+            }
         }
     }
 
-    pub(super) async fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> MigratingResult<WriteOutcome> {
-        match expected {
-            Expected::Version(version) => self.replace(key, data, ttl, version).await,
-            Expected::Absent => self.create(key, data, ttl).await,
-            Expected::Any => self.overwrite(key, data, ttl).await,
+    pub(super) async fn write(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        match (request.expected, request.expiry) {
+            (Expected::Version(version), _) => self.replace(request, version).await,
+            (Expected::Absent, Expiry::After(ttl)) => self.create(&request, ttl).await,
+            (Expected::Absent, Expiry::Keep) => self.conflict_or_gone(&request.key).await,
+            (Expected::Any, _) => self.overwrite(request).await,
         }
     }
 
     /// Writes without an expected version: reads the current one, and retries if it changes.
-    async fn overwrite(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-    ) -> MigratingResult<WriteOutcome> {
+    async fn overwrite(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
         loop {
-            let written = match self.read(key, None).await? {
-                ReadOutcome::Found(record) => {
-                    self.replace(key, data.clone(), ttl, record.version).await?
+            let read = self.read(&request.key, None).await?;
+            let written = match (read, request.expiry) {
+                (ReadOutcome::Found(record), _) => {
+                    self.replace(request.clone(), record.version).await?
                 }
-                ReadOutcome::Absent => self.create(key, data.clone(), ttl).await?,
-                ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
+                (ReadOutcome::Absent, Expiry::After(ttl)) => self.create(&request, ttl).await?,
+                (ReadOutcome::Absent, Expiry::Keep) | (ReadOutcome::Gone, _) => {
+                    return Ok(WriteOutcome::Gone);
+                }
             };
             if let WriteOutcome::Done(_) = written {
                 return Ok(written);
@@ -174,33 +158,31 @@ impl StorePair {
 
     async fn replace(
         &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
+        mut request: WriteRequest,
         version: Version,
     ) -> MigratingResult<WriteOutcome> {
-        let outcome = match StoreSide::from_version(version) {
-            StoreSide::New(version) => {
-                if ttl < SHORT_TTL {
-                    self.finish_migration(key).await?;
+        let (key, side) = (request.key, StoreSide::from_version(version));
+        let (StoreSide::New(version) | StoreSide::Old(version)) = side;
+        request.expected = Expected::Version(version);
+        let outcome = match (side, request.expiry) {
+            (StoreSide::New(_), expiry) => {
+                if matches!(expiry, Expiry::After(ttl) if ttl < SHORT_TTL) {
+                    self.finish_migration(&key).await?;
                 }
-                let expected = Expected::Version(version);
-                return self.write_new(key, data, ttl, expected).await;
+                return self.write_new(request).await;
             }
-            StoreSide::Old(version) if self.migrates => {
-                self.migrate(key, data, ttl, version).await?
+            (StoreSide::Old(_), Expiry::After(ttl)) if self.migrates => {
+                self.migrate(request, ttl).await?
             }
-            StoreSide::Old(version) => {
-                let expected = Expected::Version(version);
-                match self.old.write(key, data, ttl, expected).await? {
-                    WriteOutcome::Done(version) => Some(WriteOutcome::Done(from_old(version)?)),
-                    _ => None,
-                }
-            }
+            // A marker would need the remaining time to live, so a session that keeps its expiry stays.
+            (StoreSide::Old(_), _) => match self.old.write(request).await? {
+                WriteOutcome::Done(version) => Some(WriteOutcome::Done(from_old(version)?)),
+                WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
+            },
         };
         match outcome {
             Some(written) => Ok(written),
-            None => self.conflict_or_gone(key).await,
+            None => self.conflict_or_gone(&key).await,
         }
     }
 
@@ -212,22 +194,23 @@ impl StorePair {
         })
     }
 
-    async fn create(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-    ) -> MigratingResult<WriteOutcome> {
+    /// Creates the session with the time to live `ttl`.
+    async fn create(&self, request: &WriteRequest, ttl: Duration) -> MigratingResult<WriteOutcome> {
+        let key = &request.key;
         let mut expected = Expected::Absent;
+        let in_new_store = || WriteRequest {
+            expected: Expected::Absent,
+            ..request.clone()
+        };
         loop {
             let (marker, marker_ttl) = match self.migrates {
                 true => (marker::in_new_store_marker(), ttl.min(MARKER_TTL)),
                 false => (marker::reserved_marker(), MARKER_TTL),
             };
-            let marked = self.old.write(key, marker, marker_ttl, expected).await?;
-            let version = match marked {
+            let marking = WriteRequest::new(key, marker, marker_ttl, expected);
+            let version = match self.old.write(marking).await? {
                 WriteOutcome::Done(_) if self.migrates => {
-                    return self.write_new(key, data, ttl, Expected::Absent).await;
+                    return self.write_new(in_new_store()).await;
                 }
                 WriteOutcome::Done(version) => version,
                 WriteOutcome::Conflict(record) => match MigrationRecord::decode(record)? {
@@ -235,15 +218,15 @@ impl StorePair {
                         return Ok(WriteOutcome::Conflict(from_old_record(record)?));
                     }
                     MigrationRecord::InNewStore => {
-                        return self.write_new(key, data, ttl, Expected::Absent).await;
+                        return self.write_new(in_new_store()).await;
                     }
-                    MigrationRecord::Reserved(version) if self.migrates => {
-                        expected = Expected::Version(version);
+                    MigrationRecord::Reserved(marker) if self.migrates => {
+                        expected = Expected::Version(marker.version);
                         continue;
                     }
                     // Use the other machine's marker. If each replaced the marker of the other, both
                     // could repeat this without end.
-                    MigrationRecord::Reserved(version) => version,
+                    MigrationRecord::Reserved(marker) => marker.version,
                     MigrationRecord::Migrating(session) => {
                         self.publish(key, session).await?;
                         expected = Expected::Absent;
@@ -259,7 +242,7 @@ impl StorePair {
                     continue;
                 }
             };
-            if let Some(written) = self.create_old(key, data.clone(), ttl, version).await? {
+            if let Some(written) = self.create_old(request, ttl, version).await? {
                 return Ok(written);
             }
             expected = Expected::Absent;
@@ -271,15 +254,18 @@ impl StorePair {
     /// Returns `None` if the marker has changed.
     async fn create_old(
         &self,
-        key: &StoreKey,
-        data: Bytes,
+        request: &WriteRequest,
         ttl: Duration,
         reserved: Version,
     ) -> MigratingResult<Option<WriteOutcome>> {
-        let expected = Expected::Version(reserved);
+        let (key, expected) = (&request.key, Expected::Version(reserved));
         let outcome = match self.read_new(key, None).await? {
             None => {
-                return Ok(match self.old.write(key, data, ttl, expected).await? {
+                let request = WriteRequest {
+                    expected,
+                    ..request.clone()
+                };
+                return Ok(match self.old.write(request).await? {
                     WriteOutcome::Done(version) => Some(WriteOutcome::Done(from_old(version)?)),
                     WriteOutcome::Conflict(_) | WriteOutcome::Gone => None,
                 });
@@ -287,86 +273,78 @@ impl StorePair {
             Some(ReadOutcome::Found(record)) => WriteOutcome::Conflict(record),
             Some(_) => WriteOutcome::Gone,
         };
-        let (marker, marker_ttl) = (marker::in_new_store_marker(), ttl.min(MARKER_TTL));
-        self.old.write(key, marker, marker_ttl, expected).await?;
+        self.mark_in_new_store(key, ttl, reserved).await?;
         Ok(Some(outcome))
     }
 
-    async fn write_new(
+    /// Replaces this version in the old store with an in-new-store marker, unless it has changed.
+    async fn mark_in_new_store(
         &self,
         key: &StoreKey,
-        data: Bytes,
         ttl: Duration,
-        expected: Expected,
-    ) -> MigratingResult<WriteOutcome> {
-        Ok(match self.new.write(key, data, ttl, expected).await? {
+        version: Version,
+    ) -> MigratingResult<()> {
+        let (marker, ttl) = (marker::in_new_store_marker(), ttl.min(MARKER_TTL));
+        let marking = WriteRequest::new(key, marker, ttl, Expected::Version(version));
+        self.old.write(marking).await.map(drop)
+    }
+
+    async fn write_new(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        Ok(match self.new.write(request).await? {
             WriteOutcome::Done(version) => WriteOutcome::Done(from_new(version)?),
-            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(from_new_record(record)?),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(new_session(record)?),
             WriteOutcome::Gone => WriteOutcome::Gone,
         })
     }
 
-    /// Writes on `version` of the old store and migrates the session.
+    /// Writes on the expected version of the old store and migrates the session, with the time to live
+    /// `ttl`.
     ///
     /// Returns `None` if that version is outdated.
     async fn migrate(
         &self,
-        key: &StoreKey,
-        data: Bytes,
+        request: WriteRequest,
         ttl: Duration,
-        version: Version,
     ) -> MigratingResult<Option<WriteOutcome>> {
-        let marker = marker::migrating_marker(&data, ttl);
-        let expected = Expected::Version(version);
-        match self.old.write(key, marker, ttl, expected).await? {
+        let WriteRequest { key, tags, .. } = request;
+        let marker = marker::migrating_marker(&request.data, ttl);
+        let marking = WriteRequest::new(&key, marker, ttl, request.expected);
+        match self.old.write(marking.tags(tags.clone())).await? {
             WriteOutcome::Done(version) => {
-                let session = MigratingSession { data, ttl, version };
-                self.publish(key, session).await.map(Some)
+                let session = MigratingSession {
+                    data: request.data,
+                    tags,
+                    ttl,
+                    version,
+                };
+                self.publish(&key, session).await.map(Some)
             }
             WriteOutcome::Conflict(_) | WriteOutcome::Gone => Ok(None),
         }
     }
 
-    /// Moves a migrating session to the new store: steps 2 to 4 of a migration.
+    /// Moves a migrating session to the new store: steps 2 and 3 of a migration.
     ///
     /// Returns the outcome of the write that created the marker. Several callers may publish the same
     /// session at once, or after one has stopped.
-    async fn publish(
+    pub(super) async fn publish(
         &self,
         key: &StoreKey,
         session: MigratingSession,
     ) -> MigratingResult<WriteOutcome> {
-        let MigratingSession { data, ttl, version } = session;
-        let has_tags = !self.old_tags(key).await?.is_empty();
-        let first = match has_tags {
-            true => marker::migrating_marker(&data, ttl),
-            false => data.clone(),
-        };
-        let published = match self.write_new(key, first, ttl, Expected::Absent).await? {
-            WriteOutcome::Done(version) if has_tags => {
-                let data = data.clone();
-                let session = MigratingSession { data, ttl, version };
-                self.complete(key, session).await?
-            }
-            WriteOutcome::Conflict(record) => match MigrationRecord::decode(record)? {
-                MigrationRecord::Migrating(session) => self.complete(key, session).await?,
-                MigrationRecord::Session(record) => WriteOutcome::Conflict(record),
-                MigrationRecord::InNewStore | MigrationRecord::Reserved(_) => {
-                    return Err(MigratingError::Marker.into());
-                }
-            },
-            done_or_gone => done_or_gone,
-        };
+        let MigratingSession { ttl, version, .. } = session;
+        let request = WriteRequest::new(key, session.data, ttl, Expected::Absent);
+        let request = request.tags(session.tags);
+        let published = self.write_new(request.clone()).await?;
         if published == WriteOutcome::Gone {
             self.old.destroy(key).await?;
             return Ok(WriteOutcome::Gone);
         }
-        self.copy_tags_to_new(key).await?;
-        let (marker, expected) = (marker::in_new_store_marker(), Expected::Version(version));
-        let marker_ttl = ttl.min(MARKER_TTL);
-        self.old.write(key, marker, marker_ttl, expected).await?;
+        self.mark_in_new_store(key, ttl, version).await?;
         Ok(match published {
-            WriteOutcome::Conflict(record) if record.data == data => {
+            WriteOutcome::Conflict(record)
+                if record.data == request.data && record.tags == request.tags =>
+            {
                 WriteOutcome::Done(record.version)
             }
             // Another caller has published the session, and it was written since. The write was done,
@@ -387,34 +365,6 @@ impl StorePair {
         Ok(())
     }
 
-    /// Copies the tags, and replaces the migrating marker in the new store with the session.
-    async fn complete(
-        &self,
-        key: &StoreKey,
-        session: MigratingSession,
-    ) -> MigratingResult<WriteOutcome> {
-        let MigratingSession { data, ttl, version } = session;
-        self.copy_tags_to_new(key).await?;
-        let expected = Expected::Version(version);
-        self.write_new(key, data, ttl, expected).await
-    }
-
-    async fn copy_tags_to_new(&self, key: &StoreKey) -> MigratingResult<()> {
-        for tag in self.old_tags(key).await? {
-            if let Some(new) = self.new.tags() {
-                new.tag(key, &tag).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn old_tags(&self, key: &StoreKey) -> MigratingResult<Vec<Tag>> {
-        match self.old.tags() {
-            Some(old) => old.tags_of(key).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
     pub(super) async fn destroy(&self, key: &StoreKey) -> MigratingResult<()> {
         self.new.destroy(key).await?;
         self.old.destroy(key).await
@@ -424,15 +374,14 @@ impl StorePair {
         Ok(self.new.touch(key, ttl).await?
             || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
+}
 
-    /// Returns `true` if the old store holds the session, live or migrating.
-    pub(super) async fn is_in_old_store(&self, key: &StoreKey) -> MigratingResult<bool> {
-        Ok(match self.old.read(key, None).await? {
-            ReadOutcome::Found(record) => matches!(
-                MigrationRecord::decode(record)?,
-                MigrationRecord::Session(_) | MigrationRecord::Migrating(_)
-            ),
-            ReadOutcome::Absent | ReadOutcome::Gone => false,
-        })
+/// Returns a record of the new store, which must be a session, with the migrating store's version.
+fn new_session(record: Record) -> MigratingResult<Record> {
+    match MigrationRecord::decode(from_new_record(record)?)? {
+        MigrationRecord::Session(record) => Ok(record),
+        MigrationRecord::Migrating(_)
+        | MigrationRecord::InNewStore
+        | MigrationRecord::Reserved(_) => Err(MigratingError::Marker.into()),
     }
 }

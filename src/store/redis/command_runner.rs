@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
@@ -15,8 +16,7 @@ use super::{
     settings::Settings,
     version_gen::VersionGenerator,
 };
-use crate::id::StoreKey;
-
+use crate::store::Expected;
 /// The state that all clones of a store share.
 pub(super) struct CommandRunner {
     pub(super) settings: Settings,
@@ -36,6 +36,16 @@ pub(super) enum Idempotency {
     Idempotent,
     /// A second execution could overwrite changes that others made in between.
     NotIdempotent,
+}
+
+impl Idempotency {
+    /// Returns the idempotency of a write that expects this state.
+    pub(super) const fn for_write(expected: Expected) -> Self {
+        match expected {
+            Expected::Any => Self::NotIdempotent,
+            Expected::Absent | Expected::Version(_) => Self::Idempotent,
+        }
+    }
 }
 
 /// The result of an operation's command.
@@ -69,22 +79,39 @@ impl CommandRunner {
         }
     }
 
-    /// Runs the command that `command` makes; it is called once for each attempt.
+    /// Returns the deadline of an operation that starts now.
+    pub(super) fn deadline(&self) -> Instant {
+        deadline_after(self.settings.operation_timeout)
+    }
+
+    /// Runs the command that `command` makes until the operation's deadline. `command` is called once
+    /// for each attempt.
     pub(super) async fn run(
         &self,
+        deadline: Instant,
         idempotency: Idempotency,
         command: impl Fn() -> RedisCommand,
     ) -> Result<CommandOutcome, RedisError> {
         let time_limit = self.settings.operation_timeout;
-        self.execute(command, idempotency, time_limit).await
+        self.execute(command, idempotency, time_limit, deadline)
+            .await
     }
 
-    /// Runs an idempotent command and returns its reply.
+    /// Runs an idempotent command as an operation of its own and returns its reply.
     pub(super) async fn query(
         &self,
         command: impl Fn() -> RedisCommand,
     ) -> Result<Reply, RedisError> {
-        let outcome = self.run(Idempotency::Idempotent, command).await;
+        self.query_until(self.deadline(), command).await
+    }
+
+    /// Runs an idempotent command until the operation's deadline and returns its reply.
+    pub(super) async fn query_until(
+        &self,
+        deadline: Instant,
+        command: impl Fn() -> RedisCommand,
+    ) -> Result<Reply, RedisError> {
+        let outcome = self.run(deadline, Idempotency::Idempotent, command).await;
         outcome.map(|outcome| outcome.reply)
     }
 
@@ -100,20 +127,22 @@ impl CommandRunner {
     pub(super) async fn ready(&self) -> Result<(), RedisError> {
         let command = || RedisCommand::new("EXISTS", self.names.tag_index(""), []);
         let time_limit = self.settings.startup_timeout;
-        self.execute(command, Idempotency::Idempotent, time_limit)
+        let deadline = deadline_after(time_limit);
+        self.execute(command, Idempotency::Idempotent, time_limit, deadline)
             .await
             .map(drop)
     }
 
-    /// Waits until the configured number of replicas has the write of `outcome` under `key`.
+    /// Waits until the configured number of replicas has the write of `outcome` under the Redis key
+    /// that `name` returns.
     pub(super) async fn wait_for_replicas(
         &self,
         outcome: &CommandOutcome,
-        key: &StoreKey,
+        name: impl FnOnce() -> Bytes,
     ) -> Result<(), RedisError> {
         match self.settings.replicas {
             0 => Ok(()),
-            required => Box::pin(self.confirm_replicas(required, outcome.connection, key)).await,
+            required => Box::pin(self.confirm_replicas(required, outcome.connection, name())).await,
         }
     }
 
@@ -121,11 +150,11 @@ impl CommandRunner {
         &self,
         required: u32,
         connection: usize,
-        key: &StoreKey,
+        name: Bytes,
     ) -> Result<(), RedisError> {
         let time_limit = self.settings.attempt_timeout();
         let millis = (time_limit / 2).as_millis().max(1);
-        let command = RedisCommand::wait(required, millis, self.names.session(key));
+        let command = RedisCommand::wait(required, millis, name);
         let deadline = deadline_after(time_limit);
         let attempt = self.client.attempt(connection, command, deadline, 0);
         let confirmed = match attempt.await {
@@ -148,10 +177,12 @@ impl CommandRunner {
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
         time_limit: Duration,
+        deadline: Instant,
     ) -> Result<CommandOutcome, RedisError> {
         self.client.start()?;
         let _guard = self.begin_operation()?;
-        let result = self.retry(command, idempotency, time_limit).await;
+        let attempts = self.retry(command, idempotency, time_limit, deadline);
+        let result = attempts.await;
         let failure = result.as_ref().err().and_then(RedisError::transient_cause);
         let change = match failure {
             Some(last) => self.outage.record_failure(last),
@@ -178,8 +209,8 @@ impl CommandRunner {
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
         time_limit: Duration,
+        deadline: Instant,
     ) -> Result<CommandOutcome, RedisError> {
-        let deadline = deadline_after(time_limit);
         let (mut lost_reply, mut last) = (None, None);
         for attempt in 0_u32.. {
             let connection = self.client.next_connection(last);

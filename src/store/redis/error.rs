@@ -74,12 +74,6 @@ pub enum RedisError {
         /// The number of replicas that must confirm.
         required: u32,
     },
-    /// The session would have more than [`MAX_TAGS`](crate::store::MAX_TAGS) tags.
-    #[error(
-        "session would have more than {max} tags; remove a tag first",
-        max = crate::store::MAX_TAGS
-    )]
-    TooManyTags,
     /// The server's reply has a type that the command does not return.
     #[error("unexpected reply from Redis; check that the server is Redis 6.2 or later")]
     UnexpectedReply,

@@ -11,13 +11,11 @@ mod outage;
 mod record;
 mod scripts;
 mod settings;
-mod tag_block;
+mod tag_index;
 mod tags;
 mod version_gen;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
-
-use bytes::Bytes;
 
 use self::command_runner::CommandRunner;
 pub use self::{
@@ -26,9 +24,11 @@ pub use self::{
     near_cache::{CacheStats, CachedRedisStore, CachedRedisStoreBuilder},
     outage::Outage,
 };
+#[cfg(doc)]
+use super::Expected;
 use super::{
-    Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
-    WriteOutcome,
+    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
+    WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -58,6 +58,10 @@ const NAME: &str = "redis";
 /// Each operation takes one round trip: a read (the touch is included), a write (a script compares
 /// the version and sets the record), a destroy.
 ///
+/// A session without tags costs nothing more. A write that changes the tags takes two more round
+/// trips, and so does about one touch in each lifetime of the session, to extend the indexes of its
+/// tags. Both may then remove obsolete entries from these indexes, in another two round trips.
+///
 /// Outside a cluster, concurrent reads, writes and touches are sent in batches. Reads become one
 /// `MGET`; writes and touches become one run of their script over up to 64 keys. Each operation gets
 /// its own result. A key that `MGET` reports as absent is read once more alone, because `MGET` gives
@@ -68,9 +72,10 @@ const NAME: &str = "redis";
 /// In a cluster each operation is a command of its own. The same happens if the server rejects a
 /// batch with `CROSSSLOT`, or `MGET` with `NOPERM`.
 ///
-/// The Redis user needs `GET`, `MGET`, `SET`, `GETDEL`, `EXISTS`, `EVAL`, `EVALSHA` and the commands
-/// of the scripts (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`, `TIME`). It also needs `WAIT` to
-/// wait for replicas, the sorted set commands for tags, and `CLIENT` for a near cache.
+/// The Redis user needs `GET`, `MGET`, `SET`, `EXISTS`, `EVAL`, `EVALSHA` and the commands
+/// of the scripts (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`). Tags need `TIME`, `SETRANGE`, `ZADD`,
+/// `ZREM`, `ZSCORE`, `ZSCAN` and `ZRANDMEMBER`. `WAIT` is needed to wait for replicas, and `CLIENT` for a
+/// near cache.
 ///
 /// # Outages
 ///
@@ -100,7 +105,8 @@ const NAME: &str = "redis";
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use hyper_session::{id::SessionId, store::{Expected, RedisStore, Store, WriteOutcome}};
+/// use hyper_session::id::SessionId;
+/// use hyper_session::store::{Expected, RedisStore, Store, WriteOutcome, WriteRequest};
 /// use std::time::Duration;
 ///
 /// let store = RedisStore::builder("redis://127.0.0.1/")
@@ -109,7 +115,7 @@ const NAME: &str = "redis";
 ///     .connect()
 ///     .await?;
 /// let (key, hour) = (SessionId::generate()?.store_key(), Duration::from_secs(3600));
-/// let written = store.write(&key, "data".into(), hour, Expected::Absent).await?;
+/// let written = store.write(WriteRequest::new(&key, "data", hour, Expected::Absent)).await?;
 /// assert!(matches!(written, WriteOutcome::Done(_)));
 /// # Ok(()) }
 /// ```
@@ -220,17 +226,8 @@ impl Store for RedisStore {
     ///
     /// # Errors
     /// If the store fails; the write may or may not have been applied then.
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let key = *key;
-        self.run_operation("write", move |runner| async move {
-            runner.write(&key, &data, ttl, expected).await
-        })
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.run_operation("write", |runner| async move { runner.write(request).await })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -272,58 +269,10 @@ impl Store for RedisStore {
 }
 
 impl TagStore for RedisStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let (key, tag) = (*key, tag.clone());
-        self.run_operation(
-            "tag",
-            move |runner| async move { runner.tag(&key, &tag).await },
-        )
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let (key, tag) = (*key, tag.clone());
-        self.run_operation("untag", move |runner| async move {
-            runner.untag(&key, &[tag.as_str()]).await
-        })
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.run_operation("list tagged", move |runner| async move {
             runner.tagged(&tag).await
-        })
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let key = *key;
-        self.run_operation("list tags", move |runner| async move {
-            runner.tags_of(&key).await
-        })
-    }
-
-    /// Copies the tags that `from` has at this moment: all of them, or none if they would exceed the
-    /// limit.
-    ///
-    /// # Errors
-    /// If the store fails, or if the session under `to` would have more than
-    /// [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run_operation("copy tags", move |runner| async move {
-            runner.copy_tags(&from, &to).await.map(drop)
-        })
-    }
-
-    /// Moves the tags that `from` has at this moment: all of them, or none if they would exceed the
-    /// limit.
-    ///
-    /// # Errors
-    /// If the store fails, or if the session under `to` would have more than
-    /// [`MAX_TAGS`](super::MAX_TAGS) tags.
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run_operation("move tags", move |runner| async move {
-            runner.move_tags(&from, &to).await
         })
     }
 }

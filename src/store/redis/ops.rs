@@ -8,12 +8,13 @@ use super::{
     RedisError, ServerRejection,
     client::{RedisCommand, Reply},
     command_runner::{CommandOutcome, CommandRunner, Idempotency},
-    record, scripts,
-    tag_block::TagBlock,
+    record,
+    scripts::{self, millis},
+    tags::{IndexDue, Indexed},
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, Tag, Version, WriteOutcome},
+    store::{Expected, Expiry, ReadOutcome, Tag, Version, WriteOutcome, WriteRequest},
 };
 
 /// Maximum length of a write's `expected` argument.
@@ -55,16 +56,17 @@ impl CommandRunner {
         key: &StoreKey,
         ttl: Duration,
     ) -> Result<ReadOutcome, RedisError> {
-        let (script, ttl) = (&scripts::READ_AND_TOUCH, millis(ttl));
+        let (script, deadline, ttl) = (&scripts::READ_AND_TOUCH, self.deadline(), millis(ttl));
         let command = || RedisCommand::script(script, self.names.session(key), [ttl.clone()]);
-        let value = match self.query(command).await? {
+        let value = match self.query_until(deadline, command).await? {
             Reply::Nil => return Ok(ReadOutcome::Absent),
             Reply::Bytes(value) => value,
-            Reply::Array(mut indexes_due) => {
-                self.extend_indexes(key).await;
-                let Some(Reply::Bytes(value)) = indexes_due.pop() else {
-                    return Err(RedisError::UnexpectedReply);
-                };
+            Reply::Array(parts) => {
+                let due = IndexDue::parse(parts)?;
+                let value = due.stored.clone();
+                if !Box::pin(self.touch_indexed(key, ttl, due, deadline)).await? {
+                    return self.read(key).await;
+                }
                 value
             }
             Reply::Integer(_) => return Err(RedisError::UnexpectedReply),
@@ -72,50 +74,34 @@ impl CommandRunner {
         record::decode(key, &value)
     }
 
-    pub(super) async fn write(
-        &self,
-        key: &StoreKey,
-        data: &[u8],
-        ttl: Duration,
-        expected: Expected,
-    ) -> Result<WriteOutcome, RedisError> {
+    pub(super) async fn write(&self, request: WriteRequest) -> Result<WriteOutcome, RedisError> {
         let version = self.versions.next_version();
-        let idempotency = match expected {
-            Expected::Any => Idempotency::NotIdempotent,
-            Expected::Absent | Expected::Version(_) => Idempotency::Idempotent,
+        let ttl = match request.expiry {
+            Expiry::After(ttl) if request.tags.is_empty() => millis(ttl),
+            _ => return Box::pin(self.write_indexed(&request, version)).await,
         };
-        let ttl = millis(ttl);
-        let command = || self.write_command(key, version, data, ttl.clone(), expected);
-        let outcome = self.run(idempotency, command).await?;
-        match &outcome.reply {
-            Reply::Integer(0) => Ok(WriteOutcome::Gone),
-            Reply::Integer(status) => {
-                self.wait_for_replicas(&outcome, key).await?;
-                if *status == 2 {
-                    self.extend_indexes(key).await;
-                }
-                Ok(WriteOutcome::Done(version))
-            }
-            Reply::Bytes(value) => conflict(key, value, &outcome),
-            _ => Err(RedisError::UnexpectedReply),
-        }
+        let command = || self.write_command(&request, version, ttl.clone(), None);
+        let (deadline, idempotency) = (self.deadline(), Idempotency::for_write(request.expected));
+        let outcome = self.run(deadline, idempotency, command).await?;
+        self.write_outcome(&request.key, version, outcome).await
     }
 
-    /// Returns the command of a write.
-    fn write_command(
+    /// Returns the command of a write. `indexed` selects the script for records with tags.
+    pub(super) fn write_command(
         &self,
-        key: &StoreKey,
+        request: &WriteRequest,
         version: Version,
-        data: &[u8],
         ttl: Bytes,
-        expected: Expected,
+        indexed: Option<&Indexed>,
     ) -> RedisCommand {
+        let (key, data, tags) = (&request.key, &request.data, &request.tags);
         // One allocation holds all arguments. Writes are frequent, and each allocation costs.
-        let max_len = self.names.session_len() + MAX_EXPECTED_LEN + record::HEADER_LEN + data.len();
+        let record_len = record::encoded_len(tags, data);
+        let max_len = self.names.session_len() + MAX_EXPECTED_LEN + record_len;
         let mut buffer = BytesMut::with_capacity(max_len);
         self.names.put_session(key, &mut buffer);
         let name = buffer.split().freeze();
-        match expected {
+        match request.expected {
             Expected::Absent => {}
             Expected::Any => buffer.put_u8(b'*'),
             // The bytes of a record without tags from its version up to its data.
@@ -125,58 +111,72 @@ impl CommandRunner {
             }
         }
         let expected = buffer.split().freeze();
-        record::encode(key, version, data, &mut buffer);
+        let until = indexed.map_or(0, |indexed| indexed.until);
+        record::encode(key, version, (tags, until), data, &mut buffer);
         let args = [expected, buffer.freeze(), ttl];
-        RedisCommand::script(&scripts::WRITE, name, args)
+        match indexed {
+            None => RedisCommand::script(&scripts::WRITE, name, args),
+            Some(indexed) => {
+                let args = args.into_iter().chain([indexed.proof.clone()]);
+                RedisCommand::script(&scripts::WRITE_INDEXED, name, args)
+            }
+        }
+    }
+
+    /// Returns the outcome of a write of `version`.
+    pub(super) async fn write_outcome(
+        &self,
+        key: &StoreKey,
+        version: Version,
+        outcome: CommandOutcome,
+    ) -> Result<WriteOutcome, RedisError> {
+        match &outcome.reply {
+            Reply::Integer(0) => Ok(WriteOutcome::Gone),
+            Reply::Integer(_) => {
+                self.wait_for_replicas(&outcome, || self.names.session(key))
+                    .await?;
+                Ok(WriteOutcome::Done(version))
+            }
+            Reply::Bytes(value) => conflict(key, value, &outcome),
+            _ => Err(RedisError::UnexpectedReply),
+        }
     }
 
     pub(super) async fn destroy(&self, key: &StoreKey) -> Result<(), RedisError> {
         let ttl = millis(self.settings.tombstone_ttl);
         let tombstone = || Bytes::from_static(record::TOMBSTONE);
-        let [px, get] = [&b"PX"[..], b"GET"].map(Bytes::from_static);
         let command = || match (self.names.session(key), &*ttl) {
-            (name, b"0") => RedisCommand::new("GETDEL", name, []),
+            (name, b"0") => RedisCommand::new("DEL", name, []),
             (name, _) => {
-                let args = [tombstone(), px.clone(), ttl.clone(), get.clone()];
+                let args = [tombstone(), Bytes::from_static(b"PX"), ttl.clone()];
                 RedisCommand::new("SET", name, args)
             }
         };
-        let outcome = match self.run(Idempotency::Idempotent, command).await {
+        let (deadline, idempotency) = (self.deadline(), Idempotency::Idempotent);
+        let outcome = match self.run(deadline, idempotency, command).await {
             Err(RedisError::Rejected(ServerRejection::OutOfMemory)) => {
                 let args = || [tombstone(), ttl.clone()];
                 let command =
                     || RedisCommand::script(&scripts::DESTROY, self.names.session(key), args());
-                Box::pin(self.run(Idempotency::Idempotent, command)).await?
-            }
-            // Commands that return the old value reject a value of another type.
-            Err(RedisError::ForeignValue) => {
-                let command = || match (self.names.session(key), &*ttl) {
-                    (name, b"0") => RedisCommand::new("DEL", name, []),
-                    (name, _) => {
-                        RedisCommand::new("SET", name, [tombstone(), px.clone(), ttl.clone()])
-                    }
-                };
-                Box::pin(self.run(Idempotency::Idempotent, command)).await?
+                Box::pin(self.run(deadline, idempotency, command)).await?
             }
             outcome => outcome?,
         };
-        self.wait_for_replicas(&outcome, key).await?;
-        let Reply::Bytes(value) = outcome.reply else {
-            return Ok(());
-        };
-        let block = TagBlock::parse(&record::tag_block(&value));
-        Box::pin(self.remove_from_indexes(key, &block)).await
+        self.wait_for_replicas(&outcome, || self.names.session(key))
+            .await
     }
 
     pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<bool, RedisError> {
-        let ttl = millis(ttl);
+        let (deadline, ttl) = (self.deadline(), millis(ttl));
         let command =
             || RedisCommand::script(&scripts::TOUCH, self.names.session(key), [ttl.clone()]);
-        let reply = self.query(command).await?;
-        if matches!(reply, Reply::Integer(2)) {
-            self.extend_indexes(key).await;
+        match self.query_until(deadline, command).await? {
+            Reply::Array(parts) => {
+                let due = IndexDue::parse(parts)?;
+                Box::pin(self.touch_indexed(key, ttl, due, deadline)).await
+            }
+            reply => Ok(matches!(reply, Reply::Integer(1))),
         }
-        Ok(matches!(reply, Reply::Integer(1 | 2)))
     }
 
     pub(super) async fn destroy_tagged(&self, tag: &Tag) -> Result<u64, RedisError> {
@@ -188,14 +188,6 @@ impl CommandRunner {
             }
         }
         Ok(keys.len() as u64)
-    }
-
-    /// Extends the lifetime of the session's entries in its tag indexes.
-    async fn extend_indexes(&self, key: &StoreKey) {
-        // The operation that found them due is done already. If this fails, the next touch repeats
-        // it, long before an entry expires. Boxed, since it is rare. The futures of frequent
-        // operations stay small.
-        let _repeated_by_next_touch = Box::pin(self.add_to_indexes(key)).await;
     }
 }
 
@@ -211,11 +203,4 @@ fn conflict(
         ReadOutcome::Found(record) => Ok(WriteOutcome::Conflict(record)),
         ReadOutcome::Absent | ReadOutcome::Gone => Err(RedisError::UnexpectedReply),
     }
-}
-
-/// Formats a lifetime in whole milliseconds, at most about three thousand years: Redis can still add
-/// that to the current time.
-fn millis(time: Duration) -> Bytes {
-    const MAX: u128 = 100_000_000_000_000;
-    time.as_millis().min(MAX).to_string().into()
 }

@@ -1,9 +1,11 @@
 //! Lua scripts: atomic steps that no single Redis command does.
 //!
-//! [`super::record`] describes the format of a record, [`super::tag_block`] that of a tag block.
-//! Redis runs a script atomically.
+//! [`super::record`] describes the format of a record, [`super::tags`] the indexes. Redis runs a script
+//! atomically.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
+
+use bytes::Bytes;
 
 use super::client::Script;
 
@@ -18,8 +20,8 @@ macro_rules! common {
             "local foreign = 'HSFOREIGN not a session record'\n",
             "local function look(key, head)\n",
             "  local mark = string.sub(head, 1, 4)\n",
-            "  if mark == 'hs1R' and #head >= 18 then return 'R' end\n",
-            "  if head == 'hs1T' then return 'T' end\n",
+            "  if mark == 'hs2R' and #head >= 18 then return 'R' end\n",
+            "  if head == 'hs2T' then return 'T' end\n",
             "  if head == '' and redis.call('EXISTS', key) == 0 then return '' end\n",
             "  return nil\n",
             "end\n",
@@ -35,9 +37,25 @@ macro_rules! common {
             "  if #head < 26 or tags_len(head) < 8 then return false end\n",
             "  return now() + 2 * ttl > struct.unpack('>I8', string.sub(head, 19, 26))\n",
             "end\n",
+            // Returns the reply that asks the client to index a record's tags before it is changed:
+            // the time, the lifetime of the record after the change, the record without its data.
+            "local function index_first(key, head, ttl)\n",
+            "  local stored = ''\n",
+            "  if head ~= '' then stored = redis.call('GETRANGE', key, 0, 17 + tags_len(head)) end\n",
+            "  return {now(), ttl, stored}\n",
+            "end\n",
+            // Index entries that were renewed after this time may belong to a write in progress.
+            "local function grace_start()\n",
+            "  return now() - 10000\n",
+            "end\n",
         )
     };
 }
+
+/// The time after its first attempt, in ms, in which a write may rely on the index entries that it
+/// has added. It is half of the time for which an entry is kept although its record does not have
+/// the tag.
+pub(super) const WRITE_WINDOW: u64 = 5_000;
 
 /// Makes a script on one key.
 macro_rules! script {
@@ -61,10 +79,10 @@ macro_rules! script {
 /// Lines before a second `;` are a fast path that runs first. They end the script with one answer
 /// for all keys, or fill in the `answers` that they have.
 macro_rules! script_for_each {
-    ($args:literal; $($source:literal),+ $(,)?) => {
+    ($args:literal; $($source:expr),+ $(,)?) => {
         script_for_each!($args; ""; $($source),+)
     };
-    ($args:literal; $($first:literal),+; $($source:literal),+ $(,)?) => {
+    ($args:literal; $($first:literal),+; $($source:expr),+ $(,)?) => {
         LazyLock::new(|| Script::for_each(concat!(
             "local try, keys, args, answers = redis.pcall, KEYS, ARGV, {}\n",
             $($first, "\n",)+
@@ -88,15 +106,73 @@ macro_rules! script_for_each {
     };
 }
 
-/// Compares the version of a record and replaces the record.
+/// Lua lines that compare the version of a record and replace the record; see [`WRITE`].
+macro_rules! compare_and_set {
+    () => {
+        concat!(
+            "local head = try('GETRANGE', key, '0', '25')\n",
+            "if failed(head) then return head end\n",
+            "local mark = look(key, head)\n",
+            "if mark == 'T' then return 0 end\n",
+            "if mark == nil then return redis.error_reply(foreign) end\n",
+            "if mark == '' then\n",
+            "  if #expected == 10 or ttl == 'KEEP' then return 0 end\n",
+            "else\n",
+            "  local version = string.sub(head, 9, 16)\n",
+            "  if version == string.sub(new, 9, 16) then return 1 end\n",
+            "  if expected ~= '*' and string.sub(expected, 1, 8) ~= version then\n",
+            "    return try('GET', key)\n",
+            "  end\n",
+            "end\n",
+            "local len = tags_len(new)\n",
+            "local is_indexed = len == 0 or indexed ~= ''\n",
+            "    and string.sub(indexed, 9) == string.sub(head, 9, 16)\n",
+            "    and now() <= struct.unpack('>I8', indexed)\n",
+            "if not is_indexed then\n",
+            "  local ttl = tonumber(ttl) or redis.call('PTTL', key)\n",
+            "  local has_tags = head ~= '' and tags_len(head) == len and\n",
+            "    redis.call('GETRANGE', key, 26, 17 + len) == string.sub(new, 27, 18 + len)\n",
+            "  if not has_tags or due(head, ttl) then return index_first(key, head, ttl) end\n",
+            "  new = string.sub(new, 1, 18) .. string.sub(head, 19, 26) .. string.sub(new, 27)\n",
+            "end\n",
+            "local done\n",
+            "if ttl == '0' then done = try('DEL', key)\n",
+            "elseif ttl == 'KEEP' then done = try('SET', key, new, 'KEEPTTL')\n",
+            "else done = try('SET', key, new, 'PX', ttl) end\n",
+            "return failed(done) and done or 1\n",
+        )
+    };
+}
+
+/// Lua lines that set the lifetime of a live record; see [`TOUCH`].
+macro_rules! touch {
+    () => {
+        concat!(
+            "local head = try('GETRANGE', key, '0', '25')\n",
+            "if failed(head) then return head end\n",
+            "local mark = look(key, head)\n",
+            "if mark == nil then return redis.error_reply(foreign) end\n",
+            "if mark ~= 'R' then return 0 end\n",
+            "if version == string.sub(head, 9, 16) then\n",
+            "  local done = indexed_until ~= '' and try('SETRANGE', key, '18', indexed_until)\n",
+            "  if failed(done) then return done end\n",
+            "elseif due(head, tonumber(ttl)) then\n",
+            "  return index_first(key, head, tonumber(ttl))\n",
+            "end\n",
+            "local done = try('PEXPIRE', key, ttl)\n",
+            "return failed(done) and done or 1\n",
+        )
+    };
+}
+
+/// Compares the version of a record and replaces the record by one without tags.
 ///
 /// Arguments: the expected bytes 8 to 17 of a record without tags, which are the version and two zero
-/// bytes (empty: no record; `*`: any record or none); the new record without tags; its lifetime in
-/// ms.
+/// bytes (empty: no record; `*`: any record or none); the new record; its lifetime in ms.
 ///
-/// Returns 1 if it wrote the record, or 2 if the tag indexes must be extended too. Returns 0 if the
-/// session is gone. On a conflict, returns the current record. A record that has the new version already
-/// was written by an earlier attempt of the same write.
+/// Returns 1 if it wrote the record, or 0 if the session is gone. On a conflict, returns the current
+/// record. A record that has the new version already was written by an earlier attempt of the same
+/// write.
 pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "expected, new, ttl";
     // If the version is as expected and there are no tags, nothing else is checked. These lines are
@@ -113,103 +189,114 @@ pub(super) static WRITE: LazyLock<Script> = script_for_each!(
     "  end",
     "end",
     "if not rest then return 1 end";
-    "local function set(value)",
-    "  local done",
-    "  if ttl == '0' then done = try('DEL', key) else done = try('SET', key, value, 'PX', ttl) end",
-    "  return failed(done) and done or 1",
-    "end",
-    "local head = try('GETRANGE', key, '0', '25')",
-    "if failed(head) then return head end",
-    "local mark = look(key, head)",
-    "if mark == 'T' then return 0 end",
-    "if mark == nil then return redis.error_reply(foreign) end",
-    "if mark == '' then",
-    "  if #expected == 10 then return 0 end",
-    "  return set(new)",
-    "end",
-    "local version, len = string.sub(head, 9, 16), tags_len(head)",
-    "if version == string.sub(new, 9, 16) then return 1 end",
-    "if expected ~= '*' and string.sub(expected, 1, 8) ~= version then return try('GET', key) end",
-    "if len == 0 then return set(new) end",
-    "local tags = string.sub(head, 17, 18) .. redis.call('GETRANGE', key, 18, 17 + len)",
-    "local done = set(string.sub(new, 1, 16) .. tags .. string.sub(new, 19))",
-    "if done == 1 and due(head, tonumber(ttl)) then return 2 end",
-    "return done",
+    "local indexed = ''",
+    compare_and_set!(),
 );
+
+/// Does the same as [`WRITE`] for a record that may have tags, and a lifetime that may be `KEEP`.
+///
+/// The fourth argument is empty in the first attempt. The script then writes only if the stored record
+/// has the same tags and its indexes need not be extended; the new record takes over the time until
+/// which they list it. Otherwise it writes nothing and asks for index entries first.
+///
+/// In a later attempt the argument is the end of the [`WRITE_WINDOW`] (8 bytes, big-endian), and the
+/// version of the record for which the first attempt asked, if there was one. If the record has
+/// changed since, or the window has ended, the script does the same as in the first attempt.
+pub(super) static WRITE_INDEXED: LazyLock<Script> =
+    script_for_each!("expected, new, ttl, indexed"; compare_and_set!());
 
 /// Reads a value, and sets the lifetime of a live record to the argument, in ms.
 ///
-/// Returns the value; wrapped in an array if the tag indexes must be extended.
+/// Returns the value. If the tag indexes must be extended first, asks for that with the whole record.
 pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
     "ttl";
     "local value = try('GET', key)",
-    "if not value or failed(value) or string.sub(value, 1, 4) ~= 'hs1R' then return value end",
+    "if not value or failed(value) or string.sub(value, 1, 4) ~= 'hs2R' then return value end",
+    "if due(value, tonumber(ttl)) then return {now(), tonumber(ttl), value} end",
     "local done = try('PEXPIRE', key, ttl)",
-    "if failed(done) then return done end",
-    "if due(string.sub(value, 1, 26), tonumber(ttl)) then return {value} end",
-    "return value",
+    "return failed(done) and done or value",
 );
 
 /// Sets the lifetime of a live record to the argument, in ms.
 ///
-/// Returns 0 if there is no live record, else 1, or 2 if the tag indexes must be extended.
-pub(super) static TOUCH: LazyLock<Script> = script_for_each!(
-    "ttl";
-    "local head = try('GETRANGE', key, '0', '25')",
-    "if failed(head) then return head end",
-    "local mark = look(key, head)",
-    "if mark == nil then return redis.error_reply(foreign) end",
-    "if mark ~= 'R' then return 0 end",
-    "local done = try('PEXPIRE', key, ttl)",
-    "if failed(done) then return done end",
-    "if due(head, tonumber(ttl)) then return 2 end",
-    "return 1",
-);
+/// Returns 0 if there is no live record, else 1. If the tag indexes must be extended first, changes
+/// nothing and asks for that.
+pub(super) static TOUCH: LazyLock<Script> =
+    script_for_each!("ttl"; "local version, indexed_until = '', ''", touch!());
+
+/// Does the same as [`TOUCH`] after the indexes were extended. The second argument is the version of
+/// the record that they were extended for, the third the time until which they list it now (8 bytes,
+/// or empty if it has not changed). If the record has another version, does the same as [`TOUCH`].
+pub(super) static TOUCH_INDEXED: LazyLock<Script> =
+    script_for_each!("ttl, version, indexed_until"; touch!());
 
 /// Returns the value and its remaining lifetime in ms.
 pub(super) static READ_WITH_TTL: LazyLock<Script> =
     script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
 
 /// Destroys a session when memory is full. It frees the record first, so that there is memory for
-/// the tombstone. `ARGV`: the tombstone, its lifetime in ms. Returns the old value.
+/// the tombstone. `ARGV`: the tombstone, its lifetime in ms.
 pub(super) static DESTROY: LazyLock<Script> = script!(
-    "local value = redis.call('GET', key)",
     "redis.call('DEL', key)",
     "redis.call('SET', key, ARGV[1], 'PX', ARGV[2])",
-    "return value",
-);
-
-/// Returns the tag block of a live record, the time, and the record's remaining lifetime, both in
-/// ms; nil if there is no live record.
-pub(super) static READ_TAGS: LazyLock<Script> = script!(
-    "local head = redis.call('GETRANGE', key, '0', '25')",
-    "local mark = look(key, head)",
-    "if mark == nil then return redis.error_reply(foreign) end",
-    "if mark ~= 'R' then return false end",
-    "local len, block = tags_len(head), ''",
-    "if len > 0 then block = redis.call('GETRANGE', key, 18, 17 + len) end",
-    "return {block, now(), redis.call('PTTL', key)}",
-);
-
-/// Compares the tag block of a record and replaces it. `ARGV`: the expected block, the new one.
-///
-/// Returns 1 if it replaced the block, 0 if there is another block or no live record.
-pub(super) static REPLACE_TAGS: LazyLock<Script> = script!(
-    "local value = redis.call('GET', key)",
-    "if not value or look(key, string.sub(value, 1, 26)) ~= 'R' then return 0 end",
-    "local len = tags_len(value)",
-    "if string.sub(value, 19, 18 + len) ~= ARGV[1] then return 0 end",
-    "local size = string.char(math.floor(#ARGV[2] / 256), #ARGV[2] % 256)",
-    "value = string.sub(value, 1, 16) .. size .. ARGV[2] .. string.sub(value, 19 + len)",
-    "redis.call('SET', key, value, 'KEEPTTL')",
     "return 1",
 );
 
-/// Adds the member `ARGV[1]` to a tag's index for at least `ARGV[2]` ms. Returns some members that
-/// have expired.
-pub(super) static ADD_TO_INDEX: LazyLock<Script> = script!(
-    "local life, at = tonumber(ARGV[2]), now()",
-    "redis.call('ZADD', key, at + life, ARGV[1])",
-    "if redis.call('PTTL', key) < life then redis.call('PEXPIRE', key, ARGV[2]) end",
-    "return redis.call('ZRANGEBYSCORE', key, '-inf', at, 'LIMIT', 0, 4)",
+/// Returns a live record without its data. For any other value, returns its kind.
+pub(super) static READ_TAGS: LazyLock<Script> = script_for_each!(
+    "_";
+    "local head = try('GETRANGE', key, '0', '25')",
+    "local mark = not failed(head) and look(key, head)",
+    "if mark ~= 'R' then return mark or 'foreign' end",
+    "return redis.call('GETRANGE', key, 0, 17 + tags_len(head))",
 );
+
+/// Adds a member to a tag's index, or renews it, for at least the second argument in ms.
+///
+/// The score of a member is the time at which it was last renewed, in ms. Each renewal raises it. Returns
+/// a sample of the members with their scores, without those that were renewed within the grace time.
+pub(super) static ADD_TO_INDEX: LazyLock<Script> = script_for_each!(
+    "member, life";
+    "local score, old = now(), try('ZSCORE', key, member)",
+    "if failed(old) then return old end",
+    "if old then score = math.max(score, tonumber(old) + 1) end",
+    "local done = try('ZADD', key, score, member)",
+    "if failed(done) then return done end",
+    "if redis.call('PTTL', key) < tonumber(life) then redis.call('PEXPIRE', key, life) end",
+    "local sample, found = redis.call('ZRANDMEMBER', key, '4', 'WITHSCORES'), {}",
+    "for i = 1, #sample, 2 do",
+    "  if tonumber(sample[i + 1]) < grace_start() then",
+    "    found[#found + 1], found[#found + 2] = sample[i], sample[i + 1]",
+    "  end",
+    "end",
+    "return found",
+);
+
+/// Scans a tag's index from the cursor `ARGV[1]`. Returns the next cursor, and some members with their
+/// scores. The score of a member that was renewed within the grace time is empty.
+pub(super) static SCAN_INDEX: LazyLock<Script> = script!(
+    "local page = redis.call('ZSCAN', key, ARGV[1], 'COUNT', '100')",
+    "local entries = page[2]",
+    "for i = 2, #entries, 2 do",
+    "  if tonumber(entries[i]) >= grace_start() then entries[i] = '' end",
+    "end",
+    "return page",
+);
+
+/// Removes members from a tag's index, unless they were renewed. `ARGV`: each member and its score.
+pub(super) static REMOVE_FROM_INDEX: LazyLock<Script> = script!(
+    "for i = 1, #ARGV, 2 do",
+    "  local score = redis.call('ZSCORE', key, ARGV[i])",
+    "  if score and tonumber(score) == tonumber(ARGV[i + 1]) then",
+    "    redis.call('ZREM', key, ARGV[i])",
+    "  end",
+    "end",
+    "return 1",
+);
+
+/// Formats a lifetime in whole milliseconds, at most about three thousand years: Redis can still add
+/// that to the current time.
+pub(super) fn millis(time: Duration) -> Bytes {
+    const MAX: u128 = 100_000_000_000_000;
+    time.as_millis().min(MAX).to_string().into()
+}

@@ -3,7 +3,7 @@
 
 use hyper_session::{
     id::StoreKey,
-    store::{Expected, ReadOutcome, RedisStore, Store, WriteOutcome},
+    store::{Expected, ReadOutcome, RedisStore, Store, WriteOutcome, WriteRequest},
 };
 
 use crate::support::redis_servers::sessions::HOUR;
@@ -35,8 +35,8 @@ impl Ledger {
     }
 
     async fn write(&self, key: StoreKey, text: &str) {
-        let text = text.to_owned().into();
-        let written = self.0.write(&key, text, HOUR, Expected::Any).await;
+        let request = WriteRequest::new(&key, text.to_owned(), HOUR, Expected::Any);
+        let written = self.0.write(request).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use hyper_session::store::Store;
+use hyper_session::store::{Store, Tag};
 use serde_json::json;
 
 use crate::support::{
@@ -143,6 +143,9 @@ async fn a_tag_that_does_not_fit_moves_the_session_to_the_server() {
     assert!(browser.jar.get("session-data").unwrap().len() < 500);
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"cart": text(2880)}));
+    // The cookie has the tags. The index of the other store does not list its record as a session.
+    let (index, tag) = (server.server_side.tags().unwrap(), Tag::new("owner 1"));
+    assert_eq!(index.tagged(&tag.unwrap()).await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -175,6 +175,64 @@ async fn a_request_that_runs_while_its_owner_logs_out_everywhere_does_not_undo_i
     }
 }
 
+/// Other stores destroy the session, so a slower write is dropped there as well.
+#[tokio::test]
+async fn a_request_that_removes_the_tag_while_its_owner_logs_out_everywhere_ends_too() {
+    for regenerates in [false, true] {
+        let server = server_with_revocation();
+        let mut browser = server.browser();
+        login(&mut browser, "ada").await;
+        server.advance(MILLI);
+        browser
+            .request(async |session| {
+                session.load().await.unwrap().untag("ada").unwrap();
+                let all = server.sessions.collection();
+                all.destroy_tagged("ada", None).await.unwrap();
+                if regenerates {
+                    session.regenerate().unwrap();
+                }
+            })
+            .await;
+        assert_eq!(server.events.with_name("write_dropped").len(), 1);
+        assert_eq!(user(&mut browser).await, None, "{regenerates}");
+    }
+}
+
+/// A tag keeps its time through writes, and a tag that is added again gets a new one.
+#[tokio::test]
+async fn only_a_new_tag_is_later_than_a_log_out_everywhere() {
+    for (tags_again, lives) in [(false, false), (true, true)] {
+        let server = server_with_revocation();
+        let mut browser = server.browser();
+        login(&mut browser, "ada").await;
+        let mut copy = browser.clone();
+        browser
+            .visit(async |session| session.untag("ada").unwrap())
+            .await;
+        server.advance(MILLI);
+        let all = server.sessions.collection();
+        all.destroy_tagged("ada", None).await.unwrap();
+        server.advance(MILLI);
+        match tags_again {
+            true => {
+                let tagging = browser.visit(async |session| session.tag("ada").unwrap());
+                tagging.await;
+            }
+            false => browser = copy.clone(),
+        }
+        for round in 0..2 {
+            browser
+                .visit(async |session| {
+                    session.put("round", &round).unwrap();
+                    session.regenerate().unwrap();
+                })
+                .await;
+        }
+        assert_eq!(user(&mut browser).await.is_some(), lives);
+        assert_eq!(user(&mut copy).await, None);
+    }
+}
+
 #[tokio::test]
 async fn one_session_can_be_spared_and_lives_on_under_its_next_ids() {
     let server = server_with_revocation();
@@ -239,15 +297,49 @@ async fn an_untagged_session_is_no_longer_its_owners() {
     assert_eq!(user(&mut browser).await.as_deref(), Some("ada"));
 }
 
-#[tokio::test]
-async fn a_list_that_cannot_be_read_lets_no_visitor_in() {
+/// Creates a server whose revocation list is behind a gate.
+fn server_with_gate() -> (CookieServer, GateStore) {
     let mut gate = None;
     let server = cookie_server_with(config(), |store, backing| {
         let backing = GateStore::new(backing);
         gate = Some(backing.clone());
         store.with_revocation(backing)
     });
-    let gate = gate.unwrap();
+    (server, gate.unwrap())
+}
+
+/// A write keeps the time of the tag. The time of the logout decides, not the time at which the list
+/// has it.
+#[tokio::test]
+async fn a_write_before_a_log_out_is_in_the_list_does_not_undo_it() {
+    for regenerates in [false, true] {
+        let (server, list) = server_with_gate();
+        let mut browser = server.browser();
+        login(&mut browser, "ada").await;
+        server.advance(MILLI);
+        let (gate, all) = (list.hold(Call::Write), server.sessions.collection());
+        let writing = async {
+            gate.reached().await;
+            server.advance(MILLI);
+            let visit = browser.visit(async |session| {
+                session.put("late", &1).unwrap();
+                if regenerates {
+                    session.regenerate().unwrap();
+                }
+            });
+            visit.await;
+            gate.open();
+        };
+        let (ended, ()) = tokio::join!(all.destroy_tagged("ada", None), writing);
+        ended.unwrap();
+        assert!(server.events.with_name("write_dropped").is_empty());
+        assert_eq!(user(&mut browser).await, None, "{regenerates}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_lets_no_visitor_in() {
+    let (server, gate) = server_with_gate();
     let mut browser = server.browser();
     login(&mut browser, "ada").await;
     for skip in 0..2 {

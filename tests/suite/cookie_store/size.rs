@@ -4,13 +4,15 @@ use http::StatusCode;
 use hyper_session::{
     SessionError,
     session::OnTooLarge,
-    store::{CookieStore, Expected, Tag, WriteOutcome},
+    store::{
+        CookieStore, Expected, MemoryStore, ReadOutcome, Tag, Tags, WriteOutcome, WriteRequest,
+    },
 };
 use serde_json::json;
 
 use crate::support::{
     KEY,
-    bound::{AGE, attach, bind_as, key, key_ring, pairs},
+    bound::{AGE, attach, bind, bind_as, key, key_ring, pairs},
     config, cookie_server,
     cookie_server::{cookie_server_with, text},
     object,
@@ -29,8 +31,8 @@ async fn a_cookie_has_4096_bytes_of_name_and_value_and_not_one_more() {
         let mut last = 0;
         for len in 2900.. {
             let attached = attach(&*bound, "");
-            let data = text(len).into();
-            match attached.write(&key(), data, AGE, Expected::Absent).await {
+            let request = WriteRequest::new(&key(), text(len), AGE, Expected::Absent);
+            match attached.write(request).await {
                 Ok(WriteOutcome::Done(_)) => {
                     let [pair] = &pairs(&*attached)[..] else {
                         panic!("one cookie");
@@ -210,24 +212,50 @@ async fn a_tag_takes_its_name_and_nine_bytes_of_the_room_and_comes_back_as_it_wa
         bind_as(&CookieStore::new(), &key_ring(KEY), "session"),
         key(),
     );
-    let names = ["a".to_owned(), "über".to_owned(), text(256)];
-    let sealed = async |tags: &[String]| {
+    let names = ["a".to_owned(), text(256), "über".to_owned()];
+    let sealed = async |tags: Tags| {
         let attached = attach(&*bound, "");
-        let written = attached.write(&key, text(99).into(), AGE, Expected::Absent);
-        assert!(matches!(written.await.unwrap(), WriteOutcome::Done(_)));
-        for name in tags {
-            let tag = Tag::new(name.as_str()).unwrap();
-            assert!(attached.tags().unwrap().tag(&key, &tag).await.unwrap());
-        }
+        let request = WriteRequest::new(&key, text(99), AGE, Expected::Absent).tags(tags);
+        let written = attached.write(request).await.unwrap();
+        assert!(matches!(written, WriteOutcome::Done(_)));
         pairs(&*attached).pop().unwrap()
     };
-    let (bare, tagged) = (sealed(&[]).await, sealed(&names).await);
+    let (bare, tagged) = (sealed(Tags::new()).await, sealed(tags(&names)).await);
     let more: usize = names.iter().map(|name| name.len() + 9).sum();
     let base64 = |bytes: usize| (bytes * 4).div_ceil(3);
     assert!((tagged.len() - bare.len()).abs_diff(base64(more)) <= 1);
 
-    let attached = attach(&*bound, &tagged);
-    let tags = attached.tags().unwrap().tags_of(&key).await.unwrap();
-    let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
-    assert_eq!(tags, names);
+    let read = attach(&*bound, &tagged).read(&key, None).await.unwrap();
+    let ReadOutcome::Found(record) = read else {
+        panic!("no record: {read:?}");
+    };
+    assert_eq!(record.tags.iter().collect::<Vec<_>>(), names);
+}
+
+fn tags(names: &[String]) -> Tags {
+    let mut tags = Tags::new();
+    for name in names {
+        tags.insert(&Tag::new(name.as_str()).unwrap()).unwrap();
+    }
+    tags
+}
+
+#[tokio::test]
+async fn tags_that_do_not_fit_are_refused_even_if_the_data_could_overflow() {
+    let names: Vec<String> = (10..74).map(|nth| format!("{nth}{}", text(254))).collect();
+    for (max_chunks, fits) in [(1, false), (5, false), (6, true)] {
+        let store = CookieStore::new().max_chunks(max_chunks);
+        let bound = bind(&store.with_overflow(MemoryStore::new()));
+        let attached = attach(&*bound, "");
+        let request = WriteRequest::new(&key(), text(20_000), AGE, Expected::Absent);
+        let written = attached.write(request.tags(tags(&names))).await;
+        match written {
+            Ok(_) => assert!(fits && pairs(&*attached).len() == max_chunks),
+            Err(error) => {
+                let refused = error.too_large().expect("the size is the reason");
+                assert!(!fits && refused.limit == 4096 * max_chunks, "{refused:?}");
+                assert!(pairs(&*attached).is_empty());
+            }
+        }
+    }
 }

@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
         Capabilities, Expected, MemoryStore, MigratingStore, ReadOutcome, Store, StoreFuture, Tag,
-        TagStore, WriteOutcome,
+        TagStore, WriteOutcome, WriteRequest,
         conformance::{self, Check, ManualTime},
     },
 };
@@ -85,18 +84,10 @@ impl Store for Machines {
         }
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        match (self.begin, expected) {
-            (Begin::InTheOldStore, Expected::Absent) => {
-                self.prepared.write(key, data, ttl, expected)
-            }
-            _ => self.next().write(key, data, ttl, expected),
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        match (self.begin, request.expected) {
+            (Begin::InTheOldStore, Expected::Absent) => self.prepared.write(request),
+            _ => self.next().write(request),
         }
     }
 
@@ -118,28 +109,8 @@ impl Store for Machines {
 }
 
 impl TagStore for Machines {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        self.next().tag(key, tag)
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        self.next().untag(key, tag)
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         self.next().tagged(tag)
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        self.next().tags_of(key)
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        self.next().copy_tags(from, to)
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        self.next().move_tags(from, to)
     }
 }
 

@@ -367,6 +367,27 @@ async fn who_moves_while_the_owner_logs_out_everywhere_does_not_escape() {
     assert_eq!(user(&mut browser).await, None);
 }
 
+/// The logout comes before the marker is stored, or after the cookie was found valid.
+#[tokio::test]
+async fn a_log_out_everywhere_between_two_steps_of_a_move_ends_the_session() {
+    for nth in 0..2 {
+        let rollout = rollout_with_revocation();
+        let (mut browser, _) = rollout.visitor("ada").await;
+        let mut copy = browser.clone();
+        let gate = rollout.gate.hold_nth(Call::Write, nth);
+        let ending = async {
+            gate.reached().await;
+            let all = rollout.during.collection();
+            all.destroy_tagged("ada", None).await.unwrap();
+            gate.open();
+        };
+        tokio::join!(count(&mut browser), ending);
+        assert_eq!(rollout.events.with_name("write_dropped").len(), 1, "{nth}");
+        assert_eq!(user(&mut browser).await, None);
+        assert_eq!(user(&mut copy).await, None);
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_ended_without_a_list_is_an_error_and_not_silence() {
     let rollout = rollout();

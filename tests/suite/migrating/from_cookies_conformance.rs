@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::HeaderValue;
 use hyper_session::{
     clock::{Clock, Timestamp},
@@ -17,7 +16,7 @@ use hyper_session::{
     store::{
         BoundStore, Capabilities, ClientSideStore, CookieContext, CookieStore, Expected,
         MemoryStore, MigratingStore, ReadOutcome, RequestStore, SetCookies, Store, StoreError,
-        StoreFuture, WriteOutcome,
+        StoreFuture, WriteOutcome, WriteRequest,
         conformance::{self, Check, ClientSideHarness, Harness},
     },
 };
@@ -77,8 +76,8 @@ impl RequestStore for MachineRequest {
         self.migrating.rejection()
     }
 
-    fn contains(&self, key: &StoreKey) -> bool {
-        self.migrating.contains(key)
+    fn remaining_ttl(&self, key: &StoreKey) -> Option<Duration> {
+        self.migrating.remaining_ttl(key)
     }
 }
 
@@ -87,14 +86,8 @@ impl Store for Balancer {
         self.migrating.read(key, touch)
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        self.migrating.write(key, data, ttl, expected)
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.migrating.write(request)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -115,18 +108,12 @@ impl Store for MachineRequest {
         self.migrating.read(key, touch)
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        if expected != Expected::Absent {
-            return self.migrating.write(key, data, ttl, expected);
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        if request.expected != Expected::Absent {
+            return self.migrating.write(request);
         }
         self.is_new.store(true, Relaxed);
-        self.prepared.write(key, data, ttl, expected)
+        self.prepared.write(request)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -217,6 +204,9 @@ async fn who_begins_in_a_cookie_has_them_from_the_first_write_on() {
         Check::NoWriteIsLost,
         Check::DestroyedStaysDestroyed,
         Check::WritesOnATombstone,
+        Check::WritesCanKeepTheExpiry,
+        Check::KeepIsConditional,
+        Check::NoTagIsLost,
     ] {
         assert!(report.passed().contains(&kept), "{report}");
     }

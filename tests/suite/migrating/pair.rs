@@ -10,8 +10,8 @@ use hyper_session::{
     document::Number,
     id::{SessionId, StoreKey},
     store::{
-        Expected, MemoryStore, MigratingStore, ReadOutcome, Record, Store, Tag, TagStore,
-        WriteOutcome,
+        Expected, Expiry, MemoryStore, MigratingStore, ReadOutcome, Record, Store, Tag, TagStore,
+        Tags, WriteOutcome, WriteRequest,
     },
 };
 
@@ -45,10 +45,21 @@ fn key() -> StoreKey {
     SessionId::generate().unwrap().store_key()
 }
 
+/// Returns a write with a time to live of an hour.
+fn request(key: &StoreKey, data: impl Into<Bytes>, expected: Expected) -> WriteRequest {
+    WriteRequest::new(key, data, HOUR, expected)
+}
+
+fn tags(tag: &Tag) -> Tags {
+    let mut tags = Tags::new();
+    tags.insert(tag).unwrap();
+    tags
+}
+
 /// Creates a session in the old store, without the migrating store.
 async fn create_in_old(stores: &Migration, data: &'static str) -> StoreKey {
     let key = key();
-    let written = stores.old.write(&key, data.into(), HOUR, Expected::Absent);
+    let written = stores.old.write(request(&key, data, Expected::Absent));
     assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     stores.old.calls();
     key
@@ -80,10 +91,7 @@ async fn a_session_is_read_where_it_is_and_moves_with_its_next_write() {
     );
 
     let expected = version(&stores.migrating, &key).await;
-    let written = stores
-        .migrating
-        .write(&key, "b".into(), HOUR, expected)
-        .await;
+    let written = stores.migrating.write(request(&key, "b", expected)).await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(
         data(&stores.new, &key).await,
@@ -117,17 +125,12 @@ async fn a_renewal_takes_along_what_is_only_ever_read() {
 async fn a_new_session_begins_in_the_new_store_and_a_prepared_machine_finds_it() {
     let stores = stores();
     let key = key();
-    let written = stores
-        .migrating
-        .write(&key, "a".into(), HOUR, Expected::Absent);
+    let written = stores.migrating.write(request(&key, "a", Expected::Absent));
     assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     assert_eq!(data(&stores.new, &key).await, "a");
     assert_eq!(data(&stores.prepared, &key).await, "a");
     let expected = version(&stores.prepared, &key).await;
-    let written = stores
-        .prepared
-        .write(&key, "b".into(), HOUR, expected)
-        .await;
+    let written = stores.prepared.write(request(&key, "b", expected)).await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(data(&stores.new, &key).await, "b");
 }
@@ -138,14 +141,11 @@ async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alon
     let (old, fresh) = (create_in_old(&stores, "a").await, key());
     let written = stores
         .prepared
-        .write(&fresh, "a".into(), HOUR, Expected::Absent);
+        .write(request(&fresh, "a", Expected::Absent));
     assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
     for key in [old, fresh] {
         let expected = version(&stores.prepared, &key).await;
-        let written = stores
-            .prepared
-            .write(&key, "b".into(), HOUR, expected)
-            .await;
+        let written = stores.prepared.write(request(&key, "b", expected)).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
         assert!(stores.prepared.touch(&key, HOUR).await.unwrap());
         assert_eq!(data(&stores.old, &key).await, "b");
@@ -159,64 +159,104 @@ async fn a_prepared_machine_leaves_sessions_to_those_who_know_the_old_store_alon
 /// Stops the migration before and after each of its calls to either store.
 #[tokio::test]
 async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
-    let steps = [
-        (true, Call::Write, 0),
-        (true, Call::TagsOf, 0),
-        (true, Call::TagsOf, 1),
-        (true, Call::TagsOf, 2),
-        (true, Call::Write, 1),
-        (false, Call::Write, 0),
-        (false, Call::Write, 1),
-        (false, Call::Tag, 0),
-        (false, Call::Tag, 1),
-    ];
-    for ((in_old, call, nth), after) in steps.into_iter().flat_map(|it| [(it, false), (it, true)]) {
-        let stores = stores();
-        let (key, tag) = (create_in_old(&stores, "a").await, Tag::new("user").unwrap());
-        assert!(stores.old.tag(&key, &tag).await.unwrap());
+    let steps = [(true, 0), (true, 1), (false, 0)];
+    for ((in_old, nth), after) in steps.into_iter().flat_map(|it| [(it, false), (it, true)]) {
+        let (stores, key, tag) = (stores(), key(), Tag::new("user").unwrap());
+        let tagged = |data, expected| request(&key, data, expected).tags(tags(&tag));
+        let written = stores.old.write(tagged("a", Expected::Absent));
+        assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
         let expected = version(&stores.migrating, &key).await;
         let broken = if in_old { &stores.old } else { &stores.new };
         match after {
-            true => broken.fail_answer_nth(call, nth),
-            false => broken.fail_nth(call, nth),
+            true => broken.fail_answer_nth(Call::Write, nth),
+            false => broken.fail_nth(Call::Write, nth),
         }
-        let stopped = stores
-            .migrating
-            .write(&key, "b".into(), HOUR, expected)
-            .await;
-        assert!(
-            stopped.is_err(),
-            "{in_old} {call:?} {nth} {after}: {stopped:?}"
-        );
+        let stopped = stores.migrating.write(tagged("b", expected)).await;
+        let step = (in_old, nth, after);
+        assert!(stopped.is_err(), "{step:?}: {stopped:?}");
         stores.old.clear_rules();
         stores.new.clear_rules();
 
         // The write is applied or not, and every machine reads the same.
-        let unwritten = in_old && call == Call::Write && nth == 0 && !after;
-        let expected_data = if unwritten { "a" } else { "b" };
-        let step = (in_old, call, nth, after);
+        let expected_data = match step {
+            (true, 0, false) => "a",
+            _ => "b",
+        };
+        let listed = stores.migrating.tagged(&tag).await.unwrap();
+        assert_eq!(listed, [key], "{step:?}");
+        let read = record(&stores.migrating, &key).await;
         assert_eq!(
-            stores.migrating.tagged(&tag).await.unwrap(),
-            [key],
-            "{step:?}"
-        );
-        assert_eq!(
-            data(&stores.migrating, &key).await,
-            expected_data,
+            (&*read.data, &read.tags),
+            (expected_data.as_bytes(), &tags(&tag)),
             "{step:?}"
         );
         assert_eq!(data(&stores.prepared, &key).await, expected_data);
         assert_eq!(stores.migrating.tagged(&tag).await.unwrap(), [key]);
-        let tags = stores.migrating.tags_of(&key).await.unwrap();
-        assert_eq!(tags, std::slice::from_ref(&tag));
         let expected = version(&stores.migrating, &key).await;
-        let written = stores
-            .migrating
-            .write(&key, "c".into(), HOUR, expected)
-            .await;
+        let written = stores.migrating.write(tagged("c", expected)).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
         assert_eq!(data(&stores.new, &key).await, "c");
         assert_eq!(stores.new.tagged(&tag).await.unwrap(), [key]);
+        assert_eq!(stores.old.tagged(&tag).await.unwrap(), [], "{step:?}");
+    }
+}
+
+/// The marker in the old store still has the tag, but the session has lost it.
+#[tokio::test]
+async fn what_a_stopped_move_left_does_not_list_its_session() {
+    let (stores, key, tag) = (stores(), key(), Tag::new("user").unwrap());
+    let written = stores
+        .old
+        .write(request(&key, "a", Expected::Absent).tags(tags(&tag)));
+    assert!(matches!(written.await, Ok(WriteOutcome::Done(_))));
+    let expected = version(&stores.migrating, &key).await;
+    stores.old.fail_nth(Call::Write, 1);
+    let moving = stores
+        .migrating
+        .write(request(&key, "b", expected).tags(tags(&tag)));
+    assert!(moving.await.is_err());
+    let expected = version(&stores.migrating, &key).await;
+    let untagged = stores.migrating.write(request(&key, "c", expected)).await;
+    assert!(
+        matches!(untagged, Ok(WriteOutcome::Done(_))),
+        "{untagged:?}"
+    );
+    for store in [&stores.migrating, &stores.prepared] {
+        assert_eq!(store.tagged(&tag).await.unwrap(), []);
+        assert_eq!(data(store, &key).await, "c");
+    }
+}
+
+/// The write does not know the remaining time to live of a session in the old store.
+#[tokio::test]
+async fn a_write_that_keeps_the_expiry_moves_nothing_and_prolongs_nothing() {
+    for expects_version in [true, false] {
+        let stores = stores();
+        let key = create_in_old(&stores, "a").await;
+        stores.clock.advance(HOUR / 2);
+        let stale = version(&stores.migrating, &key).await;
+        let expected = if expects_version {
+            stale
+        } else {
+            Expected::Any
+        };
+        let keeping = |expected| WriteRequest::new(&key, "b", Expiry::Keep, expected);
+        let written = stores.migrating.write(keeping(expected)).await;
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+        assert_eq!(data(&stores.old, &key).await, "b");
+        let conflict = WriteOutcome::Conflict(record(&stores.migrating, &key).await);
+        for expected in [stale, Expected::Absent] {
+            let refused = stores.migrating.write(keeping(expected)).await;
+            assert_eq!(refused.unwrap(), conflict);
+        }
+
+        stores.clock.advance(HOUR / 2);
+        for expected in [expected, Expected::Any, Expected::Absent] {
+            let gone = stores.migrating.write(keeping(expected)).await;
+            assert_eq!(gone.unwrap(), WriteOutcome::Gone);
+        }
+        let read = stores.migrating.read(&key, None).await.unwrap();
+        assert_eq!(read, ReadOutcome::Absent);
     }
 }
 
@@ -227,15 +267,12 @@ async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended(
     let key = create_in_old(&stores, "a").await;
     let expected = version(&stores.migrating, &key).await;
     stores.old.fail_nth(Call::Write, 1);
-    let stopped = stores
-        .migrating
-        .write(&key, "b".into(), HOUR, expected)
-        .await;
+    let stopped = stores.migrating.write(request(&key, "b", expected)).await;
     assert!(stopped.is_err(), "{stopped:?}");
     let (minute, expected) = (HOUR / 60, version(&stores.migrating, &key).await);
     let fenced = stores
         .migrating
-        .write(&key, "moved".into(), minute, expected);
+        .write(WriteRequest::new(&key, "moved", minute, expected));
     assert!(matches!(fenced.await, Ok(WriteOutcome::Done(_))));
     stores.clock.advance(minute);
     assert_eq!(
@@ -275,7 +312,7 @@ async fn a_session_destroyed_while_it_moves_stays_so() {
         let gate = paused.hold_nth(Call::Write, nth);
         let migrating = stores.migrating.clone();
         let writing =
-            tokio::spawn(async move { migrating.write(&key, "b".into(), HOUR, expected).await });
+            tokio::spawn(async move { migrating.write(request(&key, "b", expected)).await });
         gate.reached().await;
         stores.migrating.destroy(&key).await.unwrap();
         gate.open();
@@ -301,12 +338,9 @@ async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
         let key = create_in_old(&stores, "a").await;
         let stale = version(slow, &key).await;
         let current = version(&stores.migrating, &key).await;
-        let written = stores
-            .migrating
-            .write(&key, "b".into(), HOUR, current)
-            .await;
+        let written = stores.migrating.write(request(&key, "b", current)).await;
         assert!(matches!(written, Ok(WriteOutcome::Done(_))));
-        let refused = slow.write(&key, "lost?".into(), HOUR, stale).await.unwrap();
+        let refused = slow.write(request(&key, "lost?", stale)).await.unwrap();
         let current = record(&stores.migrating, &key).await;
         assert_eq!(refused, WriteOutcome::Conflict(current));
     }
@@ -316,7 +350,7 @@ async fn a_write_on_what_has_moved_meanwhile_conflicts_with_the_new_record() {
 async fn those_who_begin_a_session_in_the_old_store_do_not_keep_each_other_from_it() {
     let yielding = || GateStore::yielding(MemoryStore::new());
     let (prepared, key) = (MigratingStore::prepare(yielding(), yielding()), key());
-    let begin = |_| tokio::spawn(prepared.write(&key, "{}".into(), HOUR, Expected::Absent));
+    let begin = |_| tokio::spawn(prepared.write(request(&key, "{}", Expected::Absent)));
     let begun = [0; 4].map(begin);
     for _ in 0..1000 {
         tokio::task::yield_now().await;
@@ -337,7 +371,7 @@ async fn two_machines_count_on_one_session_and_nothing_is_lost() {
         let (old, new) = (yielding(), yielding());
         for _ in 0..20 {
             let key = key();
-            let begun = old.write(&key, "0".into(), HOUR, Expected::Absent);
+            let begun = old.write(request(&key, "0", Expected::Absent));
             assert!(matches!(begun.await, Ok(WriteOutcome::Done(_))));
             let mover = MigratingStore::new(old.clone(), new.clone());
             let by_mover = tokio::spawn(count(mover.clone(), key));
@@ -375,11 +409,7 @@ async fn count(store: impl Store, key: StoreKey) -> usize {
             break;
         };
         let (next, expected) = ((next + 1).to_string(), Expected::Version(record.version));
-        match store
-            .write(&key, next.into(), HOUR, expected)
-            .await
-            .unwrap()
-        {
+        match store.write(request(&key, next, expected)).await.unwrap() {
             WriteOutcome::Done(_) => done += 1,
             WriteOutcome::Conflict(_) => {}
             WriteOutcome::Gone => break,

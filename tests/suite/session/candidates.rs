@@ -8,7 +8,7 @@ use hyper_session::{
     Session,
     id::StoreKey,
     session::CookiePolicy,
-    store::{Expected, Store},
+    store::{Expected, Store, WriteRequest},
 };
 use serde_json::json;
 
@@ -63,8 +63,8 @@ impl Death {
             Self::Unreadable => {
                 let key = key(&mut browser).await;
                 let damage = Bytes::from_static(b"damage");
-                let write = server.memory.write(&key, damage, HOUR, Expected::Any);
-                write.await.unwrap();
+                let damaged = WriteRequest::new(&key, damage, HOUR, Expected::Any);
+                server.memory.write(damaged).await.unwrap();
             }
         }
         cookie

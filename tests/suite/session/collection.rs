@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError, Sessions,
     session::SessionCollection,
-    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome},
+    store::{MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
 };
 use serde_json::{Value, json};
 
@@ -131,14 +131,8 @@ impl Store for MinimalStore {
         self.0.read(key, touch)
     }
 
-    fn write(
-        &self,
-        key: &hyper_session::id::StoreKey,
-        data: Bytes,
-        ttl: std::time::Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        self.0.write(key, data, ttl, expected)
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.0.write(request)
     }
 
     fn destroy(&self, key: &hyper_session::id::StoreKey) -> StoreFuture<()> {

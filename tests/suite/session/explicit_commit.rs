@@ -114,26 +114,8 @@ async fn a_second_explicit_commit_that_fails_or_is_dropped_sends_the_cookie_of_t
     }
 }
 
-/// At this point the old id is dead, and only late tags remain to be moved.
-#[tokio::test]
-async fn a_commit_that_was_dropped_after_the_move_sends_the_new_id() {
-    let server = test_server(config());
-    let mut browser = visitor(&server).await;
-    let gate = server.store.hold(Call::MoveTags);
-    let visit = browser
-        .request(async |s| {
-            tokio::select! {
-                () = sign_in(&s) => panic!("the store waits"),
-                () = gate.reached() => {}
-            }
-        })
-        .await;
-    assert_eq!(visit.status, 503);
-    assert_eq!(data(&mut browser).await, signed_in());
-}
-
 /// The steps of a regeneration that can fail before the old id is dead.
-const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
+const STEPS: [(Call, usize); 2] = [(Call::Write, 0), (Call::Write, 1)];
 
 #[tokio::test]
 async fn a_second_move_that_fails_sends_the_cookie_of_the_first_one() {

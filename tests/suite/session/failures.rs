@@ -7,7 +7,7 @@ use hyper_session::{
     SessionError,
     id::StoreKey,
     session::OnStoreFailure,
-    store::{Expected, ReadOutcome, Store},
+    store::{Expected, ReadOutcome, Store, WriteRequest},
 };
 use serde_json::json;
 
@@ -135,10 +135,8 @@ async fn a_write_whose_answer_was_lost_is_applied_once_at_most() {
 async fn replace_record(server: &TestServer, browser: &mut Browser, bytes: &Bytes) -> StoreKey {
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let hour = Duration::from_secs(3_600);
-    let write = server
-        .memory
-        .write(&key, bytes.clone(), hour, Expected::Any);
-    write.await.unwrap();
+    let write = WriteRequest::new(&key, bytes.clone(), hour, Expected::Any);
+    server.memory.write(write).await.unwrap();
     server.events.clear();
     key
 }
@@ -217,7 +215,7 @@ async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit()
             let hour = Duration::from_secs(3_600);
             let write = server
                 .memory
-                .write(&key, "damage".into(), hour, Expected::Any);
+                .write(WriteRequest::new(&key, "damage", hour, Expected::Any));
             write.await.unwrap();
         })
         .await;

@@ -8,7 +8,7 @@ use http_body_util::Empty;
 use hyper::service::Service;
 use hyper_session::{
     Session,
-    store::{Expected, ReadOutcome, Store},
+    store::{Expected, ReadOutcome, Store, WriteRequest},
 };
 use proptest::{collection::vec, prelude::*};
 use serde_json::{Value, json};
@@ -86,7 +86,9 @@ async fn create_session(server: &TestServer) -> (String, hyper_session::id::Stor
 /// Replaces the record of a session with `data` and loads it.
 async fn open(server: &TestServer, cookie: &str, key: &hyper_session::id::StoreKey, data: Bytes) {
     let hour = Duration::from_secs(3_600);
-    let write = server.memory.write(key, data, hour, Expected::Any);
+    let write = server
+        .memory
+        .write(WriteRequest::new(key, data, hour, Expected::Any));
     write.await.unwrap();
     let mut browser = server.browser();
     browser.jar.set("session", cookie);

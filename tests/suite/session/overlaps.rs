@@ -82,12 +82,12 @@ async fn a_slow_request_that_left_its_session_alone_does_not_sign_the_visitor_ou
     }
 }
 
-/// The tag fails after the regeneration. The response is a 503 without the new id.
+/// The write of the new record fails. The response is a 503 without the new id.
 #[tokio::test]
-async fn a_sign_in_whose_tag_fails_leaves_the_visitor_a_session() {
+async fn a_sign_in_that_fails_leaves_the_visitor_a_session() {
     let server = test_server(config());
     let mut browser = visitor(&server, json!({"n": 1})).await;
-    server.store.fail(Call::Tag);
+    server.store.fail(Call::Write);
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().regenerate().unwrap();

@@ -42,9 +42,9 @@ async fn a_write_that_commits_before_the_move_is_in_the_new_session() {
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
 
-/// The steps of a regeneration between which another request can run: the write of the new record, the
-/// tags, the fence.
-const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::CopyTags, 0), (Call::Write, 1)];
+/// The steps of a regeneration between which another request can run: the write of the new record, and
+/// the fence.
+const STEPS: [(Call, usize); 2] = [(Call::Write, 0), (Call::Write, 1)];
 
 #[tokio::test]
 async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
@@ -175,27 +175,27 @@ async fn two_moves_at_once_leave_one_session_with_its_tags() {
     }
 }
 
-/// The loser of two regenerations has the tags already when the winner writes its fence.
+/// Both new records exist before one of the two writes its fence.
 #[tokio::test]
-async fn the_loser_of_two_moves_does_not_take_the_tags_with_it() {
+async fn of_two_regenerations_at_once_one_keeps_the_tags() {
     let server = test_server(config());
     let browser = ada(&server).await;
     let (mut winner, mut loser) = (browser.clone(), browser.clone());
-    let winner_tags = server.store.hold(Call::CopyTags);
-    let loser_fence = server.store.hold_nth(Call::Write, 2);
+    let first_fence = server.store.hold_nth(Call::Write, 1);
+    let second_fence = server.store.hold_nth(Call::Write, 2);
     tokio::join!(
         winner.visit(async |s| s.regenerate().unwrap()),
         async {
-            winner_tags.reached().await;
+            first_fence.reached().await;
             loser.visit(async |s| s.regenerate().unwrap()).await;
         },
         async {
-            loser_fence.reached().await;
-            winner_tags.open();
+            second_fence.reached().await;
+            first_fence.open();
             while server.events.with_name("migrated").is_empty() {
                 tokio::task::yield_now().await;
             }
-            loser_fence.open();
+            second_fence.open();
         }
     );
     assert_eq!(data(&mut winner).await, json!({"n": 1}));

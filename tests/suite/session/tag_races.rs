@@ -1,5 +1,6 @@
-//! A session that was never stored gets a tag while another request gives it a new id. Its data must
-//! never be reachable without the tag.
+//! Tags change together with the data, beside other requests that write, tag or regenerate the session.
+
+use std::time::Duration;
 
 use hyper_session::{Session, SessionError, id::StoreKey};
 use serde_json::{Value, json};
@@ -14,13 +15,21 @@ async fn newcomer(server: &TestServer) -> Browser {
     browser
 }
 
+/// Creates a browser whose session has the tag `ada`.
+async fn ada(server: &TestServer) -> Browser {
+    let mut browser = server.browser();
+    browser.visit(async |s| sign_in(s)).await.unwrap();
+    server.store.calls();
+    browser
+}
+
 fn sign_in(session: &Session) -> Result<(), SessionError> {
     session.put("user", "ada")?;
     session.tag("ada")
 }
 
-async fn tagged(server: &TestServer) -> Vec<StoreKey> {
-    server.sessions.collection().tagged("ada").await.unwrap()
+async fn tagged(server: &TestServer, tag: &str) -> Vec<StoreKey> {
+    server.sessions.collection().tagged(tag).await.unwrap()
 }
 
 async fn data(browser: &mut Browser) -> Value {
@@ -33,7 +42,10 @@ async fn assert_reachable(server: &TestServer, browsers: &mut [Browser], case: &
         let (user, key) = browser
             .visit(async |s| (s.has("user").unwrap(), s.store_key().unwrap()))
             .await;
-        assert!(!user || tagged(server).await.contains(&key), "{case}");
+        assert!(
+            !user || tagged(server, "ada").await.contains(&key),
+            "{case}"
+        );
     }
     let all = server.sessions.collection();
     all.destroy_tagged("ada", None).await.unwrap();
@@ -43,143 +55,180 @@ async fn assert_reachable(server: &TestServer, browsers: &mut [Browser], case: &
     }
 }
 
-/// The store calls at which the request that signs in waits, before or after the call.
-const STEPS: [(Call, usize); 3] = [(Call::Write, 0), (Call::Tag, 0), (Call::Write, 1)];
-
 #[tokio::test]
-async fn a_move_between_the_steps_of_a_first_tagged_write_leaves_no_session_without_the_tag() {
-    for (call, nth) in STEPS {
-        for after in [false, true] {
-            let server = test_server(config());
-            let browser = newcomer(&server).await;
-            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
-            let gate = match after {
-                false => server.store.hold_nth(call, nth),
-                true => server.store.hold_answer_nth(call, nth),
-            };
-            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
-                gate.reached().await;
-                mover.visit(async |s| s.regenerate()).await.unwrap();
-                gate.open();
-            });
-            let case = format!("{call:?} {nth}, {after}");
-            let dropped = server.events.with_name("write_dropped").len();
-            let stored = data(&mut mover).await == json!({"user": "ada"});
-            assert_eq!(dropped, usize::from(!stored), "{case}: dropped, or stored");
-            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
-        }
-    }
-}
-
-/// The steps of a regeneration that loaded the session before anything was stored.
-const MOVE: [(Call, usize); 4] = [
-    (Call::Write, 0),
-    (Call::CopyTags, 0),
-    (Call::Write, 1),
-    (Call::MoveTags, 0),
-];
-
-#[tokio::test]
-async fn a_first_tagged_write_between_the_steps_of_a_move_leaves_no_session_without_the_tag() {
-    for (call, nth) in MOVE {
+async fn a_regeneration_beside_a_first_tagged_write_leaves_no_session_without_the_tag() {
+    for after in [false, true] {
         let server = test_server(config());
         let browser = newcomer(&server).await;
         let (mut tagger, mut mover) = (browser.clone(), browser.clone());
-        let gate = server.store.hold_nth(call, nth);
+        let gate = match after {
+            false => server.store.hold(Call::Write),
+            true => server.store.hold_answer(Call::Write),
+        };
+        tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
+            gate.reached().await;
+            mover.visit(async |s| s.regenerate()).await.unwrap();
+            gate.open();
+        });
+        let dropped = server.events.with_name("write_dropped").len();
+        let stored = data(&mut mover).await == json!({"user": "ada"});
+        assert_eq!(dropped, usize::from(!stored), "{after}: dropped, or stored");
+        assert_reachable(&server, &mut [browser, tagger, mover], &format!("{after}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_first_tagged_write_between_the_steps_of_a_regeneration_is_found_by_its_tag() {
+    for nth in [0, 1] {
+        let server = test_server(config());
+        let browser = newcomer(&server).await;
+        let (mut tagger, mut mover) = (browser.clone(), browser.clone());
+        let gate = server.store.hold_nth(Call::Write, nth);
         tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
             gate.reached().await;
             tagger.visit(async |s| sign_in(s).unwrap()).await;
             gate.open();
         });
-        let case = format!("{call:?} {nth}");
-        assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
+        assert_reachable(&server, &mut [browser, tagger, mover], &format!("{nth}")).await;
     }
 }
 
-/// Both requests wait in turn: the sign-in before or after its tag, the regeneration at each step.
+/// A regeneration that removes one tag and adds another, while other requests write the old record at
+/// every step.
 #[tokio::test]
-async fn a_first_tagged_write_and_a_move_that_wait_for_each_other_leave_no_session_without_the_tag()
-{
-    for (call, nth) in MOVE {
-        for tags in [false, true] {
+async fn a_regeneration_that_changes_tags_beside_other_writers_changes_exactly_those_tags() {
+    for nth in [0, 1] {
+        for add_elsewhere in [false, true] {
             let server = test_server(config());
-            let browser = newcomer(&server).await;
-            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
-            let tagging = match tags {
-                true => server.store.hold(Call::Tag),
-                false => server.store.hold_answer(Call::Tag),
-            };
-            let case = format!("{call:?} {nth}, {tags}");
-            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
-                tagging.reached().await;
-                let moving = server.store.hold_nth(call, nth);
-                tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
-                    moving.reached().await;
-                    tagging.open();
-                    for _ in 0..20 {
-                        tokio::task::yield_now().await;
-                    }
-                    moving.open();
-                });
-            });
-            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
-        }
-    }
-}
-
-/// Another request writes first.
-#[tokio::test]
-async fn a_first_tagged_write_that_comes_second_leaves_no_session_without_the_tag() {
-    for call in [Call::Tag, Call::Write] {
-        for after in [false, true] {
-            let server = test_server(config());
-            let browser = newcomer(&server).await;
-            let (mut tagger, mut mover) = (browser.clone(), browser.clone());
-            let mut writer = browser.clone();
-            let first = server.store.hold(Call::Write);
-            tokio::join!(tagger.visit(async |s| sign_in(s).unwrap()), async {
-                first.reached().await;
-                writer.visit(async |s| s.put("n", &1)).await.unwrap();
-                let next = match after {
-                    false => server.store.hold(call),
-                    true => server.store.hold_answer(call),
-                };
-                first.open();
-                next.reached().await;
-                mover.visit(async |s| s.regenerate()).await.unwrap();
-                next.open();
-            });
-            let case = format!("{call:?}, {after}");
-            assert_reachable(&server, &mut [browser, tagger, mover], &case).await;
+            let browser = ada(&server).await;
+            let (mut mover, mut writer) = (browser.clone(), browser.clone());
+            let gate = server.store.hold_nth(Call::Write, nth);
+            tokio::join!(
+                mover.visit(async |s| {
+                    s.regenerate().unwrap();
+                    s.untag("ada").unwrap();
+                    s.tag("eve").unwrap();
+                }),
+                async {
+                    gate.reached().await;
+                    let write = async |s: &Session| {
+                        s.increment("n").unwrap();
+                        if add_elsewhere {
+                            s.tag("team").unwrap();
+                        }
+                    };
+                    writer.visit(write).await;
+                    gate.open();
+                }
+            );
+            let case = format!("{nth}, {add_elsewhere}");
+            let key = mover.visit(async |s| s.store_key()).await.unwrap();
+            assert_eq!(tagged(&server, "ada").await, [], "{case}");
+            assert_eq!(tagged(&server, "eve").await, [key], "{case}");
+            let team: &[StoreKey] = if add_elsewhere { &[key] } else { &[] };
+            assert_eq!(tagged(&server, "team").await, team, "{case}");
+            assert_eq!(
+                data(&mut mover).await,
+                json!({"user": "ada", "n": 1}),
+                "{case}"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_first_tagged_write_whose_tag_fails_stores_nothing_beside_it() {
+async fn parallel_requests_lose_no_tag_and_no_untag() {
     let server = test_server(config());
-    let mut browser = newcomer(&server).await;
-    server.store.fail(Call::Tag);
-    let visit = browser
-        .request(async |s| sign_in(s.load().await.unwrap()).unwrap())
-        .await;
-    assert_eq!(visit.status, 503);
-    assert_eq!(data(&mut browser).await, json!({}));
-    browser.visit(async |s| sign_in(s)).await.unwrap();
-    assert_reachable(&server, &mut [browser], "the second time").await;
+    let browser = ada(&server).await;
+    let (mut first, mut second) = (browser.clone(), browser.clone());
+    let gate = server.store.hold(Call::Write);
+    tokio::join!(
+        first.visit(async |s| {
+            s.untag("ada").unwrap();
+            s.tag("one").unwrap();
+        }),
+        async {
+            gate.reached().await;
+            second.visit(async |s| s.tag("two")).await.unwrap();
+            gate.open();
+        }
+    );
+    let counts = ["ada", "one", "two"].map(async |tag| tagged(&server, tag).await.len());
+    let [ada, one, two] = counts;
+    assert_eq!((ada.await, one.await, two.await), (0, 1, 1));
 }
 
 #[tokio::test]
-async fn the_store_is_called_once_if_no_other_request_can_know_the_id() {
+async fn a_tagged_change_is_one_write() {
     let server = test_server(config());
     let mut browser = server.browser();
     browser.visit(async |s| sign_in(s)).await.unwrap();
-    assert_eq!(server.store.calls(), [Call::Write, Call::Tag]);
+    assert_eq!(server.store.calls(), [Call::Write]);
     let mut other = newcomer(&server).await;
     other.visit(async |s| sign_in(s)).await.unwrap();
-    assert_eq!(
-        server.store.calls(),
-        [Call::Read, Call::Write, Call::Tag, Call::Write]
-    );
-    assert_eq!(tagged(&server).await.len(), 2);
+    assert_eq!(server.store.calls(), [Call::Read, Call::Write]);
+    other.visit(async |s| s.untag("ada")).await.unwrap();
+    assert_eq!(server.store.calls(), [Call::Read, Call::Write]);
+    assert_eq!(tagged(&server, "ada").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_untag_of_a_session_that_was_never_stored_writes_nothing() {
+    let server = test_server(config());
+    let mut browser = newcomer(&server).await;
+    browser.visit(async |s| s.untag("ada")).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.tag("ada")?;
+            s.untag("ada")
+        })
+        .await
+        .unwrap();
+    assert_eq!(server.store.calls(), [Call::Read, Call::Read]);
+}
+
+#[tokio::test]
+async fn a_session_has_at_most_64_tags() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser
+        .visit(async |s| {
+            for number in 0..64 {
+                s.tag(&number.to_string()).unwrap();
+            }
+            let refused = s.tag("another");
+            assert!(matches!(refused, Err(SessionError::TooManyTags(_))));
+            s.tag("7").unwrap();
+        })
+        .await;
+    assert_eq!(tagged(&server, "63").await.len(), 1);
+    let all = server.sessions.collection();
+    let key = tagged(&server, "0").await[0];
+    let refused = all.tag(&key, "another").await;
+    assert!(matches!(refused, Err(SessionError::TooManyTags(_))));
+}
+
+/// An administrator's tag neither prolongs an idle session nor loses a change of a request.
+#[tokio::test]
+async fn a_tag_from_outside_keeps_the_expiry_and_the_changes_of_requests() {
+    let age = Duration::from_secs(600);
+    let server = test_server(config().age(age).touch_interval(Duration::from_secs(60)));
+    let mut browser = ada(&server).await;
+    let key = browser.visit(async |s| s.store_key()).await.unwrap();
+    let all = server.sessions.collection();
+    server.advance(age / 2);
+    browser
+        .visit(async |s| {
+            s.increment("n").unwrap();
+            assert!(all.tag(&key, "team").await.unwrap());
+        })
+        .await;
+    assert_eq!(data(&mut browser).await, json!({"user": "ada", "n": 1}));
+    assert_eq!(tagged(&server, "team").await, [key]);
+    for _ in 0..4 {
+        server.advance(age / 2);
+        all.tag(&key, "team").await.unwrap();
+        all.untag(&key, "team").await.unwrap();
+    }
+    assert!(!all.tag(&key, "team").await.unwrap(), "it has expired");
 }

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::{SessionId, StoreKey},
-    store::{Expected, MemoryStore, ReadOutcome, Store, Tag, TagStore, Version, WriteOutcome},
+    store::{
+        Expected, Expiry, MemoryStore, ReadOutcome, Store, Tag, TagStore, Tags, Version,
+        WriteOutcome, WriteRequest,
+    },
 };
 use tokio::{runtime, time::sleep};
 
@@ -22,11 +25,28 @@ fn new_key() -> StoreKey {
 }
 
 async fn put(store: &MemoryStore, key: &StoreKey, len: usize, ttl: Duration) -> Version {
+    put_tagged(store, key, len, ttl, Tags::new()).await
+}
+
+async fn put_tagged(
+    store: &MemoryStore,
+    key: &StoreKey,
+    len: usize,
+    expiry: impl Into<Expiry>,
+    tags: Tags,
+) -> Version {
     let data = Bytes::from(vec![b'x'; len]);
-    match store.write(key, data, ttl, Expected::Any).await.unwrap() {
+    let request = WriteRequest::new(key, data, expiry, Expected::Any).tags(tags);
+    match store.write(request).await.unwrap() {
         WriteOutcome::Done(version) => version,
         other => panic!("a plain write returned {other:?}"),
     }
+}
+
+fn tags(name: &str) -> Tags {
+    let mut tags = Tags::new();
+    tags.insert(&Tag::new(name).unwrap()).unwrap();
+    tags
 }
 
 async fn is_live(store: &MemoryStore, key: &StoreKey) -> bool {
@@ -44,11 +64,15 @@ async fn a_clone_is_the_same_store() {
 async fn a_read_copies_no_data() {
     let (store, key, data) = (MemoryStore::new(), new_key(), Bytes::from(vec![1; 1000]));
     let address = data.as_ptr();
-    store.write(&key, data, HOUR, Expected::Any).await.unwrap();
+    let tags = tags("user");
+    let tags_address = tags.as_bytes().as_ptr();
+    let request = WriteRequest::new(&key, data, HOUR, Expected::Any).tags(tags);
+    store.write(request).await.unwrap();
     let ReadOutcome::Found(record) = store.read(&key, None).await.unwrap() else {
         panic!("the record was just written");
     };
     assert_eq!(record.data.as_ptr(), address);
+    assert_eq!(record.tags.as_bytes().as_ptr(), tags_address);
 }
 
 #[tokio::test]
@@ -58,11 +82,10 @@ async fn the_store_knows_its_own_size() {
     let (one, other) = (new_key(), new_key());
     put(&store, &one, 100, HOUR).await;
     put(&store, &other, 50, HOUR).await;
-    put(&store, &one, 70, HOUR).await;
-    store.tag(&one, &Tag::new("abc").unwrap()).await.unwrap();
+    put_tagged(&store, &one, 70, Expiry::Keep, tags("abc")).await;
     store.destroy(&other).await.unwrap();
     let stats = store.stats();
-    assert_eq!((stats.records, stats.tombstones, stats.bytes), (1, 1, 73));
+    assert_eq!((stats.records, stats.tombstones, stats.bytes), (1, 1, 74));
 
     clock.advance(HOUR);
     assert_eq!(store.sweep(), 2);
@@ -140,24 +163,22 @@ async fn a_record_larger_than_the_whole_store_is_an_error_and_changes_nothing() 
     let store = MemoryStore::builder().max_bytes(1000).build();
     let key = new_key();
     put(&store, &key, 1000, HOUR).await;
-    let data = Bytes::from(vec![0; 1001]);
-    let error = store
-        .write(&key, data, HOUR, Expected::Any)
-        .await
-        .unwrap_err();
-    assert_eq!((error.store(), error.operation()), ("memory", "write"));
-    let text = format!("{error:?}");
-    assert!(text.contains("1001") && text.contains("1000"), "{text}");
-    assert!(is_live(&store, &key).await);
-    assert!(error.source().is_some());
+    for (len, tags) in [(1001, Tags::new()), (997, tags("abc"))] {
+        let request = WriteRequest::new(&key, vec![0; len], HOUR, Expected::Any).tags(tags);
+        let error = store.write(request).await.unwrap_err();
+        assert_eq!((error.store(), error.operation()), ("memory", "write"));
+        let text = format!("{error:?}");
+        assert!(text.contains("1001") && text.contains("1000"), "{text}");
+        assert!(is_live(&store, &key).await);
+        assert!(error.source().is_some());
+    }
 }
 
 #[tokio::test]
 async fn an_evicted_session_leaves_its_tags() {
     let store = MemoryStore::builder().clock(clock()).max_records(1).build();
     let (tag, first, second) = (Tag::new("user").unwrap(), new_key(), new_key());
-    put(&store, &first, 1, HOUR).await;
-    store.tag(&first, &tag).await.unwrap();
+    put_tagged(&store, &first, 1, HOUR, tags("user")).await;
     put(&store, &second, 1, HOUR).await;
     put(&store, &first, 1, HOUR).await;
     assert_eq!(store.tagged(&tag).await.unwrap(), []);
@@ -232,8 +253,8 @@ fn without_a_runtime_new_records_sweep_out_old_ones() {
     let clock = clock();
     let store = MemoryStore::builder().clock(clock.clone()).build();
     let write = |ttl| {
-        let written = store.write(&new_key(), Bytes::from_static(b"x"), ttl, Expected::Absent);
-        drop(written);
+        let request = WriteRequest::new(&new_key(), "x", ttl, Expected::Absent);
+        drop(store.write(request));
     };
     for _ in 0..1000 {
         write(SECOND);
@@ -249,11 +270,8 @@ fn without_a_runtime_new_records_sweep_out_old_ones() {
 async fn a_task_frees_what_has_expired_while_no_call_writes() {
     let clock = clock();
     let store = MemoryStore::builder().clock(clock.clone()).build();
-    let tag = Tag::new("user").unwrap();
     for _ in 0..3000 {
-        let key = new_key();
-        put(&store, &key, 10, HOUR).await;
-        store.tag(&key, &tag).await.unwrap();
+        put_tagged(&store, &new_key(), 10, HOUR, tags("user")).await;
         store.destroy(&new_key()).await.unwrap();
     }
     clock.advance(HOUR);
@@ -299,8 +317,8 @@ fn a_store_that_outlives_its_runtime_is_swept_by_the_next() {
 #[test]
 fn keys_data_and_tags_are_not_shown() {
     let (store, key) = (MemoryStore::new(), new_key());
-    let written = store.write(&key, Bytes::from_static(b"secret"), HOUR, Expected::Any);
-    drop((written, store.tag(&key, &Tag::new("someone").unwrap())));
+    let request = WriteRequest::new(&key, "secret", HOUR, Expected::Any);
+    drop(store.write(request.tags(tags("someone"))));
     let text = format!("{store:?} {:?}", MemoryStore::builder());
     assert!(text.contains("records: 1"), "{text}");
     for secret in ["secret", "someone", &key.to_string()[..8]] {

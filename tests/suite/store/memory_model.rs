@@ -7,13 +7,12 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
-        Expected, MemoryStore, ReadOutcome, Record, Store, StoreFuture, Tag, TagStore, Version,
-        WriteOutcome,
+        Expected, Expiry, MemoryStore, ReadOutcome, Record, Store, StoreFuture, Tag, TagStore,
+        Tags, Version, WriteOutcome, WriteRequest,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -31,27 +30,21 @@ enum ModelExpected {
     Wrong,
 }
 
-/// Keys and tags are small numbers. Times are milliseconds.
+/// Keys are small numbers, and so are tags: three bits of a mask. Times are milliseconds, or `None` to
+/// keep the expiry.
 #[derive(Clone, Debug)]
 enum Call {
     Read(u8, Option<u64>),
-    Write(u8, Vec<u8>, u64, ModelExpected),
+    Write(u8, Vec<u8>, u8, Option<u64>, ModelExpected),
     Destroy(u8),
     Touch(u8, u64),
-    Tag(u8, u8),
-    Untag(u8, u8),
     Tagged(u8),
-    MoveTags(u8, u8),
     Advance(u64),
     Sweep,
 }
 
 fn calls() -> impl Strategy<Value = Call> {
-    let (key, tag, time) = (
-        || 0..4u8,
-        || 0..3u8,
-        || prop_oneof![0..60u64, Just(u64::MAX)],
-    );
+    let (key, time) = (|| 0..4u8, || prop_oneof![0..60u64, Just(u64::MAX)]);
     let expectation = prop_oneof![
         1 => Just(ModelExpected::Absent),
         1 => Just(ModelExpected::Any),
@@ -60,14 +53,13 @@ fn calls() -> impl Strategy<Value = Call> {
     ];
     prop_oneof![
         3 => (key(), proptest::option::of(time())).prop_map(|(key, ttl)| Call::Read(key, ttl)),
-        6 => (key(), vec(any::<u8>(), 0..5), time(), expectation)
-            .prop_map(|(key, data, ttl, expectation)| Call::Write(key, data, ttl, expectation)),
+        8 => (key(), vec(any::<u8>(), 0..5), 0..8u8, proptest::option::of(time()), expectation)
+            .prop_map(|(key, data, tags, ttl, expectation)| {
+                Call::Write(key, data, tags, ttl, expectation)
+            }),
         1 => key().prop_map(Call::Destroy),
         2 => (key(), time()).prop_map(|(key, ttl)| Call::Touch(key, ttl)),
-        3 => (key(), tag()).prop_map(|(key, tag)| Call::Tag(key, tag)),
-        1 => (key(), tag()).prop_map(|(key, tag)| Call::Untag(key, tag)),
-        2 => tag().prop_map(Call::Tagged),
-        1 => (key(), key()).prop_map(|(from, to)| Call::MoveTags(from, to)),
+        2 => (0..3u8).prop_map(Call::Tagged),
         3 => (1..40u64).prop_map(Call::Advance),
         1 => Just(Call::Sweep),
     ]
@@ -76,7 +68,6 @@ fn calls() -> impl Strategy<Value = Call> {
 struct ModelRecord {
     record: Record,
     ends: u64,
-    tags: BTreeSet<u8>,
 }
 
 /// The contract as a simple model.
@@ -115,8 +106,9 @@ impl Model {
     }
 
     /// Returns the outcome of a rejected write, or `None` if the write is applied.
-    fn refusal(&self, key: u8, expected: Expected) -> Option<WriteOutcome> {
+    fn refusal(&self, key: u8, expected: Expected, ttl: Option<u64>) -> Option<WriteOutcome> {
         match (self.read(key), expected) {
+            (ReadOutcome::Absent, _) if ttl.is_none() => Some(WriteOutcome::Gone),
             (ReadOutcome::Gone, _) | (ReadOutcome::Absent, Expected::Version(_)) => {
                 Some(WriteOutcome::Gone)
             }
@@ -130,36 +122,24 @@ impl Model {
         }
     }
 
-    fn write(&mut self, key: u8, record: Record, ttl: u64) {
+    fn write(&mut self, key: u8, record: Record, ttl: Option<u64>) {
         assert!(
             self.versions.insert(record.version),
             "a version is repeated"
         );
         self.last.insert(key, record.version);
-        let tags = self
-            .live
-            .remove(&key)
-            .map(|entry| entry.tags)
-            .unwrap_or_default();
-        let ends = self.now.saturating_add(ttl);
-        self.live.insert(key, ModelRecord { record, ends, tags });
+        let ends = match ttl {
+            Some(ttl) => self.now.saturating_add(ttl),
+            None => self.live[&key].ends,
+        };
+        self.live.insert(key, ModelRecord { record, ends });
         self.advance(0);
     }
 
-    fn move_tags(&mut self, from: u8, to: u8) {
-        if self.live.contains_key(&to)
-            && let Some(old) = self.live.get_mut(&from)
-        {
-            let tags = std::mem::take(&mut old.tags);
-            self.live.entry(to).and_modify(|new| new.tags.extend(tags));
-        }
-    }
-
     fn tagged(&self, tag: u8) -> BTreeSet<StoreKey> {
-        let tagged = self
-            .live
-            .iter()
-            .filter(|(_, entry)| entry.tags.contains(&tag));
+        let name = tag.to_string();
+        let has_tag = |entry: &ModelRecord| entry.record.tags.contains(&name);
+        let tagged = self.live.iter().filter(|(_, entry)| has_tag(entry));
         tagged.map(|(number, _)| key(*number)).collect()
     }
 }
@@ -170,6 +150,15 @@ fn key(number: u8) -> StoreKey {
 
 fn tag(number: u8) -> Tag {
     Tag::new(number.to_string()).unwrap()
+}
+
+/// Returns the tags whose bits are set.
+fn tags(mask: u8) -> Tags {
+    let mut tags = Tags::new();
+    for number in (0..3).filter(|bit| mask >> bit & 1 == 1) {
+        tags.insert(&tag(number)).unwrap();
+    }
+    tags
 }
 
 fn millis(time: u64) -> Duration {
@@ -191,7 +180,7 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
             assert_eq!(ready(store.read(&key(at), touch.map(millis))), expected);
             touch.map(|ttl| model.touch(at, ttl));
         }
-        Call::Write(at, data, ttl, expectation) => {
+        Call::Write(at, data, mask, ttl, expectation) => {
             let wrong = Version::new(1 << 60).unwrap();
             let expected = match expectation {
                 ModelExpected::Absent => Expected::Absent,
@@ -201,13 +190,16 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
                 }
                 ModelExpected::Wrong => Expected::Version(wrong),
             };
-            let data = Bytes::from(data);
-            match ready(store.write(&key(at), data.clone(), millis(ttl), expected)) {
+            let expiry = ttl.map_or(Expiry::Keep, |ttl| millis(ttl).into());
+            let request = WriteRequest::new(&key(at), data, expiry, expected).tags(tags(mask));
+            let refusal = model.refusal(at, expected, ttl);
+            match ready(store.write(request.clone())) {
                 WriteOutcome::Done(version) => {
-                    assert_eq!(model.refusal(at, expected), None);
-                    model.write(at, Record::new(data, version), ttl);
+                    assert_eq!(refusal, None);
+                    let record = Record::new(request.data, version).tags(request.tags);
+                    model.write(at, record, ttl);
                 }
-                refused => assert_eq!(model.refusal(at, expected), Some(refused)),
+                refused => assert_eq!(refusal, Some(refused)),
             }
         }
         Call::Destroy(at) => {
@@ -221,18 +213,6 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
                 model.touch(at, ttl)
             );
         }
-        Call::Tag(at, name) => {
-            let entry = model.live.get_mut(&at);
-            let tagged = entry.map(|entry| entry.tags.insert(name)).is_some();
-            assert_eq!(ready(store.tag(&key(at), &tag(name))), tagged);
-        }
-        Call::Untag(at, name) => {
-            ready(store.untag(&key(at), &tag(name)));
-            model
-                .live
-                .get_mut(&at)
-                .map(|entry| entry.tags.remove(&name));
-        }
         Call::Tagged(name) => {
             let listed = ready(store.tagged(&tag(name)));
             assert_eq!(listed.len(), model.tagged(name).len());
@@ -240,10 +220,6 @@ fn step(store: &MemoryStore, clock: &Clock, model: &mut Model, call: Call) {
                 listed.into_iter().collect::<BTreeSet<_>>(),
                 model.tagged(name)
             );
-        }
-        Call::MoveTags(from, to) => {
-            ready(store.move_tags(&key(from), &key(to)));
-            model.move_tags(from, to);
         }
         Call::Advance(time) => {
             clock.advance(millis(time));
@@ -267,7 +243,8 @@ proptest! {
         let stats = store.stats();
         prop_assert_eq!(stats.records, model.live.len() as u64);
         prop_assert_eq!(stats.tombstones, model.tombstones.len() as u64);
-        let bytes = model.live.values().map(|entry| entry.record.data.len() + entry.tags.len());
+        let records = model.live.values().map(|entry| &entry.record);
+        let bytes = records.map(|record| record.data.len() + record.tags.as_bytes().len());
         prop_assert_eq!(stats.bytes, bytes.sum::<usize>() as u64);
     }
 }

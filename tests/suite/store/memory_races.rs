@@ -13,7 +13,10 @@ use bytes::Bytes;
 use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
-    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, Tag, TagStore},
+    store::{
+        Expected, Expiry, MemoryStore, ReadOutcome, Store, StoreFuture, Tag, TagStore, Tags,
+        WriteRequest,
+    },
 };
 
 const THREADS: u64 = 4;
@@ -38,6 +41,14 @@ fn tag(number: u64) -> Tag {
     Tag::new(format!("tag {number}")).unwrap()
 }
 
+fn tags<'t>(list: impl IntoIterator<Item = &'t Tag>) -> Tags {
+    let mut tags = Tags::new();
+    for tag in list {
+        tags.insert(tag).unwrap();
+    }
+    tags
+}
+
 /// Returns the next pseudorandom number. Every run has the same sequences, one per seed.
 fn random(state: &mut u64) -> u64 {
     *state = state
@@ -49,20 +60,25 @@ fn random(state: &mut u64) -> u64 {
 /// Makes one random call. Few keys and tags make threads collide. Short TTLs make records expire, be
 /// swept and be created again while they are tagged.
 fn step(store: &MemoryStore, clock: &Clock, seed: &mut u64) {
-    let (at, to) = (key(random(seed) % 24), key(random(seed) % 24));
-    let name = tag(random(seed) % 5);
+    let at = key(random(seed) % 24);
+    let (name, other) = (tag(random(seed) % 5), tag(random(seed) % 5));
     let ttl = Duration::from_millis(random(seed) % 40);
     match random(seed) % 16 {
         0..=4 => {
             let data = Bytes::from(vec![0; (random(seed) % 100) as usize]);
-            ready(store.write(&at, data, ttl, Expected::Any));
+            ready(store.write(WriteRequest::new(&at, data, ttl, Expected::Any)));
         }
         5 => ready(store.destroy(&at)),
         6 => drop(ready(store.touch(&at, ttl))),
         7 => drop(ready(store.read(&at, Some(ttl)))),
-        8..=10 => drop(ready(store.tag(&at, &name))),
-        11 => ready(store.untag(&at, &name)),
-        12 => ready(store.move_tags(&at, &to)),
+        8..=10 => {
+            let request = WriteRequest::new(&at, "tagged", ttl, Expected::Any);
+            ready(store.write(request.tags(tags([&name, &other]))));
+        }
+        11..=12 => {
+            let request = WriteRequest::new(&at, "kept", Expiry::Keep, Expected::Any);
+            ready(store.write(request.tags(tags([&name]))));
+        }
         13 => {
             let listed = ready(store.tagged(&name));
             let unique: HashSet<_> = listed.iter().collect();
@@ -123,7 +139,8 @@ fn after_any_race_the_figures_are_exact_and_nothing_is_left_behind() {
         assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
 
         for number in 0..24 {
-            ready(store.write(&key(number), Bytes::new(), TOMBSTONE, Expected::Absent));
+            let request = WriteRequest::new(&key(number), "", TOMBSTONE, Expected::Absent);
+            ready(store.write(request));
         }
         assert!((0..5).all(|number| ready(store.tagged(&tag(number))).is_empty()));
     }
@@ -142,7 +159,8 @@ fn a_limit_is_kept_while_many_write_new_records() {
                 for number in 0..STEPS {
                     let data = Bytes::from(vec![0; (number % 200) as usize]);
                     let key = key((thread << 32) + number);
-                    ready(store.write(&key, data, Duration::from_secs(60), Expected::Absent));
+                    let ttl = Duration::from_secs(60);
+                    ready(store.write(WriteRequest::new(&key, data, ttl, Expected::Absent)));
                     let stats = store.stats();
                     assert!(stats.records <= 1_000 + THREADS, "{stats:?}");
                     assert!(stats.bytes <= 50_000 + THREADS * 200, "{stats:?}");

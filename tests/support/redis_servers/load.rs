@@ -12,7 +12,7 @@ use std::{
 use hyper_session::{
     id::StoreKey,
     store::{
-        Expected, Store, StoreError, WriteOutcome,
+        Expected, Store, StoreError, WriteOutcome, WriteRequest,
         redis::{RedisError, RedisStore},
     },
 };
@@ -50,7 +50,8 @@ impl Load {
         let (mut keys, mut tasks) = (Vec::new(), Vec::new());
         for _ in 0..sessions {
             let key = key();
-            let empty = store.write(&key, "".into(), HOUR, Expected::Absent).await;
+            let request = WriteRequest::new(&key, "", HOUR, Expected::Absent);
+            let empty = store.write(request).await;
             assert!(matches!(empty, Ok(WriteOutcome::Done(_))), "{empty:?}");
             keys.push(key);
             for task in 0..2 {

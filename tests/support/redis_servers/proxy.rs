@@ -27,6 +27,9 @@ pub(crate) enum Network {
     CutAfter(usize),
     /// The same, but then the network is closed.
     CutAndClose(usize),
+    /// So many replies get through. The next one is lost and its connection closed. Then the network is
+    /// normal.
+    CutReply(usize),
     /// Connections are closed, and new ones fail.
     Closed,
     /// Commands get through and replies do not. Connections stay open.
@@ -104,6 +107,11 @@ impl State {
         let (bytes, next) = match *network {
             Network::CutAfter(bytes) => (bytes, Network::Normal),
             Network::CutAndClose(bytes) => (bytes, Network::Closed),
+            Network::CutReply(0) => (0, Network::Normal),
+            Network::CutReply(before) => {
+                *network = Network::CutReply(before - 1);
+                return None;
+            }
             _ => return None,
         };
         *network = next;

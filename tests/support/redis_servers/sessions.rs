@@ -5,7 +5,8 @@ use std::{error::Error, time::Duration};
 use hyper_session::{
     id::{SessionId, StoreKey},
     store::{
-        Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome,
+        Expected, ReadOutcome, Record, Store, StoreError, Tag, Tags, Version, WriteOutcome,
+        WriteRequest,
         redis::{RedisError, RedisStore},
     },
 };
@@ -24,12 +25,28 @@ pub(crate) async fn connect(server: &Server) -> RedisStore {
 
 /// Creates a session that lives for `ttl`.
 pub(crate) async fn create_session(store: &impl Store, ttl: Duration) -> StoreKey {
+    create_tagged(store, ttl, &[]).await
+}
+
+/// Creates a session with these tags that lives for `ttl`.
+pub(crate) async fn create_tagged(store: &impl Store, ttl: Duration, names: &[&str]) -> StoreKey {
     let key = key();
-    let written = store
-        .write(&key, "data".into(), ttl, Expected::Absent)
-        .await;
+    let request = WriteRequest::new(&key, "data", ttl, Expected::Absent);
+    let written = store.write(request.tags(tags(names))).await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     key
+}
+
+pub(crate) fn tag(name: &str) -> Tag {
+    Tag::new(name).unwrap()
+}
+
+pub(crate) fn tags(names: &[&str]) -> Tags {
+    let mut tags = Tags::new();
+    for name in names {
+        tags.insert(&tag(name)).unwrap();
+    }
+    tags
 }
 
 /// Returns the record of a session. Panics if it does not exist.
@@ -64,7 +81,8 @@ pub(crate) async fn append(
         data.extend_from_slice(word.as_bytes());
         data.push(b' ');
         let expected = Expected::Version(record.version);
-        match store.write(key, data.into(), HOUR, expected).await? {
+        let request = WriteRequest::new(key, data, HOUR, expected);
+        match store.write(request.tags(record.tags)).await? {
             WriteOutcome::Done(_) => return Ok(()),
             WriteOutcome::Conflict(newer) => record = newer,
             WriteOutcome::Gone => panic!("the session is gone"),

@@ -147,7 +147,7 @@ impl Compactor<'_> {
                 offset,
             };
             read += header.frame_len();
-            if self.is_current(&header, position) {
+            if self.current_entry(&header, position).is_some() {
                 ready += HEADER_LEN + payload.len();
                 candidates.push(Candidate {
                     header,
@@ -186,17 +186,13 @@ impl Compactor<'_> {
         }
     }
 
-    /// Returns `true` if the index or the tag table points to this frame.
-    fn is_current(&self, header: &FrameHeader, position: Position) -> bool {
-        match header.kind {
-            FrameKind::Write | FrameKind::Destroy => self
-                .0
-                .index
-                .get(&header.key)
-                .is_some_and(|entry| entry.position == position),
-            FrameKind::Tags => self.0.lock_tags().position(&header.key) == Some(position),
-            _ => false,
-        }
+    /// Returns the index entry that points to this frame.
+    fn current_entry(&self, header: &FrameHeader, position: Position) -> Option<IndexEntry> {
+        let entry = match header.kind {
+            FrameKind::Write | FrameKind::Destroy => self.0.index.get(&header.key),
+            _ => None,
+        };
+        entry.filter(|entry| entry.position == position)
     }
 
     /// Appends copies of the candidates that are still live. Returns the number of copied bytes.
@@ -212,9 +208,11 @@ impl Compactor<'_> {
                 live.push((header, candidate.payload));
             }
         }
-        let positions = log.append_all(&mut writer, &live)?;
+        let frames = live.iter().map(|(header, payload)| (header, *payload));
+        let positions = log.append_all(&mut writer, frames)?;
         for ((header, _), position) in live.iter().zip(positions) {
-            self.set_position(header, position);
+            let entry = IndexEntry::new(header, position);
+            self.0.index.insert(header.key, entry);
         }
         Ok(bytes)
     }
@@ -228,35 +226,15 @@ impl Compactor<'_> {
         now: Timestamp,
     ) -> Option<FrameHeader> {
         let header = candidate.header;
-        if !self.is_current(&header, candidate.position) {
-            return None;
-        }
-        let entry = self.0.index.get(&header.key);
-        if entry.is_some_and(|entry| entry.expires <= now) {
+        let entry = self.current_entry(&header, candidate.position)?;
+        if entry.expires <= now {
             self.0.index_remove(writer, &header.key);
             add(&self.0.log.counters().expired, 1);
             return None;
         }
-        // The copy has the current expiry, which touches may have extended. It does not clear tags,
-        // since tag frames before it are still valid.
-        let expires = match entry {
-            Some(entry) if header.kind != FrameKind::Tags => entry.expires,
-            _ => header.expires,
-        };
-        Some(FrameHeader {
-            clears_tags: false,
-            expires,
-            ..header
-        })
-    }
-
-    fn set_position(&self, header: &FrameHeader, position: Position) {
-        if header.kind == FrameKind::Tags {
-            self.0.lock_tags().set_position(&header.key, position);
-        } else if let Some(entry) = self.0.index.get(&header.key) {
-            let entry = IndexEntry { position, ..entry };
-            self.0.index.insert(header.key, entry);
-        }
+        // The copy has the current expiry, which touches may have extended.
+        let expires = entry.expires;
+        Some(FrameHeader { expires, ..header })
     }
 
     /// Deletes a segment whose live frames were copied.
@@ -294,7 +272,8 @@ impl Compactor<'_> {
         let mut writer = log.lock_writable()?;
         let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
         let open = FrameHeader::without_key(FrameKind::Open, writer.version());
-        log.append_all(&mut writer, &[(compacted, &[]), (open, &[])])?;
+        let frames = [&compacted, &open].map(|header| (header, &[][..]));
+        log.append_all(&mut writer, frames.into_iter())?;
         Ok(())
     }
 

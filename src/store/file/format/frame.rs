@@ -10,7 +10,7 @@ pub(crate) const HEADER_LEN: usize = 68;
 /// Length of the header without its checksum.
 const CHECKED_LEN: usize = HEADER_LEN - 4;
 
-const CLEARS_TAGS: u8 = 1;
+const TAGGED: u8 = 1;
 const ENCRYPTED: u8 = 2;
 
 /// The meaning of a frame. The numbers are part of the format.
@@ -23,18 +23,16 @@ pub(crate) enum FrameKind {
     Touch = 2,
     /// Replaces the key's record with a tombstone that lives until the expiry.
     Destroy = 3,
-    /// Sets the key's tags to those in the payload.
-    Tags = 4,
     /// The store was opened; later versions are greater than this frame's version.
-    Open = 5,
+    Open = 4,
     /// Segments up to the number in the version field are not needed and may be missing.
-    Compacted = 6,
+    Compacted = 5,
     /// The segment ends here and another follows it.
-    End = 7,
+    End = 6,
     /// The store was closed; everything before this frame is durable.
-    Closed = 8,
+    Closed = 7,
     /// Overwrites an append that was lost before it was durable.
-    Void = 9,
+    Void = 8,
 }
 
 impl FrameKind {
@@ -43,12 +41,11 @@ impl FrameKind {
             1 => Self::Write,
             2 => Self::Touch,
             3 => Self::Destroy,
-            4 => Self::Tags,
-            5 => Self::Open,
-            6 => Self::Compacted,
-            7 => Self::End,
-            8 => Self::Closed,
-            9 => Self::Void,
+            4 => Self::Open,
+            5 => Self::Compacted,
+            6 => Self::End,
+            7 => Self::Closed,
+            8 => Self::Void,
             _ => return None,
         })
     }
@@ -58,8 +55,8 @@ impl FrameKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) kind: FrameKind,
-    /// The session has no tags; earlier tags of the key are void.
-    pub(crate) clears_tags: bool,
+    /// The record has tags, which are in the payload in front of the data.
+    pub(crate) tagged: bool,
     /// The payload is encrypted.
     pub(crate) encrypted: bool,
     /// Length of the payload.
@@ -84,7 +81,7 @@ impl FrameHeader {
     ) -> Self {
         Self {
             kind,
-            clears_tags: false,
+            tagged: false,
             encrypted: false,
             len: 0,
             payload_crc: 0,
@@ -124,14 +121,17 @@ impl FrameHeader {
         payload.len() as u64 == u64::from(self.len) && crc32fast::hash(payload) == self.payload_crc
     }
 
+    /// Returns `true` if the payload begins with tags that are not encrypted.
+    pub(crate) const fn has_plain_tags(&self) -> bool {
+        self.tagged && !self.encrypted
+    }
+
     /// Encodes the header for a segment with this salt.
     pub(crate) fn encode(&self, salt: u32) -> [u8; HEADER_LEN] {
         let mut checked = [0; CHECKED_LEN];
         let mut out = &mut checked[..];
         out.put_u8(self.kind as u8);
-        out.put_u8(
-            (u8::from(self.clears_tags) * CLEARS_TAGS) | (u8::from(self.encrypted) * ENCRYPTED),
-        );
+        out.put_u8((u8::from(self.tagged) * TAGGED) | (u8::from(self.encrypted) * ENCRYPTED));
         out.put_u16_le(0);
         out.put_u32_le(self.len);
         out.put_u32_le(self.payload_crc);
@@ -153,7 +153,7 @@ impl FrameHeader {
         let &[kind, flags, 0, 0, ..] = checked else {
             return None;
         };
-        let kind = FrameKind::from_byte(kind).filter(|_| flags <= CLEARS_TAGS | ENCRYPTED)?;
+        let kind = FrameKind::from_byte(kind).filter(|_| flags <= TAGGED | ENCRYPTED)?;
         if u32::from_le_bytes(*crc) != salted_crc(salt, checked) {
             return None;
         }
@@ -163,7 +163,7 @@ impl FrameHeader {
     fn decode_fields(kind: FrameKind, flags: u8, mut rest: &[u8]) -> Option<Self> {
         Some(Self {
             kind,
-            clears_tags: flags & CLEARS_TAGS != 0,
+            tagged: flags & TAGGED != 0,
             encrypted: flags & ENCRYPTED != 0,
             len: rest.try_get_u32_le().ok()?,
             payload_crc: rest.try_get_u32_le().ok()?,

@@ -7,6 +7,7 @@ use bytes::{Buf, BufMut};
 use super::{
     frame::{FrameHeader, FrameKind, HEADER_LEN},
     frames::{Frames, SegmentItem},
+    payload,
     segment_head::{FORMAT_VERSION, SEGMENT_HEAD_LEN},
 };
 use crate::id::StoreKey;
@@ -17,10 +18,11 @@ const HEAD_LEN: usize = 40;
 /// Length of the head without its checksum.
 const CHECKED_LEN: usize = HEAD_LEN - 4;
 
-/// One frame in a hint file. The payload is stored for tags only.
+/// One frame in a hint file.
 pub(crate) struct HintEntry<'a> {
     pub(crate) offset: u32,
     pub(crate) header: FrameHeader,
+    /// The payload up to the data if the frame has plain tags; otherwise empty.
     pub(crate) payload: &'a [u8],
 }
 
@@ -34,9 +36,7 @@ pub(crate) fn encode(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
     for entry in relevant_frames(bytes, salt)? {
         body.put_u32_le(entry.offset);
         body.put_slice(&entry.header.encode(salt));
-        if entry.header.kind == FrameKind::Tags {
-            body.put_slice(entry.payload);
-        }
+        body.put_slice(entry.payload);
         count += 1;
     }
     if HEAD_LEN + body.len() >= bytes.len() / 4 {
@@ -61,7 +61,6 @@ pub(crate) fn encode(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
 struct LaterChanges {
     state: bool,
     expiry: bool,
-    tags: bool,
 }
 
 impl LaterChanges {
@@ -69,16 +68,10 @@ impl LaterChanges {
     fn needs(&mut self, header: &FrameHeader) -> bool {
         match header.kind {
             FrameKind::Write | FrameKind::Destroy => {
-                // A replaced record can still be the frame that clears the tags of earlier segments.
-                let clears_tags = header.clears_tags || header.kind == FrameKind::Destroy;
-                let needed = !self.state || (clears_tags && !self.tags);
-                self.state = true;
                 self.expiry = true;
-                self.tags |= clears_tags;
-                needed
+                !std::mem::replace(&mut self.state, true)
             }
             FrameKind::Touch => !std::mem::replace(&mut self.expiry, true),
-            FrameKind::Tags => !std::mem::replace(&mut self.tags, true),
             FrameKind::Open | FrameKind::Compacted | FrameKind::End | FrameKind::Closed => true,
             FrameKind::Void => false,
         }
@@ -97,7 +90,7 @@ fn relevant_frames(bytes: &[u8], salt: u32) -> Option<Vec<HintEntry<'_>>> {
             } => frames.push(HintEntry {
                 offset,
                 header,
-                payload,
+                payload: plain_tags(&header, payload)?,
             }),
             SegmentItem::Preallocated { .. } => {}
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
@@ -114,6 +107,15 @@ fn relevant_frames(bytes: &[u8], salt: u32) -> Option<Vec<HintEntry<'_>>> {
         .collect();
     relevant.reverse();
     Some(relevant)
+}
+
+/// Returns the part of a hint entry after the header, of which `bytes` is the beginning.
+fn plain_tags<'a>(header: &FrameHeader, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    if header.has_plain_tags() {
+        payload::head(bytes)
+    } else {
+        Some(&[])
+    }
 }
 
 /// Decodes a hint file. Returns `None` if it is damaged or is not about this segment at this
@@ -142,11 +144,7 @@ pub(crate) fn decode<'a>(
         let offset = body.try_get_u32_le().ok()?;
         let (header, rest) = body.split_first_chunk::<HEADER_LEN>()?;
         let header = FrameHeader::decode(header, salt)?;
-        let len = match header.kind {
-            FrameKind::Tags => header.len as usize,
-            _ => 0,
-        };
-        let (payload, rest) = rest.split_at_checked(len)?;
+        let payload = plain_tags(&header, rest)?;
         let end = u64::from(offset) + header.frame_len();
         if (offset as usize) < SEGMENT_HEAD_LEN || end > segment_len {
             return None;
@@ -156,7 +154,7 @@ pub(crate) fn decode<'a>(
             header,
             payload,
         });
-        body = rest;
+        body = rest.get(payload.len()..)?;
     }
     body.is_empty().then_some(entries)
 }

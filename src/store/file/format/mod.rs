@@ -4,5 +4,5 @@ pub(crate) mod file_names;
 pub(crate) mod frame;
 pub(crate) mod frames;
 pub(crate) mod hint;
+pub(crate) mod payload;
 pub(crate) mod segment_head;
-pub(crate) mod tags;

@@ -4,8 +4,8 @@ use bytes::{Buf, BufMut};
 
 /// Length of a segment's head.
 pub(crate) const SEGMENT_HEAD_LEN: usize = 32;
-/// The format version that this crate writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The format version that this crate writes, and the only one that it reads.
+pub const FORMAT_VERSION: u32 = 2;
 const MAGIC: [u8; 8] = *b"hs-log\r\n";
 /// Length of the head without its checksum.
 const CHECKED_LEN: usize = SEGMENT_HEAD_LEN - 4;
@@ -15,7 +15,7 @@ pub(crate) enum SegmentHead {
     /// An intact head with this salt.
     Salt(u32),
     /// A format version that this crate does not support.
-    Newer(u32),
+    OtherVersion(u32),
     /// Anything else.
     Damaged,
 }
@@ -29,16 +29,17 @@ impl SegmentHead {
     fn try_decode(bytes: &[u8], id: u32) -> Option<Self> {
         let checked = bytes.get(..CHECKED_LEN)?;
         let mut rest = checked.strip_prefix(&MAGIC)?;
-        // A newer format may have its checksum elsewhere, so the version is checked first.
         let format = rest.try_get_u32_le().ok()?;
-        if format > FORMAT_VERSION {
-            return Some(Self::Newer(format));
-        }
         let crc = u32::from_le_bytes(*bytes.get(CHECKED_LEN..)?.first_chunk()?);
+        let intact = crc == crc32fast::hash(checked);
+        // A newer format may have its checksum elsewhere, so its version counts in any case.
+        if format > FORMAT_VERSION || (format < FORMAT_VERSION && intact) {
+            return Some(Self::OtherVersion(format));
+        }
         let stored_id = rest.try_get_u32_le().ok()?;
         let salt = rest.try_get_u32_le().ok()?;
-        let intact = format == FORMAT_VERSION && stored_id == id && crc == crc32fast::hash(checked);
-        intact.then_some(Self::Salt(salt))
+        let valid = format == FORMAT_VERSION && stored_id == id && intact;
+        valid.then_some(Self::Salt(salt))
     }
 }
 

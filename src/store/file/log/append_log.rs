@@ -209,19 +209,19 @@ impl AppendLog {
     }
 
     /// Appends several frames: all of them, or nothing.
-    pub(crate) fn append_all(
+    pub(crate) fn append_all<'a>(
         &self,
         writer: &mut LogWriter,
-        frames: &[(FrameHeader, &[u8])],
+        frames: impl Iterator<Item = (&'a FrameHeader, &'a [u8])> + Clone,
     ) -> Result<Vec<Position>, FileError> {
-        if frames.is_empty() {
+        let bytes = frames.clone().map(|(header, _)| header.frame_len()).sum();
+        if bytes == 0 {
             return Ok(Vec::new());
         }
         self.ensure_open_frame(writer)?;
-        let bytes = frames.iter().map(|(header, _)| header.frame_len()).sum();
         self.ensure_capacity(writer, bytes)?;
-        let stage = |(header, payload): &(FrameHeader, &[u8])| writer.stage(header, payload);
-        let positions = frames.iter().map(stage).collect();
+        let stage = |(header, payload)| writer.stage(header, payload);
+        let positions = frames.map(stage).collect();
         self.write_staged(writer)?;
         Ok(positions)
     }

@@ -1,4 +1,4 @@
-//! A small cache of session data.
+//! A small cache of records.
 //!
 //! A read from the system's page cache costs a system call, half a microsecond or more. That is
 //! most of the cost of a read.
@@ -11,37 +11,37 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{id::StoreKey, sync::lock};
+use super::tagged_keys::copy_tags;
+use crate::{
+    id::StoreKey,
+    store::{Record, Tags, Version},
+    sync::lock,
+};
 
 const SHARDS: usize = 64;
-/// The size of an entry without its data: the entry, its place in the queue, and the map's slack.
-const OVERHEAD: usize = size_of::<(StoreKey, CachedData)>() + size_of::<StoreKey>() + 48;
+/// The size of an entry without data and tags: the entry, its place in the queue, and the map's slack.
+const OVERHEAD: usize = size_of::<(StoreKey, Record)>() + size_of::<StoreKey>() + 48;
 
-/// The data that was written or read last, up to a size limit.
+/// The records that were written or read last, up to a size limit.
 ///
 /// A hit needs the version that is in the index. Entries of changed sessions therefore need no
 /// invalidation.
-pub(crate) struct DataCache {
-    shards: Vec<Mutex<DataCacheShard>>,
+pub(crate) struct RecordCache {
+    shards: Vec<Mutex<RecordCacheShard>>,
     /// Maximum size of one shard in bytes.
     max_shard_bytes: usize,
 }
 
-struct CachedData {
-    version: u64,
-    data: Bytes,
-}
-
 #[derive(Default)]
-struct DataCacheShard {
-    map: HashMap<StoreKey, CachedData, ahash::RandomState>,
+struct RecordCacheShard {
+    map: HashMap<StoreKey, Record, ahash::RandomState>,
     /// The map's keys, each once, in the order of insertion.
     queue: VecDeque<StoreKey>,
     /// Size of all entries.
     bytes: usize,
 }
 
-impl DataCache {
+impl RecordCache {
     /// Creates a cache of at most `bytes`; 0 turns it off.
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
@@ -52,44 +52,46 @@ impl DataCache {
 
     /// Keys are hashes. The second byte selects the shard, since the first selects that of the
     /// index.
-    fn shard(&self, key: &StoreKey) -> Option<&Mutex<DataCacheShard>> {
+    fn shard(&self, key: &StoreKey) -> Option<&Mutex<RecordCacheShard>> {
         let [_, second, ..] = *key.as_bytes();
         self.shards.get(usize::from(second) % SHARDS)
     }
 
-    /// Returns the data of `key`, if it is cached with this version.
-    pub(crate) fn get(&self, key: &StoreKey, version: u64) -> Option<Bytes> {
+    /// Returns the record of `key`, if it is cached with this version.
+    pub(crate) fn get(&self, key: &StoreKey, version: u64) -> Option<Record> {
         if self.max_shard_bytes == 0 {
             return None;
         }
         let shard = lock(self.shard(key)?);
-        let cached = shard
-            .map
-            .get(key)
-            .filter(|cached| cached.version == version)?;
-        Some(cached.data.clone())
+        let cached = shard.map.get(key);
+        cached
+            .filter(|record| record.version.get() == version)
+            .cloned()
     }
 
-    /// Caches a copy of `data`, since a part of a large buffer would keep the whole buffer.
-    pub(crate) fn put_copy(&self, key: &StoreKey, version: u64, data: &[u8]) {
+    /// Caches a record with copies of data and tags, since a part of a large buffer would keep the
+    /// whole buffer.
+    pub(crate) fn put_copy(&self, key: &StoreKey, version: Version, data: &[u8], tags: &Tags) {
         if self.max_shard_bytes > 0 {
-            self.put(key, version, Bytes::copy_from_slice(data));
+            let record = Record::new(Bytes::copy_from_slice(data), version);
+            self.put(key, record.tags(copy_tags(tags)));
         }
     }
 
-    /// Caches `data`, which must be a buffer of its own.
-    pub(crate) fn put(&self, key: &StoreKey, version: u64, data: Bytes) {
+    /// Caches `record`, whose data and tags must be buffers of their own, or share one.
+    pub(crate) fn put(&self, key: &StoreKey, record: Record) {
         // A session may take at most an eighth, so that a large one does not evict all others.
-        if data.len() + OVERHEAD > self.max_shard_bytes / 8 {
+        let bytes = entry_len(&record);
+        if bytes > self.max_shard_bytes / 8 {
             return self.remove(key);
         }
         let Some(shard) = self.shard(key) else {
             return;
         };
         let mut shard = lock(shard);
-        shard.bytes += data.len() + OVERHEAD;
-        match shard.map.insert(*key, CachedData { version, data }) {
-            Some(previous) => shard.bytes -= previous.data.len() + OVERHEAD,
+        shard.bytes += bytes;
+        match shard.map.insert(*key, record) {
+            Some(previous) => shard.bytes -= entry_len(&previous),
             None => shard.queue.push_back(*key),
         }
         while shard.bytes > self.max_shard_bytes
@@ -99,7 +101,7 @@ impl DataCache {
         }
     }
 
-    /// Removes the data of `key`.
+    /// Removes the record of `key`.
     pub(crate) fn remove(&self, key: &StoreKey) {
         if self.max_shard_bytes == 0 {
             return;
@@ -113,13 +115,16 @@ impl DataCache {
     }
 }
 
-impl DataCacheShard {
+impl RecordCacheShard {
     /// Removes `key` from the map, not from the queue; returns `true` if it was cached.
     fn remove(&mut self, key: &StoreKey) -> bool {
         let removed = self.map.remove(key);
-        self.bytes -= removed
-            .as_ref()
-            .map_or(0, |cached| cached.data.len() + OVERHEAD);
+        self.bytes -= removed.as_ref().map_or(0, entry_len);
         removed.is_some()
     }
+}
+
+/// Returns the size of an entry.
+const fn entry_len(record: &Record) -> usize {
+    record.data.len() + record.tags.as_bytes().len() + OVERHEAD
 }

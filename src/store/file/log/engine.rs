@@ -1,23 +1,21 @@
-//! The state of an open store: the log, the index, the tags and the cache.
+//! The state of an open store: the log, the index and the cache.
 
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     append_log::AppendLog,
-    cache::DataCache,
+    cache::RecordCache,
     index::{Index, IndexEntry, Position},
     log_writer::LogWriter,
     space::SpaceUsage,
-    tag_table::TagTable,
 };
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::file::stats::{FileStats, add},
-    sync::lock,
+    store::{
+        Tags,
+        file::stats::{FileStats, add},
+    },
 };
 
 /// An answer, and the log position that must be durable before the answer may be returned.
@@ -25,15 +23,12 @@ pub(crate) type PendingAnswer<T> = (T, Position);
 
 /// The state of an open store.
 ///
-/// Locks are taken in this order: those of the log, then `tags` or one shard of the index. Tags and
-/// a shard are never locked together.
+/// Locks are taken in this order: those of the log, then one shard of the index.
 pub(crate) struct FileEngine {
     pub(crate) log: AppendLog,
     /// Changed only under the log's lock; a holder of that lock sees no concurrent change.
     pub(crate) index: Index,
-    /// Changed only under the log's lock.
-    tags: Mutex<TagTable>,
-    pub(super) cache: DataCache,
+    pub(super) cache: RecordCache,
     /// Compaction work that mutations have caused, in bytes to read; see [`space`](super::space).
     debt: AtomicU64,
     /// The debt above which mutations wait.
@@ -48,19 +43,14 @@ pub(crate) enum EntryState {
 }
 
 impl FileEngine {
-    pub(crate) fn new(log: AppendLog, index: Index, tags: TagTable) -> Self {
+    pub(crate) fn new(log: AppendLog, index: Index) -> Self {
         Self {
-            cache: DataCache::new(log.options().cache_bytes),
+            cache: RecordCache::new(log.options().cache_bytes),
             log,
             index,
-            tags: Mutex::new(tags),
             debt: AtomicU64::new(0),
             max_debt: AtomicU64::new(0),
         }
-    }
-
-    pub(crate) fn lock_tags(&self) -> MutexGuard<'_, TagTable> {
-        lock(&self.tags)
     }
 
     pub(crate) fn entry_state(&self, key: &StoreKey, now: Timestamp) -> EntryState {
@@ -72,23 +62,29 @@ impl FileEngine {
         }
     }
 
-    /// Sets the index entry of `key`. With `clear_tags`, earlier tags of the key are removed.
+    /// Sets the index entry and the tags of `key`.
     pub(super) fn index_insert(
         &self,
         writer: &mut LogWriter,
         key: StoreKey,
         entry: IndexEntry,
-        clear_tags: bool,
+        tags: &Tags,
     ) {
         let previous = self.index.insert(key, entry);
-        writer.adjust_live(entry.live_bytes(), 0);
-        self.account_removed(writer, previous, clear_tags.then_some(&key));
+        writer.adjust_live(
+            entry.live_bytes(),
+            previous.map_or(0, |previous| previous.live_bytes()),
+        );
+        if entry.tagged || previous.is_some_and(|previous| previous.tagged) {
+            writer.tags.set(&key, tags);
+        }
     }
 
     /// Removes `key` and its tags from the index.
     pub(crate) fn index_remove(&self, writer: &mut LogWriter, key: &StoreKey) {
-        let previous = self.index.remove(key);
-        self.account_removed(writer, previous, Some(key));
+        if let Some(removed) = self.index.remove(key) {
+            account_removed(writer, key, &removed);
+        }
     }
 
     /// Removes the entries of one index shard for which `remove` returns `true`, and their tags.
@@ -101,20 +97,9 @@ impl FileEngine {
     ) -> u64 {
         let removed = self.index.drain(shard, remove);
         for (key, entry) in &removed {
-            self.account_removed(writer, Some(*entry), Some(key));
+            account_removed(writer, key, entry);
         }
         removed.len() as u64
-    }
-
-    fn account_removed(
-        &self,
-        writer: &mut LogWriter,
-        entry: Option<IndexEntry>,
-        untag: Option<&StoreKey>,
-    ) {
-        let tag_bytes = untag.map_or(0, |key| self.lock_tags().clear(key));
-        let entry_bytes = entry.map_or(0, |entry| entry.live_bytes());
-        writer.adjust_live(0, entry_bytes + tag_bytes);
     }
 
     /// Adds the debt of a mutation that began at disk usage `before`.
@@ -162,16 +147,26 @@ impl FileEngine {
     }
 
     pub(crate) fn stats(&self) -> FileStats {
-        let usage = self.log.lock().usage();
+        let (usage, tagged) = {
+            let writer = self.log.lock();
+            (writer.usage(), writer.tags.len() as u64)
+        };
         FileStats {
             records: self.index.records(),
             tombstones: self.index.tombstones(),
             segments: self.log.segment_count() as u64,
-            tagged: self.lock_tags().tagged_sessions() as u64,
+            tagged,
             disk_bytes: usage.total,
             live_bytes: usage.live,
             disk_limit: usage.limit(self.log.options().segment_bytes),
             ..self.log.counters().stats()
         }
+    }
+}
+
+fn account_removed(writer: &mut LogWriter, key: &StoreKey, removed: &IndexEntry) {
+    writer.adjust_live(0, removed.live_bytes());
+    if removed.tagged {
+        writer.tags.remove(key);
     }
 }

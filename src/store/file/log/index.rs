@@ -11,7 +11,7 @@ use std::{
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::file::format::frame::HEADER_LEN,
+    store::file::format::frame::{FrameHeader, FrameKind, HEADER_LEN},
     sync::{read, write},
 };
 
@@ -46,9 +46,26 @@ pub(crate) struct IndexEntry {
     pub(crate) len: u32,
     /// The session was destroyed.
     pub(crate) tombstone: bool,
+    /// The record has tags.
+    pub(crate) tagged: bool,
+    /// The frame's payload is encrypted.
+    pub(crate) encrypted: bool,
 }
 
 impl IndexEntry {
+    /// Creates the entry for a write or destroy frame.
+    pub(crate) const fn new(header: &FrameHeader, position: Position) -> Self {
+        Self {
+            version: header.version,
+            expires: header.expires,
+            position,
+            len: header.len,
+            tombstone: matches!(header.kind, FrameKind::Destroy),
+            tagged: header.tagged,
+            encrypted: header.encrypted,
+        }
+    }
+
     /// Returns the length of the frame that this entry points to.
     pub(crate) const fn live_bytes(&self) -> u64 {
         HEADER_LEN as u64 + self.len as u64
@@ -121,6 +138,20 @@ impl Index {
         }
         removed.iter().for_each(|(_, entry)| self.uncount(entry));
         removed
+    }
+
+    /// Returns the entries for which `filter` returns `true`, in no particular order.
+    pub(crate) fn entries(
+        &self,
+        filter: impl Fn(&IndexEntry) -> bool,
+    ) -> Vec<(StoreKey, IndexEntry)> {
+        let mut entries = Vec::new();
+        for shard in &self.shards {
+            let shard = read(shard);
+            let found = shard.iter().filter(|(_, entry)| filter(entry));
+            entries.extend(found.map(|(key, entry)| (*key, *entry)));
+        }
+        entries
     }
 
     /// Returns the length of all frames that entries point to.

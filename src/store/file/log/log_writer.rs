@@ -2,7 +2,7 @@
 
 use std::{io, mem::take, sync::Arc};
 
-use super::{index::Position, segment::Segment, space::SpaceUsage};
+use super::{index::Position, segment::Segment, space::SpaceUsage, tagged_keys::TaggedKeys};
 use crate::store::file::format::{frame::FrameHeader, segment_head::SEGMENT_HEAD_LEN};
 
 /// The state that the log's lock protects.
@@ -23,6 +23,8 @@ pub(crate) struct LogWriter {
     version: u64,
     /// Disk usage of the whole log.
     pub(super) usage: SpaceUsage,
+    /// The sessions that have tags.
+    pub(crate) tags: TaggedKeys,
     /// The log has no durable open frame since the store was opened.
     pub(super) needs_open_frame: bool,
     /// All frames before this position are durable. Updated before frames are staged.
@@ -41,6 +43,7 @@ impl LogWriter {
         unsynced: Vec<Arc<Segment>>,
         version: u64,
         usage: SpaceUsage,
+        tags: TaggedKeys,
     ) -> Self {
         Self {
             active,
@@ -51,6 +54,7 @@ impl LogWriter {
             unsynced,
             version,
             usage,
+            tags,
             needs_open_frame: true,
             durable: Position {
                 segment: 0,

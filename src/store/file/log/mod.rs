@@ -10,6 +10,6 @@ pub(crate) mod log_writer;
 pub(crate) mod read;
 pub(crate) mod segment;
 pub(crate) mod space;
-pub(crate) mod tag_table;
+pub(crate) mod tagged_keys;
 mod wakeup;
 pub(crate) mod write;

@@ -15,9 +15,13 @@ use crate::{
         Record, Tag, Version,
         file::{
             disk::DiskFile,
+            encryption::RecordCipher,
             error::FileError,
             event::FileEvent,
-            format::frame::{FrameHeader, FrameKind, HEADER_LEN},
+            format::{
+                frame::{FrameHeader, FrameKind, HEADER_LEN},
+                payload,
+            },
         },
     },
 };
@@ -90,22 +94,20 @@ impl FileEngine {
         entry: IndexEntry,
         may_block: bool,
     ) -> Result<FetchOutcome, FileError> {
-        if let Some(data) = self.cache.get(key, entry.version)
-            && let Some(version) = Version::new(entry.version)
-        {
-            return Ok(FetchOutcome::Record(Record { data, version }));
+        if let Some(record) = self.cache.get(key, entry.version) {
+            return Ok(FetchOutcome::Record(record));
         }
         let Some(segment) = self.log.segment(entry.position.segment) else {
             return Ok(self.handle_mismatch(key, entry));
         };
         let mut head = [0; HEADER_LEN];
-        let mut data = vec![0; entry.len as usize];
+        let mut payload = vec![0; entry.len as usize];
         let offset = u64::from(entry.position.offset);
         let file = segment.file.as_ref();
         let read = if may_block {
-            read_frame(file, &mut head, &mut data, offset)
+            read_frame(file, &mut head, &mut payload, offset)
         } else {
-            match file.read_nowait(&mut head, &mut data, offset) {
+            match file.read_nowait(&mut head, &mut payload, offset) {
                 Ok(false) => return Ok(FetchOutcome::WouldBlock),
                 read => read,
             }
@@ -114,16 +116,31 @@ impl FileEngine {
             let path = self.log.disk().path().to_path_buf();
             FileError::io("read from the log in", path, error)
         })?;
-        if complete && let Some((mut record, encrypted)) = decode_record(&head, data, key, entry) {
-            if encrypted {
-                let cipher = self.log.options().cipher.as_ref();
-                let cipher = cipher.ok_or(FileError::NoKeys)?;
-                record.data = cipher.open(key, &record.data)?;
-            }
-            self.cache.put(key, entry.version, record.data.clone());
+        let cipher = self.log.options().cipher.as_ref();
+        if complete && let Some(record) = decode_record(&head, payload, key, entry, cipher)? {
+            self.cache.put(key, record.clone());
             return Ok(FetchOutcome::Record(record));
         }
         Ok(self.handle_mismatch(key, entry))
+    }
+
+    /// Lists the encrypted records under their tags. Their hints do not have the tags, so an opening
+    /// reads the records. A record whose key is not in the key ring is not listed.
+    pub(crate) fn index_encrypted_tags(&self) -> Result<(), FileError> {
+        if self.log.options().cipher.is_none() {
+            return Ok(());
+        }
+        let mut entries = self.index.entries(|entry| entry.tagged && entry.encrypted);
+        entries.sort_unstable_by_key(|(_, entry)| entry.position);
+        for (key, entry) in entries {
+            match self.fetch(&key, entry, true) {
+                Ok(FetchOutcome::Record(record)) => self.log.lock().tags.set(&key, &record.tags),
+                Err(error @ FileError::Io { .. }) => return Err(error),
+                // The record cannot be read. If it is damaged, it was removed from the index.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Handles a frame that does not match its index entry. Either the index has changed meanwhile,
@@ -144,21 +161,11 @@ impl FileEngine {
     /// Returns the keys of the live sessions that have `tag`.
     pub(crate) fn tagged(&self, tag: &Tag) -> Result<PendingAnswer<Vec<StoreKey>>, FileError> {
         self.log.check_open()?;
-        let keys: Vec<StoreKey> = self.lock_tags().keys(tag).copied().collect();
+        let writer = self.log.lock();
         let now = self.log.now();
-        let is_live = |key: &StoreKey| matches!(self.entry_state(key, now), EntryState::Live(_));
-        let tagged = keys.into_iter().filter(is_live).collect();
-        Ok((tagged, self.log.lock().last_position()))
-    }
-
-    /// Returns the tags of `key`, or none if it has no live record.
-    pub(crate) fn live_tags(&self, key: &StoreKey) -> Result<PendingAnswer<Vec<Tag>>, FileError> {
-        self.log.check_open()?;
-        let tags = match self.entry_state(key, self.log.now()) {
-            EntryState::Live(_) => self.lock_tags().tags(key).to_vec(),
-            _ => Vec::new(),
-        };
-        Ok((tags, self.log.lock().last_position()))
+        let is_live = |key: &&StoreKey| matches!(self.entry_state(key, now), EntryState::Live(_));
+        let tagged = writer.tags.keys(tag).filter(is_live).copied().collect();
+        Ok((tagged, writer.last_position()))
     }
 }
 
@@ -172,20 +179,34 @@ fn read_frame(
         && file.read_at(data, offset + head.len() as u64)? == data.len())
 }
 
-/// Returns the record of a frame and `true` if it is encrypted. Returns `None` if the frame does not
-/// match `entry`.
+/// Returns the record of a frame, or `None` if the frame does not match `entry`.
 fn decode_record(
     head: &[u8; HEADER_LEN],
-    data: Vec<u8>,
+    payload: Vec<u8>,
     key: &StoreKey,
     entry: IndexEntry,
-) -> Option<(Record, bool)> {
-    let header = FrameHeader::decode_unchecked(head)?;
-    let is_expected =
-        header.kind == FrameKind::Write && header.version == entry.version && header.key == *key;
-    let version = Version::new(header.version)?;
-    (is_expected && header.matches_payload(&data)).then(|| {
-        let data = Bytes::from(data);
-        (Record { data, version }, header.encrypted)
-    })
+    cipher: Option<&RecordCipher>,
+) -> Result<Option<Record>, FileError> {
+    let is_expected = |header: &FrameHeader| {
+        header.kind == FrameKind::Write
+            && header.key == *key
+            && header.version == entry.version
+            && header.tagged == entry.tagged
+            && header.encrypted == entry.encrypted
+            && header.matches_payload(&payload)
+    };
+    let version = Version::new(entry.version);
+    let header = FrameHeader::decode_unchecked(head).filter(is_expected);
+    let (Some(version), Some(header)) = (version, header) else {
+        return Ok(None);
+    };
+    let mut payload = Bytes::from(payload);
+    if header.encrypted {
+        payload = cipher.ok_or(FileError::NoKeys)?.open(key, &payload)?;
+    }
+    if !header.tagged {
+        return Ok(Some(Record::new(payload, version)));
+    }
+    let decoded = payload::decode(&payload);
+    Ok(decoded.map(|(tags, data)| Record::new(data, version).tags(tags)))
 }

@@ -11,7 +11,7 @@
 pub(crate) struct SpaceUsage {
     /// All segment and hint files.
     pub(crate) total: u64,
-    /// The frames that the index and the tag table point to.
+    /// The frames that the index points to.
     pub(crate) live: u64,
 }
 

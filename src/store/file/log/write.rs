@@ -1,4 +1,4 @@
-//! Mutations: write, destroy, touch and tags.
+//! Mutations: write, destroy and touch.
 
 use std::{collections::HashSet, mem::take, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::{
-        Expected, MAX_TAGS, Tag, Version, WriteOutcome,
+        Expected, Expiry, Tags, Version, WriteOutcome, WriteRequest,
         file::{
             error::FileError,
             format::{
                 frame::{FrameHeader, FrameKind, HEADER_LEN},
+                payload,
                 segment_head::SEGMENT_HEAD_LEN,
-                tags,
             },
         },
     },
@@ -31,11 +31,13 @@ const MAX_APPEND_BYTES: usize = 256 << 10;
 
 /// A write that waits to be appended.
 pub(crate) struct PendingWrite {
-    /// The frame's header. Version, expiry and the clear-tags flag are set by the append.
+    /// The frame's header. Version and expiry are set by the append.
     header: FrameHeader,
     /// The frame's payload.
     payload: Bytes,
-    ttl: Duration,
+    /// The tags, which are also in the payload.
+    tags: Tags,
+    expiry: Expiry,
     expected: Expected,
 }
 
@@ -45,7 +47,7 @@ impl PendingWrite {
 
     /// Returns the memory that the write takes while it waits, in bytes.
     pub(crate) const fn memory_len(&self) -> usize {
-        self.payload.len() + Self::OVERHEAD
+        self.payload.len() + self.tags.as_bytes().len() + Self::OVERHEAD
     }
 }
 
@@ -92,21 +94,23 @@ impl FileEngine {
         })
     }
 
-    /// Encrypts the data and computes the checksum, the part of a write that needs no lock.
-    pub(crate) fn prepare_write(
-        &self,
-        key: &StoreKey,
-        data: &Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> Result<PendingWrite, FileError> {
+    /// Encodes the payload and computes the checksum, the part of a write that needs no lock.
+    pub(crate) fn prepare_write(&self, request: &WriteRequest) -> Result<PendingWrite, FileError> {
+        let (key, tags) = (&request.key, &request.tags);
+        let mut payload = if tags.is_empty() {
+            request.data.clone()
+        } else {
+            payload::encode(tags, &request.data)
+        };
         let cipher = self.log.options().cipher.as_ref();
-        let encrypted = cipher.map(|cipher| cipher.seal(key, data)).transpose()?;
+        if let Some(cipher) = cipher {
+            payload = cipher.seal(key, &payload)?;
+        }
         let header = FrameHeader {
-            encrypted: encrypted.is_some(),
+            tagged: !tags.is_empty(),
+            encrypted: cipher.is_some(),
             ..FrameHeader::new(FrameKind::Write, *key, 0, Timestamp::MAX)
         };
-        let payload = encrypted.unwrap_or_else(|| data.clone());
         let (len, max) = (payload.len(), self.max_record_len());
         if len > max {
             return Err(FileError::TooLong { len, max });
@@ -114,31 +118,29 @@ impl FileEngine {
         Ok(PendingWrite {
             header: header.with_payload(&payload),
             payload,
-            ttl,
-            expected,
+            tags: tags.clone(),
+            expiry: request.expiry,
+            expected: request.expected,
         })
     }
 
     /// Executes one write.
-    pub(crate) fn write(
-        &self,
-        key: &StoreKey,
-        data: &Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> Result<WriteReply, FileError> {
-        let pending = self.prepare_write(key, data, ttl, expected)?;
+    pub(crate) fn write(&self, request: &WriteRequest) -> Result<WriteReply, FileError> {
+        let pending = self.prepare_write(request)?;
         let mut writer = self.log.lock_writable()?;
         let reply = self.write_one(&mut writer, &pending)?;
         drop(writer);
-        self.cache_write(key, data, &reply);
+        self.cache_write(request, &reply);
         Ok(reply)
     }
 
-    /// Caches the data of a successful write.
-    pub(crate) fn cache_write(&self, key: &StoreKey, data: &Bytes, reply: &WriteReply) {
+    /// Caches the record of a successful write.
+    pub(crate) fn cache_write(&self, request: &WriteRequest, reply: &WriteReply) {
         if let WriteReply::Answer((WriteOutcome::Done(version), _)) = reply {
-            self.cache.put_copy(key, version.get(), data);
+            let WriteRequest {
+                key, data, tags, ..
+            } = request;
+            self.cache.put_copy(key, *version, data, tags);
         }
     }
 
@@ -150,7 +152,8 @@ impl FileEngine {
         self.log.check_poison()?;
         match self.plan_write(writer, pending) {
             Ok(header) => {
-                let position = self.append_and_index(writer, &header, &pending.payload)?;
+                let position =
+                    self.append_and_index(writer, &header, &pending.payload, &pending.tags)?;
                 Ok(WriteReply::success(&header, position))
             }
             Err(refused) => Ok(refused),
@@ -191,7 +194,7 @@ impl FileEngine {
         for pending in chunk {
             replies.push(match self.plan_write(&mut writer, pending) {
                 Ok(header) => {
-                    frames.push((header, pending.payload.as_ref()));
+                    frames.push((header, *pending));
                     WriteReply::success(&header, Position::default())
                 }
                 Err(refused) => refused,
@@ -217,39 +220,33 @@ impl FileEngine {
         writer: &mut LogWriter,
         header: &FrameHeader,
         payload: &[u8],
+        tags: &Tags,
     ) -> Result<Position, FileError> {
         let before = writer.usage();
         let position = self.log.append(writer, header, payload)?;
-        self.index_frame(writer, header, position);
+        let entry = IndexEntry::new(header, position);
+        self.index_insert(writer, header.key, entry, tags);
         self.add_debt(writer, before);
         Ok(position)
     }
 
-    /// Appends several frames with different keys, all or none, and updates the index.
+    /// Appends the frames of several writes with different keys, all or none, and updates the index.
     fn append_and_index_all(
         &self,
         writer: &mut LogWriter,
-        frames: &[(FrameHeader, &[u8])],
+        writes: &[(FrameHeader, &PendingWrite)],
     ) -> Result<(), FileError> {
         let before = writer.usage();
+        let frames = writes
+            .iter()
+            .map(|(header, write)| (header, &*write.payload));
         let positions = self.log.append_all(writer, frames)?;
-        for ((header, _), position) in frames.iter().zip(positions) {
-            self.index_frame(writer, header, position);
+        for ((header, write), position) in writes.iter().zip(positions) {
+            let entry = IndexEntry::new(header, position);
+            self.index_insert(writer, header.key, entry, &write.tags);
         }
         self.add_debt(writer, before);
         Ok(())
-    }
-
-    fn index_frame(&self, writer: &mut LogWriter, header: &FrameHeader, position: Position) {
-        let entry = IndexEntry {
-            version: header.version,
-            expires: header.expires,
-            position,
-            len: header.len,
-            tombstone: header.kind == FrameKind::Destroy,
-        };
-        let clear_tags = header.clears_tags || entry.tombstone;
-        self.index_insert(writer, header.key, entry, clear_tags);
     }
 
     /// Returns the header of the write's frame, or the reply if nothing is to be written.
@@ -259,26 +256,27 @@ impl FileEngine {
         pending: &PendingWrite,
     ) -> Result<FrameHeader, WriteReply> {
         let (key, now) = (&pending.header.key, self.log.now());
-        let is_new = match (self.entry_state(key, now), pending.expected) {
-            (EntryState::Tombstone(entry), _) => return Err(WriteReply::refusal(entry.position)),
-            (EntryState::Absent, Expected::Version(_)) => {
+        let state = self.entry_state(key, now);
+        let expires = match (state, pending.expected, pending.expiry) {
+            (EntryState::Tombstone(entry), _, _) => {
+                return Err(WriteReply::refusal(entry.position));
+            }
+            (EntryState::Absent, Expected::Version(_), _)
+            | (EntryState::Absent, _, Expiry::Keep) => {
                 return Err(WriteReply::refusal(Position::default()));
             }
-            (EntryState::Absent, _) => true,
-            (EntryState::Live(_), Expected::Any) => false,
-            (EntryState::Live(entry), Expected::Version(version))
-                if version.get() == entry.version =>
+            (EntryState::Live(_), Expected::Absent, _) => return Err(WriteReply::Conflict),
+            (EntryState::Live(entry), Expected::Version(version), _)
+                if version.get() != entry.version =>
             {
-                false
+                return Err(WriteReply::Conflict);
             }
-            (EntryState::Live(_), _) => return Err(WriteReply::Conflict),
+            (EntryState::Live(entry), _, Expiry::Keep) => entry.expires,
+            (_, _, Expiry::After(ttl)) => now.saturating_add(ttl),
         };
         Ok(FrameHeader {
-            // Every write of a session without tags has this flag. A single frame with the flag
-            // could be lost in a power failure.
-            clears_tags: is_new || self.lock_tags().tags(key).is_empty(),
             version: writer.next_version(),
-            expires: now.saturating_add(pending.ttl),
+            expires,
             ..pending.header
         })
     }
@@ -294,7 +292,7 @@ impl FileEngine {
             .now()
             .saturating_add(self.log.options().tombstone_ttl);
         let header = FrameHeader::new(FrameKind::Destroy, *key, writer.next_version(), expires);
-        let position = self.append_and_index(&mut writer, &header, &[])?;
+        let position = self.append_and_index(&mut writer, &header, &[], &Tags::new())?;
         drop(writer);
         self.cache.remove(key);
         Ok(((), position))
@@ -327,124 +325,6 @@ impl FileEngine {
         let header = FrameHeader::new(FrameKind::Touch, *key, entry.version, expires);
         let position = self.log.append(writer, &header, &[])?;
         self.index.insert(*key, IndexEntry { expires, ..entry });
-        self.add_debt(writer, before);
-        Ok(position)
-    }
-}
-
-/// Tags.
-impl FileEngine {
-    /// Adds a tag to a live record. Returns `false` if there is no live record.
-    pub(crate) fn tag(&self, key: &StoreKey, tag: &Tag) -> Result<PendingAnswer<bool>, FileError> {
-        let mut writer = self.log.lock_writable()?;
-        let EntryState::Live(entry) = self.entry_state(key, self.log.now()) else {
-            return Ok((false, Position::default()));
-        };
-        let position = self.add_tags(&mut writer, key, entry, std::slice::from_ref(tag))?;
-        Ok((true, position))
-    }
-
-    /// Removes a tag.
-    pub(crate) fn untag(&self, key: &StoreKey, tag: &Tag) -> Result<PendingAnswer<()>, FileError> {
-        let mut writer = self.log.lock_writable()?;
-        let mut tags = self.current_tags(key);
-        let Some(place) = tags.iter().position(|present| present == tag) else {
-            // A concurrent call may have removed it, and that may not be durable yet.
-            return Ok(((), writer.last_position()));
-        };
-        tags.swap_remove(place);
-        let position = self.set_tags(&mut writer, key, tags)?;
-        Ok(((), position))
-    }
-
-    /// Adds the tags of `from` to `to`, if both are live.
-    pub(crate) fn copy_tags(
-        &self,
-        from: &StoreKey,
-        to: &StoreKey,
-    ) -> Result<PendingAnswer<()>, FileError> {
-        let mut writer = self.log.lock_writable()?;
-        let copied = self.copy_tags_locked(&mut writer, from, to)?;
-        Ok(((), copied.unwrap_or_default()))
-    }
-
-    /// Moves the tags of `from` to `to`, if both are live.
-    pub(crate) fn move_tags(
-        &self,
-        from: &StoreKey,
-        to: &StoreKey,
-    ) -> Result<PendingAnswer<()>, FileError> {
-        let mut writer = self.log.lock_writable()?;
-        // The tags are copied before they are removed. A crash between the two leaves copies.
-        let copied = self.copy_tags_locked(&mut writer, from, to)?;
-        let position = match copied {
-            Some(position) if from == to || self.current_tags(from).is_empty() => position,
-            Some(_) => self.set_tags(&mut writer, from, Vec::new())?,
-            None => Position::default(),
-        };
-        Ok(((), position))
-    }
-
-    /// Returns `None` if one of the two has no live record.
-    fn copy_tags_locked(
-        &self,
-        writer: &mut LogWriter,
-        from: &StoreKey,
-        to: &StoreKey,
-    ) -> Result<Option<Position>, FileError> {
-        let now = self.log.now();
-        let (EntryState::Live(_), EntryState::Live(entry)) =
-            (self.entry_state(from, now), self.entry_state(to, now))
-        else {
-            return Ok(None);
-        };
-        let tags = self.current_tags(from);
-        self.add_tags(writer, to, entry, &tags).map(Some)
-    }
-
-    fn current_tags(&self, key: &StoreKey) -> Vec<Tag> {
-        self.lock_tags().tags(key).to_vec()
-    }
-
-    fn add_tags(
-        &self,
-        writer: &mut LogWriter,
-        key: &StoreKey,
-        entry: IndexEntry,
-        added: &[Tag],
-    ) -> Result<Position, FileError> {
-        let mut tags = self.current_tags(key);
-        let count_before = tags.len();
-        for tag in added {
-            if !tags.contains(tag) {
-                tags.push(tag.clone());
-            }
-        }
-        match tags.len() {
-            count if count == count_before => {
-                let position = self.lock_tags().position(key);
-                Ok(position.map_or(entry.position, |position| position.max(entry.position)))
-            }
-            count if count > MAX_TAGS => Err(FileError::TooManyTags),
-            _ => self.set_tags(writer, key, tags),
-        }
-    }
-
-    /// Appends the complete new set of tags and updates the table.
-    fn set_tags(
-        &self,
-        writer: &mut LogWriter,
-        key: &StoreKey,
-        new: Vec<Tag>,
-    ) -> Result<Position, FileError> {
-        let before = writer.usage();
-        let payload = tags::encode(&new);
-        let header = FrameHeader::new(FrameKind::Tags, *key, 0, Timestamp::MAX);
-        let header = header.with_payload(&payload);
-        let position = self.log.append(writer, &header, &payload)?;
-        let added = tags::frame_len(&new);
-        let removed = self.lock_tags().set(*key, new, position);
-        writer.adjust_live(added, removed);
         self.add_debt(writer, before);
         Ok(position)
     }

@@ -19,7 +19,7 @@ use crate::{
             hint,
             segment_head::{self, SegmentHead},
         },
-        log::index::{INDEX_SHARDS, IndexEntry, Position},
+        log::index::{IndexEntry, Position},
     },
 };
 
@@ -64,12 +64,12 @@ pub struct SessionEntry {
     pub version: u64,
     /// The expiry.
     pub expires: Timestamp,
-    /// Length of the stored data in bytes.
+    /// Length of the stored data and tags in bytes.
     pub bytes: u32,
     /// `true` if the session was destroyed: the entry is a tombstone.
     pub destroyed: bool,
-    /// Number of tags.
-    pub tags: usize,
+    /// `true` if the session has tags.
+    pub tagged: bool,
 }
 
 impl Inspection {
@@ -79,8 +79,8 @@ impl Inspection {
     /// total. The directory is locked while it is read, so no store may have it open.
     ///
     /// # Errors
-    /// If the directory is in use or contains no store, or if a file cannot be read. Damage is not an
-    /// error but part of the result.
+    /// If the directory is in use, contains no store or one of another format version, or if a file
+    /// cannot be read. Damage is not an error but part of the result.
     pub fn read(
         directory: impl AsRef<Path>,
         mut progress: impl FnMut(u64, u64),
@@ -171,6 +171,9 @@ struct InspectionBuilder {
 impl InspectionBuilder {
     fn add_segment(&mut self, id: u32, files: &SegmentFiles) -> Result<(), FileError> {
         let (bytes, hint) = files.read()?;
+        if let SegmentHead::OtherVersion(found) = SegmentHead::decode(&bytes, id) {
+            return Err(FileError::unsupported_format(files.path.clone(), found));
+        }
         let mut report = scan_segment(&bytes, hint.as_deref(), |offset, item| {
             let position = Position {
                 segment: id,
@@ -193,8 +196,6 @@ impl InspectionBuilder {
         for damage in &self.damage {
             self.replay.handle_damage(damage);
         }
-        // Nothing is expired at time zero, so expired entries are included.
-        self.replay.drop_dead(Timestamp::default());
         let follows = u32::from(self.ended);
         let last = ids.last().map_or(0, |last| last.saturating_add(follows));
         let missing = (self.replay.compacted.saturating_add(1)..=last)
@@ -203,7 +204,7 @@ impl InspectionBuilder {
         Inspection {
             segments: self.segments,
             missing: missing.collect(),
-            live_bytes: self.replay.index.live_bytes() + self.replay.tags.live_bytes(),
+            live_bytes: self.replay.index.live_bytes(),
             entries: session_entries(&self.replay),
         }
     }
@@ -254,18 +255,15 @@ fn scan_segment(
 }
 
 fn session_entries(replay: &Replay) -> Vec<SessionEntry> {
-    let mut entries = Vec::new();
-    for shard in 0..INDEX_SHARDS {
-        entries.extend(replay.index.drain(shard, |_, _| true));
-    }
     let convert = |(key, entry): (StoreKey, IndexEntry)| SessionEntry {
         key,
         version: entry.version,
         expires: entry.expires,
         bytes: entry.len,
         destroyed: entry.tombstone,
-        tags: replay.tags.tags(&key).len(),
+        tagged: entry.tagged,
     };
+    let entries = replay.index.entries(|_| true);
     entries.into_iter().map(convert).collect()
 }
 

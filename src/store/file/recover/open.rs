@@ -17,7 +17,7 @@ use crate::store::file::{
         frame::{FrameHeader, FrameKind, HEADER_LEN},
         frames::{Frames, SegmentItem},
         hint,
-        segment_head::{FORMAT_VERSION, SEGMENT_HEAD_LEN, SegmentHead},
+        segment_head::{SEGMENT_HEAD_LEN, SegmentHead},
     },
     log::{
         append_log::AppendLog, engine::FileEngine, index::Position, log_writer::LogWriter,
@@ -133,9 +133,8 @@ impl<'a> LogReader<'a> {
         file.file.read_at(&mut head, 0).map_err(fail)?;
         let salt = match SegmentHead::decode(&head, id) {
             SegmentHead::Salt(salt) => salt,
-            SegmentHead::Newer(found) => {
-                let known = FORMAT_VERSION;
-                return Err(FileError::NewerFormat { path, found, known });
+            SegmentHead::OtherVersion(found) => {
+                return Err(FileError::unsupported_format(path, found));
             }
             // A crash interrupted the creation of this segment, before its head was durable.
             SegmentHead::Damaged if id > self.last_used => return Ok(()),
@@ -305,7 +304,7 @@ impl<'a> LogReader<'a> {
         };
         stale_files.extend(names.into_iter().filter(is_stale));
         let skipped = (self.skipped > self.replay.compacted).then_some(self.skipped);
-        let expired = self.replay.drop_dead(self.options.clock.now());
+        let expired = self.replay.drop_expired(self.options.clock.now());
         self.counters.expired = AtomicU64::new(expired);
         Ok(RecoveredLog {
             replay: self.replay,
@@ -369,19 +368,29 @@ impl RecoveredLog {
         let tail = active.file.len().map_err(fail)?;
         let usage = SpaceUsage {
             total: self.total_bytes,
-            live: self.replay.index.live_bytes() + self.replay.tags.live_bytes(),
+            live: self.replay.index.live_bytes(),
         };
         let version = self.replay.version.saturating_add(VERSION_GAP);
         // The process that wrote the segments may not have synced them.
         let unsynced = self.segments.values().map(Arc::clone).collect();
-        let writer = LogWriter::new(active, next, tail, unsynced, version, usage);
+        let writer = LogWriter::new(
+            active,
+            next,
+            tail,
+            unsynced,
+            version,
+            usage,
+            self.replay.tags,
+        );
         let log = AppendLog::new(disk, options, self.segments, writer, self.counters);
         log.begin(self.skipped)?;
         for name in &self.stale_files {
             let removed = log.disk().remove(name);
             removed.map_err(|error| FileError::io("remove", log.disk().locate(name), error))?;
         }
-        Ok(FileEngine::new(log, self.replay.index, self.replay.tags))
+        let engine = FileEngine::new(log, self.replay.index);
+        engine.index_encrypted_tags()?;
+        Ok(engine)
     }
 
     /// Returns the segment to append to, and the empty one after it, if it exists.

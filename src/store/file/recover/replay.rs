@@ -1,4 +1,4 @@
-//! Rebuilding index and tags from the frames of the log.
+//! Rebuilding the index and the tagged keys from the frames of the log.
 
 use crate::{
     clock::Timestamp,
@@ -6,11 +6,11 @@ use crate::{
     store::file::{
         format::{
             frame::{FrameHeader, FrameKind},
-            tags,
+            payload,
         },
         log::{
             index::{INDEX_SHARDS, Index, IndexEntry, Position},
-            tag_table::TagTable,
+            tagged_keys::TaggedKeys,
         },
     },
 };
@@ -21,7 +21,8 @@ use crate::{
 /// gives the same state.
 pub(super) struct Replay {
     pub(super) index: Index,
-    pub(super) tags: TagTable,
+    /// The tags of the index's records, except of encrypted ones.
+    pub(super) tags: TaggedKeys,
     /// The greatest version that may have been assigned.
     pub(super) version: u64,
     /// Segments up to this number may be missing.
@@ -43,7 +44,7 @@ impl Default for Replay {
     fn default() -> Self {
         Self {
             index: Index::new(),
-            tags: TagTable::default(),
+            tags: TaggedKeys::default(),
             version: 0,
             compacted: 0,
             durable: Position::default(),
@@ -52,16 +53,15 @@ impl Default for Replay {
 }
 
 impl Replay {
-    /// Applies the frame at `position`.
+    /// Applies the frame at `position`. Of the payload it needs only plain tags.
     pub(super) fn apply(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
         if header.synced > 0 {
             let offset = header.synced;
             self.durable = self.durable.max(Position { offset, ..position });
         }
         match header.kind {
-            FrameKind::Write | FrameKind::Destroy => self.set_entry(position, header),
+            FrameKind::Write | FrameKind::Destroy => self.set_entry(position, header, payload),
             FrameKind::Touch => self.touch(header),
-            FrameKind::Tags => self.set_tags(position, header, payload),
             FrameKind::Open => self.version = self.version.max(header.version),
             FrameKind::Compacted => {
                 let compacted = u32::try_from(header.version).unwrap_or(u32::MAX);
@@ -71,19 +71,15 @@ impl Replay {
         }
     }
 
-    fn set_entry(&mut self, position: Position, header: &FrameHeader) {
+    fn set_entry(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
         self.version = self.version.max(header.version);
-        let tombstone = header.kind == FrameKind::Destroy;
-        let entry = IndexEntry {
-            version: header.version,
-            expires: header.expires,
-            position,
-            len: header.len,
-            tombstone,
-        };
-        self.index.insert(header.key, entry);
-        if tombstone || header.clears_tags {
-            self.tags.clear(&header.key);
+        let entry = IndexEntry::new(header, position);
+        let previous = self.index.insert(header.key, entry);
+        let plain = payload::head(payload).filter(|_| header.has_plain_tags());
+        if let Some(tags) = plain.and_then(payload::tags) {
+            self.tags.set(&header.key, &tags);
+        } else if previous.is_some_and(|previous| previous.tagged) {
+            self.tags.remove(&header.key);
         }
     }
 
@@ -98,24 +94,16 @@ impl Replay {
         }
     }
 
-    fn set_tags(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
-        // The key may have no record yet. A compaction may have copied the record to a later position.
-        if let Some(tags) = tags::decode(payload) {
-            self.tags.set(header.key, tags, position);
+    /// Drops expired entries. Call it after all frames were applied and all damage was handled.
+    /// Returns their number.
+    pub(super) fn drop_expired(&mut self, now: Timestamp) -> u64 {
+        let mut expired = 0;
+        for shard in 0..INDEX_SHARDS {
+            for (key, _) in self.index.drain(shard, |_, entry| entry.expires <= now) {
+                self.tags.remove(&key);
+                expired += 1;
+            }
         }
-    }
-
-    /// Drops expired entries, and tags of keys without a record. Call it after all frames were applied
-    /// and all damage was handled. Returns the number of expired entries.
-    pub(super) fn drop_dead(&mut self, now: Timestamp) -> u64 {
-        let expired = (0..INDEX_SHARDS).map(|shard| {
-            let removed = self.index.drain(shard, |_, entry| entry.expires <= now);
-            removed.len() as u64
-        });
-        let expired = expired.sum();
-        let index = &self.index;
-        self.tags
-            .retain(|key| index.get(key).is_some_and(|entry| !entry.tombstone));
         expired
     }
 
@@ -134,7 +122,7 @@ impl Replay {
                 .is_some_and(|entry| entry.position < damage.position)
         {
             self.index.remove(&key);
-            self.tags.clear(&key);
+            self.tags.remove(&key);
         }
         was_durable
     }

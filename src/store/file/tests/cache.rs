@@ -1,7 +1,10 @@
 use bytes::Bytes;
 
-use super::super::log::cache::DataCache;
-use crate::id::StoreKey;
+use super::super::log::cache::RecordCache;
+use crate::{
+    id::StoreKey,
+    store::{Record, Tag, Tags, Version},
+};
 
 fn key(number: u16) -> StoreKey {
     let mut bytes = [0; StoreKey::LEN];
@@ -9,17 +12,19 @@ fn key(number: u16) -> StoreKey {
     StoreKey::from_bytes(bytes)
 }
 
-fn data(len: usize) -> Bytes {
-    Bytes::from(vec![7; len])
+fn record(version: u64, len: usize) -> Record {
+    let mut tags = Tags::new();
+    tags.insert(&Tag::new("user-7").unwrap()).unwrap();
+    Record::new(Bytes::from(vec![7; len]), Version::new(version).unwrap()).tags(tags)
 }
 
 #[test]
-fn data_is_found_under_its_version_only() {
-    let cache = DataCache::new(1 << 20);
-    cache.put(&key(1), 5, data(10));
-    assert_eq!(cache.get(&key(1), 5), Some(data(10)));
+fn a_record_is_found_under_its_version_only() {
+    let cache = RecordCache::new(1 << 20);
+    cache.put(&key(1), record(5, 10));
+    assert_eq!(cache.get(&key(1), 5), Some(record(5, 10)));
     assert_eq!(cache.get(&key(1), 4), None);
-    cache.put(&key(1), 6, data(20));
+    cache.put(&key(1), record(6, 20));
     assert_eq!(cache.get(&key(1), 5), None);
     cache.remove(&key(1));
     assert_eq!(cache.get(&key(1), 6), None);
@@ -27,9 +32,9 @@ fn data_is_found_under_its_version_only() {
 
 #[test]
 fn the_oldest_go_when_there_is_no_room() {
-    let cache = DataCache::new(1 << 20);
+    let cache = RecordCache::new(1 << 20);
     for number in 0..10_000 {
-        cache.put(&key(number), 1, data(1000));
+        cache.put(&key(number), record(1, 1000));
     }
     let kept: usize = (0..10_000)
         .filter(|number| cache.get(&key(*number), 1).is_some())
@@ -41,16 +46,16 @@ fn the_oldest_go_when_there_is_no_room() {
 
 #[test]
 fn a_record_too_large_for_the_cache_leaves_the_others_there() {
-    let cache = DataCache::new(1 << 20);
-    cache.put(&key(64), 1, data(100));
-    cache.put(&key(128), 1, data(10_000));
+    let cache = RecordCache::new(1 << 20);
+    cache.put(&key(64), record(1, 100));
+    cache.put(&key(128), record(1, 10_000));
     assert!(cache.get(&key(64), 1).is_some());
     assert!(cache.get(&key(128), 1).is_none());
 }
 
 #[test]
 fn a_cache_of_no_bytes_keeps_nothing() {
-    let cache = DataCache::new(0);
-    cache.put(&key(1), 1, data(1));
+    let cache = RecordCache::new(0);
+    cache.put(&key(1), record(1, 1));
     assert_eq!(cache.get(&key(1), 1), None);
 }

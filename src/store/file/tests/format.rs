@@ -11,7 +11,7 @@ use super::{
             file_names,
             frame::HEADER_LEN,
             frames::{Frames, SegmentItem},
-            segment_head::SEGMENT_HEAD_LEN,
+            segment_head::{FORMAT_VERSION, SEGMENT_HEAD_LEN},
         },
         log::{
             engine::{EntryState, FileEngine},
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Clock,
     id::StoreKey,
-    store::{Expected, Tag},
+    store::{Expected, Tag, Tags, WriteRequest},
 };
 
 const LIFE: Duration = Duration::from_secs(60);
@@ -33,15 +33,17 @@ fn key(number: u8) -> StoreKey {
     StoreKey::from_bytes([number; StoreKey::LEN])
 }
 
+fn write(engine: &FileEngine, number: u8, data: impl Into<Bytes>) {
+    let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+    engine.write(&request).map(|_| ()).unwrap();
+}
+
 /// Returns a closed store with records of 100 bytes under the keys 1 to 5.
 fn five_records() -> (SimDisk, Clock) {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     for number in 1..=5 {
-        let data = Bytes::from(vec![number; 100]);
-        engine
-            .write(&key(number), &data, LIFE, Expected::Any)
-            .unwrap();
+        write(&engine, number, vec![number; 100]);
     }
     engine.log.finish().unwrap();
     (disk, clock)
@@ -84,12 +86,8 @@ fn a_flipped_bit_anywhere_costs_at_most_the_record_it_is_in() {
 fn damage_does_not_bring_an_older_state_back() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
-    let write = |data: &'static [u8]| {
-        let data = Bytes::from_static(data);
-        engine.write(&key(1), &data, LIFE, Expected::Any).unwrap();
-    };
-    write(b"older");
-    write(b"newer");
+    write(&engine, 1, "older");
+    write(&engine, 1, "newer");
     engine.log.finish().unwrap();
     disk.tamper(&file_names::segment(1), |bytes| {
         let at = bytes.windows(5).position(|five| five == b"newer").unwrap();
@@ -123,21 +121,17 @@ fn frames_hidden_in_session_data_are_never_taken_for_frames() {
     let engine = workload::open(&disk, &clock).unwrap();
     // The data is a copy of the log, which has a frame of another key. Then the header of the frame
     // that holds this data is damaged.
-    engine
-        .write(&key(2), &Bytes::from_static(b"real"), LIFE, Expected::Any)
-        .unwrap();
+    write(&engine, 2, "real");
     engine.destroy(&key(2)).unwrap();
     let segment = engine.log.segment(1).unwrap();
     let log = Bytes::from(segment.read_all(engine.log.disk()).unwrap());
     let salt = segment.salt;
     let other_salt: Vec<u8> = log.iter().map(|byte| byte ^ 1).collect();
     assert!(Frames::new(&other_salt, salt).all(|item| !matches!(item, SegmentItem::Frame { .. })));
-    engine.write(&key(1), &log, LIFE, Expected::Any).unwrap();
-    engine
-        .write(&key(3), &Bytes::new(), LIFE, Expected::Any)
-        .unwrap();
-    engine.log.finish().unwrap();
     let at = log.len();
+    write(&engine, 1, log);
+    write(&engine, 3, Bytes::new());
+    engine.log.finish().unwrap();
     disk.tamper(&file_names::segment(1), |bytes| {
         bytes[at + HEADER_LEN + 1] ^= 1
     });
@@ -157,19 +151,24 @@ fn frames_hidden_in_session_data_are_never_taken_for_frames() {
 }
 
 #[test]
-fn a_newer_format_is_refused_with_its_number() {
-    let (disk, clock) = five_records();
-    disk.tamper(&file_names::segment(1), |bytes| bytes[8] = 9);
-    let refused = workload::open(&disk, &clock).err().unwrap();
-    assert!(matches!(
-        refused,
-        FileError::NewerFormat {
-            found: 9,
-            known: 1,
-            ..
-        }
-    ));
-    assert!(refused.to_string().contains("0000000001.log"), "{refused}");
+fn another_format_is_refused_with_its_number() {
+    for other in [1, 9] {
+        let (disk, clock) = five_records();
+        disk.tamper(&file_names::segment(1), |bytes| {
+            bytes[8] = other;
+            let crc = crc32fast::hash(&bytes[..28]);
+            bytes[28..32].copy_from_slice(&crc.to_le_bytes());
+        });
+        let refused = workload::open(&disk, &clock).err().unwrap();
+        let FileError::UnsupportedFormat {
+            found, supported, ..
+        } = refused
+        else {
+            panic!("{refused}");
+        };
+        assert_eq!((found, supported), (other.into(), FORMAT_VERSION));
+        assert!(refused.to_string().contains("0000000001.log"), "{refused}");
+    }
 }
 
 #[test]
@@ -184,42 +183,67 @@ fn a_damaged_head_is_an_error_unless_loss_is_accepted() {
 }
 
 #[test]
-fn a_hint_does_not_bring_back_the_tags_of_a_session_that_expired() {
+fn a_hint_has_the_tags_and_no_data() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
-    let write = || {
-        let data = Bytes::from(vec![7; 900]);
+    let tag = Tag::new("user-7").unwrap();
+    let mut tags = Tags::new();
+    tags.insert(&tag).unwrap();
+    for number in [1, 2, 3] {
+        let request = WriteRequest::new(&key(number), vec![number; 900], LIFE, Expected::Any);
         engine
-            .write(&key(1), &data, LIFE, Expected::Any)
+            .write(&request.tags(tags.clone()))
             .map(|_| ())
-    };
-    write().unwrap();
-    engine.tag(&key(1), &Tag::new("user").unwrap()).unwrap();
-    engine.log.roll(&mut engine.log.lock()).unwrap();
-    clock.advance(LIFE);
-    // The first write begins another session; only the second is still needed.
-    write().unwrap();
-    write().unwrap();
-    engine.log.roll(&mut engine.log.lock()).unwrap();
+            .unwrap();
+    }
+    // These two lose their tags.
+    write(&engine, 2, vec![2; 900]);
+    engine.destroy(&key(3)).unwrap();
+    engine.log.finish().unwrap();
     engine
         .log
-        .write_hint(&engine.log.segment(2).unwrap())
+        .write_hint(&engine.log.segment(1).unwrap())
         .unwrap();
-    engine.log.finish().unwrap();
+    // Only an opening from the hint can find the tags.
+    disk.tamper(&file_names::segment(1), |bytes| {
+        for at in 0..bytes.len() {
+            if bytes[at..].starts_with(b"user-7") {
+                bytes[at] ^= 1;
+            }
+        }
+    });
     let engine = workload::open(&disk, &clock).unwrap();
     assert_eq!(engine.stats().hints_used, 1);
-    assert_eq!(engine.stats().tagged, 0);
+    assert_eq!(engine.tagged(&tag).unwrap().0, [key(1)]);
+    assert_eq!(engine.stats().tagged, 1);
+}
+
+#[test]
+fn sessions_are_listed_under_a_tag_only_once_that_is_durable() {
+    let engine = workload::open(&SimDisk::with_fault(None), &workload::clock()).unwrap();
+    let tag = Tag::new("user-7").unwrap();
+    let mut tags = Tags::new();
+    tags.insert(&tag).unwrap();
+    for tags in [tags, Tags::new()] {
+        let listed = !tags.is_empty();
+        let request = WriteRequest::new(&key(1), "data", LIFE, Expected::Any).tags(tags);
+        engine.write(&request).map(|_| ()).unwrap();
+        let (keys, position) = engine.tagged(&tag).unwrap();
+        assert_eq!(
+            (keys.len(), engine.log.is_durable(position)),
+            (usize::from(listed), false)
+        );
+        engine.log.sync().unwrap();
+        let (_, position) = engine.tagged(&tag).unwrap();
+        assert!(engine.log.is_durable(position));
+    }
 }
 
 #[test]
 fn preallocated_space_is_no_damage_wherever_a_crash_leaves_it() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
-    let write = |number: u8| {
-        let data = Bytes::from(vec![number; 100]);
-        let written = engine.write(&key(number), &data, LIFE, Expected::Any);
-        written.map(|_| ()).unwrap();
-    };
+    let write = |number: u8| write(&engine, number, vec![number; 100]);
     (1..=3).for_each(write);
     engine.log.roll(&mut engine.log.lock()).unwrap();
     (4..=5).for_each(write);

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{
     super::{
         Durability, FileError, FileStore,
@@ -19,7 +17,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, Version, WriteOutcome},
+    store::{Expected, Version, WriteOutcome, WriteRequest},
 };
 
 fn key(number: u8) -> StoreKey {
@@ -27,10 +25,9 @@ fn key(number: u8) -> StoreKey {
 }
 
 fn pending(engine: &FileEngine, number: u8, len: usize, expected: Expected) -> PendingWrite {
-    let data = Bytes::from(vec![number; len]);
-    engine
-        .prepare_write(&key(number), &data, Duration::from_secs(60), expected)
-        .unwrap()
+    let (data, ttl) = (vec![number; len], Duration::from_secs(60));
+    let request = WriteRequest::new(&key(number), data, ttl, expected);
+    engine.prepare_write(&request).unwrap()
 }
 
 fn version(reply: &WriteReply) -> Version {

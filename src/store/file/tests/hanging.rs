@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
-    store::{Expected, StoreFuture, WriteOutcome},
+    store::{Expected, StoreFuture, WriteOutcome, WriteRequest},
 };
 
 /// The limit for waiting writes, in bytes.
@@ -104,7 +104,8 @@ impl Drop for CommitThread {
 }
 
 fn put(inner: &Arc<FileInner>, number: usize, data: Bytes) -> StoreFuture<WriteOutcome> {
-    write_grouped(inner, key(number), data, LIFE, Expected::Any)
+    let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+    write_grouped(inner, request)
 }
 
 /// Returns `true` if the write waits, and `false` if it was rejected because of the backlog.
@@ -168,10 +169,8 @@ fn writes_of_no_data_are_bounded_too() {
 #[test]
 fn a_write_is_counted_with_all_memory_beside_its_data() {
     let inner = open(&SimDisk::with_fault(None), builder(Durability::Always));
-    let pending = inner
-        .engine
-        .prepare_write(&key(1), &Bytes::new(), LIFE, Expected::Any);
-    let pending = pending.unwrap();
+    let request = WriteRequest::new(&key(1), Bytes::new(), LIFE, Expected::Any);
+    let pending = inner.engine.prepare_write(&request).unwrap();
     // Lists have a capacity of up to twice their length.
     let listed = size_of_val(&pending) + size_of::<oneshot::Sender<()>>();
     let answer = size_of::<Result<WriteReply, FileError>>() + size_of::<[Waker; 2]>();
@@ -195,7 +194,8 @@ async fn if_no_write_waits_a_record_may_be_longer_than_the_limit() {
 async fn abandoned_writes_that_would_read_from_a_hanging_device_are_dropped() {
     let (disk, memory) = (SimDisk::with_fault(None), MemoryCounter::default());
     let inner = open(&disk, builder(Durability::Os));
-    let conflict = || write_single(&inner, key(1), memory.data(1000), LIFE, Expected::Absent);
+    let request = || WriteRequest::new(&key(1), memory.data(1000), LIFE, Expected::Absent);
+    let conflict = || write_single(&inner, request());
     assert!(matches!(conflict().await.unwrap(), WriteOutcome::Done(_)));
     disk.drop_page_cache();
     let device = disk.device();

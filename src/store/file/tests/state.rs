@@ -4,15 +4,18 @@ use super::super::log::{
     engine::{EntryState, FileEngine},
     read::FetchOutcome,
 };
-use crate::{clock::Timestamp, id::StoreKey, store::Tag};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    store::{Tag, Tags},
+};
 
 /// The expected state of one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyState {
-    /// The data, with its version if it is known.
-    pub(super) record: Option<(Filled, Option<u64>)>,
+    /// Data and tags, with the version if it is known.
+    pub(super) record: Option<(Filled, Tags, Option<u64>)>,
     pub(super) expires: Timestamp,
-    pub(super) tags: Vec<Tag>,
 }
 
 /// Data that repeats one byte, as the byte and the length, for short messages.
@@ -25,6 +28,11 @@ pub(super) fn repeated_byte(data: &[u8]) -> Filled {
         "data is read as written"
     );
     (fill, data.len())
+}
+
+/// The tags of the workload.
+pub(super) fn all_tags() -> impl Iterator<Item = Tag> {
+    (0..5).map(|number| Tag::new(format!("tag-{number}")).unwrap())
 }
 
 /// The states that a key may have: the last one that was acknowledged as durable, and all later ones.
@@ -44,40 +52,43 @@ impl KeyState {
             })
             .collect();
         let same_record = |state: &&KeyState| match (&state.record, &self.record) {
-            (Some((data, None)), Some((same, _))) => data == same,
+            (Some((data, tags, None)), Some((same, same_tags, _))) => {
+                (data, tags) == (same, same_tags)
+            }
             (one, other) => one == other,
         };
         let same_expiry = |state: &KeyState| state.expires == self.expires;
-        // A mutation that was not acknowledged may be there in part: a record without its tags.
         states.iter().filter(same_record).any(same_expiry)
-            && states.iter().any(|state| state.tags == self.tags)
     }
 
-    /// Returns the state of a key in the store.
+    /// Returns the state of a key in the store, and checks that its tags list it, and no others.
     pub(super) fn observe(engine: &FileEngine, key: &StoreKey, now: Timestamp) -> Self {
-        let (record, expires) = match engine.entry_state(key, now) {
-            EntryState::Absent => return Self::default(),
-            EntryState::Tombstone(entry) => (None, entry.expires),
+        let state = match engine.entry_state(key, now) {
+            EntryState::Absent => Self::default(),
+            EntryState::Tombstone(entry) => Self {
+                record: None,
+                expires: entry.expires,
+            },
             EntryState::Live(entry) => match engine.fetch(key, entry, true) {
-                Ok(FetchOutcome::Record(record)) => (
-                    Some((repeated_byte(&record.data), Some(record.version.get()))),
-                    entry.expires,
-                ),
+                Ok(FetchOutcome::Record(record)) => Self {
+                    record: Some((
+                        repeated_byte(&record.data),
+                        record.tags,
+                        Some(record.version.get()),
+                    )),
+                    expires: entry.expires,
+                },
                 _ => panic!("{key:?} is in the index and cannot be read"),
             },
         };
-        let mut tags = engine.lock_tags().tags(key).to_vec();
-        tags.sort();
-        for tag in &tags {
-            assert!(
-                engine.tagged(tag).unwrap().0.contains(key),
-                "a tag lists its sessions"
+        let tags = state.record.as_ref().map(|(_, tags, _)| tags);
+        for tag in all_tags() {
+            assert_eq!(
+                engine.tagged(&tag).unwrap().0.contains(key),
+                tags.is_some_and(|tags| tags.contains(tag.as_str())),
+                "a tag lists exactly its sessions"
             );
         }
-        Self {
-            record,
-            expires,
-            tags,
-        }
+        state
     }
 }

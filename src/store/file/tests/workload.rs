@@ -12,24 +12,16 @@ use super::{
         recover,
     },
     disk::{SeededRng, SimDisk},
-    state::{History, KeyState, repeated_byte},
+    state::{History, KeyState, all_tags, repeated_byte},
 };
 use crate::{
     clock::{Clock, Timestamp},
     id::StoreKey,
-    store::{Expected, Tag, Version, WriteOutcome},
+    store::{Expected, Expiry, Tags, Version, WriteOutcome, WriteRequest},
 };
 
 const KEYS: u64 = 7;
 const SEGMENT: u64 = 16 << 10;
-
-/// A write of the workload.
-struct TestWrite {
-    key: StoreKey,
-    data: Bytes,
-    ttl: Duration,
-    expected: Expected,
-}
 
 pub(super) struct Workload {
     pub(super) engine: FileEngine,
@@ -69,10 +61,6 @@ fn key(number: u64) -> StoreKey {
     StoreKey::from_bytes([number as u8 + 1; StoreKey::LEN])
 }
 
-fn tag(number: u64) -> Tag {
-    Tag::new(format!("tag-{number}")).unwrap()
-}
-
 impl Workload {
     pub(super) fn begin(
         disk: &SimDisk,
@@ -107,12 +95,10 @@ impl Workload {
     fn step(&mut self, rng: &mut SeededRng) {
         let key = key(rng.next_below(KEYS));
         match rng.next_below(20) {
-            0..=4 => self.write(key, rng),
-            5..=7 => self.write_group(rng),
-            8 | 9 => self.touch(key, rng.next_below(100)),
-            10 | 11 => self.destroy(key),
-            12 | 13 => self.tag(key, rng.next_below(5)),
-            14 => self.untag(key, rng.next_below(5)),
+            0..=6 => self.write(key, rng),
+            7..=10 => self.write_group(rng),
+            11 | 12 => self.touch(key, rng.next_below(100)),
+            13 | 14 => self.destroy(key),
             15 => self.clock.advance(Duration::from_secs(rng.next_below(12))),
             16 => self.maintain(),
             17 => self.reopen(rng.next_below(2) == 0),
@@ -151,55 +137,57 @@ impl Workload {
 
     fn write(&mut self, key: StoreKey, rng: &mut SeededRng) {
         let write = self.random_write(key, rng);
-        let (data, ttl, expected) = (&write.data, write.ttl, write.expected);
-        let result = self.engine.write(&key, data, ttl, expected);
-        self.record_write(write, &result);
+        let result = self.engine.write(&write);
+        self.record_write(&write, &result);
     }
 
     /// Executes several writes as a group, some of the same session.
     fn write_group(&mut self, rng: &mut SeededRng) {
-        let writes: Vec<TestWrite> = (0..=rng.next_below(6))
-            .map(|_| TestWrite {
+        let writes: Vec<WriteRequest> = (0..=rng.next_below(6))
+            .map(|_| WriteRequest {
                 // The version is not known if an earlier write of the group has the same key.
                 expected: Expected::Any,
                 ..self.random_write(key(rng.next_below(KEYS)), rng)
             })
             .collect();
-        let prepare = |write: &TestWrite| {
-            let (key, data, ttl) = (&write.key, &write.data, write.ttl);
-            self.engine
-                .prepare_write(key, data, ttl, write.expected)
-                .unwrap()
-        };
+        let prepare = |write: &WriteRequest| self.engine.prepare_write(write).unwrap();
         let group: Vec<_> = writes.iter().map(prepare).collect();
         let result = self.engine.write_group(&group);
         assert_eq!(result.len(), writes.len(), "every writer gets an answer");
-        for (write, result) in writes.into_iter().zip(&result) {
+        for (write, result) in writes.iter().zip(&result) {
             self.record_write(write, result);
         }
     }
 
-    fn random_write(&self, key: StoreKey, rng: &mut SeededRng) -> TestWrite {
+    fn random_write(&self, key: StoreKey, rng: &mut SeededRng) -> WriteRequest {
         let version = self
             .current_state(&key)
             .record
-            .and_then(|(_, version)| version);
+            .and_then(|(_, _, version)| version);
         let known = version.and_then(Version::new);
-        TestWrite {
-            key,
-            data: Bytes::from(vec![
-                rng.next_below(256) as u8;
-                rng.next_below(900) as usize
-            ]),
-            ttl: Duration::from_secs(1 + rng.next_below(60)),
-            expected: known.map_or(Expected::Any, Expected::Version),
+        let data = vec![rng.next_below(256) as u8; rng.next_below(900) as usize];
+        let expiry = match rng.next_below(4) {
+            0 => Expiry::Keep,
+            _ => Expiry::After(Duration::from_secs(1 + rng.next_below(60))),
+        };
+        let mut tags = Tags::new();
+        for tag in all_tags() {
+            if rng.next_below(5) == 0 {
+                tags.insert(&tag).unwrap();
+            }
         }
+        let expected = known.map_or(Expected::Any, Expected::Version);
+        WriteRequest::new(&key, data, expiry, expected).tags(tags)
     }
 
-    fn record_write(&mut self, write: TestWrite, result: &Result<WriteReply, FileError>) {
+    fn record_write(&mut self, write: &WriteRequest, result: &Result<WriteReply, FileError>) {
+        let before = self.current_state(&write.key);
         let version = match result {
             Ok(WriteReply::Answer((WriteOutcome::Done(version), _))) => Some(version.get()),
-            Ok(WriteReply::Answer((WriteOutcome::Gone, _))) => return,
+            Ok(WriteReply::Answer((WriteOutcome::Gone, _))) => {
+                assert!(before.record.is_none(), "a live record is not gone");
+                return;
+            }
             Ok(_) => panic!("a write of the version that was read had a conflict"),
             Err(_) => None,
         };
@@ -207,10 +195,17 @@ impl Workload {
             assert!(version > self.newest_version, "versions go up");
             self.newest_version = version;
         }
+        let expires = match write.expiry {
+            Expiry::After(ttl) => self.clock.now().saturating_add(ttl),
+            Expiry::Keep if before.record.is_none() => {
+                assert!(version.is_none(), "there is no expiry to keep");
+                return;
+            }
+            Expiry::Keep => before.expires,
+        };
         let after = KeyState {
-            record: Some((repeated_byte(&write.data), version)),
-            expires: self.clock.now().saturating_add(write.ttl),
-            tags: self.current_state(&write.key).tags,
+            record: Some((repeated_byte(&write.data), write.tags.clone(), version)),
+            expires,
         };
         self.record(write.key, after, result);
     }
@@ -236,27 +231,6 @@ impl Workload {
         };
         let result = self.engine.destroy(&key);
         self.record(key, after, &result);
-    }
-
-    fn tag(&mut self, key: StoreKey, number: u64) {
-        let mut after = self.current_state(&key);
-        if after.record.is_some() {
-            let tag = tag(number);
-            after.tags.retain(|other| *other != tag);
-            after.tags.push(tag.clone());
-            after.tags.sort();
-            let result = self.engine.tag(&key, &tag);
-            self.record(key, after.clone(), &result);
-        }
-    }
-
-    fn untag(&mut self, key: StoreKey, number: u64) {
-        let mut after = self.current_state(&key);
-        if after.record.is_some() {
-            after.tags.retain(|other| *other != tag(number));
-            let result = self.engine.untag(&key, &tag(number));
-            self.record(key, after, &result);
-        }
     }
 
     /// Runs the work of the maintenance thread.
@@ -306,7 +280,8 @@ impl Workload {
         let again = open(disk, &self.clock).expect("the store opens again");
         assert_eq!(first, self.check(&again), "opening again changes nothing");
         let fresh = StoreKey::from_bytes([0xee; StoreKey::LEN]);
-        let reply = again.write(&fresh, &Bytes::new(), Duration::from_secs(1), Expected::Any);
+        let (ttl, expected) = (Duration::from_secs(1), Expected::Any);
+        let reply = again.write(&WriteRequest::new(&fresh, Bytes::new(), ttl, expected));
         let Ok(WriteReply::Answer((WriteOutcome::Done(version), _))) = reply else {
             panic!("the store accepts writes after a crash");
         };
@@ -337,7 +312,7 @@ pub(super) fn check_sizes(workload: &Workload) {
     assert_eq!(stats.disk_bytes, workload.disk.used(), "the size on disk");
     assert_eq!(
         stats.live_bytes,
-        workload.engine.index.live_bytes() + workload.engine.lock_tags().live_bytes(),
+        workload.engine.index.live_bytes(),
         "the size of the live data"
     );
 }

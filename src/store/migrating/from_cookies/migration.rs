@@ -2,26 +2,23 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
-
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, Expected, ReadOutcome, Record, RequestStore, Store, Tag, Version,
-        WriteOutcome,
+        Capabilities, Expected, Expiry, ReadOutcome, Record, RequestStore, Store, Tag, Tags,
+        Version, WriteOutcome, WriteRequest,
         migrating::{
             error::{MigratingError, MigratingResult},
             marker::{self, MigrationRecord},
             versions::{StoreSide, from_new, from_new_record, from_old, from_old_record},
         },
     },
-    sync,
 };
 
 /// Time to live of a reserved marker: longer than the longest request.
@@ -31,24 +28,15 @@ const RESERVATION_TTL: Duration = Duration::from_secs(60);
 pub(super) struct CookieMigration {
     pub(super) old: Arc<dyn RequestStore>,
     pub(super) new: Arc<dyn Store>,
-    /// Changes of this request to the tags of a session in its cookie. If another request migrates the
-    /// session first, they are repeated in the new store.
-    pending_tags: Mutex<Vec<PendingTag>>,
     /// This request writes to the new store: sessions migrate, or this one has migrated.
     writes_to_new: AtomicBool,
-}
-
-/// A change to a tag.
-pub(super) enum PendingTag {
-    Add(Tag),
-    Remove(Tag),
 }
 
 /// The state of a key in the new store.
 pub(super) enum NewStoreEntry {
     Session(Record),
-    /// A request is about to migrate the session.
-    Reserved(Version),
+    /// The marker of a request that is about to migrate the session.
+    Reserved(Record),
     Absent,
     Gone,
 }
@@ -81,7 +69,7 @@ impl NewStoreEntry {
     fn from_record(record: Record) -> MigratingResult<Self> {
         match MigrationRecord::decode(from_new_record(record)?)? {
             MigrationRecord::Session(record) => Ok(Self::Session(record)),
-            MigrationRecord::Reserved(version) => Ok(Self::Reserved(version)),
+            MigrationRecord::Reserved(marker) => Ok(Self::Reserved(marker)),
             MigrationRecord::Migrating(_) | MigrationRecord::InNewStore => {
                 Err(MigratingError::Marker.into())
             }
@@ -89,25 +77,39 @@ impl NewStoreEntry {
     }
 }
 
+/// Returns the outcome of a write to the new store. A conflict with a marker is a session that is gone
+/// from the new store.
+pub(super) fn session_outcome(written: WriteOutcome) -> MigratingResult<WriteOutcome> {
+    Ok(match written {
+        WriteOutcome::Done(version) => WriteOutcome::Done(from_new(version)?),
+        WriteOutcome::Gone => WriteOutcome::Gone,
+        WriteOutcome::Conflict(record) => match NewStoreEntry::from_record(record)? {
+            NewStoreEntry::Session(record) => WriteOutcome::Conflict(record),
+            NewStoreEntry::Reserved(_) | NewStoreEntry::Absent | NewStoreEntry::Gone => {
+                WriteOutcome::Gone
+            }
+        },
+    })
+}
+
 impl CookieMigration {
     pub(super) fn new(old: Arc<dyn RequestStore>, new: Arc<dyn Store>, migrates: bool) -> Self {
         Self {
             old,
             new,
-            pending_tags: Mutex::default(),
             writes_to_new: migrates.into(),
         }
+    }
+
+    pub(super) fn has_tags(&self) -> bool {
+        self.old.tags().is_some() && self.new.tags().is_some()
     }
 
     pub(super) fn writes_to_new(&self) -> bool {
         self.writes_to_new.load(Ordering::Acquire)
     }
 
-    pub(super) fn pending_tags(&self) -> MutexGuard<'_, Vec<PendingTag>> {
-        sync::lock(&self.pending_tags)
-    }
-
-    pub(super) async fn new_entry(
+    async fn new_entry(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
@@ -134,7 +136,8 @@ impl CookieMigration {
                 }
                 // A renewal migrates sessions that are never written.
                 (ReadOutcome::Found(record), Some(ttl)) => {
-                    self.migrate(key, record.data, ttl).await?;
+                    let request = WriteRequest::new(key, record.data, ttl, Expected::Absent);
+                    self.migrate(request.tags(record.tags)).await?;
                 }
                 // Another request may have migrated the session meanwhile, and revoked the cookie.
                 (absent_or_gone, _) => {
@@ -165,40 +168,33 @@ impl CookieMigration {
 
     /// Removes and revokes the session's cookie, if the request has one.
     async fn drop_cookie(&self, key: &StoreKey) -> MigratingResult<()> {
-        match self.old.contains(key) {
-            true => self.old.destroy(key).await,
-            false => Ok(()),
+        match self.old.remaining_ttl(key) {
+            Some(_) => self.old.destroy(key).await,
+            None => Ok(()),
         }
     }
 
-    pub(super) async fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> MigratingResult<WriteOutcome> {
-        match expected {
-            Expected::Version(version) => self.replace(key, data, ttl, version).await,
-            Expected::Absent => self.create(key, data, ttl).await,
-            Expected::Any => self.overwrite(key, data, ttl).await,
+    pub(super) async fn write(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        match (request.expected, request.expiry) {
+            (Expected::Version(version), _) => self.replace(request, version).await,
+            (Expected::Absent, Expiry::After(_)) => self.create(request).await,
+            (Expected::Absent, Expiry::Keep) => Ok(match self.read(&request.key, None).await? {
+                ReadOutcome::Found(record) => WriteOutcome::Conflict(record),
+                ReadOutcome::Absent | ReadOutcome::Gone => WriteOutcome::Gone,
+            }),
+            (Expected::Any, _) => self.overwrite(request).await,
         }
     }
 
     /// Writes without an expected version: reads the current one, and retries if it changes.
-    async fn overwrite(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-    ) -> MigratingResult<WriteOutcome> {
+    async fn overwrite(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
         loop {
-            let written = match self.read(key, None).await? {
-                ReadOutcome::Found(record) => {
-                    self.replace(key, data.clone(), ttl, record.version).await?
+            let written = match self.read(&request.key, None).await? {
+                ReadOutcome::Found(record) => self.replace(request.clone(), record.version).await?,
+                ReadOutcome::Absent if request.expiry != Expiry::Keep => {
+                    self.create(request.clone()).await?
                 }
-                ReadOutcome::Absent => self.create(key, data.clone(), ttl).await?,
-                ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
+                ReadOutcome::Absent | ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
             };
             if let WriteOutcome::Done(_) = written {
                 return Ok(written);
@@ -208,58 +204,42 @@ impl CookieMigration {
 
     async fn replace(
         &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
+        mut request: WriteRequest,
         version: Version,
     ) -> MigratingResult<WriteOutcome> {
-        let version = match StoreSide::from_version(version) {
-            StoreSide::New(version) => version,
-            StoreSide::Old(_) if self.writes_to_new() => return self.migrate(key, data, ttl).await,
-            StoreSide::Old(version) => {
-                let expected = Expected::Version(version);
-                return self.write_cookie(key, data, ttl, expected).await;
-            }
-        };
-        let expected = Expected::Version(version);
-        Ok(match self.new.write(key, data, ttl, expected).await? {
-            WriteOutcome::Done(version) => WriteOutcome::Done(from_new(version)?),
-            WriteOutcome::Gone => WriteOutcome::Gone,
-            WriteOutcome::Conflict(record) => match NewStoreEntry::from_record(record)? {
-                NewStoreEntry::Session(record) => WriteOutcome::Conflict(record),
-                NewStoreEntry::Reserved(_) | NewStoreEntry::Absent | NewStoreEntry::Gone => {
-                    WriteOutcome::Gone
-                }
-            },
-        })
+        let side = StoreSide::from_version(version);
+        let (StoreSide::New(version) | StoreSide::Old(version)) = side;
+        request.expected = Expected::Version(version);
+        match side {
+            StoreSide::New(_) => session_outcome(self.new.write(request).await?),
+            StoreSide::Old(_) if self.writes_to_new() => self.migrate(request).await,
+            StoreSide::Old(_) => self.write_cookie(request).await,
+        }
     }
 
-    async fn create(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-    ) -> MigratingResult<WriteOutcome> {
-        if self.old.contains(key) {
-            match self.read(key, None).await? {
+    /// Creates the session, with a time to live.
+    async fn create(&self, mut request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        request.expected = Expected::Absent;
+        let key = request.key;
+        if self.old.remaining_ttl(&key).is_some() {
+            match self.read(&key, None).await? {
                 ReadOutcome::Found(record) => return Ok(WriteOutcome::Conflict(record)),
                 ReadOutcome::Gone => return Ok(WriteOutcome::Gone),
                 ReadOutcome::Absent => {}
             }
         }
-        let mut expected = Expected::Absent;
         if !self.writes_to_new() {
-            return self.write_cookie(key, data, ttl, expected).await;
+            return self.write_cookie(request).await;
         }
         loop {
-            expected = match self.new.write(key, data.clone(), ttl, expected).await? {
+            request.expected = match self.new.write(request.clone()).await? {
                 WriteOutcome::Done(version) => return Ok(WriteOutcome::Done(from_new(version)?)),
                 WriteOutcome::Conflict(record) => match NewStoreEntry::from_record(record)? {
-                    NewStoreEntry::Reserved(version) => Expected::Version(version),
+                    NewStoreEntry::Reserved(marker) => Expected::Version(marker.version),
                     NewStoreEntry::Session(record) => return Ok(WriteOutcome::Conflict(record)),
                     NewStoreEntry::Absent | NewStoreEntry::Gone => return Ok(WriteOutcome::Gone),
                 },
-                WriteOutcome::Gone if expected == Expected::Absent => {
+                WriteOutcome::Gone if request.expected == Expected::Absent => {
                     return Ok(WriteOutcome::Gone);
                 }
                 // The marker has expired or the session was destroyed. The next attempt shows which.
@@ -268,70 +248,76 @@ impl CookieMigration {
         }
     }
 
-    /// Migrates the session with this data, unless it has migrated or ended already.
-    async fn migrate(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-    ) -> MigratingResult<WriteOutcome> {
-        let tags = self.cookie_tags(key).await?;
-        let mut expected = Expected::Absent;
-        let mut is_tagged = tags.is_empty();
+    /// Migrates the session with the data and tags of the request, unless it has migrated or ended
+    /// already.
+    async fn migrate(&self, mut request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        let (key, keeps_expiry) = (request.key, request.expiry == Expiry::Keep);
+        request.expected = Expected::Absent;
+        let mut reserved = Tags::new();
         loop {
-            let (next, next_ttl) = match is_tagged {
-                true => (data.clone(), ttl),
-                false => (marker::reserved_marker(), RESERVATION_TTL),
+            // The cookie is read after the marker has its tags.
+            let read = self.old.read(&key, None).await?;
+            let (ReadOutcome::Found(cookie), Some(ttl)) = (read, self.old.remaining_ttl(&key))
+            else {
+                return self.conflict_or_gone(&key).await;
             };
-            if is_tagged && !matches!(self.old.read(key, None).await?, ReadOutcome::Found(_)) {
-                return self.conflict_or_gone(key).await;
+            if keeps_expiry {
+                request.expiry = Expiry::After(ttl);
             }
-            match self.new.write(key, next, next_ttl, expected).await? {
-                WriteOutcome::Done(version) if is_tagged => {
-                    self.pending_tags().clear();
-                    self.drop_cookie(key).await?;
-                    return Ok(WriteOutcome::Done(from_new(version)?));
+            let missing = cookie.tags.iter().any(|tag| !reserved.contains(tag));
+            let next = match missing {
+                true => {
+                    reserved = merge_tags(cookie.tags, &reserved);
+                    let marker = marker::reserved_marker();
+                    WriteRequest::new(&key, marker, RESERVATION_TTL, request.expected)
+                        .tags(reserved.clone())
+                }
+                false => request.clone(),
+            };
+            match self.new.write(next).await? {
+                WriteOutcome::Done(version) if missing => {
+                    request.expected = Expected::Version(version);
                 }
                 WriteOutcome::Done(version) => {
-                    expected = Expected::Version(version);
-                    is_tagged = self.add_tags_to_new(key, &tags).await?;
+                    self.drop_cookie(&key).await?;
+                    return Ok(WriteOutcome::Done(from_new(version)?));
                 }
                 WriteOutcome::Conflict(record) => match NewStoreEntry::from_record(record)? {
-                    NewStoreEntry::Reserved(version) => {
-                        expected = Expected::Version(version);
-                        is_tagged = self.add_tags_to_new(key, &tags).await?;
+                    NewStoreEntry::Reserved(marker) => {
+                        request.expected = Expected::Version(marker.version);
+                        reserved = marker.tags;
                     }
                     NewStoreEntry::Session(record) => {
-                        return self.continue_in_new_store(key, record).await;
+                        return self.continue_in_new_store(&key, record).await;
                     }
                     NewStoreEntry::Absent | NewStoreEntry::Gone => return Ok(WriteOutcome::Gone),
                 },
-                WriteOutcome::Gone if expected == Expected::Absent => {
-                    self.drop_cookie(key).await?;
+                WriteOutcome::Gone if request.expected == Expected::Absent => {
+                    self.drop_cookie(&key).await?;
                     return Ok(WriteOutcome::Gone);
                 }
-                WriteOutcome::Gone => (expected, is_tagged) = (Expected::Absent, tags.is_empty()),
+                WriteOutcome::Gone => {
+                    request.expected = Expected::Absent;
+                    reserved = Tags::new();
+                }
             }
         }
     }
 
     /// Writes to the cookie, unless the session has migrated or ended.
-    async fn write_cookie(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> MigratingResult<WriteOutcome> {
-        match self.new_entry(key, None).await? {
-            NewStoreEntry::Session(record) => return self.continue_in_new_store(key, record).await,
+    async fn write_cookie(&self, request: WriteRequest) -> MigratingResult<WriteOutcome> {
+        let key = request.key;
+        match self.new_entry(&key, None).await? {
+            NewStoreEntry::Session(record) => {
+                return self.continue_in_new_store(&key, record).await;
+            }
             NewStoreEntry::Gone => {
-                self.drop_cookie(key).await?;
+                self.drop_cookie(&key).await?;
                 return Ok(WriteOutcome::Gone);
             }
             NewStoreEntry::Reserved(_) | NewStoreEntry::Absent => {}
         }
-        Ok(match self.old.write(key, data, ttl, expected).await? {
+        Ok(match self.old.write(request).await? {
             WriteOutcome::Done(version) => WriteOutcome::Done(from_old(version)?),
             WriteOutcome::Conflict(record) => WriteOutcome::Conflict(from_old_record(record)?),
             WriteOutcome::Gone => WriteOutcome::Gone,
@@ -354,15 +340,6 @@ impl CookieMigration {
         record: Record,
     ) -> MigratingResult<WriteOutcome> {
         self.writes_to_new.store(true, Ordering::Release);
-        let pending = std::mem::take(&mut *self.pending_tags());
-        if let Some(new) = self.new.tags() {
-            for change in pending {
-                match change {
-                    PendingTag::Add(tag) => drop(new.tag(key, &tag).await?),
-                    PendingTag::Remove(tag) => new.untag(key, &tag).await?,
-                }
-            }
-        }
         self.drop_cookie(key).await?;
         Ok(WriteOutcome::Conflict(record))
     }
@@ -375,7 +352,21 @@ impl CookieMigration {
     pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> MigratingResult<bool> {
         // A touch also succeeds on a reserved marker. So it proves nothing about a session that is in
         // its cookie.
-        let migrated = !self.old.contains(key) && self.new.touch(key, ttl).await?;
+        let in_cookie = self.old.remaining_ttl(key).is_some();
+        let migrated = !in_cookie && self.new.touch(key, ttl).await?;
         Ok(migrated || matches!(self.read(key, Some(ttl)).await?, ReadOutcome::Found(_)))
     }
+}
+
+/// Returns `tags` with those of `others` for which there is room.
+///
+/// If requests replaced each other's markers without keeping the tags, they could repeat this without
+/// end.
+fn merge_tags(mut tags: Tags, others: &Tags) -> Tags {
+    for tag in others.iter().filter_map(|name| Tag::new(name).ok()) {
+        if tags.insert(&tag).is_err() {
+            break;
+        }
+    }
+    tags
 }

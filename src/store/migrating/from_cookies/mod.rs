@@ -6,9 +6,9 @@
 //! Any request may stop after any step. The next request with the cookie starts again. The steps of a
 //! migration and the invariant of each:
 //!
-//! 1. If the session has tags, create a reserved marker in the new store, and add the tags to it. *A
-//!    reader of the marker assumes that the session is in its cookie. A logout everywhere finds the marker
-//!    by its tags.*
+//! 1. If the session in the cookie has tags, create a reserved marker with these tags in the new store.
+//!    *A reader of the marker assumes that the session is in its cookie. A logout everywhere finds the
+//!    marker by its tags.*
 //! 2. Check that the cookie is still valid. *The tags are in the new store by now. A logout everywhere
 //!    revokes the tag for cookies first, and then destroys the tagged records in the new store. So
 //!    either this check fails, or the logout destroys the marker or the session.*

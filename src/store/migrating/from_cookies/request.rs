@@ -2,17 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
 use super::{
     migration::{CookieMigration, combine_capabilities},
-    tags::destroy_tagged,
+    tags::{destroy_tagged, tagged},
 };
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, Expected, ReadOutcome, RequestStore, SetCookies, Store, StoreError,
-        StoreFuture, Tag, TagStore, WriteOutcome, migrating::error::MigratingResult,
+        Capabilities, ReadOutcome, RequestStore, SetCookies, Store, StoreError, StoreFuture, Tag,
+        TagStore, WriteOutcome, WriteRequest, migrating::error::MigratingResult,
     },
 };
 
@@ -41,8 +39,8 @@ impl RequestStore for MigratingRequestStore {
         self.0.old.rejection()
     }
 
-    fn contains(&self, key: &StoreKey) -> bool {
-        self.0.old.contains(key)
+    fn remaining_ttl(&self, key: &StoreKey) -> Option<Duration> {
+        self.0.old.remaining_ttl(key)
     }
 }
 
@@ -52,15 +50,8 @@ impl Store for MigratingRequestStore {
         self.run(|migration| async move { migration.read(&key, touch).await })
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let key = *key;
-        self.run(|migration| async move { migration.write(&key, data, ttl, expected).await })
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.run(|migration| async move { migration.write(request).await })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
@@ -85,34 +76,8 @@ impl Store for MigratingRequestStore {
 }
 
 impl TagStore for MigratingRequestStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let (key, tag) = (*key, tag.clone());
-        self.run(|migration| async move { migration.tag(&key, &tag).await })
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let (key, tag) = (*key, tag.clone());
-        self.run(|migration| async move { migration.untag(&key, &tag).await })
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let tag = tag.clone();
-        self.run(|migration| async move { migration.tagged(&tag).await })
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        let key = *key;
-        self.run(|migration| async move { migration.tags_of(&key).await })
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run(|migration| async move { migration.copy_tags(&from, &to).await })
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        let (from, to) = (*from, *to);
-        self.run(|migration| async move { migration.move_tags(&from, &to).await })
+        tagged(&*self.0.new, tag)
     }
 
     fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {

@@ -2,23 +2,19 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::HeaderValue;
 
 use super::{
-    migration::{NewStoreEntry, combine_capabilities},
+    migration::{NewStoreEntry, combine_capabilities, session_outcome},
     request::MigratingRequestStore,
-    tags::destroy_tagged,
+    tags::{destroy_tagged, tagged},
 };
 use crate::{
     id::StoreKey,
     store::{
         BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
-        TagStore, WriteOutcome,
-        migrating::{
-            error::{MigratingError, MigratingResult},
-            versions::StoreSide,
-        },
+        TagStore, WriteOutcome, WriteRequest,
+        migrating::{error::MigratingResult, versions::StoreSide},
     },
 };
 
@@ -37,17 +33,6 @@ impl BoundMigratingStore {
     ) -> Self {
         let old = old.into();
         Self { old, new, migrates }
-    }
-
-    /// Runs an operation on the tags of the new store.
-    fn with_new_tags<T: Send + 'static>(
-        &self,
-        operation: impl FnOnce(&dyn TagStore) -> StoreFuture<T>,
-    ) -> StoreFuture<T> {
-        match self.new.tags() {
-            Some(tags) => operation(tags),
-            None => StoreFuture::ready(Err(MigratingError::NoTags.into())),
-        }
     }
 }
 
@@ -73,20 +58,17 @@ impl Store for BoundMigratingStore {
         })
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        match expected {
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        match request.expected {
             Expected::Version(version)
                 if matches!(StoreSide::from_version(version), StoreSide::Old(_)) =>
             {
-                self.old.write(key, data, ttl, expected)
+                self.old.write(request)
             }
-            _ => self.new.write(key, data, ttl, expected),
+            _ => {
+                let writing = self.new.write(request);
+                StoreFuture::new(async move { session_outcome(writing.await?) })
+            }
         }
     }
 
@@ -144,28 +126,8 @@ async fn destroy_in_both(
 }
 
 impl TagStore for BoundMigratingStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        self.with_new_tags(|tags| tags.tag(key, tag))
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        self.with_new_tags(|tags| tags.untag(key, tag))
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        self.with_new_tags(|tags| tags.tagged(tag))
-    }
-
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        self.with_new_tags(|tags| tags.tags_of(key))
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        self.with_new_tags(|tags| tags.copy_tags(from, to))
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        self.with_new_tags(|tags| tags.move_tags(from, to))
+        tagged(&*self.new, tag)
     }
 
     fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {

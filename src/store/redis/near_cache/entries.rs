@@ -51,7 +51,7 @@ struct CacheShard {
     entries: HashMap<StoreKey, CacheEntry, RandomState>,
     /// The keys of all copies, the oldest first. May hold keys whose copy has been removed.
     order: VecDeque<(StoreKey, u64)>,
-    /// The number of bytes of data of all copies.
+    /// The size of all copies.
     bytes: usize,
     /// The number of entries that are filled.
     copies: usize,
@@ -159,7 +159,7 @@ impl FillGuard<'_> {
     /// `read_at` and had the remaining lifetime `ttl`.
     pub(super) fn fill(self, record: &Record, read_at: Instant, ttl: Duration) {
         let limits = self.cache.limits;
-        let bytes = record.data.len();
+        let bytes = size(record);
         if bytes > limits.bytes / SHARDS {
             return;
         }
@@ -195,7 +195,7 @@ impl Drop for FillGuard<'_> {
 impl CacheShard {
     fn remove(&mut self, key: &StoreKey) {
         if let Some(copy) = self.entries.remove(key).and_then(|entry| entry.copy) {
-            self.bytes -= copy.record.data.len();
+            self.bytes -= size(&copy.record);
             self.copies -= 1;
         }
     }
@@ -225,4 +225,9 @@ impl CacheShard {
             }
         }
     }
+}
+
+/// Returns the number of bytes of a record's data and tags.
+fn size(record: &Record) -> usize {
+    record.data.len() + record.tags.as_bytes().len()
 }

@@ -8,14 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use self::entries::{CacheLimits, NearCache};
 use super::{RedisStore, RedisStoreBuilder, client::InvalidationListener};
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, Expected, ReadOutcome, Store, StoreError, StoreFuture, TagStore, WriteOutcome,
+        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, TagStore, WriteOutcome,
+        WriteRequest,
     },
 };
 
@@ -79,7 +78,7 @@ impl CachedRedisStoreBuilder {
         self
     }
 
-    /// Sets the maximum size of the data of all copies in bytes. Default: 64 MiB.
+    /// Sets the maximum size of data and tags of all copies in bytes. Default: 64 MiB.
     ///
     /// A record larger than a 32nd of it is not copied.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
@@ -130,7 +129,7 @@ impl CachedRedisStoreBuilder {
 pub struct CacheStats {
     /// Records with a copy now.
     pub entries: usize,
-    /// Size of their data in bytes.
+    /// Size of their data and tags in bytes.
     pub bytes: usize,
     /// Reads that a copy answered.
     pub hits: u64,
@@ -204,14 +203,9 @@ impl Store for CachedRedisStore {
         }
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        self.invalidate_around(key, self.inner.write(key, data, ttl, expected))
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let key = request.key;
+        self.invalidate_around(&key, self.inner.write(request))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {

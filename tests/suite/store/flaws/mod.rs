@@ -13,8 +13,8 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, ReadOutcome, Record, Store, StoreFuture, Tag,
-        TagStore, Version, WriteOutcome,
+        Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Record, Store, StoreFuture,
+        TagStore, Tags, Version, WriteOutcome, WriteRequest,
     },
 };
 
@@ -47,17 +47,28 @@ pub(crate) enum Flaw {
     TouchWritesBack,
     CheckThenSet,
     CountNeverFalls,
-    TagsStayBehind,
-    TagsCopied,
-    TagsOutliveSessions,
+    KeepProlongs,
+    KeepForgetsTouches,
+    KeepCreates,
+    KeepIgnoresExpectation,
     WriteDropsTags,
-    TagsAnyKey,
-    TagsIgnoreCase,
-    TagsUnlimited,
-    TagsListTwice,
-    UntagsEverything,
-    TagsWrittenBack,
-    TagsForgotten,
+    EmptyTagsKeepOld,
+    TagsSplitAtCommas,
+    TagsCutShort,
+    ConflictWithoutTags,
+    TouchDropsTags,
+    TagsInherited,
+    TagsWrittenApart,
+    IndexMissesOverwrites,
+    IndexMissesKeep,
+    IndexKeepsRemoved,
+    IndexListsTwice,
+    IndexIgnoresCase,
+    IndexOutlivesSessions,
+    IndexWrittenBack,
+    IndexWrittenLate,
+    IndexIgnoresTouches,
+    DestroyTaggedIgnoresException,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -66,7 +77,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Default)]
 struct KeyData {
     last: Option<Record>,
+    tags: Tags,
     expires: Timestamp,
+    /// The expiry that the last write set, whatever touched the record since.
+    written_expires: Timestamp,
+    is_touched: bool,
     /// The difference to the wrapped store's versions, so that the versions of each record start at one.
     base: u64,
     tombstone_ends: Option<Timestamp>,
@@ -79,7 +94,7 @@ pub(crate) struct BrokenStore {
     clock: Clock,
     sound: MemoryStore,
     keys: Arc<Mutex<HashMap<StoreKey, KeyData>>>,
-    own_tags: Arc<Mutex<HashMap<Tag, Vec<StoreKey>>>>,
+    own_index: Arc<Mutex<HashMap<String, Vec<StoreKey>>>>,
 }
 
 impl BrokenStore {
@@ -97,7 +112,7 @@ impl BrokenStore {
             clock,
             sound,
             keys: Arc::default(),
-            own_tags: Arc::default(),
+            own_index: Arc::default(),
         }
     }
 
@@ -117,10 +132,25 @@ impl BrokenStore {
         match self.flaw {
             Flaw::TtlRounded => ttl.max(Duration::from_secs(1)),
             Flaw::TtlWraps if i64::try_from(ttl.as_millis()).is_err() => Duration::ZERO,
-            Flaw::WriteKeepsExpiry if is_live => {
-                self.with_data(key, |data| data.expires.duration_since(self.clock.now()))
-            }
+            Flaw::WriteKeepsExpiry if is_live => self.time_until(key, |data| data.expires),
             _ => ttl,
+        }
+    }
+
+    fn time_until(&self, key: &StoreKey, end: impl FnOnce(&KeyData) -> Timestamp) -> Duration {
+        self.with_data(key, |data| end(data).duration_since(self.clock.now()))
+    }
+
+    fn altered_expiry(&self, key: &StoreKey, expiry: Expiry, stored: &ReadOutcome) -> Expiry {
+        let is_live = matches!(stored, ReadOutcome::Found(_));
+        match (self.flaw, expiry) {
+            (_, Expiry::After(ttl)) => self.ttl(key, ttl, is_live).into(),
+            (Flaw::KeepProlongs, Expiry::Keep) if is_live => DAY.into(),
+            (Flaw::KeepCreates, Expiry::Keep) if !is_live => DAY.into(),
+            (Flaw::KeepForgetsTouches, Expiry::Keep) if is_live => {
+                self.time_until(key, |data| data.written_expires).into()
+            }
+            (_, Expiry::Keep) => Expiry::Keep,
         }
     }
 
@@ -129,11 +159,17 @@ impl BrokenStore {
         self.sound.read(key, None).await.unwrap()
     }
 
-    fn renumber(&self, key: &StoreKey, record: Record) -> Record {
+    /// Returns the record as this store shows it.
+    fn shown(&self, key: &StoreKey, record: Record) -> Record {
         let number = record.version.get();
-        let base = self.with_data(key, |data| data.base);
-        let version = Version::new(number.wrapping_sub(base)).unwrap();
-        Record::new(record.data, version)
+        self.with_data(key, |data| {
+            let version = Version::new(number.wrapping_sub(data.base)).unwrap();
+            Record::new(record.data, version).tags(match self.flaw {
+                Flaw::TouchDropsTags if data.is_touched => Tags::new(),
+                Flaw::TagsWrittenApart => data.tags.clone(),
+                _ => record.tags,
+            })
+        })
     }
 
     async fn broken_read(self, key: StoreKey, touch: Option<Duration>) -> ReadOutcome {
@@ -154,54 +190,49 @@ impl BrokenStore {
             _ => None,
         })
         .unwrap_or(match read {
-            ReadOutcome::Found(record) => ReadOutcome::Found(self.renumber(&key, record)),
+            ReadOutcome::Found(record) => ReadOutcome::Found(self.shown(&key, record)),
             ReadOutcome::Absent | ReadOutcome::Gone => read,
         })
     }
 
-    async fn broken_write(
-        self,
-        key: StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> WriteOutcome {
+    async fn broken_write(self, mut request: WriteRequest) -> WriteOutcome {
+        let key = request.key;
         let before = self.read_sound(&key).await;
         let is_live = matches!(before, ReadOutcome::Found(_));
-        let ttl = self.ttl(&key, ttl, is_live);
-        let expected = match self.altered_expectation(&key, expected, before).await {
+        request.expiry = self.altered_expiry(&key, request.expiry, &before);
+        request.tags = self.altered_tags(&request, &before);
+        request.expected = match self.altered_expectation(&request, before).await {
             Ok(expected) => expected,
             Err(refused) => return refused,
         };
-        let written = self
-            .sound
-            .write(&key, data.clone(), ttl, expected)
-            .await
-            .unwrap();
-        match written {
+        match self.sound.write(request.clone()).await.unwrap() {
             WriteOutcome::Done(version) => {
-                self.record_write(&key, Record::new(data, version), ttl, is_live)
-                    .await
+                self.record_write(&request, version, is_live).await;
+                let record = Record::new(request.data, version);
+                WriteOutcome::Done(self.shown(&key, record).version)
             }
-            WriteOutcome::Conflict(record) if self.flaw == Flaw::StaleConflict => {
-                let stale = Bytes::from_static(b"stale");
-                WriteOutcome::Conflict(Record::new(stale, record.version))
-            }
-            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(self.renumber(&key, record)),
+            WriteOutcome::Conflict(record) => WriteOutcome::Conflict(match self.flaw {
+                Flaw::StaleConflict => {
+                    Record::new(Bytes::from_static(b"stale"), record.version).tags(record.tags)
+                }
+                Flaw::ConflictWithoutTags => Record::new(record.data, record.version),
+                _ => self.shown(&key, record),
+            }),
             WriteOutcome::Gone => WriteOutcome::Gone,
         }
     }
 
-    /// Returns the state that this store expects instead of `expected`.
+    /// Returns the state that this store expects instead of the request's.
     async fn altered_expectation(
         &self,
-        key: &StoreKey,
-        expected: Expected,
+        request: &WriteRequest,
         stored: ReadOutcome,
     ) -> Result<Expected, WriteOutcome> {
+        let (key, expected) = (&request.key, request.expected);
         let last = self.with_data(key, |data| data.last.as_ref().map(|last| last.version));
         Ok(match (self.flaw, expected, stored) {
             (Flaw::ExpectationIgnored, _, ReadOutcome::Found(_)) => Expected::Any,
+            (Flaw::KeepIgnoresExpectation, _, _) if request.expiry == Expiry::Keep => Expected::Any,
             (Flaw::VersionCreates, Expected::Version(_), ReadOutcome::Absent) => Expected::Any,
             (Flaw::ExpiredMatches, Expected::Version(v), ReadOutcome::Absent)
                 if Some(v) == last =>
@@ -228,30 +259,26 @@ impl BrokenStore {
         })
     }
 
-    async fn record_write(
-        &self,
-        key: &StoreKey,
-        record: Record,
-        ttl: Duration,
-        was_live: bool,
-    ) -> WriteOutcome {
-        let number = record.version.get();
-        let expires = self.clock.now().saturating_add(ttl);
+    async fn record_write(&self, request: &WriteRequest, version: Version, was_live: bool) {
+        let key = &request.key;
+        let now = self.clock.now();
         self.with_data(key, |data| {
-            data.is_destroyed = false;
-            data.expires = expires;
-            data.last = Some(record.clone());
+            (data.is_destroyed, data.is_touched) = (false, false);
+            if let Expiry::After(ttl) = request.expiry {
+                data.expires = now.saturating_add(ttl);
+                data.written_expires = data.expires;
+            }
+            let record = Record::new(request.data.clone(), version);
+            data.last = Some(record.tags(request.tags.clone()));
             if self.flaw == Flaw::VersionsStartOver && !was_live {
-                data.base = number - 1;
+                data.base = version.get() - 1;
             }
         });
-        if self.flaw == Flaw::WriteDropsTags {
-            let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
-            for tag in &tags {
-                self.sound.untag(key, tag).await.unwrap();
-            }
+        if self.flaw == Flaw::TagsWrittenApart {
+            tokio::task::yield_now().await;
         }
-        WriteOutcome::Done(self.renumber(key, record).version)
+        self.with_data(key, |data| data.tags = request.tags.clone());
+        self.update_index(request, was_live).await;
     }
 
     async fn broken_destroy(self, key: StoreKey) {
@@ -264,13 +291,12 @@ impl BrokenStore {
         let removes = matches!(self.flaw, Flaw::NoTombstone | Flaw::CheckThenSet);
         self.with_data(&key, |data| (data.last, data.is_destroyed) = (None, true));
         if removes {
-            let nothing = self
-                .sound
-                .write(&key, Bytes::new(), Duration::ZERO, Expected::Any);
-            nothing.await.unwrap();
+            let nothing = WriteRequest::new(&key, "", Duration::ZERO, Expected::Any);
+            self.sound.write(nothing).await.unwrap();
         } else if !skips {
             self.sound.destroy(&key).await.unwrap();
         }
+        self.remove_from_index(&key);
     }
 
     async fn broken_touch(self, key: StoreKey, ttl: Duration) -> bool {
@@ -278,25 +304,24 @@ impl BrokenStore {
         let stored = self.read_sound(&key).await;
         let end = self.clock.now().saturating_add(ttl);
         self.with_data(&key, |data| {
-            (data.tombstone_ends, data.expires) = (Some(end), end)
+            (data.tombstone_ends, data.expires) = (Some(end), end);
+            data.is_touched = true;
         });
         let last = self.with_data(&key, |data| data.last.clone());
-        let written = match (self.flaw, stored, last) {
+        let (record, expected) = match (self.flaw, stored, last) {
             (Flaw::TouchWrites, ReadOutcome::Found(record), _) => {
                 let expected = Expected::Version(record.version);
-                self.sound.write(&key, record.data, ttl, expected).await
+                (record, expected)
             }
             (Flaw::TouchWritesBack, ReadOutcome::Found(record), _) => {
                 tokio::task::yield_now().await;
-                self.sound
-                    .write(&key, record.data, ttl, Expected::Any)
-                    .await
+                (record, Expected::Any)
             }
-            (Flaw::TouchRevives, ReadOutcome::Absent, Some(last)) => {
-                self.sound.write(&key, last.data, ttl, Expected::Any).await
-            }
+            (Flaw::TouchRevives, ReadOutcome::Absent, Some(last)) => (last, Expected::Any),
             _ => return self.sound.touch(&key, ttl).await.unwrap(),
         };
+        let request = WriteRequest::new(&key, record.data, ttl, expected).tags(record.tags);
+        let written = self.sound.write(request).await;
         matches!(written.unwrap(), WriteOutcome::Done(_))
     }
 }
@@ -320,19 +345,13 @@ impl Store for BrokenStore {
         StoreFuture::new(async move { Ok(this.broken_read(key, touch).await) })
     }
 
-    fn write(
-        &self,
-        key: &StoreKey,
-        data: Bytes,
-        ttl: Duration,
-        expected: Expected,
-    ) -> StoreFuture<WriteOutcome> {
-        let (this, key) = (self.clone(), self.key(key));
-        let data = match self.flaw {
-            Flaw::TextOnly => String::from_utf8_lossy(&data).into_owned().into(),
-            _ => data,
-        };
-        StoreFuture::new(async move { Ok(this.broken_write(key, data, ttl, expected).await) })
+    fn write(&self, mut request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let this = self.clone();
+        request.key = self.key(&request.key);
+        if self.flaw == Flaw::TextOnly {
+            request.data = String::from_utf8_lossy(&request.data).into_owned().into();
+        }
+        StoreFuture::new(async move { Ok(this.broken_write(request).await) })
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {

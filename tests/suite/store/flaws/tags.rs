@@ -1,114 +1,133 @@
-//! Tags of the broken stores. Some alter the tags of the wrapped store, others keep lists of their own.
+//! Tags of the broken stores. Some alter the tags of a write, others have an index of their own.
 
 use hyper_session::{
     id::StoreKey,
-    store::{ReadOutcome, StoreError, StoreFuture, Tag, TagStore},
+    store::{Expiry, ReadOutcome, Store, StoreFuture, Tag, TagStore, Tags, WriteRequest},
 };
 
 use super::{BrokenStore, Flaw};
 
 impl BrokenStore {
-    fn altered_tag(&self, tag: &Tag) -> Tag {
-        match self.flaw {
-            Flaw::TagsIgnoreCase => Tag::new(tag.as_str().to_lowercase()).unwrap(),
-            _ => tag.clone(),
+    /// Returns the tags that this store writes instead of the request's.
+    pub(super) fn altered_tags(&self, request: &WriteRequest, stored: &ReadOutcome) -> Tags {
+        let tags = &request.tags;
+        let last = self.with_data(&request.key, |data| data.last.clone());
+        match (self.flaw, stored) {
+            (Flaw::WriteDropsTags, _) => Tags::new(),
+            (Flaw::EmptyTagsKeepOld, ReadOutcome::Found(record)) if tags.is_empty() => {
+                record.tags.clone()
+            }
+            (Flaw::TagsSplitAtCommas, _) => collect(tags.iter().flat_map(|name| name.split(','))),
+            (Flaw::TagsCutShort, _) => collect(tags.iter().take(4096 / Tag::MAX_LEN)),
+            (Flaw::TagsInherited, ReadOutcome::Absent) => {
+                let inherited = last.map(|last| last.tags).unwrap_or_default();
+                collect(tags.iter().chain(&inherited))
+            }
+            _ => tags.clone(),
         }
     }
 
-    fn keeps_own_tags(&self) -> bool {
+    fn has_own_index(&self) -> bool {
         matches!(
             self.flaw,
-            Flaw::TagsOutliveSessions
-                | Flaw::TagsAnyKey
-                | Flaw::TagsUnlimited
-                | Flaw::TagsListTwice
-                | Flaw::TagsWrittenBack
+            Flaw::IndexMissesOverwrites
+                | Flaw::IndexMissesKeep
+                | Flaw::IndexKeepsRemoved
+                | Flaw::IndexListsTwice
+                | Flaw::IndexIgnoresCase
+                | Flaw::IndexOutlivesSessions
+                | Flaw::IndexWrittenBack
+                | Flaw::IndexWrittenLate
         )
     }
 
-    async fn is_live(&self, key: &StoreKey) -> bool {
-        matches!(self.read_sound(key).await, ReadOutcome::Found(_))
+    fn index_name(&self, name: &str) -> String {
+        match self.flaw {
+            Flaw::IndexIgnoresCase => name.to_lowercase(),
+            _ => name.to_owned(),
+        }
     }
 
-    async fn add_own_tag(self, key: StoreKey, tag: Tag) -> bool {
-        if self.flaw != Flaw::TagsAnyKey && !self.is_live(&key).await {
-            return false;
-        }
-        let mut keys = self.own_keys(&tag);
-        if self.flaw == Flaw::TagsWrittenBack {
+    /// Brings the own index up to date with a write that succeeded.
+    pub(super) async fn update_index(&self, request: &WriteRequest, was_live: bool) {
+        if self.flaw == Flaw::IndexWrittenLate {
             tokio::task::yield_now().await;
         }
-        if self.flaw == Flaw::TagsListTwice || !keys.contains(&key) {
-            keys.push(key);
-        }
-        self.own_tags.lock().unwrap().insert(tag, keys);
-        true
-    }
-
-    async fn copy_sound_tags(self, from: StoreKey, to: StoreKey) -> Result<(), StoreError> {
-        let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
-        for tag in &tags {
-            if self.sound.tagged(tag).await?.contains(&from) {
-                self.sound.tag(&to, tag).await?;
+        let key = request.key;
+        let names: Vec<String> = request
+            .tags
+            .iter()
+            .map(|name| self.index_name(name))
+            .collect();
+        if self.flaw != Flaw::IndexKeepsRemoved {
+            let mut index = self.own_index.lock().unwrap();
+            for (_, keys) in index.iter_mut().filter(|(name, _)| !names.contains(name)) {
+                keys.retain(|other| *other != key);
             }
         }
-        Ok(())
+        let misses = match self.flaw {
+            Flaw::IndexMissesOverwrites => was_live,
+            Flaw::IndexMissesKeep => request.expiry == Expiry::Keep,
+            _ => false,
+        };
+        for name in names.into_iter().filter(|_| !misses) {
+            let mut keys = self.own_keys(&name);
+            if self.flaw == Flaw::IndexWrittenBack {
+                tokio::task::yield_now().await;
+            }
+            if self.flaw == Flaw::IndexListsTwice || !keys.contains(&key) {
+                keys.push(key);
+            }
+            self.own_index.lock().unwrap().insert(name, keys);
+        }
     }
 
-    fn own_keys(&self, tag: &Tag) -> Vec<StoreKey> {
-        self.own_tags
-            .lock()
-            .unwrap()
-            .get(tag)
-            .cloned()
-            .unwrap_or_default()
+    pub(super) fn remove_from_index(&self, key: &StoreKey) {
+        if self.flaw != Flaw::IndexOutlivesSessions {
+            let mut index = self.own_index.lock().unwrap();
+            index
+                .values_mut()
+                .for_each(|keys| keys.retain(|other| other != key));
+        }
+    }
+
+    fn own_keys(&self, name: &str) -> Vec<StoreKey> {
+        let index = self.own_index.lock().unwrap();
+        index.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Returns `true` if a key that the own index has under a tag is listed.
+    async fn lists(&self, key: &StoreKey) -> bool {
+        match self.flaw {
+            Flaw::IndexOutlivesSessions | Flaw::IndexWrittenLate => true,
+            Flaw::IndexIgnoresTouches => {
+                let now = self.clock.now();
+                self.with_data(key, |data| now < data.written_expires)
+            }
+            _ => matches!(self.read_sound(key).await, ReadOutcome::Found(_)),
+        }
     }
 }
 
+fn collect<'t>(names: impl Iterator<Item = &'t str>) -> Tags {
+    let mut tags = Tags::new();
+    for tag in names.filter_map(|name| Tag::new(name).ok()) {
+        tags.insert(&tag).unwrap();
+    }
+    tags
+}
+
 impl TagStore for BrokenStore {
-    fn tag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<bool> {
-        let tag = self.altered_tag(tag);
-        if self.keeps_own_tags() {
-            let (this, key) = (self.clone(), *key);
-            return StoreFuture::new(async move { Ok(this.add_own_tag(key, tag).await) });
-        }
-        self.own_tags
-            .lock()
-            .unwrap()
-            .entry(tag.clone())
-            .or_default();
-        self.sound.tag(key, &tag)
-    }
-
-    fn untag(&self, key: &StoreKey, tag: &Tag) -> StoreFuture<()> {
-        let tag = self.altered_tag(tag);
-        if let Some(keys) = self.own_tags.lock().unwrap().get_mut(&tag) {
-            keys.retain(|other| other != key);
-        }
-        if self.flaw != Flaw::UntagsEverything {
-            return self.sound.untag(key, &tag);
-        }
-        let (this, key) = (self.clone(), *key);
-        let tags: Vec<Tag> = self.own_tags.lock().unwrap().keys().cloned().collect();
-        StoreFuture::new(async move {
-            for tag in &tags {
-                this.sound.untag(&key, tag).await?;
-            }
-            Ok(())
-        })
-    }
-
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let tag = self.altered_tag(tag);
-        if !self.keeps_own_tags() {
-            return self.sound.tagged(&tag);
-        }
-        let (this, keys) = (self.clone(), self.own_keys(&tag));
+        let (this, tag) = (self.clone(), tag.clone());
         StoreFuture::new(async move {
-            let lists_all = matches!(this.flaw, Flaw::TagsOutliveSessions | Flaw::TagsAnyKey);
+            let keys = match this.has_own_index() {
+                true => this.own_keys(&this.index_name(tag.as_str())),
+                false => this.sound.tagged(&tag).await?,
+            };
             let mut listed = Vec::new();
             for key in keys {
-                if lists_all || this.is_live(&key).await {
+                if this.lists(&key).await {
                     listed.push(key);
                 }
             }
@@ -116,22 +135,20 @@ impl TagStore for BrokenStore {
         })
     }
 
-    fn tags_of(&self, key: &StoreKey) -> StoreFuture<Vec<Tag>> {
-        match self.flaw {
-            Flaw::TagsForgotten => StoreFuture::ready(Ok(Vec::new())),
-            _ => self.sound.tags_of(key),
-        }
-    }
-
-    fn copy_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        self.sound.copy_tags(from, to)
-    }
-
-    fn move_tags(&self, from: &StoreKey, to: &StoreKey) -> StoreFuture<()> {
-        match self.flaw {
-            Flaw::TagsStayBehind => StoreFuture::ready(Ok(())),
-            Flaw::TagsCopied => StoreFuture::new(self.clone().copy_sound_tags(*from, *to)),
-            _ => self.sound.move_tags(from, to),
-        }
+    fn destroy_tagged(&self, tag: &Tag, except: Option<&StoreKey>) -> Option<StoreFuture<()>> {
+        let except = match self.flaw {
+            Flaw::None => except.copied(),
+            Flaw::DestroyTaggedIgnoresException => None,
+            _ => return None,
+        };
+        let (this, tag) = (self.clone(), tag.clone());
+        Some(StoreFuture::new(async move {
+            for key in this.sound.tagged(&tag).await? {
+                if Some(key) != except {
+                    this.sound.destroy(&key).await?;
+                }
+            }
+            Ok(())
+        }))
     }
 }
