@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     duration::DurationSetting,
-    session::{Backend, CookieCache, DeadKeys, Engine, Listeners, Policy},
+    session::{Backend, CookieCache, DeadKeys, Engine, Listeners, Policy, TouchTimes},
     store::CookieContext,
     wire::native::NativeFormat,
 };
@@ -18,6 +18,7 @@ use crate::{
 const PURPOSE: &str = "hyper-session id";
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
+const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -48,6 +49,7 @@ impl SessionConfig {
             backend,
             cookie_cache: CookieCache::new(),
             dead_keys: DeadKeys::new(),
+            touch_times: TouchTimes::new(),
             finder: Finder::new(&name),
             format: Box::new(NativeFormat::new(ids)),
             adjusted: limits_max_age.then_some(
@@ -74,6 +76,7 @@ impl SessionConfig {
             age,
             absolute_timeout: self.absolute_timeout_limit()?,
             touch_interval,
+            touch_timeout: check_range("touch_timeout", self.touch_timeout, MILLISECOND..=MINUTE)?,
             cookie: self.cookie_policy,
             clear_with_browser: self.clear_with_browser,
             on_store_failure: self.on_store_failure,

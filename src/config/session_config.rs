@@ -73,13 +73,18 @@ pub struct SessionConfig {
     pub migrate_to: Option<String>,
     /// The settings of the stores `memory`, `file`, `cookie` and `redis`.
     pub stores: StoreConfigs,
-    /// When the id cookie is sent. Default: on every response.
+    /// When the id cookie is sent. Default: on every response that used the session, and when a renewal
+    /// is due.
     #[doc(alias = "rolling")]
     #[doc(alias = "saveUninitialized")]
     pub cookie_policy: CookiePolicy,
     /// The minimum time between two touches of a session in the store; zero touches it on every
     /// request. Less than `age`. Default: a sixtieth of `age`, at most a minute.
     pub touch_interval: Option<DurationSetting>,
+    /// How long a response waits for the touch of a session that its handler did not load: 1
+    /// millisecond to 1 minute. The next touch is then due after `touch_interval`. Default: 100
+    /// milliseconds.
+    pub touch_timeout: DurationSetting,
     /// The response to a request when the store fails. Default: 503.
     pub on_store_failure: OnStoreFailure,
     /// The response to a request whose session is too large for its store. Default: an error.
@@ -124,6 +129,7 @@ impl Default for SessionConfig {
             stores: StoreConfigs::default(),
             cookie_policy: CookiePolicy::default(),
             touch_interval: None,
+            touch_timeout: DurationSetting::new(Duration::from_millis(100)),
             on_store_failure: OnStoreFailure::default(),
             on_too_large: OnTooLarge::default(),
             keep_flash_on_redirect: false,
@@ -273,6 +279,13 @@ impl SessionConfig {
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = Some(DurationSetting::new(interval));
+        self
+    }
+
+    /// Sets [`touch_timeout`](#structfield.touch_timeout).
+    #[must_use]
+    pub fn touch_timeout(mut self, timeout: Duration) -> Self {
+        self.touch_timeout = DurationSetting::new(timeout);
         self
     }
 

@@ -10,7 +10,7 @@ use super::{
     caching::{SharedCaching, forbid_caching},
     layer_session::SessionLayerConflict,
 };
-use crate::session::{SessionFailure, SessionOutcome};
+use crate::session::{RenewalClaim, SessionFailure, SessionOutcome};
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
 /// stored, adds them to an error response instead.
@@ -32,6 +32,7 @@ pub(super) fn finish_response<B>(
     if !outcome.changed && (is_cacheable || is_update) {
         // Visitors behind a shared cache would get this visitor's cookie.
         (outcome.cookie, outcome.data) = (None, None);
+        outcome.renewal.into_iter().for_each(RenewalClaim::release);
     }
     let sets_cookie = outcome.cookie.is_some() || outcome.data.is_some();
     if outcome.accessed || sets_cookie {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    CookieCache, DeadKeys, Event, Policy, SessionError, backend::Backend, events::Listeners,
+    CookieCache, DeadKeys, Event, Policy, SessionError, TouchTimes, backend::Backend,
+    events::Listeners,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -18,6 +19,7 @@ pub(crate) struct Engine {
     pub(crate) format: Box<dyn Format>,
     pub(crate) cookie_cache: CookieCache,
     pub(crate) dead_keys: DeadKeys,
+    pub(crate) touch_times: TouchTimes,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,
@@ -39,7 +41,7 @@ impl Engine {
     /// Sends an event to the listeners, and records the key of an id that died.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
-            self.dead_keys.insert(*key);
+            self.dead_keys.insert(*key, ());
         }
         self.listeners.emit(event);
     }

@@ -11,13 +11,14 @@ use crate::patch::ChangeLimits;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum CookiePolicy {
-    /// Every response sends it, including error responses. This renews the cookie's `Max-Age`. A
-    /// cacheable response and a 304 send it only if the session was changed; see the guide's page
-    /// on security.
+    /// The first response to a visitor sends it, and every response to a request that loaded its
+    /// session, including error responses. This renews the cookie's `Max-Age`. A response to any other
+    /// request sends it if a renewal is due (`touch_interval`; with zero, every response sends it). A
+    /// cacheable response and a 304 send it only if the session was changed; see the guide's page on
+    /// security.
     ///
-    /// A slow response can set the cookie of an id that another response has replaced. The service
-    /// does not send ids that died in the same process. If several processes serve a session, `WhenUsed` is
-    /// safer.
+    /// A response sends the id of its request only if the store confirmed during the request that the
+    /// id is alive. Otherwise a slow response could replace the cookie of a newer session.
     #[default]
     Rolling,
     /// A response sends it only if the session was written, regenerated or destroyed, if a CSRF token
@@ -71,6 +72,8 @@ pub(crate) struct Policy {
     pub(crate) absolute_timeout: Option<Duration>,
     /// Minimum time between two touches of a record.
     pub(crate) touch_interval: Duration,
+    /// Maximum time that a response waits for the touch of an unloaded session.
+    pub(crate) touch_timeout: Duration,
     pub(crate) cookie: CookiePolicy,
     pub(crate) clear_with_browser: bool,
     pub(crate) on_store_failure: OnStoreFailure,

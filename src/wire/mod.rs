@@ -33,6 +33,9 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// Encodes a fence, which replaces the record under the old id after a regeneration.
     fn fence(&self) -> Bytes;
 
+    /// Decodes the head of a record. Never panics.
+    fn decode_head(&self, record: &[u8]) -> Result<RecordHead, DecodeError>;
+
     /// Decodes a record from a store into two documents, which keep their buffers. Never panics. After
     /// an error, the content of the documents is undefined.
     fn decode(

@@ -128,31 +128,24 @@ impl Format for NativeFormat {
         Bytes::from_static(&FENCE)
     }
 
+    fn decode_head(&self, record: &[u8]) -> Result<RecordHead, DecodeError> {
+        split_head(record).map(|(head, _)| head)
+    }
+
     fn decode(
         &self,
         record: &Bytes,
         data: &mut Document,
         flash: &mut Document,
     ) -> Result<RecordHead, DecodeError> {
-        if let Some(newer) = record
-            .first()
-            .filter(|it| (VERSION + 1..VERSION_END).contains(it))
-        {
-            return Err(DecodeError::UnsupportedVersion(*newer));
-        }
-        let mut head = record.get(..HEAD_LEN).ok_or(DecodeError::Damaged)?;
-        let is_fence = match (head.get_u8(), head.get_u8()) {
-            (VERSION, kind @ (KIND_SESSION | KIND_FENCE)) => kind == KIND_FENCE,
-            _ => return Err(DecodeError::Damaged),
-        };
-        let lifetime = get_lifetime(&mut head);
+        let (record_head, mut head) = split_head(record)?;
         let mut end = HEAD_LEN;
         for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);
             end = load_document(record, end, text, index, document).ok_or(DecodeError::Damaged)?;
         }
         (end == record.len())
-            .then_some(RecordHead { lifetime, is_fence })
+            .then_some(record_head)
             .ok_or(DecodeError::Damaged)
     }
 }
@@ -178,6 +171,21 @@ pub(crate) fn encode_record(lifetime: &Lifetime, data: &Document, flash: &Docume
         flash.copy_from_slice(&flash_lengths);
     }
     bytes.into()
+}
+
+/// Returns the head of a record, and the bytes of the lengths after it.
+fn split_head(record: &[u8]) -> Result<(RecordHead, &[u8]), DecodeError> {
+    let is_newer = |version: &&u8| (VERSION + 1..VERSION_END).contains(*version);
+    if let Some(newer) = record.first().filter(is_newer) {
+        return Err(DecodeError::UnsupportedVersion(*newer));
+    }
+    let mut head = record.get(..HEAD_LEN).ok_or(DecodeError::Damaged)?;
+    let is_fence = match (head.get_u8(), head.get_u8()) {
+        (VERSION, kind @ (KIND_SESSION | KIND_FENCE)) => kind == KIND_FENCE,
+        _ => return Err(DecodeError::Damaged),
+    };
+    let lifetime = get_lifetime(&mut head);
+    Ok((RecordHead { lifetime, is_fence }, head))
 }
 
 /// Loads the document whose text begins at `start` and returns the end of its index.

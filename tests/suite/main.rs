@@ -95,6 +95,7 @@ mod service {
 mod session {
     mod candidates;
     mod collection;
+    mod cookie_table;
     mod edges;
     mod ended;
     mod expiry;
@@ -110,6 +111,7 @@ mod session {
     mod overlaps;
     mod parallel;
     mod regenerate;
+    mod renewal;
     mod replay;
     mod tag_races;
     mod user_code;

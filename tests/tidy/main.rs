@@ -28,7 +28,7 @@ const LAYERS: [&[&str]; 9] = [
         "completion",
         "error_chain",
     ],
-    &["patch", "seal", "csrf_secret"],
+    &["patch", "seal", "csrf_secret", "timer"],
     &["wire"],
     &["store"],
     &["session", "import"],

@@ -10,6 +10,7 @@ use super::{
     step::CommitStep,
 };
 use crate::{
+    id::StoreKey,
     session::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
@@ -25,6 +26,8 @@ pub(crate) struct SessionOutcome {
     pub(crate) cookie: Option<HeaderValue>,
     /// The `Set-Cookie` lines that remove the id cookie in its former scopes, if `cookie` is set.
     pub(crate) former_removals: Option<Arc<[HeaderValue]>>,
+    /// The renewal of which `cookie` is a part.
+    pub(crate) renewal: Option<RenewalClaim>,
     /// The `Set-Cookie` lines of a client-side store. Boxed, since most stores have none.
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
@@ -41,11 +44,26 @@ impl SessionOutcome {
         Self {
             cookie: None,
             former_removals: None,
+            renewal: None,
             data: None,
             accessed: false,
             changed: false,
             failure: Some(failure),
         }
+    }
+}
+
+/// A renewal of this request. Until the touch interval is over, no other request renews the session.
+#[derive(Debug)]
+pub(crate) struct RenewalClaim {
+    engine: Arc<Engine>,
+    key: StoreKey,
+}
+
+impl RenewalClaim {
+    /// Lets the next request renew the session, because the browser does not get the cookie.
+    pub(crate) fn release(self) {
+        self.engine.touch_times.remove(&self.key);
     }
 }
 
@@ -92,10 +110,22 @@ impl Session {
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
             ControlFlow::Break(outcome) => {
-                self.recycle();
+                let outcome = self.finish(outcome);
                 FinalCommit::Done(outcome)
             }
         }
+    }
+
+    /// Ends the request's use of the session. Adds its renewal to the outcome.
+    fn finish(self, mut outcome: SessionOutcome) -> SessionOutcome {
+        if outcome.cookie.is_some()
+            && let Some(key) = self.state().renewed_key()
+        {
+            let engine = self.engine.clone();
+            outcome.renewal = Some(RenewalClaim { engine, key });
+        }
+        self.recycle();
+        outcome
     }
 
     /// Returns `true` if the session could not be loaded. The response must then be replaced.
@@ -109,8 +139,7 @@ impl Commit {
     pub(crate) fn into_outcome(self, result: Result<(), SessionError>) -> SessionOutcome {
         let session = self.session;
         let outcome = outcome(&mut session.state(), &session.engine, result);
-        session.recycle();
-        outcome
+        session.finish(outcome)
     }
 }
 
@@ -187,6 +216,7 @@ fn stored_outcome(
     Ok(SessionOutcome {
         cookie,
         former_removals,
+        renewal: None,
         data,
         accessed: state.is_accessed() && engine.policy.enabled,
         changed: state.is_changed() && engine.policy.enabled,
@@ -212,32 +242,39 @@ fn data_cookies(
 
 /// Returns `true` if the response must not change the browser's cookies.
 fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
-    match (state.id_status(), state.version()) {
-        _ if !engine.policy.enabled || state.is_id_ambiguous() => true,
-        // Another response sets the new id and may have arrived already. This response could undo
-        // that, so it sets cookies only if this request stored a session of its own.
-        (IdStatus::Regenerated, None) => true,
-        (IdStatus::Destroyed, None) => false,
-        _ => is_id_dead(state, engine),
-    }
+    // If another request ended the session, its response may have arrived already. This response
+    // could undo it, so it sets cookies only for a session of its own.
+    let is_lost = state.id_status().is_lost() && state.version().is_none();
+    !engine.policy.enabled || state.is_id_ambiguous() || is_lost || is_id_dead(state, engine)
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.
 fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
-    let stored = state.version().is_some();
-    match (state.id_status(), engine.policy.cookie) {
-        _ if keeps_cookies(state, engine) => CookieAction::Keep,
-        (IdStatus::Destroyed, _) if !stored => CookieAction::Remove,
-        (_, CookiePolicy::Rolling) => CookieAction::Send,
-        (_, CookiePolicy::WhenUsed) if state.needs_cookie() => CookieAction::Send,
-        (_, CookiePolicy::WhenUsed) => CookieAction::Keep,
+    let is_rolling = engine.policy.cookie == CookiePolicy::Rolling;
+    let sends = if state.is_id_from_request() {
+        let is_wanted = is_rolling || state.is_cookie_outdated();
+        is_wanted && state.is_id_confirmed() && !keeps_cookies(state, engine)
+    } else if !engine.policy.enabled {
+        false
+    } else if state.version().is_some() || state.is_token_issued() {
+        true
+    } else {
+        match state.id_status() {
+            IdStatus::Ended => return CookieAction::Remove,
+            IdStatus::Destroyed | IdStatus::Regenerated => false,
+            IdStatus::Alive | IdStatus::Expired => is_rolling,
+        }
+    };
+    match sends {
+        true => CookieAction::Send,
+        false => CookieAction::Keep,
     }
 }
 
 /// Returns `true` if the session still has the id of the request, and that id died during it.
 fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
     let key = state.key().filter(|_| state.is_id_from_request());
-    key.is_some_and(|key| engine.dead_keys.contains(&key))
+    key.is_some_and(|key| engine.dead_keys.get(&key).is_some())
 }
 
 fn id_cookie(state: &mut SessionState, engine: &Engine) -> Result<HeaderValue, SessionError> {

@@ -9,7 +9,7 @@ use std::{
 use super::{
     plan::{end_commit, first_step, first_write_step, write_step},
     step::{CommitStep, StepResult},
-    touch::apply_touch,
+    touch::apply_renewal,
 };
 use crate::{
     completion::panic_after_completion,
@@ -96,9 +96,11 @@ impl Commit {
         Poll::Ready(match &mut self.step {
             CommitStep::Done => Ok(CommitStep::Done),
             CommitStep::Plan => self.plan(),
-            CommitStep::Touching(touch) => {
-                let touched = ready!(Pin::new(touch).poll(cx));
-                self.on_touched(touched)
+            CommitStep::Touching(renewal) => {
+                let renewed = ready!(renewal.poll(cx));
+                let engine = &*self.session.engine;
+                apply_renewal(&mut self.session.state(), engine, renewed);
+                Ok(CommitStep::Done)
             }
             CommitStep::Destroying(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
@@ -126,11 +128,6 @@ impl Commit {
     fn plan(&self) -> StepResult {
         let mut state = self.session.state();
         first_step(&mut state, &self.session.engine, self.is_final)
-    }
-
-    fn on_touched(&self, touched: Result<bool, StoreError>) -> StepResult {
-        apply_touch(&mut self.session.state(), &self.session.engine, touched);
-        Ok(CommitStep::Done)
     }
 
     fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
@@ -186,15 +183,7 @@ impl Commit {
 
     /// Drops the changes: the store holds no session under the key any more.
     fn on_gone(&self) -> CommitStep {
-        let step = self.drop_changes(IdStatus::Destroyed);
-        let engine = &*self.session.engine;
-        let mut state = self.session.state();
-        if !state.store(engine).capabilities().conditional_writes {
-            // Without versions, the store cannot tell a destroyed session from a regenerated one.
-            // Another response may set the new id.
-            state.keep_browser_cookies();
-        }
-        step
+        self.drop_changes(IdStatus::Destroyed)
     }
 
     /// Drops the changes: another request destroyed or regenerated the session.

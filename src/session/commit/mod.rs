@@ -10,5 +10,5 @@ mod regenerate;
 mod step;
 mod touch;
 
-pub(crate) use finish::{FinalCommit, SessionFailure, SessionOutcome};
+pub(crate) use finish::{FinalCommit, RenewalClaim, SessionFailure, SessionOutcome};
 pub use future::Commit;

@@ -2,7 +2,7 @@
 
 use super::{
     step::{CommitStep, StepResult},
-    touch::touch_if_due,
+    touch::Renewal,
 };
 use crate::{
     id::StoreKey,
@@ -21,7 +21,7 @@ pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bo
             let touch = engine
                 .policy
                 .enabled
-                .then(|| touch_if_due(state, engine))
+                .then(|| Renewal::begin(state, engine))
                 .flatten();
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }

@@ -1,5 +1,6 @@
 //! The steps of a commit.
 
+use super::touch::Renewal;
 use crate::{
     id::StoreKey,
     session::{SessionError, state::IdStatus},
@@ -12,8 +13,8 @@ use crate::{
 pub(super) enum CommitStep {
     /// Choose the first operation.
     Plan,
-    /// Touch the record of an unloaded session.
-    Touching(StoreFuture<bool>),
+    /// Renew an unloaded session.
+    Touching(Renewal),
     /// Destroy the session with this key, as the request asked for.
     Destroying(StoreFuture<()>, StoreKey),
     /// Write the record.

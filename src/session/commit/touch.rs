@@ -1,30 +1,67 @@
-//! The touch of a session that the handler did not load.
+//! The renewal of a session that the handler did not load.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use crate::{
     session::{engine::Engine, state::SessionState},
-    store::{StoreError, StoreFuture},
+    store::{ReadOutcome, StoreError, StoreFuture},
+    timer::Deadline,
 };
 
-/// Starts to touch the record of an unloaded session, if it is due.
-pub(super) fn touch_if_due(state: &mut SessionState, engine: &Engine) -> Option<StoreFuture<bool>> {
-    let (key, ttl) = state.due_touch(engine)?;
-    Some(state.store(engine).touch(&key, ttl))
+/// A read that touches the record, with a time limit. The response does not need its result.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    reading: StoreFuture<ReadOutcome>,
+    deadline: Deadline,
+    timeout: Duration,
 }
 
-/// Applies the result of a touch. A failure is reported and does not fail the request.
-pub(super) fn apply_touch(
+impl Renewal {
+    /// Starts a renewal, if one is due.
+    pub(super) fn begin(state: &mut SessionState, engine: &Engine) -> Option<Self> {
+        let timeout = engine.policy.touch_timeout;
+        Some(Self {
+            reading: state.begin_renewal(engine)?,
+            deadline: Deadline::new(timeout),
+            timeout,
+        })
+    }
+
+    /// Waits for the result, until the timeout. A renewal that timed out may have been applied, so the
+    /// next one is due after the touch interval.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Result<ReadOutcome, StoreError>, TouchTimeout>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.reading).poll(cx) {
+            return Poll::Ready(Ok(read));
+        }
+        ready!(Pin::new(&mut self.deadline).poll(cx));
+        Poll::Ready(Err(TouchTimeout(self.timeout)))
+    }
+}
+
+/// The store did not answer a touch in time.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}, the limit for a session that was not loaded; see `touch_timeout`")]
+pub(super) struct TouchTimeout(Duration);
+
+/// Applies the result of a renewal. A failure is reported and does not fail the request.
+pub(super) fn apply_renewal(
     state: &mut SessionState,
     engine: &Engine,
-    touched: Result<bool, StoreError>,
+    renewed: Result<Result<ReadOutcome, StoreError>, TouchTimeout>,
 ) {
-    match touched {
-        Ok(true) => state.on_touched(engine.clock.now()),
-        Ok(false) => state.on_touch_missed(engine),
-        Err(error) => {
+    match renewed {
+        Ok(read) => state.finish_renewal(engine, read),
+        Err(timeout) => {
+            let error = StoreError::new("session", "touch", timeout);
             drop(engine.report(error.into()));
-            // The next request touches again. The record may expire before a cookie that would be
-            // renewed now.
-            state.keep_browser_cookies();
         }
     }
 }

@@ -112,7 +112,9 @@ impl SessionState {
         };
         if key.is_some() {
             self.key_to_destroy = key;
-            self.id_status = IdStatus::Destroyed;
+        }
+        if key.is_some() || self.identity.was_carried() {
+            self.id_status = IdStatus::Ended;
         }
         self.same_visitor = false;
         self.clear_content();

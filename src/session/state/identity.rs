@@ -29,6 +29,10 @@ pub(super) struct Identity {
     key: OnceCell<StoreKey>,
     /// `true` if the request carried the id.
     from_request: bool,
+    /// The request carried an id, which may have been replaced since.
+    was_carried: bool,
+    /// The store confirmed during this request that the id is alive.
+    confirmed: bool,
     /// The time of the last touch of the record, from the cookie.
     last_touch: Timestamp,
     /// The lifetime of the record under the id. `None` if no record was ever stored under it.
@@ -65,6 +69,8 @@ impl Identity {
         self.others = None;
         self.set_id(None);
         self.from_request = false;
+        self.was_carried = false;
+        self.confirmed = false;
         self.lifetime = None;
         self.token_issued = false;
         self.last_touch = Timestamp::default();
@@ -159,6 +165,8 @@ impl Identity {
         self.last_touch = renewed;
         self.lifetime = lifetime;
         self.from_request = true;
+        self.was_carried = true;
+        self.confirmed = false;
         self.token_issued = false;
         self.cookie_text.clear();
         if !candidate.opened.outdated {
@@ -168,9 +176,8 @@ impl Identity {
         self.key = OnceCell::from(candidate.key);
     }
 
-    /// Returns the key of an id that the request carried, and its new time to live, if its record is
-    /// due for a touch.
-    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<(StoreKey, Duration)> {
+    /// Returns the key of an id that the request carried, if its record is due for a touch.
+    pub(super) fn due_key(&mut self, engine: &Engine) -> Option<StoreKey> {
         if self.texts.is_empty() {
             return None;
         }
@@ -185,13 +192,17 @@ impl Identity {
         self.resolve(engine);
         // It is unknown which one of several ids is alive.
         let is_known = self.from_request && !self.is_ambiguous();
-        let ttl = self.touch_ttl(engine, now).filter(|_| is_known)?;
-        Some((self.key()?, ttl))
+        let is_due = is_known && self.touch_ttl(engine, now).is_some();
+        self.key().filter(|_| is_due)
     }
 
     /// Returns the new time to live of the record, if it is due for a touch and not over.
     pub(super) fn touch_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
         if !engine.is_touch_due(self.last_touch, now) {
+            return None;
+        }
+        let recent = self.key().and_then(|key| engine.touch_times.get(&key));
+        if recent.is_some_and(|recent| !engine.is_touch_due(recent, now)) {
             return None;
         }
         let lifetime = self.lifetime.unwrap_or(Lifetime::from_creation(now));
@@ -259,6 +270,7 @@ impl Identity {
     /// one.
     pub(super) fn discard_id(&mut self) -> Option<StoreKey> {
         self.from_request = false;
+        self.confirmed = false;
         self.others = None;
         self.lifetime = None;
         self.token_issued = false;
@@ -281,14 +293,27 @@ impl Identity {
         self.cookie_text.clear();
     }
 
-    /// Returns `true` if the browser needs a new cookie: for a new id under which a record is
-    /// `stored` or whose token was issued, or after a change of the cookie's contents.
-    pub(super) fn needs_cookie(&self, stored: bool) -> bool {
-        if self.from_request {
-            self.cookie_text.is_empty()
-        } else {
-            stored || self.token_issued
-        }
+    /// Records that the store confirmed the id as alive.
+    pub(super) fn confirm(&mut self) {
+        self.confirmed = true;
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Returns `true` if the request carried an id.
+    pub(super) fn was_carried(&self) -> bool {
+        self.was_carried
+    }
+
+    pub(super) fn is_token_issued(&self) -> bool {
+        self.token_issued
+    }
+
+    /// Returns `true` if the contents of the request's cookie have changed.
+    pub(super) fn is_cookie_outdated(&self) -> bool {
+        self.cookie_text.is_empty()
     }
 
     /// Returns the value of the cookie to send: the request's own, if it is up to date.

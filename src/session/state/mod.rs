@@ -13,7 +13,7 @@ mod savepoint;
 mod storage;
 mod tag_state;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -76,6 +76,8 @@ pub(super) struct SessionState {
     changed: bool,
     /// No visitor sees the response, so the flash messages stay for the next request.
     invisible: bool,
+    /// The read in flight, or the last one, touches the record.
+    touches: bool,
 }
 
 /// The life of a state.
@@ -115,6 +117,7 @@ impl SessionState {
         self.accessed = false;
         self.changed = false;
         self.invisible = false;
+        self.touches = false;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }
@@ -244,19 +247,24 @@ impl SessionState {
         self.regenerated
     }
 
-    /// Returns `true` if the browser needs a new id cookie.
-    pub(super) fn needs_cookie(&self) -> bool {
-        self.identity.needs_cookie(self.version.is_some())
+    /// Returns `true` if the store confirmed during this request that the id is alive.
+    pub(super) fn is_id_confirmed(&self) -> bool {
+        self.identity.is_confirmed()
+    }
+
+    /// Returns `true` if a CSRF token of the id was handed out.
+    pub(super) fn is_token_issued(&self) -> bool {
+        self.identity.is_token_issued()
+    }
+
+    /// Returns `true` if the contents of the request's cookie have changed.
+    pub(super) fn is_cookie_outdated(&self) -> bool {
+        self.identity.is_cookie_outdated()
     }
 
     /// Returns the value of the id cookie to send.
     pub(super) fn cookie_text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
         self.identity.cookie_text(engine)
-    }
-
-    /// Returns the key of an unloaded session that is due for a touch, and the new time to live.
-    pub(super) fn due_touch(&mut self, engine: &Engine) -> Option<(StoreKey, Duration)> {
-        self.identity.due_touch(engine)
     }
 
     /// Prevents the response from changing the browser's cookies, if nothing is stored after this.

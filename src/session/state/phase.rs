@@ -27,12 +27,22 @@ pub(in crate::session) enum IdStatus {
     /// The session's id, or the request carried none.
     #[default]
     Alive,
-    /// The id was dead before this request loaded the session.
-    Stale,
-    /// This request or another one destroyed the session during this request.
+    /// The store has nothing under the id that can be read.
+    Expired,
+    /// This request destroyed the session.
+    Ended,
+    /// Another request destroyed the session.
     Destroyed,
     /// Another request gave the session a new id.
     Regenerated,
+}
+
+impl IdStatus {
+    /// Returns `true` if another request ended the session under the id. Its response may have set a
+    /// newer cookie, which this response must not replace without need.
+    pub(in crate::session) const fn is_lost(self) -> bool {
+        matches!(self, Self::Destroyed | Self::Regenerated)
+    }
 }
 
 /// A new id that the next commit gives to the session.

@@ -32,7 +32,8 @@ pub(in crate::session) type PendingRead = (StoreKey, StoreFuture<ReadOutcome>);
 
 /// What a read revealed about an id of the request.
 enum IdVerdict {
-    Alive,
+    /// There is a record of the session.
+    Alive(Lifetime),
     /// The store has nothing, and the cookie was sealed before anything was stored.
     NeverStored,
     Dead(IdStatus),
@@ -73,8 +74,13 @@ impl SessionState {
         Ok(Some(self.begin_read(engine, key, now)))
     }
 
-    fn begin_read(&self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
+    fn begin_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
         let touch = self.identity.touch_ttl(engine, now);
+        self.touches = touch.is_some();
+        if self.touches {
+            // Parallel requests of the session need not touch it too.
+            engine.touch_times.insert(key, now);
+        }
         (key, self.store(engine).read(&key, touch))
     }
 
@@ -89,7 +95,10 @@ impl SessionState {
         let verdict = match read {
             Ok(outcome) => self.on_read(engine, outcome, mode),
             Err(error) if error.is_unreadable() => Ok(self.on_unreadable(engine)),
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                self.release_touch(engine);
+                Err(error.into())
+            }
         };
         let opened = match verdict {
             Ok(verdict) => self.on_verdict(engine, verdict, mode),
@@ -105,28 +114,61 @@ impl SessionState {
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
         let now = self.lifetime.created;
-        let (is_alive, status) = match verdict {
-            IdVerdict::Alive => (true, None),
-            IdVerdict::NeverStored => (false, None),
-            IdVerdict::Dead(status) => (false, Some(status)),
-        };
+        let is_alive = matches!(verdict, IdVerdict::Alive(_));
         if !is_alive {
             self.clear_content();
-            if let Some(key) = self.identity.take_next(status.is_none()) {
+            let was_never_stored = matches!(verdict, IdVerdict::NeverStored);
+            if let Some(key) = self.identity.take_next(was_never_stored) {
+                self.note_death(&verdict);
                 return Ok(Some(self.begin_read(engine, key, now)));
             }
-            match status {
-                _ if self.identity.adopt_never_stored() => {}
-                None => {}
-                Some(status) => self.lose_id(status),
+        }
+        match verdict {
+            IdVerdict::NeverStored | IdVerdict::Dead(_) if self.identity.adopt_never_stored() => {
+                self.id_status = IdStatus::Alive;
+                self.identity.confirm();
             }
-            if self.identity.is_from_request() && self.identity.touch_ttl(engine, now).is_some() {
-                self.on_touch_missed(engine);
-            }
+            verdict => self.apply(engine, verdict, now),
         }
         self.identity.settle();
         self.open(engine, mode, !is_alive)?;
         Ok(None)
+    }
+
+    /// Records the death of one of several ids. If any of them was ended by another request, that
+    /// counts.
+    fn note_death(&mut self, verdict: &IdVerdict) {
+        if let IdVerdict::Dead(status) = verdict
+            && !self.id_status.is_lost()
+        {
+            self.id_status = *status;
+        }
+    }
+
+    /// Applies what the store revealed about the request's id.
+    fn apply(&mut self, engine: &Engine, verdict: IdVerdict, now: Timestamp) {
+        match verdict {
+            IdVerdict::Alive(lifetime) => {
+                self.id_status = IdStatus::Alive;
+                self.identity.confirm();
+                self.identity.set_lifetime(lifetime);
+                if self.touches {
+                    self.identity.mark_touched(now);
+                }
+            }
+            IdVerdict::NeverStored => {
+                self.id_status = IdStatus::Alive;
+                self.identity.confirm();
+                // There is no record to keep alive, but the cookie of the id is renewed.
+                if self.touches && engine.policy.cookie == CookiePolicy::Rolling {
+                    self.identity.mark_touched(now);
+                }
+            }
+            IdVerdict::Dead(_) => {
+                self.note_death(&verdict);
+                self.identity.discard_id();
+            }
+        }
     }
 
     fn on_read(
@@ -135,19 +177,32 @@ impl SessionState {
         outcome: ReadOutcome,
         mode: LoadMode,
     ) -> Result<IdVerdict, SessionError> {
-        // `begin_read` decided at this time if the read touches the record. Decide the same here.
         let now = self.lifetime.created;
         match outcome {
             ReadOutcome::Found(record) => self.on_found(engine, record, now, mode),
-            ReadOutcome::Gone => Ok(IdVerdict::Dead(IdStatus::Stale)),
-            ReadOutcome::Absent => {
-                let age = now.duration_since(self.identity.last_touch());
-                let max_age = engine.policy.idle_ttl(engine.policy.age);
-                match self.identity.lifetime() {
-                    None if age <= max_age => Ok(IdVerdict::NeverStored),
-                    _ => Ok(IdVerdict::Dead(IdStatus::Stale)),
-                }
-            }
+            ReadOutcome::Gone => Ok(IdVerdict::Dead(IdStatus::Destroyed)),
+            ReadOutcome::Absent => Ok(self.absent_verdict(engine, now)),
+        }
+    }
+
+    fn absent_verdict(&self, engine: &Engine, now: Timestamp) -> IdVerdict {
+        let age = now.duration_since(self.identity.last_touch());
+        let max_age = engine.policy.idle_ttl(engine.policy.age);
+        match self.identity.lifetime() {
+            None if age <= max_age => IdVerdict::NeverStored,
+            _ => IdVerdict::Dead(IdStatus::Expired),
+        }
+    }
+
+    fn record_verdict(&self, engine: &Engine, head: &RecordHead, now: Timestamp) -> IdVerdict {
+        if head.is_fence {
+            IdVerdict::Dead(IdStatus::Regenerated)
+        } else if !self.is_opened_by_cookie(engine, head) {
+            IdVerdict::Dead(IdStatus::Destroyed)
+        } else if engine.record_ttl(&head.lifetime, now).is_zero() {
+            IdVerdict::Dead(IdStatus::Expired)
+        } else {
+            IdVerdict::Alive(head.lifetime)
         }
     }
 
@@ -163,29 +218,24 @@ impl SessionState {
             Err(DecodeError::Damaged) => return Ok(self.on_unreadable(engine)),
             decoded => decoded?,
         };
-        if head.is_fence {
-            return Ok(IdVerdict::Dead(IdStatus::Regenerated));
-        }
-        if !self.is_opened_by_cookie(engine, &head) {
-            return Ok(IdVerdict::Dead(IdStatus::Stale));
-        }
-        if engine.record_ttl(&head.lifetime, now).is_zero() {
-            self.key_to_destroy = self.identity.key();
-            return Ok(IdVerdict::Dead(IdStatus::Stale));
+        let verdict = self.record_verdict(engine, &head, now);
+        match verdict {
+            IdVerdict::Alive(_) => {}
+            IdVerdict::Dead(IdStatus::Expired) => {
+                self.key_to_destroy = self.identity.key();
+                return Ok(verdict);
+            }
+            _ => return Ok(verdict),
         }
         let consume = mode == LoadMode::Write && !self.invisible;
         if self.flash.take_incoming(consume).is_err() {
             return Ok(self.on_unreadable(engine));
         }
-        if engine.is_touch_due(self.identity.last_touch(), now) {
-            self.identity.mark_touched(now);
-        }
-        self.identity.set_lifetime(head.lifetime);
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.tags.set_stored(record.tags);
         self.lifetime = head.lifetime;
-        Ok(IdVerdict::Alive)
+        Ok(verdict)
     }
 
     /// Reports that the bytes under the request's id are not a session record. They are left to
@@ -195,7 +245,7 @@ impl SessionState {
         if let Some(key) = self.identity.key() {
             engine.emit(&Event::RecordUnreadable { key });
         }
-        IdVerdict::Dead(IdStatus::Stale)
+        IdVerdict::Dead(IdStatus::Expired)
     }
 
     /// Returns `true` if the request's cookie may open the record. A cookie that was sealed before
@@ -208,13 +258,6 @@ impl SessionState {
         let lifetime = self.identity.lifetime();
         lifetime.is_none_or(|lifetime| lifetime.created == head.lifetime.created)
             || !self.store(engine).capabilities().conditional_writes
-    }
-
-    /// Drops a dead id of the request.
-    fn lose_id(&mut self, status: IdStatus) {
-        self.identity.discard_id();
-        self.clear_content();
-        self.id_status = status;
     }
 
     fn open(&mut self, engine: &Engine, mode: LoadMode, fresh: bool) -> Result<(), SessionError> {
@@ -251,22 +294,52 @@ impl SessionState {
     }
 }
 
-/// Touching.
+/// Renewals of sessions that the handler did not load.
 impl SessionState {
-    /// Records that the store touched the record.
-    pub(in crate::session) fn on_touched(&mut self, now: Timestamp) {
-        self.identity.mark_touched(now);
+    /// Starts the read that touches the record and shows if the id is alive, if a renewal is due.
+    pub(in crate::session) fn begin_renewal(
+        &mut self,
+        engine: &Engine,
+    ) -> Option<StoreFuture<ReadOutcome>> {
+        let key = self.identity.due_key(engine)?;
+        let now = engine.clock.now();
+        self.lifetime = Lifetime::from_creation(now);
+        Some(self.begin_read(engine, key, now).1)
     }
 
-    /// Records that a touch found no record.
-    pub(in crate::session) fn on_touch_missed(&mut self, engine: &Engine) {
-        if self.identity.lifetime().is_some() {
-            // There was a record once, so the session is over and its id is dead.
-            self.identity.discard_id();
-            self.id_status = IdStatus::Stale;
-        } else if engine.policy.cookie == CookiePolicy::Rolling {
-            // There was never a record to keep alive. The cookie of the id is renewed.
-            self.identity.mark_touched(engine.clock.now());
+    /// Applies the result of a renewal. A failure is reported and does not fail the request.
+    pub(in crate::session) fn finish_renewal(
+        &mut self,
+        engine: &Engine,
+        read: Result<ReadOutcome, StoreError>,
+    ) {
+        let now = self.lifetime.created;
+        let verdict = match read {
+            Ok(ReadOutcome::Found(record)) => match engine.format.decode_head(&record.data) {
+                Ok(head) => self.record_verdict(engine, &head, now),
+                // The next load reports it.
+                Err(_) => return,
+            },
+            Ok(ReadOutcome::Gone) => IdVerdict::Dead(IdStatus::Destroyed),
+            Ok(ReadOutcome::Absent) => self.absent_verdict(engine, now),
+            Err(error) => {
+                self.release_touch(engine);
+                drop(engine.report(error.into()));
+                return;
+            }
+        };
+        self.apply(engine, verdict, now);
+    }
+
+    /// Returns the key of the record that this request touched.
+    pub(in crate::session) fn renewed_key(&self) -> Option<StoreKey> {
+        self.identity.key().filter(|_| self.touches)
+    }
+
+    /// Lets the next request of the session touch it again, after a failed touch.
+    fn release_touch(&self, engine: &Engine) {
+        if let Some(key) = self.renewed_key() {
+            engine.touch_times.remove(&key);
         }
     }
 }
@@ -358,12 +431,13 @@ impl SessionState {
     pub(in crate::session) fn on_stored(&mut self, version: Version) {
         self.version = Some(version);
         self.identity.set_lifetime(self.lifetime);
+        self.identity.confirm();
     }
 
     /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).
     pub(in crate::session) fn on_destroyed(&mut self) {
         self.key_to_destroy = None;
-        if self.id_status == IdStatus::Destroyed {
+        if self.id_status == IdStatus::Ended {
             self.save();
         }
     }

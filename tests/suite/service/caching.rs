@@ -216,7 +216,8 @@ async fn a_changed_session_replaces_the_caching_of_the_response() {
                 .await;
             assert_eq!(without_cookie(&visit), headers(EXPECTED), "{name}");
             assert_eq!(visit.headers["vary"], "cookie");
-            if policy == CookiePolicy::Rolling {
+            // Without a load, nothing has confirmed the id of the request.
+            if policy == CookiePolicy::Rolling && !(is_known && name == "token unloaded") {
                 assert!(visit.cookie().starts_with("session="), "{name}");
             }
         }

@@ -33,7 +33,7 @@ async fn a_renewal_that_failed_is_not_promised_to_the_browser() {
     let mut browser = server.browser();
     browser.visit(async |s| s.put("n", &1)).await.unwrap();
     server.advance(Duration::from_secs(600));
-    server.store.fail(Call::Touch);
+    server.store.fail(Call::Read);
     let visit = browser.request(async |_| {}).await;
     assert_eq!(visit.status, 200);
     assert_eq!(visit.cookies().len(), 0);

@@ -102,7 +102,7 @@ async fn a_touch_that_fails_spoils_no_response() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
     server.advance(Duration::from_secs(120));
-    server.store.fail(Call::Touch);
+    server.store.fail(Call::Read);
     let visit = browser.pass().await;
     assert_eq!(visit.status, 200);
     assert_eq!(server.events.names(), ["store_failed"]);
@@ -110,7 +110,7 @@ async fn a_touch_that_fails_spoils_no_response() {
     browser.pass().await;
     assert_eq!(
         server.store.calls(),
-        [Call::Touch],
+        [Call::Read],
         "the next one tries again"
     );
 }

@@ -1,0 +1,117 @@
+//! Renewals: how often they happen, and how long a response waits for them.
+
+use std::time::{Duration, Instant};
+
+use hyper_session::{
+    Sessions,
+    config::StoreRegistry,
+    id::StoreKey,
+    session::CookiePolicy,
+    store::{MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
+};
+
+use crate::support::{Browser, Call, config, test_server};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_client_that_keeps_its_first_cookie_causes_one_renewal_a_minute() {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        let server = test_server(config().cookie_policy(policy));
+        let mut client = server.browser();
+        client.visit(async |s| s.put("n", &1)).await.unwrap();
+        server.advance(10 * MINUTE);
+        for _ in 0..3 {
+            server.store.calls();
+            let mut cookies = 0;
+            for _ in 0..20 {
+                cookies += client.clone().pass().await.cookies().len();
+            }
+            assert_eq!(cookies, 1, "{policy:?}");
+            assert_eq!(server.store.calls(), [Call::Read], "{policy:?}");
+            server.advance(MINUTE);
+        }
+    }
+}
+
+#[tokio::test]
+async fn loads_are_throttled_too() {
+    let server = test_server(config().cookie_policy(CookiePolicy::WhenUsed));
+    let mut client = server.browser();
+    client.visit(async |s| s.put("n", &1)).await.unwrap();
+    server.advance(10 * MINUTE);
+    let mut cookies = 0;
+    for _ in 0..20 {
+        let read = async |s: hyper_session::Session| s.load().await.map(drop).unwrap();
+        cookies += client.clone().request(read).await.cookies().len();
+    }
+    assert_eq!(cookies, 1);
+}
+
+#[tokio::test]
+async fn a_touch_interval_of_zero_sends_the_cookie_with_every_response() {
+    let server = test_server(config().touch_interval(Duration::ZERO));
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    for _ in 0..3 {
+        assert!(browser.pass().await.cookie().contains("Max-Age=7200"));
+    }
+}
+
+/// A store whose reads with a touch never end.
+#[derive(Clone)]
+struct HangingStore(MemoryStore);
+
+impl Store for HangingStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        match touch {
+            Some(_) => StoreFuture::new(std::future::pending()),
+            None => self.0.read(key, None),
+        }
+    }
+
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.0.write(request)
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
+        StoreFuture::new(std::future::pending())
+    }
+}
+
+/// Runs in a runtime without timers.
+#[test]
+fn a_hanging_store_delays_an_untouched_response_by_the_touch_timeout_at_most() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = test_server(config());
+        let store = HangingStore(server.memory.clone());
+        let sessions = Sessions::builder(config().store("hanging"))
+            .stores(StoreRegistry::new().register("hanging", store))
+            .listener(server.events.listener())
+            .clock(server.clock.clone())
+            .build()
+            .unwrap();
+        let mut browser = Browser::new(&sessions);
+        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        server.advance(2 * MINUTE);
+        let start = Instant::now();
+        let visit = browser.pass().await;
+        assert!(start.elapsed() >= Duration::from_millis(100));
+        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (200, 0));
+        let failed = server.events.with_name("store_failed");
+        assert_eq!(failed.len(), 1);
+        let start = Instant::now();
+        assert_eq!(browser.pass().await.status, 200);
+        assert!(
+            start.elapsed() < Duration::from_millis(100),
+            "the next touch is due after the touch interval"
+        );
+    });
+}
