@@ -77,6 +77,10 @@ impl Session {
     ///
     /// It is not an error if another request has destroyed the session. The changes are then
     /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
+    ///
+    /// # Concurrency
+    /// Until the commit has ended, changes by other tasks of the request fail with
+    /// [`Committed`](SessionError::Committed).
     #[doc(alias = "save")]
     pub fn commit(&self) -> Commit {
         Commit::new(self.clone())

@@ -293,3 +293,15 @@ async fn many_tasks_on_many_threads_lose_no_increment() {
     }
     assert_eq!(data(&mut browser).await, json!({"n": 2_000}));
 }
+
+#[tokio::test]
+async fn a_put_of_the_value_that_is_there_wins_over_another_value() {
+    let mut browser = visitor(json!({"a": 1})).await;
+    run_inside(
+        &browser,
+        async |s| s.put("a", &1).unwrap(),
+        async |s| s.put("a", &2).unwrap(),
+    )
+    .await;
+    assert_eq!(data(&mut browser).await, json!({"a": 1}));
+}
