@@ -139,7 +139,6 @@ pub mod service;
 pub mod session;
 pub mod store;
 mod sync;
-mod timer;
 #[cfg(feature = "templates")]
 pub mod view;
 mod wire;

@@ -9,7 +9,9 @@ use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     duration::DurationSetting,
-    session::{Backend, CookieCache, DeadKeys, Engine, Listeners, Policy, TouchTimes},
+    session::{
+        Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, Policy, TouchTimes,
+    },
     store::CookieContext,
     wire::native::NativeFormat,
 };
@@ -20,6 +22,7 @@ const PURPOSE: &str = "hyper-session id";
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
@@ -52,6 +55,7 @@ impl SessionConfig {
             touch_times: TouchTimes::new(),
             finder: Finder::new(&name),
             format: Box::new(NativeFormat::new(ids)),
+            queues: CommitQueues::default(),
             adjusted: limits_max_age.then_some(
                 "`age` exceeds 400 days, the maximum of browsers; Max-Age of the cookie is 400 days",
             ),
@@ -64,13 +68,6 @@ impl SessionConfig {
 
     fn policy(&self) -> Result<Policy, ConfigError> {
         let (age, touch_interval) = self.idle_timeout_and_touch_interval()?;
-        if !(1..=10_000).contains(&self.max_attempts) {
-            let problem = format!(
-                "{} is out of range; choose a number from 1 to 10000",
-                self.max_attempts
-            );
-            return Err(ConfigError::new("max_attempts", problem));
-        }
         Ok(Policy {
             enabled: self.enabled,
             age,
@@ -83,7 +80,8 @@ impl SessionConfig {
             on_too_large: self.on_too_large,
             keep_flash_on_redirect: self.keep_flash_on_redirect,
             limits: self.limits,
-            max_attempts: self.max_attempts,
+            on_conflict: self.on_conflict,
+            commit_timeout: check_range("commit_timeout", self.commit_timeout, MILLISECOND..=HOUR)?,
             fence_ttl: check_range("fence_ttl", self.fence_ttl, SECOND..=DAY)?,
         })
     }

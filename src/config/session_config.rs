@@ -9,7 +9,7 @@ use crate::{
     cookie::{Attributes, SameSite},
     duration::DurationSetting,
     patch::ChangeLimits,
-    session::{CookiePolicy, OnStoreFailure, OnTooLarge},
+    session::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge},
 };
 
 /// The settings of sessions.
@@ -92,11 +92,13 @@ pub struct SessionConfig {
     /// Keeps flash messages for the next request if the response is a redirect (3xx), which no visitor
     /// sees. Messages that do not fit into `limits.document` are not kept. Default: off.
     pub keep_flash_on_redirect: bool,
+    /// The response to a request whose changes do not fit the changes of another request. Default: 409.
+    pub on_conflict: OnConflict,
     /// Limits of the changes of one request between two commits, and of the size of a session.
     pub limits: ChangeLimits,
-    /// The maximum number of writes that a commit attempts while other requests write the same session,
-    /// 1 to 10,000. Default: 256.
-    pub max_attempts: u32,
+    /// The time in which a commit retries while requests on other machines write the same session.
+    /// Longer than the timeout of the store, 1 millisecond to an hour. Default: 5 seconds.
+    pub commit_timeout: DurationSetting,
     /// The time to live of the fence under a regenerated id, which stops writes of slower requests.
     /// Longer than the longest request, 1 second to a day. Default: 60 seconds.
     ///
@@ -133,8 +135,9 @@ impl Default for SessionConfig {
             on_store_failure: OnStoreFailure::default(),
             on_too_large: OnTooLarge::default(),
             keep_flash_on_redirect: false,
+            on_conflict: OnConflict::default(),
             limits: ChangeLimits::default(),
-            max_attempts: 256,
+            commit_timeout: DurationSetting::new(Duration::from_secs(5)),
             fence_ttl: DurationSetting::new(Duration::from_secs(60)),
             app_key: None,
             app_key_previous: Vec::new(),
@@ -310,6 +313,13 @@ impl SessionConfig {
         self
     }
 
+    /// Sets [`on_conflict`](#structfield.on_conflict).
+    #[must_use]
+    pub fn on_conflict(mut self, choice: OnConflict) -> Self {
+        self.on_conflict = choice;
+        self
+    }
+
     /// Sets [`limits`](#structfield.limits).
     #[must_use]
     pub fn limits(mut self, limits: ChangeLimits) -> Self {
@@ -317,10 +327,10 @@ impl SessionConfig {
         self
     }
 
-    /// Sets [`max_attempts`](#structfield.max_attempts).
+    /// Sets [`commit_timeout`](#structfield.commit_timeout).
     #[must_use]
-    pub fn max_attempts(mut self, attempts: u32) -> Self {
-        self.max_attempts = attempts;
+    pub fn commit_timeout(mut self, timeout: Duration) -> Self {
+        self.commit_timeout = DurationSetting::new(timeout);
         self
     }
 

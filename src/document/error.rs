@@ -158,7 +158,7 @@ impl ReadError {
 }
 
 /// Returns a path as text for an error. A long path is cut.
-pub(super) fn path_for_display(path: &KeyPath<'_>) -> Box<str> {
+pub(crate) fn path_for_display(path: &KeyPath<'_>) -> Box<str> {
     const MAX_CHARS: usize = 120;
     let mut text = path.to_string();
     if let Some((cut, _)) = text.char_indices().nth(MAX_CHARS) {

@@ -56,6 +56,7 @@ use std::fmt;
 use bytes::Bytes;
 use cow_buf::CowBuf;
 pub use date::IsoDate;
+pub(crate) use error::path_for_display;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
 pub use kind::ValueKind;
 pub use number::{Number, ParseNumberError};

@@ -15,4 +15,4 @@ pub use operations::ChangeLimits;
 #[doc(hidden)]
 pub use operations::Patch;
 #[doc(hidden)]
-pub use rebase::RebaseReport;
+pub use rebase::RebaseError;

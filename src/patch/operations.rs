@@ -95,6 +95,9 @@ pub(super) enum OperationKind {
     Merge,
 }
 
+/// Maximum of [`ChangeLimits::bytes`]. Two appended patches fit into 32-bit offsets.
+const MAX_BYTES: usize = 1 << 30;
+
 /// Size of a typical operation in bytes, reserved in one step.
 const TYPICAL_BYTES: usize = 64;
 
@@ -103,7 +106,7 @@ impl Patch {
     pub fn new(limits: ChangeLimits) -> Self {
         Self {
             limits: ChangeLimits {
-                bytes: limits.bytes.min(u32::MAX as usize),
+                bytes: limits.bytes.min(MAX_BYTES),
                 ..limits
             },
             ..Self::default()
@@ -113,6 +116,11 @@ impl Patch {
     /// Returns `true` if there are no operations.
     pub fn is_empty(&self) -> bool {
         !self.cleared && self.operations.is_empty()
+    }
+
+    /// Returns `true` if the document was cleared.
+    pub fn is_cleared(&self) -> bool {
+        self.cleared
     }
 
     /// Returns the number of operations that [`rebase`](Self::rebase) applies.
@@ -143,7 +151,7 @@ impl Patch {
     /// Sets the limits for later operations.
     pub fn set_limits(&mut self, limits: ChangeLimits) {
         self.limits = ChangeLimits {
-            bytes: limits.bytes.min(u32::MAX as usize),
+            bytes: limits.bytes.min(MAX_BYTES),
             ..limits
         };
     }
@@ -284,6 +292,19 @@ impl Patch {
         document.clear();
         self.reset();
         self.cleared = true;
+    }
+
+    /// Appends the operations of `later`. `record` keeps the size of one patch below the limit, which
+    /// is at most half of what an offset can address.
+    pub(super) fn extend(&mut self, later: &Self) {
+        let start = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(&later.bytes);
+        let moved = later.operations.iter().map(|operation| Operation {
+            path: operation.path + start,
+            value: operation.value + start,
+            ..*operation
+        });
+        self.operations.extend(moved);
     }
 
     /// Returns the path and the value of an operation. Never `None` for an index below the length,

@@ -21,6 +21,7 @@ pub(super) fn finish_response<B>(
     let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
         Some(SessionFailure::TooLarge) => error_response(StatusCode::INTERNAL_SERVER_ERROR),
+        Some(SessionFailure::Conflict) => error_response(StatusCode::CONFLICT),
         Some(SessionFailure::Unavailable) => service_unavailable(),
     };
     // A 304 updates the headers of the response that a cache has stored (RFC 9111, 3.2).

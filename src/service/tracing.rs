@@ -49,6 +49,9 @@ impl Listener for TracingListener {
             Event::ConflictResolved { key, attempts } => {
                 debug!(target: "hyper_session", event = name, %key, attempts);
             }
+            Event::Conflict { key, path } => {
+                warn!(target: "hyper_session", event = name, %key, path);
+            }
             Event::WriteDropped { key, reason } => {
                 warn!(target: "hyper_session", event = name, %key, reason);
             }

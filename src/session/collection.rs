@@ -1,9 +1,10 @@
 //! Access to sessions outside of their requests.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
-    Event, SessionError, Snapshot,
+    ContentionReason, Event, SessionError, Snapshot,
+    commit::back_off_delay,
     engine::Engine,
     state::{DecodedRecord, decode},
 };
@@ -67,7 +68,7 @@ impl SessionCollection {
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails. [`Record`](SessionError::Record) if the
     /// record is unreadable. [`Contention`](SessionError::Contention) if other requests changed the
-    /// session during every attempt. [`Tag`](SessionError::Tag) if the tag is empty or longer than 256
+    /// session until the commit timeout. [`Tag`](SessionError::Tag) if the tag is empty or longer than 256
     /// bytes. [`TooManyTags`](SessionError::TooManyTags) if the session has 64 other tags.
     /// [`TagsUnsupported`](SessionError::TagsUnsupported) if the store has no index of tags.
     pub async fn tag(&self, key: &StoreKey, tag: &str) -> Result<bool, SessionError> {
@@ -95,7 +96,9 @@ impl SessionCollection {
     ) -> Result<bool, SessionError> {
         self.tag_store()?;
         let store = self.0.backend.store();
-        for _ in 0..self.0.policy.max_attempts {
+        let limit = self.0.policy.commit_timeout;
+        let deadline = Instant::now() + limit;
+        for conflicts in 1.. {
             let Some((
                 Record {
                     data,
@@ -117,11 +120,15 @@ impl SessionCollection {
             match store.write(request).await? {
                 WriteOutcome::Done(_) => return Ok(true),
                 WriteOutcome::Gone => return Ok(false),
-                WriteOutcome::Conflict(_) => {}
+                WriteOutcome::Conflict(_) if Instant::now() < deadline => {
+                    back_off_delay(conflicts).await;
+                }
+                WriteOutcome::Conflict(_) => break,
             }
         }
-        let attempts = self.0.policy.max_attempts;
-        Err(SessionError::Contention { attempts })
+        Err(SessionError::Contention(ContentionReason::Timeout {
+            limit,
+        }))
     }
 
     /// Reads a live session: its record exists, is not a fence, and is within its absolute timeout.
@@ -129,7 +136,7 @@ impl SessionCollection {
         let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
             return Ok(None);
         };
-        let decoded = decode(&self.0, &record.data)?;
+        let decoded = decode(&self.0, &record)?;
         let ttl = self
             .0
             .record_ttl(&decoded.head.lifetime, self.0.clock.now());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    CookieCache, DeadKeys, Event, Policy, SessionError, TouchTimes, backend::Backend,
+    CommitQueues, CookieCache, DeadKeys, Event, Policy, SessionError, TouchTimes, backend::Backend,
     events::Listeners,
 };
 use crate::{
@@ -20,6 +20,7 @@ pub(crate) struct Engine {
     pub(crate) cookie_cache: CookieCache,
     pub(crate) dead_keys: DeadKeys,
     pub(crate) touch_times: TouchTimes,
+    pub(crate) queues: CommitQueues,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,

@@ -1,6 +1,6 @@
 //! The error of a session.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
@@ -53,13 +53,25 @@ pub enum SessionError {
     /// A value cannot be serialized as JSON.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
-    /// Other requests changed the session during every attempt of a commit. Nothing was written.
-    /// The number of attempts is the setting `max_attempts`.
-    #[error("session was changed by other requests during {attempts} commit attempts; try again")]
-    Contention {
-        /// Number of writes that were tried.
-        attempts: u32,
+    /// Too many requests change the session at once. Nothing was written.
+    #[error("session was not stored: {0}; try again")]
+    Contention(ContentionReason),
+    /// A change of the request does not fit a change that another request stored first, for example
+    /// an increment of a value that is now a text. None of the request's changes were written.
+    #[error(
+        "change of \"{path}\" conflicts with a change of another request; load the session again and \
+         repeat the change"
+    )]
+    Conflict {
+        /// The path of the change; empty for tags.
+        path: Box<str>,
+        /// The reason.
+        #[source]
+        reason: ConflictReason,
     },
+    /// The runtime that stored the changes ended. The changes may be stored or not.
+    #[error("session commit was interrupted: its runtime ended; the changes may be stored or not")]
+    OutcomeUnknown,
     /// The session is over the size limit of its store. Nothing was written. Remove data, or use a
     /// store with a higher limit.
     #[error(
@@ -117,9 +129,14 @@ impl SessionError {
         matches!(self, Self::TooLarge { .. })
     }
 
-    /// Returns `true` if other requests changed the session during every attempt of a commit.
+    /// Returns `true` if too many requests change the session at once.
     pub const fn is_contention(&self) -> bool {
-        matches!(self, Self::Contention { .. })
+        matches!(self, Self::Contention(_))
+    }
+
+    /// Returns `true` if a change does not fit a change that another request stored first.
+    pub const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
     }
 
     /// Returns `true` if the session cannot be changed now: it is not loaded, read-only, or
@@ -142,6 +159,42 @@ impl SessionError {
             largest: Arc::from(sizes),
         }
     }
+}
+
+/// The reason for [`SessionError::Contention`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContentionReason {
+    /// Other machines changed the session until the commit timeout.
+    #[error("other requests changed it until the commit timeout of {limit:?}")]
+    Timeout {
+        /// The setting `commit_timeout`.
+        limit: Duration,
+    },
+    /// Too many commits of the session wait in this process.
+    #[error("{limit} commits of it wait already, which is the limit")]
+    Commits {
+        /// The maximum number of waiting commits.
+        limit: usize,
+    },
+    /// The waiting changes of the session are too large.
+    #[error("the changes that wait already would exceed the limit of {limit} bytes")]
+    Bytes {
+        /// The maximum size of all waiting changes, in bytes.
+        limit: usize,
+    },
+}
+
+/// The reason for [`SessionError::Conflict`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConflictReason {
+    /// The change of a value does not fit the newer data.
+    #[error(transparent)]
+    Edit(EditError),
+    /// The session would have too many tags.
+    #[error(transparent)]
+    Tags(TooManyTags),
 }
 
 /// Returns the root keys, each with its size in bytes including the value.

@@ -43,9 +43,17 @@ pub enum Event<'a> {
         /// Number of writes that conflicted.
         attempts: u32,
     },
+    /// A change that does not fit a change which another request stored first. None of the changes of
+    /// its commit were stored, and the commit failed with [`SessionError::Conflict`].
+    Conflict {
+        /// The session's key.
+        key: StoreKey,
+        /// The path of the change; empty for tags.
+        path: &'a str,
+    },
     /// Changes of a request that were not stored. Another request destroyed or regenerated the
-    /// session, or changed it too often; or the session was too large. If an operation no longer
-    /// fits the changes of another request, only that operation is dropped.
+    /// session, or too many requests changed it; or the policy is to drop changes that are too large or
+    /// do not fit.
     WriteDropped {
         /// The session's key.
         key: StoreKey,
@@ -118,6 +126,7 @@ impl Event<'_> {
             Self::Regenerated { .. } => "migrated",
             Self::Destroyed { .. } => "destroyed",
             Self::ConflictResolved { .. } => "conflict_resolved",
+            Self::Conflict { .. } => "conflict",
             Self::WriteDropped { .. } => "write_dropped",
             Self::RecordUnreadable { .. } => "record_unreadable",
             Self::CookieRejected { .. } => "cookie_rejected",

@@ -62,6 +62,25 @@ pub enum OnTooLarge {
     DropWrite,
 }
 
+/// The response to a request whose changes do not fit changes that another request stored first. See
+/// [`SessionError::Conflict`](super::SessionError::Conflict).
+///
+/// Either response sets the cookies for what the request stored by an explicit
+/// [`commit`](super::Session::commit), or destroyed, before the failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// A 409. The handler's response is replaced, since it may acknowledge changes that are not
+    /// stored.
+    #[default]
+    Error,
+    /// The handler's response. The request's changes are dropped, with an
+    /// [`Event::WriteDropped`](super::Event::WriteDropped). An explicit
+    /// [`commit`](super::Session::commit) still fails.
+    DropWrite,
+}
+
 /// The policy of one engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Policy {
@@ -81,8 +100,9 @@ pub(crate) struct Policy {
     /// A redirect does not consume flash messages.
     pub(crate) keep_flash_on_redirect: bool,
     pub(crate) limits: ChangeLimits,
-    /// Maximum number of writes that a commit tries while other requests write.
-    pub(crate) max_attempts: u32,
+    pub(crate) on_conflict: OnConflict,
+    /// The time in which a commit retries while other requests write the session.
+    pub(crate) commit_timeout: Duration,
     /// The time to live of the fence under an old id.
     pub(crate) fence_ttl: Duration,
 }

@@ -95,6 +95,7 @@ mod service {
 mod session {
     mod candidates;
     mod collection;
+    mod conflicts;
     mod cookie_table;
     mod edges;
     mod ended;
@@ -110,6 +111,7 @@ mod session {
     mod model;
     mod overlaps;
     mod parallel;
+    mod queue;
     mod regenerate;
     mod renewal;
     mod replay;

@@ -70,6 +70,7 @@ impl LoggedEvent {
             | Event::RecordUnreadable { key } => (vec![*key], String::new()),
             Event::Regenerated { from, to } => (vec![*from, *to], String::new()),
             Event::ConflictResolved { key, attempts } => (vec![*key], format!("{attempts}")),
+            Event::Conflict { key, path } => (vec![*key], (*path).to_owned()),
             Event::WriteDropped { key, reason } => (vec![*key], (*reason).to_owned()),
             Event::CookieRejected { reason }
             | Event::CsrfFailed { reason }

@@ -28,7 +28,7 @@ const LAYERS: [&[&str]; 9] = [
         "completion",
         "error_chain",
     ],
-    &["patch", "seal", "csrf_secret", "timer"],
+    &["patch", "seal", "csrf_secret"],
     &["wire"],
     &["store"],
     &["session", "import"],
@@ -54,10 +54,10 @@ const COMMON_CRATES: [&str; 10] = [
 ];
 
 /// The folders that may name each of the other crates. More than one folder needs a reason.
-const CRATES: [(&str, &[&str]); 33] = [
+const CRATES: [(&str, &[&str]); 34] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
-    ("ahash", &["store"]),
+    ("ahash", &["store", "session"]),
     // The text form of an id, of sealed bytes, and of a cookie.
     ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),
@@ -68,7 +68,9 @@ const CRATES: [(&str, &[&str]); 33] = [
     // `Stream`, in the interfaces of fred and multer.
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
-    ("getrandom", &["id", "csrf_secret"]),
+    // Works without a runtime.
+    ("futures_timer", &["session"]),
+    ("getrandom", &["id", "csrf_secret", "session"]),
     ("hkdf", &["seal"]),
     // Both wrap services of hyper and tower.
     ("http_body", &["service", "form"]),
@@ -88,7 +90,8 @@ const CRATES: [(&str, &[&str]); 33] = [
     // The store key of an id, and the hash of HKDF.
     ("sha2", &["id", "csrf_secret", "seal"]),
     ("simd_json", &["document"]),
-    ("tokio", &["store", "bin"]),
+    // The sweep of the memory store, and the queue of a hot session's commits.
+    ("tokio", &["store", "session", "bin"]),
     ("tower_layer", &["service", "form"]),
     ("tower_service", &["service", "form"]),
     // Log events, and spans around loads and commits.

@@ -72,16 +72,18 @@ impl RenewalClaim {
 pub(crate) enum SessionFailure {
     /// The session is over the store's size limit.
     TooLarge,
+    /// A change does not fit a change of another request.
+    Conflict,
     /// The session could not be read or stored.
     Unavailable,
 }
 
 impl SessionFailure {
     const fn from_error(error: &SessionError) -> Self {
-        if error.is_too_large() {
-            Self::TooLarge
-        } else {
-            Self::Unavailable
+        match error {
+            SessionError::TooLarge { .. } => Self::TooLarge,
+            SessionError::Conflict { .. } => Self::Conflict,
+            _ => Self::Unavailable,
         }
     }
 }

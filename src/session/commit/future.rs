@@ -4,19 +4,21 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use super::{
-    plan::{end_commit, first_step, first_write_step, write_step},
-    step::{CommitStep, StepResult},
+    plan::{end_commit, first_step, first_write_step},
+    queue::{CommitQueues, JobReply, Turn, Work},
+    step::{CommitStep, MergedRecord, StepResult},
     touch::apply_renewal,
 };
 use crate::{
     completion::panic_after_completion,
     id::StoreKey,
     session::{
-        Event, OnTooLarge, Session, SessionError,
-        state::{IdStatus, decode},
+        Event, OnConflict, OnTooLarge, Session, SessionError,
+        state::{Changes, IdStatus, StoredRecord, decode},
         trace::Span,
     },
     store::{Record, StoreError, WriteOutcome},
@@ -25,8 +27,8 @@ use crate::{
 /// The future of [`Session::commit`], and of the commit at the end of every request.
 ///
 /// If it is dropped before it is ready, each record is stored whole or not at all, and the changes
-/// may be stored or not. Further changes of the session then fail with
-/// [`Committed`](SessionError::Committed).
+/// may be stored or not. Changes and commits of the session then fail with
+/// [`Committed`](SessionError::Committed), and the commit at the end of the request fails too.
 ///
 /// It panics if it is polled after completion.
 #[derive(Debug)]
@@ -35,13 +37,33 @@ pub struct Commit {
     pub(super) session: Session,
     step: CommitStep,
     /// Number of writes that conflicted with another request.
-    pub(super) attempts: u32,
-    /// The record is stored.
+    pub(super) conflicts: u32,
+    /// Time at which the commit stops retrying, once there was a conflict.
+    deadline: Option<Instant>,
+    /// The changes of this commit, once they are not those of the state any more: from the start of an
+    /// explicit commit, or after a conflict.
+    pub(super) changes: Option<Box<Changes>>,
+    /// The record that a regeneration wrote last, if that contains changes of other requests.
+    pub(super) merged: Option<Box<MergedRecord>>,
+    /// No other commit of this process writes the old record meanwhile.
+    pub(super) turn: Option<Turn>,
+    /// A record is stored.
     written: bool,
     /// This is the commit at the end of the request.
     pub(super) is_final: bool,
     is_completed: bool,
+    abandon: Option<AbandonGuard>,
     span: Span,
+}
+
+/// Records that an explicit commit was dropped, or failed, with an unknown outcome.
+#[derive(Debug)]
+struct AbandonGuard(Session);
+
+impl Drop for AbandonGuard {
+    fn drop(&mut self) {
+        self.0.state().abandon_commit();
+    }
 }
 
 impl Future for Commit {
@@ -53,6 +75,7 @@ impl Future for Commit {
         }
         let committed = ready!(self.poll_steps(cx));
         self.is_completed = true;
+        (self.turn, self.abandon) = (None, None);
         Poll::Ready(committed)
     }
 }
@@ -72,10 +95,15 @@ impl Commit {
         Self {
             session,
             step,
-            attempts: 0,
+            conflicts: 0,
+            deadline: None,
+            changes: None,
+            merged: None,
+            turn: None,
             written: false,
             is_final,
             is_completed: false,
+            abandon: None,
             span: Span::commit(),
         }
     }
@@ -106,37 +134,67 @@ impl Commit {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_destroyed(destroyed, key)
             }
+            CommitStep::Joining(key) => {
+                let key = *key;
+                self.on_joining(key)
+            }
             CommitStep::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                 self.on_written(written, key)
             }
+            CommitStep::Waiting(ticket, key) => {
+                let (reply, key) = (ready!(Pin::new(ticket).poll(cx)), *key);
+                self.on_reply(reply, key)
+            }
             CommitStep::Fencing(fence, key) => {
                 let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                 self.on_fenced(fenced, key)
+            }
+            CommitStep::BackingOff(delay, record, key) => {
+                ready!(Pin::new(delay).poll(cx));
+                let (record, key) = (record.clone(), *key);
+                Ok(self.rebase_onto(&record, key))
             }
             CommitStep::DestroyingOld(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_old_destroyed(destroyed, key)
             }
             CommitStep::RollingBack(destroy, reason) => {
-                let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), *reason);
+                let (destroyed, reason) = (ready!(Pin::new(destroy).poll(cx)), reason.clone());
                 self.on_rolled_back(destroyed, reason)
             }
         })
     }
 
-    fn plan(&self) -> StepResult {
-        let mut state = self.session.state();
-        first_step(&mut state, &self.session.engine, self.is_final)
+    fn plan(&mut self) -> StepResult {
+        let step = first_step(
+            &mut self.session.state(),
+            &self.session.engine,
+            self.is_final,
+        )?;
+        self.abandon = (!self.is_final).then(|| AbandonGuard(self.session.clone()));
+        Ok(self.begin(step))
     }
 
-    fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
+    /// Begins the first step that stores the changes. From here on, changes made during an explicit
+    /// commit belong to the next commit.
+    fn begin(&mut self, step: CommitStep) -> CommitStep {
+        let stores = matches!(step, CommitStep::Writing(..) | CommitStep::Joining(_));
+        if stores && !self.is_final {
+            self.changes = Some(self.session.state().take_changes());
+        }
+        step
+    }
+
+    fn on_destroyed(&mut self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
         destroyed?;
         let engine = &*self.session.engine;
         engine.emit(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.on_destroyed();
-        first_write_step(&mut state, engine, self.is_final)
+        let step = first_write_step(&mut state, engine, self.is_final)?;
+        drop(state);
+        Ok(self.begin(step))
     }
 
     fn on_written(
@@ -150,35 +208,109 @@ impl Commit {
                 self.session.state().on_stored(version);
                 self.fence(key)
             }
+            WriteOutcome::Conflict(record) if self.merged.is_some() => {
+                self.on_new_changed(&record, key)
+            }
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
             WriteOutcome::Gone => Ok(self.on_gone()),
         }
     }
 
-    /// Applies this request's changes to the record that another request wrote first.
+    /// Joins the queue of the session: another request has written the record first.
     fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
-        let engine = &*self.session.engine;
-        let newer = decode(engine, &record.data)?;
+        let newer = decode(&self.session.engine, &record)?;
         if newer.head.is_fence {
             return Ok(self.drop_changes(IdStatus::Regenerated));
         }
-        let state = self.session.state();
-        let is_same = state.is_continued_by(state.version(), &newer.head);
-        drop(state);
+        let is_same = {
+            let state = self.session.state();
+            state.is_continued_by(state.version(), &newer.head)
+        };
         if !is_same {
             return Ok(self.drop_changes(IdStatus::Destroyed));
         }
-        self.attempts += 1;
-        if self.attempts >= engine.policy.max_attempts {
-            self.session.state().reopen();
-            return Err(SessionError::Contention {
-                attempts: self.attempts,
-            });
+        self.conflicts += 1;
+        let changes = self.take_changes();
+        self.join(key, key, Work::Store(changes), Some(record))
+    }
+
+    /// Joins the queue that exists before the first write of this commit.
+    fn on_joining(&mut self, key: StoreKey) -> StepResult {
+        let regeneration = self.session.state().regeneration();
+        match regeneration {
+            Some(old) => self.join(old.from, key, Work::Turn, None),
+            None => {
+                let changes = self.take_changes();
+                self.join(key, key, Work::Store(changes), None)
+            }
         }
+    }
+
+    /// Joins the queue of the session under `queue`.
+    pub(super) fn join(
+        &mut self,
+        queue: StoreKey,
+        key: StoreKey,
+        work: Work,
+        newest: Option<Record>,
+    ) -> StepResult {
+        let deadline = self.deadline();
+        let joined = CommitQueues::join(&self.session.engine, queue, work, deadline, newest);
+        joined
+            .map(|ticket| CommitStep::Waiting(ticket, key))
+            .map_err(|(work, reason)| {
+                if let Work::Store(changes) = work {
+                    self.changes = Some(changes);
+                }
+                SessionError::Contention(reason)
+            })
+    }
+
+    fn on_reply(&mut self, reply: Result<JobReply, SessionError>, key: StoreKey) -> StepResult {
+        match reply? {
+            JobReply::Stored(stored) => {
+                self.adopt(stored)?;
+                Ok(CommitStep::Done)
+            }
+            JobReply::Lost(IdStatus::Destroyed) => Ok(self.on_gone()),
+            JobReply::Lost(status) => Ok(self.drop_changes(status)),
+            JobReply::Refused(error, changes) => {
+                self.changes = changes;
+                Err(error)
+            }
+            JobReply::Turn(turn) => {
+                self.turn = Some(turn);
+                self.on_turn(key)
+            }
+            JobReply::Rejoin(work) => {
+                let queue = match (&work, self.session.state().regeneration()) {
+                    (Work::Turn, Some(old)) => old.from,
+                    _ => key,
+                };
+                self.join(queue, key, work, None)
+            }
+        }
+    }
+
+    /// Makes a record that contains changes of other requests the session's record.
+    pub(super) fn adopt(&mut self, stored: StoredRecord) -> Result<(), SessionError> {
+        self.written = true;
         let mut state = self.session.state();
-        state.rebase(engine, newer, record.tags)?;
-        state.set_version(record.version);
-        write_step(&mut state, engine, key, self.is_final)
+        state.adopt(&self.session.engine, stored, self.is_final)
+    }
+
+    /// Returns the changes of this commit.
+    pub(super) fn take_changes(&mut self) -> Box<Changes> {
+        let taken = self.changes.take();
+        taken.unwrap_or_else(|| self.session.state().take_changes())
+    }
+
+    /// Returns the time at which the commit stops retrying.
+    pub(super) fn deadline(&mut self) -> Instant {
+        let timeout = self.session.engine.policy.commit_timeout;
+        *self
+            .deadline
+            .get_or_insert_with(|| Instant::now() + timeout)
     }
 
     /// Drops the changes: the store holds no session under the key any more.
@@ -206,32 +338,30 @@ impl Commit {
     }
 
     /// Returns the error to fail with, or `Done` if the policy is to drop the changes.
-    fn on_error(&self, error: SessionError) -> StepResult {
+    fn on_error(&mut self, error: SessionError) -> StepResult {
+        let error = self.recover(error);
         let engine = &*self.session.engine;
         let mut state = self.session.state();
-        let error = match &error {
-            SessionError::Store(error) => error.too_large().map(|limit| state.too_large(limit)),
-            _ => None,
-        }
-        .unwrap_or(error);
-        let drops = error.is_too_large()
-            && self.is_final
-            && engine.policy.on_too_large == OnTooLarge::DropWrite;
+        let drops = self.is_final
+            && (error.is_too_large() && engine.policy.on_too_large == OnTooLarge::DropWrite
+                || error.is_conflict() && engine.policy.on_conflict == OnConflict::DropWrite);
         let reason = match &error {
-            SessionError::Contention { .. } => "other requests changed the session too often",
+            SessionError::Contention(_) => "too many requests changed the session",
             SessionError::TooLarge { .. } if drops => "the session is too large for its store",
+            SessionError::Conflict { .. } if drops => {
+                "a change did not fit a change of another request"
+            }
             _ => "",
         };
-        if error.is_too_large() && !self.written {
-            // Nothing was stored, so the handler can make the session smaller and commit again.
-            state.reopen();
-        }
         // Read the key first: the event must name the dropped session, not the restored one.
         let key = state.key();
         if drops {
             state.drop_final_changes();
         }
         drop(state);
+        if let (SessionError::Conflict { path, .. }, Some(key)) = (&error, key) {
+            engine.emit(&Event::Conflict { key, path });
+        }
         let error = engine.report(error);
         if let (false, Some(key)) = (reason.is_empty(), key) {
             engine.emit(&Event::WriteDropped { key, reason });
@@ -243,12 +373,33 @@ impl Commit {
         }
     }
 
+    /// Prepares the state for what the handler may do after an error. Returns the error with details.
+    fn recover(&mut self, error: SessionError) -> SessionError {
+        let limit = match &error {
+            SessionError::Store(error) => error.too_large(),
+            _ => None,
+        };
+        let mut state = self.session.state();
+        let is_refused = limit.is_some() || error.is_too_large() || error.is_contention();
+        if is_refused && !self.written {
+            // Nothing was stored.
+            let restored = self.changes.take().map(|changes| *changes);
+            if let Some(Err(error)) = restored.map(|changes| state.restore_changes(changes)) {
+                return error;
+            }
+            state.reopen();
+        } else if error.is_conflict() && state.regeneration().is_none() {
+            state.unload();
+        }
+        limit.map_or(error, |limit| state.too_large(limit))
+    }
+
     fn complete(&self) {
         let mut state = self.session.state();
         end_commit(
             &mut state,
             &self.session.engine,
-            self.attempts,
+            self.conflicts,
             self.is_final,
         );
     }

@@ -6,9 +6,12 @@
 mod finish;
 mod future;
 mod plan;
+mod queue;
 mod regenerate;
 mod step;
 mod touch;
 
 pub(crate) use finish::{FinalCommit, RenewalClaim, SessionFailure, SessionOutcome};
 pub use future::Commit;
+pub(crate) use queue::CommitQueues;
+pub(in crate::session) use queue::back_off_delay;

@@ -27,8 +27,13 @@ pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bo
         }
         Phase::Unloaded => return Err(SessionError::NotLoaded),
         Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
-        Phase::Committing => return Err(SessionError::Committed),
-        Phase::Open => state.begin_commit(),
+        Phase::Committing | Phase::Abandoned | Phase::Closing => {
+            return Err(SessionError::Committed);
+        }
+        Phase::Open => state.begin_commit(is_final),
+    }
+    if let Some(error) = state.take_conflict() {
+        return Err(error);
     }
     match state.key_to_destroy() {
         Some(key) => Ok(CommitStep::Destroying(
@@ -52,10 +57,18 @@ pub(super) fn first_write_step(
     }
     state.mark_changed();
     let key = state.ensure_key()?;
+    // A regeneration competes with other commits under the old id.
+    let contended = state.regeneration().map_or(key, |old| old.from);
+    if engine.queues.contains(&contended) {
+        if !is_final {
+            state.encode(engine, is_final)?;
+        }
+        return Ok(CommitStep::Joining(key));
+    }
     write_step(state, engine, key, is_final)
 }
 
-/// Starts to write the record.
+/// Starts to write the record for the first time.
 pub(super) fn write_step(
     state: &mut SessionState,
     engine: &Engine,
@@ -71,9 +84,14 @@ pub(super) fn write_step(
 }
 
 /// Ends a commit whose steps are done. After a final commit the session cannot be changed.
-pub(super) fn end_commit(state: &mut SessionState, engine: &Engine, attempts: u32, is_final: bool) {
-    if state.phase() == Phase::Committing {
-        report_committed(state, engine, attempts);
+pub(super) fn end_commit(
+    state: &mut SessionState,
+    engine: &Engine,
+    conflicts: u32,
+    is_final: bool,
+) {
+    if matches!(state.phase(), Phase::Committing | Phase::Closing) {
+        report_committed(state, engine, conflicts);
         state.on_committed(is_final);
     }
     if is_final {
@@ -81,15 +99,18 @@ pub(super) fn end_commit(state: &mut SessionState, engine: &Engine, attempts: u3
     }
 }
 
-fn report_committed(state: &SessionState, engine: &Engine, attempts: u32) {
+fn report_committed(state: &SessionState, engine: &Engine, conflicts: u32) {
     if engine.listeners.is_empty() || state.version().is_none() {
         return;
     }
     let Some(key) = state.key() else {
         return;
     };
-    if attempts > 0 {
-        engine.emit(&Event::ConflictResolved { key, attempts });
+    if conflicts > 0 {
+        engine.emit(&Event::ConflictResolved {
+            key,
+            attempts: conflicts,
+        });
     }
     engine.emit(&Event::Committed { key });
 }

@@ -1,16 +1,19 @@
 //! The last steps of a commit that gives the session a new id. The new record is stored before
 //! them.
 
+use std::time::Instant;
+
 use super::{
     future::Commit,
     plan::write_step,
-    step::{CommitStep, Rollback, StepResult},
+    queue::{Work, back_off_delay},
+    step::{CommitStep, MergedRecord, Rollback, StepResult},
 };
 use crate::{
     id::StoreKey,
     session::{
-        Event, SessionError,
-        state::{DecodedRecord, IdStatus, Regeneration, decode},
+        ContentionReason, Event, SessionError,
+        state::{DecodedRecord, IdStatus, Regeneration, StoredRecord, decode},
     },
     store::{Expected, Record, StoreError, WriteOutcome, WriteRequest},
 };
@@ -38,19 +41,18 @@ impl Commit {
         fenced: Result<WriteOutcome, StoreError>,
         key: StoreKey,
     ) -> StepResult {
-        let engine = &*self.session.engine;
         let status = match fenced? {
             WriteOutcome::Done(_) => {
-                self.on_regenerated(key);
+                self.on_regenerated(key)?;
                 return Ok(CommitStep::Done);
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
             WriteOutcome::Conflict(record) => {
-                let newer = decode(engine, &record.data)?;
+                let newer = decode(&self.session.engine, &record)?;
                 if newer.head.is_fence {
                     IdStatus::Regenerated
                 } else if self.is_old_session(&newer) {
-                    return self.rebase_onto(record, newer, key);
+                    return self.on_old_changed(record, key);
                 } else {
                     IdStatus::Destroyed
                 }
@@ -67,10 +69,12 @@ impl Commit {
     }
 
     /// Ends the regeneration. The old id is dead.
-    fn on_regenerated(&self, to: StoreKey) {
+    fn on_regenerated(&mut self, to: StoreKey) -> Result<(), SessionError> {
+        let merged = self.merged.take().and_then(|merged| merged.new);
         let mut state = self.session.state();
+        let version = state.version();
         let Some(Regeneration { from, .. }) = state.take_regeneration() else {
-            return;
+            return Ok(());
         };
         if !self.is_final {
             // If this commit is dropped now, the response still has to set the new id.
@@ -78,15 +82,20 @@ impl Commit {
         }
         drop(state);
         self.session.engine.emit(&Event::Regenerated { from, to });
+        if let (Some(mut merged), Some(version)) = (merged, version) {
+            merged.record.version = version;
+            self.adopt(merged)?;
+        }
+        Ok(())
     }
 
     pub(super) fn on_old_destroyed(
-        &self,
+        &mut self,
         destroyed: Result<(), StoreError>,
         key: StoreKey,
     ) -> StepResult {
         destroyed?;
-        self.on_regenerated(key);
+        self.on_regenerated(key)?;
         Ok(CommitStep::Done)
     }
 
@@ -104,22 +113,94 @@ impl Commit {
         destroyed?;
         match reason {
             Rollback::Lost(status) => Ok(self.drop_changes(status)),
-            Rollback::Contention => Err(SessionError::Contention {
-                attempts: self.attempts,
-            }),
+            Rollback::Failed(error) => Err(error),
+        }
+    }
+
+    /// Something else wrote under the new id, which only this request knows. Writes the new record
+    /// again.
+    pub(super) fn on_new_changed(&mut self, record: &Record, key: StoreKey) -> StepResult {
+        self.session.state().on_stored(record.version);
+        match (self.count_conflict(), self.merged.take()) {
+            (Err(error), _) => Ok(self.roll_back(key, Rollback::Failed(error))),
+            (Ok(()), Some(merged)) => Ok(self.rebase_onto(&merged.old, key)),
+            (Ok(()), None) => Ok(CommitStep::Done),
+        }
+    }
+
+    /// Fails if the commit has retried for too long.
+    fn count_conflict(&mut self) -> Result<(), SessionError> {
+        self.conflicts += 1;
+        if Instant::now() < self.deadline() {
+            return Ok(());
+        }
+        let limit = self.session.engine.policy.commit_timeout;
+        Err(SessionError::Contention(ContentionReason::Timeout {
+            limit,
+        }))
+    }
+
+    /// Another request wrote this record under the old id. Waits for a turn, and then merges it.
+    fn on_old_changed(&mut self, record: Record, key: StoreKey) -> StepResult {
+        if let Err(error) = self.count_conflict() {
+            return Ok(self.roll_back(key, Rollback::Failed(error)));
+        }
+        if self.turn.is_some() {
+            // The other request belongs to another process.
+            return Ok(CommitStep::BackingOff(
+                back_off_delay(self.conflicts),
+                record,
+                key,
+            ));
+        }
+        let regeneration = self.session.state().regeneration();
+        let Some(Regeneration { from, .. }) = regeneration else {
+            return Ok(CommitStep::Done);
+        };
+        self.merged = Some(Box::new(MergedRecord {
+            new: None,
+            old: record,
+        }));
+        let joined = self.join(from, key, Work::Turn, None);
+        Ok(joined.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error))))
+    }
+
+    /// Continues when no other commit of this process writes the old record.
+    pub(super) fn on_turn(&mut self, key: StoreKey) -> StepResult {
+        match self.merged.take() {
+            Some(merged) => Ok(self.rebase_onto(&merged.old, key)),
+            None => {
+                let mut state = self.session.state();
+                write_step(&mut state, &self.session.engine, key, self.is_final)
+            }
         }
     }
 
     /// Writes the new record again, with the changes that another request wrote under the old id.
-    fn rebase_onto(&mut self, record: Record, newer: DecodedRecord, key: StoreKey) -> StepResult {
+    pub(super) fn rebase_onto(&mut self, old: &Record, key: StoreKey) -> CommitStep {
+        let changes = self.take_changes();
         let engine = &*self.session.engine;
-        self.attempts += 1;
-        if self.attempts >= engine.policy.max_attempts {
-            return Ok(self.roll_back(key, Rollback::Contention));
-        }
+        let merged = decode(engine, old).and_then(|newest| changes.apply(engine, &newest, None));
+        self.changes = Some(changes);
+        let merged = match merged {
+            Ok(merged) => merged,
+            Err(error) => return self.roll_back(key, Rollback::Failed(error)),
+        };
         let mut state = self.session.state();
-        state.rebase(engine, newer, record.tags)?;
-        state.set_old_version(record.version);
-        write_step(&mut state, engine, key, self.is_final)
+        state.set_old_version(old.version);
+        let new = StoredRecord {
+            record: Record::new(merged.encode(engine), old.version).tags(merged.tags),
+            lifetime: merged.head.lifetime,
+        };
+        let ttl = engine.record_ttl(&new.lifetime, engine.clock.now());
+        let request = WriteRequest::new(&key, new.record.data.clone(), ttl, state.expected());
+        let request = request.tags(new.record.tags.clone());
+        let writing = state.store(engine).write(request);
+        drop(state);
+        self.merged = Some(Box::new(MergedRecord {
+            new: Some(new),
+            old: old.clone(),
+        }));
+        CommitStep::Writing(writing, key)
     }
 }

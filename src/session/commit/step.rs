@@ -1,14 +1,18 @@
 //! The steps of a commit.
 
-use super::touch::Renewal;
+use futures_timer::Delay;
+
+use super::{queue::Ticket, touch::Renewal};
 use crate::{
     id::StoreKey,
-    session::{SessionError, state::IdStatus},
-    store::{StoreFuture, WriteOutcome},
+    session::{
+        SessionError,
+        state::{IdStatus, StoredRecord},
+    },
+    store::{Record, StoreFuture, WriteOutcome},
 };
 
-/// The store operation that a commit waits for. A key is the key of the session's record, unless
-/// the variant says otherwise.
+/// What a commit waits for: usually a store operation. A key is the key of the session's record.
 #[derive(Debug)]
 pub(super) enum CommitStep {
     /// Choose the first operation.
@@ -17,10 +21,16 @@ pub(super) enum CommitStep {
     Touching(Renewal),
     /// Destroy the session with this key, as the request asked for.
     Destroying(StoreFuture<()>, StoreKey),
+    /// Join the queue of the session, which exists already.
+    Joining(StoreKey),
     /// Write the record.
     Writing(StoreFuture<WriteOutcome>, StoreKey),
+    /// Wait in a queue: the one of this session, or the one of the old id if it gets a new one.
+    Waiting(Ticket, StoreKey),
     /// Replace the old record with a fence, unless another request wrote it in the meantime.
     Fencing(StoreFuture<WriteOutcome>, StoreKey),
+    /// Wait before the old record is fenced again. Another process has written this record.
+    BackingOff(Delay, Record, StoreKey),
     /// Destroy the old record, in a store that has no fences because it has no versions.
     DestroyingOld(StoreFuture<()>, StoreKey),
     /// Destroy the new record, because the regeneration failed.
@@ -32,10 +42,18 @@ pub(super) enum CommitStep {
 pub(super) type StepResult = Result<CommitStep, SessionError>;
 
 /// The reason for rolling a regeneration back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Rollback {
     /// Another request destroyed or regenerated the session.
     Lost(IdStatus),
-    /// Other requests wrote under the old id during every attempt.
-    Contention,
+    /// The changes could not be stored.
+    Failed(SessionError),
+}
+
+/// A new record that contains changes which other requests made under the old id, and the newest
+/// record under the old id.
+#[derive(Debug)]
+pub(super) struct MergedRecord {
+    pub(super) new: Option<StoredRecord>,
+    pub(super) old: Record,
 }

@@ -7,17 +7,19 @@ use std::{
     time::Duration,
 };
 
+use futures_timer::Delay;
+
 use crate::{
     session::{engine::Engine, state::SessionState},
     store::{ReadOutcome, StoreError, StoreFuture},
-    timer::Deadline,
 };
 
 /// A read that touches the record, with a time limit. The response does not need its result.
 #[derive(Debug)]
 pub(super) struct Renewal {
     reading: StoreFuture<ReadOutcome>,
-    deadline: Deadline,
+    /// The time limit, once the store did not answer at once.
+    deadline: Option<Delay>,
     timeout: Duration,
 }
 
@@ -27,7 +29,7 @@ impl Renewal {
         let timeout = engine.policy.touch_timeout;
         Some(Self {
             reading: state.begin_renewal(engine)?,
-            deadline: Deadline::new(timeout),
+            deadline: None,
             timeout,
         })
     }
@@ -41,7 +43,11 @@ impl Renewal {
         if let Poll::Ready(read) = Pin::new(&mut self.reading).poll(cx) {
             return Poll::Ready(Ok(read));
         }
-        ready!(Pin::new(&mut self.deadline).poll(cx));
+        // This timer needs no runtime.
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Delay::new(self.timeout));
+        ready!(Pin::new(deadline).poll(cx));
         Poll::Ready(Err(TouchTimeout(self.timeout)))
     }
 }

@@ -71,16 +71,25 @@ impl Session {
     /// [`regenerate`](Self::regenerate) the browser then keeps a dead id.
     ///
     /// # Errors
-    /// [`Store`](SessionError::Store) if the store fails; the changes may be stored or not.
-    /// [`Contention`](SessionError::Contention) if other requests changed the session during every
-    /// attempt. [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit.
+    /// - [`Store`](SessionError::Store) if the store fails, or
+    ///   [`OutcomeUnknown`](SessionError::OutcomeUnknown) if the runtime of another request ends. The
+    ///   changes may be stored or not, and later commits of this session fail.
+    /// - [`Contention`](SessionError::Contention) if too many requests change the session at once, or
+    ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit. Nothing is stored,
+    ///   and the session can be changed and committed again.
+    /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
+    ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again.
+    /// - [`Committed`](SessionError::Committed) if another commit of this session is running.
+    ///
+    /// If the commit was to regenerate the session, the request cannot change the session after any
+    /// of these errors.
     ///
     /// It is not an error if another request has destroyed the session. The changes are then
     /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     ///
     /// # Concurrency
-    /// Until the commit has ended, changes by other tasks of the request fail with
-    /// [`Committed`](SessionError::Committed).
+    /// Changes that another task of the request makes during the commit belong to the next commit. If
+    /// other requests changed the session meanwhile, the session contains their changes afterwards.
     #[doc(alias = "save")]
     pub fn commit(&self) -> Commit {
         Commit::new(self.clone())

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, mem};
 
 use crate::{
-    document::{Document, KeyPath, MalformedDocument, RawValue},
+    document::{Document, KeyPath, RawValue},
     session::SessionError,
     store::Version,
 };
@@ -48,6 +48,42 @@ pub(super) fn flash_len(messages: &Document) -> usize {
         0
     } else {
         messages.text().len()
+    }
+}
+
+/// The flash messages that a commit removes and adds.
+#[derive(Debug)]
+pub(super) struct FlashChanges {
+    /// The messages that the request has shown, in their stored form.
+    shown: Option<Document>,
+    outgoing: Option<Box<OutgoingFlash>>,
+}
+
+impl FlashChanges {
+    /// Returns the approximate size in bytes.
+    pub(super) fn size(&self) -> usize {
+        let shown = self.shown.as_ref().map_or(0, flash_len);
+        let outgoing = self.outgoing.iter().flat_map(|parts| parts.iter());
+        shown + outgoing.map(flash_len).sum::<usize>()
+    }
+
+    /// Returns `true` if there is a message to add.
+    pub(super) fn has_outgoing(&self) -> bool {
+        self.outgoing
+            .iter()
+            .any(|parts| parts.iter().any(|part| !part.is_empty()))
+    }
+
+    /// Applies the changes to the stored messages of a record, for a write that replaces `version`.
+    pub(super) fn apply(
+        &self,
+        stored: &mut Document,
+        version: Option<Version>,
+    ) -> Result<(), SessionError> {
+        if let Some(shown) = &self.shown {
+            stored.retain_changed(shown)?;
+        }
+        overlay_outgoing(stored, self.outgoing.as_deref(), version)
     }
 }
 
@@ -132,26 +168,39 @@ impl FlashState {
         &self,
         version: Option<Version>,
     ) -> Result<Cow<'_, Document>, SessionError> {
-        let version = version.map_or(0, Version::get);
         let mut messages = Cow::Borrowed(&self.deferred);
-        if let Some(outgoing) = &self.outgoing {
-            for part in &**outgoing {
-                overlay(messages.to_mut(), part, version)?;
-            }
+        if self.outgoing.is_some() {
+            overlay_outgoing(messages.to_mut(), self.outgoing.as_deref(), version)?;
         }
         Ok(messages)
     }
 
-    /// Adopts the messages that another request wrote, without those that this request has seen.
-    pub(super) fn rebase(&mut self, mut newer: Document) -> Result<(), MalformedDocument> {
-        if self.consuming {
-            newer.retain_changed(&self.stored)?;
+    /// Moves the changes of a commit out of the state. The request's messages stay readable.
+    pub(super) fn take_changes(&mut self) -> FlashChanges {
+        let consuming = mem::take(&mut self.consuming);
+        FlashChanges {
+            shown: consuming.then(|| self.stored.clone()),
+            outgoing: self.outgoing.take(),
         }
-        self.deferred = newer;
+    }
+
+    /// Puts changes that were not stored back, before those made since.
+    pub(super) fn restore_changes(&mut self, changes: FlashChanges) -> Result<(), SessionError> {
+        self.consuming |= changes.shown.is_some();
+        let later = mem::replace(&mut self.outgoing, changes.outgoing);
+        match (&mut self.outgoing, later) {
+            (Some(outgoing), Some(later)) => {
+                for (part, later) in outgoing.iter_mut().zip(later.iter()) {
+                    extend(part, later)?;
+                }
+            }
+            (outgoing @ None, later) => *outgoing = later,
+            (Some(_), None) => {}
+        }
         Ok(())
     }
 
-    /// Records that a commit removed the incoming messages and stored the outgoing ones.
+    /// Records that the final commit stored everything.
     pub(super) fn on_committed(&mut self) {
         self.consuming = false;
         self.outgoing = None;
@@ -165,17 +214,35 @@ impl FlashState {
         }
         self.consuming = false;
         let newer = mem::replace(&mut self.deferred, self.stored.clone());
-        for member in newer.members() {
-            let (name, message) = member?;
-            self.deferred.put_json(&KeyPath::from([&*name]), message)?;
-        }
-        Ok(())
+        extend(&mut self.deferred, &newer)
     }
 
     /// Replaces the messages that are stored for the next request.
     pub(super) fn set_deferred(&mut self, stored: Document) {
         self.deferred = stored;
     }
+}
+
+/// Writes the outgoing messages into stored messages, for a write that replaces `version`.
+fn overlay_outgoing(
+    stored: &mut Document,
+    outgoing: Option<&OutgoingFlash>,
+    version: Option<Version>,
+) -> Result<(), SessionError> {
+    let version = version.map_or(0, Version::get);
+    let parts = outgoing.into_iter().flatten();
+    parts
+        .into_iter()
+        .try_for_each(|part| overlay(stored, part, version))
+}
+
+/// Writes every message of `later` over a message of the same name.
+fn extend(messages: &mut Document, later: &Document) -> Result<(), SessionError> {
+    for member in later.members() {
+        let (name, message) = member?;
+        messages.put_json(&KeyPath::from([&*name]), message)?;
+    }
+    Ok(())
 }
 
 /// Writes every message of `from` into `onto`, over a message of the same name.

@@ -4,6 +4,7 @@
 //! `content` (for handlers) and `storage` (for loads and commits).
 
 mod candidates;
+mod changes;
 mod content;
 mod flash_state;
 mod identity;
@@ -20,9 +21,10 @@ use http::HeaderMap;
 use serde_json::Value;
 
 pub(in crate::session) use self::{
+    changes::Changes,
     flash_state::FlashPart,
     phase::{IdStatus, Phase, Regeneration},
-    record::{DecodedRecord, decode},
+    record::{DecodedRecord, StoredRecord, decode},
     storage::{LoadMode, PendingRead},
 };
 use self::{
@@ -67,6 +69,9 @@ pub(super) struct SessionState {
     /// This request called `regenerate`.
     regenerated: bool,
     savepoint: Option<Box<Savepoint>>,
+    /// Changes made during an explicit commit do not fit what that commit stored. The next commit
+    /// fails with this error.
+    conflict: Option<SessionError>,
     /// The id that `regenerate` replaced was alive and came with the request.
     same_visitor: bool,
     form_input: Option<Arc<Value>>,
@@ -127,6 +132,7 @@ impl SessionState {
         self.version = None;
         self.base = None;
         self.pending_base = None;
+        self.conflict = None;
         self.regeneration = None;
         self.tags.reset();
         self.data.reset();
@@ -166,21 +172,32 @@ impl SessionState {
     /// Fails if the session cannot be changed.
     pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
         match self.phase {
-            Phase::Open => Ok(self),
+            Phase::Open | Phase::Committing => Ok(self),
             Phase::ReadOnly => Err(SessionError::ReadOnly),
             Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
-            Phase::Committing | Phase::Closed => Err(SessionError::Committed),
+            Phase::Abandoned | Phase::Closing | Phase::Closed => Err(SessionError::Committed),
         }
     }
 
     /// Starts a commit of an open session.
-    pub(super) fn begin_commit(&mut self) {
-        self.phase = Phase::Committing;
+    pub(super) fn begin_commit(&mut self, is_final: bool) {
+        self.phase = if is_final {
+            Phase::Closing
+        } else {
+            Phase::Committing
+        };
     }
 
     /// Ends a commit that stored nothing. The session can be changed and committed again.
     pub(super) fn reopen(&mut self) {
         self.phase = Phase::Open;
+    }
+
+    /// Ends an explicit commit whose outcome is unknown. The session cannot be committed any more.
+    pub(super) fn abandon_commit(&mut self) {
+        if self.phase == Phase::Committing {
+            self.phase = Phase::Abandoned;
+        }
     }
 
     /// Ends the request. The session cannot be changed any more.

@@ -15,8 +15,12 @@ pub(in crate::session) enum Phase {
     ReadOnly,
     /// The load failed.
     Failed,
-    /// A commit is running, or was dropped before its end. The store's contents are unknown.
+    /// An explicit commit is running. Changes belong to the next commit.
     Committing,
+    /// An explicit commit was dropped before its end, or failed. Its changes may be stored or not.
+    Abandoned,
+    /// The final commit is running.
+    Closing,
     /// The response has been produced.
     Closed,
 }

@@ -5,25 +5,61 @@ use bytes::Bytes;
 use crate::{
     document::Document,
     session::{SessionError, engine::Engine},
-    wire::{DecodeError, RecordHead},
+    store::{Record, Tags},
+    wire::{DecodeError, Lifetime, RecordHead},
 };
 
 /// A decoded record.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::session) struct DecodedRecord {
     pub(in crate::session) head: RecordHead,
     pub(in crate::session) data: Document,
     pub(in crate::session) flash: Document,
+    pub(in crate::session) tags: Tags,
+}
+
+/// A record as a commit stored it.
+#[derive(Clone, Debug)]
+pub(in crate::session) struct StoredRecord {
+    pub(in crate::session) record: Record,
+    pub(in crate::session) lifetime: Lifetime,
+}
+
+impl DecodedRecord {
+    /// Encodes the record.
+    pub(in crate::session) fn encode(&self, engine: &Engine) -> Bytes {
+        engine
+            .format
+            .encode(&self.head.lifetime, &self.data, &self.flash)
+    }
+
+    /// Returns the record of a session that holds nothing.
+    pub(in crate::session) fn empty(lifetime: Lifetime) -> Self {
+        Self {
+            head: RecordHead {
+                lifetime,
+                is_fence: false,
+            },
+            data: Document::new(),
+            flash: Document::new(),
+            tags: Tags::new(),
+        }
+    }
 }
 
 /// Decodes a record into new documents.
 pub(in crate::session) fn decode(
     engine: &Engine,
-    record: &Bytes,
+    record: &Record,
 ) -> Result<DecodedRecord, SessionError> {
     let (mut data, mut flash) = (Document::new(), Document::new());
-    let head = decode_into(engine, record, &mut data, &mut flash)?;
-    Ok(DecodedRecord { head, data, flash })
+    let head = decode_into(engine, &record.data, &mut data, &mut flash)?;
+    Ok(DecodedRecord {
+        head,
+        data,
+        flash,
+        tags: record.tags.clone(),
+    })
 }
 
 /// Decodes a record into existing documents, and reuses their buffers.

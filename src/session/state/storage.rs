@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    DecodedRecord, IdStatus, PendingBase, Phase, Regeneration, SessionState, decode,
-    record::decode_into,
+    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord, changes::refusal,
+    decode, record::decode_into,
 };
 use crate::{
     clock::Timestamp,
@@ -51,7 +51,9 @@ impl SessionState {
             Phase::Unloaded => {}
             Phase::Open | Phase::ReadOnly => return Ok(None),
             Phase::Failed => return Err(SessionError::NotLoaded),
-            Phase::Committing | Phase::Closed => return Err(SessionError::Committed),
+            Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Closed => {
+                return Err(SessionError::Committed);
+            }
         }
         if !engine.policy.enabled {
             self.phase = Phase::ReadOnly;
@@ -233,7 +235,7 @@ impl SessionState {
         }
         self.version = Some(record.version);
         self.base = Some(record.data);
-        self.tags.set_stored(record.tags);
+        self.tags.set_stored(record.tags)?;
         self.lifetime = head.lifetime;
         Ok(verdict)
     }
@@ -350,10 +352,6 @@ impl SessionState {
         self.version
     }
 
-    pub(in crate::session) fn set_version(&mut self, version: Version) {
-        self.version = Some(version);
-    }
-
     /// Returns the record that a write of the current key replaces.
     pub(in crate::session) fn expected(&self) -> Expected {
         self.version.map_or(Expected::Absent, Expected::Version)
@@ -453,39 +451,51 @@ impl SessionState {
         version.is_none() || newer.lifetime.created == self.lifetime.created
     }
 
-    /// Applies this request's changes to a record that another request wrote.
-    pub(in crate::session) fn rebase(
+    /// Adopts the record that a commit stored after it merged its changes with those of other
+    /// requests. The changes made since are applied to it.
+    pub(in crate::session) fn adopt(
         &mut self,
         engine: &Engine,
-        newer: DecodedRecord,
-        tags: Tags,
+        stored: StoredRecord,
+        is_final: bool,
     ) -> Result<(), SessionError> {
-        let base = match &self.base {
-            Some(record) => decode(engine, record)?.data,
-            None => Document::new(),
-        };
-        self.flash.rebase(newer.flash)?;
-        self.data = newer.data;
-        self.data.set_reserved(self.flash.outgoing_len());
-        let rebased = self.patch.rebase(&base, &mut self.data)?;
-        self.lifetime = newer.head.lifetime;
-        self.check_flash_size(engine)?;
-        self.tags.rebase(tags)?;
-        if let (Some(_), Some(key)) = (rebased.dropped.first(), self.identity.key()) {
-            let reason = "an operation no longer fits what another request wrote";
-            engine.emit(&Event::WriteDropped { key, reason });
+        let StoredRecord { record, lifetime } = stored;
+        self.lifetime = lifetime;
+        self.on_stored(record.version);
+        if is_final {
+            return Ok(());
         }
+        let merged = decode(engine, &record)?;
+        let mut pending = PendingBase {
+            record: record.data,
+            flash: merged.flash.clone(),
+        };
+        let mut seen = Document::new();
+        if let Some(own) = self.pending_base.take().filter(|_| self.patch.is_cleared()) {
+            // The clear removes what this request has seen, not what other requests wrote meanwhile.
+            decode_into(engine, &own.record, &mut seen, &mut Document::new())?;
+            pending.record = own.record;
+        }
+        let mut data = merged.data.clone();
+        let rebased = self.patch.rebase(&seen, &mut data);
+        let applied = rebased.map_err(|error| refusal(error, &merged));
+        match applied.and_then(|()| Ok(self.tags.set_stored(merged.tags)?)) {
+            Ok(()) => self.data = data,
+            Err(error) => self.conflict = Some(error),
+        }
+        self.pending_base = Some(pending);
         Ok(())
     }
 
-    /// Fails if the flash messages of this request do not fit together with those of another one.
-    fn check_flash_size(&self, engine: &Engine) -> Result<(), SessionError> {
-        let size = self.data.text().len() + self.flash.outgoing_len();
-        let limit = engine.policy.limits.document;
-        if self.flash.has_outgoing() && size > limit {
-            return Err(self.too_large(TooLarge::new(size, limit)));
-        }
-        Ok(())
+    /// Returns the error of changes that the next commit cannot store.
+    pub(in crate::session) fn take_conflict(&mut self) -> Option<SessionError> {
+        self.conflict.take()
+    }
+
+    /// Forgets the content after a conflict, so that the session can be loaded again.
+    pub(in crate::session) fn unload(&mut self) {
+        self.clear_content();
+        self.phase = Phase::Unloaded;
     }
 
     /// Closes a session that was destroyed or regenerated by another request.
@@ -497,9 +507,10 @@ impl SessionState {
 
     /// Ends a commit whose steps are done. Later changes start from the stored record.
     pub(in crate::session) fn on_committed(&mut self, is_final: bool) {
-        self.patch.reset();
-        self.tags.on_committed();
-        self.flash.on_committed();
+        if is_final {
+            self.patch.reset();
+            self.flash.on_committed();
+        }
         if let Some(pending) = self.pending_base.take() {
             self.base = Some(pending.record);
             self.flash.set_deferred(pending.flash);

@@ -2,24 +2,27 @@
 
 use crate::store::{Tag, Tags, TooManyTags};
 
-/// The tags that a commit writes, and the changes that lead to them.
+/// The tags as the request sees them, and its changes.
 #[derive(Debug, Default)]
 pub(super) struct TagState {
-    /// The tags of the record that was read, with `changes` applied.
+    /// The tags of the record that was read, with the changes applied.
     current: Tags,
-    /// Tags to add (`true`) or to remove (`false`), in order.
-    changes: Vec<(Tag, bool)>,
+    changes: TagChanges,
 }
+
+/// Tags to add (`true`) or to remove (`false`), in order.
+#[derive(Debug, Default)]
+pub(super) struct TagChanges(Vec<(Tag, bool)>);
 
 impl TagState {
     pub(super) fn reset(&mut self) {
         self.current = Tags::new();
-        self.changes.clear();
+        self.changes.0.clear();
     }
 
     /// Returns the capacity of the buffers in bytes.
     pub(super) fn capacity(&self) -> usize {
-        self.changes.capacity() * size_of::<(Tag, bool)>()
+        self.changes.0.capacity() * size_of::<(Tag, bool)>()
     }
 
     /// Returns the tags to write.
@@ -27,35 +30,47 @@ impl TagState {
         &self.current
     }
 
-    /// Sets the tags of the record that was read.
-    pub(super) fn set_stored(&mut self, tags: Tags) {
+    /// Sets the tags that are stored, and applies the changes to them.
+    pub(super) fn set_stored(&mut self, mut tags: Tags) -> Result<(), TooManyTags> {
+        self.changes.apply(&mut tags)?;
         self.current = tags;
+        Ok(())
     }
 
     /// Adds or removes a tag.
     pub(super) fn change(&mut self, tag: Tag, add: bool) -> Result<(), TooManyTags> {
         apply(&mut self.current, &tag, add)?;
-        self.changes.push((tag, add));
+        self.changes.0.push((tag, add));
         Ok(())
     }
 
     /// Returns `true` if there is a change to write. An untag alone creates no record.
     pub(super) fn is_modified(&self, has_record: bool) -> bool {
-        !self.changes.is_empty() && (has_record || !self.current.is_empty())
+        !self.changes.0.is_empty() && (has_record || !self.current.is_empty())
     }
 
-    /// Applies the changes to the tags that another request wrote.
-    pub(super) fn rebase(&mut self, mut newer: Tags) -> Result<(), TooManyTags> {
-        for (tag, add) in &self.changes {
-            apply(&mut newer, tag, *add)?;
-        }
-        self.current = newer;
-        Ok(())
+    pub(super) fn take_changes(&mut self) -> TagChanges {
+        std::mem::take(&mut self.changes)
     }
 
-    /// Records that a commit stored the changes.
-    pub(super) fn on_committed(&mut self) {
-        self.changes.clear();
+    /// Puts changes that were not stored back, before those made since.
+    pub(super) fn restore_changes(&mut self, mut changes: TagChanges) {
+        changes.0.append(&mut self.changes.0);
+        self.changes = changes;
+    }
+}
+
+impl TagChanges {
+    /// Returns the approximate size in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.0.iter().map(|(tag, _)| tag.as_str().len()).sum()
+    }
+
+    /// Applies the changes in order.
+    pub(super) fn apply(&self, tags: &mut Tags) -> Result<(), TooManyTags> {
+        self.0
+            .iter()
+            .try_for_each(|(tag, add)| apply(tags, tag, *add))
     }
 }
 

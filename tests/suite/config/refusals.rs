@@ -37,8 +37,11 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
             config().touch_interval(Duration::from_secs(7_200)),
         ),
         ("fence_ttl", fence),
-        ("max_attempts", config().max_attempts(0)),
-        ("max_attempts", config().max_attempts(10_001)),
+        ("commit_timeout", config().commit_timeout(Duration::ZERO)),
+        (
+            "commit_timeout",
+            config().commit_timeout(Duration::from_secs(3601)),
+        ),
         ("cookie_name", config().cookie_name("")),
         ("cookie_name", config().cookie_name("a b")),
         ("cookie_name", config().cookie_name("a=b")),
@@ -195,7 +198,8 @@ fn a_configuration_is_read_from_toml() {
         store = "memory"
         cookie_policy = "when_used"
         on_store_failure = "read_only"
-        max_attempts = 7
+        commit_timeout = "7s"
+        on_conflict = "drop_write"
         fence_ttl = "2m"
         app_key = "a secret that no documentation holds"
         app_key_previous = ["an older one that no documentation holds"]

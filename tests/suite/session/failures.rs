@@ -227,42 +227,6 @@ async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit()
 }
 
 #[tokio::test]
-async fn too_much_contention_is_a_503_and_writes_nothing() {
-    let server = test_server(config().max_attempts(1));
-    let mut browser = visitor(&server).await;
-    let mut other = browser.clone();
-    let visit = browser
-        .request(async |s| {
-            s.load().await.unwrap().increment("n").unwrap();
-            other.visit(async |s| s.increment("n")).await.unwrap();
-        })
-        .await;
-    assert_eq!(visit.status, 503);
-    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
-}
-
-#[tokio::test]
-async fn a_handler_may_try_again_after_contention() {
-    let server = test_server(config().max_attempts(1));
-    let mut browser = visitor(&server).await;
-    let mut other = browser.clone();
-    let visit = browser
-        .request(async |s| {
-            s.load().await.unwrap().increment("n").unwrap();
-            other.visit(async |s| s.increment("n")).await.unwrap();
-            let error = s.commit().await.unwrap_err();
-            assert!(error.is_contention() && !error.is_store_failure());
-            assert!(
-                s.commit().await.is_err(),
-                "with one attempt it cannot catch up"
-            );
-        })
-        .await;
-    assert_eq!(visit.status, 503);
-    assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 2}));
-}
-
-#[tokio::test]
 async fn a_load_that_was_dropped_can_be_repeated() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;

@@ -1,0 +1,195 @@
+//! Commits of one session that conflict inside this process wait for each other here.
+//!
+//! The first commit that conflicts opens a queue for its session, and commits that begin while the
+//! queue exists join it. One worker per queue applies the waiting changes in order to one record and
+//! writes once. The queue ends when it is empty.
+//!
+//! The worker is a task of the current runtime, so a request that is dropped does not interrupt the
+//! changes of others. Without a runtime, the commit that opened the queue runs the worker.
+
+mod ticket;
+mod worker;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use ahash::RandomState;
+use tokio::{runtime::Handle, sync::oneshot};
+
+use self::worker::Worker;
+pub(in crate::session) use self::worker::back_off_delay;
+pub(super) use self::{ticket::Ticket, worker::Turn};
+use crate::{
+    id::StoreKey,
+    session::{
+        ContentionReason, SessionError,
+        engine::Engine,
+        state::{Changes, IdStatus, StoredRecord},
+    },
+    store::Record,
+    sync::lock,
+};
+
+/// Maximum number of commits that wait in one queue.
+const MAX_JOBS: usize = 4096;
+
+/// Maximum size of the changes that wait in one queue, in bytes.
+const MAX_BYTES: usize = 16 << 20;
+
+/// The queues of one engine, by the key of their session.
+#[derive(Debug, Default)]
+pub(crate) struct CommitQueues {
+    /// Number of queues, so that commits without a conflict do not lock the map.
+    len: AtomicUsize,
+    queues: Mutex<HashMap<StoreKey, CommitQueue, RandomState>>,
+}
+
+/// The commits of one session that wait, in order.
+#[derive(Debug, Default)]
+struct CommitQueue {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    next_id: u64,
+}
+
+/// A commit that waits.
+#[derive(Debug)]
+struct Job {
+    id: u64,
+    work: Work,
+    deadline: Instant,
+    reply: oneshot::Sender<JobReply>,
+}
+
+/// The work of a job.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Store these changes, together with those of other jobs.
+    Store(Box<Changes>),
+    /// Wait for a turn, in which the commit alone writes the session.
+    Turn,
+}
+
+/// The answer to a job.
+#[derive(Debug)]
+pub(super) enum JobReply {
+    /// The changes are stored.
+    Stored(StoredRecord),
+    /// Another request destroyed the session, or gave it a new id. Nothing was stored.
+    Lost(IdStatus),
+    /// Nothing was stored. The changes are returned unless they can never be stored.
+    Refused(SessionError, Option<Box<Changes>>),
+    /// The commit has its turn until it drops this.
+    Turn(Turn),
+    /// The worker ended before it began the job. The commit must join again.
+    Rejoin(Work),
+}
+
+impl Work {
+    fn size(&self) -> usize {
+        match self {
+            Self::Store(changes) => changes.size(),
+            Self::Turn => 0,
+        }
+    }
+}
+
+impl CommitQueues {
+    /// Returns `true` if commits of this session wait.
+    pub(super) fn contains(&self, key: &StoreKey) -> bool {
+        self.len.load(Relaxed) != 0 && lock(&self.queues).contains_key(key)
+    }
+
+    /// Adds a job to the queue of its session, and opens the queue if there is none. `newest` is the
+    /// newest record that the caller knows.
+    ///
+    /// Returns the work with the reason if the queue is full.
+    pub(super) fn join(
+        engine: &Arc<Engine>,
+        key: StoreKey,
+        work: Work,
+        deadline: Instant,
+        newest: Option<Record>,
+    ) -> Result<Ticket, (Work, ContentionReason)> {
+        let (reply, receiver) = oneshot::channel();
+        let this = &engine.queues;
+        let mut queues = lock(&this.queues);
+        let is_new = !queues.contains_key(&key);
+        let queue = queues.entry(key).or_default();
+        if queue.jobs.len() >= MAX_JOBS {
+            return Err((work, ContentionReason::Commits { limit: MAX_JOBS }));
+        }
+        let bytes = queue.bytes + work.size();
+        if bytes > MAX_BYTES && !queue.jobs.is_empty() {
+            return Err((work, ContentionReason::Bytes { limit: MAX_BYTES }));
+        }
+        let id = queue.next_id;
+        queue.next_id += 1;
+        queue.bytes = bytes;
+        queue.jobs.push_back(Job {
+            id,
+            work,
+            deadline,
+            reply,
+        });
+        this.len.store(queues.len(), Relaxed);
+        drop(queues);
+        let mut ticket = Ticket::new(engine, key, id, receiver);
+        if is_new {
+            let worker = Worker::new(engine, key);
+            match Handle::try_current() {
+                Ok(runtime) => drop(runtime.spawn(worker.run(newest, None))),
+                Err(_) => ticket.drive(worker.run(newest, Some(id))),
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// Takes the next jobs that can be stored together, or the next job that needs a turn. Ends the
+    /// queue and returns `None` if no job waits.
+    fn next_jobs(&self, key: &StoreKey) -> Option<VecDeque<Job>> {
+        let mut queues = lock(&self.queues);
+        let queue = queues.get_mut(key)?;
+        let is_turn = |job: &Job| matches!(job.work, Work::Turn);
+        let count = match queue.jobs.iter().position(is_turn) {
+            Some(0) => 1,
+            Some(turn) => turn,
+            None => queue.jobs.len(),
+        };
+        if count == 0 {
+            queues.remove(key);
+            self.len.store(queues.len(), Relaxed);
+            return None;
+        }
+        let later = queue.jobs.split_off(count);
+        let jobs = std::mem::replace(&mut queue.jobs, later);
+        queue.bytes = queue.jobs.iter().map(|job| job.work.size()).sum();
+        Some(jobs)
+    }
+
+    /// Ends the queue and returns the jobs that still wait.
+    fn close(&self, key: &StoreKey) -> VecDeque<Job> {
+        let mut queues = lock(&self.queues);
+        let queue = queues.remove(key).unwrap_or_default();
+        self.len.store(queues.len(), Relaxed);
+        queue.jobs
+    }
+
+    /// Removes a job that has not begun.
+    fn remove(&self, key: &StoreKey, id: u64) {
+        let mut queues = lock(&self.queues);
+        let Some(queue) = queues.get_mut(key) else {
+            return;
+        };
+        let position = queue.jobs.iter().position(|job| job.id == id);
+        if let Some(job) = position.and_then(|position| queue.jobs.remove(position)) {
+            queue.bytes -= job.work.size();
+        }
+    }
+}

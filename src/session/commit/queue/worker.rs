@@ -1,0 +1,321 @@
+//! The worker of a queue.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_timer::Delay;
+use tokio::sync::oneshot;
+
+use super::{JobReply, Work};
+use crate::{
+    id::StoreKey,
+    session::{
+        ContentionReason, SessionError,
+        engine::Engine,
+        state::{Changes, DecodedRecord, IdStatus, StoredRecord, decode},
+    },
+    store::{
+        Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome, WriteRequest,
+    },
+    wire::Lifetime,
+};
+
+/// Stores the changes of one queue, batch by batch.
+pub(super) struct Worker {
+    engine: Arc<Engine>,
+    key: StoreKey,
+    /// The queue has ended, or another worker has it.
+    has_ended: bool,
+}
+
+/// The right of one commit to write its session, inside this process. It ends when this is dropped.
+#[derive(Debug)]
+pub(in crate::session::commit) struct Turn(
+    #[expect(dead_code, reason = "its drop is the signal")] oneshot::Sender<()>,
+);
+
+/// Changes to store, and where to answer.
+struct StoreJob {
+    changes: Box<Changes>,
+    deadline: Instant,
+    reply: oneshot::Sender<JobReply>,
+}
+
+/// The record of a queue's session, as far as it is known.
+struct KnownRecord {
+    /// `None` if no record is stored.
+    version: Option<Version>,
+    decoded: DecodedRecord,
+}
+
+impl Worker {
+    pub(super) fn new(engine: &Arc<Engine>, key: StoreKey) -> Self {
+        Self {
+            engine: Arc::clone(engine),
+            key,
+            has_ended: false,
+        }
+    }
+
+    /// Works until the queue is empty, or until the job `last` is answered. `newest` is the newest
+    /// record that is known.
+    pub(super) async fn run(mut self, mut newest: Option<Record>, last: Option<u64>) {
+        while let Some(jobs) = self.engine.queues.next_jobs(&self.key) {
+            let has_last = jobs.iter().any(|job| Some(job.id) == last);
+            let mut changes = VecDeque::new();
+            for job in jobs {
+                match job.work {
+                    Work::Turn => {
+                        give_turn(job.reply).await;
+                        newest = None;
+                    }
+                    Work::Store(work) => changes.push_back(StoreJob {
+                        changes: work,
+                        deadline: job.deadline,
+                        reply: job.reply,
+                    }),
+                }
+            }
+            if !changes.is_empty() {
+                newest = self.store_all(changes, newest).await;
+            }
+            if has_last {
+                return;
+            }
+        }
+        self.has_ended = true;
+    }
+
+    /// Stores the changes of all jobs, usually in one write. Returns the record that is stored then.
+    async fn store_all(
+        &self,
+        mut jobs: VecDeque<StoreJob>,
+        mut newest: Option<Record>,
+    ) -> Option<Record> {
+        let mut max_jobs = usize::MAX;
+        let mut conflicts = 0;
+        while !jobs.is_empty() {
+            let known = match self.known_record(newest.take()).await {
+                Ok(known) => known,
+                Err(end) => {
+                    end.answer_all(jobs);
+                    return None;
+                }
+            };
+            let mut batch: VecDeque<_> = jobs.drain(..max_jobs.min(jobs.len())).collect();
+            let Some(next) = self.merge(&mut batch, &known) else {
+                continue;
+            };
+            let stored = StoredRecord {
+                record: Record::new(next.encode(&self.engine), Version::FIRST)
+                    .tags(next.tags.clone()),
+                lifetime: next.head.lifetime,
+            };
+            match self.write(&stored, known.version).await {
+                Ok(WriteOutcome::Done(version)) => {
+                    newest = Some(answer_stored(batch, stored, version));
+                    conflicts = 0;
+                }
+                Ok(WriteOutcome::Conflict(record)) => {
+                    conflicts += 1;
+                    newest = Some(record);
+                    back_off_delay(conflicts).await;
+                    batch.append(&mut jobs);
+                    jobs = self.within_deadline(batch);
+                }
+                Ok(WriteOutcome::Gone) => BatchEnd::Lost(IdStatus::Destroyed).answer_all(batch),
+                // One of the changes is too large. Stored one by one, only that one fails.
+                Err(error) if error.too_large().is_some() && batch.len() > 1 => {
+                    max_jobs = 1;
+                    batch.append(&mut jobs);
+                    jobs = batch;
+                }
+                Err(error) => BatchEnd::Failed(error.into()).answer_all(batch),
+            }
+        }
+        newest
+    }
+
+    /// Returns the record that the changes are to be applied to, and reads it if `newest` is `None`.
+    async fn known_record(&self, newest: Option<Record>) -> Result<KnownRecord, BatchEnd> {
+        let read = match newest {
+            Some(record) => ReadOutcome::Found(record),
+            None => self.store().read(&self.key, None).await?,
+        };
+        let record = match read {
+            ReadOutcome::Found(record) => record,
+            ReadOutcome::Gone => return Err(BatchEnd::Lost(IdStatus::Destroyed)),
+            ReadOutcome::Absent => {
+                return Ok(KnownRecord {
+                    version: None,
+                    decoded: DecodedRecord::empty(Lifetime::default()),
+                });
+            }
+        };
+        let decoded = decode(&self.engine, &record)?;
+        if decoded.head.is_fence {
+            return Err(BatchEnd::Lost(IdStatus::Regenerated));
+        }
+        Ok(KnownRecord {
+            version: Some(record.version),
+            decoded,
+        })
+    }
+
+    /// Applies the changes of every job to the record. Answers and removes the jobs whose changes do
+    /// not fit. Returns `None` if no job is left.
+    fn merge(&self, batch: &mut VecDeque<StoreJob>, known: &KnownRecord) -> Option<DecodedRecord> {
+        let mut next: Option<DecodedRecord> = None;
+        let mut merged = VecDeque::new();
+        for job in batch.drain(..) {
+            if job.reply.is_closed() {
+                continue;
+            }
+            let first;
+            let newest = match (&next, known.version) {
+                (Some(next), _) => next,
+                (None, Some(_)) => &known.decoded,
+                (None, None) => {
+                    first = job.changes.first_record();
+                    &first
+                }
+            };
+            let is_over = job.changes.base_created().is_some_and(|created| {
+                known.version.is_none() || created != newest.head.lifetime.created
+            });
+            if is_over {
+                job.answer(JobReply::Lost(IdStatus::Destroyed));
+                continue;
+            }
+            match job.changes.apply(&self.engine, newest, known.version) {
+                Ok(applied) => {
+                    next = Some(applied);
+                    merged.push_back(job);
+                }
+                Err(error) => job.refuse(error),
+            }
+        }
+        *batch = merged;
+        next
+    }
+
+    async fn write(
+        &self,
+        stored: &StoredRecord,
+        version: Option<Version>,
+    ) -> Result<WriteOutcome, StoreError> {
+        let ttl = self
+            .engine
+            .record_ttl(&stored.lifetime, self.engine.clock.now());
+        let expected = version.map_or(Expected::Absent, Expected::Version);
+        let request = WriteRequest::new(&self.key, stored.record.data.clone(), ttl, expected);
+        let request = request.tags(stored.record.tags.clone());
+        self.store().write(request).await
+    }
+
+    fn store(&self) -> &dyn Store {
+        self.engine.backend.store()
+    }
+
+    /// Answers and removes the jobs whose deadline has passed.
+    fn within_deadline(&self, jobs: VecDeque<StoreJob>) -> VecDeque<StoreJob> {
+        let now = Instant::now();
+        let limit = self.engine.policy.commit_timeout;
+        let (late, jobs) = jobs.into_iter().partition(|job| job.deadline <= now);
+        let error = SessionError::Contention(ContentionReason::Timeout { limit });
+        let late: VecDeque<StoreJob> = late;
+        late.into_iter().for_each(|job| job.refuse(error.clone()));
+        jobs
+    }
+}
+
+impl Drop for Worker {
+    /// Gives the jobs back that have not begun, if the worker ends early: its runtime ended, or it
+    /// was run by a commit that is answered or dropped.
+    fn drop(&mut self) {
+        if self.has_ended {
+            return;
+        }
+        for job in self.engine.queues.close(&self.key) {
+            // The commit may have been dropped meanwhile.
+            let _ = job.reply.send(JobReply::Rejoin(job.work));
+        }
+    }
+}
+
+/// The end of all jobs of a batch.
+enum BatchEnd {
+    Lost(IdStatus),
+    Failed(SessionError),
+}
+
+impl BatchEnd {
+    fn answer_all(self, jobs: VecDeque<StoreJob>) {
+        for job in jobs {
+            job.answer(match &self {
+                Self::Lost(status) => JobReply::Lost(*status),
+                Self::Failed(error) => JobReply::Refused(error.clone(), None),
+            });
+        }
+    }
+}
+
+impl From<StoreError> for BatchEnd {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<SessionError> for BatchEnd {
+    fn from(error: SessionError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl StoreJob {
+    fn answer(self, reply: JobReply) {
+        // The commit may have been dropped meanwhile.
+        let _ = self.reply.send(reply);
+    }
+
+    fn refuse(self, error: SessionError) {
+        let _ = self
+            .reply
+            .send(JobReply::Refused(error, Some(self.changes)));
+    }
+}
+
+/// Answers the jobs of a write that succeeded. Returns the stored record.
+fn answer_stored(batch: VecDeque<StoreJob>, mut stored: StoredRecord, version: Version) -> Record {
+    stored.record.version = version;
+    for job in batch {
+        job.answer(JobReply::Stored(stored.clone()));
+    }
+    stored.record
+}
+
+/// Waits until the commit has ended its turn.
+async fn give_turn(reply: oneshot::Sender<JobReply>) {
+    let (turn, ended) = oneshot::channel();
+    if reply.send(JobReply::Turn(Turn(turn))).is_ok() {
+        // The sender is never used. It is dropped at the end of the turn.
+        let _ = ended.await;
+    }
+}
+
+/// Returns a random delay that grows with the number of conflicts, so that processes do not conflict
+/// again and again.
+pub(in crate::session) fn back_off_delay(conflicts: u32) -> Delay {
+    const MAX_SHIFT: u32 = 6;
+    let max_micros = 1000 << conflicts.min(MAX_SHIFT);
+    let mut random = [0; 2];
+    // Without randomness, the longest delay is as good as any.
+    let share = match getrandom::fill(&mut random) {
+        Ok(()) => u64::from(u16::from_le_bytes(random)),
+        Err(_) => u64::from(u16::MAX),
+    };
+    Delay::new(Duration::from_micros((max_micros * share) >> 16))
+}

@@ -1,0 +1,134 @@
+//! The changes of one commit, apart from the state of their request.
+
+use bytes::Bytes;
+
+use super::{
+    SessionState,
+    flash_state::{FlashChanges, flash_len},
+    record::{DecodedRecord, decode_into},
+    tag_state::TagChanges,
+};
+use crate::{
+    clock::Timestamp,
+    document::{Document, EditError},
+    patch::{Patch, RebaseError},
+    session::{ConflictReason, SessionError, engine::Engine},
+    store::{TooLarge, Version},
+    wire::Lifetime,
+};
+
+/// The changes of a request since its last commit. A commit applies them to the newest record.
+#[derive(Debug)]
+pub(in crate::session) struct Changes {
+    /// The record that `patch` starts from.
+    base: Option<Bytes>,
+    /// The lifetime of the session of `base`.
+    lifetime: Lifetime,
+    patch: Patch,
+    flash: FlashChanges,
+    tags: TagChanges,
+}
+
+impl Changes {
+    /// Returns the approximate size in bytes.
+    pub(in crate::session) fn size(&self) -> usize {
+        self.patch.size() + self.flash.size() + self.tags.size()
+    }
+
+    /// Returns the creation time of the stored session that the changes start from. Returns `None`
+    /// if they start from nothing.
+    pub(in crate::session) fn base_created(&self) -> Option<Timestamp> {
+        self.base.as_ref().map(|_| self.lifetime.created)
+    }
+
+    /// Returns the record of a session that these changes create.
+    pub(in crate::session) fn first_record(&self) -> DecodedRecord {
+        DecodedRecord::empty(self.lifetime)
+    }
+
+    /// Returns `stored`, whose version is `version`, with all changes applied.
+    ///
+    /// Fails with [`Conflict`](SessionError::Conflict) if a change does not fit, and with
+    /// [`TooLarge`](SessionError::TooLarge) if the session becomes too large.
+    pub(in crate::session) fn apply(
+        &self,
+        engine: &Engine,
+        stored: &DecodedRecord,
+        version: Option<Version>,
+    ) -> Result<DecodedRecord, SessionError> {
+        let mut next = stored.clone();
+        self.flash.apply(&mut next.flash, version)?;
+        next.data.set_reserved(flash_len(&next.flash));
+        let base = self.base_document(engine)?;
+        self.patch
+            .rebase(&base, &mut next.data)
+            .map_err(|error| refusal(error, stored))?;
+        let size = next.data.text().len() + flash_len(&next.flash);
+        let limit = engine.policy.limits.document;
+        if self.flash.has_outgoing() && size > limit {
+            let limit = TooLarge::new(size, limit);
+            return Err(SessionError::too_large(
+                limit,
+                &next.data,
+                Some(&next.flash),
+            ));
+        }
+        self.tags
+            .apply(&mut next.tags)
+            .map_err(|error| SessionError::Conflict {
+                path: "".into(),
+                reason: ConflictReason::Tags(error),
+            })?;
+        Ok(next)
+    }
+
+    /// Returns the data that the patch starts from, if the patch needs it.
+    fn base_document(&self, engine: &Engine) -> Result<Document, SessionError> {
+        let mut data = Document::new();
+        if let Some(record) = self.base.as_ref().filter(|_| self.patch.is_cleared()) {
+            decode_into(engine, record, &mut data, &mut Document::new())?;
+        }
+        Ok(data)
+    }
+}
+
+/// Returns the error of a commit whose changes do not fit `stored`.
+pub(super) fn refusal(error: RebaseError, stored: &DecodedRecord) -> SessionError {
+    match error.source {
+        EditError::Malformed(error) => error.into(),
+        EditError::TooLarge { size, limit, .. } => SessionError::too_large(
+            TooLarge::new(size, limit),
+            &stored.data,
+            Some(&stored.flash),
+        ),
+        reason => SessionError::Conflict {
+            path: error.path,
+            reason: ConflictReason::Edit(reason),
+        },
+    }
+}
+
+impl SessionState {
+    /// Moves the changes since the last commit out of the state. Reads still see them.
+    pub(in crate::session) fn take_changes(&mut self) -> Box<Changes> {
+        let later = Patch::new(self.patch.limits());
+        Box::new(Changes {
+            base: self.base.clone(),
+            lifetime: self.lifetime,
+            patch: std::mem::replace(&mut self.patch, later),
+            flash: self.flash.take_changes(),
+            tags: self.tags.take_changes(),
+        })
+    }
+
+    /// Puts changes that were not stored back, before those made since.
+    pub(in crate::session) fn restore_changes(
+        &mut self,
+        changes: Changes,
+    ) -> Result<(), SessionError> {
+        let later = std::mem::replace(&mut self.patch, changes.patch);
+        self.patch.append(later);
+        self.tags.restore_changes(changes.tags);
+        self.flash.restore_changes(changes.flash)
+    }
+}

@@ -1,0 +1,275 @@
+//! Changes that do not fit the changes of another request are refused as a whole.
+
+use hyper_session::{
+    Session, SessionError,
+    patch::ChangeLimits,
+    session::{ConflictReason, OnConflict},
+};
+use serde_json::{Value, json};
+
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
+
+async fn visitor(server: &TestServer, data: Value) -> Browser {
+    let mut browser = server.browser();
+    browser.visit(async |s| s.merge(&data)).await.unwrap();
+    server.events.clear();
+    browser
+}
+
+async fn data(browser: &mut Browser) -> Value {
+    browser.visit(async |s| object(s)).await
+}
+
+/// Runs `first` in one request, with the whole request of `second` between its load and its commit.
+/// Returns the status.
+async fn overlap<A, B>(
+    browser: &Browser,
+    first: impl AsyncFnOnce(&Session) -> A,
+    second: impl AsyncFnOnce(&Session) -> B,
+) -> (u16, Vec<String>) {
+    let (mut outer, mut inner) = (browser.clone(), browser.clone());
+    let visit = outer
+        .request(async |session| {
+            session.load().await.unwrap();
+            inner.visit(second).await;
+            first(&session).await;
+        })
+        .await;
+    let cookies = visit.cookies().into_iter().map(str::to_owned);
+    (visit.status.as_u16(), cookies.collect())
+}
+
+#[tokio::test]
+async fn an_increment_of_a_value_that_became_a_text_is_a_409_and_stores_nothing() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (status, _) = overlap(
+        &browser,
+        async |s| {
+            s.put("other", &true).unwrap();
+            s.increment("n").unwrap();
+            s.tag("ada").unwrap();
+        },
+        async |s| s.put("n", "text").unwrap(),
+    )
+    .await;
+    assert_eq!(status, 409);
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
+    assert_eq!(
+        server.sessions.collection().tagged("ada").await.unwrap(),
+        []
+    );
+    let conflicts = server.events.with_name("conflict");
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].text, "n");
+}
+
+#[tokio::test]
+async fn two_changes_that_are_too_large_together_are_an_error_of_the_second() {
+    let server = test_server(config().limits(ChangeLimits::default().document(1 << 20)));
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let large = "x".repeat(600 << 10);
+    let (status, _) = overlap(
+        &browser,
+        async |s| s.put("ours", &large).unwrap(),
+        async |s| s.put("theirs", &large).unwrap(),
+    )
+    .await;
+    assert_eq!(status, 500, "like every session that is too large");
+    browser
+        .clone()
+        .visit(async |s| {
+            assert!(s.has("theirs").unwrap() && !s.has("ours").unwrap());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn too_many_tags_of_two_requests_are_a_conflict() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let add = |from: usize| {
+        async move |s: &Session| {
+            for number in from..from + 40 {
+                s.tag(&number.to_string()).unwrap();
+            }
+        }
+    };
+    assert_eq!(overlap(&browser, add(0), add(40)).await.0, 409);
+    let all = server.sessions.collection();
+    assert_eq!(all.tagged("0").await.unwrap(), []);
+    assert_eq!(all.tagged("79").await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn two_puts_to_one_path_are_no_conflict() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (status, _) = overlap(
+        &browser,
+        async |s| s.put("n", "ours").unwrap(),
+        async |s| s.put("n", "theirs").unwrap(),
+    )
+    .await;
+    assert_eq!(status, 200);
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": "ours"}));
+}
+
+#[tokio::test]
+async fn a_regeneration_whose_changes_do_not_fit_leaves_the_old_id_alive() {
+    for nth in [0, 1] {
+        let server = test_server(config());
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let (mut mover, mut writer) = (browser.clone(), browser.clone());
+        let gate = server.store.hold_nth(Call::Write, nth);
+        let (visit, ()) = tokio::join!(
+            mover.request(async |s| {
+                s.load().await.unwrap().regenerate().unwrap();
+                s.increment("n").unwrap();
+            }),
+            async {
+                gate.reached().await;
+                writer.visit(async |s| s.put("n", "text")).await.unwrap();
+                gate.open();
+            }
+        );
+        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (409, 0));
+        assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
+        assert_eq!(server.memory.stats().records, 1);
+    }
+}
+
+#[tokio::test]
+async fn what_an_explicit_commit_stored_before_stays() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let mut other = browser.clone();
+    let visit = browser
+        .clone()
+        .request(async |s| {
+            s.load().await.unwrap().put("first", &1).unwrap();
+            s.commit().await.unwrap();
+            other.visit(async |s| s.put("n", "text")).await.unwrap();
+            s.put("second", &2).unwrap();
+            s.increment("n").unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, 409);
+    let left = data(&mut browser.clone()).await;
+    assert_eq!(left, json!({"n": "text", "first": 1}));
+}
+
+#[tokio::test]
+async fn after_a_refused_explicit_commit_the_session_can_be_loaded_again() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+    ours.visit(async |s| {
+        theirs.visit(async |s| s.put("n", "text")).await.unwrap();
+        s.increment("n").unwrap();
+        let error = s.commit().await.unwrap_err();
+        let SessionError::Conflict { path, reason } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(&**path, "n");
+        assert!(matches!(reason, ConflictReason::Edit(_)));
+        assert!(matches!(s.get::<Value>("n"), Err(SessionError::NotLoaded)));
+        s.load().await.unwrap();
+        assert_eq!(s.get("n").unwrap(), Some("text".to_owned()));
+        s.put("n", &7).unwrap();
+    })
+    .await;
+    assert_eq!(data(&mut ours).await, json!({"n": 7}));
+}
+
+#[tokio::test]
+async fn changes_that_do_not_fit_can_be_dropped() {
+    let server = test_server(config().on_conflict(OnConflict::DropWrite));
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (status, cookies) = overlap(
+        &browser,
+        async |s| s.increment("n").unwrap(),
+        async |s| s.put("n", "text").unwrap(),
+    )
+    .await;
+    assert_eq!((status, cookies.len()), (200, 0));
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
+}
+
+/// A task of the request changes the session while another one commits it.
+#[tokio::test]
+async fn changes_during_an_explicit_commit_belong_to_the_next_one() {
+    for conflicting in [false, true] {
+        let server = test_server(config());
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+        let gate = server.store.hold(Call::Write);
+        ours.visit(async |s| {
+            s.increment("n").unwrap();
+            s.flash("first", &1).unwrap();
+            let commit = async { s.commit().await.unwrap() };
+            tokio::join!(commit, async {
+                gate.reached().await;
+                s.increment("n").unwrap();
+                s.put("late", &true).unwrap();
+                s.tag("late").unwrap();
+                s.flash("second", &2).unwrap();
+                if conflicting {
+                    let mut other = theirs.clone();
+                    other.visit(async |s| s.put("theirs", &1)).await.unwrap();
+                }
+                gate.open();
+            });
+            let seen = s.get::<i32>("n").unwrap();
+            assert_eq!(seen, Some(3));
+            assert_eq!(s.has("theirs").unwrap(), conflicting);
+            let stored = theirs.visit(async |s| s.get::<i32>("n").unwrap()).await;
+            assert_eq!(stored, Some(2), "the late changes are not stored yet");
+        })
+        .await;
+        let (stored, messages) = ours
+            .visit(async |s| {
+                (
+                    object(s),
+                    s.flash_messages().unwrap().all::<Value>().unwrap(),
+                )
+            })
+            .await;
+        let mut expected = json!({"n": 3, "late": true});
+        if conflicting {
+            expected["theirs"] = json!(1);
+        }
+        assert_eq!(stored, expected);
+        assert_eq!(messages["second"], 2, "{messages}");
+        assert_eq!(
+            server
+                .sessions
+                .collection()
+                .tagged("late")
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+}
+
+/// The changes that come back stay before those that were made during the commit.
+#[tokio::test]
+async fn changes_of_a_failed_commit_stay_before_those_made_meanwhile() {
+    let server = test_server(config().commit_timeout(std::time::Duration::from_millis(1)));
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let mut ours = browser.clone();
+    ours.visit(async |s| {
+        s.put("order", "first").unwrap();
+        s.put("kept", &1).unwrap();
+        s.put("order", "second").unwrap();
+        s.commit().await.unwrap();
+    })
+    .await;
+    assert_eq!(
+        data(&mut ours).await,
+        json!({"n": 1, "kept": 1, "order": "second"})
+    );
+}
