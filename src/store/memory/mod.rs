@@ -43,7 +43,7 @@ const NAME: &str = "memory";
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
 /// - **One record.** Data and tags longer than `max_bytes` are rejected with an error.
 ///
-/// The store keeps data as it was handed in. A [`Bytes`] that is a small part of a large buffer
+/// The store keeps data as it was handed in. A [`Bytes`](bytes::Bytes) that is a small part of a large buffer
 /// keeps the whole buffer in memory.
 ///
 /// # Expiry
