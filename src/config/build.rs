@@ -10,7 +10,8 @@ use crate::{
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
     duration::DurationSetting,
     session::{
-        Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, Policy, TouchTimes,
+        Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, PendingIds, Policy,
+        TouchTimes,
     },
     store::CookieContext,
     wire::native::NativeFormat,
@@ -56,6 +57,7 @@ impl SessionConfig {
             finder: Finder::new(&name),
             format: Box::new(NativeFormat::new(ids)),
             queues: CommitQueues::default(),
+            pending_ids: PendingIds::default(),
             adjusted: limits_max_age.then_some(
                 "`age` exceeds 400 days, the maximum of browsers; Max-Age of the cookie is 400 days",
             ),

@@ -165,7 +165,9 @@ impl SessionCollection {
     }
 
     /// Destroys every session with a tag, except the one with the key `except`. Returns the number
-    /// of destroyed sessions. Use it to log a user out everywhere, or everywhere else.
+    /// of destroyed sessions. Use it to log a user out everywhere, or everywhere else. If a request
+    /// of this process is about to give the excepted session a new id, its old and its new key are
+    /// both excepted.
     ///
     /// A store that cannot list sessions, such as one in cookies, destroys those that were tagged
     /// up to this moment. It emits no [`Event::Destroyed`] for them, and the returned number is 0.
@@ -195,7 +197,9 @@ impl SessionCollection {
         for _ in 0..MAX_ROUNDS {
             let before = destroyed;
             let keys = tags.tagged(&parsed).await?;
-            for key in keys.iter().filter(|key| Some(*key) != except) {
+            let is_excepted =
+                |key| except.is_some_and(|except| self.0.pending_ids.is_same_session(key, except));
+            for key in keys.iter().filter(|key| !is_excepted(key)) {
                 self.destroy(key).await?;
                 destroyed += 1;
             }

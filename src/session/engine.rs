@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    CommitQueues, CookieCache, DeadKeys, Event, Policy, SessionError, TouchTimes, backend::Backend,
-    events::Listeners,
+    CommitQueues, CookieCache, DeadKeys, Event, PendingIds, Policy, SessionError, TouchTimes,
+    backend::Backend, events::Listeners,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -21,6 +21,7 @@ pub(crate) struct Engine {
     pub(crate) dead_keys: DeadKeys,
     pub(crate) touch_times: TouchTimes,
     pub(crate) queues: CommitQueues,
+    pub(crate) pending_ids: PendingIds,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,

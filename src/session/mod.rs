@@ -15,6 +15,7 @@ mod handle;
 mod key_table;
 mod load;
 mod methods;
+mod pending_ids;
 mod policy;
 mod snapshot;
 mod state;
@@ -35,6 +36,7 @@ pub(crate) use key_table::{DeadKeys, TouchTimes};
 pub use load::Load;
 #[cfg(feature = "forms")]
 pub(crate) use methods::is_own_path;
+pub(crate) use pending_ids::PendingIds;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge};
 pub use snapshot::Snapshot;

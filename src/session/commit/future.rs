@@ -254,8 +254,20 @@ impl Commit {
         work: Work,
         newest: Option<Record>,
     ) -> StepResult {
+        self.join_queue(queue, key, work, newest, false)
+    }
+
+    fn join_queue(
+        &mut self,
+        queue: StoreKey,
+        key: StoreKey,
+        work: Work,
+        newest: Option<Record>,
+        again: bool,
+    ) -> StepResult {
         let deadline = self.deadline();
-        let joined = CommitQueues::join(&self.session.engine, queue, work, deadline, newest);
+        let engine = &self.session.engine;
+        let joined = CommitQueues::join(engine, queue, work, deadline, newest, again);
         joined
             .map(|ticket| CommitStep::Waiting(ticket, key))
             .map_err(|(work, reason)| {
@@ -287,7 +299,7 @@ impl Commit {
                     (Work::Turn, Some(old)) => old.from,
                     _ => key,
                 };
-                self.join(queue, key, work, None)
+                self.join_queue(queue, key, work, None, true)
             }
         }
     }

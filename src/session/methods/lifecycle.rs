@@ -25,7 +25,7 @@ impl Session {
     #[doc(alias = "renew")]
     #[doc(alias = "migrate")]
     pub fn regenerate(&self) -> Result<(), SessionError> {
-        Ok(self.state().writable()?.regenerate()?)
+        Ok(self.state().writable()?.regenerate(&self.engine)?)
     }
 
     /// Returns `true` if [`regenerate`](Self::regenerate) was called in this request.

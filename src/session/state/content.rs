@@ -9,7 +9,7 @@ use crate::{
     document::Document,
     id::EntropyError,
     patch::Patch,
-    session::{SessionError, engine::Engine},
+    session::{SessionError, engine::Engine, pending_ids::PendingId},
     store::{Tag, TooManyTags},
     wire::Lifetime,
 };
@@ -77,7 +77,10 @@ impl SessionState {
     }
 
     /// Gives the session a new id. The next commit moves the record to it.
-    pub(in crate::session) fn regenerate(&mut self) -> Result<(), EntropyError> {
+    pub(in crate::session) fn regenerate(
+        &mut self,
+        engine: &Arc<Engine>,
+    ) -> Result<(), EntropyError> {
         self.changed = true;
         let was_sent = self.identity.is_from_request() || self.version.is_some();
         self.same_visitor |= self.identity.is_from_request();
@@ -91,6 +94,10 @@ impl SessionState {
                 version: self.version.take(),
             });
         }
+        self.pending_id = match (self.regeneration, self.identity.key()) {
+            (Some(old), Some(new)) => Some(PendingId::new(engine, old.from, new)),
+            _ => None,
+        };
         Ok(())
     }
 

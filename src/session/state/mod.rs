@@ -31,7 +31,7 @@ use self::{
     flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
     tag_state::TagState,
 };
-use super::{Event, SessionError, backend::StoreHandle, engine::Engine};
+use super::{Event, SessionError, backend::StoreHandle, engine::Engine, pending_ids::PendingId};
 use crate::{
     csrf_secret::CsrfSecret,
     document::Document,
@@ -63,6 +63,7 @@ pub(super) struct SessionState {
     flash: FlashState,
     pending_base: Option<PendingBase>,
     regeneration: Option<Regeneration>,
+    pending_id: Option<PendingId>,
     /// The key of a session that the next commit destroys.
     key_to_destroy: Option<StoreKey>,
     tags: TagState,
@@ -134,6 +135,7 @@ impl SessionState {
         self.pending_base = None;
         self.conflict = None;
         self.regeneration = None;
+        self.pending_id = None;
         self.tags.reset();
         self.data.reset();
         self.patch.reset();

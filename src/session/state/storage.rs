@@ -367,6 +367,7 @@ impl SessionState {
     }
 
     pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
+        self.pending_id = None;
         self.regeneration.take()
     }
 

@@ -108,6 +108,29 @@ async fn destroy_tagged_ends_all_of_one_owner_or_all_but_one() {
 }
 
 #[tokio::test]
+async fn a_session_that_is_about_to_be_regenerated_is_excepted_under_both_keys() {
+    for old_key in [false, true] {
+        let setup = test_server(config());
+        let all = setup.sessions.collection();
+        let (mut a, mut b) = (tagged(&setup, "ada").await, tagged(&setup, "ada").await);
+        a.visit(async |s| {
+            let old = s.store_key().unwrap();
+            s.regenerate().unwrap();
+            let except = if old_key { old } else { s.store_key().unwrap() };
+            let ended = all.destroy_tagged("ada", Some(&except)).await.unwrap();
+            assert_eq!(ended, 1, "the session of the other browser");
+        })
+        .await;
+        let owner = async |s: &Session| s.get::<String>("owner").unwrap();
+        assert_eq!(a.visit(owner).await.as_deref(), Some("ada"));
+        assert_eq!(b.visit(owner).await, None);
+        let key = a.visit(async |s| s.store_key()).await.unwrap();
+        assert_eq!(all.tagged("ada").await.unwrap(), [key]);
+        assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
 async fn count_counts_what_is_stored() {
     let setup = test_server(config());
     let all = setup.sessions.collection();

@@ -502,6 +502,45 @@ async fn a_commit_that_is_polled_once_and_abandoned_does_not_hold_others_up() {
     assert!([2, 3].contains(&n), "{n}");
 }
 
+/// A regeneration that has its turn is neither polled nor dropped.
+#[tokio::test]
+async fn a_turn_that_is_never_ended_does_not_block_others_for_ever() {
+    let server = test_server(config().commit_timeout(Duration::from_millis(50)));
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let (mut mover, mut writer) = (browser.clone(), browser.clone());
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let mut kept = Box::pin(mover.request(async |s| {
+        s.load().await.unwrap().regenerate().unwrap();
+    }));
+    let polling = async {
+        loop {
+            assert!(poll_once(kept.as_mut()).await.is_none());
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = polling => {}
+        () = fence.reached() => {}
+    }
+    writer.visit(async |s| s.increment("n").unwrap()).await;
+    fence.open();
+    // The fence conflicts. The regeneration gets its turn, and writes the new record again.
+    let again = server.store.hold(Call::Write);
+    let polling = async {
+        loop {
+            assert!(poll_once(kept.as_mut()).await.is_none());
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = polling => {}
+        () = again.reached() => {}
+    }
+    writer.visit(async |s| s.increment("n").unwrap()).await;
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": 2}));
+    drop(kept);
+}
+
 async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|cx| {
         Poll::Ready(match future.as_mut().poll(cx) {

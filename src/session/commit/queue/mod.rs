@@ -109,6 +109,9 @@ impl CommitQueues {
     /// Adds a job to the queue of its session, and opens the queue if there is none. `newest` is the
     /// newest record that the caller knows.
     ///
+    /// A commit that joins again runs the worker itself if it opens the queue. A runtime that has
+    /// ended would drop a task at once.
+    ///
     /// Returns the work with the reason if the queue is full.
     pub(super) fn join(
         engine: &Arc<Engine>,
@@ -116,6 +119,7 @@ impl CommitQueues {
         work: Work,
         deadline: Instant,
         newest: Option<Record>,
+        joins_again: bool,
     ) -> Result<Ticket, (Work, ContentionReason)> {
         let (reply, receiver) = oneshot::channel();
         let this = &engine.queues;
@@ -144,8 +148,8 @@ impl CommitQueues {
         if is_new {
             let worker = Worker::new(engine, key);
             match Handle::try_current() {
-                Ok(runtime) => drop(runtime.spawn(worker.run(newest, None))),
-                Err(_) => ticket.drive(worker.run(newest, Some(id))),
+                Ok(runtime) if !joins_again => drop(runtime.spawn(worker.run(newest, None))),
+                _ => ticket.drive(worker.run(newest, Some(id))),
             }
         }
         Ok(ticket)

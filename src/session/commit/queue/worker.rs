@@ -2,7 +2,10 @@
 
 use std::{
     collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -69,7 +72,7 @@ impl Worker {
             for job in jobs {
                 match job.work {
                     Work::Turn => {
-                        give_turn(job.reply).await;
+                        give_turn(job.reply, self.engine.policy.commit_timeout).await;
                         newest = None;
                     }
                     Work::Store(work) => changes.push_back(StoreJob {
@@ -297,13 +300,22 @@ fn answer_stored(batch: VecDeque<StoreJob>, mut stored: StoredRecord, version: V
     stored.record
 }
 
-/// Waits until the commit has ended its turn.
-async fn give_turn(reply: oneshot::Sender<JobReply>) {
-    let (turn, ended) = oneshot::channel();
-    if reply.send(JobReply::Turn(Turn(turn))).is_ok() {
-        // The sender is never used. It is dropped at the end of the turn.
-        let _ = ended.await;
+/// Waits until the commit has ended its turn. A commit that is not polled any more, but not dropped
+/// either, has its turn for `limit` at most. Conditional writes stay safe without a turn.
+async fn give_turn(reply: oneshot::Sender<JobReply>, limit: Duration) {
+    let (turn, mut ended) = oneshot::channel();
+    if reply.send(JobReply::Turn(Turn(turn))).is_err() {
+        return;
     }
+    let mut limit = Delay::new(limit);
+    poll_fn(|cx| {
+        // The sender is never used. It is dropped at the end of the turn.
+        match Pin::new(&mut ended).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Pin::new(&mut limit).poll(cx),
+        }
+    })
+    .await;
 }
 
 /// Returns a random delay that grows with the number of conflicts, so that processes do not conflict
