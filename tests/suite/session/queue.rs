@@ -213,16 +213,7 @@ async fn a_request_that_is_dropped_during_its_batch_does_not_interrupt_others() 
         conflicting.reached().await;
         winner.visit(async |s| s.increment("n").unwrap()).await;
         conflicting.open();
-        let polling = async {
-            loop {
-                assert!(poll_once(dropped.as_mut()).await.is_none());
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! {
-            () = polling => {}
-            () = batch.reached() => {}
-        }
+        poll_until(dropped.as_mut(), batch.reached()).await;
     }
     batch.open();
     let mut last = browser.clone();
@@ -512,33 +503,29 @@ async fn a_turn_that_is_never_ended_does_not_block_others_for_ever() {
     let mut kept = Box::pin(mover.request(async |s| {
         s.load().await.unwrap().regenerate().unwrap();
     }));
-    let polling = async {
-        loop {
-            assert!(poll_once(kept.as_mut()).await.is_none());
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::select! {
-        () = polling => {}
-        () = fence.reached() => {}
-    }
+    poll_until(kept.as_mut(), fence.reached()).await;
     writer.visit(async |s| s.increment("n").unwrap()).await;
     fence.open();
     // The fence conflicts. The regeneration gets its turn, and writes the new record again.
     let again = server.store.hold(Call::Write);
+    poll_until(kept.as_mut(), again.reached()).await;
+    writer.visit(async |s| s.increment("n").unwrap()).await;
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": 2}));
+    drop(kept);
+}
+
+/// Polls a future that must not become ready until `event` is.
+async fn poll_until<F: Future>(mut future: Pin<&mut F>, event: impl Future<Output = ()>) {
     let polling = async {
         loop {
-            assert!(poll_once(kept.as_mut()).await.is_none());
+            assert!(poll_once(future.as_mut()).await.is_none());
             tokio::task::yield_now().await;
         }
     };
     tokio::select! {
         () = polling => {}
-        () = again.reached() => {}
+        () = event => {}
     }
-    writer.visit(async |s| s.increment("n").unwrap()).await;
-    assert_eq!(data(&mut browser.clone()).await, json!({"n": 2}));
-    drop(kept);
 }
 
 async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
