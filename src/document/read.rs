@@ -67,7 +67,8 @@ impl Document {
         from_document(self.text())
     }
 
-    pub(super) fn get_path(
+    /// Returns the value at `path`, like [`get`](Self::get).
+    pub(crate) fn get_path(
         &self,
         path: &KeyPath<'_>,
     ) -> Result<Option<RawValue<'_>>, MalformedDocument> {

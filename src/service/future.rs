@@ -41,6 +41,7 @@ pin_project! {
 }
 
 impl<F, B> SessionFuture<F, B> {
+    #[inline]
     pub(super) const fn new(inner: F, session: LayerSession) -> Self {
         Self {
             stage: SessionStage::Handling {
@@ -51,6 +52,7 @@ impl<F, B> SessionFuture<F, B> {
     }
 
     /// Returns a future that does not call the inner service.
+    #[cold]
     pub(super) fn refuse(conflict: SessionLayerConflict) -> Self {
         let response = Some(layer_conflict(conflict));
         Self {

@@ -17,13 +17,23 @@ pub(super) enum LayerSession {
 
 impl LayerSession {
     /// Returns the session of an outer layer of the same engine, or creates a session.
+    #[inline]
     pub(super) fn from_request<B>(
         engine: &Arc<Engine>,
         request: &Request<B>,
     ) -> Result<Self, SessionLayerConflict> {
-        let Some(outer) = request.extensions().get::<Session>() else {
-            return Ok(Self::Own(Session::from_request(engine, request)));
-        };
+        match request.extensions().get::<Session>() {
+            None => Ok(Self::Own(Session::from_request(engine, request))),
+            Some(outer) => Self::from_outer(outer, engine, request),
+        }
+    }
+
+    #[cold]
+    fn from_outer<B>(
+        outer: &Session,
+        engine: &Arc<Engine>,
+        request: &Request<B>,
+    ) -> Result<Self, SessionLayerConflict> {
         if outer.belongs_to(engine) {
             return Ok(Self::Outer(outer.clone()));
         }

@@ -148,7 +148,7 @@ impl Session {
     ) -> Result<bool, SessionError> {
         text.clear();
         let state = self.state();
-        let value = state.readable()?.data().get(path)?;
+        let value = state.readable()?.data().get_path(path)?;
         let value = value.filter(|value| !value.is_null());
         text.extend_from_slice(value.map_or(&[], RawValue::as_bytes));
         Ok(value.is_some())

@@ -103,7 +103,7 @@ impl Session {
                     .transpose()?;
                 let mut state = self.state();
                 let (patch, data) = state.writable()?.patch_and_data();
-                let found = data.get(path)?.filter(|value| !value.is_null());
+                let found = data.get_path(path)?.filter(|value| !value.is_null());
                 // Another task or the type's `Deserialize` may have changed the value.
                 if found.map(RawValue::as_bytes) == is_found.then_some(text) {
                     patch.forget(data, path)?;
