@@ -8,6 +8,7 @@ mod support;
 mod conformance;
 #[cfg(target_os = "linux")]
 mod full;
+mod hot_session;
 mod import;
 mod kill;
 mod model;

@@ -1,10 +1,11 @@
-//! Two processes, each with several `Sessions`, on one Redis. Nothing is lost, nothing is applied
+//! Several processes, each with several `Sessions`, on one Redis. Nothing is lost, nothing is applied
 //! twice, no ended session returns.
 //!
-//! Each test starts its own program twice more; an environment variable makes them child processes.
+//! Each test starts its own program again several times; an environment variable makes them child processes.
 //! The random test prints its seed. `REDIS_PROCESSES_SEED` repeats a run with the same actions of
 //! every worker in the same order. The interleaving of the workers depends on the machine.
 
+mod hot_session;
 mod ledger;
 mod worker;
 
@@ -27,12 +28,13 @@ const SEED: &str = "REDIS_PROCESSES_SEED";
 /// Workers in each process.
 const WORKERS: u64 = 4;
 
-/// Starts this test's program again as a child process with these arguments.
-fn child(test: &str, arguments: &str) -> Child {
+/// Starts a test of this program again as a child process with these arguments.
+fn child(module: &str, test: &str, arguments: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &test_name(module_path!(), test)])
+        .args(["--exact", &test_name(module, test)])
         .args(["--nocapture", "--test-threads", "1"])
         .env(ARGUMENTS, arguments)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
@@ -81,7 +83,7 @@ async fn two_processes_count_one_session_to_ten_thousand() {
     browser.visit(async |s| s.put("n", &0).unwrap()).await;
     let arguments = format!("{} {}", server.url(), browser.cookie().unwrap());
     let test = "two_processes_count_one_session_to_ten_thousand";
-    let children = [child(test, &arguments), child(test, &arguments)];
+    let children = [(); 2].map(|()| child(module_path!(), test, &arguments));
     for child in children {
         tokio::task::spawn_blocking(|| output(child)).await.unwrap();
     }
@@ -196,7 +198,10 @@ async fn two_processes_share_sessions_as_one_would() {
             ..Model::default()
         });
     }
-    let children = [0, 1].map(|number| child(test, &format!("{} {number} {seed}", server.url())));
+    let children = [0, 1].map(|number| {
+        let arguments = format!("{} {number} {seed}", server.url());
+        child(module_path!(), test, &arguments)
+    });
     let mut actions = BTreeMap::new();
     for child in children {
         let output = tokio::task::spawn_blocking(|| output(child)).await.unwrap();

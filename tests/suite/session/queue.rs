@@ -1,7 +1,6 @@
 //! Many requests that change one session at once wait for each other and lose nothing.
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::{Pin, pin},
     sync::{
@@ -12,12 +11,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::Empty;
-use hyper::service::Service;
 use hyper_session::{
-    Session, SessionError, Sessions,
+    SessionError, Sessions,
     clock::Clock,
     config::StoreRegistry,
     id::StoreKey,
@@ -28,7 +23,7 @@ use hyper_session::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, Jar, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, increment, object, test_server};
 
 async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
@@ -39,19 +34,6 @@ async fn visitor(server: &TestServer, data: Value) -> Browser {
 
 async fn data(browser: &mut Browser) -> Value {
     browser.visit(async |s| object(s)).await
-}
-
-/// Sends one request of this browser that increments `n`. Returns the status.
-async fn increment(sessions: Sessions, jar: Jar) -> u16 {
-    let service = sessions.wrap_fn(|_: Request<()>, session: Session| async move {
-        session.load().await.unwrap();
-        tokio::task::yield_now().await;
-        session.increment("n").unwrap();
-        Ok::<_, Infallible>(http::Response::new(Empty::<Bytes>::new()))
-    });
-    let mut request = Request::new(());
-    jar.add_to(request.headers_mut());
-    service.call(request).await.unwrap().status().as_u16()
 }
 
 #[tokio::test]
