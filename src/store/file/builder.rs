@@ -33,7 +33,10 @@ impl FileStore {
     ///
     /// # Examples
     /// ```
-    /// use hyper_session::{id::SessionId, store::{Expected, FileStore, ReadOutcome, Store}};
+    /// use hyper_session::{
+    ///     id::SessionId,
+    ///     store::{Expected, FileStore, ReadOutcome, Store, WriteRequest},
+    /// };
     /// use std::time::Duration;
     ///
     /// # #[tokio::main(flavor = "current_thread")]
@@ -42,7 +45,8 @@ impl FileStore {
     /// let key = SessionId::generate()?.store_key();
     /// let store = FileStore::open(&directory)?;
     /// let data = "{\"cart\":[7]}";
-    /// store.write(&key, data.into(), Duration::from_secs(7200), Expected::Absent).await?;
+    /// let hours = Duration::from_secs(7200);
+    /// store.write(WriteRequest::new(&key, data, hours, Expected::Absent)).await?;
     /// store.close().await?;
     ///
     /// let store = FileStore::open(&directory)?;
