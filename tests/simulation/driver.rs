@@ -1,0 +1,481 @@
+//! The scheduler: runs the actors of a scenario, one store call at a time.
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Request, StatusCode};
+use hyper::service::Service;
+use hyper_session::{
+    Sessions,
+    clock::{Clock, Timestamp},
+    config::StoreRegistry,
+    id::SessionId,
+    session::{CookiePolicy, Event},
+    store::{Expected, MemoryStore, Store, WriteRequest},
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::{
+    schedule::Choices,
+    script::{Actor, CommitResult, Entry, History, handle},
+    store::{Control, Fault, HeldCall, HeldStore, Origin},
+    support::{Jar, config},
+};
+
+/// The actors of a simulation, and the limits of its schedules.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) actors: Vec<Actor>,
+    pub(crate) policy: CookiePolicy,
+    /// The visitors' sessions are stored. Otherwise the visitors have only a first cookie.
+    pub(crate) is_stored: bool,
+    /// A renewal of the sessions is due.
+    pub(crate) is_renewal_due: bool,
+    /// Execution and answer of a call are one step.
+    pub(crate) answers_at_once: bool,
+    pub(crate) max_faults: usize,
+    /// The number of times that the schedule may leave an actor that could continue.
+    pub(crate) max_preemptions: usize,
+}
+
+/// The time after which every record has expired.
+const EXPIRY: Duration = Duration::from_secs(24 * 3600);
+
+/// The time in which a request that waits for a timer must continue.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+
+/// The pause between two looks at a timer or another thread.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// Two processes that share a store, and a third one that only checks.
+pub(crate) struct Machine {
+    pub(crate) control: Control,
+    pub(crate) inner: Arc<dyn Store>,
+    pub(crate) checker: Sessions,
+    pub(crate) history: History,
+    pub(crate) clock: Clock,
+    rolling: [Sessions; 2],
+    when_used: [Sessions; 2],
+    /// Has the background task of the store, and never runs it.
+    _idle: Runtime,
+}
+
+impl Machine {
+    pub(crate) fn new() -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        let memory = MemoryStore::builder().clock(clock.clone()).build();
+        Self::with_store(Arc::new(memory), clock)
+    }
+
+    pub(crate) fn with_store(inner: Arc<dyn Store>, clock: Clock) -> Self {
+        let idle = Builder::new_current_thread().enable_time().build().unwrap();
+        idle.block_on(async {
+            let key = SessionId::generate().unwrap().store_key();
+            let request = WriteRequest::new(&key, "first", EXPIRY, Expected::Absent);
+            inner.write(request).await.unwrap();
+        });
+        let control = Control::default();
+        let history = History::new(&control);
+        let sessions = |number: usize, policy: CookiePolicy| {
+            let history = history.clone();
+            let store = HeldStore::new(number, &control, &inner);
+            // No timeout may depend on the speed of the machine.
+            let config = config()
+                .cookie_policy(policy)
+                .commit_timeout(Duration::from_secs(3600))
+                .touch_timeout(Duration::from_secs(60));
+            Sessions::builder(config.store("held"))
+                .stores(StoreRegistry::new().register("held", store))
+                .listener(move |event: &Event<'_>| history.record(event))
+                .clock(clock.clone())
+                .build()
+                .unwrap()
+        };
+        Self {
+            rolling: [0, 1].map(|number| sessions(number, CookiePolicy::Rolling)),
+            when_used: [0, 1].map(|number| sessions(number, CookiePolicy::WhenUsed)),
+            checker: sessions(2, CookiePolicy::Rolling),
+            control,
+            inner,
+            history,
+            clock,
+            _idle: idle,
+        }
+    }
+
+    /// Returns the sessions of one process.
+    pub(crate) fn sessions(&self, policy: CookiePolicy, process: usize) -> &Sessions {
+        match policy {
+            CookiePolicy::WhenUsed => &self.when_used[process],
+            _ => &self.rolling[process],
+        }
+    }
+}
+
+/// The end of a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ending {
+    /// The cookies that the request carried.
+    pub(crate) jar: Jar,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) headers: HeaderMap,
+    /// The step at which the clock moved, for an expiry.
+    pub(crate) step: usize,
+}
+
+type RunningRequest = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
+
+/// An actor of a run.
+struct RunningActor {
+    /// `None` until the request begins.
+    jar: Option<Jar>,
+    request: Option<RunningRequest>,
+    wakeup: Arc<Wakeup>,
+    ending: Option<Ending>,
+}
+
+#[derive(Default)]
+struct Wakeup(AtomicBool);
+
+impl Wake for Wakeup {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A way to continue a schedule.
+#[derive(Clone, Copy, Debug)]
+enum Move {
+    Release(HeldCall, Option<Fault>),
+    Drop(usize),
+    Expire(usize),
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release(call, fault) => {
+                let verb = match (call.is_executed, fault) {
+                    (true, _) => "answer",
+                    (false, None) => "execute",
+                    (false, Some(Fault::NotExecuted)) => "fail",
+                    (false, Some(Fault::AnswerLost)) => "execute and lose the answer of",
+                };
+                write!(f, "{verb} {} of {:?}", call.name, call.origin)
+            }
+            Self::Drop(number) => write!(f, "drop request {number}"),
+            Self::Expire(_) => f.write_str("expire"),
+        }
+    }
+}
+
+/// The run of one schedule.
+pub(crate) struct Schedule<'a> {
+    machine: &'a Machine,
+    scenario: &'a Scenario,
+    /// The visitors' cookies.
+    jars: &'a [Jar],
+    actors: Vec<RunningActor>,
+    last: Option<Origin>,
+    preemptions: usize,
+    pub(crate) faults: usize,
+    trace: Vec<Move>,
+}
+
+impl<'a> Schedule<'a> {
+    pub(crate) fn new(machine: &'a Machine, scenario: &'a Scenario, jars: &'a [Jar]) -> Self {
+        *machine.history.lock() = vec![Vec::new(); scenario.actors.len()];
+        let mut calls = machine.control.lock();
+        (calls.step, calls.holds) = (0, true);
+        calls.answers_at_once = scenario.answers_at_once;
+        calls.executed.clear();
+        drop(calls);
+        let actors = scenario.actors.iter().map(|_| RunningActor {
+            jar: None,
+            request: None,
+            wakeup: Arc::new(Wakeup(AtomicBool::new(true))),
+            ending: None,
+        });
+        Self {
+            jars,
+            actors: actors.collect(),
+            machine,
+            scenario,
+            last: None,
+            preemptions: 0,
+            faults: 0,
+            trace: Vec::new(),
+        }
+    }
+
+    /// Runs the schedule to its end. Fails if a request never ends.
+    pub(crate) async fn run(&mut self, choices: &mut Choices) -> Result<Vec<Ending>, String> {
+        self.settle().await;
+        loop {
+            let moves = self.moves();
+            if moves.is_empty() {
+                if self.is_over() {
+                    break;
+                }
+                self.wait().await?;
+                continue;
+            }
+            let chosen = moves[choices.choose(moves.len())];
+            self.make(chosen).await;
+        }
+        self.machine.control.lock().holds = false;
+        let endings = self.actors.iter_mut().map(|actor| Ending {
+            jar: actor.jar.take().unwrap_or_default(),
+            ..actor.ending.take().unwrap_or_default()
+        });
+        Ok(endings.collect())
+    }
+
+    /// Begins the requests that follow no request, or one that has ended.
+    fn begin_requests(&mut self) {
+        for (number, actor) in self.scenario.actors.iter().enumerate() {
+            if actor.is_expiry || self.actors[number].jar.is_some() {
+                continue;
+            }
+            let mut jar = self.jars[actor.visitor].clone();
+            if let Some(previous) = actor.follows.map(|previous| &self.actors[previous]) {
+                let Some(carried) = previous.jar.clone().filter(|_| previous.request.is_none())
+                else {
+                    continue;
+                };
+                jar = carried;
+                previous
+                    .ending
+                    .iter()
+                    .for_each(|it| jar.take_from(&it.headers));
+            }
+            let running = &mut self.actors[number];
+            let sessions = self.machine.sessions(self.scenario.policy, actor.engine);
+            let history = self.machine.history.clone();
+            running.request = Some(request(sessions, number, actor, &jar, history));
+            running.jar = Some(jar);
+        }
+    }
+
+    /// Returns the moves that were made, for a failure's message.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        let moves = self.trace.iter().enumerate();
+        moves.map(|(at, it)| format!("{}: {it}", at + 1)).collect()
+    }
+
+    fn is_over(&self) -> bool {
+        let is_running = |actor: &RunningActor| actor.request.is_some();
+        !self.actors.iter().any(is_running) && alive_tasks() == 0
+    }
+
+    /// Returns the ways to continue. The first one continues the actor of the last move.
+    fn moves(&self) -> Vec<Move> {
+        let mut held = self.machine.control.held();
+        held.sort_by_key(|call| (Some(call.origin) != self.last, call.origin, call.id));
+        let continues = held.first().is_some_and(|it| Some(it.origin) == self.last);
+        if continues && self.preemptions >= self.scenario.max_preemptions {
+            held.retain(|call| Some(call.origin) == self.last);
+        }
+        let mut moves: Vec<Move> = held.iter().map(|call| Move::Release(*call, None)).collect();
+        if self.faults < self.scenario.max_faults {
+            for fault in [Fault::NotExecuted, Fault::AnswerLost] {
+                let begun = held.iter().filter(|call| !call.is_executed);
+                moves.extend(begun.map(|call| Move::Release(*call, Some(fault))));
+            }
+        }
+        for (number, actor) in self.scenario.actors.iter().enumerate() {
+            let running = &self.actors[number];
+            if actor.may_be_dropped && running.request.is_some() {
+                moves.push(Move::Drop(number));
+            }
+            if actor.is_expiry && running.ending.is_none() {
+                moves.push(Move::Expire(number));
+            }
+        }
+        moves
+    }
+
+    async fn make(&mut self, chosen: Move) {
+        let step = {
+            let mut calls = self.machine.control.lock();
+            calls.step += 1;
+            calls.answered_conflict = false;
+            calls.step
+        };
+        self.trace.push(chosen);
+        match chosen {
+            Move::Release(call, fault) => {
+                let held = self.machine.control.held();
+                let continues = held.iter().any(|it| Some(it.origin) == self.last);
+                if continues && Some(call.origin) != self.last {
+                    self.preemptions += 1;
+                }
+                self.last = Some(call.origin);
+                self.faults += usize::from(fault.is_some());
+                self.machine.control.release(call.id, fault);
+                self.settle().await;
+                self.wait_for_back_off(call).await;
+            }
+            Move::Drop(number) => {
+                self.actors[number].request = None;
+                self.settle().await;
+            }
+            Move::Expire(number) => {
+                self.machine.clock.advance(EXPIRY);
+                self.actors[number].ending = Some(Ending {
+                    step,
+                    ..Ending::default()
+                });
+            }
+        }
+    }
+
+    /// Polls requests and tasks until none of them can continue.
+    async fn settle(&mut self) {
+        loop {
+            let before = self.machine.control.lock().activity;
+            let mut is_moving = false;
+            self.begin_requests();
+            for number in 0..self.actors.len() {
+                is_moving |= self.poll(number);
+            }
+            for _ in 0..2 {
+                tokio::task::yield_now().await;
+            }
+            is_moving |= self.machine.control.lock().activity != before;
+            is_moving |= self.actors.iter().any(RunningActor::is_woken);
+            if is_moving {
+                continue;
+            }
+            if !self.machine.control.is_busy() {
+                return;
+            }
+            // The store of this machine answers from another thread.
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Polls a request if it was woken.
+    fn poll(&mut self, number: usize) -> bool {
+        let actor = &mut self.actors[number];
+        let Some(request) = &mut actor.request else {
+            return false;
+        };
+        if !actor.wakeup.0.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        let waker = Waker::from(actor.wakeup.clone());
+        self.machine.control.lock().current = Some(number);
+        let polled = request.as_mut().poll(&mut Context::from_waker(&waker));
+        self.machine.control.lock().current = None;
+        if let Poll::Ready((status, headers)) = polled {
+            actor.request = None;
+            let history = &self.machine.history;
+            let step = history.step();
+            let result = match status.as_u16() {
+                200 => CommitResult::Success,
+                409 => CommitResult::Refused,
+                _ => CommitResult::Unknown,
+            };
+            let ended = Entry::Ended {
+                step,
+                result,
+                view: None,
+            };
+            history.push(number, ended);
+            actor.ending = Some(Ending {
+                status: Some(status),
+                headers,
+                step,
+                ..Ending::default()
+            });
+        }
+        true
+    }
+
+    /// Waits for the timer of a commit that backs off, if the released call may have started one. It
+    /// is the only timer of a schedule.
+    async fn wait_for_back_off(&mut self, call: HeldCall) {
+        if !self.machine.control.lock().answered_conflict {
+            return;
+        }
+        let begun = Instant::now();
+        // The longest delay after the first conflicts, and some time to wake up.
+        while self.may_back_off(call) && begun.elapsed() < Duration::from_millis(20) {
+            thread::sleep(PAUSE);
+            self.settle().await;
+        }
+    }
+
+    /// Returns `true` if the origin of an answered call may wait for a timer.
+    fn may_back_off(&self, call: HeldCall) -> bool {
+        let held = self.machine.control.held();
+        if held.iter().any(|it| it.origin == call.origin) {
+            return false;
+        }
+        match call.origin {
+            Origin::Worker(_) => alive_tasks() > 0,
+            // A request that holds a turn keeps the worker of its process from calling the store.
+            Origin::Request(number) => {
+                let worker = Origin::Worker(self.scenario.actors[number].engine);
+                let is_running = self.actors[number].request.is_some();
+                is_running && !held.iter().any(|it| it.origin == worker)
+            }
+        }
+    }
+
+    /// Waits until an actor continues by itself.
+    async fn wait(&mut self) -> Result<(), String> {
+        let begun = Instant::now();
+        while self.machine.control.held().is_empty() && !self.is_over() {
+            if begun.elapsed() > MAX_WAIT {
+                return Err("a request waits for ever".to_owned());
+            }
+            thread::sleep(PAUSE);
+            self.settle().await;
+        }
+        Ok(())
+    }
+}
+
+impl RunningActor {
+    fn is_woken(&self) -> bool {
+        self.request.is_some() && self.wakeup.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Returns the number of commit queues that have a worker.
+fn alive_tasks() -> usize {
+    Handle::current().metrics().num_alive_tasks()
+}
+
+fn request(
+    sessions: &Sessions,
+    number: usize,
+    actor: &Actor,
+    jar: &Jar,
+    history: History,
+) -> RunningRequest {
+    let (sessions, actor) = (sessions.clone(), actor.clone());
+    let mut request = Request::new(());
+    jar.add_to(request.headers_mut());
+    Box::pin(async move {
+        let service = sessions.wrap_fn(move |_: Request<()>, session| {
+            let (history, actor) = (history.clone(), actor.clone());
+            async move { Ok::<_, Infallible>(handle(session, number, actor, history).await) }
+        });
+        let (head, _) = service.call(request).await.unwrap().into_parts();
+        (head.status, head.headers)
+    })
+}

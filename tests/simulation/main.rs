@@ -1,0 +1,164 @@
+//! A deterministic simulation of requests that use one session at the same time.
+//!
+//! The store holds every call of every request. A schedule releases one call at a time, and may inject
+//! one failure, drop a request or let the session expire. A request's call is executed in one step and
+//! answered in another. After each schedule, a sequential model of sessions must explain every load,
+//! every acknowledged change and all that is stored.
+//!
+//! A failure prints a value for the environment variable `SIMULATION_REPLAY`, which runs that schedule
+//! alone. `scripts/simulate.sh` runs random schedules for some minutes.
+
+mod check;
+mod driver;
+mod model;
+mod scenarios;
+mod schedule;
+mod script;
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use driver::{Machine, Scenario};
+use schedule::{Choices, Random};
+
+/// The number of schedules that share one machine.
+const RUNS_PER_MACHINE: usize = 200;
+
+/// Runs schedules, and counts them.
+struct Simulation {
+    runtime: tokio::runtime::Runtime,
+    machine: Machine,
+    runs: usize,
+}
+
+impl Simulation {
+    fn new() -> Self {
+        Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap(),
+            machine: Machine::new(),
+            runs: 0,
+        }
+    }
+
+    /// Runs one schedule. Returns the choices that were made.
+    fn run(&mut self, name: &str, scenario: &Scenario, mut choices: Choices) -> Choices {
+        self.runs += 1;
+        if self.runs.is_multiple_of(RUNS_PER_MACHINE) {
+            self.machine = Machine::new();
+        }
+        let run = check::run(&self.machine, scenario, &mut choices);
+        if let Err(problem) = self.runtime.block_on(run) {
+            let replay = match name.starts_with("random") {
+                true => name.to_owned(),
+                false => format!("{name}:{}", choices.text()),
+            };
+            panic!("{problem}\nSIMULATION_REPLAY={replay}");
+        }
+        choices
+    }
+
+    /// Runs all schedules of each scenario. If there are more than `max`, runs some of them, and
+    /// random ones.
+    fn run_all(&mut self, name: &str, scenarios: &[Scenario], max: usize) {
+        if let Some(replay) = replay(name) {
+            let (number, made) = replay.split_once(':').unwrap();
+            let made = made.split('.').filter_map(|it| it.parse().ok());
+            let scenario = &scenarios[number.parse::<usize>().unwrap()];
+            let choices = Choices::replay(made.collect());
+            self.run(&format!("{name}:{number}"), scenario, choices);
+            return;
+        }
+        let max = match env::var_os("SIMULATION_ALL") {
+            Some(_) => usize::MAX,
+            None => max,
+        };
+        let mut total = 0.0;
+        for (number, scenario) in scenarios.iter().enumerate() {
+            let name = format!("{name}:{number}");
+            total += self.run_scenario(&name, scenario, max, number as u64);
+        }
+        println!("{name}: ran {} of about {total:.0} schedules", self.runs);
+    }
+
+    /// Returns the number of schedules that the scenario has, or an estimate.
+    fn run_scenario(&mut self, name: &str, scenario: &Scenario, max: usize, seed: u64) -> f64 {
+        let mut next = Some(Choices::replay(Vec::new()));
+        let mut count = 0;
+        while let Some(choices) = next {
+            if count == max / 2 {
+                break;
+            }
+            count += 1;
+            next = self.run(name, scenario, choices).next();
+        }
+        if count < max / 2 {
+            return count as f64;
+        }
+        let mut random = Random::new(seed);
+        let mut estimates = 0.0;
+        for _ in count..max {
+            let choices = Choices::random(Random::new(random.number()));
+            estimates += self.run(name, scenario, choices).estimate();
+        }
+        estimates / (max - count) as f64
+    }
+
+    fn run_random(&mut self, seed: u64) {
+        let mut random = Random::new(seed);
+        let scenario = scenarios::random(&mut random);
+        self.run(
+            &format!("random:{seed}"),
+            &scenario,
+            Choices::random(random),
+        );
+    }
+}
+
+/// Returns the schedule to replay, if it belongs to these scenarios.
+fn replay(name: &str) -> Option<String> {
+    let replay = env::var("SIMULATION_REPLAY").ok()?;
+    let (group, rest) = replay.split_once(':')?;
+    (group == name).then(|| rest.to_owned())
+}
+
+#[test]
+fn every_pair_of_operations_is_correct_in_every_order() {
+    Simulation::new().run_all("pairs", &scenarios::pairs(), 100);
+}
+
+#[test]
+fn first_writes_of_a_session_are_correct_in_every_order() {
+    Simulation::new().run_all("first_writes", &scenarios::first_writes(), 100);
+}
+
+#[test]
+fn every_triple_is_correct_in_every_order_with_two_preemptions() {
+    Simulation::new().run_all("triples", &scenarios::triples(), 50);
+}
+
+/// `SIMULATION_MINUTES` runs new seeds for that long instead.
+#[test]
+fn random_schedules_are_correct() {
+    let mut simulation = Simulation::new();
+    if let Some(seed) = replay("random") {
+        return simulation.run_random(seed.parse().unwrap());
+    }
+    let Ok(minutes) = env::var("SIMULATION_MINUTES") else {
+        (0..5000).for_each(|seed| simulation.run_random(seed));
+        return;
+    };
+    let end = Instant::now() + Duration::from_secs(60 * minutes.parse::<u64>().unwrap());
+    let mut seed = getrandom::u64().unwrap();
+    while Instant::now() < end {
+        simulation.run_random(seed);
+        seed = seed.wrapping_add(1);
+    }
+    println!("random: ran {} schedules", simulation.runs);
+}

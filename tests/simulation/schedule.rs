@@ -1,0 +1,102 @@
+//! The choices of a schedule: enumerated, random or replayed.
+
+/// The source of the choices of one run, and the choices that were made.
+#[derive(Clone, Debug)]
+pub(crate) struct Choices {
+    /// The first choices.
+    prefix: Vec<usize>,
+    /// The source of the choices after the prefix. Without it, each is the first option.
+    random: Option<Random>,
+    /// Every choice, with the number of its options.
+    made: Vec<(usize, usize)>,
+}
+
+impl Choices {
+    /// Makes these choices, and then always the first option.
+    pub(crate) fn replay(prefix: Vec<usize>) -> Self {
+        Self {
+            prefix,
+            random: None,
+            made: Vec::new(),
+        }
+    }
+
+    pub(crate) fn random(random: Random) -> Self {
+        Self {
+            random: Some(random),
+            ..Self::replay(Vec::new())
+        }
+    }
+
+    /// Chooses one of `options` options.
+    pub(crate) fn choose(&mut self, options: usize) -> usize {
+        if options == 1 {
+            return 0;
+        }
+        let chosen = match (self.prefix.get(self.made.len()), &mut self.random) {
+            (Some(chosen), _) => (*chosen).min(options - 1),
+            (None, Some(random)) => random.below(options),
+            (None, None) => 0,
+        };
+        self.made.push((chosen, options));
+        chosen
+    }
+
+    /// Returns the choices of the next run of an enumeration.
+    pub(crate) fn next(mut self) -> Option<Self> {
+        while let Some((chosen, options)) = self.made.pop() {
+            if chosen + 1 < options {
+                let mut prefix: Vec<usize> = self.made.iter().map(|(chosen, _)| *chosen).collect();
+                prefix.push(chosen + 1);
+                return Some(Self::replay(prefix));
+            }
+        }
+        None
+    }
+
+    /// Estimates the number of runs of a whole enumeration, after a random run.
+    pub(crate) fn estimate(&self) -> f64 {
+        self.made
+            .iter()
+            .map(|(_, options)| *options as f64)
+            .product()
+    }
+
+    /// Returns the choices as text, for a replay.
+    pub(crate) fn text(&self) -> String {
+        let chosen = self.made.iter().map(|(chosen, _)| chosen.to_string());
+        chosen.collect::<Vec<_>>().join(".")
+    }
+}
+
+/// A small generator of pseudo-random numbers (SplitMix64). One seed gives the same numbers in every
+/// release.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Returns a number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.number() % limit as u64) as usize
+    }
+
+    pub(crate) fn one_in(&mut self, limit: usize) -> bool {
+        self.below(limit) == 0
+    }
+
+    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+}

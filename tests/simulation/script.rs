@@ -1,0 +1,270 @@
+//! Requests of a simulation, and the history that they record.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Empty;
+use hyper_session::{Session, SessionError, id::StoreKey, session::Event};
+use serde_json::{Value, json};
+
+use crate::store::Control;
+
+/// The data or the flash messages of a session.
+pub(crate) type Values = BTreeMap<String, Value>;
+
+/// An operation of a handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    Put,
+    /// Puts a text where others increment.
+    PutText,
+    Increment,
+    Forget,
+    Clear,
+    Flash,
+    Reflash,
+    Tag,
+    Untag,
+    Regenerate,
+    Destroy,
+    /// An explicit commit.
+    Commit,
+}
+
+/// The way in which a request loads its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoadKind {
+    Write,
+    ReadOnly,
+    Skip,
+}
+
+/// One actor: a request, or the clock.
+#[derive(Clone, Debug)]
+pub(crate) struct Actor {
+    /// The visitor whose cookie the request carries.
+    pub(crate) visitor: usize,
+    /// The process that serves the request.
+    pub(crate) engine: usize,
+    pub(crate) load: LoadKind,
+    pub(crate) ops: Vec<Op>,
+    /// The request begins when this request has ended, with the cookies of its response.
+    pub(crate) follows: Option<usize>,
+    /// The schedule may drop the request's future.
+    pub(crate) may_be_dropped: bool,
+    /// Not a request: the clock moves past the end of every record.
+    pub(crate) is_expiry: bool,
+}
+
+impl Actor {
+    pub(crate) fn new(load: LoadKind, ops: &[Op]) -> Self {
+        Self {
+            visitor: 0,
+            engine: 0,
+            load,
+            ops: ops.to_vec(),
+            follows: None,
+            may_be_dropped: false,
+            is_expiry: false,
+        }
+    }
+}
+
+/// The result of a commit, as its request sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CommitResult {
+    Success,
+    /// Nothing was stored, because a change did not fit.
+    Refused,
+    /// The changes may be stored or not.
+    Unknown,
+}
+
+/// An entry of a request's history.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Loaded {
+        step: usize,
+        is_read_only: bool,
+        data: Values,
+        flash: Values,
+    },
+    /// The begin of a commit of these operations.
+    Begun {
+        step: usize,
+        ops: Vec<Op>,
+    },
+    Ended {
+        step: usize,
+        result: CommitResult,
+        /// The data that the handler sees after an explicit commit.
+        view: Option<Values>,
+    },
+    Initiated {
+        key: StoreKey,
+        is_fresh: bool,
+    },
+    Committed(StoreKey),
+    Destroyed(usize),
+    Regenerated {
+        from: StoreKey,
+        to: StoreKey,
+    },
+    Dropped,
+}
+
+/// The histories of all requests.
+#[derive(Clone, Default)]
+pub(crate) struct History {
+    control: Control,
+    entries: Arc<Mutex<Vec<Vec<Entry>>>>,
+}
+
+impl History {
+    pub(crate) fn new(control: &Control) -> Self {
+        Self {
+            control: control.clone(),
+            entries: Arc::default(),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Vec<Entry>>> {
+        self.entries.lock().unwrap()
+    }
+
+    pub(crate) fn step(&self) -> usize {
+        self.control.lock().step
+    }
+
+    pub(crate) fn push(&self, actor: usize, entry: Entry) {
+        self.lock()[actor].push(entry);
+    }
+
+    /// Records an event for the request that is polled now.
+    pub(crate) fn record(&self, event: &Event<'_>) {
+        let Some(actor) = self.control.lock().current else {
+            return;
+        };
+        let entry = match *event {
+            Event::Initiated { key, fresh } => Entry::Initiated {
+                key,
+                is_fresh: fresh,
+            },
+            Event::Committed { key } => Entry::Committed(key),
+            Event::Destroyed { .. } => Entry::Destroyed(self.step()),
+            Event::Regenerated { from, to } => Entry::Regenerated { from, to },
+            Event::WriteDropped { .. } => Entry::Dropped,
+            _ => return,
+        };
+        self.push(actor, entry);
+    }
+}
+
+/// The handler of a request.
+pub(crate) async fn handle(
+    session: Session,
+    number: usize,
+    actor: Actor,
+    history: History,
+) -> Response<Empty<Bytes>> {
+    run(&session, number, &actor, &history).await;
+    Response::new(Empty::new())
+}
+
+async fn run(session: &Session, number: usize, actor: &Actor, history: &History) {
+    let loaded = match actor.load {
+        LoadKind::Write => session.load().await,
+        LoadKind::ReadOnly => session.load_read_only().await,
+        LoadKind::Skip => Ok(session),
+    };
+    if loaded.is_err() {
+        return;
+    }
+    if actor.load != LoadKind::Skip {
+        let executed = history.control.lock().executed.get(&number).copied();
+        let entry = Entry::Loaded {
+            step: executed.unwrap_or_else(|| history.step()),
+            is_read_only: actor.load == LoadKind::ReadOnly,
+            data: session.all().unwrap(),
+            flash: session.flash_messages().unwrap().all().unwrap(),
+        };
+        history.push(number, entry);
+    }
+    let mut ops = Vec::new();
+    for op in &actor.ops {
+        if *op != Op::Commit {
+            if apply(session, number, *op).is_ok() {
+                ops.push(*op);
+            }
+            continue;
+        }
+        let ops = std::mem::take(&mut ops);
+        history.push(
+            number,
+            Entry::Begun {
+                step: history.step(),
+                ops,
+            },
+        );
+        let (result, view) = match session.commit().await {
+            Ok(()) => (CommitResult::Success, session.all().ok()),
+            Err(SessionError::Conflict { .. }) => (CommitResult::Refused, None),
+            Err(_) => (CommitResult::Unknown, None),
+        };
+        let step = history.step();
+        history.push(number, Entry::Ended { step, result, view });
+        if result != CommitResult::Success {
+            return;
+        }
+    }
+    let step = history.step();
+    history.push(number, Entry::Begun { step, ops });
+}
+
+fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
+    match op {
+        Op::Put => {
+            session.put("p", &number)?;
+            session.put(own("p", number), &true)
+        }
+        Op::PutText => session.put("n", "text"),
+        Op::Increment => session.increment("n").map(drop),
+        Op::Forget => session.forget("f").map(drop),
+        Op::Clear => session.clear(),
+        Op::Flash => {
+            session.flash("m", &number)?;
+            session.flash(own("m", number), &number)
+        }
+        Op::Reflash => session.reflash(),
+        Op::Tag => {
+            session.tag("t")?;
+            session.tag(own("t", number))
+        }
+        Op::Untag => session.untag("first"),
+        Op::Regenerate => session.regenerate(),
+        Op::Destroy => session.destroy(),
+        Op::Commit => Ok(()),
+    }
+}
+
+/// Returns a name that only this actor uses.
+pub(crate) fn own(name: &'static str, number: usize) -> &'static str {
+    const NAMES: [[&str; 6]; 3] = [
+        ["p0", "p1", "p2", "p3", "p4", "p5"],
+        ["m0", "m1", "m2", "m3", "m4", "m5"],
+        ["t0", "t1", "t2", "t3", "t4", "t5"],
+    ];
+    NAMES
+        .iter()
+        .find(|names| names[0].starts_with(name))
+        .unwrap()[number]
+}
+
+/// The data of a visitor before the schedule.
+pub(crate) fn first_data(visitor: usize) -> Value {
+    json!({"visitor": visitor, "n": 0, "p": "first", "f": true})
+}

@@ -1,0 +1,301 @@
+//! A store that holds every call until the scheduler releases it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use hyper_session::{
+    id::StoreKey,
+    store::{
+        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
+        WriteRequest,
+    },
+};
+
+/// The code that made a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    Request(usize),
+    /// The worker of a commit queue of this engine.
+    Worker(usize),
+}
+
+/// A failure that the schedule injects into a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The call fails and is not executed.
+    NotExecuted,
+    /// The call is executed, and its answer is lost.
+    AnswerLost,
+}
+
+/// The progress of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Held before it is executed.
+    Begun,
+    Executing(Option<Fault>),
+    /// Executed. The answer is held.
+    Executed,
+    Answered,
+}
+
+/// A call of an actor that is not answered yet.
+#[derive(Debug)]
+struct Call {
+    origin: Origin,
+    name: &'static str,
+    stage: Stage,
+    is_conflict: bool,
+    waker: Option<Waker>,
+}
+
+/// A call that waits for the scheduler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeldCall {
+    pub(crate) id: usize,
+    pub(crate) origin: Origin,
+    pub(crate) name: &'static str,
+    pub(crate) is_executed: bool,
+}
+
+/// The calls of all actors.
+#[derive(Default)]
+pub(crate) struct Calls {
+    calls: BTreeMap<usize, Call>,
+    next_id: usize,
+    /// The request that the scheduler polls now.
+    pub(crate) current: Option<usize>,
+    /// The number of the current step of the schedule.
+    pub(crate) step: usize,
+    /// The step at which the last call of each request was executed.
+    pub(crate) executed: BTreeMap<usize, usize>,
+    /// Grows whenever a call changes its stage.
+    pub(crate) activity: usize,
+    /// The answer of the last released call was a conflict.
+    pub(crate) answered_conflict: bool,
+    /// Every key that was written.
+    pub(crate) keys: BTreeSet<StoreKey>,
+    /// Calls are held. Otherwise they run at once.
+    pub(crate) holds: bool,
+    /// An executed call is answered at once.
+    pub(crate) answers_at_once: bool,
+}
+
+/// The scheduler's side of the store.
+#[derive(Clone, Default)]
+pub(crate) struct Control(Arc<Mutex<Calls>>);
+
+impl Control {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap()
+    }
+
+    /// Returns the calls that wait, oldest first.
+    pub(crate) fn held(&self) -> Vec<HeldCall> {
+        let calls = self.lock();
+        let held = calls.calls.iter().filter_map(|(id, call)| {
+            let is_executed = match call.stage {
+                Stage::Begun => false,
+                Stage::Executed => true,
+                Stage::Executing(_) | Stage::Answered => return None,
+            };
+            Some(HeldCall {
+                id: *id,
+                origin: call.origin,
+                name: call.name,
+                is_executed,
+            })
+        });
+        held.collect()
+    }
+
+    /// Returns `true` if a released call has not reached its next stage.
+    pub(crate) fn is_busy(&self) -> bool {
+        let is_busy = |call: &Call| matches!(call.stage, Stage::Executing(_) | Stage::Answered);
+        self.lock().calls.values().any(is_busy)
+    }
+
+    /// Lets a held call continue to its next stage.
+    pub(crate) fn release(&self, id: usize, fault: Option<Fault>) {
+        let mut calls = self.lock();
+        calls.activity += 1;
+        let call = calls.calls.get_mut(&id).expect("a held call");
+        let is_executed = call.stage == Stage::Executed;
+        call.stage = match is_executed {
+            false => Stage::Executing(fault),
+            true => Stage::Answered,
+        };
+        if let Some(waker) = call.waker.take() {
+            waker.wake();
+        }
+        let is_conflict = is_executed && call.is_conflict;
+        calls.answered_conflict = is_conflict;
+    }
+
+    fn begin(&self, engine: usize, name: &'static str, key: Option<StoreKey>) -> CallGuard {
+        let mut calls = self.lock();
+        let id = calls.next_id;
+        calls.next_id += 1;
+        calls.activity += 1;
+        calls.keys.extend(key);
+        let origin = calls
+            .current
+            .map_or(Origin::Worker(engine), Origin::Request);
+        let stage = match calls.holds {
+            true => Stage::Begun,
+            false => Stage::Executing(None),
+        };
+        let call = Call {
+            origin,
+            name,
+            stage,
+            is_conflict: false,
+            waker: None,
+        };
+        calls.calls.insert(id, call);
+        CallGuard {
+            control: self.clone(),
+            id,
+        }
+    }
+}
+
+/// Removes the call when it is answered, or dropped with its request.
+struct CallGuard {
+    control: Control,
+    id: usize,
+}
+
+impl CallGuard {
+    /// Waits until the scheduler releases the call, and returns its fault.
+    async fn released(&self) -> Option<Fault> {
+        let wait = poll_fn(|cx| {
+            let mut calls = self.control.lock();
+            let call = calls.calls.get_mut(&self.id).expect("a call");
+            match call.stage {
+                Stage::Executing(fault) => Poll::Ready(fault),
+                Stage::Answered => Poll::Ready(None),
+                Stage::Begun | Stage::Executed => {
+                    call.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        });
+        wait.await
+    }
+
+    fn set_executed(&self, is_conflict: bool) {
+        let mut calls = self.control.lock();
+        calls.activity += 1;
+        let at_once = !calls.holds || calls.answers_at_once;
+        let step = calls.step;
+        let call = calls.calls.get_mut(&self.id).expect("a call");
+        call.is_conflict = is_conflict;
+        let origin = call.origin;
+        call.stage = match at_once {
+            true => Stage::Answered,
+            false => Stage::Executed,
+        };
+        calls.answered_conflict = at_once && is_conflict;
+        if let Origin::Request(request) = origin {
+            calls.executed.insert(request, step);
+        }
+    }
+}
+
+impl Drop for CallGuard {
+    fn drop(&mut self) {
+        let mut calls = self.control.lock();
+        calls.activity += 1;
+        calls.calls.remove(&self.id);
+    }
+}
+
+/// The store as one engine sees it.
+#[derive(Clone)]
+pub(crate) struct HeldStore {
+    engine: usize,
+    control: Control,
+    inner: Arc<dyn Store>,
+}
+
+impl HeldStore {
+    pub(crate) fn new(engine: usize, control: &Control, inner: &Arc<dyn Store>) -> Self {
+        Self {
+            engine,
+            control: control.clone(),
+            inner: inner.clone(),
+        }
+    }
+
+    fn run<T: Unpin + Send + 'static>(
+        &self,
+        name: &'static str,
+        key: Option<StoreKey>,
+        is_conflict: fn(&T) -> bool,
+        work: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
+    ) -> StoreFuture<T> {
+        let this = self.clone();
+        StoreFuture::new(async move {
+            let guard = this.control.begin(this.engine, name, key);
+            let failure = |text: &str| Err(StoreError::new("simulation", name, text));
+            let result = match guard.released().await {
+                None => work(&*this.inner).await,
+                Some(Fault::NotExecuted) => failure("not executed"),
+                Some(Fault::AnswerLost) => {
+                    work(&*this.inner).await?;
+                    failure("the answer was lost")
+                }
+            };
+            guard.set_executed(result.as_ref().is_ok_and(is_conflict));
+            guard.released().await;
+            result
+        })
+    }
+}
+
+impl Store for HeldStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        let key = *key;
+        let work = move |inner: &dyn Store| inner.read(&key, touch);
+        self.run("read", None, |_| false, work)
+    }
+
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let key = Some(request.key);
+        let is_conflict = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Conflict(_));
+        let work = move |inner: &dyn Store| inner.write(request);
+        self.run("write", key, is_conflict, work)
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        let key = *key;
+        let work = move |inner: &dyn Store| inner.destroy(&key);
+        self.run("destroy", Some(key), |()| false, work)
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        let key = *key;
+        let work = move |inner: &dyn Store| inner.touch(&key, ttl);
+        self.run("touch", None, |_| false, work)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        Some(self)
+    }
+}
+
+impl TagStore for HeldStore {
+    fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
+        self.inner.tags().expect("an index of tags").tagged(tag)
+    }
+}
