@@ -1,6 +1,6 @@
 //! Validation of settings, and the engine that they configure.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, app_key, registry::StoreSelection,
@@ -55,9 +55,10 @@ impl SessionConfig {
             dead_keys: DeadKeys::new(),
             touch_times: TouchTimes::new(),
             finder: Finder::new(&name),
-            format: Box::new(NativeFormat::new(ids)),
+            format: Box::new(NativeFormat::new(ids, keys)),
             queues: CommitQueues::default(),
             pending_ids: PendingIds::default(),
+            has_rotations: AtomicBool::new(false),
             adjusted: limits_max_age.then_some(
                 "`age` exceeds 400 days, the maximum of browsers; Max-Age of the cookie is 400 days",
             ),

@@ -6,6 +6,7 @@ use super::{
     ContentionReason, Event, SessionError, Snapshot,
     commit::back_off_delay,
     engine::Engine,
+    rotation,
     state::{DecodedRecord, decode},
 };
 use crate::{
@@ -57,7 +58,11 @@ impl SessionCollection {
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails.
     pub async fn destroy(&self, key: &StoreKey) -> Result<(), SessionError> {
-        self.0.backend.store().destroy(key).await?;
+        if rotation::is_possible(&self.0) {
+            rotation::destroy(Arc::clone(&self.0), *key).await?;
+        } else {
+            self.0.backend.store().destroy(key).await?;
+        }
         self.0.emit(&Event::Destroyed { key: *key });
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The part of a service that all its sessions share.
 
-use std::time::Duration;
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     CommitQueues, CookieCache, DeadKeys, Event, PendingIds, Policy, SessionError, TouchTimes,
@@ -22,6 +22,8 @@ pub(crate) struct Engine {
     pub(crate) touch_times: TouchTimes,
     pub(crate) queues: CommitQueues,
     pub(crate) pending_ids: PendingIds,
+    /// A session of this service was rotated with a grace window, as far as this process knows.
+    pub(crate) has_rotations: AtomicBool,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
     pub(crate) clock: Clock,

@@ -26,7 +26,7 @@ pub enum Event<'a> {
     /// A new id for a session.
     #[doc(alias = "migrated")]
     Regenerated {
-        /// The key of the old id, which is dead.
+        /// The key of the old id. It is dead, or forwards to the new id for a grace window.
         from: StoreKey,
         /// The key of the new id.
         to: StoreKey,

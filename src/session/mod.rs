@@ -17,6 +17,7 @@ mod load;
 mod methods;
 mod pending_ids;
 mod policy;
+mod rotation;
 mod snapshot;
 mod state;
 mod trace;

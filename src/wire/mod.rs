@@ -9,7 +9,11 @@ use std::{fmt::Debug, time::Duration};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::{clock::Timestamp, document::Document, id::SessionId};
+use crate::{
+    clock::Timestamp,
+    document::Document,
+    id::{SessionId, StoreKey},
+};
 
 /// The text of an id cookie's value. A value of the native format fits inline, without an allocation.
 pub(crate) type CookieText = SmallVec<[u8; 128]>;
@@ -30,8 +34,13 @@ pub(crate) trait Format: Debug + Send + Sync {
     /// Encodes the record of a session.
     fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes;
 
-    /// Encodes a fence, which replaces the record under the old id after a regeneration.
-    fn fence(&self) -> Bytes;
+    /// Encodes the fence that replaces the record under the key `from` of an old id. If `forward` cannot
+    /// be sealed, the fence does not forward.
+    fn fence(&self, from: &StoreKey, forward: Option<&Forward>) -> Bytes;
+
+    /// Opens the new id in a fence that was read under the key `from`. Returns `None` if the record is
+    /// not a fence, or does not forward.
+    fn open_forward(&self, from: &StoreKey, record: &[u8]) -> Option<Forward>;
 
     /// Decodes the head of a record. Never panics.
     fn decode_head(&self, record: &[u8]) -> Result<RecordHead, DecodeError>;
@@ -76,6 +85,16 @@ impl Lifetime {
             end: None,
         }
     }
+}
+
+/// The new id to which a fence forwards requests with the old id.
+#[derive(Clone, Debug)]
+pub(crate) struct Forward {
+    pub(crate) id: SessionId,
+    /// The end of the grace window.
+    pub(crate) until: Timestamp,
+    /// The lifetime of the session. Not sealed, as in the session's record.
+    pub(crate) lifetime: Lifetime,
 }
 
 /// An authenticated id cookie.

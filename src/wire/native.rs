@@ -22,6 +22,10 @@
 //! messages with equal content. Numbers are little endian. Empty flash messages have no text and no
 //! index.
 //!
+//! A fence ends after the head, whose other fields are zero. If the fence forwards to the new id for a
+//! grace window, it has the lifetime of the session, and a sealed text follows: the new id (16 bytes)
+//! and the end of the window (8 bytes). The seal is bound to the key of the old id.
+//!
 //! An id cookie begins with six base64url characters that claim the second of its last renewal. The
 //! rest is a sealed text of five fields: the format version (1 byte), the id (16 bytes), that second
 //! (4 bytes, little endian, since the Unix epoch), a flag (1 byte), and the lifetime of the session's
@@ -35,12 +39,14 @@ use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, BufMut, Bytes};
 use zeroize::Zeroize;
 
-use super::{CookieText, DecodeError, Format, IdCookie, Lifetime, OpenedIdCookie, RecordHead};
+use super::{
+    CookieText, DecodeError, Format, Forward, IdCookie, Lifetime, OpenedIdCookie, RecordHead,
+};
 use crate::{
     clock::Timestamp,
     document::Document,
-    id::SessionId,
-    seal::{Buffer, Codec},
+    id::{SessionId, StoreKey},
+    seal::{Buffer, Codec, KeyRing},
 };
 
 /// The version of both formats.
@@ -54,16 +60,25 @@ const LENGTHS_OFFSET: usize = 2 + LIFETIME_LEN;
 const HEAD_LEN: usize = LENGTHS_OFFSET + 16;
 const ID_PLAIN_LEN: usize = 1 + SessionId::LEN + 4 + 1 + LIFETIME_LEN;
 const CLAIM_LEN: usize = 6;
+const FORWARD_LEN: usize = SessionId::LEN + 8;
+/// The purpose of the sealed texts of fences, which the seal authenticates.
+const FORWARD_PURPOSE: &str = "hyper-session fence";
 
 /// The native format: sealed ids, and records with their own index.
 #[derive(Debug)]
 pub(crate) struct NativeFormat {
     ids: Codec,
+    keys: KeyRing,
 }
 
 impl NativeFormat {
-    pub(crate) const fn new(ids: Codec) -> Self {
-        Self { ids }
+    pub(crate) const fn new(ids: Codec, keys: KeyRing) -> Self {
+        Self { ids, keys }
+    }
+
+    /// Returns the codec of the fence under the key `from`.
+    fn forwards(&self, from: &StoreKey) -> Codec {
+        self.keys.codec(FORWARD_PURPOSE, &from.to_string())
     }
 }
 
@@ -118,14 +133,50 @@ impl Format for NativeFormat {
         encode_record(lifetime, data, flash)
     }
 
-    fn fence(&self) -> Bytes {
+    fn fence(&self, from: &StoreKey, forward: Option<&Forward>) -> Bytes {
         const FENCE: [u8; HEAD_LEN] = {
             let mut head = [0; HEAD_LEN];
             head[0] = VERSION;
             head[1] = KIND_FENCE;
             head
         };
-        Bytes::from_static(&FENCE)
+        let plain = Bytes::from_static(&FENCE);
+        let Some(forward) = forward else {
+            return plain;
+        };
+        let mut content = [0; FORWARD_LEN];
+        let mut rest = &mut content[..];
+        rest.put_slice(forward.id.as_bytes());
+        rest.put_u64_le(forward.until.as_millis());
+        let mut text = Buffer::new();
+        let sealed = self.forwards(from).seal(&content, &mut text);
+        content.zeroize();
+        if sealed.is_err() {
+            return plain;
+        }
+        let mut bytes = vec![VERSION, KIND_FENCE];
+        put_lifetime(&forward.lifetime, &mut bytes);
+        bytes.resize(HEAD_LEN, 0);
+        bytes.extend_from_slice(&text);
+        bytes.into()
+    }
+
+    fn open_forward(&self, from: &StoreKey, record: &[u8]) -> Option<Forward> {
+        let (head, _) = split_head(record).ok()?;
+        let text = record.get(HEAD_LEN..)?;
+        if !head.is_fence || text.is_empty() {
+            return None;
+        }
+        let mut content = Buffer::new();
+        self.forwards(from).open(text, &mut content).ok()?;
+        let (id, until) = content.split_first_chunk()?;
+        let forward = Forward {
+            id: SessionId::from_bytes(*id),
+            until: Timestamp::from_millis(u64::from_le_bytes(until.try_into().ok()?)),
+            lifetime: head.lifetime,
+        };
+        content.zeroize();
+        Some(forward)
     }
 
     fn decode_head(&self, record: &[u8]) -> Result<RecordHead, DecodeError> {
@@ -139,6 +190,11 @@ impl Format for NativeFormat {
         flash: &mut Document,
     ) -> Result<RecordHead, DecodeError> {
         let (record_head, mut head) = split_head(record)?;
+        if record_head.is_fence {
+            data.reset();
+            flash.reset();
+            return Ok(record_head);
+        }
         let mut end = HEAD_LEN;
         for document in [data, flash] {
             let (text, index) = (head.get_u32_le() as usize, head.get_u32_le() as usize);

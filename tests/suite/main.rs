@@ -115,6 +115,8 @@ mod session {
     mod regenerate;
     mod renewal;
     mod replay;
+    mod rotate;
+    mod rotate_races;
     mod tag_races;
     mod user_code;
     mod values;

@@ -148,7 +148,7 @@ impl Commit {
 /// Returns the first step of the final commit, or the outcome if there is nothing to store.
 fn begin(
     state: &mut SessionState,
-    engine: &Engine,
+    engine: &Arc<Engine>,
     status: StatusCode,
 ) -> ControlFlow<SessionOutcome, CommitStep> {
     if state.phase() == Phase::Failed {

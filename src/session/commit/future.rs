@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     completion::panic_after_completion,
-    id::StoreKey,
+    id::{SessionId, StoreKey},
     session::{
         Event, OnConflict, OnTooLarge, Session, SessionError,
+        rotation::forward,
         state::{Changes, IdStatus, StoredRecord, decode},
         trace::Span,
     },
@@ -45,6 +46,8 @@ pub struct Commit {
     pub(super) changes: Option<Box<Changes>>,
     /// The record that a regeneration wrote last, if that contains changes of other requests.
     pub(super) merged: Option<Box<MergedRecord>>,
+    /// The session's new id, under which the changes are being stored. Another request rotated it.
+    rotated: Option<SessionId>,
     /// No other commit of this process writes the old record meanwhile.
     pub(super) turn: Option<Turn>,
     /// A record is stored.
@@ -99,6 +102,7 @@ impl Commit {
             deadline: None,
             changes: None,
             merged: None,
+            rotated: None,
             turn: None,
             written: false,
             is_final,
@@ -149,6 +153,10 @@ impl Commit {
             CommitStep::Fencing(fence, key) => {
                 let (fenced, key) = (ready!(Pin::new(fence).poll(cx)), *key);
                 self.on_fenced(fenced, key)
+            }
+            CommitStep::Following(read, key) => {
+                let (read, key) = (ready!(Pin::new(read).poll(cx)), *key);
+                Ok(self.on_followed(read, key))
             }
             CommitStep::BackingOff(delay, record, key) => {
                 ready!(Pin::new(delay).poll(cx));
@@ -220,7 +228,12 @@ impl Commit {
     fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
         let newer = decode(&self.session.engine, &record)?;
         if newer.head.is_fence {
-            return Ok(self.drop_changes(IdStatus::Regenerated));
+            let Some(forward) = forward(&self.session.engine, &key, &record.data) else {
+                return Ok(self.drop_changes(IdStatus::Regenerated));
+            };
+            self.conflicts += 1;
+            let changes = self.take_changes();
+            return self.follow(forward.id, changes);
         }
         let is_same = {
             let state = self.session.state();
@@ -232,6 +245,13 @@ impl Commit {
         self.conflicts += 1;
         let changes = self.take_changes();
         self.join(key, key, Work::Store(changes), Some(record))
+    }
+
+    /// Joins the queue of the session under its new id, which a rotation gave it meanwhile.
+    pub(super) fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
+        let key = id.store_key();
+        self.rotated = Some(id);
+        self.join(key, key, Work::Store(changes), None)
     }
 
     /// Joins the queue that exists before the first write of this commit.
@@ -284,6 +304,7 @@ impl Commit {
                 self.adopt(stored)?;
                 Ok(CommitStep::Done)
             }
+            JobReply::Forwarded(id, changes) => self.follow(id, changes),
             JobReply::Lost(IdStatus::Destroyed) => Ok(self.on_gone()),
             JobReply::Lost(status) => Ok(self.drop_changes(status)),
             JobReply::Refused(error, changes) => {
@@ -308,6 +329,9 @@ impl Commit {
     pub(super) fn adopt(&mut self, stored: StoredRecord) -> Result<(), SessionError> {
         self.written = true;
         let mut state = self.session.state();
+        if let Some(id) = self.rotated.take() {
+            state.follow(id);
+        }
         state.adopt(&self.session.engine, stored, self.is_final)
     }
 

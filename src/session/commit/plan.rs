@@ -1,5 +1,7 @@
 //! The plan of a commit: what to store, and in which order.
 
+use std::sync::Arc;
+
 use super::{
     step::{CommitStep, StepResult},
     touch::Renewal,
@@ -9,13 +11,18 @@ use crate::{
     session::{
         Event, SessionError,
         engine::Engine,
-        state::{Phase, SessionState},
+        rotation,
+        state::{IdStatus, Phase, SessionState},
     },
-    store::WriteRequest,
+    store::{StoreFuture, WriteRequest},
 };
 
 /// Returns the first step of a commit. A final commit touches an unloaded session that is due.
-pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bool) -> StepResult {
+pub(super) fn first_step(
+    state: &mut SessionState,
+    engine: &Arc<Engine>,
+    is_final: bool,
+) -> StepResult {
     match state.phase() {
         Phase::Unloaded if is_final => {
             let touch = engine
@@ -36,11 +43,18 @@ pub(super) fn first_step(state: &mut SessionState, engine: &Engine, is_final: bo
         return Err(error);
     }
     match state.key_to_destroy() {
-        Some(key) => Ok(CommitStep::Destroying(
-            state.store(engine).destroy(&key),
-            key,
-        )),
+        Some(key) => Ok(CommitStep::Destroying(destroy(state, engine, &key), key)),
         None => first_write_step(state, engine, is_final),
+    }
+}
+
+/// Starts to destroy a session.
+fn destroy(state: &SessionState, engine: &Arc<Engine>, key: &StoreKey) -> StoreFuture<()> {
+    match state.id_status() {
+        IdStatus::Ended if rotation::is_possible(engine) => {
+            StoreFuture::new(rotation::destroy(Arc::clone(engine), *key))
+        }
+        _ => state.store(engine).destroy(key),
     }
 }
 

@@ -12,10 +12,10 @@ use super::{
 use crate::{
     id::StoreKey,
     session::{
-        ContentionReason, Event, SessionError,
+        ContentionReason, Event, SessionError, rotation,
         state::{DecodedRecord, IdStatus, Regeneration, StoredRecord, decode},
     },
-    store::{Expected, Record, StoreError, WriteOutcome, WriteRequest},
+    store::{Expected, ReadOutcome, Record, StoreError, WriteOutcome, WriteRequest},
 };
 
 impl Commit {
@@ -23,7 +23,12 @@ impl Commit {
     pub(super) fn fence(&self, key: StoreKey) -> StepResult {
         let engine = &*self.session.engine;
         let state = self.session.state();
-        let Some(Regeneration { from, version }) = state.regeneration() else {
+        let Some(Regeneration {
+            from,
+            version,
+            grace,
+        }) = state.regeneration()
+        else {
             return Ok(CommitStep::Done);
         };
         let store = state.store(engine);
@@ -31,8 +36,10 @@ impl Commit {
             return Ok(CommitStep::DestroyingOld(store.destroy(&from), key));
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
-        let fence = engine.format.fence();
-        let request = WriteRequest::new(&from, fence, engine.policy.fence_ttl, expected);
+        let merged = self.merged.as_ref().and_then(|it| it.new.as_ref());
+        let lifetime = merged.map_or(state.lifetime(), |new| new.lifetime);
+        let (fence, ttl) = rotation::fence(engine, &from, state.id_with_key(&key), lifetime, grace);
+        let request = WriteRequest::new(&from, fence, ttl, expected);
         Ok(CommitStep::Fencing(store.write(request), key))
     }
 
@@ -47,18 +54,60 @@ impl Commit {
                 return Ok(CommitStep::Done);
             }
             WriteOutcome::Gone => IdStatus::Destroyed,
-            WriteOutcome::Conflict(record) => {
-                let newer = decode(&self.session.engine, &record)?;
-                if newer.head.is_fence {
-                    IdStatus::Regenerated
-                } else if self.is_old_session(&newer) {
-                    return self.on_old_changed(record, key);
-                } else {
-                    IdStatus::Destroyed
-                }
-            }
+            WriteOutcome::Conflict(record) => return self.on_old_found(record, key),
         };
         Ok(self.roll_back(key, Rollback::Lost(status)))
+    }
+
+    /// Something else is stored under the old id.
+    fn on_old_found(&mut self, record: Record, key: StoreKey) -> StepResult {
+        let newer = decode(&self.session.engine, &record)?;
+        let status = if newer.head.is_fence {
+            if let Some(step) = self.follow_fence(&record, key) {
+                return Ok(step);
+            }
+            IdStatus::Regenerated
+        } else if self.is_old_session(&newer) {
+            return self.on_old_changed(record, key);
+        } else {
+            IdStatus::Destroyed
+        };
+        Ok(self.roll_back(key, Rollback::Lost(status)))
+    }
+
+    /// Continues after another request has rotated the session. A rotation ends: the session has a new
+    /// id already, and a visitor's parallel requests must not build a chain of fences. A regeneration, or
+    /// a rotation whose new id has a CSRF token in the response, starts from that id.
+    fn follow_fence(&mut self, fence: &Record, key: StoreKey) -> Option<CommitStep> {
+        let engine = &*self.session.engine;
+        let mut state = self.session.state();
+        let Regeneration { from, grace, .. } = state.regeneration()?;
+        let id = rotation::forward(engine, &from, &fence.data)?.id;
+        self.turn = None;
+        if !grace.is_zero() && !state.is_token_issued() {
+            drop(state);
+            return Some(self.roll_back(key, Rollback::Rotated(id)));
+        }
+        let from = id.store_key();
+        state.set_old_key(from);
+        let read = state.store(engine).read(&from, None);
+        Some(CommitStep::Following(read, key))
+    }
+
+    pub(super) fn on_followed(
+        &mut self,
+        read: Result<ReadOutcome, StoreError>,
+        key: StoreKey,
+    ) -> CommitStep {
+        let found = match read {
+            Ok(ReadOutcome::Found(record)) => self.on_old_found(record, key),
+            Ok(ReadOutcome::Gone | ReadOutcome::Absent) => {
+                let lost = Rollback::Lost(IdStatus::Destroyed);
+                return self.roll_back(key, lost);
+            }
+            Err(error) => Err(error.into()),
+        };
+        found.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error)))
     }
 
     /// Returns `true` if the record under the old id is a later version of this session.
@@ -106,7 +155,7 @@ impl Commit {
     }
 
     pub(super) fn on_rolled_back(
-        &self,
+        &mut self,
         destroyed: Result<(), StoreError>,
         reason: Rollback,
     ) -> StepResult {
@@ -114,6 +163,12 @@ impl Commit {
         match reason {
             Rollback::Lost(status) => Ok(self.drop_changes(status)),
             Rollback::Failed(error) => Err(error),
+            Rollback::Rotated(id) => {
+                self.session.state().take_regeneration();
+                self.merged = None;
+                let changes = self.take_changes();
+                self.follow(id, changes)
+            }
         }
     }
 

@@ -4,12 +4,12 @@ use futures_timer::Delay;
 
 use super::{queue::Ticket, touch::Renewal};
 use crate::{
-    id::StoreKey,
+    id::{SessionId, StoreKey},
     session::{
         SessionError,
         state::{IdStatus, StoredRecord},
     },
-    store::{Record, StoreFuture, WriteOutcome},
+    store::{ReadOutcome, Record, StoreFuture, WriteOutcome},
 };
 
 /// What a commit waits for: usually a store operation. A key is the key of the session's record.
@@ -29,6 +29,8 @@ pub(super) enum CommitStep {
     Waiting(Ticket, StoreKey),
     /// Replace the old record with a fence, unless another request wrote it in the meantime.
     Fencing(StoreFuture<WriteOutcome>, StoreKey),
+    /// Read the record of the new id that the old id has got meanwhile, to fence that record.
+    Following(StoreFuture<ReadOutcome>, StoreKey),
     /// Wait before the old record is fenced again. Another process has written this record.
     BackingOff(Delay, Record, StoreKey),
     /// Destroy the old record, in a store that has no fences because it has no versions.
@@ -46,6 +48,8 @@ pub(super) type StepResult = Result<CommitStep, SessionError>;
 pub(super) enum Rollback {
     /// Another request destroyed or regenerated the session.
     Lost(IdStatus),
+    /// Another request rotated the session to this id first, so this rotation is not needed.
+    Rotated(SessionId),
     /// The changes could not be stored.
     Failed(SessionError),
 }

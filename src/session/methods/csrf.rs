@@ -36,8 +36,7 @@ impl Session {
     ///
     /// Returns `false` if the request carried no session cookie of this service.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
-        let secret = self.state_with_id().csrf_secret();
-        secret.is_some_and(|secret| secret.matches(token))
+        self.state_with_id().verify_csrf_token(token)
     }
 
     /// Emits [`Event::CsrfFailed`], for CSRF checks of your own. `reason` must not hold any part of

@@ -1,5 +1,7 @@
 //! Methods that regenerate, destroy and commit a session.
 
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
 use crate::session::{Commit, Session, SessionError};
 
 /// # Life cycle
@@ -25,10 +27,49 @@ impl Session {
     #[doc(alias = "renew")]
     #[doc(alias = "migrate")]
     pub fn regenerate(&self) -> Result<(), SessionError> {
-        Ok(self.state().writable()?.regenerate(&self.engine)?)
+        let mut state = self.state();
+        Ok(state.writable()?.regenerate(&self.engine, Duration::ZERO)?)
     }
 
-    /// Returns `true` if [`regenerate`](Self::regenerate) was called in this request.
+    /// Gives the session a new id, like [`regenerate`](Self::regenerate), while requests with the old id
+    /// keep working for the time `grace`. Use it to rotate ids periodically.
+    ///
+    /// Do not call it when the visitor's rights change. An id that an attacker knows would stay valid
+    /// for the grace window; only [`regenerate`](Self::regenerate) defeats session fixation.
+    ///
+    /// In the window, a request with the old id loads the session under its new id, and its response sends
+    /// the new cookie. A request that does not use its session sends nothing. The window begins at the
+    /// commit and lasts no longer than the session. It ends early for both ids when the session is
+    /// destroyed, under either id or by a tag, and for the old id at the next
+    /// [`regenerate`](Self::regenerate). Two rotations may overlap: a load follows two fences.
+    ///
+    /// With a store that has no [conditional writes](crate::store::Capabilities), such as one in cookies,
+    /// and with a `grace` of zero, this is `regenerate`. So it is if the request calls `regenerate` too.
+    ///
+    /// CSRF tokens of the old id are valid in this request and in requests that carry the old id. Forms
+    /// that were rendered before must be rendered again.
+    ///
+    /// # Errors
+    /// See [`regenerate`](Self::regenerate).
+    ///
+    /// # Concurrency
+    /// Changes that another request commits under the old id are kept, before the commit and in the
+    /// window. Rotations at once are one rotation, unless a request handed out a CSRF token of its new id. A
+    /// regeneration that another request began under the old id starts from the new one.
+    ///
+    /// A `destroy` in another process may end the old id only, if that process has neither called `rotate_id`
+    /// nor loaded an old id since its start, and its request did not load the session or loaded it before
+    /// this commit.
+    #[doc(alias = "cycle_id")]
+    #[doc(alias = "rotate")]
+    pub fn rotate_id(&self, grace: Duration) -> Result<(), SessionError> {
+        self.state().writable()?.regenerate(&self.engine, grace)?;
+        self.engine.has_rotations.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Returns `true` if [`regenerate`](Self::regenerate) or [`rotate_id`](Self::rotate_id) was called in
+    /// this request.
     #[doc(alias = "hasRegeneratedSession")]
     pub fn has_regenerated(&self) -> bool {
         self.state().is_regenerated()

@@ -1,6 +1,6 @@
 //! The content of a session, as handlers read and change it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -76,23 +76,29 @@ impl SessionState {
         self.form_input.as_ref()
     }
 
-    /// Gives the session a new id. The next commit moves the record to it.
+    /// Gives the session a new id. The next commit moves the record to it. Afterwards the old id forwards
+    /// to the new one for the time `grace`.
     pub(in crate::session) fn regenerate(
         &mut self,
         engine: &Arc<Engine>,
+        grace: Duration,
     ) -> Result<(), EntropyError> {
         self.changed = true;
         let was_sent = self.identity.is_from_request() || self.version.is_some();
         self.same_visitor |= self.identity.is_from_request();
-        let old = self.identity.discard_id();
-        self.identity.ensure_id()?;
+        let old = self.identity.replace_id(!grace.is_zero())?;
         self.regenerated = true;
-        // An id that was never sent needs no fence. A second new id replaces the first one.
-        if let (true, Some(from), None) = (was_sent, old, self.regeneration) {
-            self.regeneration = Some(Regeneration {
-                from,
-                version: self.version.take(),
-            });
+        match &mut self.regeneration {
+            // A second new id replaces the first one.
+            Some(first) => first.grace = first.grace.min(grace),
+            // An id that was never sent needs no fence.
+            None => {
+                self.regeneration = old.filter(|_| was_sent).map(|from| Regeneration {
+                    from,
+                    version: self.version.take(),
+                    grace,
+                });
+            }
         }
         self.pending_id = match (self.regeneration, self.identity.key()) {
             (Some(old), Some(new)) => Some(PendingId::new(engine, old.from, new)),

@@ -15,6 +15,9 @@ use crate::{
     wire::{CookieText, IdCookie, Lifetime, OpenedIdCookie},
 };
 
+/// Maximum number of fences that the load of one request follows.
+const MAX_HOPS: usize = 2;
+
 /// The id and its cookie. The cookie is decrypted when the id is first needed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
@@ -27,7 +30,11 @@ pub(super) struct Identity {
     id: Option<SessionId>,
     /// The key of `id`, computed when first needed.
     key: OnceCell<StoreKey>,
-    /// `true` if the request carried the id.
+    /// The id that this one replaced in a rotation. Its CSRF tokens are valid for this request.
+    former_id: Option<SessionId>,
+    /// Number of fences that were followed from the request's ids.
+    hops: usize,
+    /// `true` if the request carried the id, or an old id that forwards to it.
     from_request: bool,
     /// The request carried an id, which may have been replaced since.
     was_carried: bool,
@@ -68,6 +75,8 @@ impl Identity {
         self.resolved = false;
         self.others = None;
         self.set_id(None);
+        self.former_id = None;
+        self.hops = 0;
         self.from_request = false;
         self.was_carried = false;
         self.confirmed = false;
@@ -168,6 +177,7 @@ impl Identity {
         self.was_carried = true;
         self.confirmed = false;
         self.token_issued = false;
+        self.former_id = None;
         self.cookie_text.clear();
         if !candidate.opened.outdated {
             self.cookie_text = candidate.text;
@@ -225,6 +235,12 @@ impl Identity {
         Some(*self.key.get_or_init(|| id.store_key()))
     }
 
+    /// Returns the id, if `key` is its key.
+    pub(super) fn id_with_key(&self, key: &StoreKey) -> Option<SessionId> {
+        let is_its_key = self.key().as_ref() == Some(key);
+        self.id.clone().filter(|_| is_its_key)
+    }
+
     /// Returns `true` if the request carried the id.
     pub(super) fn is_from_request(&self) -> bool {
         self.from_request
@@ -261,9 +277,10 @@ impl Identity {
         Ok(secret)
     }
 
-    /// Returns the secret of the id's CSRF tokens, if there is an id.
-    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
-        self.id.as_ref().map(CsrfSecret::from_id)
+    /// Returns `true` if `token` is a CSRF token of the id, or of the id that it replaced in a rotation.
+    pub(super) fn verify_csrf_token(&self, token: &str) -> bool {
+        let mut ids = self.id.iter().chain(&self.former_id);
+        ids.any(|id| CsrfSecret::from_id(id).matches(token))
     }
 
     /// Drops the id and returns its key. The next call of [`ensure_id`](Self::ensure_id) creates
@@ -274,10 +291,41 @@ impl Identity {
         self.others = None;
         self.lifetime = None;
         self.token_issued = false;
+        self.former_id = None;
         self.cookie_text.clear();
         let key = self.key();
         self.set_id(None);
         key
+    }
+
+    /// Replaces the id with a new one and returns the key of the old id. `is_rotation` keeps the CSRF
+    /// tokens of the old id valid for this request.
+    pub(super) fn replace_id(
+        &mut self,
+        is_rotation: bool,
+    ) -> Result<Option<StoreKey>, EntropyError> {
+        let former = self.id.clone().filter(|_| is_rotation);
+        let old = self.discard_id();
+        self.ensure_id()?;
+        self.former_id = former;
+        Ok(old)
+    }
+
+    /// Replaces the id with the one that its fence forwards to. The browser needs the new id's cookie.
+    pub(super) fn follow(&mut self, id: SessionId, lifetime: Lifetime) {
+        let former = self.former_id.take().or_else(|| self.id.take());
+        self.set_id(Some(id));
+        self.former_id = former;
+        self.hops += 1;
+        self.lifetime = Some(lifetime);
+        self.confirmed = false;
+        self.token_issued = false;
+        self.cookie_text.clear();
+    }
+
+    /// Returns `true` if a load may follow another fence.
+    pub(super) fn can_follow(&self) -> bool {
+        self.hops < MAX_HOPS
     }
 
     /// Records the lifetime of the record that is stored under the id.

@@ -67,7 +67,7 @@ pub(super) struct SessionState {
     /// The key of a session that the next commit destroys.
     key_to_destroy: Option<StoreKey>,
     tags: TagState,
-    /// This request called `regenerate`.
+    /// This request called `regenerate` or `rotate_id`.
     regenerated: bool,
     savepoint: Option<Box<Savepoint>>,
     /// Changes made during an explicit commit do not fit what that commit stored. The next commit
@@ -226,6 +226,11 @@ impl SessionState {
         self.identity.key()
     }
 
+    /// Returns the id, if `key` is its key.
+    pub(super) fn id_with_key(&self, key: &StoreKey) -> Option<SessionId> {
+        self.identity.id_with_key(key)
+    }
+
     /// Returns the id, and creates it if there is none. The browser needs the cookie of a new id.
     pub(super) fn ensure_id(&mut self) -> Result<&SessionId, EntropyError> {
         self.changed |= !self.identity.is_from_request();
@@ -243,8 +248,8 @@ impl SessionState {
         self.identity.issue_csrf_secret()
     }
 
-    pub(super) fn csrf_secret(&self) -> Option<CsrfSecret> {
-        self.identity.csrf_secret()
+    pub(super) fn verify_csrf_token(&self, token: &str) -> bool {
+        self.identity.verify_csrf_token(token)
     }
 
     /// Returns `true` if the id came with the request.
@@ -261,7 +266,7 @@ impl SessionState {
         self.id_status
     }
 
-    /// Returns `true` if `regenerate` was called.
+    /// Returns `true` if `regenerate` or `rotate_id` was called.
     pub(super) fn is_regenerated(&self) -> bool {
         self.regenerated
     }

@@ -1,5 +1,7 @@
 //! Plain data of the state: its phase, the status of the request's id, and pending work.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{document::Document, id::StoreKey, store::Version};
@@ -56,6 +58,8 @@ pub(in crate::session) struct Regeneration {
     pub(in crate::session) from: StoreKey,
     /// The version that was read under the old key.
     pub(in crate::session) version: Option<Version>,
+    /// The time for which the old id forwards to the new one. Zero unless the id is rotated.
+    pub(in crate::session) grace: Duration,
 }
 
 /// The record of an in-flight commit that is not final. Later changes start from it.

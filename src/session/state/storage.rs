@@ -11,10 +11,10 @@ use super::{
 use crate::{
     clock::Timestamp,
     document::Document,
-    id::StoreKey,
-    session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine},
+    id::{SessionId, StoreKey},
+    session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine, rotation},
     store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, TooLarge, Version},
-    wire::{DecodeError, Lifetime, RecordHead},
+    wire::{DecodeError, Forward, Lifetime, RecordHead},
 };
 
 /// The purpose of a load.
@@ -36,6 +36,8 @@ enum IdVerdict {
     Alive(Lifetime),
     /// The store has nothing, and the cookie was sealed before anything was stored.
     NeverStored,
+    /// A fence forwards to the session's new id.
+    Forwarded(Box<Forward>),
     Dead(IdStatus),
 }
 
@@ -116,6 +118,11 @@ impl SessionState {
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
         let now = self.lifetime.created;
+        if let IdVerdict::Forwarded(forward) = verdict {
+            self.identity.follow(forward.id, forward.lifetime);
+            let key = self.identity.ensure_key()?;
+            return Ok(Some(self.begin_read(engine, key, now)));
+        }
         let is_alive = matches!(verdict, IdVerdict::Alive(_));
         if !is_alive {
             self.clear_content();
@@ -166,7 +173,8 @@ impl SessionState {
                     self.identity.mark_touched(now);
                 }
             }
-            IdVerdict::Dead(_) => {
+            // A renewal does not follow a fence.
+            IdVerdict::Forwarded(_) | IdVerdict::Dead(_) => {
                 self.note_death(&verdict);
                 self.identity.discard_id();
             }
@@ -220,6 +228,9 @@ impl SessionState {
             Err(DecodeError::Damaged) => return Ok(self.on_unreadable(engine)),
             decoded => decoded?,
         };
+        if let Some(forward) = self.forward(engine, &record, &head) {
+            return Ok(IdVerdict::Forwarded(Box::new(forward)));
+        }
         let verdict = self.record_verdict(engine, &head, now);
         match verdict {
             IdVerdict::Alive(_) => {}
@@ -238,6 +249,15 @@ impl SessionState {
         self.tags.set_stored(record.tags)?;
         self.lifetime = head.lifetime;
         Ok(verdict)
+    }
+
+    /// Returns the new id to follow, if the record is a fence that forwards.
+    fn forward(&self, engine: &Engine, record: &Record, head: &RecordHead) -> Option<Forward> {
+        if !head.is_fence || !self.identity.can_follow() || !self.is_opened_by_cookie(engine, head)
+        {
+            return None;
+        }
+        rotation::forward(engine, &self.identity.key()?, &record.data)
     }
 
     /// Reports that the bytes under the request's id are not a session record. They are left to
@@ -352,6 +372,10 @@ impl SessionState {
         self.version
     }
 
+    pub(in crate::session) fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
     /// Returns the record that a write of the current key replaces.
     pub(in crate::session) fn expected(&self) -> Expected {
         self.version.map_or(Expected::Absent, Expected::Version)
@@ -369,6 +393,13 @@ impl SessionState {
     pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
         self.pending_id = None;
         self.regeneration.take()
+    }
+
+    /// Makes the regeneration start from the id that replaced the old one meanwhile.
+    pub(in crate::session) fn set_old_key(&mut self, from: StoreKey) {
+        if let Some(regeneration) = &mut self.regeneration {
+            regeneration.from = from;
+        }
     }
 
     /// Sets the version of the record under the old id.
@@ -431,6 +462,16 @@ impl SessionState {
         self.version = Some(version);
         self.identity.set_lifetime(self.lifetime);
         self.identity.confirm();
+    }
+
+    /// Adopts the new id under which the commit stored the session, after another request rotated it.
+    pub(in crate::session) fn follow(&mut self, id: SessionId) {
+        match &mut self.regeneration {
+            // Another task of this request has replaced the id, or destroyed the session, meanwhile.
+            Some(regeneration) => regeneration.from = id.store_key(),
+            None if self.key_to_destroy.is_some() => {}
+            None => self.identity.follow(id, self.lifetime),
+        }
     }
 
     /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).

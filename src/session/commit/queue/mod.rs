@@ -26,7 +26,7 @@ use self::worker::Worker;
 pub(in crate::session) use self::worker::back_off_delay;
 pub(super) use self::{ticket::Ticket, worker::Turn};
 use crate::{
-    id::StoreKey,
+    id::{SessionId, StoreKey},
     session::{
         ContentionReason, SessionError,
         engine::Engine,
@@ -81,6 +81,8 @@ pub(super) enum Work {
 pub(super) enum JobReply {
     /// The changes are stored.
     Stored(StoredRecord),
+    /// Another request rotated the session to this id. Nothing was stored.
+    Forwarded(SessionId, Box<Changes>),
     /// Another request destroyed the session, or gave it a new id. Nothing was stored.
     Lost(IdStatus),
     /// Nothing was stored. The changes are returned unless they can never be stored.

@@ -14,10 +14,11 @@ use tokio::sync::oneshot;
 
 use super::{JobReply, Work};
 use crate::{
-    id::StoreKey,
+    id::{SessionId, StoreKey},
     session::{
         ContentionReason, SessionError,
         engine::Engine,
+        rotation::forward,
         state::{Changes, DecodedRecord, IdStatus, StoredRecord, decode},
     },
     store::{
@@ -160,7 +161,10 @@ impl Worker {
         };
         let decoded = decode(&self.engine, &record)?;
         if decoded.head.is_fence {
-            return Err(BatchEnd::Lost(IdStatus::Regenerated));
+            return Err(match forward(&self.engine, &self.key, &record.data) {
+                Some(forward) => BatchEnd::Forwarded(forward.id),
+                None => BatchEnd::Lost(IdStatus::Regenerated),
+            });
         }
         Ok(KnownRecord {
             version: Some(record.version),
@@ -251,6 +255,7 @@ impl Drop for Worker {
 
 /// The end of all jobs of a batch.
 enum BatchEnd {
+    Forwarded(SessionId),
     Lost(IdStatus),
     Failed(SessionError),
 }
@@ -258,7 +263,10 @@ enum BatchEnd {
 impl BatchEnd {
     fn answer_all(self, jobs: VecDeque<StoreJob>) {
         for job in jobs {
-            job.answer(match &self {
+            let StoreJob { changes, reply, .. } = job;
+            // The commit may have been dropped meanwhile.
+            let _ = reply.send(match &self {
+                Self::Forwarded(id) => JobReply::Forwarded(id.clone(), changes),
                 Self::Lost(status) => JobReply::Lost(*status),
                 Self::Failed(error) => JobReply::Refused(error.clone(), None),
             });
