@@ -409,6 +409,23 @@ async fn a_session_that_was_never_stored_is_rotated_as_well() {
     assert_eq!(data(&mut new).await, json!({"n": 1}));
 }
 
+/// A copy of a session's first cookie begins another session under the id, once the tombstone has gone.
+#[tokio::test]
+async fn a_cookie_does_not_follow_the_fence_of_another_session_with_its_id() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser.pass().await;
+    let mut copy = browser.clone();
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    let mut late = browser.clone();
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    server.advance(SECOND * 120);
+    copy.visit(async |s| s.put("n", &2)).await.unwrap();
+    rotate(&mut copy).await;
+    assert_eq!(data(&mut late).await, json!({}));
+    assert_eq!(data(&mut copy).await, json!({"n": 2}));
+}
+
 #[tokio::test]
 async fn the_living_one_of_several_cookies_may_be_an_old_id() {
     let server = test_server(config());

@@ -71,6 +71,22 @@ async fn a_write_before_any_step_is_in_the_new_session() {
 }
 
 #[tokio::test]
+async fn a_first_write_beside_a_rotation_can_follow_it() {
+    let server = test_server(config());
+    let mut new = server.browser();
+    new.pass().await;
+    let mut writer = new.clone();
+    new.visit(async |s| {
+        s.rotate_id(GRACE).unwrap();
+        server.advance(Duration::from_secs(1));
+        writer.visit(async |s| s.put("n", &1)).await.unwrap();
+    })
+    .await;
+    assert_eq!(data(&mut writer).await, json!({"n": 1}));
+    assert_eq!(data(&mut new).await, json!({"n": 1}));
+}
+
+#[tokio::test]
 async fn a_write_in_flight_is_stored_under_the_new_id() {
     for explicit in [false, true] {
         let server = test_server(config());
