@@ -112,22 +112,10 @@ impl Session {
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
             ControlFlow::Break(outcome) => {
-                let outcome = self.finish(outcome);
+                self.recycle();
                 FinalCommit::Done(outcome)
             }
         }
-    }
-
-    /// Ends the request's use of the session. Adds its renewal to the outcome.
-    fn finish(self, mut outcome: SessionOutcome) -> SessionOutcome {
-        if outcome.cookie.is_some()
-            && let Some(key) = self.state().renewed_key()
-        {
-            let engine = self.engine.clone();
-            outcome.renewal = Some(RenewalClaim { engine, key });
-        }
-        self.recycle();
-        outcome
     }
 
     /// Returns `true` if the session could not be loaded. The response must then be replaced.
@@ -141,7 +129,8 @@ impl Commit {
     pub(crate) fn into_outcome(self, result: Result<(), SessionError>) -> SessionOutcome {
         let session = self.session;
         let outcome = outcome(&mut session.state(), &session.engine, result);
-        session.finish(outcome)
+        session.recycle();
+        outcome
     }
 }
 
@@ -173,7 +162,7 @@ fn begin(
 
 fn outcome(
     state: &mut SessionState,
-    engine: &Engine,
+    engine: &Arc<Engine>,
     result: Result<(), SessionError>,
 ) -> SessionOutcome {
     match result.and_then(|()| stored_outcome(state, engine)) {
@@ -186,7 +175,7 @@ fn outcome(
 #[cold]
 fn failed_outcome(
     state: &mut SessionState,
-    engine: &Engine,
+    engine: &Arc<Engine>,
     failure: SessionFailure,
 ) -> SessionOutcome {
     state.close();
@@ -204,7 +193,7 @@ fn failed_outcome(
 
 fn stored_outcome(
     state: &mut SessionState,
-    engine: &Engine,
+    engine: &Arc<Engine>,
 ) -> Result<SessionOutcome, SessionError> {
     let data = data_cookies(state, engine)?;
     let cookie = match cookie_action(state, engine) {
@@ -215,10 +204,15 @@ fn stored_outcome(
     let former_removals = cookie
         .as_ref()
         .and_then(|_| engine.set_cookie.former_removals());
+    let renewed = cookie.as_ref().and_then(|_| state.renewed_key());
+    let renewal = renewed.map(|key| RenewalClaim {
+        engine: Arc::clone(engine),
+        key,
+    });
     Ok(SessionOutcome {
         cookie,
         former_removals,
-        renewal: None,
+        renewal,
         data,
         accessed: state.is_accessed() && engine.policy.enabled,
         changed: state.is_changed() && engine.policy.enabled,

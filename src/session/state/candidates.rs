@@ -24,17 +24,8 @@ pub(super) struct IdCandidate {
 }
 
 impl IdCandidate {
-    /// Opens an id cookie, through the cache.
     pub(super) fn open(engine: &Engine, text: &CookieText) -> Result<Self, &'static str> {
-        let (opened, key) = match engine.cookie_cache.get(text) {
-            Some(cached) => cached,
-            None => {
-                let opened = engine.format.open_id(text)?;
-                let key = opened.cookie.id.store_key();
-                engine.cookie_cache.insert(text, &opened, key);
-                (opened, key)
-            }
-        };
+        let (opened, key) = open_cookie(engine, text)?;
         let text = text.clone();
         Ok(Self { opened, key, text })
     }
@@ -42,6 +33,20 @@ impl IdCandidate {
     fn is_stored(&self) -> bool {
         self.opened.cookie.lifetime.is_some()
     }
+}
+
+/// Opens an id cookie, through the cache. Returns it with the key of its id.
+pub(super) fn open_cookie(
+    engine: &Engine,
+    text: &[u8],
+) -> Result<(OpenedIdCookie, StoreKey), &'static str> {
+    if let Some(cached) = engine.cookie_cache.get(text) {
+        return Ok(cached);
+    }
+    let opened = engine.format.open_id(text)?;
+    let key = opened.cookie.id.store_key();
+    engine.cookie_cache.insert(text, &opened, key);
+    Ok((opened, key))
 }
 
 /// The candidates of a request with several ids, while it is open which of them is alive.

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, time::Duration};
 use http::{HeaderMap, header::COOKIE};
 use smallvec::SmallVec;
 
-use super::candidates::{CandidateQueue, IdCandidate};
+use super::candidates::{CandidateQueue, IdCandidate, open_cookie};
 use crate::{
     clock::Timestamp,
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
@@ -93,17 +93,19 @@ impl Identity {
             return;
         }
         let mut rejected = None;
-        let mut opened = self.texts.iter().filter_map(|text| {
-            let opened = IdCandidate::open(engine, text);
-            opened.map_err(|reason| rejected = Some(reason)).ok()
-        });
-        if let [_] = &self.texts[..] {
-            let candidate = opened.next();
-            drop(opened);
-            if let Some(candidate) = candidate {
-                self.set_candidate(candidate);
+        if let [text] = &self.texts[..] {
+            match open_cookie(engine, text) {
+                Ok((opened, key)) => {
+                    self.cookie_text.extend_from_slice(text);
+                    self.set_cookie(opened, key);
+                }
+                Err(reason) => rejected = Some(reason),
             }
         } else {
+            let opened = self.texts.iter().filter_map(|text| {
+                let opened = IdCandidate::open(engine, text);
+                opened.map_err(|reason| rejected = Some(reason)).ok()
+            });
             let mut queue = CandidateQueue::new(opened);
             if let Some(first) = queue.pop() {
                 self.set_candidate(first);
@@ -166,11 +168,17 @@ impl Identity {
     }
 
     fn set_candidate(&mut self, candidate: IdCandidate) {
+        self.cookie_text = candidate.text;
+        self.set_cookie(candidate.opened, candidate.key);
+    }
+
+    /// Takes the id of an opened cookie, whose text is `cookie_text`.
+    fn set_cookie(&mut self, opened: OpenedIdCookie, key: StoreKey) {
         let IdCookie {
             id,
             renewed,
             lifetime,
-        } = candidate.opened.cookie;
+        } = opened.cookie;
         self.last_touch = renewed;
         self.lifetime = lifetime;
         self.from_request = true;
@@ -178,12 +186,11 @@ impl Identity {
         self.confirmed = false;
         self.token_issued = false;
         self.former_id = None;
-        self.cookie_text.clear();
-        if !candidate.opened.outdated {
-            self.cookie_text = candidate.text;
+        if opened.outdated {
+            self.cookie_text.clear();
         }
         self.id = Some(id);
-        self.key = OnceCell::from(candidate.key);
+        self.key = OnceCell::from(key);
     }
 
     /// Returns the key of an id that the request carried, if its record is due for a touch.
