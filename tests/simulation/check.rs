@@ -280,9 +280,9 @@ impl Check<'_> {
         }
         let history = self.machine.history.lock();
         let actors = self.scenario.actors.iter().enumerate();
-        let events = actors.map(|(number, actor)| match actor.is_expiry {
-            true => vec![ModelEvent::expiry(endings[number].step)],
-            false => events_of(number, &history[number]),
+        let events = actors.map(|(number, actor)| match endings[number].step {
+            step if actor.is_expiry && step > 0 => vec![ModelEvent::expiry(step)],
+            _ => events_of(number, &history[number]),
         });
         let requests = carried.iter().map(|key| Knowledge::from_cookie(*key));
         Run {

@@ -1,6 +1,7 @@
 //! The scheduler: runs the actors of a scenario, one store call at a time.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     fmt,
     future::Future,
@@ -65,6 +66,8 @@ pub(crate) struct Machine {
     pub(crate) checker: Sessions,
     pub(crate) history: History,
     pub(crate) clock: Clock,
+    /// The store has the clock of the simulation.
+    has_expiry: bool,
     rolling: [Sessions; 2],
     when_used: [Sessions; 2],
     /// Has the background task of the store, and never runs it.
@@ -72,13 +75,20 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Returns a machine with a memory store, which shares the simulation's clock.
     pub(crate) fn new() -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         let memory = MemoryStore::builder().clock(clock.clone()).build();
-        Self::with_store(Arc::new(memory), clock)
+        Self::build(Arc::new(memory), clock, true)
     }
 
-    pub(crate) fn with_store(inner: Arc<dyn Store>, clock: Clock) -> Self {
+    /// Returns a machine with a store whose records never expire during a simulation.
+    pub(crate) fn with_store(inner: Arc<dyn Store>) -> Self {
+        let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+        Self::build(inner, clock, false)
+    }
+
+    fn build(inner: Arc<dyn Store>, clock: Clock, has_expiry: bool) -> Self {
         let idle = Builder::new_current_thread().enable_time().build().unwrap();
         idle.block_on(async {
             let key = SessionId::generate().unwrap().store_key();
@@ -110,6 +120,7 @@ impl Machine {
             inner,
             history,
             clock,
+            has_expiry,
             _idle: idle,
         }
     }
@@ -189,6 +200,8 @@ pub(crate) struct Schedule<'a> {
     actors: Vec<RunningActor>,
     last: Option<Origin>,
     preemptions: usize,
+    /// The conflicts that were answered to each origin.
+    conflicts: BTreeMap<Origin, u32>,
     pub(crate) faults: usize,
     trace: Vec<Move>,
 }
@@ -214,6 +227,7 @@ impl<'a> Schedule<'a> {
             scenario,
             last: None,
             preemptions: 0,
+            conflicts: BTreeMap::new(),
             faults: 0,
             trace: Vec::new(),
         }
@@ -231,7 +245,9 @@ impl<'a> Schedule<'a> {
                 self.wait().await?;
                 continue;
             }
-            let chosen = moves[choices.choose(moves.len())];
+            let is_common = |it: &&Move| matches!(it, Move::Release(_, None));
+            let common = moves.iter().filter(is_common).count();
+            let chosen = moves[choices.choose(moves.len(), common)];
             self.make(chosen).await;
         }
         self.machine.control.lock().holds = false;
@@ -299,7 +315,7 @@ impl<'a> Schedule<'a> {
             if actor.may_be_dropped && running.request.is_some() {
                 moves.push(Move::Drop(number));
             }
-            if actor.is_expiry && running.ending.is_none() {
+            if self.machine.has_expiry && actor.is_expiry && running.ending.is_none() {
                 moves.push(Move::Expire(number));
             }
         }
@@ -410,9 +426,12 @@ impl<'a> Schedule<'a> {
         if !self.machine.control.lock().answered_conflict {
             return;
         }
+        let conflicts = self.conflicts.entry(call.origin).or_default();
+        *conflicts += 1;
+        // The longest delay after so many conflicts, and some time to wake up.
+        let max = Duration::from_millis((1 << (*conflicts).min(6)) + 1);
         let begun = Instant::now();
-        // The longest delay after the first conflicts, and some time to wake up.
-        while self.may_back_off(call) && begun.elapsed() < Duration::from_millis(20) {
+        while self.may_back_off(call) && begun.elapsed() < max {
             thread::sleep(PAUSE);
             self.settle().await;
         }

@@ -11,6 +11,8 @@
 mod check;
 mod driver;
 mod model;
+#[cfg(any(feature = "file", feature = "redis"))]
+mod remote;
 mod scenarios;
 mod schedule;
 mod script;
@@ -33,16 +35,22 @@ const RUNS_PER_MACHINE: usize = 200;
 struct Simulation {
     runtime: tokio::runtime::Runtime,
     machine: Machine,
+    new_machine: Box<dyn Fn() -> Machine>,
     runs: usize,
 }
 
 impl Simulation {
     fn new() -> Self {
+        Self::with_machine(Machine::new)
+    }
+
+    fn with_machine(new_machine: impl Fn() -> Machine + 'static) -> Self {
         Self {
             runtime: tokio::runtime::Builder::new_current_thread()
                 .build()
                 .unwrap(),
-            machine: Machine::new(),
+            machine: new_machine(),
+            new_machine: Box::new(new_machine),
             runs: 0,
         }
     }
@@ -51,7 +59,7 @@ impl Simulation {
     fn run(&mut self, name: &str, scenario: &Scenario, mut choices: Choices) -> Choices {
         self.runs += 1;
         if self.runs.is_multiple_of(RUNS_PER_MACHINE) {
-            self.machine = Machine::new();
+            self.machine = (self.new_machine)();
         }
         let run = check::run(&self.machine, scenario, &mut choices);
         if let Err(problem) = self.runtime.block_on(run) {
@@ -89,17 +97,14 @@ impl Simulation {
 
     /// Returns the number of schedules that the scenario has, or an estimate.
     fn run_scenario(&mut self, name: &str, scenario: &Scenario, max: usize, seed: u64) -> f64 {
-        let mut next = Some(Choices::replay(Vec::new()));
+        let mut choices = Choices::replay(Vec::new());
         let mut count = 0;
-        while let Some(choices) = next {
-            if count == max / 2 {
-                break;
-            }
+        while count < max / 2 {
             count += 1;
-            next = self.run(name, scenario, choices).next();
-        }
-        if count < max / 2 {
-            return count as f64;
+            match self.run(name, scenario, choices).next() {
+                Some(next) => choices = next,
+                None => return count as f64,
+            }
         }
         let mut random = Random::new(seed);
         let mut estimates = 0.0;
@@ -141,6 +146,11 @@ fn first_writes_of_a_session_are_correct_in_every_order() {
 #[test]
 fn every_triple_is_correct_in_every_order_with_two_preemptions() {
     Simulation::new().run_all("triples", &scenarios::triples(), 50);
+}
+
+#[test]
+fn an_expiry_during_a_regeneration_is_correct_in_every_order() {
+    Simulation::new().run_all("expiries", &scenarios::expiries(), 800);
 }
 
 /// `SIMULATION_MINUTES` runs new seeds for that long instead.

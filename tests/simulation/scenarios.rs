@@ -31,10 +31,15 @@ fn operations() -> Vec<Actor> {
     let mut dropped = write(&[Op::Increment]);
     dropped.may_be_dropped = true;
     actors.push(dropped);
-    let mut expiry = Actor::new(LoadKind::Skip, &[]);
-    expiry.is_expiry = true;
-    actors.push(expiry);
+    actors.push(expiry());
     actors
+}
+
+fn expiry() -> Actor {
+    Actor {
+        is_expiry: true,
+        ..Actor::new(LoadKind::Skip, &[])
+    }
 }
 
 fn scenario(actors: Vec<Actor>) -> Scenario {
@@ -126,6 +131,25 @@ pub(crate) fn triples() -> Vec<Scenario> {
         }
     }
     triples
+}
+
+/// Returns a session that expires while one request regenerates it and two others write it.
+pub(crate) fn expiries() -> Vec<Scenario> {
+    let writers = [Op::Increment, Op::Tag, Op::Flash];
+    let scenario = |op: &Op| {
+        let ops = [Op::Regenerate, Op::Put, *op];
+        let mut actors: Vec<Actor> = ops
+            .iter()
+            .map(|op| Actor::new(LoadKind::Write, &[*op]))
+            .collect();
+        actors.push(expiry());
+        Scenario {
+            max_faults: 0,
+            max_preemptions: 4,
+            ..scenario(actors)
+        }
+    };
+    writers.iter().map(scenario).collect()
 }
 
 const OPS: [Op; 12] = [

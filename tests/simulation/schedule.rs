@@ -9,7 +9,12 @@ pub(crate) struct Choices {
     random: Option<Random>,
     /// Every choice, with the number of its options.
     made: Vec<(usize, usize)>,
+    /// The inverse of the probability of the random choices.
+    estimate: f64,
 }
+
+/// Random choices take one of the rare options once in this number of times.
+const RARITY: usize = 8;
 
 impl Choices {
     /// Makes these choices, and then always the first option.
@@ -18,6 +23,7 @@ impl Choices {
             prefix,
             random: None,
             made: Vec::new(),
+            estimate: 1.0,
         }
     }
 
@@ -28,18 +34,34 @@ impl Choices {
         }
     }
 
-    /// Chooses one of `options` options.
-    pub(crate) fn choose(&mut self, options: usize) -> usize {
+    /// Chooses one of `options` options. The first ones are common, the others are rare.
+    pub(crate) fn choose(&mut self, options: usize, common: usize) -> usize {
         if options == 1 {
             return 0;
         }
-        let chosen = match (self.prefix.get(self.made.len()), &mut self.random) {
-            (Some(chosen), _) => (*chosen).min(options - 1),
-            (None, Some(random)) => random.below(options),
-            (None, None) => 0,
+        let chosen = match self.prefix.get(self.made.len()) {
+            Some(chosen) => (*chosen).min(options - 1),
+            None => self.choose_random(options, common),
         };
         self.made.push((chosen, options));
         chosen
+    }
+
+    fn choose_random(&mut self, options: usize, common: usize) -> usize {
+        let Some(random) = &mut self.random else {
+            return 0;
+        };
+        let rare = options - common;
+        if rare == 0 || common == 0 {
+            self.estimate *= options as f64;
+            return random.below(options);
+        }
+        let (first, count, share) = match random.one_in(RARITY) {
+            true => (common, rare, RARITY as f64),
+            false => (0, common, RARITY as f64 / (RARITY - 1) as f64),
+        };
+        self.estimate *= share * count as f64;
+        first + random.below(count)
     }
 
     /// Returns the choices of the next run of an enumeration.
@@ -56,10 +78,7 @@ impl Choices {
 
     /// Estimates the number of runs of a whole enumeration, after a random run.
     pub(crate) fn estimate(&self) -> f64 {
-        self.made
-            .iter()
-            .map(|(_, options)| *options as f64)
-            .product()
+        self.estimate
     }
 
     /// Returns the choices as text, for a replay.
