@@ -112,6 +112,7 @@ mod session {
     mod overlaps;
     mod parallel;
     mod queue;
+    mod queue_limits;
     mod regenerate;
     mod renewal;
     mod replay;

@@ -39,6 +39,28 @@ fn signed_in() -> Value {
 }
 
 #[tokio::test]
+async fn flash_messages_that_an_explicit_commit_consumed_are_not_consumed_again() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    browser.visit(async |s| s.flash("m", &1)).await.unwrap();
+    server.store.calls();
+    browser
+        .visit(async |s| {
+            assert_eq!(s.flash_messages().unwrap().get("m").unwrap(), Some(1));
+            s.flash("next", &2).unwrap();
+            s.commit().await.unwrap();
+        })
+        .await;
+    assert_eq!(server.store.calls(), [Call::Read, Call::Write]);
+    browser
+        .visit(async |s| {
+            let messages: Value = s.flash_messages().unwrap().all().unwrap();
+            assert_eq!(messages, json!({"next": 2}));
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_handler_that_answers_with_a_failure_sends_its_cookie() {
     for status in [500, 503] {
         let server = test_server(config());

@@ -3,36 +3,23 @@
 use std::{
     future::Future,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use hyper_session::{
-    SessionError, Sessions,
-    clock::Clock,
-    config::StoreRegistry,
-    id::StoreKey,
-    store::{
-        Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Store, StoreFuture, TagStore,
-        WriteOutcome, WriteRequest,
-    },
-};
+use hyper_session::{SessionError, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
 use crate::support::{Browser, Call, TestServer, config, increment, object, test_server};
 
-async fn visitor(server: &TestServer, data: Value) -> Browser {
+pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     server.store.calls();
     browser
 }
 
-async fn data(browser: &mut Browser) -> Value {
+pub(super) async fn data(browser: &mut Browser) -> Value {
     browser.visit(async |s| object(s)).await
 }
 
@@ -257,147 +244,6 @@ fn requests_of_another_runtime_learn_at_once_that_the_outcome_is_unknown() {
     assert_eq!(n, json!({"n": 2}));
 }
 
-#[tokio::test]
-async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
-    let server = test_server(config());
-    let browser = visitor(&server, json!({"n": 0})).await;
-    let conflicting = server.store.hold_nth(Call::Write, 0);
-    let batch = server.store.hold_nth(Call::Write, 1);
-    let (mut first, mut winner) = (browser.clone(), browser.clone());
-    let opening = first.visit(async |s| s.increment("n").unwrap());
-    let others = async {
-        conflicting.reached().await;
-        winner.visit(async |s| s.increment("n").unwrap()).await;
-        conflicting.open();
-        batch.reached().await;
-        let requests = (0..4_100).map(|_| increment(server.sessions.clone(), browser.jar.clone()));
-        let opened = async {
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
-            batch.open();
-        };
-        tokio::join!(join_all(requests), opened).0
-    };
-    let (_, statuses) = tokio::join!(opening, others);
-    let stored = statuses.iter().filter(|status| **status == 200).count();
-    assert_eq!(stored, 4_096);
-    assert!(statuses.iter().all(|status| [200, 503].contains(status)));
-    assert_eq!(data(&mut browser.clone()).await, json!({"n": 4_098}));
-}
-
-/// A store in which another process writes before every conditional write.
-struct RestlessStore(MemoryStore, Arc<AtomicU64>);
-
-impl Store for RestlessStore {
-    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        self.0.read(key, touch)
-    }
-
-    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
-        let (store, left) = (self.0.clone(), Arc::clone(&self.1));
-        StoreFuture::new(async move {
-            let rival =
-                left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
-            if rival.is_ok()
-                && let ReadOutcome::Found(record) = store.read(&request.key, None).await?
-            {
-                let rival =
-                    WriteRequest::new(&request.key, record.data, Expiry::Keep, Expected::Any);
-                store.write(rival).await?;
-            }
-            store.write(request).await
-        })
-    }
-
-    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        self.0.destroy(key)
-    }
-
-    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        self.0.touch(key, ttl)
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    fn tags(&self) -> Option<&dyn TagStore> {
-        self.0.tags()
-    }
-}
-
-/// Returns a browser on a store that conflicts as often as the counter says.
-fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
-    let rivals = Arc::new(AtomicU64::new(0));
-    let store = RestlessStore(MemoryStore::new(), Arc::clone(&rivals));
-    let sessions = Sessions::builder(config().commit_timeout(timeout).store("restless"))
-        .stores(StoreRegistry::new().register("restless", store))
-        .clock(Clock::system())
-        .build()
-        .unwrap();
-    (Browser::new(&sessions), sessions, rivals)
-}
-
-#[tokio::test]
-async fn writes_of_other_processes_are_retried_until_the_commit_timeout() {
-    let (mut browser, _, rivals) = restless(Duration::from_secs(60));
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
-    for regenerate in [false, true] {
-        rivals.store(5, Ordering::Release);
-        browser
-            .visit(async |s| {
-                s.increment("n").unwrap();
-                if regenerate {
-                    s.regenerate().unwrap();
-                }
-            })
-            .await;
-    }
-    assert_eq!(data(&mut browser).await, json!({"n": 2}));
-}
-
-#[tokio::test]
-async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
-    for regenerate in [false, true] {
-        let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-        browser.visit(async |s| s.put("n", &0)).await.unwrap();
-        rivals.store(u64::MAX, Ordering::Release);
-        let visit = browser
-            .request(async |s| {
-                s.load().await.unwrap().increment("n").unwrap();
-                if regenerate {
-                    s.regenerate().unwrap();
-                }
-            })
-            .await;
-        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
-        rivals.store(0, Ordering::Release);
-        assert_eq!(data(&mut browser).await, json!({"n": 0}));
-    }
-}
-
-#[tokio::test]
-async fn a_handler_may_commit_again_after_the_timeout() {
-    let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
-    browser
-        .visit(async |s| {
-            s.increment("n").unwrap();
-            rivals.store(u64::MAX, Ordering::Release);
-            let error = s.commit().await.unwrap_err();
-            assert!(
-                error.is_contention() && !error.is_store_failure(),
-                "{error}"
-            );
-            assert!(matches!(error, SessionError::Contention(_)));
-            rivals.store(0, Ordering::Release);
-            s.increment("n").unwrap();
-        })
-        .await;
-    assert_eq!(data(&mut browser).await, json!({"n": 2}));
-}
-
 /// A regeneration on a hot session gets its turn, and the requests behind it learn that the id is gone.
 #[tokio::test]
 async fn a_regeneration_beside_many_writers_is_stored_and_loses_nothing_acknowledged() {
@@ -533,7 +379,7 @@ async fn yield_once() {
 }
 
 /// Polls all futures in turn until all are ready.
-async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub(super) async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut futures: Vec<_> = futures
         .into_iter()
         .map(|future| (Box::pin(future), None))

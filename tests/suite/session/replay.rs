@@ -82,6 +82,34 @@ async fn a_first_cookie_replayed_after_a_regeneration_opens_nothing_for_the_vict
     assert_eq!(user.as_deref(), Some("victim"));
 }
 
+/// The first cookie is replayed while the fence of a regeneration stands, or the tombstone of a
+/// sign-out. It opens nothing, and it cannot replace either.
+#[tokio::test]
+async fn a_first_cookie_replayed_at_once_gets_a_new_id() {
+    for sign_out in [false, true] {
+        let server = test_server(config());
+        let (victim, mut attacker) = victim_and_attacker(&server).await;
+        let mut first = attacker.clone();
+        let mut ends = victim.clone();
+        let end = async |s: &hyper_session::Session| match sign_out {
+            true => s.destroy(),
+            false => s.regenerate(),
+        };
+        let (old_id, ended) = ends.visit(async |s| (s.id().unwrap(), end(s).await)).await;
+        ended.unwrap();
+        attacker
+            .visit(async |s| {
+                assert_eq!(object(s), json!({}));
+                assert!(s.is_fresh() && s.id().unwrap() != old_id);
+                s.put("user", "attacker").unwrap();
+            })
+            .await;
+        let again = first.visit(async |s| (object(s), s.id().unwrap())).await;
+        assert_eq!(again.0, json!({}));
+        assert!(again.1 != old_id);
+    }
+}
+
 #[tokio::test]
 async fn a_first_cookie_replayed_after_an_eviction_opens_nothing_for_the_victim() {
     let server = test_server(config());

@@ -1,0 +1,200 @@
+//! The limits of a session's queue: waiting commits, waiting bytes, and the commit timeout.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper_session::{
+    SessionError, Sessions,
+    clock::Clock,
+    config::StoreRegistry,
+    id::StoreKey,
+    patch::ChangeLimits,
+    store::{
+        Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Store, StoreFuture, TagStore,
+        WriteOutcome, WriteRequest,
+    },
+};
+use serde_json::json;
+
+use super::queue::{data, join_all, visitor};
+use crate::support::{Browser, Call, TestServer, config, increment, test_server};
+
+/// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
+/// requests that open the queue increment `n`.
+async fn while_a_queue_waits<F: Future<Output = u16>>(
+    server: &TestServer,
+    browser: &Browser,
+    requests: impl IntoIterator<Item = F>,
+) -> Vec<u16> {
+    let conflicting = server.store.hold_nth(Call::Write, 0);
+    let batch = server.store.hold_nth(Call::Write, 1);
+    let (mut first, mut winner) = (browser.clone(), browser.clone());
+    let opening = first.visit(async |s| s.increment("n").unwrap());
+    let others = async {
+        conflicting.reached().await;
+        winner.visit(async |s| s.increment("n").unwrap()).await;
+        conflicting.open();
+        batch.reached().await;
+        let opened = async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            batch.open();
+        };
+        tokio::join!(join_all(requests), opened).0
+    };
+    tokio::join!(opening, others).1
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let requests = (0..4_100).map(|_| increment(server.sessions.clone(), browser.jar.clone()));
+    let statuses = while_a_queue_waits(&server, &browser, requests).await;
+    let stored = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(stored, 4_096);
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)));
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": 4_098}));
+}
+
+#[tokio::test]
+async fn a_queue_holds_at_most_16_mib_of_changes() {
+    let limits = ChangeLimits::default().document(64 << 20);
+    let server = test_server(config().limits(limits));
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let large = "x".repeat(1000 << 10);
+    let requests = (0..20).map(|number: usize| {
+        let (mut browser, large) = (browser.clone(), &large);
+        async move {
+            let put = browser.request(async |s| {
+                let session = s.load().await.unwrap();
+                session.put(&*number.to_string(), large).unwrap();
+            });
+            put.await.status.as_u16()
+        }
+    });
+    let statuses = while_a_queue_waits(&server, &browser, requests).await;
+    let stored = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(stored, 16);
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)));
+    let kept = data(&mut browser.clone()).await;
+    assert_eq!(kept.as_object().unwrap().len(), 1 + stored);
+}
+
+/// A store in which another process writes before every conditional write.
+struct RestlessStore(MemoryStore, Arc<AtomicU64>);
+
+impl Store for RestlessStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        self.0.read(key, touch)
+    }
+
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        let (store, left) = (self.0.clone(), Arc::clone(&self.1));
+        StoreFuture::new(async move {
+            let rival =
+                left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1));
+            if rival.is_ok()
+                && let ReadOutcome::Found(record) = store.read(&request.key, None).await?
+            {
+                let rival =
+                    WriteRequest::new(&request.key, record.data, Expiry::Keep, Expected::Any);
+                store.write(rival).await?;
+            }
+            store.write(request).await
+        })
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.0.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn tags(&self) -> Option<&dyn TagStore> {
+        self.0.tags()
+    }
+}
+
+/// Returns a browser on a store that conflicts as often as the counter says.
+fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
+    let rivals = Arc::new(AtomicU64::new(0));
+    let store = RestlessStore(MemoryStore::new(), Arc::clone(&rivals));
+    let sessions = Sessions::builder(config().commit_timeout(timeout).store("restless"))
+        .stores(StoreRegistry::new().register("restless", store))
+        .clock(Clock::system())
+        .build()
+        .unwrap();
+    (Browser::new(&sessions), sessions, rivals)
+}
+
+#[tokio::test]
+async fn writes_of_other_processes_are_retried_until_the_commit_timeout() {
+    let (mut browser, _, rivals) = restless(Duration::from_secs(60));
+    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    for regenerate in [false, true] {
+        rivals.store(5, Ordering::Release);
+        browser
+            .visit(async |s| {
+                s.increment("n").unwrap();
+                if regenerate {
+                    s.regenerate().unwrap();
+                }
+            })
+            .await;
+    }
+    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
+    for regenerate in [false, true] {
+        let (mut browser, _, rivals) = restless(Duration::from_millis(1));
+        browser.visit(async |s| s.put("n", &0)).await.unwrap();
+        rivals.store(u64::MAX, Ordering::Release);
+        let visit = browser
+            .request(async |s| {
+                s.load().await.unwrap().increment("n").unwrap();
+                if regenerate {
+                    s.regenerate().unwrap();
+                }
+            })
+            .await;
+        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
+        rivals.store(0, Ordering::Release);
+        assert_eq!(data(&mut browser).await, json!({"n": 0}));
+    }
+}
+
+#[tokio::test]
+async fn a_handler_may_commit_again_after_the_timeout() {
+    let (mut browser, _, rivals) = restless(Duration::from_millis(1));
+    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.increment("n").unwrap();
+            rivals.store(u64::MAX, Ordering::Release);
+            let error = s.commit().await.unwrap_err();
+            assert!(
+                error.is_contention() && !error.is_store_failure(),
+                "{error}"
+            );
+            assert!(matches!(error, SessionError::Contention(_)));
+            rivals.store(0, Ordering::Release);
+            s.increment("n").unwrap();
+        })
+        .await;
+    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
