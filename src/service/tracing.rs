@@ -21,8 +21,8 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 /// A listener that writes every event to `tracing`, with the target `hyper_session`.
 ///
-/// Failures, outages, unreadable records, dropped writes, conflicts of layers and adjusted settings are
-/// warnings; all other events have level debug. Entries identify a session by the hash of its id.
+/// Failures, outages, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
+/// all other events have level debug. Entries identify a session by the hash of its id.
 ///
 /// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
 /// warning when it begins and one when it ends. The second has the duration and the number of failed

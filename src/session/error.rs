@@ -63,14 +63,18 @@ pub enum SessionError {
          repeat the change"
     )]
     Conflict {
-        /// The path of the change; empty for tags.
+        /// The path of the change, or `tags`.
         path: Box<str>,
         /// The reason.
         #[source]
         reason: ConflictReason,
     },
-    /// The runtime that stored the changes ended. The changes may be stored or not.
-    #[error("session commit was interrupted: its runtime ended; the changes may be stored or not")]
+    /// The task that stores the changes of a hot session has ended, or did not answer in time. The
+    /// changes may be stored or not.
+    #[error(
+        "session commit has an unknown outcome: the task that stores it ended or did not answer in time; \
+         load the session again"
+    )]
     OutcomeUnknown,
     /// The session is over the size limit of its store. Nothing was written. Remove data, or use a
     /// store with a higher limit.
@@ -165,7 +169,8 @@ impl SessionError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContentionReason {
-    /// Other machines changed the session until the commit timeout.
+    /// Other requests changed the session until the commit timeout, or the queue of its commits made no
+    /// progress.
     #[error("other requests changed it until the commit timeout of {limit:?}")]
     Timeout {
         /// The setting `commit_timeout`.

@@ -48,7 +48,7 @@ pub enum Event<'a> {
     Conflict {
         /// The session's key.
         key: StoreKey,
-        /// The path of the change; empty for tags.
+        /// The path of the change, or `tags`.
         path: &'a str,
     },
     /// Changes of a request that were not stored. Another request destroyed or regenerated the

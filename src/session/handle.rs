@@ -74,8 +74,8 @@ impl Session {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
-        // Except for listeners, no code of users runs under the lock, so no panic of theirs leaves the
-        // state half edited.
+        // Except for listeners and the methods of a store, no code of users runs under the lock. The state
+        // is complete while they run, so no panic of theirs leaves it half edited.
         lock(&self.state)
     }
 

@@ -10,7 +10,7 @@ use std::{
 use super::{
     plan::{end_commit, first_step, first_write_step},
     queue::{CommitQueues, JobReply, Turn, Work},
-    step::{CommitStep, MergedRecord, StepResult},
+    step::{CommitStep, MergedRecord, Rollback, StepResult},
     touch::apply_renewal,
 };
 use crate::{
@@ -181,28 +181,16 @@ impl Commit {
             self.is_final,
         )?;
         self.abandon = (!self.is_final).then(|| AbandonGuard(self.session.clone()));
-        Ok(self.begin(step))
+        Ok(step)
     }
 
-    /// Begins the first step that stores the changes. From here on, changes made during an explicit
-    /// commit belong to the next commit.
-    fn begin(&mut self, step: CommitStep) -> CommitStep {
-        let stores = matches!(step, CommitStep::Writing(..) | CommitStep::Joining(_));
-        if stores && !self.is_final {
-            self.changes = Some(self.session.state().take_changes());
-        }
-        step
-    }
-
-    fn on_destroyed(&mut self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
+    fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
         destroyed?;
         let engine = &*self.session.engine;
         engine.emit(&Event::Destroyed { key });
         let mut state = self.session.state();
         state.on_destroyed();
-        let step = first_write_step(&mut state, engine, self.is_final)?;
-        drop(state);
-        Ok(self.begin(step))
+        first_write_step(&mut state, engine, self.is_final)
     }
 
     fn on_written(
@@ -299,7 +287,25 @@ impl Commit {
     }
 
     fn on_reply(&mut self, reply: Result<JobReply, SessionError>, key: StoreKey) -> StepResult {
+        match self.accept(reply) {
+            Err(error) if self.merged.is_some() => Ok(self.roll_back(key, Rollback::Failed(error))),
+            reply => self.on_answer(reply?, key),
+        }
+    }
+
+    /// Returns the error of a reply, and the changes to the commit.
+    fn accept(&mut self, reply: Result<JobReply, SessionError>) -> Result<JobReply, SessionError> {
         match reply? {
+            JobReply::Refused(error, changes) => {
+                self.changes = changes;
+                Err(error)
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    fn on_answer(&mut self, reply: JobReply, key: StoreKey) -> StepResult {
+        match reply {
             JobReply::Stored(stored) => {
                 self.adopt(stored)?;
                 Ok(CommitStep::Done)
@@ -307,10 +313,7 @@ impl Commit {
             JobReply::Forwarded(id, changes) => self.follow(id, changes),
             JobReply::Lost(IdStatus::Destroyed) => Ok(self.on_gone()),
             JobReply::Lost(status) => Ok(self.drop_changes(status)),
-            JobReply::Refused(error, changes) => {
-                self.changes = changes;
-                Err(error)
-            }
+            JobReply::Refused(error, _) => Err(error),
             JobReply::Turn(turn) => {
                 self.turn = Some(turn);
                 self.on_turn(key)
@@ -337,8 +340,12 @@ impl Commit {
 
     /// Returns the changes of this commit.
     pub(super) fn take_changes(&mut self) -> Box<Changes> {
-        let taken = self.changes.take();
-        taken.unwrap_or_else(|| self.session.state().take_changes())
+        self.changes.take().unwrap_or_else(|| {
+            let mut state = self.session.state();
+            state
+                .take_pending_changes()
+                .unwrap_or_else(|| state.take_changes())
+        })
     }
 
     /// Returns the time at which the commit stops retrying.
@@ -419,8 +426,10 @@ impl Commit {
         let is_refused = limit.is_some() || error.is_too_large() || error.is_contention();
         if is_refused && !self.written {
             // Nothing was stored.
-            let restored = self.changes.take().map(|changes| *changes);
-            if let Some(Err(error)) = restored.map(|changes| state.restore_changes(changes)) {
+            let changes = self.changes.take();
+            if let Some(changes) = changes.or_else(|| state.take_pending_changes())
+                && let Err(error) = state.restore_changes(*changes)
+            {
                 return error;
             }
             state.reopen();

@@ -40,6 +40,7 @@ pub(super) fn first_step(
         Phase::Open => state.begin_commit(is_final),
     }
     if let Some(error) = state.take_conflict() {
+        state.unload();
         return Err(error);
     }
     match state.key_to_destroy() {
@@ -74,7 +75,8 @@ pub(super) fn first_write_step(
     // A regeneration competes with other commits under the old id.
     let contended = state.regeneration().map_or(key, |old| old.from);
     if engine.queues.contains(&contended) {
-        if !is_final {
+        // A regeneration encodes its record when it has its turn.
+        if !is_final && state.regeneration().is_none() {
             state.encode(engine, is_final)?;
         }
         return Ok(CommitStep::Joining(key));

@@ -172,9 +172,15 @@ impl Commit {
         }
     }
 
-    /// Something else wrote under the new id, which only this request knows. Writes the new record
-    /// again.
+    /// Something else wrote under the new id. No other request knows it, but an administrator may have
+    /// tagged the session. Writes the new record again, with those tags.
     pub(super) fn on_new_changed(&mut self, record: &Record, key: StoreKey) -> StepResult {
+        let written = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
+        let written = written.map(|new| new.record.tags.clone());
+        let before = written.unwrap_or_else(|| self.session.state().tags());
+        let mut changes = self.take_changes();
+        changes.add_tag_changes(&before, &record.tags);
+        self.changes = Some(changes);
         self.session.state().on_stored(record.version);
         match (self.count_conflict(), self.merged.take()) {
             (Err(error), _) => Ok(self.roll_back(key, Rollback::Failed(error))),

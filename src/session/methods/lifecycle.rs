@@ -28,7 +28,9 @@ impl Session {
     #[doc(alias = "migrate")]
     pub fn regenerate(&self) -> Result<(), SessionError> {
         let mut state = self.state();
-        Ok(state.writable()?.regenerate(&self.engine, Duration::ZERO)?)
+        Ok(state
+            .id_changeable()?
+            .regenerate(&self.engine, Duration::ZERO)?)
     }
 
     /// Gives the session a new id, like [`regenerate`](Self::regenerate), while requests with the old id
@@ -63,7 +65,9 @@ impl Session {
     #[doc(alias = "cycle_id")]
     #[doc(alias = "rotate")]
     pub fn rotate_id(&self, grace: Duration) -> Result<(), SessionError> {
-        self.state().writable()?.regenerate(&self.engine, grace)?;
+        self.state()
+            .id_changeable()?
+            .regenerate(&self.engine, grace)?;
         self.engine.has_rotations.store(true, Relaxed);
         Ok(())
     }
@@ -119,7 +123,8 @@ impl Session {
     ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit. Nothing is stored,
     ///   and the session can be changed and committed again.
     /// - [`Conflict`](SessionError::Conflict) if a change does not fit a change of another request.
-    ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again.
+    ///   Nothing is stored, and the session is unloaded: [`load`](Self::load) it again. Changes that
+    ///   other tasks made during the commit are dropped as well.
     /// - [`Committed`](SessionError::Committed) if another commit of this session is running.
     ///
     /// If the commit was to regenerate the session, the request cannot change the session after any
@@ -129,8 +134,10 @@ impl Session {
     /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).
     ///
     /// # Concurrency
-    /// Changes that another task of the request makes during the commit belong to the next commit. If
-    /// other requests changed the session meanwhile, the session contains their changes afterwards.
+    /// Changes that another task of the request makes during the commit belong to the next commit;
+    /// `regenerate`, `rotate_id` and `destroy` fail with [`Committed`](SessionError::Committed) until it
+    /// ends. If other requests changed the session meanwhile, the session contains their changes
+    /// afterwards.
     #[doc(alias = "save")]
     pub fn commit(&self) -> Commit {
         Commit::new(self.clone())

@@ -13,7 +13,7 @@ use crate::{
     document::{Document, EditError},
     patch::{Patch, RebaseError},
     session::{ConflictReason, SessionError, engine::Engine},
-    store::{TooLarge, Version},
+    store::{Tags, TooLarge, TooManyTags, Version},
     wire::Lifetime,
 };
 
@@ -33,6 +33,11 @@ impl Changes {
     /// Returns the approximate size in bytes.
     pub(in crate::session) fn size(&self) -> usize {
         self.patch.size() + self.flash.size() + self.tags.size()
+    }
+
+    /// Adds the changes of tags that lead from `before` to `after`.
+    pub(in crate::session) fn add_tag_changes(&mut self, before: &Tags, after: &Tags) {
+        self.tags.extend(before, after);
     }
 
     /// Returns the creation time of the stored session that the changes start from. Returns `None`
@@ -73,12 +78,7 @@ impl Changes {
                 Some(&next.flash),
             ));
         }
-        self.tags
-            .apply(&mut next.tags)
-            .map_err(|error| SessionError::Conflict {
-                path: "".into(),
-                reason: ConflictReason::Tags(error),
-            })?;
+        self.tags.apply(&mut next.tags).map_err(too_many_tags)?;
         Ok(next)
     }
 
@@ -89,6 +89,14 @@ impl Changes {
             decode_into(engine, record, &mut data, &mut Document::new())?;
         }
         Ok(data)
+    }
+}
+
+/// Returns the error of a commit whose tags are too many for the newer record.
+pub(super) fn too_many_tags(error: TooManyTags) -> SessionError {
+    SessionError::Conflict {
+        path: "tags".into(),
+        reason: ConflictReason::Tags(error),
     }
 }
 
@@ -119,6 +127,11 @@ impl SessionState {
             flash: self.flash.take_changes(),
             tags: self.tags.take_changes(),
         })
+    }
+
+    /// Returns the changes that the last [`encode`](Self::encode) moved out of the state.
+    pub(in crate::session) fn take_pending_changes(&mut self) -> Option<Box<Changes>> {
+        self.pending_base.as_mut()?.changes.take()
     }
 
     /// Puts changes that were not stored back, before those made since.

@@ -115,7 +115,7 @@ impl SessionState {
             self.accessed = true;
             self.patch.set_limits(engine.policy.limits);
         }
-        self.writable()?;
+        self.id_changeable()?;
         self.changed = true;
         let was_sent = self.identity.is_from_request() || self.version.is_some();
         let old = self.identity.discard_id();

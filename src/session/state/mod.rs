@@ -181,6 +181,15 @@ impl SessionState {
         }
     }
 
+    /// Fails if the session cannot get a new id or be destroyed. An explicit commit that is running
+    /// must end first, since it stores the session under its present id.
+    pub(super) fn id_changeable(&mut self) -> Result<&mut Self, SessionError> {
+        match self.phase {
+            Phase::Committing => Err(SessionError::Committed),
+            _ => self.writable(),
+        }
+    }
+
     /// Starts a commit of an open session.
     pub(super) fn begin_commit(&mut self, is_final: bool) {
         self.phase = if is_final {
@@ -192,7 +201,9 @@ impl SessionState {
 
     /// Ends a commit that stored nothing. The session can be changed and committed again.
     pub(super) fn reopen(&mut self) {
-        self.phase = Phase::Open;
+        if matches!(self.phase, Phase::Committing | Phase::Closing) {
+            self.phase = Phase::Open;
+        }
     }
 
     /// Ends an explicit commit whose outcome is unknown. The session cannot be committed any more.

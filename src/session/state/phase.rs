@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::changes::Changes;
 use crate::{document::Document, id::StoreKey, store::Version};
 
 /// The progress of a request with its session.
@@ -67,4 +68,6 @@ pub(in crate::session) struct Regeneration {
 pub(super) struct PendingBase {
     pub(super) record: Bytes,
     pub(super) flash: Document,
+    /// The changes in the record, until the commit takes them.
+    pub(super) changes: Option<Box<Changes>>,
 }

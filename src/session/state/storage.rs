@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord, changes::refusal,
-    decode, record::decode_into,
+    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord,
+    changes::{refusal, too_many_tags},
+    decode,
+    record::decode_into,
 };
 use crate::{
     clock::Timestamp,
@@ -345,7 +347,10 @@ impl SessionState {
             Ok(ReadOutcome::Gone) => IdVerdict::Dead(IdStatus::Destroyed),
             Ok(ReadOutcome::Absent) => self.absent_verdict(engine, now),
             Err(error) => {
-                self.release_touch(engine);
+                // A record that is unreadable now will be so at the next request.
+                if !error.is_unreadable() {
+                    self.release_touch(engine);
+                }
                 drop(engine.report(error.into()));
                 return;
             }
@@ -391,7 +396,6 @@ impl SessionState {
     }
 
     pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
-        self.pending_id = None;
         self.regeneration.take()
     }
 
@@ -422,7 +426,8 @@ impl SessionState {
         self.regeneration.is_some() || tagged || modified
     }
 
-    /// Encodes the record to write. Unless the commit is final, later changes will start from it.
+    /// Encodes the record to write. Unless the commit is final, later changes start from it: they
+    /// belong to the next commit.
     pub(in crate::session) fn encode(
         &mut self,
         engine: &Engine,
@@ -432,8 +437,11 @@ impl SessionState {
         let record = engine.format.encode(&self.lifetime, &self.data, &flash);
         if !is_final {
             let flash = flash.into_owned();
-            let record = record.clone();
-            self.pending_base = Some(PendingBase { record, flash });
+            self.pending_base = Some(PendingBase {
+                record: record.clone(),
+                flash,
+                changes: Some(self.take_changes()),
+            });
         }
         Ok(record)
     }
@@ -511,6 +519,7 @@ impl SessionState {
         let mut pending = PendingBase {
             record: record.data,
             flash: merged.flash.clone(),
+            changes: None,
         };
         let mut seen = Document::new();
         if let Some(own) = self.pending_base.take().filter(|_| self.patch.is_cleared()) {
@@ -521,7 +530,9 @@ impl SessionState {
         let mut data = merged.data.clone();
         let rebased = self.patch.rebase(&seen, &mut data);
         let applied = rebased.map_err(|error| refusal(error, &merged));
-        match applied.and_then(|()| Ok(self.tags.set_stored(merged.tags)?)) {
+        let tagged =
+            applied.and_then(|()| self.tags.set_stored(merged.tags).map_err(too_many_tags));
+        match tagged {
             Ok(()) => self.data = data,
             Err(error) => self.conflict = Some(error),
         }
@@ -545,6 +556,10 @@ impl SessionState {
         self.id_status = status;
         self.version = None;
         self.phase = Phase::Closed;
+        if self.regeneration.is_some() {
+            // The new id is dead as well.
+            self.identity.discard_id();
+        }
     }
 
     /// Ends a commit whose steps are done. Later changes start from the stored record.

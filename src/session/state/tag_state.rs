@@ -66,6 +66,18 @@ impl TagChanges {
         self.0.iter().map(|(tag, _)| tag.as_str().len()).sum()
     }
 
+    /// Adds the changes that lead from `before` to `after`.
+    pub(super) fn extend(&mut self, before: &Tags, after: &Tags) {
+        let added = after.iter().filter(|name| !before.contains(name));
+        let removed = before.iter().filter(|name| !after.contains(name));
+        let changes = added
+            .map(|name| (name, true))
+            .chain(removed.map(|name| (name, false)));
+        // No name is dropped. Each came from a valid tag.
+        self.0
+            .extend(changes.filter_map(|(name, add)| Some((Tag::new(name).ok()?, add))));
+    }
+
     /// Applies the changes in order.
     pub(super) fn apply(&self, tags: &mut Tags) -> Result<(), TooManyTags> {
         self.0

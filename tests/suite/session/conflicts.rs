@@ -255,21 +255,98 @@ async fn changes_during_an_explicit_commit_belong_to_the_next_one() {
     }
 }
 
-/// The changes that come back stay before those that were made during the commit.
+/// A new id, or the end of the session, must wait for the commit that stores it under its present id.
 #[tokio::test]
-async fn changes_of_a_failed_commit_stay_before_those_made_meanwhile() {
-    let server = test_server(config().commit_timeout(std::time::Duration::from_millis(1)));
-    let browser = visitor(&server, json!({"n": 1})).await;
-    let mut ours = browser.clone();
-    ours.visit(async |s| {
-        s.put("order", "first").unwrap();
-        s.put("kept", &1).unwrap();
-        s.put("order", "second").unwrap();
-        s.commit().await.unwrap();
-    })
-    .await;
-    assert_eq!(
-        data(&mut ours).await,
-        json!({"n": 1, "kept": 1, "order": "second"})
+async fn the_id_cannot_be_changed_during_an_explicit_commit() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let gate = server.store.hold(Call::Write);
+    browser
+        .visit(async |s| {
+            s.increment("n").unwrap();
+            let commit = async { s.commit().await.unwrap() };
+            tokio::join!(commit, async {
+                gate.reached().await;
+                for refused in [s.regenerate(), s.destroy()] {
+                    assert!(matches!(refused, Err(SessionError::Committed)));
+                }
+                gate.open();
+            });
+            s.regenerate().unwrap();
+        })
+        .await;
+    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+/// A change made during an explicit commit does not fit what that commit merged.
+#[tokio::test]
+async fn a_late_change_that_does_not_fit_fails_the_next_commit_and_overwrites_nothing() {
+    for explicit in [false, true] {
+        let server = test_server(config());
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+        let gate = server.store.hold(Call::Write);
+        let visit = ours
+            .request(async |s| {
+                s.load().await.unwrap().put("first", &1).unwrap();
+                let commit = async { s.commit().await.unwrap() };
+                tokio::join!(commit, async {
+                    gate.reached().await;
+                    s.increment("n").unwrap();
+                    theirs.visit(async |s| s.put("n", "text")).await.unwrap();
+                    gate.open();
+                });
+                if explicit {
+                    let refused = s.commit().await.unwrap_err();
+                    assert!(refused.is_conflict(), "{refused}");
+                    s.load().await.unwrap().put("second", &2).unwrap();
+                }
+            })
+            .await;
+        assert_eq!(visit.status, if explicit { 200 } else { 409 });
+        let mut expected = json!({"n": "text", "first": 1});
+        if explicit {
+            expected["second"] = json!(2);
+        }
+        assert_eq!(data(&mut browser.clone()).await, expected);
+    }
+}
+
+/// A regeneration waits for its turn, because a queue exists. It stores the flash message once.
+#[tokio::test]
+async fn an_explicit_commit_with_a_new_id_beside_many_writers_keeps_its_flash_message() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let (conflicting, batch) = (
+        server.store.hold_nth(Call::Write, 0),
+        server.store.hold_nth(Call::Write, 1),
     );
+    let (mut first, mut winner, mut mover) = (browser.clone(), browser.clone(), browser.clone());
+    tokio::join!(first.visit(async |s| drop(s.put("first", &true))), async {
+        conflicting.reached().await;
+        winner.visit(async |s| drop(s.put("winner", &true))).await;
+        conflicting.open();
+        batch.reached().await;
+        let moving = mover.visit(async |s| {
+            s.regenerate().unwrap();
+            s.flash("notice", "Welcome").unwrap();
+            s.increment("n").unwrap();
+            s.commit().await.unwrap();
+            s.increment("n").unwrap();
+        });
+        tokio::join!(moving, async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            batch.open();
+        });
+    });
+    let (stored, notice) = mover
+        .visit(async |s| {
+            let notice: Option<String> = s.flash_messages().unwrap().get("notice").unwrap();
+            (object(s), notice)
+        })
+        .await;
+    assert_eq!(stored, json!({"n": 2, "first": true, "winner": true}));
+    assert_eq!(notice.as_deref(), Some("Welcome"));
 }

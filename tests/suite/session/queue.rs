@@ -324,7 +324,7 @@ async fn a_commit_that_is_polled_once_and_abandoned_does_not_hold_others_up() {
 /// A regeneration that has its turn is neither polled nor dropped.
 #[tokio::test]
 async fn a_turn_that_is_never_ended_does_not_block_others_for_ever() {
-    let server = test_server(config().commit_timeout(Duration::from_millis(50)));
+    let server = test_server(config().commit_timeout(Duration::from_secs(2)));
     let browser = visitor(&server, json!({"n": 0})).await;
     let (mut mover, mut writer) = (browser.clone(), browser.clone());
     let fence = server.store.hold_nth(Call::Write, 1);
@@ -343,7 +343,10 @@ async fn a_turn_that_is_never_ended_does_not_block_others_for_ever() {
 }
 
 /// Polls a future that must not become ready until `event` is.
-async fn poll_until<F: Future>(mut future: Pin<&mut F>, event: impl Future<Output = ()>) {
+pub(super) async fn poll_until<F: Future>(
+    mut future: Pin<&mut F>,
+    event: impl Future<Output = ()>,
+) {
     let polling = async {
         loop {
             assert!(poll_once(future.as_mut()).await.is_none());

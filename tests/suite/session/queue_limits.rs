@@ -9,7 +9,7 @@ use std::{
 };
 
 use hyper_session::{
-    SessionError, Sessions,
+    Sessions,
     clock::Clock,
     config::StoreRegistry,
     id::StoreKey,
@@ -21,7 +21,7 @@ use hyper_session::{
 };
 use serde_json::json;
 
-use super::queue::{data, join_all, visitor};
+use super::queue::{data, join_all, poll_until, visitor};
 use crate::support::{Browser, Call, TestServer, config, increment, test_server};
 
 /// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
@@ -186,15 +186,59 @@ async fn a_handler_may_commit_again_after_the_timeout() {
         .visit(async |s| {
             s.increment("n").unwrap();
             rivals.store(u64::MAX, Ordering::Release);
-            let error = s.commit().await.unwrap_err();
+            s.put("order", "first").unwrap();
+            let (refused, ()) = tokio::join!(s.commit(), async {
+                s.put("order", "second").unwrap();
+            });
+            let error = refused.unwrap_err();
             assert!(
                 error.is_contention() && !error.is_store_failure(),
                 "{error}"
             );
-            assert!(matches!(error, SessionError::Contention(_)));
             rivals.store(0, Ordering::Release);
             s.increment("n").unwrap();
         })
         .await;
-    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+    let stored = data(&mut browser).await;
+    assert_eq!(stored, json!({"n": 2, "order": "second"}));
+}
+
+/// The runtime of the queue's task is alive, but nothing drives it.
+#[test]
+fn a_request_whose_queue_makes_no_progress_fails_after_the_commit_timeout() {
+    let server = test_server(config().commit_timeout(Duration::from_millis(50)));
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (idle, busy) = (runtime(), runtime());
+    let mut browser = server.browser();
+    idle.block_on(async { browser.visit(async |s| s.put("n", &0)).await.unwrap() });
+    let conflicting = server.store.hold_nth(Call::Write, 0);
+    let batch = server.store.hold_nth(Call::Write, 1);
+    let (mut opener, mut other, mut late) = (browser.clone(), browser.clone(), browser.clone());
+    let mut opening = Box::pin(opener.request(async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+    }));
+    idle.block_on(async {
+        poll_until(opening.as_mut(), conflicting.reached()).await;
+        other.visit(async |s| s.increment("n").unwrap()).await;
+        conflicting.open();
+        poll_until(opening.as_mut(), batch.reached()).await;
+    });
+    let visit = busy.block_on(late.request(async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+    }));
+    assert_eq!(visit.status, 503);
+    batch.open();
+    idle.block_on(async {
+        let opened = opening.await.status.as_u16();
+        let n = data(&mut browser).await["n"].as_i64().unwrap();
+        assert!(
+            [(200, 2), (503, 1), (503, 2)].contains(&(opened, n)),
+            "{opened}, {n}"
+        );
+    });
 }

@@ -14,7 +14,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
@@ -47,6 +47,8 @@ const MAX_BYTES: usize = 16 << 20;
 pub(crate) struct CommitQueues {
     /// Number of queues, so that commits without a conflict do not lock the map.
     len: AtomicUsize,
+    /// The id of the next job. No two jobs of all queues have the same.
+    next_id: AtomicU64,
     queues: Mutex<HashMap<StoreKey, CommitQueue, RandomState>>,
 }
 
@@ -55,7 +57,6 @@ pub(crate) struct CommitQueues {
 struct CommitQueue {
     jobs: VecDeque<Job>,
     bytes: usize,
-    next_id: u64,
 }
 
 /// A commit that waits.
@@ -135,8 +136,7 @@ impl CommitQueues {
         if bytes > MAX_BYTES && !queue.jobs.is_empty() {
             return Err((work, ContentionReason::Bytes { limit: MAX_BYTES }));
         }
-        let id = queue.next_id;
-        queue.next_id += 1;
+        let id = this.next_id.fetch_add(1, Relaxed);
         queue.bytes = bytes;
         queue.jobs.push_back(Job {
             id,
@@ -146,7 +146,7 @@ impl CommitQueues {
         });
         this.len.store(queues.len(), Relaxed);
         drop(queues);
-        let mut ticket = Ticket::new(engine, key, id, receiver);
+        let mut ticket = Ticket::new(engine, key, id, deadline, receiver);
         if is_new {
             let worker = Worker::new(engine, key);
             match Handle::try_current() {
@@ -187,15 +187,13 @@ impl CommitQueues {
         queue.jobs
     }
 
-    /// Removes a job that has not begun.
-    fn remove(&self, key: &StoreKey, id: u64) {
+    /// Removes a job that has not begun, and returns its work.
+    fn remove(&self, key: &StoreKey, id: u64) -> Option<Work> {
         let mut queues = lock(&self.queues);
-        let Some(queue) = queues.get_mut(key) else {
-            return;
-        };
-        let position = queue.jobs.iter().position(|job| job.id == id);
-        if let Some(job) = position.and_then(|position| queue.jobs.remove(position)) {
-            queue.bytes -= job.work.size();
-        }
+        let queue = queues.get_mut(key)?;
+        let position = queue.jobs.iter().position(|job| job.id == id)?;
+        let job = queue.jobs.remove(position)?;
+        queue.bytes -= job.work.size();
+        Some(job.work)
     }
 }

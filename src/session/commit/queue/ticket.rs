@@ -5,15 +5,17 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
+use futures_timer::Delay;
 use tokio::sync::oneshot;
 
-use super::JobReply;
+use super::{JobReply, Work};
 use crate::{
     id::StoreKey,
-    session::{SessionError, engine::Engine},
+    session::{ContentionReason, SessionError, engine::Engine},
 };
 
 /// A future that waits for the answer to a job. If it is dropped before the job begins, the job is
@@ -23,16 +25,24 @@ pub(in crate::session::commit) struct Ticket {
     key: StoreKey,
     id: u64,
     reply: oneshot::Receiver<JobReply>,
+    /// The end of the commit's timeout. The worker may hang, or may not run any more.
+    timeout: Delay,
     /// The worker of the queue, if this commit runs it.
     worker: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     is_answered: bool,
+    /// The timeout has passed once, while the worker had the job.
+    has_waited: bool,
 }
+
+/// Minimum time that a job which has begun may take after the commit timeout.
+const MIN_WAIT: Duration = Duration::from_secs(1);
 
 impl Ticket {
     pub(super) fn new(
         engine: &Arc<Engine>,
         key: StoreKey,
         id: u64,
+        deadline: Instant,
         reply: oneshot::Receiver<JobReply>,
     ) -> Self {
         Self {
@@ -40,9 +50,23 @@ impl Ticket {
             key,
             id,
             reply,
+            timeout: Delay::new(deadline.saturating_duration_since(Instant::now())),
             worker: None,
             is_answered: false,
+            has_waited: false,
         }
+    }
+
+    /// Leaves the queue after the timeout. Returns `None` if the job has begun.
+    fn leave(&self) -> Option<JobReply> {
+        let work = self.engine.queues.remove(&self.key, self.id)?;
+        let limit = self.engine.policy.commit_timeout;
+        let error = SessionError::Contention(ContentionReason::Timeout { limit });
+        let changes = match work {
+            Work::Store(changes) => Some(changes),
+            Work::Turn => None,
+        };
+        Some(JobReply::Refused(error, changes))
     }
 
     /// Makes this ticket run the worker.
@@ -56,22 +80,40 @@ impl Future for Ticket {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(worker) = &mut this.worker
-            && worker.as_mut().poll(cx).is_ready()
-        {
+        let is_worker_done = this
+            .worker
+            .as_mut()
+            .is_none_or(|worker| worker.as_mut().poll(cx).is_ready());
+        // A worker that runs here first answers the other jobs of its batch.
+        if is_worker_done {
             this.worker = None;
+            if let Poll::Ready(reply) = Pin::new(&mut this.reply).poll(cx) {
+                this.is_answered = true;
+                return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
+            }
         }
-        Pin::new(&mut this.reply).poll(cx).map(|reply| {
-            this.is_answered = true;
-            reply.map_err(|_| SessionError::OutcomeUnknown)
-        })
+        loop {
+            ready!(Pin::new(&mut this.timeout).poll(cx));
+            if let Some(refused) = this.leave() {
+                return Poll::Ready(Ok(refused));
+            }
+            if this.has_waited {
+                // The answer may be there just now.
+                let reply = this.reply.try_recv();
+                return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
+            }
+            // The job has begun. The worker answers it after the next store operation.
+            this.has_waited = true;
+            let limit = this.engine.policy.commit_timeout;
+            this.timeout.reset(limit.max(MIN_WAIT));
+        }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.engine.queues.remove(&self.key, self.id);
+            drop(self.engine.queues.remove(&self.key, self.id));
         }
     }
 }

@@ -72,8 +72,13 @@ impl Worker {
             let mut changes = VecDeque::new();
             for job in jobs {
                 match job.work {
+                    // The commit that runs this worker has its turn when the worker ends.
+                    Work::Turn if has_last => {
+                        let (turn, _) = oneshot::channel();
+                        let _ = job.reply.send(JobReply::Turn(Turn(turn)));
+                    }
                     Work::Turn => {
-                        give_turn(job.reply, self.engine.policy.commit_timeout).await;
+                        give_turn(job.reply, self.engine.policy.commit_timeout / 2).await;
                         newest = None;
                     }
                     Work::Store(work) => changes.push_back(StoreJob {
@@ -136,6 +141,10 @@ impl Worker {
                     max_jobs = 1;
                     batch.append(&mut jobs);
                     jobs = batch;
+                }
+                Err(error) if error.too_large().is_some() => {
+                    let error = SessionError::from(error);
+                    batch.into_iter().for_each(|job| job.refuse(error.clone()));
                 }
                 Err(error) => BatchEnd::Failed(error.into()).answer_all(batch),
             }
@@ -309,7 +318,8 @@ fn answer_stored(batch: VecDeque<StoreJob>, mut stored: StoredRecord, version: V
 }
 
 /// Waits until the commit has ended its turn. A commit that is not polled any more, but not dropped
-/// either, has its turn for `limit` at most. Conditional writes stay safe without a turn.
+/// either, has its turn for `limit` at most, so that the commits behind it are stored before their own
+/// timeout. Conditional writes stay safe without a turn.
 async fn give_turn(reply: oneshot::Sender<JobReply>, limit: Duration) {
     let (turn, mut ended) = oneshot::channel();
     if reply.send(JobReply::Turn(Turn(turn))).is_err() {
