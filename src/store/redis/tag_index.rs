@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -43,6 +43,9 @@ enum MemberState {
     Untagged(Bytes),
 }
 
+/// The pause before the members of an index are compared again.
+const SCAN_PAUSE: Duration = Duration::from_millis(10);
+
 impl CommandRunner {
     /// Returns the live sessions that have `tag`.
     ///
@@ -76,6 +79,8 @@ impl CommandRunner {
             if is_complete {
                 return Ok(keys.into_iter().collect());
             }
+            // A hot session without the tag changes all the time.
+            tokio::time::sleep(SCAN_PAUSE).await;
         }
     }
 

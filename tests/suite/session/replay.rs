@@ -9,8 +9,9 @@ use hyper_session::{
     store::{MemoryStore, Store},
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
-use crate::support::{Browser, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -191,4 +192,44 @@ async fn both_cookies_of_parallel_first_writes_open_the_one_session() {
         let data = browser.visit(async |s| object(s)).await;
         assert_eq!(data, json!({"quick": 1, "slow": 1}));
     }
+}
+
+/// The slower request commits while the requests of the new session wait in a queue.
+#[tokio::test]
+async fn a_slower_request_stores_nothing_in_the_queue_of_another_session_with_its_id() {
+    let server = test_server(config());
+    let (mut victim, mut attacker) = victim_and_attacker(&server).await;
+    let mut signs_out = victim.clone();
+    let (loaded, queued) = (Notify::new(), Notify::new());
+    tokio::join!(
+        victim.visit(async |s| {
+            loaded.notify_one();
+            queued.notified().await;
+            s.put("late", &true).unwrap();
+        }),
+        async {
+            loaded.notified().await;
+            signs_out.visit(async |s| s.destroy()).await.unwrap();
+            server.advance(LATER);
+            attacker.visit(async |s| s.put("n", &0)).await.unwrap();
+            let conflicting = server.store.hold(Call::Write);
+            let batch = server.store.hold_nth(Call::Write, 1);
+            let mut other = attacker.clone();
+            let opening = attacker.visit(async |s| s.increment("n").unwrap());
+            tokio::join!(opening, async {
+                conflicting.reached().await;
+                other.visit(async |s| s.increment("n").unwrap()).await;
+                conflicting.open();
+                batch.reached().await;
+                queued.notify_one();
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                batch.open();
+            });
+        }
+    );
+    let stored = attacker.visit(async |s| object(s)).await;
+    assert_eq!(stored, json!({"n": 2}));
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hyper_session::{Session, Sessions, config::StoreRegistry};
 use serde_json::{Value, json};
 
+use super::queue::join_all;
 use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -169,7 +170,7 @@ async fn writers_in_a_queue_and_rotations_lose_nothing() {
             assert!(writer.visit(async |s| s.has("n")).await.unwrap());
         }
     });
-    futures_util::future::join_all(writers).await;
+    join_all(writers).await;
     assert_eq!(server.events.with_name("write_dropped"), []);
     let all = server.sessions.collection();
     let keys = all.tagged("ada").await.unwrap();
@@ -197,7 +198,7 @@ async fn rotations_at_once_are_one_rotation() {
             request
         });
     }
-    let mut requests = futures_util::future::join_all(requests).await;
+    let mut requests = join_all(requests).await;
     assert_eq!(server.events.with_name("migrated").len(), 1);
     let new = requests[0].visit(async |s| s.id()).await.unwrap();
     server.advance(GRACE);

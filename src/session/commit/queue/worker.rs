@@ -187,9 +187,6 @@ impl Worker {
         let mut next: Option<DecodedRecord> = None;
         let mut merged = VecDeque::new();
         for job in batch.drain(..) {
-            if job.reply.is_closed() {
-                continue;
-            }
             let first;
             let newest = match (&next, known.version) {
                 (Some(next), _) => next,
