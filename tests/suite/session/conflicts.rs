@@ -350,3 +350,26 @@ async fn an_explicit_commit_with_a_new_id_beside_many_writers_keeps_its_flash_me
     assert_eq!(stored, json!({"n": 2, "first": true, "winner": true}));
     assert_eq!(notice.as_deref(), Some("Welcome"));
 }
+
+/// The clear removes what its request has seen, not what the commit merged meanwhile.
+#[tokio::test]
+async fn a_clear_during_an_explicit_commit_keeps_what_other_requests_wrote() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+    let gate = server.store.hold(Call::Write);
+    ours.visit(async |s| {
+        s.put("ours", &1).unwrap();
+        let commit = async { s.commit().await.unwrap() };
+        tokio::join!(commit, async {
+            gate.reached().await;
+            s.clear().unwrap();
+            theirs.visit(async |s| s.put("theirs", &1)).await.unwrap();
+            gate.open();
+        });
+        theirs.visit(async |s| s.put("more", &1)).await.unwrap();
+    })
+    .await;
+    let left = data(&mut browser.clone()).await;
+    assert_eq!(left, json!({"theirs": 1, "more": 1}));
+}
