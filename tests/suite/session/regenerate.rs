@@ -343,3 +343,45 @@ async fn a_sign_in_in_the_first_stored_request_moves_to_a_new_id() {
         "the planted id opens nothing"
     );
 }
+
+/// The session has a queue already, so the commit waits for its turn before its first write. The
+/// request has loaded the newest record, so the fence then does not conflict.
+#[tokio::test]
+async fn an_explicit_commit_that_waits_for_its_turn_stores_all_its_changes() {
+    let server = test_server(config());
+    let browser = ada(&server).await;
+    let (mut first, mut winner, mut mover) = (browser.clone(), browser.clone(), browser.clone());
+    let conflicting = server.store.hold_nth(Call::Write, 0);
+    let batch = server.store.hold_answer_nth(Call::Write, 1);
+    tokio::join!(first.visit(async |s| s.put("first", &1).unwrap()), async {
+        conflicting.reached().await;
+        winner.visit(async |s| s.put("winner", &1).unwrap()).await;
+        conflicting.open();
+        batch.reached().await;
+        let moves = mover.visit(async |s| {
+            s.put("mover", &1).unwrap();
+            s.flash("notice", &1).unwrap();
+            s.tag("mover").unwrap();
+            s.regenerate().unwrap();
+            s.commit().await.unwrap();
+        });
+        tokio::join!(moves, async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            batch.open();
+        });
+    });
+    let notice = mover
+        .visit(async |s| {
+            let seen = object(s);
+            for name in ["first", "winner", "mover"] {
+                assert_eq!(seen[name], 1, "{seen}");
+            }
+            s.flash_messages().unwrap().get::<i32>("notice").unwrap()
+        })
+        .await;
+    assert_eq!(notice, Some(1));
+    let tagged = server.sessions.collection().tagged("mover").await.unwrap();
+    assert_eq!(tagged.len(), 1);
+}
