@@ -9,7 +9,7 @@ use crate::{
     driver::{Ending, Machine, Scenario, Schedule},
     model::{FinalRecord, Knowledge, ModelEvent, ModelRecord, RecordId, Run, events_of},
     schedule::Choices,
-    script::{Entry, Op, Values, first_data},
+    script::{CommitResult, Entry, Op, Values, first_data},
     support::{Browser, Jar},
 };
 
@@ -120,11 +120,23 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// A request fails only if the schedule contains a fault.
+    /// A request fails only if the schedule contains a fault, or after an explicit commit that was
+    /// refused and cannot be repeated.
     fn statuses(&self, endings: &[Ending]) -> Result<(), String> {
         for (number, ending) in endings.iter().enumerate() {
             let status = ending.status.map(|status| status.as_u16());
-            if !matches!(status, None | Some(200 | 409)) && !self.has_fault {
+            let history = &self.machine.history.lock()[number];
+            let is_refusal = |entry: &Entry| {
+                matches!(
+                    entry,
+                    Entry::Ended {
+                        result: CommitResult::Refused,
+                        ..
+                    }
+                )
+            };
+            let may_fail = self.has_fault || history.iter().any(is_refusal);
+            if !matches!(status, None | Some(200 | 409)) && !may_fail {
                 return Err(format!("request {number} ended with {status:?}"));
             }
         }

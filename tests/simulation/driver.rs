@@ -83,7 +83,7 @@ impl Machine {
     }
 
     /// Returns a machine with a store whose records never expire during a simulation.
-    #[allow(dead_code, reason = "only the stores with a feature need it")]
+    #[cfg(any(feature = "file", feature = "redis"))]
     pub(crate) fn with_store(inner: Arc<dyn Store>) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         Self::build(inner, clock, false)

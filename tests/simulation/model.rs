@@ -68,8 +68,10 @@ enum Effect {
         outcome: Outcome,
         /// The old and the new key of a regeneration that was reported.
         regenerated: Option<(StoreKey, StoreKey)>,
-        view: Option<Values>,
     },
+    /// The data that a handler sees after an explicit commit. It may contain changes that were stored
+    /// in the same write.
+    View(Values),
     Expire,
 }
 
@@ -89,6 +91,13 @@ impl ModelEvent {
             end: step,
             effect: Effect::Expire,
         }
+    }
+
+    fn loses_text(&self) -> bool {
+        let Effect::Commit { ops, outcome, .. } = &self.effect else {
+            return false;
+        };
+        ops.contains(&Op::PutText) && !matches!(outcome, Outcome::Stored(_))
     }
 
     /// Returns `true` if a session may be stored under an id that no response set.
@@ -193,9 +202,12 @@ fn commit_events(number: usize, begun: usize, ops: &[Op], rest: &[Entry]) -> Vec
         ops: own_ops.to_vec(),
         outcome,
         regenerated,
-        view,
     };
     events.push(ModelEvent { start, end, effect });
+    if let (Some(_), Some(view)) = (committed, view) {
+        let effect = Effect::View(view);
+        events.push(ModelEvent { start, end, effect });
+    }
     events
 }
 
@@ -230,6 +242,9 @@ struct World {
     dead: BTreeSet<RecordId>,
     requests: Vec<Knowledge>,
     next: Vec<usize>,
+    /// A text where others increment was not stored in the end. A change in one batch with it may be
+    /// refused.
+    has_lost_text: bool,
 }
 
 /// A change does not fit the stored session.
@@ -253,6 +268,12 @@ impl World {
                 true
             }
             Effect::Commit { .. } => self.commit(request, &event.effect),
+            Effect::View(view) => {
+                let known = &mut self.requests[request];
+                known.data = view.clone();
+                let record = known.id.and_then(|id| self.records.get(&id));
+                record.is_some_and(|record| record.data == *view)
+            }
         }
     }
 
@@ -293,7 +314,6 @@ impl World {
             ops,
             outcome,
             regenerated,
-            view,
         } = effect
         else {
             return false;
@@ -312,11 +332,15 @@ impl World {
         let changed = changed(&known, record.unwrap_or(&first), *number, ops);
         let key = match outcome {
             Outcome::Dropped => return is_dead,
-            Outcome::Refused => return changed.is_err(),
+            Outcome::Refused => return changed.is_err() || self.has_lost_text,
             Outcome::Unchanged => {
                 let is_same = changed.is_ok_and(|changed| changed == *record.unwrap_or(&first));
-                let is_regenerated = ops.contains(&Op::Regenerate) && known.is_stored;
-                return (is_same && !is_regenerated) || (!known.is_stored && record.is_none());
+                let is_new = !known.is_stored && record.is_none();
+                let regenerates = ops.contains(&Op::Regenerate);
+                if is_new && regenerates {
+                    self.requests[request].id = None;
+                }
+                return is_new || is_same && !regenerates;
             }
             Outcome::Stored(key) => Some(RecordId::Stored(*key)),
             Outcome::Unknown => None,
@@ -340,7 +364,7 @@ impl World {
             Some(id) => key.unwrap_or(id),
             None => key.unwrap_or(new),
         };
-        if self.dead.contains(&id) || view.as_ref().is_some_and(|view| *view != changed.data) {
+        if self.dead.contains(&id) {
             return false;
         }
         self.requests[request] = Knowledge {
@@ -440,6 +464,7 @@ impl Run {
             dead: BTreeSet::new(),
             requests: self.requests.clone(),
             next: vec![0; self.events.len()],
+            has_lost_text: self.events.iter().flatten().any(ModelEvent::loses_text),
         };
         self.search(&world)
     }
