@@ -28,4 +28,4 @@ pub use cookie_server::{CookieServer, cookie_server};
 pub use gate::{Call, GateStore};
 pub use increment::increment;
 pub use jar::Jar;
-pub use test_server::{EventLog, KEY, TestServer, config, object, test_server};
+pub use test_server::{EventLog, KEY, TestServer, config, data, object, test_server};

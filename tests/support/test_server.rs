@@ -132,6 +132,11 @@ impl TestServer {
     }
 }
 
+/// Returns all data of the session of this browser.
+pub async fn data(browser: &mut Browser) -> Value {
+    browser.visit(async |session| object(session)).await
+}
+
 /// Returns all data of a session, to compare with.
 pub fn object(session: &hyper_session::Session) -> Value {
     session.all().unwrap()

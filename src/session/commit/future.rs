@@ -287,44 +287,38 @@ impl Commit {
     }
 
     fn on_reply(&mut self, reply: Result<JobReply, SessionError>, key: StoreKey) -> StepResult {
-        match self.accept(reply) {
-            Err(error) if self.merged.is_some() => Ok(self.roll_back(key, Rollback::Failed(error))),
-            reply => self.on_answer(reply?, key),
-        }
-    }
-
-    /// Returns the error of a reply, and the changes to the commit.
-    fn accept(&mut self, reply: Result<JobReply, SessionError>) -> Result<JobReply, SessionError> {
-        match reply? {
-            JobReply::Refused(error, changes) => {
-                self.changes = changes;
-                Err(error)
-            }
-            reply => Ok(reply),
-        }
-    }
-
-    fn on_answer(&mut self, reply: JobReply, key: StoreKey) -> StepResult {
         match reply {
-            JobReply::Stored(stored) => {
+            Ok(JobReply::Stored(stored)) => {
                 self.adopt(stored)?;
                 Ok(CommitStep::Done)
             }
-            JobReply::Forwarded(id, changes) => self.follow(id, changes),
-            JobReply::Lost(IdStatus::Destroyed) => Ok(self.on_gone()),
-            JobReply::Lost(status) => Ok(self.drop_changes(status)),
-            JobReply::Refused(error, _) => Err(error),
-            JobReply::Turn(turn) => {
+            Ok(JobReply::Forwarded(id, changes)) => self.follow(id, changes),
+            Ok(JobReply::Lost(IdStatus::Destroyed)) => Ok(self.on_gone()),
+            Ok(JobReply::Lost(status)) => Ok(self.drop_changes(status)),
+            Ok(JobReply::Turn(turn)) => {
                 self.turn = Some(turn);
                 self.on_turn(key)
             }
-            JobReply::Rejoin(work) => {
+            Ok(JobReply::Rejoin(work)) => {
                 let queue = match (&work, self.session.state().regeneration()) {
                     (Work::Turn, Some(old)) => old.from,
                     _ => key,
                 };
                 self.join_queue(queue, key, work, None, true)
             }
+            Ok(JobReply::Refused(error, changes)) => {
+                self.changes = changes;
+                self.on_refused(error, key)
+            }
+            Err(error) => self.on_refused(error, key),
+        }
+    }
+
+    /// Ends a wait that failed. If a regeneration has written its new record, destroys that first.
+    fn on_refused(&self, error: SessionError, key: StoreKey) -> StepResult {
+        match self.merged {
+            Some(_) => Ok(self.roll_back(key, Rollback::Failed(error))),
+            None => Err(error),
         }
     }
 

@@ -7,17 +7,13 @@ use hyper_session::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
 async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     server.events.clear();
     browser
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 /// Runs `first` in one request, with the whole request of `second` between its load and its commit.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Browser, Call, TestServer, config,
     cookie_server::{CookieServer, cookie_server_with, text},
-    object, test_server,
+    data, test_server,
 };
 
 async fn visitor(server: &TestServer) -> Browser {
@@ -28,10 +28,6 @@ async fn sign_in(session: &Session) {
     session.load().await.unwrap().regenerate().unwrap();
     session.put("user", "ada").unwrap();
     session.commit().await.unwrap();
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 fn signed_in() -> Value {

@@ -10,7 +10,7 @@ use hyper_session::{Session, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, Jar, config,
+    Browser, Jar, config, data,
     net::{Remote, serve},
     object, test_server,
 };
@@ -34,10 +34,6 @@ async fn visitor(data: Value) -> Browser {
     let mut browser = test_server(config()).browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     browser
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 #[tokio::test]

@@ -10,17 +10,13 @@ use std::{
 use hyper_session::{SessionError, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, increment, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
 
 pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
     browser.visit(async |s| s.merge(&data)).await.unwrap();
     server.store.calls();
     browser
-}
-
-pub(super) async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use hyper_session::{
 };
 use serde_json::json;
 
-use super::queue::{data, join_all, poll_until, visitor};
-use crate::support::{Browser, Call, TestServer, config, increment, test_server};
+use super::queue::{join_all, poll_until, visitor};
+use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
 
 /// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
 /// requests that open the queue increment `n`.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper_session::{Session, id::StoreKey};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
-async fn ada(server: &TestServer) -> Browser {
+pub(super) async fn ada(server: &TestServer) -> Browser {
     let mut browser = server.browser();
     browser
         .visit(async |s| {
@@ -22,10 +22,6 @@ async fn ada(server: &TestServer) -> Browser {
 
 async fn tagged(server: &TestServer) -> Vec<StoreKey> {
     server.sessions.collection().tagged("ada").await.unwrap()
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 #[tokio::test]

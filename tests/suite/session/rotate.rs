@@ -11,26 +11,11 @@ use hyper_session::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, cookie_server, object, test_server};
+use super::regenerate::ada;
+use crate::support::{Browser, Call, TestServer, config, cookie_server, data, object, test_server};
 
 const GRACE: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
-
-async fn ada(server: &TestServer) -> Browser {
-    let mut browser = server.browser();
-    browser
-        .visit(async |s| {
-            s.put("n", &1)?;
-            s.tag("ada")
-        })
-        .await
-        .unwrap();
-    browser
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
-}
 
 async fn id(browser: &mut Browser) -> SessionId {
     browser.visit(async |s| s.id()).await.unwrap()
@@ -49,7 +34,7 @@ async fn rotated(server: &TestServer) -> (Browser, Browser) {
 }
 
 /// Returns the sessions of another process with the same store.
-fn another_process(server: &TestServer) -> Sessions {
+pub(super) fn another_process(server: &TestServer) -> Sessions {
     Sessions::builder(config().store("gate"))
         .stores(StoreRegistry::new().register("gate", server.store.clone()))
         .clock(server.clock.clone())

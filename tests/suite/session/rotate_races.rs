@@ -2,34 +2,17 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, Sessions, config::StoreRegistry};
-use serde_json::{Value, json};
+use hyper_session::Session;
+use serde_json::json;
 
-use super::queue::join_all;
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use super::{queue::join_all, regenerate::ada, rotate::another_process};
+use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
 const GRACE: Duration = Duration::from_secs(30);
 
 /// The steps of a rotation before which another request can run: the write of the new record, and the
 /// fence.
 const STEPS: [(Call, usize); 2] = [(Call::Write, 0), (Call::Write, 1)];
-
-async fn ada(server: &TestServer) -> Browser {
-    let mut browser = server.browser();
-    browser
-        .visit(async |s| {
-            s.put("n", &1)?;
-            s.tag("ada")
-        })
-        .await
-        .unwrap();
-    server.events.clear();
-    browser
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
-}
 
 async fn rotate(browser: &mut Browser) {
     browser.visit(async |s| s.rotate_id(GRACE)).await.unwrap();
@@ -344,11 +327,7 @@ async fn a_sign_out_of_all_sessions_beside_a_rotation_ends_it() {
 #[tokio::test]
 async fn another_process_stores_its_writes_in_flight() {
     let server = test_server(config());
-    let another = Sessions::builder(config().store("gate"))
-        .stores(StoreRegistry::new().register("gate", server.store.clone()))
-        .clock(server.clock.clone())
-        .build()
-        .unwrap();
+    let another = another_process(&server);
     let mut new = ada(&server).await;
     let mut there = new.clone().with_sessions(&another);
     there

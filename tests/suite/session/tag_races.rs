@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use hyper_session::{Session, SessionError, id::StoreKey};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{Browser, Call, TestServer, config, object, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, test_server};
 
 /// Creates a browser with an id under which nothing is stored.
 async fn newcomer(server: &TestServer) -> Browser {
@@ -30,10 +30,6 @@ fn sign_in(session: &Session) -> Result<(), SessionError> {
 
 async fn tagged(server: &TestServer, tag: &str) -> Vec<StoreKey> {
     server.sessions.collection().tagged(tag).await.unwrap()
-}
-
-async fn data(browser: &mut Browser) -> Value {
-    browser.visit(async |s| object(s)).await
 }
 
 /// Asserts that every signed-in session has the tag, so that "log out everywhere" destroys it.

@@ -86,7 +86,8 @@ pub(super) enum JobReply {
     Forwarded(SessionId, Box<Changes>),
     /// Another request destroyed the session, or gave it a new id. Nothing was stored.
     Lost(IdStatus),
-    /// Nothing was stored. The changes are returned unless they can never be stored.
+    /// The commit failed. Its changes are returned if nothing was stored and another commit can store
+    /// them.
     Refused(SessionError, Option<Box<Changes>>),
     /// The commit has its turn until it drops this.
     Turn(Turn),
