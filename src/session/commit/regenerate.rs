@@ -13,7 +13,7 @@ use crate::{
     id::StoreKey,
     session::{
         ContentionReason, Event, SessionError, rotation,
-        state::{DecodedRecord, IdStatus, Regeneration, StoredRecord, decode},
+        state::{DecodedRecord, IdStatus, Regeneration, decode},
     },
     store::{Expected, ReadOutcome, Record, StoreError, WriteOutcome, WriteRequest},
 };
@@ -249,13 +249,8 @@ impl Commit {
         };
         let mut state = self.session.state();
         state.set_old_version(old.version);
-        let new = StoredRecord {
-            record: Record::new(merged.encode(engine), old.version).tags(merged.tags),
-            lifetime: merged.head.lifetime,
-        };
-        let ttl = engine.record_ttl(&new.lifetime, engine.clock.now());
-        let request = WriteRequest::new(&key, new.record.data.clone(), ttl, state.expected());
-        let request = request.tags(new.record.tags.clone());
+        let new = merged.encode(engine);
+        let request = new.to_request(engine, &key, state.expected());
         let writing = state.store(engine).write(request);
         drop(state);
         self.merged = Some(Box::new(MergedRecord {

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use crate::{
     document::Document,
+    id::StoreKey,
     session::{SessionError, engine::Engine},
-    store::{Record, Tags},
+    store::{Expected, Record, Tags, Version, WriteRequest},
     wire::{DecodeError, Lifetime, RecordHead},
 };
 
@@ -25,12 +26,29 @@ pub(in crate::session) struct StoredRecord {
     pub(in crate::session) lifetime: Lifetime,
 }
 
+impl StoredRecord {
+    /// Returns the write of this record, with the time to live that it has now.
+    pub(in crate::session) fn to_request(
+        &self,
+        engine: &Engine,
+        key: &StoreKey,
+        expected: Expected,
+    ) -> WriteRequest {
+        let ttl = engine.record_ttl(&self.lifetime, engine.clock.now());
+        let request = WriteRequest::new(key, self.record.data.clone(), ttl, expected);
+        request.tags(self.record.tags.clone())
+    }
+}
+
 impl DecodedRecord {
-    /// Encodes the record.
-    pub(in crate::session) fn encode(&self, engine: &Engine) -> Bytes {
-        engine
-            .format
-            .encode(&self.head.lifetime, &self.data, &self.flash)
+    /// Encodes the record. Its version is a placeholder until the record is written.
+    pub(in crate::session) fn encode(self, engine: &Engine) -> StoredRecord {
+        let lifetime = self.head.lifetime;
+        let data = engine.format.encode(&lifetime, &self.data, &self.flash);
+        StoredRecord {
+            record: Record::new(data, Version::FIRST).tags(self.tags),
+            lifetime,
+        }
     }
 
     /// Returns the record of a session that holds nothing.

@@ -21,9 +21,7 @@ use crate::{
         rotation::forward,
         state::{Changes, DecodedRecord, IdStatus, StoredRecord, decode},
     },
-    store::{
-        Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome, WriteRequest,
-    },
+    store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
     wire::Lifetime,
 };
 
@@ -118,11 +116,7 @@ impl Worker {
             let Some(next) = self.merge(&mut batch, &known) else {
                 continue;
             };
-            let stored = StoredRecord {
-                record: Record::new(next.encode(&self.engine), Version::FIRST)
-                    .tags(next.tags.clone()),
-                lifetime: next.head.lifetime,
-            };
+            let stored = next.encode(&self.engine);
             match self.write(&stored, known.version).await {
                 Ok(WriteOutcome::Done(version)) => {
                     newest = Some(answer_stored(batch, stored, version));
@@ -220,12 +214,8 @@ impl Worker {
         stored: &StoredRecord,
         version: Option<Version>,
     ) -> Result<WriteOutcome, StoreError> {
-        let ttl = self
-            .engine
-            .record_ttl(&stored.lifetime, self.engine.clock.now());
         let expected = version.map_or(Expected::Absent, Expected::Version);
-        let request = WriteRequest::new(&self.key, stored.record.data.clone(), ttl, expected);
-        let request = request.tags(stored.record.tags.clone());
+        let request = stored.to_request(&self.engine, &self.key, expected);
         self.store().write(request).await
     }
 
