@@ -114,6 +114,18 @@ pub enum FileError {
         /// The error of the failed write.
         reason: Arc<str>,
     },
+    /// The directory or one of its files was moved, deleted or replaced while the store was open. What
+    /// the store wrote could not be found there again, so every call fails until it is opened again.
+    #[error(
+        "{}: {change} while the store was open, the store has stopped; put it back where it was and \
+         open the store again", path.display()
+    )]
+    PathChanged {
+        /// The path of the directory or file, without symbolic links.
+        path: PathBuf,
+        /// The change, such as "was replaced".
+        change: &'static str,
+    },
     /// The data and the tags are longer than a record may be.
     #[error(
         "session data with tags is {len} bytes, the file store's limit is {max} bytes; store less data or raise \

@@ -1,6 +1,6 @@
 //! Events of a file store.
 
-use std::{path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use super::error::FileError;
 
@@ -85,8 +85,16 @@ pub enum FileEvent<'a> {
         /// The number of records and tombstones.
         entries: u64,
     },
-    /// Data could not be written to the disk. The store accepts no more writes until it is opened
-    /// again.
+    /// The file system refuses to lock the directory itself, as NFS does. The lock file in it is
+    /// locked. Without that file, a second process could open the store.
+    DirectoryNotLocked {
+        /// The directory.
+        path: &'a Path,
+        /// The error of the file system.
+        error: &'a io::Error,
+    },
+    /// Data could not be written to the disk, or the directory or one of its files was moved, deleted
+    /// or replaced. The store accepts no more writes until it is opened again.
     Poisoned {
         /// The cause.
         error: &'a FileError,

@@ -13,6 +13,11 @@
 //!   is opened again ([`FileError::Poisoned`]).
 //! - **Damage is never served.** Every frame has checksums. A damaged record is skipped, counted and
 //!   reported by [`FileEvent::Damaged`]. No older state of its session is served instead.
+//! - **The directory stays the same one.** All files are used through one handle of the directory,
+//!   which is locked. A symbolic link in its path that is switched later has no effect. If the
+//!   directory, the lock file or a segment is moved, deleted or replaced, every call fails with
+//!   [`FileError::PathChanged`]. [`Durability::Always`] acknowledges nothing after such a change. In
+//!   the other modes the store notices it within about a second.
 //! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
 //!   the oldest segment. It frees space by itself only if all of that data has expired.

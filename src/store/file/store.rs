@@ -14,6 +14,7 @@ use super::{
     },
     disk::{dir_lock::DirectoryLock, os::OsDisk},
     error::FileError,
+    event::FileEvent,
     options::{Durability, Options},
     recover,
     stats::FileStats,
@@ -55,8 +56,12 @@ struct Background {
 impl FileStore {
     pub(super) fn open_with(directory: &Path, options: Options) -> Result<Self, FileError> {
         let fail = |error| FileError::io("use the directory", directory.to_path_buf(), error);
-        let disk = OsDisk::new(directory).map_err(fail)?;
-        let directory_lock = DirectoryLock::acquire(directory)?;
+        let mut disk = OsDisk::create(directory).map_err(fail)?;
+        let (directory_lock, refusal) = DirectoryLock::acquire(&mut disk)?;
+        if let Some(error) = refusal {
+            let (path, error) = (directory, &error);
+            options.emit(&FileEvent::DirectoryNotLocked { path, error });
+        }
         let durability = options.durability;
         let engine = recover::open::open(Box::new(disk), options)?;
         let inner = Arc::new(FileInner::new(engine));
@@ -236,7 +241,9 @@ impl Store for FileStore {
     }
 
     fn count(&self) -> StoreFuture<Option<u64>> {
-        StoreFuture::ready(Ok(Some(self.0.inner.engine.index.records())))
+        let engine = &self.0.inner.engine;
+        let counted = engine.log.check_open().map(|()| engine.index.records());
+        StoreFuture::ready(store_result("count", counted.map(Some)))
     }
 }
 

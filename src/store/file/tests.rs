@@ -2,6 +2,8 @@
 
 mod cache;
 mod crash;
+#[cfg(target_os = "linux")]
+mod dir_lock;
 mod disk;
 mod format;
 mod group_commit;

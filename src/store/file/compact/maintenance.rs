@@ -33,6 +33,8 @@ pub(crate) struct Maintenance {
     requests: Mutex<MaintenanceRequests>,
     /// The last round failed, so no mutation waits for a compaction.
     failing: AtomicBool,
+    /// The time of the last check of the store's paths.
+    paths_checked: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -82,6 +84,7 @@ impl Maintenance {
         let mut shard = 0;
         let mut last_sweep = Instant::now();
         while !wakeup.is_stopped() {
+            self.report(engine, self.check_paths_if_due(engine));
             self.report(engine, engine.log.prepare_next());
             self.report(engine, self.compact_if_needed(engine));
             self.write_hints(engine);
@@ -102,11 +105,25 @@ impl Maintenance {
         requests.compactions.clear();
     }
 
+    /// Checks the store's paths, unless that was done within the last tick.
+    fn check_paths_if_due(&self, engine: &FileEngine) -> Result<(), FileError> {
+        let mut checked = lock(&self.paths_checked);
+        if checked.is_some_and(|checked| checked.elapsed() < TICK) {
+            return Ok(());
+        }
+        *checked = Some(Instant::now());
+        engine.log.check_paths()
+    }
+
     /// Reports a failure, and releases the mutations that wait for the failed work.
     fn report(&self, engine: &FileEngine, result: Result<(), FileError>) {
         let failed = match result {
             Ok(()) => false,
-            Err(FileError::Poisoned { .. } | FileError::Closed) => true,
+            Err(FileError::Poisoned { .. } | FileError::PathChanged { .. } | FileError::Closed) => {
+                true
+            }
+            // The cause may be that the directory was deleted, which is reported instead.
+            Err(_) if engine.log.check_paths().is_err() => true,
             Err(error) => {
                 let event = FileEvent::CompactionFailed { error: &error };
                 engine.log.options().emit(&event);
@@ -153,7 +170,14 @@ impl Maintenance {
         engine.pay_debt(bytes);
         self.wake_waiters(engine);
         let wakeup = engine.log.wakeup();
-        wakeup.sleep_while(Compactor(engine).pause_after(bytes), || !engine.has_debt());
+        let mut pause = Compactor(engine).pause_after(bytes);
+        while !pause.is_zero() && !engine.has_debt() && !wakeup.is_stopped() {
+            let slice = pause.min(TICK);
+            wakeup.sleep_while(slice, || !engine.has_debt());
+            pause -= slice;
+            // A change makes the compaction fail.
+            let _ = self.check_paths_if_due(engine);
+        }
         !wakeup.is_stopped()
     }
 

@@ -15,7 +15,6 @@ use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::file::{
-        disk::Disk,
         error::{FileError, is_full},
         event::FileEvent,
         format::{
@@ -257,11 +256,10 @@ impl Compactor<'_> {
             Err(error) => return Err(error),
         }
         log.sync()?;
-        let name = file_names::segment(source.id);
-        self.on_segment(source, "remove", || remove_file(log.disk(), &name))?;
+        self.on_segment(source, "remove", || source.remove_file(log.disk()))?;
         self.on_segment(source, "remove", || log.disk().sync_entries())?;
         // If this fails, the next opening removes the hint, since its segment does not exist.
-        let _ = remove_file(log.disk(), &file_names::hint(source.id));
+        let _ = log.disk().remove(&file_names::hint(source.id));
         log.forget_segment(source, len);
         Ok(())
     }
@@ -297,13 +295,5 @@ impl Compactor<'_> {
     pub(crate) fn pause_after(&self, bytes: u64) -> Duration {
         let rate = self.0.log.options().compaction_rate.max(1);
         Duration::from_secs_f64(bytes as f64 / rate as f64)
-    }
-}
-
-/// Removes a file that an earlier attempt may have removed.
-fn remove_file(disk: &dyn Disk, name: &str) -> io::Result<()> {
-    match disk.remove(name) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }

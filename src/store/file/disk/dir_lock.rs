@@ -2,64 +2,83 @@
 //! ends.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read, Seek, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
 };
 
+use super::{Disk, os::OsDisk};
 use crate::store::file::{error::FileError, format::file_names::LOCK_FILE};
 
 /// The lock on a directory, released on drop.
-pub(crate) struct DirectoryLock(File);
+///
+/// Both the directory and the lock file in it are locked. The lock on the directory cannot be deleted.
+/// The lock file is for file systems that cannot lock a directory, such as NFS.
+pub(crate) struct DirectoryLock {
+    /// `None` if the file system refuses to lock a directory.
+    directory: Option<File>,
+    file: File,
+}
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
-        // Closing the file is not enough. A child process that another thread is starting holds a
-        // copy of the descriptor for a moment, and with it the lock.
-        let _ = flock(&self.0, FlockOperation::Unlock);
+        // Closing the files is not enough. A child process that another thread is starting holds
+        // copies of the descriptors for a moment, and with them the locks.
+        for file in [Some(&self.file), self.directory.as_ref()] {
+            let _ = file.map(|file| flock(file, FlockOperation::Unlock));
+        }
     }
 }
 
 impl DirectoryLock {
-    /// Locks `directory`. Fails with [`FileError::InUse`] if it is locked already.
-    pub(crate) fn acquire(directory: &Path) -> Result<Self, FileError> {
-        let path = directory.join(LOCK_FILE);
+    /// Locks the directory of `disk`. Also returns the error with which the file system refused to lock
+    /// the directory itself, if it did.
+    ///
+    /// Fails with [`FileError::InUse`] if the directory is locked already.
+    pub(crate) fn acquire(disk: &mut OsDisk) -> Result<(Self, Option<io::Error>), FileError> {
+        let directory = || disk.path().to_path_buf();
         let fail = |source: io::Error| match source.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                let path = directory.to_path_buf();
+                let path = directory();
                 FileError::NotWritable { path, source }
             }
-            _ => FileError::io("lock", path.clone(), source),
+            _ => FileError::io("lock", disk.locate(LOCK_FILE), source),
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fail)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let in_use = || FileError::InUse {
+            path: directory(),
+            pid: read_pid(disk),
+        };
+        let refusal = match flock(disk.handle(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => None,
+            Err(Errno::WOULDBLOCK) => return Err(in_use()),
+            Err(error) => Some(io::Error::from(error)),
+        };
+        // A copy of the handle shares its lock, so the lock can be released while the disk is in use.
+        let handle = refusal.is_none().then(|| disk.handle().try_clone());
+        let file = disk.open_file(LOCK_FILE, OFlags::RDWR | OFlags::CREATE);
+        let mut lock = Self {
+            directory: handle.transpose().map_err(fail)?,
+            file: file.map_err(fail)?,
+        };
+        match flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let (path, pid) = (directory.to_path_buf(), read_pid(&mut file));
-                return Err(FileError::InUse { path, pid });
-            }
+            Err(Errno::WOULDBLOCK) => return Err(in_use()),
             Err(error) => return Err(fail(error.into())),
         }
         // The id is only for messages, so a full disk is not an error.
-        let _ = write_pid(&mut file);
-        Ok(Self(file))
+        let _ = write_pid(&mut lock.file);
+        let expected = disk.expect_lock_file(&lock.file);
+        expected.map_err(|error| FileError::io("lock", disk.locate(LOCK_FILE), error))?;
+        Ok((lock, refusal))
     }
 }
 
-fn read_pid(file: &mut File) -> Option<u32> {
+fn read_pid(disk: &OsDisk) -> Option<u32> {
+    let file = disk.open_file(LOCK_FILE, OFlags::RDONLY).ok()?;
     let mut text = String::new();
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

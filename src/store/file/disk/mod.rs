@@ -17,7 +17,40 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One directory.
+/// The identity of a file or directory, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// A directory or file that the store has open and that is no longer under its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathChange {
+    pub(crate) path: PathBuf,
+    /// What happened to it, as the predicate of a sentence.
+    pub(crate) change: &'static str,
+}
+
+impl PathChange {
+    /// Fails if `path` does not lead to `expected`. An error that leaves this open is no failure.
+    pub(crate) fn check(
+        path: impl FnOnce() -> PathBuf,
+        found: io::Result<Option<FileId>>,
+        expected: io::Result<FileId>,
+    ) -> Result<(), Self> {
+        let change = match (found, expected) {
+            (Ok(None), _) => "was moved or deleted",
+            (Ok(Some(found)), Ok(expected)) if found != expected => "was replaced",
+            _ => return Ok(()),
+        };
+        let path = path();
+        Err(Self { path, change })
+    }
+}
+
+/// One directory. It is opened once, so all names are those of the same directory for as long as the
+/// store is open.
 ///
 /// Changes are durable only after a sync: file contents after [`DiskFile::sync`], created and removed
 /// files after [`sync_entries`](Self::sync_entries).
@@ -39,6 +72,17 @@ pub(crate) trait Disk: Send + Sync + 'static {
 
     /// Makes created and removed files durable.
     fn sync_entries(&self) -> io::Result<()>;
+
+    /// Returns the identity of the file with this name, or `None` if there is none.
+    fn file_id(&self, name: &str) -> io::Result<Option<FileId>>;
+
+    /// Fails if the directory or its lock file was moved, deleted or replaced.
+    fn check(&self) -> Result<(), PathChange>;
+
+    /// Fails if `file`, opened by this name, was moved, deleted or replaced.
+    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+        PathChange::check(|| self.locate(name), self.file_id(name), file.id())
+    }
 
     /// Returns the path of a file, for messages.
     fn locate(&self, name: &str) -> PathBuf {
@@ -67,6 +111,9 @@ pub(crate) trait DiskFile: Send + Sync {
 
     /// Returns the file's length.
     fn len(&self) -> io::Result<u64>;
+
+    /// Returns the file's identity.
+    fn id(&self) -> io::Result<FileId>;
 }
 
 /// Reads a whole file.

@@ -1,22 +1,52 @@
 //! The operating system's file system.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
+    fs::{DirBuilder, File, Metadata},
     io,
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
-use super::{Disk, DiskFile, nowait};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat, unlinkat};
+
+use super::{Disk, DiskFile, FileId, PathChange, nowait};
+use crate::store::file::format::file_names::LOCK_FILE;
 
 /// A directory of the file system: mode 0700, with files of mode 0600.
+///
+/// All operations are relative to one open handle. A later change of the path, such as a symbolic link
+/// that is switched to another directory, therefore concerns only messages.
 pub(crate) struct OsDisk {
-    directory: PathBuf,
+    /// The path as the caller wrote it, for messages.
+    path: PathBuf,
+    /// The path without symbolic links, as it was when the directory was opened.
+    resolved: PathBuf,
+    handle: File,
+    /// The lock file that this process has locked.
+    lock_file: Option<FileId>,
 }
 
 impl OsDisk {
-    /// Uses `directory`, which is created if it does not exist.
-    pub(crate) fn new(directory: &Path) -> io::Result<Self> {
+    /// Opens `directory`, which must exist.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        Self::open_with(directory, OFlags::RDONLY)
+    }
+
+    /// Opens `directory` for the kind of access in `flags`.
+    pub(crate) fn open_with(directory: &Path, flags: OFlags) -> io::Result<Self> {
+        let resolved = directory.canonicalize()?;
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = openat(CWD, &resolved, flags, Mode::empty())?;
+        Ok(Self {
+            path: directory.to_path_buf(),
+            resolved,
+            handle: handle.into(),
+            lock_file: None,
+        })
+    }
+
+    /// Opens `directory`, which is created if it does not exist.
+    pub(crate) fn create(directory: &Path) -> io::Result<Self> {
         if !directory.is_dir() {
             DirBuilder::new()
                 .recursive(true)
@@ -26,49 +56,102 @@ impl OsDisk {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self {
-            directory: directory.to_path_buf(),
-        })
+        Self::open(directory)
+    }
+
+    /// Returns the directory's handle.
+    pub(super) const fn handle(&self) -> &File {
+        &self.handle
+    }
+
+    /// Opens a file of the directory. A new file is readable and writable only for its owner.
+    pub(super) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = openat(&self.handle, name, flags | OFlags::CLOEXEC, mode)?;
+        Ok(file.into())
+    }
+
+    /// Sets the lock file that [`check`](Disk::check) expects.
+    pub(super) fn expect_lock_file(&mut self, file: &File) -> io::Result<()> {
+        self.lock_file = Some(metadata_id(&file.metadata()?));
+        Ok(())
     }
 }
 
 impl Disk for OsDisk {
     fn path(&self) -> &Path {
-        &self.directory
+        &self.path
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in self.directory.read_dir()? {
-            names.extend(entry?.file_name().into_string());
+        for entry in Dir::read_from(&self.handle)? {
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
         }
         Ok(names)
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(self.locate(name))?;
+        let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.locate(name))?;
+        let file = self.open_file(name, OFlags::RDWR)?;
         Ok(Box::new(OsFile(file)))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.locate(name))
+        Ok(unlinkat(&self.handle, name, AtFlags::empty())?)
     }
 
     fn sync_entries(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.handle.sync_all()
+    }
+
+    fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
+        let stat = statat(&self.handle, name, AtFlags::empty()).map_err(io::Error::from);
+        existing(stat.map(|stat| FileId {
+            #[allow(clippy::unnecessary_cast, reason = "the type depends on the system")]
+            device: stat.st_dev as u64,
+            #[allow(clippy::unnecessary_cast, reason = "the type depends on the system")]
+            inode: stat.st_ino as u64,
+        }))
+    }
+
+    fn check(&self) -> Result<(), PathChange> {
+        let found = existing(self.resolved.metadata().map(|found| metadata_id(&found)));
+        let expected = self.handle.metadata().map(|handle| metadata_id(&handle));
+        PathChange::check(|| self.resolved.clone(), found, expected)?;
+        match self.lock_file {
+            None => Ok(()),
+            Some(expected) => {
+                let found = self.file_id(LOCK_FILE);
+                PathChange::check(|| self.resolved.join(LOCK_FILE), found, Ok(expected))
+            }
+        }
+    }
+}
+
+/// Returns `None` if there is no such file.
+fn existing(id: io::Result<FileId>) -> io::Result<Option<FileId>> {
+    match id {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        id => id.map(Some),
+    }
+}
+
+fn metadata_id(metadata: &Metadata) -> FileId {
+    FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
     }
 }
 
@@ -106,5 +189,9 @@ impl DiskFile for OsFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(metadata_id(&self.0.metadata()?))
     }
 }

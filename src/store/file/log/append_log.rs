@@ -14,7 +14,7 @@ use super::{index::Position, log_writer::LogWriter, segment::Segment, wakeup::Wa
 use crate::{
     clock::Timestamp,
     store::file::{
-        disk::Disk,
+        disk::{Disk, PathChange},
         error::{FileError, is_full},
         event::FileEvent,
         format::{
@@ -32,6 +32,14 @@ use crate::{
 /// Maximum number of bytes that are preallocated at a time.
 const MAX_PREALLOCATION: u64 = 256 << 10;
 
+/// The reason why the store accepts no more writes.
+enum Poison {
+    /// A write to the disk failed, with this message.
+    Write(Arc<str>),
+    /// What is written could not be found again. Reads fail, too.
+    PathChange(PathChange),
+}
+
 /// The append-only log of an open store.
 ///
 /// Locks are taken in this order: `sync_lock`, `writer`, `segments`.
@@ -45,8 +53,8 @@ pub(crate) struct AppendLog {
     sync_lock: Mutex<()>,
     /// Everything before this packed [`Position`] is durable.
     durable: AtomicU64,
-    /// Set once, when data could not be written to the disk.
-    poison: OnceLock<Arc<str>>,
+    /// Set once, when the store must stop.
+    poison: OnceLock<Poison>,
     closed: AtomicBool,
     counters: FileCounters,
     /// Wakes the maintenance thread.
@@ -108,11 +116,15 @@ impl AppendLog {
         Ok(writer)
     }
 
+    /// Fails if the store is closed, or if its files are not where it opened them.
     pub(crate) fn check_open(&self) -> Result<(), FileError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(FileError::Closed);
         }
-        Ok(())
+        match self.poison.get() {
+            Some(poison @ Poison::PathChange(_)) => Err(self.poison_error(poison)),
+            Some(Poison::Write(_)) | None => Ok(()),
+        }
     }
 
     /// Makes all later operations fail with [`FileError::Closed`].
@@ -120,27 +132,52 @@ impl AppendLog {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Fails if the store accepts no more writes.
     pub(crate) fn check_poison(&self) -> Result<(), FileError> {
-        match self.poison.get() {
-            None => Ok(()),
-            Some(reason) => Err(FileError::Poisoned {
-                path: self.disk.path().to_path_buf(),
-                reason: Arc::clone(reason),
-            }),
-        }
+        self.poison
+            .get()
+            .map_or(Ok(()), |poison| Err(self.poison_error(poison)))
     }
 
     /// Makes all later writes fail because of `error`. Returns the error for the caller.
     fn poison(&self, error: &io::Error) -> FileError {
-        let reason: Arc<str> = error.to_string().into();
-        let error = FileError::Poisoned {
-            path: self.disk.path().to_path_buf(),
-            reason: Arc::clone(&reason),
-        };
-        if self.poison.set(reason).is_ok() {
+        self.set_poison(Poison::Write(error.to_string().into()))
+    }
+
+    fn set_poison(&self, poison: Poison) -> FileError {
+        let error = self.poison_error(&poison);
+        if self.poison.set(poison).is_ok() {
             self.options.emit(&FileEvent::Poisoned { error: &error });
         }
         error
+    }
+
+    fn poison_error(&self, poison: &Poison) -> FileError {
+        match poison {
+            Poison::Write(reason) => FileError::Poisoned {
+                path: self.disk.path().to_path_buf(),
+                reason: Arc::clone(reason),
+            },
+            Poison::PathChange(PathChange { path, change }) => FileError::PathChanged {
+                path: path.clone(),
+                change,
+            },
+        }
+    }
+
+    /// Checks that the directory, its lock file and all segments are where they were opened. If not,
+    /// the store stops.
+    pub(crate) fn check_paths(&self) -> Result<(), FileError> {
+        let segments: Vec<_> = read(&self.segments).values().map(Arc::clone).collect();
+        self.check_paths_of(&segments)
+    }
+
+    fn check_paths_of(&self, segments: &[Arc<Segment>]) -> Result<(), FileError> {
+        let mut segments = segments.iter();
+        let checked = self.disk.check();
+        checked
+            .and_then(|()| segments.try_for_each(|segment| segment.check_path(self.disk())))
+            .map_err(|change| self.set_poison(Poison::PathChange(change)))
     }
 
     /// Counts and reports damage in a segment.
@@ -314,6 +351,7 @@ impl AppendLog {
     /// The next segment is durable before the end frame is written. An end frame without a following
     /// segment therefore means that a file was deleted.
     pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        self.check_paths_of(&[Arc::clone(&writer.active)])?;
         self.ensure_next(writer)?;
         writer.durable = self.durable();
         writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);
@@ -433,15 +471,17 @@ impl AppendLog {
             segments.push(Arc::clone(&writer.active));
             (segments, writer.end_position())
         };
-        if end.pack() <= self.durable.load(Ordering::Acquire) {
-            return Ok(());
+        let is_durable = end.pack() <= self.durable.load(Ordering::Acquire);
+        if !is_durable {
+            for segment in &segments {
+                // After a failed sync the system may have dropped the data and marked it as clean. Only
+                // a read from the device could verify it, so the store stops here.
+                segment.file.sync().map_err(|error| self.poison(&error))?;
+            }
+            add(&self.counters.syncs, 1);
         }
-        for segment in segments {
-            // After a failed sync the system may have dropped the data and marked it as clean. Only a
-            // read from the device could verify it, so the store stops here.
-            segment.file.sync().map_err(|error| self.poison(&error))?;
-        }
-        add(&self.counters.syncs, 1);
+        // Data in a file that was deleted meanwhile is not durable.
+        self.check_paths_of(&segments)?;
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::store::file::{
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskFile, PathChange},
     error::{FileError, is_full},
     format::{file_names, segment_head},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Segment {
     hint_len: AtomicU64,
     /// A hint was written, or would not save enough.
     hint_done: AtomicBool,
+    /// The file was removed from the directory by a compaction.
+    removed: AtomicBool,
 }
 
 impl Segment {
@@ -67,6 +69,7 @@ impl Segment {
             file,
             hint_len: AtomicU64::new(0),
             hint_done: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
         }
     }
 
@@ -84,6 +87,23 @@ impl Segment {
 
     pub(crate) fn set_hint_len(&self, len: u64) {
         self.hint_len.store(len, Ordering::Relaxed);
+    }
+
+    /// Removes the file from the directory. An earlier attempt may have removed it.
+    pub(crate) fn remove_file(&self, disk: &dyn Disk) -> io::Result<()> {
+        self.removed.store(true, Ordering::Release);
+        match disk.remove(&file_names::segment(self.id)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Fails if the file was moved, deleted or replaced, but not by a compaction.
+    pub(crate) fn check_path(&self, disk: &dyn Disk) -> Result<(), PathChange> {
+        if self.removed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        disk.check_file(&file_names::segment(self.id), self.file.as_ref())
     }
 
     /// Records that the segment needs no (further) hint; returns `true` if it was recorded before.

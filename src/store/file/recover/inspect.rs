@@ -87,8 +87,7 @@ impl Inspection {
     ) -> Result<Self, FileError> {
         let directory = directory.as_ref();
         let fail = |error| FileError::io("read", directory.to_path_buf(), error);
-        directory.read_dir().map_err(fail)?;
-        let disk = OsDisk::new(directory).map_err(fail)?;
+        let mut disk = OsDisk::open(directory).map_err(fail)?;
         let is_store_file = |name: &String| {
             name == file_names::LOCK_FILE || file_names::parse_segment(name).is_some()
         };
@@ -97,7 +96,7 @@ impl Inspection {
             let path = directory.to_path_buf();
             return Err(FileError::io("find a session store in", path, not_found));
         }
-        let _lock = DirectoryLock::acquire(directory)?;
+        let _lock = DirectoryLock::acquire(&mut disk)?;
         let names = disk.list().map_err(fail)?;
         let ids = names
             .iter()

@@ -137,3 +137,16 @@ fn after_a_failed_sync_the_store_accepts_no_write_and_loses_no_synced_data() {
         },
     );
 }
+
+#[test]
+fn after_the_directory_was_moved_nothing_is_acknowledged_as_durable() {
+    for seed in [0, 1] {
+        at_every_operation(seed, Fault::Moved, false, |disk, workload, at| {
+            assert!(
+                workload.engine.log.sync().is_err(),
+                "moved at operation {at}"
+            );
+            workload.check_after(&disk.crash(Crash::Power(at as u64), None));
+        });
+    }
+}

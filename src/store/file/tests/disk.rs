@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use super::super::disk::{Disk, DiskFile};
+use super::super::disk::{Disk, DiskFile, FileId, PathChange};
 
 /// A fault at one operation of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Permanent(ErrorKind),
     /// The machine stops during the operation.
     PowerOff,
+    /// The directory is moved away before the operation. All operations succeed.
+    Moved,
 }
 
 /// A crash, which determines the data at the next opening.
@@ -88,10 +90,11 @@ impl SimDisk {
         self.0.lock().unwrap().stopped
     }
 
-    /// Returns `true` if all operations fail from now on.
+    /// Returns `true` if all operations fail from now on, or the directory was moved.
     pub(super) fn is_broken(&self) -> bool {
         let state = self.0.lock().unwrap();
-        matches!(state.fault, Some((at, Fault::Permanent(_))) if at <= state.operations)
+        let is_permanent = |fault| matches!(fault, Fault::Permanent(_) | Fault::Moved);
+        (state.fault).is_some_and(|(at, fault)| is_permanent(fault) && at <= state.operations)
     }
 
     /// Returns the size of all files.
@@ -180,6 +183,11 @@ impl SimState {
     }
 }
 
+fn file_id(id: usize) -> FileId {
+    let (device, inode) = (1, id as u64);
+    FileId { device, inode }
+}
+
 fn power_failure(state: &SimState, seed: u64) -> (BTreeMap<String, usize>, Vec<Vec<u8>>) {
     let mut rng = SeededRng(seed);
     let mut entries = state.durable_entries.clone();
@@ -244,6 +252,18 @@ impl Disk for SimDisk {
             Ok(id)
         })?;
         Ok(Box::new(SimFile(self.clone(), id)))
+    }
+
+    fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
+        let state = self.0.lock().unwrap();
+        Ok(state.entries.get(name).map(|id| file_id(*id)))
+    }
+
+    fn check(&self) -> Result<(), PathChange> {
+        let state = self.0.lock().unwrap();
+        let is_moved = matches!(state.fault, Some((at, Fault::Moved)) if at <= state.operations);
+        let found = (!is_moved).then(|| file_id(0));
+        PathChange::check(|| self.path().to_path_buf(), Ok(found), Ok(file_id(0)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -351,6 +371,10 @@ impl DiskFile for SimFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.0.lock().unwrap().contents[self.1].written.len() as u64)
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(file_id(self.1))
     }
 }
 

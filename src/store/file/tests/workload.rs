@@ -235,6 +235,7 @@ impl Workload {
 
     /// Runs the work of the maintenance thread.
     fn maintain(&self) {
+        let _ = self.engine.log.check_paths();
         let _ = self.engine.log.prepare_next();
         for shard in 0..8 {
             sweep(&self.engine, shard);
