@@ -2,34 +2,39 @@
 
 use std::cell::RefCell;
 
-use rand::{
-    Rng, SeedableRng,
-    rngs::{StdRng, SysRng},
-};
-
 use super::{SealError, aead::NONCE_LEN};
 
+/// Number of nonces that a thread draws from the operating system at once. A system call per nonce would
+/// cost as much as the encryption.
+const BATCH: usize = 64;
+
+/// Random nonces of one thread. A nonce is not secret.
+struct NonceBatch {
+    nonces: [[u8; NONCE_LEN]; BATCH],
+    /// The number of nonces that are not used yet. They are the first ones.
+    unused: usize,
+}
+
 thread_local! {
-    // Each thread seeds its generator once. A system call per nonce would cost as much as the
-    // encryption. `rand::rng()` would panic if the operating system provides no seed.
-    static RANDOM: RefCell<Option<StdRng>> = const { RefCell::new(None) };
+    static NONCES: RefCell<NonceBatch> = const {
+        RefCell::new(NonceBatch { nonces: [[0; NONCE_LEN]; BATCH], unused: 0 })
+    };
 }
 
 /// Returns an unpredictable nonce.
 pub(super) fn random() -> Result<[u8; NONCE_LEN], SealError> {
-    RANDOM
-        .try_with(|random| draw(&mut *random.try_borrow_mut().ok()?))
+    NONCES
+        .try_with(|batch| draw(&mut *batch.try_borrow_mut().ok()?))
         .ok()
         .flatten()
         .ok_or(SealError::Entropy)
 }
 
-fn draw(random: &mut Option<StdRng>) -> Option<[u8; NONCE_LEN]> {
-    let random = match random {
-        Some(random) => random,
-        None => random.insert(StdRng::try_from_rng(&mut SysRng).ok()?),
-    };
-    let mut nonce = [0; NONCE_LEN];
-    random.fill_bytes(&mut nonce);
-    Some(nonce)
+fn draw(batch: &mut NonceBatch) -> Option<[u8; NONCE_LEN]> {
+    if batch.unused == 0 {
+        getrandom::fill(batch.nonces.as_flattened_mut()).ok()?;
+        batch.unused = BATCH;
+    }
+    batch.unused -= 1;
+    batch.nonces.get(batch.unused).copied()
 }

@@ -3,7 +3,6 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use base64_simd::{Base64, Out, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-use rand::{TryRng, rngs::SysRng};
 use zeroize::Zeroizing;
 
 use super::{
@@ -172,9 +171,7 @@ type SecretBytes = Zeroizing<[u8; 32]>;
 
 fn random_bytes() -> Result<SecretBytes, SealKeyError> {
     let mut bytes = SecretBytes::default();
-    SysRng
-        .try_fill_bytes(&mut *bytes)
-        .map_err(|_| SealKeyError::Entropy)?;
+    getrandom::fill(&mut *bytes).map_err(|_| SealKeyError::Entropy)?;
     Ok(bytes)
 }
 

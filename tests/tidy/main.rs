@@ -54,10 +54,9 @@ const COMMON_CRATES: [&str; 10] = [
 ];
 
 /// The folders that may name each of the other crates. More than one folder needs a reason.
-const CRATES: [(&str, &[&str]); 34] = [
+const CRATES: [(&str, &[&str]); 33] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
-    ("ahash", &["store", "session"]),
     // The text form of an id, of sealed bytes, and of a cookie.
     ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),
@@ -68,9 +67,10 @@ const CRATES: [(&str, &[&str]); 34] = [
     // `Stream`, in the interfaces of fred and multer.
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
+    ("foldhash", &["store", "session"]),
     // Works without a runtime.
     ("futures_timer", &["session"]),
-    ("getrandom", &["id", "csrf_secret", "session"]),
+    ("getrandom", &["id", "csrf_secret", "seal", "session"]),
     ("hkdf", &["seal"]),
     // Both wrap services of hyper and tower.
     ("http_body", &["service", "form"]),
@@ -84,7 +84,6 @@ const CRATES: [(&str, &[&str]); 34] = [
     ("multer", &["form"]),
     ("percent_encoding", &["form"]),
     ("pin_project_lite", &["service", "form"]),
-    ("rand", &["seal"]),
     // File system calls.
     ("rustix", &["store"]),
     // The store key of an id, and the hash of HKDF.

@@ -96,7 +96,8 @@ fn relevant_frames(bytes: &[u8], salt: u32) -> Option<Vec<HintEntry<'_>>> {
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
         }
     }
-    let mut later: HashMap<StoreKey, LaterChanges, ahash::RandomState> = HashMap::default();
+    let mut later: HashMap<StoreKey, LaterChanges, foldhash::fast::RandomState> =
+        HashMap::default();
     let mut relevant: Vec<HintEntry<'_>> = frames
         .into_iter()
         .rev()

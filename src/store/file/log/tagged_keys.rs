@@ -1,9 +1,12 @@
 //! The index in memory from tags to sessions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::BuildHasher,
+};
 
-use ahash::RandomState;
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 
 use crate::{
     id::StoreKey,

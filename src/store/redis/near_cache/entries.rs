@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::BuildHasher,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ahash::RandomState;
+use foldhash::fast::RandomState;
 
 use crate::{
     id::StoreKey,
@@ -81,7 +82,7 @@ impl NearCache {
     pub(super) fn new(names: KeyNames, limits: CacheLimits) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             names,
             limits,
             tickets: AtomicU64::new(0),
