@@ -86,7 +86,7 @@
 //! | `templates` | session values in `minijinja` templates |
 //! | `tracing` | events as log lines, spans around loads and commits |
 //! | `metrics` | events as counters |
-//! | `testing` | the conformance suite for stores |
+//! | `testing` | a [kit](guide::testing) for the tests of handlers, the conformance suite for stores |
 //! | `cli` | the program `session-file` |
 //!
 //! # The guide
@@ -101,6 +101,7 @@
 //! [Forms and validation](guide::forms) ·
 //! [Templates](guide::templates) ·
 //! [Events and observability](guide::events) ·
+//! [Testing](guide::testing) ·
 //! [Custom stores](guide::custom_stores) ·
 //! [Security](guide::security) ·
 //! [Operations](guide::operations)
@@ -139,6 +140,8 @@ pub mod service;
 pub mod session;
 pub mod store;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "templates")]
 pub mod view;
 mod wire;

@@ -12,9 +12,10 @@
 //! 8. [Forms and validation](forms)
 //! 9. [Templates](templates)
 //! 10. [Events and observability](events)
-//! 11. [Custom stores](custom_stores)
-//! 12. [Security](security)
-//! 13. [Operations](operations)
+//! 11. [Testing](testing)
+//! 12. [Custom stores](custom_stores)
+//! 13. [Security](security)
+//! 14. [Operations](operations)
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -47,6 +48,9 @@ pub mod templates {}
 
 #[doc = include_str!("events.md")]
 pub mod events {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
 
 #[doc = include_str!("custom_stores.md")]
 pub mod custom_stores {}

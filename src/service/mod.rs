@@ -15,6 +15,8 @@ mod response;
 mod session_ext;
 mod sessions;
 
+#[cfg(feature = "testing")]
+mod inspect;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(feature = "tower")]

@@ -46,11 +46,8 @@ impl Sessions {
     ///
     /// # Errors
     /// If a setting is invalid or the keys are missing. The error names the setting.
-    pub fn new(mut config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
-        (config.migrate_from, config.migrate_to) = (None, None);
-        Self::builder(config.store("given"))
-            .stores(StoreRegistry::new().register("given", store))
-            .build()
+    pub fn new(config: SessionConfig, store: impl Store) -> Result<Self, ConfigError> {
+        Self::builder(config).store(store).build()
     }
 
     /// Returns a builder, for named stores, listeners or another clock.
@@ -126,6 +123,9 @@ impl fmt::Debug for Sessions {
     }
 }
 
+/// The name of a store that the program passes instead of a name.
+const GIVEN_STORE: &str = "given";
+
 /// A builder of [`Sessions`].
 #[derive(Debug)]
 #[must_use = "call `build` to get `Sessions`"]
@@ -137,6 +137,25 @@ pub struct SessionsBuilder {
 }
 
 impl SessionsBuilder {
+    /// Sets the store. The names of stores in the configuration are then ignored.
+    ///
+    /// ```
+    /// use hyper_session::{MemoryStore, SessionConfig, Sessions, clock::{Clock, Timestamp}};
+    ///
+    /// # fn main() -> Result<(), hyper_session::config::ConfigError> {
+    /// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
+    /// let clock = Clock::manual(Timestamp::from_millis(0));
+    /// let store = MemoryStore::builder().clock(clock.clone()).build();
+    /// let sessions = Sessions::builder(config).store(store).clock(clock).build()?;
+    /// # let _ = sessions; Ok(()) }
+    /// ```
+    pub fn store(mut self, store: impl Store) -> Self {
+        let config = &mut self.config;
+        (config.migrate_from, config.migrate_to) = (None, None);
+        GIVEN_STORE.clone_into(&mut config.store);
+        self.stores(StoreRegistry::new().register(GIVEN_STORE, store))
+    }
+
     /// Sets the stores from which the configuration selects one by name. Default:
     /// [`StoreRegistry::default`], the built-in stores.
     pub fn stores(mut self, stores: StoreRegistry) -> Self {

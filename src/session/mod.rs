@@ -12,6 +12,8 @@ mod engine;
 mod error;
 mod events;
 mod handle;
+#[cfg(feature = "testing")]
+mod inspect;
 mod key_table;
 mod load;
 mod methods;
@@ -33,6 +35,8 @@ pub use error::{ConflictReason, ContentionReason, SessionError};
 pub(crate) use events::Listeners;
 pub use events::{Event, Listener};
 pub use handle::Session;
+#[cfg(feature = "testing")]
+pub(crate) use inspect::{StoredSession, inspect};
 pub(crate) use key_table::{DeadKeys, TouchTimes};
 pub use load::Load;
 #[cfg(feature = "forms")]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hyper_session::{
     Sessions,
-    config::StoreRegistry,
     id::StoreKey,
     service::{MetricsListener, TracingListener},
     store::{MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, WriteOutcome, WriteRequest},
@@ -19,7 +18,7 @@ use crate::{
 
 fn sessions_with_listeners() -> Sessions {
     Sessions::builder(config())
-        .stores(StoreRegistry::new().register("memory", MemoryStore::new()))
+        .store(MemoryStore::new())
         .listener(TracingListener)
         .listener(MetricsListener)
         .build()
@@ -95,8 +94,8 @@ async fn an_outage_does_not_fill_the_log() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
     let _here = tracing::subscriber::set_default(subscriber);
-    let sessions = Sessions::builder(config().store("away"))
-        .stores(StoreRegistry::new().register("away", FailingStore))
+    let sessions = Sessions::builder(config())
+        .store(FailingStore)
         .listener(TracingListener)
         .build()
         .unwrap();

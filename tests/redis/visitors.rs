@@ -5,7 +5,6 @@ use std::time::Duration;
 use hyper_session::{
     Sessions,
     clock::{Clock, Timestamp},
-    config::StoreRegistry,
 };
 use serde_json::json;
 
@@ -15,9 +14,8 @@ use crate::support::{
 };
 
 async fn service(server: &Server, clock: &Clock) -> Sessions {
-    let stores = StoreRegistry::new().register("server", connect(server).await);
-    Sessions::builder(config().store("server"))
-        .stores(stores)
+    Sessions::builder(config())
+        .store(connect(server).await)
         .clock(clock.clone())
         .build()
         .unwrap()

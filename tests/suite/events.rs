@@ -183,7 +183,7 @@ async fn store_failed_is_emitted_once_a_failure() {
             .await;
         let failed = server.events.with_name("store_failed");
         assert_eq!(failed.len(), 1, "{call:?}");
-        assert!(failed[0].text.contains("gate"), "it names the store");
+        assert!(failed[0].text.contains("test"), "it names the store");
     }
 }
 

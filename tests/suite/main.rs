@@ -136,6 +136,12 @@ mod store {
     mod memory_races;
 }
 
+mod testing {
+    mod assertions;
+    mod client;
+    mod store;
+}
+
 mod view {
     mod askama_page;
     #[cfg(feature = "templates")]

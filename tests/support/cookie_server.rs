@@ -5,7 +5,6 @@ use std::time::Duration;
 use hyper_session::{
     SessionConfig, Sessions,
     clock::{Clock, Timestamp},
-    config::StoreRegistry,
     store::{CookieStore, MemoryStore},
 };
 
@@ -39,8 +38,8 @@ pub fn cookie_server_at(
     let server_side = MemoryStore::builder().clock(clock.clone()).build();
     let store = make(CookieStore::new().clock(clock.clone()), server_side.clone());
     let events = EventLog::default();
-    let sessions = Sessions::builder(config.store("cookie"))
-        .stores(StoreRegistry::new().register("cookie", store))
+    let sessions = Sessions::builder(config)
+        .store(store)
         .listener(events.listener())
         .clock(clock.clone())
         .build()

@@ -1,5 +1,5 @@
-//! Helpers of the tests: a browser with a cookie jar, a store whose calls wait or fail on request, an
-//! event log, a manual clock, a server on a real socket, Redis servers, and example programs.
+//! Helpers of the tests: a browser with a cookie jar, an event log, a manual clock, a server on a
+//! real socket, Redis servers, and example programs. The store whose calls wait or fail is the library's.
 
 #![allow(
     dead_code,
@@ -12,7 +12,6 @@ pub mod bound;
 pub mod browser;
 pub mod child;
 pub mod cookie_server;
-pub mod gate;
 pub mod increment;
 pub mod jar;
 pub mod net;
@@ -25,7 +24,7 @@ pub mod test_server;
 pub use browser::{Browser, Visit};
 pub use child::{example, test_name};
 pub use cookie_server::{CookieServer, cookie_server};
-pub use gate::{Call, GateStore};
+pub use hyper_session::testing::StoreCall as Call;
 pub use increment::increment;
 pub use jar::Jar;
-pub use test_server::{EventLog, KEY, TestServer, config, data, object, test_server};
+pub use test_server::{EventLog, GateStore, KEY, TestServer, config, data, object, test_server};

@@ -8,14 +8,14 @@ use std::{
 use hyper_session::{
     SessionConfig, Sessions,
     clock::{Clock, Timestamp},
-    config::StoreRegistry,
     id::StoreKey,
     session::Event,
     store::MemoryStore,
+    testing::TestStore,
 };
 use serde_json::Value;
 
-use super::{Browser, GateStore};
+use super::Browser;
 
 pub const KEY: &str = "the first secret of thirty-two characters";
 
@@ -92,6 +92,9 @@ impl LoggedEvent {
     }
 }
 
+/// A memory store whose calls wait or fail on request.
+pub type GateStore = TestStore<MemoryStore>;
+
 /// Sessions on a memory store behind a gate, with a manual clock.
 pub struct TestServer {
     pub sessions: Sessions,
@@ -107,8 +110,8 @@ pub fn test_server(config: SessionConfig) -> TestServer {
     let memory = MemoryStore::builder().clock(clock.clone()).build();
     let store = GateStore::new(memory.clone());
     let events = EventLog::default();
-    let sessions = Sessions::builder(config.store("gate"))
-        .stores(StoreRegistry::new().register("gate", store.clone()))
+    let sessions = Sessions::builder(config)
+        .store(store.clone())
         .listener(events.listener())
         .clock(clock.clone())
         .build()

@@ -34,7 +34,7 @@ const LAYERS: [&[&str]; 9] = [
     &["session", "import"],
     &["config"],
     &["service"],
-    &["form", "view"],
+    &["form", "view", "testing"],
     // The top: the names that the crate exports, and the binaries. No other layer imports them.
     &["lib", "error", "bin", "guide"],
 ];
@@ -54,7 +54,7 @@ const COMMON_CRATES: [&str; 10] = [
 ];
 
 /// The folders that may name each of the other crates. More than one folder needs a reason.
-const CRATES: [(&str, &[&str]); 33] = [
+const CRATES: [(&str, &[&str]); 35] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
     // The text form of an id, of sealed bytes, and of a cookie.
@@ -69,13 +69,16 @@ const CRATES: [(&str, &[&str]); 33] = [
     ("garde", &["form"]),
     ("foldhash", &["store", "session"]),
     // Works without a runtime.
-    ("futures_timer", &["session"]),
+    ("futures_timer", &["session", "testing"]),
     ("getrandom", &["id", "csrf_secret", "seal", "session"]),
     ("hkdf", &["seal"]),
     // Both wrap services of hyper and tower.
-    ("http_body", &["service", "form"]),
-    ("httpdate", &["cookie"]),
-    ("hyper", &["service", "form"]),
+    ("http_body", &["service", "form", "testing"]),
+    ("http_body_util", &["testing"]),
+    ("httpdate", &["cookie", "testing"]),
+    ("hyper", &["service", "form", "testing"]),
+    // The in-memory connection of the test client.
+    ("hyper_util", &["testing"]),
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("libc", &["clock"]),
@@ -89,8 +92,8 @@ const CRATES: [(&str, &[&str]); 33] = [
     // The store key of an id, and the hash of HKDF.
     ("sha2", &["id", "csrf_secret", "seal"]),
     ("simd_json", &["document"]),
-    // The sweep of the memory store, and the queue of a hot session's commits.
-    ("tokio", &["store", "session", "bin"]),
+    // The sweep of the memory store, the queue of a hot session's commits, and the testing kit.
+    ("tokio", &["store", "session", "testing", "bin"]),
     ("tower_layer", &["service", "form"]),
     ("tower_service", &["service", "form"]),
     // Log events, and spans around loads and commits.
@@ -99,9 +102,9 @@ const CRATES: [(&str, &[&str]); 33] = [
     ("zeroize", &["id", "csrf_secret", "seal", "wire", "config"]),
 ];
 
-/// Modules that may panic: unit tests, the conformance suite for stores, and the panic of a future that
+/// Modules that may panic: unit tests, the conformance suite for stores, the testing kit, and the panic of a future that
 /// is polled after its completion. Such a poll is a bug of the executor, and its task would hang.
-const MAY_PANIC: [&str; 3] = ["tests", "conformance", "completion"];
+const MAY_PANIC: [&str; 4] = ["tests", "conformance", "testing", "completion"];
 
 /// The folders with source files and documents.
 const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];

@@ -112,7 +112,7 @@ fn an_outside_crate_in_a_foreign_folder_is_caught() {
     assert_eq!(
         violations,
         [
-            r#"src/document/mod.rs:2: `tokio` belongs to ["store", "session", "bin"], not to `document`"#
+            r#"src/document/mod.rs:2: `tokio` belongs to ["store", "session", "testing", "bin"], not to `document`"#
         ]
     );
     assert_eq!(

@@ -111,13 +111,7 @@ impl FlashState {
                 self.deferred = self.stored.clone();
             }
         }
-        for name in self.stored.keys() {
-            let name = name?;
-            let message = self.stored.get([&*name, "1"])?;
-            let message = message.ok_or(SessionError::Record("its flash messages are damaged"))?;
-            self.incoming.put_json(&KeyPath::from([&*name]), message)?;
-        }
-        Ok(())
+        write_messages(&self.stored, &mut self.incoming)
     }
 
     /// Returns the messages that the previous request flashed to this request.
@@ -221,6 +215,20 @@ impl FlashState {
     pub(super) fn set_deferred(&mut self, stored: Document) {
         self.deferred = stored;
     }
+}
+
+/// Writes the messages of the stored form `stored` into `messages`.
+pub(in crate::session) fn write_messages(
+    stored: &Document,
+    messages: &mut Document,
+) -> Result<(), SessionError> {
+    for name in stored.keys() {
+        let name = name?;
+        let message = stored.get([&*name, "1"])?;
+        let message = message.ok_or(SessionError::Record("its flash messages are damaged"))?;
+        messages.put_json(&KeyPath::from([&*name]), message)?;
+    }
+    Ok(())
 }
 
 /// Writes the outgoing messages into stored messages, for a write that replaces `version`.

@@ -20,6 +20,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 
+#[cfg(feature = "testing")]
+pub(in crate::session) use self::flash_state::write_messages;
 pub(in crate::session) use self::{
     changes::Changes,
     flash_state::FlashPart,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{
-    Session, Sessions, clock::Clock, config::StoreRegistry, session::CookiePolicy,
-};
+use hyper_session::{Session, Sessions, clock::Clock, session::CookiePolicy};
 
 use crate::support::{Browser, GateStore, Visit, config, test_server};
 
@@ -90,8 +88,8 @@ const TABLE: [Row; 28] = [
 
 /// Returns the sessions of one process of a service.
 fn process(policy: CookiePolicy, store: &GateStore, clock: &Clock) -> Sessions {
-    Sessions::builder(config().cookie_policy(policy).store("shared"))
-        .stores(StoreRegistry::new().register("shared", store.clone()))
+    Sessions::builder(config().cookie_policy(policy))
+        .store(store.clone())
         .clock(clock.clone())
         .build()
         .unwrap()

@@ -11,7 +11,6 @@ use std::{
 use hyper_session::{
     Sessions,
     clock::Clock,
-    config::StoreRegistry,
     id::StoreKey,
     patch::ChangeLimits,
     store::{
@@ -132,8 +131,8 @@ impl Store for RestlessStore {
 fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
     let rivals = Arc::new(AtomicU64::new(0));
     let store = RestlessStore(MemoryStore::new(), Arc::clone(&rivals));
-    let sessions = Sessions::builder(config().commit_timeout(timeout).store("restless"))
-        .stores(StoreRegistry::new().register("restless", store))
+    let sessions = Sessions::builder(config().commit_timeout(timeout))
+        .store(store)
         .clock(Clock::system())
         .build()
         .unwrap();

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use hyper_session::{
     Sessions,
-    config::StoreRegistry,
     id::StoreKey,
     session::CookiePolicy,
     store::{MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
@@ -92,8 +91,8 @@ fn a_hanging_store_delays_an_untouched_response_by_the_touch_timeout_at_most() {
     runtime.block_on(async {
         let server = test_server(config());
         let store = HangingStore(server.memory.clone());
-        let sessions = Sessions::builder(config().store("hanging"))
-            .stores(StoreRegistry::new().register("hanging", store))
+        let sessions = Sessions::builder(config())
+            .store(store)
             .listener(server.events.listener())
             .clock(server.clock.clone())
             .build()

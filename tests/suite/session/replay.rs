@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use hyper_session::{
     Sessions,
-    config::StoreRegistry,
     store::{MemoryStore, Store},
 };
 use serde_json::json;
@@ -54,8 +53,8 @@ async fn assert_replay_is_useless(mut victim: Browser, mut attacker: Browser) {
 
 /// Returns sessions like the server's in another store.
 fn with_store(server: &TestServer, store: impl Store) -> Sessions {
-    Sessions::builder(config().store("other"))
-        .stores(StoreRegistry::new().register("other", store))
+    Sessions::builder(config())
+        .store(store)
         .clock(server.clock.clone())
         .build()
         .unwrap()

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hyper_session::{
     Session, Sessions,
-    config::StoreRegistry,
     id::{SessionId, StoreKey},
     session::CookiePolicy,
     store::{Expected, ReadOutcome, Store, WriteRequest},
@@ -35,8 +34,8 @@ async fn rotated(server: &TestServer) -> (Browser, Browser) {
 
 /// Returns the sessions of another process with the same store.
 pub(super) fn another_process(server: &TestServer) -> Sessions {
-    Sessions::builder(config().store("gate"))
-        .stores(StoreRegistry::new().register("gate", server.store.clone()))
+    Sessions::builder(config())
+        .store(server.store.clone())
         .clock(server.clock.clone())
         .build()
         .unwrap()

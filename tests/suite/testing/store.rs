@@ -1,0 +1,104 @@
+//! The store of the testing kit fails, waits and counts on request.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_session::{
+    MemoryStore, Session, SessionError,
+    id::{SessionId, StoreKey},
+    store::{Store, Tag},
+    testing::{StoreCall, TestClient, TestSessions, TestStore},
+};
+
+async fn visit(
+    _: Request<Incoming>,
+    session: Session,
+) -> Result<Response<Full<Bytes>>, SessionError> {
+    session.load().await?;
+    session.increment("visits")?;
+    Ok(Response::default())
+}
+
+fn key() -> StoreKey {
+    SessionId::generate().unwrap().store_key()
+}
+
+#[tokio::test]
+async fn a_service_sees_the_failures_and_the_kit_does_not() {
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), test.sessions().wrap_fn(visit));
+    client.get("/").send().await.assert_session("visits", 1);
+    assert_eq!(test.store().calls(), [StoreCall::Write]);
+
+    test.store().fail(StoreCall::Read);
+    let failed = client.get("/").send().await;
+    failed.assert_status(503).assert_session("visits", 1);
+    test.store().fail_nth(StoreCall::Write, 1);
+    client.get("/").send().await.assert_session("visits", 2);
+    client.get("/").send().await.assert_status(503);
+    test.store().fail_always(StoreCall::Write);
+    client.get("/").send().await.assert_status(503);
+    client
+        .with_session(|session| session.put("visits", &10))
+        .await;
+    test.store().clear_rules();
+    client.get("/").send().await.assert_session("visits", 11);
+}
+
+#[tokio::test]
+async fn a_call_waits_at_a_gate() {
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), test.sessions().wrap_fn(visit));
+    client.get("/").send().await;
+    let gate = test.store().hold(StoreCall::Write);
+    let (slow, ()) = tokio::join!(client.get("/").send(), async {
+        gate.reached().await;
+        let quick = client.get("/").send().await;
+        quick.assert_session("visits", 2);
+        gate.open();
+    });
+    slow.assert_session("visits", 3);
+}
+
+#[tokio::test]
+async fn calls_are_delayed() {
+    let store = TestStore::new(MemoryStore::new());
+    let time = Duration::from_millis(30);
+    store.delay_always(StoreCall::Touch, time);
+    for _ in 0..2 {
+        let began = Instant::now();
+        assert!(!store.touch(&key(), time).await.unwrap());
+        assert!(began.elapsed() >= time);
+    }
+}
+
+#[tokio::test]
+async fn a_result_is_lost_after_the_call() {
+    let store = TestStore::new(MemoryStore::new());
+    store.fail_answer(StoreCall::Destroy);
+    let key = key();
+    let error = store.destroy(&key).await.unwrap_err();
+    assert!(error.to_string().contains("test"), "{error}");
+    assert!(matches!(
+        store.read(&key, None).await.unwrap(),
+        hyper_session::store::ReadOutcome::Gone
+    ));
+    assert_eq!(store.keys(), [key, key]);
+    assert_eq!(store.calls(), [StoreCall::Destroy, StoreCall::Read]);
+    assert_eq!(store.calls(), []);
+}
+
+#[tokio::test]
+async fn the_tags_of_the_wrapped_store_are_listed() {
+    let store = TestStore::new(MemoryStore::new());
+    let tag = Tag::new("user-7").unwrap();
+    store.fail(StoreCall::Tagged);
+    let tags = store.tags().expect("the memory store has an index");
+    assert!(tags.tagged(&tag).await.is_err());
+    assert_eq!(tags.tagged(&tag).await.unwrap(), []);
+    assert_eq!(store.capabilities(), store.inner().capabilities());
+    assert_eq!(store.count().await.unwrap(), Some(0));
+}
