@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     body::SessionBody,
     layer_session::{LayerSession, SessionLayerConflict},
-    response::{finish_response, layer_conflict, service_unavailable},
+    response::{failure_response, finish_response, layer_conflict},
 };
 use crate::{
     completion::panic_after_completion,
@@ -83,9 +83,13 @@ where
             };
             let response = match result {
                 Ok(response) => response,
-                Err(_) if session.has_failed() => return Poll::Ready(Ok(service_unavailable())),
-                // Without a response, no change was acknowledged. Store nothing.
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => {
+                    // Without a response, no change was acknowledged. Store nothing.
+                    return Poll::Ready(match session.load_failure() {
+                        Some(failure) => Ok(failure_response(failure)),
+                        None => Err(error),
+                    });
+                }
             };
             match session.begin_final_commit(response.status()) {
                 FinalCommit::Done(outcome) => {

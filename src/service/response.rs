@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, SET_COOKIE, VARY},
+    header::{CACHE_CONTROL, RETRY_AFTER, SET_COOKIE, VARY},
 };
 
 use super::{
@@ -20,9 +20,7 @@ pub(super) fn finish_response<B>(
 ) -> Response<SessionBody<B>> {
     let mut response = match outcome.failure {
         None => response.map(SessionBody::new),
-        Some(SessionFailure::TooLarge) => error_response(StatusCode::INTERNAL_SERVER_ERROR),
-        Some(SessionFailure::Conflict) => error_response(StatusCode::CONFLICT),
-        Some(SessionFailure::Unavailable) => service_unavailable(),
+        Some(failure) => failure_response(failure),
     };
     // A 304 updates the headers of the response that a cache has stored (RFC 9111, 3.2).
     let is_update = response.status() == StatusCode::NOT_MODIFIED;
@@ -62,9 +60,22 @@ fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.append(SET_COOKIE, cookie);
 }
 
-/// Returns a 503 response, without anything of the handler's response.
-pub(super) fn service_unavailable<B>() -> Response<SessionBody<B>> {
-    error_response(StatusCode::SERVICE_UNAVAILABLE)
+/// Returns the response to a failure, without anything of the handler's response.
+pub(super) fn failure_response<B>(failure: SessionFailure) -> Response<SessionBody<B>> {
+    let retry_after = match failure {
+        SessionFailure::TooLarge => return error_response(StatusCode::INTERNAL_SERVER_ERROR),
+        SessionFailure::Conflict => return error_response(StatusCode::CONFLICT),
+        SessionFailure::Unavailable(retry_after) => retry_after,
+    };
+    let mut response = error_response(StatusCode::SERVICE_UNAVAILABLE);
+    if let Some(time) = retry_after {
+        // In whole seconds, not earlier.
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// Returns a 500 response with the error in its extensions.

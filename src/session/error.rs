@@ -128,6 +128,15 @@ impl SessionError {
         matches!(self, Self::Store(error) if error.is_outage())
     }
 
+    /// Returns the time after which a retry is worthwhile, if the store knows it. See
+    /// [`StoreError::retry_after`].
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Store(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Returns `true` if the session is over the size limit of its store.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })

@@ -42,6 +42,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).count()
     }
 
+    fn is_available(&self, key: &StoreKey) -> bool {
+        (**self).is_available(key)
+    }
+
     fn ready(&self) -> StoreFuture<()> {
         (**self).ready()
     }

@@ -108,6 +108,13 @@ pub trait Store: Send + Sync + 'static {
         StoreFuture::ready(Ok(None))
     }
 
+    /// Returns `false` if the store knows that it cannot answer for this key now. A renewal of a session
+    /// that the request did not load is then left out; everything else is tried. Must return at once.
+    /// Default: `true`.
+    fn is_available(&self, _key: &StoreKey) -> bool {
+        true
+    }
+
     /// Waits until the store can answer. The store chooses the timeout. A service calls this at its
     /// start, through [`Sessions::ready`](crate::Sessions::ready). Default: ready at once.
     ///

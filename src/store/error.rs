@@ -1,6 +1,6 @@
 //! Errors of stores.
 
-use std::{error::Error as StdError, fmt};
+use std::{error::Error as StdError, fmt, time::Duration};
 
 use crate::error_chain::ErrorChain;
 
@@ -15,6 +15,7 @@ pub struct StoreError {
     operation: &'static str,
     is_outage: bool,
     is_unreadable: bool,
+    retry_after: Option<Duration>,
     source: Box<dyn StdError + Send + Sync>,
 }
 
@@ -32,6 +33,7 @@ impl StoreError {
             operation,
             is_outage: false,
             is_unreadable: false,
+            retry_after: None,
             source: source.into(),
         }
     }
@@ -48,6 +50,19 @@ impl StoreError {
     /// line for each such error.
     pub const fn is_outage(&self) -> bool {
         self.is_outage
+    }
+
+    /// Sets the time after which a retry is worthwhile.
+    #[must_use]
+    pub const fn with_retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
+    }
+
+    /// Returns the time after which a retry is worthwhile, if the store knows it. The 503 response of a
+    /// request that failed for this reason has it as `Retry-After`.
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Marks the error as permanent: the bytes under the key are damaged, or no session store wrote

@@ -1,6 +1,6 @@
 //! The session's part of a response, after the final commit.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 
@@ -74,16 +74,17 @@ pub(crate) enum SessionFailure {
     TooLarge,
     /// A change does not fit a change of another request.
     Conflict,
-    /// The session could not be read or stored.
-    Unavailable,
+    /// The session could not be read or stored. Holds the time after which a retry is worthwhile, if it
+    /// is known.
+    Unavailable(Option<Duration>),
 }
 
 impl SessionFailure {
-    const fn from_error(error: &SessionError) -> Self {
+    fn from_error(error: &SessionError) -> Self {
         match error {
             SessionError::TooLarge { .. } => Self::TooLarge,
             SessionError::Conflict { .. } => Self::Conflict,
-            _ => Self::Unavailable,
+            _ => Self::Unavailable(error.retry_after()),
         }
     }
 }
@@ -118,9 +119,9 @@ impl Session {
         }
     }
 
-    /// Returns `true` if the session could not be loaded. The response must then be replaced.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.state().phase() == Phase::Failed
+    /// Returns the failure if the session could not be loaded. The response must then be replaced.
+    pub(crate) fn load_failure(&self) -> Option<SessionFailure> {
+        load_failure(&self.state())
     }
 }
 
@@ -134,14 +135,19 @@ impl Commit {
     }
 }
 
+fn load_failure(state: &SessionState) -> Option<SessionFailure> {
+    let has_failed = state.phase() == Phase::Failed;
+    has_failed.then(|| SessionFailure::Unavailable(state.retry_after()))
+}
+
 /// Returns the first step of the final commit, or the outcome if there is nothing to store.
 fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
 ) -> ControlFlow<SessionOutcome, CommitStep> {
-    if state.phase() == Phase::Failed {
-        return ControlFlow::Break(SessionOutcome::failed(SessionFailure::Unavailable));
+    if let Some(failure) = load_failure(state) {
+        return ControlFlow::Break(SessionOutcome::failed(failure));
     }
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),

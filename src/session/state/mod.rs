@@ -14,7 +14,7 @@ mod savepoint;
 mod storage;
 mod tag_state;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -86,6 +86,8 @@ pub(super) struct SessionState {
     invisible: bool,
     /// The read in flight, or the last one, touches the record.
     touches: bool,
+    /// The time after which a retry of the failed load is worthwhile, if the store knows it.
+    retry_after: Option<Duration>,
 }
 
 /// The life of a state.
@@ -95,6 +97,11 @@ impl SessionState {
         self.identity.collect_cookies(engine, headers);
         self.store_handle.collect_cookies(&engine.backend, headers);
         self.identity.has_cookies()
+    }
+
+    /// Returns the time after which a retry of the failed load is worthwhile, if the store knows it.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Records if the response is invisible: if no visitor sees it.
@@ -126,6 +133,7 @@ impl SessionState {
         self.changed = false;
         self.invisible = false;
         self.touches = false;
+        self.retry_after = None;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }

@@ -312,6 +312,7 @@ impl SessionState {
             }
             _ => {
                 self.phase = Phase::Failed;
+                self.retry_after = error.retry_after();
                 Err(error)
             }
         }
@@ -320,12 +321,16 @@ impl SessionState {
 
 /// Renewals of sessions that the handler did not load.
 impl SessionState {
-    /// Starts the read that touches the record and shows if the id is alive, if a renewal is due.
+    /// Starts the read that touches the record and shows if the id is alive, if a renewal is due. During
+    /// an outage of the store there is none.
     pub(in crate::session) fn begin_renewal(
         &mut self,
         engine: &Engine,
     ) -> Option<StoreFuture<ReadOutcome>> {
         let key = self.identity.due_key(engine)?;
+        if !self.store(engine).is_available(&key) {
+            return None;
+        }
         let now = engine.clock.now();
         self.lifetime = Lifetime::from_creation(now);
         Some(self.begin_read(engine, key, now).1)

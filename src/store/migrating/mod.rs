@@ -198,6 +198,11 @@ impl Store for MigratingStore {
         self.0.tags().ok().map(|_| self as &dyn TagStore)
     }
 
+    /// Returns `true` if both stores are available.
+    fn is_available(&self, key: &StoreKey) -> bool {
+        self.0.old.is_available(key) && self.0.new.is_available(key)
+    }
+
     /// Waits for the old store, then for the new one.
     fn ready(&self) -> StoreFuture<()> {
         self.run(|pair| async move {
