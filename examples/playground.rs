@@ -105,15 +105,18 @@ struct ConsoleListener {
 impl Listener for ConsoleListener {
     fn on_event(&self, event: &Event<'_>) {
         match event {
-            Event::StoreUnavailable { store, reason } => {
-                eprintln!("store {store}: unavailable: {reason}")
-            }
+            Event::StoreUnavailable {
+                store,
+                server,
+                reason,
+            } => eprintln!("store {store}: {server} is unavailable: {reason}"),
             Event::StoreRecovered {
                 store,
+                server,
                 lasted,
                 failed,
             } => eprintln!(
-                "store {store}: available again after {lasted:?}, {failed} operations failed"
+                "store {store}: {server} is available again after {lasted:?}, {failed} operations failed"
             ),
             Event::StoreFailed { error } if error.is_outage() => {}
             Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {

@@ -32,15 +32,21 @@ pub(super) fn open(
 
 fn report_outage(listeners: &Listeners, outage: &Outage) {
     let store = "redis";
-    match *outage {
-        Outage::Started { cause } => listeners.emit(&Event::StoreUnavailable {
+    match outage {
+        Outage::Started { server, reason, .. } => listeners.emit(&Event::StoreUnavailable {
             store,
-            reason: &cause.to_string(),
+            server,
+            reason,
         }),
-        Outage::Ended { lasted, failed } => listeners.emit(&Event::StoreRecovered {
-            store,
+        Outage::Ended {
+            server,
             lasted,
             failed,
+        } => listeners.emit(&Event::StoreRecovered {
+            store,
+            server,
+            lasted: *lasted,
+            failed: *failed,
         }),
     }
 }

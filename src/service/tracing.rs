@@ -21,12 +21,11 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 /// A listener that writes every event to `tracing`, with the target `hyper_session`.
 ///
-/// Failures, outages, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
+/// Failures, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
 /// all other events have level debug. Entries identify a session by the hash of its id.
 ///
-/// An outage does not fill the log. If the store reports it ([`Event::StoreUnavailable`]), there is one
-/// warning when it begins and one when it ends. The second has the duration and the number of failed
-/// operations.
+/// An outage does not fill the log. The Redis store itself logs one warning when it begins and one when
+/// it ends, even without this listener. The second has the duration and the number of failed operations.
 /// The failures during the outage have level debug. For all other store failures, there is at most
 /// one warning in ten seconds, with the number of suppressed failures as `left_out`. `MetricsListener`
 /// counts all failures.
@@ -62,17 +61,8 @@ impl Listener for TracingListener {
                 // Any client can cause these events, so they must not fill the log.
                 debug!(target: "hyper_session", event = name, reason);
             }
-            Event::StoreUnavailable { store, reason } => {
-                warn!(target: "hyper_session", event = name, store, reason);
-            }
-            // The level of the outage's beginning, so that a log that has one entry has both.
-            Event::StoreRecovered {
-                store,
-                lasted,
-                failed,
-            } => {
-                warn!(target: "hyper_session", event = name, store, ?lasted, failed);
-            }
+            // The store itself has logged it, with or without this listener.
+            Event::StoreUnavailable { .. } | Event::StoreRecovered { .. } => {}
             Event::StoreFailed { error } if error.is_outage() => {
                 debug!(target: "hyper_session", event = name, error = %ErrorChain(error));
             }

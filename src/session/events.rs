@@ -91,6 +91,8 @@ pub enum Event<'a> {
     StoreUnavailable {
         /// The store's name.
         store: &'static str,
+        /// The server that does not answer; a cluster has an outage for each.
+        server: &'a str,
         /// The failure that began the outage.
         reason: &'a str,
     },
@@ -99,9 +101,11 @@ pub enum Event<'a> {
     StoreRecovered {
         /// The store's name.
         store: &'static str,
-        /// Time since the first failure.
+        /// The server that answers again.
+        server: &'a str,
+        /// Time since the first command that was not answered.
         lasted: Duration,
-        /// Number of operations that failed during the outage.
+        /// Number of operations that failed or were cancelled during the outage.
         failed: u64,
     },
     /// A request that passed layers of two [`Sessions`](crate::Sessions) with one cookie name. It was

@@ -1,4 +1,4 @@
-//! Log lines of an outage of Redis: one when it begins and one when it ends, with any other listeners.
+//! Log lines of an outage of Redis: one when it begins and one when it ends, with any listeners or none.
 
 use std::{
     cell::Cell,
@@ -9,7 +9,7 @@ use std::{
 use http::StatusCode;
 use hyper_session::{
     Sessions,
-    service::TracingListener,
+    service::{SessionsBuilder, TracingListener},
     store::{RedisStore, Store},
 };
 use tokio::task::LocalSet;
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Builds sessions from environment variables, with these listeners.
-fn sessions(url: &str, events: &EventLog) -> Sessions {
+/// Returns the builder of sessions in the Redis server at `url`.
+fn builder(url: &str) -> SessionsBuilder {
     let config = config().with_variables(|name| {
         Ok(match name {
             "SESSION_DRIVER" => Some("redis".to_owned()),
@@ -32,22 +32,42 @@ fn sessions(url: &str, events: &EventLog) -> Sessions {
         })
     });
     Sessions::builder(config.unwrap())
-        .listener(TracingListener)
-        .listener(events.listener())
-        .build()
-        .unwrap()
 }
 
-/// Without an outage callback, the failures themselves are logged.
+/// Builds sessions from environment variables, with these listeners.
+fn sessions(url: &str, events: &EventLog) -> Sessions {
+    let builder = builder(url).listener(TracingListener);
+    builder.listener(events.listener()).build().unwrap()
+}
+
+fn log_to(log: &Log) -> tracing::subscriber::DefaultGuard {
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish())
+}
+
+/// The store logs it, whether a configuration opened it or the program.
 #[tokio::test]
-async fn a_store_of_ones_own_marks_its_failures_where_an_outage_is_reported() {
+async fn an_outage_is_logged_without_any_listener() {
+    let _one = ONE.lock().await;
     let url = format!("redis://127.0.0.1:{}", free_port());
-    let silent = RedisStore::builder(&url).operation_timeout(Duration::from_millis(100));
-    let telling = silent.clone().on_outage(|_| ());
-    for (builder, marks) in [(silent, false), (telling, true)] {
-        let store = builder.build().unwrap();
-        let error = store.read(&key(), None).await.unwrap_err();
-        assert_eq!(error.is_outage(), marks, "{error}");
+    let (log, own_log) = (Log::default(), Log::default());
+    let here = log_to(&log);
+    let mut browser = Browser::new(&builder(&url).build().unwrap());
+    let visit = browser.request(async |s| s.load().await.map(|s| s.increment("n").unwrap()));
+    let visit = visit.await;
+    assert_eq!(visit.status, StatusCode::SERVICE_UNAVAILABLE);
+    drop(here);
+    let _here = log_to(&own_log);
+    let own = RedisStore::builder(&url).operation_timeout(Duration::from_secs(1));
+    let error = own.build().unwrap().read(&key(), None).await.unwrap_err();
+    assert!(error.is_outage(), "the log has it: {error}");
+    for log in [log, own_log] {
+        let text = log.text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let address = url.strip_prefix("redis://").unwrap();
+        let line = format!("event=\"store_away\" store=\"redis\" server={address} reason=");
+        assert!(text.contains(&line), "{text}");
+        assert!(text.contains("Connection refused"), "{text}");
     }
 }
 
@@ -88,11 +108,7 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
     const VISITORS: usize = 16;
     let _one = ONE.lock().await;
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _here = tracing::subscriber::set_default(subscriber);
+    let _here = log_to(&log);
     let mut server = Server::start();
     let events = EventLog::default();
     let sessions = sessions(&server.url(), &events);
@@ -121,11 +137,11 @@ async fn an_outage_is_one_line_when_it_begins_and_one_when_it_ends_with_its_coun
     };
     assert!(away.contains("WARN") && back.contains("WARN"));
     assert!(
-        away.contains("event=\"store_away\" store=\"redis\" reason="),
+        away.contains("event=\"store_away\" store=\"redis\" server=127.0.0.1:"),
         "{away}"
     );
     assert!(
-        back.contains("event=\"store_back\" store=\"redis\" lasted="),
+        back.contains("event=\"store_back\" store=\"redis\" server=127.0.0.1:"),
         "{back}"
     );
     let failed = visits.refused.get();

@@ -212,14 +212,13 @@ async fn a_replica_s_rejection_reaches_each_write() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
         .operation_timeout(Duration::from_millis(1_500))
-        .connect()
-        .await
+        .build()
         .unwrap();
     let all: Vec<_> = (0..50).map(|_| (key(), Expected::Absent)).collect();
     let mut last = Vec::new();
     for written in write_all(&store, &all).await {
         match cause(&written.unwrap_err()) {
-            RedisError::TimedOut { last: error, .. } => last.push(*error),
+            RedisError::Outage { last: error, .. } => last.push(*error),
             other => panic!("{other}"),
         }
     }

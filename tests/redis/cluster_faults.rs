@@ -1,14 +1,21 @@
 //! A cluster node hangs or has a bad network while sessions on all nodes change.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
-use hyper_session::store::redis::RedisStore;
+use hyper_session::store::{
+    Store,
+    redis::{Outage, RedisStore},
+};
 use tokio::time::sleep;
 
 use crate::support::redis_servers::{
     groups::Cluster,
     load::Load,
     proxy::{Network, Proxy},
+    sessions::{HOUR, create_session, record},
     wait_until,
 };
 
@@ -87,4 +94,65 @@ async fn a_bad_network_to_one_node_loses_and_doubles_no_change() {
     let sum = load.verify().await;
     let stats = store.stats();
     assert!(sum.kept > 100 && stats.retries > 0, "{sum:?} {stats:?}");
+}
+
+/// One of three masters is away with its replica, so nothing replaces it. The outage is that of its
+/// sessions alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_away_fails_no_key_of_another() {
+    let mut cluster = Cluster::start();
+    for node in &cluster.0 {
+        let set = node.send(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+        assert_eq!(set, "+OK\r\n");
+    }
+    let outages = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&outages);
+    let store = RedisStore::builder(&cluster.url())
+        .command_timeout(Duration::from_millis(600))
+        .operation_timeout(Duration::from_secs(2))
+        .on_outage(move |outage| log.lock().unwrap().push(outage.clone()))
+        .connect()
+        .await
+        .unwrap();
+    let (mut keys, mut owners) = (Vec::new(), Vec::new());
+    for _ in 0..30 {
+        keys.push(create_session(&store, HOUR).await);
+        owners.push(cluster.master_of(&format!("session:{}", keys.last().unwrap())));
+    }
+    let away = owners[0];
+    let port = cluster.0[away].port;
+    let replica = cluster.replica_of(away);
+    for index in [replica, away] {
+        cluster.0[index].kill();
+    }
+    let (mut failed, start) = (0, Instant::now());
+    while start.elapsed() < Duration::from_secs(5) {
+        for (key, owner) in keys.iter().zip(&owners) {
+            if *owner != away {
+                let began = Instant::now();
+                assert_eq!(&*record(&store, key).await.data, b"data");
+                assert!(store.touch(key, HOUR).await.unwrap());
+                let took = began.elapsed();
+                assert!(took < Duration::from_millis(600), "{took:?}");
+            }
+        }
+        failed += usize::from(store.read(&keys[0], None).await.is_err());
+    }
+    assert!(failed > 3, "known outages fail soon: {failed}");
+    assert!(!store.is_available(&keys[0]));
+    cluster.0[away].restart();
+    wait_until("the node is back", ELECTION_TIME, || {
+        cluster.0[away]
+            .send(&["CLUSTER", "INFO"])
+            .contains("cluster_state:ok")
+    });
+    let start = Instant::now();
+    while store.read(&keys[0], None).await.is_err() {
+        assert!(start.elapsed() < ELECTION_TIME, "it does not recover");
+    }
+    let outages = outages.lock().unwrap();
+    let [Outage::Started { server, .. }, Outage::Ended { .. }] = &outages[..] else {
+        panic!("not one outage: {outages:?}");
+    };
+    assert_eq!(**server, *format!("127.0.0.1:{port}"));
 }

@@ -1,7 +1,7 @@
 //! A store whose runtime is blocked or has ended, and servers that accept only single commands.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -12,6 +12,7 @@ use hyper_session::{
     id::StoreKey,
     store::{
         Expected, Expiry, ReadOutcome, Store, StoreError, TagStore, WriteOutcome, WriteRequest,
+        conformance::{self, RealTime},
         redis::RedisStore,
     },
 };
@@ -149,28 +150,32 @@ async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
     write_and_read(&connect(&server).await).await;
 }
 
-/// The user has the commands in the documentation of the store, and those that the client sends when it
-/// connects. It does not need `INFO`, but a rejected one would be in the log.
-#[tokio::test]
-async fn the_documented_permissions_are_enough() {
+/// Returns the permissions for commands in the guide, such as `+get`.
+fn documented_commands() -> Vec<&'static str> {
+    let guide = include_str!("../../src/guide/operations.md");
+    let user = guide.split("ACL SETUSER").nth(1).unwrap();
+    let user = user.split("```").next().unwrap();
+    user.split_whitespace()
+        .filter(|word| word.starts_with('+'))
+        .collect()
+}
+
+/// Creates the user `u` with the password `p`, and returns the URL for it.
+fn url_of_user(server: &Server, commands: &[&str]) -> String {
+    let user = ["ACL", "SETUSER", "u", "reset", "on", ">p", "~session:*"];
+    assert_eq!(server.send(&[&user[..], commands].concat()), "+OK\r\n");
+    format!("redis://u:p@127.0.0.1:{}", server.port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_permissions_are_enough_and_nothing_else_is_tried() {
     let server = Server::start();
-    let commands = "get mget set exists eval evalsha getrange psetex pexpire pttl del time \
-                    setrange zadd zrem zscore zscan zrandmember info";
-    let commands = commands.split(' ').map(|command| format!("+{command}"));
-    let commands: Vec<String> = commands.collect();
-    let user = [
-        "ACL",
-        "SETUSER",
-        "u",
-        "on",
-        ">p",
-        "~session:*",
-        "+@connection",
-    ];
-    let commands: Vec<&str> = commands.iter().map(|command| &**command).collect();
-    assert_eq!(server.send(&[&user[..], &commands].concat()), "+OK\r\n");
-    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
-    let store = RedisStore::connect(&url).await.unwrap();
+    let url = url_of_user(&server, &documented_commands());
+    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let builder = RedisStore::builder(&url).tombstone_ttl(tombstone);
+    let store = builder.connect().await.unwrap();
+    let conformance = RealTime::new(|| ready(store.clone()), short, tombstone);
+    conformance::run(&conformance).await.assert_passed();
     write_and_read(&store).await;
     let key = create_tagged(&store, HOUR, &["a"]).await;
     assert!(store.touch(&key, 10 * HOUR).await.unwrap());
@@ -181,6 +186,37 @@ async fn the_documented_permissions_are_enough() {
     assert!(store.tagged(&tag("a")).await.unwrap().is_empty());
     let denied = server.send(&["ACL", "LOG"]);
     assert_eq!(denied, "*0\r\n", "nothing was denied");
+}
+
+/// The client underneath asks for its id and the server's version, and can do without.
+const OPTIONAL: [&str; 3] = ["+mget", "+client|id", "+info"];
+
+#[tokio::test]
+async fn a_missing_permission_is_named_at_the_start() {
+    let server = Server::start();
+    let all = documented_commands();
+    for missing in all.iter().filter(|command| !OPTIONAL.contains(command)) {
+        let others: Vec<&str> = all.iter().copied().filter(|one| one != missing).collect();
+        let url = url_of_user(&server, &others);
+        let start = Instant::now();
+        let error = RedisStore::connect(&url).await.unwrap_err();
+        let text = format!("{error:?}");
+        let name = missing.trim_start_matches('+');
+        assert!(
+            text.contains(&format!("may not run the command `{name}`")),
+            "{name}: {text}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(2), "at once");
+    }
+    let url = url_of_user(&server, &all);
+    let error = RedisStore::builder(&url).prefix("other:").connect().await;
+    let text = format!("{:?}", error.unwrap_err());
+    assert!(text.contains("may not use keys with this prefix"), "{text}");
+    assert_eq!(
+        server.send(&["DBSIZE"]),
+        ":0\r\n",
+        "the check leaves nothing behind"
+    );
 }
 
 #[tokio::test]

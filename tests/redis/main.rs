@@ -11,6 +11,7 @@ mod cluster;
 mod cluster_faults;
 #[cfg(feature = "testing")]
 mod contract;
+#[cfg(feature = "testing")]
 mod environments;
 mod failover;
 mod lost_replies;

@@ -2,21 +2,31 @@
 //! and nothing needs a restart.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use hyper_session::{
+    Session, Sessions,
+    clock::{Clock, Timestamp},
+    config::StoreRegistry,
     id::StoreKey,
     store::{
-        ReadOutcome, Store, StoreError,
-        redis::{Outage, RedisError, RedisStore, TransientError},
+        Expected, ReadOutcome, Store, StoreError, WriteOutcome, WriteRequest,
+        redis::{Outage, OutageScope, RedisError, RedisStore, TransientError},
     },
 };
+use tokio::time::timeout;
 
-use crate::support::redis_servers::{
-    Server, free_port,
-    sessions::{HOUR, cause, connect, create_session, key, record},
+use crate::support::{
+    Browser, config,
+    redis_servers::{
+        Server, free_port,
+        sessions::{HOUR, cause, connect, create_session, key, record},
+    },
 };
 
 /// Returns how long a server hangs in these tests: ten seconds if `REDIS_LONG_TESTS` is set.
@@ -26,6 +36,7 @@ fn hang_time() -> Duration {
 }
 
 const TOTAL: Duration = Duration::from_millis(1_500);
+const OUTAGE: Duration = Duration::from_millis(250);
 
 /// Extra time for a loaded machine.
 const SLACK: Duration = Duration::from_millis(1_000);
@@ -40,22 +51,31 @@ fn store(url: &str) -> (RedisStore, OutageLog) {
         .connect_timeout(Duration::from_millis(500))
         .command_timeout(Duration::from_millis(500))
         .operation_timeout(TOTAL)
-        .on_outage(move |outage| log.lock().unwrap().push(*outage))
+        .on_outage(move |outage| log.lock().unwrap().push(outage.clone()))
         .build()
         .unwrap();
     (store, outages)
 }
 
-/// Reads until a read succeeds, and returns how long that took.
-async fn recovery(store: &RedisStore, key: &StoreKey) -> Duration {
+async fn wait_for<F: Future<Output = bool>>(condition: impl Fn() -> F) {
     let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < 10 * TOTAL, "it does not happen");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Reads until a read succeeds, and returns the number of reads that failed.
+async fn recovery(store: &RedisStore, key: &StoreKey) -> usize {
+    let (start, mut failed) = (Instant::now(), 0);
     while store.read(key, None).await.is_err() {
+        failed += 1;
         assert!(
             start.elapsed() < Duration::from_secs(10),
             "the store does not recover"
         );
     }
-    start.elapsed()
+    failed
 }
 
 /// Reads from many tasks at once while `during` runs, and returns the errors.
@@ -104,22 +124,20 @@ async fn a_hung_server_blocks_no_operation_and_is_used_again_when_it_resumes() {
     let server = Server::start();
     let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
+    let mut failed = 0;
     let errors = read_meanwhile(&store, key, 64, async {
         server.freeze();
         tokio::time::sleep(hang_time()).await;
         assert!(store.stats().in_flight <= 64);
         server.thaw();
-        recovery(&store, &key).await;
+        failed = recovery(&store, &key).await;
     })
     .await;
     assert!(errors.len() >= 64, "{} failed", errors.len());
     for error in &errors {
-        assert!(
-            matches!(cause(error), RedisError::TimedOut { .. }),
-            "{error}"
-        );
+        assert!(matches!(cause(error), RedisError::Outage { .. }), "{error}");
     }
-    assert_one_outage(&outages, errors.len());
+    assert_one_outage(&outages, errors.len() + failed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -127,18 +145,230 @@ async fn a_server_that_was_killed_is_used_again_when_it_is_back() {
     let mut server = Server::start();
     let (store, outages) = store(&server.url());
     let key = create_session(&store, HOUR).await;
+    let mut failed = 0;
     let errors = read_meanwhile(&store, key, 16, async {
         server.kill();
         tokio::time::sleep(TOTAL + SLACK).await;
         // With an empty script cache, and without its data.
         server.restart();
-        recovery(&store, &key).await;
+        failed = recovery(&store, &key).await;
     })
     .await;
     assert!(!errors.is_empty());
-    assert_one_outage(&outages, errors.len());
+    assert_one_outage(&outages, errors.len() + failed);
     let key = create_session(&store, HOUR).await;
     assert!(store.touch(&key, HOUR).await.unwrap());
+}
+
+/// During a known outage, the many requests of a page do not wait for each other's timeouts.
+#[tokio::test]
+async fn a_known_outage_costs_a_touch_nothing_and_a_read_or_write_the_outage_timeout() {
+    let mut server = Server::start();
+    let (store, _) = store(&server.url());
+    let key = create_session(&store, HOUR).await;
+    server.kill();
+    store.read(&key, None).await.unwrap_err();
+    assert!(!store.is_available(&key));
+    let start = Instant::now();
+    for _ in 0..40 {
+        let error = store.touch(&key, HOUR).await.unwrap_err();
+        assert!(
+            matches!(cause(&error), RedisError::Outage { .. }),
+            "{error}"
+        );
+    }
+    assert!(start.elapsed() < OUTAGE, "{:?}", start.elapsed());
+    let write = WriteRequest::new(&key, "more", HOUR, Expected::Any);
+    let start = Instant::now();
+    let (read, touching, written, destroyed) = tokio::join!(
+        store.read(&key, None),
+        store.read(&key, Some(HOUR)),
+        store.write(write),
+        store.destroy(&key)
+    );
+    let took = start.elapsed();
+    assert!((OUTAGE..TOTAL).contains(&took), "{took:?}");
+    let errors = [read.err(), touching.err(), written.err(), destroyed.err()];
+    for error in errors {
+        let error = error.expect("the server is away");
+        assert!(
+            matches!(cause(&error), RedisError::Outage { .. }),
+            "{error}"
+        );
+        let retry_after = error.retry_after().unwrap();
+        assert!((1..=30).contains(&retry_after.as_secs()), "{retry_after:?}");
+    }
+    server.restart();
+    recovery(&store, &key).await;
+    assert!(store.is_available(&key));
+}
+
+/// A page with forty assets, each with a cookie that is due for a renewal.
+#[tokio::test]
+async fn renewals_are_skipped_in_an_outage_and_a_failed_load_says_when_to_retry() {
+    let mut server = Server::start();
+    let (store, _) = store(&server.url());
+    let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
+    let stores = StoreRegistry::new().register("redis", store);
+    let sessions = Sessions::builder(config().store("redis"));
+    let sessions = sessions
+        .stores(stores)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    server.kill();
+    let load = async |s: Session| s.load().await.map(drop);
+    assert_eq!(browser.clone().request(load).await.status, 503);
+    clock.advance(Duration::from_secs(600));
+    let start = Instant::now();
+    for _ in 0..40 {
+        assert_eq!(browser.clone().pass().await.status, 200);
+    }
+    assert!(start.elapsed() < OUTAGE, "{:?}", start.elapsed());
+    let failed = browser.clone().request(load).await;
+    assert_eq!(failed.status, 503);
+    let seconds = failed.headers["retry-after"].to_str().unwrap();
+    assert!((1..=30).contains(&seconds.parse().unwrap()), "{seconds}");
+    server.restart();
+    clock.advance(Duration::from_secs(600));
+    wait_for(|| async { browser.clone().request(load).await.status == 200 }).await;
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(browser.pass().await.cookies().len(), 1, "renewed again");
+}
+
+/// A layer above the store gives up before the store does.
+#[tokio::test]
+async fn an_outage_is_reported_if_every_caller_cancels() {
+    let server = Server::start();
+    let (store, outages) = store(&server.url());
+    let key = create_session(&store, HOUR).await;
+    server.freeze();
+    let start = Instant::now();
+    while outages.lock().unwrap().is_empty() {
+        let read = timeout(TOTAL / 10, store.read(&key, None)).await;
+        assert!(read.is_err(), "{read:?}");
+        assert!(start.elapsed() < 4 * TOTAL, "no report");
+    }
+    let reported = start.elapsed();
+    assert!(reported >= TOTAL - TOTAL / 10, "{reported:?}");
+    for _ in 0..3 {
+        let read = timeout(TOTAL / 10, store.read(&key, None)).await;
+        assert!(read.is_err(), "{read:?}");
+    }
+    server.thaw();
+    wait_for(|| async { outages.lock().unwrap().len() == 2 }).await;
+    let outages = outages.lock().unwrap();
+    let [
+        Outage::Started { scope, .. },
+        Outage::Ended { lasted, failed, .. },
+    ] = &outages[..]
+    else {
+        panic!("not one outage: {outages:?}");
+    };
+    assert_eq!(*scope, OutageScope::All);
+    assert!(
+        *lasted >= reported - TOTAL / 10,
+        "{lasted:?}: since the first command"
+    );
+    assert!(*failed >= 3, "cancelled operations count");
+}
+
+async fn cancel_read(store: &RedisStore, key: &StoreKey) {
+    let mut read = store.read(key, None);
+    poll_fn(|cx| Poll::Ready(assert!(Pin::new(&mut read).poll(cx).is_pending()))).await;
+    // The command is sent by the time that the caller gives up.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// A single cancelled command is enough, and none while the server answers.
+#[tokio::test]
+async fn one_cancelled_command_reports_an_outage_only_if_the_server_is_away() {
+    let server = Server::start();
+    let (store, outages) = store(&server.url());
+    let key = create_session(&store, HOUR).await;
+    for _ in 0..5 {
+        cancel_read(&store, &key).await;
+    }
+    tokio::time::sleep(2 * TOTAL).await;
+    assert!(outages.lock().unwrap().is_empty());
+    server.freeze();
+    cancel_read(&store, &key).await;
+    wait_for(|| async { !outages.lock().unwrap().is_empty() }).await;
+    server.thaw();
+    wait_for(|| async { outages.lock().unwrap().len() == 2 }).await;
+}
+
+/// The master becomes a replica for some seconds. Its reads succeed all the time.
+#[tokio::test]
+async fn reads_do_not_end_an_outage_of_writes() {
+    let server = Server::start();
+    let (store, outages) = store(&server.url());
+    let key = create_session(&store, HOUR).await;
+    let port = free_port().to_string();
+    server.send(&["REPLICAOF", "127.0.0.1", &port]);
+    let start = Instant::now();
+    let mut writes = 0;
+    while start.elapsed() < 3 * TOTAL {
+        let write = WriteRequest::new(&key, "more", HOUR, Expected::Any);
+        let (written, read, touching) = tokio::join!(
+            timeout(TOTAL / 10, store.write(write)),
+            store.read(&key, None),
+            store.read(&key, Some(HOUR))
+        );
+        assert!(!matches!(written, Ok(Ok(_))), "{written:?}");
+        writes += 1;
+        // The client looks for a master after each rejected write, so a read may have to wait.
+        for read in [read, touching] {
+            assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");
+        }
+    }
+    server.send(&["REPLICAOF", "NO", "ONE"]);
+    wait_for(|| async { outages.lock().unwrap().len() >= 2 }).await;
+    let write = WriteRequest::new(&key, "more", HOUR, Expected::Any);
+    assert!(matches!(
+        store.write(write).await,
+        Ok(WriteOutcome::Done(_))
+    ));
+    let outages = outages.lock().unwrap();
+    let [
+        Outage::Started { scope, reason, .. },
+        Outage::Ended { lasted, failed, .. },
+    ] = &outages[..]
+    else {
+        panic!("not one outage: {outages:?}");
+    };
+    assert_eq!(*scope, OutageScope::Writes, "{reason}");
+    assert!(*lasted >= 2 * TOTAL, "{lasted:?}");
+    assert!(*failed > 0 && *failed <= writes, "{failed} of {writes}");
+}
+
+/// A server whose memory is full rejects most writes, and is asked again each time.
+#[tokio::test]
+async fn rejected_writes_are_an_outage_until_a_write_is_accepted() {
+    let server = Server::start();
+    let (store, outages) = store(&server.url());
+    let key = create_session(&store, HOUR).await;
+    server.send(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..3 {
+        let write = WriteRequest::new(&key, "more", HOUR, Expected::Any);
+        store.write(write).await.unwrap_err();
+        assert!(store.touch(&key, HOUR).await.unwrap(), "needs no memory");
+        record(&store, &key).await;
+    }
+    server.send(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait_for(|| async { outages.lock().unwrap().len() == 2 }).await;
+    let outages = outages.lock().unwrap();
+    let [
+        Outage::Started { scope, reason, .. },
+        Outage::Ended { failed: 3, .. },
+    ] = &outages[..]
+    else {
+        panic!("not one outage: {outages:?}");
+    };
+    assert_eq!(*scope, OutageScope::Writes);
+    assert!(reason.contains("OOM"), "{reason}");
 }
 
 #[tokio::test]
@@ -185,14 +415,14 @@ async fn a_store_may_be_built_before_its_server_runs() {
     let error = store.read(&key(), None).await.unwrap_err();
     let disconnected = TransientError::Disconnected;
     assert!(
-        matches!(cause(&error), RedisError::TimedOut { last, .. } if *last == disconnected),
+        matches!(cause(&error), RedisError::Outage { last, .. } if *last == disconnected),
         "{error}"
     );
     let _server = Server::start_on(port, &[]);
     let key = key();
-    recovery(&store, &key).await;
+    let failed = recovery(&store, &key).await;
     assert_eq!(store.read(&key, None).await.unwrap(), ReadOutcome::Absent);
-    assert_one_outage(&outages, 1);
+    assert_one_outage(&outages, 1 + failed);
 }
 
 #[tokio::test]
@@ -210,8 +440,12 @@ async fn connecting_without_a_server_fails_in_time_with_a_clear_error() {
         start.elapsed()
     );
     let text = format!("{error:?}");
+    let refused = format!(
+        "{} within 400ms (last attempt: not connected: Connection refused",
+        &url[8..]
+    );
     assert!(
-        text.contains("connect failed") && text.contains("not connected"),
+        text.contains("connect failed") && text.contains(&refused),
         "{text}"
     );
 }

@@ -70,12 +70,11 @@ async fn a_server_that_cannot_save_is_reported() {
 #[tokio::test]
 async fn a_server_with_too_few_replicas_is_reported() {
     let server = Server::start_with(&["--min-replicas-to-write", "1"]);
-    let store = connect(&server).await;
+    let store = RedisStore::builder(&server.url()).build().unwrap();
     let write = store.write(WriteRequest::new(&key(), "data", HOUR, Expected::Absent));
-    assert_eq!(
-        rejection(&write.await.unwrap_err()),
-        &ServerRejection::NoReplicas
-    );
+    for error in [write.await.unwrap_err(), store.ready().await.unwrap_err()] {
+        assert_eq!(rejection(&error), &ServerRejection::NoReplicas);
+    }
 }
 
 #[tokio::test]
@@ -83,14 +82,18 @@ async fn a_read_only_replica_is_reported() {
     let server = Server::start_with(&["--replicaof", "127.0.0.1", &free_port().to_string()]);
     let store = RedisStore::builder(&server.url())
         .operation_timeout(Duration::from_millis(600))
-        .connect()
-        .await
+        .build()
         .unwrap();
+    let error = store.ready().await.unwrap_err();
+    assert!(
+        format!("{error:?}").contains("server is a read-only replica"),
+        "{error:?}"
+    );
     let write = store.write(WriteRequest::new(&key(), "data", HOUR, Expected::Absent));
     let error = write.await.unwrap_err();
     let read_only = TransientError::ReadOnly;
     assert!(
-        matches!(cause(&error), RedisError::TimedOut { last, .. } if *last == read_only),
+        matches!(cause(&error), RedisError::Outage { last, .. } if *last == read_only),
         "{error}"
     );
 }
@@ -106,11 +109,15 @@ async fn a_wrong_password_is_reported_soon_and_not_shown() {
         let start = Instant::now();
         let error = builder.connect().await.unwrap_err();
         assert!(start.elapsed() < Duration::from_secs(3), "soon");
+        let text = format!("{error:?}");
         assert!(
-            matches!(rejection(&error), ServerRejection::Denied(_)),
-            "{error}"
+            text.contains(&format!(
+                "cannot connect to Redis at 127.0.0.1:{}",
+                server.port
+            )) && text.contains("WRONGPASS"),
+            "{text}"
         );
-        assert!(!format!("{error} {error:?}").contains("s3cret"));
+        assert!(!format!("{error} {text}").contains("s3cret"));
     }
 }
 
@@ -130,7 +137,7 @@ async fn a_user_of_its_own_and_a_database_are_used() {
     let other = RedisStore::builder(&url).prefix("other:").build().unwrap();
     let error = other.read(&key(), None).await.unwrap_err();
     assert!(
-        matches!(rejection(&error), ServerRejection::Denied(_)),
+        matches!(rejection(&error), ServerRejection::Denied { .. }),
         "{error}"
     );
 }
@@ -143,8 +150,7 @@ async fn a_write_without_its_required_replicas_is_an_error() {
         // A new replica is sent nothing before its first acknowledgement, up to a second later.
         .command_timeout(Duration::from_secs(3))
         .operation_timeout(Duration::from_secs(8))
-        .connect()
-        .await
+        .build()
         .unwrap();
     let key = key();
     let error = store
@@ -159,6 +165,11 @@ async fn a_write_without_its_required_replicas_is_an_error() {
         }
     );
     assert!(is_unreplicated, "{error}");
+    let error = store.ready().await.unwrap_err();
+    assert!(
+        matches!(cause(&error), RedisError::Unreplicated { .. }),
+        "{error}"
+    );
     assert_eq!(
         &*record(&store, &key).await.data,
         b"data",
@@ -195,6 +206,11 @@ fn invalid_urls_are_rejected_without_showing_a_password() {
         "redis-sentinel://user:s3cret@127.0.0.1",
         "redis-cluster://user:s3cret@127.0.0.1?node=nowhere",
         "redis+unix:///tmp/socket?db=first",
+        "redis://:p@s3cret#w/rd@host",
+        "redis://:s3cret/word@host",
+        "redis://:s3cret?word@host",
+        "redis://user:p@s3cret@host",
+        "redis://:100%s3cret@host",
     ] {
         let error = RedisStore::builder(url).build().unwrap_err();
         assert!(
@@ -202,6 +218,17 @@ fn invalid_urls_are_rejected_without_showing_a_password() {
             "{url}: {error}"
         );
         assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+    }
+    let error = RedisStore::builder("redis://:p@ss#w/rd@host")
+        .build()
+        .unwrap_err();
+    assert!(format!("{error:?}").contains("percent-encode"), "{error:?}");
+    for url in [
+        "redis://:p%40ss%23w%2Frd@host",
+        "redis+unix:///run/redis@1.sock?db=2",
+        "redis-sentinel://host:26379?sentinelServiceName=main&sentinelPassword=a@b",
+    ] {
+        assert!(RedisStore::builder(url).build().is_ok(), "{url}");
     }
 }
 

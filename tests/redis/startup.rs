@@ -7,6 +7,7 @@ use std::{
 
 use hyper_session::{SessionConfig, Sessions, store::StoreError};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     playground::{Playground, ops},
@@ -68,7 +69,13 @@ async fn a_server_that_does_not_start_is_an_error_after_the_startup_timeout() {
         let text = format!("{error:?}");
         let took = start.elapsed();
         assert!(took < Duration::from_secs(3), "{stores}: {took:?}");
-        for word in ["redis: connect failed", "400ms", "not connected"] {
+        let address = format!("127.0.0.1:{port}");
+        for word in [
+            "redis: connect failed",
+            &address,
+            "400ms",
+            "Connection refused",
+        ] {
             assert!(text.contains(word), "{stores}: {text}");
         }
     }
@@ -85,6 +92,58 @@ async fn a_server_that_rejects_the_user_is_an_error_at_once() {
     .await;
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(format!("{error:?}").contains("password"), "{error:?}");
+}
+
+/// Returns the error of a start, which must come long before the startup timeout, and its text.
+async fn error_at_once(url: &str) -> String {
+    let start = Instant::now();
+    let toml = format!("store = 'redis'\n[stores.redis]\nurl = '{url}'\nstartup_timeout = '1m'");
+    let text = format!("{:?}", ready_error(&toml).await);
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}: {text}",
+        start.elapsed()
+    );
+    text
+}
+
+#[tokio::test]
+async fn a_database_that_the_server_does_not_have_is_an_error_at_once() {
+    let port = Server::start();
+    let text = error_at_once(&format!("{}/99", port.url())).await;
+    let reason = format!(
+        "127.0.0.1:{}: server rejected the connection (ERR DB index is out",
+        port.port
+    );
+    assert!(text.contains(&reason), "{text}");
+}
+
+#[tokio::test]
+async fn a_host_that_the_resolver_does_not_know_is_an_error_at_once() {
+    let text = error_at_once("redis://no-such-host.invalid:7000").await;
+    assert!(
+        text.contains("no-such-host.invalid:7000: host is unknown"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_port_of_http_is_an_error_at_once() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = client.read(&mut request).await;
+            let _ = client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let text = error_at_once(&format!("redis://127.0.0.1:{port}")).await;
+    assert!(
+        text.contains(&format!("127.0.0.1:{port}: server speaks HTTP")),
+        "{text}"
+    );
+    serving.abort();
 }
 
 #[tokio::test]
@@ -127,11 +186,15 @@ fn run_to_failure(url: &str) -> (String, Duration) {
 
 #[test]
 fn the_playground_without_its_server_fails_after_ten_seconds_with_the_reason() {
-    let (errors, took) = run_to_failure(&format!("redis://127.0.0.1:{}", free_port()));
+    let port = free_port();
+    let (errors, took) = run_to_failure(&format!("redis://127.0.0.1:{port}"));
     assert!(took >= Duration::from_secs(9), "it waits: {took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let error = "error: session store redis: connect failed: no reply from Redis within 10s";
-    assert!(errors.contains(error), "{errors}");
+    let error = format!(
+        "error: session store redis: connect failed: no reply from Redis at 127.0.0.1:{port} within 10s \
+         (last attempt: not connected: Connection refused)"
+    );
+    assert!(errors.contains(&error), "{errors}");
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The Redis store over TLS, with a certificate authority of the test.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use hyper_session::store::redis::RedisStore;
 
@@ -13,6 +17,7 @@ use crate::support::{
 };
 
 const TRUSTED_ROOTS: &str = "SSL_CERT_FILE";
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(20);
 const URL: &str = "REDIS_TEST_TLS_URL";
 
 fn openssl(dir: &Path, line: &str) {
@@ -45,9 +50,10 @@ fn create_certificates(dir: &Path) {
 }
 
 /// Connects in a new process, since an environment variable names the trusted authorities. Returns
-/// `true` if that succeeded.
-fn connects(url: &str, trusted: &Path) -> bool {
-    Command::new(std::env::current_exe().unwrap())
+/// the error, which must come long before the startup timeout.
+fn connect(url: &str, trusted: &Path) -> Result<(), String> {
+    let start = Instant::now();
+    let output = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
             &test_name(module_path!(), "certificates_are_checked"),
@@ -55,15 +61,23 @@ fn connects(url: &str, trusted: &Path) -> bool {
         .env(URL, url)
         .env(TRUSTED_ROOTS, trusted)
         .output()
-        .unwrap()
-        .status
-        .success()
+        .unwrap();
+    assert!(
+        start.elapsed() < STARTUP_TIMEOUT,
+        "{url}: {:?}",
+        start.elapsed()
+    );
+    let text = [output.stdout, output.stderr].concat();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&text).into_owned()),
+    }
 }
 
 #[tokio::test]
 async fn certificates_are_checked() {
     if let Ok(url) = std::env::var(URL) {
-        let builder = RedisStore::builder(&url).startup_timeout(Duration::from_secs(2));
+        let builder = RedisStore::builder(&url).startup_timeout(STARTUP_TIMEOUT);
         let store = builder.connect().await.unwrap();
         let key = create_session(&store, HOUR).await;
         assert_eq!(&*record(&store, &key).await.data, b"data");
@@ -80,7 +94,7 @@ async fn certificates_are_checked() {
         file("server.key"),
         file("ca.crt"),
     );
-    let _server = Server::start_with(&[
+    let server = Server::start_with(&[
         "--tls-port",
         &tls,
         "--tls-cert-file",
@@ -92,13 +106,29 @@ async fn certificates_are_checked() {
         "--tls-auth-clients",
         "no",
     ]);
+    let trusted = own.join("ca.crt");
     let url = format!("rediss://localhost:{port}");
-    assert!(connects(&url, &own.join("ca.crt")));
-    assert!(!connects(&url, &other.join("ca.crt")), "another authority");
+    assert_eq!(connect(&url, &trusted), Ok(()));
     let by_address = format!("rediss://127.0.0.1:{port}");
-    assert!(!connects(&by_address, &own.join("ca.crt")), "another name");
-    let plain = format!("redis://localhost:{port}");
-    assert!(!connects(&plain, &own.join("ca.crt")), "without TLS");
+    for (url, trusted, problem) in [
+        (&url, &other.join("ca.crt"), "TLS failed"),
+        (&by_address, &trusted, "TLS failed"),
+        (
+            &format!("redis://localhost:{port}"),
+            &trusted,
+            "server requires TLS",
+        ),
+        (
+            &format!("rediss://localhost:{}", server.port),
+            &trusted,
+            "server does not use TLS",
+        ),
+    ] {
+        let (_, address) = url.split_once("://").unwrap();
+        let error = connect(url, trusted).unwrap_err();
+        let text = format!("cannot connect to Redis at {address}: {problem}");
+        assert!(error.contains(&text), "{url}: {error}");
+    }
     for dir in [own, other] {
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -77,7 +77,7 @@ impl LoggedEvent {
             | Event::ConfigAdjusted { reason } => (vec![], (*reason).to_owned()),
             Event::LayerConflict { cookie_name } => (vec![], (*cookie_name).to_owned()),
             Event::StoreFailed { error } => (vec![], error.to_string()),
-            Event::StoreUnavailable { store, reason } => (vec![], format!("{store}: {reason}")),
+            Event::StoreUnavailable { store, reason, .. } => (vec![], format!("{store}: {reason}")),
             Event::StoreRecovered { store, failed, .. } => (vec![], format!("{store}: {failed}")),
             other => (
                 vec![],

@@ -96,8 +96,8 @@ const CRATES: [(&str, &[&str]); 35] = [
     ("tokio", &["store", "session", "testing", "bin"]),
     ("tower_layer", &["service", "form"]),
     ("tower_service", &["service", "form"]),
-    // Log events, and spans around loads and commits.
-    ("tracing", &["service", "session"]),
+    // Log events, spans around loads and commits, and outages of a store without listeners.
+    ("tracing", &["service", "session", "store"]),
     // Ids and keys are erased from memory.
     ("zeroize", &["id", "csrf_secret", "seal", "wire", "config"]),
 ];

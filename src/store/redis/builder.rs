@@ -7,7 +7,8 @@ use super::{
     client::{Client, InvalidationListener},
     command_runner::CommandRunner,
     key_names::KeyNames,
-    outage::Outage,
+    outage::{Outage, OutageReporter},
+    outage_log,
     settings::Settings,
 };
 use crate::store::{Store, StoreError};
@@ -78,6 +79,15 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Sets how long an operation waits during a known [outage](RedisStore#outages), instead of the
+    /// operation timeout. Default: 250 ms.
+    ///
+    /// A touch does not wait at all then.
+    pub fn outage_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.outage_timeout = timeout;
+        self
+    }
+
     /// Sets how long [`connect`](Self::connect) waits for the server. Default: 10 s.
     pub fn startup_timeout(mut self, timeout: Duration) -> Self {
         self.settings.startup_timeout = timeout;
@@ -116,8 +126,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets a function that is called when an outage starts and when it ends, for example to log
-    /// it. It must not block.
+    /// Sets a function that is called when an outage starts and when it ends, for example to count
+    /// it. It must not block. With the feature `tracing`, outages are also logged, without any
+    /// function.
     ///
     /// Errors during an outage [report that they belong to it](StoreError::is_outage), so that
     /// listeners need not log each of them. If a configuration opens the store, its listeners receive
@@ -145,7 +156,12 @@ impl RedisStoreBuilder {
         listener: impl FnOnce(&KeyNames) -> Option<Arc<dyn InvalidationListener>>,
     ) -> Result<RedisStore, StoreError> {
         let names = KeyNames::new(&self.settings.prefix);
-        let client = Client::new(&self.url.0, &self.settings)
+        let on_outage = Arc::clone(&self.settings.on_outage);
+        let reporter = Arc::new(OutageReporter::new(move |outage| {
+            outage_log::log(outage);
+            on_outage(outage);
+        }));
+        let client = Client::new(&self.url.0, &self.settings, &names, &reporter)
             .and_then(|mut client| {
                 let listener = listener(&names);
                 listener.map_or(Ok(()), |listener| client.listen(listener))?;
@@ -155,15 +171,17 @@ impl RedisStoreBuilder {
         Ok(RedisStore(Arc::new(CommandRunner::new(
             client,
             names,
+            reporter,
             self.settings,
         ))))
     }
 
-    /// Builds the store and waits until the server has answered.
+    /// Builds the store, waits until the server has answered, and checks that it does what the store
+    /// needs; see [`Store::ready`] of [`RedisStore`].
     ///
     /// # Errors
-    /// As for [`build`](Self::build). Also if the server does not answer within the startup timeout,
-    /// or rejects the user; the error reports which.
+    /// As for [`build`](Self::build). Also if the server does not answer within the startup timeout, or
+    /// fails the check; the error reports how.
     pub async fn connect(self) -> Result<RedisStore, StoreError> {
         let store = self.build()?;
         store.ready().await?;

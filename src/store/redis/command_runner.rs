@@ -1,22 +1,25 @@
 //! Runs commands with retries, until a reply arrives, the time is over, or a retry could do harm.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::time::sleep;
 
 use super::{
     RedisError, RedisStats, TransientError,
-    client::{AttemptError, Client, RedisCommand, Reply},
+    client::{AttemptError, Client, Node, RedisCommand, Reply},
     key_names::KeyNames,
-    outage::OutageTracker,
+    outage::{Access, OutageCause, OutageReporter},
     settings::Settings,
     version_gen::VersionGenerator,
 };
-use crate::store::Expected;
+use crate::{id::StoreKey, store::Expected};
+
 /// The state that all clones of a store share.
 pub(super) struct CommandRunner {
     pub(super) settings: Settings,
@@ -26,7 +29,7 @@ pub(super) struct CommandRunner {
     /// The number of operations in flight; at most `settings.max_in_flight`.
     in_flight: AtomicUsize,
     retries: AtomicU64,
-    outage: OutageTracker,
+    outages: Arc<OutageReporter>,
 }
 
 /// The decision if a command is sent again when the server may have executed it already.
@@ -53,8 +56,52 @@ pub(super) struct CommandOutcome {
     pub(super) reply: Reply,
     /// The failure that lost the reply of an earlier attempt, if the server may have executed it.
     pub(super) lost_reply: Option<TransientError>,
-    /// The index of the connection that replied.
+    /// The node that replied, and the index of its connection.
+    node: Arc<Node>,
     connection: usize,
+}
+
+/// The time that an operation may take.
+#[derive(Clone, Copy)]
+struct TimeLimit {
+    timeout: Duration,
+    deadline: Instant,
+    /// The end of the wait for the end of a known outage.
+    outage_deadline: Instant,
+    /// The service starts, so its server may not run yet.
+    is_startup: bool,
+}
+
+/// A guard that records an attempt whose caller stops waiting.
+struct AttemptGuard<'n> {
+    node: &'n Node,
+    started: Instant,
+    replies: u64,
+    is_done: bool,
+}
+
+impl<'n> AttemptGuard<'n> {
+    fn new(node: &'n Node) -> Self {
+        Self {
+            node,
+            started: Instant::now(),
+            replies: node.replies(),
+            is_done: false,
+        }
+    }
+}
+
+impl Drop for AttemptGuard<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        if self.node.replies() == self.replies {
+            let cause = OutageCause::Unanswered(TransientError::Timeout, self.node.problem());
+            self.node.outage().suspect(self.started, cause);
+        }
+        self.node.outage().record_cancelled();
+    }
 }
 
 /// A guard that counts one operation as in flight until it is dropped.
@@ -67,7 +114,12 @@ impl Drop for InFlightGuard<'_> {
 }
 
 impl CommandRunner {
-    pub(super) fn new(client: Client, names: KeyNames, settings: Settings) -> Self {
+    pub(super) fn new(
+        client: Client,
+        names: KeyNames,
+        outages: Arc<OutageReporter>,
+        settings: Settings,
+    ) -> Self {
         Self {
             settings,
             names,
@@ -75,7 +127,7 @@ impl CommandRunner {
             client,
             in_flight: AtomicUsize::new(0),
             retries: AtomicU64::new(0),
-            outage: OutageTracker::default(),
+            outages,
         }
     }
 
@@ -92,9 +144,15 @@ impl CommandRunner {
         idempotency: Idempotency,
         command: impl Fn() -> RedisCommand,
     ) -> Result<CommandOutcome, RedisError> {
-        let time_limit = self.settings.operation_timeout;
-        self.execute(command, idempotency, time_limit, deadline)
-            .await
+        let timeout = self.settings.operation_timeout;
+        let saved = timeout.saturating_sub(self.settings.outage_timeout);
+        let limit = TimeLimit {
+            timeout,
+            deadline,
+            outage_deadline: deadline.checked_sub(saved).unwrap_or(deadline),
+            is_startup: false,
+        };
+        self.execute(command, idempotency, limit).await
     }
 
     /// Runs an idempotent command as an operation of its own and returns its reply.
@@ -119,44 +177,40 @@ impl CommandRunner {
         RedisStats {
             in_flight: self.in_flight.load(Relaxed),
             retries: self.retries.load(Relaxed),
-            outages: self.outage.count(),
+            outages: self.outages.count(),
+            test_writes: self.outages.test_writes(),
         }
     }
 
-    /// Waits until the server answers.
-    pub(super) async fn ready(&self) -> Result<(), RedisError> {
-        let command = || RedisCommand::new("EXISTS", self.names.tag_index(""), []);
-        let time_limit = self.settings.startup_timeout;
-        let deadline = deadline_after(time_limit);
-        self.execute(command, Idempotency::Idempotent, time_limit, deadline)
-            .await
-            .map(drop)
+    /// Returns `false` during an outage of the server of `key`.
+    pub(super) fn is_available(&self, key: &StoreKey) -> bool {
+        let node = self.client.node(&self.names.session(key));
+        node.is_none_or(|node| !node.outage().blocks(Access::Touch))
     }
 
-    /// Waits until the configured number of replicas has the write of `outcome` under the Redis key
-    /// that `name` returns.
+    /// Waits until the configured number of replicas has the write of `outcome`.
     pub(super) async fn wait_for_replicas(
         &self,
         outcome: &CommandOutcome,
-        name: impl FnOnce() -> Bytes,
     ) -> Result<(), RedisError> {
         match self.settings.replicas {
             0 => Ok(()),
-            required => Box::pin(self.confirm_replicas(required, outcome.connection, name())).await,
+            required => Box::pin(self.confirm_replicas(required, outcome)).await,
         }
     }
 
     async fn confirm_replicas(
         &self,
         required: u32,
-        connection: usize,
-        name: Bytes,
+        outcome: &CommandOutcome,
     ) -> Result<(), RedisError> {
         let time_limit = self.settings.attempt_timeout();
         let millis = (time_limit / 2).as_millis().max(1);
-        let command = RedisCommand::wait(required, millis, name);
+        let command = RedisCommand::wait(required, millis);
         let deadline = deadline_after(time_limit);
-        let attempt = self.client.attempt(connection, command, deadline, 0);
+        let attempt = outcome
+            .node
+            .attempt(outcome.connection, command, deadline, 0);
         let confirmed = match attempt.await {
             Ok(Reply::Integer(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::UnexpectedReply),
@@ -172,27 +226,32 @@ impl CommandRunner {
         }
     }
 
+    /// Runs an idempotent command until `timeout` has passed, even if the server does not run yet.
+    pub(super) async fn run_at_startup(
+        &self,
+        timeout: Duration,
+        command: impl Fn() -> RedisCommand,
+    ) -> Result<Reply, RedisError> {
+        let deadline = deadline_after(timeout);
+        let limit = TimeLimit {
+            timeout,
+            deadline,
+            outage_deadline: deadline,
+            is_startup: true,
+        };
+        let outcome = self.execute(command, Idempotency::Idempotent, limit).await;
+        outcome.map(|outcome| outcome.reply)
+    }
+
     async fn execute(
         &self,
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
-        time_limit: Duration,
-        deadline: Instant,
+        limit: TimeLimit,
     ) -> Result<CommandOutcome, RedisError> {
         self.client.start()?;
         let _guard = self.begin_operation()?;
-        let attempts = self.retry(command, idempotency, time_limit, deadline);
-        let result = attempts.await;
-        let failure = result.as_ref().err().and_then(RedisError::transient_cause);
-        let change = match failure {
-            Some(last) => self.outage.record_failure(last),
-            // The server has answered, even if it rejected the command.
-            None => self.outage.record_success(),
-        };
-        if let Some(change) = change {
-            (self.settings.on_outage)(&change);
-        }
-        result
+        self.retry(command, idempotency, limit).await
     }
 
     fn begin_operation(&self) -> Result<InFlightGuard<'_>, RedisError> {
@@ -208,28 +267,35 @@ impl CommandRunner {
         &self,
         command: impl Fn() -> RedisCommand,
         idempotency: Idempotency,
-        time_limit: Duration,
-        deadline: Instant,
+        limit: TimeLimit,
     ) -> Result<CommandOutcome, RedisError> {
-        let (mut lost_reply, mut last) = (None, None);
+        let (mut lost_reply, mut failed, mut first_failure) = (None, None, None);
         for attempt in 0_u32.. {
-            let connection = self.client.next_connection(last);
-            last = Some(connection);
-            let in_flight = self.in_flight.load(Relaxed);
-            let attempted = self
-                .client
-                .attempt(connection, command(), deadline, in_flight);
-            let (error, sent) = match attempted.await {
+            let command = command();
+            let (key, access) = (command.key().clone(), command.access());
+            let node = self.client.node(&key).ok_or(RedisError::SlotNotServed)?;
+            let mut guard = AttemptGuard::new(&node);
+            let attempted = self.attempt(&node, command, limit, &mut failed).await;
+            guard.is_done = true;
+            let (error, sent) = match attempted {
                 Ok(reply) => {
+                    drop(guard);
+                    let connection = failed.unwrap_or_default();
                     return Ok(CommandOutcome {
                         reply,
                         lost_reply,
+                        node,
                         connection,
                     });
                 }
-                Err(AttemptError::Final(error)) => return Err(error),
+                Err(AttemptError::Final(error)) => return Err(record_rejection(&node, error)),
+                Err(AttemptError::Moved(address)) => {
+                    self.client.redirect(&key, &node, &address);
+                    (TransientError::Redirected, false)
+                }
                 Err(AttemptError::Transient { error, sent }) => (error, sent),
             };
+            let first_failure = *first_failure.get_or_insert_with(Instant::now);
             if sent {
                 lost_reply = Some(error);
             }
@@ -237,14 +303,41 @@ impl CommandRunner {
                 return Err(RedisError::UnknownOutcome { last: error });
             }
             let pause = self.backoff(attempt);
-            if deadline.saturating_duration_since(Instant::now()) <= pause {
-                let (after, last) = (time_limit, error);
-                return Err(RedisError::TimedOut { after, last });
+            let is_over = limit.deadline.saturating_duration_since(Instant::now()) <= pause;
+            if is_over || access == Access::ReadAndTouch && error == TransientError::ReadOnly {
+                return Err(failure(&node, access, (error, first_failure), limit));
             }
             self.retries.fetch_add(1, Relaxed);
+            guard.is_done = false;
             sleep(pause).await;
+            guard.is_done = true;
         }
         Err(RedisError::UnexpectedReply)
+    }
+
+    /// Attempts a command once, after the end of a known outage. Sets `failed` to the index of the
+    /// connection.
+    async fn attempt(
+        &self,
+        node: &Node,
+        command: RedisCommand,
+        limit: TimeLimit,
+        failed: &mut Option<usize>,
+    ) -> Result<Reply, AttemptError> {
+        let (outage, access) = (node.outage(), command.access());
+        if outage.blocks(access) {
+            let until = match access {
+                Access::Touch => Instant::now(),
+                _ => limit.outage_deadline,
+            };
+            let waited = outage.wait(access, until).await;
+            waited.map_err(AttemptError::Final)?;
+        }
+        let connection = node.next_connection(*failed);
+        *failed = Some(connection);
+        let in_flight = self.in_flight.load(Relaxed);
+        node.attempt(connection, command, limit.deadline, in_flight)
+            .await
     }
 
     /// Returns the pause before attempt number `attempt` + 1.
@@ -262,4 +355,39 @@ impl CommandRunner {
 fn deadline_after(time: Duration) -> Instant {
     const MAX: Duration = Duration::from_secs(1 << 30);
     Instant::now() + time.min(MAX)
+}
+
+/// Records that the server rejected an operation. A rejection of all writes is an outage.
+fn record_rejection(node: &Node, error: RedisError) -> RedisError {
+    if let RedisError::Rejected(rejection) = &error
+        && rejection.rejects_writes()
+    {
+        drop(node.outage().record_failure(Instant::now()));
+    }
+    error
+}
+
+/// Returns the error of an operation that has no time for another attempt, and records it. `last` is the
+/// failure of the last attempt, `first_failure` the time at which the first attempt failed.
+fn failure(
+    node: &Node,
+    access: Access,
+    (last, first_failure): (TransientError, Instant),
+    limit: TimeLimit,
+) -> RedisError {
+    let is_usable = access == Access::ReadAndTouch && last == TransientError::ReadOnly;
+    let outage = match is_usable {
+        // The caller reads without a touch.
+        true => None,
+        false => node.outage().record_failure(first_failure),
+    };
+    match outage {
+        Some(error @ RedisError::Outage { .. }) if !limit.is_startup => error,
+        _ => RedisError::TimedOut {
+            server: Arc::clone(node.server()),
+            after: limit.timeout,
+            last,
+            problem: node.problem(),
+        },
+    }
 }

@@ -1,12 +1,12 @@
 //! Errors between this process and Redis.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The error of a Redis operation, the source of the [`StoreError`](crate::store::StoreError) that
 /// the store's methods return.
 ///
-/// Its text contains no session data, session keys or passwords. Of a server's error message, it
-/// contains only the code.
+/// Its text contains no session data, session keys or passwords. Of a server's error message to a
+/// command, it contains only the code and the name of a denied command.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisError {
@@ -19,17 +19,53 @@ pub enum RedisError {
     /// The operation ran outside a tokio runtime.
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]
     NoRuntime,
+    /// The server cannot be used with this URL, user or password. A retry would fail the same way.
+    #[error("cannot connect to Redis at {server}: {problem}")]
+    Connect {
+        /// The host and port of the server, or the path of its socket.
+        server: Arc<str>,
+        /// The problem.
+        problem: ConnectProblem,
+    },
     /// No reply arrived within the operation timeout. The operation may or may not have been applied.
     #[error(
-        "no reply from Redis within {after:?} (last attempt: {last}); \
-         check that the server is reachable, or raise the timeout"
+        "no reply from Redis at {server} within {after:?} (last attempt: {}); \
+         check that the server is reachable, or raise the timeout",
+        describe(*last, problem.as_ref())
     )]
     TimedOut {
+        /// The host and port of the server, or the path of its socket.
+        server: Arc<str>,
         /// The timeout of the operation.
         after: Duration,
         /// The failure of the last attempt.
         last: TransientError,
+        /// The reason why there is no connection, if it is known.
+        problem: Option<ConnectProblem>,
     },
+    /// The operation failed during an outage of the server: it waited for the outage timeout, or it was
+    /// one of the operations that began the outage. It may or may not have been applied.
+    #[error(
+        "Redis at {server} does not answer{} since {} ms ({}); check that the server is reachable",
+        scope.clause(),
+        lasted.as_millis(),
+        describe(*last, problem.as_ref())
+    )]
+    Outage {
+        /// The host and port of the server, or the path of its socket.
+        server: Arc<str>,
+        /// The commands that the server does not answer.
+        scope: OutageScope,
+        /// The time since the outage began.
+        lasted: Duration,
+        /// The failure that is the cause.
+        last: TransientError,
+        /// The reason why there is no connection, if it is known.
+        problem: Option<ConnectProblem>,
+    },
+    /// The cluster has no master for the key.
+    #[error("no node of the Redis cluster has the slot of the key; assign all slots to nodes")]
+    SlotNotServed,
     /// The reply to a write was lost, and a retry is not safe or found a changed record. The write
     /// may or may not have been applied.
     #[error(
@@ -80,27 +116,91 @@ pub enum RedisError {
 }
 
 impl RedisError {
-    /// Returns the failure of the last attempt if the server did not answer. Such errors count as
-    /// an outage.
-    pub(super) const fn transient_cause(&self) -> Option<TransientError> {
-        match self {
-            Self::TimedOut { last, .. } | Self::UnknownOutcome { last } => Some(*last),
-            _ => None,
-        }
-    }
-
     /// Returns `true` if the bytes under the key are damaged or foreign.
     pub(super) const fn is_unreadable(&self) -> bool {
         matches!(self, Self::ForeignValue | Self::DamagedRecord(_))
     }
 
-    /// Returns `true` if an outage is reported instead of this error.
+    /// Returns how long the outage has lasted that this error is part of.
     ///
-    /// `UnknownOutcome` is not covered. The server may be available again, and the error concerns one
-    /// particular write.
-    pub(super) const fn is_covered_by_outage(&self) -> bool {
-        matches!(self, Self::TimedOut { .. })
+    /// An `UnknownOutcome` is part of no outage. The server may be available again, and the error
+    /// concerns one particular write.
+    pub(super) const fn outage_age(&self) -> Option<Duration> {
+        match self {
+            Self::Outage { lasted, .. } => Some(*lasted),
+            _ => None,
+        }
     }
+
+    /// Returns `true` if the server is up and rejects writes only.
+    pub(super) const fn rejects_writes(&self) -> bool {
+        match self {
+            Self::Rejected(rejection) => rejection.rejects_writes(),
+            Self::Outage { scope, .. } => matches!(scope, OutageScope::Writes),
+            Self::TimedOut { last, .. } => matches!(last, TransientError::ReadOnly),
+            _ => false,
+        }
+    }
+}
+
+/// Joins the failure of an attempt and the reason why there is no connection.
+fn describe(last: TransientError, problem: Option<&ConnectProblem>) -> String {
+    match problem {
+        Some(problem) => format!("{last}: {problem}"),
+        None => last.to_string(),
+    }
+}
+
+/// The commands that a server does not answer during an outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OutageScope {
+    /// All commands.
+    All,
+    /// Writes. The server answers reads.
+    Writes,
+}
+
+impl OutageScope {
+    const fn clause(self) -> &'static str {
+        match self {
+            Self::All => "",
+            Self::Writes => " writes",
+        }
+    }
+}
+
+/// The reason why the store has no connection to a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectProblem {
+    /// The resolver does not know the host.
+    #[error("host is unknown; check the host in the URL")]
+    UnknownHost,
+    /// The socket cannot be opened, or was closed. Holds the text of the operating system.
+    #[error("{0}")]
+    Socket(Box<str>),
+    /// The server accepted the connection and did not answer.
+    #[error("no answer to a new connection")]
+    Silent,
+    /// The URL requires TLS, and the server does not use it.
+    #[error("server does not use TLS; write the scheme of the URL without TLS, such as `redis://`")]
+    NoTls,
+    /// The server requires TLS, and the URL does not.
+    #[error("server requires TLS; write the scheme of the URL with TLS, such as `rediss://`")]
+    NeedsTls,
+    /// TLS failed. Holds the text of the TLS library.
+    #[error("TLS failed: {0}; check the host in the URL and the trusted certificate authorities")]
+    Tls(Box<str>),
+    /// A server of another protocol listens on the port.
+    #[error("server speaks {0}, not the protocol of Redis; check the port in the URL")]
+    NotRedis(&'static str),
+    /// The server rejected the user or password. Holds the server's text.
+    #[error("server rejected the user or password ({0}); check the URL and the server's ACL")]
+    Denied(Box<str>),
+    /// The server rejected the new connection. Holds the server's text.
+    #[error("server rejected the connection ({0}); check the URL and the server's settings")]
+    Rejected(Box<str>),
 }
 
 /// A transient failure of one attempt; a retry may succeed.
@@ -149,12 +249,36 @@ pub enum ServerRejection {
     /// Fewer replicas are connected than the server requires (`NOREPLICAS`).
     #[error("it has too few replicas to accept writes (NOREPLICAS); check its replicas")]
     NoReplicas,
-    /// The user or password is wrong or missing, or the user lacks a permission.
-    #[error(
-        "user or password is wrong, or the user lacks a permission ({0}); check the URL and ACL"
-    )]
-    Denied(Box<str>),
+    /// The user lacks a permission (`NOPERM`), or the password is missing (`NOAUTH`).
+    #[error("{}; check the URL and the server's ACL", denied_text(code, command.as_deref()))]
+    Denied {
+        /// The code at the start of the server's message.
+        code: Box<str>,
+        /// The command that the user may not run. `None` if the server names none, for example because
+        /// the user may not use keys with this prefix.
+        command: Option<Box<str>>,
+    },
     /// Any other rejection: the code at the start of the server's message.
     #[error("{0}")]
     Other(Box<str>),
+}
+
+impl ServerRejection {
+    /// Returns `true` if the server rejects all writes for this reason, whatever they write.
+    pub(super) const fn rejects_writes(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfMemory | Self::Misconfigured | Self::NoReplicas
+        )
+    }
+}
+
+fn denied_text(code: &str, command: Option<&str>) -> String {
+    match command {
+        Some(command) => format!("user may not run the command `{command}` ({code})"),
+        None if code == "NOPERM" => {
+            format!("user may not use keys with this prefix, or a command in a script ({code})")
+        }
+        None => format!("user or password is wrong ({code})"),
+    }
 }

@@ -55,6 +55,12 @@ impl KeyNames {
         Some(StoreKey::from_bytes(key))
     }
 
+    /// Returns the name of a key for tests of the server: the prefix, `test:` and a number.
+    pub(super) fn test(&self, number: u32) -> Bytes {
+        let number = number.to_string();
+        [&*self.prefix, b"test:", number.as_bytes()].concat().into()
+    }
+
     /// Returns the name of a tag's index: the prefix, `tag:`, and the tag itself. No session has
     /// such a name, since `t` is not a hexadecimal digit.
     pub(super) fn tag_index(&self, tag: &str) -> Bytes {

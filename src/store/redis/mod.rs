@@ -8,6 +8,12 @@ mod key_names;
 mod near_cache;
 mod ops;
 mod outage;
+#[cfg(feature = "tracing")]
+mod outage_log;
+#[cfg(not(feature = "tracing"))]
+#[path = "no_outage_log.rs"]
+mod outage_log;
+mod ready;
 mod record;
 mod scripts;
 mod settings;
@@ -20,7 +26,7 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use self::command_runner::CommandRunner;
 pub use self::{
     builder::RedisStoreBuilder,
-    error::{RedisError, ServerRejection, TransientError},
+    error::{ConnectProblem, OutageScope, RedisError, ServerRejection, TransientError},
     near_cache::{CacheStats, CachedRedisStore, CachedRedisStoreBuilder},
     outage::Outage,
 };
@@ -34,6 +40,11 @@ use crate::id::StoreKey;
 
 /// The name of this store in errors.
 const NAME: &str = "redis";
+
+/// Bounds of the time after which a client should retry during an outage. Between them it is the time
+/// since the outage began, so that the clients of a long outage do not all retry each second.
+const MIN_RETRY: Duration = Duration::from_secs(1);
+const MAX_RETRY: Duration = Duration::from_secs(30);
 
 /// A store in Redis (6.2 or later) or Valkey, for any number of processes and machines.
 ///
@@ -69,25 +80,40 @@ const NAME: &str = "redis";
 /// sent once the runtime has run the tasks that are ready now. Operations use the connections in
 /// turns of 64, so that a few concurrent operations still share a batch.
 ///
-/// In a cluster each operation is a command of its own. The same happens if the server rejects a
+/// In a cluster each operation is a command of its own, sent to the node of its key. The same happens if the server rejects a
 /// batch with `CROSSSLOT`, or `MGET` with `NOPERM`.
 ///
-/// The Redis user needs `GET`, `MGET`, `SET`, `EXISTS`, `EVAL`, `EVALSHA` and the commands
-/// of the scripts (`GETRANGE`, `PSETEX`, `PEXPIRE`, `PTTL`, `DEL`). Tags need `TIME`, `SETRANGE`, `ZADD`,
-/// `ZREM`, `ZSCORE`, `ZSCAN` and `ZRANDMEMBER`. `WAIT` is needed to wait for replicas, and `CLIENT` for a
-/// near cache.
+/// The guide lists the [commands](crate::guide::operations) that the Redis user needs.
 ///
 /// # Outages
 ///
+/// An outage is that of one server; in a cluster, of one node. A node that is away does not delay the
+/// keys of the others.
+///
 /// - Every operation ends within the operation timeout with a result or an error. It is retried
 ///   until then if a retry is safe: see [write](#method.write).
+/// - **An outage starts** when an operation has failed after all its attempts. It also starts if no command has
+///   been answered for the operation timeout, even if every caller has stopped waiting. If the
+///   server answers other commands meanwhile, a failure is not an outage.
+/// - **All commands** are out if the server is not connected, does not answer, loads its data
+///   (`LOADING`), has lost its master (`MASTERDOWN`), is blocked by a script (`BUSY`) or belongs to a
+///   cluster that is down (`CLUSTERDOWN`).
+/// - **Writes** are out if the server is a replica (`READONLY`), or rejects them with `OOM`, `MISCONF` or
+///   `NOREPLICAS`. Reads are answered; a read that would also touch leaves out the touch.
+/// - **A known outage costs little.** A touch fails at once, and renewals are skipped. Other operations
+///   wait for the [outage timeout](RedisStoreBuilder::outage_timeout) at most. Writes that are rejected
+///   with `OOM`, `MISCONF` or `NOREPLICAS` are sent, because the server answers at once and accepts some.
+/// - **An outage ends** when the server accepts a write. Until then, one task for each server tests it: it sets a
+///   key `test:…` under the prefix that expires after a millisecond. Reads that succeed do not end an
+///   outage. If a cluster replaces the server, its outage ends too.
 /// - The connection queues nothing while it is down. Operations wait individually, at most
 ///   `max_in_flight` of them.
 /// - Lost connections are reopened with exponential backoff and jitter, without a limit on attempts.
-///   The store follows failovers by Sentinel and in a cluster. While a cluster lacks one of its
-///   masters, all operations on that cluster wait.
+///   The store follows failovers by Sentinel and in a cluster.
 /// - [`on_outage`](RedisStoreBuilder::on_outage) is called once when an outage starts and once when
-///   it ends. If a configuration opens the store, its listeners receive the same reports.
+///   it ends. If a configuration opens the store, its listeners receive the same reports. With the
+///   feature `tracing`, both are logged as warnings with the target `hyper_session`.
+/// - Errors in an outage report when to [retry](StoreError::retry_after).
 /// - The Redis client underneath writes its own lines to the `log` crate under the target `fred`.
 ///   Leave that target off, or at `error`.
 ///
@@ -128,8 +154,7 @@ impl RedisStore {
     /// [`RedisStoreBuilder::connect`].
     ///
     /// # Errors
-    /// If the URL is invalid, if the server does not answer within ten seconds, or if it rejects the
-    /// user.
+    /// As for [`RedisStoreBuilder::connect`], with a startup timeout of ten seconds.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::builder(url).connect().await
     }
@@ -172,13 +197,20 @@ impl RedisStore {
         StoreFuture::new(async move {
             let result = work(runner).await;
             result.map_err(|error| {
-                let is_outage = reports_outages && error.is_covered_by_outage();
+                let outage_age = error.outage_age();
                 let is_unreadable = error.is_unreadable();
                 let error = StoreError::new(NAME, operation, error);
-                match (is_outage, is_unreadable) {
-                    (true, _) => error.with_outage(),
-                    (_, true) => error.with_unreadable(),
-                    _ => error,
+                let error = match is_unreadable {
+                    true => error.with_unreadable(),
+                    false => error,
+                };
+                let Some(age) = outage_age else {
+                    return error;
+                };
+                let error = error.with_retry_after(age.clamp(MIN_RETRY, MAX_RETRY));
+                match reports_outages {
+                    true => error.with_outage(),
+                    false => error,
                 }
             })
         })
@@ -193,8 +225,10 @@ pub struct RedisStats {
     pub in_flight: usize,
     /// Attempts that were retries.
     pub retries: u64,
-    /// Outages so far, including a current one.
+    /// Outages so far, including current ones.
     pub outages: u64,
+    /// Attempts to test a server with a write, because an outage was suspected or known.
+    pub test_writes: u64,
 }
 
 impl fmt::Debug for RedisStore {
@@ -258,11 +292,22 @@ impl Store for RedisStore {
         Some(self)
     }
 
+    /// Returns `false` during an outage of the key's server.
+    fn is_available(&self, key: &StoreKey) -> bool {
+        self.0.is_available(key)
+    }
+
     /// Waits until the server answers, at most for the
-    /// [startup timeout](RedisStoreBuilder::startup_timeout).
+    /// [startup timeout](RedisStoreBuilder::startup_timeout). Then checks that it does what the store
+    /// needs; in a cluster, that each master does.
+    ///
+    /// The check runs each command of the store once, and writes, reads, lists and destroys a session with a
+    /// tag. It removes all of that again.
     ///
     /// # Errors
-    /// If the server does not answer in time, or rejects the user.
+    /// If the server does not answer in time. At once, if the reason is permanent: it rejects the user or
+    /// the database, does not speak the protocol, differs in the use of TLS, or its host is unknown. Also if
+    /// it is a read-only replica, rejects writes, or denies a command, which the error names.
     fn ready(&self) -> StoreFuture<()> {
         self.run_operation("connect", |runner| async move { runner.ready().await })
     }

@@ -58,7 +58,12 @@ impl CommandRunner {
     ) -> Result<ReadOutcome, RedisError> {
         let (script, deadline, ttl) = (&scripts::READ_AND_TOUCH, self.deadline(), millis(ttl));
         let command = || RedisCommand::script(script, self.names.session(key), [ttl.clone()]);
-        let value = match self.query_until(deadline, command).await? {
+        let reply = match self.query_until(deadline, command).await {
+            // Without the touch, the record is as good.
+            Err(error) if error.rejects_writes() => return self.read(key).await,
+            reply => reply?,
+        };
+        let value = match reply {
             Reply::Nil => return Ok(ReadOutcome::Absent),
             Reply::Bytes(value) => value,
             Reply::Array(parts) => {
@@ -133,8 +138,7 @@ impl CommandRunner {
         match &outcome.reply {
             Reply::Integer(0) => Ok(WriteOutcome::Gone),
             Reply::Integer(_) => {
-                self.wait_for_replicas(&outcome, || self.names.session(key))
-                    .await?;
+                self.wait_for_replicas(&outcome).await?;
                 Ok(WriteOutcome::Done(version))
             }
             Reply::Bytes(value) => conflict(key, value, &outcome),
@@ -162,8 +166,7 @@ impl CommandRunner {
             }
             outcome => outcome?,
         };
-        self.wait_for_replicas(&outcome, || self.names.session(key))
-            .await
+        self.wait_for_replicas(&outcome).await
     }
 
     pub(super) async fn touch(&self, key: &StoreKey, ttl: Duration) -> Result<bool, RedisError> {

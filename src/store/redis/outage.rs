@@ -1,75 +1,426 @@
-//! Outages: one report when an outage starts, one when it ends, a count in between.
+//! Outages: detection, one report at the start and one at the end, and a count in between.
+//!
+//! ```text
+//! Up ── a command gets no answer ──► Suspected ── an operation fails, or the operation timeout ends ──► Out
+//!  ▲                                    │ any answer (for rejected writes: an accepted write)            │
+//!  └────────────────────────────────────┴──────────────── an accepted write ◄────────────────────────────┘
+//! ```
+//!
+//! [`super::client`] sends the writes that test this, so an outage begins and ends even if no caller
+//! waits for its operation.
 
 use std::{
     sync::{
-        Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use super::TransientError;
+use tokio::sync::Notify;
+
+use super::{
+    TransientError,
+    error::{ConnectProblem, OutageScope, RedisError, ServerRejection},
+};
 use crate::sync::lock;
 
 /// The start or end of an outage, reported to [`on_outage`](super::RedisStoreBuilder::on_outage).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outage {
-    /// An operation has failed after all its attempts; the operation before it had succeeded.
+    /// A server does not answer, or rejects all writes.
+    ///
+    /// An outage starts as soon as an operation has failed after all its attempts, and at the latest
+    /// when the server has answered nothing for the operation timeout.
     Started {
-        /// The failure of the last attempt.
-        cause: TransientError,
+        /// The host and port of the server, or the path of its socket.
+        server: Arc<str>,
+        /// The commands that the server does not answer.
+        scope: OutageScope,
+        /// The cause, as text.
+        reason: Box<str>,
     },
-    /// An operation has succeeded again.
+    /// The server has accepted a write again.
     Ended {
-        /// The time since the first failure.
+        /// The host and port of the server, or the path of its socket.
+        server: Arc<str>,
+        /// The time since the first command that was not answered.
         lasted: Duration,
-        /// The number of operations that failed during the outage.
+        /// The number of operations that failed or were cancelled during the outage.
         failed: u64,
     },
 }
 
-/// The current outage, if any. Without an outage, it costs one relaxed load per operation.
-#[derive(Default)]
-pub(super) struct OutageTracker {
-    /// Set while `current` has a value. Changed only under its lock.
-    is_active: AtomicBool,
-    /// The start of the outage and the number of failures since.
-    current: Mutex<Option<(Instant, u64)>>,
-    outages: AtomicU64,
+/// The number of tests in a row that may be unanswered before an outage of writes is one of all commands.
+const MAX_SILENT_TESTS: u32 = 2;
+
+/// The receiver of the outages of all servers of a store, and their number.
+pub(super) struct OutageReporter {
+    report: Box<dyn Fn(&Outage) + Send + Sync>,
+    count: AtomicU64,
+    test_writes: AtomicU64,
 }
 
-impl OutageTracker {
-    /// Records that an operation succeeded. Returns the outage that ends with it.
-    pub(super) fn record_success(&self) -> Option<Outage> {
-        if !self.is_active.load(Relaxed) {
-            return None;
+impl OutageReporter {
+    pub(super) fn new(report: impl Fn(&Outage) + Send + Sync + 'static) -> Self {
+        Self {
+            report: Box::new(report),
+            count: AtomicU64::new(0),
+            test_writes: AtomicU64::new(0),
         }
-        let mut current = lock(&self.current);
-        self.is_active.store(false, Relaxed);
-        current.take().map(|(start, failed)| Outage::Ended {
-            lasted: start.elapsed(),
-            failed,
-        })
-    }
-
-    /// Records that an operation failed because the server did not answer. Returns the outage that
-    /// starts with it.
-    pub(super) fn record_failure(&self, cause: TransientError) -> Option<Outage> {
-        let mut current = lock(&self.current);
-        if let Some((_, failed)) = &mut *current {
-            *failed += 1;
-            return None;
-        }
-        *current = Some((Instant::now(), 1));
-        self.is_active.store(true, Relaxed);
-        self.outages.fetch_add(1, Relaxed);
-        Some(Outage::Started { cause })
     }
 
     /// Returns the number of outages so far.
     pub(super) fn count(&self) -> u64 {
-        self.outages.load(Relaxed)
+        self.count.load(Relaxed)
+    }
+
+    /// Returns the number of test writes so far.
+    pub(super) fn test_writes(&self) -> u64 {
+        self.test_writes.load(Relaxed)
+    }
+}
+
+/// The use of the server that a command makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    /// A read that also moves the expiry. Without the move it is still of use.
+    ReadAndTouch,
+    Write,
+    /// A write that may be left out.
+    Touch,
+}
+
+/// The reason for an outage.
+#[derive(Clone, Debug)]
+pub(super) enum OutageCause {
+    Unanswered(TransientError, Option<ConnectProblem>),
+    WritesRejected(ServerRejection),
+}
+
+impl OutageCause {
+    const fn scope(&self) -> OutageScope {
+        match self {
+            Self::Unanswered(TransientError::ReadOnly, _) | Self::WritesRejected(_) => {
+                OutageScope::Writes
+            }
+            Self::Unanswered(..) => OutageScope::All,
+        }
+    }
+
+    /// Returns the state of a server that is suspected of an outage for this reason.
+    const fn suspicion(&self) -> ServerState {
+        match self.scope() {
+            OutageScope::All => ServerState::Silent,
+            OutageScope::Writes => ServerState::RejectsWritesOnce,
+        }
+    }
+
+    /// Returns the state of a server with an outage for this reason.
+    ///
+    /// A server that rejects writes for another reason than being a replica does so at once, and
+    /// accepts some of them. So nothing is blocked.
+    const fn state(&self) -> ServerState {
+        match self {
+            Self::Unanswered(TransientError::ReadOnly, _) => ServerState::BlocksWrites,
+            Self::Unanswered(..) => ServerState::BlocksAll,
+            Self::WritesRejected(_) => ServerState::RejectsWrites,
+        }
+    }
+
+    fn text(&self) -> Box<str> {
+        match self {
+            Self::Unanswered(last, Some(problem)) => format!("{last}: {problem}").into(),
+            Self::Unanswered(last, None) => last.to_string().into(),
+            Self::WritesRejected(rejection) => rejection.to_string().into(),
+        }
+    }
+
+    fn error(&self, server: &Arc<str>, lasted: Duration) -> RedisError {
+        match self {
+            Self::Unanswered(last, problem) => RedisError::Outage {
+                server: Arc::clone(server),
+                scope: self.scope(),
+                lasted,
+                last: *last,
+                problem: problem.clone(),
+            },
+            Self::WritesRejected(rejection) => RedisError::Rejected(rejection.clone()),
+        }
+    }
+}
+
+/// The state of a server, as a number for [`OutageTracker::state`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum ServerState {
+    Up,
+    /// A command was not answered. Any answer ends this state.
+    Silent,
+    /// Writes were rejected. An accepted write ends this state.
+    RejectsWritesOnce,
+    /// An outage of writes in which writes are still sent.
+    RejectsWrites,
+    BlocksWrites,
+    BlocksAll,
+}
+
+/// An outage, or the suspicion of one.
+struct CurrentOutage {
+    /// When the first command was sent that was not answered.
+    since: Instant,
+    cause: OutageCause,
+    /// The number of failed operations, once the outage has started.
+    failed: Option<u64>,
+    /// The number of tests without an answer since the last test with one.
+    silent_tests: u32,
+}
+
+/// The state of one server. While it is up, an operation costs a few relaxed loads.
+pub(super) struct OutageTracker {
+    server: Arc<str>,
+    reporter: Arc<OutageReporter>,
+    operation_timeout: Duration,
+    /// A [`ServerState`]. Changed only under the lock of `current`.
+    state: AtomicU8,
+    current: Mutex<Option<CurrentOutage>>,
+    /// Set once the server is no longer part of its cluster. Its outages are of no interest then.
+    is_retired: AtomicBool,
+    /// Notified when commands may be sent again that were blocked.
+    unblocked: Notify,
+    /// Notified when the server must be tested.
+    suspected: Notify,
+}
+
+impl OutageTracker {
+    pub(super) fn new(
+        server: Arc<str>,
+        reporter: Arc<OutageReporter>,
+        operation_timeout: Duration,
+    ) -> Self {
+        Self {
+            server,
+            reporter,
+            operation_timeout,
+            state: AtomicU8::new(ServerState::Up as u8),
+            current: Mutex::default(),
+            is_retired: AtomicBool::new(false),
+            unblocked: Notify::new(),
+            suspected: Notify::new(),
+        }
+    }
+
+    pub(super) const fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    /// Returns `true` if a command with this access would not be answered.
+    pub(super) fn blocks(&self, access: Access) -> bool {
+        let state = self.state.load(Relaxed);
+        state == ServerState::BlocksAll as u8
+            || state == ServerState::BlocksWrites as u8 && access != Access::Read
+    }
+
+    /// Waits until commands with this access may be sent again, at most until `deadline`.
+    ///
+    /// # Errors
+    /// If the outage lasts longer. The operation is counted as failed.
+    pub(super) async fn wait(&self, access: Access, deadline: Instant) -> Result<(), RedisError> {
+        loop {
+            let mut unblocked = std::pin::pin!(self.unblocked.notified());
+            // From here on, no notification is missed.
+            unblocked.as_mut().enable();
+            if !self.blocks(access) {
+                return Ok(());
+            }
+            if tokio::time::timeout_at(deadline.into(), unblocked)
+                .await
+                .is_err()
+            {
+                // Under the lock, so that an operation which fails is counted by the outage it waited for.
+                let mut current = lock(&self.current);
+                match &mut *current {
+                    Some(outage) if self.blocks(access) => {
+                        return Err(self.count_failure(outage));
+                    }
+                    _ => return Ok(()),
+                }
+            }
+        }
+    }
+
+    fn count_failure(&self, outage: &mut CurrentOutage) -> RedisError {
+        outage.failed = outage.failed.map(|failed| failed + 1);
+        outage.cause.error(&self.server, outage.since.elapsed())
+    }
+
+    /// Records that the command sent at `started` was not answered or that a write was rejected.
+    pub(super) fn suspect(&self, started: Instant, cause: OutageCause) {
+        let mut current = lock(&self.current);
+        match &mut *current {
+            None if self.is_retired.load(Relaxed) => {}
+            None => {
+                self.set_state(cause.suspicion());
+                *current = Some(CurrentOutage {
+                    since: started,
+                    cause,
+                    failed: None,
+                    silent_tests: 0,
+                });
+                self.suspected.notify_one();
+            }
+            Some(outage) => {
+                outage.since = outage.since.min(started);
+                // A client that looks for another master is not connected for a moment.
+                if outage.failed.is_none() && outage.cause.scope() == OutageScope::All {
+                    self.set_state(cause.suspicion());
+                    outage.cause = cause;
+                }
+            }
+        }
+    }
+
+    /// Records that the server answered a command.
+    pub(super) fn record_answer(&self) {
+        if self.state.load(Relaxed) == ServerState::Silent as u8 {
+            let mut current = lock(&self.current);
+            if self.state.load(Relaxed) == ServerState::Silent as u8 {
+                *current = None;
+                self.set_state(ServerState::Up);
+            }
+        }
+    }
+
+    /// Records that an operation failed after all its attempts, the first of which failed at
+    /// `first_failure`. Begins the outage if one is suspected since then. Returns the error of the outage,
+    /// or `None` if there is none: the server has answered others.
+    pub(super) fn record_failure(&self, first_failure: Instant) -> Option<RedisError> {
+        let mut current = lock(&self.current);
+        let outage = current.as_mut()?;
+        if outage.failed.is_none() && outage.since > first_failure {
+            return None;
+        }
+        let started = self.start_outage(outage);
+        let error = self.count_failure(outage);
+        drop(current);
+        self.report(started);
+        Some(error)
+    }
+
+    /// Records that the caller of an operation did not wait for its end.
+    pub(super) fn record_cancelled(&self) {
+        if !self.is_suspected() {
+            return;
+        }
+        if let Some(outage) = &mut *lock(&self.current) {
+            outage.failed = outage.failed.map(|failed| failed + 1);
+        }
+    }
+
+    /// Returns `true` during an outage, and if one may have begun.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.state.load(Relaxed) != ServerState::Up as u8
+    }
+
+    /// Ends the outage because the cluster has replaced the server.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+        self.record_test(None);
+    }
+
+    /// Returns the pause before the next test, after `turn` tests.
+    ///
+    /// It doubles from 50 ms to 400 ms. It is one second if the server rejects some writes: such a server
+    /// may also accept some, and each test that succeeds ends the outage.
+    pub(super) fn test_pause(&self, turn: u32) -> Duration {
+        if self.state.load(Relaxed) == ServerState::RejectsWrites as u8 {
+            return Duration::from_secs(1);
+        }
+        Duration::from_millis(50 << turn.min(3))
+    }
+
+    /// Waits until the server must be tested.
+    pub(super) async fn wait_for_suspicion(&self) {
+        while !self.is_suspected() {
+            self.suspected.notified().await;
+        }
+    }
+
+    /// Counts a test write.
+    pub(super) fn count_test(&self) {
+        self.reporter.test_writes.fetch_add(1, Relaxed);
+    }
+
+    /// Records the result of a test write: `None` if the server accepted it. Returns `true` if the
+    /// server must be tested again.
+    pub(super) fn record_test(&self, failure: Option<OutageCause>) -> bool {
+        let mut current = lock(&self.current);
+        let Some(outage) = &mut *current else {
+            return false;
+        };
+        let Some(cause) = failure else {
+            let ended = outage.failed.map(|failed| Outage::Ended {
+                server: Arc::clone(&self.server),
+                lasted: outage.since.elapsed(),
+                failed,
+            });
+            *current = None;
+            self.set_state(ServerState::Up);
+            drop(current);
+            self.unblocked.notify_waiters();
+            self.report(ended);
+            return false;
+        };
+        outage.silent_tests = match cause.scope() {
+            OutageScope::All => outage.silent_tests + 1,
+            OutageScope::Writes => 0,
+        };
+        // After a rejected write, the client looks for another master and is not connected for a moment.
+        if outage.silent_tests == 0
+            || outage.silent_tests > MAX_SILENT_TESTS
+            || outage.cause.scope() == OutageScope::All
+        {
+            outage.cause = cause;
+        }
+        if outage.failed.is_some() {
+            self.set_state(outage.cause.state());
+            drop(current);
+            self.unblocked.notify_waiters();
+        } else if outage.since.elapsed() < self.operation_timeout {
+            self.set_state(outage.cause.suspicion());
+        } else {
+            let started = self.start_outage(outage);
+            drop(current);
+            self.report(started);
+        }
+        true
+    }
+
+    /// Begins the outage, unless it has begun. Returns its report.
+    fn start_outage(&self, outage: &mut CurrentOutage) -> Option<Outage> {
+        if outage.failed.is_some() {
+            return None;
+        }
+        outage.failed = Some(0);
+        self.set_state(outage.cause.state());
+        self.reporter.count.fetch_add(1, Relaxed);
+        Some(Outage::Started {
+            server: Arc::clone(&self.server),
+            scope: outage.cause.scope(),
+            reason: outage.cause.text(),
+        })
+    }
+
+    fn report(&self, outage: Option<Outage>) {
+        if let Some(outage) = outage {
+            (self.reporter.report)(&outage);
+        }
+    }
+
+    fn set_state(&self, state: ServerState) {
+        self.state.store(state as u8, Relaxed);
     }
 }
 

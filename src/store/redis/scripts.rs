@@ -7,7 +7,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use bytes::Bytes;
 
-use super::client::Script;
+use super::{client::Script, outage::Access};
 
 /// Lua functions that the scripts share.
 ///
@@ -59,8 +59,8 @@ pub(super) const WRITE_WINDOW: u64 = 5_000;
 
 /// Makes a script on one key.
 macro_rules! script {
-    ($($source:literal),+ $(,)?) => {
-        LazyLock::new(|| Script::new(concat!(
+    ($access:ident; $($source:literal),+ $(,)?) => {
+        LazyLock::new(|| Script::new(Access::$access, concat!(
             "local key = KEYS[1]\n",
             common!(),
             $($source, "\n"),+
@@ -79,11 +79,11 @@ macro_rules! script {
 /// Lines before a second `;` are a fast path that runs first. They end the script with one answer
 /// for all keys, or fill in the `answers` that they have.
 macro_rules! script_for_each {
-    ($args:literal; $($source:expr),+ $(,)?) => {
-        script_for_each!($args; ""; $($source),+)
+    ($access:ident; $args:literal; $($source:expr),+ $(,)?) => {
+        script_for_each!($access; $args; ""; $($source),+)
     };
-    ($args:literal; $($first:literal),+; $($source:expr),+ $(,)?) => {
-        LazyLock::new(|| Script::for_each(concat!(
+    ($access:ident; $args:literal; $($first:literal),+; $($source:expr),+ $(,)?) => {
+        LazyLock::new(|| Script::for_each(Access::$access, concat!(
             "local try, keys, args, answers = redis.pcall, KEYS, ARGV, {}\n",
             $($first, "\n",)+
             common!(),
@@ -174,7 +174,7 @@ macro_rules! touch {
 /// record. A record that has the new version already was written by an earlier attempt of the same
 /// write.
 pub(super) static WRITE: LazyLock<Script> = script_for_each!(
-    "expected, new, ttl";
+    Write; "expected, new, ttl";
     // If the version is as expected and there are no tags, nothing else is checked. These lines are
     // most of a write's cost in the server, hence strings for numbers and `PSETEX` for `SET`.
     "local rest = false",
@@ -203,13 +203,13 @@ pub(super) static WRITE: LazyLock<Script> = script_for_each!(
 /// version of the record for which the first attempt asked, if there was one. If the record has
 /// changed since, or the window has ended, the script does the same as in the first attempt.
 pub(super) static WRITE_INDEXED: LazyLock<Script> =
-    script_for_each!("expected, new, ttl, indexed"; compare_and_set!());
+    script_for_each!(Write; "expected, new, ttl, indexed"; compare_and_set!());
 
 /// Reads a value, and sets the lifetime of a live record to the argument, in ms.
 ///
 /// Returns the value. If the tag indexes must be extended first, asks for that with the whole record.
 pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
-    "ttl";
+    ReadAndTouch; "ttl";
     "local value = try('GET', key)",
     "if not value or failed(value) or string.sub(value, 1, 4) ~= 'hs2R' then return value end",
     "if due(value, tonumber(ttl)) then return {now(), tonumber(ttl), value} end",
@@ -222,29 +222,29 @@ pub(super) static READ_AND_TOUCH: LazyLock<Script> = script_for_each!(
 /// Returns 0 if there is no live record, else 1. If the tag indexes must be extended first, changes
 /// nothing and asks for that.
 pub(super) static TOUCH: LazyLock<Script> =
-    script_for_each!("ttl"; "local version, indexed_until = '', ''", touch!());
+    script_for_each!(Touch; "ttl"; "local version, indexed_until = '', ''", touch!());
 
 /// Does the same as [`TOUCH`] after the indexes were extended. The second argument is the version of
 /// the record that they were extended for, the third the time until which they list it now (8 bytes,
 /// or empty if it has not changed). If the record has another version, does the same as [`TOUCH`].
 pub(super) static TOUCH_INDEXED: LazyLock<Script> =
-    script_for_each!("ttl, version, indexed_until"; touch!());
+    script_for_each!(Touch; "ttl, version, indexed_until"; touch!());
 
 /// Returns the value and its remaining lifetime in ms.
 pub(super) static READ_WITH_TTL: LazyLock<Script> =
-    script!("return {redis.call('GET', key), redis.call('PTTL', key)}",);
+    script!(Read; "return {redis.call('GET', key), redis.call('PTTL', key)}",);
 
 /// Destroys a session when memory is full. It frees the record first, so that there is memory for
 /// the tombstone. `ARGV`: the tombstone, its lifetime in ms.
 pub(super) static DESTROY: LazyLock<Script> = script!(
-    "redis.call('DEL', key)",
+    Write; "redis.call('DEL', key)",
     "redis.call('SET', key, ARGV[1], 'PX', ARGV[2])",
     "return 1",
 );
 
 /// Returns a live record without its data. For any other value, returns its kind.
 pub(super) static READ_TAGS: LazyLock<Script> = script_for_each!(
-    "_";
+    Read; "_";
     "local head = try('GETRANGE', key, '0', '25')",
     "local mark = not failed(head) and look(key, head)",
     "if mark ~= 'R' then return mark or 'foreign' end",
@@ -256,7 +256,7 @@ pub(super) static READ_TAGS: LazyLock<Script> = script_for_each!(
 /// The score of a member is the time at which it was last renewed, in ms. Each renewal raises it. Returns
 /// a sample of the members with their scores, without those that were renewed within the grace time.
 pub(super) static ADD_TO_INDEX: LazyLock<Script> = script_for_each!(
-    "member, life";
+    Write; "member, life";
     "local score, old = now(), try('ZSCORE', key, member)",
     "if failed(old) then return old end",
     "if old then score = math.max(score, tonumber(old) + 1) end",
@@ -275,7 +275,7 @@ pub(super) static ADD_TO_INDEX: LazyLock<Script> = script_for_each!(
 /// Scans a tag's index from the cursor `ARGV[1]`. Returns the next cursor, and some members with their
 /// scores. The score of a member that was renewed within the grace time is empty.
 pub(super) static SCAN_INDEX: LazyLock<Script> = script!(
-    "local page = redis.call('ZSCAN', key, ARGV[1], 'COUNT', '100')",
+    Read; "local page = redis.call('ZSCAN', key, ARGV[1], 'COUNT', '100')",
     "local entries = page[2]",
     "for i = 2, #entries, 2 do",
     "  if tonumber(entries[i]) >= grace_start() then entries[i] = '' end",
@@ -285,13 +285,38 @@ pub(super) static SCAN_INDEX: LazyLock<Script> = script!(
 
 /// Removes members from a tag's index, unless they were renewed. `ARGV`: each member and its score.
 pub(super) static REMOVE_FROM_INDEX: LazyLock<Script> = script!(
-    "for i = 1, #ARGV, 2 do",
+    Write; "for i = 1, #ARGV, 2 do",
     "  local score = redis.call('ZSCORE', key, ARGV[i])",
     "  if score and tonumber(score) == tonumber(ARGV[i + 1]) then",
     "    redis.call('ZREM', key, ARGV[i])",
     "  end",
     "end",
     "return 1",
+);
+
+/// Runs each command of the scripts once, on a key without a value.
+///
+/// Returns the name of the first command that the user may not run, or an empty string. Servers do not
+/// name it if it is in a script. Returns the error if the server rejects a write for another reason.
+pub(super) static CHECK_COMMANDS: LazyLock<Script> = script!(
+    Write;
+    "local calls = {",
+    "  {'GET', key}, {'GETRANGE', key, '0', '1'}, {'EXISTS', key}, {'PTTL', key}, {'TIME'},",
+    "  {'SET', key, 'x', 'PX', '1'}, {'PSETEX', key, '1', 'x'}, {'SETRANGE', key, '0', 'x'},",
+    "  {'PEXPIRE', key, '1'}, {'DEL', key}, {'ZADD', key, '1', 'x'}, {'ZSCORE', key, 'x'},",
+    "  {'ZRANDMEMBER', key, '1'}, {'ZSCAN', key, '0'}, {'ZREM', key, 'x'}",
+    "}",
+    "for _, call in ipairs(calls) do",
+    "  local answer = redis.pcall(unpack(call))",
+    "  local problem = type(answer) == 'table' and answer.err",
+    "  if problem then",
+    "    redis.pcall('DEL', key)",
+    "    local is_denied = string.find(problem, 'ermissions to run', 1, true)",
+    "        or string.find(problem, 't run this command', 1, true)",
+    "    return is_denied and string.lower(call[1]) or answer",
+    "  end",
+    "end",
+    "return ''",
 );
 
 /// Formats a lifetime in whole milliseconds, at most about three thousand years: Redis can still add

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::outage::Outage;
+use super::{outage::Outage, outage_log};
 
 /// The limits of a store; [`RedisStoreBuilder`](super::RedisStoreBuilder) documents each.
 #[derive(Clone)]
@@ -12,12 +12,13 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) command_timeout: Duration,
     pub(super) operation_timeout: Duration,
+    pub(super) outage_timeout: Duration,
     pub(super) startup_timeout: Duration,
     pub(super) tombstone_ttl: Duration,
     pub(super) max_in_flight: usize,
     pub(super) replicas: u32,
     pub(super) on_outage: Arc<dyn Fn(&Outage) + Send + Sync>,
-    /// Set if the user has installed `on_outage`.
+    /// Set if the user has installed `on_outage`, or if outages are logged.
     pub(super) reports_outages: bool,
 }
 
@@ -29,12 +30,13 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(2),
             command_timeout: Duration::from_secs(1),
             operation_timeout: Duration::from_secs(3),
+            outage_timeout: Duration::from_millis(250),
             startup_timeout: Duration::from_secs(10),
             tombstone_ttl: Duration::from_secs(60),
             max_in_flight: 10_000,
             replicas: 0,
             on_outage: Arc::new(|_| ()),
-            reports_outages: false,
+            reports_outages: outage_log::IS_ENABLED,
         }
     }
 }
@@ -60,6 +62,7 @@ impl fmt::Debug for Settings {
             .field("connect_timeout", &self.connect_timeout)
             .field("command_timeout", &self.command_timeout)
             .field("operation_timeout", &self.operation_timeout)
+            .field("outage_timeout", &self.outage_timeout)
             .field("startup_timeout", &self.startup_timeout)
             .field("tombstone_ttl", &self.tombstone_ttl)
             .field("max_in_flight", &self.max_in_flight)

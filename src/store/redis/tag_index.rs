@@ -103,7 +103,7 @@ impl CommandRunner {
                 let name = || self.names.tag_index(tag);
                 let command = || RedisCommand::script(&scripts::ADD_TO_INDEX, name(), args.clone());
                 let outcome = self.run(deadline, Idempotency::Idempotent, command).await?;
-                self.wait_for_replicas(&outcome, name).await?;
+                self.wait_for_replicas(&outcome).await?;
                 let entries = parse_entries(outcome.reply)?;
                 Ok(MemberSample { tag, entries })
             }

@@ -56,6 +56,16 @@ impl Cluster {
         });
         masters.expect("some master has the slot")
     }
+
+    /// Returns the index of the replica of a master.
+    pub(crate) fn replica_of(&self, master: usize) -> usize {
+        let port = format!("master_port:{}\r", self.0[master].port);
+        let replica = self
+            .0
+            .iter()
+            .position(|node| node.send(&["INFO", "replication"]).contains(&port));
+        replica.expect("each master has a replica")
+    }
 }
 
 impl Server {

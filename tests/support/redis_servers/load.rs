@@ -126,9 +126,9 @@ impl Load {
 }
 
 fn is_outage(error: &StoreError) -> bool {
-    use RedisError::{Rejected, TimedOut, UnknownOutcome, Unreplicated};
+    use RedisError::{Outage, Rejected, TimedOut, UnknownOutcome, Unreplicated};
     matches!(
         cause(error),
-        TimedOut { .. } | UnknownOutcome { .. } | Unreplicated { .. } | Rejected(_)
+        Outage { .. } | TimedOut { .. } | UnknownOutcome { .. } | Unreplicated { .. } | Rejected(_)
     )
 }

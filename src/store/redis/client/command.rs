@@ -4,18 +4,22 @@ use bytes::Bytes;
 use fred::types::Value;
 use smallvec::SmallVec;
 
+use crate::store::redis::outage::Access;
+
 /// A script, and the digest under which servers cache it.
 pub(in crate::store::redis) struct Script {
     source: Bytes,
     digest: Bytes,
     /// The script takes any number of keys and returns an array of one answer for each.
     for_each: bool,
+    access: Access,
 }
 
 impl Script {
     /// Makes a script on one key.
-    pub(in crate::store::redis) fn new(source: &'static str) -> Self {
+    pub(in crate::store::redis) fn new(access: Access, source: &'static str) -> Self {
         Self {
+            access,
             digest: fred::util::sha1_hash(source).into(),
             source: Bytes::from_static(source.as_bytes()),
             for_each: false,
@@ -24,10 +28,10 @@ impl Script {
 
     /// Makes a script on any number of keys, each with the same number of arguments. The script
     /// returns an array of one answer for each key.
-    pub(in crate::store::redis) fn for_each(source: &'static str) -> Self {
+    pub(in crate::store::redis) fn for_each(access: Access, source: &'static str) -> Self {
         Self {
             for_each: true,
-            ..Self::new(source)
+            ..Self::new(access, source)
         }
     }
 }
@@ -36,11 +40,13 @@ impl Script {
 #[derive(Clone, Copy)]
 enum CommandKind {
     Get,
-    /// A Redis command whose first argument is its key.
+    /// A write whose first argument is its key.
     Keyed(&'static str),
-    /// A Redis command without a key.
+    /// A command without a key.
     Keyless(&'static str),
     Script(&'static Script),
+    /// A script that is sent with its source.
+    ScriptSource(&'static Script),
 }
 
 /// A command: its kind, its arguments, and the key that determines its node in a cluster.
@@ -52,7 +58,7 @@ pub(in crate::store::redis) struct RedisCommand {
 }
 
 impl RedisCommand {
-    /// Makes a command whose first argument is its key.
+    /// Makes a write whose first argument is its key.
     pub(in crate::store::redis) fn new(
         name: &'static str,
         key: Bytes,
@@ -73,11 +79,17 @@ impl RedisCommand {
         Self::from_parts(CommandKind::Script(script), key, args)
     }
 
-    /// Makes a `WAIT` for `replicas` replicas to have everything that its connection wrote to the
-    /// node of `key`.
-    pub(in crate::store::redis) fn wait(replicas: u32, millis: u128, key: Bytes) -> Self {
-        let args = [replicas.to_string().into(), millis.to_string().into()];
-        Self::from_parts(CommandKind::Keyless("WAIT"), key, args)
+    /// Makes a command that always sends the source of its script.
+    pub(in crate::store::redis) fn script_source(script: &'static Script, key: Bytes) -> Self {
+        Self::from_parts(CommandKind::ScriptSource(script), key, [])
+    }
+
+    /// Makes a `WAIT` for `replicas` replicas to have everything that its connection wrote.
+    pub(in crate::store::redis) fn wait(replicas: u32, millis: u128) -> Self {
+        Self::keyless(
+            "WAIT",
+            [replicas.to_string().into(), millis.to_string().into()],
+        )
     }
 
     fn from_parts(kind: CommandKind, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
@@ -85,8 +97,21 @@ impl RedisCommand {
         Self { kind, key, args }
     }
 
-    pub(super) const fn key(&self) -> &Bytes {
+    /// Makes a command without a key, for one server.
+    pub(super) fn keyless(name: &'static str, args: impl IntoIterator<Item = Bytes>) -> Self {
+        Self::from_parts(CommandKind::Keyless(name), Bytes::new(), args)
+    }
+
+    pub(in crate::store::redis) const fn key(&self) -> &Bytes {
         &self.key
+    }
+
+    pub(in crate::store::redis) const fn access(&self) -> Access {
+        match self.kind {
+            CommandKind::Get | CommandKind::Keyless(_) => Access::Read,
+            CommandKind::Keyed(_) => Access::Write,
+            CommandKind::Script(script) | CommandKind::ScriptSource(script) => script.access,
+        }
     }
 
     /// Returns `true` if the command can be part of a batch.
@@ -149,10 +174,10 @@ pub(super) fn encode(
             values.extend(args);
             name
         }
-        Some(CommandKind::Script(script)) => {
-            let (name, text) = match script_ref {
-                ScriptRef::Digest => ("EVALSHA", &script.digest),
-                ScriptRef::Source => ("EVAL", &script.source),
+        Some(kind @ (CommandKind::Script(script) | CommandKind::ScriptSource(script))) => {
+            let (name, text) = match (kind, script_ref) {
+                (CommandKind::Script(_), ScriptRef::Digest) => ("EVALSHA", &script.digest),
+                _ => ("EVAL", &script.source),
             };
             let head = [text.clone(), commands.len().to_string().into()];
             values.extend(head.map(Value::Bytes));

@@ -8,8 +8,8 @@ use fred::{
     types::{
         RespVersion,
         config::{
-            ClusterDiscoveryPolicy, Config, ConnectionConfig, PerformanceConfig, ReconnectError,
-            ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
+            Config, ConnectionConfig, PerformanceConfig, ReconnectError, ReconnectPolicy,
+            ServerConfig, TcpConfig, TlsConnector,
         },
     },
 };
@@ -77,6 +77,7 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
             SCHEMES.join(", ")
         )));
     }
+    check_encoding(scheme, rest)?;
     let tls = scheme.starts_with("rediss");
     // TLS is set up below. It must use the provider that is compiled in, not the process default.
     let plain = format!("{}://{rest}", scheme.replacen("rediss", "redis", 1));
@@ -86,14 +87,57 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
     if let ServerConfig::Unix { .. } = config.server {
         config.database = unix_database(rest)?;
     }
-    if let ServerConfig::Clustered { policy, .. } = &mut config.server {
-        // The nodes of the URL may be down.
-        *policy = ClusterDiscoveryPolicy::UseCache;
-    }
     if tls {
         config.tls = Some(tls_connector()?.into());
     }
     Ok(config)
+}
+
+/// Rejects a URL whose user or password contains characters that end it early. The rest of the
+/// password would be taken for a host.
+fn check_encoding(scheme: &str, rest: &str) -> Result<(), RedisError> {
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let has_host = !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let ends_early = match tail.bytes().next() {
+        // The path of a socket and the values of a query may contain `@`.
+        Some(b'/') if scheme == "redis+unix" => false,
+        Some(b'/') => tail
+            .split('?')
+            .next()
+            .is_some_and(|path| path.contains('@')),
+        Some(b'?') => tail.contains('@') && !has_host,
+        _ => tail.contains('@'),
+    };
+    let has_bare_percent = user.split('%').skip(1).any(|digits| {
+        let digits = digits.as_bytes().get(..2).unwrap_or_default();
+        digits.len() < 2 || !digits.iter().all(u8::is_ascii_hexdigit)
+    });
+    if ends_early || has_bare_percent || user.contains('@') {
+        let problem = "user or password contains a special character; percent-encode it, for example \
+                       `@` as `%40`, `/` as `%2F`, `#` as `%23`, `?` as `%3F`, `%` as `%25`";
+        return Err(RedisError::InvalidUrl(problem.into()));
+    }
+    Ok(())
+}
+
+/// Makes the configuration of one server of a cluster.
+pub(super) fn node_config(cluster: &Config, host: &str, port: u16) -> Config {
+    Config {
+        server: ServerConfig::new_centralized(host, port),
+        database: None,
+        ..cluster.clone()
+    }
+}
+
+/// Returns the hosts and ports of a cluster's URL, or `None` if it is not that of a cluster.
+pub(super) fn cluster_seeds(config: &Config) -> Option<Vec<(String, u16)>> {
+    let ServerConfig::Clustered { hosts, .. } = &config.server else {
+        return None;
+    };
+    let seeds = hosts.iter().map(|one| (one.host.to_string(), one.port));
+    Some(seeds.collect())
 }
 
 /// Parses the database number of a Unix socket's URL, whose path is the path of the socket.
@@ -108,6 +152,16 @@ fn unix_database(rest: &str) -> Result<Option<u8>, RedisError> {
         .map_err(|_| RedisError::InvalidUrl("db must be a number from 0 to 255".into()))
 }
 
+/// Returns the first message of a TLS handshake.
+pub(super) fn tls_hello() -> Option<Vec<u8>> {
+    let config = tls_config(rustls::RootCertStore::empty()).ok()?;
+    let name = rustls::pki_types::ServerName::try_from("localhost").ok()?;
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).ok()?;
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
 /// Configures TLS with the roots that the system trusts, or those in `SSL_CERT_FILE`.
 fn tls_connector() -> Result<TlsConnector, RedisError> {
     let mut roots = rustls::RootCertStore::empty();
@@ -117,11 +171,15 @@ fn tls_connector() -> Result<TlsConnector, RedisError> {
                        install them, or set SSL_CERT_FILE";
         return Err(RedisError::InvalidUrl(problem.into()));
     }
+    Ok(tls_config(roots)?.into())
+}
+
+fn tls_config(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, RedisError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| RedisError::InvalidUrl(format!("TLS is not available: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(config.into())
+    Ok(config)
 }

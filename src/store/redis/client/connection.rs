@@ -14,44 +14,47 @@ use fred::{
     interfaces::{ClientLike, EventInterface},
     types::{
         ClusterHash, CustomCommand, Resp3Frame,
-        config::{Config, Options, ServerConfig},
+        config::{Config, Options},
     },
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, broadcast::error::RecvError},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::{
     command::{RedisCommand, ScriptRef, encode},
     config,
+    fault::{self, Target},
     queue::Queue,
-    reply::{
-        AttemptError, Reply, auth_error, error_code, is_no_script, split_batch, transient_error,
-    },
+    reply::{AttemptError, Reply, error_code, is_no_script, split_batch, transient_error},
 };
 use crate::{
-    store::redis::{RedisError, ServerRejection, TransientError, settings::Settings},
+    store::redis::{ConnectProblem, RedisError, TransientError, settings::Settings},
     sync::lock,
 };
-
-/// The number of a cluster's slots that share one reply count.
-const SLOTS_PER_COUNT: u16 = 256;
 
 /// The pause between the end of a router task and its next start.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
-/// One `fred` client: a connection to a server, or to each master of a cluster.
+/// One `fred` client: a connection to one server.
 pub(super) struct Connection {
     fred: WithOptions<Fred>,
-    /// The number of replies, by slots. The silence of one node must not be hidden by replies of
-    /// another. Outside a cluster there is one count.
-    reply_counts: Box<[AtomicU64]>,
+    target: Arc<Target>,
+    /// The number of replies.
+    replies: AtomicU64,
     command_timeout: Duration,
     queue: Mutex<Queue>,
     /// Notified to drop the connection and open it again.
     reconnect: Arc<Notify>,
     /// Set while the server reports changes to the values that are read over this connection.
     is_tracked: Arc<AtomicBool>,
-    /// The server's last rejection of the user or password while connecting.
-    auth_error: Arc<Mutex<Option<ServerRejection>>>,
+    /// The reason why there is no connection.
+    problem: Arc<Mutex<Option<ConnectProblem>>>,
+    /// Notified when the connection was opened.
+    opened: Arc<Notify>,
 }
 
 /// A handle that aborts its task when it is dropped.
@@ -64,28 +67,34 @@ impl<T> Drop for AbortOnDropHandle<T> {
 }
 
 impl Connection {
-    pub(super) fn new(config: Config, settings: &Settings) -> Self {
-        let counts = match &config.server {
-            ServerConfig::Clustered { .. } => 16_384 / SLOTS_PER_COUNT,
-            _ => 1,
-        };
+    /// Makes a connection that is not open yet. `opened` is notified each time it was opened.
+    pub(super) fn new(config: Config, settings: &Settings, opened: Arc<Notify>) -> Self {
+        let target = Arc::new(Target::new(&config));
         let fred = config::new_fred(config, settings).with_options(&Options {
             fail_fast: true,
             ..Options::default()
         });
         Self {
             fred,
-            reply_counts: (0..counts).map(|_| AtomicU64::new(0)).collect(),
+            target,
+            replies: AtomicU64::new(0),
             command_timeout: settings.attempt_timeout(),
             queue: Mutex::default(),
             reconnect: Arc::default(),
             is_tracked: Arc::default(),
-            auth_error: Arc::default(),
+            problem: Arc::default(),
+            opened,
         }
     }
 
-    pub(super) fn is_clustered(&self) -> bool {
-        self.reply_counts.len() > 1
+    /// Returns the number of replies so far.
+    pub(super) fn replies(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
+    }
+
+    /// Returns the reason why there is no connection, if it is known.
+    pub(super) fn problem(&self) -> Option<ConnectProblem> {
+        lock(&self.problem).clone()
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -135,17 +144,15 @@ impl Connection {
         commands: &[RedisCommand],
         time_limit: Duration,
     ) -> Result<Resp3Frame, AttemptError> {
-        let (route, replies) = self.route(commands);
-        let count = || replies.map(|count| count.load(Ordering::Relaxed));
-        let before = count();
-        match timeout(time_limit, self.send(commands, route)).await {
+        let before = self.replies();
+        match timeout(time_limit, self.send(commands)).await {
             Ok(Ok(frame)) => {
-                replies.map(|count| count.fetch_add(1, Ordering::Relaxed));
+                self.replies.fetch_add(1, Ordering::Relaxed);
                 Ok(frame)
             }
             Ok(Err(error)) => Err(self.classify_error(&error)),
             Err(_) => {
-                if time_limit >= self.command_timeout && count() == before {
+                if time_limit >= self.command_timeout && self.replies() == before {
                     self.reconnect.notify_one();
                 }
                 Err(AttemptError::TIMEOUT)
@@ -153,14 +160,10 @@ impl Connection {
         }
     }
 
-    async fn send(
-        &self,
-        commands: &[RedisCommand],
-        route: ClusterHash,
-    ) -> Result<Resp3Frame, FredError> {
+    async fn send(&self, commands: &[RedisCommand]) -> Result<Resp3Frame, FredError> {
         let send = |script_ref| {
             let (name, args) = encode(commands, script_ref);
-            let command = CustomCommand::new_static(name, route.clone(), false);
+            let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
             self.fred.custom_raw(command, args)
         };
         let frame = send(ScriptRef::Digest).await?;
@@ -170,24 +173,13 @@ impl Connection {
         }
     }
 
-    /// Returns the destination of a command, and the count of replies from there.
-    fn route(&self, commands: &[RedisCommand]) -> (ClusterHash, Option<&AtomicU64>) {
-        if let [all] = &*self.reply_counts {
-            return (ClusterHash::FirstKey, Some(all));
-        }
-        let slot = commands
-            .first()
-            .map_or(0, |command| fred::util::redis_keyslot(command.key()));
-        let replies = self.reply_counts.get(usize::from(slot / SLOTS_PER_COUNT));
-        (ClusterHash::Custom(slot), replies)
-    }
-
     /// Starts the task that keeps this connection open.
     pub(super) fn supervise(&self, runtime: &Handle) -> AbortOnDropHandle {
-        let (fred, auth_error) = (self.fred.clone(), Arc::clone(&self.auth_error));
-        let reconnect = Arc::clone(&self.reconnect);
+        let (fred, reconnect) = (self.fred.clone(), Arc::clone(&self.reconnect));
+        let (target, problem) = (Arc::clone(&self.target), Arc::clone(&self.problem));
+        let opened = Arc::clone(&self.opened);
         AbortOnDropHandle(runtime.spawn(async move {
-            let watching = watch_auth_errors(fred.clone(), auth_error);
+            let watching = watch_problems(fred.clone(), target, problem, opened);
             let _watcher = AbortOnDropHandle(tokio::spawn(watching));
             loop {
                 let mut router = AbortOnDropHandle(fred.connect());
@@ -201,17 +193,12 @@ impl Connection {
 
     /// Converts an error of `fred` into the failure of an attempt.
     fn classify_error(&self, error: &FredError) -> AttemptError {
-        if error.details() == "Too many redirections." {
-            return AttemptError::Transient {
-                error: TransientError::Redirected,
-                sent: false,
-            };
+        let permanent = self.problem().filter(fault::is_permanent);
+        if let Some(problem) = permanent {
+            let server = Arc::clone(self.target.name());
+            return AttemptError::Final(RedisError::Connect { server, problem });
         }
-        let unsent = error.is_canceled() || error.details() == "Failed to route command.";
-        if let Some(rejection) = unsent.then(|| lock(&self.auth_error).clone()).flatten() {
-            return AttemptError::Final(RedisError::Rejected(rejection));
-        }
-        if unsent {
+        if error.is_canceled() || error.details() == "Failed to route command." {
             return AttemptError::NOT_SENT;
         }
         let error = match error.kind() {
@@ -223,23 +210,29 @@ impl Connection {
     }
 }
 
-/// Stores the server's rejection of the user or password, until a connection succeeds.
-async fn watch_auth_errors(
+/// Stores the reason why there is no connection, until a connection succeeds.
+async fn watch_problems(
     fred: WithOptions<Fred>,
-    rejection: Arc<Mutex<Option<ServerRejection>>>,
+    target: Arc<Target>,
+    problem: Arc<Mutex<Option<ConnectProblem>>>,
+    opened: Arc<Notify>,
 ) {
     let (mut errors, mut connects) = (fred.error_rx(), fred.reconnect_rx());
     loop {
-        tokio::select! {
-            Ok((error, _)) = errors.recv() => {
-                let new = auth_error(error_code(error.details()));
-                if new.is_some() {
-                    *lock(&rejection) = new;
-                }
-            }
-            Ok(_) = connects.recv() => *lock(&rejection) = None,
-            else => return,
+        let received = tokio::select! {
+            received = errors.recv() => received.map(|(error, _)| Some(error)),
+            received = connects.recv() => received.map(|_| None),
+        };
+        let new = match received {
+            Ok(Some(error)) => Some(target.diagnose(&error).await),
+            Ok(None) => None,
+            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Closed) => return,
+        };
+        if new.is_none() {
+            opened.notify_one();
         }
+        *lock(&problem) = new;
     }
 }
 

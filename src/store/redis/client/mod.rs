@@ -9,10 +9,9 @@
 //!   `evalsha` of `WithOptions` would silently use the plain client, without the options.
 //! - `fred` writes each of these commands to the socket separately, so commands of many tasks are
 //!   merged into one command before `fred` gets them: see [`batch`].
-//! - `fred` follows no redirection of a cluster. When it follows `ASK`, it takes the reply to its
-//!   `ASKING` for another command's reply, and from then on gives every reply to the wrong command.
-//!   After `MOVED` it has stored the new node of the slot, so that our retry reaches it. A command
-//!   that is answered with `ASK` is retried until the slot has moved.
+//! - `fred` gets one server each, also in a cluster: see [`cluster`]. Its own client for clusters serves no
+//!   node while it reconnects to one. When it follows `ASK`, it takes the reply to its `ASKING` for
+//!   another command's reply, and from then on gives every reply to the wrong command.
 //! - Every command has a timeout of ours, and so have connecting and its setup commands. The command
 //!   timeout of `fred` is off. It would be a second timer for each command.
 //! - If a connection gave no reply at all while a command ran into its timeout, it is dropped with
@@ -23,69 +22,68 @@
 //!   applies no jitter once it has reached the longest pause.
 
 mod batch;
+mod cluster;
 mod command;
 mod config;
 mod connection;
+mod fault;
 mod invalidation;
+mod node;
 mod queue;
 mod reply;
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Instant,
-};
+use std::sync::{Arc, OnceLock};
 
-use tokio::{runtime::Handle, time::timeout_at};
+use tokio::runtime::Handle;
 
-use self::connection::{AbortOnDropHandle, Connection, remaining};
+use self::cluster::Cluster;
 pub(super) use self::{
     command::{RedisCommand, Script},
     invalidation::InvalidationListener,
+    node::Node,
     reply::{AttemptError, Reply},
 };
-use super::{RedisError, settings::Settings};
+use super::{RedisError, key_names::KeyNames, outage::OutageReporter, settings::Settings};
 
-/// A pool of connections to one server, cluster or Sentinel group.
+/// The connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
-    connections: Box<[Arc<Connection>]>,
-    /// The number of commands so far that chose a connection in turn.
-    in_turn: AtomicUsize,
+    topology: Topology,
     listener: Option<Arc<dyn InvalidationListener>>,
     /// Set by the first command, since only then is a runtime certain.
-    background: OnceLock<BackgroundTasks>,
+    is_started: OnceLock<()>,
 }
 
-/// The background tasks of a client; they end when it is dropped.
-struct BackgroundTasks {
-    runtime: Handle,
-    _tasks: Vec<AbortOnDropHandle>,
-}
-
-impl BackgroundTasks {
-    /// Returns `true` if the caller is polled by the runtime of the background tasks.
-    ///
-    /// The timeouts of those tasks then suffice. If the runtime does not run, the caller does not run
-    /// either. If only one of its threads is blocked, another one fails the overdue commands
-    /// ([`Connection::watch_queue`]).
-    fn on_client_runtime(&self) -> bool {
-        Handle::try_current().is_ok_and(|current| current.id() == self.runtime.id())
-    }
+enum Topology {
+    Single(Arc<Node>),
+    Cluster(Cluster),
 }
 
 impl Client {
-    pub(super) fn new(url: &str, settings: &Settings) -> Result<Self, RedisError> {
+    pub(super) fn new(
+        url: &str,
+        settings: &Settings,
+        names: &KeyNames,
+        reporter: &Arc<OutageReporter>,
+    ) -> Result<Self, RedisError> {
         let config = config::parse_url(url)?;
-        let connections = 0..settings.pool_size.max(1);
+        let topology = match config::cluster_seeds(&config) {
+            Some(seeds) => Topology::Cluster(Cluster::new(
+                config,
+                seeds,
+                settings.clone(),
+                names.clone(),
+                Arc::clone(reporter),
+            )),
+            None => {
+                let test_key = names.test(0);
+                let node = Node::new(&config, settings, reporter, true, test_key);
+                Topology::Single(Arc::new(node))
+            }
+        };
         Ok(Self {
-            connections: connections
-                .map(|_| Arc::new(Connection::new(config.clone(), settings)))
-                .collect(),
-            in_turn: AtomicUsize::new(0),
+            topology,
             listener: None,
-            background: OnceLock::new(),
+            is_started: OnceLock::new(),
         })
     }
 
@@ -94,7 +92,7 @@ impl Client {
         &mut self,
         listener: Arc<dyn InvalidationListener>,
     ) -> Result<(), RedisError> {
-        if self.connections.iter().any(|one| one.is_clustered()) {
+        if let Topology::Cluster(_) = self.topology {
             return Err(RedisError::CacheInCluster);
         }
         self.listener = Some(listener);
@@ -106,84 +104,47 @@ impl Client {
     /// When tracking is lost, this turns `false`, then the listener is called, and only then can it
     /// turn `true` again.
     pub(super) fn is_tracked(&self) -> bool {
-        self.connections.iter().all(|one| one.is_tracked())
-    }
-
-    /// Returns the index of the next connection to use, which skips connections that are down.
-    ///
-    /// `failed` is the index that a failed attempt used; its connection is tried last. Without it,
-    /// consecutive commands share a connection, as many as fit into a batch: spread over the
-    /// connections, they would not form batches.
-    pub(super) fn next_connection(&self, failed: Option<usize>) -> usize {
-        let next = || self.in_turn.fetch_add(1, Ordering::Relaxed) / batch::MAX_COMMANDS;
-        let start = failed.map_or_else(next, |index| index.wrapping_add(1));
-        (start..start.saturating_add(self.connections.len()))
-            .find(|index| {
-                self.connection(*index)
-                    .is_some_and(|one| one.is_connected())
-            })
-            .unwrap_or(start)
-    }
-
-    /// Returns the connection with this index, which may exceed the number of connections.
-    fn connection(&self, index: usize) -> Option<&Arc<Connection>> {
-        self.connections
-            .get(index.checked_rem(self.connections.len())?)
-    }
-
-    /// Sends a command once on one connection; it fails after the command timeout or at `deadline`.
-    ///
-    /// `in_flight` is the number of operations on all connections, including this one.
-    pub(super) async fn attempt(
-        &self,
-        connection: usize,
-        command: RedisCommand,
-        deadline: Instant,
-        in_flight: usize,
-    ) -> Result<Reply, AttemptError> {
-        let (Some(connection), Some(background)) =
-            (self.connection(connection), self.background.get())
-        else {
-            return Err(AttemptError::NOT_SENT);
-        };
-        // With no more operations than connections there is no other command to batch with.
-        let is_concurrent = in_flight > self.connections.len()
-            && remaining(deadline) >= connection.command_timeout();
-        if !(is_concurrent && command.is_batchable() && !connection.is_clustered()) {
-            return Box::pin(connection.attempt_alone(command, deadline)).await;
+        match &self.topology {
+            Topology::Single(node) => node.is_tracked(),
+            Topology::Cluster(_) => false,
         }
-        let attempt = connection.attempt_in_batch(command, deadline, &background.runtime);
-        if background.on_client_runtime() {
-            return attempt.await;
+    }
+
+    /// Returns the node that has a key.
+    ///
+    /// # Errors
+    /// In a cluster, if no node has its slot.
+    pub(super) fn node(&self, key: &[u8]) -> Option<Arc<Node>> {
+        match &self.topology {
+            Topology::Single(node) => Some(Arc::clone(node)),
+            Topology::Cluster(cluster) => cluster.node(key),
         }
-        timeout_at(deadline.into(), attempt)
-            .await
-            .unwrap_or(Err(AttemptError::TIMEOUT))
+    }
+
+    /// Returns all nodes that have keys, as the servers report them now.
+    pub(super) async fn masters(&self) -> Vec<Arc<Node>> {
+        match &self.topology {
+            Topology::Single(node) => vec![Arc::clone(node)],
+            Topology::Cluster(cluster) => cluster.masters().await,
+        }
+    }
+
+    /// Records that `from` has redirected a key to the node at `address`.
+    pub(super) fn redirect(&self, key: &[u8], from: &Node, address: &str) {
+        if let Topology::Cluster(cluster) = &self.topology {
+            cluster.redirect(key, from, address);
+        }
     }
 
     /// Starts the background tasks, unless they run already. Must be called before any attempt.
     pub(super) fn start(&self) -> Result<(), RedisError> {
-        if self.background.get().is_some() {
+        if self.is_started.get().is_some() {
             return Ok(());
         }
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
-        self.background.get_or_init(|| {
-            let connections = self.connections.iter();
-            let mut tasks: Vec<_> = connections.map(|one| one.supervise(&runtime)).collect();
-            let batching = self.connections.iter().filter(|one| !one.is_clustered());
-            tasks.extend(batching.map(|one| {
-                let watching = Arc::clone(one).watch_queue();
-                AbortOnDropHandle(runtime.spawn(watching))
-            }));
-            if let Some(listener) = &self.listener {
-                let track =
-                    |one: &Arc<Connection>| one.track_changes(&runtime, Arc::clone(listener));
-                tasks.extend(self.connections.iter().map(track));
-            }
-            BackgroundTasks {
-                runtime,
-                _tasks: tasks,
-            }
+        self.is_started.get_or_init(|| match &self.topology {
+            Topology::Single(node) => node.start(&runtime, self.listener.as_ref()),
+            Topology::Cluster(cluster) => cluster.start(&runtime),
         });
         Ok(())
     }

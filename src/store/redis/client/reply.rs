@@ -20,6 +20,8 @@ pub(in crate::store::redis) enum Reply {
 pub(in crate::store::redis) enum AttemptError {
     /// A retry may succeed. If `sent`, the server may have executed the command.
     Transient { error: TransientError, sent: bool },
+    /// Another node of the cluster has the key. Holds its host and port as the server wrote them.
+    Moved(Box<str>),
     /// A retry would fail the same way.
     Final(RedisError),
 }
@@ -90,6 +92,12 @@ pub(super) fn parse_reply(frame: Resp3Frame) -> Result<Reply, AttemptError> {
                 .map(parse_reply)
                 .collect::<Result<_, _>>()?,
         ),
+        Resp3Frame::Map { data, .. } => Reply::Array(
+            data.into_iter()
+                .flat_map(|(key, value)| [key, value])
+                .map(parse_reply)
+                .collect::<Result<_, _>>()?,
+        ),
         Resp3Frame::SimpleError { data, .. } => return Err(parse_error(&data)),
         Resp3Frame::BlobError { data, .. } => {
             return Err(parse_error(&String::from_utf8_lossy(&data)));
@@ -101,6 +109,9 @@ pub(super) fn parse_reply(frame: Resp3Frame) -> Result<Reply, AttemptError> {
 /// Converts an error that the server returned. The command was not executed.
 fn parse_error(message: &str) -> AttemptError {
     let code = error_code(message);
+    if let Some(address) = moved_address(message) {
+        return AttemptError::Moved(address.into());
+    }
     if let Some(error) = transient_error(code) {
         return AttemptError::Transient { error, sent: false };
     }
@@ -109,9 +120,39 @@ fn parse_error(message: &str) -> AttemptError {
         "OOM" => ServerRejection::OutOfMemory,
         "MISCONF" => ServerRejection::Misconfigured,
         "NOREPLICAS" => ServerRejection::NoReplicas,
-        code => auth_error(code).unwrap_or_else(|| ServerRejection::Other(code.into())),
+        code if auth_error_code(code) => ServerRejection::Denied {
+            code: code.into(),
+            command: denied_command(message).map(Into::into),
+        },
+        // In a script, servers report a missing permission without the code.
+        _ if SCRIPT_DENIALS.iter().any(|text| message.contains(text)) => ServerRejection::Denied {
+            code: "NOPERM".into(),
+            command: denied_command(message).map(Into::into),
+        },
+        code => ServerRejection::Other(code.into()),
     };
     AttemptError::Final(RedisError::Rejected(rejection))
+}
+
+/// Parts of the messages of Redis 6 and 7, and of newer servers.
+const SCRIPT_DENIALS: [&str; 2] = [
+    "The user executing the script can't",
+    "ACL failure in script",
+];
+
+/// Returns the new address in `MOVED 3999 127.0.0.1:6381`.
+fn moved_address(message: &str) -> Option<&str> {
+    let mut words = message.strip_prefix("MOVED ")?.split([' ', '\r', '\n']);
+    words.nth(1)
+}
+
+/// Returns the command in a message such as `NOPERM User u has no permissions to run the 'eval'
+/// command`. The message of a denied key names no command.
+fn denied_command(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("to run the '")?;
+    let (command, _) = rest.split_once('\'')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"|_-.".contains(&byte);
+    command.bytes().all(is_name).then_some(command)
 }
 
 /// Returns the code at the start of an error message. The rest may hold arguments, so session data.
@@ -153,9 +194,9 @@ pub(super) fn transient_error(code: &str) -> Option<TransientError> {
     })
 }
 
-/// Returns the rejection of a user or password by a code.
-pub(super) fn auth_error(code: &str) -> Option<ServerRejection> {
-    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM").then(|| ServerRejection::Denied(code.into()))
+/// Returns `true` for the codes of a wrong user or password and of a missing permission.
+pub(super) fn auth_error_code(code: &str) -> bool {
+    matches!(code, "NOAUTH" | "WRONGPASS" | "NOPERM")
 }
 
 #[cfg(test)]

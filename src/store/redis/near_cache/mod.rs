@@ -228,6 +228,10 @@ impl Store for CachedRedisStore {
         self.inner.count()
     }
 
+    fn is_available(&self, key: &StoreKey) -> bool {
+        self.inner.is_available(key)
+    }
+
     fn ready(&self) -> StoreFuture<()> {
         self.inner.ready()
     }

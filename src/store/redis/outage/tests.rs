@@ -1,22 +1,86 @@
 use super::*;
 
+/// Returns a tracker, and the log of its reports.
+fn tracker() -> (OutageTracker, Arc<Mutex<Vec<Outage>>>) {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let reports = Arc::clone(&log);
+    let reporter = OutageReporter::new(move |outage| lock(&reports).push(outage.clone()));
+    let timeout = Duration::from_secs(3600);
+    let tracker = OutageTracker::new("host:1".into(), Arc::new(reporter), timeout);
+    (tracker, log)
+}
+
+fn unanswered(error: TransientError) -> OutageCause {
+    OutageCause::Unanswered(error, None)
+}
+
 #[test]
 fn an_outage_is_reported_when_it_starts_and_when_it_ends() {
-    let tracker = OutageTracker::default();
-    assert_eq!(tracker.record_success(), None);
+    let (tracker, log) = tracker();
+    assert!(
+        tracker.record_failure(Instant::now()).is_none(),
+        "the server has answered others"
+    );
     for number in 1..3 {
-        let cause = TransientError::Timeout;
-        assert_eq!(
-            tracker.record_failure(cause),
-            Some(Outage::Started { cause })
-        );
-        assert_eq!(tracker.record_failure(TransientError::ConnectionLost), None);
-        let ended = tracker.record_success();
+        tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
+        assert!(!tracker.blocks(Access::Touch), "only suspected");
+        assert!(tracker.record_failure(Instant::now()).is_some());
+        tracker.record_answer();
         assert!(
-            matches!(ended, Some(Outage::Ended { failed: 2, .. })),
-            "{ended:?}"
+            tracker.blocks(Access::Read),
+            "only an accepted write ends it"
         );
-        assert_eq!(tracker.record_success(), None);
-        assert_eq!(tracker.count(), number);
+        tracker.record_cancelled();
+        assert!(!tracker.record_test(None));
+        let reports = std::mem::take(&mut *lock(&log));
+        let [Outage::Started { .. }, Outage::Ended { failed: 2, .. }] = &reports[..] else {
+            panic!("{reports:?}");
+        };
+        assert_eq!(tracker.reporter.count(), number);
     }
+}
+
+#[test]
+fn an_operation_that_failed_while_others_were_answered_begins_no_outage() {
+    let (tracker, log) = tracker();
+    let first_failure = Instant::now();
+    std::thread::sleep(Duration::from_millis(1));
+    tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
+    assert!(tracker.record_failure(first_failure).is_none());
+    assert!(lock(&log).is_empty());
+}
+
+#[test]
+fn any_answer_ends_a_suspicion_except_that_of_rejected_writes() {
+    let (tracker, log) = tracker();
+    tracker.suspect(Instant::now(), unanswered(TransientError::Disconnected));
+    tracker.record_answer();
+    assert!(!tracker.is_suspected());
+    tracker.suspect(Instant::now(), unanswered(TransientError::ReadOnly));
+    tracker.suspect(Instant::now(), unanswered(TransientError::Disconnected));
+    tracker.record_answer();
+    assert!(tracker.is_suspected());
+    assert!(!tracker.record_test(None));
+    assert!(!tracker.is_suspected());
+    assert!(lock(&log).is_empty());
+}
+
+#[test]
+fn an_outage_of_writes_blocks_no_reads() {
+    let (tracker, _) = tracker();
+    tracker.suspect(Instant::now(), unanswered(TransientError::ReadOnly));
+    assert!(tracker.record_failure(Instant::now()).is_some());
+    for _ in 0..=MAX_SILENT_TESTS {
+        assert!(!tracker.blocks(Access::Read));
+        assert!(
+            [Access::ReadAndTouch, Access::Write, Access::Touch]
+                .iter()
+                .all(|it| tracker.blocks(*it))
+        );
+        assert!(tracker.record_test(Some(unanswered(TransientError::Disconnected))));
+    }
+    assert!(tracker.blocks(Access::Read), "it does not answer at all");
+    let full = OutageCause::WritesRejected(ServerRejection::OutOfMemory);
+    assert!(tracker.record_test(Some(full)));
+    assert!(!tracker.blocks(Access::Write), "it rejects them itself");
 }

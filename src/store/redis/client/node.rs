@@ -1,0 +1,320 @@
+//! A node: one server with its connections and its outages.
+//!
+//! A single server is one node, and so is the master that Sentinel chooses. In a cluster each master is
+//! a node of its own. So a node that is away does not delay the commands of the others.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use fred::types::config::Config;
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{timeout, timeout_at},
+};
+
+use super::{
+    InvalidationListener, batch,
+    command::RedisCommand,
+    connection::{AbortOnDropHandle, Connection, remaining},
+    fault::Target,
+    reply::{AttemptError, Reply},
+};
+use crate::{
+    store::redis::{
+        ConnectProblem, RedisError, TransientError,
+        outage::{OutageCause, OutageReporter, OutageTracker},
+        settings::Settings,
+    },
+    sync::lock,
+};
+
+/// One server with its connections.
+pub(in crate::store::redis) struct Node {
+    connections: Arc<[Arc<Connection>]>,
+    /// The number of commands so far that chose a connection in turn.
+    in_turn: AtomicUsize,
+    /// Set if commands may be sent in batches.
+    batches: bool,
+    outage: Arc<OutageTracker>,
+    test_key: Arc<Mutex<Bytes>>,
+    /// Notified when a connection was opened.
+    opened: Arc<Notify>,
+    background: OnceLock<BackgroundTasks>,
+}
+
+/// The background tasks of a node; they end when it is dropped.
+struct BackgroundTasks {
+    runtime: Handle,
+    _tasks: Vec<AbortOnDropHandle>,
+}
+
+impl BackgroundTasks {
+    /// Returns `true` if the caller is polled by the runtime of the background tasks.
+    ///
+    /// The timeouts of those tasks then suffice. If the runtime does not run, the caller does not run
+    /// either. If only one of its threads is blocked, another one fails the overdue commands
+    /// ([`Connection::watch_queue`]).
+    fn on_client_runtime(&self) -> bool {
+        Handle::try_current().is_ok_and(|current| current.id() == self.runtime.id())
+    }
+}
+
+impl Node {
+    /// Makes a node. `test_key` is a key of this node that holds no session.
+    pub(super) fn new(
+        config: &Config,
+        settings: &Settings,
+        reporter: &Arc<OutageReporter>,
+        batches: bool,
+        test_key: Bytes,
+    ) -> Self {
+        let name = Arc::clone(Target::new(config).name());
+        let opened = Arc::new(Notify::new());
+        let connections = (0..settings.pool_size.max(1)).map(|_| {
+            Arc::new(Connection::new(
+                config.clone(),
+                settings,
+                Arc::clone(&opened),
+            ))
+        });
+        let outage = OutageTracker::new(name, Arc::clone(reporter), settings.operation_timeout);
+        Self {
+            connections: connections.collect(),
+            in_turn: AtomicUsize::new(0),
+            batches,
+            outage: Arc::new(outage),
+            test_key: Arc::new(Mutex::new(test_key)),
+            opened,
+            background: OnceLock::new(),
+        }
+    }
+
+    pub(in crate::store::redis) const fn outage(&self) -> &Arc<OutageTracker> {
+        &self.outage
+    }
+
+    /// Returns the host and port of the server.
+    pub(in crate::store::redis) fn server(&self) -> &Arc<str> {
+        self.outage.server()
+    }
+
+    /// Returns the reason why there is no connection, if it is known.
+    pub(in crate::store::redis) fn problem(&self) -> Option<ConnectProblem> {
+        problem(&self.connections)
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connections.iter().any(|one| one.is_connected())
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.connections.iter().all(|one| one.is_tracked())
+    }
+
+    /// Returns the number of replies so far. If it does not change, the server is silent.
+    pub(in crate::store::redis) fn replies(&self) -> u64 {
+        let replies = self.connections.iter().map(|one| one.replies());
+        replies.fold(0, u64::wrapping_add)
+    }
+
+    pub(super) fn set_test_key(&self, key: Bytes) {
+        *lock(&self.test_key) = key;
+    }
+
+    /// Returns the index of the next connection to use, which skips connections that are down.
+    ///
+    /// `failed` is the index that a failed attempt used; its connection is tried last. Without it,
+    /// consecutive commands share a connection, as many as fit into a batch: spread over the
+    /// connections, they would not form batches.
+    pub(in crate::store::redis) fn next_connection(&self, failed: Option<usize>) -> usize {
+        let next = || self.in_turn.fetch_add(1, Ordering::Relaxed) / batch::MAX_COMMANDS;
+        let start = failed.map_or_else(next, |index| index.wrapping_add(1));
+        first_connected(&self.connections, start)
+    }
+
+    /// Sends a command once on one connection; it fails after the command timeout or at `deadline`.
+    ///
+    /// `in_flight` is the number of operations on all connections, including this one.
+    pub(in crate::store::redis) async fn attempt(
+        &self,
+        connection: usize,
+        command: RedisCommand,
+        deadline: Instant,
+        in_flight: usize,
+    ) -> Result<Reply, AttemptError> {
+        let (started, before) = (Instant::now(), self.replies());
+        let result = self.send(connection, command, deadline, in_flight).await;
+        let cause = match &result {
+            Err(AttemptError::Transient { error, .. }) => {
+                transient_cause(*error, || self.problem())
+            }
+            Err(AttemptError::Final(RedisError::Rejected(rejection)))
+                if rejection.rejects_writes() =>
+            {
+                Some(OutageCause::WritesRejected(rejection.clone()))
+            }
+            _ => None,
+        };
+        match cause {
+            None => self.outage.record_answer(),
+            // Another command was answered meanwhile.
+            Some(OutageCause::Unanswered(error, _))
+                if is_silence(error) && self.replies() != before => {}
+            Some(cause) => self.outage.suspect(started, cause),
+        }
+        result
+    }
+
+    async fn send(
+        &self,
+        connection: usize,
+        command: RedisCommand,
+        deadline: Instant,
+        in_flight: usize,
+    ) -> Result<Reply, AttemptError> {
+        let (Some(connection), Some(background)) = (
+            connection_at(&self.connections, connection),
+            self.background.get(),
+        ) else {
+            return Err(AttemptError::NOT_SENT);
+        };
+        // With no more operations than connections there is no other command to batch with.
+        let is_concurrent = in_flight > self.connections.len()
+            && remaining(deadline) >= connection.command_timeout();
+        if !(is_concurrent && self.batches && command.is_batchable()) {
+            return Box::pin(connection.attempt_alone(command, deadline)).await;
+        }
+        let attempt = connection.attempt_in_batch(command, deadline, &background.runtime);
+        if background.on_client_runtime() {
+            return attempt.await;
+        }
+        timeout_at(deadline.into(), attempt)
+            .await
+            .unwrap_or(Err(AttemptError::TIMEOUT))
+    }
+
+    /// Starts the background tasks, unless they run already. Must be called before any attempt.
+    pub(super) fn start(&self, runtime: &Handle, listener: Option<&Arc<dyn InvalidationListener>>) {
+        self.background.get_or_init(|| {
+            let connections = self.connections.iter();
+            let mut tasks: Vec<_> = connections.map(|one| one.supervise(runtime)).collect();
+            if self.batches {
+                tasks.extend(self.connections.iter().map(|one| {
+                    let watching = Arc::clone(one).watch_queue();
+                    AbortOnDropHandle(runtime.spawn(watching))
+                }));
+            }
+            if let Some(listener) = listener {
+                let track =
+                    |one: &Arc<Connection>| one.track_changes(runtime, Arc::clone(listener));
+                tasks.extend(self.connections.iter().map(track));
+            }
+            let testing = test_server(
+                Arc::clone(&self.outage),
+                Arc::clone(&self.connections),
+                Arc::clone(&self.test_key),
+                Arc::clone(&self.opened),
+            );
+            tasks.push(AbortOnDropHandle(runtime.spawn(testing)));
+            BackgroundTasks {
+                runtime: runtime.clone(),
+                _tasks: tasks,
+            }
+        });
+    }
+}
+
+/// Returns the connection with this index, which may exceed the number of connections.
+fn connection_at(connections: &[Arc<Connection>], index: usize) -> Option<&Arc<Connection>> {
+    connections.get(index.checked_rem(connections.len())?)
+}
+
+/// Returns the index of the first connection from `start` on that is connected, or `start`.
+fn first_connected(connections: &[Arc<Connection>], start: usize) -> usize {
+    (start..start.saturating_add(connections.len()))
+        .find(|index| connection_at(connections, *index).is_some_and(|one| one.is_connected()))
+        .unwrap_or(start)
+}
+
+/// Returns the reason why none of the connections is open, if it is known.
+fn problem(connections: &[Arc<Connection>]) -> Option<ConnectProblem> {
+    connections.iter().find_map(|one| one.problem())
+}
+
+/// Returns `true` if the failure is not an answer of the server.
+const fn is_silence(error: TransientError) -> bool {
+    use TransientError::{ConnectionLost, Disconnected, Timeout};
+    matches!(error, ConnectionLost | Disconnected | Timeout)
+}
+
+/// Returns the outage that a failed attempt may be part of. `None` if the server is fine.
+fn transient_cause(
+    error: TransientError,
+    problem: impl FnOnce() -> Option<ConnectProblem>,
+) -> Option<OutageCause> {
+    match error {
+        TransientError::Redirected => None,
+        _ if is_silence(error) => Some(OutageCause::Unanswered(error, problem())),
+        _ => Some(OutageCause::Unanswered(error, None)),
+    }
+}
+
+/// Tests the server with a write whenever an outage is suspected, until it accepts one.
+async fn test_server(
+    outage: Arc<OutageTracker>,
+    connections: Arc<[Arc<Connection>]>,
+    test_key: Arc<Mutex<Bytes>>,
+    opened: Arc<Notify>,
+) {
+    loop {
+        outage.wait_for_suspicion().await;
+        let mut turn = 0;
+        loop {
+            // A connection that was just opened is tested at once.
+            let _elapsed = timeout(outage.test_pause(turn), opened.notified()).await;
+            if !outage.is_suspected() {
+                break;
+            }
+            let key = lock(&test_key).clone();
+            let index = first_connected(&connections, turn as usize);
+            outage.count_test();
+            let failure = test_write(&connections, index, key).await;
+            if !outage.record_test(failure) {
+                break;
+            }
+            turn = turn.saturating_add(1);
+        }
+    }
+}
+
+/// Writes a key that expires at once. Returns the cause of the outage if the server does not accept it.
+async fn test_write(
+    connections: &[Arc<Connection>],
+    index: usize,
+    key: Bytes,
+) -> Option<OutageCause> {
+    let connection = connection_at(connections, index)?;
+    let args = [&b"1"[..], b"PX", b"1"].map(Bytes::from_static);
+    let deadline = Instant::now() + connection.command_timeout();
+    let command = RedisCommand::new("SET", key, args);
+    match connection.attempt_alone(command, deadline).await {
+        Err(AttemptError::Transient { error, .. }) => {
+            transient_cause(error, || problem(connections))
+        }
+        Err(AttemptError::Final(RedisError::Rejected(rejection))) if rejection.rejects_writes() => {
+            Some(OutageCause::WritesRejected(rejection))
+        }
+        Err(AttemptError::Final(RedisError::Connect { problem, .. })) => Some(
+            OutageCause::Unanswered(TransientError::Disconnected, Some(problem)),
+        ),
+        // The server has answered, even if it rejected the test for another reason.
+        _ => None,
+    }
+}
