@@ -16,6 +16,7 @@ use super::{
     read::{RootMember, descend, step},
     scan,
     serde_impl::with_json,
+    strict::RefusedValue,
 };
 
 impl Document {
@@ -180,7 +181,7 @@ impl Document {
                 true => EditError::Overflow {
                     path: path_for_display(path),
                 },
-                false => EditError::not_finite(path, &[]),
+                false => EditError::refused(RefusedValue::NotFinite, path, &[]),
             })?;
             Ok(result.write_json(&mut space))
         })?;

@@ -1,6 +1,6 @@
 //! Errors of documents.
 
-use super::{KeyPath, ValueKind};
+use super::{KeyPath, ValueKind, strict::RefusedValue};
 
 /// The error of reading a document whose text or index this crate cannot have written.
 ///
@@ -93,6 +93,15 @@ pub enum EditError {
         /// The path of the number, including its keys inside the written value.
         path: Box<str>,
     },
+    /// The value is a bare `SystemTime`, which serde would write as an object.
+    #[error(
+        "cannot write \"{path}\": a `SystemTime` is not an ISO 8601 date; wrap it in \
+         `document::IsoDate`"
+    )]
+    SystemTime {
+        /// The path of the time, including its keys inside the written value.
+        path: Box<str>,
+    },
     /// The values to merge are not an object.
     #[error("cannot merge: the values are not an object; pass a map or a struct")]
     NotAnObject,
@@ -112,10 +121,13 @@ impl EditError {
         Self::Unserializable { path, source }
     }
 
-    /// Creates the error for a number under `keys` in the value to write at `path`.
-    pub(super) fn not_finite(path: &KeyPath<'_>, keys: &[String]) -> Self {
+    /// Creates the error for a value under `keys` in the value to write at `path`.
+    pub(super) fn refused(value: RefusedValue, path: &KeyPath<'_>, keys: &[String]) -> Self {
         let path = path_for_display(&path.join(keys));
-        Self::NotFinite { path }
+        match value {
+            RefusedValue::NotFinite => Self::NotFinite { path },
+            RefusedValue::SystemTime => Self::SystemTime { path },
+        }
     }
 }
 

@@ -38,7 +38,6 @@ mod diff;
 mod edit;
 mod error;
 mod escape;
-mod finite;
 mod index;
 mod insertion;
 mod kind;
@@ -50,6 +49,7 @@ mod read;
 mod scan;
 mod selection;
 mod serde_impl;
+mod strict;
 
 use std::fmt;
 

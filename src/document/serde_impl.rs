@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
 
 use super::{
-    EditError, KeyPath, RawValue, ReadError, SerializeError, ValueKind, finite::FiniteSerializer,
-    scan,
+    EditError, KeyPath, RawValue, ReadError, SerializeError, ValueKind, scan,
+    strict::{RefusedValue, StrictSerializer},
 };
 
 /// Appends the JSON text of `value`, which a write stores at `path`, to `out`: compact UTF-8, with
@@ -18,8 +18,8 @@ use super::{
 /// `SystemTime`. Keys may occur twice in an object.
 ///
 /// # Errors
-/// If the `Serialize` implementation of `value` fails, or a float is not finite. `out` is then
-/// unchanged.
+/// If the `Serialize` implementation of `value` fails, a float is not finite, or the value contains a
+/// bare `SystemTime`. `out` is then unchanged.
 #[inline]
 pub(crate) fn to_json<T: Serialize + ?Sized>(
     path: &KeyPath<'_>,
@@ -27,14 +27,14 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(
     out: &mut Vec<u8>,
 ) -> Result<(), EditError> {
     let start = out.len();
-    let not_finite = Cell::new(false);
+    let refused = Cell::new(None);
     let mut serializer = serde_json::Serializer::new(&mut *out);
-    let result = value.serialize(FiniteSerializer::new(&mut serializer, &not_finite));
+    let result = value.serialize(StrictSerializer::new(&mut serializer, &refused));
     // A `Serialize` that ignores the error leaves a gap in the text.
-    if result.is_ok() && !not_finite.get() {
+    if result.is_ok() && refused.get().is_none() {
         return Ok(());
     }
-    Err(discard_text(path, out, start, not_finite.get()))
+    Err(discard_text(path, out, start, refused.get()))
 }
 
 /// Serializes `value` and calls `write` with its JSON text. See [`to_json`].
@@ -59,13 +59,14 @@ fn discard_text(
     path: &KeyPath<'_>,
     out: &mut Vec<u8>,
     start: usize,
-    not_finite: bool,
+    refused: Option<RefusedValue>,
 ) -> EditError {
-    let error = if not_finite {
-        let written = out.get(start..).unwrap_or_default();
-        EditError::not_finite(path, &scan::open_keys(written))
-    } else {
-        EditError::unserializable(path, SerializeError::new())
+    let error = match refused {
+        None => EditError::unserializable(path, SerializeError::new()),
+        Some(value) => {
+            let written = out.get(start..).unwrap_or_default();
+            EditError::refused(value, path, &scan::open_keys(written))
+        }
     };
     out.truncate(start);
     error

@@ -1,7 +1,8 @@
-//! A serializer that refuses NaN and infinity.
+//! A serializer that refuses values which JSON would store as something else.
 //!
-//! serde_json writes a float that is not finite as `null`, with no sign of it. So this serializer
-//! checks each float before it passes the float on.
+//! serde_json writes a float that is not finite as `null`, with no sign of it. serde writes a
+//! `SystemTime` as an object of seconds and nanoseconds, which no other program reads as a date. So
+//! this serializer checks floats and structs before it passes them on.
 
 use std::{cell::Cell, fmt::Display};
 
@@ -10,46 +11,58 @@ use serde::ser::{
     SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-/// A serializer, or the state of a container, that fails at the first float that is not finite.
-pub(super) struct FiniteSerializer<'f, S> {
-    inner: S,
-    /// Set at a float that is not finite.
-    found: &'f Cell<bool>,
+/// A value that a [`StrictSerializer`] refuses.
+#[derive(Clone, Copy)]
+pub(super) enum RefusedValue {
+    /// A float that is NaN or infinite.
+    NotFinite,
+    /// A `SystemTime` that is not wrapped in [`IsoDate`](super::IsoDate).
+    SystemTime,
 }
 
-impl<'f, S> FiniteSerializer<'f, S> {
-    pub(super) const fn new(inner: S, found: &'f Cell<bool>) -> Self {
+/// The name of the struct of two fields that serde writes for a `SystemTime`.
+const SYSTEM_TIME: &str = "SystemTime";
+
+/// A serializer, or the state of a container, that fails at the first refused value.
+pub(super) struct StrictSerializer<'f, S> {
+    inner: S,
+    /// The refused value, if there is one.
+    found: &'f Cell<Option<RefusedValue>>,
+}
+
+impl<'f, S> StrictSerializer<'f, S> {
+    pub(super) const fn new(inner: S, found: &'f Cell<Option<RefusedValue>>) -> Self {
         Self { inner, found }
     }
 }
 
-impl<S: Serializer> FiniteSerializer<'_, S> {
+impl<S: Serializer> StrictSerializer<'_, S> {
     #[inline]
-    fn check(&self, is_finite: bool) -> Result<(), S::Error> {
-        if is_finite {
+    fn check(&self, is_accepted: bool, value: RefusedValue) -> Result<(), S::Error> {
+        if is_accepted {
             return Ok(());
         }
-        Err(refuse(self.found))
+        Err(refuse(self.found, value))
     }
 }
 
 #[cold]
-fn refuse<E: Error>(found: &Cell<bool>) -> E {
-    found.set(true);
-    E::custom("a number is not finite")
+fn refuse<E: Error>(found: &Cell<Option<RefusedValue>>, value: RefusedValue) -> E {
+    found.set(Some(value));
+    E::custom("a value is refused")
 }
 
-/// A value that a [`FiniteSerializer`] serializes.
-struct FiniteValue<'v, T: ?Sized> {
+/// A value that a [`StrictSerializer`] serializes.
+struct StrictValue<'v, T: ?Sized> {
     value: &'v T,
-    found: &'v Cell<bool>,
+    found: &'v Cell<Option<RefusedValue>>,
 }
 
-impl<T: Serialize + ?Sized> Serialize for FiniteValue<'_, T> {
+impl<T: Serialize + ?Sized> Serialize for StrictValue<'_, T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value
-            .serialize(FiniteSerializer::new(serializer, self.found))
+            .serialize(StrictSerializer::new(serializer, self.found))
     }
 }
 
@@ -67,31 +80,31 @@ macro_rules! containers {
     ($($method:ident($($name:ident: $argument:ty),*) -> $container:ident;)*) => {
         $(#[inline] fn $method(self, $($name: $argument),*) -> Result<Self::$container, S::Error> {
             let inner = self.inner.$method($($name),*)?;
-            Ok(FiniteSerializer::new(inner, self.found))
+            Ok(StrictSerializer::new(inner, self.found))
         })*
     };
 }
 
-impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
+impl<'f, S: Serializer> Serializer for StrictSerializer<'f, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = FiniteSerializer<'f, S::SerializeSeq>;
-    type SerializeTuple = FiniteSerializer<'f, S::SerializeTuple>;
-    type SerializeTupleStruct = FiniteSerializer<'f, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = FiniteSerializer<'f, S::SerializeTupleVariant>;
-    type SerializeMap = FiniteSerializer<'f, S::SerializeMap>;
-    type SerializeStruct = FiniteSerializer<'f, S::SerializeStruct>;
-    type SerializeStructVariant = FiniteSerializer<'f, S::SerializeStructVariant>;
+    type SerializeSeq = StrictSerializer<'f, S::SerializeSeq>;
+    type SerializeTuple = StrictSerializer<'f, S::SerializeTuple>;
+    type SerializeTupleStruct = StrictSerializer<'f, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = StrictSerializer<'f, S::SerializeTupleVariant>;
+    type SerializeMap = StrictSerializer<'f, S::SerializeMap>;
+    type SerializeStruct = StrictSerializer<'f, S::SerializeStruct>;
+    type SerializeStructVariant = StrictSerializer<'f, S::SerializeStructVariant>;
 
     #[inline]
     fn serialize_f32(self, float: f32) -> Result<S::Ok, S::Error> {
-        self.check(float.is_finite())?;
+        self.check(float.is_finite(), RefusedValue::NotFinite)?;
         self.inner.serialize_f32(float)
     }
 
     #[inline]
     fn serialize_f64(self, float: f64) -> Result<S::Ok, S::Error> {
-        self.check(float.is_finite())?;
+        self.check(float.is_finite(), RefusedValue::NotFinite)?;
         self.inner.serialize_f64(float)
     }
 
@@ -136,7 +149,7 @@ impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<S::Ok, S::Error> {
         let found = self.found;
-        self.inner.serialize_some(&FiniteValue { value, found })
+        self.inner.serialize_some(&StrictValue { value, found })
     }
 
     #[inline]
@@ -147,7 +160,7 @@ impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
     ) -> Result<S::Ok, S::Error> {
         let found = self.found;
         self.inner
-            .serialize_newtype_struct(name, &FiniteValue { value, found })
+            .serialize_newtype_struct(name, &StrictValue { value, found })
     }
 
     #[inline]
@@ -158,7 +171,7 @@ impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let value = FiniteValue {
+        let value = StrictValue {
             value,
             found: self.found,
         };
@@ -182,13 +195,24 @@ impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
             len: usize
         ) -> SerializeTupleVariant;
         serialize_map(len: Option<usize>) -> SerializeMap;
-        serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
         serialize_struct_variant(
             name: &'static str,
             index: u32,
             variant: &'static str,
             len: usize
         ) -> SerializeStructVariant;
+    }
+
+    #[inline]
+    fn serialize_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStruct, S::Error> {
+        let is_system_time = name == SYSTEM_TIME && len == 2;
+        self.check(!is_system_time, RefusedValue::SystemTime)?;
+        let inner = self.inner.serialize_struct(name, len)?;
+        Ok(StrictSerializer::new(inner, self.found))
     }
 
     #[inline]
@@ -200,7 +224,7 @@ impl<'f, S: Serializer> Serializer for FiniteSerializer<'f, S> {
 /// Wraps each value of a container and passes it on.
 macro_rules! values {
     ($($container:ident: [$($method:ident($($key:ident)?)),+] $($skip:ident)?;)*) => {
-        $(impl<S: $container> $container for FiniteSerializer<'_, S> {
+        $(impl<S: $container> $container for StrictSerializer<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
@@ -210,7 +234,7 @@ macro_rules! values {
                 value: &T,
             ) -> Result<(), S::Error> {
                 let found = self.found;
-                self.inner.$method($($key,)? &FiniteValue { value, found })
+                self.inner.$method($($key,)? &StrictValue { value, found })
             })+
 
             $(#[inline] fn $skip(&mut self, key: &'static str) -> Result<(), S::Error> {
