@@ -28,7 +28,7 @@ pub(super) fn open(
         let Some(name) = name else {
             return Ok(None);
         };
-        if name == "cookie" {
+        if name.eq_ignore_ascii_case("cookie") {
             return Err(client_side_error(setting, name));
         }
         let store = open_store(setting, name)?;

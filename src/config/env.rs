@@ -82,10 +82,10 @@ impl SessionConfig {
         if let Some(list) = value_of("APP_KEY_PREVIOUS")? {
             self.app_key_previous = parse_previous_keys(&list)?;
         }
-        replace(
-            &mut self.stores.file.location,
-            value_of("SESSION_FILE_LOCATION")?.map(Into::into),
-        );
+        if let Some(text) = value_of("SESSION_FILE_LOCATION")? {
+            self.stores.file.location = text.into();
+            self.stores.file.check_location("SESSION_FILE_LOCATION")?;
+        }
         if let Some(text) = value_of("SESSION_FILE_DURABILITY")? {
             file_store::check_durability("SESSION_FILE_DURABILITY", &text)?;
             self.stores.file.durability = Some(text);

@@ -6,6 +6,7 @@ use super::{ConfigError, FileStoreConfig};
 use crate::store::{FileStore, Store, file::Durability};
 
 pub(super) fn open(config: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
+    config.check_location("stores.file.location")?;
     let mut builder = FileStore::builder(&config.location);
     if let Some(text) = &config.durability {
         builder = builder.durability(parse_durability("stores.file.durability", text)?);

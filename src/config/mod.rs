@@ -38,6 +38,7 @@ mod file_store;
 #[cfg(not(all(feature = "file", unix)))]
 #[path = "no_file_store.rs"]
 mod file_store;
+mod nearest_name;
 #[cfg(feature = "redis")]
 mod redis_store;
 #[cfg(not(feature = "redis"))]

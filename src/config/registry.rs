@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use super::{ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store, redis_store};
+use super::{
+    ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store,
+    nearest_name::nearest_name, redis_store,
+};
 use crate::{
     session::Listeners,
     store::{MemoryStore, MigratingStore, Store, StoreError},
@@ -16,7 +19,8 @@ type StoreFactory = Box<dyn FnOnce(&mut OpenContext<'_>) -> OpenResult + Send>;
 ///
 /// Contains the built-in stores `memory`, `file`, `cookie` and `redis`, configured by
 /// [`SessionConfig::stores`](super::SessionConfig::stores). Only the selected store is opened, with
-/// the stores that it uses.
+/// the stores that it uses. A name is found in any case of its letters (`Redis`), unless another
+/// store has exactly that name.
 ///
 /// ```
 /// use hyper_session::{SessionConfig, Sessions, config::StoreRegistry, store::MemoryStore};
@@ -99,7 +103,8 @@ impl StoreRegistry {
                 return Err(ConfigError::new("migrate_from", problem));
             }
         };
-        if other == selection.store {
+        let other = &*context.registered_name(setting, other)?;
+        if other == context.registered_name("store", selection.store)? {
             let problem = format!("{other:?} is the same as `store`; name the other store");
             return Err(ConfigError::new(setting, problem));
         }
@@ -127,11 +132,12 @@ impl OpenContext<'_> {
         setting: &'static str,
         name: &str,
     ) -> Result<Arc<dyn Store>, ConfigError> {
-        if let Some(store) = self.shared.get(name) {
+        let name = self.registered_name(setting, name)?;
+        if let Some(store) = self.shared.get(&name) {
             return Ok(store.clone());
         }
-        let store: Arc<dyn Store> = self.take_factory(setting, name)?(self)?.into();
-        self.shared.insert(name.to_owned(), store.clone());
+        let store: Arc<dyn Store> = self.take_factory(setting, &name)?(self)?.into();
+        self.shared.insert(name, store.clone());
         Ok(store)
     }
 
@@ -140,14 +146,29 @@ impl OpenContext<'_> {
         setting: &'static str,
         name: &str,
     ) -> Result<StoreFactory, ConfigError> {
-        if let Some(factory) = self.factories.remove(name) {
-            return Ok(factory);
-        }
+        let name = self.registered_name(setting, name)?;
+        let factory = self.factories.remove(&name);
+        factory.ok_or_else(|| ConfigError::new(setting, format!("store {name:?} is open already")))
+    }
+
+    /// Returns the name of a store that is not being opened, as it was registered. `name` may have
+    /// other cases.
+    fn registered_name(&self, setting: &'static str, name: &str) -> Result<String, ConfigError> {
         let names = self.factories.keys().chain(self.shared.keys());
         let mut names: Vec<&str> = names.map(String::as_str).collect();
         names.sort_unstable();
-        let names = names.join(", ");
-        let problem = format!("no store is named {name:?}; the names are {names}");
+        let exact = names.iter().find(|known| **known == name);
+        let found = exact.or_else(|| names.iter().find(|known| known.eq_ignore_ascii_case(name)));
+        if let Some(found) = found {
+            return Ok((*found).to_owned());
+        }
+        let nearest =
+            nearest_name(name, &names).map(|nearest| format!("; did you mean {nearest:?}?"));
+        let problem = format!(
+            "no store is named {name:?}{} the names are {}",
+            nearest.as_deref().unwrap_or(";"),
+            names.join(", ")
+        );
         Err(ConfigError::new(setting, problem))
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::Secret;
+use super::{ConfigError, Secret};
 use crate::duration::DurationSetting;
 
 /// The settings of the built-in stores.
@@ -57,11 +57,28 @@ pub struct MemoryStoreConfig {
 #[non_exhaustive]
 pub struct FileStoreConfig {
     /// The directory. It is created if it is missing. Only one process may use it at a time. Default:
-    /// `tmp/sessions`, relative to the working directory.
+    /// `tmp/sessions`, relative to the working directory. A path in quotes, or one that begins with
+    /// `~`, is an error.
     pub location: PathBuf,
     /// When a write is synced to the disk: `always` before it is acknowledged, `os` when the operating
     /// system does so, or within a duration such as `200ms`, which must not be zero. Default: `200ms`.
     pub durability: Option<String>,
+}
+
+impl FileStoreConfig {
+    /// Checks that the location is a path, not the text that a shell would turn into one. `setting` is the
+    /// setting that contains it.
+    pub(super) fn check_location(&self, setting: &'static str) -> Result<(), ConfigError> {
+        let text = self.location.to_string_lossy();
+        let problem = if text.starts_with(['"', '\'']) {
+            "the quotes would be part of the name; remove them"
+        } else if text.starts_with('~') {
+            "`~` is not expanded; write the whole path, or `./~` for such a name"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::new(setting, problem).context(format!("{text:?}")))
+    }
 }
 
 impl Default for FileStoreConfig {

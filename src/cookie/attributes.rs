@@ -1,6 +1,11 @@
 //! The attributes of a cookie.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, Unexpected, Visitor},
+};
 
 use super::{CookieError, CookieName};
 
@@ -97,8 +102,9 @@ impl Default for Attributes {
 }
 
 /// The requests from other sites that include a cookie (RFC 6265bis section 4.1.2.7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+///
+/// With serde it is a text: `strict`, `lax` or `none`, in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SameSite {
     /// No requests from other sites.
     Strict,
@@ -109,12 +115,42 @@ pub enum SameSite {
 }
 
 impl SameSite {
+    const ALL: [Self; 3] = [Self::Strict, Self::Lax, Self::None];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Strict => "Strict",
             Self::Lax => "Lax",
             Self::None => "None",
         }
+    }
+}
+
+impl Serialize for SameSite {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.as_str().to_ascii_lowercase())
+    }
+}
+
+impl<'de> Deserialize<'de> for SameSite {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(SameSiteVisitor)
+    }
+}
+
+struct SameSiteVisitor;
+
+impl Visitor<'_> for SameSiteVisitor {
+    type Value = SameSite;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`strict`, `lax` or `none`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<SameSite, E> {
+        let is_named = |value: &SameSite| value.as_str().eq_ignore_ascii_case(text);
+        let value = SameSite::ALL.into_iter().find(is_named);
+        value.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
     }
 }
 
