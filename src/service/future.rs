@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     body::SessionBody,
     layer_session::{LayerSession, SessionLayerConflict},
-    response::{failure_response, finish_response, layer_conflict},
+    response::{finish_response, layer_conflict, session_failure},
 };
 use crate::{
     completion::panic_after_completion,
@@ -83,12 +83,12 @@ where
             };
             let response = match result {
                 Ok(response) => response,
+                // Without a response, no change was acknowledged. Store nothing.
                 Err(error) => {
-                    // Without a response, no change was acknowledged. Store nothing.
-                    return Poll::Ready(match session.load_failure() {
-                        Some(failure) => Ok(failure_response(failure)),
-                        None => Err(error),
-                    });
+                    let load_error = session.take_load_error();
+                    return Poll::Ready(
+                        load_error.map_or(Err(error), |it| Ok(session_failure(*it))),
+                    );
                 }
             };
             match session.begin_final_commit(response.status()) {

@@ -10,7 +10,7 @@ use super::{
     caching::{SharedCaching, forbid_caching},
     layer_session::SessionLayerConflict,
 };
-use crate::session::{RenewalClaim, SessionFailure, SessionOutcome};
+use crate::session::{RenewalClaim, SessionError, SessionOutcome};
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
 /// stored, adds them to an error response instead.
@@ -18,9 +18,9 @@ pub(super) fn finish_response<B>(
     response: Response<B>,
     mut outcome: SessionOutcome,
 ) -> Response<SessionBody<B>> {
-    let mut response = match outcome.failure {
+    let mut response = match outcome.failure.take() {
         None => response.map(SessionBody::new),
-        Some(failure) => failure_response(failure),
+        Some(error) => session_failure(*error),
     };
     // A 304 updates the headers of the response that a cache has stored (RFC 9111, 3.2).
     let is_update = response.status() == StatusCode::NOT_MODIFIED;
@@ -60,21 +60,17 @@ fn set_cookie(headers: &mut HeaderMap, cookie: HeaderValue) {
     headers.append(SET_COOKIE, cookie);
 }
 
-/// Returns the response to a failure, without anything of the handler's response.
-pub(super) fn failure_response<B>(failure: SessionFailure) -> Response<SessionBody<B>> {
-    let retry_after = match failure {
-        SessionFailure::TooLarge => return error_response(StatusCode::INTERNAL_SERVER_ERROR),
-        SessionFailure::Conflict => return error_response(StatusCode::CONFLICT),
-        SessionFailure::Unavailable(retry_after) => retry_after,
-    };
-    let mut response = error_response(StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(time) = retry_after {
+/// Returns an empty response with the status of the error, and the error in its extensions.
+pub(super) fn session_failure<B>(error: SessionError) -> Response<SessionBody<B>> {
+    let mut response = error_response(error.status());
+    if let Some(time) = error.retry_after() {
         // In whole seconds, not earlier.
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
         response
             .headers_mut()
             .insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
+    response.extensions_mut().insert(error);
     response
 }
 

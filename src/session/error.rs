@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use http::StatusCode;
+
 use crate::{
     document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
     id::EntropyError,
@@ -26,11 +28,9 @@ pub enum SessionError {
     /// The session is not loaded. Call [`Session::load`](super::Session::load) first.
     #[error("session is not loaded; call `load().await` first")]
     NotLoaded,
-    /// The session is read-only. It was loaded with
-    /// [`load_read_only`](super::Session::load_read_only), or the store failed under
-    /// [`OnStoreFailure::ReadOnly`](super::OnStoreFailure::ReadOnly), or sessions are disabled.
-    #[error("session is read-only; load it with `load()` to change it")]
-    ReadOnly,
+    /// The session is read-only.
+    #[error("session is read-only: {0}")]
+    ReadOnly(ReadOnlyReason),
     /// The response has been produced, or a commit is running in another task.
     #[error("session is already committed; change it before the response is returned")]
     Committed,
@@ -69,10 +69,11 @@ pub enum SessionError {
         #[source]
         reason: ConflictReason,
     },
-    /// The task that stores the changes of a hot session has ended, or did not answer in time. The
-    /// changes may be stored or not.
+    /// An explicit commit was dropped, failed or is still running when the response is ready, or the task
+    /// that stores the changes of a hot session has ended or did not answer in time. The changes may be
+    /// stored or not.
     #[error(
-        "session commit has an unknown outcome: the task that stores it ended or did not answer in time; \
+        "session commit has an unknown outcome: it was interrupted, or its task did not answer in time; \
          load the session again"
     )]
     OutcomeUnknown,
@@ -137,6 +138,25 @@ impl SessionError {
         }
     }
 
+    /// Returns the status of the response to a request that fails with this error: 503 if a retry may
+    /// succeed, 409 for a conflict, and 500 for all others.
+    ///
+    /// A service that cannot load or store a session sends a response with this status, and has this
+    /// error in the response's [extensions](http::Response::extensions).
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Store(_)
+            | Self::Record(_)
+            | Self::Malformed(_)
+            | Self::Contention(_)
+            | Self::OutcomeUnknown
+            | Self::Entropy(_)
+            | Self::ReadOnly(ReadOnlyReason::StoreFailed) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
     /// Returns `true` if the session is over the size limit of its store.
     pub const fn is_too_large(&self) -> bool {
         matches!(self, Self::TooLarge { .. })
@@ -155,7 +175,7 @@ impl SessionError {
     /// Returns `true` if the session cannot be changed now: it is not loaded, read-only, or
     /// committed.
     pub const fn is_not_mutable(&self) -> bool {
-        matches!(self, Self::NotLoaded | Self::ReadOnly | Self::Committed)
+        matches!(self, Self::NotLoaded | Self::ReadOnly(_) | Self::Committed)
     }
 
     /// Creates the error for a session over the store's limit, with its largest keys.
@@ -172,6 +192,22 @@ impl SessionError {
             largest: Arc::from(sizes),
         }
     }
+}
+
+/// The reason for [`SessionError::ReadOnly`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadOnlyReason {
+    /// Sessions are disabled by the setting `enabled`.
+    #[error("sessions are disabled; turn on the setting `enabled`")]
+    Disabled,
+    /// The session was loaded with [`load_read_only`](super::Session::load_read_only).
+    #[error("it was loaded with `load_read_only`; load it with `load` to change it")]
+    LoadedReadOnly,
+    /// The store failed, and the setting `on_store_failure` is
+    /// [`OnStoreFailure::ReadOnly`](super::OnStoreFailure::ReadOnly).
+    #[error("its store failed when it was loaded; try again when the store is available")]
+    StoreFailed,
 }
 
 /// The reason for [`SessionError::Contention`].

@@ -1,6 +1,6 @@
 //! The session's part of a response, after the final commit.
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc};
 
 use http::{HeaderValue, StatusCode};
 
@@ -14,7 +14,7 @@ use crate::{
     session::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
-        state::{IdStatus, Phase, SessionState},
+        state::{IdStatus, SessionState},
     },
     store::SetCookies,
 };
@@ -34,13 +34,13 @@ pub(crate) struct SessionOutcome {
     pub(crate) accessed: bool,
     /// The request changed the session, or handed out a new id or a CSRF token of it.
     pub(crate) changed: bool,
-    /// The handler's response must be replaced.
-    pub(crate) failure: Option<SessionFailure>,
+    /// The reason for replacing the handler's response. Boxed, since most requests have none.
+    pub(crate) failure: Option<Box<SessionError>>,
 }
 
 impl SessionOutcome {
     /// Returns an outcome that sets no cookie.
-    const fn failed(failure: SessionFailure) -> Self {
+    const fn failed(failure: Box<SessionError>) -> Self {
         Self {
             cookie: None,
             former_removals: None,
@@ -64,28 +64,6 @@ impl RenewalClaim {
     /// Lets the next request renew the session, because the browser does not get the cookie.
     pub(crate) fn release(self) {
         self.engine.touch_times.remove(&self.key);
-    }
-}
-
-/// The reason for replacing a response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum SessionFailure {
-    /// The session is over the store's size limit.
-    TooLarge,
-    /// A change does not fit a change of another request.
-    Conflict,
-    /// The session could not be read or stored. Holds the time after which a retry is worthwhile, if it
-    /// is known.
-    Unavailable(Option<Duration>),
-}
-
-impl SessionFailure {
-    fn from_error(error: &SessionError) -> Self {
-        match error {
-            SessionError::TooLarge { .. } => Self::TooLarge,
-            SessionError::Conflict { .. } => Self::Conflict,
-            _ => Self::Unavailable(error.retry_after()),
-        }
     }
 }
 
@@ -119,9 +97,9 @@ impl Session {
         }
     }
 
-    /// Returns the failure if the session could not be loaded. The response must then be replaced.
-    pub(crate) fn load_failure(&self) -> Option<SessionFailure> {
-        load_failure(&self.state())
+    /// Takes the error of a load that failed. The response must then be replaced.
+    pub(crate) fn take_load_error(&self) -> Option<Box<SessionError>> {
+        self.state().take_load_error()
     }
 }
 
@@ -135,19 +113,14 @@ impl Commit {
     }
 }
 
-fn load_failure(state: &SessionState) -> Option<SessionFailure> {
-    let has_failed = state.phase() == Phase::Failed;
-    has_failed.then(|| SessionFailure::Unavailable(state.retry_after()))
-}
-
 /// Returns the first step of the final commit, or the outcome if there is nothing to store.
 fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
 ) -> ControlFlow<SessionOutcome, CommitStep> {
-    if let Some(failure) = load_failure(state) {
-        return ControlFlow::Break(SessionOutcome::failed(failure));
+    if let Some(error) = state.take_load_error() {
+        return ControlFlow::Break(SessionOutcome::failed(error));
     }
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
@@ -173,7 +146,7 @@ fn outcome(
 ) -> SessionOutcome {
     match result.and_then(|()| stored_outcome(state, engine)) {
         Ok(outcome) => outcome,
-        Err(error) => failed_outcome(state, engine, SessionFailure::from_error(&error)),
+        Err(error) => failed_outcome(state, engine, Box::new(error)),
     }
 }
 
@@ -182,7 +155,7 @@ fn outcome(
 fn failed_outcome(
     state: &mut SessionState,
     engine: &Arc<Engine>,
-    failure: SessionFailure,
+    failure: Box<SessionError>,
 ) -> SessionOutcome {
     state.close();
     let restored = state

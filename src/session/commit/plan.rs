@@ -33,7 +33,11 @@ pub(super) fn first_step(
             return Ok(touch.map_or(CommitStep::Done, CommitStep::Touching));
         }
         Phase::Unloaded => return Err(SessionError::NotLoaded),
-        Phase::ReadOnly | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
+        Phase::ReadOnly(_) | Phase::Failed | Phase::Closed => return Ok(CommitStep::Done),
+        // An explicit commit has taken the changes. It is running, or it was dropped.
+        Phase::Committing | Phase::Abandoned if is_final => {
+            return Err(SessionError::OutcomeUnknown);
+        }
         Phase::Committing | Phase::Abandoned | Phase::Closing => {
             return Err(SessionError::Committed);
         }

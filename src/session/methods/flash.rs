@@ -25,13 +25,13 @@ impl Session {
     /// session.flash("success", "Your profile was saved.")?;
     /// # Ok(()) }
     /// ```
-    pub fn flash<'p, T: Serialize + ?Sized>(
+    pub fn flash<'p>(
         &self,
         key: impl Into<KeyPath<'p>>,
-        value: &T,
+        value: impl Serialize,
     ) -> Result<(), SessionError> {
         let key = key.into();
-        with_json(&key, value, |json| {
+        with_json(&key, &value, |json| {
             let mut state = self.state();
             let state = state.writable()?;
             let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
@@ -44,8 +44,8 @@ impl Session {
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
-    pub fn flash_many<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        with_json(&KeyPath::root(), values, |json| {
+    pub fn flash_many(&self, values: impl Serialize) -> Result<(), SessionError> {
+        with_json(&KeyPath::root(), &values, |json| {
             let mut state = self.state();
             let state = state.writable()?;
             let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);

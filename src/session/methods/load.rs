@@ -58,6 +58,6 @@ impl Session {
 
     /// Returns `true` if the session is loaded and can only be read.
     pub fn is_read_only(&self) -> bool {
-        self.state().phase() == Phase::ReadOnly
+        matches!(self.state().phase(), Phase::ReadOnly(_))
     }
 }

@@ -65,21 +65,21 @@ impl Session {
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
-    pub fn flash_all_of<T: Serialize + ?Sized>(&self, input: &T) -> Result<(), SessionError> {
-        self.flash_input(input, Ok)
+    pub fn flash_all_of(&self, input: impl Serialize) -> Result<(), SessionError> {
+        self.flash_input(&input, Ok)
     }
 
     /// Flashes only the fields of `input` at these paths. See [`flash_only`](Self::flash_only).
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
-    pub fn flash_only_of<T: Serialize + ?Sized>(
+    pub fn flash_only_of(
         &self,
-        input: &T,
+        input: impl Serialize,
         keys: &[impl AsRef<str>],
     ) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        self.flash_input(input, |fields| fields.select(&keys))
+        self.flash_input(&input, |fields| fields.select(&keys))
     }
 
     /// Flashes the fields of `input` except those at these paths. See
@@ -87,22 +87,22 @@ impl Session {
     ///
     /// # Errors
     /// See [`merge`](Self::merge).
-    pub fn flash_except_of<T: Serialize + ?Sized>(
+    pub fn flash_except_of(
         &self,
-        input: &T,
+        input: impl Serialize,
         keys: &[impl AsRef<str>],
     ) -> Result<(), SessionError> {
         let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
-        self.flash_input(input, |fields| Ok(fields.except(&keys)?))
+        self.flash_input(&input, |fields| Ok(fields.except(&keys)?))
     }
 
     fn required_input(&self) -> Result<Arc<Value>, SessionError> {
         self.form_input().ok_or(SessionError::NoInput)
     }
 
-    fn flash_input<T: Serialize + ?Sized>(
+    fn flash_input(
         &self,
-        input: &T,
+        input: &impl Serialize,
         select: impl FnOnce(Document) -> Result<Document, EditError>,
     ) -> Result<(), SessionError> {
         let mut fields = Document::new();

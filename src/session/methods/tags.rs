@@ -22,7 +22,7 @@ impl Session {
     /// # use hyper_session::{Session, SessionError};
     /// # fn handler(session: &Session, user: u64) -> Result<(), SessionError> {
     /// session.regenerate()?;
-    /// session.put("user_id", &user)?;
+    /// session.put("user_id", user)?;
     /// session.tag(&user.to_string())?;
     /// # Ok(()) }
     /// ```

@@ -18,7 +18,8 @@ use crate::{
 /// [`Committed`](SessionError::Committed). After a failure the session is as before.
 impl Session {
     /// Stores `value` at `path`. Missing objects on the path are created, and arrays for numeric
-    /// keys. If an object in the value has equal keys, the last one's value is stored.
+    /// keys. If an object in the value has equal keys, the last one's value is stored. The value may be
+    /// passed by reference.
     ///
     /// A put of the value that the session holds already is a change too, and the commit writes it.
     /// If another request changed the value in the meantime, this put wins.
@@ -31,19 +32,19 @@ impl Session {
     /// # use hyper_session::{Session, SessionError};
     /// # fn handler(session: &Session) -> Result<(), SessionError> {
     /// session.put("user.email", "foo@bar.com")?;
-    /// session.put("product_ids", &[1, 2, 3])?;
+    /// session.put("product_ids", [1, 2, 3])?;
     /// # Ok(()) }
     /// ```
     #[doc(alias = "insert")]
     #[doc(alias = "insert_value")]
     #[doc(alias = "set")]
-    pub fn put<'p, T: Serialize + ?Sized>(
+    pub fn put<'p>(
         &self,
         path: impl Into<KeyPath<'p>>,
-        value: &T,
+        value: impl Serialize,
     ) -> Result<(), SessionError> {
         let path = path.into();
-        with_json(&path, value, |json| {
+        with_json(&path, &value, |json| {
             let mut state = self.state();
             let (patch, data) = state.writable()?.patch_and_data();
             Ok(patch.put_json(data, &path, json)?)
@@ -54,8 +55,8 @@ impl Session {
     ///
     /// # Errors
     /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
-    pub fn merge<T: Serialize + ?Sized>(&self, values: &T) -> Result<(), SessionError> {
-        with_json(&KeyPath::root(), values, |json| {
+    pub fn merge(&self, values: impl Serialize) -> Result<(), SessionError> {
+        with_json(&KeyPath::root(), &values, |json| {
             let mut state = self.state();
             let (patch, data) = state.writable()?.patch_and_data();
             Ok(patch.merge_json(data, json)?)

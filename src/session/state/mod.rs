@@ -14,7 +14,7 @@ mod savepoint;
 mod storage;
 mod tag_state;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -75,6 +75,8 @@ pub(super) struct SessionState {
     /// Changes made during an explicit commit do not fit what that commit stored. The next commit
     /// fails with this error.
     conflict: Option<SessionError>,
+    /// The error of the load that failed. Boxed, to keep the state small.
+    load_error: Option<Box<SessionError>>,
     /// The id that `regenerate` replaced was alive and came with the request.
     same_visitor: bool,
     form_input: Option<Arc<Value>>,
@@ -86,8 +88,6 @@ pub(super) struct SessionState {
     invisible: bool,
     /// The read in flight, or the last one, touches the record.
     touches: bool,
-    /// The time after which a retry of the failed load is worthwhile, if the store knows it.
-    retry_after: Option<Duration>,
 }
 
 /// The life of a state.
@@ -97,11 +97,6 @@ impl SessionState {
         self.identity.collect_cookies(engine, headers);
         self.store_handle.collect_cookies(&engine.backend, headers);
         self.identity.has_cookies()
-    }
-
-    /// Returns the time after which a retry of the failed load is worthwhile, if the store knows it.
-    pub(super) const fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
     }
 
     /// Records if the response is invisible: if no visitor sees it.
@@ -133,7 +128,6 @@ impl SessionState {
         self.changed = false;
         self.invisible = false;
         self.touches = false;
-        self.retry_after = None;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }
@@ -144,6 +138,7 @@ impl SessionState {
         self.base = None;
         self.pending_base = None;
         self.conflict = None;
+        self.load_error = None;
         self.regeneration = None;
         self.pending_id = None;
         self.tags.reset();
@@ -157,6 +152,11 @@ impl SessionState {
 impl SessionState {
     pub(super) fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// Takes the error of a load that failed, unless `destroy` was called after it.
+    pub(super) fn take_load_error(&mut self) -> Option<Box<SessionError>> {
+        self.load_error.take()
     }
 
     pub(super) fn is_accessed(&self) -> bool {
@@ -185,7 +185,7 @@ impl SessionState {
     pub(super) fn writable(&mut self) -> Result<&mut Self, SessionError> {
         match self.phase {
             Phase::Open | Phase::Committing => Ok(self),
-            Phase::ReadOnly => Err(SessionError::ReadOnly),
+            Phase::ReadOnly(reason) => Err(SessionError::ReadOnly(reason)),
             Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
             Phase::Abandoned | Phase::Closing | Phase::Closed => Err(SessionError::Committed),
         }

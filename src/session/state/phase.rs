@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::changes::Changes;
-use crate::{document::Document, id::StoreKey, store::Version};
+use crate::{document::Document, id::StoreKey, session::ReadOnlyReason, store::Version};
 
 /// The progress of a request with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(in crate::session) enum Phase {
     /// Loaded for reading and writing.
     Open,
     /// Loaded for reading.
-    ReadOnly,
+    ReadOnly(ReadOnlyReason),
     /// The load failed.
     Failed,
     /// An explicit commit is running. Changes belong to the next commit.

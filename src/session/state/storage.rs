@@ -14,7 +14,9 @@ use crate::{
     clock::Timestamp,
     document::Document,
     id::{SessionId, StoreKey},
-    session::{CookiePolicy, Event, OnStoreFailure, SessionError, engine::Engine, rotation},
+    session::{
+        CookiePolicy, Event, OnStoreFailure, ReadOnlyReason, SessionError, engine::Engine, rotation,
+    },
     store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, TooLarge, Version},
     wire::{DecodeError, Forward, Lifetime, RecordHead},
 };
@@ -53,14 +55,14 @@ impl SessionState {
     ) -> Result<Option<PendingRead>, SessionError> {
         match self.phase {
             Phase::Unloaded => {}
-            Phase::Open | Phase::ReadOnly => return Ok(None),
+            Phase::Open | Phase::ReadOnly(_) => return Ok(None),
             Phase::Failed => return Err(SessionError::NotLoaded),
             Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Closed => {
                 return Err(SessionError::Committed);
             }
         }
         if !engine.policy.enabled {
-            self.phase = Phase::ReadOnly;
+            self.phase = Phase::ReadOnly(ReadOnlyReason::Disabled);
             return Ok(None);
         }
         self.accessed = true;
@@ -287,7 +289,7 @@ impl SessionState {
     fn open(&mut self, engine: &Engine, mode: LoadMode, fresh: bool) -> Result<(), SessionError> {
         self.phase = match mode {
             LoadMode::Write => Phase::Open,
-            LoadMode::ReadOnly => Phase::ReadOnly,
+            LoadMode::ReadOnly => Phase::ReadOnly(ReadOnlyReason::LoadedReadOnly),
             LoadMode::Identify => {
                 self.clear_content();
                 return Ok(());
@@ -307,12 +309,12 @@ impl SessionState {
             OnStoreFailure::ReadOnly if error.is_store_failure() => {
                 self.clear_content();
                 self.keep_browser_cookies();
-                self.phase = Phase::ReadOnly;
+                self.phase = Phase::ReadOnly(ReadOnlyReason::StoreFailed);
                 Ok(())
             }
             _ => {
                 self.phase = Phase::Failed;
-                self.retry_after = error.retry_after();
+                self.load_error = Some(Box::new(error.clone()));
                 Err(error)
             }
         }
