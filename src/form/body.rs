@@ -1,4 +1,4 @@
-//! A body that is either the wrapped body or text.
+//! A body that is the wrapped body, its replay, or text.
 
 use std::{
     pin::Pin,
@@ -9,47 +9,65 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::replay::ReplayBody;
+
 pin_project! {
     /// The body of a request or a response that passes through [`Forms`](super::Forms).
     ///
-    /// In a request, it is the client's body. It is empty if `Forms` has already read the form to
-    /// check its CSRF token; [`Input`](super::Input) returns those fields. In a response, it is the
+    /// In a request, it is the client's body. If `Forms` has read the beginning of it to find the
+    /// CSRF token, this body replays those bytes and continues with the rest. It is empty if
+    /// [`Input`](super::Input) has taken the input that `Forms` read. In a response, it is the
     /// handler's body, or the text of an error response.
-    #[derive(Clone, Debug, Default)]
+    #[derive(Debug)]
     pub struct FormBody<B> {
         #[pin]
-        inner: Option<B>,
-        text: Bytes,
+        kind: FormBodyKind<B>,
+    }
+}
+
+pin_project! {
+    #[project = FormBodyKindProj]
+    #[derive(Debug)]
+    enum FormBodyKind<B> {
+        Inner { #[pin] body: B },
+        Replay { body: ReplayBody<B> },
+        Text { text: Bytes },
     }
 }
 
 impl<B> FormBody<B> {
-    pub(super) const fn empty() -> Self {
+    pub(super) const fn from_replay(body: ReplayBody<B>) -> Self {
         Self {
-            inner: None,
-            text: Bytes::new(),
+            kind: FormBodyKind::Replay { body },
         }
     }
 
     pub(super) fn from_text(text: String) -> Self {
         Self {
-            inner: None,
-            text: text.into(),
+            kind: FormBodyKind::Text { text: text.into() },
         }
     }
 
-    /// Returns the wrapped body; `None` if the form has been read or text replaces the body.
+    /// Returns the wrapped body; `None` if `Forms` has read some of it, or text replaces it.
     pub fn into_inner(self) -> Option<B> {
-        self.inner
+        match self.kind {
+            FormBodyKind::Inner { body } => Some(body),
+            FormBodyKind::Replay { .. } | FormBodyKind::Text { .. } => None,
+        }
     }
 }
 
 impl<B> From<B> for FormBody<B> {
-    fn from(inner: B) -> Self {
+    fn from(body: B) -> Self {
         Self {
-            inner: Some(inner),
-            text: Bytes::new(),
+            kind: FormBodyKind::Inner { body },
         }
+    }
+}
+
+impl<B> Default for FormBody<B> {
+    fn default() -> Self {
+        Self::from_text(String::new())
     }
 }
 
@@ -65,24 +83,29 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        if let Some(inner) = this.inner.as_pin_mut() {
-            return inner.poll_frame(cx);
+        match self.project().kind.project() {
+            FormBodyKindProj::Inner { body } => body.poll_frame(cx),
+            FormBodyKindProj::Replay { body } => Pin::new(body).poll_frame(cx),
+            FormBodyKindProj::Text { text } => {
+                let text = std::mem::take(text);
+                Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text.into()))))
+            }
         }
-        let text = std::mem::take(this.text);
-        Poll::Ready((!text.is_empty()).then(|| Ok(Frame::data(text.into()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        let inner = self.inner.as_ref();
-        inner.map_or(self.text.is_empty(), Body::is_end_stream)
+        match &self.kind {
+            FormBodyKind::Inner { body } => body.is_end_stream(),
+            FormBodyKind::Replay { body } => body.is_end_stream(),
+            FormBodyKind::Text { text } => text.is_empty(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        let inner = self.inner.as_ref();
-        inner.map_or_else(
-            || SizeHint::with_exact(self.text.len() as u64),
-            Body::size_hint,
-        )
+        match &self.kind {
+            FormBodyKind::Inner { body } => body.size_hint(),
+            FormBodyKind::Replay { body } => body.size_hint(),
+            FormBodyKind::Text { text } => SizeHint::with_exact(text.len() as u64),
+        }
     }
 }

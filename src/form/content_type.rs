@@ -41,9 +41,9 @@ impl BodyType {
         }
     }
 
-    /// Returns `true` for the types that an HTML form can send, with a CSRF token in a field.
-    pub(super) const fn is_form(&self) -> bool {
-        matches!(self, Self::Urlencoded | Self::Multipart(_))
+    /// Returns `true` for the types with named fields, one of which may be a CSRF token.
+    pub(super) const fn has_fields(&self) -> bool {
+        !matches!(self, Self::Unspecified)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     error::{BoxError, InputError, InputErrorKind},
     origin::OwnOrigins,
     reader::{PreReadInput, RequestReader},
+    replay::{BodyRecorder, ReplayBody},
 };
 use crate::session::Session;
 
@@ -56,7 +57,7 @@ pub(super) fn check_head(
         };
     }
     match BodyType::from_headers(&head.headers) {
-        Ok(body_type) if body_type.is_form() => HeadCheck::ReadBody,
+        Ok(body_type) if body_type.has_fields() => HeadCheck::ReadBody,
         _ => HeadCheck::Reject(InputErrorKind::Csrf(MISSING_TOKEN)),
     }
 }
@@ -81,26 +82,29 @@ fn cross_origin_reason(
     }
 }
 
-/// Reads a form up to its first file and checks its token. Returns the request with the fields in its
-/// extensions.
+/// Reads the body up to its first file and checks its token. Returns the request with the input in its
+/// extensions, and with a body that replays the bytes that were read.
 pub(super) async fn check_body<B>(
     mut head: request::Parts,
-    body: FormBody<B>,
+    body: B,
     session: &Session,
     limits: &InputLimits,
 ) -> Result<http::Request<FormBody<B>>, InputError>
 where
     B: Body + Send + 'static,
-    B::Data: From<bytes::Bytes>,
     B::Error: Into<BoxError>,
 {
-    let reader = RequestReader::start(&head.uri, &head.headers, body, limits).await?;
+    let recorder = BodyRecorder::new(body);
+    let recording = recorder.recording();
+    let reader = RequestReader::start(&head.uri, &head.headers, recorder, limits).await?;
     match reader.token() {
         None => return Err(InputErrorKind::Csrf(MISSING_TOKEN).into()),
         Some(token) if !session.verify_csrf_token(token) => {
             return Err(InputErrorKind::Csrf(INVALID_TOKEN).into());
         }
-        Some(_) => PreReadInput::insert(reader, &mut head),
+        Some(_) => {}
     }
-    Ok(http::Request::from_parts(head, FormBody::empty()))
+    let input = PreReadInput::insert(reader, &mut head);
+    let body = FormBody::from_replay(ReplayBody::new(input, recording));
+    Ok(http::Request::from_parts(head, body))
 }

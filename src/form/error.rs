@@ -1,8 +1,10 @@
 //! Errors of a request's input.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+
+use crate::service::MissingSessionLayer;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -47,8 +49,8 @@ pub enum InputErrorKind {
     Body(#[source] BoxError),
     /// The request has no session, because [`Forms`](super::Forms) is not inside
     /// [`Sessions`](crate::Sessions).
-    #[error("request has no session; wrap `Forms` in `Sessions`")]
-    NoSession,
+    #[error(transparent)]
+    NoSession(MissingSessionLayer),
 }
 
 impl InputError {
@@ -62,11 +64,19 @@ impl InputError {
         self.kind.status()
     }
 
-    /// Returns a response with the status, and the reason as plain text.
+    /// Returns a response with the status, and the reason as plain text. [`Forms`](super::Forms)
+    /// converts it into JSON for a client that prefers JSON.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        self.kind.response(false).map(B::from)
+        let mut response = self.kind.response(false).map(B::from);
+        let rejection = InputRejection(Arc::new(self.kind));
+        response.extensions_mut().insert(rejection);
+        response
     }
 }
+
+/// The reason of an [`InputError`], in the extensions of its response.
+#[derive(Clone)]
+pub(super) struct InputRejection(pub(super) Arc<InputErrorKind>);
 
 impl InputErrorKind {
     pub(super) const fn too_large(unit: &'static str, limit: u64) -> Self {
@@ -79,7 +89,7 @@ impl InputErrorKind {
             Self::Malformed(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Csrf(_) => StatusCode::FORBIDDEN,
-            Self::NoSession => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NoSession(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 

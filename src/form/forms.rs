@@ -60,8 +60,9 @@ use super::{
 ///   `Location` is always a path. The client gets status 422 and the messages as text instead if the
 ///   session cannot store them (it is read-only), or if the redirect would loop.
 ///
-/// An [`InputError`](super::InputError) becomes a response with its status. Nothing is flashed. All
-/// other errors pass to the caller of the service.
+/// An [`InputError`](super::InputError), as an error or
+/// [as a response](super::InputError::into_response), becomes a response with its status. Nothing is
+/// flashed. All other errors pass to the caller of the service.
 ///
 /// Changes that the handler made to the session before its error are stored, as for any response.
 ///
@@ -73,15 +74,16 @@ use super::{
 /// - come from an origin of this service, according to `Sec-Fetch-Site`, or to `Origin` if the client
 ///   does not send `Sec-Fetch-Site`; and
 /// - contain a [token of its session](crate::Session::csrf_token) in the header `X-CSRF-Token` or
-///   `X-XSRF-TOKEN`, or in the form field `_csrf`. In a multipart form, this field must come before
-///   any file. A JSON request must use a header.
+///   `X-XSRF-TOKEN`, or in the field `_csrf` of a form or of a JSON object. In a multipart form, this
+///   field must come before any file.
 ///
 /// Otherwise the response has status 403, and listeners receive
 /// [`CsrfFailed`](crate::session::Event::CsrfFailed). The check queries no store.
 ///
-/// To find a token in the body, `Forms` must read the form. [`Input`](super::Input) returns its
-/// fields, but any other reader of the body (axum's `Form`, a proxy) finds an empty body. For such a
-/// reader, send the token in a header, which leaves the body unread.
+/// To find a token in the body, `Forms` reads the body, or a multipart form up to its first file,
+/// within its [limits](Self::limits). [`Input`](super::Input) continues this reading. Any other reader
+/// of the body (axum's `Form` and `Json`, a proxy) gets the same bytes again, and then the rest as the
+/// client sends it. A token in a header leaves the body unread.
 ///
 /// A page with `Referrer-Policy: no-referrer` makes browsers send `Origin: null`. Such a request is
 /// accepted only with `Sec-Fetch-Site`, which browsers send over HTTPS and to localhost.
@@ -113,7 +115,7 @@ impl Forms {
         Self::default()
     }
 
-    /// Sets the limits for forms that are read to find their CSRF token.
+    /// Sets the limits for bodies that are read to find their CSRF token.
     #[must_use]
     pub fn limits(mut self, limits: InputLimits) -> Self {
         self.config_mut().limits = limits;

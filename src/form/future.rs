@@ -17,12 +17,12 @@ use super::{
     ValidationErrors,
     body::FormBody,
     csrf::{HeadCheck, check_body, check_head},
-    error::{BoxError, InputError, InputErrorKind},
+    error::{BoxError, InputError, InputErrorKind, InputRejection},
     error_response::{FormError, redirect_to_form},
     forms::FormsConfig,
     request_info::RequestInfo,
 };
-use crate::{completion::panic_after_completion, session::Session};
+use crate::{completion::panic_after_completion, service::MissingSessionLayer, session::Session};
 
 /// A handler that is called once. Public only because it is part of a public signature.
 #[doc(hidden)]
@@ -108,15 +108,15 @@ where
             config,
         };
         Self {
-            stage: context.start(head, body.into(), handler),
+            stage: context.start(head, body, handler),
             context: Some(context),
         }
     }
 
     /// Responds to a request without a session.
-    pub(super) fn missing_session(request: &Request<B>) -> Self {
+    pub(super) fn missing_session(request: &Request<B>, error: MissingSessionLayer) -> Self {
         let wants_json = RequestInfo::new(request).wants_json();
-        let response = InputErrorKind::NoSession.response(wants_json);
+        let response = InputErrorKind::NoSession(error).response(wants_json);
         Self {
             stage: FormStage::Responding {
                 response: Some(response),
@@ -127,12 +127,7 @@ where
 }
 
 impl RequestContext {
-    fn start<B, H>(
-        &self,
-        head: request::Parts,
-        body: FormBody<B>,
-        handler: H,
-    ) -> FormStage<B, H, H::Future>
+    fn start<B, H>(&self, head: request::Parts, body: B, handler: H) -> FormStage<B, H, H::Future>
     where
         B: Body + Send + 'static,
         B::Data: From<Bytes>,
@@ -149,7 +144,8 @@ impl RequestContext {
         };
         match check {
             HeadCheck::Accept => FormStage::Handling {
-                handling: handler.call(Request::from_parts(head, body), self.session.clone()),
+                handling: handler
+                    .call(Request::from_parts(head, body.into()), self.session.clone()),
             },
             HeadCheck::Reject(reason) => FormStage::Responding {
                 response: Some(self.reject(&reason)),
@@ -169,7 +165,7 @@ impl RequestContext {
     fn check_after_load<B, H>(
         &self,
         head: request::Parts,
-        body: FormBody<B>,
+        body: B,
         handler: H,
     ) -> FormStage<B, H, H::Future>
     where
@@ -183,7 +179,7 @@ impl RequestContext {
             // If the store fails, the session service replaces the response with a 503.
             let _ = session.identify().await;
             match check_head(&head, &session, &config.origins) {
-                HeadCheck::Accept => Ok(Request::from_parts(head, body)),
+                HeadCheck::Accept => Ok(Request::from_parts(head, body.into())),
                 HeadCheck::Reject(reason) => Err(reason.into()),
                 HeadCheck::ReadBody => check_body(head, body, &session, &config.limits).await,
             }
@@ -205,7 +201,7 @@ impl RequestContext {
     fn respond<B, H, F>(self, error: FormError, cookies: HeaderMap) -> FormStage<B, H, F> {
         let report = match error {
             FormError::Input(response) => {
-                let response = Some(response);
+                let response = Some(with_cookies(response, cookies));
                 return FormStage::Responding { response };
             }
             FormError::Validation(report) => report,
@@ -223,14 +219,24 @@ impl RequestContext {
     }
 }
 
-/// Takes the validation errors out of a response. Returns them with the response's cookies.
-fn take_errors<T>(response: &mut Response<T>) -> Option<(FormError, HeaderMap)> {
-    let errors: ValidationErrors = response.extensions_mut().remove()?;
+/// Takes the errors of a form out of a response. Returns them with the response's cookies.
+fn take_errors<T>(
+    response: &mut Response<T>,
+    request: &RequestInfo,
+) -> Option<(FormError, HeaderMap)> {
+    let extensions = response.extensions_mut();
+    let error = match extensions.remove::<ValidationErrors>() {
+        Some(errors) => FormError::Validation(*errors.report),
+        None => {
+            let InputRejection(kind) = extensions.remove()?;
+            FormError::Input(kind.response(request.wants_json()))
+        }
+    };
     let mut cookies = HeaderMap::new();
     for cookie in response.headers().get_all(SET_COOKIE) {
         cookies.append(SET_COOKIE, cookie.clone());
     }
-    Some((FormError::Validation(*errors.report), cookies))
+    Some((error, cookies))
 }
 
 fn with_cookies(mut response: Response<String>, cookies: HeaderMap) -> Response<String> {
@@ -287,7 +293,7 @@ where
                         panic_after_completion("FormFuture");
                     };
                     let (error, cookies) = match handled {
-                        Ok(mut response) => match take_errors(&mut response) {
+                        Ok(mut response) => match take_errors(&mut response, &context.request) {
                             None => return Poll::Ready(Ok(response.map(FormBody::from))),
                             Some(errors) => errors,
                         },

@@ -8,7 +8,7 @@ use http_body::Body;
 use hyper::service::Service;
 
 use super::{FormBody, FormFuture, Forms, error::BoxError, forms::FormsConfig, future::Handler};
-use crate::session::Session;
+use crate::{service::MissingSessionLayer, session::Session};
 
 /// A service wrapped in [`Forms`]. It expects the session in the request's extensions.
 ///
@@ -120,7 +120,7 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::missing_session(&request);
+            return FormFuture::missing_session(&request, MissingSessionLayer::HYPER);
         };
         let handler = HyperHandler(self.inner.clone());
         FormFuture::new(self.config.clone(), request, session, handler)

@@ -23,10 +23,13 @@ mod origin;
 mod parse;
 mod reader;
 mod redact;
+mod replay;
 mod request_info;
 mod tree;
 mod validation;
 
+#[cfg(feature = "axum")]
+mod axum;
 #[cfg(feature = "garde")]
 mod garde;
 #[cfg(feature = "tower")]

@@ -42,7 +42,9 @@ pub(super) fn json(
     check_limits(text, limits, fields)?;
     match serde_json::from_slice(text) {
         Ok(Value::Object(mut members)) => {
-            members.remove(TOKEN_FIELD);
+            if let Some(Value::String(token)) = members.remove(TOKEN_FIELD) {
+                fields.token.get_or_insert(token);
+            }
             Ok(members)
         }
         Ok(_) => Err(InputErrorKind::Malformed("the JSON is not an object")),

@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use http::{HeaderMap, Uri, request};
@@ -18,6 +18,7 @@ use super::{
     parse,
     tree::Fields,
 };
+use crate::sync::lock;
 
 /// The input of a request, read to its end or to the next file.
 pub(super) struct RequestReader {
@@ -83,6 +84,7 @@ impl RequestReader {
             }
             BodyType::Json => {
                 let text = collect(body, limits.bytes).await?;
+                self.body_bytes = text.len() as u64;
                 let members = parse::json(&text, limits, fields)?;
                 self.tree.extend(members);
             }
@@ -137,9 +139,21 @@ impl RequestReader {
 pub(super) struct PreReadInput(Arc<Mutex<Option<RequestReader>>>);
 
 impl PreReadInput {
-    pub(super) fn insert(reader: RequestReader, head: &mut request::Parts) {
-        let reader = Arc::new(Mutex::new(Some(reader)));
-        head.extensions.insert(Self(reader));
+    pub(super) fn insert(reader: RequestReader, head: &mut request::Parts) -> Self {
+        let input = Self(Arc::new(Mutex::new(Some(reader))));
+        head.extensions.insert(input.clone());
+        input
+    }
+
+    /// Returns `true` if the handler has taken the input.
+    pub(super) fn is_taken(&self) -> bool {
+        lock(&self.0).is_none()
+    }
+
+    /// Drops the input, because the handler reads the body itself. Returns `false` if the handler has
+    /// taken the input.
+    pub(super) fn discard(&self) -> bool {
+        lock(&self.0).take().is_some()
     }
 
     /// Takes the reader, to continue under `limits`; `None` if there is none.
@@ -150,7 +164,7 @@ impl PreReadInput {
         let Some(Self(reader)) = head.extensions.get() else {
             return Ok(None);
         };
-        let reader = reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reader = lock(reader).take();
         reader.map(|reader| reader.with_limits(limits)).transpose()
     }
 }

@@ -14,13 +14,14 @@ use tower_service::Service;
 use super::{
     FormBody, FormFuture, FormService, Forms, error::BoxError, forms::FormsConfig, future::Handler,
 };
-use crate::session::Session;
+use crate::{service::MissingSessionLayer, session::Session};
 
 /// [`Forms`] as a [`tower::Layer`](tower_layer::Layer), inside
 /// [`SessionLayer`](crate::service::SessionLayer).
 ///
 /// Errors of the inner tower service pass unchanged: frameworks such as axum convert a handler's error
-/// into a response before it reaches a layer. Put validation errors into the response instead, with
+/// into a response before it reaches a layer. With the feature `axum`, a handler may return form errors.
+/// Elsewhere, put them into the response with
 /// [`into_response`](super::ValidationErrors::into_response).
 #[derive(Clone, Debug)]
 pub struct FormLayer(Arc<FormsConfig>);
@@ -86,7 +87,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::missing_session(&request);
+            return FormFuture::missing_session(&request, MissingSessionLayer::TOWER);
         };
         // `poll_ready` made this instance ready, so call it and keep the clone.
         let clone = self.inner.clone();

@@ -177,7 +177,7 @@ impl ValidationReport {
     pub(super) fn flash(&self, session: &Session) -> Result<(), SessionError> {
         if self.with_input {
             let input = session.form_input();
-            let result = input.map(|input| session.flash_all_of(&redact(&input)));
+            let result = input.map(|input| session.flash_all_of(redact(&input)));
             match result {
                 // The messages must be flashed even if the input is too large.
                 None | Some(Ok(()) | Err(SessionError::Change(_))) => {}

@@ -17,12 +17,53 @@ pub trait SessionExt {
 
 /// The error of a request without a session: no session service or layer wraps the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("request has no session; wrap the service with `Sessions::wrap` or `Sessions::layer`")]
-pub struct MissingSessionLayer;
+#[error("request has no session; {}", .service.remedy())]
+pub struct MissingSessionLayer {
+    service: ServiceKind,
+}
+
+/// The kind of service that got the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ServiceKind {
+    Unknown,
+    #[allow(dead_code, reason = "only forms know it")]
+    Hyper,
+    #[allow(dead_code, reason = "only forms and extractors know it")]
+    Tower,
+}
+
+impl MissingSessionLayer {
+    const UNKNOWN: Self = Self {
+        service: ServiceKind::Unknown,
+    };
+    /// The error in a hyper service.
+    #[allow(dead_code, reason = "only forms use it")]
+    pub(crate) const HYPER: Self = Self {
+        service: ServiceKind::Hyper,
+    };
+    /// The error in a tower service.
+    #[allow(dead_code, reason = "only forms and extractors use it")]
+    pub(crate) const TOWER: Self = Self {
+        service: ServiceKind::Tower,
+    };
+}
+
+impl ServiceKind {
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "wrap a hyper service with `Sessions::wrap`, or add `Sessions::layer` outside of a tower \
+                 service"
+            }
+            Self::Hyper => "wrap the service with `Sessions::wrap`",
+            Self::Tower => "add the layer `Sessions::layer` outside of the service",
+        }
+    }
+}
 
 impl SessionExt for Extensions {
     fn session(&self) -> Result<&Session, MissingSessionLayer> {
-        self.get().ok_or(MissingSessionLayer)
+        self.get().ok_or(MissingSessionLayer::UNKNOWN)
     }
 }
 

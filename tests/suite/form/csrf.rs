@@ -115,7 +115,7 @@ async fn a_missing_token_is_refused_wherever_it_could_have_been() {
     let mut visitor = site.visitor();
     let token = visitor.token().await;
     let in_url = format!("/put?_csrf={token}");
-    let json = format!("{{\"_csrf\":\"{token}\"}}");
+    let json = format!("{{\"a\":{{\"_csrf\":\"{token}\"}}}}");
     for (path, kind, body) in [
         ("/put", FORM, ""),
         ("/put", FORM, "a=1"),

@@ -1,0 +1,189 @@
+//! A request body that is read twice: up to its CSRF token by the check, and by the handler.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use super::reader::PreReadInput;
+use crate::sync::lock;
+
+/// A body, and the part of it that was read.
+pub(super) struct Recording<B> {
+    body: Pin<Box<B>>,
+    bytes: BytesMut,
+    trailers: Option<HeaderMap>,
+    is_ended: bool,
+}
+
+/// A recording that the check and the handler share.
+pub(super) type SharedRecording<B> = Arc<Mutex<Recording<B>>>;
+
+/// The body as the check reads it. It records what it returns as long as a [`ReplayBody`] exists, so
+/// the limits of the check bound the recording.
+pub(super) struct BodyRecorder<B>(SharedRecording<B>);
+
+impl<B> BodyRecorder<B> {
+    pub(super) fn new(body: B) -> Self {
+        Self(Arc::new(Mutex::new(Recording {
+            body: Box::pin(body),
+            bytes: BytesMut::new(),
+            trailers: None,
+            is_ended: false,
+        })))
+    }
+
+    pub(super) fn recording(&self) -> SharedRecording<B> {
+        self.0.clone()
+    }
+}
+
+impl<B: Body> Body for BodyRecorder<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let is_recording = Arc::strong_count(&self.0) > 1;
+        let mut recording = lock(&self.0);
+        if !is_recording {
+            recording.bytes = BytesMut::new();
+        }
+        let Some(frame) = ready!(recording.poll_rest(cx)?) else {
+            return Poll::Ready(None);
+        };
+        let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
+        if is_recording {
+            recording.record(&frame);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        lock(&self.0).is_rest_ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        lock(&self.0).body.size_hint()
+    }
+}
+
+impl<B: Body> Recording<B> {
+    fn record(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.bytes.extend_from_slice(data);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+        }
+    }
+
+    /// Polls the part of the body that was not read yet.
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<B::Data>>, B::Error>> {
+        if self.is_ended {
+            return Poll::Ready(Ok(None));
+        }
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        self.is_ended = frame.is_none();
+        Poll::Ready(frame.transpose())
+    }
+
+    fn is_rest_ended(&self) -> bool {
+        self.is_ended || self.body.is_end_stream()
+    }
+}
+
+/// The body as the handler reads it: the recording, and then the rest.
+///
+/// Either [`Input`](super::Input) continues the reading of the check, or this body begins again. The
+/// first of them that is used gets the bytes.
+pub(super) struct ReplayBody<B> {
+    input: PreReadInput,
+    recording: SharedRecording<B>,
+    has_begun: bool,
+}
+
+impl<B> ReplayBody<B> {
+    pub(super) const fn new(input: PreReadInput, recording: SharedRecording<B>) -> Self {
+        Self {
+            input,
+            recording,
+            has_begun: false,
+        }
+    }
+
+    /// Returns `true` if `Input` has the bytes.
+    fn is_taken(&self) -> bool {
+        !self.has_begun && self.input.is_taken()
+    }
+}
+
+impl<B> Body for ReplayBody<B>
+where
+    B: Body,
+    B::Data: From<Bytes>,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        if !self.has_begun {
+            self.has_begun = self.input.discard();
+            if !self.has_begun {
+                return Poll::Ready(None);
+            }
+        }
+        let mut recording = lock(&self.recording);
+        if !recording.bytes.is_empty() {
+            let bytes = recording.bytes.split().freeze();
+            return Poll::Ready(Some(Ok(Frame::data(bytes.into()))));
+        }
+        if let Some(trailers) = recording.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        recording.poll_rest(cx).map(Result::transpose)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let recording = lock(&self.recording);
+        let is_replayed = recording.bytes.is_empty() && recording.trailers.is_none();
+        self.is_taken() || is_replayed && recording.is_rest_ended()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.is_taken() {
+            return SizeHint::with_exact(0);
+        }
+        let recording = lock(&self.recording);
+        let replayed = recording.bytes.len() as u64;
+        let rest = match recording.is_ended {
+            true => SizeHint::with_exact(0),
+            false => recording.body.size_hint(),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(replayed.saturating_add(rest.lower()));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(replayed.saturating_add(upper));
+        }
+        hint
+    }
+}
+
+impl<B> fmt::Debug for ReplayBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplayBody").finish_non_exhaustive()
+    }
+}
