@@ -9,7 +9,7 @@
 //!
 //! | you want to | use |
 //! | --- | --- |
-//! | read and write in a handler | [`Session`], from [`SessionExt::session`] or as an argument |
+//! | read and write in a handler | [`Session`], from [`SessionExt::session`], as an argument or as an [axum extractor](guide::axum) |
 //! | build sessions for a service | [`Sessions`] with a [`SessionConfig`] |
 //! | choose where the data lives | [`MemoryStore`], [`FileStore`], [`CookieStore`], [`RedisStore`], [`MigratingStore`] |
 //! | write your own store | [`Store`](store::Store) and its [conformance suite](guide::custom_stores) |
@@ -54,13 +54,12 @@
 //! # With axum
 //!
 //! ```no_run
-//! # #[cfg(feature = "tower")] mod axum_example {
-//! use axum::{Extension, Router, routing::get};
-//! use hyper_session::{MemoryStore, Session, SessionConfig, Sessions};
+//! # #[cfg(feature = "axum")] mod axum_example {
+//! use axum::{Router, routing::get};
+//! use hyper_session::{MemoryStore, Session, SessionConfig, SessionError, Sessions};
 //!
-//! async fn hello(Extension(session): Extension<Session>) -> Result<String, String> {
-//!     session.load().await.map_err(|error| error.to_string())?;
-//!     let visits = session.increment("visits").map_err(|error| error.to_string())?;
+//! async fn hello(session: Session) -> Result<String, SessionError> {
+//!     let visits = session.increment("visits")?;
 //!     Ok(format!("visit number {visits}"))
 //! }
 //!
@@ -81,6 +80,7 @@
 //! | `file` (default) | [`FileStore`], on Unix |
 //! | `redis` | [`RedisStore`] and its near cache, through `fred` |
 //! | `tower` | [`SessionLayer`], and `SessionService` as a tower service |
+//! | `axum` | [`Session`] as an extractor, errors as responses, and `tower` |
 //! | `forms` | form input, validation errors, CSRF protection |
 //! | `garde` | validation errors from `garde` reports |
 //! | `templates` | session values in `minijinja` templates |
@@ -99,6 +99,7 @@
 //! [Concurrency](guide::concurrency) ·
 //! [Flash messages](guide::flash_messages) ·
 //! [Forms and validation](guide::forms) ·
+//! [Axum](guide::axum) ·
 //! [Templates](guide::templates) ·
 //! [Events and observability](guide::events) ·
 //! [Testing](guide::testing) ·

@@ -10,12 +10,13 @@
 //! 6. [Concurrency](concurrency)
 //! 7. [Flash messages](flash_messages)
 //! 8. [Forms and validation](forms)
-//! 9. [Templates](templates)
-//! 10. [Events and observability](events)
-//! 11. [Testing](testing)
-//! 12. [Custom stores](custom_stores)
-//! 13. [Security](security)
-//! 14. [Operations](operations)
+//! 9. [Axum](axum)
+//! 10. [Templates](templates)
+//! 11. [Events and observability](events)
+//! 12. [Testing](testing)
+//! 13. [Custom stores](custom_stores)
+//! 14. [Security](security)
+//! 15. [Operations](operations)
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -42,6 +43,9 @@ pub mod flash_messages {}
 
 #[doc = include_str!("forms.md")]
 pub mod forms {}
+
+#[doc = include_str!("axum.md")]
+pub mod axum {}
 
 #[doc = include_str!("templates.md")]
 pub mod templates {}

@@ -38,7 +38,7 @@ const FLASH: &str = "__flash__";
 /// ) -> Result<(), SessionError> {
 ///     let key = StoreKey::from_foreign_id(old_id);
 ///     if let Some(old) = all.get(&key).await? {
-///         session.merge(&old.all::<serde_json::Value>()?)?;
+///         session.merge(old.all::<serde_json::Value>()?)?;
 ///         all.destroy(&key).await?;
 ///     }
 ///     Ok(())

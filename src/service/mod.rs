@@ -2,7 +2,8 @@
 //!
 //! A program builds one [`Sessions`]. It wraps a service ([`wrap`](Sessions::wrap)) or a function that
 //! takes the session as an argument ([`wrap_fn`](Sessions::wrap_fn)). With the feature `tower`,
-//! `Sessions::layer` returns a layer. If a service is wrapped twice with the same `Sessions`, the outer
+//! `Sessions::layer` returns a layer. With the feature `axum`, `Session` is an extractor, and errors are
+//! responses. If a service is wrapped twice with the same `Sessions`, the outer
 //! layer creates and commits the session, and the inner layer passes it on. [`collection`](Sessions::collection) gives access to the stored
 //! sessions outside of a request.
 
@@ -15,6 +16,8 @@ mod response;
 mod session_ext;
 mod sessions;
 
+#[cfg(feature = "axum")]
+mod axum;
 #[cfg(feature = "testing")]
 mod inspect;
 #[cfg(feature = "metrics")]
@@ -24,6 +27,8 @@ mod tower;
 #[cfg(feature = "tracing")]
 mod tracing;
 
+#[cfg(feature = "axum")]
+pub use axum::{ReadOnlySession, SessionRejection, UnloadedSession};
 pub use body::SessionBody;
 pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};

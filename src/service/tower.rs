@@ -18,8 +18,8 @@ use crate::session::Engine;
 /// [`Sessions`] as a [`tower::Layer`](tower_layer::Layer), for tower and axum. Clones share the store
 /// and the configuration.
 ///
-/// A handler gets its session from the request's extensions, with [`SessionExt`](super::SessionExt) or
-/// axum's `Extension<Session>`.
+/// A service gets its session from the request's extensions, with [`SessionExt`](super::SessionExt).
+/// With the feature `axum`, a handler of axum takes it as an argument.
 #[derive(Clone, Debug)]
 #[doc(alias = "SessionManagerLayer")]
 #[doc(alias = "SessionMiddleware")]

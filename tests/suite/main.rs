@@ -48,6 +48,7 @@ mod form {
     mod input;
     mod polling;
     mod redirect;
+    mod replay;
     mod support;
     #[cfg(feature = "tower")]
     mod tower;
@@ -81,15 +82,23 @@ mod seal {
 }
 
 mod service {
+    #[cfg(all(feature = "axum", feature = "forms"))]
+    mod axum;
+    #[cfg(all(feature = "axum", feature = "forms"))]
+    mod bodies;
     mod caching;
     #[cfg(feature = "tower")]
     mod commits;
     pub(crate) mod completion;
     mod cookies;
+    #[cfg(feature = "tower")]
+    mod grpc;
     mod hyper;
     mod layers;
     #[cfg(feature = "tower")]
     mod tower;
+    #[cfg(all(feature = "axum", feature = "forms"))]
+    mod upgrades;
 }
 
 mod session {

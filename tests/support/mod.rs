@@ -20,6 +20,7 @@ pub mod playground;
 pub mod redis_servers;
 pub mod scratch;
 pub mod test_server;
+pub mod websocket;
 
 pub use browser::{Browser, Visit};
 pub use child::{example, test_name};

@@ -28,7 +28,7 @@ impl Drop for Server {
     }
 }
 
-/// Serves `service` on a free port, in HTTP/1 and HTTP/2.
+/// Serves `service` on a free port, in HTTP/1 and HTTP/2, with upgrades.
 pub async fn serve<S, B>(service: S) -> Server
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -45,7 +45,7 @@ where
             let service = service.clone();
             tokio::spawn(async move {
                 let _ = auto::Builder::new(TokioExecutor::new())
-                    .serve_connection(TokioIo::new(stream), service)
+                    .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
             });
         }

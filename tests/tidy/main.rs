@@ -54,9 +54,11 @@ const COMMON_CRATES: [&str; 10] = [
 ];
 
 /// The folders that may name each of the other crates. More than one folder needs a reason.
-const CRATES: [(&str, &[&str]); 35] = [
+const CRATES: [(&str, &[&str]); 36] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
+    // Extractors and responses.
+    ("axum_core", &["service", "form"]),
     // The text form of an id, of sealed bytes, and of a cookie.
     ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),

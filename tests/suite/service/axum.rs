@@ -1,0 +1,377 @@
+//! Sessions in axum: extractors, rejections, and errors as responses.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Form, Json, Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::{IntoResponse, Response, Result},
+    routing::{get, post},
+};
+use http::{Method, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::service::Service;
+use hyper_session::{
+    CookieStore, Session, SessionError, Sessions,
+    form::{Forms, Input, ValidationErrors},
+    service::{MissingSessionLayer, ReadOnlySession, UnloadedSession},
+    session::ReadOnlyReason,
+};
+use hyper_util::service::TowerToHyperService;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Call, Jar, TestServer, config,
+    net::{Remote, Server, serve},
+    test_server,
+};
+
+async fn start(app: Router) -> (Server, Remote) {
+    let server = serve(TowerToHyperService::new(app)).await;
+    let remote = Remote::http1(server.address);
+    (server, remote)
+}
+
+async fn count(session: Session) -> Result<String, SessionError> {
+    Ok(session.increment("n")?.to_string())
+}
+
+async fn phase(session: Session) -> String {
+    format!("{} {}", session.is_loaded(), session.is_read_only())
+}
+
+fn app() -> Router {
+    Router::new()
+        .route("/count", get(count))
+        .route("/loaded", get(phase))
+        .route(
+            "/unloaded",
+            get(|UnloadedSession(session): UnloadedSession| phase(session)),
+        )
+        .route(
+            "/read_only",
+            get(|ReadOnlySession(session): ReadOnlySession| phase(session)),
+        )
+        .route(
+            "/optional",
+            get(async |session: Option<Session>| session.is_some().to_string()),
+        )
+}
+
+#[tokio::test]
+async fn handlers_take_the_session_loaded_unloaded_and_read_only() {
+    let setup = test_server(config());
+    let (_server, mut client) = start(app().layer(setup.sessions.layer())).await;
+    for n in ["1", "2", "3"] {
+        assert_eq!(client.get("/count").await.text(), n);
+    }
+    setup.store.calls();
+    assert_eq!(client.get("/unloaded").await.text(), "false false");
+    assert_eq!(setup.store.calls(), []);
+    assert_eq!(client.get("/loaded").await.text(), "true false");
+    assert_eq!(client.get("/read_only").await.text(), "true true");
+    assert_eq!(client.get("/optional").await.text(), "true");
+    assert_eq!(setup.store.calls(), [Call::Read; 3]);
+}
+
+#[tokio::test]
+async fn without_a_layer_the_rejection_names_the_layer() {
+    let (_server, mut client) = start(app()).await;
+    for path in ["/loaded", "/unloaded", "/read_only"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            answer.text(),
+            "request has no session; add the layer `Sessions::layer` outside of the service"
+        );
+    }
+    assert_eq!(client.get("/optional").await.text(), "false");
+}
+
+/// Records the errors that responses have in their extensions.
+type Errors = Arc<Mutex<Vec<String>>>;
+
+fn record_errors(app: Router) -> (Router, Errors) {
+    let errors = Errors::default();
+    let log = errors.clone();
+    let record = from_fn(move |request: Request, next: Next| {
+        let log = log.clone();
+        async move {
+            let response = next.run(request).await;
+            if let Some(error) = response.extensions().get::<SessionError>() {
+                log.lock().unwrap().push(error.to_string());
+            }
+            response
+        }
+    });
+    (app.layer(record), errors)
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_loaded_is_a_503_with_its_error_in_the_extensions() {
+    let setup = test_server(config());
+    let app = app().layer(setup.sessions.layer());
+    let (app, errors) = record_errors(app);
+    let (_server, mut client) = start(app).await;
+    client.get("/count").await;
+    setup.store.fail_always(Call::Read);
+    for path in ["/count", "/read_only", "/optional"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
+        assert!(answer.body.is_empty());
+    }
+    assert_eq!(client.get("/unloaded").await.status, StatusCode::OK);
+    let errors = errors.lock().unwrap();
+    assert_eq!(errors.len(), 3);
+    assert!(errors[0].contains("store"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_stored_is_answered_with_its_error_in_the_extensions() {
+    let sessions = Sessions::new(config(), CookieStore::new()).unwrap();
+    let fill = async |session: Session| session.put("cart", "x".repeat(5000));
+    let app = Router::new()
+        .route("/fill", get(fill))
+        .layer(sessions.layer());
+    let (app, errors) = record_errors(app);
+    let (_server, mut client) = start(app).await;
+    let answer = client.get("/fill").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.body.is_empty());
+    assert!(errors.lock().unwrap()[0].contains("largest keys: `cart`"));
+}
+
+/// The response of the hyper service to a handler whose session fails like this.
+async fn hyper_response(setup: &TestServer, jar: &Jar, write: bool) -> http::Response<()> {
+    let service = setup
+        .sessions
+        .wrap_fn(|_: Request<()>, session: Session| async move {
+            session.load().await?;
+            if write {
+                session.put("n", 1)?;
+            }
+            Ok::<_, SessionError>(http::Response::new(Empty::<bytes::Bytes>::new()))
+        });
+    let mut request = Request::new(());
+    jar.add_to(request.headers_mut());
+    let response = service.call(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    assert!(body.collect().await.unwrap().to_bytes().is_empty());
+    http::Response::from_parts(head, ())
+}
+
+#[tokio::test]
+async fn an_error_that_a_handler_returns_is_answered_as_the_service_answers_it() {
+    let setup = test_server(config());
+    let mut browser = setup.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    for (call, write) in [(Call::Read, false), (Call::Write, true)] {
+        setup.store.fail(call);
+        let mut expected = hyper_response(&setup, &browser.jar, write).await;
+        let error = expected.extensions_mut().remove::<SessionError>().unwrap();
+        let response = error.into_response();
+        assert_eq!(response.status(), expected.status());
+        assert_eq!(response.headers(), expected.headers());
+        assert!(response.extensions().get::<SessionError>().is_some());
+        let body = response.into_body().collect().await.unwrap();
+        assert!(body.to_bytes().is_empty());
+    }
+}
+
+#[test]
+fn the_status_of_an_error_says_if_a_retry_may_succeed() {
+    for (error, status) in [
+        (SessionError::NotLoaded, 500),
+        (SessionError::ReadOnly(ReadOnlyReason::LoadedReadOnly), 500),
+        (SessionError::ReadOnly(ReadOnlyReason::StoreFailed), 503),
+        (SessionError::OutcomeUnknown, 503),
+        (SessionError::Record("a newer release"), 503),
+        (SessionError::ForeignUrl, 500),
+    ] {
+        assert_eq!(error.status().as_u16(), status, "{error}");
+        assert_eq!(error.into_response().status().as_u16(), status);
+    }
+}
+
+#[derive(Deserialize)]
+struct Post {
+    title: String,
+}
+
+/// Checks and flashes a title. The three kinds of errors need no conversion.
+async fn save(session: Session, input: Input) -> Result<String> {
+    let post: Post = input.deserialize()?;
+    if post.title.is_empty() {
+        return Err(ValidationErrors::new()
+            .with_error("title", "Give it a title.")
+            .into());
+    }
+    session.flash("saved", &post.title)?;
+    Ok(post.title)
+}
+
+fn forms_app(forms: Forms, setup: &TestServer) -> Router {
+    let token = async |UnloadedSession(session): UnloadedSession| session.csrf_token();
+    let flashed = async |session: Session| {
+        let flashed: Value = session.flash_messages()?.all()?;
+        Ok::<_, SessionError>(Json(flashed))
+    };
+    Router::new()
+        .route("/token", get(token))
+        .route("/flashed", get(flashed))
+        .route("/save", post(save))
+        .route("/form", post(async |Form(post): Form<Post>| post.title))
+        .route(
+            "/json",
+            post(async |Json(post): Json<Value>| post.to_string()),
+        )
+        .layer(forms.layer())
+        .layer(setup.sessions.layer())
+}
+
+async fn send(
+    client: &mut Remote,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<bytes::Bytes>,
+) -> crate::support::net::Answer {
+    let uri = format!("http://{}{path}", client.address());
+    let mut request = http::Request::builder().method(Method::POST).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    client.jar.add_to(request.headers_mut().unwrap());
+    let request = request
+        .body(http_body_util::Full::new(body.into()))
+        .unwrap();
+    client.send_request(request).await
+}
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const JSON: (&str, &str) = ("content-type", "application/json");
+const ACCEPT_JSON: (&str, &str) = ("accept", "application/json");
+
+#[tokio::test]
+async fn form_errors_are_answered_as_under_hyper() {
+    let setup = test_server(config());
+    let (_server, mut client) = start(forms_app(Forms::new(), &setup)).await;
+    assert_eq!(
+        send(&mut client, "/save", &[FORM], "title=Bread")
+            .await
+            .text(),
+        "Bread"
+    );
+    assert_eq!(
+        client.get("/flashed").await.json(),
+        json!({"saved": "Bread"})
+    );
+
+    let invalid = send(&mut client, "/save", &[FORM], "title=").await;
+    assert_eq!(invalid.status, StatusCode::SEE_OTHER);
+    let errors = json!({"title": ["Give it a title."]});
+    assert_eq!(client.get("/flashed").await.json()["errors"], errors);
+    let invalid = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "title=").await;
+    assert_eq!(invalid.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(invalid.json()["errors"], errors);
+    let missing = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "a=1").await;
+    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let text = "The request was rejected: malformed input: a field is not valid UTF-8.";
+    let malformed = send(&mut client, "/save", &[FORM], "title=%ff").await;
+    assert_eq!(
+        (malformed.status, malformed.text()),
+        (StatusCode::BAD_REQUEST, text)
+    );
+    let malformed = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "title=%ff").await;
+    assert_eq!(malformed.status, StatusCode::BAD_REQUEST);
+    assert_eq!(malformed.json(), json!({"message": text}));
+}
+
+#[tokio::test]
+async fn the_extractors_of_axum_read_forms_with_a_csrf_token() {
+    let setup = test_server(config());
+    let forms = Forms::new().csrf_protection();
+    let (_server, mut client) = start(forms_app(forms, &setup)).await;
+    let token = client.get("/token").await.text().to_owned();
+    let form = format!("title=On+bread&_csrf={token}");
+    let json = format!("{{\"title\":\"On bread\",\"_csrf\":\"{token}\"}}");
+    for (path, kind, body, expected) in [
+        ("/form", FORM, form.clone(), "On bread"),
+        ("/save", FORM, form, "On bread"),
+        ("/save", JSON, json.clone(), "On bread"),
+    ] {
+        let answer = send(&mut client, path, &[kind], body).await;
+        assert_eq!(answer.text(), expected, "{path}");
+    }
+    let answer = send(&mut client, "/json", &[JSON], json).await;
+    assert_eq!(answer.json(), json!({"title": "On bread", "_csrf": token}));
+    for (path, kind, body) in [
+        ("/form", FORM, "title=a"),
+        ("/json", JSON, "{\"title\":\"a\"}"),
+    ] {
+        let refused = send(&mut client, path, &[kind], body).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let header = ("x-csrf-token", &*token);
+        let answer = send(&mut client, path, &[kind, header], body).await;
+        assert_eq!(answer.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn forms_without_a_session_layer_name_the_kind_that_is_missing() {
+    let forms = Forms::new();
+    let app = Router::new()
+        .route("/", get(async || ()))
+        .layer(forms.layer());
+    let (_server, mut client) = start(app).await;
+    let answer = client.get("/").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.text().contains("add the layer `Sessions::layer`"));
+
+    let page = hyper::service::service_fn(async |_: Request<_>| {
+        Ok::<_, Infallible>(http::Response::new(Empty::<bytes::Bytes>::new()))
+    });
+    let response = forms
+        .wrap(page)
+        .call(Request::new(Empty::<bytes::Bytes>::new()));
+    let body = response.await.unwrap().into_body().collect().await.unwrap();
+    let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
+    assert!(
+        text.contains("wrap the service with `Sessions::wrap`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_missing_layer_is_an_error_that_other_errors_can_hold() {
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct AppError(#[from] MissingSessionLayer);
+    fn find(request: &Request<()>) -> Result<&Session, AppError> {
+        Ok(hyper_session::SessionExt::session(request)?)
+    }
+    let error = find(&Request::new(())).unwrap_err().to_string();
+    assert!(error.contains("`Sessions::wrap`") && error.contains("`Sessions::layer`"));
+}
+
+/// Compiles only if handlers may return these errors.
+#[allow(dead_code, reason = "it only has to compile")]
+fn responses(
+    session: SessionError,
+    input: hyper_session::form::InputError,
+    errors: ValidationErrors,
+    rejection: hyper_session::service::SessionRejection,
+) -> [Response; 4] {
+    [
+        session.into_response(),
+        IntoResponse::into_response(input),
+        errors.into_response(),
+        rejection.into_response(),
+    ]
+}
