@@ -175,8 +175,8 @@ impl Change {
         let name = format!("entry-{}", number % 24);
         match (self, number % 3) {
             (Self::Increment, _) => session.increment(COUNTER).map(drop),
-            (Self::Mix, 0) => session.put(["cart_of_writers", &name], &number),
-            (Self::Mix, 1) => session.flash([name.as_str()], &number),
+            (Self::Mix, 0) => session.put(["cart_of_writers", &name], number),
+            (Self::Mix, 1) => session.flash([name.as_str()], number),
             (Self::Mix, _) => session.tag(&name),
         }
     }

@@ -179,10 +179,10 @@ async fn use_large_session() {
     let service = sessions.wrap_fn(async |_: Request<Body>, session: Session| {
         session.load().await?;
         session.put("data", large)?;
-        session.merge(&BTreeMap::from([("data", large)]))?;
+        session.merge(BTreeMap::from([("data", large)]))?;
         session.flash("message", large)?;
         session.reflash()?;
-        session.flash_all_of(&BTreeMap::from([("field", large)]))?;
+        session.flash_all_of(BTreeMap::from([("field", large)]))?;
         session.get::<String>("data")?;
         Ok::<_, SessionError>(Response::new(Body::default()))
     });

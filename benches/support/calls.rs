@@ -101,7 +101,7 @@ pub(crate) fn seed(sessions: &Sessions, size: Size) -> String {
     let service = sessions.wrap_fn(move |_: Request<Body>, session: Session| async move {
         let session = session.load().await?;
         for (key, value) in size.members() {
-            session.put(key, &value)?;
+            session.put(key, value)?;
         }
         assert_eq!(session.snapshot()?.as_json()?.len(), size.bytes());
         Ok::<_, SessionError>(request::response())

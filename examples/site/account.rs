@@ -76,7 +76,7 @@ fn start_user_session(
     session.tag(&users::tag(&user.id))?;
     session.flash(
         "notification",
-        &json!({ "type": "success", "message": message }),
+        json!({ "type": "success", "message": message }),
     )?;
     Ok(pages::see_other(intended_url.as_deref().unwrap_or("/")))
 }
@@ -91,11 +91,11 @@ pub(crate) fn end_user_session(session: &Session, message: &str) -> Result<Page,
     let theme: Option<String> = session.get("theme")?;
     session.destroy()?;
     if let Some(theme) = theme {
-        session.put("theme", &theme)?;
+        session.put("theme", theme)?;
     }
     session.flash(
         "notification",
-        &json!({ "type": "info", "message": message }),
+        json!({ "type": "info", "message": message }),
     )?;
     Ok(pages::see_other("/"))
 }

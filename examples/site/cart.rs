@@ -86,7 +86,7 @@ pub(crate) fn add(session: &Session, sku: &str, headers: &HeaderMap) -> Result<P
     let message = format!("{} was added to your cart.", tea.name);
     session.flash(
         "notification",
-        &json!({ "type": "success", "message": message }),
+        json!({ "type": "success", "message": message }),
     )?;
     Ok(pages::see_other("/cart"))
 }

@@ -23,7 +23,7 @@ pub(crate) fn send(session: &Session, input: Input) -> Result<Page, BoxError> {
     let name = text(&input, "name");
     session.flash(
         "notification",
-        &json!({ "type": "success", "message": format!("Thank you, {name}. We will answer soon.") }),
+        json!({ "type": "success", "message": format!("Thank you, {name}. We will answer soon.") }),
     )?;
     Ok(pages::see_other("/contact"))
 }

@@ -95,7 +95,7 @@ impl Site {
         };
         session.flash(
             "notification",
-            &json!({ "type": "success", "message": message }),
+            json!({ "type": "success", "message": message }),
         )?;
         Ok(pages::see_other("/devices"))
     }
@@ -117,7 +117,7 @@ fn require_sign_in(session: &Session) -> Result<Page, BoxError> {
     let message = "Please sign in to see this page.";
     session.flash(
         "notification",
-        &json!({ "type": "info", "message": message }),
+        json!({ "type": "info", "message": message }),
     )?;
     Ok(pages::see_other("/sign-in"))
 }

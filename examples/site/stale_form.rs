@@ -39,7 +39,7 @@ impl Site {
         if let Some(form) = form {
             let message = "This page was out of date, so nothing was sent. Please try again.";
             let notice = json!({ "type": "error", "message": message });
-            session.flash("notification", &notice)?;
+            session.flash("notification", notice)?;
             return Ok(pages::see_other(form));
         }
         let values = context! {

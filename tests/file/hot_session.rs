@@ -14,7 +14,7 @@ async fn a_thousand_requests_at_once_are_all_stored() {
         let store = FileStore::builder(scratch.path()).durability(durability);
         let sessions = Sessions::new(config(), store.open().unwrap()).unwrap();
         let mut browser = Browser::new(&sessions);
-        browser.visit(async |s| s.put("n", &0).unwrap()).await;
+        browser.visit(async |s| s.put("n", 0).unwrap()).await;
         let requests: Vec<_> = (0..1000)
             .map(|_| tokio::spawn(increment(sessions.clone(), browser.jar.clone())))
             .collect();

@@ -197,7 +197,7 @@ async fn a_visitor_takes_over_the_session_of_an_old_cookie_once() {
     let mut browser = Browser::new(&sessions);
     let take_over = async |session: &Session| {
         let data: Value = all.get(&key).await.unwrap().unwrap().all().unwrap();
-        session.merge(&data).unwrap();
+        session.merge(data).unwrap();
         all.destroy(&key).await.unwrap();
     };
     browser.visit(take_over).await;

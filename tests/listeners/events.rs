@@ -122,8 +122,8 @@ fn events_are_counted_with_their_reasons() {
     metrics::with_local_recorder(&recorder, || {
         runtime.block_on(async {
             let mut browser = Browser::new(&sessions_with_listeners());
-            browser.visit(async |s| s.put("n", &1)).await.unwrap();
-            browser.visit(async |s| s.put("n", &2)).await.unwrap();
+            browser.visit(async |s| s.put("n", 1)).await.unwrap();
+            browser.visit(async |s| s.put("n", 2)).await.unwrap();
             browser
                 .visit(async |s| s.report_csrf_failure("no token"))
                 .await;

@@ -63,7 +63,7 @@ async fn child_process() {
         return;
     }
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.put("n", &1).unwrap()).await;
+    browser.visit(async |s| s.put("n", 1).unwrap()).await;
     browser
         .visit(async |s| assert_eq!(s.get("n").unwrap(), Some(1)))
         .await;

@@ -80,7 +80,7 @@ async fn two_processes_count_one_session_to_ten_thousand() {
     }
     let server = Server::start();
     let mut browser = Browser::new(&connect(&server.url()).await);
-    browser.visit(async |s| s.put("n", &0).unwrap()).await;
+    browser.visit(async |s| s.put("n", 0).unwrap()).await;
     let arguments = format!("{} {}", server.url(), browser.cookie().unwrap());
     let test = "two_processes_count_one_session_to_ten_thousand";
     let children = [(); 2].map(|()| child(module_path!(), test, &arguments));

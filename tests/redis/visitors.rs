@@ -53,7 +53,7 @@ async fn a_value_of_another_type_is_a_new_session_and_can_be_destroyed() {
     let mut browser = Browser::new(&sessions);
     let key = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.store_key().unwrap()
         })
         .await;
@@ -63,7 +63,7 @@ async fn a_value_of_another_type_is_a_new_session_and_can_be_destroyed() {
     let new = browser
         .visit(async |s| {
             assert_eq!(object(s), json!({}));
-            s.put("n", &2).unwrap();
+            s.put("n", 2).unwrap();
             s.store_key().unwrap()
         })
         .await;

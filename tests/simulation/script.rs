@@ -228,16 +228,16 @@ async fn run(session: &Session, number: usize, actor: &Actor, history: &History)
 fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
     match op {
         Op::Put => {
-            session.put("p", &number)?;
-            session.put(own("p", number), &true)
+            session.put("p", number)?;
+            session.put(own("p", number), true)
         }
         Op::PutText => session.put("n", "text"),
         Op::Increment => session.increment("n").map(drop),
         Op::Forget => session.forget("f").map(drop),
         Op::Clear => session.clear(),
         Op::Flash => {
-            session.flash("m", &number)?;
-            session.flash(own("m", number), &number)
+            session.flash("m", number)?;
+            session.flash(own("m", number), number)
         }
         Op::Reflash => session.reflash(),
         Op::Tag => {

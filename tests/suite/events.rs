@@ -8,7 +8,7 @@ use crate::support::{Browser, Call, TestServer, config, test_server};
 
 async fn visitor(server: &TestServer) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.events.clear();
     browser
 }
@@ -19,7 +19,7 @@ async fn initiated_says_whether_the_session_holds_anything_yet() {
     let mut browser = server.browser();
     let key = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.store_key().unwrap()
         })
         .await;
@@ -39,7 +39,7 @@ async fn committed_is_emitted_where_changes_were_stored() {
     let mut browser = visitor(&server).await;
     let key = browser
         .visit(async |s| {
-            s.put("n", &2).unwrap();
+            s.put("n", 2).unwrap();
             s.store_key().unwrap()
         })
         .await;
@@ -132,7 +132,7 @@ async fn write_dropped_gives_the_reason() {
         browser
             .visit(async |s| {
                 other.visit(async |s| end(s)).await;
-                s.put("late", &1).unwrap();
+                s.put("late", 1).unwrap();
             })
             .await;
         let dropped = server.events.with_name("write_dropped");
@@ -176,7 +176,7 @@ async fn store_failed_is_emitted_once_a_failure() {
         browser
             .request(async |s| {
                 if s.load().await.is_ok() {
-                    s.put("n", &2).unwrap();
+                    s.put("n", 2).unwrap();
                     s.tag("ada").unwrap();
                 }
             })
@@ -213,13 +213,13 @@ async fn several_listeners_get_the_same_events_and_none_is_needed() {
         .build()
         .unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     assert_eq!(one.all(), two.all());
     assert_eq!(one.names(), ["initiated", "committed"]);
 
     let silent = Sessions::new(config(), MemoryStore::new()).unwrap();
     let mut browser = Browser::new(&silent);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
 }
 

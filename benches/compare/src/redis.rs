@@ -122,7 +122,7 @@ async fn run_hyper_job(job: Job, session: &Session) -> i64 {
     match job {
         Job::Seed => {
             for (key, value) in Size::Small.entries() {
-                session.put(key, &value).expect("a new session takes data");
+                session.put(key, value).expect("a new session takes data");
             }
         }
         Job::Read => {}

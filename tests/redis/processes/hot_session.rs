@@ -30,7 +30,7 @@ async fn store_all(test: &str, processes: u64, requests: u64, limit: u64) {
     }
     let server = Server::start();
     let mut browser = Browser::new(&connect(&server.url()).await);
-    browser.visit(async |s| s.put("n", &0).unwrap()).await;
+    browser.visit(async |s| s.put("n", 0).unwrap()).await;
     let arguments = format!("{} {}", server.url(), browser.cookie().unwrap());
     let children: Vec<_> = (0..processes)
         .map(|_| child(module_path!(), test, &arguments))

@@ -45,7 +45,7 @@ pub(crate) async fn create_session(sessions: &Sessions, number: usize) -> String
     let mut browser = Browser::new(sessions);
     browser
         .visit(async |session| {
-            session.put("name", &number).unwrap();
+            session.put("name", number).unwrap();
             session.tag(&owner_tag(number)).unwrap();
         })
         .await;
@@ -232,7 +232,7 @@ impl Worker {
                 sum >= min_sum,
                 "session {number} has {sum}, of at least {min_sum}"
             );
-            session.put(&*name, &amount).unwrap();
+            session.put(&*name, amount).unwrap();
             if let Some(forgotten) = &forgotten {
                 session.forget(&**forgotten).unwrap();
             }

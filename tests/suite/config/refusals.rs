@@ -239,6 +239,26 @@ fn a_misspelt_setting_or_a_wrong_unit_in_toml_is_an_error_that_says_so() {
 }
 
 #[test]
+fn same_site_is_read_in_any_case_and_written_in_lower_case() {
+    for (text, value) in [
+        ("None", SameSite::None),
+        ("LAX", SameSite::Lax),
+        ("strict", SameSite::Strict),
+        ("sTrict", SameSite::Strict),
+    ] {
+        let config: SessionConfig =
+            toml::from_str(&format!("[cookie]\nsame_site = '{text}'")).unwrap();
+        assert_eq!(config.cookie.same_site, Some(value));
+        let written = toml::to_string(&config.cookie).unwrap();
+        let line = format!("same_site = \"{}\"", text.to_lowercase());
+        assert!(written.contains(&line), "{written}");
+    }
+    let unknown = toml::from_str::<SessionConfig>("[cookie]\nsame_site = 'loose'");
+    let error = unknown.unwrap_err().to_string();
+    assert!(error.contains("`strict`, `lax` or `none`"), "{error}");
+}
+
+#[test]
 fn the_defaults_are_those_of_the_guide() {
     let config = SessionConfig::default();
     assert!(config.enabled && !config.clear_with_browser);

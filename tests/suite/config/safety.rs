@@ -66,7 +66,7 @@ async fn survives(config: SessionConfig, away: Duration, times: u32) -> bool {
     } = test_server(config);
     let mut browser = Browser::new(&sessions);
     browser
-        .visit(async |session| session.put("user", &1).unwrap())
+        .visit(async |session| session.put("user", 1).unwrap())
         .await;
     for _ in 0..times {
         clock.advance(away);

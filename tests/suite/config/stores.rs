@@ -52,9 +52,70 @@ async fn a_store_of_ones_own_is_chosen_like_any_other() {
         config().with_variables(|name| Ok((name == "SESSION_DRIVER").then(|| "mine".to_owned())));
     let sessions = Sessions::builder(chosen.unwrap()).stores(stores).build();
     Browser::new(&sessions.unwrap())
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     assert_eq!((mine.stats().records, other.stats().records), (1, 0));
+}
+
+#[tokio::test]
+async fn the_case_of_a_stores_name_does_not_matter() {
+    let (mine, other) = (MemoryStore::new(), MemoryStore::new());
+    let stores = || {
+        StoreRegistry::new()
+            .register("Mine", mine.clone())
+            .register("mine", other.clone())
+            .register("last", MemoryStore::new())
+    };
+    let build = |config: SessionConfig| Sessions::builder(config).stores(stores()).build();
+    assert!(build(config().store("Memory")).is_ok());
+    assert!(build(config().store("LAST").migrate_from("memorY")).is_ok());
+    // Two stores whose names differ in the case alone are two stores.
+    let sessions = build(config().store("mine")).unwrap();
+    Browser::new(&sessions)
+        .visit(async |session| session.put("a", 1).unwrap())
+        .await;
+    assert_eq!((mine.stats().records, other.stats().records), (0, 1));
+    let same = build(config().store("last").migrate_to("LAST")).unwrap_err();
+    assert!(same.to_string().contains("the same as `store`"), "{same}");
+}
+
+#[test]
+fn an_unknown_store_is_refused_with_the_nearest_name() {
+    for (unknown, nearest) in [
+        ("reddis", "redis"),
+        ("Rdeis", "redis"),
+        ("memry", "memory"),
+        ("cookies", "cookie"),
+        ("fiel", "file"),
+    ] {
+        let text = refusal(&format!("store = '{unknown}'")).to_string();
+        let meant =
+            format!("no store is named {unknown:?}; did you mean {nearest:?}? the names are ");
+        assert!(text.contains(&meant), "{text}");
+    }
+    for unknown in ["postgres", "f", "mysql"] {
+        let text = refusal(&format!("store = '{unknown}'")).to_string();
+        let names =
+            format!("no store is named {unknown:?}; the names are cookie, file, memory, redis");
+        assert!(text.contains(&names), "{text}");
+    }
+}
+
+#[cfg(all(feature = "file", unix))]
+#[test]
+fn a_location_that_only_a_shell_understands_is_refused() {
+    for (location, word) in [
+        ("~/sessions", "`~` is not expanded"),
+        ("~", "`~` is not expanded"),
+        ("\"/var/lib/sessions\"", "remove them"),
+        ("'tmp/sessions'", "remove them"),
+    ] {
+        let mut settings = config().store("file");
+        settings.stores.file.location = location.into();
+        let error = Sessions::builder(settings).build().unwrap_err().to_string();
+        assert!(error.contains("`stores.file.location`"), "{error}");
+        assert!(error.contains(word), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -132,7 +193,7 @@ mod file {
             let config = config().with_variables(|name| Ok(settings(name))).unwrap();
             let sessions = Sessions::builder(config).build().unwrap();
             Browser::new(&sessions)
-                .visit(async |session| session.put("visits", &visits).unwrap())
+                .visit(async |session| session.put("visits", visits).unwrap())
                 .await;
             assert_eq!(sessions.collection().count().await.unwrap(), Some(visits));
         }

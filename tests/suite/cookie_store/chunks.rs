@@ -39,7 +39,7 @@ async fn a_session_grows_over_cookies_and_shrinks_back() {
         (8000, 3),
     ] {
         browser
-            .visit(async |session| session.put("cart", &text(len)).unwrap())
+            .visit(async |session| session.put("cart", text(len)).unwrap())
             .await;
         assert_eq!(browser.jar.names(), names[..=cookies], "{len} bytes");
         for name in browser.jar.names() {
@@ -63,7 +63,7 @@ async fn more_cookies_than_allowed_are_too_large_by_their_sum() {
         .browser()
         .request(async |session| {
             session.load().await.unwrap();
-            session.put("cart", &text(9000)).unwrap();
+            session.put("cart", text(9000)).unwrap();
             session.commit().await.unwrap_err().to_string()
         })
         .await
@@ -166,7 +166,7 @@ async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
     let server = server_with_chunks(4);
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     for stale in ["session-data.1", "session-data.3"] {
         browser.jar.set(stale, "left over");
@@ -174,7 +174,7 @@ async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
     let all = browser.visit(async |session| object(session)).await;
     assert_eq!(all, json!({"a": 1}), "they are ignored");
     browser
-        .visit(async |session| session.put("a", &2).unwrap())
+        .visit(async |session| session.put("a", 2).unwrap())
         .await;
     assert_eq!(browser.jar.names(), ["session", "session-data"]);
 }
@@ -184,7 +184,7 @@ async fn fewer_cookies_by_configuration_log_no_visitor_out() {
     let server = server_with_chunks(4);
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(8000)).unwrap())
+        .visit(async |session| session.put("cart", text(8000)).unwrap())
         .await;
     let narrow = crate::support::cookie_server::cookie_server_at(
         config(),

@@ -80,9 +80,9 @@ proptest! {
 async fn the_data_of_one_visitor_is_nothing_to_another() {
     let server = cookie_server();
     let (mut ada, mut eve) = (server.browser(), server.browser());
-    ada.visit(async |session| session.put("admin", &true).unwrap())
+    ada.visit(async |session| session.put("admin", true).unwrap())
         .await;
-    eve.visit(async |session| session.put("admin", &false).unwrap())
+    eve.visit(async |session| session.put("admin", false).unwrap())
         .await;
     let stolen = ada.jar.get("session-data").unwrap().to_owned();
     eve.jar.set("session-data", &stolen);
@@ -105,7 +105,7 @@ async fn a_cookie_sealed_under_another_name_or_for_another_purpose_does_not_open
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     let id = browser.cookie().unwrap().to_owned();
     let data = browser.jar.get("session-data").unwrap().to_owned();
@@ -162,7 +162,7 @@ async fn a_previous_keys_cookie_opens_and_is_sealed_again_by_the_first_one() {
     for read_only in [true, false] {
         let mut before = old.browser();
         before
-            .visit(async |session| session.put("user", &7).unwrap())
+            .visit(async |session| session.put("user", 7).unwrap())
             .await;
         old.advance(Duration::from_secs(1));
         let mut browser = new.browser();

@@ -17,7 +17,7 @@ fn server_with_revocation() -> CookieServer {
 
 async fn put(browser: &mut Browser, key: &str) {
     browser
-        .visit(async |session: &Session| session.put(key, &1).unwrap())
+        .visit(async |session: &Session| session.put(key, 1).unwrap())
         .await;
 }
 
@@ -73,7 +73,7 @@ async fn a_slower_write_does_not_log_out_who_has_just_signed_in() {
             session.load().await.unwrap().put("late", &1).unwrap();
             let sign_in = browser.visit(async |session| {
                 session.regenerate().unwrap();
-                session.put("user", &1).unwrap();
+                session.put("user", 1).unwrap();
             });
             sign_in.await;
         })
@@ -137,9 +137,9 @@ async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
         browser
             .visit(async |session| {
                 session.regenerate().unwrap();
-                session.put("round", &round).unwrap();
+                session.put("round", round).unwrap();
                 session.commit().await.unwrap();
-                session.put("cart", &text(5000)).unwrap();
+                session.put("cart", text(5000)).unwrap();
             })
             .await;
         let all = browser.visit(async |session| object(session)).await;

@@ -24,7 +24,7 @@ async fn a_large_session_goes_to_the_server_and_a_small_one_comes_back() {
     let mut browser = server.browser();
     for (len, kept) in [(100, 0), (9000, 1), (10_000, 1), (100, 1), (9000, 1)] {
         browser
-            .visit(async |session| session.put("cart", &text(len)).unwrap())
+            .visit(async |session| session.put("cart", text(len)).unwrap())
             .await;
         assert_eq!(browser.jar.names(), ["session", "session-data"]);
         let sealed = browser.jar.get("session-data").unwrap().len();
@@ -49,7 +49,7 @@ async fn a_record_at_the_server_lives_as_long_as_its_cookie() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     for round in 0..6 {
         server.advance(HOUR);
@@ -71,7 +71,7 @@ async fn logging_out_ends_the_record_at_the_server_too() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     let copy = browser.clone();
     browser
@@ -90,13 +90,13 @@ async fn a_slower_request_brings_no_large_session_back() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     let mut slow = browser.clone();
     let mut late = slow.clone();
     slow.request(async |session| {
         session.load().await.unwrap();
-        session.put("late", &1).unwrap();
+        session.put("late", 1).unwrap();
         browser
             .visit(async |session| session.destroy().unwrap())
             .await;
@@ -116,7 +116,7 @@ async fn a_new_id_takes_a_large_session_along() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     browser
         .visit(async |session| session.regenerate().unwrap())
@@ -131,7 +131,7 @@ async fn a_tag_that_does_not_fit_moves_the_session_to_the_server() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(2880)).unwrap())
+        .visit(async |session| session.put("cart", text(2880)).unwrap())
         .await;
     browser
         .visit(async |session| {
@@ -153,11 +153,11 @@ async fn an_answer_that_comes_late_still_finds_what_it_points_to() {
     let server = server_with_overflow();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     let mut other = browser.clone();
     other
-        .visit(async |session| session.put("more", &1).unwrap())
+        .visit(async |session| session.put("more", 1).unwrap())
         .await;
     browser
         .visit(async |session| session.put("cart", "small").unwrap())
@@ -179,7 +179,7 @@ async fn a_server_that_fails_costs_the_response_and_no_cookie() {
     let gate = gate.unwrap();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(9000)).unwrap())
+        .visit(async |session| session.put("cart", text(9000)).unwrap())
         .await;
     let before = browser.jar.clone();
     for call in [Call::Write, Call::Read, Call::Destroy] {
@@ -189,7 +189,7 @@ async fn a_server_that_fails_costs_the_response_and_no_cookie() {
                 if session.load().await.is_ok() {
                     match call {
                         Call::Destroy => session.destroy().unwrap(),
-                        _ => session.put("cart", &text(9500)).unwrap(),
+                        _ => session.put("cart", text(9500)).unwrap(),
                     }
                 }
             })

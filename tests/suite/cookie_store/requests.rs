@@ -98,7 +98,7 @@ async fn a_request_that_only_reads_sets_no_data_cookie() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     let visit = browser
         .request(async |session| session.load().await.unwrap().get::<i64>("a").unwrap())
@@ -125,7 +125,7 @@ async fn use_prolongs_a_session_and_disuse_ends_it() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     // By loads, by read-only loads, and by requests that do not use the session.
     for round in 0..9 {
@@ -178,7 +178,7 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
     let mut browser = server.browser();
     let old = browser
         .visit(async |session| {
-            session.put("cart", &7).unwrap();
+            session.put("cart", 7).unwrap();
             session.flash("hello", "there").unwrap();
             session.tag("ada").unwrap();
             session.store_key().unwrap()
@@ -188,7 +188,7 @@ async fn a_new_id_keeps_data_and_tags_and_the_old_cookies_do_not_mix_with_the_ne
     let new = browser
         .visit(async |session| {
             session.regenerate().unwrap();
-            session.put("user", &1).unwrap();
+            session.put("user", 1).unwrap();
             session.store_key().unwrap()
         })
         .await;
@@ -217,7 +217,7 @@ async fn logging_out_removes_both_cookies() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("user", &1).unwrap())
+        .visit(async |session| session.put("user", 1).unwrap())
         .await;
     browser
         .visit(async |session| session.destroy().unwrap())
@@ -231,7 +231,7 @@ async fn logging_out_and_beginning_again_in_one_request_leaves_the_new_session()
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("user", &1).unwrap())
+        .visit(async |session| session.put("user", 1).unwrap())
         .await;
     browser
         .visit(async |session| {
@@ -251,10 +251,10 @@ async fn several_commits_of_one_request_seal_what_the_last_one_stored() {
         .request(async |session| {
             session.load().await.unwrap();
             for round in 0..3 {
-                session.put("round", &round).unwrap();
+                session.put("round", round).unwrap();
                 session.commit().await.unwrap();
             }
-            session.put("late", &true).unwrap();
+            session.put("late", true).unwrap();
         })
         .await;
     assert_eq!(visit.cookies().len(), 2);
@@ -267,14 +267,14 @@ async fn of_two_requests_at_once_the_last_answer_wins() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("a", &0).unwrap())
+        .visit(async |session| session.put("a", 0).unwrap())
         .await;
     let mut other = browser.clone();
     browser
-        .visit(async |session| session.put("a", &1).unwrap())
+        .visit(async |session| session.put("a", 1).unwrap())
         .await;
     other
-        .visit(async |session| session.put("b", &2).unwrap())
+        .visit(async |session| session.put("b", 2).unwrap())
         .await;
     browser.jar = other.jar;
     let all = browser.visit(async |session| object(session)).await;
@@ -297,7 +297,7 @@ async fn without_a_request_there_is_nothing_to_read_and_the_error_says_so() {
     let mut browser = server.browser();
     let key = browser
         .visit(async |session| {
-            session.put("a", &1).unwrap();
+            session.put("a", 1).unwrap();
             session.tag("ada").unwrap();
             session.store_key().unwrap()
         })

@@ -85,7 +85,7 @@ async fn a_replaced_id_is_refused_with_its_data() {
     let server = server_with_revocation();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &1).unwrap())
+        .visit(async |session| session.put("cart", 1).unwrap())
         .await;
     let mut planted = browser.clone();
     login(&mut browser, "ada").await;
@@ -223,7 +223,7 @@ async fn only_a_new_tag_is_later_than_a_log_out_everywhere() {
         for round in 0..2 {
             browser
                 .visit(async |session| {
-                    session.put("round", &round).unwrap();
+                    session.put("round", round).unwrap();
                     session.regenerate().unwrap();
                 })
                 .await;
@@ -322,7 +322,7 @@ async fn a_write_before_a_log_out_is_in_the_list_does_not_undo_it() {
             gate.reached().await;
             server.advance(MILLI);
             let visit = browser.visit(async |session| {
-                session.put("late", &1).unwrap();
+                session.put("late", 1).unwrap();
                 if regenerates {
                     session.regenerate().unwrap();
                 }

@@ -64,9 +64,9 @@ async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
         .request(async |session| {
             session.load().await.unwrap();
             session.put("theme", "dark").unwrap();
-            session.put("cart", &text(2000)).unwrap();
-            session.put("history", &text(1500)).unwrap();
-            session.flash("errors", &text(500)).unwrap();
+            session.put("cart", text(2000)).unwrap();
+            session.put("history", text(1500)).unwrap();
+            session.flash("errors", text(500)).unwrap();
             session.commit().await.unwrap_err()
         })
         .await;
@@ -100,8 +100,8 @@ async fn what_was_too_large_can_be_made_smaller_and_committed() {
     let mut browser = server.browser();
     browser
         .visit(async |session| {
-            session.put("kept", &1).unwrap();
-            session.put("cart", &text(5000)).unwrap();
+            session.put("kept", 1).unwrap();
+            session.put("cart", text(5000)).unwrap();
             assert!(session.commit().await.unwrap_err().is_too_large());
             session.forget("cart").unwrap();
             session.commit().await.unwrap();
@@ -116,13 +116,13 @@ async fn a_flash_message_that_goes_too_far_costs_the_response_and_not_the_sessio
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(2500)).unwrap())
+        .visit(async |session| session.put("cart", text(2500)).unwrap())
         .await;
     let before = browser.jar.clone();
     let visit = browser
         .request(async |session| {
             session.load().await.unwrap();
-            session.flash("input", &text(1000)).unwrap();
+            session.flash("input", text(1000)).unwrap();
         })
         .await;
     assert_eq!(visit.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -144,11 +144,11 @@ async fn by_the_other_policy_the_response_stays_and_an_event_reports_the_dropped
     let server = cookie_server_with(config, |store, _| store);
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("kept", &1).unwrap())
+        .visit(async |session| session.put("kept", 1).unwrap())
         .await;
     let key = browser
         .visit(async |session| {
-            session.put("cart", &text(5000)).unwrap();
+            session.put("cart", text(5000)).unwrap();
             assert!(
                 session.commit().await.is_err(),
                 "an explicit commit reports the error"
@@ -175,12 +175,12 @@ async fn a_dropped_write_does_not_undo_a_log_out() {
     let server = cookie_server_with(config, |store, _| store);
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("user", &1).unwrap())
+        .visit(async |session| session.put("user", 1).unwrap())
         .await;
     browser
         .visit(async |session| {
             session.destroy().unwrap();
-            session.put("cart", &text(5000)).unwrap();
+            session.put("cart", text(5000)).unwrap();
         })
         .await;
     assert!(browser.jar.names().is_empty());
@@ -192,7 +192,7 @@ async fn a_tag_that_does_not_fit_is_refused_like_data() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser
-        .visit(async |session| session.put("cart", &text(2880)).unwrap())
+        .visit(async |session| session.put("cart", text(2880)).unwrap())
         .await;
     let visit = browser
         .request(async |session| {

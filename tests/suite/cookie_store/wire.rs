@@ -24,7 +24,7 @@ async fn count(
     session.load().await.unwrap();
     let visits = session.increment("visits").unwrap();
     if session.get::<usize>("visits").unwrap() == Some(2) {
-        session.put("padding", &text(6000)).unwrap();
+        session.put("padding", text(6000)).unwrap();
         session.regenerate().unwrap();
     }
     Ok(Response::new(Full::new(visits.to_string().into())))
@@ -47,7 +47,7 @@ async fn a_real_server_and_its_clients_carry_a_session_over_http_1_and_2() {
 async fn request(sessions: &Sessions, cookies: Option<HeaderValue>) -> (i64, HeaderMap) {
     let service = sessions.wrap_fn(async |_: Request<()>, session: Session| {
         session.load().await.unwrap();
-        session.put("padding", &text(4000)).unwrap();
+        session.put("padding", text(4000)).unwrap();
         let visits: i64 = session
             .increment("visits")
             .unwrap()

@@ -86,7 +86,7 @@ async fn pages(request: Request<FormBody<Incoming>>, session: Session) -> Result
         }
         (_, "/put") => {
             session.load().await?;
-            session.put("put", &true)?;
+            session.put("put", true)?;
             page("put".to_owned())
         }
         _ => page("a page".to_owned()),
@@ -104,7 +104,7 @@ async fn contact(request: Request<FormBody<Incoming>>, session: Session) -> Resu
         return Err(errors.into());
     }
     let notice = json!({"type": "success", "message": "Thanks for contacting."});
-    session.flash("notification", &notice)?;
+    session.flash("notification", notice)?;
     see_other("/contact")
 }
 

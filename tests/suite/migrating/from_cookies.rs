@@ -246,7 +246,7 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
         let mut slow = browser.clone();
         let key = slow
             .visit(async |session| {
-                session.put("late", &1).unwrap();
+                session.put("late", 1).unwrap();
                 browser
                     .visit(async |session| {
                         session.regenerate().unwrap();
@@ -284,9 +284,9 @@ async fn what_another_request_wrote_while_the_id_changed_moves_along() {
     browser
         .visit(async |session| {
             session.regenerate().unwrap();
-            session.put("a", &1).unwrap();
+            session.put("a", 1).unwrap();
             other
-                .visit(async |session| session.put("b", &2).unwrap())
+                .visit(async |session| session.put("b", 2).unwrap())
                 .await;
         })
         .await;
@@ -301,7 +301,7 @@ async fn who_logs_out_is_logged_out() {
         let mut thief = browser.clone();
         let mut slow = browser.clone();
         slow.visit(async |session| {
-            session.put("late", &1).unwrap();
+            session.put("late", 1).unwrap();
             browser
                 .visit(async |session| session.destroy().unwrap())
                 .await;

@@ -89,7 +89,7 @@ async fn known_browser(settings: SessionConfig) -> Browser {
     let mut browser = test_server(settings).browser();
     browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.flash("note", "saved").unwrap();
         })
         .await;
@@ -148,9 +148,9 @@ async fn change(session: &Session, change: &str) {
     }
     session.load().await.unwrap();
     match change {
-        "put" => session.put("m", &1).unwrap(),
+        "put" => session.put("m", 1).unwrap(),
         "put and commit" => {
-            session.put("m", &1).unwrap();
+            session.put("m", 1).unwrap();
             session.commit().await.unwrap();
         }
         "flash" => session.flash("note", "sent").unwrap(),
@@ -268,7 +268,7 @@ async fn a_304_gets_a_cookie_only_of_a_changed_session() {
 async fn a_renewal_that_a_cacheable_response_omits_is_sent_by_the_next_one() {
     let setup = test_server(config().touch_interval(Duration::from_secs(60)));
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let before = browser.cookie().unwrap().to_owned();
     setup.advance(Duration::from_secs(60));
     let cacheable = response(&[("cache-control", "public")]);
@@ -284,7 +284,7 @@ async fn a_renewal_that_a_cacheable_response_omits_is_sent_by_the_next_one() {
 async fn the_cookies_of_a_client_side_store_follow_the_same_rule() {
     let sessions = Sessions::new(config(), CookieStore::new()).unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let read = browser
         .request_with(response(&[("cache-control", "public")]), async |s| {
             s.load().await.unwrap().has("n").unwrap()

@@ -38,7 +38,7 @@ async fn handle(path: String, session: Session, store: GateStore) -> Result<Page
     match path.as_str() {
         "/lost" => {
             store.fail(Call::Write);
-            session.put("late", &1).unwrap();
+            session.put("late", 1).unwrap();
         }
         status => *response.status_mut() = status[1..].parse().unwrap(),
     }

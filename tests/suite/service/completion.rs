@@ -84,7 +84,7 @@ async fn the_future_of_a_commit_panics() {
             assert_eq!(panic_of_next_poll(s.commit()).await, expected, "not loaded");
             s.load().await.unwrap();
             assert_eq!(panic_of_next_poll(s.commit()).await, expected, "unchanged");
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             assert_eq!(panic_of_next_poll(s.commit()).await, expected, "stored");
         })
         .await;

@@ -21,7 +21,7 @@ async fn the_quiet_policy_says_nothing_where_the_session_was_left_alone() {
     let setup = test_server(when_used());
     let mut browser = setup.browser();
     assert!(browser.pass().await.has_no_headers(), "a new visitor");
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     setup.store.calls();
     assert!(browser.pass().await.has_no_headers(), "a known one");
     assert_eq!(setup.store.calls(), []);
@@ -56,7 +56,7 @@ async fn the_quiet_policy_renews_when_it_is_due() {
     for opens in [false, true] {
         let setup = test_server(when_used().touch_interval(Duration::from_secs(60)));
         let mut browser = setup.browser();
-        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
         setup.advance(Duration::from_secs(60));
         let visit = browser
             .request(async |s| {
@@ -74,7 +74,7 @@ async fn the_quiet_policy_renews_when_it_is_due() {
 async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
     let setup = test_server(config());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let before = browser.cookie().unwrap().to_owned();
     browser.pass().await;
     assert_eq!(browser.cookie(), Some(&*before), "no new seal");
@@ -90,7 +90,7 @@ async fn the_rolling_policy_echoes_the_cookie_until_its_renewal_is_due() {
 #[tokio::test]
 async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
     let mut browser = test_server(when_used()).browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let accesses: [fn(&hyper_session::Session); 4] = [
         |s| assert!(s.id().is_ok()),
         |s| assert!(s.store_key().is_ok()),
@@ -235,7 +235,7 @@ async fn a_new_key_keeps_sessions_and_reseals_their_cookies() {
     );
     let before = test_server(config());
     let mut browser = before.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     let shared = |settings: SessionConfig| {
         hyper_session::Sessions::builder(settings.store("shared"))
@@ -268,7 +268,7 @@ async fn a_new_key_keeps_sessions_and_reseals_their_cookies() {
 async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
     let setup = test_server(config());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     // The first six characters are an optional hint; all others are authenticated.
     for at in 6..sealed.len() {
@@ -294,7 +294,7 @@ async fn a_cookie_changed_in_any_one_character_is_no_cookie_of_ours() {
 async fn a_changed_claim_of_renewal_gains_nothing() {
     let setup = test_server(when_used());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let sealed = browser.cookie().unwrap().to_owned();
     setup.store.calls();
     // A forged time of the last touch. The session still expires in the store.
@@ -335,7 +335,7 @@ async fn a_cookie_of_another_name_or_purpose_does_not_open() {
         test_server(config().cookie_name("other")),
     );
     let mut browser = other.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let mut swapped = one.browser();
     swapped
         .jar
@@ -375,7 +375,7 @@ async fn n_of(setup: &crate::support::TestServer, lines: &[String]) -> Option<i3
 async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
     let setup = test_server(config());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let own = format!("session={}", browser.cookie().unwrap());
     let lines = |lines: &[&str]| {
         lines
@@ -406,7 +406,7 @@ async fn of_several_cookies_of_our_name_the_first_that_authenticates_counts() {
 async fn a_request_can_make_us_try_only_so_many_cookies() {
     let setup = test_server(config());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let own = format!("session={}", browser.cookie().unwrap());
     let most = hyper_session::cookie::MAX_CANDIDATES;
     let mut lines = vec!["session=forged".to_owned(); most - 1];
@@ -423,7 +423,7 @@ async fn the_secret_id_is_nowhere_but_in_the_cookie() {
     let mut shown = String::new();
     let id = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             shown = format!("{s:?} {:?}", s.id().unwrap());
             s.id().unwrap()
         })

@@ -108,7 +108,7 @@ async fn a_handlers_error_passes_through_and_nothing_is_stored() {
         .sessions
         .wrap_fn(async |_: Request<()>, session: Session| {
             session.load().await.unwrap();
-            session.put("n", &1).unwrap();
+            session.put("n", 1).unwrap();
             Err::<Response<Empty<Bytes>>, _>(Broken)
         });
     assert_eq!(service.call(Request::new(())).await.unwrap_err(), Broken);
@@ -227,7 +227,7 @@ async fn explicit_commits_store_at_once_and_more_writes_may_follow() {
     let mut browser = setup.browser();
     browser
         .visit(async |s| {
-            s.put("a", &1).unwrap();
+            s.put("a", 1).unwrap();
             s.commit().await.unwrap();
             let stored = setup
                 .sessions
@@ -235,10 +235,10 @@ async fn explicit_commits_store_at_once_and_more_writes_may_follow() {
                 .get(&s.store_key().unwrap())
                 .await;
             assert!(stored.unwrap().unwrap().has("a").unwrap());
-            s.put("b", &2).unwrap();
+            s.put("b", 2).unwrap();
             s.commit().await.unwrap();
             s.commit().await.unwrap();
-            s.put("c", &3).unwrap();
+            s.put("c", 3).unwrap();
         })
         .await;
     let all = browser.visit(async |s| object(s)).await;
@@ -254,7 +254,7 @@ async fn a_handle_is_used_by_several_tasks_of_one_request() {
                 let session = s.clone();
                 tokio::spawn(async move {
                     session.load().await.unwrap().increment("n").unwrap();
-                    session.put(format!("k{at}").as_str(), &at).unwrap();
+                    session.put(format!("k{at}").as_str(), at).unwrap();
                 })
             });
             for task in tasks.collect::<Vec<_>>() {
@@ -273,7 +273,7 @@ async fn a_handle_is_used_by_several_tasks_of_one_request() {
 async fn two_tasks_that_load_at_once_open_one_session() {
     let setup = test_server(config());
     let mut browser = setup.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let gate = setup.store.hold(Call::Read);
     browser
         .request(async |s| {
@@ -296,18 +296,18 @@ async fn a_handle_kept_after_the_response_reads_and_refuses_to_write() {
     let mut browser = Browser::new(&sessions());
     let kept = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.clone()
         })
         .await;
     assert_eq!(kept.get("n").unwrap(), Some(1));
     let refused = |error| matches!(error, SessionError::Committed);
-    assert!(kept.put("n", &2).is_err_and(refused));
+    assert!(kept.put("n", 2).is_err_and(refused));
     assert!(kept.increment("n").is_err_and(refused));
     assert!(kept.clear().is_err_and(refused));
     assert!(kept.destroy().is_err_and(refused));
     assert!(kept.regenerate().is_err_and(refused));
-    assert!(kept.flash("n", &1).is_err_and(refused));
+    assert!(kept.flash("n", 1).is_err_and(refused));
     assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
 }
 
@@ -333,8 +333,8 @@ async fn nothing_of_one_visitor_is_in_the_next_ones_session() {
             .visit(async |s| {
                 assert!(s.is_fresh() && s.is_empty().unwrap() && !s.is_modified());
                 assert!(s.flash_messages().unwrap().is_empty() && !s.has_regenerated());
-                s.put("round", &round).unwrap();
-                s.flash("m", &round).unwrap();
+                s.put("round", round).unwrap();
+                s.flash("m", round).unwrap();
                 s.tag("ada").unwrap();
                 match round % 4 {
                     0 => s.regenerate().unwrap(),

@@ -22,7 +22,7 @@ async fn key(browser: &mut Browser) -> StoreKey {
 
 async fn stored(server: &TestServer) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     browser
 }
 
@@ -137,7 +137,7 @@ async fn equal_ids_count_once_and_stored_ones_come_first() {
     let mut browser = server.browser();
     browser.pass().await;
     let first = browser.cookie().unwrap().to_owned();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let unstored = Death::NeverStored.cookie(&server).await;
     for cookie in [&first, &unstored, &first] {
         browser.jar.plant("session", cookie);
@@ -198,7 +198,7 @@ async fn if_none_is_alive_the_first_that_was_never_stored_is_adopted() {
         assert_eq!(key(&mut browser).await, expected, "{dead} dead ids");
         assert!(server.store.calls().len() <= 4);
         if dead <= 3 {
-            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            browser.visit(async |s| s.put("n", 1)).await.unwrap();
             assert_eq!(browser.visit(async |s| object(s)).await, json!({"n": 1}));
         }
     }

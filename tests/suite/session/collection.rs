@@ -178,7 +178,7 @@ impl Store for MinimalStore {
 async fn a_store_of_four_methods_is_enough_but_has_no_tags_and_no_count() {
     let sessions = Sessions::new(config(), MinimalStore(MemoryStore::new())).unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     browser.visit(async |s| s.regenerate()).await.unwrap();
     assert_eq!(browser.visit(async |s| s.get("n")).await.unwrap(), Some(1));
     let refused = browser.visit(async |s| s.tag("ada")).await;

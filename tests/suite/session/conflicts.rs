@@ -11,7 +11,7 @@ use crate::support::{Browser, Call, TestServer, config, data, object, test_serve
 
 async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.merge(&data)).await.unwrap();
+    browser.visit(async |s| s.merge(data)).await.unwrap();
     server.events.clear();
     browser
 }
@@ -42,7 +42,7 @@ async fn an_increment_of_a_value_that_became_a_text_is_a_409_and_stores_nothing(
     let (status, _) = overlap(
         &browser,
         async |s| {
-            s.put("other", &true).unwrap();
+            s.put("other", true).unwrap();
             s.increment("n").unwrap();
             s.tag("ada").unwrap();
         },
@@ -146,7 +146,7 @@ async fn what_an_explicit_commit_stored_before_stays() {
             s.load().await.unwrap().put("first", &1).unwrap();
             s.commit().await.unwrap();
             other.visit(async |s| s.put("n", "text")).await.unwrap();
-            s.put("second", &2).unwrap();
+            s.put("second", 2).unwrap();
             s.increment("n").unwrap();
         })
         .await;
@@ -172,7 +172,7 @@ async fn after_a_refused_explicit_commit_the_session_can_be_loaded_again() {
         assert!(matches!(s.get::<Value>("n"), Err(SessionError::NotLoaded)));
         s.load().await.unwrap();
         assert_eq!(s.get("n").unwrap(), Some("text".to_owned()));
-        s.put("n", &7).unwrap();
+        s.put("n", 7).unwrap();
     })
     .await;
     assert_eq!(data(&mut ours).await, json!({"n": 7}));
@@ -203,17 +203,17 @@ async fn changes_during_an_explicit_commit_belong_to_the_next_one() {
         let gate = server.store.hold(Call::Write);
         ours.visit(async |s| {
             s.increment("n").unwrap();
-            s.flash("first", &1).unwrap();
+            s.flash("first", 1).unwrap();
             let commit = async { s.commit().await.unwrap() };
             tokio::join!(commit, async {
                 gate.reached().await;
                 s.increment("n").unwrap();
-                s.put("late", &true).unwrap();
+                s.put("late", true).unwrap();
                 s.tag("late").unwrap();
-                s.flash("second", &2).unwrap();
+                s.flash("second", 2).unwrap();
                 if conflicting {
                     let mut other = theirs.clone();
-                    other.visit(async |s| s.put("theirs", &1)).await.unwrap();
+                    other.visit(async |s| s.put("theirs", 1)).await.unwrap();
                 }
                 gate.open();
             });
@@ -318,9 +318,9 @@ async fn an_explicit_commit_with_a_new_id_beside_many_writers_keeps_its_flash_me
         server.store.hold_nth(Call::Write, 1),
     );
     let (mut first, mut winner, mut mover) = (browser.clone(), browser.clone(), browser.clone());
-    tokio::join!(first.visit(async |s| drop(s.put("first", &true))), async {
+    tokio::join!(first.visit(async |s| drop(s.put("first", true))), async {
         conflicting.reached().await;
-        winner.visit(async |s| drop(s.put("winner", &true))).await;
+        winner.visit(async |s| drop(s.put("winner", true))).await;
         conflicting.open();
         batch.reached().await;
         let moving = mover.visit(async |s| {
@@ -355,15 +355,15 @@ async fn a_clear_during_an_explicit_commit_keeps_what_other_requests_wrote() {
     let (mut ours, mut theirs) = (browser.clone(), browser.clone());
     let gate = server.store.hold(Call::Write);
     ours.visit(async |s| {
-        s.put("ours", &1).unwrap();
+        s.put("ours", 1).unwrap();
         let commit = async { s.commit().await.unwrap() };
         tokio::join!(commit, async {
             gate.reached().await;
             s.clear().unwrap();
-            theirs.visit(async |s| s.put("theirs", &1)).await.unwrap();
+            theirs.visit(async |s| s.put("theirs", 1)).await.unwrap();
             gate.open();
         });
-        theirs.visit(async |s| s.put("more", &1)).await.unwrap();
+        theirs.visit(async |s| s.put("more", 1)).await.unwrap();
     })
     .await;
     let left = data(&mut browser.clone()).await;

@@ -108,7 +108,7 @@ fn apply(session: &Session, how: Use) {
     match how {
         Untouched | Due => {}
         Read => drop(session.has("n").unwrap()),
-        Write => session.put("n", &2).unwrap(),
+        Write => session.put("n", 2).unwrap(),
         Flash => session.flash("notice", "hello").unwrap(),
         Regenerate => session.regenerate().unwrap(),
         Destroy => session.destroy().unwrap(),
@@ -160,7 +160,7 @@ async fn run(
         false => process(policy, &server.store, clock),
     };
     let mut browser = Browser::new(&own);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     if how == Due {
         clock.advance(Duration::from_secs(61));
     }

@@ -31,7 +31,7 @@ async fn an_id_asked_for_before_the_load_is_the_sessions_id() {
 async fn a_renewal_that_failed_is_not_promised_to_the_browser() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.advance(Duration::from_secs(600));
     server.store.fail(Call::Read);
     let visit = browser.request(async |_| {}).await;

@@ -71,8 +71,8 @@ async fn a_slower_request_does_not_bring_a_destroyed_session_back() {
             .request(async |s| {
                 s.load().await.unwrap();
                 destruction.run(&server, &browser).await;
-                s.put("late", &1).unwrap();
-                s.flash("late", &1).unwrap();
+                s.put("late", 1).unwrap();
+                s.flash("late", 1).unwrap();
                 s.tag("ada").unwrap();
             })
             .await;
@@ -103,7 +103,7 @@ async fn a_request_that_had_not_loaded_yet_does_not_either() {
                 destruction.run(&server, &browser).await;
                 s.load().await.unwrap();
                 assert!(s.is_empty().unwrap());
-                s.put("late", &1).unwrap();
+                s.put("late", 1).unwrap();
                 assert!(s.id().unwrap() != old);
             })
             .await;
@@ -122,7 +122,7 @@ async fn a_session_that_was_never_stored_is_fenced_as_well() {
         .request(async |s| {
             s.load().await.unwrap();
             other.visit(async |s| s.destroy()).await.unwrap();
-            s.put("late", &1).unwrap();
+            s.put("late", 1).unwrap();
         })
         .await;
     assert_eq!(server.memory.stats().records, 0);
@@ -135,7 +135,7 @@ async fn a_write_on_its_way_when_the_session_ends_is_dropped() {
     let browser = ada(&server).await;
     let gate = server.store.hold(Call::Write);
     let (mut slow, mut quick) = (browser.clone(), browser.clone());
-    tokio::join!(slow.visit(async |s| s.put("late", &1).unwrap()), async {
+    tokio::join!(slow.visit(async |s| s.put("late", 1).unwrap()), async {
         gate.reached().await;
         quick.visit(async |s| s.destroy()).await.unwrap();
         gate.open();
@@ -184,7 +184,7 @@ async fn a_request_slower_than_the_tombstone_writes_nothing_to_what_it_had_read(
         .visit(async |s| {
             quick.visit(async |s| s.destroy()).await.unwrap();
             server.advance(Duration::from_secs(600));
-            s.put("late", &1).unwrap();
+            s.put("late", 1).unwrap();
         })
         .await;
     server.memory.sweep();
@@ -225,7 +225,7 @@ async fn an_expired_session_is_not_continued_by_a_request_that_read_it_before() 
         .clone()
         .visit(async |s| {
             server.advance(Duration::from_secs(3 * 3600));
-            s.put("late", &1).unwrap();
+            s.put("late", 1).unwrap();
         })
         .await;
     server.memory.sweep();
@@ -240,8 +240,8 @@ async fn a_logout_by_a_request_that_lost_a_race_still_ends_the_session() {
     browser
         .clone()
         .visit(async |s: &Session| {
-            quick.visit(async |s| s.put("b", &1)).await.unwrap();
-            s.put("c", &1).unwrap();
+            quick.visit(async |s| s.put("b", 1)).await.unwrap();
+            s.put("c", 1).unwrap();
             s.destroy().unwrap();
         })
         .await;

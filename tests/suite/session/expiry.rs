@@ -19,7 +19,7 @@ async fn a_session_without_requests_ends_at_its_age() {
     let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.id().unwrap()
         })
         .await;
@@ -36,7 +36,7 @@ async fn a_session_without_requests_ends_at_its_age() {
 async fn reading_keeps_a_session_alive() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     for _ in 0..5 {
         server.advance(Duration::from_secs(7_190));
         assert_eq!(n(&mut browser).await, Some(1));
@@ -48,7 +48,7 @@ async fn untouched_requests_keep_it_alive_under_both_policies() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
         let server = test_server(config().cookie_policy(policy));
         let mut browser = server.browser();
-        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
         for _ in 0..5 {
             server.advance(Duration::from_secs(7_190));
             let visit = browser.pass().await;
@@ -62,7 +62,7 @@ async fn untouched_requests_keep_it_alive_under_both_policies() {
 async fn touches_are_throttled_to_one_a_touch_interval() {
     let server = test_server(config().touch_interval(Duration::from_secs(60)));
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.store.calls();
     for _ in 0..59 {
         server.advance(Duration::from_secs(1));
@@ -81,7 +81,7 @@ async fn touches_are_throttled_to_one_a_touch_interval() {
 async fn a_touch_interval_of_zero_touches_on_every_request() {
     let server = test_server(config().touch_interval(Duration::ZERO));
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.store.calls();
     browser.pass().await;
     browser.pass().await;
@@ -98,7 +98,7 @@ async fn a_session_never_dies_in_the_store_before_its_cookie() {
                 .touch_interval(Duration::from_secs(interval));
             let server = test_server(settings);
             let mut browser = server.browser();
-            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            browser.visit(async |s| s.put("n", 1)).await.unwrap();
             server.advance(Duration::from_secs(late));
             let visit = browser
                 .request(async |s| s.load().await.map(drop).unwrap())
@@ -122,7 +122,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
     let mut browser = server.browser();
     let old = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.tag("ada").unwrap();
             s.id().unwrap()
         })
@@ -147,7 +147,7 @@ async fn an_absolute_lifetime_ends_the_busiest_session() {
 async fn a_regenerated_session_is_no_younger() {
     let server = test_server(config().age(HOUR).absolute_timeout(2 * HOUR));
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     for _ in 0..3 {
         server.advance(Duration::from_secs(1_799));
         browser.visit(async |s| s.regenerate()).await.unwrap();
@@ -160,9 +160,9 @@ async fn a_regenerated_session_is_no_younger() {
 async fn what_is_put_when_the_lifetime_is_over_begins_a_new_session() {
     let server = test_server(config().age(HOUR).absolute_timeout(HOUR));
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("old", &1)).await.unwrap();
+    browser.visit(async |s| s.put("old", 1)).await.unwrap();
     server.advance(HOUR);
-    browser.visit(async |s| s.put("new", &1)).await.unwrap();
+    browser.visit(async |s| s.put("new", 1)).await.unwrap();
     server.advance(Duration::from_secs(1_800));
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"new": 1}));
 }
@@ -188,7 +188,7 @@ async fn an_id_without_anything_stored_lives_as_long_as_its_cookie() {
 async fn a_clock_that_goes_back_ends_nothing() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     // A cookie from the future. A server with the same keys has a clock that is ahead.
     let ahead = crate::support::test_server(config());
     ahead.advance(5 * HOUR);
@@ -196,7 +196,7 @@ async fn a_clock_that_goes_back_ends_nothing() {
     traveller.pass().await;
     let mut returned = server.browser();
     returned.jar = traveller.jar.clone();
-    returned.visit(async |s| s.put("n", &2)).await.unwrap();
+    returned.visit(async |s| s.put("n", 2)).await.unwrap();
     assert_eq!(n(&mut returned).await, Some(2));
     assert_eq!(n(&mut browser).await, Some(1));
 }

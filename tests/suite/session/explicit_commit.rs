@@ -18,7 +18,7 @@ use crate::support::{
 
 async fn visitor(server: &TestServer) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.events.clear();
     browser
 }
@@ -38,12 +38,12 @@ fn signed_in() -> Value {
 async fn flash_messages_that_an_explicit_commit_consumed_are_not_consumed_again() {
     let server = test_server(config());
     let mut browser = visitor(&server).await;
-    browser.visit(async |s| s.flash("m", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("m", 1)).await.unwrap();
     server.store.calls();
     browser
         .visit(async |s| {
             assert_eq!(s.flash_messages().unwrap().get("m").unwrap(), Some(1));
-            s.flash("next", &2).unwrap();
+            s.flash("next", 2).unwrap();
             s.commit().await.unwrap();
         })
         .await;
@@ -255,9 +255,9 @@ impl Oversize {
             session.regenerate().unwrap();
         }
         if matches!(self, Self::Data | Self::DataUnderNewId) {
-            return session.put("cart", &text(5000)).unwrap();
+            return session.put("cart", text(5000)).unwrap();
         }
-        session.put("cart", &text(2800)).unwrap();
+        session.put("cart", text(2800)).unwrap();
         for owner in 0..16 {
             session.tag(&format!("owner {owner}")).unwrap();
         }
@@ -270,7 +270,7 @@ async fn a_session_in_cookies_keeps_what_was_stored_before_it_became_too_large()
         for oversize in Oversize::ALL {
             let it = in_cookies(policy);
             let mut browser = it.browser();
-            browser.visit(async |s| s.put("n", &1)).await.unwrap();
+            browser.visit(async |s| s.put("n", 1)).await.unwrap();
             let visit = browser
                 .request(async |s| {
                     sign_in(&s).await;

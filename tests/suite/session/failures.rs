@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper_session::{
     SessionError,
     id::StoreKey,
-    session::OnStoreFailure,
+    session::{OnStoreFailure, ReadOnlyReason},
     store::{Expected, ReadOutcome, Store, WriteRequest},
 };
 use serde_json::json;
@@ -15,7 +15,7 @@ use crate::support::{Browser, Call, TestServer, config, object, test_server};
 
 async fn visitor(server: &TestServer) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.events.clear();
     browser
 }
@@ -48,7 +48,12 @@ async fn the_read_only_policy_gives_an_empty_session_that_overwrites_nothing() {
         .request(async |s| {
             s.load().await.unwrap();
             assert!(s.is_read_only() && s.is_empty().unwrap());
-            assert!(matches!(s.put("n", &2), Err(SessionError::ReadOnly)));
+            let refused = s.put("n", 2).unwrap_err();
+            assert!(matches!(
+                refused,
+                SessionError::ReadOnly(ReadOnlyReason::StoreFailed)
+            ));
+            assert!(refused.to_string().contains("its store failed"));
         })
         .await;
     assert_eq!(visit.status, 200);
@@ -166,7 +171,7 @@ async fn a_damaged_or_foreign_record_is_a_new_session_and_expires_by_itself() {
                 .visit(async |s| {
                     assert_eq!(object(s), json!({}));
                     assert!(s.is_fresh());
-                    s.put("n", &2).unwrap();
+                    s.put("n", 2).unwrap();
                     s.store_key().unwrap()
                 })
                 .await;
@@ -194,7 +199,7 @@ async fn a_record_of_a_newer_release_is_an_error_that_says_so_and_is_not_overwri
         let data = Bytes::from_static(b"\x03of a later release");
         let key = replace_record(&server, &mut browser, &data).await;
         let visit = browser
-            .request(async |s| s.load().await.map(|s| s.put("n", &2)).is_ok())
+            .request(async |s| s.load().await.map(|s| s.put("n", 2)).is_ok())
             .await;
         assert_eq!(visit.status, status);
         let failed = server.events.with_name("store_failed");
@@ -255,7 +260,7 @@ async fn a_commit_that_was_dropped_is_not_taken_for_done() {
                 _ = s.commit() => panic!("the store waits"),
                 () = gate.reached() => {}
             }
-            assert!(matches!(s.put("a", &1), Err(SessionError::Committed)));
+            assert!(matches!(s.put("a", 1), Err(SessionError::Committed)));
         })
         .await;
     assert_eq!(visit.status, 503);

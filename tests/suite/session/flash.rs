@@ -24,7 +24,7 @@ async fn a_message_is_there_once_and_then_gone() {
         .visit(async |s| {
             s.flash(
                 "notification",
-                &json!({"type": "success", "message": "Thanks"}),
+                json!({"type": "success", "message": "Thanks"}),
             )
             .unwrap();
             assert_eq!(
@@ -51,7 +51,7 @@ async fn a_message_is_there_once_and_then_gone() {
 #[tokio::test]
 async fn a_message_waits_for_the_request_that_opens_the_session() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.flash("m", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("m", 1)).await.unwrap();
     browser.pass().await;
     browser.pass().await;
     browser
@@ -73,8 +73,8 @@ async fn messages_are_no_part_of_the_data() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("a", &1).unwrap();
-            s.flash("b", &2).unwrap();
+            s.put("a", 1).unwrap();
+            s.flash("b", 2).unwrap();
         })
         .await;
     let all: Value = browser.visit(async |s| s.all()).await.unwrap();
@@ -86,8 +86,8 @@ async fn falsy_values_are_kept() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.flash("zero", &0)?;
-            s.flash("no", &false)?;
+            s.flash("zero", 0)?;
+            s.flash("no", false)?;
             s.flash("text", "")
         })
         .await
@@ -101,9 +101,9 @@ async fn many_messages_at_once_merge_and_their_keys_are_literal() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.flash_many(&json!({"errors": {"a": 1}, "x.y": 1}))?;
-            s.flash_many(&json!({"errors": {"b": 2}}))?;
-            s.flash("deep.down", &3)
+            s.flash_many(json!({"errors": {"a": 1}, "x.y": 1}))?;
+            s.flash_many(json!({"errors": {"b": 2}}))?;
+            s.flash("deep.down", 3)
         })
         .await
         .unwrap();
@@ -119,7 +119,7 @@ fn form() -> Value {
 async fn flash_all_leaves_the_whole_input() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.flash_all_of(&form()))
+        .visit(async |s| s.flash_all_of(form()))
         .await
         .unwrap();
     assert_eq!(messages(&mut browser).await, form());
@@ -129,7 +129,7 @@ async fn flash_all_leaves_the_whole_input() {
 async fn flash_only_leaves_the_fields_that_are_named() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.flash_only_of(&form(), &["username", "email", "absent"]))
+        .visit(async |s| s.flash_only_of(form(), &["username", "email", "absent"]))
         .await
         .unwrap();
     let expected = json!({"username": "virk", "email": "v@x.io"});
@@ -140,7 +140,7 @@ async fn flash_only_leaves_the_fields_that_are_named() {
 async fn flash_except_leaves_all_other_fields() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.flash_except_of(&form(), &["password"]))
+        .visit(async |s| s.flash_except_of(form(), &["password"]))
         .await
         .unwrap();
     let expected = json!({"username": "virk", "email": "v@x.io"});
@@ -153,8 +153,8 @@ async fn of_several_inputs_the_last_counts_and_messages_win_over_input() {
     browser
         .visit(async |s| {
             s.flash("username", "message")?;
-            s.flash_all_of(&json!({"gone": 1}))?;
-            s.flash_all_of(&form())
+            s.flash_all_of(json!({"gone": 1}))?;
+            s.flash_all_of(form())
         })
         .await
         .unwrap();
@@ -168,7 +168,7 @@ async fn input_that_is_no_object_is_refused() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            assert!(s.flash_all_of(&[1, 2]).is_err());
+            assert!(s.flash_all_of([1, 2]).is_err());
             assert!(s.flash_many("text").is_err());
         })
         .await;
@@ -178,7 +178,7 @@ async fn input_that_is_no_object_is_refused() {
 async fn three_messages() -> Browser {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.flash_many(&json!({"a": {"x": 1, "y": 2}, "b": 2, "c.d": 3})))
+        .visit(async |s| s.flash_many(json!({"a": {"x": 1, "y": 2}, "b": 2, "c.d": 3})))
         .await
         .unwrap();
     browser
@@ -240,7 +240,7 @@ async fn messages_survive_a_clear_and_a_regenerate() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.flash("m", &1)?;
+            s.flash("m", 1)?;
             s.clear()?;
             s.regenerate()
         })
@@ -255,15 +255,15 @@ async fn a_message_left_after_destroy_is_the_next_visitors_own() {
     browser
         .visit(async |s| {
             s.put("user", "ada")?;
-            s.flash("old", &1)
+            s.flash("old", 1)
         })
         .await
         .unwrap();
     browser
         .visit(async |s| {
-            s.flash("lost", &1)?;
+            s.flash("lost", 1)?;
             s.destroy()?;
-            s.flash("bye", &1)
+            s.flash("bye", 1)
         })
         .await
         .unwrap();
@@ -280,10 +280,10 @@ async fn a_message_left_before_an_explicit_commit_is_not_lost_by_the_last_one() 
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.flash("a", &1).unwrap();
+            s.flash("a", 1).unwrap();
             s.commit().await.unwrap();
-            s.put("x", &1).unwrap();
-            s.flash("b", &2).unwrap();
+            s.put("x", 1).unwrap();
+            s.flash("b", 2).unwrap();
         })
         .await;
     assert_eq!(messages(&mut browser).await, json!({"a": 1, "b": 2}));
@@ -293,11 +293,11 @@ async fn a_message_left_before_an_explicit_commit_is_not_lost_by_the_last_one() 
 #[tokio::test]
 async fn a_message_that_was_read_does_not_come_back_by_an_explicit_commit() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.flash("a", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("a", 1)).await.unwrap();
     browser
         .visit(async |s| {
             s.commit().await.unwrap();
-            s.put("x", &1).unwrap();
+            s.put("x", 1).unwrap();
         })
         .await;
     assert_eq!(messages(&mut browser).await, json!({}));
@@ -307,7 +307,7 @@ async fn a_message_that_was_read_does_not_come_back_by_an_explicit_commit() {
 async fn old_input_except(input: Value, keys: &[&str]) -> Value {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.flash_except_of(&input, keys))
+        .visit(async |s| s.flash_except_of(input, keys))
         .await
         .unwrap();
     messages(&mut browser).await
@@ -380,7 +380,7 @@ async fn flash_only_takes_paths_into_nested_input() {
     let mut browser = test_server(config()).browser();
     let input = json!({"user": {"name": "ada", "password": "secret"}, "a.b": 1, "c": 2});
     browser
-        .visit(async |s| s.flash_only_of(&input, &["user.name", "a.b", "absent.field"]))
+        .visit(async |s| s.flash_only_of(input, &["user.name", "a.b", "absent.field"]))
         .await
         .unwrap();
     let left = messages(&mut browser).await;
@@ -392,9 +392,9 @@ async fn reflash_except_leaves_out_a_message_in_every_spelling() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.flash(["a.b"], &1).unwrap();
-            s.flash("a.c", &2).unwrap();
-            s.flash_many(&json!({"a": {"b": 3}})).unwrap();
+            s.flash(["a.b"], 1).unwrap();
+            s.flash("a.c", 2).unwrap();
+            s.flash_many(json!({"a": {"b": 3}})).unwrap();
         })
         .await;
     browser

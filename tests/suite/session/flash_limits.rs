@@ -36,17 +36,17 @@ async fn messages_and_data_share_the_limit() {
     let mut browser = test_server(limited()).browser();
     browser
         .visit(async |s| {
-            s.put("data", &text(600)).unwrap();
-            assert!(refused_size(s.flash("message", &text(600))) > 1200);
-            assert!(refused_size(s.flash_many(&json!({"message": text(600)}))) > 1200);
-            assert!(refused_size(s.flash_all_of(&json!({"field": text(600)}))) > 1200);
+            s.put("data", text(600)).unwrap();
+            assert!(refused_size(s.flash("message", text(600))) > 1200);
+            assert!(refused_size(s.flash_many(json!({"message": text(600)}))) > 1200);
+            assert!(refused_size(s.flash_all_of(json!({"field": text(600)}))) > 1200);
             let secret = json!({"field": 1, "secret": text(600)});
-            s.flash_except_of(&secret, &["secret"]).unwrap();
-            s.flash("message", &text(200)).unwrap();
-            assert!(refused_size(s.flash("other", &text(200))) > LIMIT);
-            assert!(refused_size(s.put("other", &text(200))) > LIMIT);
-            s.put("data", &text(400)).unwrap();
-            s.put("other", &text(200)).unwrap();
+            s.flash_except_of(secret, &["secret"]).unwrap();
+            s.flash("message", text(200)).unwrap();
+            assert!(refused_size(s.flash("other", text(200))) > LIMIT);
+            assert!(refused_size(s.put("other", text(200))) > LIMIT);
+            s.put("data", text(400)).unwrap();
+            s.put("other", text(200)).unwrap();
         })
         .await;
     let (all, flash): (_, Value) = browser
@@ -64,7 +64,7 @@ async fn kept_messages_count_too() {
         browser
             .visit(async |s| {
                 refused += u8::from(s.reflash().is_err());
-                let flashed = s.flash(format!("message {n}").as_str(), &text(150));
+                let flashed = s.flash(format!("message {n}").as_str(), text(150));
                 refused += u8::from(flashed.is_err());
             })
             .await;
@@ -74,7 +74,7 @@ async fn kept_messages_count_too() {
         .visit(async |s| {
             let all = s.flash_messages().unwrap();
             assert!(all.as_json().unwrap().len() <= LIMIT);
-            s.put("data", &text(LIMIT - 20)).unwrap();
+            s.put("data", text(LIMIT - 20)).unwrap();
             refused_size(s.reflash());
             assert!(s.reflash_only(&["absent"]).is_ok());
         })
@@ -86,11 +86,11 @@ async fn messages_of_an_explicit_commit_count_too() {
     let mut browser = test_server(limited()).browser();
     browser
         .visit(async |s| {
-            s.flash("first", &text(600)).unwrap();
+            s.flash("first", text(600)).unwrap();
             s.commit().await.unwrap();
-            refused_size(s.flash("second", &text(600)));
-            refused_size(s.put("data", &text(600)));
-            s.put("data", &text(300)).unwrap();
+            refused_size(s.flash("second", text(600)));
+            refused_size(s.put("data", text(600)));
+            s.put("data", text(300)).unwrap();
         })
         .await;
     assert_eq!(browser.pass().await.status, StatusCode::OK);
@@ -102,7 +102,7 @@ async fn a_refused_message_writes_nothing() {
     let mut browser = server.browser();
     browser
         .visit(async |s| {
-            refused_size(s.flash("message", &text(LIMIT)));
+            refused_size(s.flash("message", text(LIMIT)));
             assert!(!s.is_modified());
         })
         .await;
@@ -112,13 +112,13 @@ async fn a_refused_message_writes_nothing() {
 #[tokio::test]
 async fn messages_of_parallel_requests_share_the_limit() {
     let mut browser = test_server(limited()).browser();
-    browser.visit(async |s| s.put("data", &1)).await.unwrap();
+    browser.visit(async |s| s.put("data", 1)).await.unwrap();
     let mut other = browser.clone();
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap();
-            s.flash("first", &text(600)).unwrap();
-            other.visit(async |s| s.flash("second", &text(600))).await
+            s.flash("first", text(600)).unwrap();
+            other.visit(async |s| s.flash("second", text(600))).await
         })
         .await;
     visit.value.unwrap().unwrap();

@@ -29,16 +29,16 @@ fn call_methods(session: &Session) {
     let _ = session
         .snapshot()
         .map(|all| all.as_json().map(str::len).ok());
-    let _ = session.put("a.b", &1);
+    let _ = session.put("a.b", 1);
     let _ = session.put("z", "text");
     let _ = session.increment("a.c");
     let _ = session.forget("a.b");
     let _ = session.pull::<Value>("z");
-    let _ = session.merge(&json!({"a": {"x": [1, 2]}}));
+    let _ = session.merge(json!({"a": {"x": [1, 2]}}));
     let _ = session.flash_messages().map(|all| all.all::<Value>().ok());
     let _ = session.reflash_only(&["a", "a.b"]);
     let _ = session.reflash_except(&["a"]);
-    let _ = session.flash("m", &1);
+    let _ = session.flash("m", 1);
     let _ = session.intended_url();
     let _ = session.clear();
     let _ = session.regenerate();
@@ -71,9 +71,9 @@ async fn create_session(server: &TestServer) -> (String, hyper_session::id::Stor
     let mut browser = server.browser();
     let key = browser
         .visit(async |s| {
-            s.merge(&json!({"a": {"b": [1, 2]}, "text": "é\"\\", "n": 1.5}))
+            s.merge(json!({"a": {"b": [1, 2]}, "text": "é\"\\", "n": 1.5}))
                 .unwrap();
-            s.flash("m", &json!({"x": 1})).unwrap();
+            s.flash("m", json!({"x": 1})).unwrap();
             s.store_key().unwrap()
         })
         .await;
@@ -156,15 +156,15 @@ proptest! {
             browser.visit(async |s| {
                 for path in &paths {
                     let path = path.as_str();
-                    if s.put(path, &1).is_ok() {
+                    if s.put(path, 1).is_ok() {
                         assert_eq!(s.get(path).unwrap(), Some(1), "{path:?}");
                         assert!(s.has(path).unwrap(), "{path:?}");
                         s.increment(path).unwrap();
                         s.forget(path).unwrap();
                         assert!(!s.has(path).unwrap(), "{path:?}");
-                        s.put(path, &json!([{}])).unwrap();
+                        s.put(path, json!([{}])).unwrap();
                     }
-                    let _ = s.flash(path, &1);
+                    let _ = s.flash(path, 1);
                     let _ = s.set_intended_url(path);
                     s.all::<Value>().unwrap();
                 }

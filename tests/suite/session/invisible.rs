@@ -31,7 +31,7 @@ async fn flash_messages(session: &Session) -> Value {
 /// Returns a browser whose session has the flash message `{"m": 1}`.
 async fn browser_with_message(server: &TestServer) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.flash("m", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("m", 1)).await.unwrap();
     browser
 }
 
@@ -99,7 +99,7 @@ async fn an_invisible_request_that_writes_keeps_the_messages() {
         .send(head(), response(StatusCode::OK), async |s| {
             s.load().await.unwrap().put("a", &1).unwrap();
             s.commit().await.unwrap();
-            s.flash("n", &2).unwrap();
+            s.flash("n", 2).unwrap();
             // The final commit is rebased onto this one.
             let put = async |s: Session| s.load().await.unwrap().put("b", &1).unwrap();
             other.send(head(), response(StatusCode::OK), put).await;

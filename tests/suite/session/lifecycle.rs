@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body_util::Empty;
-use hyper_session::{SessionConfig, SessionError};
+use hyper_session::{SessionConfig, SessionError, session::ReadOnlyReason};
 use serde_json::json;
 
 use crate::support::{Call, config, object, test_server};
@@ -33,7 +33,7 @@ async fn the_first_response_brings_an_id_even_if_the_session_was_not_touched() {
 async fn every_later_response_renews_the_cookies_age() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     for _ in 0..3 {
         server.advance(Duration::from_secs(3600));
         let visit = browser.pass().await;
@@ -65,7 +65,7 @@ async fn the_id_stays_the_same_while_the_session_lives() {
     browser.pass().await;
     let first = browser.visit(async |s| s.id()).await.unwrap();
     let empty = browser.visit(async |s| s.id()).await.unwrap();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     browser.visit(async |s| s.clear()).await.unwrap();
     let last = browser.visit(async |s| s.id()).await.unwrap();
     assert!(first == empty && empty == last);
@@ -91,7 +91,7 @@ async fn nothing_is_stored_for_a_session_that_holds_nothing() {
     browser.visit(async |s| s.has("a")).await.unwrap();
     browser
         .visit(async |s| {
-            s.put("a", &1)?;
+            s.put("a", 1)?;
             s.forget("a")
         })
         .await
@@ -103,7 +103,7 @@ async fn nothing_is_stored_for_a_session_that_holds_nothing() {
 async fn nothing_is_written_where_nothing_changed() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     server.store.calls();
     browser.visit(async |s| s.get::<i32>("a")).await.unwrap();
     assert_eq!(server.store.calls(), [Call::Read]);
@@ -116,7 +116,7 @@ async fn what_the_request_knows_of_itself_is_true() {
         .visit(async |s| {
             assert!(s.is_loaded() && s.is_empty().unwrap());
             assert!(!s.is_modified() && !s.has_regenerated() && !s.is_read_only());
-            s.put("a", &1).unwrap();
+            s.put("a", 1).unwrap();
             assert!(s.is_modified() && !s.is_empty().unwrap());
             s.commit().await.unwrap();
             assert!(!s.is_modified());
@@ -132,8 +132,8 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
     let mut browser = server.browser();
     let before = browser
         .visit(async |s| {
-            s.put("cart", &3).unwrap();
-            s.flash("m", &1).unwrap();
+            s.put("cart", 3).unwrap();
+            s.flash("m", 1).unwrap();
             s.id().unwrap()
         })
         .await;
@@ -164,7 +164,7 @@ async fn regenerate_gives_a_new_id_and_keeps_the_data() {
 async fn regenerating_twice_in_one_request_leaves_one_session() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     browser
         .visit(async |s| {
             s.regenerate().unwrap();
@@ -248,7 +248,7 @@ async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
     for order in 0..4 {
         let server = test_server(config());
         let mut browser = server.browser();
-        browser.visit(async |s| s.put("a", &1)).await.unwrap();
+        browser.visit(async |s| s.put("a", 1)).await.unwrap();
         browser
             .visit(async |s| {
                 if order == 0 || order == 1 {
@@ -259,7 +259,7 @@ async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
                 }
                 s.destroy().unwrap();
                 if order == 2 {
-                    s.put("b", &1).unwrap();
+                    s.put("b", 1).unwrap();
                     s.commit().await.unwrap();
                 }
                 s.destroy().unwrap();
@@ -277,7 +277,7 @@ async fn an_emptied_session_is_not_a_destroyed_one() {
     let mut browser = test_server(config()).browser();
     let before = browser
         .visit(async |s| {
-            s.put("a", &1).unwrap();
+            s.put("a", 1).unwrap();
             s.id().unwrap()
         })
         .await;
@@ -305,8 +305,12 @@ async fn disabled_sessions_are_empty_read_only_and_silent() {
             s.load().await.unwrap();
             assert!(s.is_read_only() && s.is_empty().unwrap());
             assert_eq!(s.get_or("a", 7).unwrap(), 7);
-            assert!(matches!(s.put("a", &1), Err(SessionError::ReadOnly)));
-            assert!(matches!(s.destroy(), Err(SessionError::ReadOnly)));
+            for refused in [s.put("a", 1), s.destroy()] {
+                let error = refused.unwrap_err();
+                let disabled = SessionError::ReadOnly(ReadOnlyReason::Disabled);
+                assert_eq!(error.to_string(), disabled.to_string());
+                assert!(error.to_string().contains("setting `enabled`"));
+            }
         })
         .await;
     assert!(visit.has_no_headers(), "{:?}", visit.headers);
@@ -317,18 +321,21 @@ async fn disabled_sessions_are_empty_read_only_and_silent() {
 async fn a_read_only_session_reads_and_refuses_every_change() {
     let server = test_server(config());
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     server.store.calls();
     browser
         .request(async |s| {
             s.load_read_only().await.unwrap();
             assert!(s.is_read_only());
             assert_eq!(s.get("a").unwrap(), Some(1));
-            let refused = |error| matches!(error, SessionError::ReadOnly);
-            assert!(s.put("a", &2).is_err_and(refused));
+            let refused = |error: SessionError| {
+                let reason = SessionError::ReadOnly(ReadOnlyReason::LoadedReadOnly);
+                error.to_string() == reason.to_string() && error.is_not_mutable()
+            };
+            assert!(s.put("a", 2).is_err_and(refused));
             assert!(s.forget("a").is_err_and(refused));
             assert!(s.increment("a").is_err_and(refused));
-            assert!(s.flash("a", &2).is_err_and(refused));
+            assert!(s.flash("a", 2).is_err_and(refused));
             assert!(s.regenerate().is_err_and(refused));
             assert!(s.destroy().is_err_and(refused));
             assert!(s.tag("ada").is_err_and(refused));

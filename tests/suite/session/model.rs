@@ -52,11 +52,11 @@ impl Model {
                 self.keys.insert(name.to_owned(), json!(name));
             }
             Step::PutNested => {
-                session.put(["all", name], &json!([name])).unwrap();
+                session.put(["all", name], json!([name])).unwrap();
                 self.nested.insert(name.to_owned(), json!([name]));
             }
             Step::Message => {
-                session.flash([name], &true).unwrap();
+                session.flash([name], true).unwrap();
                 self.messages.insert(name.to_owned(), json!(true));
             }
             Step::Commit => session.commit().await.unwrap(),
@@ -153,7 +153,7 @@ fn check(turns: &[(usize, Step)], ends: &[usize], stored_before: bool) {
         let mut model = Model::default();
         browser.pass().await;
         if stored_before {
-            browser.visit(async |s| s.put("n", &7)).await.unwrap();
+            browser.visit(async |s| s.put("n", 7)).await.unwrap();
             model.count = Some(7);
         }
         interleave(&browser, turns, ends, &mut model).await;
@@ -201,7 +201,7 @@ fn a_regenerate_among_them_takes_all_that_was_stored_before_it_along() {
     local.block_on(&runtime, async {
         let server = test_server(config());
         let mut browser = server.browser();
-        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
         let mut mover = browser.clone();
         let mut model = Model {
             count: Some(1),

@@ -13,7 +13,7 @@ fn messages(session: &Session) -> Value {
 
 async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.merge(&data)).await.unwrap();
+    browser.visit(async |s| s.merge(data)).await.unwrap();
     browser
 }
 
@@ -53,7 +53,7 @@ async fn a_clear_takes_old_keys_inside_an_object_that_a_parallel_request_wrote_t
     browser
         .visit(async |s| {
             other
-                .visit(async |s| s.put("user.seen", &true))
+                .visit(async |s| s.put("user.seen", true))
                 .await
                 .unwrap();
             s.clear().unwrap();

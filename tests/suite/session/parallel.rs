@@ -32,7 +32,7 @@ async fn run_inside<A, B>(
 
 async fn visitor(data: Value) -> Browser {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.merge(&data)).await.unwrap();
+    browser.visit(async |s| s.merge(data)).await.unwrap();
     browser
 }
 
@@ -61,8 +61,8 @@ async fn different_keys_are_both_there() {
     let mut browser = visitor(json!({"u": {"a": 1}})).await;
     run_inside(
         &browser,
-        async |s| s.put("u.b", &2).unwrap(),
-        async |s| s.put("u.c", &3).unwrap(),
+        async |s| s.put("u.b", 2).unwrap(),
+        async |s| s.put("u.c", 3).unwrap(),
     )
     .await;
     assert_eq!(
@@ -77,8 +77,8 @@ async fn the_first_writes_of_a_new_session_are_both_there() {
     browser.pass().await;
     run_inside(
         &browser,
-        async |s| s.put("a", &1).unwrap(),
-        async |s| s.put("b", &2).unwrap(),
+        async |s| s.put("a", 1).unwrap(),
+        async |s| s.put("b", 2).unwrap(),
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"a": 1, "b": 2}));
@@ -102,7 +102,7 @@ async fn a_clear_takes_the_old_keys_and_leaves_what_a_parallel_request_wrote() {
     run_inside(
         &browser,
         async |s| s.clear().unwrap(),
-        async |s| s.put("new", &2).unwrap(),
+        async |s| s.put("new", 2).unwrap(),
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"new": 2}));
@@ -113,7 +113,7 @@ async fn a_put_after_a_parallel_clear_stays() {
     let mut browser = visitor(json!({"old": 1})).await;
     run_inside(
         &browser,
-        async |s| s.put("new", &2).unwrap(),
+        async |s| s.put("new", 2).unwrap(),
         async |s| s.clear().unwrap(),
     )
     .await;
@@ -126,7 +126,7 @@ async fn a_put_and_a_forget_of_other_keys_are_both_done() {
     run_inside(
         &browser,
         async |s| s.forget("a").unwrap(),
-        async |s| s.put("c", &1).unwrap(),
+        async |s| s.put("c", 1).unwrap(),
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"b": 1, "c": 1}));
@@ -137,7 +137,7 @@ async fn emptying_a_session_loses_nothing_of_a_parallel_request() {
     let mut browser = visitor(json!({"a": 1})).await;
     run_inside(
         &browser,
-        async |s| s.put("b", &1).unwrap(),
+        async |s| s.put("b", 1).unwrap(),
         async |s| s.forget("a").unwrap(),
     )
     .await;
@@ -150,8 +150,8 @@ async fn messages_of_two_requests_are_both_shown_once() {
     browser.pass().await;
     run_inside(
         &browser,
-        async |s| s.flash("a", &1).unwrap(),
-        async |s| s.flash("b", &2).unwrap(),
+        async |s| s.flash("a", 1).unwrap(),
+        async |s| s.flash("b", 2).unwrap(),
     )
     .await;
     let messages = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
@@ -162,11 +162,11 @@ async fn messages_of_two_requests_are_both_shown_once() {
 #[tokio::test]
 async fn a_message_left_while_another_request_consumes_one_is_not_lost() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.flash("old", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("old", 1)).await.unwrap();
     run_inside(
         &browser,
-        async |s| s.put("reads", &1).unwrap(),
-        async |s| s.flash("new", &2).unwrap(),
+        async |s| s.put("reads", 1).unwrap(),
+        async |s| s.flash("new", 2).unwrap(),
     )
     .await;
     let messages: Value = browser
@@ -196,11 +196,11 @@ async fn a_clear_after_an_explicit_commit_takes_what_that_commit_had_found() {
     let (mut second, mut third) = (browser.clone(), browser.clone());
     browser
         .visit(async |s| {
-            second.visit(async |s| s.put("b", &1)).await.unwrap();
-            s.put("mine", &1).unwrap();
+            second.visit(async |s| s.put("b", 1)).await.unwrap();
+            s.put("mine", 1).unwrap();
             s.commit().await.unwrap();
             assert_eq!(object(s), json!({"a": 1, "b": 1, "mine": 1}));
-            third.visit(async |s| s.put("c", &1)).await.unwrap();
+            third.visit(async |s| s.put("c", 1)).await.unwrap();
             s.clear().unwrap();
         })
         .await;
@@ -216,7 +216,7 @@ async fn count(
     session.increment("n").unwrap();
     let key = request.uri().path().trim_start_matches('/').to_owned();
     if !key.is_empty() {
-        session.put([key.as_str()], &1).unwrap();
+        session.put([key.as_str()], 1).unwrap();
     }
     Ok(Response::new(Full::default()))
 }
@@ -263,7 +263,7 @@ async fn post(sessions: Sessions, jar: Jar) {
 async fn many_tasks_on_many_threads_lose_no_increment() {
     let sessions = Sessions::new(config(), MemoryStore::new()).unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
     let tasks = (0..2_000).map(|_| tokio::spawn(post(sessions.clone(), browser.jar.clone())));
     for task in tasks.collect::<Vec<_>>() {
         task.await.unwrap();
@@ -276,8 +276,8 @@ async fn a_put_of_the_value_that_is_there_wins_over_another_value() {
     let mut browser = visitor(json!({"a": 1})).await;
     run_inside(
         &browser,
-        async |s| s.put("a", &1).unwrap(),
-        async |s| s.put("a", &2).unwrap(),
+        async |s| s.put("a", 1).unwrap(),
+        async |s| s.put("a", 2).unwrap(),
     )
     .await;
     assert_eq!(data(&mut browser).await, json!({"a": 1}));

@@ -14,7 +14,7 @@ use crate::support::{Browser, Call, TestServer, config, data, increment, test_se
 
 pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
-    browser.visit(async |s| s.merge(&data)).await.unwrap();
+    browser.visit(async |s| s.merge(data)).await.unwrap();
     server.store.calls();
     browser
 }
@@ -37,7 +37,7 @@ async fn requests_of_two_processes_are_all_stored() {
     let store = MemoryStore::new();
     let engines = [(); 2].map(|()| Sessions::new(config(), store.clone()).unwrap());
     let mut browser = Browser::new(&engines[0]);
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
     let requests = (0..1000).map(|number: usize| {
         tokio::spawn(increment(engines[number % 2].clone(), browser.jar.clone()))
     });
@@ -53,7 +53,7 @@ fn without_a_runtime_requests_are_stored_as_well() {
     let server = test_server(config());
     let mut browser = server.browser();
     block_on(async {
-        browser.visit(async |s| s.put("n", &0)).await.unwrap();
+        browser.visit(async |s| s.put("n", 0)).await.unwrap();
         let requests = (0..50).map(|_| {
             let mut other = browser.clone();
             async move {
@@ -77,13 +77,13 @@ fn without_a_runtime_a_request_that_is_dropped_loses_no_change_of_another() {
         let server = test_server(config());
         let mut browser = server.browser();
         block_on(async {
-            browser.visit(async |s| s.put("n", &0)).await.unwrap();
+            browser.visit(async |s| s.put("n", 0)).await.unwrap();
             let request = |mut browser: Browser, name: &'static str| async move {
                 let visit = browser
                     .request(async |s| {
                         s.load().await.unwrap();
                         yield_once().await;
-                        s.put(name, &true).unwrap();
+                        s.put(name, true).unwrap();
                     })
                     .await;
                 visit.status.as_u16()
@@ -201,7 +201,7 @@ fn requests_of_another_runtime_learn_at_once_that_the_outcome_is_unknown() {
     };
     let (first, second) = (runtime(), runtime());
     let mut browser = server.browser();
-    first.block_on(async { browser.visit(async |s| s.put("n", &0)).await.unwrap() });
+    first.block_on(async { browser.visit(async |s| s.put("n", 0)).await.unwrap() });
     let conflicting = server.store.hold_nth(Call::Write, 0);
     let batch = server.store.hold_nth(Call::Write, 1);
     let mut opener = browser.clone();

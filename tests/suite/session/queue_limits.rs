@@ -142,7 +142,7 @@ fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
 #[tokio::test]
 async fn writes_of_other_processes_are_retried_until_the_commit_timeout() {
     let (mut browser, _, rivals) = restless(Duration::from_secs(60));
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
     for regenerate in [false, true] {
         rivals.store(5, Ordering::Release);
         browser
@@ -161,7 +161,7 @@ async fn writes_of_other_processes_are_retried_until_the_commit_timeout() {
 async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
     for regenerate in [false, true] {
         let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-        browser.visit(async |s| s.put("n", &0)).await.unwrap();
+        browser.visit(async |s| s.put("n", 0)).await.unwrap();
         rivals.store(u64::MAX, Ordering::Release);
         let visit = browser
             .request(async |s| {
@@ -180,7 +180,7 @@ async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
 #[tokio::test]
 async fn a_handler_may_commit_again_after_the_timeout() {
     let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
     browser
         .visit(async |s| {
             s.increment("n").unwrap();
@@ -214,7 +214,7 @@ fn a_request_whose_queue_makes_no_progress_fails_after_the_commit_timeout() {
     };
     let (idle, busy) = (runtime(), runtime());
     let mut browser = server.browser();
-    idle.block_on(async { browser.visit(async |s| s.put("n", &0)).await.unwrap() });
+    idle.block_on(async { browser.visit(async |s| s.put("n", 0)).await.unwrap() });
     let conflicting = server.store.hold_nth(Call::Write, 0);
     let batch = server.store.hold_nth(Call::Write, 1);
     let (mut opener, mut other, mut late) = (browser.clone(), browser.clone(), browser.clone());

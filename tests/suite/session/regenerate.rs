@@ -11,7 +11,7 @@ pub(super) async fn ada(server: &TestServer) -> Browser {
     let mut browser = server.browser();
     browser
         .visit(async |s| {
-            s.put("n", &1)?;
+            s.put("n", 1)?;
             s.tag("ada")
         })
         .await
@@ -52,14 +52,14 @@ async fn a_write_that_commits_within_the_move_is_in_the_new_session() {
         tokio::join!(
             mover.visit(async |s| {
                 s.regenerate().unwrap();
-                s.put("mover", &1).unwrap();
+                s.put("mover", 1).unwrap();
                 s.increment("n").unwrap();
             }),
             async {
                 gate.reached().await;
                 let write = async |s: &Session| {
                     s.increment("n").unwrap();
-                    s.put("writer", &1).unwrap();
+                    s.put("writer", 1).unwrap();
                 };
                 writer.visit(write).await;
                 gate.open();
@@ -81,7 +81,7 @@ async fn a_message_left_within_the_move_is_in_the_new_session() {
     let gate = server.store.hold(Call::Write);
     tokio::join!(mover.visit(async |s| s.regenerate().unwrap()), async {
         gate.reached().await;
-        writer.visit(async |s| s.flash("m", &1)).await.unwrap();
+        writer.visit(async |s| s.flash("m", 1)).await.unwrap();
         gate.open();
     });
     let messages = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
@@ -97,7 +97,7 @@ async fn a_slower_request_under_the_old_id_is_dropped_and_reported() {
         .request(async |s| {
             s.load().await.unwrap();
             mover.visit(async |s| s.regenerate()).await.unwrap();
-            s.put("late", &1).unwrap();
+            s.put("late", 1).unwrap();
         })
         .await;
     assert_eq!(visit.cookies(), [""; 0], "it must not undo the new cookie");
@@ -137,7 +137,7 @@ async fn a_write_slower_than_the_fence_reaches_nothing() {
             s.load().await.unwrap();
             mover.visit(async |s| s.regenerate()).await.unwrap();
             server.advance(Duration::from_secs(600));
-            s.put("late", &1).unwrap();
+            s.put("late", 1).unwrap();
         })
         .await;
     server.memory.sweep();
@@ -349,14 +349,14 @@ async fn an_explicit_commit_that_waits_for_its_turn_stores_all_its_changes() {
     let (mut first, mut winner, mut mover) = (browser.clone(), browser.clone(), browser.clone());
     let conflicting = server.store.hold_nth(Call::Write, 0);
     let batch = server.store.hold_answer_nth(Call::Write, 1);
-    tokio::join!(first.visit(async |s| s.put("first", &1).unwrap()), async {
+    tokio::join!(first.visit(async |s| s.put("first", 1).unwrap()), async {
         conflicting.reached().await;
-        winner.visit(async |s| s.put("winner", &1).unwrap()).await;
+        winner.visit(async |s| s.put("winner", 1).unwrap()).await;
         conflicting.open();
         batch.reached().await;
         let moves = mover.visit(async |s| {
-            s.put("mover", &1).unwrap();
-            s.flash("notice", &1).unwrap();
+            s.put("mover", 1).unwrap();
+            s.flash("notice", 1).unwrap();
             s.tag("mover").unwrap();
             s.regenerate().unwrap();
             s.commit().await.unwrap();

@@ -18,7 +18,7 @@ async fn a_client_that_keeps_its_first_cookie_causes_one_renewal_a_minute() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
         let server = test_server(config().cookie_policy(policy));
         let mut client = server.browser();
-        client.visit(async |s| s.put("n", &1)).await.unwrap();
+        client.visit(async |s| s.put("n", 1)).await.unwrap();
         server.advance(10 * MINUTE);
         for _ in 0..3 {
             server.store.calls();
@@ -37,7 +37,7 @@ async fn a_client_that_keeps_its_first_cookie_causes_one_renewal_a_minute() {
 async fn loads_are_throttled_too() {
     let server = test_server(config().cookie_policy(CookiePolicy::WhenUsed));
     let mut client = server.browser();
-    client.visit(async |s| s.put("n", &1)).await.unwrap();
+    client.visit(async |s| s.put("n", 1)).await.unwrap();
     server.advance(10 * MINUTE);
     let mut cookies = 0;
     for _ in 0..20 {
@@ -51,7 +51,7 @@ async fn loads_are_throttled_too() {
 async fn a_touch_interval_of_zero_sends_the_cookie_with_every_response() {
     let server = test_server(config().touch_interval(Duration::ZERO));
     let mut browser = server.browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     for _ in 0..3 {
         assert!(browser.pass().await.cookie().contains("Max-Age=7200"));
     }
@@ -98,7 +98,7 @@ fn a_hanging_store_delays_an_untouched_response_by_the_touch_timeout_at_most() {
             .build()
             .unwrap();
         let mut browser = Browser::new(&sessions);
-        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
         server.advance(2 * MINUTE);
         let start = Instant::now();
         let visit = browser.pass().await;

@@ -129,7 +129,7 @@ async fn a_first_cookie_replayed_after_an_eviction_opens_nothing_for_the_victim(
     let crowd = Browser::new(&sessions);
     for _ in 0..1_000 {
         server.advance(SECOND / 1_000);
-        crowd.clone().visit(async |s| s.put("n", &1)).await.unwrap();
+        crowd.clone().visit(async |s| s.put("n", 1)).await.unwrap();
     }
     assert_replay_is_useless(victim, attacker).await;
 }
@@ -161,7 +161,7 @@ async fn a_slower_request_stores_nothing_in_the_session_that_a_replay_began() {
                 server.advance(LATER);
                 let put = async |s: &hyper_session::Session| s.put("user", "attacker");
                 attacker.visit(put).await.unwrap();
-                s.put("secret", &1).unwrap();
+                s.put("secret", 1).unwrap();
                 if regenerates {
                     s.regenerate().unwrap();
                 }
@@ -183,8 +183,8 @@ async fn both_cookies_of_parallel_first_writes_open_the_one_session() {
     let mut quick = slow.clone();
     slow.visit(async |s| {
         server.advance(SECOND);
-        quick.visit(async |s| s.put("quick", &1)).await.unwrap();
-        s.put("slow", &1).unwrap();
+        quick.visit(async |s| s.put("quick", 1)).await.unwrap();
+        s.put("slow", 1).unwrap();
     })
     .await;
     for browser in [&mut slow, &mut quick] {
@@ -204,13 +204,13 @@ async fn a_slower_request_stores_nothing_in_the_queue_of_another_session_with_it
         victim.visit(async |s| {
             loaded.notify_one();
             queued.notified().await;
-            s.put("late", &true).unwrap();
+            s.put("late", true).unwrap();
         }),
         async {
             loaded.notified().await;
             signs_out.visit(async |s| s.destroy()).await.unwrap();
             server.advance(LATER);
-            attacker.visit(async |s| s.put("n", &0)).await.unwrap();
+            attacker.visit(async |s| s.put("n", 0)).await.unwrap();
             let conflicting = server.store.hold(Call::Write);
             let batch = server.store.hold_nth(Call::Write, 1);
             let mut other = attacker.clone();

@@ -133,7 +133,7 @@ async fn changes_under_the_old_id_are_stored_under_the_new_one() {
     old.visit(async |s| {
         s.increment("n").unwrap();
         s.commit().await.unwrap();
-        s.flash("m", &1)
+        s.flash("m", 1)
     })
     .await
     .unwrap();
@@ -154,7 +154,7 @@ async fn an_id_planted_before_the_sign_in_opens_nothing() {
         victim.pass().await;
         let mut planted = vec![victim.clone()];
         if rotates_first {
-            victim.visit(async |s| s.put("n", &1)).await.unwrap();
+            victim.visit(async |s| s.put("n", 1)).await.unwrap();
             planted.push(victim.clone());
             rotate(&mut victim).await;
             planted.push(victim.clone());
@@ -367,7 +367,7 @@ async fn the_store_contains_no_id() {
 async fn a_copied_fence_forwards_nothing() {
     let server = test_server(config());
     let mut thief = server.browser();
-    thief.visit(async |s| s.put("n", &2)).await.unwrap();
+    thief.visit(async |s| s.put("n", 2)).await.unwrap();
     let target = thief.visit(async |s| s.store_key()).await.unwrap();
     let mut browser = ada(&server).await;
     let old = browser.visit(async |s| s.store_key()).await.unwrap();
@@ -389,7 +389,7 @@ async fn a_session_that_was_never_stored_is_rotated_as_well() {
     new.pass().await;
     let mut old = new.clone();
     rotate(&mut new).await;
-    old.visit(async |s| s.put("n", &1)).await.unwrap();
+    old.visit(async |s| s.put("n", 1)).await.unwrap();
     assert_eq!(data(&mut new).await, json!({"n": 1}));
 }
 
@@ -400,11 +400,11 @@ async fn a_cookie_does_not_follow_the_fence_of_another_session_with_its_id() {
     let mut browser = server.browser();
     browser.pass().await;
     let mut copy = browser.clone();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let mut late = browser.clone();
     browser.visit(async |s| s.destroy()).await.unwrap();
     server.advance(SECOND * 120);
-    copy.visit(async |s| s.put("n", &2)).await.unwrap();
+    copy.visit(async |s| s.put("n", 2)).await.unwrap();
     rotate(&mut copy).await;
     assert_eq!(data(&mut late).await, json!({}));
     assert_eq!(data(&mut copy).await, json!({"n": 2}));
@@ -425,7 +425,7 @@ async fn the_living_one_of_several_cookies_may_be_an_old_id() {
 async fn a_store_without_versions_has_no_window() {
     let server = cookie_server();
     let mut new = server.browser();
-    new.visit(async |s| s.put("n", &1)).await.unwrap();
+    new.visit(async |s| s.put("n", 1)).await.unwrap();
     let mut old = new.clone();
     rotate(&mut new).await;
     assert_eq!(data(&mut new).await, json!({"n": 1}));

@@ -63,7 +63,7 @@ async fn a_first_write_beside_a_rotation_can_follow_it() {
     new.visit(async |s| {
         s.rotate_id(GRACE).unwrap();
         server.advance(Duration::from_secs(1));
-        writer.visit(async |s| s.put("n", &1)).await.unwrap();
+        writer.visit(async |s| s.put("n", 1)).await.unwrap();
     })
     .await;
     assert_eq!(data(&mut writer).await, json!({"n": 1}));
@@ -79,9 +79,9 @@ async fn a_write_in_flight_is_stored_under_the_new_id() {
         old.visit(async |s| {
             s.increment("n").unwrap();
             s.tag("eve").unwrap();
-            s.flash("m", &1).unwrap();
+            s.flash("m", 1).unwrap();
             rotate(&mut new).await;
-            new.visit(async |s| s.put("m", &1)).await.unwrap();
+            new.visit(async |s| s.put("m", 1)).await.unwrap();
             if explicit {
                 s.commit().await.unwrap();
                 assert_eq!(object(s), json!({"n": 2, "m": 1}));

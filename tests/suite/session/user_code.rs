@@ -27,7 +27,7 @@ fn count_call<E>(custom: impl FnOnce(SessionError) -> E) -> Result<u64, E> {
     let session = CURRENT.with_borrow(Clone::clone).unwrap();
     let count = || {
         session.increment("calls")?;
-        session.put("last", &json!({"text": "a nested value"}))?;
+        session.put("last", json!({"text": "a nested value"}))?;
         Ok(session.get("calls")?.unwrap())
     };
     count().map_err(custom)
@@ -80,13 +80,13 @@ async fn a_serialize_can_use_the_session() {
     let all = browser
         .visit(async |s| {
             with_current(s, || {
-                s.put("put", &Counted(7)).unwrap();
-                s.merge(&json!({"put": {"more": true}})).unwrap();
-                s.merge(&Counted(8)).unwrap();
-                s.flash("flash", &Counted(9)).unwrap();
-                s.flash_many(&Counted(10)).unwrap();
-                s.flash_all_of(&Counted(11)).unwrap();
-                s.flash_only_of(&Counted(12), &["value"]).unwrap();
+                s.put("put", Counted(7)).unwrap();
+                s.merge(json!({"put": {"more": true}})).unwrap();
+                s.merge(Counted(8)).unwrap();
+                s.flash("flash", Counted(9)).unwrap();
+                s.flash_many(Counted(10)).unwrap();
+                s.flash_all_of(Counted(11)).unwrap();
+                s.flash_only_of(Counted(12), &["value"]).unwrap();
             });
             object(s)
         })
@@ -107,8 +107,8 @@ async fn a_deserialize_can_use_the_session() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("a", &1).unwrap();
-            s.put("b", &json!([1, 2])).unwrap();
+            s.put("a", 1).unwrap();
+            s.put("b", json!([1, 2])).unwrap();
         })
         .await;
     let read = async |s: &Session| {
@@ -143,7 +143,7 @@ async fn a_pull_removes_the_value_that_it_returns() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("value", &1).unwrap();
+            s.put("value", 1).unwrap();
             let pulled = with_current(s, || s.pull::<Replacing>("value").unwrap());
             assert_eq!(pulled.map(|value| value.0), Some(3));
             assert_eq!(object(s), json!({}));
@@ -154,20 +154,20 @@ async fn a_pull_removes_the_value_that_it_returns() {
 #[tokio::test]
 async fn a_panic_changes_nothing() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.put("kept", &1)).await.unwrap();
+    browser.visit(async |s| s.put("kept", 1)).await.unwrap();
     browser
         .visit(async |s| {
-            s.put("before", &1).unwrap();
-            assert_panics(|| s.put("put", &Panicking));
-            assert_panics(|| s.merge(&Panicking));
-            assert_panics(|| s.flash("flash", &Panicking));
-            assert_panics(|| s.flash_many(&Panicking));
-            assert_panics(|| s.flash_all_of(&Panicking));
+            s.put("before", 1).unwrap();
+            assert_panics(|| s.put("put", Panicking));
+            assert_panics(|| s.merge(Panicking));
+            assert_panics(|| s.flash("flash", Panicking));
+            assert_panics(|| s.flash_many(Panicking));
+            assert_panics(|| s.flash_all_of(Panicking));
             assert_panics(|| s.get::<Panicking>("kept"));
             assert_panics(|| s.all::<Panicking>());
             assert_panics(|| s.pull::<Panicking>("kept"));
             assert_eq!(object(s), json!({"kept": 1, "before": 1}));
-            s.put("after", &2).unwrap();
+            s.put("after", 2).unwrap();
             s.commit().await.unwrap();
             s.increment("after").unwrap();
         })
@@ -183,14 +183,14 @@ async fn a_panic_changes_nothing() {
 #[tokio::test]
 async fn a_panic_leaves_nothing_in_the_recorded_changes() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.put("a", &1)).await.unwrap();
+    browser.visit(async |s| s.put("a", 1)).await.unwrap();
     let mut other = browser.clone();
     browser
         .visit(async |s| {
-            s.put("b", &2).unwrap();
-            assert_panics(|| s.put("c", &Panicking));
-            s.put("d", &3).unwrap();
-            other.visit(async |s| s.put("e", &4)).await.unwrap();
+            s.put("b", 2).unwrap();
+            assert_panics(|| s.put("c", Panicking));
+            s.put("d", 3).unwrap();
+            other.visit(async |s| s.put("e", 4)).await.unwrap();
         })
         .await;
     let all = browser.visit(async |s| object(s)).await;
@@ -208,15 +208,14 @@ async fn keys_can_use_the_session() {
         }
     }
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.flash("a", &1)).await.unwrap();
+    browser.visit(async |s| s.flash("a", 1)).await.unwrap();
     browser
         .visit(async |s| {
             let keys = || [Key(s.clone(), "a")];
             s.reflash_except(&keys()).unwrap();
             s.reflash_only(&keys()).unwrap();
-            s.flash_except_of(&json!({"a": 1, "b": 2}), &keys())
-                .unwrap();
-            s.flash_only_of(&json!({"b": 3}), &keys()).unwrap();
+            s.flash_except_of(json!({"a": 1, "b": 2}), &keys()).unwrap();
+            s.flash_only_of(json!({"b": 3}), &keys()).unwrap();
             assert!(s.get_or("keys", 0).unwrap() >= 4);
         })
         .await;

@@ -28,7 +28,7 @@ async fn put_with_dots_makes_the_objects_on_the_way() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("user", &json!({"name": "ada"}))?;
+            s.put("user", json!({"name": "ada"}))?;
             s.put("user.email", "foo@bar.com")?;
             s.put("items.0.name", "pen")
         })
@@ -46,7 +46,7 @@ async fn put_with_dots_makes_the_objects_on_the_way() {
 async fn get_reads_nested_values_and_gives_a_default_for_absent_and_null() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.merge(&json!({"user": {"email": "a@b"}, "none": null, "zero": 0})))
+        .visit(async |s| s.merge(json!({"user": {"email": "a@b"}, "none": null, "zero": 0})))
         .await
         .unwrap();
     browser
@@ -64,7 +64,7 @@ async fn get_reads_nested_values_and_gives_a_default_for_absent_and_null() {
 async fn a_list_of_keys_is_taken_literally() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.put(["a.b", "c"], &1))
+        .visit(async |s| s.put(["a.b", "c"], 1))
         .await
         .unwrap();
     let all = browser.visit(async |s| object(s)).await;
@@ -76,7 +76,7 @@ async fn has_says_whether_there_is_a_value_other_than_null() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.merge(&json!({"zero": 0, "no": false, "text": "", "list": [], "none": null}))
+            s.merge(json!({"zero": 0, "no": false, "text": "", "list": [], "none": null}))
         })
         .await
         .unwrap();
@@ -108,7 +108,7 @@ async fn all_reads_into_a_struct_of_ones_own() {
     }
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.merge(&json!({"theme": "dark", "visits": 3})))
+        .visit(async |s| s.merge(json!({"theme": "dark", "visits": 3})))
         .await
         .unwrap();
     let mine: Mine = browser.visit(async |s| s.all()).await.unwrap();
@@ -123,7 +123,7 @@ async fn all_reads_into_a_struct_of_ones_own() {
 async fn forget_removes_a_key_or_a_nested_one() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.merge(&json!({"user": {"name": "ada", "email": "a@b"}, "theme": 1})))
+        .visit(async |s| s.merge(json!({"user": {"name": "ada", "email": "a@b"}, "theme": 1})))
         .await
         .unwrap();
     browser
@@ -143,7 +143,7 @@ async fn forgetting_an_element_leaves_null_and_keeps_the_length() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("a", &[1, 2, 3])?;
+            s.put("a", [1, 2, 3])?;
             s.forget("a.1")
         })
         .await
@@ -185,7 +185,7 @@ async fn increment_and_decrement_count_from_nothing_and_from_null() {
             assert_eq!(s.increment_by("visits", 4).unwrap(), Number::Int(5));
             assert_eq!(s.decrement("visits").unwrap(), Number::Int(4));
             assert_eq!(s.decrement_by("visits", 6).unwrap(), Number::Int(-2));
-            s.put("none", &()).unwrap();
+            s.put("none", ()).unwrap();
             assert_eq!(s.increment("none").unwrap(), Number::Int(1));
         })
         .await;
@@ -198,12 +198,12 @@ async fn what_is_not_a_number_cannot_be_incremented_and_stays() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.merge(&json!({"t": "1", "l": [], "b": true, "big": i64::MAX}))
+            s.merge(json!({"t": "1", "l": [], "b": true, "big": i64::MAX}))
                 .unwrap();
             for key in ["t", "l", "b"] {
                 assert!(matches!(s.increment(key), Err(SessionError::Change(_))));
             }
-            s.put("huge", &u128::MAX).unwrap();
+            s.put("huge", u128::MAX).unwrap();
             assert!(s.increment("huge").is_err(), "an overflow is no wrap");
             s.forget("huge").unwrap();
             let sum: Number = s.increment("big").unwrap();
@@ -221,14 +221,14 @@ async fn what_is_not_a_number_cannot_be_incremented_and_stays() {
 async fn clear_removes_everything_and_what_follows_stays() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |s| s.merge(&json!({"a": 1, "b": 2})))
+        .visit(async |s| s.merge(json!({"a": 1, "b": 2})))
         .await
         .unwrap();
     browser
         .visit(async |s| {
             s.clear().unwrap();
             assert!(s.is_empty().unwrap());
-            s.put("c", &3).unwrap();
+            s.put("c", 3).unwrap();
         })
         .await;
     assert_eq!(browser.visit(async |s| object(s)).await, json!({"c": 3}));
@@ -240,7 +240,7 @@ async fn merge_is_deep_and_its_keys_are_literal() {
     browser
         .visit(async |s| {
             s.put("user.name", "ada")?;
-            s.merge(&json!({"user": {"email": "a@b"}, "a.b": 1}))
+            s.merge(json!({"user": {"email": "a@b"}, "a.b": 1}))
         })
         .await
         .unwrap();
@@ -273,9 +273,9 @@ async fn every_supported_type_comes_back_as_it_went_in() {
     browser
         .visit(async |s| {
             s.put("user", &user)?;
-            s.put("big", &big)?;
-            s.put("small", &small)?;
-            s.put("yes", &true)
+            s.put("big", big)?;
+            s.put("small", small)?;
+            s.put("yes", true)
         })
         .await
         .unwrap();
@@ -296,7 +296,7 @@ async fn a_date_becomes_an_iso_8601_string() {
     let mut browser = test_server(config()).browser();
     let visited: Option<String> = browser
         .visit(async |s| {
-            s.put("visited_at", &IsoDate::from(moment))?;
+            s.put("visited_at", IsoDate::from(moment))?;
             s.get("visited_at")
         })
         .await
@@ -305,12 +305,118 @@ async fn a_date_becomes_an_iso_8601_string() {
 }
 
 #[tokio::test]
+async fn a_date_is_read_back_as_the_time_that_was_stored() {
+    use hyper_session::document::IsoDate;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    let mut browser = test_server(config()).browser();
+    // Leap days, the ends of months and years, and the last date.
+    for seconds in [
+        0,
+        951_782_399,
+        951_868_799,
+        1_709_251_199,
+        4_107_542_399,
+        253_402_300_799,
+    ] {
+        let moment = UNIX_EPOCH + Duration::new(seconds, 999_999_999);
+        let read: Option<IsoDate> = browser
+            .visit(async |s| {
+                s.put("seen", IsoDate::from(moment))?;
+                s.get("seen")
+            })
+            .await
+            .unwrap();
+        let read = SystemTime::from(read.unwrap());
+        assert_eq!(read, UNIX_EPOCH + Duration::new(seconds, 999_000_000));
+    }
+    let not_dates = [
+        "",
+        "2026-11-23",
+        "2026-11-23T08:30:00Z",
+        "2026-11-23T08:30:00.000+",
+        "2026-02-30T08:30:00.000Z",
+        "2026-13-01T08:30:00.000Z",
+        "2026-00-01T08:30:00.000Z",
+        "2026-01-00T08:30:00.000Z",
+        "2026-01-01T24:00:00.000Z",
+        "1969-12-31T23:59:59.999Z",
+        "+026-01-01T00:00:00.000Z",
+        "2026-01-01T00:00:00.00éZ",
+    ];
+    for text in not_dates {
+        let read: Result<Option<IsoDate>, _> = browser
+            .visit(async |s| {
+                s.put("seen", text)?;
+                s.get("seen")
+            })
+            .await;
+        assert!(matches!(read, Err(SessionError::Read(_))), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_bare_system_time_is_refused_with_the_way_to_store_it() {
+    use std::time::SystemTime;
+    #[derive(serde::Serialize)]
+    struct Profile {
+        name: &'static str,
+        seen: [Option<SystemTime>; 1],
+    }
+    let now = SystemTime::now();
+    let profile = || Profile {
+        name: "ada",
+        seen: [Some(now)],
+    };
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            for (refused, path) in [
+                (s.put("seen", now), "\"seen\""),
+                (s.put("user", profile()), "\"user.seen.0\""),
+                (s.merge(profile()), "\"seen.0\""),
+                (s.flash("seen", now), "\"seen\""),
+                (s.flash_all_of(profile()), "\"seen.0\""),
+            ] {
+                let text = refused.unwrap_err().to_string();
+                assert!(text.contains(path) && text.contains("IsoDate"), "{text}");
+            }
+            assert!(s.is_empty().unwrap());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn values_are_passed_by_value_or_by_reference() {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            let (n, name) = (1, "ada".to_owned());
+            s.put("n", n + 1)?;
+            s.put("by_reference", &n)?;
+            s.put("name", &name)?;
+            s.put("slice", &name[1..])?;
+            s.put("list", vec![Some(1), None])?;
+            s.flash("notice", format!("Hello {name}."))?;
+            s.flash("moved", name)
+        })
+        .await
+        .unwrap();
+    let (data, flashed): (Value, Value) = browser
+        .visit(async |s| (object(s), s.flash_messages().unwrap().all().unwrap()))
+        .await;
+    let expected =
+        json!({"n": 2, "by_reference": 1, "name": "ada", "slice": "da", "list": [1, null]});
+    assert_eq!(data, expected);
+    assert_eq!(flashed, json!({"notice": "Hello ada.", "moved": "ada"}));
+}
+
+#[tokio::test]
 async fn keys_that_mean_something_elsewhere_are_ordinary_here() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            s.put("__proto__.polluted", &1)?;
-            s.put("constructor.prototype", &2)
+            s.put("__proto__.polluted", 1)?;
+            s.put("constructor.prototype", 2)
         })
         .await
         .unwrap();
@@ -324,9 +430,9 @@ async fn a_hostile_index_is_refused_and_not_filled_with_nulls() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
-            assert!(s.put("a.4000000000", &1).is_err());
-            s.put("b", &[1]).unwrap();
-            assert!(s.put("b.999999999", &1).is_err());
+            assert!(s.put("a.4000000000", 1).is_err());
+            s.put("b", [1]).unwrap();
+            assert!(s.put("b.999999999", 1).is_err());
             assert_eq!(object(s), json!({"b": [1]}));
         })
         .await;
@@ -342,16 +448,13 @@ async fn a_limit_that_is_reached_is_an_error_and_changes_nothing() {
     let mut browser = test_server(config().limits(limits)).browser();
     browser
         .visit(async |s| {
-            s.put("a", &1).unwrap();
-            assert!(s.put("b", &"x".repeat(90)).is_err(), "the document's limit");
-            assert!(s.put("b", &"x".repeat(300)).is_err(), "the limit on bytes");
-            s.put("b", &2).unwrap();
-            s.put("c", &3).unwrap();
-            assert!(s.put("d", &4).is_err(), "the limit on operations");
-            assert!(
-                s.flash("m", &"x".repeat(200)).is_err(),
-                "messages count too"
-            );
+            s.put("a", 1).unwrap();
+            assert!(s.put("b", "x".repeat(90)).is_err(), "the document's limit");
+            assert!(s.put("b", "x".repeat(300)).is_err(), "the limit on bytes");
+            s.put("b", 2).unwrap();
+            s.put("c", 3).unwrap();
+            assert!(s.put("d", 4).is_err(), "the limit on operations");
+            assert!(s.flash("m", "x".repeat(200)).is_err(), "messages count too");
         })
         .await;
     let all = browser.visit(async |s| object(s)).await;
@@ -366,9 +469,9 @@ async fn methods_before_load_say_that_the_session_is_not_loaded() {
             let not_loaded = |error| matches!(error, SessionError::NotLoaded);
             assert!(s.get::<i32>("a").is_err_and(not_loaded));
             assert!(s.has("a").is_err_and(not_loaded));
-            assert!(s.put("a", &1).is_err_and(not_loaded));
+            assert!(s.put("a", 1).is_err_and(not_loaded));
             assert!(s.clear().is_err_and(not_loaded));
-            assert!(s.flash("a", &1).is_err_and(not_loaded));
+            assert!(s.flash("a", 1).is_err_and(not_loaded));
             assert!(s.regenerate().is_err_and(not_loaded));
             assert!(s.flash_messages().is_err_and(not_loaded));
             assert!(s.tag("a").is_err_and(not_loaded));
@@ -395,11 +498,11 @@ async fn of_equal_keys_in_a_value_every_method_sees_the_last() {
     };
     browser
         .visit(async |s| {
-            s.put("put", &profile())?;
-            s.merge(&BTreeMap::from([("merged", profile())]))?;
-            s.merge(&profile())?;
-            s.flash("flash", &profile())?;
-            s.flash_many(&profile())
+            s.put("put", profile())?;
+            s.merge(BTreeMap::from([("merged", profile())]))?;
+            s.merge(profile())?;
+            s.flash("flash", profile())?;
+            s.flash_many(profile())
         })
         .await
         .unwrap();
@@ -424,16 +527,16 @@ async fn of_equal_keys_in_a_value_every_method_sees_the_last() {
 #[tokio::test]
 async fn a_number_that_is_not_finite_is_refused_and_changes_nothing() {
     let mut browser = test_server(config()).browser();
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     browser
         .visit(async |s| {
             for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
                 let nested = BTreeMap::from([("n", vec![float])]);
                 for (refused, path) in [
-                    (s.put("n", &float), "n"),
+                    (s.put("n", float), "n"),
                     (s.put("a.b", &nested), "a.b.n.0"),
                     (s.merge(&nested), "n.0"),
-                    (s.flash("n", &float), "n"),
+                    (s.flash("n", float), "n"),
                     (s.flash_many(&nested), "n.0"),
                     (s.flash_all_of(&nested), "n.0"),
                     (s.increment_by("n", float).map(drop), "n"),

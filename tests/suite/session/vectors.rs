@@ -225,7 +225,7 @@ fn run(
         "reflashOnly" => merged.reflash(session.reflash_only(&keys), session),
         "reflashExcept" => merged.reflash(session.reflash_except(&keys), session),
         "flashObject" => unit_result(session.flash_many(&args[0])),
-        "flashErrors" => unit_result(session.flash_many(&json!({"errorsBag": args[0]}))),
+        "flashErrors" => unit_result(session.flash_many(json!({"errorsBag": args[0]}))),
         "flashValidationErrors" => validation_errors(session, args, input, merged),
         "flash" => merged.flash(session, (key, &args[1]), differs),
         "flashed.get" => {
@@ -277,7 +277,7 @@ impl MergedMessages {
     fn flash_merged(&self, session: &Session) {
         let mut all = self.reflashed.clone();
         all.extend(self.input.clone());
-        session.flash_all_of(&all).unwrap();
+        session.flash_all_of(all).unwrap();
     }
 
     fn reflash(&mut self, done: Result<(), SessionError>, session: &Session) -> StepResult {
@@ -353,7 +353,7 @@ fn validation_errors(
     session
         .flash_many(&json!({"errorsBag": {code: summary}}))
         .unwrap();
-    unit_result(session.flash("inputErrorsBag", &fields))
+    unit_result(session.flash("inputErrorsBag", fields))
 }
 
 fn value_result(value: Option<Value>, default: Option<&Value>) -> StepResult {

@@ -31,7 +31,7 @@ async fn every_way_to_print_is_escaped_in_every_template() {
             browser
                 .visit(async |session| {
                     session.put("field", HOSTILE).unwrap();
-                    session.flash_many(&json!({
+                    session.flash_many(json!({
                         "field": HOSTILE,
                         "inputErrorsBag": { "field": [HOSTILE] },
                         "errorsBag": { "E_FIELD": HOSTILE },

@@ -25,7 +25,7 @@ fn render(session: &Session, template: &str) -> String {
 async fn after_flashing(messages: serde_json::Value, template: &str) -> String {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |session| session.flash_many(&messages).unwrap())
+        .visit(async |session| session.flash_many(messages).unwrap())
         .await;
     browser
         .visit(async |session| render(session, template))
@@ -62,7 +62,7 @@ async fn a_flash_message_is_shown_once() {
     browser
         .visit(async |session| {
             let message = json!({ "type": "success", "message": "Thanks for contacting." });
-            session.flash("notification", &message).unwrap();
+            session.flash("notification", message).unwrap();
             assert_eq!(render(session, template), "", "it is for the next request");
         })
         .await;
@@ -201,8 +201,8 @@ async fn a_page_reads_the_session() {
             session
                 .put("user", &json!({ "email": "ada@example.com", "id": 7 }))
                 .unwrap();
-            session.put("big", &big).unwrap();
-            session.put(["a key.with dots"], &true).unwrap();
+            session.put("big", big).unwrap();
+            session.put(["a key.with dots"], true).unwrap();
             for (template, expected) in [
                 ("{{ session.get('user.email') }}", "ada@example.com"),
                 ("{{ session.get('visits', 0) }}", "0"),
@@ -267,7 +267,7 @@ async fn values_of_the_page_go_before_those_of_the_session() {
 async fn macros_of_another_template_see_the_same_names() {
     let mut browser = test_server(config()).browser();
     browser
-        .visit(async |session| session.flash_many(&errors()).unwrap())
+        .visit(async |session| session.flash_many(errors()).unwrap())
         .await;
     let mut pages = environment();
     let macros =

@@ -83,7 +83,7 @@ impl Peer for Contender {
             .wrap_fn(move |_: Request<Body>, session: Session| async move {
                 let session = session.load().await.expect("the store answers");
                 for (key, value) in size.entries() {
-                    session.put(key, &value).expect("a new session takes data");
+                    session.put(key, value).expect("a new session takes data");
                 }
                 HandlerResult::Ok(request::response())
             });
