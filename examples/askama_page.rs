@@ -2,18 +2,20 @@
 //!
 //! `cargo run --example askama_page`, then open <http://127.0.0.1:3000/>.
 
+#[path = "support/serve.rs"]
+mod serve;
+
 use std::{error::Error, net::SocketAddr};
 
 use askama::Template;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionConfig, SessionError, Sessions, id::SessionId, session::Snapshot,
     store::MemoryStore,
 };
-use hyper_util::rt::TokioIo;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -105,11 +107,11 @@ async fn save(
     }
     let title = field("title").unwrap_or_default();
     if title.trim().is_empty() || title.len() > 20 {
-        session.flash("title", &title)?;
+        session.flash("title", title)?;
         let messages = ["The title must have 1 to 20 characters."];
-        session.flash(["inputErrorsBag", "title"], &messages)?;
+        session.flash(["inputErrorsBag", "title"], messages)?;
     } else {
-        session.flash("notification", &format!("“{title}” has been saved."))?;
+        session.flash("notification", format!("“{title}” has been saved."))?;
     }
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SEE_OTHER;
@@ -126,10 +128,6 @@ async fn main() -> Result<(), BoxError> {
     let address = SocketAddr::from(([127, 0, 0, 1], 3000));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{address}");
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
-        tokio::spawn(connection);
-    }
+    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    Ok(())
 }

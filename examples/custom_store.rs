@@ -5,18 +5,19 @@
 
 #[path = "custom_store/redb_store.rs"]
 mod redb_store;
+#[path = "support/serve.rs"]
+mod serve;
 
 use std::{error::Error, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionConfig, SessionError, Sessions, clock::Clock, config::StoreRegistry,
     seal::SealKey,
 };
-use hyper_util::rt::TokioIo;
 use redb_store::RedbStore;
 
 async fn hello(
@@ -31,7 +32,7 @@ async fn hello(
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = SocketAddr::from(([127, 0, 0, 1], 3001));
     let mut config = SessionConfig::default()
         .store("redb")
@@ -51,10 +52,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{address}");
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
-        tokio::spawn(connection);
-    }
+    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    Ok(())
 }

@@ -7,13 +7,16 @@
 //! with `--features redis`), `SESSION_AGE` and `REDIS_URL`. Without `APP_KEY`, the process generates a
 //! key for its own lifetime. With Redis, the start waits for the server for up to 10 seconds.
 //!
-//! The server supports HTTP/1, and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it after the
-//! running requests have been answered.
+//! `support/serve.rs` adds `IDLE_TIMEOUT` and `MAX_CONNECTIONS`. The server supports HTTP/1, and HTTP/2
+//! with prior knowledge. SIGTERM and Ctrl-C stop it after the running requests have been answered.
+//! A session that cannot be loaded or stored is a response with the error as JSON.
 
 #[path = "playground/ops.rs"]
 mod ops;
 #[path = "playground/pages.rs"]
 mod pages;
+#[path = "support/serve.rs"]
+mod serve;
 
 use std::{
     convert::Infallible,
@@ -21,7 +24,6 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,14 +34,10 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_session::{
-    Session, SessionConfig, Sessions,
+    Session, SessionConfig, SessionError, Sessions,
     seal::SealKey,
     service::SessionBody,
     session::{Event, Listener, SessionCollection},
-};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
 };
 use tokio::net::TcpListener;
 
@@ -66,23 +64,24 @@ fn with_sources(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
+async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address: SocketAddr = match std::env::var("ADDR") {
         Ok(address) => address
             .parse()
             .map_err(|_| format!("ADDR={address}: not a socket address; use IP:PORT"))?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
+    let limits = serve::Limits::from_env()?;
     let sessions = sessions(address)?;
     sessions.ready().await?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, sessions).await;
+    serve::serve(listener, service(&sessions), limits).await;
     println!("stopped");
     Ok(())
 }
 
-fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error>> {
+fn sessions(address: SocketAddr) -> Result<Sessions, Box<dyn Error + Send + Sync>> {
     let mut config = SessionConfig::default()
         .secure_unless_loopback(address.ip())
         .with_env()?;
@@ -133,51 +132,47 @@ impl Listener for ConsoleListener {
     }
 }
 
-async fn serve(listener: TcpListener, sessions: Sessions) {
-    let graceful = GracefulShutdown::new();
+/// Returns the service of all paths.
+fn service(
+    sessions: &Sessions,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<SessionBody<Full<Bytes>>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
     let collection = sessions.collection();
     let with_session = sessions.wrap_fn(move |request, session| {
         let collection = collection.clone();
         async move { Ok::<_, Infallible>(route(request, session, &collection).await) }
     });
-    let mut stop = std::pin::pin!(stop_signal());
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Probably out of file descriptors. Wait until some connections close.
-                Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
-            },
-            () = &mut stop => break,
-        };
-        let _ = stream.set_nodelay(true);
-        let with_session = with_session.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            // `/raw` measures the server without sessions.
-            let is_raw = request.uri().path() == "/raw";
-            let response = (!is_raw).then(|| with_session.call(request));
-            async move {
-                match response {
-                    Some(response) => response.await,
-                    None => Ok(Response::new(SessionBody::from(Full::from("raw")))),
-                }
+    service_fn(move |request: Request<Incoming>| {
+        // `/raw` measures the server without sessions.
+        let is_raw = request.uri().path() == "/raw";
+        let response = (!is_raw).then(|| with_session.call(request));
+        async move {
+            match response {
+                Some(response) => Ok(with_error_text(response.await?)),
+                None => Ok(Response::new(SessionBody::from(Full::from("raw")))),
             }
-        });
-        let builder = auto::Builder::new(TokioExecutor::new());
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A connection fails if its client disconnects or breaks the protocol.
-            let _ = connection.await;
-        });
-    }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = tokio::time::sleep(Duration::from_secs(30)) => eprintln!("shutdown: some requests did not finish within 30 seconds"),
-    }
+        }
+    })
+}
+
+/// Writes the text of a session error into the empty response that replaced the page.
+fn with_error_text(
+    response: Response<SessionBody<Full<Bytes>>>,
+) -> Response<SessionBody<Full<Bytes>>> {
+    let Some(error) = response.extensions().get::<SessionError>() else {
+        return response;
+    };
+    let text = ops::error_response(response.status(), &with_sources(error));
+    let (mut head, _) = response.into_parts();
+    let (text_head, body) = text.into_parts();
+    head.headers.extend(text_head.headers);
+    Response::from_parts(head, SessionBody::from(body))
 }
 
 async fn route(
@@ -201,15 +196,4 @@ async fn route(
             &format!("session error: {}", with_sources(&error)),
         )
     })
-}
-
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
 }

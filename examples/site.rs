@@ -5,7 +5,7 @@
 //!
 //! Environment: `ADDR` (a loopback address; default `127.0.0.1:3000`), and the variables of
 //! `SessionConfig::with_env`, such as `SESSION_DRIVER` (`file`, the default of this example, `memory`,
-//! `cookie`, or `redis` with `--features redis`).
+//! `cookie`, or `redis` with `--features redis`), and of `support/serve.rs`.
 //!
 //! Sessions and their key are stored in `tmp/`, so a cart survives a restart. Accounts are in memory
 //! and are lost. SIGTERM and Ctrl-C stop the server after the running requests have been answered.
@@ -14,15 +14,13 @@
 mod app;
 #[path = "site/key.rs"]
 mod key;
+#[path = "support/serve.rs"]
+mod serve;
 
-use std::{error::Error, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode};
 
 use hyper::service::service_fn;
 use hyper_session::{SessionConfig, Sessions};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -56,12 +54,14 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
         )
         .into());
     }
+    let limits = serve::Limits::from_env()?;
     let sessions = sessions()?;
     sessions.ready().await?;
     let app = app::App::new(sessions)?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve(listener, app).await;
+    let service = service_fn(move |request| app.respond(request));
+    serve::serve(listener, service, limits).await;
     println!("stopped");
     Ok(())
 }
@@ -76,46 +76,4 @@ fn sessions() -> Result<Sessions, Box<dyn Error + Send + Sync>> {
         config = config.app_key(key::load_or_create("tmp/site.key")?);
     }
     Ok(Sessions::builder(config).build()?)
-}
-
-async fn serve(listener: TcpListener, app: app::App) {
-    let graceful = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop_signal());
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                // Probably out of file descriptors. Wait until some connections close.
-                Err(_) => { tokio::time::sleep(Duration::from_millis(50)).await; continue }
-            },
-            () = &mut stop => break,
-        };
-        let app = app.clone();
-        let service = service_fn(move |request| app.respond(request));
-        let builder = auto::Builder::new(TokioExecutor::new());
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A connection fails if its client disconnects or breaks the protocol.
-            let _ = connection.await;
-        });
-    }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = tokio::time::sleep(Duration::from_secs(10)) => eprintln!("shutdown: some requests did not finish within 10 seconds"),
-    }
-}
-
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
 }

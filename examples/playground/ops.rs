@@ -110,7 +110,8 @@ struct OperationError {
     error: String,
 }
 
-fn error_response(status: StatusCode, error: &str) -> Page {
+/// Returns a JSON object with the text of an error.
+pub(crate) fn error_response(status: StatusCode, error: &str) -> Page {
     json_response(
         status,
         &OperationError {

@@ -12,45 +12,52 @@ use hyper_session::{Session, SessionError};
 
 use super::Page;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:3rem auto;padding:0 1rem}\
-    form{display:inline}button{font:inherit;padding:.3rem .8rem;margin:0 .4rem .4rem 0}\
-    pre{background:#8881;padding:1rem;overflow:auto}.flash{border-left:4px solid #2a7;padding:.2rem 1rem}";
+/// The style of the page. Each color has a light and a dark value.
+const STYLE: &str = include_str!("style.css");
+
+/// The themes that the page offers.
+const THEMES: [&str; 4] = ["auto", "light", "dark", "sepia"];
 
 /// Shows the session, its flash messages and some forms.
 pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
     session.load().await?;
-    let theme: String = session.get_or("theme", "plain".to_owned())?;
+    let theme: String = session.get_or("theme", "auto".to_owned())?;
     let user: Option<String> = session.get("user.name")?;
     let messages = session.flash_messages()?;
     let mut page = String::new();
     let _ = write!(
         page,
-        "<!doctype html><meta charset=utf-8><title>Session playground</title><style>{STYLE}</style>"
-    );
-    let _ = write!(
-        page,
-        "<h1>Session playground</h1><p>The theme is {}",
+        "<!doctype html><html lang=en data-theme=\"{}\"><head><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\
+         <title>Session playground</title><style>{STYLE}</style></head>\
+         <body><main><h1>Session playground</h1>",
         escape(&theme)
     );
     let _ = match user {
-        Some(name) => write!(page, ". You are signed in as {}.</p>", escape(&name)),
-        None => write!(page, ". You are not signed in.</p>"),
+        Some(name) => write!(page, "<p>You are signed in as {}.</p>", escape(&name)),
+        None => write!(page, "<p>You are not signed in.</p>"),
     };
     if let Some(text) = messages.get::<&str>("notification")? {
-        let _ = write!(page, "<p class=flash>{}</p>", escape(text));
+        let _ = write!(page, "<p class=notice role=status>{}</p>", escape(text));
     }
-    let data = session.snapshot()?;
-    let _ = write!(page, "<h2>Data</h2><pre>{}</pre>", escape(data.as_json()?));
-    let _ = write!(
-        page,
-        "<h2>Flash messages</h2><pre>{}</pre>",
-        escape(messages.as_json()?)
-    );
-    page.push_str("<h2>Change the session</h2>");
-    for color in ["dark", "light", "sepia"] {
-        let _ = write!(page, "<a href=/theme/{color}>{color}</a> ");
+    for (heading, json) in [
+        ("Data", session.snapshot()?.as_json()?),
+        ("Flash messages", messages.as_json()?),
+    ] {
+        let _ = write!(
+            page,
+            "<h2>{heading}</h2><pre tabindex=0>{}</pre>",
+            escape(json)
+        );
     }
-    page.push_str("<p>");
+    write_controls(&mut page, &theme);
+    page.push_str("</main></body></html>");
+    Ok(html(page))
+}
+
+/// Writes the forms and links that change the session.
+fn write_controls(page: &mut String, theme: &str) {
+    page.push_str("<h2>Change the session</h2><div class=actions>");
     for (path, label) in [
         ("/visit", "Count a visit"),
         ("/message", "Flash a message"),
@@ -62,7 +69,19 @@ pub(crate) async fn home(session: &Session) -> Result<Page, SessionError> {
             "<form method=post action={path}><button>{label}</button></form>"
         );
     }
-    Ok(html(page))
+    page.push_str("</div><nav aria-label=Themes>Theme");
+    for name in THEMES {
+        let current = if name == theme {
+            " aria-current=true"
+        } else {
+            ""
+        };
+        let _ = write!(page, " <a href=/theme/{name}{current}>{name}</a>");
+    }
+    page.push_str(
+        "</nav><p>Scripts send operations as JSON to <code>POST /ops</code>, such as \
+         <code>[{\"op\":\"increment\",\"key\":\"visits\"}]</code>.</p>",
+    );
 }
 
 /// Handles `/theme/{color}`, the first example of the guide.

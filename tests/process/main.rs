@@ -3,12 +3,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(unix, feature = "axum", feature = "forms"))]
+mod axum_app;
 #[cfg(target_os = "linux")]
 mod clock;
 mod session_key;
 
 #[cfg(unix)]
 mod playground {
+    mod connections;
     #[cfg(feature = "file")]
     mod file_store;
     mod operations;

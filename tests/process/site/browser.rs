@@ -322,3 +322,36 @@ async fn pages_look_right_in_every_theme_and_width() {
         phone.screenshot(&format!("phone-{name}")).await;
     }
 }
+
+#[tokio::test]
+async fn prices_in_the_cart_of_a_phone_stay_on_one_line() {
+    let (driver, site) = (Driver::start("phone-cart"), site().await);
+    let phone = driver.phone().await;
+    phone.open(&url(&site, "/cart")).await;
+    let clicks = "for (const button of document.querySelectorAll('[data-add] button')) {
+            for (let i = 0; i < 4; i += 1) button.click();
+        }";
+    phone.run(clicks).await;
+    phone
+        .until("return document.body.dataset.busy === undefined;")
+        .await;
+    let lines =
+        "return [...document.querySelectorAll('#cart-lines td:nth-child(3)')].map((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return range.getClientRects().length;
+        });";
+    let lines = phone.run(lines).await;
+    let lines = lines.as_array().unwrap();
+    assert!(
+        lines.len() > 2 && lines.iter().all(|count| *count == 1),
+        "{lines:?}"
+    );
+    let overflow = "return document.documentElement.scrollWidth - window.innerWidth;";
+    assert_eq!(
+        phone.run(overflow).await,
+        0,
+        "the table fits a narrow screen"
+    );
+    phone.screenshot("phone-cart-full").await;
+}

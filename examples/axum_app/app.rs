@@ -1,0 +1,220 @@
+//! The routes and layers of the service.
+
+use std::{convert::Infallible, time::Duration};
+
+use askama::Template;
+use axum::{
+    Form, Json, Router,
+    extract::ws::{Message, WebSocketUpgrade},
+    response::{
+        Html, Redirect, Response, Result,
+        sse::{Event, Sse},
+    },
+    routing::{get, post},
+};
+use futures_util::{Stream, StreamExt, stream};
+use http::{HeaderValue, Method, StatusCode, header};
+use hyper_session::{
+    Session, SessionError, Sessions,
+    document::IsoDate,
+    form::{Forms, Input, ValidationErrors},
+    service::{ReadOnlySession, UnloadedSession},
+};
+use serde::{Deserialize, Serialize};
+use tower_http::{
+    compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
+};
+
+/// The time in which a handler must respond.
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The origin whose scripts may call this service with the visitor's cookies.
+const PARTNER: HeaderValue = HeaderValue::from_static("https://partner.example");
+
+/// Data of the session, with a type.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+struct Preferences {
+    language: String,
+    rows: u32,
+}
+
+/// The page with the forms.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<!doctype html>
+<html lang="en">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>axum</title>
+{% if let Some(text) = notice %}<p role="status">{{ text }}</p>{% endif %}
+{% for message in errors %}<p role="alert">{{ message }}</p>{% endfor %}
+{% if let Some(name) = user %}
+<p>You are signed in as {{ name }}.</p>
+<form method="post" action="/sign-out">{{ csrf_field|safe }}<button>Sign out</button></form>
+{% else %}
+<form method="post" action="/sign-in">{{ csrf_field|safe }}
+  <label>Name <input name="name" value="{{ old_name }}"></label> <button>Sign in</button>
+</form>
+{% endif %}
+<form method="post" action="/preferences">{{ csrf_field|safe }}
+  <label>Language <input name="language" value="{{ preferences.language }}"></label>
+  <label>Rows <input name="rows" type="number" value="{{ preferences.rows }}"></label>
+  <button>Save</button>
+</form>
+"#
+)]
+struct HomePage {
+    user: Option<String>,
+    notice: Option<String>,
+    errors: Vec<String>,
+    old_name: String,
+    preferences: Preferences,
+    csrf_field: String,
+}
+
+/// Returns the service.
+///
+/// A layer that is added later is outside of the earlier ones. The layers outside of the sessions see
+/// the response with its cookie; those inside run before the session is stored.
+pub(crate) fn router(sessions: &Sessions) -> Router {
+    let cors = CorsLayer::new()
+        .allow_origin(PARTNER)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
+        .allow_credentials(true);
+    Router::new()
+        .route("/", get(home))
+        .route("/sign-in", post(sign_in))
+        .route("/sign-out", post(sign_out))
+        .route("/preferences", get(preferences).post(save_preferences))
+        .route("/api/preferences", post(save_preferences_json))
+        .route("/api/token", get(token))
+        .route("/events", get(events))
+        .route("/socket", get(socket))
+        .route("/slow", get(slow))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            HANDLER_TIMEOUT,
+        ))
+        .layer(Forms::new().csrf_protection().layer())
+        .layer(sessions.layer())
+        .layer(CompressionLayer::new())
+        .layer(cors)
+        .layer(TraceLayer::new_for_http())
+}
+
+async fn home(session: Session) -> Result<Html<String>> {
+    let flash = session.flash_messages()?;
+    let read = |key: &str| flash.get(key).unwrap_or_default();
+    let errors = flash.get(["inputErrorsBag", "name"]);
+    let page = HomePage {
+        user: session.get("user.name")?,
+        notice: read("notice"),
+        errors: errors.ok().flatten().unwrap_or_default(),
+        old_name: read("name").unwrap_or_default(),
+        preferences: session.get_or("preferences", Preferences::default())?,
+        csrf_field: session.csrf_field()?,
+    };
+    Ok(Html(
+        page.render()
+            .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?,
+    ))
+}
+
+/// Signs in every visitor with a name. The session gets a new id, because the visitor's rights change.
+async fn sign_in(session: Session, input: Input) -> Result<Redirect> {
+    let name = input.text("name").unwrap_or_default().trim();
+    if name.is_empty() {
+        let errors = ValidationErrors::new().with_error("name", "Enter your name.");
+        return Err(errors.redirect_to("/").into());
+    }
+    session.regenerate()?;
+    session.put("user.name", name)?;
+    session.put(
+        "user.signed_in_at",
+        IsoDate::from(std::time::SystemTime::now()),
+    )?;
+    session.tag(name)?;
+    session.flash("notice", format!("Welcome, {name}."))?;
+    Ok(Redirect::to("/"))
+}
+
+async fn sign_out(session: Session) -> Result<Redirect, SessionError> {
+    session.destroy()?;
+    session.flash("notice", "You are signed out.")?;
+    Ok(Redirect::to("/"))
+}
+
+async fn preferences(
+    ReadOnlySession(session): ReadOnlySession,
+) -> Result<Json<Preferences>, SessionError> {
+    Ok(Json(session.get_or("preferences", Preferences::default())?))
+}
+
+/// axum's `Form` reads the body again after the check of its CSRF token.
+async fn save_preferences(
+    session: Session,
+    Form(preferences): Form<Preferences>,
+) -> Result<Redirect, SessionError> {
+    session.put("preferences", preferences)?;
+    session.flash("notice", "Saved.")?;
+    Ok(Redirect::to("/"))
+}
+
+/// The token is the member `_csrf` of the JSON, or a header.
+async fn save_preferences_json(
+    session: Session,
+    Json(preferences): Json<Preferences>,
+) -> Result<Json<Preferences>, SessionError> {
+    session.put("preferences", &preferences)?;
+    Ok(Json(preferences))
+}
+
+/// A token needs no data of the session, so the session is not loaded.
+async fn token(UnloadedSession(session): UnloadedSession) -> Result<String, SessionError> {
+    session.csrf_token()
+}
+
+/// Sends the visitor's name three times. The session was stored before the first event, so events can
+/// read it and not change it.
+async fn events(
+    ReadOnlySession(session): ReadOnlySession,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, SessionError> {
+    let name: String = session.get_or("user.name", "visitor".to_owned())?;
+    let ticks = stream::iter(1..=3).then(move |number| {
+        let event = Event::default().data(format!("{number} {name}"));
+        async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(event)
+        }
+    });
+    Ok(Sse::new(ticks))
+}
+
+/// Answers messages with their number. A handler can change the session before the upgrade, not after it.
+async fn socket(session: Session, upgrade: WebSocketUpgrade) -> Result<Response, SessionError> {
+    let name: String = session.get_or("user.name", "visitor".to_owned())?;
+    let connections = session.increment("connections")?;
+    Ok(upgrade.on_upgrade(async move |mut socket| {
+        let mut messages = 0;
+        while let Some(Ok(message)) = socket.next().await {
+            let Message::Text(text) = message else {
+                continue;
+            };
+            messages += 1;
+            let answer = format!("{name}, connection {connections}, message {messages}: {text}");
+            if socket.send(Message::Text(answer.into())).await.is_err() {
+                return;
+            }
+        }
+    }))
+}
+
+/// Takes longer than the timeout. The change that was made before is stored with the response.
+async fn slow(session: Session) -> Result<&'static str, SessionError> {
+    session.increment("slow_requests")?;
+    tokio::time::sleep(HANDLER_TIMEOUT * 60).await;
+    Ok("done")
+}

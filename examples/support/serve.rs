@@ -1,0 +1,173 @@
+//! The server of the examples: HTTP/1 and HTTP/2, limits on time and connections, a graceful stop.
+//!
+//! Environment: `IDLE_TIMEOUT` (default 30, in seconds) and `MAX_CONNECTIONS` (default 1000).
+
+use std::{
+    error::Error,
+    io,
+    pin::pin,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The time for running requests to finish after a stop.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The limits of the server.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// The time in which a client must send the head of a request. A connection without a new request
+    /// closes after one to two times this, when its running requests have been answered.
+    idle_timeout: Duration,
+    /// The maximum number of open connections. Further clients wait.
+    connections: u32,
+}
+
+impl Limits {
+    /// Reads the limits from the environment.
+    ///
+    /// # Errors
+    /// If a variable is not a number above zero.
+    pub(crate) fn from_env() -> Result<Self, BoxError> {
+        Ok(Self {
+            idle_timeout: Duration::from_secs(variable("IDLE_TIMEOUT", 30)?),
+            connections: variable("MAX_CONNECTIONS", 1000)?,
+        })
+    }
+}
+
+/// Returns a variable's value as a number above zero.
+fn variable<N: FromStr + PartialOrd + From<u8>>(name: &str, default: N) -> Result<N, BoxError> {
+    let Ok(text) = std::env::var(name) else {
+        return Ok(default);
+    };
+    let number = text.parse().ok().filter(|number| *number > N::from(0));
+    number.ok_or_else(|| {
+        format!("{name}={text}: not a number above zero; set 30, for example").into()
+    })
+}
+
+/// Serves connections until SIGTERM or Ctrl-C. Then waits until the running requests have been answered.
+pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let permits = Arc::new(Semaphore::new(limits.connections as usize));
+    let (stop, stopped) = watch::channel(false);
+    let mut signal = pin!(stop_signal());
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &permits) => accepted,
+            () = &mut signal => break,
+        };
+        let Ok((stream, permit)) = accepted else {
+            // Probably out of file descriptors. Wait until some connections close.
+            sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (service, stopped) = (service.clone(), stopped.clone());
+        tokio::spawn(async move {
+            connection(stream, service, limits.idle_timeout, stopped).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let closed = permits.acquire_many(limits.connections);
+    if timeout(SHUTDOWN_TIMEOUT, closed).await.is_err() {
+        eprintln!("shutdown: some requests did not finish within {SHUTDOWN_TIMEOUT:?}");
+    }
+}
+
+/// Accepts a connection when there may be one more.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await;
+    let permit = permit.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, permit))
+}
+
+/// Serves one connection until it closes. A stop, or a time without a new request, closes it when its
+/// running requests have been answered.
+async fn connection<S, B>(
+    stream: TcpStream,
+    service: S,
+    idle_timeout: Duration,
+    mut stopped: watch::Receiver<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    let _ = stream.set_nodelay(true);
+    let was_used = Arc::new(AtomicBool::new(false));
+    let used = was_used.clone();
+    let service = service_fn(move |request| {
+        used.store(true, Relaxed);
+        service.call(request)
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(idle_timeout)
+        .keep_alive_timeout(idle_timeout);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut is_closing = false;
+    loop {
+        tokio::select! {
+            // A connection fails if its client disconnects or breaks the protocol.
+            _ = connection.as_mut() => return,
+            _ = stopped.wait_for(|stopped| *stopped), if !is_closing => is_closing = true,
+            () = sleep(idle_timeout), if !is_closing => is_closing = !was_used.swap(false, Relaxed),
+        }
+        if is_closing {
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
