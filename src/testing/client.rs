@@ -131,7 +131,7 @@ impl<S> TestClient<S> {
     /// ```no_run
     /// # async fn example<S>(client: hyper_session::testing::TestClient<S>) {
     /// client.with_session(|session| {
-    ///     session.put("user.id", &7)?;
+    ///     session.put("user.id", 7)?;
     ///     session.tag("user-7")?;
     ///     session.flash("notification", "Welcome back.")
     /// }).await;

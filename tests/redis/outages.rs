@@ -217,7 +217,7 @@ async fn renewals_are_skipped_in_an_outage_and_a_failed_load_says_when_to_retry(
         .build()
         .unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
     server.kill();
     let load = async |s: Session| s.load().await.map(drop);
     assert_eq!(browser.clone().request(load).await.status, 503);

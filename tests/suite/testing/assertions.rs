@@ -17,11 +17,11 @@ async fn save(
     session: Session,
 ) -> Result<Response<Full<Bytes>>, SessionError> {
     session.load().await?;
-    session.put("user.id", &7)?;
-    session.put("none", &())?;
+    session.put("user.id", 7)?;
+    session.put("none", ())?;
     session.tag("user-7")?;
     session.flash("notification.type", "success")?;
-    session.flash(["inputErrorsBag", "title"], &["Give it a title."])?;
+    session.flash(["inputErrorsBag", "title"], ["Give it a title."])?;
     let mut response = Response::new(Full::from(r#"{"a":1}"#));
     *response.status_mut() = http::StatusCode::SEE_OTHER;
     response

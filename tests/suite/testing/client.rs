@@ -184,7 +184,7 @@ async fn a_session_is_prepared_without_a_trace() {
         .await;
     let visits = client
         .with_session(|session| {
-            session.put("visits", &41)?;
+            session.put("visits", 41)?;
             session.tag("user-7")?;
             session.increment("visits")
         })
@@ -227,9 +227,9 @@ async fn sessions_in_cookies_are_read_too() {
     let config = SessionConfig::default().app_key("the key of a test, nothing more than that");
     let sessions = Sessions::new(config, CookieStore::new()).unwrap();
     let client = TestClient::new(&sessions, sessions.wrap_fn(pages));
-    client.with_session(|session| session.flash("a", &1)).await;
+    client.with_session(|session| session.flash("a", 1)).await;
     client
-        .with_session(|session| session.put("visits", &1))
+        .with_session(|session| session.put("visits", 1))
         .await;
     client
         .get("/visit")

@@ -42,7 +42,7 @@ async fn a_service_sees_the_failures_and_the_kit_does_not() {
     test.store().fail_always(StoreCall::Write);
     client.get("/").send().await.assert_status(503);
     client
-        .with_session(|session| session.put("visits", &10))
+        .with_session(|session| session.put("visits", 10))
         .await;
     test.store().clear_rules();
     client.get("/").send().await.assert_session("visits", 11);
