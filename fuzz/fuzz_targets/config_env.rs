@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 /// A part of every secret and of no other value. Inputs that contain it are skipped.
 const MARK: &str = "zq7zq7zq7";
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "SESSION_DRIVER",
     "SESSION_AGE",
     "SESSION_COOKIE",
@@ -21,6 +21,7 @@ const NAMES: [&str; 10] = [
     "REDIS_URL",
     "SESSION_MIGRATE_FROM",
     "SESSION_MIGRATE_TO",
+    "SESSION_FILE_ON_DAMAGE",
 ];
 
 // Each line is a variable: a digit, which is its number, and its value.

@@ -1,4 +1,4 @@
-//! `session-file`: inspects and compacts the directory of a file store.
+//! `session-file`: inspects, repairs and compacts the directory of a file store.
 //!
 //! Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
 //! 4 another error.
@@ -20,12 +20,15 @@ use hyper_session::{
     clock::Clock,
     store::{
         FileStore,
-        file::{FORMAT_VERSION, FileError, FileEvent, Inspection, SegmentReport, SessionEntry},
+        file::{
+            FORMAT_VERSION, FileError, FileEvent, Finding, FindingKind, Inspection, OnDamage,
+            SegmentReport, SessionEntry,
+        },
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Inspects and compacts the directory of a session file store. No server may have the directory
+/// Inspects, repairs and compacts the directory of a session file store. No server may have the directory
 /// open.
 ///
 /// Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
@@ -49,6 +52,12 @@ enum ToolCommand {
         /// The store's directory.
         directory: PathBuf,
     },
+    /// Makes a directory with damage usable: drops every session of which the damage may hide a newer
+    /// state.
+    Repair {
+        /// The store's directory.
+        directory: PathBuf,
+    },
     /// Compacts the log: keeps the live records and frees the rest of the space.
     Compact {
         /// The store's directory.
@@ -68,6 +77,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         ToolCommand::Stats { directory } => stats(&directory),
         ToolCommand::Verify { directory } => verify(&directory),
+        ToolCommand::Repair { directory } => repair(&directory),
         ToolCommand::Compact { directory } => compact(&directory),
         ToolCommand::Dump { directory, keys } => dump(&directory, keys),
     };
@@ -98,7 +108,7 @@ fn with_sources(error: &dyn Error) -> String {
 fn exit_code(error: &(dyn Error + 'static)) -> u8 {
     match error.downcast_ref::<FileError>() {
         Some(FileError::InUse { .. }) => 3,
-        Some(FileError::MissingSegment { .. } | FileError::DamagedSegment { .. }) => 1,
+        Some(FileError::Damaged { .. }) => 1,
         _ => 4,
     }
 }
@@ -139,46 +149,68 @@ fn stats(directory: &Path) -> CommandResult {
     println!("bytes {}", sum(&|segment| segment.bytes));
     println!("live-bytes {}", inspection.live_bytes());
     println!("damaged {}", sum(&|segment| segment.damaged));
-    println!("missing {}", inspection.missing().len());
+    let missing = |finding: &Finding| match finding.kind {
+        FindingKind::Missing { segments } => u64::from(segments),
+        _ => 0,
+    };
+    let missing: u64 = inspection.findings().iter().map(missing).sum();
+    println!("missing {missing}");
     Ok(inspection.is_sound())
 }
 
 fn verify(directory: &Path) -> CommandResult {
     let inspection = inspect(directory)?;
-    print_damage(&inspection);
+    print_findings(&inspection);
     let sound = inspection.is_sound();
     println!("{}", if sound { "sound" } else { "not sound" });
     Ok(sound)
 }
 
-fn print_damage(inspection: &Inspection) {
-    for segment in inspection.segments() {
-        let path = segment.path.display();
-        if !segment.readable {
-            println!("{path}: the head is damaged, the segment cannot be read");
-        }
-        if segment.damaged > 0 {
-            let (places, bytes) = (segment.damaged, segment.damaged_bytes);
-            println!("{path}: {places} damaged places, {bytes} bytes");
-        }
-        if segment.torn_bytes > 0 {
-            let bytes = segment.torn_bytes;
-            println!("{path}: incomplete append of {bytes} bytes, removed at the next opening");
-        }
-        if segment.hint_matches == Some(false) {
-            println!("{path}: the hint file is wrong; delete it, the store writes a new one");
-        }
+fn print_findings(inspection: &Inspection) {
+    for finding in inspection.findings() {
+        let remedy = match finding.kind {
+            _ if finding.is_loss() => "acknowledged data may be lost",
+            _ if finding.handled => "an earlier opening has handled it",
+            FindingKind::WrongHint { .. } => "the next opening replaces it",
+            FindingKind::IncompleteAppend => "the next opening removes it",
+            _ => "nothing that was known to be durable is lost",
+        };
+        println!("{}: {finding}; {remedy}", finding.path.display());
     }
-    for path in inspection.missing() {
-        println!("{}: missing", path.display());
-    }
+}
+
+fn repair(directory: &Path) -> CommandResult {
+    // Opening would create a store if there is none; the inspection fails then.
+    let inspection = inspect(directory)?;
+    print_findings(&inspection);
+    let bar = Arc::new(progress_bar("repairing"));
+    let listener_bar = Arc::clone(&bar);
+    let store = FileStore::builder(directory)
+        .on_damage(OnDamage::DropUncertain)
+        .verify_on_open(true)
+        .listener(move |event: &FileEvent<'_>| {
+            if let FileEvent::Opening { done, total } = event {
+                listener_bar.set_length(*total);
+                listener_bar.set_position(*done);
+            }
+        })
+        .open()?;
+    let stats = store.stats();
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(store.close())?;
+    bar.finish_and_clear();
+    println!(
+        "{} sessions kept, {} sessions and tombstones dropped",
+        stats.records, stats.dropped
+    );
+    Ok(true)
 }
 
 fn compact(directory: &Path) -> CommandResult {
     // The inspection comes first because a compaction removes all traces of damage. It also fails if
     // there is no store; opening would create one.
     let inspection = inspect(directory)?;
-    print_damage(&inspection);
+    print_findings(&inspection);
     let bar = Arc::new(progress_bar("compacting"));
     let listener_bar = Arc::clone(&bar);
     let store = FileStore::builder(directory)

@@ -22,6 +22,7 @@ impl SessionConfig {
     /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list separated by commas |
     /// | `SESSION_FILE_LOCATION` | `stores.file.location` |
     /// | `SESSION_FILE_DURABILITY` | `stores.file.durability`: `always`, `os`, or a duration such as `200ms` |
+    /// | `SESSION_FILE_ON_DAMAGE` | `stores.file.on_damage`: `refuse`, `drop_uncertain` or `allow_data_loss` |
     /// | `REDIS_URL` | `stores.redis.url` |
     /// | `SESSION_MIGRATE_FROM` | `migrate_from` |
     /// | `SESSION_MIGRATE_TO` | `migrate_to` |
@@ -89,6 +90,10 @@ impl SessionConfig {
         if let Some(text) = value_of("SESSION_FILE_DURABILITY")? {
             file_store::check_durability("SESSION_FILE_DURABILITY", &text)?;
             self.stores.file.durability = Some(text);
+        }
+        if let Some(text) = value_of("SESSION_FILE_ON_DAMAGE")? {
+            file_store::check_on_damage("SESSION_FILE_ON_DAMAGE", &text)?;
+            self.stores.file.on_damage = Some(text);
         }
         replace(
             &mut self.stores.redis.url,

@@ -5,7 +5,7 @@ use std::{error::Error as StdError, fmt};
 use crate::error_chain::ErrorChain;
 
 /// Settings with an environment variable, and that variable.
-pub(super) const VARIABLES: [(&str, &str); 10] = [
+pub(super) const VARIABLES: [(&str, &str); 11] = [
     ("store", "SESSION_DRIVER"),
     ("age", "SESSION_AGE"),
     ("cookie_name", "SESSION_COOKIE"),
@@ -15,6 +15,7 @@ pub(super) const VARIABLES: [(&str, &str); 10] = [
     ("migrate_to", "SESSION_MIGRATE_TO"),
     ("stores.file.location", "SESSION_FILE_LOCATION"),
     ("stores.file.durability", "SESSION_FILE_DURABILITY"),
+    ("stores.file.on_damage", "SESSION_FILE_ON_DAMAGE"),
     ("stores.redis.url", "REDIS_URL"),
 ];
 

@@ -13,3 +13,8 @@ pub(super) fn open(_: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
 pub(super) const fn check_durability(_: &'static str, _: &str) -> Result<(), ConfigError> {
     Ok(())
 }
+
+/// Accepts any text, since no store uses it.
+pub(super) const fn check_on_damage(_: &'static str, _: &str) -> Result<(), ConfigError> {
+    Ok(())
+}

@@ -51,7 +51,7 @@ pub struct MemoryStoreConfig {
     pub max_bytes: Option<u64>,
 }
 
-/// The directory and the durability of the file store.
+/// The directory, the durability and the reaction to damage of the file store.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -63,6 +63,9 @@ pub struct FileStoreConfig {
     /// When a write is synced to the disk: `always` before it is acknowledged, `os` when the operating
     /// system does so, or within a duration such as `200ms`, which must not be zero. Default: `200ms`.
     pub durability: Option<String>,
+    /// The reaction to damage in durable data: `refuse` to open, `drop_uncertain` to open without the
+    /// sessions that may have an older state, or `allow_data_loss`. Default: `refuse`.
+    pub on_damage: Option<String>,
 }
 
 impl FileStoreConfig {
@@ -86,6 +89,7 @@ impl Default for FileStoreConfig {
         Self {
             location: PathBuf::from("tmp/sessions"),
             durability: None,
+            on_damage: None,
         }
     }
 }

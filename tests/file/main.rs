@@ -6,6 +6,7 @@ mod support;
 
 #[cfg(feature = "testing")]
 mod conformance;
+mod damage;
 mod directory;
 #[cfg(target_os = "linux")]
 mod full;

@@ -11,6 +11,8 @@ use hyper_session::store::{Expected, FileStore, Store, Tag, Tags, WriteRequest};
 
 use crate::support::scratch::{Scratch, key};
 
+const COMMANDS: [&str; 5] = ["stats", "verify", "repair", "compact", "dump"];
+
 fn tool(arguments: &[&str], directory: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
     command.args(arguments).arg(directory).output().unwrap()
@@ -89,28 +91,40 @@ async fn damage_use_and_absence_have_different_exit_codes() {
     fs::write(&log, bytes).unwrap();
     let verified = tool(&["verify"], scratch.path());
     assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    let damage =
+        "0000000001.log: 568 bytes are damaged at offset 2944; acknowledged data may be lost";
+    assert!(text(&verified).contains(damage), "{}", text(&verified));
+    // An opening follows the same rules.
+    let verified = FileStore::builder(scratch.path())
+        .verify_on_open(true)
+        .open();
+    let refused = verified.unwrap_err().to_string();
     assert!(
-        text(&verified).contains("1 damaged places"),
-        "{}",
-        text(&verified)
+        refused.contains("568 bytes are damaged at offset 2944"),
+        "{refused}"
     );
-    let store = FileStore::open(scratch.path()).unwrap();
-    assert_eq!(tool(&["verify"], scratch.path()).status.code(), Some(3));
-    assert_eq!(tool(&["compact"], scratch.path()).status.code(), Some(3));
-    drop(store);
     let compacted = tool(&["compact"], scratch.path());
     assert_eq!(compacted.status.code(), Some(1), "{}", text(&compacted));
-    assert!(text(&compacted).contains("1 damaged places"));
+    let repaired = tool(&["repair"], scratch.path());
+    assert_eq!(repaired.status.code(), Some(0), "{}", text(&repaired));
+    // All other sessions were written again after the damage.
+    let report = "9 sessions kept, 0 sessions and tombstones dropped\n";
+    assert!(text(&repaired).ends_with(report), "{}", text(&repaired));
     let verified = tool(&["verify"], scratch.path());
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified));
+    let store = FileStore::open(scratch.path()).unwrap();
+    for command in ["verify", "repair", "compact"] {
+        assert_eq!(tool(&[command], scratch.path()).status.code(), Some(3));
+    }
+    drop(store);
     let nowhere = scratch.path().join("nowhere");
-    for command in ["stats", "verify", "compact", "dump"] {
+    for command in COMMANDS {
         assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
     }
     assert!(!nowhere.exists());
     fs::create_dir(&nowhere).unwrap();
     fs::write(nowhere.join("else.log"), "a file of another program").unwrap();
-    for command in ["stats", "verify", "compact", "dump"] {
+    for command in COMMANDS {
         assert_eq!(tool(&[command], &nowhere).status.code(), Some(4));
     }
     assert_eq!(
@@ -118,5 +132,5 @@ async fn damage_use_and_absence_have_different_exit_codes() {
         1,
         "other files are not changed"
     );
-    assert_eq!(tool(&["repair"], scratch.path()).status.code(), Some(2));
+    assert_eq!(tool(&["restore"], scratch.path()).status.code(), Some(2));
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use hyper_session::store::{
     Expected, FileStore, ReadOutcome, Store, WriteOutcome, WriteRequest,
-    file::{Durability, FileError, FileEvent},
+    file::{Durability, FileError, FileEvent, OnDamage},
 };
 
 use tokio::task::JoinSet;
@@ -179,20 +179,17 @@ async fn a_deleted_segment_is_an_error_that_names_the_file() {
         many_segments(scratch.path()).await;
         // The next segment, which was created early, has no data.
         let mut all = segments(scratch.path());
-        all.retain(|path| fs::metadata(path).unwrap().len() > 32);
+        all.retain(|path| fs::metadata(path).unwrap().len() > 36);
         let lost = &all[index.min(all.len() - 1)];
         fs::remove_file(lost).unwrap();
         let refused = small_segments(scratch.path()).open().unwrap_err();
-        assert!(
-            matches!(refused, FileError::MissingSegment { .. }),
-            "{refused}"
-        );
-        assert!(
-            refused.to_string().contains(&lost.display().to_string()),
-            "{refused}"
-        );
+        assert!(matches!(refused, FileError::Damaged { .. }), "{refused}");
+        let repair = format!("`session-file repair {}`", scratch.path().display());
+        for part in [&lost.display().to_string(), &repair] {
+            assert!(refused.to_string().contains(part), "{refused}");
+        }
         let store = small_segments(scratch.path())
-            .allow_data_loss(true)
+            .on_damage(OnDamage::AllowDataLoss)
             .open()
             .unwrap();
         let mut left = 0;

@@ -11,7 +11,7 @@ use super::{
     encryption::RecordCipher,
     error::FileError,
     event::FileEventListener,
-    options::{Durability, Options},
+    options::{Durability, OnDamage, Options},
     store::FileStore,
 };
 use crate::{clock::Clock, seal::KeyRing};
@@ -82,7 +82,7 @@ impl FileStoreBuilder {
     /// Sets the maximum length of a segment file in bytes: 16 KiB to 1 GiB (default 16 MiB).
     ///
     /// This also limits three other sizes: the disk space beyond twice the live data, the memory
-    /// of a compaction while it runs, and (less 160 bytes) the length of a record.
+    /// of a compaction while it runs, and (less 260 bytes) the length of a record.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.options.segment_bytes = bytes;
         self
@@ -149,11 +149,22 @@ impl FileStoreBuilder {
         self
     }
 
-    /// Sets whether to open a directory with missing or unreadable segments, without the sessions
-    /// in them (default: no, that is an error). Sessions that were destroyed in a lost segment may
-    /// come back.
-    pub const fn allow_data_loss(mut self, allow: bool) -> Self {
-        self.options.allow_data_loss = allow;
+    /// Sets the reaction to damage in a part of the log that was durable (default:
+    /// [`OnDamage::Refuse`]).
+    ///
+    /// The opening records how it handled the damage, so that the next one succeeds with every setting.
+    #[doc(alias = "allow_data_loss")]
+    pub const fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.options.on_damage = on_damage;
+        self
+    }
+
+    /// Sets whether the opening reads all segments, and compares the hint files with them (default: no).
+    ///
+    /// Otherwise the opening trusts the hint files, which have checksums of their own. Damage in a
+    /// segment with a hint is then found only when the record is read.
+    pub const fn verify_on_open(mut self, verify: bool) -> Self {
+        self.options.verify_on_open = verify;
         self
     }
 
@@ -163,8 +174,8 @@ impl FileStoreBuilder {
     /// with a million sessions.
     ///
     /// # Errors
-    /// If an option is out of its range, the directory is in use or unusable, or its files are damaged
-    /// or incomplete. See [`FileError`].
+    /// If an option is out of its range, the directory is in use or unusable, or durable data in it is
+    /// damaged or missing. See [`FileError`].
     pub fn open(self) -> Result<FileStore, FileError> {
         self.options.check()?;
         FileStore::open_with(&self.directory, self.options)

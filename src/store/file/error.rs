@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use super::format::segment_head::FORMAT_VERSION;
+use super::{finding::Finding, format::segment_head::FORMAT_VERSION};
 use crate::{
     error_chain::ErrorChain,
     seal::{OpenError, OpenReason, SealError},
@@ -40,8 +40,9 @@ pub enum FileError {
     },
     /// Another version of this crate wrote a file.
     #[error(
-        "{}: format version is {found}, this version of hyper-session reads {supported}; use the \
-         version of hyper-session that wrote it or start with an empty directory", path.display()
+        "{}: written by {} version of hyper-session, format version is {found}, this version reads \
+         {supported}; use the version of hyper-session that wrote it or start with an empty directory",
+        path.display(), if found > supported { "a newer" } else { "an older" }
     )]
     UnsupportedFormat {
         /// The file.
@@ -51,23 +52,15 @@ pub enum FileError {
         /// The format version that this crate reads.
         supported: u32,
     },
-    /// A segment of the log is missing, and with it the data in it.
+    /// Durable data is damaged or missing. Nothing was changed.
     #[error(
-        "log segment {}: missing; restore the file, or open the store with `allow_data_loss(true)` \
-         to continue without the sessions in it", path.display()
+        "log segment {}: {finding}; restore the directory from a backup, or run `session-file repair \
+         {}` to drop the sessions that may have an older state",
+        finding.path.display(), finding.directory().display()
     )]
-    MissingSegment {
-        /// The expected path.
-        path: PathBuf,
-    },
-    /// The head of a segment is damaged, so no frame of it can be read.
-    #[error(
-        "log segment {}: damaged head; restore the file, or open the store with \
-         `allow_data_loss(true)` to continue without the sessions in it", path.display()
-    )]
-    DamagedSegment {
-        /// The segment's file.
-        path: PathBuf,
+    Damaged {
+        /// The first damage.
+        finding: Box<Finding>,
     },
     /// The disk or the quota is full. Nothing was changed, and reads continue.
     #[error(

@@ -31,7 +31,8 @@ pub enum FileEvent<'a> {
         /// The number of bytes that were cut off.
         bytes: u64,
     },
-    /// Bytes in the middle of a segment are damaged. The data in them is skipped and never served.
+    /// Bytes in the middle of a segment are damaged, or its end is missing. The data in them is skipped
+    /// and never served.
     Damaged {
         /// The segment.
         path: &'a Path,
@@ -46,7 +47,7 @@ pub enum FileEvent<'a> {
         path: &'a Path,
     },
     /// A segment is missing or unreadable, and the store was opened without it because of
-    /// [`allow_data_loss`](super::FileStoreBuilder::allow_data_loss).
+    /// [`on_damage`](super::FileStoreBuilder::on_damage).
     SegmentSkipped {
         /// The segment.
         path: &'a Path,

@@ -11,13 +11,18 @@
 //!   interval, or the writes that the operating system had not written yet. If data cannot be written
 //!   to the disk, the content of the disk is unknown. The store then accepts no more writes until it
 //!   is opened again ([`FileError::Poisoned`]).
-//! - **Damage is never served.** Every frame has checksums. A damaged record is skipped, counted and
-//!   reported by [`FileEvent::Damaged`]. No older state of its session is served instead.
+//! - **Damage is never served.** Every frame has checksums, and every segment names the end of the one
+//!   before it. If durable data is damaged or missing, the store does not open by default. With
+//!   [`OnDamage::DropUncertain`] it opens without each session of which the damage may hide a newer
+//!   state; the program `session-file repair` does the same. Only with [`OnDamage::AllowDataLoss`] an
+//!   older state may be served. A record that is damaged later, or whose segment was read from a hint
+//!   file, is found when it is read: the session is lost, which [`FileEvent::Damaged`] reports.
 //! - **The directory stays the same one.** All files are used through one handle of the directory,
 //!   which is locked. A symbolic link in its path that is switched later has no effect. If the
 //!   directory, the lock file or a segment is moved, deleted or replaced, every call fails with
 //!   [`FileError::PathChanged`]. [`Durability::Always`] acknowledges nothing after such a change. In
 //!   the other modes the store notices it within about a second.
+//! - **The clock may be set back.** A session that had expired before a restart does not return.
 //! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
 //!   the oldest segment. It frees space by itself only if all of that data has expired.
@@ -67,6 +72,7 @@ mod disk;
 mod encryption;
 mod error;
 mod event;
+mod finding;
 mod format;
 mod log;
 mod options;
@@ -80,8 +86,12 @@ mod tests;
 pub use builder::FileStoreBuilder;
 pub use error::FileError;
 pub use event::{FileEvent, FileEventListener};
+pub use finding::{Finding, FindingKind};
 pub use format::segment_head::FORMAT_VERSION;
-pub use options::Durability;
-pub use recover::inspect::{Inspection, SegmentReport, SessionEntry};
+pub use options::{Durability, OnDamage, ParseOnDamageError};
+pub use recover::{
+    inspect::{Inspection, SessionEntry},
+    report::SegmentReport,
+};
 pub use stats::FileStats;
 pub use store::FileStore;

@@ -52,6 +52,44 @@ impl Default for Durability {
     }
 }
 
+/// The reaction of an opening to damage in a part of the log that was durable.
+///
+/// A part is known to be durable if a later part of the log, the head of the next segment or a hint
+/// file says so. Damage elsewhere is an append that a power failure interrupted. It never prevents an
+/// opening, and costs nothing that was acknowledged as durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnDamage {
+    /// The store does not open, and nothing is changed. The error names the file and the offset.
+    #[default]
+    Refuse,
+    /// Drops each session whose last frame is older than the damage. The damage may hide a newer state
+    /// of such a session, or that it was destroyed. All other sessions have their newest state.
+    DropUncertain,
+    /// Drops only the session whose frame is damaged, if its key can be read. Sessions may have an
+    /// older state, and destroyed sessions may be back.
+    AllowDataLoss,
+}
+
+/// A text that is no [`OnDamage`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not `refuse`, `drop_uncertain` or `allow_data_loss`")]
+pub struct ParseOnDamageError(String);
+
+impl FromStr for OnDamage {
+    type Err = ParseOnDamageError;
+
+    /// Parses `refuse`, `drop_uncertain` or `allow_data_loss`.
+    fn from_str(text: &str) -> Result<Self, ParseOnDamageError> {
+        match text.trim() {
+            "refuse" => Ok(Self::Refuse),
+            "drop_uncertain" => Ok(Self::DropUncertain),
+            "allow_data_loss" => Ok(Self::AllowDataLoss),
+            other => Err(ParseOnDamageError(other.to_owned())),
+        }
+    }
+}
+
 /// The options of an open store. [`FileStoreBuilder`](super::FileStoreBuilder) documents them.
 #[derive(Clone)]
 pub(crate) struct Options {
@@ -61,7 +99,8 @@ pub(crate) struct Options {
     pub(crate) compaction_rate: u64,
     pub(crate) clock: Clock,
     pub(crate) listener: Option<Arc<dyn FileEventListener>>,
-    pub(crate) allow_data_loss: bool,
+    pub(crate) on_damage: OnDamage,
+    pub(crate) verify_on_open: bool,
     pub(crate) cipher: Option<RecordCipher>,
     pub(crate) cache_bytes: usize,
     pub(crate) max_pending_bytes: usize,
@@ -76,7 +115,8 @@ impl Default for Options {
             compaction_rate: 64 << 20,
             clock: Clock::system(),
             listener: None,
-            allow_data_loss: false,
+            on_damage: OnDamage::default(),
+            verify_on_open: false,
             cipher: None,
             cache_bytes: 16 << 20,
             max_pending_bytes: 64 << 20,

@@ -26,6 +26,9 @@ pub struct FileStats {
     pub damaged: u64,
     /// Bytes of incomplete appends that were cut off at opening.
     pub torn_bytes: u64,
+    /// Records and tombstones that the opening dropped because damage may hide a newer state of their
+    /// session. See [`OnDamage::DropUncertain`](super::OnDamage::DropUncertain).
+    pub dropped: u64,
     /// Hint files that were used at opening.
     pub hints_used: u64,
     /// Segments that were compacted.
@@ -47,6 +50,7 @@ pub struct FileStats {
 pub(crate) struct FileCounters {
     pub(crate) damaged: AtomicU64,
     pub(crate) torn_bytes: AtomicU64,
+    pub(crate) dropped: AtomicU64,
     pub(crate) hints_used: AtomicU64,
     pub(crate) compacted_segments: AtomicU64,
     pub(crate) compacted_kept_bytes: AtomicU64,
@@ -68,6 +72,7 @@ impl FileCounters {
         FileStats {
             damaged: get(&self.damaged),
             torn_bytes: get(&self.torn_bytes),
+            dropped: get(&self.dropped),
             hints_used: get(&self.hints_used),
             compacted_segments: get(&self.compacted_segments),
             compacted_kept_bytes: get(&self.compacted_kept_bytes),

@@ -158,10 +158,11 @@ impl OpenStore {
         let synced = log.finish();
         if synced.is_ok() {
             let active = Arc::clone(log.lock().active());
-            for segment in log.take_segments_without_hint().into_iter().chain([active]) {
-                // Without a hint the next opening takes longer.
+            // Without a hint the next opening takes longer.
+            for segment in log.take_segments_without_hint() {
                 let _ = log.write_hint(&segment);
             }
+            let _ = log.write_last_hint(&active);
         }
         synced
     }

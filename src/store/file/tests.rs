@@ -1,6 +1,8 @@
 //! Tests of internals, with a simulated disk that fails at every single operation.
 
 mod cache;
+mod chain;
+mod clock;
 mod crash;
 #[cfg(target_os = "linux")]
 mod dir_lock;

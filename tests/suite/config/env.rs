@@ -36,6 +36,7 @@ fn each_variable_sets_its_setting() {
             ),
             ("SESSION_FILE_LOCATION", "/var/lib/sessions"),
             ("SESSION_FILE_DURABILITY", "always"),
+            ("SESSION_FILE_ON_DAMAGE", "drop_uncertain"),
             ("REDIS_URL", "redis://sessions.internal/1"),
             ("SESSION_MIGRATE_FROM", "file"),
             ("SESSION_MIGRATE_TO", "memory"),
@@ -163,6 +164,20 @@ fn a_durability_that_is_none_is_refused_by_its_variable() {
     for (value, word) in [("0s", "interval"), ("never", "`always`")] {
         let text = refusal("SESSION_FILE_DURABILITY", value);
         assert!(text.contains(word) && text.contains(value), "{text}");
+    }
+}
+
+#[cfg(all(feature = "file", unix))]
+#[test]
+fn an_unknown_reaction_to_damage_is_refused_by_its_variable() {
+    let text = refusal("SESSION_FILE_ON_DAMAGE", "ignore");
+    for word in [
+        "ignore",
+        "`refuse`",
+        "`drop_uncertain`",
+        "`allow_data_loss`",
+    ] {
+        assert!(text.contains(word), "{text}");
     }
 }
 

@@ -247,10 +247,10 @@ impl Compactor<'_> {
         log.sync()?;
         match self.append_compacted(source) {
             Ok(()) => {}
-            // There is no space for the frame. An empty segment means the same, and truncating it
-            // frees space.
+            // There is no space for the frame. A mark in the head means the same, and truncating the
+            // segment frees space.
             Err(error) if error.is_full() => {
-                self.on_segment(source, "truncate", || source.file.truncate(0))?;
+                self.on_segment(source, "truncate", || source.discard_frames())?;
                 self.append_compacted(source)?;
             }
             Err(error) => return Err(error),
@@ -269,7 +269,7 @@ impl Compactor<'_> {
         let log = &self.0.log;
         let mut writer = log.lock_writable()?;
         let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
-        let open = FrameHeader::without_key(FrameKind::Open, writer.version());
+        let open = log.open_frame(&mut writer);
         let frames = [&compacted, &open].map(|header| (header, &[][..]));
         log.append_all(&mut writer, frames.into_iter())?;
         Ok(())

@@ -31,8 +31,11 @@ pub(crate) enum FrameKind {
     End = 6,
     /// The store was closed; everything before this frame is durable.
     Closed = 7,
-    /// Overwrites an append that was lost before it was durable.
-    Void = 8,
+    /// The first frame of a segment. Its payload is the end of the segment before it.
+    Start = 8,
+    /// Damage before this frame was handled when the store was opened. Entries whose last frame is
+    /// before the position in the version field are dropped.
+    Recovered = 9,
 }
 
 impl FrameKind {
@@ -45,7 +48,8 @@ impl FrameKind {
             5 => Self::Compacted,
             6 => Self::End,
             7 => Self::Closed,
-            8 => Self::Void,
+            8 => Self::Start,
+            9 => Self::Recovered,
             _ => return None,
         })
     }
@@ -92,7 +96,7 @@ impl FrameHeader {
         }
     }
 
-    /// Creates the header of a frame that concerns no key; `number` goes into the version field.
+    /// Creates the header of a frame that concerns no key; `number` is stored in the version field.
     pub(crate) const fn without_key(kind: FrameKind, number: u64) -> Self {
         Self::new(
             kind,
@@ -119,6 +123,14 @@ impl FrameHeader {
     /// Returns `true` if `payload` has the length and the checksum of this header.
     pub(crate) fn matches_payload(&self, payload: &[u8]) -> bool {
         payload.len() as u64 == u64::from(self.len) && crc32fast::hash(payload) == self.payload_crc
+    }
+
+    /// Returns `true` if the frame sets a property of one session key.
+    pub(crate) const fn concerns_key(&self) -> bool {
+        matches!(
+            self.kind,
+            FrameKind::Write | FrameKind::Touch | FrameKind::Destroy
+        )
     }
 
     /// Returns `true` if the payload begins with tags that are not encrypted.
@@ -187,6 +199,15 @@ impl FrameHeader {
         let header = bytes.first_chunk::<HEADER_LEN>()?;
         Some(StoreKey::from_bytes(*header.last_chunk()?))
     }
+}
+
+/// Adds an encoded header to the running checksum of a segment, which begins with 0.
+///
+/// A header contains the checksums of itself and of the payload, so this covers the whole frame.
+pub(crate) fn running_checksum(checksum: u32, header: &[u8; HEADER_LEN]) -> u32 {
+    let mut crc = Hasher::new_with_initial(checksum);
+    crc.update(header.first_chunk::<4>().unwrap_or(&[0; 4]));
+    crc.finalize()
 }
 
 /// Returns a checksum that depends on the segment's salt.

@@ -1,7 +1,7 @@
 //! Iteration over the frames of a segment and the damage between them.
 
 use super::{
-    frame::{FrameHeader, HEADER_LEN},
+    frame::{FrameHeader, HEADER_LEN, running_checksum},
     segment_head::SEGMENT_HEAD_LEN,
 };
 use crate::id::StoreKey;
@@ -33,6 +33,8 @@ pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
     salt: u32,
     offset: usize,
+    end: usize,
+    checksum: u32,
 }
 
 impl<'a> Frames<'a> {
@@ -42,7 +44,19 @@ impl<'a> Frames<'a> {
             bytes,
             salt,
             offset: SEGMENT_HEAD_LEN,
+            end: SEGMENT_HEAD_LEN,
+            checksum: 0,
         }
+    }
+
+    /// Returns the end of the last frame so far, or of the head.
+    pub(crate) const fn end(&self) -> u32 {
+        self.end as u32
+    }
+
+    /// Returns the running checksum of the frames so far.
+    pub(crate) const fn checksum(&self) -> u32 {
+        self.checksum
     }
 
     fn header_at(&self, offset: usize) -> Option<FrameHeader> {
@@ -110,7 +124,12 @@ impl<'a> Iterator for Frames<'a> {
             return Some(self.skip());
         };
         let offset = self.offset as u32;
+        let bytes = self.bytes.get(self.offset..).and_then(<[u8]>::first_chunk);
+        if let Some(bytes) = bytes {
+            self.checksum = running_checksum(self.checksum, bytes);
+        }
         self.offset += HEADER_LEN + payload.len();
+        self.end = self.offset;
         Some(SegmentItem::Frame {
             offset,
             header,

@@ -5,4 +5,5 @@ pub(crate) mod frame;
 pub(crate) mod frames;
 pub(crate) mod hint;
 pub(crate) mod payload;
+pub(crate) mod segment_end;
 pub(crate) mod segment_head;

@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{index::Position, log_writer::LogWriter, segment::Segment, wakeup::Wakeup};
@@ -40,6 +41,9 @@ enum Poison {
     PathChange(PathChange),
 }
 
+/// Minimum time between two frames that record the time because sessions expired.
+const TIME_RECORD_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The append-only log of an open store.
 ///
 /// Locks are taken in this order: `sync_lock`, `writer`, `segments`.
@@ -53,6 +57,8 @@ pub(crate) struct AppendLog {
     sync_lock: Mutex<()>,
     /// Everything before this packed [`Position`] is durable.
     durable: AtomicU64,
+    /// The newest time that an earlier process recorded in the log.
+    earliest_now: Timestamp,
     /// Set once, when the store must stop.
     poison: OnceLock<Poison>,
     closed: AtomicBool,
@@ -68,10 +74,12 @@ impl AppendLog {
         segments: BTreeMap<u32, Arc<Segment>>,
         writer: LogWriter,
         counters: FileCounters,
+        earliest_now: Timestamp,
     ) -> Self {
         Self {
             disk,
             options,
+            earliest_now,
             writer: Mutex::new(writer),
             segments: RwLock::new(segments),
             sync_lock: Mutex::new(()),
@@ -99,8 +107,11 @@ impl AppendLog {
         &self.wakeup
     }
 
+    /// Returns the current time, but no time before the newest one in the log at the opening.
+    ///
+    /// If the clock was set back, an expired session therefore does not become alive again.
     pub(crate) fn now(&self) -> Timestamp {
-        self.options.clock.now()
+        self.options.clock.now().max(self.earliest_now)
     }
 
     /// Locks the end of the log.
@@ -263,18 +274,19 @@ impl AppendLog {
         Ok(positions)
     }
 
-    /// Appends the frames of an opening: segments up to `skipped` are missing and not needed, and
-    /// the store is open. A full disk is not an error, so that reads are possible.
-    pub(crate) fn begin(&self, skipped: Option<u32>) -> Result<(), FileError> {
+    /// Appends the frames of an opening: those of the `recovery`, and the open frame. A full disk is
+    /// not an error if there is nothing to recover, so that reads are possible.
+    pub(crate) fn begin(&self, recovery: &[FrameHeader]) -> Result<(), FileError> {
         self.sync()?;
         let mut writer = self.lock();
-        writer.durable = self.durable();
-        if let Some(id) = skipped {
-            let header = FrameHeader::without_key(FrameKind::Compacted, id.into());
-            self.append(&mut writer, &header, &[])?;
-            let synced = writer.active.file.sync();
-            synced.map_err(|error| self.poison(&error))?;
+        if !recovery.is_empty() {
+            // Synced before any frame says that the damage before it was durable.
+            for header in recovery {
+                writer.stage(header, &[]);
+            }
+            self.write_and_sync(&mut writer)?;
         }
+        writer.durable = self.durable();
         match self.ensure_open_frame(&mut writer) {
             Err(error) if error.is_full() => Ok(()),
             other => other,
@@ -287,7 +299,9 @@ impl AppendLog {
         self.sync()?;
         let mut writer = self.lock();
         writer.durable = self.durable();
-        writer.stage(&FrameHeader::without_key(FrameKind::Closed, 0), &[]);
+        let header = FrameHeader::without_key(FrameKind::Closed, 0);
+        let header = self.with_time(&mut writer, header);
+        writer.stage(&header, &[]);
         let written = self.write_staged(&mut writer);
         writer.release_preallocated();
         match written {
@@ -304,13 +318,39 @@ impl AppendLog {
         if !writer.needs_open_frame {
             return Ok(());
         }
-        let header = FrameHeader::without_key(FrameKind::Open, writer.version());
+        let header = self.open_frame(writer);
         writer.stage(&header, &[]);
-        self.write_staged(writer)?;
-        let synced = writer.active.file.sync();
-        synced.map_err(|error| self.poison(&error))?;
+        self.write_and_sync(writer)?;
         writer.needs_open_frame = false;
         Ok(())
+    }
+
+    fn write_and_sync(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        self.write_staged(writer)?;
+        let synced = writer.active.file.sync();
+        synced.map_err(|error| self.poison(&error))
+    }
+
+    /// Returns an open frame: the greatest version and the current time.
+    pub(crate) fn open_frame(&self, writer: &mut LogWriter) -> FrameHeader {
+        let header = FrameHeader::without_key(FrameKind::Open, writer.version());
+        self.with_time(writer, header)
+    }
+
+    fn with_time(&self, writer: &mut LogWriter, header: FrameHeader) -> FrameHeader {
+        let expires = self.now();
+        writer.recorded_time = expires;
+        FrameHeader { expires, ..header }
+    }
+
+    /// Records the current time in the log, unless a recent time is in it.
+    pub(crate) fn record_time(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        self.check_poison()?;
+        if self.now() < writer.recorded_time.saturating_add(TIME_RECORD_INTERVAL) {
+            return Ok(());
+        }
+        let header = self.open_frame(writer);
+        self.append(writer, &header, &[]).map(drop)
     }
 
     /// Ends the active segment if `bytes` more do not fit.
@@ -358,9 +398,7 @@ impl AppendLog {
         self.write_staged(writer)?;
         if let Some(next) = writer.next.take() {
             writer.release_preallocated();
-            let full = std::mem::replace(&mut writer.active, next);
-            writer.unsynced.push(full);
-            writer.tail = SEGMENT_HEAD_LEN as u64;
+            writer.begin_segment(next);
         }
         Ok(())
     }
@@ -369,7 +407,7 @@ impl AppendLog {
     fn ensure_next(&self, writer: &mut LogWriter) -> Result<(), FileError> {
         if writer.next.is_none() {
             let id = writer.active.id.saturating_add(1);
-            self.set_next(writer, Segment::create(self.disk(), id)?);
+            self.set_next(writer, Segment::create(self.disk(), id, self.durable())?);
         }
         Ok(())
     }
@@ -385,7 +423,7 @@ impl AppendLog {
             writer.creating_next = true;
             writer.active.id.saturating_add(1)
         };
-        let created = Segment::create(self.disk(), id);
+        let created = Segment::create(self.disk(), id, self.durable());
         let mut writer = self.lock();
         writer.creating_next = false;
         self.set_next(&mut writer, created?);
@@ -412,6 +450,7 @@ impl AppendLog {
         }
         staged.clear();
         writer.staged = staged;
+        writer.finish_append(written.is_ok());
         written
     }
 
@@ -491,15 +530,34 @@ impl AppendLog {
     /// The segment is synced first, because a hint must not outlive its segment. The hint is not
     /// synced. It is optional, and a checksum detects one that a crash interrupted.
     pub(crate) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
+        let bytes = self.sync_and_read(segment)?;
+        match hint::encode(&bytes, segment.id, segment.salt) {
+            Some(hint) => self.write_hint_file(segment, &hint),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes the hint file of the last segment of a closed store. If a whole hint would not save
+    /// enough, it still shows how far the segment was durable.
+    pub(crate) fn write_last_hint(&self, segment: &Segment) -> Result<(), FileError> {
+        let bytes = self.sync_and_read(segment)?;
+        let hint = hint::encode(&bytes, segment.id, segment.salt);
+        match hint.or_else(|| hint::encode_marks(&bytes, segment.id, segment.salt)) {
+            Some(hint) => self.write_hint_file(segment, &hint),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_and_read(&self, segment: &Segment) -> Result<Vec<u8>, FileError> {
         segment.file.sync().map_err(|error| self.poison(&error))?;
-        let bytes = segment.read_all(self.disk())?;
-        let Some(hint) = hint::encode(&bytes, segment.id, segment.salt) else {
-            return Ok(());
-        };
+        segment.read_all(self.disk())
+    }
+
+    fn write_hint_file(&self, segment: &Segment, hint: &[u8]) -> Result<(), FileError> {
         let name = file_names::hint(segment.id);
         let fail = |error| FileError::io("write", self.disk.locate(&name), error);
         let file = self.disk.create(&name).map_err(fail)?;
-        if let Err(error) = file.write_at(&hint, 0) {
+        if let Err(error) = file.write_at(hint, 0) {
             let _ = self.disk.remove(&name);
             return Err(fail(error));
         }

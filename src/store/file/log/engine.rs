@@ -141,6 +141,10 @@ impl FileEngine {
         let mut writer = self.log.lock();
         let now = self.log.now();
         let expired = self.index_drain(&mut writer, shard, |_, entry| entry.expires <= now);
+        if expired > 0 {
+            // Optional: it matters only if the clock is set back and the process is killed.
+            let _ = self.log.record_time(&mut writer);
+        }
         drop(writer);
         add(&self.log.counters().expired, expired);
         expired

@@ -3,7 +3,28 @@
 use std::{io, mem::take, sync::Arc};
 
 use super::{index::Position, segment::Segment, space::SpaceUsage, tagged_keys::TaggedKeys};
-use crate::store::file::format::{frame::FrameHeader, segment_head::SEGMENT_HEAD_LEN};
+use crate::{
+    clock::Timestamp,
+    store::file::format::{
+        frame::{FrameHeader, FrameKind, running_checksum},
+        segment_end::SegmentEnd,
+        segment_head::SEGMENT_HEAD_LEN,
+    },
+};
+
+/// The end of a log that an opening found.
+pub(crate) struct LogEnd {
+    /// The segment to append to.
+    pub(crate) active: Arc<Segment>,
+    /// The empty segment after it, if it exists.
+    pub(crate) next: Option<Arc<Segment>>,
+    /// The end of the active segment's frames.
+    pub(crate) tail: u64,
+    /// The running checksum of the active segment's frames.
+    pub(crate) checksum: u32,
+    /// The end of the segment before an active segment without frames.
+    pub(crate) previous: Option<SegmentEnd>,
+}
 
 /// The state that the log's lock protects.
 pub(crate) struct LogWriter {
@@ -13,6 +34,12 @@ pub(crate) struct LogWriter {
     pub(super) tail: u64,
     /// Number of zeros after `tail` that are allocated for future frames.
     pub(super) preallocated: u64,
+    /// The running checksum of the active segment's frames.
+    checksum: u32,
+    /// The running checksum that includes the staged frames.
+    staged_checksum: u32,
+    /// The end of the segment before the active one, for the active segment's first frame.
+    previous: Option<SegmentEnd>,
     /// The segment after the active one, created early so that no writer waits for it.
     pub(super) next: Option<Arc<Segment>>,
     /// The maintenance thread is creating the next segment.
@@ -29,37 +56,38 @@ pub(crate) struct LogWriter {
     pub(super) needs_open_frame: bool,
     /// All frames before this position are durable. Updated before frames are staged.
     pub(super) durable: Position,
+    /// The newest time in the log.
+    pub(super) recorded_time: Timestamp,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
 }
 
 impl LogWriter {
-    /// Creates the state of a log that ends at `tail` in `active`. The segments in `unsynced` may not
-    /// be durable yet; `version` is the greatest version that may have been assigned.
-    pub(crate) const fn new(
-        active: Arc<Segment>,
-        next: Option<Arc<Segment>>,
-        tail: u64,
+    /// Creates the state of a log with this end. The segments in `unsynced` may not be durable yet;
+    /// `version` is the greatest version that may have been assigned.
+    pub(crate) fn new(
+        end: LogEnd,
         unsynced: Vec<Arc<Segment>>,
         version: u64,
         usage: SpaceUsage,
         tags: TaggedKeys,
     ) -> Self {
         Self {
-            active,
-            tail,
+            active: end.active,
+            tail: end.tail,
             preallocated: 0,
-            next,
+            checksum: end.checksum,
+            staged_checksum: end.checksum,
+            previous: end.previous,
+            next: end.next,
             creating_next: false,
             unsynced,
             version,
             usage,
             tags,
             needs_open_frame: true,
-            durable: Position {
-                segment: 0,
-                offset: 0,
-            },
+            durable: Position::default(),
+            recorded_time: Timestamp::default(),
             staged: Vec::new(),
         }
     }
@@ -127,17 +155,61 @@ impl LogWriter {
         }
     }
 
-    /// Encodes a frame into the staging buffer; returns its position.
+    /// Ends the active segment and continues in `next`, which has no frames.
+    pub(super) fn begin_segment(&mut self, next: Arc<Segment>) {
+        let full = std::mem::replace(&mut self.active, next);
+        self.previous = Some(SegmentEnd {
+            id: full.id,
+            salt: full.salt,
+            // A segment is shorter than 4 GiB.
+            offset: self.tail as u32,
+            checksum: self.checksum,
+            durable: self.durable_offset(full.id),
+        });
+        self.unsynced.push(full);
+        self.tail = SEGMENT_HEAD_LEN as u64;
+        (self.checksum, self.staged_checksum) = (0, 0);
+    }
+
+    /// Returns the offset up to which segment `id` is durable, or 0 if that is not known.
+    fn durable_offset(&self, id: u32) -> u32 {
+        if self.durable.segment == id {
+            self.durable.offset
+        } else {
+            0
+        }
+    }
+
+    /// Encodes a frame into the staging buffer; returns its position. The first frame of a segment
+    /// follows a start frame.
     pub(super) fn stage(&mut self, header: &FrameHeader, payload: &[u8]) -> Position {
+        if let Some(previous) = self.previous
+            && self.is_active_empty()
+            && self.staged.is_empty()
+        {
+            let end = previous.encode();
+            let start = FrameHeader::without_key(FrameKind::Start, 0).with_payload(&end);
+            self.stage_frame(&start, &end);
+        }
+        self.stage_frame(header, payload)
+    }
+
+    fn stage_frame(&mut self, header: &FrameHeader, payload: &[u8]) -> Position {
         let position = self.end_position();
-        let synced = match self.durable {
-            durable if durable.segment == position.segment => durable.offset,
-            _ => 0,
-        };
-        let header = FrameHeader { synced, ..*header };
-        self.staged
-            .extend_from_slice(&header.encode(self.active.salt));
+        let synced = self.durable_offset(position.segment);
+        let header = FrameHeader { synced, ..*header }.encode(self.active.salt);
+        self.staged_checksum = running_checksum(self.staged_checksum, &header);
+        self.staged.extend_from_slice(&header);
         self.staged.extend_from_slice(payload);
         position
+    }
+
+    /// Ends an append: the staged frames are in the file, or none of them is.
+    pub(super) const fn finish_append(&mut self, written: bool) {
+        if written {
+            self.checksum = self.staged_checksum;
+        } else {
+            self.staged_checksum = self.checksum;
+        }
     }
 }

@@ -7,10 +7,14 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use super::index::Position;
 use crate::store::file::{
     disk::{Disk, DiskFile, PathChange},
     error::{FileError, is_full},
-    format::{file_names, segment_head},
+    format::{
+        file_names,
+        segment_head::{self, SEGMENT_HEAD_LEN},
+    },
 };
 
 /// An open segment file.
@@ -28,10 +32,11 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Creates a segment. Head and directory entry are durable when this returns.
-    pub(crate) fn create(disk: &dyn Disk, id: u32) -> Result<Self, FileError> {
+    /// Creates a segment after a log that is durable up to `durable`. Head and directory entry are
+    /// durable when this returns.
+    pub(crate) fn create(disk: &dyn Disk, id: u32, durable: Position) -> Result<Self, FileError> {
         let name = file_names::segment(id);
-        Self::write_new(disk, id, &name).map_err(|source| {
+        Self::write_new(disk, id, &name, durable).map_err(|source| {
             if is_full(&source) {
                 let path = disk.path().to_path_buf();
                 return FileError::Full { path };
@@ -40,7 +45,7 @@ impl Segment {
         })
     }
 
-    fn write_new(disk: &dyn Disk, id: u32, name: &str) -> io::Result<Self> {
+    fn write_new(disk: &dyn Disk, id: u32, name: &str, durable: Position) -> io::Result<Self> {
         let file = match disk.create(name) {
             // An earlier attempt failed and could not remove its file.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -51,7 +56,7 @@ impl Segment {
         };
         let salt = random_salt();
         let written = file
-            .write_at(&segment_head::encode(id, salt), 0)
+            .write_at(&segment_head::encode(id, salt, durable.pack()), 0)
             .and_then(|()| file.sync())
             .and_then(|()| disk.sync_entries());
         if let Err(error) = written {
@@ -78,6 +83,19 @@ impl Segment {
         let bytes = crate::store::file::disk::read_all(self.file.as_ref());
         let path = || disk.locate(&file_names::segment(self.id));
         bytes.map_err(|error| FileError::io("read", path(), error))
+    }
+
+    /// Frees the space of a segment whose frames are not needed, and marks it as compacted first.
+    ///
+    /// The mark is written in place, so it needs no space.
+    pub(crate) fn discard_frames(&self) -> io::Result<()> {
+        let mut head = [0; SEGMENT_HEAD_LEN];
+        self.file.read_at(&mut head, 0)?;
+        let mark = segment_head::compacted_mark(segment_head::stored_crc(&head));
+        let offset = segment_head::COMPACTED_MARK_OFFSET as u64;
+        self.file.write_at(&mark.to_le_bytes(), offset)?;
+        self.file.sync()?;
+        self.file.truncate(SEGMENT_HEAD_LEN as u64)
     }
 
     /// Returns the length of the hint file, or 0 if there is none.

@@ -19,6 +19,7 @@ use crate::{
             format::{
                 frame::{FrameHeader, FrameKind, HEADER_LEN},
                 payload,
+                segment_end::SegmentEnd,
                 segment_head::SEGMENT_HEAD_LEN,
             },
         },
@@ -72,10 +73,10 @@ impl WriteReply {
 
 /// Writes.
 impl FileEngine {
-    /// Returns the length of the longest record that fits into a segment, with its head and end
-    /// frame.
+    /// Returns the length of the longest record that fits into a segment, with its head, start frame
+    /// and end frame.
     fn max_record_len(&self) -> usize {
-        let overhead = (SEGMENT_HEAD_LEN + 2 * HEADER_LEN) as u64;
+        let overhead = (SEGMENT_HEAD_LEN + SegmentEnd::LEN + 3 * HEADER_LEN) as u64;
         let segment_bytes = self.log.options().segment_bytes;
         usize::try_from(segment_bytes.saturating_sub(overhead)).unwrap_or(usize::MAX)
     }

@@ -3,3 +3,5 @@
 pub(crate) mod inspect;
 pub(crate) mod open;
 mod replay;
+pub(crate) mod report;
+mod scan;

@@ -1,9 +1,12 @@
 //! Rebuilding the index and the tagged keys from the frames of the log.
 
+use std::{collections::HashMap, mem::take};
+
 use crate::{
     clock::Timestamp,
     id::StoreKey,
     store::file::{
+        finding::FindingKind,
         format::{
             frame::{FrameHeader, FrameKind},
             payload,
@@ -27,18 +30,34 @@ pub(super) struct Replay {
     pub(super) version: u64,
     /// Segments up to this number may be missing.
     pub(super) compacted: u32,
+    /// The newest time in the log.
+    pub(super) time: Timestamp,
     /// Everything before this position was durable before the last crash, if there was one.
-    durable: Position,
+    pub(super) durable: Position,
+    /// Damage that no opening has handled yet, in order.
+    pending: Vec<Damage>,
+    /// Damage that was handled.
+    pub(super) handled: Vec<JudgedDamage>,
+    /// The last touch of each key that was touched after pending damage. The touch names the version
+    /// of the record, so the damage hides no newer state.
+    confirmed: HashMap<StoreKey, Position, foldhash::fast::RandomState>,
 }
 
 /// A damaged place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Damage {
+    pub(super) kind: FindingKind,
     pub(super) position: Position,
-    pub(super) len: u64,
+    /// The end of the place. No intact frame begins in it.
+    pub(super) end: Position,
     /// The key of the damaged frame, if it could be read.
     pub(super) key: Option<StoreKey>,
+    /// No power failure explains the damage.
+    pub(super) certain: bool,
 }
+
+/// Damage, and `true` if it was in a durable part.
+pub(super) type JudgedDamage = (Damage, bool);
 
 impl Default for Replay {
     fn default() -> Self {
@@ -47,7 +66,11 @@ impl Default for Replay {
             tags: TaggedKeys::default(),
             version: 0,
             compacted: 0,
+            time: Timestamp::default(),
             durable: Position::default(),
+            pending: Vec::new(),
+            handled: Vec::new(),
+            confirmed: HashMap::default(),
         }
     }
 }
@@ -55,20 +78,44 @@ impl Default for Replay {
 impl Replay {
     /// Applies the frame at `position`. Of the payload it needs only plain tags.
     pub(super) fn apply(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
-        if header.synced > 0 {
-            let offset = header.synced;
-            self.durable = self.durable.max(Position { offset, ..position });
-        }
+        self.add_durable(position.segment, header.synced);
         match header.kind {
             FrameKind::Write | FrameKind::Destroy => self.set_entry(position, header, payload),
-            FrameKind::Touch => self.touch(header),
-            FrameKind::Open => self.version = self.version.max(header.version),
+            FrameKind::Touch => self.touch(position, header),
+            FrameKind::Open => {
+                self.version = self.version.max(header.version);
+                self.add_time(header.expires);
+            }
             FrameKind::Compacted => {
                 let compacted = u32::try_from(header.version).unwrap_or(u32::MAX);
                 self.compacted = self.compacted.max(compacted);
             }
-            FrameKind::End | FrameKind::Closed | FrameKind::Void => {}
+            FrameKind::Closed => self.add_time(header.expires),
+            FrameKind::Recovered => {
+                self.handle_damage(Position::unpack(header.version));
+                // Frames may claim more if bytes before them are lost.
+                self.durable = self.durable.min(position);
+            }
+            FrameKind::End | FrameKind::Start => {}
         }
+    }
+
+    /// Records that a segment was durable up to an offset, or 0, which says nothing.
+    pub(super) fn add_durable(&mut self, segment: u32, offset: u32) {
+        if offset > 0 {
+            self.durable = self.durable.max(Position { segment, offset });
+        }
+    }
+
+    fn add_time(&mut self, time: Timestamp) {
+        if time < Timestamp::MAX {
+            self.time = self.time.max(time);
+        }
+    }
+
+    /// Records damage, in the order of the log.
+    pub(super) fn add_damage(&mut self, damage: Damage) {
+        self.pending.push(damage);
     }
 
     fn set_entry(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
@@ -83,7 +130,7 @@ impl Replay {
         }
     }
 
-    fn touch(&self, header: &FrameHeader) {
+    fn touch(&mut self, position: Position, header: &FrameHeader) {
         let entry = self.index.get(&header.key);
         let is_same_record =
             |entry: &IndexEntry| !entry.tombstone && entry.version == header.version;
@@ -91,39 +138,67 @@ impl Replay {
             let expires = header.expires;
             self.index
                 .insert(header.key, IndexEntry { expires, ..entry });
+            if !self.pending.is_empty() {
+                self.confirmed.insert(header.key, position);
+            }
         }
     }
 
     /// Drops expired entries. Call it after all frames were applied and all damage was handled.
     /// Returns their number.
     pub(super) fn drop_expired(&mut self, now: Timestamp) -> u64 {
-        let mut expired = 0;
-        for shard in 0..INDEX_SHARDS {
-            for (key, _) in self.index.drain(shard, |_, entry| entry.expires <= now) {
-                self.tags.remove(&key);
-                expired += 1;
-            }
-        }
-        expired
+        self.drop_entries(|_, entry| entry.expires <= now)
     }
 
-    /// Handles damage after all frames were applied. Returns `true` if the damaged data was durable.
-    ///
-    /// In that case the state of the damaged frame's key is not known. An older state could be that
-    /// of a session that was destroyed later, so the key is dropped unless a later frame sets its
-    /// state. Otherwise a power failure interrupted an append that was never acknowledged as
-    /// durable, and the older state is valid.
-    pub(super) fn handle_damage(&mut self, damage: &Damage) -> bool {
-        let was_durable = damage.position < self.durable;
-        if let Some(key) = damage.key.filter(|_| was_durable)
-            && self
-                .index
-                .get(&key)
-                .is_some_and(|entry| entry.position < damage.position)
-        {
-            self.index.remove(&key);
-            self.tags.remove(&key);
+    fn drop_entries(&mut self, drop: impl Fn(&StoreKey, &IndexEntry) -> bool) -> u64 {
+        let mut dropped = 0;
+        for shard in 0..INDEX_SHARDS {
+            for (key, _) in self.index.drain(shard, &drop) {
+                self.tags.remove(&key);
+                dropped += 1;
+            }
         }
-        was_durable
+        dropped
+    }
+
+    /// Returns the damage that was not handled yet.
+    pub(super) fn pending(&self) -> impl Iterator<Item = JudgedDamage> {
+        self.pending.iter().map(|damage| self.judge(damage))
+    }
+
+    fn judge(&self, damage: &Damage) -> JudgedDamage {
+        let was_durable = damage.certain || damage.position < self.durable;
+        (*damage, was_durable)
+    }
+
+    /// Handles the pending damage, and drops the entries whose last frame is before `uncertain`.
+    /// Returns their number.
+    ///
+    /// If a damaged frame was durable and its key is known, the state of that key is not known. An
+    /// older state could be that of a session that was destroyed later, so the key is dropped unless a
+    /// later frame sets its state. If the frame was not durable, a power failure interrupted an append
+    /// that was never acknowledged as durable, and the older state is valid.
+    pub(super) fn handle_damage(&mut self, uncertain: Position) -> u64 {
+        for damage in take(&mut self.pending) {
+            let (damage, was_durable) = self.judge(&damage);
+            let entry = damage.key.and_then(|key| self.index.get(&key));
+            if let Some(key) = damage.key
+                && was_durable
+                && entry.is_some_and(|entry| entry.position < damage.position)
+            {
+                self.index.remove(&key);
+                self.tags.remove(&key);
+            }
+            self.handled.push((damage, was_durable));
+        }
+        let confirmed = take(&mut self.confirmed);
+        if uncertain == Position::default() {
+            return 0;
+        }
+        let is_uncertain = |key: &StoreKey, entry: &IndexEntry| {
+            let touched = confirmed.get(key).copied().unwrap_or_default();
+            entry.position.max(touched) < uncertain
+        };
+        self.drop_entries(is_uncertain)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        FileError,
+        FileError, OnDamage,
         format::{
             file_names,
             frame::HEADER_LEN,
@@ -67,38 +67,63 @@ fn live(engine: &FileEngine, clock: &Clock) -> Vec<u8> {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_costs_at_most_the_record_it_is_in() {
+fn a_flipped_bit_anywhere_prevents_the_opening_or_costs_nothing() {
+    let (whole, clock) = five_records();
+    let name = file_names::segment(1);
+    let len = whole.used() as usize;
+    let mut refused = 0;
+    for bit in SEGMENT_HEAD_LEN * 8..len * 8 {
+        let disk = whole.crash(Crash::Process, None);
+        disk.tamper(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
+        match workload::open(&disk, &clock) {
+            Ok(engine) => assert_eq!(live(&engine, &clock), [1, 2, 3, 4, 5], "bit {bit}"),
+            Err(FileError::Damaged { .. }) => refused += 1,
+            Err(error) => panic!("bit {bit}: {error}"),
+        }
+    }
+    // Only the last frame, which shows that the store was closed, may be damaged.
+    assert_eq!(refused, (len - SEGMENT_HEAD_LEN - HEADER_LEN) * 8);
+}
+
+#[test]
+fn a_flipped_bit_costs_at_most_the_record_it_is_in_if_loss_is_allowed() {
     let (whole, clock) = five_records();
     let name = file_names::segment(1);
     let len = whole.used() as usize;
     for bit in SEGMENT_HEAD_LEN * 8..len * 8 {
         let disk = whole.crash(Crash::Process, None);
         disk.tamper(&name, |bytes| bytes[bit / 8] ^= 1 << (bit % 8));
-        let engine = workload::open(&disk, &clock).unwrap();
-        let live = live(&engine, &clock);
-        assert!(live.len() >= 4, "after bit {bit} only {live:?} are live");
+        let engine = workload::open_damaged(&disk, &clock, OnDamage::AllowDataLoss).unwrap();
+        let after = live(&engine, &clock);
+        assert!(after.len() >= 4, "after bit {bit} only {after:?} are live");
         let stats = engine.stats();
         assert!(stats.damaged + stats.torn_bytes > 0, "bit {bit} is noticed");
+        let again = workload::open(&disk, &clock).expect("the loss is recorded in the log");
+        assert_eq!(live(&again, &clock), after);
     }
 }
 
 #[test]
 fn damage_does_not_bring_an_older_state_back() {
-    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
-    let engine = workload::open(&disk, &clock).unwrap();
-    write(&engine, 1, "older");
-    write(&engine, 1, "newer");
-    engine.log.finish().unwrap();
-    disk.tamper(&file_names::segment(1), |bytes| {
-        let at = bytes.windows(5).position(|five| five == b"newer").unwrap();
-        bytes[at] ^= 1;
-    });
-    let engine = workload::open(&disk, &clock).unwrap();
-    assert!(matches!(
-        engine.entry_state(&key(1), clock.now()),
-        EntryState::Absent
-    ));
-    assert_eq!(engine.stats().damaged, 1);
+    for on_damage in [OnDamage::DropUncertain, OnDamage::AllowDataLoss] {
+        let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+        let engine = workload::open(&disk, &clock).unwrap();
+        write(&engine, 1, "older");
+        write(&engine, 1, "newer");
+        engine.log.finish().unwrap();
+        disk.tamper(&file_names::segment(1), |bytes| {
+            let at = bytes.windows(5).position(|five| five == b"newer").unwrap();
+            bytes[at] ^= 1;
+        });
+        let engine = workload::open_damaged(&disk, &clock, on_damage).unwrap();
+        let state = engine.entry_state(&key(1), clock.now());
+        assert!(matches!(state, EntryState::Absent));
+        assert_eq!(engine.stats().damaged, 1);
+        let again = workload::open(&disk, &clock).expect("the loss is recorded in the log");
+        let state = again.entry_state(&key(1), clock.now());
+        assert!(matches!(state, EntryState::Absent));
+        assert_eq!(again.stats().damaged, 0, "the damage was handled");
+    }
 }
 
 #[test]
@@ -135,7 +160,7 @@ fn frames_hidden_in_session_data_are_never_taken_for_frames() {
     disk.tamper(&file_names::segment(1), |bytes| {
         bytes[at + HEADER_LEN + 1] ^= 1
     });
-    let engine = workload::open(&disk, &clock).unwrap();
+    let engine = workload::open_damaged(&disk, &clock, OnDamage::AllowDataLoss).unwrap();
     assert!(matches!(
         engine.entry_state(&key(2), clock.now()),
         EntryState::Tombstone(_)
@@ -172,14 +197,23 @@ fn another_format_is_refused_with_its_number() {
 }
 
 #[test]
-fn a_damaged_head_is_an_error_unless_loss_is_accepted() {
+fn a_damaged_version_is_not_taken_for_another_format() {
+    for bit in 0..32 {
+        let (disk, clock) = five_records();
+        disk.tamper(&file_names::segment(1), |bytes| {
+            bytes[8 + bit / 8] ^= 1 << (bit % 8);
+        });
+        let refused = workload::open(&disk, &clock).err().unwrap();
+        assert!(matches!(refused, FileError::Damaged { .. }), "{refused}");
+    }
+}
+
+#[test]
+fn a_damaged_head_is_an_error() {
     let (disk, clock) = five_records();
     disk.tamper(&file_names::segment(1), |bytes| bytes[20] ^= 1);
     let refused = workload::open(&disk, &clock).err().unwrap();
-    assert!(
-        matches!(refused, FileError::DamagedSegment { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, FileError::Damaged { .. }), "{refused}");
 }
 
 #[test]

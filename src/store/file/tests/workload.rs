@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        Durability, FileError, FileStore,
+        Durability, FileError, FileStore, FileStoreBuilder, OnDamage,
         compact::{maintenance::sweep, segment::Compactor},
         log::{engine::FileEngine, write::WriteReply},
         recover,
@@ -44,13 +44,26 @@ fn open_with(
     disk: &SimDisk,
     clock: &Clock,
 ) -> Result<FileEngine, FileError> {
-    let builder = FileStore::builder("simulated")
-        .durability(durability)
+    let builder = builder(clock).durability(durability);
+    recover::open::open(Box::new(disk.clone()), builder.options)
+}
+
+/// Opens the store with this reaction to damage.
+pub(super) fn open_damaged(
+    disk: &SimDisk,
+    clock: &Clock,
+    on_damage: OnDamage,
+) -> Result<FileEngine, FileError> {
+    let builder = builder(clock).on_damage(on_damage);
+    recover::open::open(Box::new(disk.clone()), builder.options)
+}
+
+fn builder(clock: &Clock) -> FileStoreBuilder {
+    FileStore::builder("simulated")
         .segment_bytes(SEGMENT)
         .tombstone_ttl(Duration::from_secs(30))
         .cache_bytes(0)
-        .clock(clock.clone());
-    recover::open::open(Box::new(disk.clone()), builder.options)
+        .clock(clock.clone())
 }
 
 pub(super) fn clock() -> Clock {
@@ -263,7 +276,7 @@ impl Workload {
         if close && self.engine.log.finish().is_ok() {
             self.sync();
             let active = Arc::clone(self.engine.log.lock().active());
-            let _ = self.engine.log.write_hint(&active);
+            let _ = self.engine.log.write_last_hint(&active);
         }
         // The first attempt fails if the disk has a single error.
         let open = || open_with(self.durability, &self.disk, &self.clock);

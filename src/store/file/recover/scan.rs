@@ -1,0 +1,517 @@
+//! The scan of a directory: the only implementation of the rules for reading a log.
+//!
+//! It changes nothing. An opening acts on its result, and an inspection reports it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    replay::{Damage, JudgedDamage, Replay},
+    report::{SegmentReport, hint_matches},
+};
+use crate::store::file::{
+    disk::{self, Disk, DiskFile},
+    error::FileError,
+    finding::{Finding, FindingKind},
+    format::{
+        file_names,
+        frame::{FrameHeader, FrameKind},
+        frames::{Frames, SegmentItem},
+        hint::{self, Hint},
+        segment_end::SegmentEnd,
+        segment_head::{HeadFields, SEGMENT_HEAD_LEN, SegmentHead},
+    },
+    log::index::Position,
+};
+
+/// A segment whose head is intact.
+pub(super) struct ScannedSegment {
+    pub(super) file: Box<dyn DiskFile>,
+    pub(super) len: u64,
+    pub(super) salt: u32,
+    /// The end of the last frame.
+    pub(super) end: u32,
+    /// The running checksum of the frames.
+    pub(super) checksum: u32,
+    /// The segment has an end frame, so another one follows.
+    pub(super) ended: bool,
+    /// Length of the hint file that was used, or 0.
+    pub(super) hint_len: u64,
+}
+
+impl ScannedSegment {
+    /// Returns the end of segment `id`, for the segment after it.
+    pub(super) const fn segment_end(&self, id: u32) -> SegmentEnd {
+        SegmentEnd {
+            id,
+            salt: self.salt,
+            offset: self.end,
+            checksum: self.checksum,
+            durable: 0,
+        }
+    }
+}
+
+/// The end of the segment that was read last.
+struct PreviousSegment {
+    end: SegmentEnd,
+    /// The segment has damage, so its checksum differs.
+    damaged: bool,
+    /// The lost end of the segment was found already.
+    torn: bool,
+}
+
+/// The result of a scan.
+pub(super) struct LogScan<'a> {
+    disk: &'a dyn Disk,
+    /// Read all segments, and compare the hints with them.
+    verify: bool,
+    hints: BTreeSet<u32>,
+    pub(super) replay: Replay,
+    pub(super) segments: BTreeMap<u32, ScannedSegment>,
+    /// One report for each segment file; complete only if the scan verifies.
+    pub(super) reports: Vec<SegmentReport>,
+    /// The last segment with frames.
+    pub(super) last_used: u32,
+    /// Problems other than damage.
+    findings: Vec<Finding>,
+    first: Option<u32>,
+    newest: u32,
+    previous: Option<PreviousSegment>,
+    /// The greatest number of a segment that its head marks as compacted.
+    pub(super) discarded: u32,
+}
+
+impl<'a> LogScan<'a> {
+    /// Reads the directory. With `verify` it reads all segments, otherwise hints instead of segments.
+    ///
+    /// Calls `progress` after each segment with the number of bytes that were read, and the total.
+    pub(super) fn read(
+        disk: &'a dyn Disk,
+        verify: bool,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Self, FileError> {
+        let fail = |error| FileError::io("list", disk.path().to_path_buf(), error);
+        let names = disk.list().map_err(fail)?;
+        let files = open_segments(disk, &names)?;
+        let hints = names.iter().filter_map(|name| file_names::parse_hint(name));
+        let used = files
+            .iter()
+            .filter(|(_, (_, len))| *len > SEGMENT_HEAD_LEN as u64);
+        let mut scan = Self {
+            disk,
+            verify,
+            hints: hints.collect(),
+            replay: Replay::default(),
+            segments: BTreeMap::new(),
+            reports: Vec::new(),
+            last_used: used.map(|(id, _)| *id).next_back().unwrap_or(0),
+            findings: Vec::new(),
+            first: files.keys().next().copied(),
+            newest: 0,
+            previous: None,
+            discarded: 0,
+        };
+        let (mut done, total) = (0, files.values().map(|(_, len)| len).sum());
+        for (id, (file, len)) in files {
+            done += len;
+            scan.read_segment(id, file, len)?;
+            progress(done, total);
+        }
+        scan.check_ends();
+        Ok(scan)
+    }
+
+    /// Returns all problems, in the order of the log.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        let handled = self
+            .replay
+            .handled
+            .iter()
+            .map(|damage| self.finding(damage, true));
+        findings.extend(handled);
+        let pending = self.replay.pending();
+        findings.extend(pending.map(|damage| self.finding(&damage, false)));
+        findings.sort_by(|one, other| (&one.path, one.offset).cmp(&(&other.path, other.offset)));
+        findings
+    }
+
+    fn finding(&self, (damage, durable): &JudgedDamage, handled: bool) -> Finding {
+        let Position { segment, offset } = damage.position;
+        let bytes = match damage.kind {
+            FindingKind::Damage | FindingKind::LostEnd if damage.end.segment == segment => {
+                damage.end.offset.saturating_sub(offset)
+            }
+            _ => 0,
+        };
+        Finding {
+            path: self.disk.locate(&file_names::segment(segment)),
+            offset: offset.into(),
+            bytes: bytes.into(),
+            kind: damage.kind,
+            durable: *durable,
+            handled,
+        }
+    }
+
+    /// Returns the names of files that the log does not need: of discarded segments, of interrupted
+    /// creations, and hints that were not used.
+    pub(super) fn stale_files(&self) -> Vec<String> {
+        // A hint of the segment that the log continues in is soon out of date.
+        let is_used = |id: &u32| {
+            let segment = self.segments.get(id);
+            segment.is_some_and(|s| s.hint_len > 0 && (s.ended || *id < self.last_used))
+        };
+        let hints = self.hints.iter().filter(|id| !is_used(id));
+        let mut stale: Vec<String> = hints.map(|id| file_names::hint(*id)).collect();
+        let names = self.disk.list().unwrap_or_default();
+        stale.extend(names.into_iter().filter(|name| {
+            file_names::parse_segment(name).is_some_and(|id| !self.segments.contains_key(&id))
+        }));
+        stale
+    }
+
+    fn read_segment(
+        &mut self,
+        id: u32,
+        file: Box<dyn DiskFile>,
+        len: u64,
+    ) -> Result<(), FileError> {
+        self.check_gap(id);
+        let path = self.disk.locate(&file_names::segment(id));
+        let fail = |error| FileError::io("read", path.clone(), error);
+        let mut report = SegmentReport {
+            path: path.clone(),
+            bytes: len,
+            ..SegmentReport::default()
+        };
+        let Some(head) = self.read_head(id, file.as_ref(), &mut report)? else {
+            self.previous = None;
+            self.reports.push(report);
+            return Ok(());
+        };
+        let hint_bytes = self.read_hint(id).map_err(fail)?;
+        let hint = hint_bytes
+            .as_deref()
+            .and_then(|hint| hint::decode(hint, id, head.salt));
+        let current = hint
+            .as_ref()
+            .filter(|hint| hint.complete && hint.segment_len == len);
+        let mut segment = ScannedSegment {
+            file,
+            len,
+            salt: head.salt,
+            end: SEGMENT_HEAD_LEN as u32,
+            checksum: 0,
+            ended: false,
+            hint_len: 0,
+        };
+        if let Some(hint) = current.filter(|_| !self.verify) {
+            self.apply_hint(id, &mut segment, hint);
+            segment.hint_len = hint_bytes.as_ref().map_or(0, |hint| hint.len() as u64);
+        } else {
+            let bytes = disk::read_all(segment.file.as_ref()).map_err(fail)?;
+            self.apply_frames(id, &mut segment, &bytes, &mut report);
+            self.check_hint(id, &bytes, &segment, hint_bytes.as_deref(), &mut report);
+        }
+        // Also a hint that is out of date shows how far the segment was durable.
+        for entry in hint.iter().flat_map(|hint| &hint.entries) {
+            self.replay.add_durable(id, entry.header.synced);
+        }
+        self.previous = Some(PreviousSegment {
+            end: segment.segment_end(id),
+            damaged: report.damaged > 0,
+            torn: report.torn_bytes > 0,
+        });
+        self.reports.push(report);
+        self.segments.insert(id, segment);
+        Ok(())
+    }
+
+    /// Reads the head of a segment. Returns `None` if its frames cannot be read, or are not needed.
+    fn read_head(
+        &mut self,
+        id: u32,
+        file: &dyn DiskFile,
+        report: &mut SegmentReport,
+    ) -> Result<Option<HeadFields>, FileError> {
+        let mut head = [0; SEGMENT_HEAD_LEN];
+        let read = file.read_at(&mut head, 0);
+        read.map_err(|error| FileError::io("read", report.path.clone(), error))?;
+        let head = match SegmentHead::decode(&head, id) {
+            SegmentHead::Intact(head) => head,
+            SegmentHead::OtherVersion(found) => {
+                let path = report.path.clone();
+                return Err(FileError::unsupported_format(path, found));
+            }
+            SegmentHead::Damaged => {
+                self.handle_unreadable(id);
+                return Ok(None);
+            }
+        };
+        report.readable = true;
+        let durable = Position::unpack(head.durable);
+        self.replay.add_durable(durable.segment, durable.offset);
+        if head.compacted {
+            self.discarded = id;
+        }
+        Ok((!head.compacted).then_some(head))
+    }
+
+    /// Checks that no segment is missing between the previous one and `id`.
+    fn check_gap(&mut self, id: u32) {
+        if self.newest > 0 {
+            self.add_missing(self.newest.saturating_add(1), id);
+        }
+        self.newest = id;
+    }
+
+    /// Adds damage for the missing segments from `first` up to `end`, which is not missing.
+    fn add_missing(&mut self, first: u32, end: u32) {
+        let segments = end.saturating_sub(first);
+        if segments > 0 {
+            self.previous = None;
+            self.add_loss(FindingKind::Missing { segments }, first, end);
+        }
+    }
+
+    /// Adds damage of the whole segments from `first` up to `end`.
+    fn add_loss(&mut self, kind: FindingKind, first: u32, end: u32) {
+        let begin = |segment| Position { segment, offset: 0 };
+        self.replay.add_damage(Damage {
+            kind,
+            position: begin(first),
+            end: begin(end),
+            key: None,
+            certain: true,
+        });
+    }
+
+    /// Handles a damaged head. Head and directory entry of a segment are durable before the segment
+    /// before it ends.
+    fn handle_unreadable(&mut self, id: u32) {
+        let follows = self
+            .segments
+            .get(&id.saturating_sub(1))
+            .is_some_and(|segment| segment.ended);
+        // Otherwise a crash interrupted the creation of this segment.
+        if id <= self.last_used || follows {
+            self.add_loss(FindingKind::UnreadableHead, id, id.saturating_add(1));
+        }
+    }
+
+    fn read_hint(&self, id: u32) -> std::io::Result<Option<Vec<u8>>> {
+        if !self.hints.contains(&id) {
+            return Ok(None);
+        }
+        let file = self.disk.open(&file_names::hint(id));
+        let bytes = file.and_then(|file| disk::read_all(file.as_ref()));
+        // A hint is optional. A verification reports that it cannot be read.
+        if self.verify {
+            bytes.map(Some)
+        } else {
+            Ok(bytes.ok())
+        }
+    }
+
+    fn apply_hint(&mut self, id: u32, segment: &mut ScannedSegment, hint: &Hint<'_>) {
+        (segment.end, segment.checksum) = (hint.end, hint.checksum);
+        for entry in &hint.entries {
+            segment.ended |= entry.header.kind == FrameKind::End;
+            let position = Position {
+                segment: id,
+                offset: entry.offset,
+            };
+            self.apply_frame(position, &entry.header, entry.payload);
+        }
+    }
+
+    fn apply_frame(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
+        if header.kind == FrameKind::Start
+            && let Some(end) = SegmentEnd::decode(payload)
+        {
+            self.check_previous(&end);
+        }
+        self.replay.apply(position, header, payload);
+    }
+
+    /// Compares the previous segment with its end in the first frame of this one.
+    fn check_previous(&mut self, expected: &SegmentEnd) {
+        let Some(previous) = &self.previous else {
+            return;
+        };
+        let found = &previous.end;
+        if found.id != expected.id {
+            return;
+        }
+        let differs = found.offset > expected.offset
+            || (found.offset == expected.offset
+                && found.checksum != expected.checksum
+                && !previous.damaged);
+        if found.salt != expected.salt || differs {
+            self.add_loss(
+                FindingKind::Replaced,
+                expected.id,
+                expected.id.saturating_add(1),
+            );
+        } else if found.offset < expected.offset && !previous.torn {
+            let lost = expected.offset - found.offset;
+            let (position, end) = span(found.id, found.offset, lost.into());
+            self.add_lost_end(position, end);
+        }
+        self.replay.add_durable(expected.id, expected.durable);
+    }
+
+    fn add_lost_end(&mut self, position: Position, end: Position) {
+        self.replay.add_damage(Damage {
+            kind: FindingKind::LostEnd,
+            position,
+            end,
+            key: None,
+            certain: false,
+        });
+    }
+
+    /// Reads the whole segment and applies its frames.
+    fn apply_frames(
+        &mut self,
+        id: u32,
+        segment: &mut ScannedSegment,
+        bytes: &[u8],
+        report: &mut SegmentReport,
+    ) {
+        let mut frames = Frames::new(bytes, segment.salt);
+        for item in &mut frames {
+            report.count(&item);
+            match item {
+                SegmentItem::Frame {
+                    offset,
+                    header,
+                    payload,
+                } => {
+                    segment.ended |= header.kind == FrameKind::End;
+                    let position = Position {
+                        segment: id,
+                        offset,
+                    };
+                    self.apply_frame(position, &header, payload);
+                }
+                SegmentItem::Damage { offset, len, key } => {
+                    let (position, end) = span(id, offset, len);
+                    self.replay.add_damage(Damage {
+                        kind: FindingKind::Damage,
+                        position,
+                        end,
+                        key,
+                        certain: false,
+                    });
+                }
+                // At the end of the log, this is not damage.
+                SegmentItem::TornTail { offset, len } if id >= self.last_used => {
+                    self.findings.push(Finding {
+                        path: report.path.clone(),
+                        offset: offset.into(),
+                        bytes: len,
+                        kind: FindingKind::IncompleteAppend,
+                        durable: false,
+                        handled: false,
+                    });
+                }
+                SegmentItem::TornTail { offset, len } => {
+                    let (position, end) = span(id, offset, len);
+                    self.add_lost_end(position, end);
+                }
+                SegmentItem::Preallocated { .. } => {}
+            }
+        }
+        (segment.end, segment.checksum) = (frames.end(), frames.checksum());
+    }
+
+    /// Compares a hint with the segment's frames, if the scan verifies. Otherwise reports a hint that
+    /// cannot be used.
+    fn check_hint(
+        &mut self,
+        id: u32,
+        bytes: &[u8],
+        segment: &ScannedSegment,
+        hint: Option<&[u8]>,
+        report: &mut SegmentReport,
+    ) {
+        let Some(hint) = hint else {
+            return;
+        };
+        let decoded = hint::decode(hint, id, segment.salt);
+        let current = decoded.is_some_and(|hint| hint.segment_len == segment.len);
+        let matches = current && (!self.verify || hint_matches(bytes, id, segment.salt, hint));
+        report.hint_matches = Some(matches);
+        // No hint matches a damaged segment, which has findings of its own.
+        if !matches && report.damaged == 0 && report.torn_bytes == 0 {
+            self.findings.push(Finding {
+                path: self.disk.locate(&file_names::hint(id)),
+                offset: 0,
+                bytes: hint.len() as u64,
+                kind: FindingKind::WrongHint { used: current },
+                durable: current,
+                handled: false,
+            });
+        }
+    }
+
+    /// Checks both ends of the log.
+    fn check_ends(&mut self) {
+        let compacted = self.replay.compacted.max(self.discarded);
+        if let Some(first) = self.first {
+            self.add_missing(compacted.saturating_add(1), first);
+        }
+        let next = self.last_used.saturating_add(1);
+        let last = self.segments.get(&self.last_used);
+        let ended = last.is_some_and(|last| last.ended);
+        if ended && self.newest == self.last_used {
+            self.add_missing(next, next.saturating_add(1));
+        }
+        let (segment, offset) = match self.segments.get(&self.last_used) {
+            Some(last) if !(ended && self.segments.contains_key(&next)) => {
+                (self.last_used, last.end)
+            }
+            _ => (next, SEGMENT_HEAD_LEN as u32),
+        };
+        let end = Position { segment, offset };
+        if self.replay.durable > end {
+            let is_at_end = |finding: &Finding| finding.kind == FindingKind::IncompleteAppend;
+            self.findings.retain(|finding| !is_at_end(finding));
+            self.add_lost_end(end, self.replay.durable);
+        }
+    }
+}
+
+/// Returns the positions of the begin and the end of a span in segment `id`.
+fn span(id: u32, offset: u32, len: u64) -> (Position, Position) {
+    let end = u64::from(offset).saturating_add(len);
+    let position = |offset| Position {
+        segment: id,
+        offset,
+    };
+    (
+        position(offset),
+        position(u32::try_from(end).unwrap_or(u32::MAX)),
+    )
+}
+
+type SegmentFiles = BTreeMap<u32, (Box<dyn DiskFile>, u64)>;
+
+/// Opens the segments among the files of a directory; returns each with its length.
+fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<SegmentFiles, FileError> {
+    let mut files = BTreeMap::new();
+    for name in names {
+        if let Some(id) = file_names::parse_segment(name) {
+            let open = || {
+                let file = disk.open(name)?;
+                let len = file.len()?;
+                Ok((file, len))
+            };
+            let file = open().map_err(|error| FileError::io("open", disk.locate(name), error));
+            files.insert(id, file?);
+        }
+    }
+    Ok(files)
+}

@@ -1,0 +1,233 @@
+//! Segments that lost their end, or are not the ones that the next segment follows.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        FileError, FindingKind, OnDamage,
+        format::{file_names, segment_head::SEGMENT_HEAD_LEN},
+        log::engine::{EntryState, FileEngine},
+    },
+    disk::{Crash, SimDisk},
+    workload,
+};
+use crate::{
+    clock::Clock,
+    id::StoreKey,
+    store::{Expected, WriteRequest},
+};
+
+const LIFE: Duration = Duration::from_secs(600);
+
+fn key(number: u8) -> StoreKey {
+    StoreKey::from_bytes([number; StoreKey::LEN])
+}
+
+fn write(engine: &FileEngine, number: u8) {
+    let request = WriteRequest::new(&key(number), vec![number; 100], LIFE, Expected::Any);
+    engine.write(&request).map(|_| ()).unwrap();
+}
+
+fn live(engine: &FileEngine, clock: &Clock) -> Vec<u8> {
+    let is_live = |number: &u8| {
+        let state = engine.entry_state(&key(*number), clock.now());
+        matches!(state, EntryState::Live(_))
+    };
+    (1..=9).filter(is_live).collect()
+}
+
+fn bytes(disk: &SimDisk, name: &str) -> Vec<u8> {
+    let mut copy = Vec::new();
+    disk.tamper(name, |bytes| copy.clone_from(bytes));
+    copy
+}
+
+/// Returns a closed store of three segments, with records under the keys 1 to 3, 4 to 6 and 7 to 9.
+fn three_segments() -> (SimDisk, Clock) {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    for number in 1..=9 {
+        write(&engine, number);
+        if number % 3 == 0 && number < 9 {
+            engine.log.roll(&mut engine.log.lock()).unwrap();
+        }
+    }
+    engine.log.finish().unwrap();
+    (disk, clock)
+}
+
+/// Checks that the default refuses the disk, and what the other settings keep, also when the store is
+/// opened again.
+fn check_refused(disk: &SimDisk, clock: &Clock, kind: FindingKind, certain: &[u8], allowed: &[u8]) {
+    let before: Vec<_> = (1..=3)
+        .map(|id| bytes(disk, &file_names::segment(id)))
+        .collect();
+    let Some(FileError::Damaged { finding }) = workload::open(disk, clock).err() else {
+        panic!("the damage is noticed");
+    };
+    assert_eq!(finding.kind, kind, "{finding}");
+    let after: Vec<_> = (1..=3)
+        .map(|id| bytes(disk, &file_names::segment(id)))
+        .collect();
+    assert_eq!(before, after, "a refused opening changes nothing");
+    for (on_damage, kept) in [
+        (OnDamage::DropUncertain, certain),
+        (OnDamage::AllowDataLoss, allowed),
+    ] {
+        let disk = disk.crash(Crash::Process, None);
+        let engine = workload::open_damaged(&disk, clock, on_damage).unwrap();
+        assert_eq!(live(&engine, clock), kept, "{on_damage:?}");
+        drop(engine);
+        let engine = workload::open(&disk, clock).expect("the loss is recorded in the log");
+        assert_eq!(live(&engine, clock), kept, "{on_damage:?}, opened again");
+    }
+}
+
+#[test]
+fn a_segment_cut_off_at_any_length_is_noticed() {
+    let (whole, clock) = three_segments();
+    let name = file_names::segment(2);
+    let len = bytes(&whole, &name).len();
+    for cut in SEGMENT_HEAD_LEN..len {
+        let disk = whole.crash(Crash::Process, None);
+        disk.tamper(&name, |bytes| bytes.truncate(cut));
+        let offset = |index: usize| SEGMENT_HEAD_LEN + 88 + index * 168;
+        let left = (1..=3).filter(|index| offset(*index) <= cut).count() as u8;
+        let mut allowed: Vec<u8> = (1..=3 + left).collect();
+        allowed.extend(7..=9);
+        check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &allowed);
+    }
+}
+
+#[test]
+fn an_end_that_became_zeros_is_noticed() {
+    let (disk, clock) = three_segments();
+    disk.tamper(&file_names::segment(2), |bytes| bytes[300..].fill(0));
+    let allowed = [1, 2, 3, 4, 7, 8, 9];
+    check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &allowed);
+}
+
+#[test]
+fn a_segment_of_another_store_is_noticed() {
+    let (disk, clock) = three_segments();
+    let (other, _) = three_segments();
+    let foreign = bytes(&other, &file_names::segment(2));
+    disk.tamper(&file_names::segment(2), |bytes| *bytes = foreign);
+    let allowed = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    check_refused(&disk, &clock, FindingKind::Replaced, &[7, 8, 9], &allowed);
+}
+
+#[test]
+fn an_older_copy_of_a_segment_is_noticed() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    (1..=2).for_each(|number| write(&engine, number));
+    engine.log.sync().unwrap();
+    let older = bytes(&disk, &file_names::segment(1));
+    engine.destroy(&key(1)).unwrap();
+    engine.log.roll(&mut engine.log.lock()).unwrap();
+    write(&engine, 3);
+    engine.log.roll(&mut engine.log.lock()).unwrap();
+    engine.log.finish().unwrap();
+    disk.tamper(&file_names::segment(1), |bytes| *bytes = older);
+    // Session 1 was destroyed after the copy, so nothing before the lost end is certain.
+    check_refused(&disk, &clock, FindingKind::LostEnd, &[3], &[1, 2, 3]);
+}
+
+#[test]
+fn a_touch_after_the_damage_shows_that_a_record_is_certain() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    (1..=3).for_each(|number| write(&engine, number));
+    engine.log.roll(&mut engine.log.lock()).unwrap();
+    engine.touch(&key(2), LIFE).unwrap();
+    engine.log.roll(&mut engine.log.lock()).unwrap();
+    engine.log.finish().unwrap();
+    disk.tamper(&file_names::segment(1), |bytes| bytes.truncate(450));
+    check_refused(&disk, &clock, FindingKind::LostEnd, &[2], &[1, 2]);
+}
+
+#[test]
+fn the_last_segment_of_a_closed_store_cut_off_is_noticed() {
+    let (whole, clock) = three_segments();
+    let engine = workload::open(&whole, &clock).unwrap();
+    engine.log.finish().unwrap();
+    let last = engine.log.segment(3).unwrap();
+    engine.log.write_last_hint(&last).unwrap();
+    let len = bytes(&whole, &file_names::segment(3)).len();
+    // Without the last frame, which shows that the store was closed, no session is lost.
+    for cut in SEGMENT_HEAD_LEN..len - 68 {
+        let disk = whole.crash(Crash::Process, None);
+        disk.tamper(&file_names::segment(3), |bytes| bytes.truncate(cut));
+        let refused = workload::open(&disk, &clock).err();
+        assert!(
+            matches!(refused, Some(FileError::Damaged { .. })),
+            "at {cut}"
+        );
+        let engine = workload::open_damaged(&disk, &clock, OnDamage::DropUncertain).unwrap();
+        let left = live(&engine, &clock);
+        assert!(left.is_empty(), "every session is older than the damage");
+        write(&engine, 1);
+        drop(engine);
+        let engine = workload::open(&disk, &clock).expect("the loss is recorded in the log");
+        assert_eq!(live(&engine, &clock), [1]);
+    }
+}
+
+#[test]
+fn the_next_segment_shows_how_far_the_last_one_was_durable() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    for number in 1..=9 {
+        write(&engine, number);
+    }
+    engine.log.sync().unwrap();
+    engine.log.prepare_next().unwrap();
+    assert!(
+        engine.log.segment(2).is_some(),
+        "the next segment was created early"
+    );
+    for cut in [SEGMENT_HEAD_LEN, 400, 900] {
+        let disk = disk.crash(Crash::Process, None);
+        disk.tamper(&file_names::segment(1), |bytes| bytes.truncate(cut));
+        let refused = workload::open(&disk, &clock).err();
+        assert!(
+            matches!(refused, Some(FileError::Damaged { .. })),
+            "at {cut}"
+        );
+    }
+}
+
+#[test]
+fn a_segment_emptied_by_damage_is_not_taken_for_a_compacted_one() {
+    for id in 1..=3 {
+        let (disk, clock) = three_segments();
+        disk.tamper(&file_names::segment(id), Vec::clear);
+        let refused = workload::open(&disk, &clock).err();
+        assert!(
+            matches!(refused, Some(FileError::Damaged { .. })),
+            "segment {id}"
+        );
+    }
+}
+
+#[test]
+fn versions_go_up_after_a_loss() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let mut newest = 0;
+    for _ in 0..3 {
+        let engine = workload::open(&disk, &clock).unwrap();
+        write(&engine, 1);
+        newest = engine.index.get(&key(1)).unwrap().version;
+        engine.log.roll(&mut engine.log.lock()).unwrap();
+        engine.log.finish().unwrap();
+    }
+    for id in 1..=3 {
+        disk.tamper(&file_names::segment(id), |bytes| {
+            bytes.truncate(SEGMENT_HEAD_LEN)
+        });
+    }
+    let engine = workload::open_damaged(&disk, &clock, OnDamage::DropUncertain).unwrap();
+    write(&engine, 1);
+    assert!(engine.index.get(&key(1)).unwrap().version > newest);
+}
