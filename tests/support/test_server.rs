@@ -10,7 +10,7 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     session::Event,
-    store::MemoryStore,
+    store::{MemoryStore, Store},
     testing::TestStore,
 };
 use serde_json::Value;
@@ -132,6 +132,20 @@ impl TestServer {
 
     pub fn advance(&self, time: Duration) {
         self.clock.advance(time);
+    }
+
+    /// Returns the sessions of another process with the same store.
+    pub fn another_process(&self) -> Sessions {
+        self.with_store(self.store.clone())
+    }
+
+    /// Returns the sessions of another process with this store.
+    pub fn with_store(&self, store: impl Store) -> Sessions {
+        Sessions::builder(config())
+            .store(store)
+            .clock(self.clock.clone())
+            .build()
+            .unwrap()
     }
 }
 

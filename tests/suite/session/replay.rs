@@ -3,10 +3,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{
-    Sessions,
-    store::{MemoryStore, Store},
-};
+use hyper_session::store::MemoryStore;
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -49,15 +46,6 @@ async fn assert_replay_is_useless(mut victim: Browser, mut attacker: Browser) {
     assert_eq!(data, json!({"user": "attacker"}), "nothing was removed");
     let data = victim.visit(async |s| object(s)).await;
     assert_eq!(data, json!({"user": "victim again"}));
-}
-
-/// Returns sessions like the server's in another store.
-fn with_store(server: &TestServer, store: impl Store) -> Sessions {
-    Sessions::builder(config())
-        .store(store)
-        .clock(server.clock.clone())
-        .build()
-        .unwrap()
 }
 
 #[tokio::test]
@@ -117,7 +105,7 @@ async fn a_first_cookie_replayed_after_an_eviction_opens_nothing_for_the_victim(
         .clock(server.clock.clone())
         .max_records(8)
         .build();
-    let sessions = with_store(&server, small);
+    let sessions = server.with_store(small);
     let mut victim = Browser::new(&sessions);
     victim.pass().await;
     let attacker = victim.clone();
@@ -140,7 +128,7 @@ async fn a_first_cookie_replayed_after_the_store_was_emptied_opens_nothing_for_t
     let (victim, attacker) = victim_and_attacker(&server).await;
     server.advance(SECOND);
     let empty = MemoryStore::builder().clock(server.clock.clone()).build();
-    let sessions = with_store(&server, empty);
+    let sessions = server.with_store(empty);
     let (victim, attacker) = (
         victim.with_sessions(&sessions),
         attacker.with_sessions(&sessions),

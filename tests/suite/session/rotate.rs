@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hyper_session::{
-    Session, Sessions,
+    Session,
     id::{SessionId, StoreKey},
     session::CookiePolicy,
     store::{Expected, ReadOutcome, Store, WriteRequest},
@@ -30,15 +30,6 @@ async fn rotated(server: &TestServer) -> (Browser, Browser) {
     let old = browser.clone();
     rotate(&mut browser).await;
     (browser, old)
-}
-
-/// Returns the sessions of another process with the same store.
-pub(super) fn another_process(server: &TestServer) -> Sessions {
-    Sessions::builder(config())
-        .store(server.store.clone())
-        .clock(server.clock.clone())
-        .build()
-        .unwrap()
 }
 
 #[tokio::test]
@@ -296,7 +287,7 @@ async fn csrf_tokens_of_the_old_id_are_valid_with_it_during_the_window() {
 #[tokio::test]
 async fn another_process_follows_and_ends_the_session() {
     let server = test_server(config());
-    let another = another_process(&server);
+    let another = server.another_process();
     let (new, old) = rotated(&server).await;
     let mut there = old.clone().with_sessions(&another);
     assert_eq!(data(&mut there).await, json!({"n": 1}));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper_session::Session;
 use serde_json::json;
 
-use super::{queue::join_all, regenerate::ada, rotate::another_process};
+use super::{queue::join_all, regenerate::ada};
 use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -327,7 +327,7 @@ async fn a_sign_out_of_all_sessions_beside_a_rotation_ends_it() {
 #[tokio::test]
 async fn another_process_stores_its_writes_in_flight() {
     let server = test_server(config());
-    let another = another_process(&server);
+    let another = server.another_process();
     let mut new = ada(&server).await;
     let mut there = new.clone().with_sessions(&another);
     there
