@@ -58,23 +58,30 @@ pub(super) fn is_possible(engine: &Engine) -> bool {
 pub(super) async fn destroy(engine: Arc<Engine>, old: StoreKey) -> Result<(), StoreError> {
     let store = engine.backend.store();
     let mut key = old;
+    let mut has_failed = false;
     for _ in 0..MAX_VISITS {
-        let record = match store.read(&key, None).await {
-            Ok(ReadOutcome::Found(record)) => record,
-            Ok(ReadOutcome::Gone | ReadOutcome::Absent) => break,
+        let expected = match store.read(&key, None).await {
+            Ok(ReadOutcome::Found(record)) => {
+                if let Some(forward) = forward(&engine, &key, &record.data) {
+                    key = forward.id.store_key();
+                    continue;
+                }
+                Expected::Version(record.version)
+            }
+            // A session that was never stored can be rotated too.
+            Ok(ReadOutcome::Absent) => Expected::Absent,
+            Ok(ReadOutcome::Gone) => break,
             Err(error) if error.is_unreadable() => break,
             Err(error) => return Err(error),
         };
-        if let Some(forward) = forward(&engine, &key, &record.data) {
-            key = forward.id.store_key();
-            continue;
-        }
         let plain = engine.format.fence(&key, None);
-        let (ttl, expected) = (engine.policy.fence_ttl, Expected::Version(record.version));
+        let ttl = engine.policy.fence_ttl;
         let fenced = store.write(WriteRequest::new(&key, plain, ttl, expected));
-        // A store that is full may still destroy.
-        if !matches!(fenced.await, Ok(WriteOutcome::Conflict(_))) {
-            break;
+        match fenced.await {
+            Ok(WriteOutcome::Conflict(_)) => {}
+            Err(_) if !has_failed => has_failed = true,
+            // A store that is full cannot store a rotation either, but may still destroy.
+            Ok(_) | Err(_) => break,
         }
     }
     store.destroy(&key).await?;

@@ -220,7 +220,8 @@ fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
     // If another request ended the session, its response may have arrived already. This response
     // could undo it, so it sets cookies only for a session of its own.
     let is_lost = state.id_status().is_lost() && state.version().is_none();
-    !engine.policy.enabled || state.is_id_ambiguous() || is_lost || is_id_dead(state, engine)
+    let is_dead = state.is_id_from_request() && is_id_dead(state, engine);
+    !engine.policy.enabled || state.is_id_ambiguous() || is_lost || is_dead
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.
@@ -231,13 +232,15 @@ fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
         is_wanted && state.is_id_confirmed() && !keeps_cookies(state, engine)
     } else if !engine.policy.enabled {
         false
-    } else if state.version().is_some() || state.is_token_issued() {
-        true
     } else {
+        let is_used = state.version().is_some() || state.is_token_issued();
+        // Another request may have used the new id of a rotation, and ended it.
+        let is_dead = is_used && is_id_dead(state, engine);
         match state.id_status() {
+            _ if is_used && !is_dead => true,
             IdStatus::Ended => return CookieAction::Remove,
             IdStatus::Destroyed | IdStatus::Regenerated => false,
-            IdStatus::Alive | IdStatus::Expired => is_rolling,
+            IdStatus::Alive | IdStatus::Expired => is_rolling && !is_dead,
         }
     };
     match sends {
@@ -246,9 +249,9 @@ fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
     }
 }
 
-/// Returns `true` if the session still has the id of the request, and that id died during it.
+/// Returns `true` if the session's id died during the request, as far as this process knows.
 fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
-    let key = state.key().filter(|_| state.is_id_from_request());
+    let key = state.key();
     key.is_some_and(|key| engine.dead_keys.get(&key).is_some())
 }
 

@@ -327,7 +327,7 @@ impl Commit {
         self.written = true;
         let mut state = self.session.state();
         if let Some(id) = self.rotated.take() {
-            state.follow(id);
+            state.follow(id, stored.lifetime);
         }
         state.adopt(&self.session.engine, stored, self.is_final)
     }

@@ -82,13 +82,13 @@ impl Commit {
         let engine = &*self.session.engine;
         let mut state = self.session.state();
         let Regeneration { from, grace, .. } = state.regeneration()?;
-        let id = rotation::forward(engine, &from, &fence.data)?.id;
+        let forward = rotation::forward(engine, &from, &fence.data)?;
         self.turn = None;
         if !grace.is_zero() && !state.is_token_issued() {
             drop(state);
-            return Some(self.roll_back(key, Rollback::Rotated(id)));
+            return Some(self.roll_back(key, Rollback::Rotated(Box::new(forward))));
         }
-        let from = id.store_key();
+        let from = forward.id.store_key();
         state.set_old_key(from);
         let read = state.store(engine).read(&from, None);
         Some(CommitStep::Following(read, key))
@@ -163,11 +163,12 @@ impl Commit {
         match reason {
             Rollback::Lost(status) => Ok(self.drop_changes(status)),
             Rollback::Failed(error) => Err(error),
-            Rollback::Rotated(id) => {
-                self.session.state().take_regeneration();
+            Rollback::Rotated(forward) => {
                 self.merged = None;
+                let key = forward.id.store_key();
                 let changes = self.take_changes();
-                self.follow(id, changes)
+                self.session.state().follow(forward.id, forward.lifetime);
+                self.join(key, key, Work::Store(changes), None)
             }
         }
     }
@@ -241,7 +242,8 @@ impl Commit {
     pub(super) fn rebase_onto(&mut self, old: &Record, key: StoreKey) -> CommitStep {
         let changes = self.take_changes();
         let engine = &*self.session.engine;
-        let merged = decode(engine, old).and_then(|newest| changes.apply(engine, &newest, None));
+        let merged = decode(engine, old)
+            .and_then(|newest| changes.apply(engine, &newest, Some(old.version)));
         self.changes = Some(changes);
         let merged = match merged {
             Ok(merged) => merged,

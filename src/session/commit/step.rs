@@ -4,12 +4,13 @@ use futures_timer::Delay;
 
 use super::{queue::Ticket, touch::Renewal};
 use crate::{
-    id::{SessionId, StoreKey},
+    id::StoreKey,
     session::{
         SessionError,
         state::{IdStatus, StoredRecord},
     },
     store::{ReadOutcome, Record, StoreFuture, WriteOutcome},
+    wire::Forward,
 };
 
 /// What a commit waits for: usually a store operation. A key is the key of the session's record.
@@ -48,8 +49,8 @@ pub(super) type StepResult = Result<CommitStep, SessionError>;
 pub(super) enum Rollback {
     /// Another request destroyed or regenerated the session.
     Lost(IdStatus),
-    /// Another request rotated the session to this id first, so this rotation is not needed.
-    Rotated(SessionId),
+    /// Another request rotated the session first, so this rotation is not needed.
+    Rotated(Box<Forward>),
     /// The changes could not be stored.
     Failed(SessionError),
 }

@@ -323,6 +323,7 @@ impl Identity {
         let former = self.former_id.take().or_else(|| self.id.take());
         self.set_id(Some(id));
         self.former_id = former;
+        self.from_request = true;
         self.hops += 1;
         self.lifetime = Some(lifetime);
         self.confirmed = false;

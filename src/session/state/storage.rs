@@ -433,6 +433,12 @@ impl SessionState {
         self.regeneration.is_some() || tagged || modified
     }
 
+    /// Returns the version that the write replaces, under the old id if the session gets a new one.
+    fn replaced_version(&self) -> Option<Version> {
+        let old = self.regeneration.and_then(|old| old.version);
+        self.version.or(old)
+    }
+
     /// Encodes the record to write. Unless the commit is final, later changes start from it: they
     /// belong to the next commit.
     pub(in crate::session) fn encode(
@@ -440,7 +446,7 @@ impl SessionState {
         engine: &Engine,
         is_final: bool,
     ) -> Result<Bytes, SessionError> {
-        let flash = self.flash.to_stored(self.version)?;
+        let flash = self.flash.to_stored(self.replaced_version())?;
         let record = engine.format.encode(&self.lifetime, &self.data, &flash);
         if !is_final {
             let flash = flash.into_owned();
@@ -465,7 +471,7 @@ impl SessionState {
 
     /// Returns the error for a session over the store's limit. It names the largest keys.
     pub(in crate::session) fn too_large(&self, limit: TooLarge) -> SessionError {
-        let flash = self.flash.to_stored(self.version).ok();
+        let flash = self.flash.to_stored(self.replaced_version()).ok();
         SessionError::too_large(limit, &self.data, flash.as_deref())
     }
 }
@@ -479,14 +485,10 @@ impl SessionState {
         self.identity.confirm();
     }
 
-    /// Adopts the new id under which the commit stored the session, after another request rotated it.
-    pub(in crate::session) fn follow(&mut self, id: SessionId) {
-        match &mut self.regeneration {
-            // Another task of this request has replaced the id, or destroyed the session, meanwhile.
-            Some(regeneration) => regeneration.from = id.store_key(),
-            None if self.key_to_destroy.is_some() => {}
-            None => self.identity.follow(id, self.lifetime),
-        }
+    /// Adopts the new id that another request gave to the session.
+    pub(in crate::session) fn follow(&mut self, id: SessionId, lifetime: Lifetime) {
+        self.regeneration = None;
+        self.identity.follow(id, lifetime);
     }
 
     /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).

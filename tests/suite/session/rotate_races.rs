@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use hyper_session::Session;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::{queue::join_all, regenerate::ada};
 use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
@@ -308,6 +309,66 @@ async fn a_rotation_before_any_step_of_a_sign_out_does_not_save_the_session() {
 }
 
 #[tokio::test]
+async fn a_sign_out_ends_a_session_whose_first_change_is_a_rotation_at_the_same_time() {
+    for (call, nth) in [(Call::Read, 2), (Call::Write, 0), (Call::Destroy, 0)] {
+        let server = test_server(config());
+        let mut new = server.browser();
+        rotate(&mut new).await;
+        let (mut old, mut leaver) = (new.clone(), new.clone());
+        let (loaded, gate) = (Notify::new(), server.store.hold_nth(call, nth));
+        let rotation = async {
+            new.visit(async |s| {
+                s.put("n", &1).unwrap();
+                s.rotate_id(GRACE).unwrap();
+                loaded.notify_one();
+                gate.reached().await;
+            })
+            .await;
+            gate.open();
+        };
+        tokio::join!(rotation, async {
+            loaded.notified().await;
+            leaver.visit(async |s| s.destroy()).await.unwrap();
+        });
+        for browser in [&mut new, &mut old] {
+            assert_eq!(data(browser).await, json!({}), "{call:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_whose_fence_fails_ends_a_session_that_is_rotated_at_the_same_time() {
+    let server = test_server(config());
+    let mut new = ada(&server).await;
+    rotate(&mut new).await;
+    let (mut old, mut leaver) = (new.clone(), new.clone());
+    let read = server.store.hold_answer_nth(Call::Read, 1);
+    let sign_out = async {
+        leaver.visit(async |s| s.destroy()).await.unwrap();
+    };
+    tokio::join!(sign_out, async {
+        read.reached().await;
+        rotate(&mut new).await;
+        server.store.fail(Call::Write);
+        read.open();
+    });
+    for browser in [&mut new, &mut old] {
+        assert_eq!(data(browser).await, json!({}));
+    }
+}
+
+#[tokio::test]
+async fn a_sign_out_works_while_the_store_is_full() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    rotate(&mut browser).await;
+    let mut copy = browser.clone();
+    server.store.fail_always(Call::Write);
+    browser.visit(async |s| s.destroy()).await.unwrap();
+    assert_eq!(data(&mut copy).await, json!({}));
+}
+
+#[tokio::test]
 async fn a_sign_out_of_all_sessions_beside_a_rotation_ends_it() {
     for step in STEPS {
         let server = test_server(config());
@@ -338,4 +399,96 @@ async fn another_process_stores_its_writes_in_flight() {
         .await;
     assert_eq!(data(&mut new).await, json!({"n": 2}));
     assert_eq!(data(&mut there).await, json!({"n": 2}));
+}
+
+/// The slower request has shown the message, and removes it from the session that it follows. It must
+/// not remove the copy for the next request.
+#[tokio::test]
+async fn a_message_that_a_rotation_keeps_is_not_removed_by_a_slower_request() {
+    for has_conflict in [false, true] {
+        let server = test_server(config());
+        let mut new = server.browser();
+        new.visit(async |s| s.flash("m", &1)).await.unwrap();
+        let mut writer = new.clone();
+        new.clone()
+            .visit(async |s| {
+                s.increment("n").unwrap();
+                let rotation = new.visit(async |s| {
+                    s.reflash().unwrap();
+                    s.rotate_id(GRACE).unwrap();
+                });
+                match has_conflict {
+                    false => rotation.await,
+                    true => {
+                        let write = writer.visit(async |s| s.put("other", &1).unwrap());
+                        during(&server, STEPS[1], rotation, write).await;
+                    }
+                }
+            })
+            .await;
+        new.visit(async |s| {
+            assert_eq!(s.get("n").unwrap(), Some(1));
+            let messages: Value = s.flash_messages().unwrap().all().unwrap();
+            assert_eq!(messages, json!({"m": 1}), "{has_conflict}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_response_does_not_set_the_new_id_of_a_rotation_after_a_sign_in_has_ended_it() {
+    for explicit in [true, false] {
+        let server = test_server(config());
+        let mut user = ada(&server).await;
+        let mut slow = user.clone();
+        let sign_in = async {
+            user.visit(async |s| s.regenerate()).await.unwrap();
+        };
+        let visit = if explicit {
+            slow.request(async |s| {
+                s.load().await.unwrap().rotate_id(GRACE).unwrap();
+                s.commit().await.unwrap();
+                sign_in.await;
+            })
+            .await
+        } else {
+            let fence = server.store.hold_answer_nth(Call::Write, 1);
+            let rotation =
+                slow.request(async |s| s.load().await.unwrap().rotate_id(GRACE).unwrap());
+            let sign_in = async {
+                fence.reached().await;
+                sign_in.await;
+                fence.open();
+            };
+            tokio::join!(rotation, sign_in).0
+        };
+        assert_eq!(visit.cookies(), [""; 0], "{explicit}");
+        assert_eq!(data(&mut user).await, json!({"n": 1}));
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_does_not_fit_after_two_rotations_at_once_leaves_the_session() {
+    for loads_again in [true, false] {
+        let server = test_server(config());
+        let mut slow = ada(&server).await;
+        let mut quick = slow.clone();
+        slow.visit(async |s| {
+            s.rotate_id(GRACE).unwrap();
+            s.increment("n").unwrap();
+            let rotate = async |s: &Session| {
+                s.rotate_id(GRACE)?;
+                s.put("n", "text")
+            };
+            quick.visit(rotate).await.unwrap();
+            assert!(s.commit().await.unwrap_err().is_conflict());
+            if loads_again {
+                assert_eq!(object(s.load().await.unwrap()), json!({"n": "text"}));
+            }
+        })
+        .await;
+        for browser in [&mut slow, &mut quick] {
+            assert_eq!(data(browser).await, json!({"n": "text"}), "{loads_again}");
+        }
+    }
 }
