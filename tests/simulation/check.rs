@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use http::StatusCode;
 use hyper_session::{id::StoreKey, store::ReadOutcome};
 use serde_json::json;
 
 use crate::{
     driver::{Ending, Machine, Scenario, Schedule},
-    model::{FinalRecord, Knowledge, ModelEvent, ModelRecord, RecordId, Run, events_of},
+    events::{ModelEvent, events_of},
+    model::{FinalRecord, Knowledge, ModelRecord, OpenedCookie, RecordId, Run},
     schedule::Choices,
-    script::{CommitResult, Entry, Op, Values, first_data},
+    script::{CommitResult, Entry, Op, Role, first_data},
     support::{Browser, Jar},
 };
 
@@ -19,7 +21,6 @@ pub(crate) async fn run(
     scenario: &Scenario,
     choices: &mut Choices,
 ) -> Result<(), String> {
-    machine.control.lock().keys.clear();
     let visitors = scenario
         .actors
         .iter()
@@ -59,7 +60,7 @@ pub(crate) async fn run(
 
 /// Visits the service once. Returns the visitor's cookies.
 async fn first_visit(machine: &Machine, scenario: &Scenario, visitor: usize) -> Jar {
-    let mut browser = Browser::new(machine.sessions(scenario.policy, 0));
+    let mut browser = Browser::new(machine.sessions(scenario, 0));
     browser
         .visit(async |s| {
             if scenario.is_stored {
@@ -71,13 +72,6 @@ async fn first_visit(machine: &Machine, scenario: &Scenario, visitor: usize) -> 
         .await;
     // A cookie of a session that was never stored is sent under the policy `rolling`.
     browser.jar
-}
-
-/// What a cookie opens.
-struct Opened {
-    key: StoreKey,
-    data: Values,
-    flash: Values,
 }
 
 struct Check<'a> {
@@ -95,28 +89,32 @@ impl Check<'_> {
         for jar in self.jars {
             cookies.push(self.open(jar).await);
         }
-        let firsts: Vec<StoreKey> = cookies.iter().map(|opened| opened.key).collect();
+        let firsts: Vec<StoreKey> = cookies.iter().map(|opened| opened.carried).collect();
         let mut carried = Vec::new();
         for (number, ending) in endings.iter().enumerate() {
             let key = match ending.jar.get("session") {
-                Some(_) => Some(self.open(&ending.jar).await.key),
+                Some(_) => Some(self.open(&ending.jar).await.carried),
                 None => None,
             };
             carried.push(key);
             cookies.extend(self.cookie(number, ending, &carried).await?);
         }
         let stored = self.stored(&cookies).await;
-        for opened in &cookies {
-            check_opened(opened, &stored)?;
-        }
         self.index(&stored).await?;
-        let run = self.model(endings, &firsts, &carried, stored);
+        let run = Run {
+            stored,
+            cookies,
+            ..self.model(endings, &firsts, &carried)
+        };
         if !run.is_correct() {
-            let stored = &run.stored;
+            let Run {
+                stored, cookies, ..
+            } = &run;
             return Err(format!(
-                "no order of the events is correct; stored: {stored:?}"
+                "no order of the events is correct; stored: {stored:?}; cookies: {cookies:?}"
             ));
         }
+        self.clean_up().await;
         Ok(())
     }
 
@@ -149,10 +147,11 @@ impl Check<'_> {
         number: usize,
         ending: &Ending,
         carried: &[Option<StoreKey>],
-    ) -> Result<Option<Opened>, String> {
+    ) -> Result<Option<OpenedCookie>, String> {
         let actor = &self.scenario.actors[number];
         let Some(line) = ending.headers.get("set-cookie") else {
-            return self.check_kept(number);
+            self.check_kept(number, ending, carried[number])?;
+            return Ok(None);
         };
         let mut jar = Jar::default();
         jar.take_from(&ending.headers);
@@ -165,37 +164,77 @@ impl Check<'_> {
         }
         let opened = self.open(&jar).await;
         let own = self.own_keys(number);
-        let is_own = carried[number] == Some(opened.key) || own.contains(&opened.key);
-        let others = (0..self.scenario.actors.len()).filter(|other| !self.follows(*other, number));
-        let is_used = |other| {
-            carried.get(other) == Some(&Some(opened.key))
-                || self.own_keys(other).contains(&opened.key)
-        };
-        if !is_own && others.into_iter().any(is_used) {
+        let is_own = carried[number] == Some(opened.carried) || own.contains(&opened.carried);
+        let is_used = || (0..carried.len()).any(|it| self.own_keys(it).contains(&opened.carried));
+        if !is_own && (self.has_session(number) || is_used()) {
             return Err(format!(
-                "request {number} set the cookie of another request"
+                "request {number} set the cookie of another session"
             ));
+        }
+        if self.last_death(actor.engine, ending.step) == Some(opened.carried) {
+            return Err(format!("request {number} set a cookie that was dead"));
         }
         Ok(Some(opened))
     }
 
-    /// Returns `true` if a request carries the cookies of another, directly or not.
-    fn follows(&self, request: usize, other: usize) -> bool {
-        let previous = self.scenario.actors[request].follows;
-        request == other || previous.is_some_and(|previous| self.follows(previous, other))
+    /// Returns `true` if a request found a session and did not end it.
+    fn has_session(&self, number: usize) -> bool {
+        let history = self.machine.history.lock();
+        let loaded = history[number].iter().rev().find_map(|entry| match entry {
+            Entry::Initiated { is_fresh, .. } => Some(!is_fresh),
+            _ => None,
+        });
+        loaded == Some(true) && !self.scenario.actors[number].ops.contains(&Op::Destroy)
     }
 
-    /// Without a cookie, no session of the request has a new id.
-    fn check_kept(&self, number: usize) -> Result<Option<Opened>, String> {
+    /// Returns the id whose end was the last one that a process knew before this step.
+    fn last_death(&self, engine: usize, before: usize) -> Option<StoreKey> {
         let history = self.machine.history.lock();
-        let entries = &history[number];
-        let is_answered = matches!(entries.last(), Some(Entry::Ended { .. }));
-        let regenerated = |entry: &Entry| matches!(entry, Entry::Regenerated { .. });
-        let ends = |entry: &Entry| matches!(entry, Entry::Destroyed(_) | Entry::Dropped);
-        let loses = entries.iter().any(regenerated) && !entries.iter().any(ends);
-        match is_answered && loses && !self.has_fault {
-            true => Err(format!("request {number} did not send its new id")),
-            false => Ok(None),
+        let actors = self.scenario.actors.iter().zip(&*history);
+        let entries = actors.filter(|(actor, _)| actor.engine == engine);
+        let deaths = entries
+            .flat_map(|(_, entries)| entries)
+            .filter_map(|entry| match entry {
+                Entry::Destroyed { step, key } => Some((*step, *key)),
+                Entry::Regenerated { step, from, .. } => Some((*step, *from)),
+                _ => None,
+            });
+        let deaths = deaths.filter(|(step, _)| *step < before);
+        deaths.max_by_key(|(step, _)| *step).map(|(_, key)| key)
+    }
+
+    /// Checks that a response without a cookie belongs to a request whose session has the id that the
+    /// request carried, or has ended.
+    fn check_kept(
+        &self,
+        number: usize,
+        ending: &Ending,
+        carried: Option<StoreKey>,
+    ) -> Result<(), String> {
+        let history = self.machine.history.lock();
+        let ends = |entry: &Entry| matches!(entry, Entry::Destroyed { .. } | Entry::Dropped);
+        let is_answered = ending.status == Some(StatusCode::OK);
+        if !is_answered || self.has_fault || history[number].iter().any(ends) {
+            return Ok(());
+        }
+        let used = history[number].iter().rev().find_map(|entry| match entry {
+            Entry::Initiated {
+                key,
+                is_fresh: false,
+            }
+            | Entry::Committed(key)
+            | Entry::Regenerated { to: key, .. } => Some(*key),
+            _ => None,
+        });
+        let is_ended = |entry: &Entry| match entry {
+            Entry::Destroyed { key, .. } | Entry::Regenerated { from: key, .. } => {
+                Some(*key) == used
+            }
+            _ => false,
+        };
+        match used.is_none() || used == carried || history.iter().flatten().any(is_ended) {
+            true => Ok(()),
+            false => Err(format!("request {number} did not send its new id")),
         }
     }
 
@@ -212,15 +251,16 @@ impl Check<'_> {
         keys
     }
 
-    async fn open(&self, jar: &Jar) -> Opened {
+    async fn open(&self, jar: &Jar) -> OpenedCookie {
         let mut browser = Browser::new(&self.machine.checker);
         browser.jar = jar.clone();
         let visit = browser
             .request(async |s| {
-                let key = s.store_key().unwrap();
+                let carried = s.store_key().unwrap();
                 s.load_read_only().await.unwrap();
-                Opened {
-                    key,
+                OpenedCookie {
+                    carried,
+                    key: s.store_key().unwrap(),
                     data: s.all().unwrap(),
                     flash: s.flash_messages().unwrap().all().unwrap(),
                 }
@@ -230,7 +270,7 @@ impl Check<'_> {
     }
 
     /// Returns all sessions that are stored.
-    async fn stored(&self, cookies: &[Opened]) -> Vec<FinalRecord> {
+    async fn stored(&self, cookies: &[OpenedCookie]) -> Vec<FinalRecord> {
         let keys = self.machine.control.lock().keys.clone();
         let collection = self.machine.checker.collection();
         let mut stored = Vec::new();
@@ -270,13 +310,15 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn model(
-        &self,
-        endings: &[Ending],
-        firsts: &[StoreKey],
-        carried: &[Option<StoreKey>],
-        stored: Vec<FinalRecord>,
-    ) -> Run {
+    /// Ends all sessions, so that the next run finds none of them by a tag.
+    async fn clean_up(&self) {
+        let keys = std::mem::take(&mut self.machine.control.lock().keys);
+        for key in &keys {
+            self.machine.inner.destroy(key).await.unwrap();
+        }
+    }
+
+    fn model(&self, endings: &[Ending], firsts: &[StoreKey], carried: &[Option<StoreKey>]) -> Run {
         let mut first = BTreeMap::new();
         for (visitor, key) in firsts
             .iter()
@@ -292,29 +334,23 @@ impl Check<'_> {
         }
         let history = self.machine.history.lock();
         let actors = self.scenario.actors.iter().enumerate();
-        let events = actors.map(|(number, actor)| match endings[number].step {
-            step if actor.is_expiry && step > 0 => vec![ModelEvent::expiry(step)],
-            _ => events_of(number, &history[number]),
+        let events = actors.map(|(number, actor)| {
+            let Ending { status, step, .. } = endings[number];
+            match actor.role {
+                Role::Expiry | Role::WindowEnd if step == 0 => Vec::new(),
+                Role::Expiry => vec![ModelEvent::advance(step, true)],
+                Role::WindowEnd => vec![ModelEvent::advance(step, false)],
+                Role::SignOut => vec![ModelEvent::sign_out(status.map(|status| (step, status)))],
+                Role::Request => events_of(number, &history[number]),
+            }
         });
         let requests = carried.iter().map(|key| Knowledge::from_cookie(*key));
         Run {
             first,
             requests: requests.collect(),
             events: events.collect(),
-            stored,
+            stored: Vec::new(),
+            cookies: Vec::new(),
         }
-    }
-}
-
-/// Checks that a cookie opens the stored session of its id, or nothing.
-fn check_opened(opened: &Opened, stored: &[FinalRecord]) -> Result<(), String> {
-    let record = stored.iter().find(|record| record.key == opened.key);
-    let is_right = match record {
-        Some(record) => record.data == opened.data,
-        None => opened.data.is_empty() && opened.flash.is_empty(),
-    };
-    match is_right {
-        true => Ok(()),
-        false => Err("a cookie of a dead id opens a session".to_owned()),
     }
 }

@@ -29,9 +29,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     schedule::Choices,
-    script::{Actor, CommitResult, Entry, History, handle},
+    script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
     store::{Control, Fault, HeldCall, HeldStore, Origin},
-    support::{Jar, config},
+    support::{Browser, Jar, config},
 };
 
 /// The actors of a simulation, and the limits of its schedules.
@@ -50,6 +50,12 @@ pub(crate) struct Scenario {
     pub(crate) max_preemptions: usize,
 }
 
+impl Scenario {
+    fn has_rotations(&self) -> bool {
+        self.actors.iter().any(|it| it.ops.contains(&Op::Rotate))
+    }
+}
+
 /// The time after which every record has expired.
 const EXPIRY: Duration = Duration::from_secs(24 * 3600);
 
@@ -58,6 +64,9 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// The pause between two looks at a timer or another thread.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// The sessions of two processes, each before and after it has learned of a rotation.
+type ProcessPair = [[Sessions; 2]; 2];
 
 /// Two processes that share a store, and a third one that only checks.
 pub(crate) struct Machine {
@@ -68,8 +77,8 @@ pub(crate) struct Machine {
     pub(crate) clock: Clock,
     /// The store has the clock of the simulation.
     has_expiry: bool,
-    rolling: [Sessions; 2],
-    when_used: [Sessions; 2],
+    rolling: ProcessPair,
+    when_used: ProcessPair,
     /// Has the background task of the store, and never runs it.
     _idle: Runtime,
 }
@@ -113,9 +122,16 @@ impl Machine {
                 .build()
                 .unwrap()
         };
+        let pair = |policy: CookiePolicy| {
+            [0, 1].map(|number| {
+                let [plain, rotating] = [(); 2].map(|()| sessions(number, policy));
+                idle.block_on(rotate(&rotating));
+                [plain, rotating]
+            })
+        };
         Self {
-            rolling: [0, 1].map(|number| sessions(number, CookiePolicy::Rolling)),
-            when_used: [0, 1].map(|number| sessions(number, CookiePolicy::WhenUsed)),
+            rolling: pair(CookiePolicy::Rolling),
+            when_used: pair(CookiePolicy::WhenUsed),
             checker: sessions(2, CookiePolicy::Rolling),
             control,
             inner,
@@ -126,13 +142,21 @@ impl Machine {
         }
     }
 
-    /// Returns the sessions of one process.
-    pub(crate) fn sessions(&self, policy: CookiePolicy, process: usize) -> &Sessions {
-        match policy {
-            CookiePolicy::WhenUsed => &self.when_used[process],
-            _ => &self.rolling[process],
-        }
+    /// Returns the sessions of one process. Without rotations, the process knows of none.
+    pub(crate) fn sessions(&self, scenario: &Scenario, process: usize) -> &Sessions {
+        let pair = match scenario.policy {
+            CookiePolicy::WhenUsed => &self.when_used,
+            _ => &self.rolling,
+        };
+        &pair[process][usize::from(scenario.has_rotations())]
     }
+}
+
+/// Rotates a session that is not stored, so that the process knows of rotations.
+async fn rotate(sessions: &Sessions) {
+    let mut browser = Browser::new(sessions);
+    let rotated = browser.visit(async |s| s.rotate_id(GRACE)).await;
+    rotated.unwrap();
 }
 
 /// The end of a request.
@@ -142,7 +166,7 @@ pub(crate) struct Ending {
     pub(crate) jar: Jar,
     pub(crate) status: Option<StatusCode>,
     pub(crate) headers: HeaderMap,
-    /// The step at which the clock moved, for an expiry.
+    /// The step at which the actor ended.
     pub(crate) step: usize,
 }
 
@@ -171,7 +195,7 @@ impl Wake for Wakeup {
 enum Move {
     Release(HeldCall, Option<Fault>),
     Drop(usize),
-    Expire(usize),
+    Advance(usize),
 }
 
 impl fmt::Display for Move {
@@ -187,7 +211,7 @@ impl fmt::Display for Move {
                 write!(f, "{verb} {} of {:?}", call.name, call.origin)
             }
             Self::Drop(number) => write!(f, "drop request {number}"),
-            Self::Expire(_) => f.write_str("expire"),
+            Self::Advance(_) => f.write_str("move the clock"),
         }
     }
 }
@@ -262,10 +286,13 @@ impl<'a> Schedule<'a> {
     /// Begins the requests that follow no request, or one that has ended.
     fn begin_requests(&mut self) {
         for (number, actor) in self.scenario.actors.iter().enumerate() {
-            if actor.is_expiry || self.actors[number].jar.is_some() {
+            if actor.is_clock() || self.actors[number].jar.is_some() {
                 continue;
             }
-            let mut jar = self.jars[actor.visitor].clone();
+            let mut jar = match actor.role {
+                Role::SignOut => Jar::default(),
+                _ => self.jars[actor.visitor].clone(),
+            };
             if let Some(previous) = actor.follows.map(|previous| &self.actors[previous]) {
                 let Some(carried) = previous.jar.clone().filter(|_| previous.request.is_none())
                 else {
@@ -278,9 +305,12 @@ impl<'a> Schedule<'a> {
                     .for_each(|it| jar.take_from(&it.headers));
             }
             let running = &mut self.actors[number];
-            let sessions = self.machine.sessions(self.scenario.policy, actor.engine);
+            let sessions = self.machine.sessions(self.scenario, actor.engine);
             let history = self.machine.history.clone();
-            running.request = Some(request(sessions, number, actor, &jar, history));
+            running.request = Some(match actor.role {
+                Role::SignOut => sign_out(sessions),
+                _ => request(sessions, number, actor, &jar, history),
+            });
             running.jar = Some(jar);
         }
     }
@@ -316,8 +346,9 @@ impl<'a> Schedule<'a> {
             if actor.may_be_dropped && running.request.is_some() {
                 moves.push(Move::Drop(number));
             }
-            if self.machine.has_expiry && actor.is_expiry && running.ending.is_none() {
-                moves.push(Move::Expire(number));
+            let can_advance = actor.role == Role::WindowEnd || self.machine.has_expiry;
+            if actor.is_clock() && can_advance && running.ending.is_none() {
+                moves.push(Move::Advance(number));
             }
         }
         moves
@@ -348,8 +379,12 @@ impl<'a> Schedule<'a> {
                 self.actors[number].request = None;
                 self.settle().await;
             }
-            Move::Expire(number) => {
-                self.machine.clock.advance(EXPIRY);
+            Move::Advance(number) => {
+                let time = match self.scenario.actors[number].role {
+                    Role::Expiry => EXPIRY,
+                    _ => GRACE,
+                };
+                self.machine.clock.advance(time);
                 self.actors[number].ending = Some(Ending {
                     step,
                     ..Ending::default()
@@ -497,5 +532,17 @@ fn request(
         });
         let (head, _) = service.call(request).await.unwrap().into_parts();
         (head.status, head.headers)
+    })
+}
+
+/// Destroys all sessions with the tag of the first visit.
+fn sign_out(sessions: &Sessions) -> RunningRequest {
+    let collection = sessions.collection();
+    Box::pin(async move {
+        let status = match collection.destroy_tagged("first", None).await {
+            Ok(_) => StatusCode::OK,
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, HeaderMap::new())
     })
 }

@@ -10,6 +10,7 @@
 
 mod check;
 mod driver;
+mod events;
 mod model;
 #[cfg(any(feature = "file", feature = "redis"))]
 mod remote;
@@ -146,6 +147,11 @@ fn first_writes_of_a_session_are_correct_in_every_order() {
 #[test]
 fn every_triple_is_correct_in_every_order_with_two_preemptions() {
     Simulation::new().run_all("triples", &scenarios::triples(), 50);
+}
+
+#[test]
+fn every_request_beside_a_rotation_is_correct_in_every_order_with_two_preemptions() {
+    Simulation::new().run_all("rotations", &scenarios::rotations(), 50);
 }
 
 #[test]

@@ -9,7 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use hyper_session::id::StoreKey;
 use serde_json::{Value, json};
 
-use crate::script::{CommitResult, Entry, Op, Values, own};
+use crate::{
+    events::{Effect, ModelEvent, Outcome},
+    script::{Op, Values, own},
+};
+
+/// Maximum number of rotations that a load follows.
+const MAX_HOPS: usize = 2;
 
 /// The name of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +33,17 @@ pub(crate) struct ModelRecord {
     pub(crate) tags: BTreeSet<String>,
 }
 
+/// The content of a session as a request with this cookie sees it at the end.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenedCookie {
+    /// The key of the id in the cookie.
+    pub(crate) carried: StoreKey,
+    /// The key of the session that it opens.
+    pub(crate) key: StoreKey,
+    pub(crate) data: Values,
+    pub(crate) flash: Values,
+}
+
 /// A session as it is stored at the end. `flash` is `None` if no visitor has a cookie for it.
 #[derive(Clone, Debug)]
 pub(crate) struct FinalRecord {
@@ -34,181 +51,6 @@ pub(crate) struct FinalRecord {
     pub(crate) data: Values,
     pub(crate) flash: Option<Values>,
     pub(crate) tags: BTreeSet<String>,
-}
-
-/// The outcome of a commit.
-#[derive(Clone, Debug, PartialEq)]
-enum Outcome {
-    Stored(StoreKey),
-    /// The session had ended.
-    Dropped,
-    Refused,
-    /// There was nothing to store.
-    Unchanged,
-    Unknown,
-}
-
-#[derive(Clone, Debug)]
-enum Effect {
-    Load {
-        is_read_only: bool,
-        is_fresh: bool,
-        key: StoreKey,
-        data: Values,
-        flash: Values,
-    },
-    Destroy {
-        is_certain: bool,
-    },
-    Commit {
-        number: usize,
-        /// The request called `destroy` before these operations.
-        is_first: bool,
-        ops: Vec<Op>,
-        outcome: Outcome,
-        /// The old and the new key of a regeneration that was reported.
-        regenerated: Option<(StoreKey, StoreKey)>,
-    },
-    /// The data that a handler sees after an explicit commit. It may contain changes that were stored
-    /// in the same write.
-    View(Values),
-    Expire,
-}
-
-/// One change or observation of a session, between two steps of the schedule.
-#[derive(Clone, Debug)]
-pub(crate) struct ModelEvent {
-    start: usize,
-    end: usize,
-    effect: Effect,
-}
-
-impl ModelEvent {
-    /// Returns the event of the clock that moves past the end of every record.
-    pub(crate) fn expiry(step: usize) -> Self {
-        Self {
-            start: step,
-            end: step,
-            effect: Effect::Expire,
-        }
-    }
-
-    fn loses_text(&self) -> bool {
-        let Effect::Commit { ops, outcome, .. } = &self.effect else {
-            return false;
-        };
-        ops.contains(&Op::PutText) && !matches!(outcome, Outcome::Stored(_))
-    }
-
-    /// Returns `true` if a session may be stored under an id that no response set.
-    fn may_leave_record(&self) -> bool {
-        let Effect::Commit { ops, outcome, .. } = &self.effect else {
-            return false;
-        };
-        *outcome == Outcome::Unknown && ops.contains(&Op::Regenerate)
-    }
-}
-
-/// Returns the events of a request in the order of its program.
-pub(crate) fn events_of(number: usize, entries: &[Entry]) -> Vec<ModelEvent> {
-    let mut events = Vec::new();
-    let mut initiated = None;
-    for (at, entry) in entries.iter().enumerate() {
-        match entry {
-            Entry::Initiated { key, is_fresh } => initiated = Some((*key, *is_fresh)),
-            Entry::Loaded {
-                step,
-                is_read_only,
-                data,
-                flash,
-            } => {
-                let (key, is_fresh) = initiated.expect("an event of the load");
-                let effect = Effect::Load {
-                    is_read_only: *is_read_only,
-                    is_fresh,
-                    key,
-                    data: data.clone(),
-                    flash: flash.clone(),
-                };
-                events.push(ModelEvent {
-                    start: *step,
-                    end: *step,
-                    effect,
-                });
-            }
-            Entry::Begun { step, ops } => {
-                let number = number * 10 + events.len();
-                events.extend(commit_events(number, *step, ops, &entries[at + 1..]));
-            }
-            _ => {}
-        }
-    }
-    events
-}
-
-/// Returns the events of one commit. `rest` is the history after its begin.
-fn commit_events(number: usize, begun: usize, ops: &[Op], rest: &[Entry]) -> Vec<ModelEvent> {
-    let start = begun + 1;
-    let ended = rest.iter().find_map(|entry| match entry {
-        Entry::Ended { step, result, view } => Some((*step, *result, view.clone())),
-        _ => None,
-    });
-    let (end, result, view) = ended.unwrap_or((usize::MAX, CommitResult::Unknown, None));
-    let start = start.min(end);
-    let unit = || {
-        rest.iter()
-            .take_while(|entry| !matches!(entry, Entry::Ended { .. }))
-    };
-    let mut events = Vec::new();
-    let mut own_ops = ops;
-    if let Some(at) = ops.iter().rposition(|op| *op == Op::Destroy) {
-        own_ops = &ops[at + 1..];
-        let destroyed = unit().find_map(|entry| match entry {
-            Entry::Destroyed(step) => Some(*step),
-            _ => None,
-        });
-        // A session whose id was never sent is destroyed without a call.
-        let is_certain = destroyed.is_some() || result != CommitResult::Unknown;
-        let end = match is_certain {
-            true => destroyed.unwrap_or(end),
-            false => usize::MAX,
-        };
-        let effect = Effect::Destroy { is_certain };
-        events.push(ModelEvent { start, end, effect });
-    }
-    let committed = unit().find_map(|entry| match entry {
-        Entry::Committed(key) => Some(*key),
-        _ => None,
-    });
-    let regenerated = unit().find_map(|entry| match entry {
-        Entry::Regenerated { from, to } => Some((*from, *to)),
-        _ => None,
-    });
-    let is_dropped = unit().any(|entry| matches!(entry, Entry::Dropped));
-    let outcome = match (committed, result) {
-        (Some(key), _) => Outcome::Stored(key),
-        (None, _) if is_dropped => Outcome::Dropped,
-        (None, CommitResult::Refused) => Outcome::Refused,
-        (None, CommitResult::Unknown) => Outcome::Unknown,
-        (None, CommitResult::Success) => Outcome::Unchanged,
-    };
-    let end = match outcome {
-        Outcome::Unknown => usize::MAX,
-        _ => end,
-    };
-    let effect = Effect::Commit {
-        number,
-        is_first: own_ops.len() < ops.len(),
-        ops: own_ops.to_vec(),
-        outcome,
-        regenerated,
-    };
-    events.push(ModelEvent { start, end, effect });
-    if let (Some(_), Some(view)) = (committed, view) {
-        let effect = Effect::View(view);
-        events.push(ModelEvent { start, end, effect });
-    }
-    events
 }
 
 /// The session as one request knows it.
@@ -235,39 +77,70 @@ impl Knowledge {
     }
 }
 
+/// An old id that forwards to a new one.
+#[derive(Clone, Copy, Debug)]
+struct ModelForward {
+    to: RecordId,
+    /// The step at which its window ended.
+    ended: Option<usize>,
+}
+
 /// The stored sessions, and the progress of every request.
 #[derive(Clone, Debug)]
 struct World {
     records: BTreeMap<RecordId, ModelRecord>,
     dead: BTreeSet<RecordId>,
+    forwards: BTreeMap<RecordId, ModelForward>,
+    /// The step at which the clock moved last.
+    advanced: Option<usize>,
     requests: Vec<Knowledge>,
     next: Vec<usize>,
     /// A text where others increment was not stored in the end. A change in one batch with it may be
     /// refused.
     has_lost_text: bool,
+    /// An administrator's sign-out failed. It may have destroyed the new record of a regeneration, which
+    /// then stores nothing, but not the old one.
+    has_failed_sign_out: bool,
 }
 
 /// A change does not fit the stored session.
 struct Unfit;
 
 impl World {
-    /// Applies an event of a request. Returns `false` if its observations are wrong at this moment.
-    fn apply(&mut self, request: usize, event: &ModelEvent) -> bool {
+    /// Applies an event of a request. Returns `false` if its observations are wrong at this moment. If
+    /// the request is `early`, it read the clock before a window ended that has ended now.
+    fn apply(&mut self, request: usize, event: &ModelEvent, early: bool) -> bool {
+        let since = if early { event.begun } else { usize::MAX };
         match &event.effect {
-            Effect::Expire => {
-                self.dead.extend(self.records.keys());
-                self.records.clear();
+            Effect::Advance { is_expiry } => {
+                for forward in self.forwards.values_mut() {
+                    forward.ended.get_or_insert(event.start);
+                }
+                self.advanced = Some(event.start);
+                if *is_expiry {
+                    self.dead.extend(self.records.keys());
+                    self.records.clear();
+                }
                 true
             }
-            Effect::Load { .. } => self.load(request, &event.effect),
+            Effect::Load { .. } => self.load(request, &event.effect, since),
             Effect::Destroy { .. } => {
                 if let Some(id) = self.requests[request].id {
-                    self.records.remove(&id);
+                    self.end(self.resolve(id, since));
                     self.dead.insert(id);
                 }
                 true
             }
-            Effect::Commit { .. } => self.commit(request, &event.effect),
+            Effect::SignOut { .. } => {
+                let tagged = self
+                    .records
+                    .iter()
+                    .filter(|(_, it)| it.tags.contains("first"));
+                let tagged: Vec<RecordId> = tagged.map(|(id, _)| *id).collect();
+                tagged.into_iter().for_each(|id| self.end(id));
+                true
+            }
+            Effect::Commit { .. } => self.commit(request, event, early),
             Effect::View(view) => {
                 let known = &mut self.requests[request];
                 known.data = view.clone();
@@ -277,7 +150,34 @@ impl World {
         }
     }
 
-    fn load(&mut self, request: usize, effect: &Effect) -> bool {
+    /// Ends a session.
+    fn end(&mut self, id: RecordId) {
+        self.records.remove(&id);
+        self.dead.insert(id);
+    }
+
+    /// Returns the ids to which an id forwards, one after the other, and first the id itself. A window
+    /// that ended at the step `since` or later still forwards.
+    fn chain(&self, id: RecordId, since: usize) -> impl Iterator<Item = RecordId> {
+        std::iter::successors(Some(id), move |id| {
+            let forward = self.forwards.get(id)?;
+            let is_open = forward.ended.is_none_or(|ended| ended >= since);
+            is_open.then_some(forward.to)
+        })
+    }
+
+    /// Returns the present id of the session with this id.
+    fn resolve(&self, id: RecordId, since: usize) -> RecordId {
+        self.chain(id, since).last().unwrap_or(id)
+    }
+
+    /// Returns the session that a request with this id loads.
+    fn opened(&self, id: RecordId, since: usize) -> Option<(RecordId, &ModelRecord)> {
+        let mut ids = self.chain(id, since).take(MAX_HOPS + 1);
+        ids.find_map(|id| Some((id, self.records.get(&id)?)))
+    }
+
+    fn load(&mut self, request: usize, effect: &Effect, since: usize) -> bool {
         let Effect::Load {
             is_read_only,
             is_fresh,
@@ -288,18 +188,21 @@ impl World {
         else {
             return false;
         };
+        let carried = self.requests[request].id;
+        let opened = carried.and_then(|id| self.opened(id, since));
+        let opened = opened.map(|(id, record)| (id, record.clone()));
         let known = &mut self.requests[request];
-        let record = known.id.and_then(|id| self.records.get(&id));
         let key = RecordId::Stored(*key);
         if *is_fresh {
             let is_empty = data.is_empty() && flash.is_empty();
             known.id = Some(key);
             let may_be_used = !self.dead.contains(&key) && !self.records.contains_key(&key);
-            return record.is_none() && is_empty && may_be_used;
+            return opened.is_none() && is_empty && may_be_used;
         }
-        let Some(record) = record.filter(|_| known.id == Some(key)) else {
+        let Some((_, record)) = opened.filter(|(id, _)| *id == key) else {
             return false;
         };
+        known.id = Some(key);
         known.is_stored = true;
         known.data = record.data.clone();
         known.incoming = record.flash.clone();
@@ -307,14 +210,15 @@ impl World {
         record.data == *data && texts(&record.flash) == *flash
     }
 
-    fn commit(&mut self, request: usize, effect: &Effect) -> bool {
+    fn commit(&mut self, request: usize, event: &ModelEvent, early: bool) -> bool {
         let Effect::Commit {
             number,
             is_first,
             ops,
+            new_key,
             outcome,
             regenerated,
-        } = effect
+        } = &event.effect
         else {
             return false;
         };
@@ -322,8 +226,10 @@ impl World {
             self.requests[request] = Knowledge::default();
         }
         let known = self.requests[request].clone();
-        let record = known.id.and_then(|id| self.records.get(&id));
-        let is_dead = match known.id {
+        let since = if early { event.begun } else { usize::MAX };
+        let old = known.id.map(|id| self.resolve(id, since));
+        let record = old.and_then(|id| self.records.get(&id));
+        let is_dead = match old {
             Some(_) if known.is_stored => record.is_none(),
             Some(id) => self.dead.contains(&id),
             None => false,
@@ -331,41 +237,50 @@ impl World {
         let first = ModelRecord::default();
         let changed = changed(&known, record.unwrap_or(&first), *number, ops);
         let key = match outcome {
-            Outcome::Dropped => return is_dead,
+            Outcome::Dropped => {
+                return is_dead || self.has_failed_sign_out && new_key.is_some();
+            }
             Outcome::Refused => return changed.is_err() || self.has_lost_text,
             Outcome::Unchanged => {
                 let is_same = changed.is_ok_and(|changed| changed == *record.unwrap_or(&first));
                 let is_new = !known.is_stored && record.is_none();
-                let regenerates = ops.contains(&Op::Regenerate);
-                if is_new && regenerates {
+                if is_new && new_key.is_some() {
                     self.requests[request].id = None;
                 }
-                return is_new || is_same && !regenerates;
+                return is_new || is_same && new_key.is_none();
             }
             Outcome::Stored(key) => Some(RecordId::Stored(*key)),
             Outcome::Unknown => None,
         };
         let Ok(changed) = changed else { return false };
-        if is_dead {
+        if is_dead || regenerated.is_some_and(|(from, _)| Some(RecordId::Stored(from)) != old) {
             return false;
         }
-        let moves = regenerated.is_some() || key.is_none() && ops.contains(&Op::Regenerate);
-        if moves && let Some(old) = known.id {
-            let from = regenerated.map(|(from, _)| RecordId::Stored(from));
-            if from.is_some_and(|from| from != old) {
-                return false;
-            }
-            self.records.remove(&old);
-            self.dead.insert(old);
+        // A rotation is not needed if another request has rotated the session.
+        let is_rotated = old != known.id;
+        let regenerates = ops.contains(&Op::Regenerate);
+        let rotates = ops.contains(&Op::Rotate) && !regenerates;
+        let moves = match key {
+            Some(_) => regenerated.is_some(),
+            None => regenerates || rotates && !is_rotated,
+        };
+        if known.is_stored && !moves && (regenerates || rotates && !is_rotated) {
+            return false;
         }
-        let new = RecordId::New(*number);
-        let id = match known.id.filter(|_| !moves) {
+        let new = new_key.map_or(RecordId::New(*number), RecordId::Stored);
+        let id = match old.filter(|_| !moves) {
             Some(id) if known.is_stored && key.is_some_and(|key| key != id) => return false,
             Some(id) => key.unwrap_or(id),
             None => key.unwrap_or(new),
         };
         if self.dead.contains(&id) {
             return false;
+        }
+        if let Some(old) = old.filter(|_| moves) {
+            self.end(old);
+            let ended = self.advanced.filter(|at| !early && *at >= event.begun);
+            let forward = ModelForward { to: id, ended };
+            self.forwards.extend(rotates.then_some((old, forward)));
         }
         self.requests[request] = Knowledge {
             id: Some(id),
@@ -453,6 +368,8 @@ pub(crate) struct Run {
     pub(crate) requests: Vec<Knowledge>,
     pub(crate) events: Vec<Vec<ModelEvent>>,
     pub(crate) stored: Vec<FinalRecord>,
+    /// The cookies of all visitors and responses.
+    pub(crate) cookies: Vec<OpenedCookie>,
 }
 
 impl Run {
@@ -462,9 +379,16 @@ impl Run {
         let world = World {
             records: self.first.clone(),
             dead: BTreeSet::new(),
+            forwards: BTreeMap::new(),
+            advanced: None,
             requests: self.requests.clone(),
             next: vec![0; self.events.len()],
             has_lost_text: self.events.iter().flatten().any(ModelEvent::loses_text),
+            has_failed_sign_out: self
+                .events
+                .iter()
+                .flatten()
+                .any(ModelEvent::is_failed_sign_out),
         };
         self.search(&world)
     }
@@ -485,11 +409,17 @@ impl Run {
             }
             let mut next = world.clone();
             next.next[request] += 1;
-            if is_optional(event) && self.search(&next) {
+            if event.is_optional() && self.search(&next) {
                 return true;
             }
-            if next.apply(request, event) && self.search(&next) {
-                return true;
+            for early in [false, true] {
+                let mut next = next.clone();
+                if next.apply(request, event, early) && self.search(&next) {
+                    return true;
+                }
+                if world.advanced.is_none() {
+                    break;
+                }
             }
         }
         false
@@ -517,13 +447,19 @@ impl Run {
         }
         let events = self.events.iter().flatten();
         left.len() <= events.filter(|event| event.may_leave_record()).count()
+            && self.cookies.iter().all(|cookie| is_opened(world, cookie))
     }
 }
 
-fn is_optional(event: &ModelEvent) -> bool {
-    match &event.effect {
-        Effect::Destroy { is_certain } => !is_certain,
-        Effect::Commit { outcome, .. } => *outcome == Outcome::Unknown,
-        _ => false,
-    }
+/// Returns `true` if a cookie opens the session of its id, or nothing if that is dead.
+fn is_opened(world: &World, cookie: &OpenedCookie) -> bool {
+    let carried = RecordId::Stored(cookie.carried);
+    let Some((id, record)) = world.opened(carried, usize::MAX) else {
+        return cookie.data.is_empty() && cookie.flash.is_empty();
+    };
+    let is_same = match id {
+        RecordId::Stored(key) => cookie.key == key,
+        RecordId::New(_) => true,
+    };
+    is_same && cookie.data == record.data && cookie.flash == texts(&record.flash)
 }

@@ -17,7 +17,7 @@ use crate::support::scratch::Scratch;
 use crate::{Simulation, driver::Machine};
 
 /// Number of random schedules on each store.
-const RUNS: u64 = 100;
+const RUNS: u64 = 500;
 
 /// A store whose calls run in a runtime of their own. So the only tasks of the simulation's runtime
 /// are the workers of commit queues.

@@ -5,7 +5,7 @@ use hyper_session::session::CookiePolicy;
 use crate::{
     driver::Scenario,
     schedule::Random,
-    script::{Actor, LoadKind, Op},
+    script::{Actor, LoadKind, Op, Role},
 };
 
 /// Returns an actor for each operation.
@@ -21,6 +21,7 @@ fn operations() -> Vec<Actor> {
         Op::Tag,
         Op::Untag,
         Op::Regenerate,
+        Op::Rotate,
         Op::Destroy,
     ];
     let mut actors: Vec<Actor> = single.iter().map(|op| write(&[*op])).collect();
@@ -31,20 +32,17 @@ fn operations() -> Vec<Actor> {
     let mut dropped = write(&[Op::Increment]);
     dropped.may_be_dropped = true;
     actors.push(dropped);
-    actors.push(expiry());
+    let others = [Role::Expiry, Role::WindowEnd, Role::SignOut];
+    actors.extend(others.map(Actor::with_role));
     actors
 }
 
-fn expiry() -> Actor {
-    Actor {
-        is_expiry: true,
-        ..Actor::new(LoadKind::Skip, &[])
-    }
-}
-
 fn scenario(actors: Vec<Actor>) -> Scenario {
-    let is_untouched = |it: &Actor| it.load == LoadKind::Skip && !it.is_expiry;
-    let mut engines = actors.iter().filter(|it| !it.is_expiry).map(|it| it.engine);
+    let is_untouched = |it: &Actor| it.load == LoadKind::Skip && it.role == Role::Request;
+    let mut engines = actors
+        .iter()
+        .filter(|it| !it.is_clock())
+        .map(|it| it.engine);
     let is_same_process = engines.all(|engine| engine == 0);
     Scenario {
         policy: CookiePolicy::Rolling,
@@ -64,6 +62,10 @@ pub(crate) fn pairs() -> Vec<Scenario> {
     let mut pairs = Vec::new();
     for (at, first) in operations.iter().enumerate() {
         for second in &operations[at..] {
+            // A session that loses its tag meanwhile may be destroyed or not.
+            if first.ops.contains(&Op::Untag) && second.role == Role::SignOut {
+                continue;
+            }
             for engine in 0..2 {
                 let mut second = second.clone();
                 second.engine = engine;
@@ -83,6 +85,7 @@ pub(crate) fn first_writes() -> Vec<Scenario> {
         Op::Flash,
         Op::Tag,
         Op::Regenerate,
+        Op::Rotate,
         Op::Destroy,
     ];
     let mut pairs = Vec::new();
@@ -142,7 +145,7 @@ pub(crate) fn expiries() -> Vec<Scenario> {
             .iter()
             .map(|op| Actor::new(LoadKind::Write, &[*op]))
             .collect();
-        actors.push(expiry());
+        actors.push(Actor::with_role(Role::Expiry));
         Scenario {
             max_faults: 0,
             max_preemptions: 4,
@@ -152,7 +155,38 @@ pub(crate) fn expiries() -> Vec<Scenario> {
     writers.iter().map(scenario).collect()
 }
 
-const OPS: [Op; 12] = [
+/// Returns a rotation, a request with the old id that runs beside it or after it, and a request with the
+/// id of the response; and the end of the window, or an administrator who destroys the session.
+pub(crate) fn rotations() -> Vec<Scenario> {
+    let ops = [
+        Op::Increment,
+        Op::Flash,
+        Op::Regenerate,
+        Op::Rotate,
+        Op::Destroy,
+    ];
+    let mut scenarios = Vec::new();
+    for old in ops {
+        for new in ops {
+            for role in [Role::WindowEnd, Role::SignOut] {
+                for engine in 0..2 {
+                    let write = |op: Op| Actor::new(LoadKind::Write, &[op]);
+                    let mut actors = vec![write(Op::Rotate), write(old), write(new)];
+                    actors[1].engine = engine;
+                    actors[2].follows = Some(0);
+                    actors.push(Actor::with_role(role));
+                    scenarios.push(Scenario {
+                        max_preemptions: 2,
+                        ..scenario(actors)
+                    });
+                }
+            }
+        }
+    }
+    scenarios
+}
+
+const OPS: [Op; 13] = [
     Op::Put,
     Op::PutText,
     Op::Increment,
@@ -163,6 +197,7 @@ const OPS: [Op; 12] = [
     Op::Tag,
     Op::Untag,
     Op::Regenerate,
+    Op::Rotate,
     Op::Destroy,
     Op::Commit,
 ];
@@ -170,21 +205,35 @@ const OPS: [Op; 12] = [
 /// Returns a random scenario.
 pub(crate) fn random(random: &mut Random) -> Scenario {
     let is_stored = !random.one_in(4);
-    let has_expiry = is_stored && random.one_in(6);
+    let role = match random.below(18) {
+        0..3 if is_stored => Role::Expiry,
+        3..6 => Role::WindowEnd,
+        6 if is_stored => Role::SignOut,
+        _ => Role::Request,
+    };
     let mut actors: Vec<Actor> = Vec::new();
     for number in 0..2 + random.below(4) {
         let mut actor = random_actor(random);
         // A response may be older than the tombstone of its session only if there is no expiry.
-        if number > 0 && !has_expiry && random.one_in(3) {
+        if number > 0 && role != Role::Expiry && random.one_in(3) {
             let previous = random.below(number);
             actor.follows = Some(previous);
             actor.visitor = actors[previous].visitor;
         }
         actors.push(actor);
     }
-    if has_expiry {
+    if role != Role::Request {
         let number = random.below(actors.len());
-        actors[number].is_expiry = true;
+        actors[number].role = role;
+        let followers = actors.iter_mut().filter(|it| it.follows == Some(number));
+        followers.for_each(|it| it.follows = None);
+    }
+    if role == Role::SignOut {
+        // Sessions of several visitors, or without the tag, do not end at one moment.
+        actors.iter_mut().for_each(|it| {
+            it.visitor = 0;
+            it.ops.retain(|op| *op != Op::Untag);
+        });
     }
     Scenario {
         actors,

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use crate::store::Control;
 
 /// The data or the flash messages of a session.
 pub(crate) type Values = BTreeMap<String, Value>;
+
+/// The grace window of a rotation.
+pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
 /// An operation of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub(crate) enum Op {
     Tag,
     Untag,
     Regenerate,
+    /// Gives the session a new id, with a grace window for the old one.
+    Rotate,
     Destroy,
     /// An explicit commit.
     Commit,
@@ -43,9 +49,28 @@ pub(crate) enum LoadKind {
     Skip,
 }
 
-/// One actor: a request, or the clock.
+impl Op {
+    pub(crate) fn replaces_id(self) -> bool {
+        matches!(self, Self::Regenerate | Self::Rotate)
+    }
+}
+
+/// The kind of an actor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Request,
+    /// The clock moves past the end of every record.
+    Expiry,
+    /// The clock moves past the end of every grace window.
+    WindowEnd,
+    /// An administrator destroys all sessions with the tag of the first visit.
+    SignOut,
+}
+
+/// One actor of a schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Actor {
+    pub(crate) role: Role,
     /// The visitor whose cookie the request carries.
     pub(crate) visitor: usize,
     /// The process that serves the request.
@@ -56,21 +81,31 @@ pub(crate) struct Actor {
     pub(crate) follows: Option<usize>,
     /// The schedule may drop the request's future.
     pub(crate) may_be_dropped: bool,
-    /// Not a request: the clock moves past the end of every record.
-    pub(crate) is_expiry: bool,
 }
 
 impl Actor {
     pub(crate) fn new(load: LoadKind, ops: &[Op]) -> Self {
         Self {
+            role: Role::Request,
             visitor: 0,
             engine: 0,
             load,
             ops: ops.to_vec(),
             follows: None,
             may_be_dropped: false,
-            is_expiry: false,
         }
+    }
+
+    /// Returns an actor that is not a request.
+    pub(crate) fn with_role(role: Role) -> Self {
+        Self {
+            role,
+            ..Self::new(LoadKind::Skip, &[])
+        }
+    }
+
+    pub(crate) fn is_clock(&self) -> bool {
+        matches!(self.role, Role::Expiry | Role::WindowEnd)
     }
 }
 
@@ -88,6 +123,10 @@ pub(crate) enum CommitResult {
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     Loaded {
+        /// The step at which the handler began.
+        begun: usize,
+        /// The step at which the last read was executed.
+        executed: usize,
         step: usize,
         is_read_only: bool,
         data: Values,
@@ -97,6 +136,8 @@ pub(crate) enum Entry {
     Begun {
         step: usize,
         ops: Vec<Op>,
+        /// The key of the new id, if an operation replaces the id.
+        new_key: Option<StoreKey>,
     },
     Ended {
         step: usize,
@@ -109,8 +150,12 @@ pub(crate) enum Entry {
         is_fresh: bool,
     },
     Committed(StoreKey),
-    Destroyed(usize),
+    Destroyed {
+        step: usize,
+        key: StoreKey,
+    },
     Regenerated {
+        step: usize,
         from: StoreKey,
         to: StoreKey,
     },
@@ -155,8 +200,15 @@ impl History {
                 is_fresh: fresh,
             },
             Event::Committed { key } => Entry::Committed(key),
-            Event::Destroyed { .. } => Entry::Destroyed(self.step()),
-            Event::Regenerated { from, to } => Entry::Regenerated { from, to },
+            Event::Destroyed { key } => Entry::Destroyed {
+                step: self.step(),
+                key,
+            },
+            Event::Regenerated { from, to } => Entry::Regenerated {
+                step: self.step(),
+                from,
+                to,
+            },
             Event::WriteDropped { .. } => Entry::Dropped,
             _ => return,
         };
@@ -176,6 +228,7 @@ pub(crate) async fn handle(
 }
 
 async fn run(session: &Session, number: usize, actor: &Actor, history: &History) {
+    let begun = history.step();
     let loaded = match actor.load {
         LoadKind::Write => session.load().await,
         LoadKind::ReadOnly => session.load_read_only().await,
@@ -186,8 +239,11 @@ async fn run(session: &Session, number: usize, actor: &Actor, history: &History)
     }
     if actor.load != LoadKind::Skip {
         let executed = history.control.lock().executed.get(&number).copied();
+        let step = history.step();
         let entry = Entry::Loaded {
-            step: executed.unwrap_or_else(|| history.step()),
+            begun,
+            executed: executed.unwrap_or(step),
+            step,
             is_read_only: actor.load == LoadKind::ReadOnly,
             data: session.all().unwrap(),
             flash: session.flash_messages().unwrap().all().unwrap(),
@@ -202,14 +258,7 @@ async fn run(session: &Session, number: usize, actor: &Actor, history: &History)
             }
             continue;
         }
-        let ops = std::mem::take(&mut ops);
-        history.push(
-            number,
-            Entry::Begun {
-                step: history.step(),
-                ops,
-            },
-        );
+        history.push(number, begin(session, history, std::mem::take(&mut ops)));
         let (result, view) = match session.commit().await {
             Ok(()) => (CommitResult::Success, session.all().ok()),
             Err(SessionError::Conflict { .. }) => (CommitResult::Refused, None),
@@ -221,8 +270,17 @@ async fn run(session: &Session, number: usize, actor: &Actor, history: &History)
             return;
         }
     }
-    let step = history.step();
-    history.push(number, Entry::Begun { step, ops });
+    history.push(number, begin(session, history, ops));
+}
+
+fn begin(session: &Session, history: &History, ops: Vec<Op>) -> Entry {
+    let after_destroy = ops.rsplit(|op| *op == Op::Destroy).next();
+    let replaces_id = after_destroy.is_some_and(|ops| ops.iter().any(|op| op.replaces_id()));
+    Entry::Begun {
+        step: history.step(),
+        ops,
+        new_key: replaces_id.then(|| session.store_key().unwrap()),
+    }
 }
 
 fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
@@ -246,6 +304,7 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
         }
         Op::Untag => session.untag("first"),
         Op::Regenerate => session.regenerate(),
+        Op::Rotate => session.rotate_id(GRACE),
         Op::Destroy => session.destroy(),
         Op::Commit => Ok(()),
     }

@@ -296,6 +296,8 @@ impl Store for HeldStore {
 
 impl TagStore for HeldStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        self.inner.tags().expect("an index of tags").tagged(tag)
+        let tag = tag.clone();
+        let work = move |inner: &dyn Store| inner.tags().expect("an index of tags").tagged(&tag);
+        self.run("list", None, |_| false, work)
     }
 }
