@@ -23,6 +23,9 @@ use serde_json::json;
 use super::queue::{join_all, poll_until, visitor};
 use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
 
+/// A commit timeout that no test reaches.
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
 /// requests that open the queue increment `n`.
 async fn while_a_queue_waits<F: Future<Output = u16>>(
@@ -52,7 +55,7 @@ async fn while_a_queue_waits<F: Future<Output = u16>>(
 
 #[tokio::test]
 async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
-    let server = test_server(config());
+    let server = test_server(config().commit_timeout(HOUR));
     let browser = visitor(&server, json!({"n": 0})).await;
     let requests = (0..4_100).map(|_| increment(server.sessions.clone(), browser.jar.clone()));
     let statuses = while_a_queue_waits(&server, &browser, requests).await;
@@ -65,7 +68,7 @@ async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
 #[tokio::test]
 async fn a_queue_holds_at_most_16_mib_of_changes() {
     let limits = ChangeLimits::default().document(64 << 20);
-    let server = test_server(config().limits(limits));
+    let server = test_server(config().limits(limits).commit_timeout(HOUR));
     let browser = visitor(&server, json!({"n": 0})).await;
     let large = "x".repeat(1000 << 10);
     let requests = (0..20).map(|number: usize| {
