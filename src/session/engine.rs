@@ -4,7 +4,8 @@ use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
     CommitQueues, CookieCache, DeadKeys, Event, PendingIds, Policy, SessionError, TouchTimes,
-    backend::Backend, events::Listeners,
+    backend::Backend,
+    events::{Listeners, QueuedEvent},
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -50,9 +51,19 @@ impl Engine {
         self.listeners.emit(event);
     }
 
+    /// Sends the events of a session that was locked to the listeners.
+    pub(super) fn emit_queued(&self, events: &[QueuedEvent]) {
+        for event in events {
+            match event {
+                QueuedEvent::Event(event) => self.emit(event),
+                QueuedEvent::StoreFailed(error) => self.emit(&Event::StoreFailed { error }),
+            }
+        }
+    }
+
     /// Emits [`Event::StoreFailed`] if the store caused `error`. Returns the error.
     pub(crate) fn report(&self, error: SessionError) -> SessionError {
-        if error.is_store_failure() || error.is_too_large() {
+        if error.is_caused_by_store() {
             self.emit(&Event::StoreFailed { error: &error });
         }
         error

@@ -122,6 +122,11 @@ impl SessionError {
         matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
     }
 
+    /// Returns `true` if [`Event::StoreFailed`](super::Event::StoreFailed) reports the error.
+    pub(super) const fn is_caused_by_store(&self) -> bool {
+        self.is_store_failure() || self.is_too_large()
+    }
+
     /// Returns `true` if this failure is part of an outage. An outage has its own events,
     /// [`StoreUnavailable`](super::Event::StoreUnavailable) and
     /// [`StoreRecovered`](super::Event::StoreRecovered). See [`StoreError::is_outage`].

@@ -147,8 +147,9 @@ impl Event<'_> {
 /// A receiver of [`Event`]s.
 ///
 /// Listeners run on the request's task while the request waits, so they must be quick and must not
-/// block. They must not call methods of the request's session, whose lock may be held. Every
-/// `Fn(&Event)` is a listener.
+/// block. They may use the session, except for the events of a store: during
+/// [`StoreUnavailable`](Event::StoreUnavailable) and [`StoreRecovered`](Event::StoreRecovered), its lock
+/// may be held. Every `Fn(&Event)` is a listener.
 pub trait Listener: Send + Sync + 'static {
     /// Handles an event.
     fn on_event(&self, event: &Event<'_>);
@@ -158,6 +159,14 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
     fn on_event(&self, event: &Event<'_>) {
         self(event);
     }
+}
+
+/// An event of a session that is locked. The listeners get it when the lock is released, since they may
+/// use the session.
+#[derive(Debug)]
+pub(super) enum QueuedEvent {
+    Event(Event<'static>),
+    StoreFailed(SessionError),
 }
 
 /// The listeners of one engine. Without listeners, an event costs one comparison. A store that

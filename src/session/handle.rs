@@ -75,16 +75,29 @@ impl Session {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, SessionState> {
-        // Except for listeners and the methods of a store, no code of users runs under the lock. The state
-        // is complete while they run, so no panic of theirs leaves it half edited.
+        // Except for the methods of a store, no code of users runs under the lock. The state is complete
+        // while they run, so no panic of theirs leaves it half edited.
         lock(&self.state)
     }
 
-    /// Locks the state, with the id of the request's cookie resolved.
-    pub(super) fn state_with_id(&self) -> MutexGuard<'_, SessionState> {
+    /// Calls `run` with the locked state. Then releases the lock, and emits the events that `run` has
+    /// queued.
+    #[inline]
+    pub(super) fn with_events<T>(&self, run: impl FnOnce(&mut SessionState) -> T) -> T {
         let mut state = self.state();
-        state.access_id(&self.engine);
-        state
+        let result = run(&mut state);
+        let events = state.take_events();
+        drop(state);
+        self.engine.emit_queued(&events);
+        result
+    }
+
+    /// Calls `run` with the locked state, in which the id of the request's cookie is resolved.
+    pub(super) fn with_id<T>(&self, run: impl FnOnce(&mut SessionState) -> T) -> T {
+        self.with_events(|state| {
+            state.access_id(&self.engine);
+            run(state)
+        })
     }
 
     /// Ends the request's use of the handle. If no clone is left, a later request reuses its

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Session, SessionError,
-    state::{LoadMode, PendingRead, Phase},
+    state::{LoadMode, PendingRead, Phase, SessionState},
     trace::Span,
 };
 use crate::completion::panic_after_completion;
@@ -48,10 +48,21 @@ impl<'a> Future for Load<'a> {
         if this.is_completed {
             panic_after_completion("Load");
         }
+        // Locked during this poll only, never while the task waits.
+        this.session
+            .with_events(|state| this.poll_locked(state, cx))
+    }
+}
+
+impl<'a> Load<'a> {
+    fn poll_locked(
+        &mut self,
+        state: &mut SessionState,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<&'a Session, SessionError>> {
+        let this = self;
         let _entered = this.span.enter();
         let engine = &*this.session.engine;
-        // Locked during this poll only, never while the task waits.
-        let mut state = this.session.state();
         loop {
             let Some((key, reading)) = &mut this.reading else {
                 match state.begin_load(engine, this.mode) {

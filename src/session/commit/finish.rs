@@ -87,7 +87,7 @@ enum CookieAction {
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
-        let begun = begin(&mut self.state(), &self.engine, status);
+        let begun = self.with_events(|state| begin(state, &self.engine, status));
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
             ControlFlow::Break(outcome) => {
@@ -107,7 +107,7 @@ impl Commit {
     /// Returns the session's part of the response. `result` is the output of this final commit.
     pub(crate) fn into_outcome(self, result: Result<(), SessionError>) -> SessionOutcome {
         let session = self.session;
-        let outcome = outcome(&mut session.state(), &session.engine, result);
+        let outcome = session.with_events(|state| outcome(state, &session.engine, result));
         session.recycle();
         outcome
     }
@@ -133,7 +133,7 @@ fn begin(
         }
         Ok(step) => ControlFlow::Continue(step),
         Err(error) => {
-            let error = engine.report(error);
+            let error = state.report(engine, error);
             ControlFlow::Break(outcome(state, engine, Err(error)))
         }
     }
@@ -201,7 +201,7 @@ fn stored_outcome(
 
 /// Returns the cookies of a client-side store, if this request used one.
 fn data_cookies(
-    state: &SessionState,
+    state: &mut SessionState,
     engine: &Engine,
 ) -> Result<Option<Box<SetCookies>>, SessionError> {
     if !state.is_store_attached() {
@@ -211,7 +211,8 @@ fn data_cookies(
     if keeps_cookies(state, engine) {
         return Ok(None);
     }
-    let cookies = state.set_cookies().map_err(|error| engine.report(error))?;
+    let cookies = state.set_cookies();
+    let cookies = cookies.map_err(|error| state.report(engine, error))?;
     Ok((!cookies.is_empty()).then(|| Box::new(cookies)))
 }
 

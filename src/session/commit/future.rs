@@ -19,7 +19,7 @@ use crate::{
     session::{
         Event, OnConflict, OnTooLarge, Session, SessionError,
         rotation::forward,
-        state::{Changes, IdStatus, StoredRecord, decode},
+        state::{Changes, IdStatus, SessionState, StoredRecord, decode},
         trace::Span,
     },
     store::{Record, StoreError, WriteOutcome},
@@ -131,7 +131,8 @@ impl Commit {
             CommitStep::Touching(renewal) => {
                 let renewed = ready!(renewal.poll(cx));
                 let engine = &*self.session.engine;
-                apply_renewal(&mut self.session.state(), engine, renewed);
+                let apply = |state: &mut SessionState| apply_renewal(state, engine, renewed);
+                self.session.with_events(apply);
                 Ok(CommitStep::Done)
             }
             CommitStep::Destroying(destroy, key) => {
@@ -357,20 +358,17 @@ impl Commit {
 
     /// Drops the changes: another request destroyed or regenerated the session.
     pub(super) fn drop_changes(&self, status: IdStatus) -> CommitStep {
-        let engine = &*self.session.engine;
-        let mut state = self.session.state();
-        let key = state
-            .regeneration()
-            .map(|regeneration| regeneration.from)
-            .or_else(|| state.key());
-        if let Some(key) = key {
-            let reason = match status {
-                IdStatus::Regenerated => "the session was given a new id",
-                _ => "the session was destroyed",
-            };
-            engine.emit(&Event::WriteDropped { key, reason });
-        }
-        state.on_lost(status);
+        self.session.with_events(|state| {
+            let old = state.regeneration().map(|old| old.from);
+            if let Some(key) = old.or_else(|| state.key()) {
+                let reason = match status {
+                    IdStatus::Regenerated => "the session was given a new id",
+                    _ => "the session was destroyed",
+                };
+                state.queue(&self.session.engine, Event::WriteDropped { key, reason });
+            }
+            state.on_lost(status);
+        });
         CommitStep::Done
     }
 
@@ -434,12 +432,10 @@ impl Commit {
     }
 
     fn complete(&self) {
-        let mut state = self.session.state();
-        end_commit(
-            &mut state,
-            &self.session.engine,
-            self.conflicts,
-            self.is_final,
-        );
+        let engine = &*self.session.engine;
+        let end = |state: &mut SessionState| {
+            end_commit(state, engine, self.conflicts, self.is_final);
+        };
+        self.session.with_events(end);
     }
 }

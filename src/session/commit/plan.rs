@@ -119,7 +119,7 @@ pub(super) fn end_commit(
     }
 }
 
-fn report_committed(state: &SessionState, engine: &Engine, conflicts: u32) {
+fn report_committed(state: &mut SessionState, engine: &Engine, conflicts: u32) {
     if engine.listeners.is_empty() || state.version().is_none() {
         return;
     }
@@ -127,10 +127,8 @@ fn report_committed(state: &SessionState, engine: &Engine, conflicts: u32) {
         return;
     };
     if conflicts > 0 {
-        engine.emit(&Event::ConflictResolved {
-            key,
-            attempts: conflicts,
-        });
+        let attempts = conflicts;
+        state.queue(engine, Event::ConflictResolved { key, attempts });
     }
-    engine.emit(&Event::Committed { key });
+    state.queue(engine, Event::Committed { key });
 }

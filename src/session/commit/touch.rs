@@ -67,7 +67,7 @@ pub(super) fn apply_renewal(
         Ok(read) => state.finish_renewal(engine, read),
         Err(timeout) => {
             let error = StoreError::new("session", "touch", timeout);
-            drop(engine.report(error.into()));
+            drop(state.report(engine, error.into()));
         }
     }
 }

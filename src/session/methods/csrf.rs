@@ -17,7 +17,7 @@ impl Session {
     /// # Errors
     /// [`Entropy`](SessionError::Entropy) if there are no random bytes.
     pub fn csrf_token(&self) -> Result<String, SessionError> {
-        let secret = self.state_with_id().issue_csrf_secret()?;
+        let secret = self.with_id(|state| state.issue_csrf_secret())?;
         Ok(secret.to_masked_token()?)
     }
 
@@ -36,7 +36,7 @@ impl Session {
     ///
     /// Returns `false` if the request carried no session cookie of this service.
     pub fn verify_csrf_token(&self, token: &str) -> bool {
-        self.state_with_id().verify_csrf_token(token)
+        self.with_id(|state| state.verify_csrf_token(token))
     }
 
     /// Emits [`Event::CsrfFailed`], for CSRF checks of your own. `reason` must not hold any part of

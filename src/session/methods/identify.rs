@@ -10,6 +10,6 @@ impl Session {
 
     /// Returns `true` if the request carried several ids, and it is unknown which one is alive.
     pub(crate) fn is_id_ambiguous(&self) -> bool {
-        self.state_with_id().is_id_ambiguous()
+        self.with_id(|state| state.is_id_ambiguous())
     }
 }

@@ -102,7 +102,7 @@ impl Session {
     #[doc(alias = "invalidate")]
     #[doc(alias = "logout")]
     pub fn destroy(&self) -> Result<(), SessionError> {
-        self.state().destroy(&self.engine)
+        self.with_events(|state| state.destroy(&self.engine))
     }
 
     /// Stores the changes made so far. The next commit stores later changes.

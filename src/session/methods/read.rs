@@ -106,7 +106,7 @@ impl Session {
     #[doc(alias = "session_id")]
     #[doc(alias = "sessionId")]
     pub fn id(&self) -> Result<SessionId, SessionError> {
-        Ok(self.state_with_id().ensure_id()?.clone())
+        Ok(self.with_id(|state| state.ensure_id().cloned())?)
     }
 
     /// Returns the key that identifies this session in stores and in the
@@ -116,7 +116,7 @@ impl Session {
     /// # Errors
     /// See [`id`](Self::id).
     pub fn store_key(&self) -> Result<StoreKey, SessionError> {
-        Ok(self.state_with_id().ensure_key()?)
+        Ok(self.with_id(|state| state.ensure_key())?)
     }
 
     /// Returns `true` if the session is new: the request carried no id of this service, or a dead
@@ -127,7 +127,7 @@ impl Session {
     #[doc(alias = "fresh")]
     #[doc(alias = "is_new")]
     pub fn is_fresh(&self) -> bool {
-        self.state_with_id().is_fresh()
+        self.with_id(|state| state.is_fresh())
     }
 
     /// Returns `true` if this request made a change that is not committed yet. A change counts even

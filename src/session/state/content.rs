@@ -110,7 +110,7 @@ impl SessionState {
     /// Destroys the session, loaded or not. Later changes begin a new session.
     pub(in crate::session) fn destroy(&mut self, engine: &Engine) -> Result<(), SessionError> {
         if matches!(self.phase, Phase::Unloaded | Phase::Failed) && engine.policy.enabled {
-            self.identity.resolve(engine);
+            self.resolve_id(engine);
             self.phase = Phase::Open;
             self.accessed = true;
             self.patch.set_limits(engine.policy.limits);

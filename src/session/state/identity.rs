@@ -11,7 +11,7 @@ use crate::{
     cookie::{MAX_CANDIDATES, MAX_PAIR_LEN},
     csrf_secret::CsrfSecret,
     id::{EntropyError, SessionId, StoreKey},
-    session::{CookiePolicy, Event, SessionError, engine::Engine},
+    session::{CookiePolicy, SessionError, engine::Engine},
     wire::{CookieText, IdCookie, Lifetime, OpenedIdCookie},
 };
 
@@ -87,10 +87,11 @@ impl Identity {
     }
 
     /// Opens the request's cookies and takes the id of the first one. If there are several ids, the
-    /// load decides which one is alive. Does nothing at the second call.
-    pub(super) fn resolve(&mut self, engine: &Engine) {
+    /// load decides which one is alive. Returns the reason if no cookie could be opened. Does nothing
+    /// at the second call.
+    pub(super) fn resolve(&mut self, engine: &Engine) -> Option<&'static str> {
         if std::mem::replace(&mut self.resolved, true) {
-            return;
+            return None;
         }
         let mut rejected = None;
         if let [text] = &self.texts[..] {
@@ -112,9 +113,7 @@ impl Identity {
             }
             self.others = (!queue.is_empty()).then(|| Box::new(queue));
         }
-        if let (None, Some(reason)) = (&self.id, rejected) {
-            engine.emit(&Event::CookieRejected { reason });
-        }
+        rejected.filter(|_| self.id.is_none())
     }
 
     /// Returns `true` if the request carried several ids, and no load has found the one that is alive.
@@ -193,20 +192,17 @@ impl Identity {
         self.key = OnceCell::from(key);
     }
 
-    /// Returns the key of an id that the request carried, if its record is due for a touch.
-    pub(super) fn due_key(&mut self, engine: &Engine) -> Option<StoreKey> {
-        if self.texts.is_empty() {
-            return None;
-        }
-        let now = engine.clock.now();
-        let worth_opening = match engine.policy.cookie {
-            CookiePolicy::Rolling => true,
+    /// Returns `true` if the request's cookies must be opened, to see if a touch is due.
+    pub(super) fn may_be_due(&self, engine: &Engine, now: Timestamp) -> bool {
+        match engine.policy.cookie {
+            CookiePolicy::Rolling => !self.texts.is_empty(),
             CookiePolicy::WhenUsed => self.appears_due(engine, now),
-        };
-        if !worth_opening {
-            return None;
         }
-        self.resolve(engine);
+    }
+
+    /// Returns the key of an id that the request carried, if its record is due for a touch. Call
+    /// [`resolve`](Self::resolve) before it.
+    pub(super) fn due_key(&self, engine: &Engine, now: Timestamp) -> Option<StoreKey> {
         // It is unknown which one of several ids is alive.
         let is_known = self.from_request && !self.is_ambiguous();
         let is_due = is_known && self.touch_ttl(engine, now).is_some();

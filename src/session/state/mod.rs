@@ -33,7 +33,10 @@ use self::{
     flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
     tag_state::TagState,
 };
-use super::{Event, SessionError, backend::StoreHandle, engine::Engine, pending_ids::PendingId};
+use super::{
+    Event, SessionError, backend::StoreHandle, engine::Engine, events::QueuedEvent,
+    pending_ids::PendingId,
+};
 use crate::{
     csrf_secret::CsrfSecret,
     document::Document,
@@ -88,6 +91,7 @@ pub(super) struct SessionState {
     invisible: bool,
     /// The read in flight, or the last one, touches the record.
     touches: bool,
+    events: Vec<QueuedEvent>,
 }
 
 /// The life of a state.
@@ -234,7 +238,13 @@ impl SessionState {
     /// Resolves the id for the handler.
     pub(super) fn access_id(&mut self, engine: &Engine) {
         self.accessed = true;
-        self.identity.resolve(engine);
+        self.resolve_id(engine);
+    }
+
+    fn resolve_id(&mut self, engine: &Engine) {
+        if let Some(reason) = self.identity.resolve(engine) {
+            self.queue(engine, Event::CookieRejected { reason });
+        }
     }
 
     /// Returns `true` if the request carried several ids, and no load has found the one that is alive.
@@ -337,10 +347,32 @@ impl SessionState {
     }
 
     /// Emits an event if a client-side store rejected the request's data cookie.
-    pub(super) fn report_rejected_cookie(&self, engine: &Engine) {
+    pub(super) fn report_rejected_cookie(&mut self, engine: &Engine) {
         if let Some(reason) = self.store_handle.rejection() {
-            engine.emit(&Event::CookieRejected { reason });
+            self.queue(engine, Event::CookieRejected { reason });
         }
+    }
+}
+
+/// Events. The listeners get them when the state is not locked any more.
+impl SessionState {
+    /// Queues an event, if there are listeners.
+    pub(super) fn queue(&mut self, engine: &Engine, event: Event<'static>) {
+        if !engine.listeners.is_empty() {
+            self.events.push(QueuedEvent::Event(event));
+        }
+    }
+
+    /// Queues [`Event::StoreFailed`] if the store caused `error`. Returns the error.
+    pub(super) fn report(&mut self, engine: &Engine, error: SessionError) -> SessionError {
+        if error.is_caused_by_store() && !engine.listeners.is_empty() {
+            self.events.push(QueuedEvent::StoreFailed(error.clone()));
+        }
+        error
+    }
+
+    pub(super) fn take_events(&mut self) -> Vec<QueuedEvent> {
+        std::mem::take(&mut self.events)
     }
 }
 

@@ -69,7 +69,7 @@ impl SessionState {
         self.patch.set_limits(engine.policy.limits);
         let now = engine.clock.now();
         self.lifetime = Lifetime::from_creation(now);
-        self.identity.resolve(engine);
+        self.resolve_id(engine);
         // An id that this request created is in no store.
         let Some(key) = self
             .identity
@@ -267,9 +267,9 @@ impl SessionState {
     /// Reports that the bytes under the request's id are not a session record. They are left to
     /// expire, and the visitor gets a new session. A 503 would lock the visitor out for as long.
     #[cold]
-    fn on_unreadable(&self, engine: &Engine) -> IdVerdict {
+    fn on_unreadable(&mut self, engine: &Engine) -> IdVerdict {
         if let Some(key) = self.identity.key() {
-            engine.emit(&Event::RecordUnreadable { key });
+            self.queue(engine, Event::RecordUnreadable { key });
         }
         IdVerdict::Dead(IdStatus::Expired)
     }
@@ -297,14 +297,14 @@ impl SessionState {
         };
         if !engine.listeners.is_empty() {
             let key = self.identity.ensure_key()?;
-            engine.emit(&Event::Initiated { key, fresh });
+            self.queue(engine, Event::Initiated { key, fresh });
         }
         Ok(())
     }
 
     /// Applies the policy for a session that cannot be loaded.
     fn on_load_error(&mut self, engine: &Engine, error: SessionError) -> Result<(), SessionError> {
-        let error = engine.report(error);
+        let error = self.report(engine, error);
         match engine.policy.on_store_failure {
             OnStoreFailure::ReadOnly if error.is_store_failure() => {
                 self.clear_content();
@@ -329,11 +329,15 @@ impl SessionState {
         &mut self,
         engine: &Engine,
     ) -> Option<StoreFuture<ReadOutcome>> {
-        let key = self.identity.due_key(engine)?;
+        let now = engine.clock.now();
+        if !self.identity.may_be_due(engine, now) {
+            return None;
+        }
+        self.resolve_id(engine);
+        let key = self.identity.due_key(engine, now)?;
         if !self.store(engine).is_available(&key) {
             return None;
         }
-        let now = engine.clock.now();
         self.lifetime = Lifetime::from_creation(now);
         Some(self.begin_read(engine, key, now).1)
     }
@@ -358,7 +362,7 @@ impl SessionState {
                 if !error.is_unreadable() {
                     self.release_touch(engine);
                 }
-                drop(engine.report(error.into()));
+                drop(self.report(engine, error.into()));
                 return;
             }
         };

@@ -1,15 +1,21 @@
-//! `Serialize` and `Deserialize` implementations that use the session or panic.
+//! `Serialize` and `Deserialize` implementations that use the session or panic, and listeners that use
+//! the session.
 
 use std::{
     cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
 };
 
-use hyper_session::{Session, SessionError};
+use hyper_session::{
+    Session, SessionError, Sessions,
+    session::Event,
+    store::{Expected, Store, WriteRequest},
+};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::Error as _};
 use serde_json::{Value, json};
 
-use crate::support::{config, object, test_server};
+use crate::support::{Browser, Call, EventLog, config, object, test_server};
 
 thread_local! {
     static CURRENT: RefCell<Option<Session>> = const { RefCell::new(None) };
@@ -219,4 +225,82 @@ async fn keys_can_use_the_session() {
             assert!(s.get_or("keys", 0).unwrap() >= 4);
         })
         .await;
+}
+
+/// Sends a request whose session the listener below uses.
+async fn visit(browser: &mut Browser, handler: impl AsyncFnOnce(&Session)) {
+    browser
+        .request(async |session| {
+            CURRENT.set(Some(session.clone()));
+            handler(&session).await;
+        })
+        .await;
+    CURRENT.take();
+}
+
+/// A listener runs on the request's task, and may find the session there.
+#[tokio::test]
+async fn a_listener_can_use_the_session() {
+    let server = test_server(config());
+    let events = EventLog::default();
+    let log = events.listener();
+    let sessions = Sessions::builder(config())
+        .store(server.store.clone())
+        .listener(move |event: &Event<'_>| {
+            if let Some(session) = CURRENT.with_borrow(Clone::clone) {
+                let _ = session.increment("events");
+                log(event);
+            }
+        })
+        .clock(server.clock.clone())
+        .build()
+        .unwrap();
+    let mut browser = Browser::new(&sessions);
+    visit(&mut browser, async |s| {
+        s.load().await.unwrap().put("n", &1).unwrap();
+    })
+    .await;
+    let mut other = browser.clone();
+    visit(&mut browser, async |s| {
+        s.load().await.unwrap().increment("n").unwrap();
+        other.visit(async |s| s.increment("n")).await.unwrap();
+    })
+    .await;
+    visit(&mut browser, async |s| {
+        s.load().await.unwrap().regenerate().unwrap();
+    })
+    .await;
+    visit(&mut browser, async |s| {
+        let key = s.load().await.unwrap().store_key().unwrap();
+        sessions.collection().destroy(&key).await.unwrap();
+        s.put("n", &1).unwrap();
+    })
+    .await;
+    browser.jar.set("session", "no cookie of this service");
+    visit(&mut browser, async |s| drop(s.csrf_token().unwrap())).await;
+    let mut broken = Browser::new(&sessions);
+    broken.visit(async |s| s.put("n", &1)).await.unwrap();
+    server.store.fail(Call::Read);
+    visit(&mut broken, async |s| assert!(s.load().await.is_err())).await;
+    let key = broken.visit(async |s| s.store_key()).await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let damaged = WriteRequest::new(&key, "damaged", hour, Expected::Any);
+    server.memory.write(damaged).await.unwrap();
+    visit(&mut broken, async |s| {
+        s.load().await.unwrap();
+    })
+    .await;
+    for name in [
+        "initiated",
+        "committed",
+        "migrated",
+        "destroyed",
+        "conflict_resolved",
+        "write_dropped",
+        "record_unreadable",
+        "cookie_rejected",
+        "store_failed",
+    ] {
+        assert!(!events.with_name(name).is_empty(), "{name}");
+    }
 }
