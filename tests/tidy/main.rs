@@ -57,6 +57,7 @@ const COMMON_CRATES: [&str; 10] = [
 const CRATES: [(&str, &[&str]); 36] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
+    ("ahash", &["store", "session"]),
     // Extractors and responses.
     ("axum_core", &["service", "form"]),
     // The text form of an id, of sealed bytes, and of a cookie.
@@ -69,7 +70,6 @@ const CRATES: [(&str, &[&str]); 36] = [
     // `Stream`, in the interfaces of fred and multer.
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
-    ("foldhash", &["store", "session"]),
     // Works without a runtime.
     ("futures_timer", &["session", "testing"]),
     ("getrandom", &["id", "csrf_secret", "seal", "session"]),

@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
+use ahash::RandomState;
 use dashmap::{DashMap, Entry};
-use foldhash::fast::RandomState;
 
 use super::{
     key_queue::KeyQueue,
@@ -54,7 +54,7 @@ impl Table {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            slots: DashMap::with_hasher_and_shard_amount(RandomState::default(), SHARDS),
+            slots: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS),
             tag_index: TagIndex::new(),
             live_queue: KeyQueue::new(),
             tombstone_queue: KeyQueue::new(),

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use ahash::RandomState;
 use dashmap::DashMap;
-use foldhash::fast::RandomState;
 
 use crate::{id::StoreKey, store::Tags};
 
@@ -17,7 +17,7 @@ pub(super) struct TagIndex(
 
 impl TagIndex {
     pub(super) fn new() -> Self {
-        Self(DashMap::with_hasher(RandomState::default()))
+        Self(DashMap::with_hasher(RandomState::new()))
     }
 
     /// Accounts for the change of the tags of `key` from `before` to `after`.

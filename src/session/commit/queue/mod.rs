@@ -19,7 +19,7 @@ use std::{
     time::Instant,
 };
 
-use foldhash::fast::RandomState;
+use ahash::RandomState;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use self::worker::Worker;

@@ -128,8 +128,7 @@ fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
         }
     }
-    let mut later: HashMap<StoreKey, LaterChanges, foldhash::fast::RandomState> =
-        HashMap::default();
+    let mut later: HashMap<StoreKey, LaterChanges, ahash::RandomState> = HashMap::default();
     let mut relevant: Vec<HintEntry<'a>> = frames
         .into_iter()
         .rev()

@@ -34,7 +34,7 @@ pub(crate) struct RecordCache {
 
 #[derive(Default)]
 struct RecordCacheShard {
-    map: HashMap<StoreKey, Record, foldhash::fast::RandomState>,
+    map: HashMap<StoreKey, Record, ahash::RandomState>,
     /// The map's keys, each once, in the order of insertion.
     queue: VecDeque<StoreKey>,
     /// Size of all entries.

@@ -72,7 +72,7 @@ impl IndexEntry {
     }
 }
 
-type IndexShard = RwLock<HashMap<StoreKey, IndexEntry, foldhash::fast::RandomState>>;
+type IndexShard = RwLock<HashMap<StoreKey, IndexEntry, ahash::RandomState>>;
 
 /// Number of shards. Each is locked, swept and grown on its own.
 pub(crate) const INDEX_SHARDS: usize = 256;

@@ -1,12 +1,9 @@
 //! The index in memory from tags to sessions.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    hash::BuildHasher,
-};
+use std::collections::{BTreeSet, HashMap};
 
+use ahash::RandomState;
 use bytes::Bytes;
-use foldhash::fast::RandomState;
 
 use crate::{
     id::StoreKey,

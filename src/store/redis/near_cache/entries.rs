@@ -3,7 +3,6 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    hash::BuildHasher,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use foldhash::fast::RandomState;
+use ahash::RandomState;
 
 use crate::{
     id::StoreKey,
@@ -82,7 +81,7 @@ impl NearCache {
     pub(super) fn new(names: KeyNames, limits: CacheLimits) -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hasher: RandomState::default(),
+            hasher: RandomState::new(),
             names,
             limits,
             tickets: AtomicU64::new(0),
