@@ -40,7 +40,7 @@ pub(super) struct Replay {
     pub(super) handled: Vec<JudgedDamage>,
     /// The last touch of each key that was touched after pending damage. The touch names the version
     /// of the record, so the damage hides no newer state.
-    confirmed: HashMap<StoreKey, Position, foldhash::fast::RandomState>,
+    confirmed: HashMap<StoreKey, Position, ahash::RandomState>,
 }
 
 /// A damaged place in the log.
