@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader, Read as _, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
@@ -144,12 +144,60 @@ async fn acknowledged_writes_of_a_killed_process_are_stored() {
     println!("{count} acknowledged");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_copy_of_the_directory_of_a_paused_process_has_all_acknowledged_writes() {
+    let (scratch, backup) = (Scratch::new(), Scratch::new());
+    let (mut acknowledged, mut attempted) = (States::new(), States::new());
+    let (mut child, mut lines) = start(scratch.path());
+    let mut output = String::new();
+    // Enough for several segments, so that compaction has begun.
+    while output.matches("#done").count() < 1_000 {
+        assert!(lines.read_line(&mut output).unwrap() > 0, "the child lives");
+    }
+    pause(&child);
+    let copied = copy(scratch.path(), backup.path());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    copied.unwrap();
+    let output = output.as_bytes().chain(lines);
+    assert!(read_output(output, &mut acknowledged, &mut attempted) >= 1_000);
+    assert!(
+        !backup.path().join("0000000001.log").exists(),
+        "compaction has run"
+    );
+    check(backup.path(), &mut acknowledged, &mut attempted, 0).await;
+}
+
+#[cfg(target_os = "linux")]
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    for file in from.read_dir()? {
+        let file = file?;
+        std::fs::copy(file.path(), to.join(file.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Stops all threads of the child.
+#[cfg(target_os = "linux")]
+fn pause(child: &Child) {
+    let id = child.id();
+    let kill = Command::new("sh")
+        .args(["-c", &format!("kill -STOP {id}")])
+        .status();
+    assert!(kill.unwrap().success());
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        status.contains("State:\tT")
+    };
+    let tasks = format!("/proc/{id}/task");
+    while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// Reads the output of the child until it is dead. Returns the number of acknowledged operations.
-fn read_output(
-    lines: BufReader<ChildStdout>,
-    acknowledged: &mut States,
-    attempted: &mut States,
-) -> u64 {
+fn read_output(lines: impl BufRead, acknowledged: &mut States, attempted: &mut States) -> u64 {
     let mut count = 0;
     let begin = Instant::now();
     for line in lines.lines().map_while(Result::ok) {
