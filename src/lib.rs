@@ -17,6 +17,7 @@
 //! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
 //! | read forms, redirect with errors, reject forged requests | the module [`form`](guide::forms) |
 //! | learn it in order | the [`guide`] |
+//! | come from another session middleware | [porting](guide::porting) |
 //!
 //! # With hyper
 //!
@@ -105,7 +106,8 @@
 //! [Testing](guide::testing) ·
 //! [Custom stores](guide::custom_stores) ·
 //! [Security](guide::security) ·
-//! [Operations](guide::operations)
+//! [Operations](guide::operations) ·
+//! [Porting](guide::porting)
 //!
 //! [hyper]: https://hyper.rs
 

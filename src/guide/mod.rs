@@ -17,6 +17,7 @@
 //! 13. [Custom stores](custom_stores)
 //! 14. [Security](security)
 //! 15. [Operations](operations)
+//! 16. [Porting](porting) from another session middleware
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -64,3 +65,24 @@ pub mod security {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("porting.md")]
+pub mod porting {
+    #[doc = include_str!("porting/tower_sessions.md")]
+    pub mod tower_sessions {}
+
+    #[doc = include_str!("porting/axum_login.md")]
+    pub mod axum_login {}
+
+    #[doc = include_str!("porting/actix_session.md")]
+    pub mod actix_session {}
+
+    #[doc = include_str!("porting/axum_session.md")]
+    pub mod axum_session {}
+
+    #[doc = include_str!("porting/express_session.md")]
+    pub mod express_session {}
+
+    #[doc = include_str!("porting/adonis_js.md")]
+    pub mod adonis_js {}
+}
