@@ -341,6 +341,10 @@ impl<S: Store> Store for TestStore<S> {
         self.inner.client_side()
     }
 
+    fn is_available(&self, key: &StoreKey) -> bool {
+        self.inner.is_available(key)
+    }
+
     fn count(&self) -> StoreFuture<Option<u64>> {
         self.inner.count()
     }

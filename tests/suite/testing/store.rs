@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper_session::{
     MemoryStore, Session, SessionError,
     id::{SessionId, StoreKey},
-    store::{Store, Tag},
+    store::{ReadOutcome, Store, StoreFuture, Tag, WriteOutcome, WriteRequest},
     testing::{StoreCall, TestClient, TestSessions, TestStore},
 };
 
@@ -84,7 +84,7 @@ async fn a_result_is_lost_after_the_call() {
     assert!(error.to_string().contains("test"), "{error}");
     assert!(matches!(
         store.read(&key, None).await.unwrap(),
-        hyper_session::store::ReadOutcome::Gone
+        ReadOutcome::Gone
     ));
     assert_eq!(store.keys(), [key, key]);
     assert_eq!(store.calls(), [StoreCall::Destroy, StoreCall::Read]);
@@ -101,4 +101,38 @@ async fn the_tags_of_the_wrapped_store_are_listed() {
     assert_eq!(tags.tagged(&tag).await.unwrap(), []);
     assert_eq!(store.capabilities(), store.inner().capabilities());
     assert_eq!(store.count().await.unwrap(), Some(0));
+}
+
+/// A store that knows that it is away, and has no index of tags.
+struct AwayStore;
+
+impl Store for AwayStore {
+    fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        StoreFuture::ready(Ok(ReadOutcome::Absent))
+    }
+
+    fn write(&self, _: WriteRequest) -> StoreFuture<WriteOutcome> {
+        StoreFuture::ready(Ok(WriteOutcome::Gone))
+    }
+
+    fn destroy(&self, _: &StoreKey) -> StoreFuture<()> {
+        StoreFuture::ready(Ok(()))
+    }
+
+    fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
+        StoreFuture::ready(Ok(false))
+    }
+
+    fn is_available(&self, _: &StoreKey) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_knows_of_itself_is_passed_on() {
+    let store = TestStore::new(AwayStore);
+    assert!(!store.is_available(&key()));
+    assert!(store.tags().is_none());
+    assert_eq!(store.count().await.unwrap(), None);
+    store.ready().await.unwrap();
 }
