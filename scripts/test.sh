@@ -55,6 +55,7 @@ need cc build-essential
 need c++ build-essential
 need redis-server redis-server
 need redis-cli redis-tools
+need curl curl
 need openssl openssl
 need chromium chromium
 need chromedriver chromium-driver
@@ -71,6 +72,7 @@ for manifest in Cargo.toml fuzz/Cargo.toml benches/compare/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" -- --check
 done
 
+# A lint of clippy, `incompatible_msrv`, also compares the standard library with `rust-version`.
 for features in --no-default-features "" --all-features; do
     section "Clippy ${features:-with default features}"
     # shellcheck disable=SC2086 # an empty value must give no argument

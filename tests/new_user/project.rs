@@ -1,0 +1,181 @@
+//! The folders of a new user, and the cargo commands in them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// The manifest of the project: what the README and the guide add. `FEATURES` are those of the README.
+const MANIFEST: &str = r#"
+[package]
+name = "new_user"
+version = "0.0.0"
+edition = "2024"
+
+[dependencies]
+hyper-session = { path = "../package", features = ["FEATURES"] }
+axum = { version = "0.8", default-features = false, features = ["http1", "json", "tokio"] }
+bytes = "1"
+http = "1"
+http-body-util = "0.1"
+hyper = { version = "1", features = ["http1", "server"] }
+hyper-util = { version = "0.1", features = ["tokio"] }
+tokio = { version = "1", features = ["full"] }
+
+[dev-dependencies]
+hyper-session = { path = "../package", features = ["forms", "testing"] }
+hyper-util = { version = "0.1", features = ["full"] }
+redb = { version = "2.6", default-features = false }
+
+[workspace]
+"#;
+
+/// The line of the README that adds the crate for axum.
+const ADD_WITH_FEATURES: &str = "cargo add hyper-session --features ";
+
+/// The folder of a new user. Made once in this process.
+pub(crate) struct Project {
+    /// The unpacked package.
+    pub(crate) package: PathBuf,
+    /// The user's project.
+    pub(crate) app: PathBuf,
+    target: PathBuf,
+}
+
+impl Project {
+    /// Packages the crate, unpacks it, and makes a project that uses it.
+    pub(crate) fn get() -> &'static Self {
+        static PROJECT: OnceLock<Project> = OnceLock::new();
+        PROJECT.get_or_init(Self::create)
+    }
+
+    fn create() -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let target = program
+            .ancestors()
+            .nth(3)
+            .expect("target/debug/deps")
+            .to_owned();
+        let folder = target.join("new_user");
+        let _ = fs::remove_dir_all(&folder);
+        let (package, app) = (folder.join("package"), folder.join("app"));
+        for path in ["examples", "src/bin", "tests"] {
+            fs::create_dir_all(app.join(path)).expect("a folder of the project");
+        }
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+        fs::copy(source.join("Cargo.lock"), app.join("Cargo.lock")).expect("the lock file");
+        let project = Self {
+            package,
+            app,
+            target,
+        };
+        project.unpack(source, &folder);
+        let readme = project.read("README.md");
+        let features = readme
+            .lines()
+            .find_map(|line| line.strip_prefix(ADD_WITH_FEATURES));
+        let features = features.expect("the README adds the crate with features");
+        let manifest = MANIFEST.replace("FEATURES", &features.replace(',', "\", \""));
+        project.write("Cargo.toml", &manifest);
+        project
+    }
+
+    fn unpack(&self, source: &Path, folder: &Path) {
+        let arguments = [
+            "package",
+            "--locked",
+            "--offline",
+            "--allow-dirty",
+            "--no-verify",
+        ];
+        let packages = folder.join("packages");
+        run(Command::new(env!("CARGO"))
+            .args(arguments)
+            .arg("--target-dir")
+            .arg(&packages)
+            .current_dir(source));
+        let name = concat!(env!("CARGO_PKG_NAME"), "-", env!("CARGO_PKG_VERSION"));
+        let archive = packages.join("package").join(format!("{name}.crate"));
+        run(Command::new("tar")
+            .arg("-xzf")
+            .arg(archive)
+            .arg("-C")
+            .arg(folder));
+        fs::rename(folder.join(name), &self.package).expect("the unpacked package");
+    }
+
+    /// Runs a cargo command in the project. It shares cargo's target folder, so it compiles only what this
+    /// repository's tests compile with other features.
+    pub(crate) fn cargo(&self, arguments: &[&str]) -> String {
+        run(Command::new(env!("CARGO"))
+            .args(arguments)
+            .args(["--offline", "--color=never"])
+            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("CARGO_INCREMENTAL", "0")
+            .env_remove("RUSTFLAGS")
+            .current_dir(&self.app))
+    }
+
+    /// Returns a program of the project. Its path is inside cargo's folder of programs.
+    pub(crate) fn program(&self, path: &str) -> PathBuf {
+        self.target.join("debug").join(path)
+    }
+
+    /// Copies a folder of the package into a folder of the project.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.package.join(from), self.app.join(to));
+        run(Command::new("cp").arg("-R").args([from, to]));
+    }
+
+    /// Returns the text of a file of the package.
+    pub(crate) fn read(&self, path: &str) -> String {
+        let text = fs::read_to_string(self.package.join(path));
+        text.unwrap_or_else(|error| panic!("the package has no readable {path}: {error}"))
+    }
+
+    /// Writes a file of the project.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        fs::write(self.app.join(path), text).expect("a file of the project");
+    }
+}
+
+/// Runs a command, and returns what it prints.
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} does not start ({error}): install it"));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?} fails:\n{printed}{errors}"
+    );
+    printed
+}
+
+/// Returns the Rust code under a heading of a Markdown text, without the lines that rustdoc hides.
+#[track_caller]
+pub(crate) fn code(text: &str, heading: &str) -> Vec<String> {
+    let mut lines = text.lines().skip_while(|line| *line != heading).skip(1);
+    let (mut blocks, mut block): (Vec<String>, Option<String>) = (Vec::new(), None);
+    for line in lines.by_ref() {
+        match &mut block {
+            Some(_) if line == "```" => blocks.extend(block.take()),
+            Some(code) if line != "#" && !line.starts_with("# ") => {
+                code.push_str(line);
+                code.push('\n');
+            }
+            Some(_) => {}
+            None if line.starts_with("```rust") => block = Some(String::new()),
+            None if line.starts_with("```") => block = None,
+            None if line.starts_with("# ") || line.starts_with("## ") => break,
+            None => {}
+        }
+    }
+    assert!(!blocks.is_empty(), "there is no code under {heading:?}");
+    blocks
+}
