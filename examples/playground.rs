@@ -117,8 +117,8 @@ impl Listener for ConsoleListener {
             } => eprintln!(
                 "store {store}: {server} is available again after {lasted:?}, {failed} operations failed"
             ),
-            Event::StoreFailed { error } if error.is_outage() => {}
-            Event::StoreFailed { error } if self.failures.fetch_add(1, Relaxed) == 0 => {
+            Event::StoreFailed { error, .. } if error.is_outage() => {}
+            Event::StoreFailed { error, .. } if self.failures.fetch_add(1, Relaxed) == 0 => {
                 eprintln!("store failed: {}", with_sources(*error));
             }
             Event::Committed { .. } if self.failures.load(Relaxed) > 0 => {

@@ -1,14 +1,15 @@
 //! Validation of settings, and the engine that they configure.
 
-use std::{ops::RangeInclusive, sync::atomic::AtomicBool, time::Duration};
+use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
-    AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, app_key, registry::StoreSelection,
+    AssuranceLevel, ConfigError, SessionConfig, StoreRegistry, app_key, range::check_range,
+    registry::StoreSelection,
 };
 use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
-    duration::DurationSetting,
+    seal::KeyRing,
     session::{
         Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, PendingIds, Policy,
         TouchTimes,
@@ -46,8 +47,11 @@ impl SessionConfig {
         let mut context =
             CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl(policy.age));
         context.clear_with_browser = self.clear_with_browser;
-        let backend = Backend::new(stores.open(self.store_selection(&listeners))?, &context)
-            .map_err(|error| ConfigError::with_source("store", error))?;
+        let backend = Backend::new(
+            stores.open(self.store_selection(&listeners, &keys))?,
+            &context,
+        )
+        .map_err(|error| ConfigError::with_source("store", error))?;
         let limits_max_age = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
             backend,
@@ -121,13 +125,18 @@ impl SessionConfig {
         Ok(configured.into_iter().chain(limit).min())
     }
 
-    fn store_selection<'c>(&'c self, listeners: &'c Listeners) -> StoreSelection<'c> {
+    fn store_selection<'c>(
+        &'c self,
+        listeners: &'c Listeners,
+        keys: &'c KeyRing,
+    ) -> StoreSelection<'c> {
         StoreSelection {
             store: &self.store,
             migrate_from: self.migrate_from.as_deref(),
             migrate_to: self.migrate_to.as_deref(),
             configs: &self.stores,
             listeners,
+            keys,
         }
     }
 }
@@ -144,26 +153,4 @@ fn cookie_error(name: &CookieName, error: CookieError) -> ConfigError {
         }
         _ => ConfigError::with_source("cookie", error),
     }
-}
-
-/// Returns the duration if it is within `range`.
-pub(super) fn check_range(
-    setting: &'static str,
-    value: DurationSetting,
-    range: RangeInclusive<Duration>,
-) -> Result<Duration, ConfigError> {
-    let duration = value.duration();
-    range
-        .contains(&duration)
-        .then_some(duration)
-        .ok_or_else(|| {
-            let (min, max) = (
-                DurationSetting::new(*range.start()),
-                DurationSetting::new(*range.end()),
-            );
-            ConfigError::new(
-                setting,
-                format!("{value} is out of range; choose {min} to {max}"),
-            )
-        })
 }

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 use super::{
     ConfigError, Secret, SessionConfig, app_key,
-    build::{MAX_DURATION, SECOND, check_range},
+    build::{MAX_DURATION, SECOND},
     file_store,
+    range::check_range,
 };
 use crate::{cookie::CookieName, duration::DurationSetting};
 

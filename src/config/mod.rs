@@ -39,6 +39,7 @@ mod file_store;
 #[path = "no_file_store.rs"]
 mod file_store;
 mod nearest_name;
+mod range;
 #[cfg(feature = "redis")]
 mod redis_store;
 #[cfg(not(feature = "redis"))]
@@ -55,7 +56,8 @@ pub use registry::StoreRegistry;
 pub use secret::Secret;
 pub use session_config::SessionConfig;
 pub use store_config::{
-    CookieStoreConfig, FileStoreConfig, MemoryStoreConfig, RedisStoreConfig, StoreConfigs,
+    CookieStoreConfig, CustomStoreConfig, FileStoreConfig, MemoryStoreConfig, NearCacheConfig,
+    RedisStoreConfig, StoreConfigs,
 };
 
 pub use crate::duration::{DurationSetting, ParseDurationError};

@@ -1,12 +1,20 @@
 //! The registry of stores by name.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{
     ConfigError, MemoryStoreConfig, StoreConfigs, cookie_store, file_store,
     nearest_name::nearest_name, redis_store,
 };
 use crate::{
+    seal::KeyRing,
     session::Listeners,
     store::{MemoryStore, MigratingStore, Store, StoreError},
 };
@@ -32,7 +40,11 @@ type StoreFactory = Box<dyn FnOnce(&mut OpenContext<'_>) -> OpenResult + Send>;
 /// let sessions = Sessions::builder(config.store("small")).stores(stores).build()?;
 /// # Ok::<(), hyper_session::config::ConfigError>(())
 /// ```
-pub struct StoreRegistry(BTreeMap<String, StoreFactory>);
+pub struct StoreRegistry {
+    factories: BTreeMap<String, StoreFactory>,
+    /// The names of stores that read a section of the configuration.
+    configured: BTreeSet<String>,
+}
 
 impl StoreRegistry {
     /// Returns a registry of the built-in stores.
@@ -57,9 +69,15 @@ impl StoreRegistry {
         );
         stores.insert(
             "redis".into(),
-            Box::new(|context| redis_store::open(&context.configs.redis, context.listeners)),
+            Box::new(|context| {
+                let fingerprints = context.keys.fingerprints();
+                redis_store::open(&context.configs.redis, context.listeners, fingerprints)
+            }),
         );
-        Self(stores)
+        Self {
+            factories: stores,
+            configured: BTreeSet::new(),
+        }
     }
 
     /// Adds a store under `name`, or replaces the store with that name.
@@ -82,17 +100,86 @@ impl StoreRegistry {
             Ok(store) => Ok(Box::new(store)),
             Err(error) => Err(ConfigError::with_source("store", error)),
         });
-        self.0.insert(name.into(), open);
+        let name = name.into();
+        self.configured.remove(&name);
+        self.factories.insert(name, open);
         self
+    }
+
+    /// Adds a store with a section `[stores.NAME]` in the configuration, or replaces the store with that
+    /// name. `open` gets the section; without one, it gets the section of no settings.
+    ///
+    /// If the section does not fit `C`, or `open` returns an error, building the sessions fails.
+    ///
+    /// ```
+    /// use hyper_session::{SessionConfig, Sessions, config::StoreRegistry, store::MemoryStore};
+    /// use serde::Deserialize;
+    ///
+    /// #[derive(Deserialize)]
+    /// #[serde(deny_unknown_fields)]
+    /// struct SmallConfig {
+    ///     records: u64,
+    /// }
+    ///
+    /// let config: SessionConfig = toml::from_str(r#"
+    ///     store = "small"
+    ///     [stores.small]
+    ///     records = 1000
+    /// "#)?;
+    /// let stores = StoreRegistry::new().register_with_config("small", |config: SmallConfig| {
+    ///     Ok(MemoryStore::builder().max_records(config.records).build())
+    /// });
+    /// let config = config.app_key("a secret of thirty-two characters or more");
+    /// let sessions = Sessions::builder(config).stores(stores).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn register_with_config<S: Store, C: DeserializeOwned>(
+        mut self,
+        name: impl Into<String>,
+        open: impl FnOnce(C) -> Result<S, StoreError> + Send + 'static,
+    ) -> Self {
+        let name = name.into();
+        let section = name.clone();
+        let open: StoreFactory = Box::new(move |context| {
+            let custom = context.configs.custom.get(&section).cloned();
+            let settings = custom.map_or_else(|| Value::Object(Map::new()), |custom| custom.0);
+            let config = serde_json::from_value(settings);
+            let config = config.map_err(|error| {
+                ConfigError::with_source("stores", error).context(format!("section {section:?}"))
+            })?;
+            match open(config) {
+                Ok(store) => Ok(Box::new(store)),
+                Err(error) => Err(ConfigError::with_source("store", error)),
+            }
+        });
+        self.factories.insert(name.clone(), open);
+        self.configured.insert(name);
+        self
+    }
+
+    /// Checks that a store reads each section of the configuration.
+    fn check_sections(&self, configs: &StoreConfigs) -> Result<(), ConfigError> {
+        let mut sections = configs.custom.keys();
+        let Some(unknown) = sections.find(|name| !self.configured.contains(*name)) else {
+            return Ok(());
+        };
+        let built_in = ["memory", "file", "cookie", "redis"].into_iter();
+        let names = built_in.chain(self.configured.iter().map(String::as_str));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let problem = format!("no store has the section {unknown:?}; the sections are {names}");
+        Err(ConfigError::new("stores", problem))
     }
 
     /// Opens the selected store, or the pair of stores of a migration.
     pub(super) fn open(self, selection: StoreSelection<'_>) -> OpenResult {
+        self.check_sections(selection.configs)?;
         let mut context = OpenContext {
-            factories: self.0,
+            factories: self.factories,
             shared: BTreeMap::new(),
             configs: selection.configs,
             listeners: selection.listeners,
+            keys: selection.keys,
         };
         let (setting, other) = match (selection.migrate_from, selection.migrate_to) {
             (None, None) => return context.take_factory("store", selection.store)?(&mut context),
@@ -123,6 +210,7 @@ struct OpenContext<'c> {
     shared: BTreeMap<String, Arc<dyn Store>>,
     configs: &'c StoreConfigs,
     listeners: &'c Listeners,
+    keys: &'c KeyRing,
 }
 
 impl OpenContext<'_> {
@@ -181,6 +269,8 @@ pub(super) struct StoreSelection<'c> {
     pub(super) configs: &'c StoreConfigs,
     /// The listeners for outages of a store.
     pub(super) listeners: &'c Listeners,
+    /// The application keys.
+    pub(super) keys: &'c KeyRing,
 }
 
 fn open_memory(config: &MemoryStoreConfig) -> Box<dyn Store> {
@@ -202,6 +292,6 @@ impl Default for StoreRegistry {
 
 impl fmt::Debug for StoreRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.factories.keys()).finish()
     }
 }

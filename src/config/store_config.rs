@@ -1,6 +1,6 @@
 //! The settings of the built-in stores.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -11,6 +11,9 @@ use crate::duration::DurationSetting;
 ///
 /// Only the settings of the selected store and of the stores that it uses have an effect. Settings of a
 /// store that the program was built without are allowed.
+///
+/// A store of your own may have a section under its name; see
+/// [`StoreRegistry::register_with_config`](super::StoreRegistry::register_with_config).
 ///
 /// ```
 /// use hyper_session::SessionConfig;
@@ -27,7 +30,7 @@ use crate::duration::DurationSetting;
 /// # Ok::<(), toml::de::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct StoreConfigs {
     /// The settings of the store `memory`.
@@ -38,6 +41,28 @@ pub struct StoreConfigs {
     pub cookie: CookieStoreConfig,
     /// The settings of the store `redis`.
     pub redis: RedisStoreConfig,
+    /// The sections of other stores, by name. Building sessions fails if no store is registered with a
+    /// configuration under such a name.
+    #[serde(flatten)]
+    pub custom: BTreeMap<String, CustomStoreConfig>,
+}
+
+/// The section of a store of the program's own. `Debug` does not show it, since it may be secret.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct CustomStoreConfig(pub(super) serde_json::Value);
+
+impl CustomStoreConfig {
+    /// Returns a section with these settings.
+    pub const fn new(settings: serde_json::Value) -> Self {
+        Self(settings)
+    }
+}
+
+impl fmt::Debug for CustomStoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// The limits of the [memory store](crate::store::MemoryStore#limits).
@@ -113,19 +138,55 @@ pub struct CookieStoreConfig {
     pub revocation: Option<String>,
 }
 
-/// The server and the keys of the Redis store.
+/// The server, the keys and the limits of the [Redis store](crate::store#stores).
+///
+/// ```
+/// use hyper_session::SessionConfig;
+///
+/// let config: SessionConfig = toml::from_str(r#"
+///     store = "redis"
+///     [stores.redis]
+///     url = "rediss://shop:secret@sessions.internal:6380/0"
+///     prefix = "shop:"
+///     pool_size = 4
+///     operation_timeout = "2s"
+///     wait_for_replicas = 1
+///     [stores.redis.near_cache]
+///     max_records = 50_000
+///     max_age = "5s"
+/// "#)?;
+/// # Ok::<(), toml::de::Error>(())
+/// ```
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RedisStoreConfig {
     /// The URL: `redis://`, `rediss://`, `redis+unix://`, `redis-sentinel://` or `redis-cluster://`.
-    /// Errors never show its password. Default: `redis://127.0.0.1:6379`.
+    /// Special characters of the password are percent-encoded. Errors never show it. Default:
+    /// `redis://127.0.0.1:6379`.
     pub url: Secret,
-    /// The prefix of every key. Default: `session:`.
+    /// The prefix of every key. Each application needs a prefix of its own. Default: `session:`.
     pub prefix: Option<String>,
+    /// The number of connections to each server, 1 to 1,000. Default: 2.
+    pub pool_size: Option<usize>,
+    /// The timeout for opening a connection and for each step of its setup. Default: 2 seconds.
+    pub connect_timeout: Option<DurationSetting>,
+    /// The timeout of one attempt at one command. Default: 1 second.
+    pub command_timeout: Option<DurationSetting>,
+    /// The timeout of a whole operation, with its retries. Default: 3 seconds.
+    pub operation_timeout: Option<DurationSetting>,
+    /// The time that an operation waits during a known outage. Default: 250 milliseconds.
+    pub outage_timeout: Option<DurationSetting>,
     /// The time that [`Sessions::ready`](crate::Sessions::ready) waits for the server. Default: 10
     /// seconds.
     pub startup_timeout: Option<DurationSetting>,
+    /// The maximum number of operations in flight, 1 to 10,000,000. Default: 10,000.
+    pub max_in_flight: Option<usize>,
+    /// The number of replicas that must confirm a write. Default: 0.
+    pub wait_for_replicas: Option<u32>,
+    /// The near cache: copies of records in this process. Default: none. An empty section switches it
+    /// on with its defaults.
+    pub near_cache: Option<NearCacheConfig>,
 }
 
 impl Default for RedisStoreConfig {
@@ -133,7 +194,28 @@ impl Default for RedisStoreConfig {
         Self {
             url: Secret::new("redis://127.0.0.1:6379"),
             prefix: None,
+            pool_size: None,
+            connect_timeout: None,
+            command_timeout: None,
+            operation_timeout: None,
+            outage_timeout: None,
             startup_timeout: None,
+            max_in_flight: None,
+            wait_for_replicas: None,
+            near_cache: None,
         }
     }
+}
+
+/// The limits of the near cache of the Redis store.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct NearCacheConfig {
+    /// The maximum number of copies. Default: 10,000.
+    pub max_records: Option<usize>,
+    /// The maximum size of the data and tags of all copies, in bytes. Default: 64 MiB.
+    pub max_bytes: Option<usize>,
+    /// The maximum age of a copy, 1 millisecond to 1 hour. Default: 10 seconds.
+    pub max_age: Option<DurationSetting>,
 }

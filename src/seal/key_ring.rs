@@ -60,6 +60,12 @@ impl KeyRing {
         Codec::new(&self.first, &self.previous, purpose, name)
     }
 
+    /// Returns a value for each key that is derived from it, does not reveal it, and is used for nothing
+    /// else. Applications that share a key share a value.
+    pub(crate) fn fingerprints(&self) -> Vec<[u8; 16]> {
+        self.keys().map(SealKey::fingerprint).collect()
+    }
+
     fn keys(&self) -> impl Iterator<Item = &SealKey> {
         std::iter::once(&self.first).chain(&self.previous)
     }

@@ -15,6 +15,9 @@ use super::{
 /// secret gives other keys elsewhere, or in a later format.
 const SALT: &[u8] = b"hyper-session seal 1";
 
+/// The length of a fingerprint in bytes.
+const FINGERPRINT_LEN: usize = 16;
+
 const QUOTES: [char; 2] = ['"', '\''];
 
 /// A secret key that seals cookies and session data, and opens them.
@@ -29,6 +32,7 @@ const QUOTES: [char; 2] = ['"', '\''];
 #[doc(alias = "APP_KEY")]
 pub struct SealKey {
     id: KeyId,
+    fingerprint: [u8; FINGERPRINT_LEN],
     aead: Arc<Aead>,
 }
 
@@ -109,6 +113,10 @@ impl SealKey {
         self.id
     }
 
+    pub(super) const fn fingerprint(&self) -> [u8; FINGERPRINT_LEN] {
+        self.fingerprint
+    }
+
     pub(super) const fn aead(&self) -> &Arc<Aead> {
         &self.aead
     }
@@ -122,8 +130,12 @@ impl SealKey {
         // Neither fails. The output is much shorter than the limit.
         kdf::derive(SALT, secret, b"AES-256-GCM-SIV key", &mut *key).ok_or(SealKeyError::Weak)?;
         kdf::derive(SALT, secret, b"key id", &mut id).ok_or(SealKeyError::Weak)?;
+        let mut fingerprint = [0; FINGERPRINT_LEN];
+        kdf::derive(SALT, secret, b"application fingerprint", &mut fingerprint)
+            .ok_or(SealKeyError::Weak)?;
         Ok(Self {
             id: KeyId(id),
+            fingerprint,
             aead: Arc::new(Aead::new(&key)),
         })
     }

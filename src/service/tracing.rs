@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing::{debug, warn};
+use tracing::{debug, field::display, warn};
 
 use crate::{
     clock::{Clock, Timestamp},
@@ -62,13 +62,16 @@ impl Listener for TracingListener {
                 debug!(target: "hyper_session", event = name, reason);
             }
             // The store itself has logged it, with or without this listener.
-            Event::StoreUnavailable { .. } | Event::StoreRecovered { .. } => {}
-            Event::StoreFailed { error } if error.is_outage() => {
-                debug!(target: "hyper_session", event = name, error = %ErrorChain(error));
-            }
-            Event::StoreFailed { error } => {
-                if let Some(left_out) = throttle(Clock::system().now()) {
-                    warn!(target: "hyper_session", event = name, error = %ErrorChain(error), left_out);
+            Event::StoreUnavailable { .. }
+            | Event::StoreRecovered { .. }
+            | Event::PrefixShared { .. } => {}
+            Event::StoreFailed { key, error } => {
+                let is_outage = error.is_outage();
+                let (key, error) = (key.map(display), ErrorChain(error));
+                if is_outage {
+                    debug!(target: "hyper_session", event = name, key, %error);
+                } else if let Some(left_out) = throttle(Clock::system().now()) {
+                    warn!(target: "hyper_session", event = name, key, %error, left_out);
                 }
             }
             Event::LayerConflict { cookie_name } => {

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     cookie::{Finder, SetCookie},
+    id::StoreKey,
     wire::{CookieText, Format, IdCookie, Lifetime},
 };
 
@@ -56,15 +57,18 @@ impl Engine {
         for event in events {
             match event {
                 QueuedEvent::Event(event) => self.emit(event),
-                QueuedEvent::StoreFailed(error) => self.emit(&Event::StoreFailed { error }),
+                QueuedEvent::StoreFailed(key, error) => {
+                    self.emit(&Event::StoreFailed { key: *key, error });
+                }
             }
         }
     }
 
-    /// Emits [`Event::StoreFailed`] if the store caused `error`. Returns the error.
-    pub(crate) fn report(&self, error: SessionError) -> SessionError {
+    /// Emits [`Event::StoreFailed`] if the store caused `error` of the session with this key. Returns the
+    /// error.
+    pub(crate) fn report(&self, key: Option<StoreKey>, error: SessionError) -> SessionError {
         if error.is_caused_by_store() {
-            self.emit(&Event::StoreFailed { error: &error });
+            self.emit(&Event::StoreFailed { key, error: &error });
         }
         error
     }

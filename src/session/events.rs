@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use super::SessionError;
-use crate::id::StoreKey;
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// An event of a session or its store.
 ///
@@ -81,6 +81,9 @@ pub enum Event<'a> {
     /// A failure of the store: it did not answer, held a record that this release cannot open, or
     /// rejected the size of the session.
     StoreFailed {
+        /// The session's key, if it is known. The record of a newer release is stored under it, for
+        /// example.
+        key: Option<StoreKey>,
         /// The error.
         error: &'a SessionError,
     },
@@ -107,6 +110,20 @@ pub enum Event<'a> {
         lasted: Duration,
         /// Number of operations that failed or were cancelled during the outage.
         failed: u64,
+    },
+    /// Another application that uses the same keys of a store: at its last start, it had other
+    /// application keys. Sessions stay separate, but tags are shared, so logging a user out everywhere ends
+    /// sessions of the other application, too. Give each application a prefix of its own. A store reports
+    /// this when it is [ready](crate::Sessions::ready).
+    ///
+    /// It is also reported once after all application keys were replaced without keeping a previous one.
+    PrefixShared {
+        /// The store's name.
+        store: &'static str,
+        /// The prefix of the keys, the setting `prefix`.
+        prefix: &'a str,
+        /// The last start of the other application.
+        other_started: Timestamp,
     },
     /// A request that passed layers of two [`Sessions`](crate::Sessions) with one cookie name. It was
     /// answered with a 500. See [`SessionLayerConflict`](crate::service::SessionLayerConflict).
@@ -138,6 +155,7 @@ impl Event<'_> {
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreUnavailable { .. } => "store_away",
             Self::StoreRecovered { .. } => "store_back",
+            Self::PrefixShared { .. } => "prefix_shared",
             Self::LayerConflict { .. } => "layer_conflict",
             Self::ConfigAdjusted { .. } => "config_adjusted",
         }
@@ -166,7 +184,7 @@ impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
 #[derive(Debug)]
 pub(super) enum QueuedEvent {
     Event(Event<'static>),
-    StoreFailed(SessionError),
+    StoreFailed(Option<StoreKey>, SessionError),
 }
 
 /// The listeners of one engine. Without listeners, an event costs one comparison. A store that

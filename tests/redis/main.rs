@@ -20,6 +20,7 @@ mod migrating;
 mod outages;
 mod processes;
 mod rejections;
+mod settings;
 mod startup;
 mod tags;
 mod tls;

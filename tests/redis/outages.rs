@@ -487,7 +487,10 @@ async fn one_operation_more_than_allowed_is_refused_at_once() {
 #[tokio::test]
 async fn a_server_that_loads_its_data_is_waited_for() {
     let mut server = Server::start_with(&["--enable-debug-command", "yes"]);
-    let (store, outages) = store(&server.url());
+    let store = RedisStore::builder(&server.url())
+        .command_timeout(TOTAL)
+        .operation_timeout(Duration::from_secs(20));
+    let store = store.connect().await.unwrap();
     let key = create_session(&store, HOUR).await;
     server.send(&["DEBUG", "POPULATE", "1000"]);
     assert_eq!(server.send(&["SAVE"]), "+OK\r\n");
@@ -503,7 +506,7 @@ async fn a_server_that_loads_its_data_is_waited_for() {
         "the server is still loading"
     );
     assert_eq!(&*record(&store, &key).await.data, b"data");
-    assert!(outages.lock().unwrap().is_empty());
+    assert_eq!(store.stats().outages, 0);
 }
 
 #[test]

@@ -9,14 +9,19 @@ use hyper_session::{
 use serde_json::json;
 
 use crate::support::{
-    Browser, config, object,
+    Browser, EventLog, config, object,
     redis_servers::{Server, sessions::connect},
 };
 
 async fn service(server: &Server, clock: &Clock) -> Sessions {
+    service_with(server, clock, &EventLog::default()).await
+}
+
+async fn service_with(server: &Server, clock: &Clock, events: &EventLog) -> Sessions {
     Sessions::builder(config())
         .store(connect(server).await)
         .clock(clock.clone())
+        .listener(events.listener())
         .build()
         .unwrap()
 }
@@ -75,4 +80,32 @@ async fn a_value_of_another_type_is_a_new_session_and_can_be_destroyed() {
         server.send(&["TYPE", &name]).contains("string"),
         "a tombstone"
     );
+}
+
+#[tokio::test]
+async fn the_event_of_a_record_that_cannot_be_read_names_its_key() {
+    let server = Server::start();
+    let events = EventLog::default();
+    let sessions = service_with(&server, &clock(), &events).await;
+    let mut browser = Browser::new(&sessions);
+    let key = browser
+        .visit(async |s| {
+            s.put("n", &1).unwrap();
+            s.store_key().unwrap()
+        })
+        .await;
+    let name = format!("session:{key}");
+    server.set(&name, b"hs9R of a newer release");
+    let load = async |s: hyper_session::Session| s.load().await.map(drop);
+    assert_eq!(browser.clone().request(load).await.status, 503);
+    let [failed] = &events.with_name("store_failed")[..] else {
+        panic!("{:?}", events.all());
+    };
+    assert_eq!(failed.keys, [key], "an operator finds {name}");
+    server.set(&name, b"of another program");
+    assert_eq!(browser.request(load).await.status, 200);
+    let [unreadable] = &events.with_name("record_unreadable")[..] else {
+        panic!("{:?}", events.all());
+    };
+    assert_eq!(unreadable.keys, [key]);
 }

@@ -75,8 +75,13 @@ impl LoggedEvent {
             Event::CookieRejected { reason }
             | Event::CsrfFailed { reason }
             | Event::ConfigAdjusted { reason } => (vec![], (*reason).to_owned()),
+            Event::PrefixShared {
+                prefix,
+                other_started,
+                ..
+            } => (vec![], format!("{prefix} {}", other_started.as_millis())),
             Event::LayerConflict { cookie_name } => (vec![], (*cookie_name).to_owned()),
-            Event::StoreFailed { error } => (vec![], error.to_string()),
+            Event::StoreFailed { key, error } => (key.iter().copied().collect(), error.to_string()),
             Event::StoreUnavailable { store, reason, .. } => (vec![], format!("{store}: {reason}")),
             Event::StoreRecovered { store, failed, .. } => (vec![], format!("{store}: {failed}")),
             other => (

@@ -397,7 +397,7 @@ impl Commit {
         if let (SessionError::Conflict { path, .. }, Some(key)) = (&error, key) {
             engine.emit(&Event::Conflict { key, path });
         }
-        let error = engine.report(error);
+        let error = engine.report(key, error);
         if let (false, Some(key)) = (reason.is_empty(), key) {
             engine.emit(&Event::WriteDropped { key, reason });
         }

@@ -366,7 +366,8 @@ impl SessionState {
     /// Queues [`Event::StoreFailed`] if the store caused `error`. Returns the error.
     pub(super) fn report(&mut self, engine: &Engine, error: SessionError) -> SessionError {
         if error.is_caused_by_store() && !engine.listeners.is_empty() {
-            self.events.push(QueuedEvent::StoreFailed(error.clone()));
+            let failed = QueuedEvent::StoreFailed(self.key(), error.clone());
+            self.events.push(failed);
         }
         error
     }

@@ -3,12 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    NAME, RedisStore,
+    Application, NAME, RedisStore,
     client::{Client, InvalidationListener},
     command_runner::CommandRunner,
     key_names::KeyNames,
+    log,
     outage::{Outage, OutageReporter},
-    outage_log,
     settings::Settings,
 };
 use crate::store::{Store, StoreError};
@@ -42,7 +42,9 @@ impl RedisStoreBuilder {
 
     /// Sets the prefix of every key of this store. Default: `session:`.
     ///
-    /// Two applications on one database need two prefixes.
+    /// Two applications on one database need two prefixes. With one, they share their tags, so that
+    /// destroying the sessions of a tag ends sessions of both. If a configuration opens the stores, the
+    /// second one reports [`PrefixShared`](crate::session::Event::PrefixShared) at its start.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.settings.prefix = prefix.into();
         self
@@ -139,6 +141,12 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Sets the application, to detect another one that uses the same prefix.
+    pub(crate) fn application(mut self, application: Application) -> Self {
+        self.settings.application = Some(application);
+        self
+    }
+
     /// Builds the store without connecting.
     ///
     /// The first operation opens the connections in the background and waits for them within its
@@ -158,7 +166,7 @@ impl RedisStoreBuilder {
         let names = KeyNames::new(&self.settings.prefix);
         let on_outage = Arc::clone(&self.settings.on_outage);
         let reporter = Arc::new(OutageReporter::new(move |outage| {
-            outage_log::log(outage);
+            log::outage(outage);
             on_outage(outage);
         }));
         let client = Client::new(&self.url.0, &self.settings, &names, &reporter)

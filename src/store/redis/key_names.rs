@@ -61,6 +61,11 @@ impl KeyNames {
         [&*self.prefix, b"test:", number.as_bytes()].concat().into()
     }
 
+    /// Returns the name of the [marker](super::application) of an application.
+    pub(super) fn application(&self) -> Bytes {
+        [&*self.prefix, b"application"].concat().into()
+    }
+
     /// Returns the name of a tag's index: the prefix, `tag:`, and the tag itself. No session has
     /// such a name, since `t` is not a hexadecimal digit.
     pub(super) fn tag_index(&self, tag: &str) -> Bytes {

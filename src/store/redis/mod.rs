@@ -1,18 +1,19 @@
 //! The Redis store: sessions for services on many machines.
 
+mod application;
 mod builder;
 mod client;
 mod command_runner;
 mod error;
 mod key_names;
+#[cfg(feature = "tracing")]
+mod log;
+#[cfg(not(feature = "tracing"))]
+#[path = "no_log.rs"]
+mod log;
 mod near_cache;
 mod ops;
 mod outage;
-#[cfg(feature = "tracing")]
-mod outage_log;
-#[cfg(not(feature = "tracing"))]
-#[path = "no_outage_log.rs"]
-mod outage_log;
 mod ready;
 mod record;
 mod scripts;
@@ -23,6 +24,7 @@ mod version_gen;
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+pub(crate) use self::application::Application;
 use self::command_runner::CommandRunner;
 pub use self::{
     builder::RedisStoreBuilder,

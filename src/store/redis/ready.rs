@@ -1,14 +1,21 @@
 //! The check at the start of a service that the server does what the store needs.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
 
 use super::{
     RedisError, ServerRejection,
     client::{Node, RedisCommand, Reply},
     command_runner::CommandRunner,
+    log,
     scripts::CHECK_COMMANDS,
 };
 use crate::{
+    clock::Clock,
     id::{SessionId, StoreKey},
     store::{Expected, ReadOutcome, Tag, Tags, WriteOutcome, WriteRequest},
 };
@@ -21,7 +28,8 @@ const LIFETIME: Duration = Duration::from_secs(10);
 const MAX_KEYS: u32 = 100_000;
 
 impl CommandRunner {
-    /// Waits until the server answers. Then checks on each master that the commands of the store work.
+    /// Waits until the server answers. Then checks on each master that the commands of the store work,
+    /// and that no other application uses the prefix.
     pub(super) async fn ready(&self) -> Result<(), RedisError> {
         let command = || RedisCommand::get(self.names.test(0));
         self.run_at_startup(self.settings.startup_timeout, command)
@@ -32,7 +40,7 @@ impl CommandRunner {
                 self.check_operations(&key).await?;
             }
         }
-        Ok(())
+        self.mark_application().await
     }
 
     /// Returns a new key of the node. `None` if it has almost no slots.
@@ -83,6 +91,31 @@ impl CommandRunner {
         for name in [self.names.session(key), self.names.tag_index(tag.as_str())] {
             self.query(|| RedisCommand::new("DEL", name.clone(), []))
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the marker, and reports another application that has written it. Does nothing at the
+    /// second call.
+    async fn mark_application(&self) -> Result<(), RedisError> {
+        let Some(application) = &self.settings.application else {
+            return Ok(());
+        };
+        if application.is_marked.load(Relaxed) {
+            return Ok(());
+        }
+        let marker = application.marker(Clock::system().now());
+        let command = || {
+            let args = [marker.clone(), Bytes::from_static(b"GET")];
+            RedisCommand::new("SET", self.names.application(), args)
+        };
+        let before = self.query(command).await?;
+        application.is_marked.store(true, Relaxed);
+        if let Reply::Bytes(before) = before
+            && let Some(start) = application.other_start(&before)
+        {
+            log::shared_prefix(&self.settings.prefix, start);
+            (application.on_shared_prefix)(&self.settings.prefix, start);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{outage::Outage, outage_log};
+use super::{application::Application, log, outage::Outage};
 
 /// The limits of a store; [`RedisStoreBuilder`](super::RedisStoreBuilder) documents each.
 #[derive(Clone)]
@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub(super) tombstone_ttl: Duration,
     pub(super) max_in_flight: usize,
     pub(super) replicas: u32,
+    pub(super) application: Option<Application>,
     pub(super) on_outage: Arc<dyn Fn(&Outage) + Send + Sync>,
     /// Set if the user has installed `on_outage`, or if outages are logged.
     pub(super) reports_outages: bool,
@@ -35,8 +36,9 @@ impl Default for Settings {
             tombstone_ttl: Duration::from_secs(60),
             max_in_flight: 10_000,
             replicas: 0,
+            application: None,
             on_outage: Arc::new(|_| ()),
-            reports_outages: outage_log::IS_ENABLED,
+            reports_outages: log::IS_ENABLED,
         }
     }
 }

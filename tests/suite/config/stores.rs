@@ -5,6 +5,7 @@ use hyper_session::{
     config::{ConfigError, StoreRegistry},
     store::MemoryStore,
 };
+use serde::Deserialize;
 
 use crate::support::{Browser, config};
 
@@ -171,8 +172,12 @@ fn a_misspelt_section_is_an_error_that_names_it() {
         ("[stores.file]\nfolder = 'x'", "folder"),
         ("[stores.redis]\nURL = 'redis://x'", "URL"),
     ] {
-        let error = toml::from_str::<SessionConfig>(text).unwrap_err();
-        assert!(error.to_string().contains(word), "{error}");
+        let config = toml::from_str::<SessionConfig>(text);
+        let error = match config.map(|config| config.app_key(crate::support::KEY)) {
+            Ok(config) => Sessions::builder(config).build().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(word), "{error}");
     }
 }
 
@@ -258,4 +263,62 @@ fn a_store_that_was_not_built_in_says_which_feature_it_takes() {
     let error = refusal("store = 'redis'");
     assert_eq!(error.setting(), "store");
     assert!(error.to_string().contains("feature `redis`"), "{error}");
+}
+
+/// The section of a store of the program's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SmallConfig {
+    max_records: u64,
+}
+
+fn small_stores() -> StoreRegistry {
+    StoreRegistry::new().register_with_config("small", |config: SmallConfig| {
+        let store = MemoryStore::builder().max_records(config.max_records);
+        Ok(store.build())
+    })
+}
+
+fn build_small(toml: &str) -> Result<Sessions, ConfigError> {
+    let config: SessionConfig = toml::from_str(toml).unwrap();
+    let builder = Sessions::builder(config.app_key(crate::support::KEY));
+    builder.stores(small_stores()).build()
+}
+
+#[tokio::test]
+async fn a_store_of_ones_own_has_a_section_of_its_own() {
+    let sessions = build_small("store = 'small'\n[stores.small]\nmax_records = 5").unwrap();
+    for _ in 0..20 {
+        let mut browser = Browser::new(&sessions);
+        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+    }
+    let count = sessions.collection().count().await.unwrap();
+    assert!(count.is_some_and(|count| count <= 5), "{count:?}");
+}
+
+#[test]
+fn a_wrong_section_of_a_store_of_ones_own_is_named() {
+    for (toml, words) in [
+        (
+            "[stores.small]\nmax_records = 'many'",
+            ["section \"small\"", "u64"],
+        ),
+        ("[stores.small]\nsize = 1", ["section \"small\"", "size"]),
+        ("", ["section \"small\"", "max_records"]),
+        (
+            "[stores.smal]\nmax_records = 5",
+            ["\"smal\"", "redis, small"],
+        ),
+    ] {
+        let error = build_small(&format!("store = 'small'\n{toml}")).unwrap_err();
+        assert_eq!(error.setting(), "stores");
+        for word in words {
+            assert!(error.to_string().contains(word), "{toml}: {error}");
+        }
+    }
+    let unused = build_small("[stores.small]\nmax_records = 5");
+    assert!(
+        unused.is_ok(),
+        "the section of a store that is not selected: {unused:?}"
+    );
 }
