@@ -4,18 +4,20 @@
 //! `cargo run --example testing --features forms,testing` starts the server; then open
 //! <http://127.0.0.1:3000/login>. `ADDR` sets another address.
 
+#[path = "support/serve.rs"]
+mod serve;
+
 use std::{error::Error, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1};
+use hyper::body::Incoming;
 use hyper_session::{
     MemoryStore, Session, SessionConfig, SessionError, Sessions,
     form::{FormBody, Forms, Input, InputLimits, ValidationErrors},
     seal::SealKey,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Page = Response<Full<Bytes>>;
@@ -103,13 +105,8 @@ async fn main() -> Result<(), BoxError> {
     let service = sessions.wrap_fn(Forms::new().csrf_protection().wrap_fn(app));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new()) // a client has 30 seconds to send the head of a request
-            .serve_connection(TokioIo::new(stream), service.clone());
-        tokio::spawn(connection);
-    }
+    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub(super) struct Recording<B> {
     is_ended: bool,
 }
 
+/// A frame of a body, or its error.
+type FrameResult<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
+
 /// A recording that the check and the handler share.
 pub(super) type SharedRecording<B> = Arc<Mutex<Recording<B>>>;
 
@@ -86,16 +89,13 @@ impl<B: Body> Recording<B> {
     }
 
     /// Polls the part of the body that was not read yet.
-    fn poll_rest(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<B::Data>>, B::Error>> {
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
         if self.is_ended {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(None);
         }
         let frame = ready!(self.body.as_mut().poll_frame(cx));
         self.is_ended = frame.is_none();
-        Poll::Ready(frame.transpose())
+        Poll::Ready(frame)
     }
 
     fn is_rest_ended(&self) -> bool {
@@ -154,7 +154,7 @@ where
         if let Some(trailers) = recording.trailers.take() {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
-        recording.poll_rest(cx).map(Result::transpose)
+        recording.poll_rest(cx)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -102,7 +102,7 @@ async fn an_outage_does_not_fill_the_log() {
     for _ in 0..100 {
         let mut browser = Browser::new(&sessions);
         let visit = browser
-            .request(async |s| s.load().await.unwrap().put("n", &1).unwrap())
+            .request(async |s| s.load().await.unwrap().put("n", 1).unwrap())
             .await;
         assert_eq!(visit.status, 503);
     }

@@ -64,7 +64,7 @@ async fn first_visit(machine: &Machine, scenario: &Scenario, visitor: usize) -> 
     browser
         .visit(async |s| {
             if scenario.is_stored {
-                s.merge(&first_data(visitor)).unwrap();
+                s.merge(first_data(visitor)).unwrap();
                 s.flash("first", visitor).unwrap();
                 s.tag("first").unwrap();
             }

@@ -70,7 +70,7 @@ async fn a_slower_write_does_not_log_out_who_has_just_signed_in() {
     let mut slow = browser.clone();
     let answer = slow
         .request(async |session| {
-            session.load().await.unwrap().put("late", &1).unwrap();
+            session.load().await.unwrap().put("late", 1).unwrap();
             let sign_in = browser.visit(async |session| {
                 session.regenerate().unwrap();
                 session.put("user", 1).unwrap();

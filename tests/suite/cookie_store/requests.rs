@@ -62,7 +62,7 @@ async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_
     let server = server_with_config(config().host_cookie());
     let visit = server
         .browser()
-        .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
+        .request(async |session| session.load().await.unwrap().put("a", 1).unwrap())
         .await;
     let [id, data] = visit.cookies()[..] else {
         panic!("two cookies: {:?}", visit.cookies());
@@ -87,7 +87,7 @@ async fn a_session_that_ends_with_the_browser_says_so_of_both_cookies() {
     let server = server_with_config(config().clear_with_browser(true));
     let visit = server
         .browser()
-        .request(async |session| session.load().await.unwrap().put("a", &1).unwrap())
+        .request(async |session| session.load().await.unwrap().put("a", 1).unwrap())
         .await;
     assert_eq!(visit.cookies().len(), 2);
     assert!(visit.cookies().iter().all(|line| !line.contains("Max-Age")));

@@ -101,7 +101,7 @@ async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
     login(&mut browser, "ada").await;
     let mut slow = browser.clone();
     slow.request(async |session| {
-        session.load().await.unwrap().put("late", &1).unwrap();
+        session.load().await.unwrap().put("late", 1).unwrap();
         browser
             .visit(async |session| session.destroy().unwrap())
             .await;
@@ -159,7 +159,7 @@ async fn a_request_that_runs_while_its_owner_logs_out_everywhere_does_not_undo_i
         server.advance(MILLI);
         browser
             .request(async |session| {
-                session.load().await.unwrap().put("late", &1).unwrap();
+                session.load().await.unwrap().put("late", 1).unwrap();
                 let all = server.sessions.collection();
                 all.destroy_tagged("ada", None).await.unwrap();
                 server.advance(MILLI);

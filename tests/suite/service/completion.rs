@@ -47,13 +47,13 @@ async fn the_future_of_a_request_panics() {
     let failed = request(&setup, async |_| Err(())).await;
     assert_eq!(failed, expected);
     let written = request(&setup, async |s| {
-        s.load().await.unwrap().put("n", &1).unwrap();
+        s.load().await.unwrap().put("n", 1).unwrap();
         Ok(())
     });
     assert_eq!(written.await, expected);
     setup.store.fail(crate::support::Call::Write);
     let not_stored = request(&setup, async |s| {
-        s.load().await.unwrap().put("n", &1).unwrap();
+        s.load().await.unwrap().put("n", 1).unwrap();
         Ok(())
     });
     assert_eq!(not_stored.await, expected);

@@ -36,11 +36,11 @@ async fn the_quiet_policy_sets_a_cookie_when_something_is_stored_moved_or_ended(
     assert_eq!(read.cookies(), [""; 0], "nothing is stored for it");
     assert_eq!(read.headers["vary"], "cookie");
     let stored = browser
-        .request(async |s| s.load().await.unwrap().put("n", &1).unwrap())
+        .request(async |s| s.load().await.unwrap().put("n", 1).unwrap())
         .await;
     assert!(stored.cookie().contains("Max-Age=7200"));
     let written = browser
-        .request(async |s| s.load().await.unwrap().put("n", &2).unwrap())
+        .request(async |s| s.load().await.unwrap().put("n", 2).unwrap())
         .await;
     assert_eq!(written.cookies(), [""; 0], "the browser knows this id");
     let moved = browser
@@ -193,7 +193,7 @@ async fn a_former_scope_is_cleared_when_the_cookie_is_set_or_removed() {
         "; Domain=www.example.org; Path=/; Secure; HttpOnly; SameSite=Lax",
     ];
     let put = async |s: hyper_session::Session| {
-        s.load().await.unwrap().put("n", &1).unwrap();
+        s.load().await.unwrap().put("n", 1).unwrap();
     };
     let set = browser.request(put).await;
     // The jar knows no scopes, so the removals have removed this cookie too.

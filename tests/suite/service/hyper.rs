@@ -142,7 +142,7 @@ async fn a_streaming_body_is_passed_on_untouched_and_unpolled() {
     let service = sessions().wrap_fn(move |_: Request<()>, session: Session| {
         let body = Streaming(vec!["a", "bc", "def"], counts.clone());
         async move {
-            session.load().await.unwrap().put("n", &1).unwrap();
+            session.load().await.unwrap().put("n", 1).unwrap();
             Ok::<_, Infallible>(Response::new(body))
         }
     });
@@ -169,7 +169,7 @@ async fn a_connection_that_drops_while_the_handler_runs_stores_nothing() {
         let guard = OnDrop(on_drop.clone());
         async move {
             let _guard = guard;
-            session.load().await.unwrap().put("n", &1).unwrap();
+            session.load().await.unwrap().put("n", 1).unwrap();
             is_running.notify_one();
             waits.notified().await;
             Ok::<_, Infallible>(text(""))
@@ -202,7 +202,7 @@ async fn the_answer_is_sent_after_the_changes_are_stored() {
     let service = setup
         .sessions
         .wrap_fn(async |_: Request<Incoming>, session: Session| {
-            session.load().await.unwrap().put("n", &1).unwrap();
+            session.load().await.unwrap().put("n", 1).unwrap();
             Ok::<_, Infallible>(text("done"))
         });
     let server = serve(Arc::new(service)).await;

@@ -143,7 +143,7 @@ async fn what_an_explicit_commit_stored_before_stays() {
     let visit = browser
         .clone()
         .request(async |s| {
-            s.load().await.unwrap().put("first", &1).unwrap();
+            s.load().await.unwrap().put("first", 1).unwrap();
             s.commit().await.unwrap();
             other.visit(async |s| s.put("n", "text")).await.unwrap();
             s.put("second", 2).unwrap();
@@ -284,7 +284,7 @@ async fn a_late_change_that_does_not_fit_fails_the_next_commit_and_overwrites_no
         let gate = server.store.hold(Call::Write);
         let visit = ours
             .request(async |s| {
-                s.load().await.unwrap().put("first", &1).unwrap();
+                s.load().await.unwrap().put("first", 1).unwrap();
                 let commit = async { s.commit().await.unwrap() };
                 tokio::join!(commit, async {
                     gate.reached().await;
@@ -295,7 +295,7 @@ async fn a_late_change_that_does_not_fit_fails_the_next_commit_and_overwrites_no
                 if explicit {
                     let refused = s.commit().await.unwrap_err();
                     assert!(refused.is_conflict(), "{refused}");
-                    s.load().await.unwrap().put("second", &2).unwrap();
+                    s.load().await.unwrap().put("second", 2).unwrap();
                 }
             })
             .await;

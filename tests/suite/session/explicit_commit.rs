@@ -96,7 +96,7 @@ async fn a_first_session_sends_its_cookie_as_well() {
     let mut browser = server.browser();
     let visit = browser
         .request(async |s| {
-            s.load().await.unwrap().put("n", &1).unwrap();
+            s.load().await.unwrap().put("n", 1).unwrap();
             s.commit().await.unwrap();
             server.store.fail(Call::Write);
             s.increment("n").unwrap();
@@ -224,7 +224,7 @@ async fn a_cookie_that_was_sent_once_is_not_sent_to_the_next_visitor() {
     assert_eq!(browser.request(failing).await.status, 503);
     server.store.fail(Call::Write);
     let visit = stranger
-        .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
+        .request(async |s| drop(s.load().await.unwrap().put("n", 2)))
         .await;
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
 }

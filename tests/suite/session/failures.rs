@@ -69,7 +69,7 @@ async fn a_write_that_fails_at_the_end_is_a_503_under_both_policies() {
         let mut browser = visitor(&server).await;
         server.store.fail(Call::Write);
         let visit = browser
-            .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
+            .request(async |s| drop(s.load().await.unwrap().put("n", 2)))
             .await;
         assert_eq!(visit.status, 503, "{policy:?}");
         assert_eq!(visit.cookies(), [""; 0], "{policy:?}");
@@ -85,7 +85,7 @@ async fn a_new_visitor_whose_first_write_fails_gets_no_cookie() {
     let mut browser = server.browser();
     server.store.fail(Call::Write);
     let visit = browser
-        .request(async |s| drop(s.load().await.unwrap().put("n", &2)))
+        .request(async |s| drop(s.load().await.unwrap().put("n", 2)))
         .await;
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
 }
@@ -216,7 +216,7 @@ async fn a_record_damaged_while_a_request_ran_is_not_overwritten_by_its_commit()
     let key = browser.visit(async |s| s.store_key()).await.unwrap();
     let visit = browser
         .request(async |s| {
-            s.load().await.unwrap().put("n", &2).unwrap();
+            s.load().await.unwrap().put("n", 2).unwrap();
             let hour = Duration::from_secs(3_600);
             let write = server
                 .memory

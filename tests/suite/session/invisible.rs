@@ -97,11 +97,11 @@ async fn an_invisible_request_that_writes_keeps_the_messages() {
     let mut other = browser.clone();
     browser
         .send(head(), response(StatusCode::OK), async |s| {
-            s.load().await.unwrap().put("a", &1).unwrap();
+            s.load().await.unwrap().put("a", 1).unwrap();
             s.commit().await.unwrap();
             s.flash("n", 2).unwrap();
             // The final commit is rebased onto this one.
-            let put = async |s: Session| s.load().await.unwrap().put("b", &1).unwrap();
+            let put = async |s: Session| s.load().await.unwrap().put("b", 1).unwrap();
             other.send(head(), response(StatusCode::OK), put).await;
         })
         .await;
@@ -132,7 +132,7 @@ async fn a_redirect_adds_its_messages() {
     let mut browser = browser_with_message(&server).await;
     browser
         .request_with(response(StatusCode::SEE_OTHER), async |s| {
-            s.load().await.unwrap().flash("n", &2).unwrap();
+            s.load().await.unwrap().flash("n", 2).unwrap();
         })
         .await;
     let flash = browser.visit(async |s| flash_messages(s).await).await;
@@ -149,7 +149,7 @@ async fn messages_that_redirects_keep_have_the_limit() {
             .request_with(response(StatusCode::SEE_OTHER), async |s| {
                 let key = format!("message {n}");
                 let text = "x".repeat(150);
-                s.load().await.unwrap().flash(key.as_str(), &text).unwrap();
+                s.load().await.unwrap().flash(key.as_str(), text).unwrap();
             })
             .await;
     }

@@ -35,7 +35,7 @@ async fn a_message_of_the_same_words_as_one_just_read_is_not_lost() {
                 .visit(async |s| s.flash("notice", "Saved"))
                 .await
                 .unwrap();
-            reader.put("page", &1).unwrap();
+            reader.put("page", 1).unwrap();
         })
         .await;
     assert_eq!(
@@ -110,7 +110,7 @@ async fn a_message_that_a_parallel_request_has_read_is_not_shown_again() {
     browser
         .visit(async |reader| {
             other.visit(async |s| messages(s)).await;
-            reader.put("page", &1).unwrap();
+            reader.put("page", 1).unwrap();
         })
         .await;
     assert_eq!(browser.visit(async |s| messages(s)).await, json!({}));

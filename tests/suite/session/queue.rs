@@ -140,7 +140,7 @@ async fn a_request_that_is_dropped_while_it_waits_is_not_stored_and_holds_nobody
             batch.reached().await;
             {
                 let waits = pin!(waiting.request(async |s| {
-                    s.load().await.unwrap().put("dropped", &true).unwrap();
+                    s.load().await.unwrap().put("dropped", true).unwrap();
                 }));
                 let mut waits = waits;
                 for _ in 0..20 {

@@ -392,7 +392,8 @@ async fn values_are_passed_by_value_or_by_reference() {
         .visit(async |s| {
             let (n, name) = (1, "ada".to_owned());
             s.put("n", n + 1)?;
-            s.put("by_reference", &n)?;
+            let reference = &n;
+            s.put("by_reference", reference)?;
             s.put("name", &name)?;
             s.put("slice", &name[1..])?;
             s.put("list", vec![Some(1), None])?;
