@@ -18,8 +18,7 @@ use crate::{
     id::{SessionId, StoreKey},
     session::{
         Event, OnConflict, OnTooLarge, Session, SessionError,
-        rotation::forward,
-        state::{Changes, IdStatus, SessionState, StoredRecord, decode},
+        state::{Changes, IdStatus, SessionState, StoredRecord},
         trace::Span,
     },
     store::{Record, StoreError, WriteOutcome},
@@ -215,29 +214,13 @@ impl Commit {
 
     /// Joins the queue of the session: another request has written the record first.
     fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
-        let newer = decode(&self.session.engine, &record)?;
-        if newer.head.is_fence {
-            let Some(forward) = forward(&self.session.engine, &key, &record.data) else {
-                return Ok(self.drop_changes(IdStatus::Regenerated));
-            };
-            self.conflicts += 1;
-            let changes = self.take_changes();
-            return self.follow(forward.id, changes);
-        }
-        let is_same = {
-            let state = self.session.state();
-            state.is_continued_by(state.version(), &newer.head)
-        };
-        if !is_same {
-            return Ok(self.drop_changes(IdStatus::Destroyed));
-        }
         self.conflicts += 1;
         let changes = self.take_changes();
         self.join(key, key, Work::Store(changes), Some(record))
     }
 
     /// Joins the queue of the session under its new id, which a rotation gave it meanwhile.
-    pub(super) fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
+    fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
         let key = id.store_key();
         self.rotated = Some(id);
         self.join(key, key, Work::Store(changes), None)

@@ -44,7 +44,6 @@ pub(super) fn first_step(
         Phase::Open => state.begin_commit(is_final),
     }
     if let Some(error) = state.take_conflict() {
-        state.unload();
         return Err(error);
     }
     match state.key_to_destroy() {
