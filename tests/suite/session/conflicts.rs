@@ -81,6 +81,24 @@ async fn two_changes_that_are_too_large_together_are_an_error_of_the_second() {
 }
 
 #[tokio::test]
+async fn a_value_and_a_message_that_are_too_large_together_are_an_error_of_the_second() {
+    let large = "x".repeat(600 << 10);
+    let put = async |s: &Session| s.put("value", &large).unwrap();
+    let flash = async |s: &Session| s.flash("message", &large).unwrap();
+    for puts_first in [false, true] {
+        let server = test_server(config().limits(ChangeLimits::default().document(1 << 20)));
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let (status, _) = match puts_first {
+            true => overlap(&browser, flash, put).await,
+            false => overlap(&browser, put, flash).await,
+        };
+        assert_eq!(status, 500, "{puts_first}");
+        let has_value = browser.clone().visit(async |s| s.has("value")).await;
+        assert_eq!(has_value.unwrap(), puts_first);
+    }
+}
+
+#[tokio::test]
 async fn too_many_tags_of_two_requests_are_a_conflict() {
     let server = test_server(config());
     let browser = visitor(&server, json!({"n": 1})).await;
@@ -133,6 +151,22 @@ async fn a_regeneration_whose_changes_do_not_fit_leaves_the_old_id_alive() {
         assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
         assert_eq!(server.memory.stats().records, 1);
     }
+}
+
+#[tokio::test]
+async fn a_request_whose_regeneration_was_refused_cannot_use_the_session_again() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let regenerate = async |s: &Session| {
+        s.increment("n").unwrap();
+        s.regenerate().unwrap();
+        assert!(s.commit().await.unwrap_err().is_conflict());
+        assert!(s.put("n", &1).unwrap_err().is_not_mutable());
+    };
+    let put = async |s: &Session| s.put("n", "text").unwrap();
+    let (status, cookies) = overlap(&browser, regenerate, put).await;
+    assert_eq!((status, cookies.len()), (503, 0));
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
 }
 
 #[tokio::test]

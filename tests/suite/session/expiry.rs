@@ -200,3 +200,14 @@ async fn a_clock_that_goes_back_ends_nothing() {
     assert_eq!(n(&mut returned).await, Some(2));
     assert_eq!(n(&mut browser).await, Some(1));
 }
+
+#[tokio::test]
+async fn the_new_id_after_an_expiry_is_stable() {
+    let server = test_server(config().age(Duration::from_secs(600)));
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    server.advance(Duration::from_secs(7200));
+    let first = browser.visit(async |s| s.id()).await.unwrap();
+    let second = browser.visit(async |s| s.id()).await.unwrap();
+    assert!(first == second);
+}

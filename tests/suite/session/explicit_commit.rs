@@ -283,3 +283,20 @@ async fn a_session_in_cookies_keeps_what_was_stored_before_it_became_too_large()
         }
     }
 }
+
+#[tokio::test]
+async fn a_commit_after_one_that_was_merged_with_another_request_is_one_write() {
+    let server = test_server(config());
+    let mut ours = visitor(&server).await;
+    let mut theirs = ours.clone();
+    ours.visit(async |s| {
+        s.increment("n").unwrap();
+        theirs.visit(async |s| s.increment("n")).await.unwrap();
+        s.commit().await.unwrap();
+        server.store.calls();
+        s.increment("n").unwrap();
+        s.commit().await.unwrap();
+        assert_eq!(server.store.calls(), [Call::Write]);
+    })
+    .await;
+}

@@ -142,3 +142,59 @@ async fn a_new_visitor_stays_new_when_the_id_is_regenerated() {
         })
         .await;
 }
+
+/// Two tasks of one request load the session. The second result must not undo a change.
+#[tokio::test]
+async fn of_two_loads_at_once_the_first_result_counts() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let (first, second) = (
+        server.store.hold_answer(Call::Read),
+        server.store.hold_answer(Call::Read),
+    );
+    let visit = async |s: Session| {
+        let quick = async {
+            s.load().await.unwrap().put("n", 2).unwrap();
+            second.open();
+        };
+        let slow = async {
+            s.load().await.unwrap();
+        };
+        tokio::join!(quick, slow, async {
+            first.reached().await;
+            second.reached().await;
+            first.open();
+        });
+        assert_eq!(object(&s), json!({"n": 2}));
+    };
+    assert_eq!(browser.request(visit).await.status, 200);
+}
+
+/// One task has followed an old id to the new one when another task gets the record of the old id.
+#[tokio::test]
+async fn two_loads_at_once_follow_a_rotated_id() {
+    let server = test_server(config());
+    let mut new = visitor(&server, json!({"n": 1})).await;
+    let mut old = new.clone();
+    let grace = Duration::from_secs(30);
+    new.visit(async |s| s.rotate_id(grace)).await.unwrap();
+    let [first, second, followed] = [(); 3].map(|()| server.store.hold_answer(Call::Read));
+    let visit = async |s: Session| {
+        let quick = async {
+            s.load().await.unwrap();
+        };
+        let slow = async {
+            s.load().await.unwrap();
+            followed.open();
+        };
+        tokio::join!(quick, slow, async {
+            first.reached().await;
+            second.reached().await;
+            first.open();
+            followed.reached().await;
+            second.open();
+        });
+        assert_eq!(object(&s), json!({"n": 1}));
+    };
+    assert_eq!(old.request(visit).await.status, 200);
+}

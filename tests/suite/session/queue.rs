@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use hyper_session::{SessionError, Sessions, store::MemoryStore};
+use hyper_session::{Session, SessionError, Sessions, store::MemoryStore};
 use serde_json::{Value, json};
 
+use super::queue_limits::while_a_queue_waits;
 use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
 
 pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
@@ -238,6 +239,31 @@ fn requests_of_another_runtime_learn_at_once_that_the_outcome_is_unknown() {
     assert_eq!(joined, 200, "nothing of it was begun, so it is stored now");
     let n = second.block_on(async { data(&mut browser.clone()).await });
     assert_eq!(n, json!({"n": 2}));
+}
+
+/// A regeneration ends the id for the requests behind it, not for those before it.
+#[tokio::test]
+async fn a_queue_keeps_the_order_of_changes_and_regenerations() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let mut mover = browser.clone();
+    let change = |name: &'static str| -> Pin<Box<dyn Future<Output = u16>>> {
+        let mut browser = browser.clone();
+        Box::pin(async move {
+            let put = async |s: Session| s.load().await.unwrap().put(name, &true).unwrap();
+            browser.request(put).await.status.as_u16()
+        })
+    };
+    let moving = Box::pin(async {
+        let regenerate = async |s: Session| s.load().await.unwrap().regenerate().unwrap();
+        let status = mover.request(regenerate).await.status.as_u16();
+        assert_eq!(data(&mut mover).await, json!({"n": 2, "before": true}));
+        status
+    });
+    let requests = [change("before"), moving, change("behind")];
+    let statuses = while_a_queue_waits(&server, &browser, requests).await;
+    assert_eq!(statuses, [200; 3]);
+    assert_eq!(server.events.with_name("write_dropped").len(), 1);
 }
 
 /// A regeneration on a hot session gets its turn, and the requests behind it learn that the id is gone.

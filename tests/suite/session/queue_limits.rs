@@ -9,7 +9,7 @@ use std::{
 };
 
 use hyper_session::{
-    Sessions,
+    Session, Sessions,
     clock::Clock,
     id::StoreKey,
     patch::ChangeLimits,
@@ -18,17 +18,17 @@ use hyper_session::{
         WriteOutcome, WriteRequest,
     },
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::queue::{join_all, poll_until, visitor};
-use crate::support::{Browser, Call, TestServer, config, data, increment, test_server};
+use crate::support::{Browser, Call, TestServer, config, data, increment, object, test_server};
 
 /// A commit timeout that no test reaches.
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
 /// requests that open the queue increment `n`.
-async fn while_a_queue_waits<F: Future<Output = u16>>(
+pub(super) async fn while_a_queue_waits<F: Future<Output = u16>>(
     server: &TestServer,
     browser: &Browser,
     requests: impl IntoIterator<Item = F>,
@@ -181,28 +181,69 @@ async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_handler_may_commit_again_after_the_timeout() {
+async fn a_request_whose_regeneration_timed_out_cannot_change_the_session_again() {
     let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-    browser.visit(async |s| s.put("n", 0)).await.unwrap();
-    browser
-        .visit(async |s| {
-            s.increment("n").unwrap();
+    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    let visit = browser
+        .request(async |s| {
+            s.load().await.unwrap().regenerate().unwrap();
             rivals.store(u64::MAX, Ordering::Release);
-            s.put("order", "first").unwrap();
-            let (refused, ()) = tokio::join!(s.commit(), async {
-                s.put("order", "second").unwrap();
-            });
-            let error = refused.unwrap_err();
-            assert!(
-                error.is_contention() && !error.is_store_failure(),
-                "{error}"
-            );
-            rivals.store(0, Ordering::Release);
-            s.increment("n").unwrap();
+            assert!(s.commit().await.unwrap_err().is_contention());
+            assert!(s.put("n", &1).unwrap_err().is_not_mutable());
         })
         .await;
-    let stored = data(&mut browser).await;
-    assert_eq!(stored, json!({"n": 2, "order": "second"}));
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
+    rivals.store(0, Ordering::Release);
+    assert_eq!(data(&mut browser).await, json!({"n": 0}));
+}
+
+#[tokio::test]
+async fn a_handler_may_commit_again_after_the_timeout() {
+    for clears in [false, true] {
+        // The second commit needs a part of this time.
+        let (mut browser, sessions, rivals) = restless(Duration::from_millis(500));
+        let begin = async |s: &Session| {
+            s.put("n", 0)?;
+            s.flash("shown", true)
+        };
+        browser.visit(begin).await.unwrap();
+        browser
+            .visit(async |s| {
+                s.increment("n").unwrap();
+                rivals.store(u64::MAX, Ordering::Release);
+                s.put("order", "first").unwrap();
+                s.flash("early", 1).unwrap();
+                s.tag("early").unwrap();
+                let (refused, ()) = tokio::join!(s.commit(), async {
+                    if clears {
+                        s.clear().unwrap();
+                    }
+                    s.put("order", "second").unwrap();
+                    s.flash("late", 2).unwrap();
+                    s.tag("late").unwrap();
+                });
+                let error = refused.unwrap_err();
+                assert!(
+                    error.is_contention() && !error.is_store_failure(),
+                    "{error}"
+                );
+                rivals.store(0, Ordering::Release);
+                s.increment("n").unwrap();
+            })
+            .await;
+        let n = if clears { 1 } else { 2 };
+        browser
+            .visit(async |s| {
+                assert_eq!(object(s), json!({"n": n, "order": "second"}));
+                let messages: Value = s.flash_messages().unwrap().all().unwrap();
+                assert_eq!(messages, json!({"early": 1, "late": 2}));
+            })
+            .await;
+        for tag in ["early", "late"] {
+            let tagged = sessions.collection().tagged(tag).await.unwrap();
+            assert_eq!(tagged.len(), 1, "{tag}");
+        }
+    }
 }
 
 /// The runtime of the queue's task is alive, but nothing drives it.

@@ -381,3 +381,34 @@ async fn an_explicit_commit_that_waits_for_its_turn_stores_all_its_changes() {
     let tagged = server.sessions.collection().tagged("mover").await.unwrap();
     assert_eq!(tagged.len(), 1);
 }
+
+/// The token belongs to a new id that was never used, because the session has ended.
+#[tokio::test]
+async fn a_regeneration_that_came_too_late_sends_no_cookie_for_its_csrf_token() {
+    let server = test_server(config());
+    let mut slow = ada(&server).await;
+    let mut quick = slow.clone();
+    let visit = slow
+        .request(async |s| {
+            s.load().await.unwrap().regenerate().unwrap();
+            s.csrf_token().unwrap();
+            quick.visit(async |s| s.regenerate()).await.unwrap();
+        })
+        .await;
+    assert_eq!(visit.cookies(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_csrf_token_of_an_id_that_proves_dead_sends_no_cookie() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    let mut copy = browser.clone();
+    copy.visit(async |s| s.destroy()).await.unwrap();
+    let visit = browser
+        .request(async |s| {
+            s.csrf_token().unwrap();
+            s.load().await.unwrap();
+        })
+        .await;
+    assert_eq!(visit.cookies(), [""; 0]);
+}

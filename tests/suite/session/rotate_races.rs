@@ -358,6 +358,21 @@ async fn a_sign_out_whose_fence_fails_ends_a_session_that_is_rotated_at_the_same
 }
 
 #[tokio::test]
+async fn a_slower_request_does_not_set_the_new_id_after_a_sign_out_under_the_old_one() {
+    let server = test_server(config());
+    let mut new = ada(&server).await;
+    let mut old = new.clone();
+    rotate(&mut new).await;
+    let visit = new
+        .request(async |s| {
+            s.load().await.unwrap();
+            old.visit(async |s| s.destroy()).await.unwrap();
+        })
+        .await;
+    assert_eq!(visit.cookies(), [""; 0]);
+}
+
+#[tokio::test]
 async fn a_sign_out_works_while_the_store_is_full() {
     let server = test_server(config());
     let mut browser = ada(&server).await;

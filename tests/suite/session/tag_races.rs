@@ -228,3 +228,29 @@ async fn a_tag_from_outside_keeps_the_expiry_and_the_changes_of_requests() {
     }
     assert!(!all.tag(&key, "team").await.unwrap(), "it has expired");
 }
+
+/// A regeneration stores the new record before the old id is dead, and writes it again if another
+/// request has changed the old one.
+#[tokio::test]
+async fn a_tag_from_outside_on_the_new_record_of_a_regeneration_stays() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    let mut writer = browser.clone();
+    let old = browser.visit(async |s| s.store_key()).await.unwrap();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
+    tokio::join!(regeneration, async {
+        fence.reached().await;
+        writer.visit(async |s| s.increment("n")).await.unwrap();
+        let mut keys = tagged(&server, "ada").await.into_iter();
+        let new = keys.find(|key| *key != old).unwrap();
+        let all = server.sessions.collection();
+        assert!(all.tag(&new, "team").await.unwrap());
+        fence.open();
+    });
+    assert_eq!(data(&mut browser).await, json!({"user": "ada", "n": 1}));
+    let new = browser.visit(async |s| s.store_key()).await.unwrap();
+    for tag in ["ada", "team"] {
+        assert_eq!(tagged(&server, tag).await, [new], "{tag}");
+    }
+}
