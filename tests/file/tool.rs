@@ -134,3 +134,42 @@ async fn damage_use_and_absence_have_different_exit_codes() {
     );
     assert_eq!(tool(&["restore"], scratch.path()).status.code(), Some(2));
 }
+
+#[tokio::test]
+async fn a_backup_is_verified_without_a_change() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().join("sessions");
+    ten_sessions(&directory).await;
+    // A backup need not have the lock file.
+    fs::remove_file(directory.join("lock")).unwrap();
+    let names = || {
+        let entries = fs::read_dir(&directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    for command in ["verify", "stats", "dump"] {
+        assert_eq!(tool(&[command], &directory).status.code(), Some(0));
+        assert_eq!(names(), before, "{command} creates no file");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_of_a_newer_version_is_named_as_such() {
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let log = scratch.path().join("0000000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    // A newer version also has other checksums.
+    bytes[8] = 3;
+    bytes[28..32].fill(0);
+    fs::write(&log, bytes).unwrap();
+    for command in COMMANDS {
+        let output = tool(&[command], scratch.path());
+        assert_eq!(output.status.code(), Some(4));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("written by a newer version"), "{text}");
+        assert!(text.contains("format version is 3"), "{text}");
+    }
+}

@@ -21,15 +21,16 @@ use crate::store::file::{error::FileError, format::file_names::LOCK_FILE};
 pub(crate) struct DirectoryLock {
     /// `None` if the file system refuses to lock a directory.
     directory: Option<File>,
-    file: File,
+    /// `None` if the lock is only for reading, and there is no lock file that can be read.
+    file: Option<File>,
 }
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
         // Closing the files is not enough. A child process that another thread is starting holds
         // copies of the descriptors for a moment, and with them the locks.
-        for file in [Some(&self.file), self.directory.as_ref()] {
-            let _ = file.map(|file| flock(file, FlockOperation::Unlock));
+        for file in [&self.file, &self.directory].into_iter().flatten() {
+            let _ = flock(file, FlockOperation::Unlock);
         }
     }
 }
@@ -48,32 +49,64 @@ impl DirectoryLock {
             }
             _ => FileError::io("lock", disk.locate(LOCK_FILE), source),
         };
-        let in_use = || FileError::InUse {
-            path: directory(),
-            pid: read_pid(disk),
-        };
-        let refusal = match flock(disk.handle(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => None,
-            Err(Errno::WOULDBLOCK) => return Err(in_use()),
-            Err(error) => Some(io::Error::from(error)),
-        };
-        // A copy of the handle shares its lock, so the lock can be released while the disk is in use.
-        let handle = refusal.is_none().then(|| disk.handle().try_clone());
+        let operation = FlockOperation::NonBlockingLockExclusive;
+        let (handle, refusal) = lock_handle(disk, operation)?;
         let file = disk.open_file(LOCK_FILE, OFlags::RDWR | OFlags::CREATE);
-        let mut lock = Self {
-            directory: handle.transpose().map_err(fail)?,
-            file: file.map_err(fail)?,
-        };
-        match flock(&lock.file, FlockOperation::NonBlockingLockExclusive) {
+        let mut file = file.map_err(fail)?;
+        match flock(&file, operation) {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(in_use()),
+            Err(Errno::WOULDBLOCK) => return Err(in_use(disk)),
             Err(error) => return Err(fail(error.into())),
         }
         // The id is only for messages, so a full disk is not an error.
-        let _ = write_pid(&mut lock.file);
-        let expected = disk.expect_lock_file(&lock.file);
+        let _ = write_pid(&mut file);
+        let expected = disk.expect_lock_file(&file);
         expected.map_err(|error| FileError::io("lock", disk.locate(LOCK_FILE), error))?;
+        let lock = Self {
+            directory: handle,
+            file: Some(file),
+        };
         Ok((lock, refusal))
+    }
+
+    /// Locks the directory of `disk` against stores, but not against other readers. Changes nothing,
+    /// so the directory may be read-only.
+    ///
+    /// Fails with [`FileError::InUse`] if a store has the directory open.
+    pub(crate) fn acquire_shared(disk: &OsDisk) -> Result<Self, FileError> {
+        let operation = FlockOperation::NonBlockingLockShared;
+        let (directory, _) = lock_handle(disk, operation)?;
+        // A backup may have no lock file, or one that this process may not read.
+        let file = disk.open_file(LOCK_FILE, OFlags::RDONLY).ok();
+        let locked = file.as_ref().map(|file| flock(file, operation));
+        if locked == Some(Err(Errno::WOULDBLOCK)) {
+            return Err(in_use(disk));
+        }
+        Ok(Self { directory, file })
+    }
+}
+
+/// Locks the handle of a directory. If the file system refuses that, returns the error instead of a copy
+/// of the handle.
+fn lock_handle(
+    disk: &OsDisk,
+    operation: FlockOperation,
+) -> Result<(Option<File>, Option<io::Error>), FileError> {
+    match flock(disk.handle(), operation) {
+        // A copy of the handle shares its lock, so the lock can be released while the disk is in use.
+        Ok(()) => match disk.handle().try_clone() {
+            Ok(handle) => Ok((Some(handle), None)),
+            Err(error) => Err(FileError::io("lock", disk.path().to_path_buf(), error)),
+        },
+        Err(Errno::WOULDBLOCK) => Err(in_use(disk)),
+        Err(error) => Ok((None, Some(error.into()))),
+    }
+}
+
+fn in_use(disk: &OsDisk) -> FileError {
+    FileError::InUse {
+        path: disk.path().to_path_buf(),
+        pid: read_pid(disk),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct OsDisk {
     handle: File,
     /// The lock file that this process has locked.
     lock_file: Option<FileId>,
+    /// The kind of access to existing files.
+    file_access: OFlags,
 }
 
 impl OsDisk {
@@ -42,6 +44,17 @@ impl OsDisk {
             resolved,
             handle: handle.into(),
             lock_file: None,
+            file_access: OFlags::RDWR,
+        })
+    }
+
+    /// Opens `directory`, which must exist, to read files only.
+    pub(crate) fn open_read_only(directory: &Path) -> io::Result<Self> {
+        let disk = Self::open(directory)?;
+        let file_access = OFlags::RDONLY;
+        Ok(Self {
+            file_access,
+            ..disk
         })
     }
 
@@ -97,7 +110,7 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file = self.open_file(name, OFlags::RDWR)?;
+        let file = self.open_file(name, self.file_access)?;
         Ok(Box::new(OsFile(file)))
     }
 

@@ -46,7 +46,8 @@ impl Inspection {
     /// Reads all segments and hint files of the store in `directory`. Blocks meanwhile.
     ///
     /// Calls `progress` after each segment with the number of bytes that were read, and with the
-    /// total. The directory is locked while it is read, so no store may have it open.
+    /// total. The directory is locked while it is read, so no store may have it open. It may be
+    /// read-only, such as that of a backup.
     ///
     /// # Errors
     /// If the directory is in use, contains no store or one of another format version, or if a file
@@ -57,7 +58,7 @@ impl Inspection {
     ) -> Result<Self, FileError> {
         let directory = directory.as_ref();
         let fail = |error| FileError::io("read", directory.to_path_buf(), error);
-        let mut disk = OsDisk::open(directory).map_err(fail)?;
+        let disk = OsDisk::open_read_only(directory).map_err(fail)?;
         let is_store_file = |name: &String| {
             name == file_names::LOCK_FILE || file_names::parse_segment(name).is_some()
         };
@@ -66,7 +67,7 @@ impl Inspection {
             let path = directory.to_path_buf();
             return Err(FileError::io("find a session store in", path, not_found));
         }
-        let _lock = DirectoryLock::acquire(&mut disk)?;
+        let _lock = DirectoryLock::acquire_shared(&disk)?;
         let scan = LogScan::read(&disk, true, progress)?;
         Ok(Self {
             findings: scan.findings(),
