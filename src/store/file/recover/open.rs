@@ -195,7 +195,16 @@ impl RecoveredLog {
         let writer = LogWriter::new(end, unsynced, version, usage, self.replay.tags);
         let log = AppendLog::new(disk, options, segments, writer, self.counters, earliest_now);
         log.begin(&self.recovery)?;
-        remove_stale(log.disk(), stale_files)?;
+        // A new segment may have the name of a file that could not be read.
+        let is_used = |name: &String| {
+            file_names::parse_segment(name).is_some_and(|id| log.segment(id).is_some())
+        };
+        let stale_files: Vec<String> = stale_files
+            .iter()
+            .filter(|name| !is_used(name))
+            .cloned()
+            .collect();
+        remove_stale(log.disk(), &stale_files)?;
         let engine = FileEngine::new(log, self.replay.index);
         engine.index_encrypted_tags()?;
         Ok(engine)

@@ -208,6 +208,11 @@ fn a_segment_emptied_by_damage_is_not_taken_for_a_compacted_one() {
             matches!(refused, Some(FileError::Damaged { .. })),
             "segment {id}"
         );
+        let engine = workload::open_damaged(&disk, &clock, OnDamage::DropUncertain).unwrap();
+        write(&engine, 1);
+        drop(engine);
+        let engine = workload::open(&disk, &clock).expect("the loss is recorded in the log");
+        assert!(live(&engine, &clock).contains(&1), "segment {id}");
     }
 }
 
