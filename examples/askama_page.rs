@@ -1,6 +1,6 @@
 //! A form page with askama: old input, validation errors and a CSRF field without the module `view`.
 //!
-//! `cargo run --example askama_page`, then open <http://127.0.0.1:3000/>.
+//! `cargo run --example askama_page`, then open <http://127.0.0.1:3000/>. `ADDR` sets another address.
 
 #[path = "support/serve.rs"]
 mod serve;
@@ -125,7 +125,10 @@ async fn main() -> Result<(), BoxError> {
     let key = format!("{}{}", SessionId::generate()?, SessionId::generate()?);
     let config = SessionConfig::default().secure(false).app_key(key);
     let service = Sessions::new(config, MemoryStore::new())?.wrap_fn(answer);
-    let address = SocketAddr::from(([127, 0, 0, 1], 3000));
+    let address = match std::env::var("ADDR") {
+        Ok(address) => address.parse()?,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
+    };
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{address}");
     serve::serve(listener, service, serve::Limits::from_env()?).await;

@@ -1,7 +1,8 @@
 //! Sessions in an embedded database: a custom store, selected by its name.
 //!
 //! `cargo run --example custom_store`, then open <http://127.0.0.1:3001/>. The store is
-//! `custom_store/redb_store.rs`. Set `SESSION_DRIVER` to select another one.
+//! `custom_store/redb_store.rs`. Set `SESSION_DRIVER` to select another one,
+//! and `ADDR` to listen elsewhere.
 
 #[path = "custom_store/redb_store.rs"]
 mod redb_store;
@@ -33,7 +34,10 @@ async fn hello(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let address = SocketAddr::from(([127, 0, 0, 1], 3001));
+    let address = match std::env::var("ADDR") {
+        Ok(address) => address.parse()?,
+        Err(_) => SocketAddr::from(([127, 0, 0, 1], 3001)),
+    };
     let mut config = SessionConfig::default()
         .store("redb")
         .secure_unless_loopback(address.ip())

@@ -87,15 +87,10 @@ fn write_programs(project: &Project) {
         project.write(&path, &with_address(program));
     }
 
-    let custom_store = project.read("examples/custom_store.rs").replace(
-        "SocketAddr::from(([127, 0, 0, 1], 3001))",
-        r#"std::env::var("ADDR")?.parse::<SocketAddr>()?"#,
-    );
+    let custom_store = project.read("examples/custom_store.rs");
     project.write("examples/new_user_custom_store.rs", &custom_store);
     for folder in ["examples/custom_store", "examples/support"] {
-        if project.package.join(folder).exists() {
-            project.copy(folder, "examples");
-        }
+        project.copy(folder, "examples");
     }
     let suite = &code(&project.read("src/guide/custom_stores.md"), "# Check it")[0];
     project.write("tests/custom_store.rs", &as_tests(suite));

@@ -26,6 +26,7 @@ tokio = { version = "1", features = ["full"] }
 
 [dev-dependencies]
 hyper-session = { path = "../package", features = ["forms", "testing"] }
+http-body = "1"
 hyper-util = { version = "0.1", features = ["full"] }
 redb = { version = "2.6", default-features = false }
 
