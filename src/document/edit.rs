@@ -59,8 +59,12 @@ impl Document {
     /// # Errors
     /// If the document is damaged at a place that the edit reads. The document is then unchanged.
     pub fn forget<'p>(&mut self, path: impl Into<KeyPath<'p>>) -> Result<bool, EditError> {
-        let path = path.into();
-        let Some((root, keys)) = self.resolve_root(&path)? else {
+        self.forget_at_path(&path.into())
+    }
+
+    /// Removes the value at `path`, like [`forget`](Self::forget).
+    pub(crate) fn forget_at_path(&mut self, path: &KeyPath<'_>) -> Result<bool, EditError> {
+        let Some((root, keys)) = self.resolve_root(path)? else {
             return Ok(false);
         };
         let Some((last, parents)) = keys.split_last() else {
@@ -73,7 +77,7 @@ impl Document {
             return Ok(false);
         };
         self.prepare_edit()?;
-        self.splice(&path, range, replacement, root.member + 1)?;
+        self.splice(path, range, replacement, root.member + 1)?;
         Ok(true)
     }
 
@@ -88,7 +92,16 @@ impl Document {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.update_number(&path.into(), amount.into(), Number::checked_add)
+        self.add_at_path(&path.into(), amount.into())
+    }
+
+    /// Adds `amount` to the number at `path`, like [`add`](Self::add).
+    pub(crate) fn add_at_path(
+        &mut self,
+        path: &KeyPath<'_>,
+        amount: Number,
+    ) -> Result<Number, EditError> {
+        self.update_number(path, amount, Number::checked_add)
     }
 
     /// Subtracts `amount` from the number at `path`, like [`add`](Self::add).
@@ -100,7 +113,16 @@ impl Document {
         path: impl Into<KeyPath<'p>>,
         amount: impl Into<Number>,
     ) -> Result<Number, EditError> {
-        self.update_number(&path.into(), amount.into(), Number::checked_sub)
+        self.subtract_at_path(&path.into(), amount.into())
+    }
+
+    /// Subtracts `amount` from the number at `path`, like [`subtract`](Self::subtract).
+    pub(crate) fn subtract_at_path(
+        &mut self,
+        path: &KeyPath<'_>,
+        amount: Number,
+    ) -> Result<Number, EditError> {
+        self.update_number(path, amount, Number::checked_sub)
     }
 
     /// Merges the members of `values`, which must be an object, into this object, recursively.

@@ -24,12 +24,31 @@ pub(super) fn tag(key: &[u8]) -> u8 {
     let (head, tail) = match (key.first_chunk(), key.last_chunk()) {
         (Some(first), Some(last)) => (u64::from_be_bytes(*first), u64::from_le_bytes(*last)),
         _ => {
-            let push = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
-            (key.iter().fold(0, push), key.iter().rev().fold(0, push))
+            let tail = short_number(key);
+            let unused_bits = 64 - 8 * key.len() as u32;
+            (
+                tail.swap_bytes().checked_shr(unused_bits).unwrap_or(0),
+                tail,
+            )
         }
     };
     let mixed = head ^ tail.rotate_left(29) ^ key.len() as u64;
     (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+}
+
+/// Returns a key of less than eight bytes as a little-endian number.
+fn short_number(key: &[u8]) -> u64 {
+    match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => {
+            // The bytes that both chunks contain are at the same place.
+            let high = u64::from(u32::from_le_bytes(*last)) << (8 * (key.len() - 4));
+            u64::from(u32::from_le_bytes(*first)) | high
+        }
+        _ => key
+            .iter()
+            .rev()
+            .fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    }
 }
 
 /// Returns the entry of a member that begins at `offset`.

@@ -144,6 +144,10 @@ impl Document {
         if !index::fits(&index, &text) {
             return Err(MalformedDocument::DAMAGED);
         }
+        if index.is_empty() {
+            self.reset();
+            return Ok(());
+        }
         self.text.load(text);
         self.index.load(index);
         Ok(())
@@ -160,6 +164,10 @@ impl Document {
 
     /// Replaces the content with an empty object, and keeps the buffers.
     pub fn reset(&mut self) {
+        // Usual for flash messages. Each `load` drops shared bytes, through a pointer.
+        if self.is_empty() && !self.text.is_edited() {
+            return;
+        }
         self.text.load(EMPTY);
         self.index.load(Bytes::new());
     }

@@ -21,6 +21,9 @@ pub enum Number {
 impl Number {
     /// Parses a JSON number. Integers beyond 128 bits become floats.
     pub(super) fn parse(text: &[u8]) -> Option<Self> {
+        if let Some(int) = parse_short(text) {
+            return Some(Self::Int(int.into()));
+        }
         let text = std::str::from_utf8(text).ok()?;
         if !text.starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
             return None;
@@ -75,6 +78,15 @@ impl Number {
     }
 
     fn combine(self, other: Self, subtract: bool) -> Option<Self> {
+        if let (Self::Int(a), Self::Int(b)) = (self, other) {
+            let result = match subtract {
+                true => a.checked_sub(b),
+                false => a.checked_add(b),
+            };
+            if let Some(int) = result {
+                return Some(Self::Int(int));
+            }
+        }
         let (Some((sign_a, a)), Some((sign_b, b))) =
             (self.sign_and_magnitude(), other.sign_and_magnitude())
         else {
@@ -109,6 +121,22 @@ impl Number {
         }
         Some(magnitude.into())
     }
+}
+
+/// Parses an integer that fits into 64 bits, whatever its digits are. Usual numbers are that short.
+fn parse_short(text: &[u8]) -> Option<i64> {
+    const MAX_DIGITS: usize = 18;
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let magnitude = digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    Some(if is_negative { -magnitude } else { magnitude })
 }
 
 impl From<u128> for Number {

@@ -42,9 +42,11 @@ pub struct KeyPath<'a> {
 impl<'a> KeyPath<'a> {
     fn from_text(text: &'a str) -> Self {
         let bytes = text.as_bytes();
+        let class = |byte: &u8| BYTE_CLASSES.get(usize::from(*byte)).copied();
         match bytes
             .iter()
-            .fold(0, |classes, byte| classes | byte_class(*byte))
+            .filter_map(class)
+            .fold(0, |all, class| all | class)
         {
             0 => Self::from_single_key(bytes.into()),
             DOT => Self {
@@ -140,14 +142,20 @@ const DOT: u8 = 1;
 /// A byte that needs the full parser.
 const SPECIAL: u8 = 2;
 
-/// Returns the class of a byte of a path: 0, [`DOT`] or [`SPECIAL`].
-const fn byte_class(byte: u8) -> u8 {
-    match byte {
-        b'.' => DOT,
-        b'[' | b']' | b'"' | b'\\' | 0..0x20 => SPECIAL,
-        _ => 0,
+/// The class of each byte of a path: 0, [`DOT`] or [`SPECIAL`].
+const BYTE_CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < classes.len() {
+        classes[byte] = match byte as u8 {
+            b'.' => DOT,
+            b'[' | b']' | b'"' | b'\\' | 0..0x20 => SPECIAL,
+            _ => 0,
+        };
+        byte += 1;
     }
-}
+    classes
+};
 
 /// Parses a key as an index: digits without a leading zero, below 2^53 - 1.
 pub(super) fn index_of(key: &[u8]) -> Option<u64> {

@@ -210,7 +210,7 @@ impl Patch {
         let path = &path.into();
         self.record(OperationKind::Forget, path, document, |patch, document| {
             patch.check_bytes()?;
-            Ok(document.forget(path)?)
+            Ok(document.forget_at_path(path)?)
         })
     }
 
@@ -228,7 +228,7 @@ impl Patch {
         self.record(OperationKind::Add, path, document, |patch, document| {
             to_json(path, &amount, &mut patch.bytes)?;
             patch.check_bytes()?;
-            Ok(document.add(path, amount)?)
+            Ok(document.add_at_path(path, amount)?)
         })
     }
 
@@ -250,7 +250,7 @@ impl Patch {
             |patch, document| {
                 to_json(path, &amount, &mut patch.bytes)?;
                 patch.check_bytes()?;
-                Ok(document.subtract(path, amount)?)
+                Ok(document.subtract_at_path(path, amount)?)
             },
         )
     }
