@@ -205,7 +205,14 @@ impl fmt::Debug for Codec {
 /// Compares two sealed texts in constant time. For two texts of one length, the time does not
 /// depend on the position of a difference.
 pub(crate) fn ct_eq(a: &[u8], b: &[u8]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |all, (a, b)| all | (a ^ b));
+    let (a_words, a_rest) = a.as_chunks();
+    let (b_words, b_rest) = b.as_chunks();
+    let words = a_words.iter().zip(b_words);
+    let difference = words.fold(0, |all, (a, b)| {
+        all | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))
+    });
+    let rest = a_rest.iter().zip(b_rest);
+    let difference = rest.fold(difference, |all, (a, b)| all | u64::from(a ^ b));
     a.len() == b.len() && std::hint::black_box(difference) == 0
 }
 

@@ -121,12 +121,8 @@ impl Format for NativeFormat {
     }
 
     fn claimed_renewal(&self, text: &[u8]) -> Option<Timestamp> {
-        let (claim, _) = text.split_first_chunk::<CLAIM_LEN>()?;
-        let mut seconds = [0; 4];
-        URL_SAFE_NO_PAD
-            .decode(claim, Out::from_slice(&mut seconds))
-            .ok()?;
-        Some(from_seconds(u32::from_le_bytes(seconds)))
+        let (claim, _) = text.split_first_chunk()?;
+        decode_claim(claim).map(from_seconds)
     }
 
     fn encode(&self, lifetime: &Lifetime, data: &Document, flash: &Document) -> Bytes {
@@ -262,6 +258,29 @@ fn load_document(
     let (text, index) = (record.slice(start..middle), record.slice(middle..end));
     document.load(text, index).ok()?;
     Some(end)
+}
+
+/// Decodes the claim of an id cookie. Every request is checked for a claim, and a general decoder takes
+/// four times as long for it.
+fn decode_claim(claim: &[u8; CLAIM_LEN]) -> Option<u32> {
+    const INVALID: u8 = 1 << 7;
+    const DIGITS: [u8; 256] = {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut digits = [INVALID; 256];
+        let mut at = 0;
+        while at < alphabet.len() {
+            digits[alphabet[at] as usize] = at as u8;
+            at += 1;
+        }
+        digits
+    };
+    let (bits, all) = claim.iter().fold((0, 0), |(bits, all), byte| {
+        let digit = DIGITS.get(usize::from(*byte)).copied().unwrap_or(INVALID);
+        (bits << 6 | u64::from(digit), all | digit)
+    });
+    // Six digits are four bits more than the four bytes of the number.
+    let is_canonical = all & INVALID == 0 && bits & 0xF == 0;
+    is_canonical.then_some(((bits >> 4) as u32).swap_bytes())
 }
 
 /// Decodes the opened content of an id cookie.
