@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     plan::{end_commit, first_step, first_write_step},
-    queue::{CommitQueues, JobReply, Turn, Work},
+    queue::{CommitQueues, JobReply, QueueEntry, Turn, Work},
     step::{CommitStep, MergedRecord, Rollback, StepResult},
     touch::apply_renewal,
 };
@@ -216,24 +216,25 @@ impl Commit {
     fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
         self.conflicts += 1;
         let changes = self.take_changes();
-        self.join(key, key, Work::Store(changes), Some(record))
+        let entry = QueueEntry::First(Some(record));
+        self.join(key, key, Work::Store(changes), entry)
     }
 
     /// Joins the queue of the session under its new id, which a rotation gave it meanwhile.
     fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
         let key = id.store_key();
         self.rotated = Some(id);
-        self.join(key, key, Work::Store(changes), None)
+        self.join(key, key, Work::Store(changes), QueueEntry::First(None))
     }
 
     /// Joins the queue that exists before the first write of this commit.
     fn on_joining(&mut self, key: StoreKey) -> StepResult {
         let regeneration = self.session.state().regeneration();
         match regeneration {
-            Some(old) => self.join(old.from, key, Work::Turn, None),
+            Some(old) => self.join(old.from, key, Work::Turn, QueueEntry::First(None)),
             None => {
                 let changes = self.take_changes();
-                self.join(key, key, Work::Store(changes), None)
+                self.join(key, key, Work::Store(changes), QueueEntry::First(None))
             }
         }
     }
@@ -244,22 +245,10 @@ impl Commit {
         queue: StoreKey,
         key: StoreKey,
         work: Work,
-        newest: Option<Record>,
-    ) -> StepResult {
-        self.join_queue(queue, key, work, newest, false)
-    }
-
-    fn join_queue(
-        &mut self,
-        queue: StoreKey,
-        key: StoreKey,
-        work: Work,
-        newest: Option<Record>,
-        again: bool,
+        entry: QueueEntry,
     ) -> StepResult {
         let deadline = self.deadline();
-        let engine = &self.session.engine;
-        let joined = CommitQueues::join(engine, queue, work, deadline, newest, again);
+        let joined = CommitQueues::join(&self.session.engine, queue, work, deadline, entry);
         joined
             .map(|ticket| CommitStep::Waiting(ticket, key))
             .map_err(|(work, reason)| {
@@ -288,7 +277,7 @@ impl Commit {
                     (Work::Turn, Some(old)) => old.from,
                     _ => key,
                 };
-                self.join_queue(queue, key, work, None, true)
+                self.join(queue, key, work, QueueEntry::Again)
             }
             Ok(JobReply::Refused(error, changes)) => {
                 self.changes = changes;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     future::Commit,
     plan::write_step,
-    queue::{Work, back_off_delay},
+    queue::{QueueEntry, Work, back_off_delay},
     step::{CommitStep, MergedRecord, Rollback, StepResult},
 };
 use crate::{
@@ -168,7 +168,7 @@ impl Commit {
                 let key = forward.id.store_key();
                 let changes = self.take_changes();
                 self.session.state().follow(forward.id, forward.lifetime);
-                self.join(key, key, Work::Store(changes), None)
+                self.join(key, key, Work::Store(changes), QueueEntry::First(None))
             }
         }
     }
@@ -223,7 +223,7 @@ impl Commit {
             new: None,
             old: record,
         }));
-        let joined = self.join(from, key, Work::Turn, None);
+        let joined = self.join(from, key, Work::Turn, QueueEntry::First(None));
         Ok(joined.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error))))
     }
 

@@ -77,6 +77,16 @@ pub(super) enum Work {
     Turn,
 }
 
+/// The way in which a commit comes to a queue.
+#[derive(Debug)]
+pub(super) enum QueueEntry {
+    /// For the first time. The commit may know the newest record.
+    First(Option<Record>),
+    /// After the worker ended before it began the job. If the commit opens the queue, it runs the
+    /// worker itself, because a runtime that has ended would drop a task at once.
+    Again,
+}
+
 /// The answer to a job.
 #[derive(Debug)]
 pub(super) enum JobReply {
@@ -110,11 +120,7 @@ impl CommitQueues {
         self.len.load(Relaxed) != 0 && lock(&self.queues).contains_key(key)
     }
 
-    /// Adds a job to the queue of its session, and opens the queue if there is none. `newest` is the
-    /// newest record that the caller knows.
-    ///
-    /// A commit that joins again runs the worker itself if it opens the queue. A runtime that has
-    /// ended would drop a task at once.
+    /// Adds a job to the queue of its session, and opens the queue if there is none.
     ///
     /// Returns the work with the reason if the queue is full.
     pub(super) fn join(
@@ -122,8 +128,7 @@ impl CommitQueues {
         key: StoreKey,
         work: Work,
         deadline: Instant,
-        newest: Option<Record>,
-        joins_again: bool,
+        entry: QueueEntry,
     ) -> Result<Ticket, (Work, ContentionReason)> {
         let (reply, receiver) = oneshot::channel();
         let this = &engine.queues;
@@ -150,9 +155,12 @@ impl CommitQueues {
         let mut ticket = Ticket::new(engine, key, id, deadline, receiver);
         if is_new {
             let worker = Worker::new(engine, key);
-            match Handle::try_current() {
-                Ok(runtime) if !joins_again => drop(runtime.spawn(worker.run(newest, None))),
-                _ => ticket.drive(worker.run(newest, Some(id))),
+            match (entry, Handle::try_current()) {
+                (QueueEntry::First(newest), Ok(runtime)) => {
+                    drop(runtime.spawn(worker.run(newest, None)));
+                }
+                (QueueEntry::First(newest), Err(_)) => ticket.drive(worker.run(newest, Some(id))),
+                (QueueEntry::Again, _) => ticket.drive(worker.run(None, Some(id))),
             }
         }
         Ok(ticket)
