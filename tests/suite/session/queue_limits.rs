@@ -285,3 +285,42 @@ fn a_request_whose_queue_makes_no_progress_fails_after_the_commit_timeout() {
         );
     });
 }
+
+#[tokio::test]
+async fn other_tasks_run_while_a_large_batch_is_merged() {
+    let server = test_server(config().commit_timeout(Duration::from_secs(3_600)));
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let turns = Arc::new(AtomicU64::new(0));
+    let other_task = tokio::spawn({
+        let turns = Arc::clone(&turns);
+        async move {
+            loop {
+                turns.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    let text = "x".repeat(10_000);
+    let requests = (0..50).map(|number| {
+        let (mut browser, text) = (browser.clone(), &text);
+        async move {
+            let path = format!("key{number}");
+            let put = browser.visit(async |s| {
+                // All requests have loaded the session before the first one writes.
+                tokio::task::yield_now().await;
+                s.put(&path, text).unwrap();
+            });
+            put.await;
+        }
+    });
+    join_all(requests).await;
+    other_task.abort();
+    let writes = server.store.calls();
+    let writes = writes.iter().filter(|call| **call == Call::Write).count();
+    assert!(
+        writes < 60,
+        "{writes} writes, so the changes were one batch"
+    );
+    let turns = turns.load(Ordering::Relaxed);
+    assert!(turns > 20, "{turns} turns of the other task");
+}

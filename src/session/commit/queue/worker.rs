@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_timer::Delay;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::yield_now};
 
 use super::{JobReply, Work};
 use crate::{
@@ -24,6 +24,12 @@ use crate::{
     store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
     wire::Lifetime,
 };
+
+/// Work between two yields to the runtime, as a number of bytes that are copied: a millisecond at most.
+const MAX_WORK: usize = 256 * 1024;
+
+/// The work of a job besides that of its bytes.
+const JOB_WORK: usize = 1024;
 
 /// Stores the changes of one queue, batch by batch.
 pub(super) struct Worker {
@@ -113,7 +119,7 @@ impl Worker {
                 }
             };
             let mut batch: VecDeque<_> = jobs.drain(..max_jobs.min(jobs.len())).collect();
-            let Some(next) = self.merge(&mut batch, &known) else {
+            let Some(next) = self.merge(&mut batch, &known).await else {
                 continue;
             };
             let stored = next.encode(&self.engine);
@@ -177,10 +183,21 @@ impl Worker {
 
     /// Applies the changes of every job to the record. Answers and removes the jobs whose changes do
     /// not fit. Returns `None` if no job is left.
-    fn merge(&self, batch: &mut VecDeque<StoreJob>, known: &KnownRecord) -> Option<DecodedRecord> {
+    ///
+    /// Other tasks of the runtime run between the jobs of a large batch.
+    async fn merge(
+        &self,
+        batch: &mut VecDeque<StoreJob>,
+        known: &KnownRecord,
+    ) -> Option<DecodedRecord> {
         let mut next: Option<DecodedRecord> = None;
         let mut merged = VecDeque::new();
-        for job in batch.drain(..) {
+        let mut work = 0;
+        for job in std::mem::take(batch) {
+            if work > MAX_WORK {
+                work = 0;
+                yield_now().await;
+            }
             let first;
             let newest = match (&next, known.version) {
                 (Some(next), _) => next,
@@ -197,6 +214,7 @@ impl Worker {
                 job.answer(JobReply::Lost(IdStatus::Destroyed));
                 continue;
             }
+            work += JOB_WORK + newest.data.text().len() + job.changes.size();
             match job.changes.apply(&self.engine, newest, known.version) {
                 Ok(applied) => {
                     next = Some(applied);
