@@ -1,14 +1,18 @@
 //! The caching headers of a response.
 
+use std::time::SystemTime;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CACHE_CONTROL, EXPIRES, GetAll},
+    header::{CACHE_CONTROL, DATE, EXPIRES, GetAll},
 };
+
+use crate::clock::Clock;
 
 /// The permission for shared caches in the headers of a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum SharedCaching {
-    /// There is no `Cache-Control`.
+    /// There is no `Cache-Control`, and no `Expires` in the future.
     Unspecified,
     /// A shared cache may reuse the response without asking the service.
     Permitted,
@@ -21,8 +25,8 @@ impl SharedCaching {
         let lines = headers.get_all(CACHE_CONTROL);
         let is_specified = lines.iter().next().is_some();
         let directives = CacheDirectives::parse(lines);
-        let is_permitted = directives.permits && !directives.forbids;
-        if is_permitted || permits_cdn(headers) {
+        let permits = directives.permits || !directives.sets_age && expires_later(headers);
+        if permits && !directives.forbids || permits_cdn(headers) {
             Self::Permitted
         } else if is_specified {
             Self::NotPermitted
@@ -30,6 +34,17 @@ impl SharedCaching {
             Self::Unspecified
         }
     }
+}
+
+/// Returns `true` if `Expires` is later than the time of the response: its `Date`, or now, since a server
+/// adds the `Date` after this. Then it permits caching, unless an age replaces it (RFC 9111, 3 and 5.3).
+fn expires_later(headers: &HeaderMap) -> bool {
+    let time = |name| httpdate::parse_http_date(headers.get(name)?.to_str().ok()?).ok();
+    let Some(expires) = time(EXPIRES) else {
+        return false;
+    };
+    let responded = time(DATE).unwrap_or_else(|| SystemTime::from(Clock::system().now()));
+    expires > responded
 }
 
 /// Returns `true` if a header for CDNs does not forbid caching. For the caches that it names, such a
@@ -66,6 +81,8 @@ fn is_cdn_header(name: &HeaderName) -> bool {
 struct CacheDirectives {
     permits: bool,
     forbids: bool,
+    /// There is a maximum age, which replaces `Expires`.
+    sets_age: bool,
 }
 
 impl CacheDirectives {
@@ -84,6 +101,7 @@ impl CacheDirectives {
         let name = parts.next().unwrap_or_default().trim_ascii();
         let value = parts.next();
         let is = |word: &[u8]| name.eq_ignore_ascii_case(word);
+        self.sets_age |= is(b"s-maxage") || is(b"max-age");
         self.permits |= is(b"public")
             || is(b"s-maxage")
             || is(b"immutable")

@@ -77,7 +77,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     // Both wrap services of hyper and tower.
     ("http_body", &["service", "form", "testing"]),
     ("http_body_util", &["testing"]),
-    ("httpdate", &["cookie", "testing"]),
+    ("httpdate", &["cookie", "service", "testing"]),
     ("hyper", &["service", "form", "testing"]),
     // The in-memory connection of the test client.
     ("hyper_util", &["testing"]),
