@@ -52,6 +52,8 @@ impl SessionConfig {
             &context,
         )
         .map_err(|error| ConfigError::with_source("store", error))?;
+        let operation_timeout = backend.store().capabilities().operation_timeout;
+        self.check_commit_timeout(operation_timeout)?;
         let limits_max_age = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
             backend,
@@ -91,6 +93,22 @@ impl SessionConfig {
             commit_timeout: check_range("commit_timeout", self.commit_timeout, MILLISECOND..=HOUR)?,
             fence_ttl: check_range("fence_ttl", self.fence_ttl, SECOND..=DAY)?,
         })
+    }
+
+    /// Checks that a commit has time for one operation of the store.
+    fn check_commit_timeout(&self, operation_timeout: Option<Duration>) -> Result<(), ConfigError> {
+        let commit_timeout = self.commit_timeout;
+        match operation_timeout {
+            Some(timeout) if timeout >= commit_timeout.duration() => {
+                let timeout = DurationSetting::new(timeout);
+                let problem = format!(
+                    "{commit_timeout} is too short; choose more than the operation timeout of the \
+                     store, which is {timeout}"
+                );
+                Err(ConfigError::new("commit_timeout", problem))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Returns the idle timeout and the touch interval, limited by the assurance level.

@@ -146,6 +146,9 @@ pub struct Capabilities {
     pub shared: bool,
     /// If the store has the tag extension, it can list the sessions of a tag. Default: on.
     pub list_by_tag: bool,
+    /// The time after which an operation fails, if there is a limit. It must be less than
+    /// [`commit_timeout`](crate::SessionConfig::commit_timeout). Default: none.
+    pub operation_timeout: Option<Duration>,
 }
 
 impl Default for Capabilities {
@@ -157,6 +160,7 @@ impl Default for Capabilities {
             persistent: false,
             shared: false,
             list_by_tag: true,
+            operation_timeout: None,
         }
     }
 }
@@ -195,6 +199,13 @@ impl Capabilities {
     #[must_use]
     pub const fn list_by_tag(mut self, enabled: bool) -> Self {
         self.list_by_tag = enabled;
+        self
+    }
+
+    /// Sets [`operation_timeout`](#structfield.operation_timeout).
+    #[must_use]
+    pub const fn operation_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.operation_timeout = timeout;
         self
     }
 }

@@ -70,6 +70,8 @@ impl Shared {
             persistent: true,
             shared: true,
             list_by_tag: false,
+            // A commit to a store without conditional writes never retries.
+            operation_timeout: None,
         }
     }
 

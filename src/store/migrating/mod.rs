@@ -191,6 +191,7 @@ impl Store for MigratingStore {
             persistent: old.persistent && new.persistent,
             shared: old.shared && new.shared,
             list_by_tag: old.list_by_tag && new.list_by_tag,
+            operation_timeout: old.operation_timeout.max(new.operation_timeout),
         }
     }
 

@@ -74,7 +74,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Sets the timeout of a whole operation, including its retries and the wait for a connection.
+    /// Sets the timeout of a whole operation, including its retries and the wait for a connection. It
+    /// must be less than [`commit_timeout`](crate::SessionConfig::commit_timeout).
     /// Default: 3 s.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.settings.operation_timeout = timeout;

@@ -286,6 +286,7 @@ impl Store for RedisStore {
             tombstones: self.0.settings.tombstone_ttl.as_millis() > 0,
             persistent: true,
             shared: true,
+            operation_timeout: Some(self.0.settings.operation_timeout),
             ..Capabilities::default()
         }
     }

@@ -6,8 +6,12 @@ use hyper_session::{
     SessionConfig, Sessions,
     config::{ConfigError, Secret, StoreRegistry},
     cookie::{Attributes, CookieScope, SameSite},
+    id::StoreKey,
     session::{CookiePolicy, OnStoreFailure},
-    store::{MemoryStore, StoreError},
+    store::{
+        Capabilities, MemoryStore, ReadOutcome, Store, StoreError, StoreFuture, WriteOutcome,
+        WriteRequest,
+    },
 };
 
 use crate::support::{KEY, config};
@@ -115,6 +119,60 @@ fn a_name_and_an_attribute_that_do_not_go_together_are_both_named() {
         for word in ["`cookie_name`", "`SESSION_COOKIE`", name, &field] {
             assert!(text.contains(word), "{word}: {text}");
         }
+    }
+}
+
+/// A store whose operations fail after three seconds.
+struct LimitedStore(MemoryStore);
+
+impl Store for LimitedStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        self.0.read(key, touch)
+    }
+
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.0.write(request)
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.0.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0
+            .capabilities()
+            .operation_timeout(Some(Duration::from_secs(3)))
+    }
+}
+
+#[test]
+fn a_commit_must_have_more_time_than_an_operation_of_its_store() {
+    let build = |settings: SessionConfig, millis| {
+        let stores = StoreRegistry::new()
+            .register("limited", LimitedStore(MemoryStore::new()))
+            .register("other", MemoryStore::new());
+        let settings = settings.commit_timeout(Duration::from_millis(millis));
+        Sessions::builder(settings).stores(stores).build()
+    };
+    for settings in [
+        config().store("limited"),
+        config().store("limited").migrate_from("other"),
+        config().store("other").migrate_from("limited"),
+        config().store("cookie").migrate_to("limited"),
+        config().store("limited").migrate_from("cookie"),
+    ] {
+        build(settings.clone(), 3_001).unwrap();
+        let error = build(settings, 3_000).unwrap_err();
+        assert_eq!(error.setting(), "commit_timeout");
+        assert_eq!(
+            error.to_string(),
+            "session setting `commit_timeout`: 3s is too short; choose more than the operation timeout of \
+             the store, which is 3s"
+        );
     }
 }
 

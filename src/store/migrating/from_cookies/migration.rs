@@ -53,6 +53,7 @@ pub(super) fn combine_capabilities(
         persistent: old.persistent && new.persistent,
         shared: old.shared && new.shared,
         list_by_tag: false,
+        operation_timeout: old.operation_timeout.max(new.operation_timeout),
         ..new
     }
 }
