@@ -96,8 +96,10 @@ pub struct SessionConfig {
     pub on_conflict: OnConflict,
     /// Limits of the changes of one request between two commits, and of the size of a session.
     pub limits: ChangeLimits,
-    /// The time in which a commit retries while requests on other machines write the same session.
-    /// Longer than the timeout of the store, 1 millisecond to an hour. Default: 5 seconds.
+    /// The time in which a commit retries while requests on other machines write the same session, and
+    /// in which a load looks up the ids of a request that carries several. More than the
+    /// [operation timeout](crate::store::Capabilities::operation_timeout) of the store, 1 millisecond to an
+    /// hour. Default: 5 seconds.
     pub commit_timeout: DurationSetting,
     /// The time to live of the fence under a regenerated id, which stops writes of slower requests.
     /// Longer than the longest request, 1 second to a day. Default: 60 seconds.

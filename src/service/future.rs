@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use super::{
     body::SessionBody,
     layer_session::{LayerSession, SessionLayerConflict},
-    response::{finish_response, layer_conflict, session_failure},
+    response::{finish_response, finish_unchanged, layer_conflict, session_failure},
 };
 use crate::{
     completion::panic_after_completion,
@@ -36,7 +36,7 @@ pin_project! {
         // The options are taken when the stage ends. Replacing the stage would move the inner future.
         Handling { #[pin] inner: F, session: Option<LayerSession> },
         Committing { commit: Option<Commit>, response: Option<Response<B>> },
-        Refusing { response: Option<Response<SessionBody<B>>> },
+        Refusing { conflict: Option<SessionLayerConflict> },
     }
 }
 
@@ -52,11 +52,12 @@ impl<F, B> SessionFuture<F, B> {
     }
 
     /// Returns a future that does not call the inner service.
-    #[cold]
-    pub(super) fn refuse(conflict: SessionLayerConflict) -> Self {
-        let response = Some(layer_conflict(conflict));
+    #[inline]
+    pub(super) const fn refuse(conflict: SessionLayerConflict) -> Self {
         Self {
-            stage: SessionStage::Refusing { response },
+            stage: SessionStage::Refusing {
+                conflict: Some(conflict),
+            },
         }
     }
 }
@@ -92,6 +93,9 @@ where
                 }
             };
             match session.begin_final_commit(response.status()) {
+                FinalCommit::Unchanged { accessed } => {
+                    return Poll::Ready(Ok(finish_unchanged(response, accessed)));
+                }
                 FinalCommit::Done(outcome) => {
                     return Poll::Ready(Ok(finish_response(response, outcome)));
                 }
@@ -112,9 +116,9 @@ where
                     }
                 }
             }
-            SessionStageProj::Refusing { response } => {
-                if let Some(response) = response.take() {
-                    return Poll::Ready(Ok(response));
+            SessionStageProj::Refusing { conflict } => {
+                if let Some(conflict) = conflict.take() {
+                    return Poll::Ready(Ok(layer_conflict(conflict)));
                 }
             }
             SessionStageProj::Handling { .. } => {}

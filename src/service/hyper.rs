@@ -96,8 +96,9 @@ where
     fn call(&self, request: Request<In>) -> Self::Future {
         match LayerSession::from_request(&self.engine, &request) {
             Ok(session) => {
-                let handling = (self.function)(request, session.session().clone());
-                SessionFuture::new(handling, session)
+                // Cloned before the request moves, which saves a copy of the request.
+                let handle = session.session().clone();
+                SessionFuture::new((self.function)(request, handle), session)
             }
             Err(conflict) => SessionFuture::refuse(conflict),
         }

@@ -10,7 +10,19 @@ use super::{
     caching::{SharedCaching, forbid_caching},
     layer_session::SessionLayerConflict,
 };
-use crate::session::{RenewalClaim, SessionError, SessionOutcome};
+use crate::session::{SessionError, SessionOutcome};
+
+/// Finishes the inner service's response, which sets no cookie.
+pub(super) fn finish_unchanged<B>(
+    response: Response<B>,
+    accessed: bool,
+) -> Response<SessionBody<B>> {
+    let mut response = response.map(SessionBody::new);
+    if accessed {
+        vary_by_cookie(response.headers_mut());
+    }
+    response
+}
 
 /// Adds the session's headers to the inner service's response. If the session could not be read or
 /// stored, adds them to an error response instead.
@@ -30,8 +42,11 @@ pub(super) fn finish_response<B>(
     let is_cacheable = caching == Some(SharedCaching::Permitted);
     if !outcome.changed && (is_cacheable || is_update) {
         // Visitors behind a shared cache would get this visitor's cookie.
-        (outcome.cookie, outcome.data) = (None, None);
-        outcome.renewal.into_iter().for_each(RenewalClaim::release);
+        let omitted = outcome.cookie.take();
+        if let Some(renewal) = omitted.and_then(|cookie| cookie.renewal) {
+            renewal.release();
+        }
+        outcome.data = None;
     }
     let sets_cookie = outcome.cookie.is_some() || outcome.data.is_some();
     if outcome.accessed || sets_cookie {
@@ -43,8 +58,8 @@ pub(super) fn finish_response<B>(
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if let Some(cookie) = outcome.cookie {
-        set_cookie(headers, cookie);
-        for removal in outcome.former_removals.iter().flat_map(|it| it.iter()) {
+        set_cookie(headers, cookie.line);
+        for removal in cookie.former_removals.iter().flat_map(|it| it.iter()) {
             headers.append(SET_COOKIE, removal.clone());
         }
     }
@@ -98,7 +113,9 @@ fn vary_by_cookie(headers: &mut HeaderMap) {
             name == b"*" || name.eq_ignore_ascii_case(b"cookie")
         })
     };
-    if !headers.get_all(VARY).iter().any(covers_cookie) {
+    // For a usual number of headers, one pass is faster than a lookup.
+    let mut lines = headers.iter().filter(|(name, _)| *name == VARY);
+    if !lines.any(|(_, value)| covers_cookie(value)) {
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }
 }

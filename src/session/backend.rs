@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, fmt, sync::Arc};
 
-use http::{HeaderMap, header::COOKIE};
+use http::HeaderValue;
 
 use super::SessionError;
 use crate::store::{
@@ -49,9 +49,10 @@ pub(super) struct StoreHandle {
 }
 
 impl StoreHandle {
-    pub(super) fn collect_cookies(&mut self, backend: &Backend, headers: &HeaderMap) {
+    /// Keeps a `Cookie` line for a client-side store.
+    pub(super) fn collect_cookies(&mut self, backend: &Backend, line: &HeaderValue) {
         if let Backend::Client(_) = backend {
-            self.lines.extend(headers.get_all(COOKIE).iter().cloned());
+            self.lines.push(line.clone());
         }
     }
 

@@ -77,7 +77,15 @@ impl Engine {
     /// future comes from a clock that ran fast, so it counts as old.
     pub(crate) fn is_touch_due(&self, last_touch: Timestamp, now: Timestamp) -> bool {
         let interval = self.policy.touch_interval;
-        now.duration_since(last_touch) >= interval || last_touch.duration_since(now) > interval
+        match last_touch <= now {
+            true => now.duration_since(last_touch) >= interval,
+            false => last_touch.duration_since(now) > interval,
+        }
+    }
+
+    /// Returns `true` if the session has ended at its absolute timeout, or at an end of its own.
+    pub(crate) fn has_ended(&self, lifetime: &Lifetime, now: Timestamp) -> bool {
+        self.end(lifetime).is_some_and(|end| end <= now)
     }
 
     /// Returns how long a record may live from `now`, after a write or a touch: until the idle
@@ -86,10 +94,17 @@ impl Engine {
         let idle = self
             .policy
             .idle_ttl(lifetime.idle.unwrap_or(self.policy.age));
-        let timeout = self.policy.absolute_timeout;
-        let ends = timeout.map(|timeout| lifetime.created.saturating_add(timeout));
-        let end = ends.into_iter().chain(lifetime.end).min();
+        let end = self.end(lifetime);
         end.map_or(idle, |end| idle.min(end.duration_since(now)))
+    }
+
+    fn end(&self, lifetime: &Lifetime) -> Option<Timestamp> {
+        let timeout = self.policy.absolute_timeout;
+        let end = timeout.map(|timeout| lifetime.created.saturating_add(timeout));
+        match (end, lifetime.end) {
+            (Some(end), Some(own)) => Some(end.min(own)),
+            (end, own) => end.or(own),
+        }
     }
 
     /// Writes the value of an id cookie.

@@ -8,7 +8,7 @@ use std::{
 
 use http::Request;
 
-use super::{engine::Engine, state::SessionState, visibility::is_invisible};
+use super::{engine::Engine, state::SessionState};
 use crate::sync::{get_mut, lock};
 
 /// One visitor's session during one request.
@@ -53,10 +53,7 @@ impl Session {
     pub(crate) fn from_request<B>(engine: &Arc<Engine>, request: &Request<B>) -> Self {
         let mut pooled = pool_take();
         if let Some(state) = Arc::get_mut(&mut pooled) {
-            let state = get_mut(state);
-            if state.collect_cookies(engine, request.headers()) {
-                state.set_invisible(is_invisible(request));
-            }
+            get_mut(state).read_request(engine, request.method(), request.headers());
         }
         Self {
             engine: engine.clone(),
@@ -122,6 +119,7 @@ thread_local! {
     static IDLE: RefCell<Vec<Arc<Mutex<SessionState>>>> = const { RefCell::new(Vec::new()) };
 }
 
+#[inline]
 fn pool_take() -> Arc<Mutex<SessionState>> {
     IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop())
         .ok()
@@ -134,7 +132,7 @@ fn pool_return(mut pooled: Arc<Mutex<SessionState>>) {
         return;
     };
     let state = get_mut(state);
-    if !state.is_small() {
+    if state.is_accessed() && !state.is_small() {
         return;
     }
     state.reset();

@@ -3,15 +3,18 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
+    time::Duration,
 };
+
+use futures_timer::Delay;
 
 use super::{
     Session, SessionError,
     state::{LoadMode, PendingRead, Phase, SessionState},
     trace::Span,
 };
-use crate::completion::panic_after_completion;
+use crate::{completion::panic_after_completion, store::StoreError};
 
 /// The future of [`Session::load`] and [`Session::load_read_only`].
 ///
@@ -24,6 +27,8 @@ pub struct Load<'a> {
     session: &'a Session,
     mode: LoadMode,
     reading: Option<PendingRead>,
+    /// The time limit of the look-ups of several ids, once the store did not answer one at once.
+    deadline: Option<Delay>,
     is_completed: bool,
     span: Span,
 }
@@ -34,6 +39,7 @@ impl<'a> Load<'a> {
             session,
             mode,
             reading: None,
+            deadline: None,
             is_completed: false,
             span: Span::load(),
         }
@@ -63,34 +69,59 @@ impl<'a> Load<'a> {
         let this = self;
         let _entered = this.span.enter();
         let engine = &*this.session.engine;
-        loop {
-            let Some((key, reading)) = &mut this.reading else {
-                match state.begin_load(engine, this.mode) {
-                    Ok(Some(reading)) => this.reading = Some(reading),
-                    begun => {
-                        this.is_completed = true;
-                        return Poll::Ready(begun.map(|_| this.session));
-                    }
-                }
-                continue;
+        let loaded = loop {
+            let begun = match this.reading.take() {
+                Some(reading) => Ok(Some(reading)),
+                None => state.begin_load(engine, this.mode),
             };
-            let read = ready!(Pin::new(reading).poll(cx));
+            let (key, mut reading) = match begun {
+                Ok(Some(reading)) => reading,
+                loaded => break loaded.map(drop),
+            };
+            let read = match Pin::new(&mut reading).poll(cx) {
+                Poll::Pending if state.is_id_ambiguous() => {
+                    let timeout = engine.policy.commit_timeout;
+                    poll_deadline(&mut this.deadline, timeout, cx).map(Err)
+                }
+                read => read,
+            };
+            let Poll::Ready(read) = read else {
+                this.reading = Some((key, reading));
+                return Poll::Pending;
+            };
             if state.phase() != Phase::Unloaded {
                 // Another task of this request has loaded the session. Its result counts.
-                this.is_completed = true;
-                return Poll::Ready(state.readable().map(|_| this.session));
+                break state.readable().map(drop);
             }
             // Another task may have found that this id is dead. Begin again with the next one.
-            this.reading = match state.key() == Some(*key) {
-                false => None,
-                true => match state.finish_load(engine, read, this.mode) {
-                    Ok(Some(next)) => Some(next),
-                    loaded => {
-                        this.is_completed = true;
-                        return Poll::Ready(loaded.map(|_| this.session));
-                    }
-                },
-            };
-        }
+            if state.has_key(&key) {
+                match state.finish_load(engine, read, this.mode) {
+                    Ok(Some(next)) => this.reading = Some(next),
+                    loaded => break loaded.map(drop),
+                }
+            }
+        };
+        this.is_completed = true;
+        Poll::Ready(loaded.map(|()| this.session))
     }
 }
+
+/// Waits for the time limit of the look-ups, and returns their error. The first call starts it.
+fn poll_deadline(
+    deadline: &mut Option<Delay>,
+    timeout: Duration,
+    cx: &mut Context<'_>,
+) -> Poll<StoreError> {
+    // This timer needs no runtime.
+    let deadline = deadline.get_or_insert_with(|| Delay::new(timeout));
+    let error = || StoreError::new("session", "read", LookupTimeout(timeout));
+    Pin::new(deadline).poll(cx).map(|()| error())
+}
+
+/// The store did not answer the look-ups of several ids in time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no answer within {0:?}, the limit for a request with several session cookies; raise \
+     `commit_timeout`"
+)]
+struct LookupTimeout(Duration);

@@ -28,7 +28,7 @@ mod visibility;
 pub(crate) use backend::Backend;
 pub use collection::SessionCollection;
 pub use commit::Commit;
-pub(crate) use commit::{CommitQueues, FinalCommit, RenewalClaim, SessionOutcome};
+pub(crate) use commit::{CommitQueues, FinalCommit, SessionOutcome};
 pub(crate) use cookie_cache::CookieCache;
 pub(crate) use engine::Engine;
 pub use error::{ConflictReason, ContentionReason, ReadOnlyReason, SessionError};

@@ -101,7 +101,8 @@ pub(crate) struct Policy {
     pub(crate) keep_flash_on_redirect: bool,
     pub(crate) limits: ChangeLimits,
     pub(crate) on_conflict: OnConflict,
-    /// The time in which a commit retries while other requests write the session.
+    /// The time in which a commit retries while other requests write the session, and in which a load
+    /// looks up several ids.
     pub(crate) commit_timeout: Duration,
     /// The time to live of the fence under an old id.
     pub(crate) fence_ttl: Duration,

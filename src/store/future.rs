@@ -47,6 +47,14 @@ impl<T> StoreFuture<T> {
     pub fn new(work: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
         Self(Inner::Boxed(Box::pin(work)))
     }
+
+    /// Returns the result if it is known without a poll.
+    pub(crate) fn into_result(self) -> Result<Result<T, StoreError>, Self> {
+        match self.0 {
+            Inner::Ready(Some(result)) => Ok(result),
+            pending => Err(Self(pending)),
+        }
+    }
 }
 
 impl<T: Unpin> Future for StoreFuture<T> {

@@ -15,19 +15,16 @@ use crate::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
         state::{IdStatus, SessionState},
+        trace::Span,
     },
-    store::SetCookies,
+    store::{SetCookies, StoreFuture, WriteOutcome},
 };
 
 /// The session's part of a response.
 #[derive(Debug)]
 pub(crate) struct SessionOutcome {
-    /// The `Set-Cookie` line of the id cookie to append.
-    pub(crate) cookie: Option<HeaderValue>,
-    /// The `Set-Cookie` lines that remove the id cookie in its former scopes, if `cookie` is set.
-    pub(crate) former_removals: Option<Arc<[HeaderValue]>>,
-    /// The renewal of which `cookie` is a part.
-    pub(crate) renewal: Option<RenewalClaim>,
+    /// The id cookie to set or to remove.
+    pub(crate) cookie: Option<IdCookieLines>,
     /// The `Set-Cookie` lines of a client-side store. Boxed, since most stores have none.
     pub(crate) data: Option<Box<SetCookies>>,
     /// The response may depend on the session.
@@ -43,14 +40,23 @@ impl SessionOutcome {
     const fn failed(failure: Box<SessionError>) -> Self {
         Self {
             cookie: None,
-            former_removals: None,
-            renewal: None,
             data: None,
             accessed: false,
             changed: false,
             failure: Some(failure),
         }
     }
+}
+
+/// The lines of a response that set or remove the id cookie.
+#[derive(Debug)]
+pub(crate) struct IdCookieLines {
+    /// The `Set-Cookie` line to append.
+    pub(crate) line: HeaderValue,
+    /// The `Set-Cookie` lines that remove the cookie in its former scopes.
+    pub(crate) former_removals: Option<Arc<[HeaderValue]>>,
+    /// The renewal of which the cookie is a part.
+    pub(crate) renewal: Option<RenewalClaim>,
 }
 
 /// A renewal of this request. Until the touch interval is over, no other request renews the session.
@@ -70,7 +76,12 @@ impl RenewalClaim {
 /// The final commit of a request, begun.
 #[derive(Debug)]
 pub(crate) enum FinalCommit {
-    /// There was nothing to store.
+    /// There was nothing to store, and there is no cookie to set.
+    Unchanged {
+        /// The response may depend on the session.
+        accessed: bool,
+    },
+    /// There was nothing to store, or the store answered at once.
     Done(SessionOutcome),
     /// The commit waits for the store.
     Pending(Commit),
@@ -87,12 +98,16 @@ enum CookieAction {
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
-        let begun = self.with_events(|state| begin(state, &self.engine, status));
+        let begun = self.with_events(|state| match state.take_load_error() {
+            Some(error) => ControlFlow::Break(FinalCommit::Done(SessionOutcome::failed(error))),
+            None => begin(state, &self.engine, status)
+                .map_break(|result| committed(state, &self.engine, result)),
+        });
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
-            ControlFlow::Break(outcome) => {
+            ControlFlow::Break(committed) => {
                 self.recycle();
-                FinalCommit::Done(outcome)
+                committed
             }
         }
     }
@@ -113,15 +128,12 @@ impl Commit {
     }
 }
 
-/// Returns the first step of the final commit, or the outcome if there is nothing to store.
+/// Returns the first step that waits for the store, or the result of the commit if there is none.
 fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
-) -> ControlFlow<SessionOutcome, CommitStep> {
-    if let Some(error) = state.take_load_error() {
-        return ControlFlow::Break(SessionOutcome::failed(error));
-    }
+) -> ControlFlow<Result<(), SessionError>, CommitStep> {
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
         false => Ok(()),
@@ -129,14 +141,53 @@ fn begin(
     match kept.and_then(|()| first_step(state, engine, true)) {
         Ok(CommitStep::Done) => {
             end_commit(state, engine, 0, true);
-            ControlFlow::Break(outcome(state, engine, Ok(())))
+            ControlFlow::Break(Ok(()))
         }
+        Ok(CommitStep::Writing(write, key)) => match finish_write(state, engine, write) {
+            Ok(()) => ControlFlow::Break(Ok(())),
+            Err(write) => ControlFlow::Continue(CommitStep::Writing(write, key)),
+        },
         Ok(step) => ControlFlow::Continue(step),
-        Err(error) => {
-            let error = state.report(engine, error);
-            ControlFlow::Break(outcome(state, engine, Err(error)))
-        }
+        Err(error) => ControlFlow::Break(Err(state.report(engine, error))),
     }
+}
+
+/// Returns the end of a commit that waits for nothing.
+fn committed(
+    state: &mut SessionState,
+    engine: &Arc<Engine>,
+    result: Result<(), SessionError>,
+) -> FinalCommit {
+    if result.is_ok() && is_unchanged(state, engine) {
+        let accessed = state.is_accessed() && engine.policy.enabled;
+        return FinalCommit::Unchanged { accessed };
+    }
+    FinalCommit::Done(outcome(state, engine, result))
+}
+
+/// Returns `true` if the request changed nothing and its response sets no cookie.
+fn is_unchanged(state: &SessionState, engine: &Engine) -> bool {
+    let is_changed = state.is_changed() || state.is_store_attached();
+    !is_changed && cookie_action(state, engine) == CookieAction::Keep
+}
+
+/// Ends the commit if the store has written at once and no other step follows. A [`Commit`] would do
+/// the same, for more moves of it and of the response.
+fn finish_write(
+    state: &mut SessionState,
+    engine: &Engine,
+    write: StoreFuture<WriteOutcome>,
+) -> Result<(), StoreFuture<WriteOutcome>> {
+    let written = write.into_result()?;
+    let version = match written {
+        Ok(WriteOutcome::Done(version)) if state.regeneration().is_none() => version,
+        written => return Err(StoreFuture::ready(written)),
+    };
+    let span = Span::commit();
+    let _entered = span.enter();
+    state.on_stored(version);
+    end_commit(state, engine, 0, true);
+    Ok(())
 }
 
 fn outcome(
@@ -175,23 +226,21 @@ fn stored_outcome(
     engine: &Arc<Engine>,
 ) -> Result<SessionOutcome, SessionError> {
     let data = data_cookies(state, engine)?;
-    let cookie = match cookie_action(state, engine) {
+    let line = match cookie_action(state, engine) {
         CookieAction::Keep => None,
         CookieAction::Remove => Some(engine.set_cookie.removal()),
         CookieAction::Send => Some(id_cookie(state, engine)?),
     };
-    let former_removals = cookie
-        .as_ref()
-        .and_then(|_| engine.set_cookie.former_removals());
-    let renewed = cookie.as_ref().and_then(|_| state.renewed_key());
-    let renewal = renewed.map(|key| RenewalClaim {
-        engine: Arc::clone(engine),
-        key,
+    let cookie = line.map(|line| IdCookieLines {
+        line,
+        former_removals: engine.set_cookie.former_removals(),
+        renewal: state.renewed_key().map(|key| RenewalClaim {
+            engine: Arc::clone(engine),
+            key,
+        }),
     });
     Ok(SessionOutcome {
         cookie,
-        former_removals,
-        renewal,
         data,
         accessed: state.is_accessed() && engine.policy.enabled,
         changed: state.is_changed() && engine.policy.enabled,

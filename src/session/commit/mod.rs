@@ -11,7 +11,7 @@ mod regenerate;
 mod step;
 mod touch;
 
-pub(crate) use finish::{FinalCommit, RenewalClaim, SessionOutcome};
+pub(crate) use finish::{FinalCommit, SessionOutcome};
 pub use future::Commit;
 pub(crate) use queue::CommitQueues;
 pub(in crate::session) use queue::back_off_delay;

@@ -36,6 +36,7 @@ impl IdCandidate {
 }
 
 /// Opens an id cookie, through the cache. Returns it with the key of its id.
+#[inline]
 pub(super) fn open_cookie(
     engine: &Engine,
     text: &[u8],

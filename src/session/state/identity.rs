@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, time::Duration};
 
-use http::{HeaderMap, header::COOKIE};
+use http::HeaderValue;
 use smallvec::SmallVec;
 
 use super::candidates::{CandidateQueue, IdCandidate, open_cookie};
@@ -21,7 +21,8 @@ const MAX_HOPS: usize = 2;
 /// The id and its cookie. The cookie is decrypted when the id is first needed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Identity {
-    /// The values of the request's cookies with the session's name. Usually one, often none.
+    /// Until the texts are opened, the values of the request's cookies with the session's name. Then the
+    /// sealed cookie for the fields below, unless it is out of date. Usually one, often none.
     texts: SmallVec<[CookieText; 1]>,
     /// `true` once the texts were opened.
     resolved: bool,
@@ -46,28 +47,19 @@ pub(super) struct Identity {
     lifetime: Option<Lifetime>,
     /// A CSRF token of the id was handed out. The browser needs the id to use it.
     token_issued: bool,
-    /// The sealed cookie for the fields above, if it is up to date. Empty otherwise.
-    cookie_text: CookieText,
 }
 
 impl Identity {
-    /// Copies the values of cookies that may hold the id. Decrypts nothing.
-    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) {
-        for line in headers.get_all(COOKIE) {
-            for text in engine.finder.find_in(line.as_bytes()) {
-                if self.texts.len() == MAX_CANDIDATES {
-                    return;
-                }
-                // A value longer than any cookie fails to open, even when it is cut.
-                let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
-                self.texts.push(CookieText::from_slice(text));
+    /// Copies the values in a `Cookie` line that may hold the id. Decrypts nothing.
+    pub(super) fn collect_cookies(&mut self, engine: &Engine, line: &HeaderValue) {
+        for text in engine.finder.find_in(line.as_bytes()) {
+            if self.texts.len() == MAX_CANDIDATES {
+                return;
             }
+            // A value longer than any cookie fails to open, even when it is cut.
+            let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
+            self.texts.push(CookieText::from_slice(text));
         }
-    }
-
-    /// Returns `true` if the request has cookies that may hold the id.
-    pub(super) fn has_cookies(&self) -> bool {
-        !self.texts.is_empty()
     }
 
     pub(super) fn reset(&mut self) {
@@ -83,7 +75,6 @@ impl Identity {
         self.lifetime = None;
         self.token_issued = false;
         self.last_touch = Timestamp::default();
-        self.cookie_text.clear();
     }
 
     /// Opens the request's cookies and takes the id of the first one. If there are several ids, the
@@ -96,11 +87,11 @@ impl Identity {
         let mut rejected = None;
         if let [text] = &self.texts[..] {
             match open_cookie(engine, text) {
-                Ok((opened, key)) => {
-                    self.cookie_text.extend_from_slice(text);
-                    self.set_cookie(opened, key);
+                Ok((opened, key)) => self.set_cookie(opened, key),
+                Err(reason) => {
+                    rejected = Some(reason);
+                    self.texts.clear();
                 }
-                Err(reason) => rejected = Some(reason),
             }
         } else {
             let opened = self.texts.iter().filter_map(|text| {
@@ -108,6 +99,7 @@ impl Identity {
                 opened.map_err(|reason| rejected = Some(reason)).ok()
             });
             let mut queue = CandidateQueue::new(opened);
+            self.texts.clear();
             if let Some(first) = queue.pop() {
                 self.set_candidate(first);
             }
@@ -159,19 +151,20 @@ impl Identity {
         Some(IdCandidate {
             opened: OpenedIdCookie {
                 cookie,
-                outdated: self.cookie_text.is_empty(),
+                outdated: self.texts.is_empty(),
             },
             key: self.key()?,
-            text: self.cookie_text.clone(),
+            text: self.texts.first().cloned().unwrap_or_default(),
         })
     }
 
     fn set_candidate(&mut self, candidate: IdCandidate) {
-        self.cookie_text = candidate.text;
+        self.texts.clear();
+        self.texts.push(candidate.text);
         self.set_cookie(candidate.opened, candidate.key);
     }
 
-    /// Takes the id of an opened cookie, whose text is `cookie_text`.
+    /// Takes the id of an opened cookie, whose text is the only one of `texts`.
     fn set_cookie(&mut self, opened: OpenedIdCookie, key: StoreKey) {
         let IdCookie {
             id,
@@ -186,15 +179,17 @@ impl Identity {
         self.token_issued = false;
         self.former_id = None;
         if opened.outdated {
-            self.cookie_text.clear();
+            self.texts.clear();
         }
         self.id = Some(id);
         self.key = OnceCell::from(key);
     }
 
-    /// Returns `true` if the request's cookies must be opened, to see if a touch is due.
+    /// Returns `true` if the request's cookies must be opened, to see if a touch is due, or were opened
+    /// already.
     pub(super) fn may_be_due(&self, engine: &Engine, now: Timestamp) -> bool {
         match engine.policy.cookie {
+            _ if self.resolved => true,
             CookiePolicy::Rolling => !self.texts.is_empty(),
             CookiePolicy::WhenUsed => self.appears_due(engine, now),
         }
@@ -210,6 +205,7 @@ impl Identity {
     }
 
     /// Returns the new time to live of the record, if it is due for a touch and not over.
+    #[inline]
     pub(super) fn touch_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
         if !engine.is_touch_due(self.last_touch, now) {
             return None;
@@ -238,10 +234,15 @@ impl Identity {
         Some(*self.key.get_or_init(|| id.store_key()))
     }
 
+    /// Returns `true` if `key` is the key of the id.
+    pub(super) fn has_key(&self, key: &StoreKey) -> bool {
+        let id = self.id.as_ref();
+        id.is_some_and(|id| self.key.get_or_init(|| id.store_key()) == key)
+    }
+
     /// Returns the id, if `key` is its key.
     pub(super) fn id_with_key(&self, key: &StoreKey) -> Option<SessionId> {
-        let is_its_key = self.key().as_ref() == Some(key);
-        self.id.clone().filter(|_| is_its_key)
+        self.id.clone().filter(|_| self.has_key(key))
     }
 
     /// Returns `true` if the request carried the id.
@@ -295,7 +296,7 @@ impl Identity {
         self.lifetime = None;
         self.token_issued = false;
         self.former_id = None;
-        self.cookie_text.clear();
+        self.texts.clear();
         let key = self.key();
         self.set_id(None);
         key
@@ -324,7 +325,7 @@ impl Identity {
         self.lifetime = Some(lifetime);
         self.confirmed = false;
         self.token_issued = false;
-        self.cookie_text.clear();
+        self.texts.clear();
     }
 
     /// Returns `true` if a load may follow another fence.
@@ -334,15 +335,16 @@ impl Identity {
 
     /// Records the lifetime of the record that is stored under the id.
     pub(super) fn set_lifetime(&mut self, lifetime: Lifetime) {
-        if self.lifetime.replace(lifetime) != Some(lifetime) {
-            self.cookie_text.clear();
+        if self.lifetime != Some(lifetime) {
+            self.lifetime = Some(lifetime);
+            self.texts.clear();
         }
     }
 
     /// Records that the store touched the record at `now`.
     pub(super) fn mark_touched(&mut self, now: Timestamp) {
         self.last_touch = now;
-        self.cookie_text.clear();
+        self.texts.clear();
     }
 
     /// Records that the store confirmed the id as alive.
@@ -365,12 +367,12 @@ impl Identity {
 
     /// Returns `true` if the contents of the request's cookie have changed.
     pub(super) fn is_cookie_outdated(&self) -> bool {
-        self.cookie_text.is_empty()
+        self.texts.is_empty()
     }
 
     /// Returns the value of the cookie to send: the request's own, if it is up to date.
     pub(super) fn cookie_text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
-        if self.cookie_text.is_empty() {
+        if self.texts.is_empty() {
             let id = self.ensure_id()?.clone();
             if !self.from_request {
                 self.last_touch = engine.clock.now();
@@ -380,9 +382,11 @@ impl Identity {
                 renewed: self.last_touch,
                 lifetime: self.lifetime,
             };
-            engine.seal(&cookie, &mut self.cookie_text)?;
+            let mut text = CookieText::new();
+            engine.seal(&cookie, &mut text)?;
+            self.texts.push(text);
         }
-        Ok(&self.cookie_text)
+        Ok(self.texts.first().map_or(&[], |text| &text[..]))
     }
 
     fn set_id(&mut self, id: Option<SessionId>) {

@@ -17,7 +17,7 @@ mod tag_state;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
 #[cfg(feature = "testing")]
@@ -35,7 +35,7 @@ use self::{
 };
 use super::{
     Event, SessionError, backend::StoreHandle, engine::Engine, events::QueuedEvent,
-    pending_ids::PendingId,
+    pending_ids::PendingId, visibility::is_prefetch,
 };
 use crate::{
     csrf_secret::CsrfSecret,
@@ -96,16 +96,21 @@ pub(super) struct SessionState {
 
 /// The life of a state.
 impl SessionState {
-    /// Copies the request's session cookies. Decrypts nothing. Returns `true` if there are any.
-    pub(super) fn collect_cookies(&mut self, engine: &Engine, headers: &HeaderMap) -> bool {
-        self.identity.collect_cookies(engine, headers);
-        self.store_handle.collect_cookies(&engine.backend, headers);
-        self.identity.has_cookies()
-    }
-
-    /// Records if the response is invisible: if no visitor sees it.
-    pub(super) fn set_invisible(&mut self, invisible: bool) {
-        self.invisible = invisible;
+    /// Copies the request's session cookies, and records if no visitor sees the response. Decrypts
+    /// nothing.
+    pub(super) fn read_request(&mut self, engine: &Engine, method: &Method, headers: &HeaderMap) {
+        self.invisible = method == Method::HEAD;
+        // For a usual number of headers, one pass is faster than a lookup of each name.
+        for (name, value) in headers {
+            match name.as_str() {
+                "cookie" => {
+                    self.identity.collect_cookies(engine, value);
+                    self.store_handle.collect_cookies(&engine.backend, value);
+                }
+                "sec-purpose" | "purpose" => self.invisible |= is_prefetch(value),
+                _ => {}
+            }
+        }
     }
 
     /// Returns `true` if the buffers are small enough to be reused.
@@ -255,6 +260,11 @@ impl SessionState {
     /// Returns the key of the id, if there is an id.
     pub(super) fn key(&self) -> Option<StoreKey> {
         self.identity.key()
+    }
+
+    /// Returns `true` if `key` is the key of the id.
+    pub(super) fn has_key(&self, key: &StoreKey) -> bool {
+        self.identity.has_key(key)
     }
 
     /// Returns the id, if `key` is its key.

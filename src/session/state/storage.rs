@@ -36,8 +36,8 @@ pub(in crate::session) type PendingRead = (StoreKey, StoreFuture<ReadOutcome>);
 
 /// What a read revealed about an id of the request.
 enum IdVerdict {
-    /// There is a record of the session.
-    Alive(Lifetime),
+    /// There is a record of the session, and the state has its lifetime.
+    Alive,
     /// The store has nothing, and the cookie was sealed before anything was stored.
     NeverStored,
     /// A fence forwards to the session's new id.
@@ -82,6 +82,7 @@ impl SessionState {
         Ok(Some(self.begin_read(engine, key, now)))
     }
 
+    #[inline]
     fn begin_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
         let touch = self.identity.touch_ttl(engine, now);
         self.touches = touch.is_some();
@@ -100,8 +101,9 @@ impl SessionState {
         read: Result<ReadOutcome, StoreError>,
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
+        let now = self.lifetime.created;
         let verdict = match read {
-            Ok(outcome) => self.on_read(engine, outcome, mode),
+            Ok(outcome) => self.on_read(engine, outcome, now, mode),
             Err(error) if error.is_unreadable() => Ok(self.on_unreadable(engine)),
             Err(error) => {
                 self.release_touch(engine);
@@ -109,43 +111,56 @@ impl SessionState {
             }
         };
         let opened = match verdict {
-            Ok(verdict) => self.on_verdict(engine, verdict, mode),
+            Ok(IdVerdict::Alive) => {
+                self.confirm_id(now);
+                self.identity.settle();
+                self.open(engine, mode, false).map(|()| None)
+            }
+            Ok(verdict) => self.on_other_verdict(engine, verdict, now, mode),
             Err(error) => Err(error),
         };
         opened.or_else(|error| self.on_load_error(engine, error).map(|()| None))
     }
 
-    fn on_verdict(
+    /// Tries the next id of the request, or begins a new session.
+    fn on_other_verdict(
         &mut self,
         engine: &Engine,
         verdict: IdVerdict,
+        now: Timestamp,
         mode: LoadMode,
     ) -> Result<Option<PendingRead>, SessionError> {
-        let now = self.lifetime.created;
         if let IdVerdict::Forwarded(forward) = verdict {
             self.identity.follow(forward.id, forward.lifetime);
             let key = self.identity.ensure_key()?;
             return Ok(Some(self.begin_read(engine, key, now)));
         }
-        let is_alive = matches!(verdict, IdVerdict::Alive(_));
-        if !is_alive {
-            self.clear_content();
-            let was_never_stored = matches!(verdict, IdVerdict::NeverStored);
-            if let Some(key) = self.identity.take_next(was_never_stored) {
-                self.note_death(&verdict);
-                return Ok(Some(self.begin_read(engine, key, now)));
-            }
+        self.clear_content();
+        let was_never_stored = matches!(verdict, IdVerdict::NeverStored);
+        if let Some(key) = self.identity.take_next(was_never_stored) {
+            self.note_death(&verdict);
+            return Ok(Some(self.begin_read(engine, key, now)));
         }
-        match verdict {
-            IdVerdict::NeverStored | IdVerdict::Dead(_) if self.identity.adopt_never_stored() => {
-                self.id_status = IdStatus::Alive;
-                self.identity.confirm();
-            }
-            verdict => self.apply(engine, verdict, now),
+        if self.identity.adopt_never_stored() {
+            self.id_status = IdStatus::Alive;
+            self.identity.confirm();
+        } else {
+            self.apply(engine, verdict, now);
         }
         self.identity.settle();
-        self.open(engine, mode, !is_alive)?;
+        self.open(engine, mode, true)?;
         Ok(None)
+    }
+
+    /// Takes the id as the session's: there is a record of the session under it.
+    #[inline]
+    fn confirm_id(&mut self, now: Timestamp) {
+        self.id_status = IdStatus::Alive;
+        self.identity.confirm();
+        self.identity.set_lifetime(self.lifetime);
+        if self.touches {
+            self.identity.mark_touched(now);
+        }
     }
 
     /// Records the death of one of several ids. If any of them was ended by another request, that
@@ -159,16 +174,10 @@ impl SessionState {
     }
 
     /// Applies what the store revealed about the request's id.
+    #[inline]
     fn apply(&mut self, engine: &Engine, verdict: IdVerdict, now: Timestamp) {
         match verdict {
-            IdVerdict::Alive(lifetime) => {
-                self.id_status = IdStatus::Alive;
-                self.identity.confirm();
-                self.identity.set_lifetime(lifetime);
-                if self.touches {
-                    self.identity.mark_touched(now);
-                }
-            }
+            IdVerdict::Alive => self.confirm_id(now),
             IdVerdict::NeverStored => {
                 self.id_status = IdStatus::Alive;
                 self.identity.confirm();
@@ -189,9 +198,9 @@ impl SessionState {
         &mut self,
         engine: &Engine,
         outcome: ReadOutcome,
+        now: Timestamp,
         mode: LoadMode,
     ) -> Result<IdVerdict, SessionError> {
-        let now = self.lifetime.created;
         match outcome {
             ReadOutcome::Found(record) => self.on_found(engine, record, now, mode),
             ReadOutcome::Gone => Ok(IdVerdict::Dead(IdStatus::Destroyed)),
@@ -208,15 +217,18 @@ impl SessionState {
         }
     }
 
-    fn record_verdict(&self, engine: &Engine, head: &RecordHead, now: Timestamp) -> IdVerdict {
+    /// Decides if a record is the session of the request. If it is, takes its lifetime.
+    #[inline]
+    fn record_verdict(&mut self, engine: &Engine, head: &RecordHead, now: Timestamp) -> IdVerdict {
         if head.is_fence {
             IdVerdict::Dead(IdStatus::Regenerated)
         } else if !self.is_opened_by_cookie(engine, head) {
             IdVerdict::Dead(IdStatus::Destroyed)
-        } else if engine.record_ttl(&head.lifetime, now).is_zero() {
+        } else if engine.has_ended(&head.lifetime, now) {
             IdVerdict::Dead(IdStatus::Expired)
         } else {
-            IdVerdict::Alive(head.lifetime)
+            self.lifetime = head.lifetime;
+            IdVerdict::Alive
         }
     }
 
@@ -237,7 +249,7 @@ impl SessionState {
         }
         let verdict = self.record_verdict(engine, &head, now);
         match verdict {
-            IdVerdict::Alive(_) => {}
+            IdVerdict::Alive => {}
             IdVerdict::Dead(IdStatus::Expired) => {
                 self.key_to_destroy = self.identity.key();
                 return Ok(verdict);
@@ -251,7 +263,6 @@ impl SessionState {
         self.version = Some(record.version);
         self.base = Some(record.data);
         self.tags.set_stored(record.tags)?;
-        self.lifetime = head.lifetime;
         Ok(verdict)
     }
 

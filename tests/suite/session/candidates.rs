@@ -1,14 +1,15 @@
 //! Several cookies of the session's name in one request, as browsers send them if paths or domains
 //! overlap.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::{
-    Session,
+    Session, Sessions,
+    config::StoreRegistry,
     id::StoreKey,
     session::CookiePolicy,
-    store::{Expected, Store, WriteRequest},
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
 };
 use serde_json::json;
 
@@ -160,6 +161,78 @@ async fn a_store_error_fails_the_load_instead_of_trying_the_next() {
         assert_eq!((visit.value, visit.status.as_u16()), (Some(false), 503));
         assert_eq!(server.store.calls().len(), failing + 1);
     }
+}
+
+/// A store whose reads take a while.
+#[derive(Clone)]
+struct SlowStore(MemoryStore);
+
+impl SlowStore {
+    const DELAY: Duration = Duration::from_millis(60);
+}
+
+impl Store for SlowStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        let read = self.0.read(key, touch);
+        StoreFuture::new(async {
+            tokio::time::sleep(Self::DELAY).await;
+            read.await
+        })
+    }
+
+    fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        self.0.write(request)
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.0.touch(key, ttl)
+    }
+}
+
+#[tokio::test]
+async fn one_time_limit_holds_for_all_lookups_of_a_request() {
+    let server = test_server(config());
+    let with_limit = |limit| {
+        Sessions::builder(config().store("slow").commit_timeout(limit))
+            .stores(StoreRegistry::new().register("slow", SlowStore(server.memory.clone())))
+            .listener(server.events.listener())
+            .clock(server.clock.clone())
+            .build()
+            .unwrap()
+    };
+    let mut browser = stored(&server).await;
+    // The limit is not for the only id of a request.
+    let mut alone = browser
+        .clone()
+        .with_sessions(&with_limit(SlowStore::DELAY / 4));
+    assert_eq!(alone.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+
+    for _ in 0..3 {
+        let stale = Death::Destroyed.cookie(&server).await;
+        browser.jar.plant("session", &stale);
+    }
+    let mut patient = browser.clone().with_sessions(&with_limit(HOUR));
+    assert_eq!(patient.visit(async |s| s.get("n")).await.unwrap(), Some(1));
+
+    // Each lookup alone is within the limit.
+    let mut late = browser.with_sessions(&with_limit(SlowStore::DELAY * 2));
+    let load = async |s: Session| {
+        let error = s.load().await.unwrap_err();
+        let errors = std::iter::successors(Some(&error as &dyn Error), |error| error.source());
+        errors.map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let visit = late.request(load).await;
+    assert_eq!(visit.status, 503);
+    let errors = visit.value.unwrap();
+    assert!(
+        errors.last().unwrap().contains("`commit_timeout`"),
+        "{errors:?}"
+    );
+    assert_eq!(server.events.with_name("store_failed").len(), 1);
 }
 
 #[tokio::test]

@@ -48,6 +48,27 @@ async fn loads_are_throttled_too() {
 }
 
 #[tokio::test]
+async fn after_a_load_that_touched_no_process_renews_for_a_touch_interval() {
+    for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
+        let server = test_server(config().cookie_policy(policy));
+        let mut client = server.browser();
+        client.visit(async |s| s.put("n", &1)).await.unwrap();
+        server.advance(10 * MINUTE);
+        client.visit(async |s| s.get::<i32>("n")).await.unwrap();
+        server.advance(MINUTE / 2);
+        // Another process learns of the touch from the cookie alone.
+        let other = Sessions::builder(config().cookie_policy(policy).store("gate"))
+            .stores(StoreRegistry::new().register("gate", server.store.clone()))
+            .clock(server.clock.clone())
+            .build()
+            .unwrap();
+        server.store.calls();
+        client.with_sessions(&other).pass().await;
+        assert_eq!(server.store.calls(), [], "{policy:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_touch_interval_of_zero_sends_the_cookie_with_every_response() {
     let server = test_server(config().touch_interval(Duration::ZERO));
     let mut browser = server.browser();
