@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper_session::{
     Sessions,
+    config::StoreRegistry,
     id::StoreKey,
     session::CookiePolicy,
     store::{MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
