@@ -9,6 +9,7 @@ use super::{
 use crate::{
     clock::Clock,
     cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
+    duration::DurationSetting,
     seal::KeyRing,
     session::{
         Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, PendingIds, Policy,
