@@ -1,6 +1,9 @@
 //! The futures of the store's operations: a first attempt that does not block, then waiting.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 
@@ -24,6 +27,9 @@ use crate::{
 /// Maximum number of operations that wait for the device at a time, each on a blocking thread of the
 /// runtime. This keeps a device busy, and leaves most of the runtime's 512 blocking threads free.
 const MAX_BLOCKING: usize = 64;
+
+/// Maximum time for which an operation waits for a compaction to make room.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The state that futures and threads share. It does not keep the store open.
 pub(super) struct FileInner {
@@ -149,9 +155,9 @@ impl FileInner {
         }
     }
 
-    /// Returns the receivers that an answer waits for, which depends on the frame at `position`.
-    fn pending_waits(&self, position: Position) -> (Option<SyncReceiver>, Option<SyncReceiver>) {
-        let synced = match self.engine.log.options().durability {
+    /// Returns the receiver that an answer waits for, which depends on the frame at `position`.
+    fn pending_sync(&self, position: Position) -> Option<SyncReceiver> {
+        match self.engine.log.options().durability {
             _ if self.engine.log.is_durable(position) => None,
             Durability::Always => Some(self.group_commit.wait_for_sync()),
             Durability::Interval(_) => {
@@ -159,8 +165,7 @@ impl FileInner {
                 None
             }
             Durability::Os => None,
-        };
-        (synced, self.maintenance.backpressure(&self.engine))
+        }
     }
 
     /// Returns the reason why the commit thread dropped a receiver.
@@ -169,64 +174,72 @@ impl FileInner {
         poisoned.err().unwrap_or(FileError::Closed)
     }
 
-    async fn wait(
-        &self,
-        synced: Option<SyncReceiver>,
-        compacted: Option<SyncReceiver>,
-    ) -> Result<(), FileError> {
-        if let Some(synced) = synced {
-            synced.await.map_err(|_| self.shutdown_error())?;
+    /// Completes an operation whose attempt could not complete at once.
+    async fn complete<T: Send + 'static>(
+        self: &Arc<Self>,
+        mut result: Result<Attempt<T>, FileError>,
+        attempt: impl Fn(&Self, bool) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
+    ) -> Result<PendingAnswer<T>, FileError> {
+        let (began, attempt) = (Instant::now(), Arc::new(attempt));
+        loop {
+            result = match result {
+                Ok(Attempt::Done(answer)) => return Ok(answer),
+                Ok(Attempt::WouldBlock) => {
+                    let (inner, attempt) = (Arc::clone(self), Arc::clone(&attempt));
+                    let blocking = inner.run_blocking_limited(move |inner| attempt(inner, true));
+                    blocking.await
+                }
+                Err(error @ FileError::DiskLimit { .. }) if began.elapsed() < MAX_WAIT => {
+                    let Some(compacted) = self.maintenance.wait_for_room(&self.engine) else {
+                        return Err(error);
+                    };
+                    // Fails if the store is closed; then the next attempt fails, too.
+                    let _ = compacted.await;
+                    attempt(self, false)
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if let Some(compacted) = compacted {
-            // Fails if the store is closed; then there is nothing to wait for.
-            let _ = compacted.await;
-        }
-        Ok(())
     }
 }
 
-/// Returns a future for an answer. It is ready unless it must wait for a sync or a compaction.
-pub(super) fn respond<T: Send + Unpin + 'static>(
+/// Returns a future for an answer. It is ready unless it must wait for a sync.
+fn respond<T: Send + Unpin + 'static>(
     inner: &Arc<FileInner>,
     operation: &'static str,
-    result: Result<PendingAnswer<T>, FileError>,
+    (value, position): PendingAnswer<T>,
 ) -> StoreFuture<T> {
-    let (value, position) = match result {
-        Ok(answer) => answer,
-        Err(error) => return StoreFuture::ready(store_result(operation, Err(error))),
-    };
-    let (synced, compacted) = inner.pending_waits(position);
-    if synced.is_none() && compacted.is_none() {
+    let Some(synced) = inner.pending_sync(position) else {
         return StoreFuture::ready(Ok(value));
-    }
+    };
     let inner = Arc::clone(inner);
     StoreFuture::new(async move {
-        store_result(operation, inner.wait(synced, compacted).await)?;
-        Ok(value)
+        let synced = synced.await.map_err(|_| inner.shutdown_error());
+        store_result(operation, synced.map(|()| value))
     })
 }
 
-/// Returns a future for an operation whose first attempt did not block. If that attempt would have
-/// blocked, `retry` runs on a blocking thread.
-pub(super) fn try_then_block<T: Send + Unpin + 'static>(
+/// Returns a future for an operation.
+///
+/// The first attempt is made in the call and does not block. If it would have blocked, the next one,
+/// which may block, runs on a blocking thread. If there is no room for an append, the operation waits
+/// for the compaction and tries again.
+pub(super) fn run<T: Send + Unpin + 'static>(
     inner: &Arc<FileInner>,
     operation: &'static str,
-    first: Result<Attempt<T>, FileError>,
-    retry: impl FnOnce(&FileInner) -> Result<Attempt<T>, FileError> + Send + 'static,
+    attempt: impl Fn(&FileInner, bool) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
 ) -> StoreFuture<T> {
-    match first {
-        Err(error) => respond(inner, operation, Err(error)),
-        Ok(Attempt::Done(answer)) => respond(inner, operation, Ok(answer)),
-        Ok(Attempt::WouldBlock) => {
+    match attempt(inner, false) {
+        Ok(Attempt::Done(answer)) => respond(inner, operation, answer),
+        first @ (Ok(Attempt::WouldBlock) | Err(FileError::DiskLimit { .. })) => {
             let inner = Arc::clone(inner);
             StoreFuture::new(async move {
-                let attempt = Arc::clone(&inner).run_blocking_limited(retry).await;
-                match store_result(operation, attempt)? {
-                    Attempt::Done(answer) => respond(&inner, operation, Ok(answer)).await,
-                    Attempt::WouldBlock => store_result(operation, Err(FileError::Closed)),
-                }
+                let answer = inner.complete(first, attempt).await;
+                let answer = store_result(operation, answer)?;
+                respond(&inner, operation, answer).await
             })
         }
+        Err(error) => StoreFuture::ready(store_result(operation, Err(error))),
     }
 }
 
@@ -240,17 +253,21 @@ pub(super) fn write_grouped(
     let pending = pending.and_then(|()| engine.prepare_write(&request));
     let receiver = match pending.and_then(|pending| inner.group_commit.write(engine, pending)) {
         Ok(receiver) => receiver,
-        Err(error) => return respond(inner, "write", Err(error)),
+        Err(error) => return StoreFuture::ready(store_result("write", Err(error))),
     };
     let inner = Arc::clone(inner);
     StoreFuture::new(async move {
         let reply = receiver
             .await
             .unwrap_or_else(|_| Err(inner.shutdown_error()));
-        let reply = store_result("write", reply)?;
+        let reply = match reply {
+            // It waits for a compaction. The others of the group need not wait with it.
+            Err(FileError::DiskLimit { .. }) => return write_single(&inner, request).await,
+            reply => store_result("write", reply)?,
+        };
         inner.engine.cache_write(&request, &reply);
         match reply {
-            WriteReply::Answer(answer) => respond(&inner, "write", Ok(answer)).await,
+            WriteReply::Answer(answer) => respond(&inner, "write", answer).await,
             WriteReply::Conflict => write_single(&inner, request).await,
         }
     })
@@ -261,8 +278,7 @@ pub(super) fn write_single(
     inner: &Arc<FileInner>,
     request: WriteRequest,
 ) -> StoreFuture<WriteOutcome> {
-    let first = inner.write(&request, false);
-    try_then_block(inner, "write", first, move |inner| {
-        inner.write(&request, true)
+    run(inner, "write", move |inner, may_block| {
+        inner.write(&request, may_block)
     })
 }

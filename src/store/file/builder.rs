@@ -82,7 +82,7 @@ impl FileStoreBuilder {
     /// Sets the maximum length of a segment file in bytes: 16 KiB to 1 GiB (default 16 MiB).
     ///
     /// This also limits three other sizes: the disk space beyond twice the live data, the memory
-    /// of a compaction while it runs, and (less 260 bytes) the length of a record.
+    /// of a compaction while it runs, and the length of a record, which is at most half of it.
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.options.segment_bytes = bytes;
         self

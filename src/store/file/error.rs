@@ -71,6 +71,22 @@ pub enum FileError {
         /// The directory or file.
         path: PathBuf,
     },
+    /// The files have reached their limit, and compaction has failed or has freed no space in time.
+    /// Nothing was changed, and reads continue.
+    #[error(
+        "session directory {}: the files take {bytes} bytes, the limit is {limit} bytes, compaction has \
+         not freed space in time, nothing was written; check the disk and the event \
+         `CompactionFailed`", path.display()
+    )]
+    DiskLimit {
+        /// The directory.
+        path: PathBuf,
+        /// Length of all files in bytes.
+        bytes: u64,
+        /// The limit in bytes: twice the live data and one segment. A part of it is reserved for the
+        /// compaction.
+        limit: u64,
+    },
     /// With [`Durability::Always`](super::Durability::Always): too many writes wait for the disk, which
     /// hangs or is too slow. Nothing was changed.
     #[error(

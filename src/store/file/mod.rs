@@ -27,9 +27,12 @@
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
 //!   the oldest segment. It frees space by itself only if all of that data has expired.
 //! - **Bounded disk space.** The files take at most twice the live data and one segment (16 MiB by
-//!   default). This also holds under a load of touches, overwrites or logouts. A mutation waits if
-//!   it leaves garbage faster than compaction collects it. [`FileStats::live_bytes`] counts the live
-//!   data: for each session its data, 68 bytes, and its tags with 2 bytes, if any.
+//!   default). This also holds under a load of touches, overwrites or logouts, on any machine. A
+//!   mutation is appended only if the compaction still has room afterwards. Otherwise it waits for
+//!   the compaction, at most 10 seconds, and then fails with [`FileError::DiskLimit`]. If much data
+//!   expires at once, it is collected in steps, as compaction frees space. Only damage can exceed the
+//!   limit, until it is compacted. [`FileStats::live_bytes`] counts the live data: for each session
+//!   its data, 68 bytes, and its tags with 2 bytes, if any.
 //! - **Bounded memory.** With [`Durability::Always`], writes that wait for a slow or hanging disk take
 //!   at most 64 MiB by default; writes above that fail with [`FileError::Backlog`]. At most 64
 //!   operations wait for reads from the device at a time; further ones are queued.
@@ -45,9 +48,9 @@
 //! # How it works
 //!
 //! A write is one append to the log (`write` to the page cache) and one change of the index. Both
-//! happen in the call, under one lock. The future is ready at once, unless it must wait for a sync or
-//! for compaction. As with every file, the operating system can delay the append if it has too much
-//! to write.
+//! happen in the call, under one lock. The future is ready at once, unless it must wait for a sync, or
+//! for a compaction that makes room. As with every file, the operating system can delay the append if
+//! it has too much to write.
 //!
 //! A read looks up the index and copies one frame from the page cache, without a lock on the log. On
 //! Linux the call never waits for the device. Data that is not in the page cache is read on the

@@ -41,7 +41,7 @@ pub struct FileStats {
     pub expired: u64,
     /// Syncs of data to the disk.
     pub syncs: u64,
-    /// Mutations that waited for a compaction.
+    /// The number of times that a mutation waited for a compaction to make room.
     pub waits: u64,
 }
 

@@ -9,9 +9,7 @@ use std::{
 };
 
 use super::{
-    async_ops::{
-        FileInner, respond, run_blocking, store_result, try_then_block, write_grouped, write_single,
-    },
+    async_ops::{Attempt, FileInner, run, run_blocking, store_result, write_grouped, write_single},
     disk::{dir_lock::DirectoryLock, os::OsDisk},
     error::FileError,
     event::FileEvent,
@@ -159,7 +157,7 @@ impl OpenStore {
         if synced.is_ok() {
             let active = Arc::clone(log.lock().active());
             // Without a hint the next opening takes longer.
-            for segment in log.take_segments_without_hint() {
+            for segment in log.segments_without_hint() {
                 let _ = log.write_hint(&segment);
             }
             let _ = log.write_last_hint(&active);
@@ -205,10 +203,10 @@ fn spawn_commit_thread(
 impl Store for FileStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let (inner, key) = (&self.0.inner, *key);
-        // The first attempt includes the touch, so the second one needs none.
-        let first = inner.read(&key, touch, false);
-        try_then_block(inner, "read", first, move |inner| {
-            inner.read(&key, None, true)
+        run(inner, "read", move |inner, may_block| {
+            // The attempt that may block follows one that included the touch.
+            let touch = touch.filter(|_| !may_block);
+            inner.read(&key, touch, may_block)
         })
     }
 
@@ -221,13 +219,17 @@ impl Store for FileStore {
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        let inner = &self.0.inner;
-        respond(inner, "destroy", inner.engine.destroy(key))
+        let key = *key;
+        run(&self.0.inner, "destroy", move |inner, _| {
+            inner.engine.destroy(&key).map(Attempt::Done)
+        })
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
-        let inner = &self.0.inner;
-        respond(inner, "touch", inner.engine.touch(key, ttl))
+        let key = *key;
+        run(&self.0.inner, "touch", move |inner, _| {
+            inner.engine.touch(&key, ttl).map(Attempt::Done)
+        })
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -250,7 +252,9 @@ impl Store for FileStore {
 
 impl TagStore for FileStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let inner = &self.0.inner;
-        respond(inner, "list tagged", inner.engine.tagged(tag))
+        let tag = tag.clone();
+        run(&self.0.inner, "list tagged", move |inner, _| {
+            inner.engine.tagged(&tag).map(Attempt::Done)
+        })
     }
 }

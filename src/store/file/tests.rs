@@ -10,6 +10,7 @@ mod disk;
 mod format;
 mod group_commit;
 mod hanging;
+mod room;
 mod space;
 mod state;
 mod workload;

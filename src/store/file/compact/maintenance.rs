@@ -31,15 +31,15 @@ const SHARDS_PER_TICK: usize = INDEX_SHARDS / 4;
 #[derive(Default)]
 pub(crate) struct Maintenance {
     requests: Mutex<MaintenanceRequests>,
-    /// The last round failed, so no mutation waits for a compaction.
-    failing: AtomicBool,
+    /// A mutation waits for a compaction.
+    awaited: AtomicBool,
     /// The time of the last check of the store's paths.
     paths_checked: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct MaintenanceRequests {
-    /// Mutations that wait until the debt is smaller.
+    /// Mutations that wait until a compaction has made room.
     waiters: Vec<oneshot::Sender<()>>,
     /// Requests to compact the whole log.
     compactions: Vec<oneshot::Sender<Result<(), FileError>>>,
@@ -48,18 +48,18 @@ struct MaintenanceRequests {
 }
 
 impl Maintenance {
-    /// Returns a receiver that a mutation must wait for before it is answered. Returns `None` if the
-    /// debt is small.
-    pub(crate) fn backpressure(&self, engine: &FileEngine) -> Option<oneshot::Receiver<()>> {
-        if !engine.is_overdue() || self.failing.load(Ordering::Relaxed) {
-            return None;
-        }
-        let mut requests = lock(&self.requests);
-        if requests.ended {
+    /// Returns a receiver that completes when a compaction may have made room. Returns `None` if the last
+    /// compaction failed.
+    pub(crate) fn wait_for_room(&self, engine: &FileEngine) -> Option<oneshot::Receiver<()>> {
+        if engine.compaction_failed.load(Ordering::Relaxed) {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        push_waiter(&mut requests.waiters, sender);
+        let mut requests = lock(&self.requests);
+        if !requests.ended {
+            push_waiter(&mut requests.waiters, sender);
+            self.awaited.store(true, Ordering::Relaxed);
+        }
         drop(requests);
         add(&engine.log.counters().waits, 1);
         engine.log.wakeup().notify();
@@ -92,7 +92,7 @@ impl Maintenance {
             if last_sweep.elapsed() >= TICK {
                 last_sweep = Instant::now();
                 for _ in 0..SHARDS_PER_TICK {
-                    sweep(engine, shard);
+                    self.report(engine, self.collect_expired(engine, shard));
                     shard = (shard + 1) % INDEX_SHARDS;
                     self.report(engine, self.compact_if_needed(engine));
                 }
@@ -130,50 +130,59 @@ impl Maintenance {
                 true
             }
         };
-        self.failing.store(failed, Ordering::Relaxed);
+        engine.compaction_failed.store(failed, Ordering::Relaxed);
         if failed {
-            self.clear_debt(engine);
+            self.wake_waiters();
             // Wakeups are ignored meanwhile, since the next round would fail at once.
             engine.log.wakeup().sleep_while(TICK, || true);
         }
     }
 
-    fn clear_debt(&self, engine: &FileEngine) {
-        engine.clear_debt();
-        self.wake_waiters(engine);
-    }
-
-    /// Releases the mutations that wait, if the debt is small enough.
-    fn wake_waiters(&self, engine: &FileEngine) {
-        if engine.is_overdue() {
-            return;
-        }
-        for waiter in take(&mut lock(&self.requests).waiters) {
-            // The receiver may have been dropped; its mutation is applied all the same.
+    /// Wakes the mutations that wait for room. Those for which there is too little wait again.
+    fn wake_waiters(&self) {
+        let mut requests = lock(&self.requests);
+        self.awaited.store(false, Ordering::Relaxed);
+        for waiter in take(&mut requests.waiters) {
+            // The receiver may have been dropped; then its mutation is not executed.
             let _ = waiter.send(());
         }
     }
 
     fn compact_if_needed(&self, engine: &FileEngine) -> Result<(), FileError> {
-        let compactor = Compactor(engine);
-        while compactor.is_needed() && !engine.log.wakeup().is_stopped() {
-            compactor.compact_oldest(|bytes| self.throttle(engine, bytes))?;
-            engine.log.prepare_next()?;
+        let is_needed = || Compactor(engine).is_needed() || self.awaited.load(Ordering::Relaxed);
+        while is_needed() && !engine.log.wakeup().is_stopped() {
+            self.compact_oldest(engine)?;
         }
-        self.clear_debt(engine);
         Ok(())
     }
 
-    /// Subtracts `bytes` from the debt, and pauses while there is no debt. Returns `false` after the
-    /// stop.
+    fn compact_oldest(&self, engine: &FileEngine) -> Result<(), FileError> {
+        Compactor(engine).compact_oldest(|bytes| self.throttle(engine, bytes))?;
+        engine.log.prepare_next()?;
+        engine.update_tight();
+        self.wake_waiters();
+        Ok(())
+    }
+
+    /// Collects all expired entries of one shard. Compacts segments if there is too little room for
+    /// more garbage.
+    fn collect_expired(&self, engine: &FileEngine, shard: usize) -> Result<(), FileError> {
+        while !sweep(engine, shard) && !engine.log.wakeup().is_stopped() {
+            self.compact_oldest(engine)?;
+        }
+        Ok(())
+    }
+
+    /// Pauses after reading `bytes`, unless mutations wait or may soon have to. Returns `false` after
+    /// the stop.
     fn throttle(&self, engine: &FileEngine, bytes: u64) -> bool {
-        engine.pay_debt(bytes);
-        self.wake_waiters(engine);
+        engine.update_tight();
         let wakeup = engine.log.wakeup();
+        let may_pause = || !engine.is_tight() && !self.awaited.load(Ordering::Relaxed);
         let mut pause = Compactor(engine).pause_after(bytes);
-        while !pause.is_zero() && !engine.has_debt() && !wakeup.is_stopped() {
+        while !pause.is_zero() && may_pause() && !wakeup.is_stopped() {
             let slice = pause.min(TICK);
-            wakeup.sleep_while(slice, || !engine.has_debt());
+            wakeup.sleep_while(slice, may_pause);
             pause -= slice;
             // A change makes the compaction fail.
             let _ = self.check_paths_if_due(engine);
@@ -182,7 +191,7 @@ impl Maintenance {
     }
 
     fn write_hints(&self, engine: &FileEngine) {
-        for segment in engine.log.take_segments_without_hint() {
+        for segment in engine.log.segments_without_hint() {
             if engine.log.wakeup().is_stopped() {
                 return;
             }
@@ -194,18 +203,19 @@ impl Maintenance {
     /// Executes the requests to compact the whole log.
     fn run_compactions(&self, engine: &FileEngine) {
         for request in take(&mut lock(&self.requests).compactions) {
-            for shard in 0..INDEX_SHARDS {
-                sweep(engine, shard);
-            }
-            let _ = request.send(Compactor(engine).compact_all());
+            let collected =
+                (0..INDEX_SHARDS).try_for_each(|shard| self.collect_expired(engine, shard));
+            let _ = request.send(collected.and_then(|()| Compactor(engine).compact_all()));
         }
     }
 }
 
-/// Collects the expired entries of one shard and reports their number.
-pub(crate) fn sweep(engine: &FileEngine, shard: usize) {
-    let entries = engine.collect_expired(shard);
+/// Collects the expired entries of one shard and reports their number. Returns `false` if there was no
+/// room to collect all.
+pub(crate) fn sweep(engine: &FileEngine, shard: usize) -> bool {
+    let (entries, complete) = engine.collect_expired(shard);
     if entries > 0 {
         engine.log.options().emit(&FileEvent::Expired { entries });
     }
+    complete
 }

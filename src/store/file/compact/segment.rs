@@ -21,6 +21,7 @@ use crate::{
             file_names,
             frame::{FrameHeader, FrameKind, HEADER_LEN},
             frames::{Frames, SegmentItem},
+            segment_head::SEGMENT_HEAD_LEN,
         },
         log::{
             engine::FileEngine,
@@ -50,7 +51,7 @@ impl Compactor<'_> {
     pub(crate) fn is_needed(&self) -> bool {
         let log = &self.0.log;
         let usage = log.lock().usage();
-        usage.needs_compaction(log.options().segment_bytes) && log.check_poison().is_ok()
+        usage.needs_compaction() && log.check_poison().is_ok()
     }
 
     /// Compacts the oldest segment.
@@ -217,7 +218,7 @@ impl Compactor<'_> {
     }
 
     /// Returns the header of a candidate's copy, or `None` if it is not live any more. An expired
-    /// entry is removed from the index.
+    /// entry is removed from the index if there is room for more garbage, and copied otherwise.
     fn copied_header(
         &self,
         writer: &mut LogWriter,
@@ -226,7 +227,8 @@ impl Compactor<'_> {
     ) -> Option<FrameHeader> {
         let header = candidate.header;
         let entry = self.current_entry(&header, candidate.position)?;
-        if entry.expires <= now {
+        let without = writer.usage().after_change(0, entry.live_bytes());
+        if entry.expires <= now && without.fits() {
             self.0.index_remove(writer, &header.key);
             add(&self.0.log.counters().expired, 1);
             return None;
@@ -242,7 +244,7 @@ impl Compactor<'_> {
     /// changes nothing. A missing segment needs the compacted frame. The open frame keeps the
     /// newest version, which only the deleted segment may hold. The deletion is synced before the
     /// next segment is compacted, so an older segment never exists while a newer one is gone.
-    fn delete_segment(&self, source: &Segment, len: u64) -> Result<(), FileError> {
+    fn delete_segment(&self, source: &Segment, mut len: u64) -> Result<(), FileError> {
         let log = &self.0.log;
         log.sync()?;
         match self.append_compacted(source) {
@@ -251,6 +253,8 @@ impl Compactor<'_> {
             // segment frees space.
             Err(error) if error.is_full() => {
                 self.on_segment(source, "truncate", || source.discard_frames())?;
+                log.free_space(len.saturating_sub(SEGMENT_HEAD_LEN as u64));
+                len = len.min(SEGMENT_HEAD_LEN as u64);
                 self.append_compacted(source)?;
             }
             Err(error) => return Err(error),
@@ -260,7 +264,8 @@ impl Compactor<'_> {
         self.on_segment(source, "remove", || log.disk().sync_entries())?;
         // If this fails, the next opening removes the hint, since its segment does not exist.
         let _ = log.disk().remove(&file_names::hint(source.id));
-        log.forget_segment(source, len);
+        log.free_space(len);
+        log.forget_segment(source);
         Ok(())
     }
 
@@ -268,10 +273,15 @@ impl Compactor<'_> {
     fn append_compacted(&self, source: &Segment) -> Result<(), FileError> {
         let log = &self.0.log;
         let mut writer = log.lock_writable()?;
+        if writer.compacted == source.id {
+            // An earlier attempt has appended the frames, and could not delete the segment.
+            return Ok(());
+        }
         let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
         let open = log.open_frame(&mut writer);
         let frames = [&compacted, &open].map(|header| (header, &[][..]));
         log.append_all(&mut writer, frames.into_iter())?;
+        writer.compacted = source.id;
         Ok(())
     }
 

@@ -21,7 +21,6 @@ use crate::{
         format::{
             file_names,
             frame::{FrameHeader, FrameKind, HEADER_LEN},
-            hint,
             segment_head::SEGMENT_HEAD_LEN,
         },
         options::{Durability, Options},
@@ -72,10 +71,12 @@ impl AppendLog {
         disk: Box<dyn Disk>,
         options: Options,
         segments: BTreeMap<u32, Arc<Segment>>,
-        writer: LogWriter,
+        mut writer: LogWriter,
         counters: FileCounters,
         earliest_now: Timestamp,
     ) -> Self {
+        writer.usage.segments = segments.len() as u64;
+        writer.usage.longest = longest(segments.values());
         Self {
             disk,
             options,
@@ -151,7 +152,7 @@ impl AppendLog {
     }
 
     /// Makes all later writes fail because of `error`. Returns the error for the caller.
-    fn poison(&self, error: &io::Error) -> FileError {
+    pub(super) fn poison(&self, error: &io::Error) -> FileError {
         self.set_poison(Poison::Write(error.to_string().into()))
     }
 
@@ -216,21 +217,53 @@ impl AppendLog {
         read(&self.segments).values().next().map(Arc::clone)
     }
 
-    /// Returns the segments that have ended and have no hint, and marks their hints as done.
-    pub(crate) fn take_segments_without_hint(&self) -> Vec<Arc<Segment>> {
+    /// Returns the segments that have ended and may need a hint.
+    pub(crate) fn segments_without_hint(&self) -> Vec<Arc<Segment>> {
         let active = self.lock().active.id;
         let segments = read(&self.segments);
         let full = segments.range(..active).map(|(_, segment)| segment);
-        let without_hint = full.filter(|segment| !segment.mark_hint_done());
+        let without_hint = full.filter(|segment| !segment.is_hint_done());
         without_hint.map(Arc::clone).collect()
     }
 
-    /// Forgets a segment whose file, of this length, was deleted.
-    pub(crate) fn forget_segment(&self, segment: &Segment, len: u64) {
+    /// Forgets a segment whose file was deleted.
+    pub(crate) fn forget_segment(&self, segment: &Segment) {
         let mut writer = self.lock();
-        write(&self.segments).remove(&segment.id);
-        let removed = len + segment.hint_len();
-        writer.usage.total = writer.usage.total.saturating_sub(removed);
+        let mut segments = write(&self.segments);
+        segments.remove(&segment.id);
+        writer.usage.segments = segments.len() as u64;
+        writer.usage.longest = longest(segments.values());
+        drop(segments);
+        writer.usage.total = writer.usage.total.saturating_sub(segment.hint_len());
+    }
+
+    /// Returns `bytes` of a segment, which were freed, to the space that mutations may take.
+    pub(crate) fn free_space(&self, bytes: u64) {
+        let mut writer = self.lock();
+        writer.usage.total = writer.usage.total.saturating_sub(bytes);
+    }
+
+    /// Fails if there is no room to append `bytes` of frames, of which `added` bytes come into use while
+    /// `removed` bytes go out of use.
+    ///
+    /// A compaction makes room. The caller then tries again.
+    pub(super) fn reserve(
+        &self,
+        writer: &LogWriter,
+        bytes: u64,
+        added: u64,
+        removed: u64,
+    ) -> Result<(), FileError> {
+        let usage = writer.usage_after_append(bytes);
+        if usage.after_change(added, removed).fits() {
+            return Ok(());
+        }
+        self.wakeup.notify();
+        Err(FileError::DiskLimit {
+            path: self.disk.path().to_path_buf(),
+            bytes: writer.usage.total,
+            limit: writer.usage.limit(),
+        })
     }
 
     /// Returns `true` if the frame at `position` would survive a power failure now.
@@ -349,6 +382,7 @@ impl AppendLog {
         if self.now() < writer.recorded_time.saturating_add(TIME_RECORD_INTERVAL) {
             return Ok(());
         }
+        self.reserve(writer, HEADER_LEN as u64, 0, 0)?;
         let header = self.open_frame(writer);
         self.append(writer, &header, &[]).map(drop)
     }
@@ -356,7 +390,7 @@ impl AppendLog {
     /// Ends the active segment if `bytes` more do not fit.
     fn ensure_capacity(&self, writer: &mut LogWriter, bytes: u64) -> Result<(), FileError> {
         writer.durable = self.durable();
-        let max_len = writer.usage.roll_len(self.options.segment_bytes);
+        let max_len = writer.usage.roll_len();
         let needed = writer.tail + bytes + HEADER_LEN as u64;
         if needed > max_len / 2 && writer.next.is_none() {
             self.wakeup.notify();
@@ -398,6 +432,7 @@ impl AppendLog {
         self.write_staged(writer)?;
         if let Some(next) = writer.next.take() {
             writer.release_preallocated();
+            writer.usage.longest = writer.usage.longest.max(writer.tail);
             writer.begin_segment(next);
         }
         Ok(())
@@ -416,7 +451,7 @@ impl AppendLog {
     pub(crate) fn prepare_next(&self) -> Result<(), FileError> {
         let id = {
             let mut writer = self.lock_writable()?;
-            let half = writer.usage.roll_len(self.options.segment_bytes) / 2;
+            let half = writer.usage.roll_len() / 2;
             if writer.next.is_some() || writer.tail < half {
                 return Ok(());
             }
@@ -433,6 +468,7 @@ impl AppendLog {
     fn set_next(&self, writer: &mut LogWriter, next: Segment) {
         let next = Arc::new(next);
         write(&self.segments).insert(next.id, Arc::clone(&next));
+        writer.usage.segments += 1;
         writer.usage.total += SEGMENT_HEAD_LEN as u64;
         writer.next = Some(next);
     }
@@ -463,9 +499,10 @@ impl AppendLog {
         if bytes <= writer.preallocated || self.options.durability != Durability::Always {
             return 0;
         }
-        let max_len = writer.usage.roll_len(self.options.segment_bytes);
+        let max_len = writer.usage.roll_len();
         let room = max_len.saturating_sub(writer.tail + bytes);
-        room.min(MAX_PREALLOCATION)
+        room.min(writer.usage_after_append(bytes).room())
+            .min(MAX_PREALLOCATION)
             .min(self.options.segment_bytes / 16) as usize
     }
 
@@ -524,46 +561,10 @@ impl AppendLog {
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
         Ok(())
     }
+}
 
-    /// Writes the hint file of a segment that has ended.
-    ///
-    /// The segment is synced first, because a hint must not outlive its segment. The hint is not
-    /// synced. It is optional, and a checksum detects one that a crash interrupted.
-    pub(crate) fn write_hint(&self, segment: &Segment) -> Result<(), FileError> {
-        let bytes = self.sync_and_read(segment)?;
-        match hint::encode(&bytes, segment.id, segment.salt) {
-            Some(hint) => self.write_hint_file(segment, &hint),
-            None => Ok(()),
-        }
-    }
-
-    /// Writes the hint file of the last segment of a closed store. If a whole hint would not save
-    /// enough, it still shows how far the segment was durable.
-    pub(crate) fn write_last_hint(&self, segment: &Segment) -> Result<(), FileError> {
-        let bytes = self.sync_and_read(segment)?;
-        let hint = hint::encode(&bytes, segment.id, segment.salt);
-        match hint.or_else(|| hint::encode_marks(&bytes, segment.id, segment.salt)) {
-            Some(hint) => self.write_hint_file(segment, &hint),
-            None => Ok(()),
-        }
-    }
-
-    fn sync_and_read(&self, segment: &Segment) -> Result<Vec<u8>, FileError> {
-        segment.file.sync().map_err(|error| self.poison(&error))?;
-        segment.read_all(self.disk())
-    }
-
-    fn write_hint_file(&self, segment: &Segment, hint: &[u8]) -> Result<(), FileError> {
-        let name = file_names::hint(segment.id);
-        let fail = |error| FileError::io("write", self.disk.locate(&name), error);
-        let file = self.disk.create(&name).map_err(fail)?;
-        if let Err(error) = file.write_at(hint, 0) {
-            let _ = self.disk.remove(&name);
-            return Err(fail(error));
-        }
-        let len = hint.len() as u64;
-        segment.set_hint_len(len);
-        self.lock().usage.total += len;
-        Ok(())
-    }
+/// Returns the length of the longest segment.
+fn longest<'a>(segments: impl Iterator<Item = &'a Arc<Segment>>) -> u64 {
+    let lens = segments.map(|segment| segment.file.len().unwrap_or(0));
+    lens.max().unwrap_or(0)
 }

@@ -1,13 +1,15 @@
 //! The state of an open store: the log, the index and the cache.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::{
     append_log::AppendLog,
     cache::RecordCache,
     index::{Index, IndexEntry, Position},
     log_writer::LogWriter,
-    space::SpaceUsage,
 };
 use crate::{
     clock::Timestamp,
@@ -29,10 +31,10 @@ pub(crate) struct FileEngine {
     /// Changed only under the log's lock; a holder of that lock sees no concurrent change.
     pub(crate) index: Index,
     pub(super) cache: RecordCache,
-    /// Compaction work that mutations have caused, in bytes to read; see [`space`](super::space).
-    debt: AtomicU64,
-    /// The debt above which mutations wait.
-    max_debt: AtomicU64,
+    /// Compaction should not pause, because mutations may soon have to wait for it.
+    tight: AtomicBool,
+    /// The last compaction failed, so mutations do not wait for the next one.
+    pub(crate) compaction_failed: AtomicBool,
 }
 
 /// The state of a key at one moment.
@@ -48,8 +50,8 @@ impl FileEngine {
             cache: RecordCache::new(log.options().cache_bytes),
             log,
             index,
-            debt: AtomicU64::new(0),
-            max_debt: AtomicU64::new(0),
+            tight: AtomicBool::new(false),
+            compaction_failed: AtomicBool::new(false),
         }
     }
 
@@ -102,52 +104,52 @@ impl FileEngine {
         removed.len() as u64
     }
 
-    /// Adds the debt of a mutation that began at disk usage `before`.
-    pub(super) fn add_debt(&self, writer: &LogWriter, before: SpaceUsage) {
-        let segment = self.log.options().segment_bytes;
-        let debt = writer.usage().debt(before, segment);
-        if debt > 0 {
-            let max_debt = writer.usage().max_debt(segment);
-            self.max_debt.store(max_debt, Ordering::Relaxed);
-            self.debt.fetch_add(debt, Ordering::Relaxed);
+    /// Wakes the maintenance thread if the log needs a compaction after a mutation.
+    pub(super) fn request_compaction(&self, writer: &LogWriter) {
+        let usage = writer.usage();
+        debug_assert!(usage.total <= usage.limit(), "{usage:?}");
+        if usage.needs_compaction() {
+            self.tight.store(usage.is_tight(), Ordering::Relaxed);
             self.log.wakeup().notify();
         }
     }
 
-    /// Subtracts compaction work of `bytes` from the debt.
-    pub(crate) fn pay_debt(&self, bytes: u64) {
-        let subtract = |debt: u64| Some(debt.saturating_sub(bytes));
-        let _ = self
-            .debt
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract);
+    /// Returns `true` if compaction should not pause.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.tight.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn clear_debt(&self) {
-        self.debt.store(0, Ordering::Relaxed);
+    /// Determines again if compaction should pause.
+    pub(crate) fn update_tight(&self) {
+        let is_tight = self.log.lock().usage().is_tight();
+        self.tight.store(is_tight, Ordering::Relaxed);
     }
 
-    /// Returns `true` if mutations caused compaction work that is not done yet.
-    pub(crate) fn has_debt(&self) -> bool {
-        self.debt.load(Ordering::Relaxed) > 0
-    }
-
-    /// Returns `true` if the debt is so large that mutations wait.
-    pub(crate) fn is_overdue(&self) -> bool {
-        self.debt.load(Ordering::Relaxed) > self.max_debt.load(Ordering::Relaxed)
-    }
-
-    /// Collects expired entries from one shard of the index; returns their number.
-    pub(crate) fn collect_expired(&self, shard: usize) -> u64 {
+    /// Collects expired entries from one shard of the index, as far as there is room for more garbage.
+    /// Returns their number, and `true` if no expired entry is left.
+    pub(crate) fn collect_expired(&self, shard: usize) -> (u64, bool) {
         let mut writer = self.log.lock();
         let now = self.log.now();
-        let expired = self.index_drain(&mut writer, shard, |_, entry| entry.expires <= now);
+        let (usage, complete) = (Cell::new(writer.usage()), Cell::new(true));
+        let expired = self.index_drain(&mut writer, shard, |_, entry| {
+            if entry.expires > now {
+                return false;
+            }
+            let after = usage.get().after_change(0, entry.live_bytes());
+            if after.fits() {
+                usage.set(after);
+            } else {
+                complete.set(false);
+            }
+            after.fits()
+        });
         if expired > 0 {
             // Optional: it matters only if the clock is set back and the process is killed.
             let _ = self.log.record_time(&mut writer);
         }
         drop(writer);
         add(&self.log.counters().expired, expired);
-        expired
+        (expired, complete.get())
     }
 
     pub(crate) fn stats(&self) -> FileStats {
@@ -162,7 +164,7 @@ impl FileEngine {
             tagged,
             disk_bytes: usage.total,
             live_bytes: usage.live,
-            disk_limit: usage.limit(self.log.options().segment_bytes),
+            disk_limit: usage.limit(),
             ..self.log.counters().stats()
         }
     }

@@ -60,6 +60,8 @@ pub(crate) struct LogWriter {
     pub(super) recorded_time: Timestamp,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
+    /// The segment of the last compacted frame that was appended since the store was opened.
+    pub(crate) compacted: u32,
 }
 
 impl LogWriter {
@@ -89,6 +91,7 @@ impl LogWriter {
             durable: Position::default(),
             recorded_time: Timestamp::default(),
             staged: Vec::new(),
+            compacted: 0,
         }
     }
 
@@ -109,8 +112,16 @@ impl LogWriter {
 
     /// Adjusts the length of the frames in use.
     pub(crate) const fn adjust_live(&mut self, added: u64, removed: u64) {
-        let live = self.usage.live + added;
-        self.usage.live = live.saturating_sub(removed);
+        self.usage = self.usage.after_change(added, removed);
+    }
+
+    /// Returns the usage after an append of `bytes` of frames.
+    pub(super) fn usage_after_append(&self, bytes: u64) -> SpaceUsage {
+        let used = SpaceUsage {
+            total: self.usage.total - self.preallocated,
+            ..self.usage
+        };
+        used.after_append(self.tail, bytes)
     }
 
     /// Returns the version that was assigned last.

@@ -5,6 +5,7 @@ pub(crate) mod append_log;
 pub(crate) mod cache;
 pub(crate) mod engine;
 pub(crate) mod group_commit;
+mod hints;
 pub(crate) mod index;
 pub(crate) mod log_writer;
 pub(crate) mod read;

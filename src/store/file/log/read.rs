@@ -1,6 +1,6 @@
 //! Read operations.
 
-use std::{io, time::Duration};
+use std::{io, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 
@@ -56,7 +56,8 @@ pub(crate) enum FetchOutcome {
 impl FileEngine {
     /// Looks up a key. With `touch`, a live record's expiry is extended.
     ///
-    /// If the disk is full or the store is poisoned, the lookup succeeds without the touch.
+    /// If the disk is full, compaction fails, or the store is poisoned, the lookup succeeds without the
+    /// touch.
     pub(crate) fn lookup(
         &self,
         key: &StoreKey,
@@ -67,12 +68,20 @@ impl FileEngine {
             return Ok(IndexLookup::new(self.entry_state(key, self.log.now())));
         };
         match self.lookup_and_touch(key, ttl) {
-            Err(error @ (FileError::Full { .. } | FileError::Poisoned { .. })) => {
+            Err(error) if self.may_omit_touch(&error) => {
                 let event = FileEvent::TouchFailed { error: &error };
                 self.log.options().emit(&event);
                 self.lookup(key, None)
             }
             other => other,
+        }
+    }
+
+    fn may_omit_touch(&self, error: &FileError) -> bool {
+        match error {
+            FileError::Full { .. } | FileError::Poisoned { .. } => true,
+            FileError::DiskLimit { .. } => self.compaction_failed.load(Ordering::Relaxed),
+            _ => false,
         }
     }
 

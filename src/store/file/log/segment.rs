@@ -124,9 +124,14 @@ impl Segment {
         disk.check_file(&file_names::segment(self.id), self.file.as_ref())
     }
 
-    /// Records that the segment needs no (further) hint; returns `true` if it was recorded before.
-    pub(crate) fn mark_hint_done(&self) -> bool {
-        self.hint_done.swap(true, Ordering::Relaxed)
+    /// Returns `true` if the segment needs no (further) hint.
+    pub(crate) fn is_hint_done(&self) -> bool {
+        self.hint_done.load(Ordering::Relaxed)
+    }
+
+    /// Records that the segment needs no (further) hint.
+    pub(crate) fn mark_hint_done(&self) {
+        self.hint_done.store(true, Ordering::Relaxed);
     }
 }
 

@@ -19,8 +19,6 @@ use crate::{
             format::{
                 frame::{FrameHeader, FrameKind, HEADER_LEN},
                 payload,
-                segment_end::SegmentEnd,
-                segment_head::SEGMENT_HEAD_LEN,
             },
         },
     },
@@ -73,12 +71,10 @@ impl WriteReply {
 
 /// Writes.
 impl FileEngine {
-    /// Returns the length of the longest record that fits into a segment, with its head, start frame
-    /// and end frame.
+    /// Returns the length of the longest record: half of a segment. A longer one could not be replaced
+    /// within the limit on disk space.
     fn max_record_len(&self) -> usize {
-        let overhead = (SEGMENT_HEAD_LEN + SegmentEnd::LEN + 3 * HEADER_LEN) as u64;
-        let segment_bytes = self.log.options().segment_bytes;
-        usize::try_from(segment_bytes.saturating_sub(overhead)).unwrap_or(usize::MAX)
+        usize::try_from(self.log.options().segment_bytes / 2).unwrap_or(usize::MAX)
     }
 
     /// Fails if `more` bytes exceed the limit while `pending` bytes wait for the disk. If no bytes
@@ -223,11 +219,12 @@ impl FileEngine {
         payload: &[u8],
         tags: &Tags,
     ) -> Result<Position, FileError> {
-        let before = writer.usage();
+        let (bytes, removed) = (header.frame_len(), self.live_bytes_of(&header.key));
+        self.log.reserve(writer, bytes, bytes, removed)?;
         let position = self.log.append(writer, header, payload)?;
         let entry = IndexEntry::new(header, position);
         self.index_insert(writer, header.key, entry, tags);
-        self.add_debt(writer, before);
+        self.request_compaction(writer);
         Ok(position)
     }
 
@@ -237,7 +234,11 @@ impl FileEngine {
         writer: &mut LogWriter,
         writes: &[(FrameHeader, &PendingWrite)],
     ) -> Result<(), FileError> {
-        let before = writer.usage();
+        let bytes = writes.iter().map(|(header, _)| header.frame_len()).sum();
+        let removed = writes
+            .iter()
+            .map(|(header, _)| self.live_bytes_of(&header.key));
+        self.log.reserve(writer, bytes, bytes, removed.sum())?;
         let frames = writes
             .iter()
             .map(|(header, write)| (header, &*write.payload));
@@ -246,8 +247,13 @@ impl FileEngine {
             let entry = IndexEntry::new(header, position);
             self.index_insert(writer, header.key, entry, &write.tags);
         }
-        self.add_debt(writer, before);
+        self.request_compaction(writer);
         Ok(())
+    }
+
+    /// Returns the length of the key's frame that is in use, or 0 if there is none.
+    fn live_bytes_of(&self, key: &StoreKey) -> u64 {
+        self.index.get(key).map_or(0, |entry| entry.live_bytes())
     }
 
     /// Returns the header of the write's frame, or the reply if nothing is to be written.
@@ -322,11 +328,11 @@ impl FileEngine {
         entry: IndexEntry,
         expires: Timestamp,
     ) -> Result<Position, FileError> {
-        let before = writer.usage();
         let header = FrameHeader::new(FrameKind::Touch, *key, entry.version, expires);
+        self.log.reserve(writer, header.frame_len(), 0, 0)?;
         let position = self.log.append(writer, &header, &[])?;
         self.index.insert(*key, IndexEntry { expires, ..entry });
-        self.add_debt(writer, before);
+        self.request_compaction(writer);
         Ok(position)
     }
 }

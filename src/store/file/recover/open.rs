@@ -24,7 +24,7 @@ use crate::store::file::{
     log::{
         append_log::AppendLog,
         engine::FileEngine,
-        index::Position,
+        index::{INDEX_SHARDS, Position},
         log_writer::{LogEnd, LogWriter},
         segment::Segment,
         space::SpaceUsage,
@@ -181,13 +181,12 @@ impl RecoveredLog {
         stale_files: &[String],
     ) -> Result<FileEngine, FileError> {
         let earliest_now = self.replay.time;
-        let now = options.clock.now().max(earliest_now);
-        let expired = self.replay.drop_expired(now);
-        self.counters.expired = AtomicU64::new(expired);
         let (end, segments, total) = self.end_of_log(disk.as_ref())?;
         let usage = SpaceUsage {
             total,
             live: self.replay.index.live_bytes(),
+            segment: options.segment_bytes,
+            ..SpaceUsage::default()
         };
         let version = self.replay.version.saturating_add(self.version_gap);
         // The process that wrote the segments may not have synced them.
@@ -206,6 +205,9 @@ impl RecoveredLog {
             .collect();
         remove_stale(log.disk(), &stale_files)?;
         let engine = FileEngine::new(log, self.replay.index);
+        for shard in 0..INDEX_SHARDS {
+            engine.collect_expired(shard);
+        }
         engine.index_encrypted_tags()?;
         Ok(engine)
     }

@@ -144,12 +144,6 @@ impl Replay {
         }
     }
 
-    /// Drops expired entries. Call it after all frames were applied and all damage was handled.
-    /// Returns their number.
-    pub(super) fn drop_expired(&mut self, now: Timestamp) -> u64 {
-        self.drop_entries(|_, entry| entry.expires <= now)
-    }
-
     fn drop_entries(&mut self, drop: impl Fn(&StoreKey, &IndexEntry) -> bool) -> u64 {
         let mut dropped = 0;
         for shard in 0..INDEX_SHARDS {

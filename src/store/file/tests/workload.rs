@@ -150,7 +150,7 @@ impl Workload {
 
     fn write(&mut self, key: StoreKey, rng: &mut SeededRng) {
         let write = self.random_write(key, rng);
-        let result = self.engine.write(&write);
+        let result = self.with_room(|engine| engine.write(&write));
         self.record_write(&write, &result);
     }
 
@@ -228,7 +228,7 @@ impl Workload {
         let live = after.record.is_some();
         let ttl = Duration::from_secs(1 + seconds);
         after.expires = self.clock.now().saturating_add(ttl);
-        let result = self.engine.touch(&key, ttl);
+        let result = self.with_room(|engine| engine.touch(&key, ttl));
         if let Ok((touched, _)) = result {
             assert_eq!(touched, live, "only live records are touched");
         }
@@ -242,7 +242,7 @@ impl Workload {
             expires: self.clock.now().saturating_add(Duration::from_secs(30)),
             ..KeyState::default()
         };
-        let result = self.engine.destroy(&key);
+        let result = self.with_room(|engine| engine.destroy(&key));
         self.record(key, after, &result);
     }
 
@@ -252,12 +252,38 @@ impl Workload {
         let _ = self.engine.log.prepare_next();
         for shard in 0..8 {
             sweep(&self.engine, shard);
+            self.check_limit();
         }
-        let compactor = Compactor(&self.engine);
-        while compactor.is_needed() && compactor.compact_oldest(|_| true).is_ok() {}
-        for segment in self.engine.log.take_segments_without_hint() {
+        while Compactor(&self.engine).is_needed() && self.compact_oldest() {}
+        for segment in self.engine.log.segments_without_hint() {
             let _ = self.engine.log.write_hint(&segment);
+            self.check_limit();
         }
+    }
+
+    /// Compacts a segment, and checks the limit on disk space after every append. Returns `false` if the
+    /// disk failed.
+    fn compact_oldest(&self) -> bool {
+        let compacted = Compactor(&self.engine).compact_oldest(|_| {
+            self.check_limit();
+            true
+        });
+        self.check_limit();
+        compacted.is_ok()
+    }
+
+    fn with_room<T>(
+        &self,
+        mutation: impl Fn(&FileEngine) -> Result<T, FileError>,
+    ) -> Result<T, FileError> {
+        let result = with_room(|| mutation(&self.engine), || self.compact_oldest());
+        self.check_limit();
+        result
+    }
+
+    fn check_limit(&self) {
+        let stats = self.engine.stats();
+        assert!(stats.disk_bytes <= stats.disk_limit, "{stats:?}");
     }
 
     fn sync(&mut self) {
@@ -295,7 +321,10 @@ impl Workload {
         assert_eq!(first, self.check(&again), "opening again changes nothing");
         let fresh = StoreKey::from_bytes([0xee; StoreKey::LEN]);
         let (ttl, expected) = (Duration::from_secs(1), Expected::Any);
-        let reply = again.write(&WriteRequest::new(&fresh, Bytes::new(), ttl, expected));
+        let reply = with_room(
+            || again.write(&WriteRequest::new(&fresh, Bytes::new(), ttl, expected)),
+            || Compactor(&again).compact_oldest(|_| true).is_ok(),
+        );
         let Ok(WriteReply::Answer((WriteOutcome::Done(version), _))) = reply else {
             panic!("the store accepts writes after a crash");
         };
@@ -317,6 +346,21 @@ impl Workload {
             state
         });
         states.collect()
+    }
+}
+
+/// Tries a mutation again after each compaction while there is no room for it.
+fn with_room<T>(
+    mutation: impl Fn() -> Result<T, FileError>,
+    compact: impl Fn() -> bool,
+) -> Result<T, FileError> {
+    let mut compactions = 0..100;
+    loop {
+        let result = mutation();
+        if !matches!(result, Err(FileError::DiskLimit { .. })) || !compact() {
+            return result;
+        }
+        compactions.next().expect("compaction makes room");
     }
 }
 

@@ -1,0 +1,89 @@
+//! A mutation for which there is no room waits for a compaction.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    super::{
+        Durability, FileError, FileStore,
+        async_ops::{Attempt, FileInner, write_single},
+        recover,
+    },
+    disk::SimDisk,
+    workload::clock,
+};
+use crate::{
+    id::StoreKey,
+    store::{Expected, ReadOutcome, StoreFuture, WriteOutcome, WriteRequest},
+};
+
+const LIFE: Duration = Duration::from_secs(60);
+const KEY: StoreKey = StoreKey::from_bytes([7; StoreKey::LEN]);
+
+fn write(inner: &Arc<FileInner>) -> StoreFuture<WriteOutcome> {
+    write_single(
+        inner,
+        WriteRequest::new(&KEY, vec![7; 1000], LIFE, Expected::Any),
+    )
+}
+
+/// Returns a store without threads, which touches have filled to its limit.
+async fn full_store() -> Arc<FileInner> {
+    let options = FileStore::builder("simulated").durability(Durability::Os);
+    let options = options
+        .segment_bytes(16 << 10)
+        .cache_bytes(0)
+        .clock(clock());
+    let disk = Box::new(SimDisk::with_fault(None));
+    let engine = recover::open::open(disk, options.options).unwrap();
+    let inner = Arc::new(FileInner::new(engine));
+    write(&inner).await.unwrap();
+    let refused = loop {
+        if let Err(error) = inner.engine.touch(&KEY, LIFE) {
+            break error;
+        }
+    };
+    let FileError::DiskLimit { bytes, limit, .. } = refused else {
+        panic!("{refused}");
+    };
+    assert!((limit / 3..=limit).contains(&bytes), "{refused}");
+    inner
+}
+
+#[tokio::test]
+async fn a_write_without_room_waits_until_a_compaction_has_made_room() {
+    let inner = full_store().await;
+    let mut waiting = write(&inner);
+    let first = Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop()));
+    assert!(first.is_pending());
+    let running = Arc::clone(&inner);
+    let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
+    assert!(matches!(waiting.await.unwrap(), WriteOutcome::Done(_)));
+    assert_eq!(inner.engine.stats().waits, 1);
+    assert!(inner.engine.stats().compacted_segments > 0);
+    inner.engine.log.wakeup().stop();
+    maintenance.join().unwrap();
+}
+
+#[tokio::test]
+async fn if_compaction_fails_a_write_without_room_fails_and_a_read_succeeds() {
+    let inner = full_store().await;
+    inner
+        .engine
+        .compaction_failed
+        .store(true, Ordering::Relaxed);
+    let refused = write(&inner).await.unwrap_err();
+    let source = refused.source().unwrap().downcast_ref();
+    assert!(
+        matches!(source, Some(FileError::DiskLimit { .. })),
+        "{refused}"
+    );
+    let read = inner.read(&KEY, Some(LIFE), false).unwrap();
+    assert!(matches!(read, Attempt::Done((ReadOutcome::Found(_), _))));
+}
