@@ -148,8 +148,7 @@ impl SessionState {
             self.apply(engine, verdict, now);
         }
         self.identity.settle();
-        self.open(engine, mode, true)?;
-        Ok(None)
+        self.open(engine, mode, true).map(|()| None)
     }
 
     /// Takes the id as the session's: there is a record of the session under it.
@@ -163,8 +162,7 @@ impl SessionState {
         }
     }
 
-    /// Records the death of one of several ids. If any of them was ended by another request, that
-    /// counts.
+    /// Records the death of one of several ids. An end by another request counts before other deaths.
     fn note_death(&mut self, verdict: &IdVerdict) {
         if let IdVerdict::Dead(status) = verdict
             && !self.id_status.is_lost()
@@ -248,13 +246,11 @@ impl SessionState {
             return Ok(IdVerdict::Forwarded(Box::new(forward)));
         }
         let verdict = self.record_verdict(engine, &head, now);
-        match verdict {
-            IdVerdict::Alive => {}
-            IdVerdict::Dead(IdStatus::Expired) => {
-                self.key_to_destroy = self.identity.key();
-                return Ok(verdict);
-            }
-            _ => return Ok(verdict),
+        if let IdVerdict::Dead(IdStatus::Expired) = verdict {
+            self.key_to_destroy = self.identity.key();
+        }
+        if !matches!(verdict, IdVerdict::Alive) {
+            return Ok(verdict);
         }
         let consume = mode == LoadMode::Write && !self.invisible;
         if self.flash.take_incoming(consume).is_err() {
