@@ -107,7 +107,7 @@ async fn a_file_from_the_future_lives_no_longer_than_its_age() {
 #[tokio::test]
 async fn a_session_too_long_for_the_store_does_not_stop_the_import() {
     let old = Scratch::new();
-    for (name, len) in [("1", 10), ("2", 14 << 10), ("3", 20 << 10), ("4", 10)] {
+    for (name, len) in [("1", 10), ("2", 7 << 10), ("3", 10 << 10), ("4", 10)] {
         fs::write(old.path().join(name).with_extension("txt"), vec![b'x'; len]).unwrap();
     }
     let import = Importer::new(old.path(), AGE);
