@@ -24,6 +24,8 @@ mod site {
     mod pages;
     #[cfg(all(unix, feature = "file"))]
     mod process;
+    #[cfg(target_os = "linux")]
+    mod screenshots;
     mod support;
     #[cfg(target_os = "linux")]
     mod webdriver;

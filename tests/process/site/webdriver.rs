@@ -75,6 +75,20 @@ impl Driver {
         self.browser_with(json!({ "mobileEmulation": phone })).await
     }
 
+    /// Starts a browser whose user prefers dark or light pages, with a window of this width or, below 500
+    /// pixels, the screen of a phone.
+    pub(crate) async fn window(&self, width: u32, dark: bool) -> Browser {
+        let mut options = json!({ "args": [format!("--window-size={width},900")] });
+        if width < 500 {
+            let screen = json!({ "width": width, "height": 844, "pixelRatio": 2 });
+            options["mobileEmulation"] = json!({ "deviceMetrics": screen });
+        }
+        if dark {
+            options["args"] = json!([options["args"][0], "--force-dark-mode"]);
+        }
+        self.browser_with(options).await
+    }
+
     async fn browser_with(&self, mut options: Value) -> Browser {
         let number = self.browsers.fetch_add(1, Ordering::Relaxed);
         let profile = self.folder.join(number.to_string());
@@ -99,6 +113,12 @@ impl Driver {
         .into_iter()
         .chain([format!("--user-data-dir={}", profile.display())])
         .collect();
+        let others = options["args"].as_array().cloned().unwrap_or_default();
+        let arguments: Vec<Value> = arguments
+            .into_iter()
+            .map(Value::from)
+            .chain(others)
+            .collect();
         options["args"] = json!(arguments);
         capabilities.insert("goog:chromeOptions".to_owned(), options);
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -278,7 +298,8 @@ impl Browser {
             .await
             .unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{name}.png")), png).unwrap();
+        let file = folder.join(format!("{name}.png"));
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, png).unwrap();
     }
 }
