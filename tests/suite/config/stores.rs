@@ -251,7 +251,7 @@ fn a_wrong_redis_address_is_refused_without_what_is_secret_in_it() {
     ] {
         let error = refusal(&format!("store = 'redis'\n[stores.redis]\nurl = {url:?}"));
         assert_eq!(error.setting(), "stores.redis.url");
-        let text = format!("{error} {error:?}");
+        let text = format!("{error} {error:?}").replace("user or password", "");
         assert!(text.contains("REDIS_URL"), "{text}");
         assert!(!text.contains("pa55") && !text.contains("word"), "{text}");
     }
