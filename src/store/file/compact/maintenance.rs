@@ -202,7 +202,9 @@ impl Maintenance {
 
     /// Executes the requests to compact the whole log.
     fn run_compactions(&self, engine: &FileEngine) {
-        for request in take(&mut lock(&self.requests).compactions) {
+        // Not in the head of the loop: there, the lock would be held while compactions need it.
+        let requests = take(&mut lock(&self.requests).compactions);
+        for request in requests {
             let collected =
                 (0..INDEX_SHARDS).try_for_each(|shard| self.collect_expired(engine, shard));
             let _ = request.send(collected.and_then(|()| Compactor(engine).compact_all()));
