@@ -26,17 +26,3 @@ pub(super) fn check_range(
             )
         })
 }
-
-/// Returns the number if it is within `range`.
-pub(super) fn check_number(
-    setting: &'static str,
-    value: usize,
-    range: RangeInclusive<usize>,
-) -> Result<usize, ConfigError> {
-    let (min, max) = (range.start(), range.end());
-    let problem = || format!("{value} is out of range; choose a number from {min} to {max}");
-    match range.contains(&value) {
-        true => Ok(value),
-        false => Err(ConfigError::new(setting, problem())),
-    }
-}

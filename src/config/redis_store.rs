@@ -2,10 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{
-    ConfigError, NearCacheConfig, RedisStoreConfig,
-    range::{check_number, check_range},
-};
+use super::{ConfigError, NearCacheConfig, RedisStoreConfig, range::check_range};
 use crate::{
     duration::DurationSetting,
     session::{Event, Listeners},
@@ -168,5 +165,19 @@ fn redact_url(url: &str) -> String {
     match address.split_once(['?', '#']) {
         Some((address, _)) => format!("{scheme}://{user}{address}?…"),
         None => format!("{scheme}://{user}{address}"),
+    }
+}
+
+/// Returns the number if it is within `range`.
+fn check_number(
+    setting: &'static str,
+    value: usize,
+    range: RangeInclusive<usize>,
+) -> Result<usize, ConfigError> {
+    let (min, max) = (range.start(), range.end());
+    let problem = || format!("{value} is out of range; choose a number from {min} to {max}");
+    match range.contains(&value) {
+        true => Ok(value),
+        false => Err(ConfigError::new(setting, problem())),
     }
 }
