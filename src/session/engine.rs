@@ -53,6 +53,7 @@ impl Engine {
     }
 
     /// Sends the events of a session that was locked to the listeners.
+    #[cold]
     pub(super) fn emit_queued(&self, events: &[QueuedEvent]) {
         for event in events {
             match event {

@@ -77,16 +77,23 @@ impl Session {
         lock(&self.state)
     }
 
-    /// Calls `run` with the locked state. Then releases the lock, and emits the events that `run` has
-    /// queued.
+    /// Calls `run` with the locked state, then [unlocks](Self::unlock) it.
     #[inline]
     pub(super) fn with_events<T>(&self, run: impl FnOnce(&mut SessionState) -> T) -> T {
         let mut state = self.state();
         let result = run(&mut state);
-        let events = state.take_events();
-        drop(state);
-        self.engine.emit_queued(&events);
+        self.unlock(state);
         result
+    }
+
+    /// Releases the lock, then emits the events that were queued under it.
+    #[inline]
+    pub(super) fn unlock(&self, mut state: MutexGuard<'_, SessionState>) {
+        if state.has_events() {
+            let events = state.take_events();
+            drop(state);
+            self.engine.emit_queued(&events);
+        }
     }
 
     /// Calls `run` with the locked state, in which the id of the request's cookie is resolved.

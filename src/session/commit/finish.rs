@@ -98,11 +98,13 @@ enum CookieAction {
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
-        let begun = self.with_events(|state| match state.take_load_error() {
+        let mut state = self.state();
+        let begun = match state.take_load_error() {
             Some(error) => ControlFlow::Break(FinalCommit::Done(SessionOutcome::failed(error))),
-            None => begin(state, &self.engine, status)
-                .map_break(|result| committed(state, &self.engine, result)),
-        });
+            None => begin(&mut state, &self.engine, status)
+                .map_break(|result| committed(&mut state, &self.engine, result)),
+        };
+        self.unlock(state);
         match begun {
             ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
             ControlFlow::Break(committed) => {

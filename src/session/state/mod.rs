@@ -382,6 +382,10 @@ impl SessionState {
         error
     }
 
+    pub(super) const fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     pub(super) fn take_events(&mut self) -> Vec<QueuedEvent> {
         std::mem::take(&mut self.events)
     }
