@@ -153,7 +153,7 @@ async fn a_rotation_of_keys_and_a_second_machine_are_one_application() {
         let (sessions, events) = start(&server, "shop:", keys).await;
         assert!(events.with_name("prefix_shared").is_empty(), "{keys:?}");
         Browser::new(&sessions)
-            .visit(async |s| s.put("n", &1))
+            .visit(async |s| s.put("n", 1))
             .await
             .unwrap();
     }

@@ -90,7 +90,7 @@ async fn the_event_of_a_record_that_cannot_be_read_names_its_key() {
     let mut browser = Browser::new(&sessions);
     let key = browser
         .visit(async |s| {
-            s.put("n", &1).unwrap();
+            s.put("n", 1).unwrap();
             s.store_key().unwrap()
         })
         .await;
