@@ -4,6 +4,9 @@
 //! are therefore more reliable than the times. `cargo bench --bench file` prints medians of several
 //! rounds. `FILE_BENCH_DIR` sets the directory (`target`), and `FILE_BENCH_N` sets the number of
 //! sessions of the large store (1,000,000).
+//!
+//! `FILE_BENCH_ROWS` selects rows that take long, instead of all others: `huge` is a store of
+//! 10,000,000 sessions, and `day` is a day with 1,000,000 visitors in compressed time.
 
 #![allow(
     clippy::expect_used,
@@ -25,6 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use hyper_session::{
+    clock::{Clock, Timestamp},
     id::StoreKey,
     seal::{KeyRing, SealKey},
     store::{Expected, FileStore, ReadOutcome, Store, Tag, Tags, WriteRequest, file::Durability},
@@ -37,6 +41,8 @@ const SESSIONS: u64 = 20_000;
 const WRITERS: u64 = 64;
 const ROUNDS: usize = 7;
 const LIFE: Duration = Duration::from_secs(7200);
+/// The bytes that a record takes in the log in addition to its data, and those of a touch.
+const FRAME_HEADER: u64 = 68;
 
 /// An allocator that counts the allocated bytes, to measure the size of the index.
 struct CountingAllocator;
@@ -71,14 +77,26 @@ fn main() {
     fs::create_dir_all(&directory).expect("create the directory");
     let runtime = Runtime::new().expect("a runtime");
     let data = Bytes::from(vec![b'x'; RECORD]);
-    println!("{RECORD} B records, medians of {ROUNDS} rounds, both sides alternately");
-    bench_writes(&runtime, &directory, &data);
-    bench_reads(&runtime, &directory, &data);
-    bench_synced_writes(&runtime, &directory, &data);
-    for kind in [LargeStore::Plain, LargeStore::Tagged, LargeStore::Encrypted] {
-        bench_large_store(&runtime, &directory, &data, kind);
+    match std::env::var("FILE_BENCH_ROWS").as_deref() {
+        Ok("huge") => {
+            bench_large_store(&runtime, &directory, &data, LargeStore::Plain, 10_000_000);
+        }
+        Ok("day") => bench_day(&runtime, &directory, &data),
+        _ => bench_all(&runtime, &directory, &data),
     }
     let _ = fs::remove_dir_all(directory);
+}
+
+fn bench_all(runtime: &Runtime, directory: &Path, data: &Bytes) {
+    println!("{RECORD} B records, medians of {ROUNDS} rounds, both sides alternately");
+    bench_writes(runtime, directory, data);
+    bench_reads(runtime, directory, data);
+    bench_synced_writes(runtime, directory, data);
+    let count = std::env::var("FILE_BENCH_N");
+    let count = count.ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    for kind in [LargeStore::Plain, LargeStore::Tagged, LargeStore::Encrypted] {
+        bench_large_store(runtime, directory, data, kind, count);
+    }
 }
 
 fn key(number: u64) -> StoreKey {
@@ -342,11 +360,13 @@ enum LargeStore {
 }
 
 /// Measures the opening of a large store, and the size of its index.
-fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes, kind: LargeStore) {
-    let count = std::env::var("FILE_BENCH_N")
-        .ok()
-        .and_then(|n| n.parse().ok());
-    let count: u64 = count.unwrap_or(1_000_000);
+fn bench_large_store(
+    runtime: &Runtime,
+    directory: &Path,
+    data: &Bytes,
+    kind: LargeStore,
+    count: u64,
+) {
     let path = directory.join("many");
     let mut builder = FileStore::builder(&path).durability(Durability::Os);
     if kind == LargeStore::Encrypted {
@@ -398,5 +418,96 @@ fn bench_large_store(runtime: &Runtime, directory: &Path, data: &Bytes, kind: La
         }
     }
     open("scan, no hints");
+    if kind == LargeStore::Plain {
+        let store = builder.open().expect("a store");
+        bench_backlog(runtime, &store, data, count / 2);
+    }
     fs::remove_dir_all(path).expect("removed");
+}
+
+/// Measures the compaction that is left after `count` sessions were written again as fast as possible.
+fn bench_backlog(runtime: &Runtime, store: &FileStore, data: &Bytes, count: u64) {
+    let each = time_per_op(count, || write_all(runtime, store, 0..count, data));
+    let waits = store.stats().waits;
+    let began = Instant::now();
+    let (mut compacted, mut ended) = (0, began);
+    // The compaction has ended if it has removed no segment for three seconds.
+    while ended.elapsed() < Duration::from_secs(3) {
+        let now = store.stats().compacted_segments;
+        if now != compacted {
+            (compacted, ended) = (now, Instant::now());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let stats = store.stats();
+    println!(
+        "{count} sessions written again, {each:.2} us each, {waits} waits; compaction ended {:.1} s later; disk {:.0} MB, \
+         limit {:.0} MB",
+        (ended - began).as_secs_f64(),
+        stats.disk_bytes as f64 / 1e6,
+        stats.disk_limit as f64 / 1e6,
+    );
+}
+
+/// The minutes after the first request at which a visitor renews the session.
+const MINUTES: [u64; 4] = [1, 4, 10, 25];
+
+/// Measures a day in compressed time. Each minute, visitors arrive, renew their sessions up to four times
+/// in 25 minutes, log out, or let their sessions expire after two hours.
+fn bench_day(runtime: &Runtime, directory: &Path, data: &Bytes) {
+    const VISITORS: u64 = 1_000_000;
+    const DAY: u64 = 24 * 60;
+    let clock = Clock::manual(Timestamp::from_millis(1 << 40));
+    let store = FileStore::builder(directory.join("day")).clock(clock.clone());
+    let store = store.open().expect("a store");
+    let (mut written, mut worst, mut longest) = (0, 0.0_f64, Duration::ZERO);
+    let began = Instant::now();
+    for minute in 0..DAY {
+        let arrivals = |minute: u64| minute * VISITORS / DAY..(minute + 1) * VISITORS / DAY;
+        let mut keys: Vec<(StoreKey, bool)> = Vec::new();
+        keys.extend(arrivals(minute).map(|number| (key(number), true)));
+        for ago in MINUTES {
+            if let Some(minute) = minute.checked_sub(ago) {
+                keys.extend(arrivals(minute).map(|number| (key(number), false)));
+            }
+        }
+        for (key, arrives) in keys {
+            let called = Instant::now();
+            runtime.block_on(async {
+                if arrives {
+                    store
+                        .write(write_request(&key, data))
+                        .await
+                        .expect("written");
+                } else {
+                    store.touch(&key, LIFE).await.expect("touched");
+                }
+            });
+            longest = longest.max(called.elapsed());
+            written += FRAME_HEADER + u64::from(arrives) * RECORD as u64;
+        }
+        // One of ten visitors logs out.
+        let left = minute.checked_sub(30).map(arrivals).unwrap_or_default();
+        for number in left.step_by(10) {
+            let called = Instant::now();
+            runtime.block_on(async { store.destroy(&key(number)).await.expect("destroyed") });
+            longest = longest.max(called.elapsed());
+            written += FRAME_HEADER;
+        }
+        let stats = store.stats();
+        worst = worst.max(stats.disk_bytes as f64 / stats.disk_limit as f64);
+        clock.advance(Duration::from_secs(60));
+    }
+    let stats = store.stats();
+    println!(
+        "a day with {VISITORS} visitors in {:.1} s: {:.0} MB written, write amplification {:.2}, disk at most {:.0} % of \
+         the limit, {} waits, the longest call {:.1} ms, {} expired",
+        began.elapsed().as_secs_f64(),
+        written as f64 / 1e6,
+        (written + stats.compacted_kept_bytes) as f64 / written as f64,
+        worst * 100.0,
+        stats.waits,
+        longest.as_secs_f64() * 1e3,
+        stats.expired,
+    );
 }

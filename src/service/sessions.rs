@@ -1,6 +1,6 @@
 //! The session middleware, and its builder.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{any::Any, fmt, future::Future, sync::Arc};
 
 use http::{Request, Response};
 
@@ -108,6 +108,56 @@ impl Sessions {
     /// and the reason.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.0.backend.store().ready().await
+    }
+
+    /// Syncs every acknowledged change to the disk, if a store keeps sessions on this machine's disk.
+    ///
+    /// # Errors
+    /// If the disk fails. The error names the store and the reason.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.0.backend.store().flush().await
+    }
+
+    /// Closes the stores, also those that the configuration opened. Call it when a service has answered
+    /// its last request.
+    ///
+    /// The file store syncs all data, writes the hint that makes the next opening fast, and releases
+    /// its directory. Requests that use a session fail afterwards. Further calls succeed.
+    ///
+    /// ```
+    /// use hyper_session::{SessionConfig, Sessions};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let sessions = Sessions::builder(SessionConfig::default().with_env()?).build()?;
+    /// // Serve, until the process must stop.
+    /// sessions.close().await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// If data cannot be written to the disk. The stores are closed even then.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.0.backend.store().close().await
+    }
+
+    /// Returns the store if it is of type `S`, such as to read its statistics. The configuration may
+    /// have opened it.
+    ///
+    /// Returns `None` for a store of another type, and for one that is part of another store, such as
+    /// of a [`MigratingStore`](crate::store::MigratingStore).
+    ///
+    /// ```
+    /// use hyper_session::{SessionConfig, Sessions, store::MemoryStore};
+    ///
+    /// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
+    /// let sessions = Sessions::builder(config.store("memory")).build()?;
+    /// let stats = sessions.store::<MemoryStore>().map(MemoryStore::stats);
+    /// # assert!(stats.is_some());
+    /// # Ok::<(), hyper_session::config::ConfigError>(())
+    /// ```
+    pub fn store<S: Store>(&self) -> Option<&S> {
+        let store: &dyn Any = self.0.backend.store();
+        store.downcast_ref()
     }
 
     /// Returns the collection of all stored sessions, for use outside of a request: to log a user out

@@ -49,4 +49,12 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn ready(&self) -> StoreFuture<()> {
         (**self).ready()
     }
+
+    fn flush(&self) -> StoreFuture<()> {
+        (**self).flush()
+    }
+
+    fn close(&self) -> StoreFuture<()> {
+        (**self).close()
+    }
 }

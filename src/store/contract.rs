@@ -1,6 +1,6 @@
 //! The store contract.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use super::{ClientSideStore, ReadOutcome, StoreFuture, TagStore, WriteOutcome, WriteRequest};
 use crate::id::StoreKey;
@@ -40,7 +40,7 @@ use crate::id::StoreKey;
 /// Many tasks call one store at the same time. A method returns a [`StoreFuture`] that borrows
 /// nothing, so an implementation clones its handle into the future.
 #[doc(alias = "SessionStore")]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Any + Send + Sync {
     /// Returns the record under `key`.
     ///
     /// With `touch`, also sets the expiry of a live record to that long from now, like
@@ -121,6 +121,25 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// If the store is not ready within its timeout, with the reason.
     fn ready(&self) -> StoreFuture<()> {
+        StoreFuture::ready(Ok(()))
+    }
+
+    /// Makes every acknowledged write as durable as the store can. Default: does nothing.
+    ///
+    /// # Errors
+    /// If that failed. Acknowledged writes may be lost in a power failure then.
+    fn flush(&self) -> StoreFuture<()> {
+        StoreFuture::ready(Ok(()))
+    }
+
+    /// Closes the store. A service calls this at its end, through
+    /// [`Sessions::close`](crate::Sessions::close). Default: does nothing.
+    ///
+    /// Afterwards, all other operations of a store that was closed fail. Further calls succeed.
+    ///
+    /// # Errors
+    /// If acknowledged writes could not be made durable. The store is closed even then.
+    fn close(&self) -> StoreFuture<()> {
         StoreFuture::ready(Ok(()))
     }
 }

@@ -48,8 +48,9 @@ impl RevocationList {
         Self { store, max_ttl }
     }
 
-    pub(super) async fn ready(&self) -> Result<(), StoreError> {
-        self.store.ready().await
+    /// Returns the store of the list.
+    pub(super) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     /// Returns the time at which a cookie expires: its own expiry, or `max_ttl` after it was sealed

@@ -56,15 +56,34 @@ impl Store for BoundCookieStore {
 
     /// Waits for the backing stores.
     fn ready(&self) -> StoreFuture<()> {
-        let shared = self.0.clone();
+        let stores = self.0.backing_stores();
         StoreFuture::new(async move {
-            if let Some(revocation) = &shared.revocation {
-                revocation.ready().await?;
+            for store in stores {
+                store.ready().await?;
             }
-            match &shared.overflow {
-                Some(overflow) => overflow.ready().await,
-                None => Ok(()),
+            Ok(())
+        })
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        let stores = self.0.backing_stores();
+        StoreFuture::new(async move {
+            for store in stores {
+                store.flush().await?;
             }
+            Ok(())
+        })
+    }
+
+    /// Closes the backing stores, also if one fails.
+    fn close(&self) -> StoreFuture<()> {
+        let stores = self.0.backing_stores();
+        StoreFuture::new(async move {
+            let mut closed = Ok(());
+            for store in stores {
+                closed = store.close().await.and(closed);
+            }
+            closed
         })
     }
 }

@@ -107,6 +107,15 @@ impl Shared {
         ))
     }
 
+    /// Returns the stores that this store uses.
+    pub(super) fn backing_stores(&self) -> Vec<Arc<dyn Store>> {
+        let revocation = self.revocation.as_ref().map(RevocationList::store);
+        revocation
+            .into_iter()
+            .chain(self.overflow.clone())
+            .collect()
+    }
+
     /// Destroys a session in the backing stores: adds it to the revocation list and destroys its
     /// overflow record.
     pub(super) async fn destroy(&self, key: &StoreKey) -> Result<(), StoreError> {

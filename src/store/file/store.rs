@@ -243,6 +243,14 @@ impl Store for FileStore {
         Some(self)
     }
 
+    fn flush(&self) -> StoreFuture<()> {
+        Self::flush(self)
+    }
+
+    fn close(&self) -> StoreFuture<()> {
+        Self::close(self)
+    }
+
     fn count(&self) -> StoreFuture<Option<u64>> {
         let engine = &self.0.inner.engine;
         let counted = engine.log.check_open().map(|()| engine.index.records());

@@ -212,6 +212,21 @@ impl Store for MigratingStore {
         })
     }
 
+    fn flush(&self) -> StoreFuture<()> {
+        self.run(|pair| async move {
+            pair.old.flush().await?;
+            pair.new.flush().await
+        })
+    }
+
+    /// Closes both stores, also if one fails.
+    fn close(&self) -> StoreFuture<()> {
+        self.run(|pair| async move {
+            let old = pair.old.close().await;
+            pair.new.close().await.and(old)
+        })
+    }
+
     fn client_side(&self) -> Option<&dyn ClientSideStore> {
         let stores = [&self.0.old, &self.0.new];
         let has_client_side = stores.iter().any(|store| store.client_side().is_some());

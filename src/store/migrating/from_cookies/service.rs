@@ -105,6 +105,23 @@ impl Store for BoundMigratingStore {
             new.ready().await
         })
     }
+
+    fn flush(&self) -> StoreFuture<()> {
+        let (old, new) = (self.old.clone(), self.new.clone());
+        StoreFuture::new(async move {
+            old.flush().await?;
+            new.flush().await
+        })
+    }
+
+    /// Closes both stores, also if one fails.
+    fn close(&self) -> StoreFuture<()> {
+        let (old, new) = (self.old.clone(), self.new.clone());
+        StoreFuture::new(async move {
+            let old = old.close().await;
+            new.close().await.and(old)
+        })
+    }
 }
 
 async fn destroy_in_both(

@@ -235,4 +235,12 @@ impl Store for CachedRedisStore {
     fn ready(&self) -> StoreFuture<()> {
         self.inner.ready()
     }
+
+    fn flush(&self) -> StoreFuture<()> {
+        self.inner.flush()
+    }
+
+    fn close(&self) -> StoreFuture<()> {
+        self.inner.close()
+    }
 }
