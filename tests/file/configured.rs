@@ -14,7 +14,7 @@ async fn sessions_flush_and_close_the_store_that_the_configuration_opened() {
     config.stores.file.location = scratch.path().into();
     let sessions = Sessions::builder(config).build().unwrap();
     let mut browser = Browser::new(&sessions);
-    browser.visit(async |s| s.put("n", &1).unwrap()).await;
+    browser.visit(async |s| s.put("n", 1).unwrap()).await;
     let store = sessions.store::<FileStore>().unwrap();
     sessions.flush().await.unwrap();
     assert!(store.stats().syncs > 0);

@@ -290,7 +290,7 @@ async fn a_store_of_ones_own_has_a_section_of_its_own() {
     let sessions = build_small("store = 'small'\n[stores.small]\nmax_records = 5").unwrap();
     for _ in 0..20 {
         let mut browser = Browser::new(&sessions);
-        browser.visit(async |s| s.put("n", &1)).await.unwrap();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
     }
     let count = sessions.collection().count().await.unwrap();
     assert!(count.is_some_and(|count| count <= 5), "{count:?}");

@@ -161,7 +161,7 @@ async fn a_request_whose_regeneration_was_refused_cannot_use_the_session_again()
         s.increment("n").unwrap();
         s.regenerate().unwrap();
         assert!(s.commit().await.unwrap_err().is_conflict());
-        assert!(s.put("n", &1).unwrap_err().is_not_mutable());
+        assert!(s.put("n", 1).unwrap_err().is_not_mutable());
     };
     let put = async |s: &Session| s.put("n", "text").unwrap();
     let (status, cookies) = overlap(&browser, regenerate, put).await;

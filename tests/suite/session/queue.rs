@@ -250,7 +250,7 @@ async fn a_queue_keeps_the_order_of_changes_and_regenerations() {
     let change = |name: &'static str| -> Pin<Box<dyn Future<Output = u16>>> {
         let mut browser = browser.clone();
         Box::pin(async move {
-            let put = async |s: Session| s.load().await.unwrap().put(name, &true).unwrap();
+            let put = async |s: Session| s.load().await.unwrap().put(name, true).unwrap();
             browser.request(put).await.status.as_u16()
         })
     };

@@ -183,13 +183,13 @@ async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
 #[tokio::test]
 async fn a_request_whose_regeneration_timed_out_cannot_change_the_session_again() {
     let (mut browser, _, rivals) = restless(Duration::from_millis(1));
-    browser.visit(async |s| s.put("n", &0)).await.unwrap();
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
     let visit = browser
         .request(async |s| {
             s.load().await.unwrap().regenerate().unwrap();
             rivals.store(u64::MAX, Ordering::Release);
             assert!(s.commit().await.unwrap_err().is_contention());
-            assert!(s.put("n", &1).unwrap_err().is_not_mutable());
+            assert!(s.put("n", 1).unwrap_err().is_not_mutable());
         })
         .await;
     assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));

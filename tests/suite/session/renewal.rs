@@ -53,7 +53,7 @@ async fn after_a_load_that_touched_no_process_renews_for_a_touch_interval() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
         let server = test_server(config().cookie_policy(policy));
         let mut client = server.browser();
-        client.visit(async |s| s.put("n", &1)).await.unwrap();
+        client.visit(async |s| s.put("n", 1)).await.unwrap();
         server.advance(10 * MINUTE);
         client.visit(async |s| s.get::<i32>("n")).await.unwrap();
         server.advance(MINUTE / 2);

@@ -318,7 +318,7 @@ async fn a_sign_out_ends_a_session_whose_first_change_is_a_rotation_at_the_same_
         let (loaded, gate) = (Notify::new(), server.store.hold_nth(call, nth));
         let rotation = async {
             new.visit(async |s| {
-                s.put("n", &1).unwrap();
+                s.put("n", 1).unwrap();
                 s.rotate_id(GRACE).unwrap();
                 loaded.notify_one();
                 gate.reached().await;
@@ -423,7 +423,7 @@ async fn a_message_that_a_rotation_keeps_is_not_removed_by_a_slower_request() {
     for has_conflict in [false, true] {
         let server = test_server(config());
         let mut new = server.browser();
-        new.visit(async |s| s.flash("m", &1)).await.unwrap();
+        new.visit(async |s| s.flash("m", 1)).await.unwrap();
         let mut writer = new.clone();
         new.clone()
             .visit(async |s| {
@@ -435,7 +435,7 @@ async fn a_message_that_a_rotation_keeps_is_not_removed_by_a_slower_request() {
                 match has_conflict {
                     false => rotation.await,
                     true => {
-                        let write = writer.visit(async |s| s.put("other", &1).unwrap());
+                        let write = writer.visit(async |s| s.put("other", 1).unwrap());
                         during(&server, STEPS[1], rotation, write).await;
                     }
                 }

@@ -257,7 +257,7 @@ async fn a_listener_can_use_the_session() {
         .unwrap();
     let mut browser = Browser::new(&sessions);
     visit(&mut browser, async |s| {
-        s.load().await.unwrap().put("n", &1).unwrap();
+        s.load().await.unwrap().put("n", 1).unwrap();
     })
     .await;
     let mut other = browser.clone();
@@ -273,13 +273,13 @@ async fn a_listener_can_use_the_session() {
     visit(&mut browser, async |s| {
         let key = s.load().await.unwrap().store_key().unwrap();
         sessions.collection().destroy(&key).await.unwrap();
-        s.put("n", &1).unwrap();
+        s.put("n", 1).unwrap();
     })
     .await;
     browser.jar.set("session", "no cookie of this service");
     visit(&mut browser, async |s| drop(s.csrf_token().unwrap())).await;
     let mut broken = Browser::new(&sessions);
-    broken.visit(async |s| s.put("n", &1)).await.unwrap();
+    broken.visit(async |s| s.put("n", 1)).await.unwrap();
     server.store.fail(Call::Read);
     visit(&mut broken, async |s| assert!(s.load().await.is_err())).await;
     let key = broken.visit(async |s| s.store_key()).await.unwrap();

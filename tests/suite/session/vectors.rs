@@ -351,7 +351,7 @@ fn validation_errors(
     let summary = "The form could not be saved. Please check the errors below.";
     let code = args[0]["code"].as_str().unwrap();
     session
-        .flash_many(&json!({"errorsBag": {code: summary}}))
+        .flash_many(json!({"errorsBag": {code: summary}}))
         .unwrap();
     unit_result(session.flash("inputErrorsBag", fields))
 }

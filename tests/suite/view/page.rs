@@ -199,7 +199,7 @@ async fn a_page_reads_the_session() {
     browser
         .visit(async |session| {
             session
-                .put("user", &json!({ "email": "ada@example.com", "id": 7 }))
+                .put("user", json!({ "email": "ada@example.com", "id": 7 }))
                 .unwrap();
             session.put("big", big).unwrap();
             session.put(["a key.with dots"], true).unwrap();
