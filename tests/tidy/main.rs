@@ -204,6 +204,21 @@ fn comments_texts_and_documents_use_plain_words() {
 }
 
 #[test]
+fn every_merge_is_resolved() {
+    let is_marker = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    let has_marker = |path: &String| {
+        let text = fs::read_to_string(root().join(path)).expect(path);
+        text.lines().any(is_marker)
+    };
+    let paths = texts().into_iter().map(|text| text.path);
+    let unresolved: Vec<String> = paths.filter(has_marker).collect();
+    assert!(
+        unresolved.is_empty(),
+        "{unresolved:?} contain markers of a merge"
+    );
+}
+
+#[test]
 fn every_exception_is_used() {
     let texts = texts();
     let is_used = |(path, word, _): &&words::Exception| {
