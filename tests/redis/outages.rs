@@ -345,7 +345,8 @@ async fn reads_do_not_end_an_outage_of_writes() {
     };
     assert_eq!(*scope, OutageScope::Writes, "{reason}");
     assert!(*lasted >= 2 * TOTAL, "{lasted:?}");
-    assert!(*failed > 0 && *failed <= writes, "{failed} of {writes}");
+    // Three operations a round.
+    assert!(*failed > 0 && *failed <= 3 * writes, "{failed} of {writes}");
 }
 
 /// A server whose memory is full rejects most writes, and is asked again each time.
