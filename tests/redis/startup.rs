@@ -190,11 +190,14 @@ fn the_playground_without_its_server_fails_after_ten_seconds_with_the_reason() {
     let (errors, took) = run_to_failure(&format!("redis://127.0.0.1:{port}"));
     assert!(took >= Duration::from_secs(9), "it waits: {took:?}");
     assert!(took < Duration::from_secs(60), "{took:?}");
-    let error = format!(
-        "error: session store redis: connect failed: no reply from Redis at 127.0.0.1:{port} within 10s \
-         (last attempt: not connected: Connection refused)"
-    );
-    assert!(errors.contains(&error), "{errors}");
+    let server = format!("Redis at 127.0.0.1:{port}");
+    for part in [
+        "error: session store redis: connect failed",
+        &server,
+        "Connection refused",
+    ] {
+        assert!(errors.contains(part), "{part} in {errors}");
+    }
 }
 
 #[test]
