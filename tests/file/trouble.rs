@@ -213,8 +213,10 @@ async fn a_deleted_segment_is_an_error_that_names_the_file() {
 async fn a_damaged_or_missing_hint_costs_only_time() {
     let scratch = Scratch::new();
     many_segments(scratch.path()).await;
-    let hints = files(scratch.path(), "hint");
-    assert!(hints.len() > 4, "{} hints", hints.len());
+    let mut hints = files(scratch.path(), "hint");
+    assert!(hints.len() > 5, "{} hints", hints.len());
+    // The last one may be too short to save anything, and then only holds what was durable.
+    fs::remove_file(hints.pop().unwrap()).unwrap();
     fs::remove_file(&hints[0]).unwrap();
     fs::write(&hints[1], "nonsense").unwrap();
     let mut bytes = fs::read(&hints[2]).unwrap();

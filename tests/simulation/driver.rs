@@ -92,7 +92,6 @@ impl Machine {
     }
 
     /// Returns a machine with a store whose records never expire during a simulation.
-    #[cfg(any(feature = "file", feature = "redis"))]
     pub(crate) fn with_store(inner: Arc<dyn Store>) -> Self {
         let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
         Self::build(inner, clock, false)

@@ -12,7 +12,6 @@ mod check;
 mod driver;
 mod events;
 mod model;
-#[cfg(any(feature = "file", feature = "redis"))]
 mod remote;
 mod scenarios;
 mod schedule;

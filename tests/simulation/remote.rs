@@ -12,7 +12,6 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 #[cfg(feature = "redis")]
 use crate::support::redis_servers::Server;
-#[cfg(feature = "file")]
 use crate::support::scratch::Scratch;
 use crate::{Simulation, driver::Machine};
 
@@ -80,7 +79,6 @@ fn run(runtime: &Runtime, store: impl Store) {
     (0..RUNS).for_each(|seed| simulation.run_random(seed));
 }
 
-#[cfg(feature = "file")]
 #[test]
 fn random_schedules_on_the_file_store_are_correct() {
     let (runtime, scratch) = (runtime(), Scratch::new());
