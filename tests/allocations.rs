@@ -271,3 +271,21 @@ fn any_other_first_extension_costs_the_same() {
     }));
     assert_eq!(insert - clone, 3);
 }
+
+#[test]
+fn a_strip_of_headers_without_a_session_cookie_costs_nothing() {
+    let sessions = Sessions::new(support::config(WhenUsed), CookieStore::new()).unwrap();
+    let mut headers = http::HeaderMap::new();
+    let strip = |mut headers: http::HeaderMap| {
+        let sessions = sessions.clone();
+        allocations(Box::new(move || {
+            sessions.strip_cookies(&mut headers);
+            sessions.strip_set_cookies(&mut headers);
+        }))
+    };
+    assert_eq!(strip(headers.clone()), 0);
+    headers.append(COOKIE, "theme=dark; session-date=1".parse().unwrap());
+    headers.append(COOKIE, "lang=en".parse().unwrap());
+    headers.append(SET_COOKIE, "theme=dark; Path=/".parse().unwrap());
+    assert_eq!(strip(headers), 0);
+}

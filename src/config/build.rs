@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    cookie::{CookieError, CookieName, Finder, MAX_AGE, SetCookie},
+    cookie::{CookieError, CookieName, CookieStripper, Finder, MAX_AGE, SetCookie},
     duration::DurationSetting,
     seal::KeyRing,
     session::{
@@ -55,6 +55,8 @@ impl SessionConfig {
         .map_err(|error| ConfigError::with_source("store", error))?;
         let operation_timeout = backend.store().capabilities().operation_timeout;
         self.check_commit_timeout(operation_timeout)?;
+        let names = std::iter::once(name.clone()).chain(backend.cookie_names());
+        let stripper = CookieStripper::new(names);
         let limits_max_age = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
             backend,
@@ -71,6 +73,7 @@ impl SessionConfig {
             ),
             policy,
             set_cookie,
+            stripper,
             clock,
             listeners,
         })

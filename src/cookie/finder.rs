@@ -155,7 +155,7 @@ fn starts_cookie(before: &[u8]) -> bool {
     matches!(trim_end(before), [] | [.., b';'])
 }
 
-fn trim(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_start(trim_end(bytes))
 }
 

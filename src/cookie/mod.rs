@@ -16,6 +16,7 @@ mod error;
 mod finder;
 mod name;
 mod set_cookie;
+mod stripper;
 
 pub use attributes::{Attributes, CookieScope, MAX_ATTRIBUTE_LEN, SameSite};
 pub use error::CookieError;
@@ -26,3 +27,4 @@ pub use name::{CookieName, CookieNameError};
 #[doc(hidden)]
 pub use set_cookie::SetCookie;
 pub use set_cookie::{MAX_AGE, MAX_PAIR_LEN};
+pub(crate) use stripper::{CookieStripper, set_cookie_name};

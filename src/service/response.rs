@@ -10,7 +10,10 @@ use super::{
     caching::{SharedCaching, forbid_caching},
     layer_session::SessionLayerConflict,
 };
-use crate::session::{SessionError, SessionOutcome};
+use crate::{
+    cookie::set_cookie_name,
+    session::{SessionError, SessionOutcome},
+};
 
 /// Finishes the inner service's response, which sets no cookie.
 pub(super) fn finish_unchanged<B>(
@@ -125,34 +128,22 @@ fn remove_same_name(headers: &mut HeaderMap, cookie: &HeaderValue) {
     if !headers.contains_key(SET_COOKIE) {
         return;
     }
-    let name = cookie_name(cookie);
+    let name = set_cookie_name(cookie);
     if headers
         .get_all(SET_COOKIE)
         .iter()
-        .all(|other| cookie_name(other) != name)
+        .all(|other| set_cookie_name(other) != name)
     {
         return;
     }
     let others: Vec<HeaderValue> = headers
         .get_all(SET_COOKIE)
         .iter()
-        .filter(|other| cookie_name(other) != name)
+        .filter(|other| set_cookie_name(other) != name)
         .cloned()
         .collect();
     headers.remove(SET_COOKIE);
     for other in others {
         headers.append(SET_COOKIE, other);
     }
-}
-
-fn cookie_name(cookie: &HeaderValue) -> &[u8] {
-    let end = cookie
-        .as_bytes()
-        .iter()
-        .position(|byte| matches!(byte, b'=' | b';'));
-    cookie
-        .as_bytes()
-        .get(..end.unwrap_or(cookie.len()))
-        .unwrap_or_default()
-        .trim_ascii()
 }

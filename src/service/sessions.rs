@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 
 use super::hyper::{SessionFn, SessionService};
 use crate::{
@@ -158,6 +158,56 @@ impl Sessions {
     pub fn store<S: Store>(&self) -> Option<&S> {
         let store: &dyn Any = self.0.backend.store();
         store.downcast_ref()
+    }
+
+    /// Removes the session's cookies from the `Cookie` headers of a request, so that a proxy can forward
+    /// it.
+    ///
+    /// Removes every cookie with the name of the id cookie, and every cookie of a
+    /// [`CookieStore`](crate::store::CookieStore). The bytes of other cookies do not change. A header
+    /// line without another cookie is removed. Headers without a cookie of the session cost no
+    /// allocation.
+    ///
+    /// A session of this request that exists already is not changed: it has read the cookies.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::COOKIE};
+    /// use hyper_session::{MemoryStore, SessionConfig, Sessions};
+    ///
+    /// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
+    /// let sessions = Sessions::new(config, MemoryStore::new())?;
+    /// let mut headers = HeaderMap::new();
+    /// headers.insert(COOKIE, HeaderValue::from_static("theme=dark; session=abc; lang=en"));
+    /// sessions.strip_cookies(&mut headers);
+    /// assert_eq!(headers[COOKIE], "theme=dark; lang=en");
+    /// # Ok::<(), hyper_session::config::ConfigError>(())
+    /// ```
+    pub fn strip_cookies(&self, request: &mut HeaderMap) {
+        self.0.stripper.strip_cookies(request);
+    }
+
+    /// Removes the `Set-Cookie` headers of a response that set or remove a cookie of the session. Other
+    /// lines do not change.
+    ///
+    /// A proxy calls it for each response of its upstream server. Otherwise, an upstream server with a
+    /// cookie of the same name replaces the session in the browser. If a response of the handler and
+    /// the session set the same cookie, the session's cookie is sent, with or without this call.
+    ///
+    /// ```
+    /// use http::{HeaderMap, HeaderValue, header::SET_COOKIE};
+    /// use hyper_session::{MemoryStore, SessionConfig, Sessions};
+    ///
+    /// let config = SessionConfig::default().app_key("a secret of thirty-two characters or more");
+    /// let sessions = Sessions::new(config, MemoryStore::new())?;
+    /// let mut headers = HeaderMap::new();
+    /// headers.append(SET_COOKIE, HeaderValue::from_static("session=theirs; Path=/"));
+    /// headers.append(SET_COOKIE, HeaderValue::from_static("theme=dark; Path=/"));
+    /// sessions.strip_set_cookies(&mut headers);
+    /// assert_eq!(headers.get_all(SET_COOKIE).iter().count(), 1);
+    /// # Ok::<(), hyper_session::config::ConfigError>(())
+    /// ```
+    pub fn strip_set_cookies(&self, response: &mut HeaderMap) {
+        self.0.stripper.strip_set_cookies(response);
     }
 
     /// Returns the collection of all stored sessions, for use outside of a request: to log a user out

@@ -5,8 +5,9 @@ use std::{cell::OnceCell, fmt, sync::Arc};
 use http::HeaderValue;
 
 use super::SessionError;
-use crate::store::{
-    BoundStore, CookieContext, CookieLines, RequestStore, SetCookies, Store, StoreError,
+use crate::{
+    cookie::CookieName,
+    store::{BoundStore, CookieContext, CookieLines, RequestStore, SetCookies, Store, StoreError},
 };
 
 /// The store of one engine: on the server side, or in the visitor's cookies.
@@ -25,6 +26,14 @@ impl Backend {
         match store.client_side() {
             Some(client) => client.bind(context).map(Self::Client),
             None => Ok(Self::Server(store)),
+        }
+    }
+
+    /// Returns the names of the cookies of a client-side store.
+    pub(crate) fn cookie_names(&self) -> Vec<CookieName> {
+        match self {
+            Self::Server(_) => Vec::new(),
+            Self::Client(bound) => bound.cookie_names(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Timestamp},
-    cookie::{Finder, SetCookie},
+    cookie::{CookieStripper, Finder, SetCookie},
     id::StoreKey,
     wire::{CookieText, Format, IdCookie, Lifetime},
 };
@@ -28,6 +28,7 @@ pub(crate) struct Engine {
     pub(crate) has_rotations: AtomicBool,
     pub(crate) finder: Finder,
     pub(crate) set_cookie: SetCookie,
+    pub(crate) stripper: CookieStripper,
     pub(crate) clock: Clock,
     pub(crate) listeners: Listeners,
     /// A note on a setting that was reduced to the limit of user agents.

@@ -31,6 +31,10 @@ pub trait ClientSideStore: Send + Sync {
 pub trait BoundStore: Store {
     /// Returns the store for a request with these `Cookie` header lines. It opens no cookie yet.
     fn attach(&self, cookie_lines: &[HeaderValue]) -> Arc<dyn RequestStore>;
+
+    /// Returns the names of all cookies that the store may set.
+    /// [`Sessions::strip_cookies`](crate::Sessions::strip_cookies) removes them.
+    fn cookie_names(&self) -> Vec<CookieName>;
 }
 
 /// A client-side store in one request.

@@ -95,6 +95,7 @@ mod service {
     mod grpc;
     mod hyper;
     mod layers;
+    mod strip;
     #[cfg(feature = "tower")]
     mod tower;
     #[cfg(all(feature = "axum", feature = "forms"))]

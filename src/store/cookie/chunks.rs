@@ -68,6 +68,12 @@ impl Chunks {
         })
     }
 
+    /// Returns the names of the cookies.
+    pub(super) fn names(&self) -> Vec<CookieName> {
+        let names = self.cookies.iter().map(|chunk| chunk.cookie.name());
+        names.cloned().collect()
+    }
+
     /// Returns the length of the longest text that fits into this many cookies.
     pub(super) fn capacity(&self, cookies: usize) -> usize {
         let chunks = self.cookies.iter().take(cookies).enumerate();

@@ -6,6 +6,7 @@ use http::HeaderValue;
 
 use super::{CookieStoreError, request::CookieRequestStore, shared::Shared};
 use crate::{
+    cookie::CookieName,
     id::StoreKey,
     store::{
         BoundStore, Capabilities, ReadOutcome, RequestStore, Store, StoreFuture, TagStore,
@@ -21,6 +22,10 @@ pub(super) struct BoundCookieStore(pub(super) Arc<Shared>);
 impl BoundStore for BoundCookieStore {
     fn attach(&self, lines: &[HeaderValue]) -> Arc<dyn RequestStore> {
         CookieRequestStore::new(self.0.clone(), lines)
+    }
+
+    fn cookie_names(&self) -> Vec<CookieName> {
+        self.0.chunks.names()
     }
 }
 

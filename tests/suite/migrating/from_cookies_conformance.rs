@@ -62,6 +62,10 @@ impl BoundStore for Balancer {
             is_new: AtomicBool::default(),
         })
     }
+
+    fn cookie_names(&self) -> Vec<CookieName> {
+        self.prepared.cookie_names()
+    }
 }
 
 impl RequestStore for MachineRequest {

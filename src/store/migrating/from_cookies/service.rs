@@ -10,6 +10,7 @@ use super::{
     tags::{destroy_tagged, tagged},
 };
 use crate::{
+    cookie::CookieName,
     id::StoreKey,
     store::{
         BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
@@ -43,6 +44,10 @@ impl BoundStore for BoundMigratingStore {
             self.new.clone(),
             self.migrates,
         ))
+    }
+
+    fn cookie_names(&self) -> Vec<CookieName> {
+        self.old.cookie_names()
     }
 }
 
