@@ -2,6 +2,8 @@
 //! first request's result agrees with a simple model.
 #![no_main]
 
+#[path = "../../tests/suite/model/exact.rs"]
+mod exact;
 #[path = "../../tests/suite/model/real.rs"]
 mod real;
 #[path = "../../tests/suite/model/reference.rs"]

@@ -4,16 +4,18 @@
 //! used as stored bytes, and must not panic.
 #![no_main]
 
+#[path = "../../tests/suite/model/exact.rs"]
+mod exact;
 #[path = "../../tests/suite/model/real.rs"]
 mod real;
 #[path = "../../tests/suite/model/reference.rs"]
 mod reference;
 
 use bytes::Bytes;
+use exact::Value;
 use hyper_session::document::Document;
 use libfuzzer_sys::fuzz_target;
 use reference::{Edit, Path};
-use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
     let mut lines = input.split(|byte| *byte == b'\n');
@@ -22,16 +24,16 @@ fuzz_target!(|input: &[u8]| {
     let Ok(mut document) = Document::parse(text) else {
         return;
     };
-    let mut model: Value = document
-        .deserialize()
-        .expect("a parsed document can be read");
+    let mut model = real::exact_value(&document);
     while let (Some(path), Some(value)) = (lines.next(), lines.next()) {
         let Ok(path) = std::str::from_utf8(path).map(|path| Path::Text(path.to_owned())) else {
             return;
         };
         check_read(&document, &model, &path);
         let edit = match serde_json::from_slice(value) {
-            Ok(Value::Object(values)) if path_is(&path, "") => Edit::Merge(values.into()),
+            Ok(serde_json::Value::Object(values)) if path_is(&path, "") => {
+                Edit::Merge(values.into())
+            }
             Ok(value) => Edit::Put(path, value),
             Err(_) if value.len() < 3 => Edit::Add(path, value.len() as i64),
             Err(_) => Edit::Forget(path),
@@ -56,7 +58,7 @@ fn path_is(path: &Path, text: &str) -> bool {
 fn check_read(document: &Document, model: &Value, path: &Path) {
     let expected = reference::get(model, path);
     let raw = real::get(document, path).expect("the document is sound");
-    let value = raw.map(|raw| raw.deserialize::<Value>().expect("a value of JSON"));
+    let value = raw.map(|raw| Value::parse(raw.as_json().expect("JSON")));
     assert_eq!(value.as_ref(), expected, "{path:?}");
     let has = real::has(document, path).expect("the document is sound");
     assert_eq!(
@@ -77,13 +79,13 @@ fn use_damaged(text: &[u8], index: &[u8]) {
         for path in ["", "a", "a.b", "a.0.b", "a[1]"] {
             let _ = document
                 .get(path)
-                .map(|value| value.map(|raw| raw.deserialize::<Value>()));
+                .map(|value| value.map(|raw| raw.deserialize::<serde_json::Value>()));
             let _ = document.put(path, &1);
             let _ = document.add(path, 1);
             let _ = document.merge(&serde_json::json!({"a": {"b": [1]}}));
             let _ = document.forget(path);
         }
         document.members().for_each(drop);
-        let _ = document.deserialize::<Value>();
+        let _ = document.deserialize::<serde_json::Value>();
     }
 }

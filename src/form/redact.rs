@@ -22,9 +22,14 @@ pub(super) fn redact(input: &Value) -> Value {
 /// Matches `password`, `password_confirmation`, `newPassword`, `passphrase` and similar names.
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    matches!(
-        &*name,
-        TOKEN_FIELD | "_method" | "pass" | "passwd" | "pwd" | "pin" | "otp"
-    ) || name.contains("password")
+    let is_secret_part = |part: &str| {
+        matches!(
+            part,
+            TOKEN_FIELD | "_method" | "pass" | "passwd" | "pwd" | "pin" | "otp"
+        )
+    };
+    // A name with dots, or with malformed brackets, is one member: `user.pin`, `pin[`.
+    name.split(['.', '[', ']']).any(is_secret_part)
+        || name.contains("password")
         || name.contains("passphrase")
 }

@@ -10,7 +10,7 @@ use super::{
     field_name::{NameSegment, parse_index, segments},
 };
 
-/// The field that contains the CSRF token. It is never part of the tree.
+/// The field that contains the CSRF token. It is never part of the tree, nor is a group of this name.
 pub(super) const TOKEN_FIELD: &str = "_csrf";
 
 /// The fields of a form as a tree.
@@ -57,6 +57,10 @@ impl Fields {
             return Ok(());
         }
         let segments = segments(name);
+        // `_csrf[a]` is no token, but it would become the member `_csrf`.
+        if segments.first() == Some(&NameSegment::Key(TOKEN_FIELD)) {
+            return Ok(());
+        }
         let max_depth = self.limits.effective_depth();
         if segments.len() > max_depth {
             return Err(InputErrorKind::too_large(

@@ -66,6 +66,7 @@ mod migrating {
 }
 
 mod model {
+    pub(crate) mod exact;
     pub(crate) mod real;
     pub(crate) mod reference;
     pub(crate) mod strategies;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::model::{
-    real, reference,
+    exact, real, reference,
     strategies::{edits, object, path},
 };
 
@@ -15,7 +15,7 @@ proptest! {
     #[test]
     fn edits_do_what_the_model_does(start in object(), edits in edits(12)) {
         let mut document = Document::parse(start.to_string().as_bytes()).unwrap();
-        let mut model = start;
+        let mut model = exact::Value::from(&start);
         for edit in &edits {
             let expected = reference::edit(&mut model, edit);
             let before = document.text().to_vec();
@@ -32,8 +32,10 @@ proptest! {
     #[test]
     fn reads_find_what_the_model_finds(start in object(), path in path()) {
         let document = Document::parse(start.to_string().as_bytes()).unwrap();
-        let expected = reference::get(&start, &path);
-        let found = real::get(&document, &path).unwrap().map(|raw| raw.deserialize::<Value>().unwrap());
+        let model = exact::Value::from(&start);
+        let expected = reference::get(&model, &path);
+        let found = real::get(&document, &path).unwrap();
+        let found = found.map(|raw| exact::Value::parse(raw.as_json().unwrap()));
         prop_assert_eq!(found.as_ref(), expected);
         let has = real::has(&document, &path).unwrap();
         prop_assert_eq!(has, expected.is_some_and(|value| !value.is_null()));
@@ -77,13 +79,45 @@ proptest! {
 
 #[test]
 fn the_model_agrees_with_the_examples_of_the_documentation() {
-    let mut value = json!({});
+    let mut value = exact::Value::from(&json!({}));
     let put = |text: &str| reference::Edit::Put(reference::Path::Text(text.into()), 1.into());
     for text in ["user.roles[0]", "a[\"b.c\"]", "x."] {
         reference::edit(&mut value, &put(text)).unwrap();
     }
     assert_eq!(
         value,
-        json!({"user": {"roles": [1]}, "a": {"b.c": 1}, "x": {"": 1}})
+        exact::Value::from(&json!({"user": {"roles": [1]}, "a": {"b.c": 1}, "x": {"": 1}}))
     );
+}
+
+#[test]
+fn the_model_adds_integers_beyond_64_bits_exactly() {
+    let start = json!({"n": u64::MAX});
+    let mut document = Document::parse(start.to_string().as_bytes()).unwrap();
+    let mut model = exact::Value::from(&start);
+    for by in [i64::MAX, 3, -1, i64::MIN, -2, i64::MAX, 1] {
+        let add = reference::Edit::Add(reference::Path::Text("n".into()), by);
+        reference::edit(&mut model, &add).unwrap();
+        real::edit(&mut document, &add).unwrap();
+        assert_eq!(real::checked_value(&document), model, "{by}");
+    }
+    for (text, by, sum) in [
+        (
+            "170141183460469231731687303715884105727",
+            1,
+            Some("170141183460469231731687303715884105728"),
+        ),
+        (
+            "170141183460469231731687303715884105728",
+            -1,
+            Some("170141183460469231731687303715884105727"),
+        ),
+        ("340282366920938463463374607431768211455", 1, None),
+        ("-170141183460469231731687303715884105728", -1, None),
+    ] {
+        assert_eq!(
+            exact::Value::parse(text).plus(by),
+            sum.map(exact::Value::parse)
+        );
+    }
 }

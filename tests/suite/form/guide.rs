@@ -62,6 +62,19 @@ async fn validation_errors_and_flash_messages_the_form_comes_back_with_both() {
     wrong_form(&site, site.visitor()).await;
 }
 
+/// Secrets in names with brackets and dots, well-formed and malformed.
+const SECRETS: &str = "&_csrf[a]=s&user[_method][b]=s&user[pin][0]=s&user.pwd=s&otp[=s&pass]=s\
+    &[_CSRF]=s&new.password[]=s";
+
+#[tokio::test]
+async fn no_spelling_of_a_secret_is_flashed() {
+    let site = Site::new(&Forms::new()).await;
+    let mut visitor = site.visitor();
+    let form = format!("{WRONG}{SECRETS}");
+    visitor.post("/contact", &[], &form).await;
+    assert_eq!(visitor.flashed().await, expected_flash());
+}
+
 #[tokio::test]
 async fn validation_errors_and_flash_messages_the_same_by_http2() {
     let site = Site::new(&Forms::new()).await;

@@ -121,6 +121,34 @@ async fn the_body_goes_over_the_query_and_the_token_is_in_neither() {
 }
 
 #[tokio::test]
+async fn no_spelling_of_the_tokens_name_is_in_the_input() {
+    for name in [
+        "_csrf[a]",
+        "_csrf[]",
+        "_csrf[a][b][c][d][e]",
+        "%5fcsrf%5B0%5D",
+    ] {
+        let of_query = read(FORM, &format!("/?{name}=b"), "x=1").await.unwrap();
+        assert_eq!(of_query.value(), &json!({"x": "1"}), "{name}");
+        let of_body = form(&format!("{name}=b&_csrf=t&x=1")).await;
+        assert_eq!(of_body.value(), &json!({"x": "1"}), "{name}");
+    }
+    let parts = "--b\r\nContent-Disposition: form-data; name=\"_csrf[a]\"\r\n\r\nb\r\n\
+        --b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--b--\r\n";
+    let multipart = read("multipart/form-data; boundary=b", "/", parts).await;
+    assert_eq!(multipart.unwrap().value(), &json!({"x": "1"}));
+    for token in ["{\"a\":1}", "[1]", "null"] {
+        let body = format!("{{\"\\u005fcsrf\":{token},\"x\":1}}");
+        let of_json = read("application/json", "/", &body).await.unwrap();
+        assert_eq!(of_json.value(), &json!({"x": 1}), "{body}");
+    }
+    // Every field counts, so that a body of such fields is limited as well.
+    let many = "_csrf[]=1&".repeat(21);
+    let status = rejected_status(FORM, "/", &many).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
+#[tokio::test]
 async fn a_request_without_a_body_has_the_input_of_its_query() {
     let request = Request::get("/?page=2").body(http_body_util::Empty::<Bytes>::new());
     let input = Input::from_request(request.unwrap(), &InputLimits::default())

@@ -6,9 +6,11 @@ use hyper_session::{
     document::{self, Document, EditError, MalformedDocument, RawValue, ValueKind},
     patch::{ChangeError, Patch},
 };
-use serde_json::Value;
 
-use super::reference::{Edit, Path};
+use super::{
+    exact::Value,
+    reference::{Edit, Path},
+};
 
 /// Calls `$call` with a path, as text or as keys.
 macro_rules! with_path {
@@ -82,14 +84,19 @@ pub(crate) fn checked_value(document: &Document) -> Value {
         index(document),
         "the index is that of the text"
     );
-    let value: Value = document.deserialize().expect("a document reads as a value");
-    let text: Value = serde_json::from_slice(document.text()).expect("the text is JSON");
-    assert_eq!(value, text);
+    let value: serde_json::Value = document.deserialize().expect("a document reads as a value");
+    let read: serde_json::Value = serde_json::from_slice(document.text()).expect("JSON");
+    assert_eq!(value, read);
     assert_eq!(
         document.len(),
         value.as_object().map_or(0, |members| members.len())
     );
-    value
+    exact_value(document)
+}
+
+/// Returns the value of a document's text.
+pub(crate) fn exact_value(document: &Document) -> Value {
+    Value::parse(std::str::from_utf8(document.text()).expect("a document is UTF-8"))
 }
 
 /// Writes a document and reads it, as a store does.
@@ -124,8 +131,9 @@ pub(crate) fn remove_unchanged(base: &Document, newer: &Document, model: &mut Va
         if *before == value {
             members.remove(&*key);
         } else if before.kind() == ValueKind::Object && value.kind() == ValueKind::Object {
-            remove_unchanged(&nested(*before), &nested(value), &mut members[&*key]);
-            if members[&*key] == serde_json::json!({}) {
+            let member = members.get_mut(&*key).expect("the model has it");
+            remove_unchanged(&nested(*before), &nested(value), member);
+            if *member == Value::Object(Default::default()) {
                 members.remove(&*key);
             }
         }

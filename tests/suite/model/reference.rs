@@ -1,10 +1,11 @@
-//! A reference model of documents and patches, over `serde_json::Value`.
+//! A reference model of documents and patches.
 //!
-//! The property tests and the fuzz targets use it. Numbers are limited to those of `serde_json`; other
-//! tests check 128-bit integers.
+//! The property tests and the fuzz targets use it.
 #![allow(dead_code, reason = "the fuzz targets need a part of it")]
 
-use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+use super::exact::Value;
 
 /// The documented limits of the crate.
 const MAX_DEPTH: usize = 100;
@@ -18,11 +19,11 @@ pub(crate) enum Path {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
-    Put(Path, Value),
+    Put(Path, serde_json::Value),
     Forget(Path),
     Add(Path, i64),
     Subtract(Path, i64),
-    Merge(Value),
+    Merge(serde_json::Value),
     Clear,
 }
 
@@ -46,13 +47,13 @@ pub(crate) fn get<'v>(root: &'v Value, path: &Path) -> Option<&'v Value> {
 pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
     let mut edited = root.clone();
     match edit {
-        Edit::Put(path, value) => put(&mut edited, path, value.clone())?,
+        Edit::Put(path, value) => put(&mut edited, path, value.into())?,
         Edit::Forget(path) => forget(&mut edited, path),
         Edit::Add(path, by) => add(&mut edited, path, i128::from(*by))?,
         Edit::Subtract(path, by) => add(&mut edited, path, -i128::from(*by))?,
-        Edit::Merge(values @ Value::Object(_)) => merge(&mut edited, values)?,
+        Edit::Merge(values) if values.is_object() => merge(&mut edited, &values.into())?,
         Edit::Merge(_) => return Err(Refused),
-        Edit::Clear => edited = Value::Object(Map::new()),
+        Edit::Clear => edited = Value::Object(BTreeMap::new()),
     }
     if depth(&edited) > MAX_DEPTH {
         return Err(Refused);
@@ -68,15 +69,15 @@ fn put(root: &mut Value, path: &Path, new: Value) -> Result<(), Refused> {
     }
     let mut value = root;
     for key in &keys {
-        if !value.is_object() && !value.is_array() {
+        if !value.is_container() {
             *value = if index(key).is_some() {
                 Value::Array(vec![])
             } else {
-                Map::new().into()
+                Value::Object(BTreeMap::new())
             };
         }
         value = match value {
-            Value::Object(members) => members.entry(key.as_str()).or_insert(Value::Null),
+            Value::Object(members) => members.entry(key.clone()).or_insert(Value::Null),
             Value::Array(elements) => {
                 let index = index(key).ok_or(Refused)?;
                 grow_to(elements, index)?
@@ -121,29 +122,10 @@ fn forget(root: &mut Value, path: &Path) {
 
 fn add(root: &mut Value, path: &Path, by: i128) -> Result<(), Refused> {
     let sum = match get(root, path) {
-        None | Some(Value::Null) => int(by),
-        Some(Value::Number(number)) => match number.as_i128() {
-            Some(number) => int(number + by),
-            None => float(number.as_f64().unwrap() + by as f64),
-        },
-        Some(_) => return Err(Refused),
+        None | Some(Value::Null) => Value::Int(by),
+        Some(value) => value.plus(by).ok_or(Refused)?,
     };
-    put(root, path, sum?)
-}
-
-/// Returns a float for an integer of more than 64 bits, which the model cannot represent.
-fn int(int: i128) -> Result<Value, Refused> {
-    match (i64::try_from(int), u64::try_from(int)) {
-        (Ok(int), _) => Ok(int.into()),
-        (_, Ok(int)) => Ok(int.into()),
-        _ => float(int as f64),
-    }
-}
-
-fn float(float: f64) -> Result<Value, Refused> {
-    serde_json::Number::from_f64(float)
-        .map(Value::Number)
-        .ok_or(Refused)
+    put(root, path, sum)
 }
 
 fn merge(old: &mut Value, new: &Value) -> Result<(), Refused> {
@@ -209,9 +191,13 @@ fn index(key: &str) -> Option<usize> {
 fn resolve(root: &Value, path: &Path) -> Vec<String> {
     match path {
         Path::Keys(keys) => keys.clone(),
-        Path::Text(text) if root.get(text).is_some() || !is_deep(text) => vec![text.clone()],
+        Path::Text(text) if has_member(root, text) || !is_deep(text) => vec![text.clone()],
         Path::Text(text) => split(text),
     }
+}
+
+fn has_member(root: &Value, key: &str) -> bool {
+    matches!(root, Value::Object(members) if members.contains_key(key))
 }
 
 /// `/\.|\[(?:[^[\]]*|(["'])(?:(?!\1)[^\\]|\\.)*?\1)\]/`
