@@ -72,6 +72,9 @@ impl fmt::Display for Finding {
                 write!(f, "incomplete append of {bytes} bytes at offset {offset}")
             }
             FindingKind::Damage => write!(f, "{bytes} bytes are damaged at offset {offset}"),
+            FindingKind::LostEnd if bytes == 0 => {
+                write!(f, "the end is missing from offset {offset}")
+            }
             FindingKind::LostEnd => {
                 write!(f, "the end is missing, {bytes} bytes at offset {offset}")
             }

@@ -469,10 +469,14 @@ impl<'a> LogScan<'a> {
         if ended && self.newest == self.last_used {
             self.add_missing(next, next.saturating_add(1));
         }
+        // Missing segments have damage of their own, so the log ends after them.
+        let next = self
+            .segments
+            .range(next..)
+            .next()
+            .map_or(next, |(id, _)| *id);
         let (segment, offset) = match self.segments.get(&self.last_used) {
-            Some(last) if !(ended && self.segments.contains_key(&next)) => {
-                (self.last_used, last.end)
-            }
+            Some(last) if !ended => (self.last_used, last.end),
             _ => (next, SEGMENT_HEAD_LEN as u32),
         };
         let end = Position { segment, offset };

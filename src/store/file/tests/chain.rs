@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Clock,
     id::StoreKey,
-    store::{Expected, WriteRequest},
+    store::{Expected, WriteRequest, file::disk::Disk},
 };
 
 const LIFE: Duration = Duration::from_secs(600);
@@ -97,6 +97,30 @@ fn a_segment_cut_off_at_any_length_is_noticed() {
         allowed.extend(7..=9);
         check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &allowed);
     }
+}
+
+/// The lost end is in another segment, so its length is not known.
+#[test]
+fn an_end_lost_with_the_segments_after_it_is_noticed() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    for number in 1..=3 {
+        write(&engine, number);
+        engine.log.sync().unwrap();
+        engine.log.roll(&mut engine.log.lock()).unwrap();
+    }
+    engine.log.finish().unwrap();
+    for id in 2..=4 {
+        let cut = |bytes: &mut Vec<u8>| bytes.truncate(SEGMENT_HEAD_LEN);
+        disk.tamper(&file_names::segment(id), cut);
+    }
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(200);
+    disk.tamper(&file_names::segment(1), cut);
+    let Some(FileError::Damaged { finding }) = workload::open(&disk, &clock).err() else {
+        panic!("the damage is noticed");
+    };
+    assert_eq!(finding.path, disk.locate(&file_names::segment(1)));
+    assert_eq!(finding.to_string(), "the end is missing from offset 104");
 }
 
 #[test]
@@ -195,6 +219,33 @@ fn the_next_segment_shows_how_far_the_last_one_was_durable() {
             matches!(refused, Some(FileError::Damaged { .. })),
             "at {cut}"
         );
+    }
+}
+
+/// The segment after the newest one, which was created early, shows that the newest one was durable.
+#[test]
+fn the_newest_segment_is_named_if_it_is_missing() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    write(&engine, 1);
+    engine.log.roll(&mut engine.log.lock()).unwrap();
+    (2..=9).for_each(|number| write(&engine, number));
+    engine.log.sync().unwrap();
+    for created_early in [false, true] {
+        if created_early {
+            engine.log.prepare_next().unwrap();
+        }
+        assert_eq!(engine.log.segment(3).is_some(), created_early);
+        let disk = disk.crash(Crash::Process, None);
+        disk.remove(&file_names::segment(2)).unwrap();
+        let refused = workload::open(&disk, &clock).err();
+        let Some(FileError::Damaged { finding }) = refused else {
+            panic!("created early: {created_early}");
+        };
+        assert_eq!(finding.path, disk.locate(&file_names::segment(2)));
+        assert_eq!(finding.kind, FindingKind::Missing { segments: 1 });
+        let engine = workload::open_damaged(&disk, &clock, OnDamage::AllowDataLoss).unwrap();
+        assert_eq!(live(&engine, &clock), [1]);
     }
 }
 
