@@ -68,8 +68,6 @@ struct TimeLimit {
     deadline: Instant,
     /// The end of the wait for the end of a known outage.
     outage_deadline: Instant,
-    /// The service starts, so its server may not run yet.
-    is_startup: bool,
 }
 
 /// A guard that records an attempt whose caller stops waiting.
@@ -100,7 +98,7 @@ impl Drop for AttemptGuard<'_> {
             let cause = OutageCause::Unanswered(TransientError::Timeout, self.node.problem());
             self.node.outage().suspect(self.started, cause);
         }
-        self.node.outage().record_cancelled();
+        self.node.outage().record_unanswered();
     }
 }
 
@@ -150,7 +148,6 @@ impl CommandRunner {
             timeout,
             deadline,
             outage_deadline: deadline.checked_sub(saved).unwrap_or(deadline),
-            is_startup: false,
         };
         self.execute(command, idempotency, limit).await
     }
@@ -237,10 +234,26 @@ impl CommandRunner {
             timeout,
             deadline,
             outage_deadline: deadline,
-            is_startup: true,
         };
         let outcome = self.execute(command, Idempotency::Idempotent, limit).await;
-        outcome.map(|outcome| outcome.reply)
+        outcome.map(|outcome| outcome.reply).map_err(|error| {
+            // The server may not run yet. When its outage was noticed says nothing then.
+            let RedisError::Outage {
+                server,
+                last,
+                problem,
+                ..
+            } = error
+            else {
+                return error;
+            };
+            RedisError::TimedOut {
+                server,
+                after: timeout,
+                last,
+                problem,
+            }
+        })
     }
 
     async fn execute(
@@ -288,7 +301,9 @@ impl CommandRunner {
                         connection,
                     });
                 }
-                Err(AttemptError::Final(error)) => return Err(record_rejection(&node, error)),
+                Err(AttemptError::Final(error)) => {
+                    return Err(record_rejection(&node, access, error));
+                }
                 Err(AttemptError::Moved(address)) => {
                     self.client.redirect(&key, &node, &address);
                     (TransientError::Redirected, false)
@@ -300,6 +315,7 @@ impl CommandRunner {
                 lost_reply = Some(error);
             }
             if sent && idempotency == Idempotency::NotIdempotent {
+                node.outage().record_unanswered();
                 return Err(RedisError::UnknownOutcome { last: error });
             }
             let pause = self.backoff(attempt);
@@ -326,10 +342,7 @@ impl CommandRunner {
     ) -> Result<Reply, AttemptError> {
         let (outage, access) = (node.outage(), command.access());
         if outage.blocks(access) {
-            let until = match access {
-                Access::Touch => Instant::now(),
-                _ => limit.outage_deadline,
-            };
+            let until = outage.wait_deadline(access, limit.outage_deadline);
             let waited = outage.wait(access, until).await;
             waited.map_err(AttemptError::Final)?;
         }
@@ -358,11 +371,11 @@ fn deadline_after(time: Duration) -> Instant {
 }
 
 /// Records that the server rejected an operation. A rejection of all writes is an outage.
-fn record_rejection(node: &Node, error: RedisError) -> RedisError {
+fn record_rejection(node: &Node, access: Access, error: RedisError) -> RedisError {
     if let RedisError::Rejected(rejection) = &error
         && rejection.rejects_writes()
     {
-        drop(node.outage().record_failure(Instant::now()));
+        drop(node.outage().record_failure(access, Instant::now()));
     }
     error
 }
@@ -379,10 +392,10 @@ fn failure(
     let outage = match is_usable {
         // The caller reads without a touch.
         true => None,
-        false => node.outage().record_failure(first_failure),
+        false => node.outage().record_failure(access, first_failure),
     };
     match outage {
-        Some(error @ RedisError::Outage { .. }) if !limit.is_startup => error,
+        Some(error @ RedisError::Outage { .. }) => error,
         _ => RedisError::TimedOut {
             server: Arc::clone(node.server()),
             after: limit.timeout,

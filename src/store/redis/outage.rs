@@ -178,6 +178,13 @@ struct CurrentOutage {
     silent_tests: u32,
 }
 
+impl CurrentOutage {
+    /// Counts an operation that failed, if the outage has started.
+    fn count(&mut self) {
+        self.failed = self.failed.map(|failed| failed + 1);
+    }
+}
+
 /// The state of one server. While it is up, an operation costs a few relaxed loads.
 pub(super) struct OutageTracker {
     server: Arc<str>,
@@ -216,6 +223,17 @@ impl OutageTracker {
         &self.server
     }
 
+    /// Returns the instant until which a command with this access waits for the end of the outage, at most
+    /// `deadline`. A renewal does not wait.
+    pub(super) fn wait_deadline(&self, access: Access, deadline: Instant) -> Instant {
+        let blocks_reads = self.blocks(Access::Read);
+        match access {
+            Access::Touch => Instant::now(),
+            Access::ReadAndTouch if !blocks_reads => Instant::now(),
+            _ => deadline,
+        }
+    }
+
     /// Returns `true` if a command with this access would not be answered.
     pub(super) fn blocks(&self, access: Access) -> bool {
         let state = self.state.load(Relaxed);
@@ -243,7 +261,7 @@ impl OutageTracker {
                 let mut current = lock(&self.current);
                 match &mut *current {
                     Some(outage) if self.blocks(access) => {
-                        return Err(self.count_failure(outage));
+                        return Err(self.count_failure(outage, access));
                     }
                     _ => return Ok(()),
                 }
@@ -251,8 +269,12 @@ impl OutageTracker {
         }
     }
 
-    fn count_failure(&self, outage: &mut CurrentOutage) -> RedisError {
-        outage.failed = outage.failed.map(|failed| failed + 1);
+    /// Counts an operation that failed, and returns its error. A read that only lacks its touch has not
+    /// failed: it is repeated without the touch.
+    fn count_failure(&self, outage: &mut CurrentOutage, access: Access) -> RedisError {
+        if access != Access::ReadAndTouch || outage.cause.scope() == OutageScope::All {
+            outage.count();
+        }
         outage.cause.error(&self.server, outage.since.elapsed())
     }
 
@@ -296,26 +318,31 @@ impl OutageTracker {
     /// Records that an operation failed after all its attempts, the first of which failed at
     /// `first_failure`. Begins the outage if one is suspected since then. Returns the error of the outage,
     /// or `None` if there is none: the server has answered others.
-    pub(super) fn record_failure(&self, first_failure: Instant) -> Option<RedisError> {
+    pub(super) fn record_failure(
+        &self,
+        access: Access,
+        first_failure: Instant,
+    ) -> Option<RedisError> {
         let mut current = lock(&self.current);
         let outage = current.as_mut()?;
         if outage.failed.is_none() && outage.since > first_failure {
             return None;
         }
         let started = self.start_outage(outage);
-        let error = self.count_failure(outage);
+        let error = self.count_failure(outage, access);
         drop(current);
         self.report(started);
         Some(error)
     }
 
-    /// Records that the caller of an operation did not wait for its end.
-    pub(super) fn record_cancelled(&self) {
+    /// Records that an operation ended without an answer: its caller has cancelled it, or its reply is
+    /// lost.
+    pub(super) fn record_unanswered(&self) {
         if !self.is_suspected() {
             return;
         }
         if let Some(outage) = &mut *lock(&self.current) {
-            outage.failed = outage.failed.map(|failed| failed + 1);
+            outage.count();
         }
     }
 

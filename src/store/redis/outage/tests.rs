@@ -18,19 +18,25 @@ fn unanswered(error: TransientError) -> OutageCause {
 fn an_outage_is_reported_when_it_starts_and_when_it_ends() {
     let (tracker, log) = tracker();
     assert!(
-        tracker.record_failure(Instant::now()).is_none(),
+        tracker
+            .record_failure(Access::Write, Instant::now())
+            .is_none(),
         "the server has answered others"
     );
     for number in 1..3 {
         tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
         assert!(!tracker.blocks(Access::Touch), "only suspected");
-        assert!(tracker.record_failure(Instant::now()).is_some());
+        assert!(
+            tracker
+                .record_failure(Access::Write, Instant::now())
+                .is_some()
+        );
         tracker.record_answer();
         assert!(
             tracker.blocks(Access::Read),
             "only an accepted write ends it"
         );
-        tracker.record_cancelled();
+        tracker.record_unanswered();
         assert!(!tracker.record_test(None));
         let reports = std::mem::take(&mut *lock(&log));
         let [Outage::Started { .. }, Outage::Ended { failed: 2, .. }] = &reports[..] else {
@@ -46,7 +52,11 @@ fn an_operation_that_failed_while_others_were_answered_begins_no_outage() {
     let first_failure = Instant::now();
     std::thread::sleep(Duration::from_millis(1));
     tracker.suspect(Instant::now(), unanswered(TransientError::Timeout));
-    assert!(tracker.record_failure(first_failure).is_none());
+    assert!(
+        tracker
+            .record_failure(Access::Write, first_failure)
+            .is_none()
+    );
     assert!(lock(&log).is_empty());
 }
 
@@ -69,7 +79,11 @@ fn any_answer_ends_a_suspicion_except_that_of_rejected_writes() {
 fn an_outage_of_writes_blocks_no_reads() {
     let (tracker, _) = tracker();
     tracker.suspect(Instant::now(), unanswered(TransientError::ReadOnly));
-    assert!(tracker.record_failure(Instant::now()).is_some());
+    assert!(
+        tracker
+            .record_failure(Access::Write, Instant::now())
+            .is_some()
+    );
     for _ in 0..=MAX_SILENT_TESTS {
         assert!(!tracker.blocks(Access::Read));
         assert!(
@@ -83,4 +97,22 @@ fn an_outage_of_writes_blocks_no_reads() {
     let full = OutageCause::WritesRejected(ServerRejection::OutOfMemory);
     assert!(tracker.record_test(Some(full)));
     assert!(!tracker.blocks(Access::Write), "it rejects them itself");
+}
+
+#[test]
+fn a_read_that_only_lacks_its_touch_has_not_failed() {
+    let read_only = || unanswered(TransientError::ReadOnly);
+    for (cause, counted) in [(read_only(), 1), (unanswered(TransientError::Timeout), 2)] {
+        let (tracker, log) = tracker();
+        tracker.suspect(Instant::now(), cause);
+        for access in [Access::ReadAndTouch, Access::Write] {
+            assert!(tracker.record_failure(access, Instant::now()).is_some());
+        }
+        assert!(!tracker.record_test(None));
+        let reports = lock(&log);
+        let [Outage::Started { .. }, Outage::Ended { failed, .. }] = &reports[..] else {
+            panic!("{reports:?}");
+        };
+        assert_eq!(*failed, counted);
+    }
 }
