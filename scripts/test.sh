@@ -56,6 +56,7 @@ need c++ build-essential
 need redis-server redis-server
 need redis-cli redis-tools
 need curl curl
+need nginx nginx-light
 need openssl openssl
 need chromium chromium
 need chromedriver chromium-driver

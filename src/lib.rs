@@ -107,6 +107,7 @@
 //! [Custom stores](guide::custom_stores) ·
 //! [Security](guide::security) ·
 //! [Operations](guide::operations) ·
+//! [Proxies](guide::proxies) ·
 //! [Porting](guide::porting)
 //!
 //! [hyper]: https://hyper.rs

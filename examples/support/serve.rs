@@ -5,6 +5,7 @@
 use std::{
     error::Error,
     io,
+    net::SocketAddr,
     pin::pin,
     str::FromStr,
     sync::{
@@ -26,7 +27,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 
@@ -59,7 +60,13 @@ impl Limits {
 }
 
 /// Returns a variable's value as a number above zero.
-fn variable<N: FromStr + PartialOrd + From<u8>>(name: &str, default: N) -> Result<N, BoxError> {
+///
+/// # Errors
+/// If it is not one.
+pub(crate) fn variable<N: FromStr + PartialOrd + From<u8>>(
+    name: &str,
+    default: N,
+) -> Result<N, BoxError> {
     let Ok(text) = std::env::var(name) else {
         return Ok(default);
     };
@@ -70,9 +77,24 @@ fn variable<N: FromStr + PartialOrd + From<u8>>(name: &str, default: N) -> Resul
 }
 
 /// Serves connections until SIGTERM or Ctrl-C. Then waits until the running requests have been answered.
+#[allow(dead_code, reason = "an example uses this or the other function")]
 pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits)
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+{
+    serve_each(listener, |_| service.clone(), limits).await;
+}
+
+/// As [`serve`], with a service for each connection, from the address of its client.
+pub(crate) async fn serve_each<S, B>(
+    listener: TcpListener,
+    service: impl Fn(SocketAddr) -> S,
+    limits: Limits,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send,
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
@@ -85,12 +107,12 @@ where
             accepted = accept(&listener, &permits) => accepted,
             () = &mut signal => break,
         };
-        let Ok((stream, permit)) = accepted else {
+        let Ok((stream, client, permit)) = accepted else {
             // Probably out of file descriptors. Wait until some connections close.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let (service, stopped) = (service.clone(), stopped.clone());
+        let (service, stopped) = (service(client), stopped.clone());
         tokio::spawn(async move {
             connection(stream, service, limits.idle_timeout, stopped).await;
             drop(permit);
@@ -108,11 +130,11 @@ where
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = permits.clone().acquire_owned().await;
     let permit = permit.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, client) = listener.accept().await?;
+    Ok((stream, client, permit))
 }
 
 /// Serves one connection until it closes. A stop, or a time without a new request, closes it when its

@@ -17,7 +17,8 @@
 //! 13. [Custom stores](custom_stores)
 //! 14. [Security](security)
 //! 15. [Operations](operations)
-//! 16. [Porting](porting) from another session middleware
+//! 16. [Proxies](proxies)
+//! 17. [Porting](porting) from another session middleware
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -65,6 +66,9 @@ pub mod security {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("proxies.md")]
+pub mod proxies {}
 
 #[doc = include_str!("porting.md")]
 pub mod porting {

@@ -17,6 +17,14 @@ mod playground {
     mod operations;
 }
 
+#[cfg(all(unix, feature = "forms"))]
+mod proxy {
+    mod forward;
+    mod gate;
+    mod nginx;
+    mod support;
+}
+
 #[cfg(all(feature = "forms", feature = "templates"))]
 mod site {
     #[cfg(target_os = "linux")]

@@ -67,4 +67,8 @@ impl WebSocket {
         self.stream.read_exact(&mut text).await.unwrap();
         String::from_utf8(text).unwrap()
     }
+    /// Waits for the end of the connection. Returns `false` if a message arrives before.
+    pub async fn is_closed(&mut self) -> bool {
+        self.stream.read_u8().await.is_err()
+    }
 }

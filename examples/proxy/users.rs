@@ -1,0 +1,65 @@
+//! The users, from a file.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use http::HeaderValue;
+
+use crate::BoxError;
+
+/// The users by name.
+pub(crate) struct Users(HashMap<String, User>);
+
+struct User {
+    header: HeaderValue,
+    hash: String,
+}
+
+impl Users {
+    /// Reads a file with a line `name:hash` for each user.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a line is invalid. The error names the line and not the hash.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, BoxError> {
+        let show = path.display();
+        let text = fs::read_to_string(path).map_err(|error| format!("USERS={show}: {error}"))?;
+        let mut users = HashMap::new();
+        for (number, line) in text.lines().enumerate().filter(|(_, it)| !it.is_empty()) {
+            let error = || format!("USERS={show}: line {} is not `name:hash`", number + 1);
+            let (name, hash) = line.split_once(':').ok_or_else(error)?;
+            let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+            if !is_name || PasswordHash::new(hash).is_err() {
+                return Err(error().into());
+            }
+            let header = HeaderValue::from_str(name).map_err(|_| error())?;
+            let hash = hash.to_owned();
+            users.insert(name.to_owned(), User { header, hash });
+        }
+        Ok(Self(users))
+    }
+
+    /// Returns the header value of a user who still exists.
+    pub(crate) fn header(&self, name: &str) -> Option<&HeaderValue> {
+        self.0.get(name).map(|user| &user.header)
+    }
+
+    /// Returns `true` if this is the user's password. An unknown name takes as long as a wrong password.
+    pub(crate) async fn check(&self, name: &str, password: String) -> Result<bool, BoxError> {
+        let hash = self.0.get(name).map(|user| user.hash.clone());
+        let verify = move || match hash {
+            Some(hash) => {
+                let hash = PasswordHash::new(&hash)?;
+                let verified = Argon2::default().verify_password(password.as_bytes(), &hash);
+                Ok(verified.is_ok())
+            }
+            None => {
+                Argon2::default().hash_password(password.as_bytes())?;
+                Ok(false)
+            }
+        };
+        tokio::task::spawn_blocking(verify).await?
+    }
+}
