@@ -14,8 +14,8 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 /// The state of a key: version, expiry, length, tombstone, and the offset of its frame.
 type State = (u64, u64, u32, bool, u64);
 
-/// Applies the frames in order.
-fn states(frames: &[segment::Frame<'_>]) -> BTreeMap<Vec<u8>, State> {
+/// Applies the frames of this format version in order.
+fn states(frames: &[segment::Frame<'_>], format: u8) -> BTreeMap<Vec<u8>, State> {
     let mut states: BTreeMap<Vec<u8>, State> = BTreeMap::new();
     for frame in frames {
         let key = frame.key.to_vec();
@@ -36,7 +36,7 @@ fn states(frames: &[segment::Frame<'_>]) -> BTreeMap<Vec<u8>, State> {
                 }
             }
             // Drops what is before a position: the offset in segment 1.
-            9 => states.retain(|_, state| (1 << 32 | state.4) >= frame.version),
+            9 if format == 2 => states.retain(|_, state| (1 << 32 | state.4) >= frame.version),
             _ => {}
         }
     }
@@ -58,8 +58,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(inspection.entries().is_empty());
         return;
     };
-    let without_mark = bytes[32..36]
-        != (!u32::from_le_bytes(bytes[28..32].try_into().expect("four"))).to_le_bytes();
+    let format = bytes[8];
+    let without_mark = format == 1
+        || bytes[32..36]
+            != (!u32::from_le_bytes(bytes[28..32].try_into().expect("four"))).to_le_bytes();
     if bytes[12..16] == [1, 0, 0, 0] && bytes[end..].iter().all(|byte| *byte == 0) && without_mark {
         let found = inspection.entries().iter().map(|entry| {
             let key = entry.key.as_bytes().to_vec();
@@ -73,7 +75,7 @@ fuzz_target!(|bytes: &[u8]| {
                 ),
             )
         });
-        let expected = states(&frames);
+        let expected = states(&frames, format);
         let expected = expected
             .into_iter()
             .map(|(key, (version, expires, len, gone, _))| (key, (version, expires, len, gone)));

@@ -2,7 +2,8 @@
 
 use crc32fast::Hasher;
 
-pub const HEAD_LEN: usize = 36;
+const HEAD_LEN: usize = 36;
+const HEAD_LEN_OF_VERSION_1: usize = 32;
 pub const HEADER_LEN: usize = 68;
 const SALT: [u8; 4] = [7, 7, 7, 7];
 
@@ -31,18 +32,23 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
+/// Returns the length of the head, or `None` if it is damaged.
+fn head_len(bytes: &[u8]) -> Option<usize> {
+    let head = bytes.get(..HEAD_LEN_OF_VERSION_1)?;
+    let intact = head.starts_with(b"hs-log\r\n") && u32_at(head, 28) == crc(0, &head[..28]);
+    match u32_at(head, 8) {
+        1 if intact => Some(HEAD_LEN_OF_VERSION_1),
+        2 if intact && bytes.len() >= HEAD_LEN => Some(HEAD_LEN),
+        _ => None,
+    }
+}
+
 /// Returns the intact frames up to the first damage, and the offset after them. Returns `None` if the
 /// head is damaged.
 pub fn frames(bytes: &[u8]) -> Option<(Vec<Frame<'_>>, usize)> {
-    let head = bytes.get(..HEAD_LEN)?;
-    let intact = head.starts_with(b"hs-log\r\n")
-        && u32_at(head, 8) == 2
-        && u32_at(head, 28) == crc(0, &head[..28]);
-    if !intact {
-        return None;
-    }
-    let salt = u32_at(head, 16);
-    let (mut frames, mut at) = (Vec::new(), HEAD_LEN);
+    let head_len = head_len(bytes)?;
+    let salt = u32_at(bytes, 16);
+    let (mut frames, mut at) = (Vec::new(), head_len);
     while let Some(header) = bytes.get(at..at + HEADER_LEN) {
         let len = u32_at(header, 8) as usize;
         let payload = bytes
@@ -69,20 +75,21 @@ pub fn frames(bytes: &[u8]) -> Option<(Vec<Frame<'_>>, usize)> {
     Some((frames, at))
 }
 
-/// Makes a valid segment of any bytes: repairs the head, and the lengths and checksums of at most
-/// `count` frames.
+/// Makes a valid segment of any bytes, of version 1 or 2: repairs the head, and the lengths and
+/// checksums of at most `count` frames.
 #[allow(dead_code, reason = "not every target repairs")]
 pub fn repair(bytes: &mut [u8], count: usize) {
     if bytes.len() < HEAD_LEN {
         return;
     }
     bytes[..8].copy_from_slice(b"hs-log\r\n");
-    bytes[8..12].copy_from_slice(&2_u32.to_le_bytes());
+    let version = if bytes[8] % 4 == 1 { 1_u32 } else { 2 };
+    bytes[8..12].copy_from_slice(&version.to_le_bytes());
     bytes[12..16].copy_from_slice(&1_u32.to_le_bytes());
     bytes[16..20].copy_from_slice(&SALT);
     let head_crc = crc(0, &bytes[..28]);
     bytes[28..32].copy_from_slice(&head_crc.to_le_bytes());
-    let mut at = HEAD_LEN;
+    let mut at = head_len(bytes).unwrap_or(HEAD_LEN);
     for _ in 0..count {
         let Some(room) = bytes.len().checked_sub(at + HEADER_LEN) else {
             return;

@@ -22,3 +22,4 @@ mod storm;
 #[cfg(feature = "cli")]
 mod tool;
 mod trouble;
+mod version_1;

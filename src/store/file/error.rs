@@ -40,8 +40,8 @@ pub enum FileError {
     },
     /// Another version of this crate wrote a file.
     #[error(
-        "{}: written by {} version of hyper-session, format version is {found}, this version reads \
-         {supported}; use the version of hyper-session that wrote it or start with an empty directory",
+        "{}: written by {} version of hyper-session, format version is {found}, this version reads up \
+         to {supported}; use the version of hyper-session that wrote it or start with an empty directory",
         path.display(), if found > supported { "a newer" } else { "an older" }
     )]
     UnsupportedFormat {
@@ -49,7 +49,7 @@ pub enum FileError {
         path: PathBuf,
         /// The file's format version.
         found: u32,
-        /// The format version that this crate reads.
+        /// The newest format version that this crate reads.
         supported: u32,
     },
     /// Durable data is damaged or missing. Nothing was changed.

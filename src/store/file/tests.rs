@@ -13,4 +13,5 @@ mod hanging;
 mod room;
 mod space;
 mod state;
+mod version_1;
 mod workload;

@@ -5,6 +5,7 @@
 //! because the copy of its record has the new expiry.
 
 use std::{
+    borrow::Cow,
     io,
     mem::take,
     sync::Arc,
@@ -21,7 +22,8 @@ use crate::{
             file_names,
             frame::{FrameHeader, FrameKind, HEADER_LEN},
             frames::{Frames, SegmentItem},
-            segment_head::SEGMENT_HEAD_LEN,
+            payload,
+            segment_head::{LogFormat, SEGMENT_HEAD_LEN},
         },
         log::{
             engine::FileEngine,
@@ -85,6 +87,12 @@ impl Compactor<'_> {
         Ok(())
     }
 
+    /// Copies the live frames of a segment, and keeps the segment.
+    pub(crate) fn copy_segment(&self, source: &Segment) -> Result<(), FileError> {
+        let bytes = source.read_all(self.0.log.disk())?;
+        self.copy_live(source, &bytes, &mut |_| true).map(drop)
+    }
+
     /// Compacts all segments that have frames now.
     pub(crate) fn compact_all(&self) -> Result<(), FileError> {
         let log = &self.0.log;
@@ -129,7 +137,7 @@ impl Compactor<'_> {
         let chunk_bytes = CHUNK_BYTES.min(segment_bytes as usize / 16);
         let (mut kept, mut read, mut ready) = (0, 0, 0);
         let mut candidates = Vec::new();
-        for item in Frames::new(bytes, source.salt) {
+        for item in Frames::new(bytes, source.salt, source.format) {
             let (header, offset, payload) = match item {
                 SegmentItem::Frame {
                     offset,
@@ -156,14 +164,14 @@ impl Compactor<'_> {
                 });
             }
             if ready >= chunk_bytes || read >= 8 * CHUNK_BYTES as u64 {
-                kept += self.copy_chunk(&mut candidates)?;
+                kept += self.copy_chunk(&mut candidates, source.format)?;
                 ready = 0;
                 if !throttle(take(&mut read)) {
                     return Ok(None);
                 }
             }
         }
-        kept += self.copy_chunk(&mut candidates)?;
+        kept += self.copy_chunk(&mut candidates, source.format)?;
         throttle(read);
         Ok(Some(kept))
     }
@@ -196,7 +204,11 @@ impl Compactor<'_> {
     }
 
     /// Appends copies of the candidates that are still live. Returns the number of copied bytes.
-    fn copy_chunk(&self, candidates: &mut Vec<Candidate<'_>>) -> Result<u64, FileError> {
+    fn copy_chunk(
+        &self,
+        candidates: &mut Vec<Candidate<'_>>,
+        format: LogFormat,
+    ) -> Result<u64, FileError> {
         let log = &self.0.log;
         let mut writer = log.lock_writable()?;
         let now = log.now();
@@ -205,16 +217,53 @@ impl Compactor<'_> {
         for candidate in candidates.drain(..) {
             if let Some(header) = self.copied_header(&mut writer, &candidate, now) {
                 bytes += candidate.header.frame_len();
-                live.push((header, candidate.payload));
+                let frame = (header, Cow::Borrowed(candidate.payload));
+                live.push(match format {
+                    LogFormat::V1 => self.convert(&writer, header, candidate.payload)?,
+                    LogFormat::V2 => frame,
+                });
             }
         }
-        let frames = live.iter().map(|(header, payload)| (header, *payload));
+        let frames = live.iter().map(|(header, payload)| (header, &**payload));
         let positions = log.append_all(&mut writer, frames)?;
         for ((header, _), position) in live.iter().zip(positions) {
             let entry = IndexEntry::new(header, position);
-            self.0.index.insert(header.key, entry);
+            let previous = self.0.index.insert(header.key, entry);
+            let removed = previous.map_or(0, |previous| previous.live_bytes());
+            writer.adjust_live(entry.live_bytes(), removed);
+            if !entry.tagged && previous.is_some_and(|previous| previous.tagged) {
+                writer.tags.remove(&header.key);
+            }
         }
         Ok(bytes)
+    }
+
+    /// Converts a frame of format version 1. There, the tags of a record are in another frame.
+    fn convert<'a>(
+        &self,
+        writer: &LogWriter,
+        mut header: FrameHeader,
+        payload: &'a [u8],
+    ) -> Result<(FrameHeader, Cow<'a, [u8]>), FileError> {
+        header.tagged = false;
+        let key = &header.key;
+        let Some(tags) = writer.tags.get(key) else {
+            return Ok((header, Cow::Borrowed(payload)));
+        };
+        let payload = if header.encrypted {
+            let cipher = self.0.log.options().cipher.as_ref();
+            let cipher = cipher.ok_or(FileError::NoKeys)?;
+            match cipher.open(key, payload) {
+                Ok(data) => cipher.seal(key, &payload::encode(tags, &data))?,
+                // No key opens the record, so it needs no tags.
+                Err(error) if error.is_unreadable() => return Ok((header, Cow::Borrowed(payload))),
+                Err(error) => return Err(error),
+            }
+        } else {
+            payload::encode(tags, payload)
+        };
+        header.tagged = true;
+        Ok((header.with_payload(&payload), Cow::Owned(payload.into())))
     }
 
     /// Returns the header of a candidate's copy, or `None` if it is not live any more. An expired
@@ -251,7 +300,7 @@ impl Compactor<'_> {
             Ok(()) => {}
             // There is no space for the frame. A mark in the head means the same, and truncating the
             // segment frees space.
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_full() && source.format == LogFormat::V2 => {
                 self.on_segment(source, "truncate", || source.discard_frames())?;
                 log.free_space(len.saturating_sub(SEGMENT_HEAD_LEN as u64));
                 len = len.min(SEGMENT_HEAD_LEN as u64);

@@ -3,6 +3,7 @@
 use bytes::{Buf, BufMut};
 use crc32fast::Hasher;
 
+use super::segment_head::LogFormat;
 use crate::{clock::Timestamp, id::StoreKey};
 
 /// Length of a frame's header.
@@ -36,10 +37,34 @@ pub(crate) enum FrameKind {
     /// Damage before this frame was handled when the store was opened. Entries whose last frame is
     /// before the position in the version field are dropped.
     Recovered = 9,
+    /// Sets the key's tags to those in the payload. Only in format version 1, with another number.
+    Tags = 255,
 }
 
 impl FrameKind {
-    const fn from_byte(byte: u8) -> Option<Self> {
+    const fn from_byte(byte: u8, format: LogFormat) -> Option<Self> {
+        match format {
+            LogFormat::V1 => Self::from_version_1(byte),
+            LogFormat::V2 => Self::from_version_2(byte),
+        }
+    }
+
+    const fn from_version_1(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Write,
+            2 => Self::Touch,
+            3 => Self::Destroy,
+            4 => Self::Tags,
+            // 9 is a void frame. It means nothing, as does an open frame with version 0.
+            5 | 9 => Self::Open,
+            6 => Self::Compacted,
+            7 => Self::End,
+            8 => Self::Closed,
+            _ => return None,
+        })
+    }
+
+    const fn from_version_2(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Write,
             2 => Self::Touch,
@@ -59,7 +84,8 @@ impl FrameKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
     pub(crate) kind: FrameKind,
-    /// The record has tags, which are in the payload in front of the data.
+    /// The record has tags, which are in the payload in front of the data. In format version 1: it may
+    /// have tags, which another frame sets.
     pub(crate) tagged: bool,
     /// The payload is encrypted.
     pub(crate) encrypted: bool,
@@ -159,16 +185,21 @@ impl FrameHeader {
     }
 
     /// Decodes a header of a segment with this salt; returns `None` if the bytes are not a header.
-    pub(crate) fn decode(bytes: &[u8; HEADER_LEN], salt: u32) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8; HEADER_LEN], salt: u32, format: LogFormat) -> Option<Self> {
         let (crc, checked) = bytes.split_first_chunk()?;
         // The cheap checks come first. A search through damage decodes at every byte.
         let &[kind, flags, 0, 0, ..] = checked else {
             return None;
         };
-        let kind = FrameKind::from_byte(kind).filter(|_| flags <= TAGGED | ENCRYPTED)?;
+        let kind = FrameKind::from_byte(kind, format).filter(|_| flags <= TAGGED | ENCRYPTED)?;
         if u32::from_le_bytes(*crc) != salted_crc(salt, checked) {
             return None;
         }
+        let flags = match format {
+            // There the flag means that the record has no tags.
+            LogFormat::V1 => flags ^ TAGGED,
+            LogFormat::V2 => flags,
+        };
         Self::decode_fields(kind, flags, checked.get(4..)?)
     }
 
@@ -186,12 +217,12 @@ impl FrameHeader {
         })
     }
 
-    /// Decodes a header without checking its checksum.
+    /// Decodes a header of format version 2 without checking its checksum.
     ///
     /// For a caller that compares all relevant fields with the index.
     pub(crate) fn decode_unchecked(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let &[_, _, _, _, kind, flags, _, _, ref rest @ ..] = bytes;
-        Self::decode_fields(FrameKind::from_byte(kind)?, flags, rest)
+        Self::decode_fields(FrameKind::from_version_2(kind)?, flags, rest)
     }
 
     /// Returns the key field of a damaged header, in case that only other fields are damaged.

@@ -2,7 +2,7 @@
 
 use super::{
     frame::{FrameHeader, HEADER_LEN, running_checksum},
-    segment_head::SEGMENT_HEAD_LEN,
+    segment_head::LogFormat,
 };
 use crate::id::StoreKey;
 
@@ -32,19 +32,21 @@ pub(crate) enum SegmentItem<'a> {
 pub(crate) struct Frames<'a> {
     bytes: &'a [u8],
     salt: u32,
+    format: LogFormat,
     offset: usize,
     end: usize,
     checksum: u32,
 }
 
 impl<'a> Frames<'a> {
-    /// Iterates over `bytes`, a whole segment file with this salt.
-    pub(crate) const fn new(bytes: &'a [u8], salt: u32) -> Self {
+    /// Iterates over `bytes`, a whole segment file with this salt and format.
+    pub(crate) const fn new(bytes: &'a [u8], salt: u32, format: LogFormat) -> Self {
         Self {
             bytes,
             salt,
-            offset: SEGMENT_HEAD_LEN,
-            end: SEGMENT_HEAD_LEN,
+            format,
+            offset: format.head_len(),
+            end: format.head_len(),
             checksum: 0,
         }
     }
@@ -61,7 +63,7 @@ impl<'a> Frames<'a> {
 
     fn header_at(&self, offset: usize) -> Option<FrameHeader> {
         let bytes = self.bytes.get(offset..)?.first_chunk()?;
-        FrameHeader::decode(bytes, self.salt)
+        FrameHeader::decode(bytes, self.salt, self.format)
     }
 
     /// Returns the frame at `offset`, if header and payload are intact.

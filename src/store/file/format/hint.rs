@@ -9,7 +9,7 @@ use super::{
     frames::{Frames, SegmentItem},
     payload,
     segment_end::SegmentEnd,
-    segment_head::{FORMAT_VERSION, SEGMENT_HEAD_LEN},
+    segment_head::{FORMAT_VERSION, LogFormat, SEGMENT_HEAD_LEN},
 };
 use crate::id::StoreKey;
 
@@ -56,7 +56,7 @@ pub(crate) fn encode_marks(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> 
 }
 
 fn encode_frames(bytes: &[u8], id: u32, salt: u32, complete: bool) -> Option<Vec<u8>> {
-    let mut frames = Frames::new(bytes, salt);
+    let mut frames = Frames::new(bytes, salt, LogFormat::V2);
     let mut body = Vec::new();
     let mut count = 0_u32;
     for entry in relevant_frames(&mut frames)? {
@@ -105,6 +105,7 @@ impl LaterChanges {
             | FrameKind::End
             | FrameKind::Closed
             | FrameKind::Start
+            | FrameKind::Tags
             | FrameKind::Recovered => true,
         }
     }
@@ -174,7 +175,7 @@ pub(crate) fn decode(hint: &[u8], id: u32, salt: u32) -> Option<Hint<'_>> {
     for _ in 0..count {
         let offset = body.try_get_u32_le().ok()?;
         let (header, rest) = body.split_first_chunk::<HEADER_LEN>()?;
-        let header = FrameHeader::decode(header, salt)?;
+        let header = FrameHeader::decode(header, salt, LogFormat::V2)?;
         let payload = kept_payload(&header, rest)?;
         if (offset as usize) < SEGMENT_HEAD_LEN
             || u64::from(offset) + header.frame_len() > end.into()

@@ -7,3 +7,4 @@ pub(crate) mod hint;
 pub(crate) mod payload;
 pub(crate) mod segment_end;
 pub(crate) mod segment_head;
+pub(crate) mod version_1;

@@ -5,8 +5,10 @@ use crc32fast::Hasher;
 
 /// Length of a segment's head.
 pub(crate) const SEGMENT_HEAD_LEN: usize = 36;
-/// The format version that this crate writes, and the only one that it reads.
+/// The format version that this crate writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 2;
+/// The oldest version that this crate reads.
+const OLDEST_VERSION: u32 = 1;
 /// The greatest version that a newer release may have. A greater number is damage.
 const MAX_FORMAT_VERSION: u32 = 0xffff;
 const MAGIC: [u8; 8] = *b"hs-log\r\n";
@@ -14,6 +16,25 @@ const MAGIC: [u8; 8] = *b"hs-log\r\n";
 const CHECKED_LEN: usize = 28;
 /// Offset of the mark of a compacted segment.
 pub(crate) const COMPACTED_MARK_OFFSET: usize = CHECKED_LEN + 4;
+
+/// A version of the format that this crate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// Version 1, which is only read. Opening a store converts it.
+    V1,
+    /// Version 2.
+    V2,
+}
+
+impl LogFormat {
+    /// Returns the length of a segment's head.
+    pub(crate) const fn head_len(self) -> usize {
+        match self {
+            Self::V1 => CHECKED_LEN + 4,
+            Self::V2 => SEGMENT_HEAD_LEN,
+        }
+    }
+}
 
 /// The result of decoding a segment's head.
 pub(crate) enum SegmentHead {
@@ -28,6 +49,7 @@ pub(crate) enum SegmentHead {
 /// The fields of an intact head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeadFields {
+    pub(crate) format: LogFormat,
     /// Part of the checksums of the frame headers; random for each segment.
     pub(crate) salt: u32,
     /// The packed position before which everything was durable when the segment was created.
@@ -52,7 +74,7 @@ impl SegmentHead {
             // A newer format may have its checksum elsewhere.
             format <= MAX_FORMAT_VERSION && crc != crc_with_this_version(checked)
         } else {
-            format < FORMAT_VERSION && intact
+            format < OLDEST_VERSION && intact
         };
         if is_other {
             return Some(Self::OtherVersion(format));
@@ -60,13 +82,17 @@ impl SegmentHead {
         let stored_id = rest.try_get_u32_le().ok()?;
         let salt = rest.try_get_u32_le().ok()?;
         let durable = rest.try_get_u64_le().ok()?;
-        let compacted = tail.try_get_u32_le().ok()? == compacted_mark(crc);
-        let fields = HeadFields {
+        let mut fields = HeadFields {
+            format: LogFormat::V1,
             salt,
             durable,
-            compacted,
+            compacted: false,
         };
-        let valid = format == FORMAT_VERSION && stored_id == id && intact;
+        if format == FORMAT_VERSION {
+            fields.format = LogFormat::V2;
+            fields.compacted = tail.try_get_u32_le().ok()? == compacted_mark(crc);
+        }
+        let valid = format <= FORMAT_VERSION && stored_id == id && intact;
         valid.then_some(Self::Intact(fields))
     }
 }

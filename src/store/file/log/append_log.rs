@@ -21,7 +21,7 @@ use crate::{
         format::{
             file_names,
             frame::{FrameHeader, FrameKind, HEADER_LEN},
-            segment_head::SEGMENT_HEAD_LEN,
+            segment_head::{LogFormat, SEGMENT_HEAD_LEN},
         },
         options::{Durability, Options},
         stats::{FileCounters, add},
@@ -224,6 +224,15 @@ impl AppendLog {
         let full = segments.range(..active).map(|(_, segment)| segment);
         let without_hint = full.filter(|segment| !segment.is_hint_done());
         without_hint.map(Arc::clone).collect()
+    }
+
+    /// Returns the segments of format version 1, the oldest first.
+    pub(crate) fn segments_of_version_1(&self) -> Vec<Arc<Segment>> {
+        let segments = read(&self.segments);
+        let old = segments
+            .values()
+            .filter(|segment| segment.format == LogFormat::V1);
+        old.map(Arc::clone).collect()
     }
 
     /// Forgets a segment whose file was deleted.

@@ -13,7 +13,7 @@ use crate::store::file::{
     error::{FileError, is_full},
     format::{
         file_names,
-        segment_head::{self, SEGMENT_HEAD_LEN},
+        segment_head::{self, LogFormat, SEGMENT_HEAD_LEN},
     },
 };
 
@@ -22,6 +22,7 @@ pub(crate) struct Segment {
     pub(crate) id: u32,
     /// Part of the checksums of the frame headers; random for each file and never published.
     pub(crate) salt: u32,
+    pub(crate) format: LogFormat,
     pub(crate) file: Box<dyn DiskFile>,
     /// Length of the segment's hint file, or 0.
     hint_len: AtomicU64,
@@ -63,14 +64,20 @@ impl Segment {
             let _ = disk.remove(name);
             return Err(error);
         }
-        Ok(Self::new(id, salt, file))
+        Ok(Self::new(id, salt, LogFormat::V2, file))
     }
 
     /// Wraps an open file whose head was read.
-    pub(crate) const fn new(id: u32, salt: u32, file: Box<dyn DiskFile>) -> Self {
+    pub(crate) const fn new(
+        id: u32,
+        salt: u32,
+        format: LogFormat,
+        file: Box<dyn DiskFile>,
+    ) -> Self {
         Self {
             id,
             salt,
+            format,
             file,
             hint_len: AtomicU64::new(0),
             hint_done: AtomicBool::new(false),

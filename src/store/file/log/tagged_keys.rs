@@ -45,6 +45,11 @@ impl TaggedKeys {
         }
     }
 
+    /// Returns the tags of `key`.
+    pub(crate) fn get(&self, key: &StoreKey) -> Option<&Tags> {
+        self.tags.get(key)
+    }
+
     /// Iterates over the keys that have `tag`.
     pub(crate) fn keys(&self, tag: &Tag) -> impl Iterator<Item = &StoreKey> {
         let name = tag.as_str();

@@ -12,6 +12,7 @@ use super::{
     scan::{LogScan, ScannedSegment},
 };
 use crate::store::file::{
+    compact::segment::Compactor,
     disk::Disk,
     error::FileError,
     event::FileEvent,
@@ -19,12 +20,12 @@ use crate::store::file::{
     format::{
         file_names,
         frame::{FrameHeader, FrameKind},
-        segment_head::SEGMENT_HEAD_LEN,
+        segment_head::{LogFormat, SEGMENT_HEAD_LEN},
     },
     log::{
         append_log::AppendLog,
         engine::FileEngine,
-        index::{INDEX_SHARDS, Position},
+        index::{INDEX_SHARDS, IndexEntry, Position},
         log_writer::{LogEnd, LogWriter},
         segment::Segment,
         space::SpaceUsage,
@@ -53,6 +54,7 @@ pub(crate) fn open(disk: Box<dyn Disk>, options: Options) -> Result<FileEngine, 
             finding: Box::new(loss.clone()),
         });
     }
+    check_conversion(&scan, &options)?;
     let lossy = loss.is_some();
     let counters = report(&findings, &options);
     let stale_files = scan.stale_files();
@@ -103,6 +105,40 @@ fn remove_stale(disk: &dyn Disk, names: &[String]) -> Result<(), FileError> {
         }
     }
     Ok(())
+}
+
+/// Cuts off what is not a frame at the end of a segment.
+fn truncate(disk: &dyn Disk, id: u32, segment: &mut ScannedSegment) -> Result<(), FileError> {
+    let path = || disk.locate(&file_names::segment(id));
+    let truncated = segment.file.truncate(segment.end.into());
+    truncated.map_err(|error| FileError::io("truncate", path(), error))?;
+    segment.len = segment.end.into();
+    Ok(())
+}
+
+/// Fails if records of format version 1 cannot be converted without a key ring.
+fn check_conversion(scan: &LogScan<'_>, options: &Options) -> Result<(), FileError> {
+    let format = |id: u32| scan.segments.get(&id).map(|segment| segment.format);
+    let needs_key = |entry: &IndexEntry| {
+        entry.tagged && entry.encrypted && format(entry.position.segment) == Some(LogFormat::V1)
+    };
+    if options.cipher.is_none() && scan.is_old() && !scan.replay.index.entries(needs_key).is_empty()
+    {
+        return Err(FileError::NoKeys);
+    }
+    Ok(())
+}
+
+/// Compacts all segments of format version 1, and thereby converts their records. A crash may
+/// interrupt it: an opening reads segments of both versions, those of version 1 first.
+fn convert_version_1(engine: &FileEngine) -> Result<(), FileError> {
+    let (compactor, old) = (Compactor(engine), engine.log.segments_of_version_1());
+    // The tags of a record may be in any segment. None is deleted before all records were copied.
+    for segment in &old {
+        compactor.copy_segment(segment)?;
+    }
+    old.iter()
+        .try_for_each(|_| compactor.compact_oldest(|_| true))
 }
 
 type SegmentMap = BTreeMap<u32, Arc<Segment>>;
@@ -208,6 +244,7 @@ impl RecoveredLog {
         for shard in 0..INDEX_SHARDS {
             engine.collect_expired(shard);
         }
+        convert_version_1(&engine)?;
         engine.index_encrypted_tags()?;
         Ok(engine)
     }
@@ -215,14 +252,32 @@ impl RecoveredLog {
     /// Returns the number of the segment to append to.
     fn active_id(&self) -> u32 {
         match self.segments.get(&self.last_used) {
-            Some(last) if !last.ended => self.last_used,
-            _ => self.last_used.max(self.replay.compacted).saturating_add(1),
+            Some(last) if last.is_open() => self.last_used,
+            _ => {
+                let old = self.segments.iter().rev();
+                let mut old = old.filter(|(_, segment)| segment.format == LogFormat::V1);
+                let last = old.next().map_or(0, |(id, _)| *id);
+                let last = last.max(self.last_used).max(self.replay.compacted);
+                last.saturating_add(1)
+            }
         }
+    }
+
+    /// Cuts off what is not a frame at the end of the last segments of version 1, since no frame is
+    /// appended to them.
+    fn end_version_1(&mut self, disk: &dyn Disk) -> Result<(), FileError> {
+        for (id, last) in self.segments.range_mut(self.last_used..) {
+            if last.format == LogFormat::V1 && last.len > last.end.into() {
+                truncate(disk, *id, last)?;
+            }
+        }
+        Ok(())
     }
 
     /// Cuts off what is not a frame at the end of the log, and opens the segments. Returns the end of
     /// the log, all segments, and the length of all files.
     fn end_of_log(&mut self, disk: &dyn Disk) -> Result<(LogEnd, SegmentMap, u64), FileError> {
+        self.end_version_1(disk)?;
         let active_id = self.active_id();
         let previous = active_id.saturating_sub(1);
         let previous = self
@@ -233,17 +288,15 @@ impl RecoveredLog {
         if let Some(active) = self.segments.get_mut(&active_id) {
             (tail, checksum) = (active.end.into(), active.checksum);
             if active.len > tail {
-                let path = || disk.locate(&file_names::segment(active_id));
-                let truncated = active.file.truncate(tail);
-                truncated.map_err(|error| FileError::io("truncate", path(), error))?;
+                truncate(disk, active_id, active)?;
             }
             // The next append makes a hint of the active segment out of date.
-            (active.len, active.hint_len) = (tail, 0);
+            active.hint_len = 0;
         }
         let (mut segments, mut total) = (SegmentMap::new(), 0);
         for (id, scanned) in take(&mut self.segments) {
             total += scanned.len + scanned.hint_len;
-            let segment = Segment::new(id, scanned.salt, scanned.file);
+            let segment = Segment::new(id, scanned.salt, scanned.format, scanned.file);
             if scanned.hint_len > 0 {
                 segment.set_hint_len(scanned.hint_len);
                 segment.mark_hint_done();

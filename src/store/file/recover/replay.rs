@@ -5,15 +5,18 @@ use std::{collections::HashMap, mem::take};
 use crate::{
     clock::Timestamp,
     id::StoreKey,
-    store::file::{
-        finding::FindingKind,
-        format::{
-            frame::{FrameHeader, FrameKind},
-            payload,
-        },
-        log::{
-            index::{INDEX_SHARDS, Index, IndexEntry, Position},
-            tagged_keys::TaggedKeys,
+    store::{
+        Tags,
+        file::{
+            finding::FindingKind,
+            format::{
+                frame::{FrameHeader, FrameKind},
+                payload, version_1,
+            },
+            log::{
+                index::{INDEX_SHARDS, Index, IndexEntry, Position},
+                tagged_keys::TaggedKeys,
+            },
         },
     },
 };
@@ -41,6 +44,18 @@ pub(super) struct Replay {
     /// The last touch of each key that was touched after pending damage. The touch names the version
     /// of the record, so the damage hides no newer state.
     confirmed: HashMap<StoreKey, Position, ahash::RandomState>,
+    version_1: Version1Tags,
+}
+
+/// The tags in the segments of format version 1, where a frame of its own sets the tags of a key. It
+/// may come before the key's record, which a compaction has copied.
+#[derive(Default)]
+struct Version1Tags {
+    tags: HashMap<StoreKey, Tags, ahash::RandomState>,
+    /// The last frame after pending damage that set or cleared the tags of a key.
+    confirmed: HashMap<StoreKey, Position, ahash::RandomState>,
+    /// The number of the last segment of that version.
+    last_segment: u32,
 }
 
 /// A damaged place in the log.
@@ -71,6 +86,7 @@ impl Default for Replay {
             pending: Vec::new(),
             handled: Vec::new(),
             confirmed: HashMap::default(),
+            version_1: Version1Tags::default(),
         }
     }
 }
@@ -96,7 +112,49 @@ impl Replay {
                 // Frames may claim more if bytes before them are lost.
                 self.durable = self.durable.min(position);
             }
-            FrameKind::End | FrameKind::Start => {}
+            FrameKind::End | FrameKind::Start | FrameKind::Tags => {}
+        }
+    }
+
+    /// Applies the frame at `position` in a segment of format version 1.
+    pub(super) fn apply_version_1(
+        &mut self,
+        position: Position,
+        header: &FrameHeader,
+        payload: &[u8],
+    ) {
+        let known = &mut self.version_1;
+        known.last_segment = position.segment;
+        let tags = match header.kind {
+            FrameKind::Tags => version_1::decode_tags(payload),
+            FrameKind::Destroy => Some(Tags::new()),
+            FrameKind::Write if !header.tagged => Some(Tags::new()),
+            _ => None,
+        };
+        if let Some(tags) = tags {
+            if tags.is_empty() {
+                known.tags.remove(&header.key);
+            } else {
+                known.tags.insert(header.key, tags);
+            }
+            if !self.pending.is_empty() {
+                known.confirmed.insert(header.key, position);
+            }
+        }
+        let tagged = false;
+        self.apply(position, &FrameHeader { tagged, ..*header }, &[]);
+    }
+
+    /// Lists the records of format version 1 under their tags. Call it after the last segment of that
+    /// version.
+    pub(super) fn index_version_1_tags(&mut self) {
+        for (key, tags) in take(&mut self.version_1.tags) {
+            let entry = self.index.get(&key).filter(|entry| !entry.tombstone);
+            if let Some(entry) = entry {
+                let tagged = true;
+                self.index.insert(key, IndexEntry { tagged, ..entry });
+                self.tags.set(&key, &tags);
+            }
         }
     }
 
@@ -186,12 +244,16 @@ impl Replay {
             self.handled.push((damage, was_durable));
         }
         let confirmed = take(&mut self.confirmed);
+        let tags_confirmed = take(&mut self.version_1.confirmed);
         if uncertain == Position::default() {
             return 0;
         }
+        let last_of_version_1 = self.version_1.last_segment;
         let is_uncertain = |key: &StoreKey, entry: &IndexEntry| {
             let touched = confirmed.get(key).copied().unwrap_or_default();
+            let tags = tags_confirmed.get(key).copied().unwrap_or_default();
             entry.position.max(touched) < uncertain
+                || (entry.position.segment <= last_of_version_1 && tags < uncertain)
         };
         self.drop_entries(is_uncertain)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::store::file::format::{
     frames::{Frames, SegmentItem},
     hint,
-    segment_head::{self, SegmentHead},
+    segment_head::{self, LogFormat, SegmentHead},
 };
 
 /// The content of one segment file.
@@ -53,10 +53,11 @@ impl SegmentReport {
         let id = segment_head::stored_id(segment);
         if let SegmentHead::Intact(head) = SegmentHead::decode(segment, id) {
             report.readable = true;
-            for item in Frames::new(segment, head.salt) {
+            for item in Frames::new(segment, head.salt, head.format) {
                 report.count(&item);
             }
             let matches = |hint| hint_matches(segment, id, head.salt, hint);
+            let hint = hint.filter(|_| head.format == LogFormat::V2);
             report.hint_matches = hint.map(matches);
         }
         report

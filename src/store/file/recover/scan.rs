@@ -2,7 +2,10 @@
 //!
 //! It changes nothing. An opening acts on its result, and an inspection reports it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use super::{
     replay::{Damage, JudgedDamage, Replay},
@@ -18,7 +21,8 @@ use crate::store::file::{
         frames::{Frames, SegmentItem},
         hint::{self, Hint},
         segment_end::SegmentEnd,
-        segment_head::{HeadFields, SEGMENT_HEAD_LEN, SegmentHead},
+        segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
+        version_1,
     },
     log::index::Position,
 };
@@ -28,6 +32,7 @@ pub(super) struct ScannedSegment {
     pub(super) file: Box<dyn DiskFile>,
     pub(super) len: u64,
     pub(super) salt: u32,
+    pub(super) format: LogFormat,
     /// The end of the last frame.
     pub(super) end: u32,
     /// The running checksum of the frames.
@@ -39,6 +44,24 @@ pub(super) struct ScannedSegment {
 }
 
 impl ScannedSegment {
+    fn new(file: Box<dyn DiskFile>, len: u64, head: HeadFields) -> Self {
+        Self {
+            file,
+            len,
+            salt: head.salt,
+            format: head.format,
+            end: head.format.head_len() as u32,
+            checksum: 0,
+            ended: false,
+            hint_len: 0,
+        }
+    }
+
+    /// Returns `true` if frames can be appended.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended && self.format == LogFormat::V2
+    }
+
     /// Returns the end of segment `id`, for the segment after it.
     pub(super) const fn segment_end(&self, id: u32) -> SegmentEnd {
         SegmentEnd {
@@ -72,6 +95,8 @@ pub(super) struct LogScan<'a> {
     pub(super) reports: Vec<SegmentReport>,
     /// The last segment with frames.
     pub(super) last_used: u32,
+    /// The format of the oldest segment with an intact head.
+    oldest_format: LogFormat,
     /// Problems other than damage.
     findings: Vec<Finding>,
     first: Option<u32>,
@@ -105,6 +130,7 @@ impl<'a> LogScan<'a> {
             segments: BTreeMap::new(),
             reports: Vec::new(),
             last_used: used.map(|(id, _)| *id).next_back().unwrap_or(0),
+            oldest_format: oldest_format(&files),
             findings: Vec::new(),
             first: files.keys().next().copied(),
             newest: 0,
@@ -117,8 +143,14 @@ impl<'a> LogScan<'a> {
             scan.read_segment(id, file, len)?;
             progress(done, total);
         }
+        scan.replay.index_version_1_tags();
         scan.check_ends();
         Ok(scan)
+    }
+
+    /// Returns `true` if the log begins with segments of format version 1.
+    pub(super) fn is_old(&self) -> bool {
+        self.oldest_format == LogFormat::V1
     }
 
     /// Returns all problems, in the order of the log.
@@ -190,6 +222,7 @@ impl<'a> LogScan<'a> {
             self.reports.push(report);
             return Ok(());
         };
+        let mut segment = ScannedSegment::new(file, len, head);
         let hint_bytes = self.read_hint(id).map_err(fail)?;
         let hint = hint_bytes
             .as_deref()
@@ -197,22 +230,18 @@ impl<'a> LogScan<'a> {
         let current = hint
             .as_ref()
             .filter(|hint| hint.complete && hint.segment_len == len);
-        let mut segment = ScannedSegment {
-            file,
-            len,
-            salt: head.salt,
-            end: SEGMENT_HEAD_LEN as u32,
-            checksum: 0,
-            ended: false,
-            hint_len: 0,
-        };
         if let Some(hint) = current.filter(|_| !self.verify) {
             self.apply_hint(id, &mut segment, hint);
             segment.hint_len = hint_bytes.as_ref().map_or(0, |hint| hint.len() as u64);
         } else {
             let bytes = disk::read_all(segment.file.as_ref()).map_err(fail)?;
             self.apply_frames(id, &mut segment, &bytes, &mut report);
-            self.check_hint(id, &bytes, &segment, hint_bytes.as_deref(), &mut report);
+            match segment.format {
+                LogFormat::V1 => self.check_version_1_hint(id, &segment, hint_bytes.as_deref()),
+                LogFormat::V2 => {
+                    self.check_hint(id, &bytes, &segment, hint_bytes.as_deref(), &mut report);
+                }
+            }
         }
         // Also a hint that is out of date shows how far the segment was durable.
         for entry in hint.iter().flat_map(|hint| &hint.entries) {
@@ -235,20 +264,27 @@ impl<'a> LogScan<'a> {
         file: &dyn DiskFile,
         report: &mut SegmentReport,
     ) -> Result<Option<HeadFields>, FileError> {
-        let mut head = [0; SEGMENT_HEAD_LEN];
-        let read = file.read_at(&mut head, 0);
-        read.map_err(|error| FileError::io("read", report.path.clone(), error))?;
-        let head = match SegmentHead::decode(&head, id) {
-            SegmentHead::Intact(head) => head,
+        let head = decode_head(id, file);
+        let head = head.map_err(|error| FileError::io("read", report.path.clone(), error))?;
+        let head = match head {
+            SegmentHead::Intact(head) if !self.is_foreign(&head) => head,
+            // In version 1, a compaction without space for its frame has truncated the segment.
+            SegmentHead::Damaged if report.bytes == 0 && id < self.last_used && self.is_old() => {
+                self.discarded = id;
+                return Ok(None);
+            }
             SegmentHead::OtherVersion(found) => {
                 let path = report.path.clone();
                 return Err(FileError::unsupported_format(path, found));
             }
-            SegmentHead::Damaged => {
+            SegmentHead::Intact(_) | SegmentHead::Damaged => {
                 self.handle_unreadable(id);
                 return Ok(None);
             }
         };
+        if head.format == LogFormat::V2 {
+            self.replay.index_version_1_tags();
+        }
         report.readable = true;
         let durable = Position::unpack(head.durable);
         self.replay.add_durable(durable.segment, durable.offset);
@@ -256,6 +292,13 @@ impl<'a> LogScan<'a> {
             self.discarded = id;
         }
         Ok((!head.compacted).then_some(head))
+    }
+
+    /// Returns `true` if a segment is not part of the log: no segment of version 1 follows one of
+    /// version 2.
+    fn is_foreign(&self, head: &HeadFields) -> bool {
+        let last = self.segments.last_key_value();
+        head.format == LogFormat::V1 && last.is_some_and(|(_, last)| last.format == LogFormat::V2)
     }
 
     /// Checks that no segment is missing between the previous one and `id`.
@@ -300,7 +343,7 @@ impl<'a> LogScan<'a> {
         }
     }
 
-    fn read_hint(&self, id: u32) -> std::io::Result<Option<Vec<u8>>> {
+    fn read_hint(&self, id: u32) -> io::Result<Option<Vec<u8>>> {
         if !self.hints.contains(&id) {
             return Ok(None);
         }
@@ -380,7 +423,7 @@ impl<'a> LogScan<'a> {
         bytes: &[u8],
         report: &mut SegmentReport,
     ) {
-        let mut frames = Frames::new(bytes, segment.salt);
+        let mut frames = Frames::new(bytes, segment.salt, segment.format);
         for item in &mut frames {
             report.count(&item);
             match item {
@@ -394,7 +437,10 @@ impl<'a> LogScan<'a> {
                         segment: id,
                         offset,
                     };
-                    self.apply_frame(position, &header, payload);
+                    match segment.format {
+                        LogFormat::V1 => self.replay.apply_version_1(position, &header, payload),
+                        LogFormat::V2 => self.apply_frame(position, &header, payload),
+                    }
                 }
                 SegmentItem::Damage { offset, len, key } => {
                     let (position, end) = span(id, offset, len);
@@ -457,6 +503,22 @@ impl<'a> LogScan<'a> {
         }
     }
 
+    /// Checks that a segment of version 1 is as long as when its hint was written. It was synced then.
+    fn check_version_1_hint(&mut self, id: u32, segment: &ScannedSegment, hint: Option<&[u8]>) {
+        let Some(len) = hint.and_then(|hint| version_1::hint_segment_len(hint, id, segment.salt))
+        else {
+            return;
+        };
+        self.replay
+            .add_durable(id, u32::try_from(len).unwrap_or(u32::MAX));
+        let lost = len.saturating_sub(segment.len);
+        // The check of the log's end covers the last segment.
+        if lost > 0 && id < self.last_used {
+            let (position, end) = span(id, segment.len as u32, lost);
+            self.add_lost_end(position, end);
+        }
+    }
+
     /// Checks both ends of the log.
     fn check_ends(&mut self) {
         let compacted = self.replay.compacted.max(self.discarded);
@@ -499,6 +561,25 @@ fn span(id: u32, offset: u32, len: u64) -> (Position, Position) {
         position(offset),
         position(u32::try_from(end).unwrap_or(u32::MAX)),
     )
+}
+
+fn decode_head(id: u32, file: &dyn DiskFile) -> io::Result<SegmentHead> {
+    let mut head = [0; SEGMENT_HEAD_LEN];
+    file.read_at(&mut head, 0)?;
+    Ok(SegmentHead::decode(&head, id))
+}
+
+/// Returns the format of the oldest segment with an intact head. An error is found again later.
+fn oldest_format(files: &SegmentFiles) -> LogFormat {
+    let mut heads = files
+        .iter()
+        .map(|(id, (file, _))| decode_head(*id, file.as_ref()));
+    heads
+        .find_map(|head| match head {
+            Ok(SegmentHead::Intact(head)) => Some(head.format),
+            _ => None,
+        })
+        .unwrap_or(LogFormat::V2)
 }
 
 type SegmentFiles = BTreeMap<u32, (Box<dyn DiskFile>, u64)>;
