@@ -188,7 +188,7 @@ pub(super) fn read_members(text: &[u8], at: usize) -> Result<MemberList, InsertE
     Ok(members)
 }
 
-fn read_elements(text: &[u8], at: usize) -> Result<Vec<Range<usize>>, InsertError> {
+pub(super) fn read_elements(text: &[u8], at: usize) -> Result<Vec<Range<usize>>, InsertError> {
     let mut items = Items::new(text, at);
     let mut elements = Vec::new();
     while let Some(element) = items.element().ok_or(InsertError::Damaged)? {

@@ -36,6 +36,8 @@ mod cow_buf;
 mod date;
 mod diff;
 mod edit;
+#[cfg(feature = "testing")]
+mod equal;
 mod error;
 mod escape;
 mod index;
@@ -56,6 +58,8 @@ use std::fmt;
 use bytes::Bytes;
 use cow_buf::CowBuf;
 pub use date::IsoDate;
+#[cfg(feature = "testing")]
+pub(crate) use equal::is_equal;
 pub(crate) use error::path_for_display;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
 pub use kind::ValueKind;

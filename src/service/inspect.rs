@@ -17,6 +17,11 @@ impl Sessions {
         inspect(&self.0, headers).await
     }
 
+    /// Returns the name of the id cookie.
+    pub(crate) fn cookie_name(&self) -> &str {
+        self.0.set_cookie.name().as_str()
+    }
+
     /// Returns the clock of the sessions.
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock

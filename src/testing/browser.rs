@@ -16,7 +16,10 @@ use http_body::Body;
 use http_body_util::Full;
 use hyper::{body::Incoming, service::Service};
 
-use super::{connection::exchange, jar::BrowserCookies, response::TestResponse, store::unobserved};
+use super::{
+    browser_cookie::CookieProblem, connection::exchange, jar::BrowserCookies,
+    response::TestResponse, sent_request::SentRequest, store::unobserved,
+};
 use crate::{
     clock::Timestamp,
     error_chain::ErrorChain,
@@ -31,14 +34,15 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// The `Accept` header of browsers, in short.
 const ACCEPT_PAGES: HeaderValue = HeaderValue::from_static("text/html,*/*;q=0.8");
 
-/// One browser of a service.
+/// One tab of a browser.
 pub(super) struct Browser<S> {
     pub(super) sessions: Sessions,
     pub(super) service: Arc<S>,
     /// Scheme and authority of the service.
     pub(super) origin: Uri,
-    pub(super) cookies: Mutex<BrowserCookies>,
-    /// The last page that was visited.
+    /// The cookies of all tabs.
+    pub(super) cookies: Arc<Mutex<BrowserCookies>>,
+    /// The last page that was visited in this tab.
     page: Mutex<Option<HeaderValue>>,
 }
 
@@ -48,8 +52,19 @@ impl<S> Browser<S> {
             sessions,
             service,
             origin,
-            cookies: Mutex::default(),
+            cookies: Arc::default(),
             page: Mutex::default(),
+        }
+    }
+
+    /// Opens another tab on the same page.
+    pub(super) fn new_tab(&self) -> Self {
+        Self {
+            sessions: self.sessions.clone(),
+            service: self.service.clone(),
+            origin: self.origin.clone(),
+            cookies: self.cookies.clone(),
+            page: Mutex::new(lock(&self.page).clone()),
         }
     }
 
@@ -59,16 +74,16 @@ impl<S> Browser<S> {
 
     /// Returns the URL of a path with its query.
     pub(super) fn url(&self, path: &str) -> Option<Uri> {
+        let path = path.starts_with('/').then_some(path)?;
         let mut parts = self.origin.clone().into_parts();
         parts.path_and_query = Some(path.parse().ok()?);
         Uri::from_parts(parts).ok()
     }
 
-    /// Sends a request to `url`, keeps the cookies of the response, and looks at the stored session.
+    /// Sends a request, keeps the cookies of the response, and looks at the stored session.
     pub(super) async fn send<B>(
         &self,
-        url: Uri,
-        mut request: Request<Full<Bytes>>,
+        sent: SentRequest,
         caller: &'static Location<'static>,
     ) -> TestResponse
     where
@@ -77,22 +92,36 @@ impl<S> Browser<S> {
         B: Body + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let method = request.method().clone();
-        self.add_headers(&url, &mut request);
+        let (method, url) = (&sent.method, &sent.url);
+        let mut request = sent.to_request();
+        self.add_headers(url, &mut request);
         let response = exchange(&*self.service, request).await;
         let response = response
             .unwrap_or_else(|error| panic!("{caller}: {method} {url} got no response: {error}"));
-        if method == Method::GET && response.status().is_success() {
+        if *method == Method::GET && response.status().is_success() {
             *lock(&self.page) = HeaderValue::try_from(url.to_string()).ok();
         }
         let mut headers = HeaderMap::new();
-        {
-            let cookies = &mut *lock(&self.cookies);
-            cookies.store(&url, response.headers(), self.now());
-            cookies.add_all_to(&mut headers, self.now());
+        let kept = self.keep_cookies(url, response.headers(), &mut headers);
+        if let Err(problem) = kept {
+            panic!("{caller}: {method} {url}: {problem}");
         }
         let stored = unobserved(self.sessions.stored(&headers)).await;
-        TestResponse::new(format!("{method} {}", url.path()), response, stored)
+        TestResponse::new(sent, response, stored)
+    }
+
+    /// Stores the cookies of a response, and adds all cookies to `headers`.
+    fn keep_cookies(
+        &self,
+        url: &Uri,
+        response: &HeaderMap,
+        headers: &mut HeaderMap,
+    ) -> Result<(), CookieProblem> {
+        let (cookies, now) = (&mut *lock(&self.cookies), self.now());
+        cookies.check_path(self.sessions.cookie_name(), url, response, now)?;
+        cookies.store(url, response, now)?;
+        cookies.add_all_to(headers, now);
+        Ok(())
     }
 
     /// Adds the headers of a browser, unless the request has its own.
@@ -149,15 +178,22 @@ impl<S> Browser<S> {
         let mut request = Request::new(());
         lock(&self.cookies).add_all_to(request.headers_mut(), self.now());
         let Ok(response) = unobserved(service.call(request)).await;
-        let value = match lock(&result).take() {
-            Some(Ok(Some(value))) if response.status().is_success() => value,
-            Some(Err(error)) => panic!(
+        let error = response.extensions().get::<SessionError>();
+        let value = match (lock(&result).take(), error) {
+            (Some(Err(error)), _) => panic!(
                 "{caller}: session cannot be changed: {}",
                 ErrorChain(&error)
             ),
+            (_, Some(error)) => {
+                panic!("{caller}: session cannot be stored: {}", ErrorChain(error))
+            }
+            (Some(Ok(Some(value))), None) if response.status().is_success() => value,
             _ => panic!("{caller}: session cannot be stored: {}", response.status()),
         };
-        lock(&self.cookies).store(&self.origin, response.headers(), self.now());
+        let stored = lock(&self.cookies).store(&self.origin, response.headers(), self.now());
+        if let Err(problem) = stored {
+            panic!("{caller}: session cannot be kept: {problem}");
+        }
         value
     }
 }

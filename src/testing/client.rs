@@ -6,7 +6,13 @@ use http::{Method, Uri, header::LOCATION};
 #[cfg(doc)]
 use hyper::service::Service;
 
-use super::{browser::Browser, jar::BrowserCookies, request::TestRequest, response::TestResponse};
+use super::{
+    browser::Browser,
+    jar::BrowserCookies,
+    location::{is_same_origin, redirected_method, resolve},
+    request::TestRequest,
+    response::TestResponse,
+};
 use crate::{
     service::Sessions,
     session::{Session, SessionError},
@@ -16,11 +22,25 @@ use crate::{
 /// The origin of the service, unless a test sets another one.
 const DEFAULT_ORIGIN: &str = "https://localhost";
 
+/// Returns `true` for a scheme and a host with an optional port.
+fn is_origin(url: &Uri) -> bool {
+    let authority = url.authority().map(|it| it.as_str());
+    matches!(url.scheme_str(), Some("http" | "https"))
+        && authority.is_some_and(|it| !it.contains('@'))
+        && matches!(url.path(), "" | "/")
+        && url.query().is_none()
+}
+
 /// A browser that calls a service in memory and keeps its cookies.
 ///
 /// The client speaks HTTP/1 to the service, so a handler receives what it receives from a socket. It needs
 /// neither a port nor a task. Cookies follow RFC 6265bis: domain, path, `Secure`, the prefixes of names, and
-/// `Max-Age` on the clock of the sessions. A clone is another tab of the same browser, with the same cookies.
+/// `Max-Age` on the clock of the sessions. A clone is another tab of the same browser. It begins on the same
+/// page, then visits pages of its own, and shares all cookies.
+///
+/// A request panics if its response sets a cookie that a browser would reject, such as a `Secure` cookie over
+/// http. It also panics if the handler used the session at a path to which a browser does not send the
+/// session's cookie. Otherwise the test would miss the session without a reason.
 ///
 /// ```
 /// # use bytes::Bytes;
@@ -43,46 +63,41 @@ const DEFAULT_ORIGIN: &str = "https://localhost";
 /// assert_eq!(page.text(), "Ada");
 /// # });
 /// ```
-pub struct TestClient<S>(Arc<Browser<S>>);
+pub struct TestClient<S>(Browser<S>);
 
 impl<S> TestClient<S> {
     /// Creates a client of a hyper [`Service`] that `sessions` wrap. For a tower service, use
     /// `TestClient::tower`.
     pub fn new(sessions: &Sessions, service: S) -> Self {
         let origin = Uri::from_static(DEFAULT_ORIGIN);
-        Self(Arc::new(Browser::new(
-            sessions.clone(),
-            Arc::new(service),
-            origin,
-        )))
+        Self(Browser::new(sessions.clone(), Arc::new(service), origin))
     }
 
     /// Returns a client whose service has another origin, such as `http://shop.example:8080`. It has no
     /// cookies. Default: `https://localhost`.
     ///
     /// # Panics
-    /// If `origin` is not a scheme with a host.
+    /// If `origin` is not `http` or `https` with a host, or has a path.
     #[must_use]
     #[track_caller]
     pub fn with_origin(self, origin: &str) -> Self {
-        let parsed = origin.parse().ok();
-        let has_host = |uri: &Uri| uri.scheme().is_some() && uri.authority().is_some();
-        let Some(parsed) = parsed.filter(has_host) else {
-            panic!("origin {origin:?} is invalid; use a scheme and a host");
+        let parsed = origin.parse().ok().filter(is_origin);
+        let Some(parsed) = parsed else {
+            panic!("origin {origin:?} is invalid; use http or https and a host, without a path");
         };
         let (sessions, service) = (self.0.sessions.clone(), self.0.service.clone());
-        Self(Arc::new(Browser::new(sessions, service, parsed)))
+        Self(Browser::new(sessions, service, parsed))
     }
 
     /// Returns another visitor of the same service: a client without cookies.
     #[must_use]
     pub fn new_visitor(&self) -> Self {
         let browser = &self.0;
-        Self(Arc::new(Browser::new(
+        Self(Browser::new(
             browser.sessions.clone(),
             browser.service.clone(),
             browser.origin.clone(),
-        )))
+        ))
     }
 
     /// Returns a GET request. `path` may have a query.
@@ -103,24 +118,32 @@ impl<S> TestClient<S> {
         TestRequest::new(&self.0, method, path, Location::caller())
     }
 
-    /// Returns the GET request to which a response redirects.
+    /// Returns the request to which a response redirects.
+    ///
+    /// `Location` may be an absolute URL or relative to the request's URL. As in a browser, 307 and 308 keep the
+    /// method and the body, and a POST becomes a GET otherwise. Headers that the test has set are sent again.
     ///
     /// # Panics
-    /// If the response is not a redirect to this origin.
+    /// If the response is not a redirect, or leads to another origin.
     #[track_caller]
     pub fn follow(&self, response: &TestResponse) -> TestRequest<'_, S> {
-        let location = response.headers().get(LOCATION);
-        let location = location.and_then(|it| it.to_str().ok()).unwrap_or_default();
-        let origin = self.0.origin.to_string();
-        let path = location
-            .strip_prefix(origin.trim_end_matches('/'))
-            .unwrap_or(location);
-        if !response.status().is_redirection() || !path.starts_with('/') {
+        let (sent, origin) = (response.request(), &self.0.origin);
+        let Some(method) = redirected_method(response.status(), &sent.method) else {
+            response.fail("redirect expected");
+        };
+        let Some(location) = response.headers().get(LOCATION) else {
+            response.fail("redirect has no location; set the header `Location`");
+        };
+        let location = String::from_utf8_lossy(location.as_bytes());
+        let target = resolve(&sent.url, &location);
+        let Some(target) = target.filter(|url| is_same_origin(url, origin)) else {
             response.fail(&format!(
-                "redirect to this origin expected, found location {location:?}"
+                "redirect to {origin} expected, found location {location:?}; compare it with \
+                 `assert_redirect`"
             ));
-        }
-        self.get(path)
+        };
+        let path = target.path_and_query().map_or("/", |path| path.as_str());
+        TestRequest::redirected(&self.0, sent, method, path, Location::caller())
     }
 
     /// Prepares the session of this browser, and returns the value of `change`. Await the returned future.
@@ -158,8 +181,15 @@ impl<S> TestClient<S> {
     }
 
     /// Sets a cookie for all paths of the service. It replaces every cookie of this name.
+    ///
+    /// # Panics
+    /// If name or value cannot be sent in a header.
+    #[track_caller]
     pub fn set_cookie(&self, name: &str, value: &str) {
-        self.cookies(|cookies| cookies.set(&self.0.origin, name, value));
+        let set = self.cookies(|cookies| cookies.set(&self.0.origin, name, value));
+        if let Err(problem) = set {
+            panic!("{problem}");
+        }
     }
 
     /// Removes all cookies.
@@ -180,7 +210,7 @@ impl<S> TestClient<S> {
 
 impl<S> Clone for TestClient<S> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self(self.0.new_tab())
     }
 }
 

@@ -36,11 +36,14 @@
 #![allow(clippy::panic, reason = "assertions panic")]
 
 mod browser;
+mod browser_cookie;
 mod client;
 mod connection;
 mod jar;
+mod location;
 mod request;
 mod response;
+mod sent_request;
 mod sessions;
 mod store;
 #[cfg(feature = "tower")]

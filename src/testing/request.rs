@@ -3,13 +3,18 @@
 use std::{error::Error, fmt, fmt::Write, panic::Location};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response,
+    header::{
+        CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ORIGIN,
+        TRANSFER_ENCODING,
+    },
+};
 use http_body::Body;
-use http_body_util::Full;
 use hyper::{body::Incoming, service::Service};
 use serde::Serialize;
 
-use super::{browser::Browser, response::TestResponse};
+use super::{browser::Browser, response::TestResponse, sent_request::SentRequest};
 
 /// A request of a [`TestClient`](super::TestClient). It is sent by [`send`](Self::send).
 ///
@@ -41,6 +46,35 @@ impl<'c, S> TestRequest<'c, S> {
             body: Bytes::new(),
             caller,
         }
+    }
+
+    /// Creates the request that follows a redirect to `path`: the one that was sent, with the new method.
+    /// Without a body it also has no headers about one.
+    pub(super) fn redirected(
+        browser: &'c Browser<S>,
+        sent: &SentRequest,
+        method: Method,
+        path: &str,
+        caller: &'static Location<'static>,
+    ) -> Self {
+        let mut request = Self::new(browser, method, path, caller);
+        request.headers = sent.headers.clone();
+        if request.method == sent.method {
+            request.body = sent.body.clone();
+            return request;
+        }
+        for name in [
+            CONTENT_ENCODING,
+            CONTENT_LANGUAGE,
+            CONTENT_LENGTH,
+            CONTENT_LOCATION,
+            CONTENT_TYPE,
+            ORIGIN,
+            TRANSFER_ENCODING,
+        ] {
+            request.headers.remove(name);
+        }
+        request
     }
 
     /// Sets a header.
@@ -116,14 +150,13 @@ impl<'c, S> TestRequest<'c, S> {
             .browser
             .url(path)
             .unwrap_or_else(|| panic!("{caller}: path {path:?} is invalid; begin it with `/`"));
-        let mut request = Request::new(Full::new(self.body));
-        *request.method_mut() = self.method;
-        *request.headers_mut() = self.headers;
-        // HTTP/1 sends the path only.
-        if let Some(path) = url.path_and_query() {
-            *request.uri_mut() = path.clone().into();
-        }
-        self.browser.send(url, request, caller).await
+        let sent = SentRequest {
+            method: self.method,
+            url,
+            headers: self.headers,
+            body: self.body,
+        };
+        self.browser.send(sent, caller).await
     }
 }
 

@@ -5,8 +5,9 @@ use http::{HeaderMap, Response, StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::sent_request::SentRequest;
 use crate::{
-    document::KeyPath,
+    document::{Document, KeyPath, RawValue, is_equal, to_json},
     error_chain::ErrorChain,
     session::{SessionError, Snapshot, StoredSession},
 };
@@ -18,8 +19,7 @@ use crate::{
 /// return the response, so that calls can be chained.
 #[derive(Debug)]
 pub struct TestResponse {
-    /// Method and path of the request, for messages.
-    request: String,
+    request: SentRequest,
     response: Response<Bytes>,
     stored: Result<StoredSession, SessionError>,
     is_stored: bool,
@@ -27,7 +27,7 @@ pub struct TestResponse {
 
 impl TestResponse {
     pub(super) fn new(
-        request: String,
+        request: SentRequest,
         response: Response<Bytes>,
         stored: Result<Option<StoredSession>, SessionError>,
     ) -> Self {
@@ -38,6 +38,10 @@ impl TestResponse {
             stored: stored.map(Option::unwrap_or_default),
             is_stored,
         }
+    }
+
+    pub(super) const fn request(&self) -> &SentRequest {
+        &self.request
     }
 
     /// Returns the status.
@@ -131,7 +135,11 @@ impl TestResponse {
         self
     }
 
-    /// Asserts that the session has this value at `path`.
+    /// Asserts that the session has this value at `path`, with the JSON text that `put` would store.
+    ///
+    /// Integers of up to 128 bits are compared exactly. `1` and `1.0` differ. The order of an object's keys does
+    /// not matter. `None` and `()` expect a stored null; for no value, use
+    /// [`assert_session_missing`](Self::assert_session_missing).
     #[track_caller]
     #[doc(alias = "assertSession")]
     #[doc(alias = "assertSessionHas")]
@@ -178,6 +186,9 @@ impl TestResponse {
     }
 
     /// Asserts that a field of a form has no message.
+    ///
+    /// It also fails if the errors do not have the form that [`assert_validation_error`](
+    /// Self::assert_validation_error) reads, such as those of another framework.
     #[track_caller]
     #[doc(alias = "assertDoesNotHaveValidationError")]
     #[doc(alias = "assertSessionHasNoErrors")]
@@ -242,47 +253,76 @@ impl TestResponse {
         path: KeyPath<'_>,
         expected: impl Serialize,
     ) -> &Self {
-        let expected = match serde_json::to_value(expected) {
+        let expected = match expected_value(&expected) {
             Ok(expected) => expected,
-            Err(error) => panic!("expected value has no JSON form: {error}"),
+            Err(error) => panic!("expected value has no JSON form: {}", ErrorChain(&error)),
         };
-        match self.value(values, &path) {
-            Some(found) if found == expected => {}
-            Some(found) => self.fail(&format!(
-                "{kind} {path}: expected {expected}, found {found}"
+        let expected = expected.get(EXPECTED).ok().flatten();
+        let shown = expected.and_then(|value| value.as_json().ok());
+        let shown = shown.unwrap_or_default();
+        match (self.value(values, &path), expected) {
+            (Some(found), Some(expected)) if is_equal(found, expected) => {}
+            (Some(found), _) => self.fail(&format!(
+                "{kind} {path}: expected {shown}, found {}",
+                self.json_text(found)
             )),
-            None => self.fail(&format!("{kind} {path}: expected {expected}, found none")),
+            (None, _) => self.fail(&format!("{kind} {path}: expected {shown}, found none")),
         }
         self
     }
 
     #[track_caller]
     fn assert_missing(&self, kind: &str, values: &Snapshot, path: KeyPath<'_>) -> &Self {
-        if let Some(found) = self.value(values, &path) {
+        let found = self.value(values, &path);
+        if let Some(found) = found.filter(|value| !value.is_null()) {
+            let found = self.json_text(found);
             self.fail(&format!("{kind} {path}: expected none, found {found}"));
         }
         self
     }
 
-    /// Returns a value, or `None` if it is missing or null.
+    /// Returns a value, or `None` if it is missing.
     #[track_caller]
-    fn value(&self, values: &Snapshot, path: &KeyPath<'_>) -> Option<Value> {
-        match values.get(path) {
+    fn value<'v>(&self, values: &'v Snapshot, path: &KeyPath<'_>) -> Option<RawValue<'v>> {
+        match values.get_raw(path) {
             Ok(value) => value,
             Err(error) => self.fail(&format!("{path}: {error}")),
+        }
+    }
+
+    #[track_caller]
+    fn json_text<'v>(&self, value: RawValue<'v>) -> &'v str {
+        match value.as_json() {
+            Ok(text) => text,
+            Err(error) => self.fail(&error.to_string()),
         }
     }
 
     /// Returns the messages of a form's field.
     #[track_caller]
     fn validation_errors(&self, field: &str) -> Vec<String> {
-        if self.status() == StatusCode::UNPROCESSABLE_ENTITY {
+        let errors = if self.status() == StatusCode::UNPROCESSABLE_ENTITY {
             let body: Value = self.json();
-            let messages = &body["errors"][field];
-            return Vec::deserialize(messages).unwrap_or_default();
-        }
-        let messages = self.flash_messages().get(["inputErrorsBag", field]);
-        messages.ok().flatten().unwrap_or_default()
+            Some(body["errors"].clone())
+        } else {
+            let errors = self.flash_messages().get(["inputErrorsBag"]);
+            errors.unwrap_or_else(|error| self.fail(&error.to_string()))
+        };
+        let messages = match &errors {
+            None => return Vec::new(),
+            Some(Value::Object(fields)) => fields.get(field),
+            Some(other) => self.fail(&format!(
+                "validation errors are not an object of fields: {other}"
+            )),
+        };
+        let read = |messages: &Value| {
+            Vec::deserialize(messages).unwrap_or_else(|_| {
+                self.fail(&format!(
+                    "validation errors of {field:?} are not a list of texts: {messages}"
+                ))
+            })
+        };
+        messages.map(read).unwrap_or_default()
     }
 
     /// Fails the test with a problem, the request, and what the session holds.
@@ -300,4 +340,15 @@ impl TestResponse {
         };
         panic!("{problem}\n  after {request}, status {status}\n  {session}")
     }
+}
+
+/// The member of the document with an expected value.
+const EXPECTED: [&str; 1] = ["expected"];
+
+/// Returns a document with the JSON of an expected value, as `put` would store it.
+fn expected_value(value: &impl Serialize) -> Result<Document, SessionError> {
+    let mut text = b"{\"expected\":".to_vec();
+    to_json(&KeyPath::from(EXPECTED), value, &mut text)?;
+    text.push(b'}');
+    Ok(Document::parse(&text)?)
 }

@@ -3,20 +3,15 @@
 use std::time::Duration;
 
 use super::TestStore;
-use crate::{
-    clock::{Clock, Timestamp},
-    config::SessionConfig,
-    service::Sessions,
-    store::MemoryStore,
-};
+use crate::{clock::Clock, config::SessionConfig, service::Sessions, store::MemoryStore};
 
 /// The application key of sessions whose configuration has none.
 const APP_KEY: &str = "the key of the testing kit, for no other use";
 
-/// The time at which the clock begins: a Friday in January 2027.
-const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
 /// [`Sessions`] for a test: in a memory store that fails on request, with a manual clock.
+///
+/// The clock begins at the system's time, so that times which a handler takes from the system fit, such as the
+/// `Expires` of a cookie. After that, it moves only with [`advance`](Self::advance).
 ///
 /// ```
 /// use hyper_session::testing::{StoreCall, TestSessions};
@@ -52,7 +47,7 @@ impl TestSessions {
         if config.app_key.is_none() {
             config = config.app_key(APP_KEY);
         }
-        let clock = Clock::manual(START);
+        let clock = Clock::manual(Clock::system().now());
         let store = TestStore::new(MemoryStore::builder().clock(clock.clone()).build());
         let builder = Sessions::builder(config).store(store.clone());
         let sessions = match builder.clock(clock.clone()).build() {

@@ -150,7 +150,12 @@ mod store {
 mod testing {
     mod assertions;
     mod client;
+    mod cookies;
+    mod redirects;
     mod store;
+    mod support;
+    #[cfg(feature = "axum")]
+    mod tower;
 }
 
 mod view {

@@ -1,4 +1,4 @@
-//! The assertions of the testing kit pass for what is there, and fail with a message that shows it.
+//! The assertions of the testing kit: they pass for the stored session, and fail with a message that shows it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -37,13 +37,14 @@ async fn saved() -> TestResponse {
 }
 
 /// Returns the message with which an assertion fails.
-fn failure(assertion: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(assertion)).expect_err("it fails");
+fn failure<T>(assertion: impl FnOnce() -> T) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(assertion)).map(drop);
+    let panic = panic.expect_err("it fails");
     panic.downcast_ref::<String>().expect("a text").clone()
 }
 
 #[tokio::test]
-async fn what_is_there_is_asserted() {
+async fn assertions_pass_for_stored_values_messages_and_tags() {
     let response = saved().await;
     response
         .assert_status(303)
@@ -78,78 +79,207 @@ async fn a_failed_assertion_shows_the_value_the_request_and_the_session() {
          session: {\"user\":{\"id\":7},\"none\":null}\n  flash messages: \
          {\"notification\":{\"type\":\"success\"},\"inputErrorsBag\":{\"title\":[\"Give it a title.\"]}}"
     );
-    type Assertion = fn(&TestResponse);
+    type Assertion = fn(&TestResponse) -> &TestResponse;
     let cases: [(Assertion, &str); 11] = [
         (
-            |r| {
-                r.assert_session("user.name", "Ada");
-            },
+            |r| r.assert_session("user.name", "Ada"),
             "session value user.name: expected \"Ada\", found none",
         ),
         (
-            |r| {
-                r.assert_session_missing("user");
-            },
+            |r| r.assert_session_missing("user"),
             "session value user: expected none, found {\"id\":7}",
         ),
         (
-            |r| {
-                r.assert_flash("notification.type", 1);
-            },
+            |r| r.assert_flash("notification.type", 1),
             "flash message notification.type: expected 1, found \"success\"",
         ),
         (
-            |r| {
-                r.assert_flash_missing("notification");
-            },
+            |r| r.assert_flash_missing("notification"),
             "flash message notification: expected none, found",
         ),
         (
-            |r| {
-                r.assert_validation_error("title", "No.");
-            },
+            |r| r.assert_validation_error("title", "No."),
             "validation error of \"title\": expected \"No.\", found [\"Give it a title.\"]",
         ),
         (
-            |r| {
-                r.assert_validation_error_missing("title");
-            },
+            |r| r.assert_validation_error_missing("title"),
             "validation error of \"title\": expected none, found",
         ),
         (
-            |r| {
-                r.assert_tag("user-8");
-            },
+            |r| r.assert_tag("user-8"),
             "tag \"user-8\": expected, found [\"user-7\"]",
         ),
         (
-            |r| {
-                r.assert_tag_missing("user-7");
-            },
+            |r| r.assert_tag_missing("user-7"),
             "tag \"user-7\": expected none, found",
         ),
         (
-            |r| {
-                r.assert_status(200);
-            },
+            |r| r.assert_status(200),
             "expected status 200; the body is \"{\\\"a\\\":1}\"",
         ),
         (
-            |r| {
-                r.assert_redirect("/");
-            },
+            |r| r.assert_redirect("/"),
             "expected a redirect to \"/\", found location Some(\"/next\")",
         ),
-        (
-            |r| {
-                r.assert_no_session();
-            },
-            "expected no session",
-        ),
+        (|r| r.assert_no_session(), "expected no session"),
     ];
     for (assertion, expected) in cases {
         let message = failure(|| assertion(&response));
         assert!(message.starts_with(expected), "{message}");
         assert!(message.contains("after POST /save"), "{message}");
     }
+}
+
+/// Returns what a handler left behind.
+async fn response_of(
+    handler: impl Fn(&Session) -> Result<(), SessionError>,
+    status: u16,
+    body: &str,
+) -> TestResponse {
+    let test = TestSessions::new();
+    let handler = &handler;
+    let service = test
+        .sessions()
+        .wrap_fn(|_: Request<Incoming>, session: Session| async move {
+            session.load().await?;
+            handler(&session)?;
+            let response = Response::builder().status(status);
+            Ok::<_, SessionError>(response.body(body.to_owned()).unwrap())
+        });
+    TestClient::new(test.sessions(), service)
+        .get("/")
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn numbers_and_null_are_compared_as_they_are_stored() {
+    let store = |session: &Session| {
+        session.put("float", 0.1_f32)?;
+        session.put("double", 1e-7)?;
+        session.put("large", u128::MAX)?;
+        session.put("small", i128::MIN)?;
+        session.put("list", [u128::MAX, 1])?;
+        session.put("none", None::<u8>)?;
+        session.put(
+            "object",
+            serde_json::json!({ "b": [1, { "d": 1, "c": 2 }], "a": 1.0 }),
+        )
+    };
+    let response = response_of(store, 200, "").await;
+    response
+        .assert_session("float", 0.1_f32)
+        .assert_session("double", 1e-7)
+        .assert_session("large", u128::MAX)
+        .assert_session("small", i128::MIN)
+        .assert_session("list", (u128::MAX, 1_u8))
+        .assert_session("none", None::<u8>)
+        .assert_session("none", ())
+        .assert_session(
+            "object",
+            serde_json::json!({ "a": 1.0, "b": [1, { "c": 2, "d": 1 }] }),
+        )
+        .assert_session_missing("none");
+    type Assertion = fn(&TestResponse) -> &TestResponse;
+    let cases: [(Assertion, &str); 8] = [
+        (
+            |r| r.assert_session("float", 0.2_f32),
+            "session value float: expected 0.2, found 0.1",
+        ),
+        (
+            |r| r.assert_session("large", u128::MAX - 1),
+            "session value large: expected 340282366920938463463374607431768211454, found \
+             340282366920938463463374607431768211455",
+        ),
+        (
+            |r| r.assert_session("small", i128::MIN + 1),
+            "session value small: expected -170141183460469231731687303715884105727, found",
+        ),
+        (
+            |r| r.assert_session("list", [u128::MAX, 2]),
+            "session value list: expected [340282366920938463463374607431768211455,2], found",
+        ),
+        (
+            |r| r.assert_session("nothing", ()),
+            "session value nothing: expected null, found none",
+        ),
+        (
+            |r| r.assert_session("none", 0),
+            "session value none: expected 0, found null",
+        ),
+        (
+            |r| r.assert_session("object", serde_json::json!({ "a": 1.0 })),
+            "session value object: expected {\"a\":1.0}, found",
+        ),
+        (
+            |r| r.assert_session("double", f64::NAN),
+            "expected value has no JSON form",
+        ),
+    ];
+    for (assertion, expected) in cases {
+        let message = failure(|| assertion(&response));
+        assert!(message.starts_with(expected), "{message}");
+    }
+}
+
+/// Errors in a form that the kit does not read must not pass as "no error".
+#[tokio::test]
+async fn validation_errors_of_another_form_fail_both_assertions() {
+    type Flash = fn(&Session) -> Result<(), SessionError>;
+    let none: Flash = |_| Ok(());
+    let list: Flash = |session| session.flash("inputErrorsBag", ["It is wrong."]);
+    let text: Flash = |session| session.flash(["inputErrorsBag", "title"], "It is wrong.");
+    for (flash, status, body, problem) in [
+        (none, 422, "no JSON", "body is not the expected JSON"),
+        (
+            none,
+            422,
+            "{}",
+            "validation errors are not an object of fields: null",
+        ),
+        (
+            none,
+            422,
+            r#"{"errors":[{"field":"title"}]}"#,
+            "validation errors are not an object of fields: [",
+        ),
+        (
+            none,
+            422,
+            r#"{"errors":{"title":"No."}}"#,
+            "validation errors of \"title\" are not a list of texts: \"No.\"",
+        ),
+        (
+            none,
+            422,
+            r#"{"errors":{"title":[1]}}"#,
+            "validation errors of \"title\" are not a list of texts: [1]",
+        ),
+        (
+            list,
+            303,
+            "",
+            "validation errors are not an object of fields: [",
+        ),
+        (
+            text,
+            303,
+            "",
+            "validation errors of \"title\" are not a list of texts: \"It is wrong.\"",
+        ),
+    ] {
+        let response = response_of(flash, status, body).await;
+        let missing = failure(|| response.assert_validation_error_missing("title"));
+        let present = failure(|| response.assert_validation_error("title", "No."));
+        assert!(missing.starts_with(problem), "{body}: {missing}");
+        assert!(present.starts_with(problem), "{body}: {present}");
+    }
+    let json = r#"{"errors":{"title":["No."]}}"#;
+    let response = response_of(none, 422, json).await;
+    response
+        .assert_validation_error("title", "No.")
+        .assert_validation_error_missing("text");
+    response_of(none, 200, "")
+        .await
+        .assert_validation_error_missing("title");
 }

@@ -2,56 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, service::service_fn};
+use http::Method;
+use hyper::service::service_fn;
 use hyper_session::{
-    CookieStore, Session, SessionConfig, Sessions,
+    CookieStore, SessionConfig, Sessions,
     testing::{StoreCall, TestClient, TestSessions},
 };
 use serde_json::{Value, json};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Page = Response<Full<Bytes>>;
-
-/// Responds with the request as JSON. The query has the `Set-Cookie` lines, separated by `&`.
-async fn echo(request: Request<Incoming>) -> Result<Page, BoxError> {
-    let mut response = Response::builder();
-    for line in request.uri().query().unwrap_or_default().split('&') {
-        response = response.header("set-cookie", line.replace("%20", " "));
-    }
-    let headers: serde_json::Map<String, Value> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()))
-        .collect();
-    let (method, path) = (request.method().to_string(), request.uri().to_string());
-    let body = request.into_body().collect().await?.to_bytes();
-    let body = String::from_utf8(body.to_vec())?;
-    let echo = json!({ "method": method, "path": path, "headers": headers, "body": body });
-    Ok(response.body(Full::from(echo.to_string()))?)
-}
-
-/// Pages that use the session.
-async fn pages(request: Request<Incoming>, session: Session) -> Result<Page, BoxError> {
-    session.load().await?;
-    match request.uri().path() {
-        "/visit" => drop(session.increment("visits")?),
-        "/old" => {
-            let redirect = Response::builder().status(303).header("location", "/visit");
-            return Ok(redirect.body(Full::default())?);
-        }
-        "/logout" => session.destroy()?,
-        "/fail" => return Err("the database is away".into()),
-        _ => {}
-    }
-    Ok(Response::default())
-}
-
-fn header(response: &hyper_session::testing::TestResponse, name: &str) -> Value {
-    response.json::<Value>()["headers"][name].take()
-}
+use super::support::{echo, header, pages, panic_message};
 
 macro_rules! client {
     ($test:ident) => {
@@ -97,66 +56,6 @@ async fn a_request_has_the_headers_of_a_browser() {
         header(&plain.get("/").send().await, "host"),
         "shop.example:8080"
     );
-}
-
-#[tokio::test]
-async fn cookies_are_kept_as_a_browser_keeps_them() {
-    let test = TestSessions::new();
-    let client = TestClient::new(test.sessions(), service_fn(echo));
-    let client = client.with_origin("https://www.shop.example");
-    client
-        .get("/a/b?own=1&all=2;%20Domain=shop.example&root=3;Path=/&deep=4;Path=/a/b/c")
-        .send()
-        .await;
-    client
-        .get("/a/b?foreign=5;Domain=other.example&__Host-x=6;Path=/&host=7;Domain=example.net")
-        .send()
-        .await;
-    client
-        .get("/a/b?short=8;Path=/;Max-Age=60&gone=9;Path=/;Max-Age=0")
-        .send()
-        .await;
-    client
-        .get("/a/b?old=10;Path=/;Expires=Thu,%2001%20Jan%201970%2000:00:00%20GMT")
-        .send()
-        .await;
-    let sent = async |path| header(&client.get(path).send().await, "cookie");
-    assert_eq!(sent("/").await, "root=3; short=8");
-    assert_eq!(sent("/a/b/x").await, "own=1; all=2; root=3; short=8");
-    assert_eq!(
-        sent("/a/b/c").await,
-        "deep=4; own=1; all=2; root=3; short=8"
-    );
-    assert_eq!(sent("/ab").await, "root=3; short=8");
-
-    client.get("/a/b?root=11;Path=/").send().await;
-    assert_eq!(client.cookie("root").as_deref(), Some("11"));
-    test.advance(Duration::from_secs(60));
-    assert_eq!(sent("/").await, "root=11", "the other one has expired");
-    client.get("/?kept=12;Max-Age=60").send().await;
-    client.close_browser();
-    assert_eq!(sent("/").await, "kept=12");
-    client.set_cookie("kept", "13");
-    assert_eq!(sent("/").await, "kept=13");
-    client.clear_cookies();
-    assert_eq!(sent("/").await, Value::Null);
-}
-
-#[tokio::test]
-async fn secure_cookies_stay_on_https() {
-    let test = TestSessions::new();
-    let client = TestClient::new(test.sessions(), service_fn(echo));
-    client
-        .get("/?a=1;Secure&__Host-b=2;Secure;Path=/")
-        .send()
-        .await;
-    assert_eq!(
-        header(&client.get("/").send().await, "cookie"),
-        "a=1; __Host-b=2"
-    );
-    let plain = client.with_origin("http://localhost");
-    plain.get("/?a=1;Secure&b=2").send().await;
-    assert_eq!(header(&plain.get("/").send().await, "cookie"), "b=2");
 }
 
 #[tokio::test]
@@ -212,17 +111,6 @@ async fn the_clock_ends_sessions_and_looking_at_them_does_not_renew_them() {
 }
 
 #[tokio::test]
-async fn redirects_are_followed_on_request() {
-    let test = TestSessions::new();
-    let client = client!(test);
-    let redirect = client.get("/old").send().await;
-    redirect.assert_redirect("/visit").assert_no_session();
-    let page = client.follow(&redirect).send().await;
-    page.assert_status(200).assert_session("visits", 1);
-    client.get("/logout").send().await.assert_no_session();
-}
-
-#[tokio::test]
 async fn sessions_in_cookies_are_read_too() {
     let config = SessionConfig::default().app_key("the key of a test, nothing more than that");
     let sessions = Sessions::new(config, CookieStore::new()).unwrap();
@@ -253,29 +141,83 @@ async fn a_rotated_session_is_found_under_its_new_id() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "client.rs")]
 async fn a_handler_that_fails_names_the_request_and_the_reason() {
     let test = TestSessions::new();
     let client = client!(test);
-    let failing = async { client.get("/fail").send().await };
-    let failure = std::panic::AssertUnwindSafe(failing);
-    let message = futures_message(failure).await;
+    let message = panic_message(client.get("/fail").send()).await;
+    assert!(message.contains("client.rs"), "{message}");
     assert!(message.contains("GET https://localhost/fail"), "{message}");
     assert!(message.contains("the database is away"), "{message}");
-    panic!("{message}");
 }
 
-/// Returns the message of the panic of a future.
-async fn futures_message<T>(
-    future: std::panic::AssertUnwindSafe<impl Future<Output = T>>,
-) -> String {
-    let mut future = Box::pin(future.0);
-    let result = std::future::poll_fn(|cx| {
-        let poll = std::panic::AssertUnwindSafe(|| future.as_mut().poll(cx));
-        match std::panic::catch_unwind(poll) {
-            Ok(poll) => poll.map(|_| None),
-            Err(panic) => std::task::Poll::Ready(panic.downcast_ref::<String>().cloned()),
-        }
-    });
-    result.await.expect("the future panics")
+#[tokio::test]
+async fn a_session_that_cannot_be_prepared_names_the_reason() {
+    let test = TestSessions::with_config(SessionConfig::default().enabled(false));
+    let client = client!(test);
+    let change = client.with_session(|session| session.put("n", 1));
+    let message = panic_message(change).await;
+    assert!(message.contains("client.rs"), "{message}");
+    assert!(message.contains("sessions are disabled"), "{message}");
+
+    let config = SessionConfig::default().app_key("the key of a test, nothing more than that");
+    let sessions = Sessions::new(config, CookieStore::new()).unwrap();
+    let client = TestClient::new(&sessions, sessions.wrap_fn(pages));
+    let change = client.with_session(|session| session.put("cart", "x".repeat(5000)));
+    let message = panic_message(change).await;
+    assert!(message.contains("cannot be stored"), "{message}");
+    assert!(message.contains("largest keys: `cart`"), "{message}");
+}
+
+#[tokio::test]
+async fn each_tab_has_its_own_page() {
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), service_fn(echo));
+    client.get("/form").send().await;
+    let tab = client.clone();
+    let referer = async |client: &TestClient<_>| header(&client.post("/").send().await, "referer");
+    assert_eq!(referer(&tab).await, "https://localhost/form");
+    tab.get("/other?a=1;Path=/").send().await;
+    assert_eq!(referer(&tab).await, "https://localhost/other?a=1;Path=/");
+    assert_eq!(referer(&client).await, "https://localhost/form");
+    assert_eq!(
+        client.cookie("a").as_deref(),
+        Some("1"),
+        "all share cookies"
+    );
+    assert_eq!(referer(&client.new_visitor()).await, Value::Null);
+}
+
+#[test]
+fn an_origin_is_a_scheme_and_a_host() {
+    let test = TestSessions::new();
+    for origin in [
+        "https://shop.example/app",
+        "https://a@b",
+        "ftp://a",
+        "a.example",
+        "http://",
+        "https://a/?b",
+    ] {
+        let client = TestClient::new(test.sessions(), service_fn(echo));
+        let change = std::panic::AssertUnwindSafe(|| client.with_origin(origin));
+        let panic = std::panic::catch_unwind(change).expect_err(origin);
+        let message = panic.downcast_ref::<String>().unwrap();
+        assert!(
+            message.contains("is invalid; use http or https"),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_path_begins_with_a_slash() {
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), service_fn(echo));
+    for path in ["", "page", "https://localhost/", "?a=1"] {
+        let message = panic_message(client.get(path).send()).await;
+        assert!(
+            message.contains("is invalid; begin it with `/`"),
+            "{message}"
+        );
+    }
 }
