@@ -29,6 +29,9 @@ use crate::session::{Session, SessionError};
 pub struct UnloadedSession(pub Session);
 
 /// An extractor for axum: the session of the request, [loaded for reading](Session::load_read_only).
+///
+/// All extractors of a request return handles of one session. If any of them is [`Session`], in a middleware
+/// too, the session is writable from then on.
 #[derive(Clone, Debug)]
 pub struct ReadOnlySession(pub Session);
 

@@ -25,7 +25,8 @@ const MAX_NAME_CHARS: usize = 64;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The session is not loaded. Call [`Session::load`](super::Session::load) first.
+    /// The session is not loaded. Call [`Session::load`](super::Session::load) first. After a load that failed,
+    /// the methods fail with the error of that load instead.
     #[error("session is not loaded; call `load().await` first")]
     NotLoaded,
     /// The session is read-only.

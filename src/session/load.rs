@@ -91,6 +91,7 @@ impl<'a> Load<'a> {
             };
             if state.phase() != Phase::Unloaded {
                 // Another task of this request has loaded the session. Its result counts.
+                state.upgrade(this.mode);
                 break state.readable().map(drop);
             }
             // Another task may have found that this id is dead. Begin again with the next one.

@@ -10,9 +10,12 @@ impl Session {
     /// Loads the session from the store, if the request carried an id that this service issued. A
     /// session without such an id is new and empty.
     ///
-    /// Await the returned future, whose output is this session. A second load does nothing. Loading
-    /// takes the flash messages of the previous request. A cookie that this service did not
-    /// issue is not an error.
+    /// Await the returned future, whose output is this session. Loading takes the flash messages of the
+    /// previous request. A cookie that this service did not issue is not an error.
+    ///
+    /// A second load does nothing. Only a session that was loaded with
+    /// [`load_read_only`](Self::load_read_only) becomes writable, for all handles of the request, and its flash
+    /// messages are taken. This needs no second read.
     ///
     /// # Errors
     /// A [store failure](crate::SessionError::is_store_failure) if the store fails, or if its record is
@@ -21,7 +24,7 @@ impl Session {
     /// [`Event::RecordUnreadable`](crate::session::Event::RecordUnreadable).) Under [`OnStoreFailure::ReadOnly`](crate::session::OnStoreFailure::ReadOnly) the
     /// session is then empty and read-only instead.
     ///
-    /// [`NotLoaded`](crate::SessionError::NotLoaded) if an earlier load failed.
+    /// The error of the first load, if that load failed.
     /// [`Committed`](crate::SessionError::Committed) during or after the final commit.
     ///
     /// # Concurrency
@@ -42,7 +45,8 @@ impl Session {
 
     /// Loads the session for reading. Methods that change it then fail with
     /// [`ReadOnly`](crate::SessionError::ReadOnly), and its flash messages stay for the next
-    /// request.
+    /// request. A later [`load`](Self::load) makes it writable. A session that is loaded for writing stays
+    /// writable.
     ///
     /// # Errors
     /// See [`load`](Self::load).

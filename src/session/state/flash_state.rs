@@ -114,6 +114,14 @@ impl FlashState {
         write_messages(&self.stored, &mut self.incoming)
     }
 
+    /// Consumes the messages of a session that was loaded for reading until now.
+    pub(super) fn consume_incoming(&mut self) {
+        if !self.stored.is_empty() {
+            self.consuming = true;
+            self.deferred.reset();
+        }
+    }
+
     /// Returns the messages that the previous request flashed to this request.
     pub(super) fn incoming(&self) -> &Document {
         &self.incoming

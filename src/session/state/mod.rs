@@ -34,7 +34,7 @@ use self::{
     tag_state::TagState,
 };
 use super::{
-    Event, SessionError, backend::StoreHandle, engine::Engine, events::QueuedEvent,
+    Event, ReadOnlyReason, SessionError, backend::StoreHandle, engine::Engine, events::QueuedEvent,
     pending_ids::PendingId, visibility::is_prefetch,
 };
 use crate::{
@@ -78,7 +78,8 @@ pub(super) struct SessionState {
     /// Changes made during an explicit commit do not fit what that commit stored. The next commit
     /// fails with this error.
     conflict: Option<SessionError>,
-    /// The error of the load that failed. Boxed, to keep the state small.
+    /// The error of the load that failed, in the phase `Failed` until the response takes it. Boxed, to keep
+    /// the state small.
     load_error: Option<Box<SessionError>>,
     /// The id that `regenerate` replaced was alive and came with the request.
     same_visitor: bool,
@@ -182,10 +183,17 @@ impl SessionState {
         self.changed
     }
 
+    /// Returns the error of the load that failed.
+    fn failure(&self) -> SessionError {
+        let error = self.load_error.as_deref().cloned();
+        error.unwrap_or(SessionError::NotLoaded)
+    }
+
     /// Fails if the session is not loaded.
     pub(super) fn readable(&self) -> Result<&Self, SessionError> {
         match self.phase {
-            Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
+            Phase::Unloaded => Err(SessionError::NotLoaded),
+            Phase::Failed => Err(self.failure()),
             _ => Ok(self),
         }
     }
@@ -195,7 +203,8 @@ impl SessionState {
         match self.phase {
             Phase::Open | Phase::Committing => Ok(self),
             Phase::ReadOnly(reason) => Err(SessionError::ReadOnly(reason)),
-            Phase::Unloaded | Phase::Failed => Err(SessionError::NotLoaded),
+            Phase::Unloaded => Err(SessionError::NotLoaded),
+            Phase::Failed => Err(self.failure()),
             Phase::Abandoned | Phase::Closing | Phase::Closed => Err(SessionError::Committed),
         }
     }
@@ -206,6 +215,17 @@ impl SessionState {
         match self.phase {
             Phase::Committing => Err(SessionError::Committed),
             _ => self.writable(),
+        }
+    }
+
+    /// Makes a session that was loaded for reading writable, if `mode` needs it.
+    pub(super) fn upgrade(&mut self, mode: LoadMode) {
+        let is_upgrade = self.phase == Phase::ReadOnly(ReadOnlyReason::LoadedReadOnly);
+        if is_upgrade && mode == LoadMode::Write {
+            self.phase = Phase::Open;
+            if !self.invisible {
+                self.flash.consume_incoming();
+            }
         }
     }
 
@@ -301,6 +321,11 @@ impl SessionState {
     /// Returns `true` if the request carried no live id of the session.
     pub(super) fn is_fresh(&self) -> bool {
         !self.identity.is_from_request() && !self.same_visitor
+    }
+
+    /// Returns the key of a session that the next commit destroys.
+    pub(super) fn key_to_destroy(&self) -> Option<StoreKey> {
+        self.key_to_destroy
     }
 
     pub(super) fn id_status(&self) -> IdStatus {

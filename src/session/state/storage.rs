@@ -55,8 +55,11 @@ impl SessionState {
     ) -> Result<Option<PendingRead>, SessionError> {
         match self.phase {
             Phase::Unloaded => {}
-            Phase::Open | Phase::ReadOnly(_) => return Ok(None),
-            Phase::Failed => return Err(SessionError::NotLoaded),
+            Phase::Open | Phase::ReadOnly(_) => {
+                self.upgrade(mode);
+                return Ok(None);
+            }
+            Phase::Failed => return Err(self.failure()),
             Phase::Committing | Phase::Abandoned | Phase::Closing | Phase::Closed => {
                 return Err(SessionError::Committed);
             }
@@ -402,11 +405,6 @@ impl SessionState {
     /// Returns the record that a write of the current key replaces.
     pub(in crate::session) fn expected(&self) -> Expected {
         self.version.map_or(Expected::Absent, Expected::Version)
-    }
-
-    /// Returns the key of a session that this commit destroys.
-    pub(in crate::session) fn key_to_destroy(&self) -> Option<StoreKey> {
-        self.key_to_destroy
     }
 
     pub(in crate::session) fn regeneration(&self) -> Option<Regeneration> {

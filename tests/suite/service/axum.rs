@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     Form, Json, Router,
-    extract::Request,
+    extract::{FromRequestParts, Request},
     middleware::{Next, from_fn},
     response::{IntoResponse, Response, Result},
     routing::{get, post},
@@ -145,6 +145,82 @@ async fn a_session_that_cannot_be_stored_is_answered_with_its_error_in_the_exten
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(answer.body.is_empty());
     assert!(errors.lock().unwrap()[0].contains("largest keys: `cart`"));
+}
+
+/// Handlers and middlewares of one request share its session. The first load decides how it fails.
+#[tokio::test]
+async fn later_extractors_are_rejected_with_the_error_of_the_first_load() {
+    let setup = test_server(config());
+    let rejections = Arc::new(Mutex::new(Vec::new()));
+    let log = rejections.clone();
+    // The middleware is inside of the sessions, so it sees the handler's own response.
+    let middleware = from_fn(move |request: Request, next: Next| {
+        let log = log.clone();
+        async move {
+            let (mut head, body) = request.into_parts();
+            let first = Session::from_request_parts(&mut head, &()).await;
+            let response = next.run(Request::from_parts(head, body)).await;
+            let error = response.extensions().get::<SessionError>();
+            let error = error.map(ToString::to_string);
+            let status = response.status().as_u16();
+            log.lock().unwrap().push((first.is_err(), status, error));
+            response
+        }
+    });
+    let read = async |UnloadedSession(session): UnloadedSession| session.get::<u8>("n").map(drop);
+    let app = app().route("/read", get(read));
+    let app = app.layer(middleware).layer(setup.sessions.layer());
+    let (_server, mut client) = start(app).await;
+    client.get("/count").await;
+    rejections.lock().unwrap().clear();
+    for path in ["/count", "/read_only", "/optional", "/read"] {
+        setup.store.fail(Call::Read);
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    for (failed, status, error) in rejections.lock().unwrap().iter() {
+        assert!(*failed);
+        assert_eq!(*status, 503, "{error:?}");
+        assert!(
+            error.as_ref().is_some_and(|it| it.contains("store")),
+            "{error:?}"
+        );
+    }
+    assert_eq!(rejections.lock().unwrap().len(), 4);
+}
+
+/// A middleware often reads the session that the handler then changes.
+#[tokio::test]
+async fn a_session_that_was_extracted_for_reading_is_writable_after_the_extractor_for_writing() {
+    let setup = test_server(config());
+    let both = async |ReadOnlySession(reading): ReadOnlySession, session: Session| {
+        let seen: Value = session.flash_messages()?.all()?;
+        session.increment("n")?;
+        let same = reading.get::<u8>("n")? == session.get("n")?;
+        Ok::<_, SessionError>(Json(json!({"same": same, "flash": seen})))
+    };
+    let flash = async |session: Session| session.flash("m", 1);
+    let kept = async |ReadOnlySession(session): ReadOnlySession| {
+        let seen: Value = session.flash_messages()?.all()?;
+        Ok::<_, SessionError>(Json(seen))
+    };
+    let reversed = async |session: Session, ReadOnlySession(_): ReadOnlySession| {
+        Ok::<_, SessionError>(session.increment("n")?.to_string())
+    };
+    let app = Router::new()
+        .route("/both", get(both))
+        .route("/flash", get(flash))
+        .route("/kept", get(kept))
+        .route("/reversed", get(reversed));
+    let (_server, mut client) = start(app.layer(setup.sessions.layer())).await;
+    client.get("/flash").await;
+    assert_eq!(client.get("/kept").await.json(), json!({"m": 1}));
+    setup.store.calls();
+    let answer = client.get("/both").await;
+    assert_eq!(answer.json(), json!({"same": true, "flash": {"m": 1}}));
+    assert_eq!(setup.store.calls(), [Call::Read, Call::Write]);
+    assert_eq!(client.get("/kept").await.json(), json!({}), "taken");
+    assert_eq!(client.get("/reversed").await.text(), "2");
 }
 
 /// The response of the hyper service to a handler whose session fails like this.

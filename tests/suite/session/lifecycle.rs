@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use hyper_session::{SessionConfig, SessionError, session::ReadOnlyReason};
+use hyper_session::{Session, SessionConfig, SessionError, session::ReadOnlyReason};
 use serde_json::json;
 
 use crate::support::{Call, config, object, test_server};
@@ -342,6 +342,71 @@ async fn a_read_only_session_reads_and_refuses_every_change() {
         })
         .await;
     assert_eq!(server.store.calls(), [Call::Read]);
+}
+
+#[tokio::test]
+async fn a_load_after_a_read_only_load_makes_the_session_writable_without_a_second_read() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    let save = async |s: &Session| s.put("a", 1).and_then(|()| s.flash("m", 1));
+    browser.visit(save).await.unwrap();
+    for is_visible in [false, true] {
+        let method = if is_visible { "GET" } else { "HEAD" };
+        let request = Request::builder().method(method).body(()).unwrap();
+        server.store.calls();
+        let handler = async |s: Session| {
+            s.load_read_only().await.unwrap();
+            s.load().await.unwrap();
+            assert!(!s.is_read_only());
+            assert!(s.flash_messages().unwrap().has("m").unwrap());
+            s.increment("a").unwrap();
+        };
+        let response = Response::new(Empty::new());
+        browser.send(request, response, handler).await;
+        assert_eq!(server.store.calls(), [Call::Read, Call::Write], "{method}");
+    }
+    let end = async |s: &Session| {
+        assert!(
+            !s.flash_messages().unwrap().has("m").unwrap(),
+            "taken by the GET"
+        );
+        s.get::<u8>("a")
+    };
+    assert_eq!(browser.visit(end).await.unwrap(), Some(3));
+}
+
+#[tokio::test]
+async fn of_two_loads_at_once_the_one_for_writing_counts() {
+    for reads_first in [false, true] {
+        let server = test_server(config());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("a", 1)).await.unwrap();
+        let (first, second) = (server.store.hold(Call::Read), server.store.hold(Call::Read));
+        let handler = async |s: Session| {
+            let open = async {
+                first.reached().await;
+                second.reached().await;
+                first.open();
+                second.open();
+            };
+            let (read, write) = match reads_first {
+                true => {
+                    let (read, write, ()) = tokio::join!(s.load_read_only(), s.load(), open);
+                    (read.map(drop), write.map(drop))
+                }
+                false => {
+                    let (write, read, ()) = tokio::join!(s.load(), s.load_read_only(), open);
+                    (read.map(drop), write.map(drop))
+                }
+            };
+            read.and(write).unwrap();
+            s.increment("a").unwrap();
+        };
+        let visit = browser.request(handler).await;
+        assert_eq!(visit.status, 200);
+        let stored = browser.visit(async |s| s.get::<u8>("a")).await;
+        assert_eq!(stored.unwrap(), Some(2), "{reads_first}");
+    }
 }
 
 #[tokio::test]
