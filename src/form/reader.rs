@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
 };
 
 use http::{HeaderMap, Uri, request};
@@ -145,6 +145,11 @@ impl PreReadInput {
         input
     }
 
+    /// Returns a reference for the recording of the body, which the reader contains.
+    pub(super) fn downgrade(&self) -> WeakInput {
+        WeakInput(Arc::downgrade(&self.0))
+    }
+
     /// Returns `true` if the handler has taken the input.
     pub(super) fn is_taken(&self) -> bool {
         lock(&self.0).is_none()
@@ -166,6 +171,16 @@ impl PreReadInput {
         };
         let reader = lock(reader).take();
         reader.map(|reader| reader.with_limits(limits)).transpose()
+    }
+}
+
+/// A reference to a [`PreReadInput`] that does not keep it alive.
+pub(super) struct WeakInput(Weak<Mutex<Option<RequestReader>>>);
+
+impl WeakInput {
+    /// Returns `true` if the handler has taken or dropped the input.
+    pub(super) fn is_taken(&self) -> bool {
+        self.0.upgrade().is_none_or(|input| lock(&input).is_none())
     }
 }
 

@@ -1,4 +1,8 @@
-//! A request body that is read twice: up to its CSRF token by the check, and by the handler.
+//! The body of a request whose CSRF token is in the body: the check reads it up to the token, then the handler
+//! reads it again.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fmt,
@@ -11,7 +15,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::reader::PreReadInput;
+use super::reader::{PreReadInput, WeakInput};
 use crate::sync::lock;
 
 /// A body, and the part of it that was read.
@@ -20,6 +24,8 @@ pub(super) struct Recording<B> {
     bytes: BytesMut,
     trailers: Option<HeaderMap>,
     is_ended: bool,
+    /// The reader of the check, when the check has passed.
+    input: Option<WeakInput>,
 }
 
 /// A frame of a body, or its error.
@@ -28,8 +34,8 @@ type FrameResult<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 /// A recording that the check and the handler share.
 pub(super) type SharedRecording<B> = Arc<Mutex<Recording<B>>>;
 
-/// The body as the check reads it. It records what it returns as long as a [`ReplayBody`] exists, so
-/// the limits of the check bound the recording.
+/// The body as the check reads it. It records the bytes of the check only, so the limits of the check bound
+/// the recording. When the handler continues the reading or drops the [`ReplayBody`], the recording ends.
 pub(super) struct BodyRecorder<B>(SharedRecording<B>);
 
 impl<B> BodyRecorder<B> {
@@ -39,6 +45,7 @@ impl<B> BodyRecorder<B> {
             bytes: BytesMut::new(),
             trailers: None,
             is_ended: false,
+            input: None,
         })))
     }
 
@@ -55,8 +62,10 @@ impl<B: Body> Body for BodyRecorder<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let is_recording = Arc::strong_count(&self.0) > 1;
+        let has_replay = Arc::strong_count(&self.0) > 1;
         let mut recording = lock(&self.0);
+        let is_checked = recording.input.as_ref().is_some_and(WeakInput::is_taken);
+        let is_recording = has_replay && !is_checked;
         if !is_recording {
             recording.bytes = BytesMut::new();
         }
@@ -114,7 +123,8 @@ pub(super) struct ReplayBody<B> {
 }
 
 impl<B> ReplayBody<B> {
-    pub(super) const fn new(input: PreReadInput, recording: SharedRecording<B>) -> Self {
+    pub(super) fn new(input: PreReadInput, recording: SharedRecording<B>) -> Self {
+        lock(&recording).input = Some(input.downgrade());
         Self {
             input,
             recording,
