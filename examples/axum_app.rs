@@ -36,7 +36,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     sessions.ready().await?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let service = TowerToHyperService::new(app::router(&sessions));
+    let origin = format!("http://{}", listener.local_addr()?);
+    let service = TowerToHyperService::new(app::router(&sessions, &origin)?);
     serve::serve(listener, service, limits).await;
     println!("stopped");
     Ok(())

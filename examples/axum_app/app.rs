@@ -13,12 +13,13 @@ use axum::{
     routing::{get, post},
 };
 use futures_util::{Stream, StreamExt, stream};
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper_session::{
     Session, SessionError, Sessions,
     document::IsoDate,
-    form::{Forms, Input, ValidationErrors},
+    form::{Forms, Input, InvalidOrigin, ValidationErrors},
     service::{ReadOnlySession, UnloadedSession},
+    store::Tag,
 };
 use serde::{Deserialize, Serialize};
 use tower_http::{
@@ -26,10 +27,11 @@ use tower_http::{
 };
 
 /// The time in which a handler must respond.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(1);
+const HANDLER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The origin whose scripts may call this service with the visitor's cookies.
-const PARTNER: HeaderValue = HeaderValue::from_static("https://partner.example");
+/// The origin of a front end whose scripts call this service with the visitor's cookies. It is on the same site:
+/// only the port differs. Browsers send `SameSite=Lax` cookies with requests from the same site only.
+const FRONT_END: &str = "http://127.0.0.1:5173";
 
 /// Data of the session, with a type.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -74,17 +76,24 @@ struct HomePage {
     csrf_field: String,
 }
 
-/// Returns the service.
+/// Returns the service. `origin` is its own origin, as browsers see it.
 ///
 /// A layer that is added later is outside of the earlier ones. The layers outside of the sessions see
 /// the response with its cookie; those inside run before the session is stored.
-pub(crate) fn router(sessions: &Sessions) -> Router {
+///
+/// The front end needs two permissions: CORS lets its scripts read responses, and `Forms::origin` lets them
+/// send changes.
+pub(crate) fn router(sessions: &Sessions, origin: &str) -> Result<Router, InvalidOrigin> {
+    let forms = Forms::new().csrf_protection().origin(origin)?;
     let cors = CorsLayer::new()
-        .allow_origin(PARTNER)
+        .allow_origin(HeaderValue::from_static(FRONT_END))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::CONTENT_TYPE])
+        .allow_headers([
+            header::CONTENT_TYPE,
+            HeaderName::from_static("x-csrf-token"),
+        ])
         .allow_credentials(true);
-    Router::new()
+    let router = Router::new()
         .route("/", get(home))
         .route("/sign-in", post(sign_in))
         .route("/sign-out", post(sign_out))
@@ -98,11 +107,12 @@ pub(crate) fn router(sessions: &Sessions) -> Router {
             StatusCode::GATEWAY_TIMEOUT,
             HANDLER_TIMEOUT,
         ))
-        .layer(Forms::new().csrf_protection().layer())
+        .layer(forms.origin(FRONT_END)?.layer())
         .layer(sessions.layer())
         .layer(CompressionLayer::new())
         .layer(cors)
-        .layer(TraceLayer::new_for_http())
+        .layer(TraceLayer::new_for_http());
+    Ok(router)
 }
 
 async fn home(session: Session) -> Result<Html<String>> {
@@ -128,6 +138,11 @@ async fn sign_in(session: Session, input: Input) -> Result<Redirect> {
     let name = input.text("name").unwrap_or_default().trim();
     if name.is_empty() {
         let errors = ValidationErrors::new().with_error("name", "Enter your name.");
+        return Err(errors.redirect_to("/").into());
+    }
+    if Tag::new(name).is_err() {
+        let message = format!("The name must have at most {} bytes.", Tag::MAX_LEN);
+        let errors = ValidationErrors::new().with_error("name", message);
         return Err(errors.redirect_to("/").into());
     }
     session.regenerate()?;
@@ -214,7 +229,6 @@ async fn socket(session: Session, upgrade: WebSocketUpgrade) -> Result<Response,
 
 /// Takes longer than the timeout. The change that was made before is stored with the response.
 async fn slow(session: Session) -> Result<&'static str, SessionError> {
-    session.increment("slow_requests")?;
-    tokio::time::sleep(HANDLER_TIMEOUT * 60).await;
-    Ok("done")
+    session.flash("notice", "Your last request took too long.")?;
+    std::future::pending().await
 }

@@ -6,12 +6,13 @@ use std::{
     error::Error,
     io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -26,6 +27,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
@@ -42,7 +44,7 @@ pub(crate) struct Limits {
     /// The time in which a client must send the head of a request. A connection without a new request
     /// closes after one to two times this, when its running requests have been answered.
     idle_timeout: Duration,
-    /// The maximum number of open connections. Further clients wait.
+    /// The maximum number of open connections, upgraded ones included. Further clients wait.
     connections: u32,
 }
 
@@ -107,21 +109,19 @@ pub(crate) async fn serve_each<S, B>(
             accepted = accept(&listener, &permits) => accepted,
             () = &mut signal => break,
         };
-        let Ok((stream, client, permit)) = accepted else {
+        let Ok((stream, client)) = accepted else {
             // Probably out of file descriptors. Wait until some connections close.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
         let (service, stopped) = (service(client), stopped.clone());
-        tokio::spawn(async move {
-            connection(stream, service, limits.idle_timeout, stopped).await;
-            drop(permit);
-        });
+        tokio::spawn(connection(stream, service, limits.idle_timeout, stopped));
     }
-    drop(listener);
+    drop((listener, stopped));
     let _ = stop.send(true);
-    let closed = permits.acquire_many(limits.connections);
-    if timeout(SHUTDOWN_TIMEOUT, closed).await.is_err() {
+    // Every connection has a receiver, until it closes or is upgraded. The end of the process closes those that
+    // were upgraded.
+    if timeout(SHUTDOWN_TIMEOUT, stop.closed()).await.is_err() {
         eprintln!("shutdown: some requests did not finish within {SHUTDOWN_TIMEOUT:?}");
     }
 }
@@ -130,17 +130,68 @@ pub(crate) async fn serve_each<S, B>(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> io::Result<(LimitedStream, SocketAddr)> {
     let permit = permits.clone().acquire_owned().await;
     let permit = permit.map_err(io::Error::other)?;
     let (stream, client) = listener.accept().await?;
-    Ok((stream, client, permit))
+    let _ = stream.set_nodelay(true);
+    let stream = LimitedStream {
+        stream,
+        _permit: permit,
+    };
+    Ok((stream, client))
+}
+
+/// A stream that counts as a connection until it closes. A handler may have taken it over by an upgrade.
+struct LimitedStream {
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsyncRead for LimitedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for LimitedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Serves one connection until it closes. A stop, or a time without a new request, closes it when its
 /// running requests have been answered.
 async fn connection<S, B>(
-    stream: TcpStream,
+    stream: LimitedStream,
     service: S,
     idle_timeout: Duration,
     mut stopped: watch::Receiver<bool>,
@@ -150,7 +201,6 @@ async fn connection<S, B>(
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
-    let _ = stream.set_nodelay(true);
     let was_used = Arc::new(AtomicBool::new(false));
     let used = was_used.clone();
     let service = service_fn(move |request| {

@@ -1,10 +1,6 @@
 //! The axum example as a process: its pages, its streams, and its layers.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-};
+use std::process::Command;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -12,48 +8,24 @@ use http_body_util::Full;
 use serde_json::json;
 
 use crate::support::{
-    example,
+    ServerProcess, example,
     net::{Answer, Remote},
+    scratch::Scratch,
     websocket::WebSocket,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
-const PARTNER: (&str, &str) = ("origin", "https://partner.example");
+const FRONT_END: (&str, &str) = ("origin", "http://127.0.0.1:5173");
 
-/// The running example. Killed when dropped.
-struct App {
-    child: Child,
-    address: SocketAddr,
+fn command() -> Command {
+    let mut command = Command::new(example("axum_app"));
+    command.env_clear().env("ADDR", "127.0.0.1:0");
+    command
 }
 
-impl App {
-    fn start() -> Self {
-        let mut child = Command::new(example("axum_app"))
-            .env_clear()
-            .env("ADDR", "127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let address = stdout
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
-        // The process logs requests until it ends.
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self {
-            child,
-            address: address.unwrap(),
-        }
-    }
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Starts the example. It logs requests until it ends.
+fn start() -> ServerProcess {
+    ServerProcess::start(&mut command()).discard_output()
 }
 
 async fn send(
@@ -84,7 +56,7 @@ async fn post_form(client: &mut Remote, path: &str, fields: &[(&str, &str)]) -> 
 
 #[tokio::test]
 async fn a_visitor_signs_in_and_out_and_sees_each_message_once() {
-    let app = App::start();
+    let app = start();
     for mut client in [Remote::http1(app.address), Remote::http2(app.address)] {
         let wrong = post_form(&mut client, "/sign-in", &[("name", " ")]).await;
         assert_eq!(wrong.headers[header::LOCATION], "/");
@@ -108,6 +80,14 @@ async fn a_visitor_signs_in_and_out_and_sees_each_message_once() {
         assert!(page.text().contains("You are signed out.") && !page.text().contains("Ada"));
     }
     let mut client = Remote::http1(app.address);
+    let long = "x".repeat(257);
+    let answer = post_form(&mut client, "/sign-in", &[("name", &long)]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    let page = client.get("/").await;
+    assert!(
+        page.text()
+            .contains("The name must have at most 256 bytes.")
+    );
     let lines = [("content-type", FORM)];
     let refused = send(&mut client, Method::POST, "/sign-in", &lines, "name=Eve").await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
@@ -115,7 +95,7 @@ async fn a_visitor_signs_in_and_out_and_sees_each_message_once() {
 
 #[tokio::test]
 async fn preferences_are_typed_data_from_forms_and_json() {
-    let app = App::start();
+    let app = start();
     let mut client = Remote::http1(app.address);
     let fields = [("language", "é"), ("rows", "20")];
     let answer = post_form(&mut client, "/preferences", &fields).await;
@@ -137,7 +117,7 @@ async fn preferences_are_typed_data_from_forms_and_json() {
 
 #[tokio::test]
 async fn sockets_and_events_know_the_visitor() {
-    let app = App::start();
+    let app = start();
     let mut client = Remote::http1(app.address);
     post_form(&mut client, "/sign-in", &[("name", "Ada")]).await;
     let cookie = format!("session={}", client.jar.get("session").unwrap());
@@ -159,26 +139,135 @@ async fn sockets_and_events_know_the_visitor() {
 
 #[tokio::test]
 async fn the_layers_above_and_below_the_sessions_do_their_work() {
-    let app = App::start();
+    let app = start();
     let mut client = Remote::http1(app.address);
-    let lines = [PARTNER, ("accept-encoding", "gzip")];
+    let lines = [FRONT_END, ("accept-encoding", "gzip")];
     let page = send(&mut client, Method::GET, "/", &lines, "").await;
     assert_eq!(page.headers[header::CONTENT_ENCODING], "gzip");
-    assert_eq!(page.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], PARTNER.1);
+    assert_eq!(
+        page.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN],
+        FRONT_END.1
+    );
     assert!(page.headers.contains_key(header::SET_COOKIE));
 
-    // The CORS layer answers a preflight request itself.
-    let mut browser = Remote::http1(app.address);
-    let lines = [PARTNER, ("access-control-request-method", "POST")];
-    let preflight = send(&mut browser, Method::OPTIONS, "/preferences", &lines, "").await;
-    assert_eq!(
-        preflight.headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS],
-        "true"
-    );
-    assert!(!preflight.headers.contains_key(header::SET_COOKIE));
-
-    // The timeout is inside of the sessions, so what the handler changed before is stored.
+    // The timeout is inside of the sessions, so the message of the handler is stored. A timeout outside of
+    // them would answer too, and lose it.
     let slow = client.get("/slow").await;
     assert_eq!(slow.status, StatusCode::GATEWAY_TIMEOUT);
-    assert!(slow.headers.contains_key(header::SET_COOKIE));
+    let page = client.get("/").await;
+    assert!(
+        page.text().contains("Your last request took too long."),
+        "{}",
+        page.text()
+    );
+}
+
+/// A request of the front end's scripts, as a browser sends it.
+async fn cross_origin(
+    client: &mut Remote,
+    (method, path): (Method, &str),
+    (origin, site): (&str, &str),
+    lines: &[(&str, &str)],
+    body: String,
+) -> Answer {
+    let mut all = vec![("origin", origin), ("sec-fetch-site", site)];
+    all.extend(lines);
+    send(client, method, path, &all, body).await
+}
+
+#[tokio::test]
+async fn scripts_of_the_front_end_change_the_session_and_those_of_others_do_not() {
+    let app = start();
+    let path = "/api/preferences";
+    let own = (FRONT_END.1, "same-site");
+    let json = ("content-type", "application/json");
+    let body = |rows: u32| json!({"language": "en", "rows": rows}).to_string();
+
+    // A browser asks first. The CORS layer answers it without a session.
+    let mut client = Remote::http1(app.address);
+    let lines = [
+        FRONT_END,
+        ("access-control-request-method", "POST"),
+        (
+            "access-control-request-headers",
+            "content-type,x-csrf-token",
+        ),
+    ];
+    let preflight = send(&mut client, Method::OPTIONS, path, &lines, "").await;
+    let allowed = |name| preflight.headers.get(name).map(|it| it.to_str().unwrap());
+    assert_eq!(allowed("access-control-allow-origin"), Some(FRONT_END.1));
+    assert_eq!(allowed("access-control-allow-credentials"), Some("true"));
+    assert!(
+        allowed("access-control-allow-methods")
+            .unwrap()
+            .contains("POST")
+    );
+    for name in ["content-type", "x-csrf-token"] {
+        assert!(
+            allowed("access-control-allow-headers")
+                .unwrap()
+                .contains(name)
+        );
+    }
+    assert_eq!(allowed("set-cookie"), None);
+
+    let get = (Method::GET, "/api/token");
+    let token = cross_origin(&mut client, get, own, &[], String::new()).await;
+    assert_eq!(
+        token.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN],
+        FRONT_END.1
+    );
+    let lines = [json, ("x-csrf-token", token.text())];
+    let post = || (Method::POST, path);
+    let saved = cross_origin(&mut client, post(), own, &lines, body(7)).await;
+    assert_eq!(saved.json()["rows"], 7);
+    assert_eq!(
+        saved.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN],
+        FRONT_END.1
+    );
+
+    for other in [
+        ("https://evil.example", "cross-site"),
+        ("http://127.0.0.1:6000", "same-site"),
+    ] {
+        let refused = cross_origin(&mut client, post(), other, &lines, body(8)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{other:?}");
+        let allowed = refused.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        assert!(allowed.is_none_or(|allowed| allowed != other.0));
+    }
+    let untrusted = cross_origin(&mut client, post(), own, &[json], body(9)).await;
+    assert_eq!(
+        untrusted.status,
+        StatusCode::FORBIDDEN,
+        "the token is missing"
+    );
+    assert_eq!(client.get("/preferences").await.json()["rows"], 7);
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_counts_until_it_closes_and_does_not_delay_a_stop() {
+    let scratch = Scratch::new();
+    let errors = scratch.path().join("stderr");
+    let mut command = command();
+    command.env("MAX_CONNECTIONS", "2");
+    command.stderr(std::fs::File::create(&errors).unwrap());
+    let app = ServerProcess::start(&mut command).discard_output();
+    let first = WebSocket::connect(app.address, "/socket", &[]).await;
+    let mut second = WebSocket::connect(app.address, "/socket", &[]).await;
+    let address = app.address;
+    let mut waiting = tokio::spawn(async move { Remote::http1(address).get("/api/token").await });
+    let time = std::time::Duration::from_millis(300);
+    let early = tokio::time::timeout(time, &mut waiting).await;
+    assert!(early.is_err(), "both connections are open");
+    drop(first);
+    assert_eq!(waiting.await.unwrap().status, StatusCode::OK);
+    second.send("hello").await;
+    assert!(second.receive().await.ends_with("message 1: hello"));
+
+    app.signal("TERM");
+    let exited = tokio::task::spawn_blocking(move || app.wait());
+    assert!(exited.await.unwrap().0.success());
+    let errors = std::fs::read_to_string(errors).unwrap();
+    assert_eq!(errors, "", "the stop waited for no connection");
+    drop(second);
 }

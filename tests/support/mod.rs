@@ -23,7 +23,7 @@ pub mod test_server;
 pub mod websocket;
 
 pub use browser::{Browser, Visit};
-pub use child::{example, test_name};
+pub use child::{ServerProcess, example, test_name};
 pub use cookie_server::{CookieServer, cookie_server};
 pub use hyper_session::testing::StoreCall as Call;
 pub use increment::increment;

@@ -1,20 +1,14 @@
 //! The playground example as a process.
 
-use std::{
-    io::{BufRead, BufReader, Read},
-    process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
-};
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::{example, net::Remote};
+use super::{ServerProcess, example, net::Remote};
 
 /// A running playground. Killed when dropped.
 pub(crate) struct Playground {
-    child: Child,
-    /// Kept open, since the process writes until it ends.
-    _stdout: BufReader<ChildStdout>,
+    process: ServerProcess,
     pub(crate) address: std::net::SocketAddr,
 }
 
@@ -36,53 +30,23 @@ impl Playground {
     }
 
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
-        let mut child = Self::command(variables)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let address = stdout
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
-        Self {
-            child,
-            _stdout: stdout,
-            address: address.unwrap(),
-        }
+        let process = ServerProcess::start(&mut Self::command(variables));
+        let address = process.address;
+        Self { process, address }
     }
 
     pub(crate) fn client(&self) -> Remote {
         Remote::http1(self.address)
     }
 
+    /// Stops the program as a service manager does.
     pub(crate) fn stop(&self) {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.process.signal("TERM");
     }
 
-    pub(crate) fn wait(&mut self) -> bool {
-        for _ in 0..600 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.success();
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        false
-    }
-}
-
-impl Drop for Playground {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// Waits until the program has exited. Returns `true` if it succeeded.
+    pub(crate) fn wait(self) -> bool {
+        self.process.wait().0.success()
     }
 }
 

@@ -72,7 +72,7 @@ async fn a_client_above_the_limit_waits_for_a_connection() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_idle_connections() {
-    let mut playground = Playground::start();
+    let playground = Playground::start();
     let streams = [
         open(playground.address, "").await,
         open(playground.address, "GET /raw HTTP/1.1\r\nhost: x\r\n\r\n").await,

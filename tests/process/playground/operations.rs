@@ -217,7 +217,7 @@ async fn two_hundred_parallel_increments_are_two_hundred() {
 
 #[tokio::test]
 async fn a_stop_answers_what_is_running_and_then_ends_the_process() {
-    let mut playground = Playground::start();
+    let playground = Playground::start();
     let mut client = playground.client();
     ops(&mut client, json!([{"op": "increment", "key": "n"}])).await;
     let mut slow = client.clone();
@@ -263,7 +263,7 @@ async fn the_environment_says_where_sessions_are_kept() {
     let increment = json!([{"op": "increment", "key": "visits"}]);
     let mut cookie = None;
     for visits in 1..=2 {
-        let mut playground = Playground::start_with(&settings);
+        let playground = Playground::start_with(&settings);
         let mut client = playground.client();
         client.jar = cookie.take().unwrap_or_default();
         assert_eq!(ops(&mut client, increment.clone()).await, json!([visits]));
