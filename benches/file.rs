@@ -14,6 +14,7 @@
     clippy::print_stdout,
     reason = "a benchmark prints its results and stops at the first error"
 )]
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

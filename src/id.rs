@@ -1,7 +1,11 @@
 //! Session ids, and the store keys that are derived from them.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
+use ctutils::CtEq;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
@@ -10,8 +14,8 @@ use zeroize::Zeroize;
 /// A client that knows the id has access to the session. So the id is sent only inside the sealed
 /// cookie, stores see only its [`StoreKey`], and [`Debug`](fmt::Debug) hides it.
 /// [`Display`](fmt::Display) writes the id as 22 characters of base64url; do not log it. The bytes
-/// are zeroized on drop.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// are zeroized on drop. Ids are compared in constant time.
+#[derive(Clone)]
 #[doc(alias = "sid")]
 #[doc(alias = "Id")]
 pub struct SessionId([u8; Self::LEN]);
@@ -54,6 +58,20 @@ impl SessionId {
     /// Returns the key of the session in the store: the SHA-256 of the id.
     pub fn store_key(&self) -> StoreKey {
         StoreKey(Sha256::digest(self.0).into())
+    }
+}
+
+impl PartialEq for SessionId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0[..].ct_eq(&other.0[..]).to_bool()
+    }
+}
+
+impl Eq for SessionId {}
+
+impl Hash for SessionId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -3,6 +3,7 @@
 //! The global allocator counts them on the thread of each test. The number is the difference to the
 //! same service without a session. On a warm thread, every call must make the same number of
 //! allocations.
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

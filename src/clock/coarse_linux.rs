@@ -1,5 +1,7 @@
 //! The coarse clock of the C library.
 
+#![allow(unsafe_code, reason = "the standard library has no coarse clock")]
+
 /// Returns the milliseconds since the Unix epoch, or `None` if the clock fails.
 pub(super) fn millis() -> Option<u64> {
     // The C library, not the vDSO, so that valgrind and libfaketime can replace the clock.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ctutils::CtEq;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
@@ -42,10 +43,10 @@ impl Secret {
     }
 }
 
-/// Compares only the text.
+/// Compares only the text, in constant time for texts of one length.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text.as_bytes().ct_eq(other.text.as_bytes()).to_bool()
     }
 }
 

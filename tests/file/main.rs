@@ -13,6 +13,7 @@ mod directory;
 mod full;
 mod hot_session;
 mod import;
+mod key_rotation;
 mod kill;
 mod model;
 #[cfg(target_os = "linux")]

@@ -53,6 +53,7 @@ fn the_package_holds_the_library_the_programs_and_the_examples() {
         "LICENSE-APACHE",
         "LICENSE-MIT",
         "README.md",
+        "SECURITY.md",
         "benches",
         "examples",
         "src",
@@ -82,6 +83,39 @@ fn a_build_compiles_few_crates() {
         "{} crates, limit is {CRATES}; name the new ones in ARCHITECTURE.md with their reason: {crates:#?}",
         crates.len()
     );
+}
+
+/// The crates that a build with all features compiles in several versions. `ARCHITECTURE.md` states why.
+const DUPLICATES: [&str; 8] = [
+    "block-buffer",
+    "cpufeatures",
+    "crypto-common",
+    "digest",
+    "getrandom",
+    "hashbrown",
+    "socket2",
+    "syn",
+];
+
+#[test]
+fn crates_in_several_versions_are_named_with_their_reason() {
+    let all = crates(&["--all-features"]);
+    let names = all.iter().filter_map(|crate_| crate_.split(' ').next());
+    let names: Vec<&str> = names.collect();
+    let is_repeated = |pair: &[&str]| pair[0] == pair[1];
+    let mut repeated: Vec<&str> = names
+        .windows(2)
+        .filter(|pair| is_repeated(pair))
+        .map(|pair| pair[0])
+        .collect();
+    repeated.dedup();
+    assert_eq!(
+        repeated, DUPLICATES,
+        "update the list, and ARCHITECTURE.md with the reason"
+    );
+    let text = include_str!("../../ARCHITECTURE.md");
+    let unnamed = DUPLICATES.iter().find(|name| !text.contains(**name));
+    assert_eq!(unnamed, None, "ARCHITECTURE.md does not name it");
 }
 
 #[test]

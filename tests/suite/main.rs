@@ -2,6 +2,7 @@
 
 mod duration;
 mod events;
+mod id;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -83,6 +84,7 @@ mod seal {
 }
 
 mod service {
+    mod abuse;
     #[cfg(all(feature = "axum", feature = "forms"))]
     mod axum;
     #[cfg(all(feature = "axum", feature = "forms"))]
@@ -140,8 +142,10 @@ mod store {
     mod conformance;
     #[cfg(feature = "testing")]
     mod custom;
+    mod expiry;
     #[cfg(feature = "testing")]
     mod flaws;
+    mod hot_session;
     mod memory;
     mod memory_model;
     mod memory_races;

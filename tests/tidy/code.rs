@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 /// A source file.
+#[derive(Clone)]
 pub(crate) struct Source {
     /// The path from the package's root, with `/` between the parts.
     pub(crate) path: String,

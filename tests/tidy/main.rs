@@ -4,10 +4,13 @@
 
 mod circles;
 mod code;
+mod guide;
 mod modules;
 mod names;
 mod plain;
 mod rules;
+mod secrets;
+mod security;
 mod violations;
 mod words;
 
@@ -64,7 +67,8 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("base64_simd", &["id", "csrf_secret", "seal", "wire"]),
     ("clap", &["bin"]),
     ("crc32fast", &["store"]),
-    ("ctutils", &["csrf_secret"]),
+    // Comparisons of secrets.
+    ("ctutils", &["csrf_secret", "id", "config"]),
     ("dashmap", &["store"]),
     ("fred", &["store"]),
     // `Stream`, in the interfaces of fred and multer.
@@ -112,7 +116,27 @@ const MAY_PANIC: [&str; 4] = ["tests", "conformance", "testing", "completion"];
 const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
 
 /// The documents beside the folders.
-const DOCUMENTS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+];
+
+/// The types that hold a secret: they erase it, and compare it in constant time. The expanded key of the
+/// cipher has a unit test instead.
+const SECRET_TYPES: [(&str, &str); 3] = [
+    ("src/id.rs", "SessionId"),
+    ("src/csrf_secret.rs", "CsrfSecret"),
+    ("src/config/secret.rs", "Secret"),
+];
+
+/// The files that compare a secret that a client sent.
+const SECRET_COMPARISONS: [&str; 3] = [
+    "src/csrf_secret.rs",
+    "src/session/cookie_cache.rs",
+    "src/store/cookie/cache.rs",
+];
 
 const MAX_FILE: usize = 600;
 const MAX_FUNCTION: usize = 60;
@@ -246,12 +270,49 @@ fn unit_tests_live_in_files_of_their_own() {
 
 #[test]
 fn the_architecture_names_every_folder() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let text = document("ARCHITECTURE.md");
     let missing = rules::unnamed(&sources("src"), &text);
     assert!(
         missing.is_empty(),
         "ARCHITECTURE.md does not name {missing:?}"
     );
+}
+
+#[test]
+fn the_security_policy_names_tests_that_exist() {
+    let sources = [sources("tests"), sources("src")].concat();
+    report(security::missing_tests(&document("SECURITY.md"), &sources));
+}
+
+#[test]
+fn unsafe_code_is_in_the_listed_modules() {
+    // The benches are programs of this crate's developers. The lint asks for an attribute there too.
+    let folders = ["src", "tests", "examples"];
+    let sources = folders.map(sources).concat();
+    report(security::unsafe_modules(&document("SECURITY.md"), &sources));
+    let denied = manifest()
+        .lines()
+        .any(|line| line == "unsafe_code = \"deny\"");
+    assert!(denied, "Cargo.toml does not deny `unsafe_code`");
+}
+
+#[test]
+fn secrets_are_erased_when_they_are_dropped() {
+    report(secrets::not_erased(&sources("src"), &SECRET_TYPES));
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    let sources = sources("src");
+    report(secrets::not_constant_time(&sources, &SECRET_TYPES));
+    report(secrets::without_ct_eq(&sources, &SECRET_COMPARISONS));
+}
+
+#[test]
+fn each_section_of_the_session_guide_has_a_page() {
+    let pages = code::read_files(root(), "src/guide", "md");
+    let sections = document("tests/data/session_guide_sections.txt");
+    report(guide::missing_pages(&sections, &pages));
 }
 
 /// Returns all source files and documents, except the rules themselves, which list the denied words.
@@ -272,5 +333,9 @@ fn texts() -> Vec<Source> {
 }
 
 fn manifest() -> String {
-    fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml")
+    document("Cargo.toml")
+}
+
+fn document(path: &str) -> String {
+    fs::read_to_string(root().join(path)).expect(path)
 }

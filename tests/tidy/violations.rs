@@ -2,6 +2,7 @@
 
 mod circles;
 mod names;
+mod security;
 mod words;
 
 use crate::{

@@ -28,6 +28,12 @@ async fn a_cookie_is_safe_by_default() {
 }
 
 #[tokio::test]
+async fn the_default_name_of_the_cookie_names_no_product() {
+    let cookie = cookie(SessionConfig::default()).await;
+    assert!(cookie.starts_with("session="), "{cookie}");
+}
+
+#[tokio::test]
 async fn one_call_gives_the_host_prefix_and_what_it_asks_for() {
     let mut config = SessionConfig::default().cookie_name("sid").secure(false);
     config.cookie.path = "/app".into();

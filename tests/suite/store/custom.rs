@@ -1,7 +1,7 @@
 //! The store of `examples/custom_store.rs` keeps the contract and persists its data.
 
 #[path = "../../../examples/custom_store/redb_store.rs"]
-mod redb_store;
+pub(crate) mod redb_store;
 
 use std::{future::ready, path::PathBuf};
 
