@@ -75,12 +75,16 @@ fn request(
 }
 
 fn edit(input: &mut Unstructured<'_>) -> arbitrary::Result<Edit> {
-    Ok(match input.int_in_range(0..=11)? {
+    Ok(match input.int_in_range(0..=16)? {
         0..=3 => Edit::Put(path(input)?, value(input, 3)?),
         4..=5 => Edit::Forget(path(input)?),
         6..=7 => Edit::Add(path(input)?, i8::arbitrary(input)?.into()),
         8 => Edit::Subtract(path(input)?, i64::arbitrary(input)?),
         9..=10 => Edit::Merge(object(input, 3)?),
+        11 => Edit::PutIfAbsent(path(input)?, value(input, 2)?),
+        12..=13 => Edit::Push(path(input)?, value(input, 2)?),
+        14 => Edit::PushUnique(path(input)?, value(input, 1)?),
+        15 => Edit::RemoveValue(path(input)?, value(input, 1)?),
         _ => Edit::Clear,
     })
 }

@@ -212,7 +212,7 @@ impl Document {
 
     /// Writes at `path` the text that `json` returns for the old value. The new value is `depth`
     /// levels deep.
-    fn write<'j>(
+    pub(super) fn write<'j>(
         &mut self,
         path: &KeyPath<'_>,
         depth: usize,

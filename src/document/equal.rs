@@ -1,12 +1,12 @@
 //! Equality of values, whatever the order of their members.
 
 use super::{
-    RawValue,
+    Number, RawValue,
     merge::{MemberLookup, read_elements, read_members},
 };
 
-/// Returns `true` if two canonical values are equal. Numbers are equal if their texts are, so `1` and `1.0`
-/// differ, and integers of any size are exact.
+/// Returns `true` if two canonical values are equal. An integer and a float differ, so `1` and
+/// `1.0` do. Integers of up to 128 bits are exact.
 ///
 /// Recurses once per level.
 pub(crate) fn is_equal(a: RawValue<'_>, b: RawValue<'_>) -> bool {
@@ -15,6 +15,9 @@ pub(crate) fn is_equal(a: RawValue<'_>, b: RawValue<'_>) -> bool {
         _ if a == b => true,
         (Some(b'{'), Some(b'{')) => equal_members(a, b).unwrap_or(false),
         (Some(b'['), Some(b'[')) => equal_elements(a, b).unwrap_or(false),
+        (Some(b'-' | b'0'..=b'9'), Some(b'-' | b'0'..=b'9')) => {
+            Number::parse(a).is_some_and(|number| Number::parse(b) == Some(number))
+        }
         _ => false,
     }
 }

@@ -42,6 +42,22 @@ pub enum EditError {
         /// The path of the number.
         path: Box<str>,
     },
+    /// The value to change as an array is neither an array, nor `null` or absent.
+    #[error(
+        "cannot change \"{path}\" as an array: its value is not an array; store an array first"
+    )]
+    NotAnArray {
+        /// The path of the value.
+        path: Box<str>,
+    },
+    /// The value to update is not of the type that the update needs.
+    #[error("cannot update \"{path}\": its value has another type; update it as that type")]
+    WrongType {
+        /// The path of the value.
+        path: Box<str>,
+        /// The cause.
+        source: ReadError,
+    },
     /// The path leads through an array with a key that is not an index.
     #[error("cannot write \"{path}\": the path leads into an array; use an index as the key")]
     NotAnIndex {
@@ -116,6 +132,11 @@ pub enum EditError {
 }
 
 impl EditError {
+    pub(crate) fn wrong_type(path: &KeyPath<'_>, source: ReadError) -> Self {
+        let path = path_for_display(path);
+        Self::WrongType { path, source }
+    }
+
     pub(super) fn unserializable(path: &KeyPath<'_>, source: SerializeError) -> Self {
         let path = path_for_display(path);
         Self::Unserializable { path, source }

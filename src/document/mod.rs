@@ -31,12 +31,12 @@
 //! deserialized as one type. serde_json deserializes single values, because it needs no writable
 //! copy.
 
+mod array;
 mod canonical;
 mod cow_buf;
 mod date;
 mod diff;
 mod edit;
-#[cfg(feature = "testing")]
 mod equal;
 mod error;
 mod escape;

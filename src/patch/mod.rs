@@ -11,6 +11,7 @@ mod rebase;
 
 pub use error::ChangeError;
 pub use operations::ChangeLimits;
+pub(crate) use operations::Update;
 // Public for the tests, benches and fuzz targets only.
 #[doc(hidden)]
 pub use operations::Patch;

@@ -1,12 +1,16 @@
 //! The patch: recorded operations and their limits.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::ChangeError;
-use crate::document::{Document, KeyPath, Number, RawValue, to_json, with_json};
+use crate::document::{Document, EditError, KeyPath, Number, RawValue, to_json, with_json};
 
 /// Limits on the changes of one request to its session.
 ///
@@ -73,9 +77,21 @@ pub struct Patch {
     /// The document was cleared before `operations`. A clear drops the operations before it.
     pub(super) cleared: bool,
     pub(super) operations: SmallVec<[Operation; 4]>,
+    /// The number of operations that did not change the document. A rebase applies them too.
+    without_effect: usize,
     /// The paths and values of the operations, concatenated.
     bytes: Vec<u8>,
+    /// The functions of the operations of kind `Update`, in order.
+    pub(super) updates: Vec<Update>,
 }
+
+/// Appends to the buffer the JSON text that replaces the value at the path, or `None` if that is missing
+/// or null. Fails if the value does not fit.
+pub(crate) type UpdateFn =
+    dyn FnMut(&KeyPath<'_>, Option<RawValue<'_>>, &mut Vec<u8>) -> Result<(), EditError> + Send;
+
+/// An [`UpdateFn`] that clones of a patch share.
+pub(crate) type Update = Arc<Mutex<UpdateFn>>;
 
 /// The kind of an operation, and the offsets of its path and its value in [`Patch::bytes`]. The
 /// value ends at the path of the next operation.
@@ -93,6 +109,12 @@ pub(super) enum OperationKind {
     Add,
     Subtract,
     Merge,
+    PutIfAbsent,
+    Push,
+    PushUnique,
+    RemoveValue,
+    /// The value is the result of the update on the document of the request.
+    Update,
 }
 
 /// Maximum of [`ChangeLimits::bytes`]. Two appended patches fit into 32-bit offsets.
@@ -113,9 +135,10 @@ impl Patch {
         }
     }
 
-    /// Returns `true` if there are no operations.
+    /// Returns `true` if no operation needs a write. An operation that found the document as it should be
+    /// needs none.
     pub fn is_empty(&self) -> bool {
-        !self.cleared && self.operations.is_empty()
+        !self.cleared && self.operations.len() == self.without_effect
     }
 
     /// Returns `true` if the document was cleared.
@@ -160,7 +183,9 @@ impl Patch {
     pub fn reset(&mut self) {
         self.cleared = false;
         self.operations.clear();
+        self.without_effect = 0;
         self.bytes.clear();
+        self.updates.clear();
     }
 
     /// Calls [`Document::put`] and records it. A put replaces a put to the same path directly before
@@ -286,6 +311,97 @@ impl Patch {
         })
     }
 
+    /// Calls [`Document::put_json_if_absent`] and records it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn put_json_if_absent(
+        &mut self,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+    ) -> Result<bool, ChangeError> {
+        let edit = Document::put_json_if_absent;
+        self.record_value(OperationKind::PutIfAbsent, document, path, json, edit)
+    }
+
+    /// Calls [`Document::push_json`] and records it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn push_json(
+        &mut self,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+    ) -> Result<(), ChangeError> {
+        let edit = |document: &mut Document, path: &KeyPath<'_>, json: RawValue<'_>| {
+            document.push_json(path, json).map(|()| true)
+        };
+        self.record_value(OperationKind::Push, document, path, json, edit)
+            .map(drop)
+    }
+
+    /// Calls [`Document::push_unique_json`] and records it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn push_unique_json(
+        &mut self,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+    ) -> Result<bool, ChangeError> {
+        let edit = Document::push_unique_json;
+        self.record_value(OperationKind::PushUnique, document, path, json, edit)
+    }
+
+    /// Calls [`Document::remove_value_json`] and records it.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn remove_value_json(
+        &mut self,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+    ) -> Result<bool, ChangeError> {
+        let edit = Document::remove_value_json;
+        self.record_value(OperationKind::RemoveValue, document, path, json, edit)
+    }
+
+    /// Calls [`Document::put_json`] with `json`, the result of `update` on the value in the document. A
+    /// rebase calls `update` again, with the value in the newer snapshot.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub(crate) fn update_json(
+        &mut self,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+        update: Update,
+    ) -> Result<(), ChangeError> {
+        let edit = |document: &mut Document, path: &KeyPath<'_>, json: RawValue<'_>| {
+            document.put_json(path, json).map(|()| true)
+        };
+        self.record_value(OperationKind::Update, document, path, json, edit)?;
+        self.updates.push(update);
+        Ok(())
+    }
+
+    /// Returns `true` if a rebase runs functions of the user.
+    pub(crate) fn has_updates(&self) -> bool {
+        !self.updates.is_empty()
+    }
+
+    /// Returns `true` if both patches hold the same operations.
+    pub(crate) fn has_same_operations(&self, other: &Self) -> bool {
+        self.cleared == other.cleared
+            && self.operations.len() == other.operations.len()
+            && self.bytes == other.bytes
+    }
+
     /// Removes every member of the document, and records it. A rebase removes the values that are
     /// unchanged since the base snapshot, and keeps those that a concurrent request wrote.
     pub fn clear(&mut self, document: &mut Document) {
@@ -305,6 +421,8 @@ impl Patch {
             ..*operation
         });
         self.operations.extend(moved);
+        self.without_effect += later.without_effect;
+        self.updates.extend_from_slice(&later.updates);
     }
 
     /// Returns the path and the value of an operation. Never `None` for an index below the length,
@@ -351,6 +469,24 @@ impl Patch {
             Err(_) => self.bytes.truncate(start),
         }
         result
+    }
+
+    /// Records an operation with a value. `edit` returns `true` if it changed the document.
+    fn record_value(
+        &mut self,
+        kind: OperationKind,
+        document: &mut Document,
+        path: &KeyPath<'_>,
+        json: RawValue<'_>,
+        edit: impl FnOnce(&mut Document, &KeyPath<'_>, RawValue<'_>) -> Result<bool, EditError>,
+    ) -> Result<bool, ChangeError> {
+        let is_changed = self.record(kind, path, document, |patch, document| {
+            patch.bytes.extend_from_slice(json.as_bytes());
+            patch.check_bytes()?;
+            Ok(edit(document, path, json)?)
+        })?;
+        self.without_effect += usize::from(!is_changed);
+        Ok(is_changed)
     }
 
     fn check_bytes(&self) -> Result<(), ChangeError> {

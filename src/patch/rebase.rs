@@ -1,7 +1,12 @@
 //! Rebase of a patch onto a newer snapshot.
 
-use super::operations::{OperationKind, Patch};
-use crate::document::{Document, EditError, Number, path_for_display};
+use std::slice;
+
+use super::operations::{OperationKind, Patch, Update};
+use crate::{
+    document::{Document, EditError, KeyPath, Number, RawValue, path_for_display},
+    sync::lock,
+};
 
 /// The error of [`Patch::rebase`]: an operation does not fit the newer snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,13 +34,19 @@ impl Patch {
                 source: error.into(),
             })?;
         }
+        let mut updates = self.updates.iter();
         for at in 0..self.operations.len() {
-            self.apply(at, newer)?;
+            self.apply(at, newer, &mut updates)?;
         }
         Ok(())
     }
 
-    fn apply(&self, at: usize, document: &mut Document) -> Result<(), RebaseError> {
+    fn apply(
+        &self,
+        at: usize,
+        document: &mut Document,
+        updates: &mut slice::Iter<'_, Update>,
+    ) -> Result<(), RebaseError> {
         let (Some(operation), Some((path, value))) = (self.operations.get(at), self.operation(at))
         else {
             return Ok(());
@@ -47,6 +58,14 @@ impl Patch {
             OperationKind::Add => document.add(&path, number()).map(drop),
             OperationKind::Subtract => document.subtract(&path, number()).map(drop),
             OperationKind::Merge => document.merge_json(value),
+            OperationKind::PutIfAbsent => document.put_json_if_absent(&path, value).map(drop),
+            OperationKind::Push => document.push_json(&path, value),
+            OperationKind::PushUnique => document.push_unique_json(&path, value).map(drop),
+            OperationKind::RemoveValue => document.remove_value_json(&path, value).map(drop),
+            OperationKind::Update => match updates.next() {
+                Some(update) => run_update(document, &path, update),
+                None => Ok(()),
+            },
         };
         applied.map_err(|source| RebaseError {
             path: path_for_display(&path),
@@ -62,4 +81,16 @@ impl Patch {
         }
         self.extend(&later);
     }
+}
+
+/// Replaces the value at `path` with the result of `update`.
+fn run_update(
+    document: &mut Document,
+    path: &KeyPath<'_>,
+    update: &Update,
+) -> Result<(), EditError> {
+    let old = document.get_path(path)?.filter(|value| !value.is_null());
+    let mut json = Vec::new();
+    (*lock(update))(path, old, &mut json)?;
+    document.put_json(path, RawValue::new(&json))
 }

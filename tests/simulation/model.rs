@@ -332,11 +332,30 @@ fn changed(
                 put("n", json!(old.as_i64().ok_or(Unfit)? + 1));
             }
             Op::Forget => drop(next.data.remove("f")),
+            Op::Push => {
+                let list = list_mut(&mut next.data, "l");
+                list.push(json!(actor));
+                if !list.contains(&json!("same")) {
+                    list.push(json!("same"));
+                }
+                next.data.entry("a".to_owned()).or_insert(json!(actor));
+            }
+            Op::RemoveValue => {
+                if let Some(Value::Array(list)) = next.data.get_mut("l") {
+                    list.retain(|value| *value != "first");
+                }
+            }
+            Op::Update => list_mut(&mut next.data, "u").insert(0, json!(actor)),
             _ => {}
         }
     }
     change_messages_and_tags(known, &mut next, number, ops);
     Ok(next)
+}
+
+fn list_mut<'d>(data: &'d mut Values, name: &str) -> &'d mut Vec<Value> {
+    let list = data.entry(name.to_owned()).or_insert(json!([]));
+    list.as_array_mut().unwrap()
 }
 
 fn change_messages_and_tags(known: &Knowledge, next: &mut ModelRecord, number: usize, ops: &[Op]) {

@@ -15,6 +15,9 @@ fn operations() -> Vec<Actor> {
         Op::Put,
         Op::Increment,
         Op::Forget,
+        Op::Push,
+        Op::RemoveValue,
+        Op::Update,
         Op::Clear,
         Op::Flash,
         Op::Reflash,
@@ -186,11 +189,14 @@ pub(crate) fn rotations() -> Vec<Scenario> {
     scenarios
 }
 
-const OPS: [Op; 13] = [
+const OPS: [Op; 16] = [
     Op::Put,
     Op::PutText,
     Op::Increment,
     Op::Forget,
+    Op::Push,
+    Op::RemoveValue,
+    Op::Update,
     Op::Clear,
     Op::Flash,
     Op::Reflash,

@@ -28,6 +28,12 @@ pub(crate) enum Op {
     PutText,
     Increment,
     Forget,
+    /// Appends to a list, and adds a value that every actor adds.
+    Push,
+    /// Removes the first value of the list.
+    RemoveValue,
+    /// Changes a list by a function.
+    Update,
     Clear,
     Flash,
     Reflash,
@@ -292,6 +298,16 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
         Op::PutText => session.put("n", "text"),
         Op::Increment => session.increment("n").map(drop),
         Op::Forget => session.forget("f").map(drop),
+        Op::Push => {
+            session.push("l", number)?;
+            session.push_unique("l", "same")?;
+            session.put_if_absent("a", number).map(drop)
+        }
+        Op::RemoveValue => session.remove_value("l", "first").map(drop),
+        Op::Update => {
+            let insert = move |list: &mut Vec<usize>| list.insert(0, number);
+            session.update("u", insert).map(drop)
+        }
         Op::Clear => session.clear(),
         Op::Flash => {
             session.flash("m", number)?;
@@ -325,5 +341,5 @@ pub(crate) fn own(name: &'static str, number: usize) -> &'static str {
 
 /// The data of a visitor before the schedule.
 pub(crate) fn first_data(visitor: usize) -> Value {
-    json!({"visitor": visitor, "n": 0, "p": "first", "f": true})
+    json!({"visitor": visitor, "n": 0, "p": "first", "f": true, "l": ["first"]})
 }

@@ -121,6 +121,7 @@ mod session {
     mod intended_url;
     mod invisible;
     mod lifecycle;
+    mod merging;
     mod model;
     mod overlaps;
     mod parallel;

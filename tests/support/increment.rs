@@ -12,10 +12,18 @@ use super::Jar;
 
 /// Sends one request with these cookies that increments `n`. Returns the status.
 pub async fn increment(sessions: Sessions, jar: Jar) -> u16 {
-    let service = sessions.wrap_fn(|_: Request<()>, session: Session| async move {
+    change(sessions, jar, |session| {
+        session.increment("n").unwrap();
+    })
+    .await
+}
+
+/// Calls `change` with the session of a browser, in a request. Returns the status.
+pub async fn change(sessions: Sessions, jar: Jar, change: impl Fn(&Session)) -> u16 {
+    let service = sessions.wrap_fn(async |_: Request<()>, session: Session| {
         session.load().await.unwrap();
         tokio::task::yield_now().await;
-        session.increment("n").unwrap();
+        change(&session);
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     });
     let mut request = Request::new(());

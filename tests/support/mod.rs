@@ -26,6 +26,6 @@ pub use browser::{Browser, Visit};
 pub use child::{ServerProcess, example, test_name};
 pub use cookie_server::{CookieServer, cookie_server};
 pub use hyper_session::testing::StoreCall as Call;
-pub use increment::increment;
+pub use increment::{change, increment};
 pub use jar::Jar;
 pub use test_server::{EventLog, GateStore, KEY, TestServer, config, data, object, test_server};

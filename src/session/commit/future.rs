@@ -161,7 +161,16 @@ impl Commit {
             CommitStep::BackingOff(delay, record, key) => {
                 ready!(Pin::new(delay).poll(cx));
                 let (record, key) = (record.clone(), *key);
-                Ok(self.rebase_onto(&record, key))
+                self.on_backed_off(&record, key)
+            }
+            CommitStep::Reading(read, key) => {
+                let (read, key) = (ready!(Pin::new(read).poll(cx)), *key);
+                self.on_read(read, key)
+            }
+            CommitStep::Updating(write, stored, key) => {
+                let written = ready!(Pin::new(write).poll(cx));
+                let (stored, key) = (stored.clone(), *key);
+                self.on_updated(written, *stored, key)
             }
             CommitStep::DestroyingOld(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
@@ -215,16 +224,15 @@ impl Commit {
     /// Joins the queue of the session: another request has written the record first.
     fn on_conflict(&mut self, record: Record, key: StoreKey) -> StepResult {
         self.conflicts += 1;
-        let changes = self.take_changes();
-        let entry = QueueEntry::First(Some(record));
-        self.join(key, key, Work::Store(changes), entry)
+        self.join_with_changes(key, Some(record))
     }
 
     /// Joins the queue of the session under its new id, which a rotation gave it meanwhile.
-    fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
+    pub(super) fn follow(&mut self, id: SessionId, changes: Box<Changes>) -> StepResult {
         let key = id.store_key();
         self.rotated = Some(id);
-        self.join(key, key, Work::Store(changes), QueueEntry::First(None))
+        self.changes = Some(changes);
+        self.join_with_changes(key, None)
     }
 
     /// Joins the queue that exists before the first write of this commit.
@@ -232,11 +240,26 @@ impl Commit {
         let regeneration = self.session.state().regeneration();
         match regeneration {
             Some(old) => self.join(old.from, key, Work::Turn, QueueEntry::First(None)),
-            None => {
-                let changes = self.take_changes();
-                self.join(key, key, Work::Store(changes), QueueEntry::First(None))
-            }
+            None => self.join_with_changes(key, None),
         }
+    }
+
+    /// Joins the queue of the session, so that its worker stores the changes. Changes that run functions of
+    /// the user wait for a turn instead, because those run on the request's own task. `newest` is the newest
+    /// record that is known.
+    pub(super) fn join_with_changes(
+        &mut self,
+        key: StoreKey,
+        newest: Option<Record>,
+    ) -> StepResult {
+        let changes = self.take_changes();
+        let work = if changes.has_updates() {
+            self.changes = Some(changes);
+            Work::Turn
+        } else {
+            Work::Store(changes)
+        };
+        self.join(key, key, work, QueueEntry::First(newest))
     }
 
     /// Joins the queue of the session under `queue`.
@@ -280,7 +303,7 @@ impl Commit {
                 self.join(queue, key, work, QueueEntry::Again)
             }
             Ok(JobReply::Refused(error, changes)) => {
-                self.changes = changes;
+                self.changes = changes.or_else(|| self.changes.take());
                 self.on_refused(error, key)
             }
             Err(error) => self.on_refused(error, key),
@@ -298,11 +321,25 @@ impl Commit {
     /// Makes a record that contains changes of other requests the session's record.
     pub(super) fn adopt(&mut self, stored: StoredRecord) -> Result<(), SessionError> {
         self.written = true;
+        let engine = &*self.session.engine;
         let mut state = self.session.state();
         if let Some(id) = self.rotated.take() {
             state.follow(id, stored.lifetime);
         }
-        state.adopt(&self.session.engine, stored, self.is_final)
+        state.on_adopted(&stored);
+        if self.is_final {
+            return Ok(());
+        }
+        let mut later = state.later_edits(engine, stored.record)?;
+        loop {
+            // Changes made since may run functions of the user.
+            drop(state);
+            let rebased = later.rebase(engine);
+            state = self.session.state();
+            if state.install(&mut later, rebased) {
+                return Ok(());
+            }
+        }
     }
 
     /// Returns the changes of this commit.

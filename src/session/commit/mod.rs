@@ -10,6 +10,7 @@ mod queue;
 mod regenerate;
 mod step;
 mod touch;
+mod update;
 
 pub(crate) use finish::{FinalCommit, SessionOutcome};
 pub use future::Commit;

@@ -168,7 +168,8 @@ impl Commit {
                 let key = forward.id.store_key();
                 let changes = self.take_changes();
                 self.session.state().follow(forward.id, forward.lifetime);
-                self.join(key, key, Work::Store(changes), QueueEntry::First(None))
+                self.changes = Some(changes);
+                self.join_with_changes(key, None)
             }
         }
     }
@@ -191,7 +192,7 @@ impl Commit {
     }
 
     /// Fails if the commit has retried for too long.
-    fn count_conflict(&mut self) -> Result<(), SessionError> {
+    pub(super) fn count_conflict(&mut self) -> Result<(), SessionError> {
         self.conflicts += 1;
         if Instant::now() < self.deadline() {
             return Ok(());
@@ -228,7 +229,7 @@ impl Commit {
     }
 
     /// Continues when no other commit of this process writes the old record.
-    pub(super) fn on_turn(&mut self, key: StoreKey) -> StepResult {
+    pub(super) fn on_turn_to_regenerate(&mut self, key: StoreKey) -> StepResult {
         match self.merged.take() {
             Some(merged) => Ok(self.rebase_onto(&merged.old, key)),
             None => {

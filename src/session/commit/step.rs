@@ -32,8 +32,13 @@ pub(super) enum CommitStep {
     Fencing(StoreFuture<WriteOutcome>, StoreKey),
     /// Read the record of the new id that the old id has got meanwhile, to fence that record.
     Following(StoreFuture<ReadOutcome>, StoreKey),
-    /// Wait before the old record is fenced again. Another process has written this record.
+    /// Wait before the old record is fenced again, or the record is written again. Another process has
+    /// written this record.
     BackingOff(Delay, Record, StoreKey),
+    /// Read the record, in a turn, to apply changes to it that run functions of the user.
+    Reading(StoreFuture<ReadOutcome>, StoreKey),
+    /// Write the record with those changes, in a turn.
+    Updating(StoreFuture<WriteOutcome>, Box<StoredRecord>, StoreKey),
     /// Destroy the old record, in a store that has no fences because it has no versions.
     DestroyingOld(StoreFuture<()>, StoreKey),
     /// Destroy the new record, because the regeneration failed.

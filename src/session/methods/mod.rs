@@ -8,6 +8,8 @@ mod read;
 
 mod write;
 
+mod lists;
+
 mod flash;
 
 mod lifecycle;

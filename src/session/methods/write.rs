@@ -1,9 +1,12 @@
 //! Methods that change a session.
 
+use std::sync::{Arc, Mutex};
+
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    document::{KeyPath, Number, RawValue, with_buffer, with_json},
+    document::{EditError, KeyPath, Number, RawValue, to_json, with_buffer, with_json},
+    patch::Update,
     session::{Session, SessionError},
 };
 
@@ -51,6 +54,90 @@ impl Session {
         })
     }
 
+    /// Stores `value` at `path`, unless there is a value other than null. Returns `true` if this request
+    /// stored it.
+    ///
+    /// # Errors
+    /// See [`put`](Self::put).
+    ///
+    /// # Concurrency
+    /// If several requests store a value at the same time, the one that commits first wins, although the
+    /// method returns `true` in each of them. After a [`commit`](Self::commit), [`get`](Self::get) returns the
+    /// stored value.
+    #[doc(alias = "get_or_insert")]
+    #[doc(alias = "insert_if_absent")]
+    pub fn put_if_absent<'p>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+        value: impl Serialize,
+    ) -> Result<bool, SessionError> {
+        let path = path.into();
+        with_json(&path, &value, |json| {
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            Ok(patch.put_json_if_absent(data, &path, json)?)
+        })
+    }
+
+    /// Calls `update` with the value at `path`, and stores the changed value. A missing value and null
+    /// count as `T::default()`. Returns the new value.
+    ///
+    /// Use this for changes that depend on the old value and that no other method describes. For a sum use
+    /// [`increment_by`](Self::increment_by), for a list [`push`](Self::push): they are cheaper.
+    ///
+    /// # Errors
+    /// See [`put`](Self::put). [`Read`](SessionError::Read) if the value is not a `T`.
+    ///
+    /// # Concurrency
+    /// If another request changes the session at the same time, the commit calls `update` again, with the
+    /// value that is stored by then. So `update` must have no side effects. It runs at most once in each
+    /// attempt, always on the task of this request and never under a lock. If the stored value is not a `T`
+    /// any more, the commit fails with [`Conflict`](SessionError::Conflict). If `update` panics, only this
+    /// request fails.
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.update("recent", |recent: &mut Vec<String>| {
+    ///     recent.insert(0, "/products/7".to_owned());
+    ///     recent.truncate(10);
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "modify")]
+    pub fn update<'p, T>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+        mut update: impl FnMut(&mut T) + Send + 'static,
+    ) -> Result<T, SessionError>
+    where
+        T: Serialize + DeserializeOwned + Default + 'static,
+    {
+        let path = &path.into();
+        self.state().writable()?;
+        let mut json = Vec::new();
+        with_buffer(|text| {
+            loop {
+                let is_found = self.copy_value(path, text)?;
+                let mut value = match is_found {
+                    true => RawValue::new(text).deserialize()?,
+                    false => T::default(),
+                };
+                update(&mut value);
+                json.clear();
+                to_json(path, &value, &mut json)?;
+                let mut state = self.state();
+                let (patch, data) = state.writable()?.patch_and_data();
+                let found = data.get_path(path)?.filter(|value| !value.is_null());
+                // Another task, or `update` itself, may have changed the value.
+                if found.map(RawValue::as_bytes) == is_found.then_some(text) {
+                    patch.update_json(data, path, RawValue::new(&json), json_update(update))?;
+                    return Ok(value);
+                }
+            }
+        })
+    }
+
     /// Merges an object into the session: objects deeply, arrays by index. Its keys are literal.
     ///
     /// # Errors
@@ -69,7 +156,6 @@ impl Session {
     /// # Errors
     /// If the session cannot be changed.
     #[doc(alias = "remove")]
-    #[doc(alias = "remove_value")]
     #[doc(alias = "unset")]
     #[doc(alias = "delete")]
     pub fn forget<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<(), SessionError> {
@@ -179,4 +265,22 @@ impl Session {
         patch.clear(data);
         Ok(())
     }
+}
+
+/// Returns a function that updates the JSON text of a `T`.
+fn json_update<T>(mut update: impl FnMut(&mut T) + Send + 'static) -> Update
+where
+    T: Serialize + DeserializeOwned + Default + 'static,
+{
+    let update_json = move |path: &KeyPath<'_>,
+                            old: Option<RawValue<'_>>,
+                            out: &mut Vec<u8>|
+          -> Result<(), EditError> {
+        let old = old.map(RawValue::deserialize).transpose();
+        let old = old.map_err(|error| EditError::wrong_type(path, error))?;
+        let mut value: T = old.unwrap_or_default();
+        update(&mut value);
+        to_json(path, &value, out)
+    };
+    Arc::new(Mutex::new(update_json))
 }

@@ -35,6 +35,11 @@ impl Changes {
         self.patch.size() + self.flash.size() + self.tags.size()
     }
 
+    /// Returns `true` if [`apply`](Self::apply) runs functions of the user.
+    pub(in crate::session) fn has_updates(&self) -> bool {
+        self.patch.has_updates()
+    }
+
     /// Adds the changes of tags that lead from `before` to `after`.
     pub(in crate::session) fn add_tag_changes(&mut self, before: &Tags, after: &Tags) {
         self.tags.extend(before, after);

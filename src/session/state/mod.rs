@@ -8,6 +8,7 @@ mod changes;
 mod content;
 mod flash_state;
 mod identity;
+mod later_edits;
 mod phase;
 mod record;
 mod savepoint;

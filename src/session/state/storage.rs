@@ -5,14 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord,
-    changes::{refusal, too_many_tags},
-    decode,
-    record::decode_into,
+    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord, record::decode_into,
 };
 use crate::{
     clock::Timestamp,
-    document::Document,
     id::{SessionId, StoreKey},
     session::{
         CookiePolicy, Event, OnStoreFailure, ReadOnlyReason, SessionError, engine::Engine, rotation,
@@ -519,43 +515,11 @@ impl SessionState {
         version.is_none() || newer.lifetime.created == self.lifetime.created
     }
 
-    /// Adopts the record that a commit stored after it merged its changes with those of other
-    /// requests. The changes made since are applied to it.
-    pub(in crate::session) fn adopt(
-        &mut self,
-        engine: &Engine,
-        stored: StoredRecord,
-        is_final: bool,
-    ) -> Result<(), SessionError> {
-        let StoredRecord { record, lifetime } = stored;
-        self.lifetime = lifetime;
-        self.on_stored(record.version);
-        if is_final {
-            return Ok(());
-        }
-        let merged = decode(engine, &record)?;
-        let mut pending = PendingBase {
-            record: record.data,
-            flash: merged.flash.clone(),
-            changes: None,
-        };
-        let mut seen = Document::new();
-        if let Some(own) = self.pending_base.take().filter(|_| self.patch.is_cleared()) {
-            // The clear removes what this request has seen, not what other requests wrote meanwhile.
-            decode_into(engine, &own.record, &mut seen, &mut Document::new())?;
-            pending.record = own.record;
-        }
-        let mut data = merged.data.clone();
-        let rebased = self.patch.rebase(&seen, &mut data);
-        let applied = rebased.map_err(|error| refusal(error, &merged));
-        let tagged =
-            applied.and_then(|()| self.tags.set_stored(merged.tags).map_err(too_many_tags));
-        match tagged {
-            Ok(()) => self.data = data,
-            Err(error) => self.conflict = Some(error),
-        }
-        self.pending_base = Some(pending);
-        Ok(())
+    /// Takes the lifetime and the version of the record that a commit stored after it merged its changes
+    /// with those of other requests.
+    pub(in crate::session) fn on_adopted(&mut self, stored: &StoredRecord) {
+        self.lifetime = stored.lifetime;
+        self.on_stored(stored.record.version);
     }
 
     /// Returns the error of changes that the next commit cannot store.

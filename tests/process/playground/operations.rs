@@ -46,6 +46,33 @@ async fn every_operation_on_data_answers() {
 }
 
 #[tokio::test]
+async fn operations_on_lists_answer() {
+    let playground = Playground::start();
+    let results = ops(
+        &mut playground.client(),
+        json!([
+            {"op": "push", "key": "list", "value": 1},
+            {"op": "push", "key": "list", "value": 1},
+            {"op": "push_unique", "key": "list", "value": {"a": 2, "b": 3}},
+            {"op": "push_unique", "key": "list", "value": {"b": 3, "a": 2}},
+            {"op": "remove_value", "key": "list", "value": 1},
+            {"op": "remove_value", "key": "list", "value": 1},
+            {"op": "put_if_absent", "key": "first", "value": "a"},
+            {"op": "put_if_absent", "key": "first", "value": "b"},
+            {"op": "increment", "key": "sum", "by": 0.5},
+            {"op": "increment", "key": "sum", "by": 0.25},
+            {"op": "all"},
+        ]),
+    )
+    .await;
+    let list = json!({"list": [{"a": 2, "b": 3}], "first": "a", "sum": 0.75});
+    let expected = json!([
+        null, null, true, false, true, false, true, false, 0.5, 0.75, list
+    ]);
+    assert_eq!(results, expected);
+}
+
+#[tokio::test]
 async fn one_operation_that_fails_does_not_stop_the_others() {
     let playground = Playground::start();
     let results = ops(

@@ -28,6 +28,19 @@ macro_rules! with_path {
     };
 }
 
+/// Calls `$call` with a path and the JSON text of a value.
+macro_rules! with_json {
+    ($path:expr, $value:expr, |$as_path:ident, $json:ident| $call:expr) => {{
+        let text = serde_json::json!({ "value": $value }).to_string();
+        let holder = Document::parse(text.as_bytes()).expect("an object");
+        let $json = holder.get("value").expect("sound").expect("present");
+        with_path!($path, |path| {
+            let $as_path = &path;
+            $call
+        })
+    }};
+}
+
 pub(crate) fn get<'d>(
     document: &'d Document,
     path: &Path,
@@ -48,6 +61,18 @@ pub(crate) fn edit(document: &mut Document, edit: &Edit) -> Result<(), EditError
             with_path!(path, |path| document.subtract(&path, *by).map(drop))
         }
         Edit::Merge(values) => document.merge(values),
+        Edit::PutIfAbsent(path, value) => with_json!(path, value, |path, json| document
+            .put_json_if_absent(path, json)
+            .map(drop)),
+        Edit::Push(path, value) => {
+            with_json!(path, value, |path, json| document.push_json(path, json))
+        }
+        Edit::PushUnique(path, value) => with_json!(path, value, |path, json| document
+            .push_unique_json(path, json)
+            .map(drop)),
+        Edit::RemoveValue(path, value) => with_json!(path, value, |path, json| document
+            .remove_value_json(path, json)
+            .map(drop)),
         Edit::Clear => {
             document.clear();
             Ok(())
@@ -68,6 +93,18 @@ pub(crate) fn record(
             with_path!(path, |path| patch.subtract(doc, &path, *by).map(drop))
         }
         Edit::Merge(values) => patch.merge(doc, values),
+        Edit::PutIfAbsent(path, value) => with_json!(path, value, |path, json| patch
+            .put_json_if_absent(doc, path, json)
+            .map(drop)),
+        Edit::Push(path, value) => {
+            with_json!(path, value, |path, json| patch.push_json(doc, path, json))
+        }
+        Edit::PushUnique(path, value) => with_json!(path, value, |path, json| patch
+            .push_unique_json(doc, path, json)
+            .map(drop)),
+        Edit::RemoveValue(path, value) => with_json!(path, value, |path, json| patch
+            .remove_value_json(doc, path, json)
+            .map(drop)),
         Edit::Clear => {
             patch.clear(doc);
             Ok(())

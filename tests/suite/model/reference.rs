@@ -24,6 +24,10 @@ pub(crate) enum Edit {
     Add(Path, i64),
     Subtract(Path, i64),
     Merge(serde_json::Value),
+    PutIfAbsent(Path, serde_json::Value),
+    Push(Path, serde_json::Value),
+    PushUnique(Path, serde_json::Value),
+    RemoveValue(Path, serde_json::Value),
     Clear,
 }
 
@@ -53,6 +57,30 @@ pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
         Edit::Subtract(path, by) => add(&mut edited, path, -i128::from(*by))?,
         Edit::Merge(values) if values.is_object() => merge(&mut edited, &values.into())?,
         Edit::Merge(_) => return Err(Refused),
+        Edit::PutIfAbsent(path, value) => {
+            if get(root, path).is_none_or(|value| matches!(value, Value::Null)) {
+                put(&mut edited, path, value.into())?;
+            }
+        }
+        Edit::Push(path, value) => {
+            let mut elements = array(root, path)?;
+            elements.push(value.into());
+            put(&mut edited, path, Value::Array(elements))?;
+        }
+        Edit::PushUnique(path, value) => {
+            let mut elements = array(root, path)?;
+            if !elements.contains(&value.into()) {
+                elements.push(value.into());
+                put(&mut edited, path, Value::Array(elements))?;
+            }
+        }
+        Edit::RemoveValue(path, value) => {
+            let mut elements = array(root, path)?;
+            if elements.contains(&value.into()) {
+                elements.retain(|element| *element != value.into());
+                put(&mut edited, path, Value::Array(elements))?;
+            }
+        }
         Edit::Clear => edited = Value::Object(BTreeMap::new()),
     }
     if depth(&edited) > MAX_DEPTH {
@@ -60,6 +88,14 @@ pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
     }
     *root = edited;
     Ok(())
+}
+
+fn array(root: &Value, path: &Path) -> Result<Vec<Value>, Refused> {
+    match get(root, path) {
+        None | Some(Value::Null) => Ok(vec![]),
+        Some(Value::Array(elements)) => Ok(elements.clone()),
+        Some(_) => Err(Refused),
+    }
 }
 
 fn put(root: &mut Value, path: &Path, new: Value) -> Result<(), Refused> {

@@ -1,7 +1,7 @@
 //! Random values, paths and edits with many common keys.
 
 use proptest::{collection::vec, prelude::*, sample::select};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::reference::{Edit, Path};
 
@@ -79,6 +79,18 @@ pub(crate) fn object() -> impl Strategy<Value = Value> {
     vec((key(), value()), 0..12).prop_map(|members| Map::from_iter(members).into())
 }
 
+/// Returns a value that is often an element of an array already.
+fn element() -> impl Strategy<Value = Value> {
+    let common = [
+        json!(1),
+        json!(1.0),
+        json!("a"),
+        json!({"a": 1, "b": [2]}),
+        json!([]),
+    ];
+    prop_oneof![3 => select(common.to_vec()), 1 => value()]
+}
+
 pub(crate) fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         4 => (path(), value()).prop_map(|(path, value)| Edit::Put(path, value)),
@@ -86,6 +98,10 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
         2 => (path(), -5..5i64).prop_map(|(path, by)| Edit::Add(path, by)),
         1 => (path(), -5..5i64).prop_map(|(path, by)| Edit::Subtract(path, by)),
         2 => object().prop_map(Edit::Merge),
+        1 => (path(), value()).prop_map(|(path, value)| Edit::PutIfAbsent(path, value)),
+        2 => (path(), element()).prop_map(|(path, value)| Edit::Push(path, value)),
+        2 => (path(), element()).prop_map(|(path, value)| Edit::PushUnique(path, value)),
+        2 => (path(), element()).prop_map(|(path, value)| Edit::RemoveValue(path, value)),
     ]
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
 
-async fn visitor(server: &TestServer, data: Value) -> Browser {
+pub(super) async fn visitor(server: &TestServer, data: Value) -> Browser {
     let mut browser = server.browser();
     browser.visit(async |s| s.merge(data)).await.unwrap();
     server.events.clear();
@@ -18,7 +18,7 @@ async fn visitor(server: &TestServer, data: Value) -> Browser {
 
 /// Runs `first` in one request, with the whole request of `second` between its load and its commit.
 /// Returns the status.
-async fn overlap<A, B>(
+pub(super) async fn overlap<A, B>(
     browser: &Browser,
     first: impl AsyncFnOnce(&Session) -> A,
     second: impl AsyncFnOnce(&Session) -> B,

@@ -1,0 +1,339 @@
+//! Operations that merge: lists, values that are put once, and updates by a function.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use hyper_session::{
+    Session, SessionError, Sessions, document::EditError, patch::ChangeError,
+    session::ConflictReason, store::MemoryStore,
+};
+use serde_json::{Value, json};
+
+use super::conflicts::{overlap, visitor};
+use crate::support::{Browser, Call, change, config, data, test_server};
+
+/// Runs two requests that overlap on a session with `before`. Returns the data afterwards.
+async fn merged<A, B>(
+    before: Value,
+    first: impl AsyncFnOnce(&Session) -> A,
+    second: impl AsyncFnOnce(&Session) -> B,
+) -> Value {
+    let server = test_server(config());
+    let browser = visitor(&server, before).await;
+    let (status, _) = overlap(&browser, first, second).await;
+    assert_eq!(status, 200);
+    data(&mut browser.clone()).await
+}
+
+#[tokio::test]
+async fn values_that_two_requests_push_are_both_stored() {
+    let before = json!({"list": ["a"]});
+    let after = merged(
+        before,
+        async |s| s.push("list", "b").unwrap(),
+        async |s| s.push("list", "c").unwrap(),
+    )
+    .await;
+    assert_eq!(after, json!({"list": ["a", "c", "b"]}));
+    let push_to_nothing = async |s: &Session| s.push("new.list", 1).unwrap();
+    let after = merged(json!({"n": 0}), push_to_nothing, push_to_nothing).await;
+    assert_eq!(after, json!({"n": 0, "new": {"list": [1, 1]}}));
+}
+
+#[tokio::test]
+async fn a_value_that_two_requests_push_as_unique_is_stored_once() {
+    let push = async |s: &Session| assert!(s.push_unique("list", json!({"b": 1, "a": 2})).unwrap());
+    let after = merged(json!({"list": [3]}), push, push).await;
+    assert_eq!(after, json!({"list": [3, {"a": 2, "b": 1}]}));
+}
+
+#[tokio::test]
+async fn a_value_is_removed_from_the_list_of_another_request() {
+    let after = merged(
+        json!({"list": [1, 2, 1, 3]}),
+        async |s| assert!(s.remove_value("list", 1).unwrap()),
+        async |s| {
+            s.push("list", 1).unwrap();
+            s.push("list", 4).unwrap();
+        },
+    )
+    .await;
+    assert_eq!(after, json!({"list": [2, 3, 4]}));
+}
+
+#[tokio::test]
+async fn of_two_values_that_are_put_if_absent_the_first_commit_wins() {
+    let after = merged(
+        json!({"n": 0, "null": null}),
+        async |s| {
+            assert!(s.put_if_absent("theme", "dark").unwrap());
+            assert!(s.put_if_absent("null", 1).unwrap());
+            assert!(!s.put_if_absent("n", 1).unwrap());
+        },
+        async |s| assert!(s.put_if_absent("theme", "light").unwrap()),
+    )
+    .await;
+    assert_eq!(after, json!({"n": 0, "null": 1, "theme": "light"}));
+}
+
+#[tokio::test]
+async fn increments_by_floats_add_up() {
+    let after = merged(
+        json!({"sum": 0.25}),
+        async |s| s.increment_by("sum", 0.5).unwrap(),
+        async |s| s.increment_by("sum", 1).unwrap(),
+    )
+    .await;
+    assert_eq!(after, json!({"sum": 1.75}));
+}
+
+#[tokio::test]
+async fn an_operation_without_effect_is_no_change() {
+    let server = test_server(config());
+    let mut browser = visitor(
+        &server,
+        json!({"list": [1, {"a": [2], "b": 0}], "text": "x"}),
+    )
+    .await;
+    server.store.calls();
+    browser
+        .visit(async |s| {
+            assert!(!s.push_unique("list", json!({"b": 0, "a": [2]})).unwrap());
+            assert!(!s.remove_value("list", 1.0).unwrap(), "1 is not 1.0");
+            assert!(!s.remove_value("missing", 1).unwrap());
+            assert!(!s.put_if_absent("text", "y").unwrap());
+            assert!(!s.is_modified());
+        })
+        .await;
+    let calls = server.store.calls();
+    assert!(!calls.contains(&Call::Write), "{calls:?}");
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_list_is_an_error_that_names_its_path() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"user": {"name": "ada"}})).await;
+    browser
+        .visit(async |s| {
+            let results = [
+                s.push("user.name", 1),
+                s.push_unique("user.name", 1).map(drop),
+                s.remove_value("user.name", 1).map(drop),
+            ];
+            for result in results {
+                let Err(SessionError::Change(ChangeError::Edit(error))) = result else {
+                    panic!("{result:?}");
+                };
+                let EditError::NotAnArray { path } = &error else {
+                    panic!("{error:?}");
+                };
+                assert_eq!(&**path, "user.name");
+                assert_eq!(
+                    error.to_string(),
+                    "cannot change \"user.name\" as an array: its value is not an array; store an array \
+                     first"
+                );
+            }
+            let result = s.update("user.name", |n: &mut u64| *n += 1);
+            assert!(matches!(result, Err(SessionError::Read(_))), "{result:?}");
+            assert!(!s.is_modified());
+        })
+        .await;
+}
+
+/// Adds a line in front, and keeps three.
+fn add_line(line: &str) -> impl FnMut(&mut Vec<String>) + Send + 'static + use<> {
+    let line = line.to_owned();
+    move |lines| {
+        lines.insert(0, line.clone());
+        lines.truncate(3);
+    }
+}
+
+#[tokio::test]
+async fn updates_of_two_requests_are_both_stored() {
+    let after = merged(
+        json!({"lines": ["1", "2"]}),
+        async |s| {
+            let lines = s.update("lines", add_line("first")).unwrap();
+            assert_eq!(lines, ["first", "1", "2"]);
+        },
+        async |s| {
+            s.update("lines", add_line("second")).unwrap();
+        },
+    )
+    .await;
+    assert_eq!(after, json!({"lines": ["first", "second", "1"]}));
+}
+
+#[tokio::test]
+async fn an_update_of_a_value_that_has_another_type_by_then_is_a_conflict() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (status, _) = overlap(
+        &browser,
+        async |s| {
+            s.put("other", true).unwrap();
+            s.update("n", |n: &mut u64| *n += 1).unwrap();
+        },
+        async |s| s.put("n", "text").unwrap(),
+    )
+    .await;
+    assert_eq!(status, 409);
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": "text"}));
+    let visit = browser.clone();
+    let mut other = browser.clone();
+    visit
+        .clone()
+        .visit(async |s| {
+            s.put("n", 1).unwrap();
+            s.commit().await.unwrap();
+            s.update("n", |n: &mut u64| *n += 1).unwrap();
+            other.visit(async |s| s.put("n", "text").unwrap()).await;
+            let error = s.commit().await.unwrap_err();
+            let SessionError::Conflict { path, reason } = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(&*path, "n");
+            assert!(
+                matches!(reason, ConflictReason::Edit(EditError::WrongType { .. })),
+                "{reason:?}"
+            );
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn updates_of_two_processes_add_up_and_run_on_the_task_of_their_request() {
+    let store = MemoryStore::new();
+    let engines = [(); 2].map(|()| Sessions::new(config(), store.clone()).unwrap());
+    let mut browser = Browser::new(&engines[0]);
+    browser.visit(async |s| s.put("n", 0)).await.unwrap();
+    let runs = Arc::new(AtomicUsize::new(0));
+    let tasks = (0..200).map(|number: usize| {
+        let runs = Arc::clone(&runs);
+        let update = move |session: &Session| {
+            let (runs, own) = (Arc::clone(&runs), tokio::task::id());
+            let count = move |n: &mut u64| {
+                assert_eq!(tokio::task::id(), own);
+                runs.fetch_add(1, Relaxed);
+                *n += 1;
+            };
+            session.update("n", count).unwrap();
+            session.increment("m").unwrap();
+        };
+        tokio::spawn(change(
+            engines[number % 2].clone(),
+            browser.jar.clone(),
+            update,
+        ))
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        assert_eq!(task.await.unwrap(), 200);
+    }
+    assert_eq!(data(&mut browser).await, json!({"n": 200, "m": 200}));
+    assert!(runs.load(Relaxed) >= 200);
+}
+
+#[tokio::test]
+async fn an_update_that_panics_harms_no_other_request() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (mut bad, mut good) = (browser.clone(), browser.clone());
+    let request = async move {
+        bad.request(async |s| {
+            s.load().await.unwrap();
+            let mut runs = 0;
+            s.update("n", move |n: &mut u64| {
+                runs += 1;
+                assert_eq!(runs, 1, "the second attempt panics");
+                *n += 100;
+            })
+            .unwrap();
+            good.visit(async |s| s.increment("n").unwrap()).await;
+        })
+        .await
+        .status
+    };
+    let local = tokio::task::LocalSet::new();
+    let panicked = local
+        .run_until(async { tokio::task::spawn_local(request).await })
+        .await;
+    assert!(panicked.unwrap_err().is_panic());
+    browser
+        .clone()
+        .visit(async |s| s.update("n", |n: &mut u64| *n += 1).map(drop))
+        .await
+        .unwrap();
+    assert_eq!(data(&mut browser.clone()).await, json!({"n": 3}));
+}
+
+#[tokio::test]
+async fn an_update_may_use_the_session() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1, "step": 10})).await;
+    let mut other = browser.clone();
+    browser
+        .clone()
+        .visit(async |s| {
+            let session = s.clone();
+            let add_step = move |n: &mut u64| *n += session.get_or("step", 0).unwrap();
+            s.update("n", add_step.clone()).unwrap();
+            other.visit(async |s| s.increment("n").unwrap()).await;
+            // The update runs again in the commit, and once more on its result for what follows.
+            let (committed, ()) = tokio::join!(s.commit(), async {
+                s.update("n", add_step).unwrap();
+            });
+            committed.unwrap();
+        })
+        .await;
+    assert_eq!(
+        data(&mut browser.clone()).await,
+        json!({"n": 22, "step": 10})
+    );
+}
+
+#[tokio::test]
+async fn updates_follow_a_new_id_and_end_with_the_session() {
+    let add = |s: &Session| s.update("n", |n: &mut u64| *n += 1).map(drop);
+    for rotates in [true, false] {
+        let server = test_server(config());
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let mut mover = browser.clone();
+        let mut outer = browser.clone();
+        outer
+            .request(async |s| {
+                s.load().await.unwrap();
+                add(&s).unwrap();
+                mover
+                    .visit(async |s| match rotates {
+                        true => s.rotate_id(std::time::Duration::from_secs(30)),
+                        false => s.regenerate(),
+                    })
+                    .await
+                    .unwrap();
+            })
+            .await;
+        let after = data(&mut mover).await;
+        let expected = if rotates { 2 } else { 1 };
+        assert_eq!(after, json!({"n": expected}), "rotates: {rotates}");
+    }
+}
+
+#[tokio::test]
+async fn a_regeneration_runs_its_updates_on_the_newest_record() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (mut mover, mut other) = (browser.clone(), browser.clone());
+    mover
+        .request(async |s| {
+            s.load().await.unwrap();
+            s.update("n", |n: &mut u64| *n *= 10).unwrap();
+            s.regenerate().unwrap();
+            other.visit(async |s| s.increment("n").unwrap()).await;
+        })
+        .await;
+    assert_eq!(data(&mut mover).await, json!({"n": 20}));
+}
