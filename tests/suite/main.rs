@@ -125,6 +125,7 @@ mod session {
     mod model;
     mod overlaps;
     mod parallel;
+    mod pool;
     mod queue;
     mod queue_limits;
     mod regenerate;
