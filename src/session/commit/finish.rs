@@ -1,6 +1,6 @@
 //! The session's part of a response, after the final commit.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderValue, StatusCode};
 
@@ -98,20 +98,21 @@ enum CookieAction {
 impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
-        let mut state = self.state();
-        let begun = match state.take_load_error() {
-            Some(error) => ControlFlow::Break(FinalCommit::Done(SessionOutcome::failed(error))),
-            None => begin(&mut state, &self.engine, status)
-                .map_break(|result| committed(&mut state, &self.engine, result)),
+        let (mut state, engine) = (self.state(), &self.engine);
+        let committed = match begin(&mut state, engine, status) {
+            Ok(None) if is_unchanged(&state, engine) => FinalCommit::Unchanged {
+                accessed: state.is_accessed() && engine.policy.enabled,
+            },
+            Ok(None) => FinalCommit::Done(outcome(&mut state, engine, Ok(()))),
+            Err(error) => FinalCommit::Done(outcome(&mut state, engine, Err(error))),
+            Ok(Some(step)) => {
+                self.unlock(state);
+                return FinalCommit::Pending(Commit::from_step(self, step));
+            }
         };
         self.unlock(state);
-        match begun {
-            ControlFlow::Continue(step) => FinalCommit::Pending(Commit::from_step(self, step)),
-            ControlFlow::Break(committed) => {
-                self.recycle();
-                committed
-            }
-        }
+        self.recycle();
+        committed
     }
 
     /// Takes the error of a load that failed. The response must then be replaced.
@@ -130,41 +131,31 @@ impl Commit {
     }
 }
 
-/// Returns the first step that waits for the store, or the result of the commit if there is none.
+/// Returns the first step that waits for the store, or `None` if the commit has ended.
 fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
-) -> ControlFlow<Result<(), SessionError>, CommitStep> {
+) -> Result<Option<CommitStep>, SessionError> {
+    if let Some(error) = state.take_load_error() {
+        return Err(*error);
+    }
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
         false => Ok(()),
     };
     match kept.and_then(|()| first_step(state, engine, true)) {
-        Ok(CommitStep::Done) => {
-            end_commit(state, engine, 0, true);
-            ControlFlow::Break(Ok(()))
+        Ok(CommitStep::Done) => {}
+        Ok(CommitStep::Writing(write, key)) => {
+            return Ok(
+                finish_write(state, engine, write).map(|write| CommitStep::Writing(write, key))
+            );
         }
-        Ok(CommitStep::Writing(write, key)) => match finish_write(state, engine, write) {
-            Ok(()) => ControlFlow::Break(Ok(())),
-            Err(write) => ControlFlow::Continue(CommitStep::Writing(write, key)),
-        },
-        Ok(step) => ControlFlow::Continue(step),
-        Err(error) => ControlFlow::Break(Err(state.report(engine, error))),
+        Ok(step) => return Ok(Some(step)),
+        Err(error) => return Err(state.report(engine, error)),
     }
-}
-
-/// Returns the end of a commit that waits for nothing.
-fn committed(
-    state: &mut SessionState,
-    engine: &Arc<Engine>,
-    result: Result<(), SessionError>,
-) -> FinalCommit {
-    if result.is_ok() && is_unchanged(state, engine) {
-        let accessed = state.is_accessed() && engine.policy.enabled;
-        return FinalCommit::Unchanged { accessed };
-    }
-    FinalCommit::Done(outcome(state, engine, result))
+    end_commit(state, engine, 0, true);
+    Ok(None)
 }
 
 /// Returns `true` if the request changed nothing and its response sets no cookie.
@@ -173,23 +164,23 @@ fn is_unchanged(state: &SessionState, engine: &Engine) -> bool {
     !is_changed && cookie_action(state, engine) == CookieAction::Keep
 }
 
-/// Ends the commit if the store has written at once and no other step follows. A [`Commit`] would do
-/// the same, for more moves of it and of the response.
+/// Ends the commit if the store has written at once and no other step follows. Otherwise returns the
+/// write. A [`Commit`] would do the same, for more moves of it and of the response.
 fn finish_write(
     state: &mut SessionState,
     engine: &Engine,
     write: StoreFuture<WriteOutcome>,
-) -> Result<(), StoreFuture<WriteOutcome>> {
-    let written = write.into_result()?;
-    let version = match written {
-        Ok(WriteOutcome::Done(version)) if state.regeneration().is_none() => version,
-        written => return Err(StoreFuture::ready(written)),
+) -> Option<StoreFuture<WriteOutcome>> {
+    let version = match write.into_result() {
+        Ok(Ok(WriteOutcome::Done(version))) if state.regeneration().is_none() => version,
+        Ok(written) => return Some(StoreFuture::ready(written)),
+        Err(write) => return Some(write),
     };
     let span = Span::commit();
     let _entered = span.enter();
     state.on_stored(version);
     end_commit(state, engine, 0, true);
-    Ok(())
+    None
 }
 
 fn outcome(

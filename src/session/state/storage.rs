@@ -69,12 +69,9 @@ impl SessionState {
         let now = engine.clock.now();
         self.lifetime = Lifetime::from_creation(now);
         self.resolve_id(engine);
-        // An id that this request created is in no store.
-        let Some(key) = self
-            .identity
-            .key()
-            .filter(|_| self.identity.is_from_request())
-        else {
+        // An id that this request created is in no store, unless an explicit commit stored it.
+        let is_known = self.identity.is_from_request() || self.identity.is_confirmed();
+        let Some(key) = self.identity.key().filter(|_| is_known) else {
             self.open(engine, mode, true)?;
             return Ok(None);
         };

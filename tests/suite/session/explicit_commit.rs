@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Browser, Call, TestServer, config,
     cookie_server::{CookieServer, cookie_server_with, text},
-    data, test_server,
+    data, object, test_server,
 };
 
 async fn visitor(server: &TestServer) -> Browser {
@@ -299,4 +299,49 @@ async fn a_commit_after_one_that_was_merged_with_another_request_is_one_write() 
         assert_eq!(server.store.calls(), [Call::Write]);
     })
     .await;
+}
+
+/// Gives the session a new id, stores it, and then meets a conflict with a parallel request.
+async fn conflict_under_new_id(session: &Session, parallel: &mut Browser) {
+    session.load().await.unwrap();
+    session.rotate_id(Duration::from_secs(60)).unwrap();
+    session.commit().await.unwrap();
+    session.increment("other").unwrap();
+    let put = parallel.visit(async |s| s.put("other", "text"));
+    put.await.unwrap();
+    assert!(session.commit().await.unwrap_err().is_conflict());
+}
+
+#[tokio::test]
+async fn a_session_with_a_new_id_is_loaded_again_after_a_conflict() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut parallel = browser.clone();
+    let visit = browser.request(async |s| {
+        conflict_under_new_id(&s, &mut parallel).await;
+        s.load().await.unwrap();
+        s.put("n", 2).unwrap();
+        object(&s)
+    });
+    let expected = json!({"n": 2, "other": "text"});
+    assert_eq!(visit.await.value.unwrap(), expected);
+    server.advance(Duration::from_secs(120));
+    assert_eq!(data(&mut browser).await, expected);
+}
+
+#[tokio::test]
+async fn a_load_that_fails_after_an_explicit_commit_keeps_the_cookie_of_the_new_id() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut parallel = browser.clone();
+    let visit = browser.request(async |s| {
+        conflict_under_new_id(&s, &mut parallel).await;
+        server.store.fail(Call::Read);
+        s.load().await.unwrap_err();
+    });
+    let visit = visit.await;
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 1));
+    server.advance(Duration::from_secs(120));
+    let expected = json!({"n": 1, "other": "text"});
+    assert_eq!(data(&mut browser).await, expected);
 }
