@@ -105,11 +105,12 @@ impl FlashState {
     /// Makes the stored messages the messages of this request. Unless this request consumes them, they
     /// also stay the messages for the next request.
     pub(super) fn take_incoming(&mut self, consume: bool) -> Result<(), SessionError> {
-        if !self.stored.is_empty() {
-            self.consuming = consume;
-            if !consume {
-                self.deferred = self.stored.clone();
-            }
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        self.consuming = consume;
+        if !consume {
+            self.deferred = self.stored.clone();
         }
         write_messages(&self.stored, &mut self.incoming)
     }

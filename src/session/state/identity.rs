@@ -58,7 +58,11 @@ impl Identity {
             }
             // A value longer than any cookie fails to open, even when it is cut.
             let text = text.get(..=MAX_PAIR_LEN).unwrap_or(text);
-            self.texts.push(CookieText::from_slice(text));
+            // Copied in place. The text is as long as a move of it.
+            self.texts.push(CookieText::new());
+            if let Some(copy) = self.texts.last_mut() {
+                copy.extend_from_slice(text);
+            }
         }
     }
 

@@ -18,7 +18,7 @@ mod tag_state;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, header::COOKIE};
 use serde_json::Value;
 
 #[cfg(feature = "testing")]
@@ -104,13 +104,11 @@ impl SessionState {
         self.invisible = method == Method::HEAD;
         // For a usual number of headers, one pass is faster than a lookup of each name.
         for (name, value) in headers {
-            match name.as_str() {
-                "cookie" => {
-                    self.identity.collect_cookies(engine, value);
-                    self.store_handle.collect_cookies(&engine.backend, value);
-                }
-                "sec-purpose" | "purpose" => self.invisible |= is_prefetch(value),
-                _ => {}
+            if name == COOKIE {
+                self.identity.collect_cookies(engine, value);
+                self.store_handle.collect_cookies(&engine.backend, value);
+            } else if matches!(name.as_str(), "sec-purpose" | "purpose") {
+                self.invisible |= is_prefetch(value);
             }
         }
     }

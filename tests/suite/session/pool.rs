@@ -76,7 +76,7 @@ impl Former {
     async fn send(self, server: &TestServer, visitor: &mut Browser) {
         let store = &server.store;
         match self {
-            Self::Committed => drop(visitor.visit(fill).await),
+            Self::Committed => visitor.visit(fill).await,
             Self::Redirected => {
                 let mut response = Response::new(Empty::new());
                 *response.status_mut() = StatusCode::FOUND;
