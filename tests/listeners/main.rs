@@ -12,3 +12,5 @@ mod events;
 mod log;
 #[cfg(feature = "redis")]
 mod redis_outage;
+#[cfg(feature = "metrics")]
+mod secrets;
