@@ -23,4 +23,5 @@ mod storm;
 #[cfg(feature = "cli")]
 mod tool;
 mod trouble;
+mod two_processes;
 mod version_1;

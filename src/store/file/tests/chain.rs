@@ -6,7 +6,10 @@ use super::{
     super::{
         FileError, FindingKind, OnDamage,
         format::{file_names, segment_head::SEGMENT_HEAD_LEN},
-        log::engine::{EntryState, FileEngine},
+        log::{
+            engine::{EntryState, FileEngine},
+            read::FetchOutcome,
+        },
     },
     disk::{Crash, SimDisk},
     workload,
@@ -286,4 +289,84 @@ fn versions_go_up_after_a_loss() {
     let engine = workload::open_damaged(&disk, &clock, OnDamage::DropUncertain).unwrap();
     write(&engine, 1);
     assert!(engine.index.get(&key(1)).unwrap().version > newest);
+}
+
+/// Returns a closed store whose segments all have hints, and their number. Its records are long enough
+/// for hints.
+fn segments_with_hints() -> (SimDisk, Clock, u32) {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&disk, &clock).unwrap();
+    for number in 1..=9 {
+        let request = WriteRequest::new(&key(number), vec![number; 900], LIFE, Expected::Any);
+        engine.write(&request).map(|_| ()).unwrap();
+    }
+    engine.log.finish().unwrap();
+    let last = engine.log.lock().active().id;
+    for id in 1..=last {
+        engine
+            .log
+            .write_hint(&engine.log.segment(id).unwrap())
+            .unwrap();
+    }
+    (disk, clock, last)
+}
+
+#[test]
+fn an_intact_hint_does_not_hide_that_its_segment_was_cut_off() {
+    let (whole, clock, last) = segments_with_hints();
+    let engine = workload::open(&whole.crash(Crash::Process, None), &clock).unwrap();
+    assert_eq!(engine.stats().hints_used, u64::from(last));
+    for id in 1..=last {
+        let name = file_names::segment(id);
+        let len = bytes(&whole, &name).len();
+        for cut in SEGMENT_HEAD_LEN..len {
+            let disk = whole.crash(Crash::Process, None);
+            disk.tamper(&name, |bytes| bytes.truncate(cut));
+            match workload::open(&disk, &clock).err() {
+                Some(FileError::Damaged { finding }) => {
+                    assert_eq!(finding.kind, FindingKind::LostEnd, "{finding}");
+                }
+                // The last frame shows only that the store was closed.
+                None => assert!(id == last && cut >= len - 68, "segment {id} at {cut}"),
+                Some(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_behind_an_intact_hint_costs_the_session_and_serves_no_older_state() {
+    let (disk, clock, last) = segments_with_hints();
+    let mut half = 0;
+    // The length is the same, so only `verify_on_open` would read the segment.
+    disk.tamper(&file_names::segment(2), |bytes| {
+        half = bytes.len() / 2;
+        bytes[half..].fill(0);
+    });
+    let engine = workload::open(&disk, &clock).unwrap();
+    let stats = engine.stats();
+    assert_eq!((stats.hints_used, stats.damaged), (u64::from(last), 0));
+    let is_intact = |number: &u8| {
+        let position = engine.index.get(&key(*number)).unwrap().position;
+        position.segment != 2 || position.offset as usize + 68 + 900 <= half
+    };
+    let intact: Vec<u8> = (1..=9).filter(is_intact).collect();
+    let lost = 9 - intact.len() as u64;
+    assert!(lost > 0);
+    let is_readable = |number: &u8| {
+        let EntryState::Live(entry) = engine.entry_state(&key(*number), clock.now()) else {
+            return false;
+        };
+        match engine.fetch(&key(*number), entry, true).unwrap() {
+            FetchOutcome::Record(record) => {
+                assert_eq!(record.data, vec![*number; 900]);
+                true
+            }
+            _ => false,
+        }
+    };
+    let readable: Vec<u8> = (1..=9).filter(is_readable).collect();
+    assert_eq!(readable, intact);
+    assert_eq!(engine.stats().damaged, lost, "each is reported");
+    assert_eq!(live(&engine, &clock), intact, "the others are gone");
 }
