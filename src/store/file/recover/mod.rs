@@ -5,3 +5,4 @@ pub(crate) mod open;
 mod replay;
 pub(crate) mod report;
 mod scan;
+mod segment_files;

@@ -7,10 +7,7 @@ use std::{
     sync::{Arc, atomic::AtomicU64},
 };
 
-use super::{
-    replay::Replay,
-    scan::{LogScan, ScannedSegment},
-};
+use super::{replay::Replay, scan::LogScan, segment_files::ScannedSegment};
 use crate::store::file::{
     compact::segment::Compactor,
     disk::Disk,

@@ -10,6 +10,7 @@ use std::{
 use super::{
     replay::{Damage, JudgedDamage, Replay},
     report::{SegmentReport, hint_matches},
+    segment_files::{ScannedSegment, decode_head, oldest_format, open_segments},
 };
 use crate::store::file::{
     disk::{self, Disk, DiskFile},
@@ -26,53 +27,6 @@ use crate::store::file::{
     },
     log::index::Position,
 };
-
-/// A segment whose head is intact.
-pub(super) struct ScannedSegment {
-    pub(super) file: Box<dyn DiskFile>,
-    pub(super) len: u64,
-    pub(super) salt: u32,
-    pub(super) format: LogFormat,
-    /// The end of the last frame.
-    pub(super) end: u32,
-    /// The running checksum of the frames.
-    pub(super) checksum: u32,
-    /// The segment has an end frame, so another one follows.
-    pub(super) ended: bool,
-    /// Length of the hint file that was used, or 0.
-    pub(super) hint_len: u64,
-}
-
-impl ScannedSegment {
-    fn new(file: Box<dyn DiskFile>, len: u64, head: HeadFields) -> Self {
-        Self {
-            file,
-            len,
-            salt: head.salt,
-            format: head.format,
-            end: head.format.head_len() as u32,
-            checksum: 0,
-            ended: false,
-            hint_len: 0,
-        }
-    }
-
-    /// Returns `true` if frames can be appended.
-    pub(super) fn is_open(&self) -> bool {
-        !self.ended && self.format == LogFormat::V2
-    }
-
-    /// Returns the end of segment `id`, for the segment after it.
-    pub(super) const fn segment_end(&self, id: u32) -> SegmentEnd {
-        SegmentEnd {
-            id,
-            salt: self.salt,
-            offset: self.end,
-            checksum: self.checksum,
-            durable: 0,
-        }
-    }
-}
 
 /// The end of the segment that was read last.
 struct PreviousSegment {
@@ -561,42 +515,4 @@ fn span(id: u32, offset: u32, len: u64) -> (Position, Position) {
         position(offset),
         position(u32::try_from(end).unwrap_or(u32::MAX)),
     )
-}
-
-fn decode_head(id: u32, file: &dyn DiskFile) -> io::Result<SegmentHead> {
-    let mut head = [0; SEGMENT_HEAD_LEN];
-    file.read_at(&mut head, 0)?;
-    Ok(SegmentHead::decode(&head, id))
-}
-
-/// Returns the format of the oldest segment with an intact head. An error is found again later.
-fn oldest_format(files: &SegmentFiles) -> LogFormat {
-    let mut heads = files
-        .iter()
-        .map(|(id, (file, _))| decode_head(*id, file.as_ref()));
-    heads
-        .find_map(|head| match head {
-            Ok(SegmentHead::Intact(head)) => Some(head.format),
-            _ => None,
-        })
-        .unwrap_or(LogFormat::V2)
-}
-
-type SegmentFiles = BTreeMap<u32, (Box<dyn DiskFile>, u64)>;
-
-/// Opens the segments among the files of a directory; returns each with its length.
-fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<SegmentFiles, FileError> {
-    let mut files = BTreeMap::new();
-    for name in names {
-        if let Some(id) = file_names::parse_segment(name) {
-            let open = || {
-                let file = disk.open(name)?;
-                let len = file.len()?;
-                Ok((file, len))
-            };
-            let file = open().map_err(|error| FileError::io("open", disk.locate(name), error));
-            files.insert(id, file?);
-        }
-    }
-    Ok(files)
 }

@@ -1,0 +1,100 @@
+//! The segment files of a directory.
+
+use std::{collections::BTreeMap, io};
+
+use crate::store::file::{
+    disk::{Disk, DiskFile},
+    error::FileError,
+    format::{
+        file_names,
+        segment_end::SegmentEnd,
+        segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
+    },
+};
+
+/// A segment whose head is intact.
+pub(super) struct ScannedSegment {
+    pub(super) file: Box<dyn DiskFile>,
+    pub(super) len: u64,
+    pub(super) salt: u32,
+    pub(super) format: LogFormat,
+    /// The end of the last frame.
+    pub(super) end: u32,
+    /// The running checksum of the frames.
+    pub(super) checksum: u32,
+    /// The segment has an end frame, so another one follows.
+    pub(super) ended: bool,
+    /// Length of the hint file that was used, or 0.
+    pub(super) hint_len: u64,
+}
+
+impl ScannedSegment {
+    pub(super) fn new(file: Box<dyn DiskFile>, len: u64, head: HeadFields) -> Self {
+        Self {
+            file,
+            len,
+            salt: head.salt,
+            format: head.format,
+            end: head.format.head_len() as u32,
+            checksum: 0,
+            ended: false,
+            hint_len: 0,
+        }
+    }
+
+    /// Returns `true` if frames can be appended.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended && self.format == LogFormat::V2
+    }
+
+    /// Returns the end of segment `id`, for the segment after it.
+    pub(super) const fn segment_end(&self, id: u32) -> SegmentEnd {
+        SegmentEnd {
+            id,
+            salt: self.salt,
+            offset: self.end,
+            checksum: self.checksum,
+            durable: 0,
+        }
+    }
+}
+
+/// Reads the head of segment `id`.
+pub(super) fn decode_head(id: u32, file: &dyn DiskFile) -> io::Result<SegmentHead> {
+    let mut head = [0; SEGMENT_HEAD_LEN];
+    file.read_at(&mut head, 0)?;
+    Ok(SegmentHead::decode(&head, id))
+}
+
+/// Returns the format of the oldest segment with an intact head. An error is found again later.
+pub(super) fn oldest_format(files: &SegmentFiles) -> LogFormat {
+    let mut heads = files
+        .iter()
+        .map(|(id, (file, _))| decode_head(*id, file.as_ref()));
+    heads
+        .find_map(|head| match head {
+            Ok(SegmentHead::Intact(head)) => Some(head.format),
+            _ => None,
+        })
+        .unwrap_or(LogFormat::V2)
+}
+
+/// Segment files by number, each with its length.
+pub(super) type SegmentFiles = BTreeMap<u32, (Box<dyn DiskFile>, u64)>;
+
+/// Opens the segments among the files of a directory; returns each with its length.
+pub(super) fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<SegmentFiles, FileError> {
+    let mut files = BTreeMap::new();
+    for name in names {
+        if let Some(id) = file_names::parse_segment(name) {
+            let open = || {
+                let file = disk.open(name)?;
+                let len = file.len()?;
+                Ok((file, len))
+            };
+            let file = open().map_err(|error| FileError::io("open", disk.locate(name), error));
+            files.insert(id, file?);
+        }
+    }
+    Ok(files)
+}
