@@ -86,7 +86,7 @@
 //! | `garde` | validation errors from `garde` reports |
 //! | `templates` | session values in `minijinja` templates |
 //! | `tracing` | events as log lines, spans around loads and commits |
-//! | `metrics` | events as counters |
+//! | `metrics` | durations, events and the state of stores as metrics |
 //! | `testing` | a [kit](guide::testing) for the tests of handlers, the conformance suite for stores |
 //! | `cli` | the program `session-file` |
 //!

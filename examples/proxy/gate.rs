@@ -63,28 +63,39 @@ impl Gate {
     ) -> Response<ProxyBody> {
         let path = request.uri().path();
         if path.starts_with(OWN_PATHS) {
-            return self.own_page(request, session).await;
+            return Box::pin(self.own_page(request, session)).await;
         }
-        if self
+        let is_public = self
             .public_paths
             .iter()
-            .any(|public| path.starts_with(public))
-        {
-            return self.upstream.forward(request, client, None).await;
-        }
+            .any(|public| path.starts_with(public));
+        let user = match is_public {
+            true => None,
+            false => match self.user(&request, session).await {
+                Ok(user) => Some(user),
+                Err(response) => return *response,
+            },
+        };
+        self.upstream.forward(request, client, user).await
+    }
+
+    /// Returns the user of the session, or the response to a request that does not pass.
+    async fn user(
+        &self,
+        request: &Request<Incoming>,
+        session: &Session,
+    ) -> Result<&HeaderValue, Box<Response<ProxyBody>>> {
         // The flash messages of the session are for the proxy's own pages.
         let user = match session.load_read_only().await {
             Ok(session) => session.get::<String>("user"),
             // The service responds with a 503.
             Err(error) => Err(error),
         };
-        match user {
-            Ok(user) => match user.as_deref().and_then(|name| self.users.header(name)) {
-                None => refuse(&request),
-                Some(_) if is_cross_site(&request) => status_page(StatusCode::FORBIDDEN),
-                Some(user) => self.upstream.forward(request, client, Some(user)).await,
-            },
-            Err(error) => status_page(error.status()),
+        let user = user.map_err(|error| Box::new(status_page(error.status())))?;
+        match user.as_deref().and_then(|name| self.users.header(name)) {
+            None => Err(Box::new(refuse(request))),
+            Some(_) if is_cross_site(request) => Err(Box::new(status_page(StatusCode::FORBIDDEN))),
+            Some(user) => Ok(user),
         }
     }
 

@@ -12,8 +12,8 @@ use crate::{
     duration::DurationSetting,
     seal::KeyRing,
     session::{
-        Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, PendingIds, Policy,
-        TouchTimes,
+        Backend, CommitQueues, CookieCache, DeadKeys, Engine, Listeners, OperationMeters,
+        PendingIds, Policy, TouchTimes,
     },
     store::CookieContext,
     wire::native::NativeFormat,
@@ -59,6 +59,8 @@ impl SessionConfig {
         let stripper = CookieStripper::new(names);
         let limits_max_age = !policy.clear_with_browser && policy.age > MAX_AGE;
         Ok(Engine {
+            store_name: backend.store().name(),
+            meters: OperationMeters::new(backend.store().name()),
             backend,
             cookie_cache: CookieCache::new(),
             dead_keys: DeadKeys::new(),

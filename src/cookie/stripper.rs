@@ -1,5 +1,6 @@
 //! Removal of a service's own cookies from headers, for proxies.
 
+use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{COOKIE, SET_COOKIE},
@@ -39,13 +40,13 @@ impl CookieStripper {
     /// Returns a `Cookie` line without the cookies, or `None` if nothing is left. The bytes of the other
     /// cookies are unchanged.
     fn strip_line(&self, line: &HeaderValue) -> Option<HeaderValue> {
-        let mut kept = Vec::with_capacity(line.len());
+        let mut kept = BytesMut::with_capacity(line.len());
         for part in line.as_bytes().split(is_semicolon) {
             if self.is_own(part) {
                 continue;
             }
             if !kept.is_empty() {
-                kept.push(b';');
+                kept.put_u8(b';');
             }
             // The space after the `;` of a removed cookie must not begin the line.
             let is_first = kept.is_empty();
@@ -58,7 +59,7 @@ impl CookieStripper {
         if kept.iter().all(|byte| matches!(byte, b' ' | b'\t' | b';')) {
             return None;
         }
-        let mut stripped = HeaderValue::from_bytes(&kept).ok()?;
+        let mut stripped = HeaderValue::from_maybe_shared(kept.freeze()).ok()?;
         stripped.set_sensitive(line.is_sensitive());
         Some(stripped)
     }
@@ -81,6 +82,19 @@ fn retain(
     matches: impl Fn(&HeaderValue) -> bool,
     replace: impl Fn(&HeaderValue) -> Option<HeaderValue>,
 ) {
+    let mut lines = headers.get_all(&name).iter();
+    let (first, is_single) = (lines.next(), lines.next().is_none());
+    if is_single {
+        let Some(line) = first.filter(|line| matches(line)) else {
+            return;
+        };
+        // The usual case needs no new entry in the map.
+        match (replace(line), headers.get_mut(&name)) {
+            (Some(replacement), Some(line)) => *line = replacement,
+            _ => drop(headers.remove(&name)),
+        }
+        return;
+    }
     if !headers.get_all(&name).iter().any(&matches) {
         return;
     }

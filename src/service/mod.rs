@@ -20,12 +20,20 @@ mod sessions;
 mod axum;
 #[cfg(feature = "testing")]
 mod inspect;
+#[cfg(not(feature = "tracing"))]
+#[path = "no_log.rs"]
+mod log;
+#[cfg(feature = "tracing")]
+#[path = "tracing.rs"]
+mod log;
 #[cfg(feature = "metrics")]
-mod metrics;
+#[path = "metrics.rs"]
+mod meter;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_metrics.rs"]
+mod meter;
 #[cfg(feature = "tower")]
 mod tower;
-#[cfg(feature = "tracing")]
-mod tracing;
 
 #[cfg(feature = "axum")]
 pub use axum::{ReadOnlySession, SessionRejection, UnloadedSession};
@@ -33,11 +41,11 @@ pub use body::SessionBody;
 pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
 pub use layer_session::SessionLayerConflict;
+#[cfg(feature = "tracing")]
+pub use log::TracingListener;
 #[cfg(feature = "metrics")]
-pub use metrics::MetricsListener;
+pub use meter::MetricsListener;
 pub use session_ext::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]
 pub use tower::SessionLayer;
-#[cfg(feature = "tracing")]
-pub use tracing::TracingListener;

@@ -1,10 +1,18 @@
 //! The session middleware, and its builder.
 
-use std::{any::Any, fmt, future::Future, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    future::Future,
+    sync::Arc,
+};
 
 use http::{HeaderMap, Request, Response};
 
-use super::hyper::{SessionFn, SessionService};
+use super::{
+    hyper::{SessionFn, SessionService},
+    log, meter,
+};
 use crate::{
     clock::Clock,
     config::{ConfigError, SessionConfig, StoreRegistry},
@@ -223,6 +231,12 @@ impl fmt::Debug for Sessions {
     }
 }
 
+/// Returns `true` if every service has this listener already.
+fn is_default_listener<L: Listener>() -> bool {
+    let listener = TypeId::of::<L>();
+    log::listener() == Some(listener) || meter::listener() == Some(listener)
+}
+
 /// The name of a store that the program passes instead of a name.
 const GIVEN_STORE: &str = "given";
 
@@ -264,8 +278,13 @@ impl SessionsBuilder {
     }
 
     /// Adds a listener for session events. Several calls add up.
-    pub fn listener(mut self, listener: impl Listener) -> Self {
-        self.listeners.add(listener);
+    ///
+    /// With the features `tracing` and `metrics`, `TracingListener` and `MetricsListener` are always on.
+    /// Adding one of them again changes nothing.
+    pub fn listener<L: Listener>(mut self, listener: L) -> Self {
+        if !is_default_listener::<L>() {
+            self.listeners.add(listener);
+        }
         self
     }
 
@@ -279,10 +298,13 @@ impl SessionsBuilder {
     ///
     /// # Errors
     /// If a setting is invalid, the keys are missing, or no store has the configured name.
-    pub fn build(self) -> Result<Sessions, ConfigError> {
+    pub fn build(mut self) -> Result<Sessions, ConfigError> {
+        log::add_listener(&mut self.listeners);
+        meter::add_listener(&mut self.listeners);
         let engine = self
             .config
             .into_engine(self.stores, self.clock, self.listeners)?;
+        log::started(&engine);
         if let Some(reason) = engine.adjusted {
             engine.emit(&Event::ConfigAdjusted { reason });
         }

@@ -1,13 +1,16 @@
 //! Events as `tracing` log entries.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    any::TypeId,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use tracing::{debug, field::display, warn};
+use tracing::{Level, debug, enabled, field::display, info, warn};
 
 use crate::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
-    session::{Event, Listener},
+    session::{Engine, Event, Listener, Listeners},
 };
 
 /// Minimum interval between two warnings about store failures. An unavailable store fails every
@@ -19,7 +22,10 @@ static LAST_WARNING: AtomicU64 = AtomicU64::new(0);
 /// Number of store failures since the last warning.
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
-/// A listener that writes every event to `tracing`, with the target `hyper_session`.
+/// The listener that writes every event to `tracing`, with the target `hyper_session`. Every service has
+/// it.
+///
+/// The start is one entry with level info: the store, the cookie and the policies.
 ///
 /// Failures, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
 /// all other events have level debug. Entries identify a session by the hash of its id.
@@ -32,7 +38,42 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
+/// Returns the type of [`TracingListener`], which every service has.
+pub(super) fn listener() -> Option<TypeId> {
+    Some(TypeId::of::<TracingListener>())
+}
+
+pub(super) fn add_listener(listeners: &mut Listeners) {
+    listeners.add(TracingListener);
+}
+
+/// Logs the configuration of a service that was built.
+pub(super) fn started(engine: &Engine) {
+    let policy = &engine.policy;
+    info!(
+        target: "hyper_session",
+        event = "started",
+        store = engine.store_name,
+        cookie = engine.set_cookie.name().as_str(),
+        enabled = policy.enabled,
+        age = ?policy.age,
+        absolute_timeout = ?policy.absolute_timeout,
+        touch_interval = ?policy.touch_interval,
+        commit_timeout = ?policy.commit_timeout,
+        cookie_policy = ?policy.cookie,
+        clear_with_browser = policy.clear_with_browser,
+        on_store_failure = ?policy.on_store_failure,
+        on_conflict = ?policy.on_conflict,
+        on_too_large = ?policy.on_too_large,
+        "sessions are configured"
+    );
+}
+
 impl Listener for TracingListener {
+    fn wants_routine_events(&self) -> bool {
+        enabled!(target: "hyper_session", Level::DEBUG)
+    }
+
     fn on_event(&self, event: &Event<'_>) {
         let name = event.name();
         match event {

@@ -6,6 +6,7 @@ use super::{
     CommitQueues, CookieCache, DeadKeys, Event, PendingIds, Policy, SessionError, TouchTimes,
     backend::Backend,
     events::{Listeners, QueuedEvent},
+    trace::OperationMeters,
 };
 use crate::{
     clock::{Clock, Timestamp},
@@ -17,6 +18,9 @@ use crate::{
 /// The store, the policy and the formats of one service.
 pub(crate) struct Engine {
     pub(crate) backend: Backend,
+    /// The store's name in logs and metrics.
+    pub(crate) store_name: &'static str,
+    pub(crate) meters: OperationMeters,
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
     pub(crate) cookie_cache: CookieCache,

@@ -123,6 +123,16 @@ impl SessionError {
         matches!(self, Self::Store(_) | Self::Record(_) | Self::Malformed(_))
     }
 
+    /// Returns the outcome of a commit that fails with this error, in spans and metrics.
+    pub(super) const fn outcome(&self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "conflict",
+            Self::Contention(_) => "contention",
+            Self::TooLarge { .. } => "too_large",
+            _ => "failed",
+        }
+    }
+
     /// Returns `true` if [`Event::StoreFailed`](super::Event::StoreFailed) reports the error.
     pub(super) const fn is_caused_by_store(&self) -> bool {
         self.is_store_failure() || self.is_too_large()

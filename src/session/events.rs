@@ -2,6 +2,8 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
+use smallvec::SmallVec;
+
 use super::SessionError;
 use crate::{clock::Timestamp, id::StoreKey};
 
@@ -171,6 +173,13 @@ impl Event<'_> {
 pub trait Listener: Send + Sync + 'static {
     /// Handles an event.
     fn on_event(&self, event: &Event<'_>);
+
+    /// Returns `false` if the listener ignores [`Initiated`](Event::Initiated),
+    /// [`Committed`](Event::Committed) and [`ConflictResolved`](Event::ConflictResolved) at the moment.
+    /// Requests without other events then cost nothing. Default: `true`.
+    fn wants_routine_events(&self) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(&Event<'_>) + Send + Sync + 'static> Listener for F {
@@ -187,6 +196,9 @@ pub(super) enum QueuedEvent {
     StoreFailed(Option<StoreKey>, SessionError),
 }
 
+/// The events of a session that is locked, in order. A request seldom has more than one at once.
+pub(super) type QueuedEvents = SmallVec<[QueuedEvent; 1]>;
+
 /// The listeners of one engine. Without listeners, an event costs one comparison. A store that
 /// reports outages gets a clone.
 #[derive(Clone, Default)]
@@ -199,6 +211,13 @@ impl Listeners {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns `true` if a listener handles the events of requests that succeed.
+    pub(crate) fn want_routine_events(&self) -> bool {
+        self.0
+            .iter()
+            .any(|listener| listener.wants_routine_events())
     }
 
     pub(crate) fn emit(&self, event: &Event<'_>) {

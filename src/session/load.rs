@@ -10,9 +10,9 @@ use std::{
 use futures_timer::Delay;
 
 use super::{
-    Session, SessionError,
+    ReadOnlyReason, Session, SessionError,
     state::{LoadMode, PendingRead, Phase, SessionState},
-    trace::Span,
+    trace::{OperationEnd, OperationTrace},
 };
 use crate::{completion::panic_after_completion, store::StoreError};
 
@@ -30,7 +30,10 @@ pub struct Load<'a> {
     /// The time limit of the look-ups of several ids, once the store did not answer one at once.
     deadline: Option<Delay>,
     is_completed: bool,
-    span: Span,
+    /// `None` after a load by another task.
+    trace: Option<OperationTrace>,
+    /// Number of reads.
+    attempts: u32,
 }
 
 impl<'a> Load<'a> {
@@ -41,7 +44,8 @@ impl<'a> Load<'a> {
             reading: None,
             deadline: None,
             is_completed: false,
-            span: Span::load(),
+            trace: None,
+            attempts: 0,
         }
     }
 }
@@ -67,15 +71,21 @@ impl<'a> Load<'a> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<&'a Session, SessionError>> {
         let this = self;
-        let _entered = this.span.enter();
         let engine = &*this.session.engine;
+        if this.trace.is_none() && state.phase() == Phase::Unloaded {
+            this.trace = Some(OperationTrace::load(engine));
+        }
+        let _entered = this.trace.as_ref().map(OperationTrace::enter);
         let loaded = loop {
             let begun = match this.reading.take() {
                 Some(reading) => Ok(Some(reading)),
                 None => state.begin_load(engine, this.mode),
             };
             let (key, mut reading) = match begun {
-                Ok(Some(reading)) => reading,
+                Ok(Some(reading)) => {
+                    this.attempts = this.attempts.max(1);
+                    reading
+                }
                 loaded => break loaded.map(drop),
             };
             let read = match Pin::new(&mut reading).poll(cx) {
@@ -97,13 +107,39 @@ impl<'a> Load<'a> {
             // Another task may have found that this id is dead. Begin again with the next one.
             if state.has_key(&key) {
                 match state.finish_load(engine, read, this.mode) {
-                    Ok(Some(next)) => this.reading = Some(next),
+                    Ok(Some(next)) => {
+                        this.attempts += 1;
+                        this.reading = Some(next);
+                    }
                     loaded => break loaded.map(drop),
                 }
             }
         };
         this.is_completed = true;
+        this.end_trace(state, loaded.is_ok());
         Poll::Ready(loaded.map(|()| this.session))
+    }
+
+    fn end_trace(&self, state: &SessionState, is_ok: bool) {
+        if let Some(trace) = &self.trace {
+            let end = OperationEnd {
+                outcome: outcome(state, is_ok),
+                attempts: self.attempts,
+                bytes: state.data().text().len(),
+            };
+            trace.end(&self.session.engine, &end);
+        }
+    }
+}
+
+/// Returns the outcome of a load in spans and metrics.
+fn outcome(state: &SessionState, is_ok: bool) -> &'static str {
+    match state.phase() {
+        _ if !is_ok => "failed",
+        Phase::ReadOnly(ReadOnlyReason::StoreFailed) => "unavailable",
+        Phase::ReadOnly(ReadOnlyReason::Disabled) => "disabled",
+        _ if state.version().is_some() => "found",
+        _ => "new",
     }
 }
 

@@ -45,3 +45,4 @@ pub(crate) use pending_ids::PendingIds;
 pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge};
 pub use snapshot::Snapshot;
+pub(crate) use trace::OperationMeters;

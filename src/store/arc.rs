@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Capabilities, ClientSideStore, ReadOutcome, Store, StoreFuture, TagStore, WriteOutcome,
-    WriteRequest,
+    Capabilities, ClientSideStore, ReadOutcome, Store, StoreFuture, StoreStat, TagStore,
+    WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -24,6 +24,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         (**self).touch(key, ttl)
+    }
+
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        (**self).report_stats(report);
     }
 
     fn capabilities(&self) -> Capabilities {

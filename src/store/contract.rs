@@ -83,6 +83,19 @@ pub trait Store: Any + Send + Sync {
     #[doc(alias = "update_ttl")]
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool>;
 
+    /// Returns the name of this kind of store in logs and metrics. Default: the name of the type,
+    /// without its path.
+    fn name(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        let name = name.split('<').next().unwrap_or(name);
+        name.rsplit("::").next().unwrap_or(name)
+    }
+
+    /// Reports the size of the store and its counters, for metrics: calls `report` with the store's
+    /// [`name`](Self::name) and each number. A store that consists of other stores reports theirs. Must return
+    /// at once. Default: reports nothing.
+    fn report_stats(&self, _report: &mut dyn FnMut(&'static str, StoreStat)) {}
+
     /// Returns the promises that the store keeps. Default: [`Capabilities::default`].
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
@@ -142,6 +155,19 @@ pub trait Store: Any + Send + Sync {
     fn close(&self) -> StoreFuture<()> {
         StoreFuture::ready(Ok(()))
     }
+}
+
+/// A number about a store, for metrics.
+///
+/// The metric is called `hyper_session_` and the name. A name follows the conventions of Prometheus:
+/// snake case, with a unit, and with `_total` for a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StoreStat {
+    /// A number that rises and falls.
+    Gauge(&'static str, u64),
+    /// A number that only rises while the process runs.
+    Counter(&'static str, u64),
 }
 
 /// The promises that a store keeps.

@@ -36,7 +36,7 @@ pub(crate) use client_side::CookieLines;
 pub use client_side::{
     BoundStore, ClientSideStore, CookieContext, RequestStore, SetCookies, SetCookiesIntoIter,
 };
-pub use contract::{Capabilities, Store};
+pub use contract::{Capabilities, Store, StoreStat};
 pub use cookie::CookieStore;
 pub use error::{StoreError, TooLarge};
 #[cfg(all(feature = "file", unix))]

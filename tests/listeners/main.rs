@@ -10,6 +10,8 @@ mod support;
 mod events;
 #[cfg(any(feature = "metrics", feature = "redis"))]
 mod log;
+#[cfg(all(unix, feature = "file", feature = "metrics", feature = "redis"))]
+mod metrics;
 #[cfg(feature = "redis")]
 mod redis_outage;
 #[cfg(feature = "metrics")]

@@ -15,6 +15,7 @@ pub mod cookie_server;
 pub mod increment;
 pub mod jar;
 pub mod net;
+pub mod nginx;
 pub mod playground;
 #[cfg(feature = "redis")]
 pub mod redis_servers;

@@ -88,7 +88,8 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("indicatif", &["bin"]),
     ("itoa", &["cookie"]),
     ("libc", &["clock"]),
-    ("metrics", &["service"]),
+    // Events, durations of loads and commits.
+    ("metrics", &["service", "session"]),
     ("minijinja", &["view"]),
     ("multer", &["form"]),
     ("percent_encoding", &["form"]),

@@ -15,7 +15,7 @@ use crate::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
         state::{IdStatus, SessionState},
-        trace::Span,
+        trace::{OperationEnd, OperationTrace},
     },
     store::{SetCookies, StoreFuture, WriteOutcome},
 };
@@ -99,7 +99,8 @@ impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
         let (mut state, engine) = (self.state(), &self.engine);
-        let committed = match begin(&mut state, engine, status) {
+        let trace = state.is_modified().then(|| OperationTrace::commit(engine));
+        let committed = match begin(&mut state, engine, status, trace.as_ref()) {
             Ok(None) if is_unchanged(&state, engine) => FinalCommit::Unchanged {
                 accessed: state.is_accessed() && engine.policy.enabled,
             },
@@ -107,7 +108,7 @@ impl Session {
             Err(error) => FinalCommit::Done(outcome(&mut state, engine, Err(error))),
             Ok(Some(step)) => {
                 self.unlock(state);
-                return FinalCommit::Pending(Commit::from_step(self, step));
+                return FinalCommit::Pending(Commit::from_step(self, step, trace));
             }
         };
         self.unlock(state);
@@ -136,26 +137,49 @@ fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
+    trace: Option<&OperationTrace>,
 ) -> Result<Option<CommitStep>, SessionError> {
     if let Some(error) = state.take_load_error() {
         return Err(*error);
     }
+    let _entered = trace.map(OperationTrace::enter);
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
         false => Ok(()),
     };
     match kept.and_then(|()| first_step(state, engine, true)) {
-        Ok(CommitStep::Done) => {}
+        Ok(CommitStep::Done) => end_trace(trace, engine, "unchanged", state),
         Ok(CommitStep::Writing(write, key)) => {
-            return Ok(
-                finish_write(state, engine, write).map(|write| CommitStep::Writing(write, key))
-            );
+            let pending = finish_write(state, engine, write);
+            if pending.is_none() {
+                end_trace(trace, engine, "stored", state);
+            }
+            return Ok(pending.map(|write| CommitStep::Writing(write, key)));
         }
         Ok(step) => return Ok(Some(step)),
-        Err(error) => return Err(state.report(engine, error)),
+        Err(error) => {
+            end_trace(trace, engine, error.outcome(), state);
+            return Err(state.report(engine, error));
+        }
     }
     end_commit(state, engine, 0, true);
     Ok(None)
+}
+
+fn end_trace(
+    trace: Option<&OperationTrace>,
+    engine: &Engine,
+    outcome: &'static str,
+    state: &SessionState,
+) {
+    if let Some(trace) = trace {
+        let end = OperationEnd {
+            outcome,
+            attempts: 1,
+            bytes: state.data().text().len(),
+        };
+        trace.end(engine, &end);
+    }
 }
 
 /// Returns `true` if the request changed nothing and its response sets no cookie.
@@ -176,8 +200,6 @@ fn finish_write(
         Ok(written) => return Some(StoreFuture::ready(written)),
         Err(write) => return Some(write),
     };
-    let span = Span::commit();
-    let _entered = span.enter();
     state.on_stored(version);
     end_commit(state, engine, 0, true);
     None

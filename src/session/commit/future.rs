@@ -19,7 +19,7 @@ use crate::{
     session::{
         Event, OnConflict, OnTooLarge, Session, SessionError,
         state::{Changes, IdStatus, SessionState, StoredRecord},
-        trace::Span,
+        trace::{OperationEnd, OperationTrace},
     },
     store::{Record, StoreError, WriteOutcome},
 };
@@ -55,7 +55,9 @@ pub struct Commit {
     pub(super) is_final: bool,
     is_completed: bool,
     abandon: Option<AbandonGuard>,
-    span: Span,
+    /// What happened last, unless a record is stored.
+    outcome: &'static str,
+    trace: OperationTrace,
 }
 
 /// Records that an explicit commit was dropped, or failed, with an unknown outcome.
@@ -85,15 +87,21 @@ impl Future for Commit {
 impl Commit {
     /// Creates a commit of the changes made so far.
     pub(in crate::session) fn new(session: Session) -> Self {
-        Self::build(session, CommitStep::Plan, false)
+        let trace = OperationTrace::commit(&session.engine);
+        Self::build(session, CommitStep::Plan, false, trace)
     }
 
     /// Creates the final commit of a request, whose first step has been planned.
-    pub(super) fn from_step(session: Session, step: CommitStep) -> Self {
-        Self::build(session, step, true)
+    pub(super) fn from_step(
+        session: Session,
+        step: CommitStep,
+        trace: Option<OperationTrace>,
+    ) -> Self {
+        let trace = trace.unwrap_or_else(|| OperationTrace::commit(&session.engine));
+        Self::build(session, step, true, trace)
     }
 
-    fn build(session: Session, step: CommitStep, is_final: bool) -> Self {
+    fn build(session: Session, step: CommitStep, is_final: bool, trace: OperationTrace) -> Self {
         Self {
             session,
             step,
@@ -107,19 +115,41 @@ impl Commit {
             is_final,
             is_completed: false,
             abandon: None,
-            span: Span::commit(),
+            outcome: "unchanged",
+            trace,
         }
     }
 
     /// Runs the steps to the last one.
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        let _entered = self.span.enter();
+        let _entered = self.trace.enter();
         while !matches!(self.step, CommitStep::Done) {
             let next = ready!(self.poll_step(cx));
-            self.step = next.or_else(|error| self.on_error(error))?;
+            self.step = match next.or_else(|error| self.on_error(error)) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.end_trace(error.outcome());
+                    return Poll::Ready(Err(error));
+                }
+            };
         }
+        let is_lost = self.session.state().id_status().is_lost();
+        self.end_trace(match self.outcome {
+            "unchanged" if is_lost => "dropped",
+            _ if self.written && !is_lost => "stored",
+            outcome => outcome,
+        });
         self.complete();
         Poll::Ready(Ok(()))
+    }
+
+    fn end_trace(&self, outcome: &'static str) {
+        let end = OperationEnd {
+            outcome,
+            attempts: self.conflicts + 1,
+            bytes: self.session.state().data().text().len(),
+        };
+        self.trace.end(&self.session.engine, &end);
     }
 
     /// Waits for the current step and returns the next step.
@@ -132,6 +162,7 @@ impl Commit {
                 let engine = &*self.session.engine;
                 let apply = |state: &mut SessionState| apply_renewal(state, engine, renewed);
                 self.session.with_events(apply);
+                self.outcome = "renewed";
                 Ok(CommitStep::Done)
             }
             CommitStep::Destroying(destroy, key) => {
@@ -193,10 +224,11 @@ impl Commit {
         Ok(step)
     }
 
-    fn on_destroyed(&self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
+    fn on_destroyed(&mut self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {
         destroyed?;
         let engine = &*self.session.engine;
         engine.emit(&Event::Destroyed { key });
+        self.outcome = "destroyed";
         let mut state = self.session.state();
         state.on_destroyed();
         first_write_step(&mut state, engine, self.is_final)
@@ -411,6 +443,7 @@ impl Commit {
             engine.emit(&Event::WriteDropped { key, reason });
         }
         if drops {
+            self.outcome = "dropped";
             Ok(CommitStep::Done)
         } else {
             Err(error)

@@ -119,7 +119,7 @@ pub(super) fn end_commit(
 }
 
 fn report_committed(state: &mut SessionState, engine: &Engine, conflicts: u32) {
-    if engine.listeners.is_empty() || state.version().is_none() {
+    if !engine.listeners.want_routine_events() || state.version().is_none() {
         return;
     }
     let Some(key) = state.key() else {

@@ -35,8 +35,12 @@ use self::{
     tag_state::TagState,
 };
 use super::{
-    Event, ReadOnlyReason, SessionError, backend::StoreHandle, engine::Engine, events::QueuedEvent,
-    pending_ids::PendingId, visibility::is_prefetch,
+    Event, ReadOnlyReason, SessionError,
+    backend::StoreHandle,
+    engine::Engine,
+    events::{QueuedEvent, QueuedEvents},
+    pending_ids::PendingId,
+    visibility::is_prefetch,
 };
 use crate::{
     csrf_secret::CsrfSecret,
@@ -93,7 +97,7 @@ pub(super) struct SessionState {
     invisible: bool,
     /// The read in flight, or the last one, touches the record.
     touches: bool,
-    events: Vec<QueuedEvent>,
+    events: QueuedEvents,
 }
 
 /// The life of a state.
@@ -406,11 +410,11 @@ impl SessionState {
         error
     }
 
-    pub(super) const fn has_events(&self) -> bool {
+    pub(super) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    pub(super) fn take_events(&mut self) -> Vec<QueuedEvent> {
+    pub(super) fn take_events(&mut self) -> QueuedEvents {
         std::mem::take(&mut self.events)
     }
 }

@@ -298,7 +298,7 @@ impl SessionState {
                 return Ok(());
             }
         };
-        if !engine.listeners.is_empty() {
+        if engine.listeners.want_routine_events() {
             let key = self.identity.ensure_key()?;
             self.queue(engine, Event::Initiated { key, fresh });
         }

@@ -148,6 +148,10 @@ impl Store for CookieStore {
         CookieStoreError::Unbound.into_future("touch")
     }
 
+    fn name(&self) -> &'static str {
+        STORE_NAME
+    }
+
     fn client_side(&self) -> Option<&dyn ClientSideStore> {
         Some(self)
     }

@@ -326,6 +326,10 @@ impl Store for CookieRequestStore {
         }
     }
 
+    fn name(&self) -> &'static str {
+        STORE_NAME
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.shared.capabilities()
     }

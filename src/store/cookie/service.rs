@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
-use super::{CookieStoreError, request::CookieRequestStore, shared::Shared};
+use super::{CookieStoreError, STORE_NAME, request::CookieRequestStore, shared::Shared};
 use crate::{
     cookie::CookieName,
     id::StoreKey,
     store::{
-        BoundStore, Capabilities, ReadOutcome, RequestStore, Store, StoreFuture, TagStore,
-        WriteOutcome, WriteRequest,
+        BoundStore, Capabilities, ReadOutcome, RequestStore, Store, StoreFuture, StoreStat,
+        TagStore, WriteOutcome, WriteRequest,
     },
 };
 
@@ -49,6 +49,16 @@ impl Store for BoundCookieStore {
 
     fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
         CookieStoreError::OutsideRequest.into_future("touch")
+    }
+
+    fn name(&self) -> &'static str {
+        STORE_NAME
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        for store in self.0.backing_stores() {
+            store.report_stats(report);
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -22,6 +22,8 @@ pub struct FileStats {
     pub live_bytes: u64,
     /// The limit of [`disk_bytes`](Self::disk_bytes): twice the live bytes and one segment.
     pub disk_limit: u64,
+    /// Bytes of the writes that wait for the disk, with [`Durability::Always`](super::Durability::Always).
+    pub backlog_bytes: u64,
     /// Damaged places that were found, at opening or later.
     pub damaged: u64,
     /// Bytes of incomplete appends that were cut off at opening.

@@ -21,8 +21,8 @@ use crate::{
     clock::Clock,
     id::StoreKey,
     store::{
-        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
-        WriteRequest,
+        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
+        WriteOutcome, WriteRequest,
     },
     sync::lock,
 };
@@ -81,7 +81,11 @@ impl FileStore {
 
     /// Returns the current statistics.
     pub fn stats(&self) -> FileStats {
-        self.0.inner.engine.stats()
+        let inner = &self.0.inner;
+        FileStats {
+            backlog_bytes: inner.group_commit.backlog_bytes(),
+            ..inner.engine.stats()
+        }
     }
 
     /// Collects all expired entries and compacts the whole log, so that it takes about as much disk
@@ -230,6 +234,47 @@ impl Store for FileStore {
         run(&self.0.inner, "touch", move |inner, _| {
             inner.engine.touch(&key, ttl).map(Attempt::Done)
         })
+    }
+
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        let stats = self.stats();
+        let name = self.name();
+        report(name, StoreStat::Gauge("store_records", stats.records));
+        report(name, StoreStat::Gauge("store_tombstones", stats.tombstones));
+        report(name, StoreStat::Gauge("store_bytes", stats.live_bytes));
+        report(
+            name,
+            StoreStat::Counter("store_expired_total", stats.expired),
+        );
+        report(name, StoreStat::Gauge("file_disk_bytes", stats.disk_bytes));
+        report(
+            name,
+            StoreStat::Gauge("file_disk_limit_bytes", stats.disk_limit),
+        );
+        report(name, StoreStat::Gauge("file_segments", stats.segments));
+        report(
+            name,
+            StoreStat::Gauge("file_backlog_bytes", stats.backlog_bytes),
+        );
+        report(name, StoreStat::Gauge("file_damaged_places", stats.damaged));
+        report(name, StoreStat::Counter("file_syncs_total", stats.syncs));
+        report(name, StoreStat::Counter("file_waits_total", stats.waits));
+        report(
+            name,
+            StoreStat::Counter("file_compacted_segments_total", stats.compacted_segments),
+        );
+        report(
+            name,
+            StoreStat::Counter("file_compacted_bytes_total", stats.compacted_bytes),
+        );
+        report(
+            name,
+            StoreStat::Counter("file_copied_bytes_total", stats.compacted_kept_bytes),
+        );
     }
 
     fn capabilities(&self) -> Capabilities {

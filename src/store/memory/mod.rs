@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{slot::OversizeRecord, table::Table};
 use super::{
-    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
-    WriteRequest,
+    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
+    WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -147,6 +147,29 @@ impl Store for MemoryStore {
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         StoreFuture::ready(Ok(self.0.touch(key, ttl)))
+    }
+
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        let stats = self.stats();
+        let name = self.name();
+        report(name, StoreStat::Gauge("store_records", stats.records));
+        report(name, StoreStat::Gauge("store_tombstones", stats.tombstones));
+        report(name, StoreStat::Gauge("store_bytes", stats.bytes));
+        report(
+            name,
+            StoreStat::Counter("store_expired_total", stats.expired),
+        );
+        report(
+            name,
+            StoreStat::Counter(
+                "store_evicted_total",
+                stats.evicted + stats.tombstones_evicted,
+            ),
+        );
     }
 
     /// Returns the whole contract for one process, without tombstones if their TTL is zero.

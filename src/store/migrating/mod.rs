@@ -16,7 +16,7 @@ use self::{
 };
 use super::{
     BoundStore, Capabilities, ClientSideStore, CookieContext, ReadOutcome, Store, StoreError,
-    StoreFuture, Tag, TagStore, WriteOutcome, WriteRequest,
+    StoreFuture, StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -180,6 +180,15 @@ impl Store for MigratingStore {
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         self.run(|pair| async move { pair.touch(&key, ttl).await })
+    }
+
+    fn name(&self) -> &'static str {
+        "migrating"
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        self.0.old.report_stats(report);
+        self.0.new.report_stats(report);
     }
 
     /// Returns the capabilities that both stores have.

@@ -171,7 +171,11 @@ impl CommandRunner {
     }
 
     pub(super) fn stats(&self) -> RedisStats {
+        let nodes = self.client.known_nodes();
+        let is_unavailable = |node: &&Arc<Node>| node.outage().blocks(Access::Write);
         RedisStats {
+            connections: nodes.iter().map(|node| node.open_connections()).sum(),
+            unavailable_servers: nodes.iter().filter(is_unavailable).count(),
             in_flight: self.in_flight.load(Relaxed),
             retries: self.retries.load(Relaxed),
             outages: self.outages.count(),

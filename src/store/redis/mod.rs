@@ -35,8 +35,8 @@ pub use self::{
 #[cfg(doc)]
 use super::Expected;
 use super::{
-    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore, WriteOutcome,
-    WriteRequest,
+    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
+    WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -223,6 +223,10 @@ impl RedisStore {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisStats {
+    /// Open connections now.
+    pub connections: usize,
+    /// Servers that do not answer or reject writes now.
+    pub unavailable_servers: usize,
     /// Operations in flight now.
     pub in_flight: usize,
     /// Attempts that were retries.
@@ -278,6 +282,34 @@ impl Store for RedisStore {
         self.run_operation("touch", move |runner| async move {
             runner.touch(&key, ttl).await
         })
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        let stats = self.stats();
+        report(
+            NAME,
+            StoreStat::Gauge("redis_connections", stats.connections as u64),
+        );
+        report(
+            NAME,
+            StoreStat::Gauge("redis_operations", stats.in_flight as u64),
+        );
+        report(
+            NAME,
+            StoreStat::Gauge("redis_outages", stats.unavailable_servers as u64),
+        );
+        report(
+            NAME,
+            StoreStat::Counter("redis_outages_total", stats.outages),
+        );
+        report(
+            NAME,
+            StoreStat::Counter("redis_retries_total", stats.retries),
+        );
     }
 
     /// Returns the whole contract, for all machines; without tombstones if their lifetime is zero.

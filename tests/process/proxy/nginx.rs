@@ -1,90 +1,30 @@
 //! A real nginx in front of the proxy.
 
-use std::{
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
-
 use http::Method;
 
 use super::support::{PASSWORD, Proxy, cookie, send, sign_in, upstream};
-use crate::support::{net::Remote, scratch::Scratch, websocket::WebSocket};
-
-/// A running nginx. Killed when dropped.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-    _folder: Scratch,
-}
-
-impl Nginx {
-    /// Starts nginx in front of a server, as for a site with TLS.
-    async fn start(server: SocketAddr) -> Self {
-        let folder = Scratch::new();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
-        let root = folder.path().display();
-        let config = format!(
-            "daemon off; master_process off; pid {root}/pid; error_log stderr;
-             events {{ worker_connections 64; }}
-             http {{
-                 access_log off;
-                 client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;
-                 fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;
-                 map $http_upgrade $connection_header {{ default upgrade; '' ''; }}
-                 server {{
-                     listen {address};
-                     location / {{
-                         proxy_pass http://{server};
-                         proxy_http_version 1.1;
-                         proxy_set_header Host site.example;
-                         proxy_set_header X-Forwarded-For $remote_addr;
-                         proxy_set_header X-Forwarded-Proto https;
-                         proxy_set_header X-Forwarded-Host site.example;
-                         proxy_set_header Upgrade $http_upgrade;
-                         proxy_set_header Connection $connection_header;
-                     }}
-                 }}
-             }}"
-        );
-        let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        let child = Command::new("nginx")
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(&file)
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("nginx is installed (Debian's package `nginx-light`)");
-        let mut nginx = Self {
-            child,
-            address,
-            _folder: folder,
-        };
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            assert!(nginx.child.try_wait().unwrap().is_none(), "nginx ended");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        nginx
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::{net::Remote, nginx::Nginx, websocket::WebSocket};
 
 #[tokio::test]
 async fn the_proxy_works_behind_nginx() {
     let upstream = upstream().await;
     let trusted = [("TRUSTED_PROXIES", "127.0.0.1")];
     let proxy = Proxy::start(upstream.address, &trusted);
-    let nginx = Nginx::start(proxy.address).await;
+    let map = "map $http_upgrade $connection_header { default upgrade; '' ''; }";
+    let server = format!(
+        "location / {{
+             proxy_pass http://{};
+             proxy_http_version 1.1;
+             proxy_set_header Host site.example;
+             proxy_set_header X-Forwarded-For $remote_addr;
+             proxy_set_header X-Forwarded-Proto https;
+             proxy_set_header X-Forwarded-Host site.example;
+             proxy_set_header Upgrade $http_upgrade;
+             proxy_set_header Connection $connection_header;
+         }}",
+        proxy.address
+    );
+    let nginx = Nginx::start(map, &server).await;
     let mut client = Remote::http1(nginx.address);
     assert_eq!(client.get("/x").await.status, 401);
     sign_in(&mut client, "", PASSWORD).await;

@@ -120,6 +120,14 @@ impl CommitQueues {
         self.len.load(Relaxed) != 0 && lock(&self.queues).contains_key(key)
     }
 
+    /// Returns the number of queues, and of the commits that wait in them.
+    #[allow(dead_code, reason = "only metrics use it")]
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        let queues = lock(&self.queues);
+        let commits = queues.values().map(|queue| queue.jobs.len()).sum();
+        (queues.len(), commits)
+    }
+
     /// Adds a job to the queue of its session, and opens the queue if there is none.
     ///
     /// Returns the work with the reason if the queue is full.

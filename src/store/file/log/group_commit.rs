@@ -90,6 +90,11 @@ impl CommitGroup {
 }
 
 impl GroupCommit {
+    /// Returns the bytes of the writes that wait for the disk.
+    pub(crate) fn backlog_bytes(&self) -> u64 {
+        lock(&self.state).pending_bytes as u64
+    }
+
     /// Returns a receiver for the end of the next sync.
     pub(crate) fn wait_for_sync(&self) -> SyncReceiver {
         let (sender, receiver) = oneshot::channel();

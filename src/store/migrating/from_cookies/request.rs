@@ -64,6 +64,10 @@ impl Store for MigratingRequestStore {
         self.run(|migration| async move { migration.touch(&key, ttl).await })
     }
 
+    fn name(&self) -> &'static str {
+        "migrating"
+    }
+
     fn capabilities(&self) -> Capabilities {
         let CookieMigration { old, new, .. } = &*self.0;
         let writes_to_new = self.0.writes_to_new();

@@ -13,8 +13,8 @@ use crate::{
     cookie::CookieName,
     id::StoreKey,
     store::{
-        BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture, Tag,
-        TagStore, WriteOutcome, WriteRequest,
+        BoundStore, Capabilities, Expected, ReadOutcome, RequestStore, Store, StoreFuture,
+        StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
         migrating::{error::MigratingResult, versions::StoreSide},
     },
 };
@@ -88,6 +88,15 @@ impl Store for BoundMigratingStore {
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.new.touch(key, ttl)
+    }
+
+    fn name(&self) -> &'static str {
+        "migrating"
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        self.old.report_stats(report);
+        self.new.report_stats(report);
     }
 
     fn capabilities(&self) -> Capabilities {

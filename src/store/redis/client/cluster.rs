@@ -117,6 +117,11 @@ impl Cluster {
         });
     }
 
+    /// Returns the nodes of the current map.
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
+        self.map.current().nodes.values().cloned().collect()
+    }
+
     /// Returns the node of a key.
     pub(super) fn node(&self, key: &[u8]) -> Option<Arc<Node>> {
         let slot = usize::from(fred::util::redis_keyslot(key));

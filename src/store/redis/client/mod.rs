@@ -129,6 +129,14 @@ impl Client {
         }
     }
 
+    /// Returns all nodes, as far as they are known without asking a server.
+    pub(super) fn known_nodes(&self) -> Vec<Arc<Node>> {
+        match &self.topology {
+            Topology::Single(node) => vec![Arc::clone(node)],
+            Topology::Cluster(cluster) => cluster.known_nodes(),
+        }
+    }
+
     /// Records that `from` has redirected a key to the node at `address`.
     pub(super) fn redirect(&self, key: &[u8], from: &Node, address: &str) {
         if let Topology::Cluster(cluster) = &self.topology {

@@ -110,6 +110,11 @@ impl Node {
         problem(&self.connections)
     }
 
+    pub(in crate::store::redis) fn open_connections(&self) -> usize {
+        let open = self.connections.iter().filter(|one| one.is_connected());
+        open.count()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connections.iter().any(|one| one.is_connected())
     }

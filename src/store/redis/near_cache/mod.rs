@@ -9,12 +9,12 @@ use std::{
 };
 
 use self::entries::{CacheLimits, NearCache};
-use super::{RedisStore, RedisStoreBuilder, client::InvalidationListener};
+use super::{NAME, RedisStore, RedisStoreBuilder, client::InvalidationListener};
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, TagStore, WriteOutcome,
-        WriteRequest,
+        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, TagStore,
+        WriteOutcome, WriteRequest,
     },
 };
 
@@ -214,6 +214,14 @@ impl Store for CachedRedisStore {
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         self.invalidate_around(key, self.inner.touch(key, ttl))
+    }
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        self.inner.report_stats(report);
     }
 
     fn capabilities(&self) -> Capabilities {
