@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::reader::{PreReadInput, WeakInput};
 use crate::sync::lock;
 
-/// A body, and the part of it that was read.
+/// A body with the bytes that the check has read from it.
 pub(super) struct Recording<B> {
     body: Pin<Box<B>>,
     bytes: BytesMut,
@@ -97,7 +97,7 @@ impl<B: Body> Recording<B> {
         }
     }
 
-    /// Polls the part of the body that was not read yet.
+    /// Polls the rest of the body.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B>>> {
         if self.is_ended {
             return Poll::Ready(None);
@@ -114,8 +114,8 @@ impl<B: Body> Recording<B> {
 
 /// The body as the handler reads it: the recording, and then the rest.
 ///
-/// Either [`Input`](super::Input) continues the reading of the check, or this body begins again. The
-/// first of them that is used gets the bytes.
+/// [`Input`](super::Input) continues the reading of the check, and this body begins again at the start. The one
+/// that the handler uses first gets the bytes.
 pub(super) struct ReplayBody<B> {
     input: PreReadInput,
     recording: SharedRecording<B>,
@@ -132,7 +132,7 @@ impl<B> ReplayBody<B> {
         }
     }
 
-    /// Returns `true` if `Input` has the bytes.
+    /// Returns `true` if `Input` has taken the bytes.
     fn is_taken(&self) -> bool {
         !self.has_begun && self.input.is_taken()
     }

@@ -52,8 +52,8 @@ impl ServiceKind {
     const fn remedy(self) -> &'static str {
         match self {
             Self::Unknown => {
-                "wrap a hyper service with `Sessions::wrap`, or add `Sessions::layer` outside of a tower \
-                 service"
+                "under hyper, wrap the service with `Sessions::wrap`; under tower or axum, add the layer \
+                 `Sessions::layer` outside of the service"
             }
             Self::Hyper => "wrap the service with `Sessions::wrap`",
             Self::Tower => "add the layer `Sessions::layer` outside of the service",

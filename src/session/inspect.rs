@@ -1,4 +1,4 @@
-//! A look at a stored session from outside of its requests, for tests.
+//! Reads a stored session without a request, for the testing kit.
 
 use http::{HeaderMap, header::COOKIE};
 
@@ -16,21 +16,21 @@ use crate::{
     wire::Lifetime,
 };
 
-/// Maximum number of ids that are looked up for one request, those that fences forward to included.
+/// Maximum number of ids that are looked up for one request, including the new ids of rotated sessions.
 const MAX_LOOKUPS: usize = 16;
 
-/// What a store holds of a session.
+/// The data, flash messages and tags of a stored session.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoredSession {
     pub(crate) data: Snapshot,
-    /// The messages for the next request.
+    /// The flash messages for the next request.
     pub(crate) flash: Snapshot,
     pub(crate) tags: Tags,
 }
 
 /// Returns the stored session that a request with these headers would load, or `None` if there is none.
 ///
-/// It renews nothing, emits no event, and the flash messages stay.
+/// It does not touch the record, emits no event and consumes no flash message.
 ///
 /// # Errors
 /// If the store fails, or the record is unreadable.

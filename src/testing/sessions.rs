@@ -8,10 +8,10 @@ use crate::{clock::Clock, config::SessionConfig, service::Sessions, store::Memor
 /// The application key of sessions whose configuration has none.
 const APP_KEY: &str = "the key of the testing kit, for no other use";
 
-/// [`Sessions`] for a test: in a memory store that fails on request, with a manual clock.
+/// [`Sessions`] for a test, with a [`TestStore`] in memory and a manual clock.
 ///
-/// The clock begins at the system's time, so that times which a handler takes from the system fit, such as the
-/// `Expires` of a cookie. After that, it moves only with [`advance`](Self::advance).
+/// The clock begins at the system's time and moves only with [`advance`](Self::advance). So a handler may take the
+/// `Expires` of a cookie from the system's clock.
 ///
 /// ```
 /// use hyper_session::testing::{StoreCall, TestSessions};
@@ -32,12 +32,12 @@ pub struct TestSessions {
 }
 
 impl TestSessions {
-    /// Creates sessions with the default configuration and a key of their own.
+    /// Creates sessions with the default configuration and a fixed application key.
     pub fn new() -> Self {
         Self::with_config(SessionConfig::default())
     }
 
-    /// Creates sessions with this configuration. Without an application key, they get one. The names of
+    /// Creates sessions with this configuration. If it has no application key, they get a fixed one. The names of
     /// stores in the configuration are ignored.
     ///
     /// # Panics
@@ -76,7 +76,7 @@ impl TestSessions {
         &self.clock
     }
 
-    /// Lets this much time pass for the sessions, the store and the cookies of the clients.
+    /// Advances the clock of the sessions, the store and the cookies of the clients.
     pub fn advance(&self, time: Duration) {
         self.clock.advance(time);
     }

@@ -1,4 +1,4 @@
-//! A store whose calls wait or fail on request, one by one.
+//! A store whose calls wait or fail on request.
 
 use std::{
     cell::Cell,
@@ -58,7 +58,7 @@ struct CallRule {
     /// The number of calls that pass first.
     skip: usize,
     effect: CallEffect,
-    /// For all later calls, not for one.
+    /// Applies to all later calls.
     permanent: bool,
 }
 
@@ -90,8 +90,8 @@ struct CallLog {
     keys: Vec<StoreKey>,
 }
 
-/// A store that records its calls, and lets them fail or wait on request. Without rules it works as the
-/// store that it wraps. Clones share the rules and the log.
+/// A store that wraps another one, records its calls, and makes them fail or wait on request. Clones share the
+/// rules and the log.
 ///
 /// ```
 /// use hyper_session::{MemoryStore, testing::{StoreCall, TestStore}};
@@ -103,11 +103,10 @@ struct CallLog {
 /// # let _ = gate;
 /// ```
 ///
-/// A rule of "the next call" ends with that call. If several rules match a call, the first one is
-/// applied. What the testing kit itself reads and writes follows no rule and is not recorded.
+/// A rule for the next call is removed when it is applied. If several rules match a call, the oldest is applied.
+/// The calls of the testing kit itself follow no rule and are not recorded.
 ///
-/// A store that keeps records in cookies ([`Store::client_side`]) is only called within requests, past
-/// the rules.
+/// Rules do not apply to a store that keeps records in cookies ([`Store::client_side`]).
 pub struct TestStore<S> {
     inner: Arc<S>,
     /// Yields to other tasks before and after every call.
@@ -138,7 +137,7 @@ impl<S: Store> TestStore<S> {
         self.hold_nth(call, 0)
     }
 
-    /// Makes one call wait before it is executed, after `skip` others.
+    /// Makes one call wait before it is executed. The `skip` calls before it pass.
     pub fn hold_nth(&self, call: StoreCall, skip: usize) -> Gate {
         let gate = Gate::default();
         self.add_rule(call, skip, CallEffect::WaitBefore(gate.clone()), false);
@@ -150,7 +149,7 @@ impl<S: Store> TestStore<S> {
         self.hold_answer_nth(call, 0)
     }
 
-    /// Executes one call after `skip` others, and makes its result wait at a gate.
+    /// Executes one call, and makes its result wait at a gate. The `skip` calls before it pass.
     pub fn hold_answer_nth(&self, call: StoreCall, skip: usize) -> Gate {
         let gate = Gate::default();
         self.add_rule(call, skip, CallEffect::WaitAfter(gate.clone()), false);
@@ -167,7 +166,7 @@ impl<S: Store> TestStore<S> {
         self.fail_nth(call, 0);
     }
 
-    /// Makes one call fail without being executed, after `skip` others.
+    /// Makes one call fail without being executed. The `skip` calls before it pass.
     pub fn fail_nth(&self, call: StoreCall, skip: usize) {
         self.add_rule(call, skip, CallEffect::FailBefore, false);
     }
@@ -177,7 +176,7 @@ impl<S: Store> TestStore<S> {
         self.fail_answer_nth(call, 0);
     }
 
-    /// Executes one call after `skip` others, but reports a failure.
+    /// Executes one call, but reports a failure. The `skip` calls before it pass.
     pub fn fail_answer_nth(&self, call: StoreCall, skip: usize) {
         self.add_rule(call, skip, CallEffect::FailAfter, false);
     }
@@ -371,7 +370,7 @@ impl<S: Store> TagStore for TestStore<S> {
 }
 
 thread_local! {
-    /// The store is called by the testing kit, not by the service under test.
+    /// The testing kit calls the store, not the service under test.
     static IS_UNOBSERVED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -384,7 +383,7 @@ impl Drop for UnobservedPoll {
     }
 }
 
-/// Runs `work` past the rules and the log of every [`TestStore`].
+/// Runs `work` without the rules and the log of every [`TestStore`].
 pub(super) async fn unobserved<F: Future>(work: F) -> F::Output {
     let mut work = pin!(work);
     poll_fn(|cx| {

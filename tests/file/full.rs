@@ -19,7 +19,7 @@ const DIRECTORY: &str = "FILE_FULL_DIRECTORY";
 const LIFE: Duration = Duration::from_secs(3600);
 
 #[test]
-fn a_full_disk_is_a_clear_error_and_costs_nothing_that_was_there() {
+fn a_full_disk_is_a_clear_error_and_loses_no_stored_session() {
     let scratch = Scratch::new();
     let mount = "mount -t tmpfs -o size=1m tmpfs \"$FILE_FULL_DIRECTORY\"";
     let run = |script: String| {

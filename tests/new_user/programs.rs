@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    project::{Project, code, run},
+    project::{Project, code, run, toml},
     scratch::Scratch,
 };
 
@@ -95,19 +95,19 @@ fn write_programs(project: &Project) {
     let suite = &code(&project.read("src/guide/custom_stores.md"), "# Check it")[0];
     project.write("tests/custom_store.rs", &as_tests(suite));
 
-    let guide = project.read("src/guide/testing.md");
-    let handlers = &code(&guide, "# The handlers")[0];
-    let tests = &code(&guide, "# The tests")[0];
-    // Both begin with imports of their own.
-    let tests = tests.replace("use hyper_session::Session;\n", "");
-    project.write(
-        "tests/login.rs",
-        &format!("{handlers}\n{}", as_tests(&tests)),
-    );
     let tests = &code(&readme, "## Test handlers")[0];
     let imports = "use hyper_session::testing::{TestClient, TestSessions};";
     let program = format!("#![allow(dead_code)]\n{hyper}\n{imports}\n{tests}");
     project.write("tests/readme.rs", &program);
+}
+
+/// Runs the tests of the guide's page about tests, with the manifest of that page.
+fn test_login(project: &Project) -> String {
+    let guide = project.read("src/guide/testing.md");
+    let handlers = &code(&guide, "# The handlers")[0];
+    let tests = as_tests(&code(&guide, "# The tests")[0]);
+    let program = format!("{handlers}\n#[cfg(test)]\nmod tests {{\nuse super::*;\n{tests}}}\n");
+    project.test_login(toml(&guide), &program)
 }
 
 /// Returns the tests of a page of the guide. Their attributes are hidden in comments from rustdoc.
@@ -151,13 +151,13 @@ fn the_programs_of_the_documentation_work_in_a_new_project() {
     let texts = lines.map(|line| curl(line, &running, scratch.path()));
     assert_eq!(texts.collect::<Vec<_>>(), ["your theme is dark"; 2]);
 
-    let printed = project.cargo(&["test", "--tests"]);
+    let printed = project.cargo(&["test", "--tests"]) + &test_login(project);
     for test in [
         "my_store_keeps_the_contract",
-        "a_user_signs_in",
-        "a_wrong_password_is_an_error_of_its_field",
-        "a_signed_in_user_has_a_page_until_the_session_ends",
-        "a_store_that_is_away_is_a_503",
+        "tests::a_user_signs_in",
+        "tests::a_wrong_password_is_an_error_of_its_field",
+        "tests::a_signed_in_user_has_a_page_until_the_session_ends",
+        "tests::a_store_that_is_away_is_a_503",
         "visits_are_counted",
     ] {
         assert!(

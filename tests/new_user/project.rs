@@ -33,6 +33,21 @@ redb = { version = "2.6", default-features = false }
 [workspace]
 "#;
 
+/// The head of a project for the guide's tests. The guide has the dependencies, and the package takes the place of
+/// the published crate.
+const GUIDE_MANIFEST: &str = r#"
+[package]
+name = "login"
+version = "0.0.0"
+edition = "2024"
+
+[workspace]
+
+[patch.crates-io]
+hyper-session = { path = "../package" }
+
+"#;
+
 /// The line of the README that adds the crate for axum.
 const ADD_WITH_FEATURES: &str = "cargo add hyper-session --features ";
 
@@ -42,6 +57,8 @@ pub(crate) struct Project {
     pub(crate) package: PathBuf,
     /// The user's project.
     pub(crate) app: PathBuf,
+    /// A project of the guide's page about tests.
+    login: PathBuf,
     target: PathBuf,
 }
 
@@ -62,14 +79,18 @@ impl Project {
         let folder = target.join("new_user");
         let _ = fs::remove_dir_all(&folder);
         let (package, app) = (folder.join("package"), folder.join("app"));
-        for path in ["examples", "src/bin", "tests"] {
-            fs::create_dir_all(app.join(path)).expect("a folder of the project");
+        let login = folder.join("login");
+        for path in ["app/examples", "app/src/bin", "app/tests", "login/src"] {
+            fs::create_dir_all(folder.join(path)).expect("a folder of the project");
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR"));
-        fs::copy(source.join("Cargo.lock"), app.join("Cargo.lock")).expect("the lock file");
+        for project in [&app, &login] {
+            fs::copy(source.join("Cargo.lock"), project.join("Cargo.lock")).expect("the lock file");
+        }
         let project = Self {
             package,
             app,
+            login,
             target,
         };
         project.unpack(source, &folder);
@@ -110,6 +131,20 @@ impl Project {
     /// Runs a cargo command in the project. It shares cargo's target folder, so it compiles only what this
     /// repository's tests compile with other features.
     pub(crate) fn cargo(&self, arguments: &[&str]) -> String {
+        self.cargo_in(&self.app, arguments)
+    }
+
+    /// Runs the tests of the guide, in a project with the dependencies that the guide names.
+    pub(crate) fn test_login(&self, dependencies: &str, program: &str) -> String {
+        let write = |path: &str, text: &str| {
+            fs::write(self.login.join(path), text).expect("a file of the project");
+        };
+        write("Cargo.toml", &format!("{GUIDE_MANIFEST}{dependencies}"));
+        write("src/lib.rs", program);
+        self.cargo_in(&self.login, &["test", "--lib"])
+    }
+
+    fn cargo_in(&self, folder: &Path, arguments: &[&str]) -> String {
         run(Command::new(env!("CARGO"))
             .args(arguments)
             .args(["--offline", "--color=never"])
@@ -117,7 +152,7 @@ impl Project {
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("CARGO_INCREMENTAL", "0")
             .env_remove("RUSTFLAGS")
-            .current_dir(&self.app))
+            .current_dir(folder))
     }
 
     /// Returns a program of the project. Its path is inside cargo's folder of programs.
@@ -156,6 +191,13 @@ pub(crate) fn run(command: &mut Command) -> String {
         "{command:?} fails:\n{printed}{errors}"
     );
     printed
+}
+
+/// Returns the first TOML block of a Markdown text.
+#[track_caller]
+pub(crate) fn toml(text: &str) -> &str {
+    let (_, rest) = text.split_once("```toml\n").expect("a TOML block");
+    rest.split_once("```").expect("its end").0
 }
 
 /// Returns the Rust code under a heading of a Markdown text, without the lines that rustdoc hides.

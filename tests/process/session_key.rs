@@ -38,7 +38,7 @@ fn a_line_for_an_environment_file() {
 }
 
 #[test]
-fn help_says_what_it_does_and_a_wrong_argument_what_there_is() {
+fn help_describes_the_program_and_a_wrong_argument_lists_the_options() {
     for flag in ["--help", "-h"] {
         let help = run(&[flag]);
         assert!(help.status.success());

@@ -69,7 +69,7 @@ fn an_unknown_unit_is_named() {
 }
 
 #[test]
-fn what_is_no_length_is_refused_with_its_reason() {
+fn an_invalid_duration_is_refused_with_its_reason() {
     assert_eq!(parse(""), Err(ParseDurationError::Empty));
     assert_eq!(parse("  "), Err(ParseDurationError::Empty));
     assert_eq!(
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_back(seconds: u64, nanos in 0_u32..1_000_000_000) {
+    fn a_written_duration_is_read_back(seconds: u64, nanos in 0_u32..1_000_000_000) {
         let age = DurationSetting::new(Duration::new(seconds, nanos));
         prop_assert_eq!(age.to_string().parse(), Ok(age));
         let json = serde_json::to_string(&age).unwrap();

@@ -1,4 +1,7 @@
-//! A browser that calls the service inside this process and keeps its cookies.
+//! A browser whose handler is a closure of the test, with its cookies.
+//!
+//! The library's `testing::TestClient` calls one service and shares its cookies among clones. Tests of parallel
+//! requests need a handler for each request, and clones with cookies of their own.
 
 use std::{cell::Cell, convert::Infallible, rc::Rc};
 

@@ -64,7 +64,7 @@ async fn a_session_goes_on_after_each_kill_and_two_hundred_increments_are_two_hu
 }
 
 #[tokio::test]
-async fn what_was_answered_before_a_kill_in_the_middle_of_the_work_is_there() {
+async fn an_acknowledged_change_survives_a_kill_under_load() {
     let scratch = Scratch::new();
     let mut playground = start(scratch.path(), "always");
     let mut client = playground.client();

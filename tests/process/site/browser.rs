@@ -76,7 +76,7 @@ async fn a_form_is_filled_wrongly_and_corrected_and_its_notice_shows_once() {
 }
 
 #[tokio::test]
-async fn what_was_typed_comes_out_inert() {
+async fn form_input_is_escaped() {
     let (driver, site) = (Driver::start("inert"), site().await);
     let browser = driver.browser().await;
     let hostile = r#""'></textarea><script>document.title="broken in"</script><b onclick=x>"#;

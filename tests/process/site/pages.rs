@@ -82,7 +82,7 @@ async fn a_right_form_is_thanked_for_once() {
 }
 
 #[tokio::test]
-async fn what_was_typed_comes_out_inert() {
+async fn form_input_is_escaped() {
     let site = site().await;
     let mut visitor = Visitor::new(&site);
     let hostile = r#"</textarea>"><script>alert("x")</script>"#;

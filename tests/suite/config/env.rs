@@ -71,7 +71,7 @@ fn the_environment_wins_over_before_and_loses_to_after() {
 }
 
 #[test]
-fn what_is_unset_or_empty_changes_nothing() {
+fn an_unset_or_empty_variable_changes_nothing() {
     let set = config().cookie_name("mine").store("memory");
     let empty = [
         ("SESSION_COOKIE", ""),
@@ -211,7 +211,7 @@ fn a_value_that_is_not_text_is_refused_by_its_reader() {
 }
 
 #[test]
-fn what_shows_only_when_sessions_are_built_names_setting_and_variable() {
+fn an_error_at_build_time_names_setting_and_variable() {
     for (variables, setting, variable) in [
         (
             &[("SESSION_DRIVER", "redsi")][..],

@@ -206,7 +206,7 @@ mod file {
     }
 
     #[test]
-    fn what_is_wrong_with_the_file_store_is_named_by_setting_and_variable() {
+    fn a_problem_of_the_file_store_is_named_by_setting_and_variable() {
         for (text, setting, word) in [
             (
                 "durability = 'sometimes'",

@@ -162,7 +162,7 @@ async fn pieces_that_a_neighbour_planted_are_passed_over() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_longer_session_is_removed_with_the_next_write() {
+async fn leftover_chunks_of_a_longer_session_are_removed_with_the_next_write() {
     let server = server_with_chunks(4);
     let mut browser = server.browser();
     browser

@@ -129,7 +129,7 @@ async fn a_revoked_cookie_is_not_sealed_again_by_the_first_key() {
 }
 
 #[tokio::test]
-async fn what_was_committed_before_a_dropped_write_reaches_the_browser() {
+async fn a_commit_before_a_dropped_write_reaches_the_browser() {
     let config = config().on_too_large(OnTooLarge::DropWrite);
     let server = cookie_server_with(config, |store, backing| store.with_revocation(backing));
     let mut browser = server.browser();

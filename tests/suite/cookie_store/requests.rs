@@ -15,7 +15,7 @@ fn server_with_config(config: SessionConfig) -> CookieServer {
 }
 
 #[tokio::test]
-async fn what_a_request_puts_the_next_one_gets() {
+async fn the_next_request_gets_the_values_of_this_one() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser

@@ -95,7 +95,7 @@ async fn a_replaced_id_is_refused_with_its_data() {
 }
 
 #[tokio::test]
-async fn what_a_slower_request_writes_after_the_log_out_is_dropped() {
+async fn a_write_of_a_slower_request_after_the_logout_is_dropped() {
     let server = server_with_revocation();
     let mut browser = server.browser();
     login(&mut browser, "ada").await;

@@ -95,7 +95,7 @@ async fn a_session_that_is_too_large_is_an_error_that_names_what_is_large() {
 }
 
 #[tokio::test]
-async fn what_was_too_large_can_be_made_smaller_and_committed() {
+async fn a_session_that_was_too_large_can_be_reduced_and_committed() {
     let server = cookie_server();
     let mut browser = server.browser();
     browser

@@ -396,7 +396,7 @@ fn a_document_never_outgrows_its_index() {
 }
 
 #[test]
-fn what_is_not_an_object_is_refused() {
+fn a_value_other_than_an_object_is_refused() {
     for text in [
         "",
         "[]",

@@ -373,7 +373,7 @@ async fn in_a_multipart_form_the_token_comes_before_the_files() {
 }
 
 #[tokio::test]
-async fn what_was_read_for_its_token_keeps_the_limits_of_its_handler_too() {
+async fn a_body_read_for_its_token_keeps_the_limits_of_its_handler() {
     let site = Site::new(&Forms::new().csrf_protection()).await;
     let mut visitor = site.visitor();
     let token = visitor.token().await;
@@ -395,7 +395,7 @@ async fn what_was_read_for_its_token_keeps_the_limits_of_its_handler_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_for_its_token_gets_its_own_status() {
+async fn an_unreadable_body_gets_its_own_status() {
     let site = site().await;
     let mut visitor = site.visitor();
     let token = visitor.token().await;

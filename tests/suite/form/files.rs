@@ -126,7 +126,7 @@ async fn limits_on_files_and_fields_are_exact() {
 }
 
 #[tokio::test]
-async fn what_is_no_complete_form_is_400() {
+async fn an_incomplete_form_is_400() {
     let whole = multipart(&[("a", None, "1"), ("f", Some("b"), "2")]);
     let parts = [
         &whole[..whole.len() - 10],

@@ -20,7 +20,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn flash_messages_a_notice_is_there_after_the_redirect_and_then_gone() {
+async fn flash_messages_a_notice_is_shown_once_after_the_redirect() {
     let site = Site::new(&Forms::new()).await;
     let mut visitor = site.visitor();
     let answer = visitor.post("/contact", &[], "title=On+bread").await;

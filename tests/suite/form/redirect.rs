@@ -163,7 +163,7 @@ async fn behind_a_proxy_the_named_origins_are_those_that_count() {
 }
 
 #[test]
-fn what_is_no_origin_is_refused() {
+fn an_invalid_origin_is_refused() {
     for text in [
         "",
         "*",

@@ -79,7 +79,7 @@ async fn text_reads_as_the_requested_types() {
 }
 
 #[tokio::test]
-async fn json_reads_as_it_is() {
+async fn json_values_keep_their_types() {
     let body = r#"{"id":7,"color":"red","gift":false,"note":"n","stars":null,"tags":["é"],
         "items":[{"name":"a","price":2}],"count":{"5":18446744073709551615},"extra":{}}"#;
     let order: Order = read("application/json", body)
@@ -92,7 +92,7 @@ async fn json_reads_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_an_error_of_its_field() {
+async fn a_value_of_another_type_is_an_error_of_its_field() {
     let whole =
         "id=7&color=red&gift=0&items[0][name]=a&items[0][price]=1&tags[]=x&count[1]=1&extra[a]=b";
     form(whole).await.deserialize::<Order>().unwrap();

@@ -277,7 +277,7 @@ async fn a_new_id_takes_everything_along_and_the_old_one_is_dead() {
 }
 
 #[tokio::test]
-async fn what_another_request_wrote_while_the_id_changed_moves_along() {
+async fn a_write_of_another_request_during_an_id_change_is_migrated() {
     let rollout = rollout();
     let (mut browser, _) = rollout.visitor("ada").await;
     let mut other = browser.clone();
@@ -389,7 +389,7 @@ async fn a_log_out_everywhere_between_two_steps_of_a_move_ends_the_session() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_ended_without_a_list_is_an_error_and_not_silence() {
+async fn destroying_a_cookie_session_without_a_list_is_an_error() {
     let rollout = rollout();
     let (mut phone, moved) = rollout.visitor("ada").await;
     let (mut laptop, kept) = rollout.visitor("ada").await;

@@ -171,7 +171,7 @@ async fn the_configuration_names_cookies_and_the_store_they_leave_for() {
 }
 
 #[tokio::test]
-async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
+async fn the_store_behind_the_cookies_is_named_and_may_be_their_target() {
     let section = "[stores.cookie]\nmax_chunks = 2\noverflow = 'memory'\nrevocation = 'memory'";
     let memory = MemoryStore::new();
     let stores = || StoreRegistry::new().register("memory", memory.clone());
@@ -203,7 +203,7 @@ async fn what_is_behind_the_cookies_is_named_and_may_be_where_they_leave_for() {
 }
 
 #[test]
-fn what_is_wrong_with_the_section_of_cookies_is_said() {
+fn a_problem_in_the_cookie_section_is_named() {
     for (text, setting, words) in [
         ("max_chunks = 0", "max_chunks", "from 1 to 8"),
         ("max_chunks = 9", "max_chunks", "from 1 to 8"),

@@ -203,7 +203,7 @@ async fn a_move_that_stops_anywhere_is_finished_by_the_next_request() {
 
 /// The marker in the old store still has the tag, but the session has lost it.
 #[tokio::test]
-async fn what_a_stopped_move_left_does_not_list_its_session() {
+async fn a_stopped_migration_does_not_list_its_session() {
     let (stores, key, tag) = (stores(), key(), Tag::new("user").unwrap());
     let written = stores
         .old
@@ -262,7 +262,7 @@ async fn a_write_that_keeps_the_expiry_moves_nothing_and_prolongs_nothing() {
 
 /// A session is regenerated after a migration whose last step failed.
 #[tokio::test]
-async fn what_a_stopped_move_left_does_not_come_back_when_its_session_has_ended() {
+async fn a_stopped_migration_does_not_revive_an_ended_session() {
     let stores = stores();
     let key = create_in_old(&stores, "a").await;
     let expected = version(&stores.migrating, &key).await;

@@ -138,7 +138,7 @@ fn an_operation_that_does_not_fit_any_more_refuses_the_patch() {
 }
 
 #[test]
-fn what_was_put_before_a_clear_does_not_come_back() {
+fn a_put_before_a_clear_does_not_come_back() {
     let base = document(&json!({"cart": 1}));
     let (mut patch, mut ours) = (Patch::new(ChangeLimits::default()), base.clone());
     patch.put(&mut ours, "cart", &2).unwrap();

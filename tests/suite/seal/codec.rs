@@ -48,7 +48,7 @@ fn unbase64(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_was_sealed_opens() {
+fn a_sealed_value_opens() {
     let codec = codec();
     for len in (0..200).chain([255, 256, 1024, 3000]) {
         let plain: Vec<u8> = (0..len).map(|at| at as u8).collect();
@@ -161,7 +161,7 @@ fn no_second_spelling_of_a_text_opens() {
 }
 
 #[test]
-fn what_is_not_base64url_is_refused() {
+fn a_text_other_than_base64url_is_refused() {
     let codec = codec();
     let text = seal(&codec, &[7; 20]);
     for (from, to) in [
@@ -206,7 +206,7 @@ fn lengths_are_checked_before_anything_else() {
 }
 
 #[test]
-fn what_could_not_be_opened_again_is_not_sealed() {
+fn a_value_that_could_not_be_opened_again_is_not_sealed() {
     for max in [44, 45, 46, 47, 48, 100, 4096, 10_000] {
         let codec = codec().with_max_text_len(max);
         let longest = max * 3 / 4 - 33;

@@ -12,30 +12,23 @@ use axum::{
     response::{IntoResponse, Response, Result},
     routing::{get, post},
 };
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::service::Service;
 use hyper_session::{
-    CookieStore, Session, SessionError, Sessions,
+    CookieStore, Session, SessionError, SessionExt, Sessions,
     form::{Forms, Input, ValidationErrors},
     service::{MissingSessionLayer, ReadOnlySession, UnloadedSession},
     session::ReadOnlyReason,
+    testing::{TestClient, TestResponse, TestSessions},
 };
 use hyper_util::service::TowerToHyperService;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Call, Jar, TestServer, config,
-    net::{Remote, Server, serve},
-    test_server,
-};
+use crate::support::{Call, Jar, TestServer, config, test_server};
 
-async fn start(app: Router) -> (Server, Remote) {
-    let server = serve(TowerToHyperService::new(app)).await;
-    let remote = Remote::http1(server.address);
-    (server, remote)
-}
+type Client = TestClient<TowerToHyperService<Router>>;
 
 async fn count(session: Session) -> Result<String, SessionError> {
     Ok(session.increment("n")?.to_string())
@@ -66,31 +59,43 @@ fn app() -> Router {
 #[tokio::test]
 async fn handlers_take_the_session_loaded_unloaded_and_read_only() {
     let setup = test_server(config());
-    let (_server, mut client) = start(app().layer(setup.sessions.layer())).await;
+    let client = TestClient::tower(&setup.sessions, app().layer(setup.sessions.layer()));
     for n in ["1", "2", "3"] {
-        assert_eq!(client.get("/count").await.text(), n);
+        assert_eq!(client.get("/count").send().await.text(), n);
     }
     setup.store.calls();
-    assert_eq!(client.get("/unloaded").await.text(), "false false");
+    assert_eq!(client.get("/unloaded").send().await.text(), "false false");
     assert_eq!(setup.store.calls(), []);
-    assert_eq!(client.get("/loaded").await.text(), "true false");
-    assert_eq!(client.get("/read_only").await.text(), "true true");
-    assert_eq!(client.get("/optional").await.text(), "true");
+    assert_eq!(client.get("/loaded").send().await.text(), "true false");
+    assert_eq!(client.get("/read_only").send().await.text(), "true true");
+    assert_eq!(client.get("/optional").send().await.text(), "true");
     assert_eq!(setup.store.calls(), [Call::Read; 3]);
+}
+
+#[test]
+fn the_error_of_a_missing_layer_names_the_way_of_hyper_and_of_tower() {
+    let request = http::Request::new(());
+    let error = request.session().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "request has no session; under hyper, wrap the service with `Sessions::wrap`; under tower or axum, add the \
+         layer `Sessions::layer` outside of the service"
+    );
 }
 
 #[tokio::test]
 async fn without_a_layer_the_rejection_names_the_layer() {
-    let (_server, mut client) = start(app()).await;
+    let test = TestSessions::new();
+    let client = TestClient::tower(test.sessions(), app());
     for path in ["/loaded", "/unloaded", "/read_only"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+        let answer = client.get(path).send().await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(
             answer.text(),
             "request has no session; add the layer `Sessions::layer` outside of the service"
         );
     }
-    assert_eq!(client.get("/optional").await.text(), "false");
+    assert_eq!(client.get("/optional").send().await.text(), "false");
 }
 
 /// Records the errors that responses have in their extensions.
@@ -117,16 +122,19 @@ async fn a_session_that_cannot_be_loaded_is_a_503_with_its_error_in_the_extensio
     let setup = test_server(config());
     let app = app().layer(setup.sessions.layer());
     let (app, errors) = record_errors(app);
-    let (_server, mut client) = start(app).await;
-    client.get("/count").await;
+    let client = TestClient::tower(&setup.sessions, app);
+    client.get("/count").send().await;
     setup.store.fail_always(Call::Read);
     for path in ["/count", "/read_only", "/optional"] {
-        let answer = client.get(path).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
-        assert_eq!(answer.headers[header::CACHE_CONTROL], "no-store");
-        assert!(answer.body.is_empty());
+        let answer = client.get(path).send().await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        assert_eq!(answer.headers()[header::CACHE_CONTROL], "no-store");
+        assert!(answer.bytes().is_empty());
     }
-    assert_eq!(client.get("/unloaded").await.status, StatusCode::OK);
+    assert_eq!(
+        client.get("/unloaded").send().await.status(),
+        StatusCode::OK
+    );
     let errors = errors.lock().unwrap();
     assert_eq!(errors.len(), 3);
     assert!(errors[0].contains("store"), "{errors:?}");
@@ -140,10 +148,10 @@ async fn a_session_that_cannot_be_stored_is_answered_with_its_error_in_the_exten
         .route("/fill", get(fill))
         .layer(sessions.layer());
     let (app, errors) = record_errors(app);
-    let (_server, mut client) = start(app).await;
-    let answer = client.get("/fill").await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(answer.body.is_empty());
+    let client = TestClient::tower(&sessions, app);
+    let answer = client.get("/fill").send().await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(answer.bytes().is_empty());
     assert!(errors.lock().unwrap()[0].contains("largest keys: `cart`"));
 }
 
@@ -170,13 +178,13 @@ async fn later_extractors_are_rejected_with_the_error_of_the_first_load() {
     let read = async |UnloadedSession(session): UnloadedSession| session.get::<u8>("n").map(drop);
     let app = app().route("/read", get(read));
     let app = app.layer(middleware).layer(setup.sessions.layer());
-    let (_server, mut client) = start(app).await;
-    client.get("/count").await;
+    let client = TestClient::tower(&setup.sessions, app);
+    client.get("/count").send().await;
     rejections.lock().unwrap().clear();
     for path in ["/count", "/read_only", "/optional", "/read"] {
         setup.store.fail(Call::Read);
-        let answer = client.get(path).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        let answer = client.get(path).send().await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE, "{path}");
     }
     for (failed, status, error) in rejections.lock().unwrap().iter() {
         assert!(*failed);
@@ -212,15 +220,25 @@ async fn a_session_that_was_extracted_for_reading_is_writable_after_the_extracto
         .route("/flash", get(flash))
         .route("/kept", get(kept))
         .route("/reversed", get(reversed));
-    let (_server, mut client) = start(app.layer(setup.sessions.layer())).await;
-    client.get("/flash").await;
-    assert_eq!(client.get("/kept").await.json(), json!({"m": 1}));
+    let client = TestClient::tower(&setup.sessions, app.layer(setup.sessions.layer()));
+    client.get("/flash").send().await;
+    assert_eq!(
+        client.get("/kept").send().await.json::<Value>(),
+        json!({"m": 1})
+    );
     setup.store.calls();
-    let answer = client.get("/both").await;
-    assert_eq!(answer.json(), json!({"same": true, "flash": {"m": 1}}));
+    let answer = client.get("/both").send().await;
+    assert_eq!(
+        answer.json::<Value>(),
+        json!({"same": true, "flash": {"m": 1}})
+    );
     assert_eq!(setup.store.calls(), [Call::Read, Call::Write]);
-    assert_eq!(client.get("/kept").await.json(), json!({}), "taken");
-    assert_eq!(client.get("/reversed").await.text(), "2");
+    assert_eq!(
+        client.get("/kept").send().await.json::<Value>(),
+        json!({}),
+        "taken"
+    );
+    assert_eq!(client.get("/reversed").send().await.text(), "2");
 }
 
 /// The response of the hyper service to a handler whose session fails like this.
@@ -311,22 +329,53 @@ fn forms_app(forms: Forms, setup: &TestServer) -> Router {
         .layer(setup.sessions.layer())
 }
 
+/// A form whose type rejects unknown fields, and one that has the token as a field.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Strict {
+    title: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StrictWithToken {
+    title: String,
+    _csrf: String,
+}
+
+#[tokio::test]
+async fn an_extractor_of_axum_gets_the_token_as_a_field() {
+    let test = TestSessions::new();
+    let with_token = async |Form(form): Form<StrictWithToken>| form.title;
+    let app = Router::new()
+        .route("/strict", post(async |Form(form): Form<Strict>| form.title))
+        .route("/with_token", post(with_token))
+        .layer(Forms::new().csrf_protection().layer())
+        .layer(test.sessions().layer());
+    let client = TestClient::tower(test.sessions(), app);
+    let token = &*client.with_session(Session::csrf_token).await;
+    let fields = [("title", "Bread"), ("_csrf", token)];
+    let rejected = client.post("/strict").form(fields).send().await;
+    rejected.assert_status(422);
+    assert!(rejected.text().contains("unknown field `_csrf`"));
+    let accepted = client.post("/with_token").form(fields).send().await;
+    assert_eq!(accepted.text(), "Bread");
+    let form = client.post("/strict").form([("title", "Bread")]);
+    let accepted = form.header("x-csrf-token", token).send().await;
+    assert_eq!(accepted.text(), "Bread");
+}
+
 async fn send(
-    client: &mut Remote,
+    client: &Client,
     path: &str,
     headers: &[(&str, &str)],
     body: impl Into<bytes::Bytes>,
-) -> crate::support::net::Answer {
-    let uri = format!("http://{}{path}", client.address());
-    let mut request = http::Request::builder().method(Method::POST).uri(uri);
+) -> TestResponse {
+    let mut request = client.post(path).body(body);
     for (name, value) in headers {
-        request = request.header(*name, *value);
+        request = request.header(name, value);
     }
-    client.jar.add_to(request.headers_mut().unwrap());
-    let request = request
-        .body(http_body_util::Full::new(body.into()))
-        .unwrap();
-    client.send_request(request).await
+    request.send().await
 }
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -336,45 +385,46 @@ const ACCEPT_JSON: (&str, &str) = ("accept", "application/json");
 #[tokio::test]
 async fn form_errors_are_answered_as_under_hyper() {
     let setup = test_server(config());
-    let (_server, mut client) = start(forms_app(Forms::new(), &setup)).await;
+    let client = TestClient::tower(&setup.sessions, forms_app(Forms::new(), &setup));
     assert_eq!(
-        send(&mut client, "/save", &[FORM], "title=Bread")
-            .await
-            .text(),
+        send(&client, "/save", &[FORM], "title=Bread").await.text(),
         "Bread"
     );
     assert_eq!(
-        client.get("/flashed").await.json(),
+        client.get("/flashed").send().await.json::<Value>(),
         json!({"saved": "Bread"})
     );
 
-    let invalid = send(&mut client, "/save", &[FORM], "title=").await;
-    assert_eq!(invalid.status, StatusCode::SEE_OTHER);
+    let invalid = send(&client, "/save", &[FORM], "title=").await;
+    assert_eq!(invalid.status(), StatusCode::SEE_OTHER);
     let errors = json!({"title": ["Give it a title."]});
-    assert_eq!(client.get("/flashed").await.json()["errors"], errors);
-    let invalid = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "title=").await;
-    assert_eq!(invalid.status, StatusCode::UNPROCESSABLE_ENTITY);
-    assert_eq!(invalid.json()["errors"], errors);
-    let missing = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "a=1").await;
-    assert_eq!(missing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(
+        client.get("/flashed").send().await.json::<Value>()["errors"],
+        errors
+    );
+    let invalid = send(&client, "/save", &[FORM, ACCEPT_JSON], "title=").await;
+    assert_eq!(invalid.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(invalid.json::<Value>()["errors"], errors);
+    let missing = send(&client, "/save", &[FORM, ACCEPT_JSON], "a=1").await;
+    assert_eq!(missing.status(), StatusCode::UNPROCESSABLE_ENTITY);
 
     let text = "The request was rejected: malformed input: a field is not valid UTF-8.";
-    let malformed = send(&mut client, "/save", &[FORM], "title=%ff").await;
+    let malformed = send(&client, "/save", &[FORM], "title=%ff").await;
     assert_eq!(
-        (malformed.status, malformed.text()),
+        (malformed.status(), malformed.text()),
         (StatusCode::BAD_REQUEST, text)
     );
-    let malformed = send(&mut client, "/save", &[FORM, ACCEPT_JSON], "title=%ff").await;
-    assert_eq!(malformed.status, StatusCode::BAD_REQUEST);
-    assert_eq!(malformed.json(), json!({"message": text}));
+    let malformed = send(&client, "/save", &[FORM, ACCEPT_JSON], "title=%ff").await;
+    assert_eq!(malformed.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(malformed.json::<Value>(), json!({"message": text}));
 }
 
 #[tokio::test]
 async fn the_extractors_of_axum_read_forms_with_a_csrf_token() {
     let setup = test_server(config());
     let forms = Forms::new().csrf_protection();
-    let (_server, mut client) = start(forms_app(forms, &setup)).await;
-    let token = client.get("/token").await.text().to_owned();
+    let client = TestClient::tower(&setup.sessions, forms_app(forms, &setup));
+    let token = client.get("/token").send().await.text().to_owned();
     let form = format!("title=On+bread&_csrf={token}");
     let json = format!("{{\"title\":\"On bread\",\"_csrf\":\"{token}\"}}");
     for (path, kind, body, expected) in [
@@ -382,32 +432,35 @@ async fn the_extractors_of_axum_read_forms_with_a_csrf_token() {
         ("/save", FORM, form, "On bread"),
         ("/save", JSON, json.clone(), "On bread"),
     ] {
-        let answer = send(&mut client, path, &[kind], body).await;
+        let answer = send(&client, path, &[kind], body).await;
         assert_eq!(answer.text(), expected, "{path}");
     }
-    let answer = send(&mut client, "/json", &[JSON], json).await;
-    assert_eq!(answer.json(), json!({"title": "On bread", "_csrf": token}));
+    let answer = send(&client, "/json", &[JSON], json).await;
+    assert_eq!(
+        answer.json::<Value>(),
+        json!({"title": "On bread", "_csrf": token})
+    );
     for (path, kind, body) in [
         ("/form", FORM, "title=a"),
         ("/json", JSON, "{\"title\":\"a\"}"),
     ] {
-        let refused = send(&mut client, path, &[kind], body).await;
-        assert_eq!(refused.status, StatusCode::FORBIDDEN);
+        let refused = send(&client, path, &[kind], body).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN);
         let header = ("x-csrf-token", &*token);
-        let answer = send(&mut client, path, &[kind, header], body).await;
-        assert_eq!(answer.status, StatusCode::OK);
+        let answer = send(&client, path, &[kind, header], body).await;
+        assert_eq!(answer.status(), StatusCode::OK);
     }
 }
 
 #[tokio::test]
 async fn forms_without_a_session_layer_name_the_kind_that_is_missing() {
-    let forms = Forms::new();
+    let (test, forms) = (TestSessions::new(), Forms::new());
     let app = Router::new()
         .route("/", get(async || ()))
         .layer(forms.layer());
-    let (_server, mut client) = start(app).await;
-    let answer = client.get("/").await;
-    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let client = TestClient::tower(test.sessions(), app);
+    let answer = client.get("/").send().await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(answer.text().contains("add the layer `Sessions::layer`"));
 
     let page = hyper::service::service_fn(async |_: Request<_>| {

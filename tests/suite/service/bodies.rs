@@ -2,6 +2,14 @@
 
 use std::{convert::Infallible, fmt::Debug, pin::Pin};
 
+use axum::{
+    Form, Json,
+    response::{
+        IntoResponse,
+        sse::{Event, Sse},
+    },
+    routing::any,
+};
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -14,12 +22,13 @@ use hyper::{
     body::Incoming,
     service::{Service, service_fn},
 };
-use hyper_session::{Session, SessionExt, Sessions, store::MemoryStore};
+use hyper_session::{Session, SessionError, SessionExt, Sessions, store::MemoryStore};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
     service::TowerToHyperService,
 };
+use serde_json::Value;
 use tower_layer::Layer;
 
 use crate::support::{
@@ -176,9 +185,97 @@ async fn axum_server(sessions: &Sessions) -> Server {
         echo::<_, axum::body::Body>(request, session.0).await
     };
     let app = axum::Router::new()
+        .route("/json", any(json))
+        .route("/form", any(form))
+        .route("/bytes", any(bytes))
+        .route("/text", any(text))
+        .route("/stream", any(streamed))
+        .route("/events", any(events))
+        .route("/empty", any(empty))
         .fallback(handler)
         .layer(sessions.layer());
     serve(TowerToHyperService::new(app)).await
+}
+
+/// The response of an axum handler, or the error of its session.
+type Counted<R> = Result<([(&'static str, String); 1], R), SessionError>;
+
+/// Counts the visit, and adds the count to a response of axum.
+fn counted<R: IntoResponse>(session: &Session, response: R) -> Counted<R> {
+    Ok(([("x-n", session.increment("n")?.to_string())], response))
+}
+
+async fn json(session: Session, Json(value): Json<Value>) -> Counted<Json<Value>> {
+    counted(&session, Json(value))
+}
+
+async fn form(session: Session, Form(pairs): Form<Pairs>) -> Counted<Form<Pairs>> {
+    counted(&session, Form(pairs))
+}
+
+async fn bytes(session: Session, body: Bytes) -> Counted<Bytes> {
+    counted(&session, body)
+}
+
+async fn text(session: Session, body: String) -> Counted<String> {
+    counted(&session, body)
+}
+
+/// Responds with the request's stream, chunk by chunk.
+async fn streamed(session: Session, body: axum::body::Body) -> Counted<axum::body::Body> {
+    let chunks = axum::body::Body::from_stream(body.into_data_stream());
+    counted(&session, chunks)
+}
+
+async fn events(
+    session: Session,
+    body: String,
+) -> Counted<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+    let lines: Vec<String> = body.lines().map(str::to_owned).collect();
+    let events = lines
+        .into_iter()
+        .map(|line| Ok(Event::default().data(line)));
+    counted(&session, Sse::new(stream::iter(events)))
+}
+
+async fn empty(session: Session) -> Counted<StatusCode> {
+    counted(&session, StatusCode::NO_CONTENT)
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// The handlers of axum, each with the type and the bytes of a request's body, and the response's bytes.
+fn exchanges() -> [(&'static str, &'static str, Bytes, Bytes); 7] {
+    let large = "y".repeat(LARGE);
+    let (json, form) = (format!("{{\"a\":\"{large}\"}}"), format!("a={large}&b=1"));
+    let events: String = ["a", "b"].map(|line| format!("data: {line}\n\n")).concat();
+    let same = |path, content_type, text: String| {
+        let bytes = Bytes::from(text);
+        (path, content_type, bytes.clone(), bytes)
+    };
+    [
+        same("/json", "application/json", json),
+        same("/form", "application/x-www-form-urlencoded", form),
+        same("/bytes", "application/octet-stream", large.clone()),
+        same("/text", "text/plain", large.clone()),
+        same("/stream", "application/octet-stream", large),
+        (
+            "/events",
+            "text/plain",
+            Bytes::from("a\nb\n"),
+            events.into(),
+        ),
+        ("/empty", "text/plain", Bytes::from("ignored"), Bytes::new()),
+    ]
+}
+
+/// Returns the body types in which a client sends bytes.
+fn client_bodies(bytes: &Bytes) -> [ClientBody; 3] {
+    [
+        Full::new(bytes.clone()).boxed_unsync(),
+        StreamBody::new(frames(bytes.clone())).boxed_unsync(),
+        StreamBody::new(frames_with_trailer(bytes.clone())).boxed_unsync(),
+    ]
 }
 
 impl ResponseBody for axum::body::Body {
@@ -188,6 +285,12 @@ impl ResponseBody for axum::body::Body {
 }
 
 type ClientBody = UnsyncBoxBody<Bytes, Infallible>;
+
+fn client(is_http2: bool) -> Client<HttpConnector, ClientBody> {
+    Client::builder(TokioExecutor::new())
+        .http2_only(is_http2)
+        .build_http()
+}
 
 /// The bodies that a client sends, with their bytes.
 fn request_bodies() -> Vec<(&'static str, ClientBody, Bytes)> {
@@ -215,9 +318,7 @@ fn request_bodies() -> Vec<(&'static str, ClientBody, Bytes)> {
 /// Sends every kind of request body, over HTTP/1 and HTTP/2. Each is one visit of one visitor.
 async fn visit(case: &str, server: &Server) {
     for is_http2 in [false, true] {
-        let client: Client<HttpConnector, ClientBody> = Client::builder(TokioExecutor::new())
-            .http2_only(is_http2)
-            .build_http();
+        let client = client(is_http2);
         let mut jar = Jar::default();
         for (visits, (kind, body, bytes)) in (1..).zip(request_bodies()) {
             let case = format!("{case}, a body {kind}, HTTP/2: {is_http2}");
@@ -263,6 +364,35 @@ async fn every_body_passes_a_router_of_axum() {
     let sessions = Sessions::new(config(), MemoryStore::new()).unwrap();
     let server = axum_server(&sessions).await;
     visit("axum", &server).await;
+}
+
+#[tokio::test]
+async fn every_extractor_and_response_of_axum_passes_the_layer() {
+    let sessions = Sessions::new(config(), MemoryStore::new()).unwrap();
+    let server = axum_server(&sessions).await;
+    for is_http2 in [false, true] {
+        let client = client(is_http2);
+        let (mut jar, mut visits) = (Jar::default(), 0);
+        for (path, content_type, sent, expected) in exchanges() {
+            for (nth, body) in client_bodies(&sent).into_iter().enumerate() {
+                let case = format!("{path}, body {nth}, HTTP/2: {is_http2}");
+                let request = Request::post(format!("http://{}{path}", server.address));
+                let mut request = request.header("content-type", content_type);
+                jar.add_to(request.headers_mut().unwrap());
+                let response = client.request(request.body(body).unwrap()).await.unwrap();
+                assert!(
+                    response.status().is_success(),
+                    "{case}: {}",
+                    response.status()
+                );
+                visits += 1;
+                assert_eq!(response.headers()["x-n"], visits.to_string(), "{case}");
+                jar.take_from(response.headers());
+                let body = response.into_body().collect().await.unwrap();
+                assert!(body.to_bytes() == expected, "{case}");
+            }
+        }
+    }
 }
 
 /// Calls both kinds of hyper service and the tower service without a connection.

@@ -108,7 +108,7 @@ async fn a_response_that_may_depend_on_the_session_varies_by_cookie() {
 }
 
 #[tokio::test]
-async fn what_the_handler_says_of_caching_and_varying_stays() {
+async fn the_cache_control_and_vary_of_the_handler_stay() {
     let mut response = Response::new(Empty::new());
     let headers = response.headers_mut();
     headers.insert("cache-control", HeaderValue::from_static("private"));

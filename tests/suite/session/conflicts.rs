@@ -170,7 +170,7 @@ async fn a_request_whose_regeneration_was_refused_cannot_use_the_session_again()
 }
 
 #[tokio::test]
-async fn what_an_explicit_commit_stored_before_stays() {
+async fn an_earlier_explicit_commit_stays() {
     let server = test_server(config());
     let browser = visitor(&server, json!({"n": 1})).await;
     let mut other = browser.clone();

@@ -157,7 +157,7 @@ async fn a_regenerated_session_is_no_younger() {
 }
 
 #[tokio::test]
-async fn what_is_put_when_the_lifetime_is_over_begins_a_new_session() {
+async fn a_put_after_the_end_of_the_lifetime_begins_a_new_session() {
     let server = test_server(config().age(HOUR).absolute_timeout(HOUR));
     let mut browser = server.browser();
     browser.visit(async |s| s.put("old", 1)).await.unwrap();

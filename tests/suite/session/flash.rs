@@ -18,7 +18,7 @@ fn flash_messages(session: &Session) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_is_there_once_and_then_gone() {
+async fn a_message_is_shown_once() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {

@@ -66,7 +66,7 @@ const ATTACKS: [&str; 24] = [
 ];
 
 #[tokio::test]
-async fn what_leads_away_from_this_origin_is_refused() {
+async fn a_url_of_another_origin_is_refused() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
@@ -105,7 +105,7 @@ async fn paths_of_this_origin_are_taken() {
 }
 
 #[tokio::test]
-async fn whatever_else_wrote_there_is_not_handed_out() {
+async fn a_foreign_value_under_the_key_is_not_returned() {
     let mut browser = test_server(config()).browser();
     let planted = [
         json!("//evil.example"),

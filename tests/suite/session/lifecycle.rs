@@ -110,7 +110,7 @@ async fn nothing_is_written_where_nothing_changed() {
 }
 
 #[tokio::test]
-async fn what_the_request_knows_of_itself_is_true() {
+async fn the_properties_of_a_request_are_reported() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
@@ -217,7 +217,7 @@ async fn destroy_needs_no_load() {
 }
 
 #[tokio::test]
-async fn what_is_put_after_destroy_begins_a_new_session() {
+async fn a_put_after_destroy_begins_a_new_session() {
     let server = test_server(config());
     let mut browser = server.browser();
     let old = browser
@@ -244,7 +244,7 @@ async fn what_is_put_after_destroy_begins_a_new_session() {
 }
 
 #[tokio::test]
-async fn destroy_twice_or_around_a_regenerate_ends_what_there_was() {
+async fn destroy_twice_or_around_a_regenerate_ends_the_session() {
     for order in 0..4 {
         let server = test_server(config());
         let mut browser = server.browser();

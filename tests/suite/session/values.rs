@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{config, object, test_server};
 
 #[tokio::test]
-async fn put_is_there_in_the_next_request() {
+async fn a_put_value_is_read_by_the_next_request() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| s.put("theme", "dark"))
@@ -72,7 +72,7 @@ async fn a_list_of_keys_is_taken_literally() {
 }
 
 #[tokio::test]
-async fn has_says_whether_there_is_a_value_other_than_null() {
+async fn has_is_true_for_a_value_other_than_null() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {
@@ -194,7 +194,7 @@ async fn increment_and_decrement_count_from_nothing_and_from_null() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_number_cannot_be_incremented_and_stays() {
+async fn a_value_other_than_a_number_cannot_be_incremented_and_stays() {
     let mut browser = test_server(config()).browser();
     browser
         .visit(async |s| {

@@ -60,7 +60,7 @@ async fn a_store_on_real_time_is_tested_by_waiting() {
 }
 
 #[tokio::test]
-async fn what_a_store_does_not_claim_is_left_out() {
+async fn capabilities_that_a_store_does_not_claim_are_skipped() {
     let report = run_broken(Flaw::NoCapabilities).await;
     report.assert_passed();
     let skipped = report.skipped();

@@ -129,7 +129,7 @@ impl Store for AwayStore {
 }
 
 #[tokio::test]
-async fn what_a_store_knows_of_itself_is_passed_on() {
+async fn the_properties_of_the_wrapped_store_are_passed_on() {
     let store = TestStore::new(AwayStore);
     assert!(!store.is_available(&key()));
     assert!(store.tags().is_none());

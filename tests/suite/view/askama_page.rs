@@ -4,24 +4,12 @@
 #[allow(dead_code, reason = "the server of the example is not started")]
 mod example;
 
-use hyper::service::{Service, service_fn};
-use hyper_session::Sessions;
-
-use crate::support::{KEY, config, net};
+use hyper_session::testing::{TestClient, TestSessions};
 
 #[tokio::test]
 async fn a_wrong_form_comes_back_and_a_right_one_is_thanked_for_once() {
-    let sessions = Sessions::new(
-        config().app_key(KEY),
-        hyper_session::store::MemoryStore::new(),
-    );
-    let pages = sessions.unwrap().wrap_fn(example::answer);
-    let server = net::serve(service_fn(move |request| {
-        let answer = pages.call(request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await.unwrap()) }
-    }));
-    let server = server.await;
-    let mut visitor = net::Remote::http1(server.address);
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), test.sessions().wrap_fn(example::answer));
     let wrong = "\"><script>alert('a long title')</script>";
     for (title, shown, hidden) in [
         (wrong, "&#60;script&#62;", "<script"),
@@ -32,19 +20,17 @@ async fn a_wrong_form_comes_back_and_a_right_one_is_thanked_for_once() {
             "1 to 20 characters",
         ),
     ] {
-        let page = visitor.get("/").await;
+        let page = client.get("/").send().await;
         let (_, token) = page.text().split_once("name=\"_csrf\" value=\"").unwrap();
         let token = token.split_once('"').unwrap().0;
-        let body = url::form_urlencoded::Serializer::new(String::new())
-            .append_pair("_csrf", token)
-            .append_pair("title", title)
-            .finish();
-        assert_eq!(visitor.post("/", body).await.status, 303);
-        let page = visitor.get("/").await;
+        let form = client.post("/").form([("_csrf", token), ("title", title)]);
+        form.send().await.assert_status(303);
+        let page = client.get("/").send().await;
         assert!(page.text().contains(shown), "{}", page.text());
         assert!(!page.text().contains(hidden), "{}", page.text());
-        let again = visitor.get("/").await;
+        let again = client.get("/").send().await;
         assert!(!again.text().contains(shown));
     }
-    assert_eq!(visitor.post("/", "title=Tea").await.status, 403);
+    let form = client.post("/").form([("title", "Tea")]);
+    form.send().await.assert_status(403);
 }

@@ -65,7 +65,7 @@ fn a_module_in_a_file_of_another_name_is_followed() {
 }
 
 #[test]
-fn what_a_folders_own_module_offers_closes_no_circle() {
+fn a_reexport_of_a_folders_own_module_closes_no_circle() {
     let violations = found(&[
         (
             "src/store/mod.rs",
