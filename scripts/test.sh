@@ -3,6 +3,7 @@
 #
 #   scripts/test.sh             all checks that a change must pass
 #   scripts/test.sh --compare   also builds benches/compare, which has many dependencies
+#   scripts/test.sh --fuzz      also fuzzes all targets, one minute in all (installs cargo-fuzz)
 #   scripts/test.sh --audit     also checks licenses, sources and advisories (needs the network;
 #                               installs cargo-deny if it is missing)
 set -euo pipefail
@@ -10,12 +11,14 @@ cd "$(dirname "$0")/.."
 
 compare=no
 audit=no
+fuzz=no
 for option in "$@"; do
     case "$option" in
         --compare) compare=yes ;;
         --audit) audit=yes ;;
+        --fuzz) fuzz=yes ;;
         *)
-            sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+            sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
             exit 2
             ;;
     esac
@@ -107,6 +110,11 @@ for source in fuzz/fuzz_targets/*.rs; do
     cargo run --quiet --manifest-path fuzz/Cargo.toml --bin "$target" -- \
         -runs=0 -verbosity=0 -artifact_prefix="$CARGO_TARGET_DIR/fuzz/" "fuzz/corpus/$target"
 done
+
+if [ "$fuzz" = yes ]; then
+    section "Fuzzing, one minute in all"
+    scripts/fuzz.sh
+fi
 
 if [ "$compare" = yes ]; then
     section "The comparison builds"

@@ -1,0 +1,107 @@
+//! Any name, value, domain and path as a `Set-Cookie` line, through the cookie jar of another crate. What
+//! this crate accepts comes back unchanged, and the jar finds no attribute that was not set.
+#![no_main]
+
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use cookie_store::CookieStore;
+use http::{HeaderMap, HeaderValue, header::COOKIE};
+use hyper_session::cookie::{Attributes, CookieName, Finder, SameSite, SetCookie};
+use libfuzzer_sys::fuzz_target;
+use url::Url;
+
+const HOST: &str = "www.example.org";
+const PAGE: &str = "https://www.example.org/app/page";
+
+fuzz_target!(|input: &[u8]| {
+    let _ = run(&mut Unstructured::new(input));
+});
+
+fn run(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
+    let prefix = *input.choose(&["", "__Host-", "__Secure-", "__Http-", "__Host-Http-"])?;
+    let name = format!("{prefix}{}", <&str>::arbitrary(input)?);
+    let (domain, path) = (domain(input)?, path(input)?);
+    let mut attributes = Attributes::default().path(path.clone());
+    if let Some(domain) = &domain {
+        attributes = attributes.domain(domain.clone());
+    }
+    let secure = bool::arbitrary(input)?;
+    attributes.secure = secure;
+    attributes.http_only = bool::arbitrary(input)?;
+    attributes.same_site = *input.choose(&[None, Some(SameSite::Lax), Some(SameSite::None)])?;
+    let max_age = Option::<u32>::arbitrary(input)?.map(|secs| Duration::from_secs(secs.into()));
+    let value = input.bytes(input.len())?;
+    let Ok(name) = CookieName::new(name) else {
+        return Ok(());
+    };
+    let Ok(cookie) = SetCookie::new(name.clone(), attributes) else {
+        return Ok(());
+    };
+    let Ok(set) = cookie.set(value, max_age) else {
+        return Ok(());
+    };
+    let value = std::str::from_utf8(value).expect("cookie octets are ASCII");
+    let line = set.to_str().expect("visible text");
+    let url = Url::parse(PAGE).expect("a URL");
+    let mut jar = CookieStore::default();
+    // A jar refuses the cookies of another domain, and those that have ended.
+    let is_taken = jar.parse(line, &url).is_ok();
+    let is_ours = domain
+        .as_deref()
+        .is_none_or(|domain| domain == HOST || domain == "example.org");
+    let has_ended = max_age.is_some_and(|age| age.is_zero());
+    assert!(is_taken || !is_ours || has_ended, "{line}");
+    assert!(jar.iter_any().count() <= 1, "{line}");
+    for stored in jar.iter_any() {
+        assert_eq!(
+            (stored.name(), stored.value()),
+            (name.as_str(), value),
+            "{line}"
+        );
+        assert_eq!(stored.secure().unwrap_or(false), secure, "{line}");
+        assert_eq!(stored.path(), Some(&*path), "{line}");
+    }
+    let is_sent = is_taken && !has_ended && ["/", "/app", "/app/"].contains(&&*path);
+    check_sent(&jar, &url, &name, is_sent.then_some(value));
+
+    let _ = jar.parse(cookie.removal().to_str().expect("visible text"), &url);
+    check_sent(&jar, &url, &name, None);
+    Ok(())
+}
+
+/// Checks the value that the jar sends. An expected cookie must be sent; another one only may be.
+fn check_sent(jar: &CookieStore, url: &Url, name: &CookieName, expected: Option<&str>) {
+    let pairs: Vec<String> = jar
+        .get_request_values(url)
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let Ok(line) = HeaderValue::try_from(pairs.join("; ")) else {
+        panic!("{pairs:?}");
+    };
+    let headers = HeaderMap::from_iter([(COOKIE, line)]);
+    let finder = Finder::new(name);
+    let found: Vec<&[u8]> = finder.find(&headers).collect();
+    if let Some(value) = expected {
+        assert_eq!(found, [value.as_bytes()]);
+    }
+    assert!(found.len() <= 1);
+}
+
+fn domain(input: &mut Unstructured<'_>) -> arbitrary::Result<Option<String>> {
+    Ok(match input.int_in_range(0..=3)? {
+        0 => None,
+        1 => Some("example.org".to_owned()),
+        2 => Some(HOST.to_owned()),
+        _ => Some(String::arbitrary(input)?),
+    })
+}
+
+fn path(input: &mut Unstructured<'_>) -> arbitrary::Result<String> {
+    Ok(match input.int_in_range(0..=3)? {
+        0 => "/".to_owned(),
+        1 => "/app".to_owned(),
+        2 => "/app/".to_owned(),
+        _ => format!("/{}", String::arbitrary(input)?),
+    })
+}
