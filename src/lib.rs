@@ -108,6 +108,7 @@
 //! [Security](guide::security) ·
 //! [Operations](guide::operations) ·
 //! [Proxies](guide::proxies) ·
+//! [Alerts](guide::alerts) ·
 //! [Porting](guide::porting)
 //!
 //! [hyper]: https://hyper.rs

@@ -18,7 +18,8 @@
 //! 14. [Security](security)
 //! 15. [Operations](operations)
 //! 16. [Proxies](proxies)
-//! 17. [Porting](porting) from another session middleware
+//! 17. [Alerts](alerts)
+//! 18. [Porting](porting) from another session middleware
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -66,6 +67,9 @@ pub mod security {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("alerts.md")]
+pub mod alerts {}
 
 #[doc = include_str!("proxies.md")]
 pub mod proxies {}

@@ -44,7 +44,7 @@ pub use layer_session::SessionLayerConflict;
 #[cfg(feature = "tracing")]
 pub use log::TracingListener;
 #[cfg(feature = "metrics")]
-pub use meter::MetricsListener;
+pub use meter::{MetricDescription, MetricKind, MetricsListener};
 pub use session_ext::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]

@@ -7,6 +7,8 @@ mod support;
 mod axum_app;
 #[cfg(target_os = "linux")]
 mod clock;
+#[cfg(all(unix, feature = "file", feature = "metrics", feature = "tracing"))]
+mod observability;
 mod session_key;
 
 #[cfg(unix)]

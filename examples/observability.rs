@@ -1,0 +1,134 @@
+//! A service with logs and metrics: a page that counts visits, and `/metrics` for Prometheus on an address of
+//! its own.
+//!
+//! `cargo run --release --example observability --features metrics,tracing`
+//!
+//! Environment: `ADDR` (default `127.0.0.1:3000`), `METRICS_ADDR` (default `127.0.0.1:9000`; not for the
+//! public), `RUST_LOG` (a level; default `info`), and the variables of `SessionConfig::with_env` and of
+//! `support/serve.rs`.
+//!
+//! `observability/dashboard.json` is a dashboard for Grafana, and `observability/alerts.yml` has the alerts of the
+//! guide for Prometheus.
+
+#[path = "support/serve.rs"]
+mod serve;
+
+use std::{convert::Infallible, error::Error, net::SocketAddr, process::ExitCode};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_session::{Session, SessionConfig, SessionError, Sessions, seal::SealKey};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tracing_subscriber::filter::LevelFilter;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The buckets of the histograms, in seconds: from a load from memory to a commit that times out.
+const BUCKETS: [f64; 11] = [
+    0.000_01, 0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0,
+];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), BoxError> {
+    let level: LevelFilter = variable("RUST_LOG", "info").parse()?;
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let metrics = install_recorder()?;
+    let sessions = sessions()?;
+    sessions.ready().await?;
+    let limits = serve::Limits::from_env()?;
+    let site = listen("ADDR", "127.0.0.1:3000").await?;
+    let scrapes = listen("METRICS_ADDR", "127.0.0.1:9000").await?;
+    println!("metrics on http://{}/metrics", scrapes.local_addr()?);
+    println!("listening on http://{}", site.local_addr()?);
+    let scraped = sessions.clone();
+    let scrape = service_fn(move |request: Request<Incoming>| {
+        let response = scrape(&request, &scraped, &metrics);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    tokio::join!(
+        serve::serve(site, sessions.wrap_fn(visit), limits),
+        serve::serve(scrapes, scrape, limits),
+    );
+    sessions.close().await?;
+    Ok(())
+}
+
+fn variable(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+async fn listen(name: &str, default: &str) -> Result<TcpListener, BoxError> {
+    let address = variable(name, default);
+    let parsed = address.parse::<SocketAddr>();
+    let parsed =
+        parsed.map_err(|_| format!("{name}={address}: not a socket address; use IP:PORT"))?;
+    Ok(TcpListener::bind(parsed).await?)
+}
+
+/// Installs the recorder before the sessions exist, so that it misses nothing.
+fn install_recorder() -> Result<PrometheusHandle, BoxError> {
+    let seconds = Matcher::Suffix("_seconds".to_owned());
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(seconds, &BUCKETS)?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)?;
+    Sessions::describe_metrics();
+    Ok(handle)
+}
+
+fn sessions() -> Result<Sessions, BoxError> {
+    let mut config = SessionConfig::default().secure(false).with_env()?;
+    if config.app_key.is_none() {
+        config = config.app_key(SealKey::generate_text()?);
+    }
+    // Logs and metrics need no listener.
+    Ok(Sessions::builder(config).build()?)
+}
+
+async fn visit(
+    _: Request<Incoming>,
+    session: Session,
+) -> Result<Response<Full<Bytes>>, SessionError> {
+    session.load().await?;
+    let visits = session.increment("visits")?;
+    Ok(Response::new(Full::from(format!(
+        "visit number {visits}\n"
+    ))))
+}
+
+/// Responds to a scrape of Prometheus.
+fn scrape(
+    request: &Request<Incoming>,
+    sessions: &Sessions,
+    metrics: &PrometheusHandle,
+) -> Response<Full<Bytes>> {
+    if request.uri().path() != "/metrics" {
+        let mut response = Response::new(Full::from("not found"));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    }
+    sessions.record_metrics();
+    metrics.run_upkeep();
+    let mut response = Response::new(Full::from(metrics.render()));
+    let text = http::HeaderValue::from_static("text/plain; version=0.0.4");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}

@@ -1,0 +1,238 @@
+//! The observability example as a process, its dashboard and its alerts.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStderr, Command, Stdio},
+};
+
+use hyper_session::{Sessions, service::MetricKind};
+use serde_json::Value;
+
+use crate::support::{example, net::Remote, scratch::Scratch};
+
+const DASHBOARD: &str = include_str!("../../examples/observability/dashboard.json");
+const ALERTS: &str = include_str!("../../examples/observability/alerts.yml");
+const GUIDE: &str = include_str!("../../src/guide/alerts.md");
+
+/// The running example. Killed when dropped.
+struct Service {
+    child: Child,
+    site: SocketAddr,
+    metrics: SocketAddr,
+    log: ChildStderr,
+}
+
+impl Service {
+    fn start(variables: &[(&str, &str)]) -> Self {
+        let mut child = Command::new(example("observability"))
+            .env_clear()
+            .env("ADDR", "127.0.0.1:0")
+            .env("METRICS_ADDR", "127.0.0.1:0")
+            .env("APP_KEY", "a secret that no documentation holds")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = child.stderr.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let metrics = lines.find_map(|line| {
+            let address = line.strip_prefix("metrics on http://")?;
+            address.strip_suffix("/metrics")?.parse().ok()
+        });
+        let site = lines.find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
+        Self {
+            child,
+            site: site.unwrap(),
+            metrics: metrics.unwrap(),
+            log,
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_has_the_metrics_of_the_visits() {
+    let folder = Scratch::new();
+    let location = folder.path().join("sessions");
+    let mut service = Service::start(&[
+        ("SESSION_DRIVER", "file"),
+        ("SESSION_FILE_LOCATION", location.to_str().unwrap()),
+    ]);
+    let mut visitor = Remote::http1(service.site);
+    for visit in 1..=3 {
+        let answer = visitor.get("/").await;
+        assert_eq!(answer.text(), format!("visit number {visit}\n"));
+    }
+    let mut prometheus = Remote::http1(service.metrics);
+    assert_eq!(prometheus.get("/").await.status, 404);
+    let answer = prometheus.get("/metrics").await;
+    let scrape = answer.text();
+    for line in [
+        "hyper_session_load_seconds_count{store=\"file\",outcome=\"new\"} 1",
+        "hyper_session_load_seconds_count{store=\"file\",outcome=\"found\"} 2",
+        "hyper_session_commit_seconds_count{store=\"file\",outcome=\"stored\"} 3",
+        "hyper_session_events_total{event=\"committed\"} 3",
+        "hyper_session_store_records{store=\"file\"} 1",
+        "hyper_session_file_segments{store=\"file\"} 1",
+        "hyper_session_queued_commits 0",
+        "# TYPE hyper_session_load_seconds histogram",
+        "# TYPE hyper_session_file_disk_bytes gauge",
+        "# HELP hyper_session_queued_commits Commits that wait for another commit of their session",
+    ] {
+        assert!(
+            scrape.lines().any(|other| other == line),
+            "{line}\n{scrape}"
+        );
+    }
+    // Prometheus gets the names that the crate describes, and no others.
+    let described = names();
+    let own = scrape
+        .lines()
+        .filter(|line| line.starts_with("hyper_session_"));
+    for name in own.map(|line| line.split(['{', ' ']).next().unwrap()) {
+        assert!(described.contains(name), "{name}");
+    }
+    let _ = service.child.kill();
+    let mut log = String::new();
+    service.log.read_to_string(&mut log).unwrap();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(
+        log.contains("event=\"started\" store=\"file\" cookie=\"session\""),
+        "{log}"
+    );
+    assert!(!log.contains("no documentation"), "{log}");
+}
+
+/// Returns the names of all metrics, as Prometheus knows them.
+fn names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for metric in Sessions::describe_metrics() {
+        if metric.kind == MetricKind::Histogram {
+            let parts = ["bucket", "count", "sum"].map(|part| format!("{}_{part}", metric.name));
+            names.extend(parts);
+        } else {
+            names.insert(metric.name.to_owned());
+        }
+    }
+    names
+}
+
+/// The labels of the metrics.
+const LABELS: [&str; 5] = ["store", "outcome", "event", "reason", "le"];
+
+/// The words of PromQL that the expressions use.
+const WORDS: [&str; 6] = ["sum", "by", "rate", "increase", "histogram_quantile", "e"];
+
+/// The values of labels, and the units of ranges, are not names.
+fn without_strings_and_ranges(expression: &str) -> String {
+    let mut text = String::new();
+    let mut end = None;
+    for c in expression.chars() {
+        match end {
+            Some(last) if c == last => end = None,
+            Some(_) => {}
+            None if c == '"' => end = Some('"'),
+            None if c == '[' => end = Some(']'),
+            None => text.push(c),
+        }
+    }
+    assert_eq!(end, None, "{expression}");
+    text
+}
+
+/// Checks that an expression consists of metrics, labels and functions. Returns its metrics.
+#[track_caller]
+fn check(expression: &str) -> BTreeSet<String> {
+    let metrics = names();
+    let text = without_strings_and_ranges(expression);
+    for (open, close) in [('(', ')'), ('{', '}')] {
+        let count = |c| text.matches(c).count();
+        assert_eq!(count(open), count(close), "{expression}");
+    }
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let words = words.map(|word| word.trim_start_matches(|c: char| c.is_ascii_digit()));
+    let mut used = BTreeSet::new();
+    for word in words.filter(|word| !word.is_empty() && !word.starts_with("e6")) {
+        if metrics.contains(word) {
+            used.insert(word.to_owned());
+        } else {
+            let is_known = LABELS.contains(&word) || WORDS.contains(&word);
+            assert!(is_known, "{word} in {expression}");
+        }
+    }
+    assert!(!used.is_empty(), "{expression}");
+    used
+}
+
+#[test]
+fn the_dashboard_shows_every_metric_and_no_unknown_one() {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut shown = BTreeSet::new();
+    for target in panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+    {
+        shown.extend(check(target["expr"].as_str().unwrap()));
+        let legend = target["legendFormat"].as_str().unwrap();
+        for label in legend.split("{{").skip(1) {
+            let label = label.split("}}").next().unwrap();
+            assert!(LABELS.contains(&label), "{legend}");
+        }
+    }
+    for metric in Sessions::describe_metrics() {
+        assert!(
+            shown.iter().any(|name| name.starts_with(metric.name)),
+            "{}",
+            metric.name
+        );
+    }
+    let mut ids: Vec<_> = panels
+        .iter()
+        .map(|panel| panel["id"].as_u64().unwrap())
+        .collect();
+    ids.dedup();
+    assert_eq!(ids.len(), panels.len());
+}
+
+#[test]
+fn the_alerts_use_known_metrics_and_events_and_are_in_the_guide() {
+    let field = |name: &'static str| {
+        let lines = ALERTS.lines().map(str::trim_start);
+        lines.filter_map(move |line| line.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let (alerts, expressions) = (field("- alert"), field("expr"));
+    let mut count = 0;
+    let events = include_str!("../../src/guide/events.md");
+    for (alert, expression) in alerts.zip(expressions) {
+        count += 1;
+        check(expression);
+        assert!(
+            GUIDE.contains(&format!("{alert}: {expression}\n")),
+            "{alert}"
+        );
+        assert!(GUIDE.contains(&format!("| `{alert}`, ")), "{alert}");
+        for part in expression.split("event=\"").skip(1) {
+            let event = part.split('"').next().unwrap();
+            assert!(events.contains(&format!("| `{event}` |")), "{event}");
+        }
+        for part in expression.split("outcome=").skip(1) {
+            let outcomes = part.split('"').nth(1).unwrap();
+            for outcome in outcomes.split('|') {
+                assert!(events.contains(&format!("`{outcome}`")), "{outcome}");
+            }
+        }
+    }
+    assert_eq!(count, ALERTS.matches("alert: ").count());
+}
