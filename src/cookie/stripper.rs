@@ -5,7 +5,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::{CookieName, finder::trim};
 
@@ -23,11 +23,8 @@ impl CookieStripper {
 
     /// Removes the cookies from the `Cookie` lines. Removes a line if nothing else is in it.
     pub(crate) fn strip_cookies(&self, headers: &mut HeaderMap) {
-        let has_own = |line: &HeaderValue| {
-            line.as_bytes()
-                .split(is_semicolon)
-                .any(|it| self.is_own(it))
-        };
+        let has_own =
+            |line: &HeaderValue| split_cookies(line.as_bytes()).any(|cookie| self.is_own(cookie));
         retain(headers, COOKIE, has_own, |line| self.strip_line(line));
     }
 
@@ -41,7 +38,7 @@ impl CookieStripper {
     /// cookies are unchanged.
     fn strip_line(&self, line: &HeaderValue) -> Option<HeaderValue> {
         let mut kept = BytesMut::with_capacity(line.len());
-        for part in line.as_bytes().split(is_semicolon) {
+        for part in split_cookies(line.as_bytes()) {
             if self.is_own(part) {
                 continue;
             }
@@ -126,6 +123,12 @@ pub(crate) fn set_cookie_name(line: &HeaderValue) -> &[u8] {
     trim(pair.get(..end).unwrap_or(pair))
 }
 
-const fn is_semicolon(byte: &u8) -> bool {
-    *byte == b';'
+/// Splits a `Cookie` line at each `;`.
+fn split_cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr_iter(b';', line).chain(std::iter::once(line.len()));
+    ends.scan(0, |start, end| {
+        let part = line.get(*start..end);
+        *start = end + 1;
+        part
+    })
 }

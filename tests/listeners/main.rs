@@ -8,6 +8,14 @@ mod support;
 
 #[cfg(feature = "metrics")]
 mod events;
+#[cfg(all(
+    unix,
+    feature = "file",
+    feature = "forms",
+    feature = "metrics",
+    feature = "redis"
+))]
+mod full_run;
 #[cfg(any(feature = "metrics", feature = "redis"))]
 mod log;
 #[cfg(all(unix, feature = "file", feature = "metrics", feature = "redis"))]

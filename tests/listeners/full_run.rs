@@ -1,0 +1,323 @@
+//! A full run on all stores with all logs, metrics, events, `Debug` texts and errors: none contains a
+//! secret.
+
+use std::{
+    error::Error,
+    fmt::{Debug, Write},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hyper_session::{
+    CookieStore, Event, FileStore, MemoryStore, MigratingStore, RedisStore, Session, SessionConfig,
+    Sessions,
+    form::ValidationErrors,
+    seal::SealKey,
+    store::{Store, Tag},
+    testing::{StoreCall, TestStore},
+};
+use metrics_util::debugging::DebuggingRecorder;
+use serde_json::json;
+
+use crate::{
+    log::{Log, ONE},
+    support::{Browser, redis_servers::Server, scratch::Scratch},
+};
+
+const APP_KEY: &str = "canary-key-of-thirty-two-characters-1";
+const PREVIOUS_KEY: &str = "canary-key-of-thirty-two-characters-2";
+const PASSWORD: &str = "canary-redis-password";
+/// Part of every value, message, tag and form field of the sessions.
+const VALUE: &str = "canary-value";
+
+/// All texts that a program may print, and the secrets that must not be in them.
+#[derive(Clone, Default)]
+struct Capture {
+    texts: Arc<Mutex<String>>,
+    secrets: Arc<Mutex<Vec<String>>>,
+}
+
+impl Capture {
+    fn show(&self, shown: &dyn Debug) {
+        writeln!(self.texts.lock().unwrap(), "{shown:?} {shown:#?}").unwrap();
+    }
+
+    fn show_error(&self, error: &(dyn Error + 'static)) {
+        writeln!(self.texts.lock().unwrap(), "{error:?} {error:#?}").unwrap();
+        for error in std::iter::successors(Some(error), |&error| error.source()) {
+            writeln!(self.texts.lock().unwrap(), "{error}").unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn show_failure<T>(&self, result: Result<T, impl Error + 'static>) {
+        let error = result.err();
+        self.show_error(&error.expect("an error to show"));
+    }
+
+    fn hide(&self, secret: impl Into<String>) {
+        self.secrets.lock().unwrap().push(secret.into());
+    }
+
+    /// Hides what identifies a session: its id, its CSRF token and its cookies.
+    fn hide_session(&self, session: &Session) {
+        self.hide(session.id().unwrap().to_string());
+        self.hide(session.csrf_token().unwrap());
+        let bytes = session.id().unwrap();
+        let hex = bytes.as_bytes().iter().map(|byte| format!("{byte:02x}"));
+        self.hide(hex.collect::<String>());
+    }
+
+    fn hide_cookies(&self, browser: &Browser) {
+        for name in browser.jar.names() {
+            self.hide(browser.jar.get(name).unwrap());
+        }
+    }
+}
+
+fn config() -> SessionConfig {
+    SessionConfig::default()
+        .secure(false)
+        .app_key(APP_KEY)
+        .previous_key(PREVIOUS_KEY)
+}
+
+fn build(config: SessionConfig, store: impl Store, capture: &Capture) -> Sessions {
+    let events = capture.clone();
+    let sessions = Sessions::builder(config)
+        .store(store)
+        .listener(move |event: &Event<'_>| {
+            events.show(event);
+            if let Event::StoreFailed { error, .. } = event {
+                events.show_error(*error);
+            }
+        })
+        .build()
+        .unwrap();
+    capture.show(&sessions);
+    sessions
+}
+
+/// Uses every kind of operation, with the secret value in all that a session holds.
+async fn use_sessions(sessions: &Sessions, capture: &Capture) {
+    let mut browser = Browser::new(sessions);
+    let value = json!({"name": VALUE, "list": [VALUE], VALUE: 1});
+    let tag = format!("tag-{VALUE}");
+    browser
+        .visit(async |s| {
+            s.put("data", &value).unwrap();
+            s.put(VALUE, 1).unwrap();
+            s.flash("message", VALUE).unwrap();
+            s.set_intended_url(&format!("/{VALUE}")).unwrap();
+            capture.show(s);
+            capture.show(&s.all::<serde_json::Map<_, _>>().is_ok());
+            capture.show(&s.snapshot().unwrap());
+            capture.show(&s.flash_messages().unwrap());
+            capture.hide_session(s);
+        })
+        .await;
+    capture.hide_cookies(&browser);
+    browser
+        .visit(async |s| {
+            drop(s.tag(&tag));
+            capture.show(s);
+            show_failures(s, capture);
+            s.commit().await.unwrap();
+            s.pull::<serde_json::Value>("data.list").unwrap();
+            s.regenerate().unwrap();
+            capture.hide_session(s);
+        })
+        .await;
+    capture.hide_cookies(&browser);
+    let mut other = browser.clone();
+    browser
+        .visit(async |s| {
+            drop(s.rotate_id(Duration::from_secs(60)));
+            s.put("data.name", VALUE).unwrap();
+            capture.hide_session(s);
+        })
+        .await;
+    capture.hide_cookies(&browser);
+    other.request(async |s| drop(s.load().await)).await;
+    let mut forged = browser.clone();
+    let cookie = browser.cookie().unwrap().to_owned();
+    forged
+        .jar
+        .set("session", &cookie.replace(['a', 'e', 'x'], "b"));
+    capture.hide_cookies(&forged);
+    forged.request(async |s| drop(s.load().await)).await;
+    let collection = sessions.collection();
+    capture.show(&collection);
+    if let Err(error) = collection.destroy_tagged(&tag, None).await {
+        capture.show_error(&error);
+    }
+    let mut browser = Browser::new(sessions);
+    browser.visit(async |s| s.put("data", VALUE).unwrap()).await;
+    capture.hide_cookies(&browser);
+    let mut late = browser.clone();
+    late.request(async |s| {
+        s.load().await.unwrap();
+        browser
+            .visit(async |s| {
+                s.destroy().unwrap();
+                s.flash("bye", VALUE).unwrap();
+            })
+            .await;
+        s.put("late", VALUE).unwrap();
+    })
+    .await;
+    capture.hide_cookies(&browser);
+    sessions.record_metrics();
+}
+
+/// Calls methods that fail because of the session's values.
+fn show_failures(session: &Session, capture: &Capture) {
+    capture.show_failure(session.get::<u8>("data.name"));
+    capture.show_failure(session.get::<Vec<u8>>("data"));
+    capture.show_failure(session.increment("data.name"));
+    capture.show_failure(session.put("data.list.99999999", VALUE));
+    capture.show_failure(session.set_intended_url(&format!("//{VALUE}.example/")));
+    capture.show_failure(session.put("large", "canary-value".repeat(200_000)));
+    capture.show_failure(session.flash("large", "canary-value".repeat(200_000)));
+    capture.show_failure(Tag::new("canary-value".repeat(100)));
+    let errors = ValidationErrors::new().with_error("name", format!("not {VALUE}"));
+    session.set_form_input(json!({"name": VALUE, "password": VALUE}));
+    errors.flash(session).unwrap();
+}
+
+/// Stores that fail, records that do not open, and settings that are wrong.
+async fn show_troubles(capture: &Capture) {
+    let store = TestStore::new(MemoryStore::new());
+    let sessions = build(config(), store.clone(), capture);
+    let mut browser = Browser::new(&sessions);
+    browser
+        .visit(async |s| {
+            s.put("data", VALUE).unwrap();
+            capture.hide_session(s);
+        })
+        .await;
+    capture.hide_cookies(&browser);
+    let put = async |s: Session| match s.load().await {
+        Ok(session) => session.put("data", [VALUE]).unwrap(),
+        Err(error) => capture.show_error(&error),
+    };
+    store.fail(StoreCall::Write);
+    browser.request(put).await;
+    store.fail(StoreCall::Read);
+    browser.request(put).await;
+    // Another key, and a change that does not fit another one.
+    let stranger = config().app_key("canary-key-of-thirty-two-characters-3");
+    let stranger = build(stranger, store.clone(), capture);
+    let moved = browser.clone().with_sessions(&stranger);
+    moved.clone().request(put).await;
+    browser
+        .visit(async |s| s.put("data", [VALUE]).unwrap())
+        .await;
+    let (mut first, mut second) = (browser.clone(), browser.clone());
+    let writes = store.hold(StoreCall::Write);
+    let slow = first.request(async |s| s.load().await.unwrap().push("data", VALUE).unwrap());
+    let fast = async {
+        writes.reached().await;
+        let replace = async |s: Session| s.load().await.unwrap().put("data", VALUE).unwrap();
+        second.request(replace).await;
+        writes.open();
+    };
+    tokio::join!(slow, fast);
+    for config in [
+        config().app_key("canary-short"),
+        config().app_key("\"canary-key-of-thirty-two-characters-4\""),
+        config().previous_key("canary-short"),
+        SessionConfig::default(),
+    ] {
+        capture.show(&config);
+        if let Err(error) = Sessions::new(config, MemoryStore::new()) {
+            capture.show_error(&error);
+        }
+    }
+    let key = SealKey::from_text(APP_KEY).unwrap();
+    capture.show(&key);
+}
+
+async fn run(capture: &Capture) {
+    use_sessions(&build(config(), MemoryStore::new(), capture), capture).await;
+    let folder = Scratch::new();
+    let file = FileStore::open(folder.path()).unwrap();
+    capture.show(&file);
+    let sessions = build(config(), file, capture);
+    use_sessions(&sessions, capture).await;
+    sessions.close().await.unwrap();
+    let cookies = CookieStore::new()
+        .with_overflow(MemoryStore::new())
+        .with_revocation(MemoryStore::new());
+    use_sessions(&build(config(), cookies, capture), capture).await;
+    let migrating = MigratingStore::new(MemoryStore::new(), MemoryStore::new());
+    use_sessions(&build(config(), migrating, capture), capture).await;
+    let server = Server::start_with(&["--requirepass", PASSWORD]);
+    let url = |password: &str| format!("redis://:{password}@127.0.0.1:{}", server.port);
+    let redis = RedisStore::connect(&url(PASSWORD)).await.unwrap();
+    capture.show(&redis);
+    let sessions = build(config(), redis, capture);
+    use_sessions(&sessions, capture).await;
+    capture.hide("canary-wrong-password");
+    capture.show_failure(RedisStore::connect(&url("canary-wrong-password")).await);
+    capture.show_failure(RedisStore::builder("redis://:canary-wrong-password@:x").build());
+    let mut browser = Browser::new(&sessions);
+    browser.visit(async |s| s.put("data", VALUE).unwrap()).await;
+    capture.hide_cookies(&browser);
+    drop(server);
+    browser.request(async |s| drop(s.load().await)).await;
+    show_troubles(capture).await;
+}
+
+#[test]
+fn logs_metrics_events_and_errors_contain_no_secret() {
+    let _one = ONE.blocking_lock();
+    let (capture, log) = (Capture::default(), Log::default());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let recorder = DebuggingRecorder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        metrics::with_local_recorder(&recorder, || runtime.block_on(run(&capture)));
+    });
+    let metrics = recorder.snapshotter().snapshot().into_vec();
+    let metrics: Vec<String> = metrics.iter().map(|metric| format!("{metric:?}")).collect();
+    let texts = [
+        ("log", log.text()),
+        ("metrics", metrics.join("\n")),
+        ("texts", capture.texts.lock().unwrap().clone()),
+    ];
+    // Each kind of output is there, so that the search can find something.
+    for (text, part) in [
+        (0, "session.commit{store=\"cookie\" outcome=\"stored\""),
+        (0, "event=\"store_failed\""),
+        (0, "event=\"cookie_rejected\""),
+        (1, "hyper_session_load_seconds"),
+        (2, "CookieRejected"),
+        (2, "WriteDropped"),
+        (2, "Conflict {"),
+        (2, "StoreFailed"),
+    ] {
+        assert!(texts[text].1.contains(part), "{part} in {}", texts[text].0);
+    }
+    let secrets = capture.secrets.lock().unwrap().clone();
+    assert!(secrets.len() > 60, "{}", secrets.len());
+    let fixed = ["canary", APP_KEY, PREVIOUS_KEY, PASSWORD, VALUE];
+    for secret in fixed.into_iter().chain(secrets.iter().map(String::as_str)) {
+        assert!(secret.len() >= 6, "{secret}");
+        for (kind, text) in &texts {
+            if let Some(at) = text.find(secret) {
+                let start = text[..at].rfind('\n').map_or(0, |start| start + 1);
+                let line = text[start..].lines().next().unwrap();
+                panic!("{secret:?} in the {kind}: {line}");
+            }
+        }
+    }
+}
