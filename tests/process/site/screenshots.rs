@@ -34,7 +34,25 @@ async fn prepare(browser: &Browser, origin: &str) {
     browser.fill("password", "a long password").await;
     browser.fill("password_again", "a long password").await;
     browser.follow("main form button").await;
-    browser.open(&format!("{origin}/")).await;
+    browser.open(&format!("{origin}/cart")).await;
+    browser
+        .run("document.querySelector('main form button').click();")
+        .await;
+    browser
+        .until("return document.getElementById('count')?.textContent === '1';")
+        .await;
+}
+
+/// Sends the contact form with an invalid address, and returns on the page with its message.
+async fn send_invalid_form(browser: &Browser, origin: &str) {
+    browser.open(&format!("{origin}/contact")).await;
+    browser.fill("name", "Ada Lovelace").await;
+    browser
+        .fill("message", "What do you drink yourselves?")
+        .await;
+    browser
+        .run("document.querySelector('main form').noValidate = true;")
+        .await;
     browser.follow("main form button").await;
 }
 
@@ -57,6 +75,11 @@ async fn screenshots_in_light_and_dark_wide_and_on_a_phone() {
                     .screenshot(&format!("design/site-{name}-{scheme}-{screen}"))
                     .await;
             }
+            send_invalid_form(&browser, &origin).await;
+            assert_fits(&browser, "an invalid form").await;
+            browser
+                .screenshot(&format!("design/site-invalid-{scheme}-{screen}"))
+                .await;
             browser.open(&play).await;
             assert_fits(&browser, "the playground").await;
             browser

@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element};
+use fantoccini::{
+    Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand,
+};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
+use url::{ParseError, Url};
 
 /// Timeout of each step.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -204,7 +207,12 @@ impl Browser {
 
     pub(crate) async fn find(&self, css: &str) -> Element {
         let wait = self.client.wait().at_most(TIMEOUT);
-        wait.for_element(Locator::Css(css)).await.unwrap()
+        let found = wait.for_element(Locator::Css(css)).await;
+        if let Ok(element) = found {
+            return element;
+        }
+        let page = self.client.source().await.unwrap_or_default();
+        panic!("no element {css}: {:?}: {page}", found.err());
     }
 
     pub(crate) async fn count(&self, css: &str) -> usize {
@@ -284,22 +292,38 @@ impl Browser {
 
     /// Saves a screenshot of the whole page in `target/tmp/screenshots`.
     pub(crate) async fn screenshot(&self, name: &str) {
-        let (width, height) = self.client.get_window_size().await.unwrap();
-        let overflow = "return document.documentElement.scrollHeight - window.innerHeight;";
-        let overflow = self.run(overflow).await.as_u64().unwrap_or(0);
-        let full_height = height as u32 + overflow as u32;
-        self.client
-            .set_window_size(width as u32, full_height)
-            .await
-            .unwrap();
-        let png = self.client.screenshot().await.unwrap();
-        self.client
-            .set_window_size(width as u32, height as u32)
-            .await
-            .unwrap();
+        let command = DevToolsCommand {
+            name: "Page.captureScreenshot",
+            parameters: json!({ "captureBeyondViewport": true }),
+        };
+        let picture = self.client.issue_cmd(command).await.unwrap();
+        let picture = picture["data"].as_str().unwrap();
+        let png = base64_simd::STANDARD.decode_to_vec(picture).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         let file = folder.join(format!("{name}.png"));
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(file, png).unwrap();
+    }
+}
+
+/// A command of the DevTools protocol, which chromedriver sends to the browser. WebDriver's own screenshots end
+/// with the screen of a phone.
+#[derive(Debug)]
+struct DevToolsCommand {
+    name: &'static str,
+    parameters: Value,
+}
+
+impl WebDriverCompatibleCommand for DevToolsCommand {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (http::Method, Option<String>) {
+        let body = json!({ "cmd": self.name, "params": self.parameters });
+        (http::Method::POST, Some(body.to_string()))
     }
 }
