@@ -2,6 +2,7 @@
 //!
 //! To change a rule, change it here, with its reason, in the commit that needs it.
 
+mod api;
 mod circles;
 mod code;
 mod guide;
@@ -314,6 +315,25 @@ fn each_section_of_the_session_guide_has_a_page() {
     let pages = code::read_files(root(), "src/guide", "md");
     let sections = document("tests/data/session_guide_sections.txt");
     report(guide::missing_pages(&sections, &pages));
+}
+
+#[test]
+fn changes_of_the_public_interface_are_in_its_listing() {
+    let path = root().join("tests/data/public_api.txt");
+    let listing = api::listing(&sources("src"));
+    if std::env::var_os("UPDATE_PUBLIC_API").is_some() {
+        fs::write(&path, &listing).expect("written");
+    }
+    let stored = fs::read_to_string(&path).unwrap_or_default();
+    let added = api::difference(&listing, &stored);
+    let removed = api::difference(&stored, &listing);
+    let prefix = |sign: &'static str| move |line| format!("{sign} {line}");
+    let mut changes: Vec<String> = added.into_iter().map(prefix("+")).collect();
+    changes.extend(removed.into_iter().map(prefix("-")));
+    if !changes.is_empty() {
+        changes.push("if the changes are intended, run with UPDATE_PUBLIC_API=1".to_owned());
+    }
+    report(changes);
 }
 
 /// Returns all source files and documents, except the rules themselves, which list the denied words.

@@ -1,5 +1,6 @@
 //! Planted violations, each of which its rule finds.
 
+mod api;
 mod circles;
 mod names;
 mod security;

@@ -86,7 +86,7 @@ async fn a_client_that_sends_one_byte_at_a_time_delays_no_other() {
 }
 
 #[tokio::test]
-async fn what_a_half_closed_connection_was_answered_is_stored() {
+async fn a_change_that_a_half_closed_connection_acknowledged_is_stored() {
     const REQUESTS: usize = 30;
     let (server, _) = counter().await;
     let mut client = known(&server).await;
