@@ -40,17 +40,22 @@ mod tunnel;
 #[path = "proxy/users.rs"]
 mod users;
 
-use std::{convert::Infallible, error::Error, process::ExitCode, sync::Arc};
+use std::{convert::Infallible, error::Error, pin::Pin, process::ExitCode, sync::Arc};
 
+use http::Response;
 use hyper::service::service_fn;
 use hyper_session::{CookiePolicy, SessionConfig, Sessions, seal::SealKey};
 use tokio::net::TcpListener;
 
 use forward::Upstream;
 use gate::Gate;
+use pages::ProxyBody;
 use settings::Settings;
 
 type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The future of a response. Boxed, because it is large, and every layer moves it.
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<ProxyBody>, Infallible>> + Send>>;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -92,10 +97,11 @@ async fn run() -> Result<(), BoxError> {
                 let upstream = upstream.clone();
                 service_fn(move |request| {
                     let upstream = upstream.clone();
-                    async move {
-                        let response = upstream.forward(request, client.ip(), None).await;
-                        Ok::<_, Infallible>(response)
-                    }
+                    let response: ResponseFuture =
+                        Box::pin(
+                            async move { Ok(upstream.forward(request, client.ip(), None).await) },
+                        );
+                    response
                 })
             };
             serve::serve_each(listener, service, limits).await;
@@ -106,10 +112,11 @@ async fn run() -> Result<(), BoxError> {
                 let gate = gate.clone();
                 sessions.wrap_fn(move |request, session| {
                     let gate = gate.clone();
-                    async move {
-                        let response = gate.respond(request, &session, client.ip()).await;
-                        Ok::<_, Infallible>(response)
-                    }
+                    let response: ResponseFuture =
+                        Box::pin(
+                            async move { Ok(gate.respond(request, &session, client.ip()).await) },
+                        );
+                    response
                 })
             };
             serve::serve_each(listener, service, limits).await;
