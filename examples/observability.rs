@@ -50,10 +50,10 @@ async fn run() -> Result<(), BoxError> {
         .with_ansi(false)
         .init();
     let metrics = install_recorder()?;
-    let sessions = sessions()?;
-    sessions.ready().await?;
     let limits = serve::Limits::from_env()?;
     let site = listen("ADDR", "127.0.0.1:3000").await?;
+    let sessions = sessions(site.local_addr()?)?;
+    sessions.ready().await?;
     let scrapes = listen("METRICS_ADDR", "127.0.0.1:9000").await?;
     println!("metrics on http://{}/metrics", scrapes.local_addr()?);
     println!("listening on http://{}", site.local_addr()?);
@@ -94,9 +94,12 @@ fn install_recorder() -> Result<PrometheusHandle, BoxError> {
     Ok(handle)
 }
 
-fn sessions() -> Result<Sessions, BoxError> {
-    let mut config = SessionConfig::default().secure(false).with_env()?;
+fn sessions(address: SocketAddr) -> Result<Sessions, BoxError> {
+    let mut config = SessionConfig::default()
+        .secure_unless_loopback(address.ip())
+        .with_env()?;
     if config.app_key.is_none() {
+        println!("APP_KEY is not set: using a generated key; sessions are lost at a restart");
         config = config.app_key(SealKey::generate_text()?);
     }
     // Logs and metrics need no listener.

@@ -53,6 +53,9 @@ component() {
     fi
 }
 
+# Debian keeps servers such as nginx out of the PATH of a normal user.
+export PATH="$PATH:/usr/sbin"
+
 section "Tools"
 need cc build-essential
 need c++ build-essential
@@ -60,6 +63,7 @@ need redis-server redis-server
 need redis-cli redis-tools
 need curl curl
 need nginx nginx-light
+need strace strace
 need openssl openssl
 need chromium chromium
 need chromedriver chromium-driver

@@ -137,7 +137,7 @@ impl Upstream {
         }
         let client = headers::Client {
             address: client,
-            is_trusted: self.trusted_proxies.contains(&client),
+            is_trusted: self.trusted_proxies.contains(&client.to_canonical()),
             user,
         };
         headers::prepare_request(head, host, &client, is_websocket);
@@ -154,7 +154,7 @@ impl Upstream {
     /// Sends a request. The response must begin within the timeout after the last byte of the request.
     async fn send(&self, head: Parts, body: Incoming) -> Result<Response<Incoming>, Failure> {
         let progress = Progress::new();
-        let clean = headers::remove_user;
+        let clean = headers::clean_trailers;
         let body = StreamedBody::request(body, self.timeout, progress.clone(), clean);
         let is_upload = !body.is_end_stream();
         let response = self.client.request(Request::from_parts(head, body));

@@ -1,6 +1,6 @@
 //! The sign-in gate, in front of all paths that are not public.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc};
+use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -28,6 +28,9 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 const OWN_PATHS: &str = "/proxy/";
 const SIGN_IN: &str = "/proxy/sign-in";
 const SIGN_OUT: &str = "/proxy/sign-out";
+
+/// Maximum time for a page of the proxy itself, the client's form included.
+const OWN_PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The gate.
 pub(crate) struct Gate {
@@ -62,6 +65,9 @@ impl Gate {
         client: IpAddr,
     ) -> Response<ProxyBody> {
         let path = request.uri().path();
+        if !is_plain(path) {
+            return status_page(StatusCode::BAD_REQUEST);
+        }
         if path.starts_with(OWN_PATHS) {
             return Box::pin(self.own_page(request, session)).await;
         }
@@ -108,9 +114,11 @@ impl Gate {
         });
         let page: BoxFuture<Result<Response<_>, BoxError>> =
             Box::pin(service(request, session.clone()));
-        match page.await {
-            Ok(page) => pages::own(page),
-            Err(error) => {
+        // A client that stops sending its form must not hold its connection for ever.
+        match tokio::time::timeout(OWN_PAGE_TIMEOUT, page).await {
+            Err(_) => status_page(StatusCode::REQUEST_TIMEOUT),
+            Ok(Ok(page)) => pages::own(page),
+            Ok(Err(error)) => {
                 let error = error.downcast_ref::<SessionError>();
                 let status = error.map_or(StatusCode::INTERNAL_SERVER_ERROR, SessionError::status);
                 status_page(status)
@@ -161,6 +169,16 @@ async fn route(
             Ok(page)
         }
     }
+}
+
+/// Returns `false` if a server may read the path as another one: it has a segment `.` or `..`, a
+/// backslash, or a slash or dot that is percent-encoded.
+fn is_plain(path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let is_hidden = ["\\", "%5c", "%2f", "%2e"]
+        .iter()
+        .any(|part| lower.contains(part));
+    !is_hidden && !lower.split('/').any(|part| matches!(part, "." | ".."))
 }
 
 /// Redirects a person to the sign-in form. Other clients get a 401.

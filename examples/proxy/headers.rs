@@ -20,6 +20,10 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// The headers in which a proxy tells about the client.
+const FORWARDED_HEADERS: [HeaderName; 4] =
+    [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO];
+
 /// The headers of one connection, and of its two ends, whether `Connection` names them or not.
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -117,9 +121,23 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes the user's header in all spellings that a server may read as the same name.
 pub(crate) fn remove_user(headers: &mut HeaderMap) {
-    let is_user = |name: &&HeaderName| name.as_str().replace('_', "-") == USER.as_str();
-    let names: Vec<HeaderName> = headers.keys().filter(is_user).cloned().collect();
-    names.iter().for_each(|name| drop(headers.remove(name)));
+    remove_spellings(headers, &[USER]);
+}
+
+/// Removes headers in all spellings that a server may read as one of these names.
+fn remove_spellings(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let is_same = |name: &&HeaderName| {
+        let spelling = name.as_str().replace('_', "-");
+        names.iter().any(|name| spelling == name.as_str())
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(is_same).cloned().collect();
+    found.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// Prepares the trailers of a request: a client must not add there what the proxy says in the headers.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_user(trailers);
+    remove_spellings(trailers, &FORWARDED_HEADERS);
 }
 
 /// A response's trailers are passed on unchanged.
@@ -129,9 +147,7 @@ pub(crate) const fn keep_trailers(_: &mut HeaderMap) {}
 /// are replaced.
 fn add_forwarded(headers: &mut HeaderMap, host: &HeaderValue, client: &Client<'_>) {
     if !client.is_trusted {
-        for name in [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO] {
-            headers.remove(name);
-        }
+        remove_spellings(headers, &FORWARDED_HEADERS);
     }
     let address = client.address.to_canonical();
     append_item(headers, FORWARDED_FOR, &address.to_string());

@@ -4,14 +4,21 @@ use std::{collections::HashMap, fs, path::Path};
 
 use argon2::{
     Argon2,
-    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+    password_hash::{PasswordVerifier, phc::PasswordHash},
 };
 use http::HeaderValue;
+use tokio::sync::Semaphore;
 
 use crate::BoxError;
 
-/// The users by name.
-pub(crate) struct Users(HashMap<String, User>);
+/// Maximum number of passwords that are checked at once.
+const MAX_CHECKS: usize = 4;
+
+/// The users of the proxy.
+pub(crate) struct Users {
+    users: HashMap<String, User>,
+    checks: Semaphore,
+}
 
 struct User {
     header: HeaderValue,
@@ -38,27 +45,31 @@ impl Users {
             let hash = hash.to_owned();
             users.insert(name.to_owned(), User { header, hash });
         }
-        Ok(Self(users))
+        Ok(Self {
+            users,
+            checks: Semaphore::new(MAX_CHECKS),
+        })
     }
 
     /// Returns the header value of a user who still exists.
     pub(crate) fn header(&self, name: &str) -> Option<&HeaderValue> {
-        self.0.get(name).map(|user| &user.header)
+        self.users.get(name).map(|user| &user.header)
     }
 
-    /// Returns `true` if this is the user's password. An unknown name takes as long as a wrong password.
+    /// Returns `true` if this is the user's password. An unknown name is checked against the hash of
+    /// another user, so that it takes as long. At most [`MAX_CHECKS`] checks run at once, since each takes
+    /// the memory and the processor that its hash asks for.
     pub(crate) async fn check(&self, name: &str, password: String) -> Result<bool, BoxError> {
-        let hash = self.0.get(name).map(|user| user.hash.clone());
-        let verify = move || match hash {
-            Some(hash) => {
-                let hash = PasswordHash::new(&hash)?;
-                let verified = Argon2::default().verify_password(password.as_bytes(), &hash);
-                Ok(verified.is_ok())
-            }
-            None => {
-                Argon2::default().hash_password(password.as_bytes())?;
-                Ok(false)
-            }
+        let user = self.users.get(name);
+        let Some(User { hash, .. }) = user.or_else(|| self.users.values().next()) else {
+            return Ok(false);
+        };
+        let (hash, is_known) = (hash.clone(), user.is_some());
+        let _permit = self.checks.acquire().await?;
+        let verify = move || -> Result<bool, BoxError> {
+            let hash = PasswordHash::new(&hash)?;
+            let verified = Argon2::default().verify_password(password.as_bytes(), &hash);
+            Ok(verified.is_ok() && is_known)
         };
         tokio::task::spawn_blocking(verify).await?
     }

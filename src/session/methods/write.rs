@@ -91,7 +91,7 @@ impl Session {
     /// # Concurrency
     /// If another request changes the session at the same time, the commit calls `update` again, with the
     /// value that is stored by then. So `update` must have no side effects. It runs at most once in each
-    /// attempt, always on the task of this request and never under a lock. If the stored value is not a `T`
+    /// attempt, always on the task of this request, and may use the session. If the stored value is not a `T`
     /// any more, the commit fails with [`Conflict`](SessionError::Conflict). If `update` panics, only this
     /// request fails.
     ///

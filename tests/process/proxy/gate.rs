@@ -89,6 +89,28 @@ async fn the_upstream_server_never_gets_the_session_cookie() {
 }
 
 #[tokio::test]
+async fn a_path_that_a_server_may_read_as_another_one_is_refused() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(upstream.address, &[]);
+    for path in [
+        "/public/../reports",
+        "/public/./../reports",
+        "/public/..",
+        "/public/%2e%2E/reports",
+        "/public/.%2e/reports",
+        "/public/..%2Freports",
+        "/public/..%5creports",
+        "/public/..\\reports",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+        let answer = raw(proxy.address, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
+    }
+    let mut client = Remote::http1(proxy.address);
+    headers(&mut client, "/public/a..b/.c", &[]).await;
+}
+
+#[tokio::test]
 async fn a_client_cannot_forge_the_user() {
     let upstream = upstream().await;
     let proxy = Proxy::start(upstream.address, &[]);
@@ -177,7 +199,7 @@ async fn a_websocket_knows_the_user() {
     let upstream = upstream().await;
     let proxy = Proxy::start(
         upstream.address,
-        &[("TUNNELS", "1"), ("TUNNEL_TIMEOUT", "1")],
+        &[("TUNNELS", "1"), ("TUNNEL_TIMEOUT", "5")],
     );
     let mut client = Remote::http1(proxy.address);
     sign_in(&mut client, "", PASSWORD).await;
