@@ -130,7 +130,7 @@ async fn main() -> Result<(), BoxError> {
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
     let listener = tokio::net::TcpListener::bind(address).await?;
-    println!("listening on http://{address}");
+    println!("listening on http://{}", listener.local_addr()?);
     serve::serve(listener, service, serve::Limits::from_env()?).await;
     Ok(())
 }

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .wrap_fn(hello);
 
     let listener = tokio::net::TcpListener::bind(address).await?;
-    println!("listening on http://{address}");
+    println!("listening on http://{}", listener.local_addr()?);
     serve::serve(listener, service, serve::Limits::from_env()?).await;
     Ok(())
 }

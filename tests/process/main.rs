@@ -9,6 +9,8 @@ mod axum_app;
 mod clock;
 #[cfg(all(unix, feature = "file", feature = "metrics", feature = "tracing"))]
 mod observability;
+#[cfg(all(unix, feature = "forms", feature = "testing"))]
+mod servers;
 mod session_key;
 
 #[cfg(unix)]
