@@ -2,9 +2,7 @@
 
 use std::process::Command;
 
-use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
+use http::{Method, StatusCode, header};
 use serde_json::json;
 
 use crate::support::{
@@ -28,30 +26,15 @@ fn start() -> ServerProcess {
     ServerProcess::start(&mut command()).discard_output()
 }
 
-async fn send(
-    client: &mut Remote,
-    method: Method,
-    path: &str,
-    lines: &[(&str, &str)],
-    body: impl Into<Bytes>,
-) -> Answer {
-    let mut request = Request::builder().method(method);
-    for (name, value) in lines {
-        request = request.header(*name, *value);
-    }
-    client.jar.add_to(request.headers_mut().unwrap());
-    let uri = format!("http://{}{path}", client.address());
-    let request = request.uri(uri).body(Full::new(body.into())).unwrap();
-    client.send_request(request).await
-}
-
 async fn post_form(client: &mut Remote, path: &str, fields: &[(&str, &str)]) -> Answer {
     let token = client.get("/api/token").await.text().to_owned();
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("_csrf", &token)
         .extend_pairs(fields)
         .finish();
-    send(client, Method::POST, path, &[("content-type", FORM)], body).await
+    client
+        .send_with(Method::POST, path, &[("content-type", FORM)], body)
+        .await
 }
 
 #[tokio::test]
@@ -89,7 +72,9 @@ async fn a_visitor_signs_in_and_out_and_sees_each_message_once() {
             .contains("The name must have at most 256 bytes.")
     );
     let lines = [("content-type", FORM)];
-    let refused = send(&mut client, Method::POST, "/sign-in", &lines, "name=Eve").await;
+    let refused = client
+        .send_with(Method::POST, "/sign-in", &lines, "name=Eve")
+        .await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
 }
 
@@ -107,11 +92,11 @@ async fn preferences_are_typed_data_from_forms_and_json() {
     let body = json!({"language": "en", "rows": 5, "_csrf": token}).to_string();
     let lines = [("content-type", "application/json")];
     let path = "/api/preferences";
-    let answer = send(&mut client, Method::POST, path, &lines, body).await;
+    let answer = client.send_with(Method::POST, path, &lines, body).await;
     assert_eq!(answer.json(), json!({"language": "en", "rows": 5}));
     assert_eq!(client.get("/preferences").await.json()["rows"], 5);
     let body = json!({"language": "en", "rows": "many", "_csrf": token}).to_string();
-    let answer = send(&mut client, Method::POST, path, &lines, body).await;
+    let answer = client.send_with(Method::POST, path, &lines, body).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
@@ -142,7 +127,7 @@ async fn the_layers_above_and_below_the_sessions_do_their_work() {
     let app = start();
     let mut client = Remote::http1(app.address);
     let lines = [FRONT_END, ("accept-encoding", "gzip")];
-    let page = send(&mut client, Method::GET, "/", &lines, "").await;
+    let page = client.send_with(Method::GET, "/", &lines, "").await;
     assert_eq!(page.headers[header::CONTENT_ENCODING], "gzip");
     assert_eq!(
         page.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN],
@@ -172,7 +157,7 @@ async fn cross_origin(
 ) -> Answer {
     let mut all = vec![("origin", origin), ("sec-fetch-site", site)];
     all.extend(lines);
-    send(client, method, path, &all, body).await
+    client.send_with(method, path, &all, body).await
 }
 
 #[tokio::test]
@@ -193,7 +178,7 @@ async fn scripts_of_the_front_end_change_the_session_and_those_of_others_do_not(
             "content-type,x-csrf-token",
         ),
     ];
-    let preflight = send(&mut client, Method::OPTIONS, path, &lines, "").await;
+    let preflight = client.send_with(Method::OPTIONS, path, &lines, "").await;
     let allowed = |name| preflight.headers.get(name).map(|it| it.to_str().unwrap());
     assert_eq!(allowed("access-control-allow-origin"), Some(FRONT_END.1));
     assert_eq!(allowed("access-control-allow-credentials"), Some("true"));

@@ -29,13 +29,8 @@ async fn send(client: &mut Remote, path: &str, fields: &[(&str, &str)]) -> Strin
         .append_pair("_csrf", token(page.text()))
         .extend_pairs(fields)
         .finish();
-    let request = http::Request::builder()
-        .method(Method::POST)
-        .uri(format!("http://{}{path}", client.address()))
-        .header("content-type", "application/x-www-form-urlencoded");
-    let mut request = request.body(http_body_util::Full::from(body)).unwrap();
-    client.jar.add_to(request.headers_mut());
-    let answer = client.send_request(request).await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = client.send_with(Method::POST, path, &form, body).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text());
     answer.headers[header::LOCATION]
         .to_str()

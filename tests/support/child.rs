@@ -49,6 +49,11 @@ impl ServerProcess {
         }
     }
 
+    /// Returns the id of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Drops what the program prints, so that it never waits for a reader.
     pub fn discard_output(mut self) -> Self {
         if let Some(mut stdout) = self.stdout.take() {

@@ -102,10 +102,24 @@ impl Remote {
     }
 
     pub async fn send(&mut self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
-        let mut request = Request::new(Full::new(body.into()));
-        *request.method_mut() = method;
-        *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
-        self.jar.add_to(request.headers_mut());
+        self.send_with(method, path, &[], body).await
+    }
+
+    /// Sends a request with these headers and the cookies of the jar.
+    pub async fn send_with(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let uri = format!("http://{}{path}", self.address);
+        let mut request = Request::builder().method(method).uri(uri);
+        self.jar.add_to(request.headers_mut().unwrap());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body.into())).unwrap();
         self.send_request(request).await
     }
 

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::support::{Proxy, open, raw, read_until, send, upstream};
+use super::support::{Proxy, open, raw, read_until, upstream};
 use crate::support::net::Remote;
 
 #[tokio::test]
@@ -80,7 +80,9 @@ async fn the_proxys_account_of_the_client_cannot_be_forged() {
     let proxy = Proxy::start(upstream.address, &[]);
     let host = proxy.address.to_string();
     for mut client in [Remote::http1(proxy.address), Remote::http2(proxy.address)] {
-        let answer = send(&mut client, Method::GET, "/public/x", &forged, "").await;
+        let answer = client
+            .send_with(Method::GET, "/public/x", &forged, "")
+            .await;
         let sent = answer.json()["headers"].clone();
         assert_eq!(sent["x-forwarded-for"], "127.0.0.1");
         assert_eq!(sent["x_forwarded_for"], serde_json::Value::Null);
@@ -97,7 +99,9 @@ async fn the_proxys_account_of_the_client_cannot_be_forged() {
         &[("TRUSTED_PROXIES", "10.9.9.9, 127.0.0.1")],
     );
     let mut client = Remote::http1(proxy.address);
-    let answer = send(&mut client, Method::GET, "/public/x", &forged, "").await;
+    let answer = client
+        .send_with(Method::GET, "/public/x", &forged, "")
+        .await;
     let sent = answer.json()["headers"].clone();
     assert_eq!(sent["x-forwarded-for"], "10.0.0.1, 127.0.0.1");
     assert_eq!(sent["x-forwarded-proto"], "https");
@@ -298,25 +302,18 @@ async fn requests_above_the_limit_are_a_503() {
 #[tokio::test]
 async fn a_stop_waits_for_running_responses() {
     let upstream = upstream().await;
-    let mut proxy = Proxy::start(upstream.address, &[]);
+    let proxy = Proxy::start(upstream.address, &[]);
     let head = "POST /public/stream HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nping\r\n";
     let mut stream = open(proxy.address, head).await;
     read_until(&mut stream, "ping").await;
-    let pid = proxy.child.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    proxy.process.signal("TERM");
     while TcpStream::connect(proxy.address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").await.unwrap();
     read_until(&mut stream, "last\r\n0\r\n\r\n").await;
-    let status = tokio::task::spawn_blocking(move || proxy.child.wait().unwrap());
-    assert!(status.await.unwrap().success());
+    let exited = tokio::task::spawn_blocking(move || proxy.process.wait());
+    assert!(exited.await.unwrap().0.success());
 }
 
 #[test]

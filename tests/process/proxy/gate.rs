@@ -3,14 +3,14 @@
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::support::{PASSWORD, Proxy, cookie, raw, send, sign_in, upstream};
+use super::support::{PASSWORD, Proxy, cookie, raw, sign_in, upstream};
 use crate::support::{net::Remote, websocket::WebSocket};
 
 const HTML: (&str, &str) = ("accept", "text/html,*/*");
 
 /// Returns the headers that the upstream server gets.
 async fn headers(client: &mut Remote, path: &str, lines: &[(&str, &str)]) -> Value {
-    let answer = send(client, Method::GET, path, lines, "").await;
+    let answer = client.send_with(Method::GET, path, lines, "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["headers"].clone()
 }
@@ -20,9 +20,11 @@ async fn a_visitor_signs_in_and_returns_to_the_page() {
     let upstream = upstream().await;
     let proxy = Proxy::start(upstream.address, &[]);
     for mut client in [Remote::http1(proxy.address), Remote::http2(proxy.address)] {
-        let refused = send(&mut client, Method::GET, "/reports?a=1", &[], "").await;
+        let refused = client.send_with(Method::GET, "/reports?a=1", &[], "").await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
-        let refused = send(&mut client, Method::GET, "/reports?a=1", &[HTML], "").await;
+        let refused = client
+            .send_with(Method::GET, "/reports?a=1", &[HTML], "")
+            .await;
         assert_eq!(refused.status, StatusCode::SEE_OTHER);
         let location = refused.headers[header::LOCATION].to_str().unwrap();
         assert_eq!(location, "/proxy/sign-in?to=%2Freports%3Fa%3D1");
@@ -43,13 +45,17 @@ async fn a_visitor_signs_in_and_returns_to_the_page() {
         assert_eq!(page["target"], "/reports?a=1");
         assert_eq!(page["headers"]["x-user"], "ada");
 
-        let refused = send(&mut client, Method::POST, "/proxy/sign-out", &[], "").await;
+        let refused = client
+            .send_with(Method::POST, "/proxy/sign-out", &[], "")
+            .await;
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "without a token");
         let token = client.get("/proxy/sign-in").await;
         let (_, token) = token.text().split_once("value=\"").unwrap();
         let token = token.split('"').next().unwrap().to_owned();
         let lines = [("x-csrf-token", &*token)];
-        send(&mut client, Method::POST, "/proxy/sign-out", &lines, "").await;
+        client
+            .send_with(Method::POST, "/proxy/sign-out", &lines, "")
+            .await;
         assert_eq!(
             client.get("/reports").await.status,
             StatusCode::UNAUTHORIZED
@@ -173,9 +179,9 @@ async fn a_page_of_another_site_cannot_use_the_session_to_change_something() {
         (("origin", &*own), 200),
         (("x-none", "1"), 200),
     ] {
-        let answer = send(&mut client, Method::POST, "/x", &[line], "").await;
+        let answer = client.send_with(Method::POST, "/x", &[line], "").await;
         assert_eq!(answer.status, status, "{line:?}");
-        let answer = send(&mut client, Method::GET, "/x", &[line], "").await;
+        let answer = client.send_with(Method::GET, "/x", &[line], "").await;
         assert_eq!(answer.status, 200, "{line:?}");
     }
 }

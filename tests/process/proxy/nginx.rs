@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::support::{PASSWORD, Proxy, cookie, send, sign_in, upstream};
+use super::support::{PASSWORD, Proxy, cookie, sign_in, upstream};
 use crate::support::{net::Remote, nginx::Nginx, websocket::WebSocket};
 
 #[tokio::test]
@@ -34,10 +34,7 @@ async fn the_proxy_works_behind_nginx() {
         ("x-forwarded-for", "10.0.0.1"),
         ("cookie", "theme=dark"),
     ];
-    let sent = send(&mut client, Method::GET, "/x", &lines, "")
-        .await
-        .json()["headers"]
-        .clone();
+    let sent = client.send_with(Method::GET, "/x", &lines, "").await.json()["headers"].clone();
     assert_eq!(sent["x-user"], "ada");
     assert_eq!(sent["cookie"], "theme=dark");
     assert_eq!(sent["host"], "site.example");

@@ -2,9 +2,8 @@
 
 use std::{
     convert::Infallible,
-    io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use argon2::{Argon2, Params, password_hash::PasswordHasher};
@@ -21,7 +20,7 @@ use tokio::{
 };
 
 use crate::support::{
-    example,
+    ServerProcess, example,
     net::{Answer, Remote, Server, serve},
     scratch::Scratch,
 };
@@ -30,7 +29,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A running proxy. Killed when dropped.
 pub(crate) struct Proxy {
-    pub(crate) child: Child,
+    pub(crate) process: ServerProcess,
     pub(crate) address: SocketAddr,
     _users: Scratch,
 }
@@ -47,65 +46,31 @@ impl Proxy {
         );
         let hash = fast.hash_password(PASSWORD.as_bytes()).unwrap();
         std::fs::write(&file, format!("ada:{hash}\n")).unwrap();
-        let mut child = Command::new(example("proxy"))
+        let mut command = Command::new(example("proxy"));
+        command
             .env_clear()
             .env("ADDR", "127.0.0.1:0")
             .env("APP_KEY", "a secret that no documentation holds")
             .env("UPSTREAM", format!("http://{upstream}"))
             .env("USERS", file)
             .envs(variables.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let address = stdout
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| line.strip_prefix("listening on http://")?.parse().ok());
-        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        let address = address.unwrap();
+            .stderr(Stdio::null());
+        let process = ServerProcess::start(&mut command).discard_output();
         Self {
-            child,
-            address,
+            address: process.address,
+            process,
             _users: users,
         }
     }
 
     /// Returns a number of the process from `/proc`, in KB.
     pub(crate) fn memory(&self, name: &str) -> usize {
-        let path = format!("/proc/{}/status", self.child.id());
+        let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let text = line.unwrap().trim_start_matches(':').trim_end_matches("kB");
         text.trim().parse().unwrap()
     }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Sends a request with these headers and the cookies of the client.
-pub(crate) async fn send(
-    client: &mut Remote,
-    method: Method,
-    path: &str,
-    lines: &[(&str, &str)],
-    body: impl Into<Bytes>,
-) -> Answer {
-    let mut request = Request::builder().method(method);
-    client.jar.add_to(request.headers_mut().unwrap());
-    for (name, value) in lines {
-        request = request.header(*name, *value);
-    }
-    let uri = format!("http://{}{path}", client.address());
-    let request = request.uri(uri).body(Full::new(body.into())).unwrap();
-    client.send_request(request).await
 }
 
 /// Sends the sign-in form with this password.
@@ -119,7 +84,9 @@ pub(crate) async fn sign_in(client: &mut Remote, target: &str, password: &str) -
         .append_pair("password", password)
         .finish();
     let lines = [("content-type", "application/x-www-form-urlencoded")];
-    send(client, Method::POST, "/proxy/sign-in", &lines, body).await
+    client
+        .send_with(Method::POST, "/proxy/sign-in", &lines, body)
+        .await
 }
 
 /// Returns the session's cookie as a header value.
