@@ -159,8 +159,8 @@ async fn main() {
             times: Vec::new(),
         };
         let mut all = [
-            contestant("with sessions", with.address, with.child.id()),
-            contestant("without sessions", without.address, without.child.id()),
+            contestant("with sessions", with.address, with.process.id()),
+            contestant("without sessions", without.address, without.process.id()),
             contestant("nginx", nginx.address, nginx.pid()),
         ];
         for round in 0..=rounds {
