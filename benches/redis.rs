@@ -1,13 +1,8 @@
-//! Compares the Redis store with the bare client underneath, and its near cache with the memory
-//! store.
+//! Measures the Redis store: its near cache, and what sessions and requests cost the server.
 //!
-//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. The bare side uses
-//! the client's typed `get` and `set`, which the client pipelines. For a conditional write it uses
-//! `EVALSHA` of the shortest script that compares and sets, since Redis 7 has no command for that.
-//!
-//! The sides take turns. The results are their ratio, and the processor time of an operation on each
-//! side of the socket; other work on the machine changes these less than absolute times. A word after
-//! `--` selects the cases with that word in their name.
+//! `cargo bench --features redis --bench redis` starts a `redis-server` of its own. A number after `--` is the
+//! number of sessions that the server holds meanwhile (100,000). `benches/compare` compares the store with
+//! other clients of Redis.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,41 +12,49 @@
 
 #[path = "../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
+#[allow(dead_code, unused_imports, reason = "made for several targets")]
+mod support;
 
 use std::{
     hint::black_box,
     process::Command,
-    sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use fred::{
-    clients::Pool,
-    interfaces::{ClientLike, KeysInterface},
-    types::{Builder, ClusterHash, CustomCommand, Expiration, RespVersion, Value, config::Config},
-};
+use http::{Response, header::SET_COOKIE};
+use hyper::service::Service;
 use hyper_session::{
-    id::StoreKey,
-    store::{
-        Expected, MemoryStore, ReadOutcome, RedisStore, Store, Tags, Version, WriteOutcome,
-        WriteRequest,
-    },
+    Session, SessionError, Sessions,
+    clock::{Clock, Timestamp},
+    config::StoreRegistry,
+    session::CookiePolicy,
+    store::{Expected, MemoryStore, RedisStore, Store, WriteOutcome, WriteRequest},
 };
 use redis_servers::{
     Server,
     sessions::{key, tags},
 };
+use support::{Body, COUNTER, Size};
+use tokio::task::JoinSet;
 
-const POOL: usize = 2;
 const HOUR: Duration = Duration::from_secs(3600);
 const ROUNDS: usize = 7;
-const ROUND: Duration = Duration::from_millis(700);
+
+/// The number of requests of each kind.
+const REQUESTS: usize = 1_024;
+
+/// The number of tasks that fill the server.
+const FILLERS: usize = 256;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    // `cargo test --benches` runs this without `--bench`.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
     if Command::new("redis-server")
         .arg("--version")
         .output()
@@ -65,273 +68,25 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(measure());
-}
-
-async fn measure() {
-    let server = Arc::new(Server::start());
-    let sides = Sides::new(&server).await;
-    println!("record of 256 bytes, pool of {POOL}, {ROUNDS} rounds of {ROUND:?} each in turn");
-    server.send(&["SCRIPT", "LOAD", COMPARE_AND_SET]);
-    for tasks in [1, 16, 256] {
-        for (name, bare, store) in [
-            ("read to GET", Operation::Get, Operation::Read),
-            ("commit to SET", Operation::Set, Operation::Write),
-            ("commit to EVALSHA", Operation::Eval, Operation::Write),
-            (
-                "tagged commit to EVALSHA",
-                Operation::Eval,
-                Operation::WriteTagged,
-            ),
-        ] {
-            let name = format!("{name}, {tasks} tasks");
-            if is_selected(&name) {
-                compare(&name, tasks, bare, store, &sides).await;
-            }
-        }
-    }
-    if is_selected("hot read") {
-        compare_hot_read(&server).await;
-    }
-}
-
-/// Returns `true` if the command line selects this case; without arguments it selects all.
-fn is_selected(name: &str) -> bool {
-    let mut parts = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
-    parts.next().is_none_or(|part| name.contains(&part))
-}
-
-/// The shortest script that checks a version and sets a value.
-const COMPARE_AND_SET: &str = "\
-    if redis.call('GETRANGE', KEYS[1], 0, 7) ~= ARGV[1] then return redis.call('GET', KEYS[1]) end \
-    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) \
-    return 1";
-
-#[derive(Clone)]
-struct Sides {
-    bare: Pool,
-    store: RedisStore,
-    digest: Bytes,
-    server: Arc<Server>,
-}
-
-#[derive(Clone, Copy)]
-enum Operation {
-    Get,
-    Set,
-    Eval,
-    Read,
-    Write,
-    /// A write of a session whose tag does not change.
-    WriteTagged,
-}
-
-/// The data of one task: a session of the store and a key of the bare client.
-struct TaskData {
-    key: StoreKey,
-    name: Bytes,
-    data: Bytes,
-    tags: Tags,
-    version: Version,
-}
-
-impl Sides {
-    async fn new(server: &Arc<Server>) -> Self {
-        let mut config = Config::from_url(&server.url()).unwrap();
-        config.version = RespVersion::RESP3;
-        let bare = Builder::from_config(config).build_pool(POOL).unwrap();
-        bare.init().await.unwrap();
-        let builder = RedisStore::builder(&server.url()).pool_size(POOL);
-        let store = builder.connect().await.unwrap();
-        let digest = fred::util::sha1_hash(COMPARE_AND_SET).into();
-        let server = Arc::clone(server);
-        Self {
-            bare,
-            store,
-            digest,
-            server,
-        }
-    }
-
-    async fn create_data(&self) -> TaskData {
-        let (key, data) = (key(), Bytes::from(vec![7; 256]));
-        let name = Bytes::from(format!("bare:{key}"));
-        self.set(&name, &data).await;
-        let request = WriteRequest::new(&key, data.clone(), HOUR, Expected::Absent);
-        let written = self.store.write(request).await;
-        let Ok(WriteOutcome::Done(version)) = written else {
-            unreachable!("a new key has no record")
-        };
-        TaskData {
-            key,
-            name,
-            data,
-            tags: tags(&["user:1"]),
-            version,
-        }
-    }
-
-    async fn set(&self, name: &Bytes, data: &Bytes) {
-        let (name, data) = (fred::types::Key::from(name.clone()), data.clone());
-        let life = Some(Expiration::EX(3600));
-        let set = self.bare.next().set(name, data, life, None, false);
-        let _: () = set.await.unwrap();
-    }
-
-    async fn compare_and_set(&self, name: &Bytes, data: &Bytes) {
-        let [one, life] = [&b"1"[..], b"3600000"].map(Bytes::from_static);
-        let version = data.slice(..8);
-        let args = [&self.digest, &one, name, &version, data, &life].map(Bytes::clone);
-        let command = CustomCommand::new_static("EVALSHA", ClusterHash::FirstKey, false);
-        let done: i64 = self
-            .bare
-            .next()
-            .custom(command, args.to_vec())
-            .await
-            .unwrap();
-        assert_eq!(done, 1);
-    }
-
-    async fn run(&self, operation: Operation, data: &mut TaskData) {
-        match operation {
-            Operation::Get => {
-                let name = fred::types::Key::from(data.name.clone());
-                let value: Value = self.bare.next().get(name).await.unwrap();
-                assert!(black_box(value).into_bytes().is_some());
-            }
-            Operation::Set => self.set(&data.name, &data.data).await,
-            Operation::Eval => self.compare_and_set(&data.name, &data.data).await,
-            Operation::Read => {
-                let read = self.store.read(&data.key, None).await.unwrap();
-                assert!(matches!(black_box(read), ReadOutcome::Found(_)));
-            }
-            Operation::Write | Operation::WriteTagged => {
-                let expected = Expected::Version(data.version);
-                let request = WriteRequest::new(&data.key, data.data.clone(), HOUR, expected);
-                let is_tagged = matches!(operation, Operation::WriteTagged);
-                let tags = if is_tagged {
-                    data.tags.clone()
-                } else {
-                    Tags::new()
-                };
-                let request = request.tags(tags);
-                let WriteOutcome::Done(version) = self.store.write(request).await.unwrap() else {
-                    unreachable!("no other task writes")
-                };
-                data.version = version;
-            }
-        }
-    }
-}
-
-/// The results of one round of one side.
-#[derive(Clone, Copy)]
-struct Round {
-    /// Operations per second.
-    rate: f64,
-    /// The 99th percentile, in microseconds.
-    p99: f64,
-    /// Processor time of an operation in this process and in the server, in microseconds.
-    cpu: [f64; 2],
-}
-
-async fn run_round(sides: &Sides, operation: Operation, tasks: usize) -> Round {
-    let mut all_data = Vec::new();
-    for _ in 0..tasks {
-        all_data.push(sides.create_data().await);
-    }
-    let (cpu, start) = (cpu(&sides.server), Instant::now());
-    let running: Vec<_> = all_data
-        .into_iter()
-        .map(|mut data| {
-            let sides = sides.clone();
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while start.elapsed() < ROUND {
-                    let began = Instant::now();
-                    sides.run(operation, &mut data).await;
-                    times.push(began.elapsed());
-                }
-                times
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for task in running {
-        times.extend(task.await.unwrap());
-    }
-    summarize(times, start.elapsed(), cpu, &sides.server)
-}
-
-fn summarize(mut times: Vec<Duration>, took: Duration, before: [f64; 2], server: &Server) -> Round {
-    let ([client, remote], count) = (cpu(server), times.len() as f64);
-    times.sort_unstable();
-    let p99 = times[times.len() * 99 / 100];
-    Round {
-        rate: count / took.as_secs_f64(),
-        p99: p99.as_secs_f64() * 1e6,
-        cpu: [(client - before[0]) / count, (remote - before[1]) / count],
-    }
-}
-
-/// Returns the processor time of this process and of the server so far, in microseconds.
-fn cpu(server: &Server) -> [f64; 2] {
-    let process = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    let info = server.send(&["INFO", "cpu"]);
-    let used = info.lines().filter_map(|line| {
-        let (name, seconds) = line.split_once(':')?;
-        let is_total = ["used_cpu_sys", "used_cpu_user"].contains(&name);
-        is_total.then(|| seconds.trim().parse::<f64>().unwrap())
+    runtime.block_on(async {
+        compare_hot_read().await;
+        measure_memory().await;
+        measure_requests().await;
     });
-    [
-        process.tv_sec as f64 * 1e6 + process.tv_nsec as f64 / 1e3,
-        used.sum::<f64>() * 1e6,
-    ]
 }
 
-async fn compare(case: &str, tasks: usize, bare: Operation, store: Operation, sides: &Sides) {
-    let mut rounds = Vec::new();
-    for _ in 0..ROUNDS {
-        rounds.push([
-            run_round(sides, bare, tasks).await,
-            run_round(sides, store, tasks).await,
-        ]);
-    }
-    let ratio = |figure: fn(&Round) -> f64| {
-        median(
-            rounds
-                .iter()
-                .map(|[bare, store]| figure(store) / figure(bare))
-                .collect(),
-        )
-    };
-    let side_median = |side: usize, figure: fn(&Round) -> f64| {
-        median(rounds.iter().map(|round| figure(&round[side])).collect())
-    };
-    println!(
-        "{case:28} {:.2} of its rate, p99 {:.2} of its p99, cpu {:.2} of its cpu",
-        ratio(|round| round.rate),
-        ratio(|round| round.p99),
-        ratio(|round| round.cpu[0] + round.cpu[1]),
-    );
-    for (name, side) in [("  bare fred", 0), ("  the store", 1)] {
-        println!(
-            "{name:28} {:7.0} per second, p99 {:5.0} us, cpu {:5.2} us here and {:5.2} us in the server",
-            side_median(side, |round| round.rate),
-            side_median(side, |round| round.p99),
-            side_median(side, |round| round.cpu[0]),
-            side_median(side, |round| round.cpu[1]),
-        );
-    }
+/// Returns the number of sessions on the command line.
+fn session_count() -> usize {
+    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
+    numbers.next().unwrap_or(100_000)
 }
 
-async fn compare_hot_read(server: &Server) {
+/// Compares reads from the near cache with reads from the memory store.
+async fn compare_hot_read() {
+    let server = Server::start();
     let memory = MemoryStore::new();
-    let cached = RedisStore::builder(&server.url())
-        .with_near_cache()
-        .connect()
-        .await
-        .unwrap();
+    let cached = RedisStore::builder(&server.url()).with_near_cache();
+    let cached = cached.connect().await.unwrap();
     let mut keys = Vec::new();
     for _ in 0..100 {
         let (key, data) = (key(), Bytes::from(vec![7; 256]));
@@ -340,14 +95,12 @@ async fn compare_hot_read(server: &Server) {
         cached.write(request).await.unwrap();
         keys.push(key);
     }
-    // The store caches reads only once the server reports changes.
     while cached.cache_stats().entries < keys.len() {
         for key in &keys {
             cached.read(key, None).await.unwrap();
         }
     }
-    let mut ratios = Vec::new();
-    let mut last = (0.0, 0.0);
+    let (mut ratios, mut last) = (Vec::new(), (0.0, 0.0));
     for _ in 0..ROUNDS {
         last = (
             read_nanos(&memory, &keys).await,
@@ -355,15 +108,16 @@ async fn compare_hot_read(server: &Server) {
         );
         ratios.push(last.1 / last.0);
     }
+    ratios.sort_unstable_by(f64::total_cmp);
     println!(
-        "hot read           {:.2} times the memory store's   (one round: {:.0} and {:.0} ns)",
-        median(ratios),
+        "hot read: {:.2} times the memory store's (last round: {:.0} and {:.0} ns)",
+        ratios[ROUNDS / 2],
         last.1,
         last.0
     );
 }
 
-async fn read_nanos(store: &impl Store, keys: &[StoreKey]) -> f64 {
+async fn read_nanos(store: &impl Store, keys: &[hyper_session::id::StoreKey]) -> f64 {
     const TIMES: usize = 2_000;
     let start = Instant::now();
     for _ in 0..TIMES {
@@ -374,7 +128,205 @@ async fn read_nanos(store: &impl Store, keys: &[StoreKey]) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / (TIMES * keys.len()) as f64
 }
 
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_unstable_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or_default()
+/// Prints the memory that a session needs in the server, measured on many sessions.
+async fn measure_memory() {
+    let count = session_count();
+    for (name, size, users) in [
+        ("small, 256 B", 256, false),
+        ("cart, 1 KB", 1_024, false),
+        ("4 KB", 4_096, false),
+        ("256 B with the tag of a user", 256, true),
+    ] {
+        let server = Server::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let before = server.info("memory", "used_memory");
+        let (took, start) = (fill(&store, count, size, users), Instant::now());
+        took.await;
+        let bytes = (server.info("memory", "used_memory") - before) as f64 / count as f64;
+        println!(
+            "{count} sessions of {name}: {bytes:.0} bytes each, {:.0} sessions written a second",
+            count as f64 / start.elapsed().as_secs_f64()
+        );
+    }
+}
+
+/// Stores sessions with this much data. Each has a tag of its own if `users` is set.
+async fn fill(store: &RedisStore, count: usize, size: usize, users: bool) {
+    let mut tasks = JoinSet::new();
+    for task in 0..FILLERS {
+        let (store, data) = (store.clone(), Bytes::from(vec![7; size]));
+        tasks.spawn(async move {
+            for number in (task..count).step_by(FILLERS) {
+                let request = WriteRequest::new(&key(), data.clone(), 24 * HOUR, Expected::Absent);
+                let request = match users {
+                    true => request.tags(tags(&[&format!("user:{number}")])),
+                    false => request,
+                };
+                let written = store.write(request).await;
+                assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+/// A kind of request.
+#[derive(Clone, Copy, Debug)]
+enum Job {
+    Ignore,
+    First,
+    Read,
+    Renew,
+    Change,
+    LogIn,
+    ReadAsUser,
+    ChangeAsUser,
+    LogOut,
+}
+
+impl Job {
+    const ALL: [Self; 9] = [
+        Self::First,
+        Self::Ignore,
+        Self::Read,
+        Self::Renew,
+        Self::Change,
+        Self::LogIn,
+        Self::ReadAsUser,
+        Self::ChangeAsUser,
+        Self::LogOut,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::First => "first request that stores data",
+            Self::Ignore => "session not used",
+            Self::Read | Self::ReadAsUser => "reads",
+            Self::Renew => "not used, renewal is due",
+            Self::Change | Self::ChangeAsUser => "reads and writes",
+            Self::LogIn => "signs in: new id, tag of the user",
+            Self::LogOut => "signs out",
+        }
+    }
+
+    async fn run(self, session: Session, number: usize) -> Result<(), SessionError> {
+        if let Self::Ignore | Self::Renew = self {
+            return Ok(());
+        }
+        let session = session.load().await?;
+        match self {
+            Self::First => {
+                for (name, value) in Size::Small.members() {
+                    session.put(name, value)?;
+                }
+            }
+            Self::Change | Self::ChangeAsUser => drop(session.increment(COUNTER)?),
+            Self::LogIn => {
+                session.regenerate()?;
+                session.tag(&format!("user:{number}"))?;
+            }
+            Self::LogOut => session.destroy()?,
+            _ => assert!(session.get::<i64>(COUNTER)?.is_some()),
+        }
+        Ok(())
+    }
+}
+
+/// Prints the commands and bytes of each kind of request, on a server with many sessions.
+async fn measure_requests() {
+    let server = Server::start();
+    let store = RedisStore::connect(&server.url()).await.unwrap();
+    fill(&store, session_count(), 256, false).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let clock = Clock::manual(Timestamp::from_millis(now.unwrap().as_millis() as u64));
+    let config = support::config(CookiePolicy::WhenUsed).store("redis");
+    let sessions = Sessions::builder(config)
+        .stores(StoreRegistry::new().register("redis", store))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    for tasks in [1, 64] {
+        println!("requests of {tasks} at a time");
+        let mut cookies = vec![String::new(); REQUESTS];
+        for job in Job::ALL {
+            if let Job::Renew = job {
+                clock.advance(Duration::from_secs(600));
+            }
+            let before = usage(&server);
+            cookies = send_all(&sessions, job, cookies, tasks).await;
+            let after = usage(&server);
+            let each = |at: usize| (after[at] - before[at]) / REQUESTS as f64;
+            println!(
+                "{:35} {:5.2} messages, {:5.2} commands, {:5.0} bytes sent, {:5.0} received, \
+                 {:5.1} us in the server",
+                job.label(),
+                each(0),
+                each(1),
+                each(2),
+                each(3),
+                each(4)
+            );
+        }
+    }
+}
+
+/// Sends one request of each session, so many at a time. Returns the new cookies.
+async fn send_all(
+    sessions: &Sessions,
+    job: Job,
+    cookies: Vec<String>,
+    tasks: usize,
+) -> Vec<String> {
+    let numbered: Vec<_> = cookies.into_iter().enumerate().collect();
+    let mut running = JoinSet::new();
+    for part in numbered.chunks(REQUESTS / tasks) {
+        let (sessions, part) = (sessions.clone(), part.to_vec());
+        running.spawn(async move {
+            let mut done = Vec::new();
+            for (number, cookie) in part {
+                done.push((number, send(&sessions, job, number, cookie).await));
+            }
+            done
+        });
+    }
+    let mut done = running.join_all().await.concat();
+    done.sort_unstable_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, cookie)| cookie).collect()
+}
+
+async fn send(sessions: &Sessions, job: Job, number: usize, cookie: String) -> String {
+    let service = sessions.wrap_fn(move |_, session: Session| async move {
+        job.run(session, number).await?;
+        Ok::<_, SessionError>(Response::new(Body::default()))
+    });
+    let request = match cookie.is_empty() {
+        true => support::plain(),
+        false => support::with_cookie(&cookie),
+    };
+    let response = service.call(request).await.unwrap();
+    assert!(response.status().is_success(), "{job:?}: {response:?}");
+    let set = response.headers().get(SET_COOKIE);
+    set.map_or(cookie, |set| {
+        let pair = set.to_str().unwrap().split(';').next();
+        pair.unwrap().to_owned()
+    })
+}
+
+/// Returns the messages that the server has read, the commands that it has executed, those in scripts included,
+/// the bytes in and out, and the processor time in microseconds.
+fn usage(server: &Server) -> [f64; 5] {
+    let info = server.send(&["INFO", "cpu"]);
+    let cpu = info.lines().filter_map(|line| {
+        let (name, seconds) = line.split_once(':')?;
+        let is_total = ["used_cpu_sys", "used_cpu_user"].contains(&name);
+        is_total.then(|| seconds.trim().parse::<f64>().unwrap())
+    });
+    let stats = [
+        "total_reads_processed",
+        "total_commands_processed",
+        "total_net_input_bytes",
+        "total_net_output_bytes",
+    ];
+    let [messages, commands, sent, received] = stats.map(|name| server.info("stats", name) as f64);
+    [messages, commands, sent, received, cpu.sum::<f64>() * 1e6]
 }

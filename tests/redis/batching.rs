@@ -20,14 +20,6 @@ use crate::support::redis_servers::{
     sessions::{HOUR, cause, connect, create_session, create_tagged, key, tag, version},
 };
 
-/// Returns how often the server ran a command.
-fn command_count(server: &Server, command: &str) -> u32 {
-    let stats = server.send(&["INFO", "commandstats"]);
-    let head = format!("cmdstat_{command}:calls=");
-    let line = stats.lines().find_map(|line| line.strip_prefix(&head));
-    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
-}
-
 async fn read_all(store: &RedisStore, keys: &[StoreKey]) -> Vec<Result<ReadOutcome, StoreError>> {
     join_all(keys.iter().map(|key| store.read(key, None))).await
 }
@@ -62,8 +54,7 @@ async fn a_hundred_reads_are_a_few_commands() {
             "each read gets its own record"
         );
     }
-    let [reads, single, writes] =
-        ["mget", "get", "evalsha"].map(|name| command_count(&server, name));
+    let [reads, single, writes] = ["mget", "get", "evalsha"].map(|name| server.calls(name));
     assert!(
         (1..=10).contains(&reads) && single <= 10,
         "{reads} {single}"
@@ -82,7 +73,7 @@ async fn an_attempt_with_the_whole_operation_timeout_is_still_batched() {
     for read in read_all(&store, &keys).await {
         assert!(matches!(read, Ok(ReadOutcome::Absent)), "{read:?}");
     }
-    assert!((1..=10).contains(&command_count(&server, "mget")));
+    assert!((1..=10).contains(&server.calls("mget")));
 }
 
 #[tokio::test]
@@ -115,7 +106,7 @@ async fn reads_in_one_batch_get_their_own_results() {
             "{error}"
         );
     }
-    assert!(command_count(&server, "mget") > 0, "they were batched");
+    assert!(server.calls("mget") > 0, "they were batched");
 }
 
 #[tokio::test]
@@ -140,7 +131,7 @@ async fn writes_in_one_batch_get_their_own_results() {
             (key(), Expected::Absent),
         ]);
     }
-    let before = command_count(&server, "evalsha");
+    let before = server.calls("evalsha");
     for results in write_all(&store, &all).await.chunks(5) {
         let [current, outdated, gone, list, new] = results else {
             panic!("five each");
@@ -155,10 +146,7 @@ async fn writes_in_one_batch_get_their_own_results() {
         assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         assert!(matches!(new, Ok(WriteOutcome::Done(_))), "{new:?}");
     }
-    assert!(
-        command_count(&server, "evalsha") - before < 20,
-        "they were batched"
-    );
+    assert!(server.calls("evalsha") - before < 20, "they were batched");
     let tagged = store.tagged(&tag("user:1")).await.unwrap();
     assert!(tagged.is_empty(), "a write replaces the tags");
 }

@@ -10,6 +10,7 @@ use hyper_session::store::{
 
 use crate::{
     support::redis_servers::{
+        Server,
         groups::Cluster,
         sessions::{HOUR, append, create_session, create_tagged, tag, words},
     },
@@ -66,10 +67,7 @@ async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
         .iter()
         .find(|node| node.is_master() && node.port != from.port)
         .unwrap();
-    let [from_id, to_id] = [from, to].map(|node| {
-        let id = node.send(&["CLUSTER", "MYID"]);
-        id.split("\r\n").nth(1).unwrap().to_owned()
-    });
+    let [from_id, to_id] = [from, to].map(Server::cluster_id);
     let slot = from.send(&["CLUSTER", "KEYSLOT", &name]);
     let slot = slot.trim_matches([':', '\r', '\n']);
 

@@ -148,11 +148,15 @@ async fn all_keys_expire() {
     }
     let destroyed = create_tagged(&store, HOUR, &["user:3"]).await;
     store.destroy(&destroyed).await.unwrap();
-    let script = "local n = 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
-                  if redis.call('PTTL', key) > 0 then n = n + 1 end end return n";
+    // On a loaded machine, the store may test the server with a key of its own meanwhile.
+    let script = "local n, all = 0, 0 for _, key in ipairs(redis.call('KEYS', '*')) do \
+                  if not string.find(key, ':test:') then all = all + 1 \
+                  if redis.call('PTTL', key) > 0 then n = n + 1 end end end return {n, all}";
     let expiring = server.send(&["EVAL", script, "0"]);
-    assert_eq!(expiring, ":6\r\n", "three sessions and three indexes");
-    assert_eq!(server.send(&["DBSIZE"]), expiring);
+    assert_eq!(
+        expiring, "*2\r\n:6\r\n:6\r\n",
+        "three sessions and three indexes"
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
-//! A store whose runtime is blocked or has ended, and servers that accept only single commands.
+//! A store whose runtime is blocked or has ended, and a server that accepts only single commands.
 
 use std::{
-    future::{Future, poll_fn, ready},
+    future::{Future, poll_fn},
     task::Poll,
     thread,
     time::{Duration, Instant},
@@ -11,9 +11,7 @@ use futures_util::future::join_all;
 use hyper_session::{
     id::StoreKey,
     store::{
-        Expected, Expiry, ReadOutcome, Store, StoreError, TagStore, WriteOutcome, WriteRequest,
-        conformance::{self, RealTime},
-        redis::RedisStore,
+        Expected, ReadOutcome, Store, StoreError, WriteOutcome, WriteRequest, redis::RedisStore,
     },
 };
 use tokio::{
@@ -23,7 +21,7 @@ use tokio::{
 
 use crate::support::redis_servers::{
     Server,
-    sessions::{HOUR, connect, create_session, create_tagged, key, tag},
+    sessions::{HOUR, connect, create_session, key},
     wait_until,
 };
 
@@ -123,7 +121,7 @@ fn a_blocked_thread_does_not_delay_operations_of_other_threads_beyond_their_time
 }
 
 /// Writes and reads concurrently; all operations must succeed.
-async fn write_and_read(store: &RedisStore) {
+pub(crate) async fn write_and_read(store: &RedisStore) {
     let keys: Vec<StoreKey> = (0..40).map(|_| key()).collect();
     let request = |key| WriteRequest::new(key, "data", HOUR, Expected::Absent);
     let write = |key| store.write(request(key));
@@ -148,82 +146,4 @@ async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
             .contains("cluster_state:ok")
     });
     write_and_read(&connect(&server).await).await;
-}
-
-/// Returns the permissions for commands in the guide, such as `+get`.
-fn documented_commands() -> Vec<&'static str> {
-    let guide = include_str!("../../src/guide/operations.md");
-    let user = guide.split("ACL SETUSER").nth(1).unwrap();
-    let user = user.split("```").next().unwrap();
-    user.split_whitespace()
-        .filter(|word| word.starts_with('+'))
-        .collect()
-}
-
-/// Creates the user `u` with the password `p`, and returns the URL for it.
-fn url_of_user(server: &Server, commands: &[&str]) -> String {
-    let user = ["ACL", "SETUSER", "u", "reset", "on", ">p", "~session:*"];
-    assert_eq!(server.send(&[&user[..], commands].concat()), "+OK\r\n");
-    format!("redis://u:p@127.0.0.1:{}", server.port)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documented_permissions_are_enough_and_nothing_else_is_tried() {
-    let server = Server::start();
-    let url = url_of_user(&server, &documented_commands());
-    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
-    let builder = RedisStore::builder(&url).tombstone_ttl(tombstone);
-    let store = builder.connect().await.unwrap();
-    let conformance = RealTime::new(|| ready(store.clone()), short, tombstone);
-    conformance::run(&conformance).await.assert_passed();
-    write_and_read(&store).await;
-    let key = create_tagged(&store, HOUR, &["a"]).await;
-    assert!(store.touch(&key, 10 * HOUR).await.unwrap());
-    assert_eq!(store.tagged(&tag("a")).await.unwrap(), [key]);
-    let keep = WriteRequest::new(&key, "kept", Expiry::Keep, Expected::Any);
-    store.write(keep).await.unwrap();
-    store.destroy(&key).await.unwrap();
-    assert!(store.tagged(&tag("a")).await.unwrap().is_empty());
-    let denied = server.send(&["ACL", "LOG"]);
-    assert_eq!(denied, "*0\r\n", "nothing was denied");
-}
-
-/// The client underneath asks for its id and the server's version, and can do without.
-const OPTIONAL: [&str; 3] = ["+mget", "+client|id", "+info"];
-
-#[tokio::test]
-async fn a_missing_permission_is_named_at_the_start() {
-    let server = Server::start();
-    let all = documented_commands();
-    for missing in all.iter().filter(|command| !OPTIONAL.contains(command)) {
-        let others: Vec<&str> = all.iter().copied().filter(|one| one != missing).collect();
-        let url = url_of_user(&server, &others);
-        let start = Instant::now();
-        let error = RedisStore::connect(&url).await.unwrap_err();
-        let text = format!("{error:?}");
-        let name = missing.trim_start_matches('+');
-        assert!(
-            text.contains(&format!("may not run the command `{name}`")),
-            "{name}: {text}"
-        );
-        assert!(start.elapsed() < Duration::from_secs(2), "at once");
-    }
-    let url = url_of_user(&server, &all);
-    let error = RedisStore::builder(&url).prefix("other:").connect().await;
-    let text = format!("{:?}", error.unwrap_err());
-    assert!(text.contains("may not use keys with this prefix"), "{text}");
-    assert_eq!(
-        server.send(&["DBSIZE"]),
-        ":0\r\n",
-        "the check leaves nothing behind"
-    );
-}
-
-#[tokio::test]
-async fn a_user_without_permission_for_mget_reads_keys_one_by_one() {
-    let server = Server::start();
-    let user = ["ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-mget"];
-    assert_eq!(server.send(&user), "+OK\r\n");
-    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
-    write_and_read(&RedisStore::connect(&url).await.unwrap()).await;
 }

@@ -8,6 +8,8 @@ mod batching;
 mod cached;
 #[cfg(feature = "testing")]
 mod cluster;
+#[cfg(feature = "testing")]
+mod cluster_cache;
 mod cluster_faults;
 #[cfg(feature = "testing")]
 mod contract;
@@ -18,6 +20,8 @@ mod lost_replies;
 #[cfg(all(feature = "file", unix))]
 mod migrating;
 mod outages;
+#[cfg(feature = "testing")]
+mod permissions;
 mod processes;
 mod rejections;
 mod settings;

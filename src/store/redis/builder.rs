@@ -170,13 +170,14 @@ impl RedisStoreBuilder {
             log::outage(outage);
             on_outage(outage);
         }));
-        let client = Client::new(&self.url.0, &self.settings, &names, &reporter)
-            .and_then(|mut client| {
-                let listener = listener(&names);
-                listener.map_or(Ok(()), |listener| client.listen(listener))?;
-                Ok(client)
-            })
-            .map_err(|error| StoreError::new(NAME, "configure", error))?;
+        let client = Client::new(
+            &self.url.0,
+            &self.settings,
+            &names,
+            &reporter,
+            listener(&names),
+        )
+        .map_err(|error| StoreError::new(NAME, "configure", error))?;
         Ok(RedisStore(Arc::new(CommandRunner::new(
             client,
             names,

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use super::{
     RedisError, RedisStats, TransientError,
-    client::{AttemptError, Client, Node, RedisCommand, Reply},
+    client::{Answer, AttemptError, Client, Node, RedisCommand, Reply, TrackingId},
     key_names::KeyNames,
     outage::{Access, OutageCause, OutageReporter},
     settings::Settings,
@@ -54,6 +54,8 @@ impl Idempotency {
 /// The result of an operation's command.
 pub(super) struct CommandOutcome {
     pub(super) reply: Reply,
+    /// The tracked connection that reports changes of the values in the reply.
+    pub(super) source: Option<TrackingId>,
     /// The failure that lost the reply of an earlier attempt, if the server may have executed it.
     pub(super) lost_reply: Option<TransientError>,
     /// The node that replied, and the index of its connection.
@@ -211,8 +213,9 @@ impl CommandRunner {
         let deadline = deadline_after(time_limit);
         let attempt = outcome
             .node
-            .attempt(outcome.connection, command, deadline, 0);
-        let confirmed = match attempt.await {
+            .attempt(outcome.connection, command, deadline, 0)
+            .await;
+        let confirmed = match attempt.map(|answer| answer.reply) {
             Ok(Reply::Integer(confirmed)) => confirmed,
             Ok(_) => return Err(RedisError::UnexpectedReply),
             Err(AttemptError::Final(error)) => return Err(error),
@@ -295,11 +298,12 @@ impl CommandRunner {
             let attempted = self.attempt(&node, command, limit, &mut failed).await;
             guard.is_done = true;
             let (error, sent) = match attempted {
-                Ok(reply) => {
+                Ok(answer) => {
                     drop(guard);
                     let connection = failed.unwrap_or_default();
                     return Ok(CommandOutcome {
-                        reply,
+                        reply: answer.reply,
+                        source: answer.source,
                         lost_reply,
                         node,
                         connection,
@@ -343,7 +347,7 @@ impl CommandRunner {
         command: RedisCommand,
         limit: TimeLimit,
         failed: &mut Option<usize>,
-    ) -> Result<Reply, AttemptError> {
+    ) -> Result<Answer, AttemptError> {
         let (outage, access) = (node.outage(), command.access());
         if outage.blocks(access) {
             let until = outage.wait_deadline(access, limit.outage_deadline);

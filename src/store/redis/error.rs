@@ -13,9 +13,6 @@ pub enum RedisError {
     /// The store cannot use the URL.
     #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
-    /// A near cache was requested in front of a cluster.
-    #[error("near cache does not support a Redis cluster; use the store without `with_near_cache`")]
-    CacheInCluster,
     /// The operation ran outside a tokio runtime.
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]
     NoRuntime,
@@ -87,6 +84,14 @@ pub enum RedisError {
     /// The server rejected the command, and a retry would not help.
     #[error("Redis rejected the command: {0}")]
     Rejected(ServerRejection),
+    /// A node of a cluster rejected a command of the check at the start.
+    #[error("Redis at {server} rejected the command: {rejection}")]
+    RejectedByNode {
+        /// The host and port of the node.
+        server: Arc<str>,
+        /// The reason.
+        rejection: ServerRejection,
+    },
     /// The value under the session's key was not written by this store.
     #[error(
         "value under the session's key in Redis is not a session record; \

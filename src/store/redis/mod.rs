@@ -82,7 +82,8 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// sent once the runtime has run the tasks that are ready now. Operations use the connections in
 /// turns of 64, so that a few concurrent operations still share a batch.
 ///
-/// In a cluster each operation is a command of its own, sent to the node of its key. The same happens if the server rejects a
+/// In a cluster each operation is a command of its own, sent to the node of its key. Reads that wait for one
+/// connection are written to its socket together. Single commands are also sent if the server rejects a
 /// batch with `CROSSSLOT`, or `MGET` with `NOPERM`.
 ///
 /// The guide lists the [commands](crate::guide::operations) that the Redis user needs.

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     RedisError, ServerRejection,
-    client::{RedisCommand, Reply},
+    client::{RedisCommand, Reply, TrackingId},
     command_runner::{CommandOutcome, CommandRunner, Idempotency},
     record,
     scripts::{self, millis},
@@ -20,6 +20,15 @@ use crate::{
 /// Maximum length of a write's `expected` argument.
 const MAX_EXPECTED_LEN: usize = 10;
 
+/// The result of a read for the near cache.
+pub(super) struct CacheableRead {
+    pub(super) read: ReadOutcome,
+    /// The remaining lifetime of the record.
+    pub(super) ttl: Duration,
+    /// The connection that reports changes of the record. `None` if none does.
+    pub(super) source: Option<TrackingId>,
+}
+
 impl CommandRunner {
     pub(super) async fn read(&self, key: &StoreKey) -> Result<ReadOutcome, RedisError> {
         match self
@@ -32,23 +41,26 @@ impl CommandRunner {
         }
     }
 
-    /// Reads a record together with its remaining lifetime.
-    pub(super) async fn read_with_ttl(
-        &self,
-        key: &StoreKey,
-    ) -> Result<(ReadOutcome, Duration), RedisError> {
+    /// Reads a record for the near cache.
+    pub(super) async fn read_for_cache(&self, key: &StoreKey) -> Result<CacheableRead, RedisError> {
         let command = || RedisCommand::script(&scripts::READ_WITH_TTL, self.names.session(key), []);
-        let Reply::Array(parts) = self.query(command).await? else {
-            return Err(RedisError::UnexpectedReply);
+        let outcome = self
+            .run(self.deadline(), Idempotency::Idempotent, command)
+            .await?;
+        let source = outcome.source;
+        let (read, ttl) = match outcome.reply {
+            Reply::Nil => (ReadOutcome::Absent, 0),
+            Reply::Array(parts) => match <[Reply; 2]>::try_from(parts) {
+                Ok([Reply::Bytes(value), Reply::Integer(ttl)]) => (
+                    record::decode(key, &value)?,
+                    u64::try_from(ttl).unwrap_or(0),
+                ),
+                _ => return Err(RedisError::UnexpectedReply),
+            },
+            _ => return Err(RedisError::UnexpectedReply),
         };
-        match <[Reply; 2]>::try_from(parts) {
-            Ok([Reply::Nil, _]) => Ok((ReadOutcome::Absent, Duration::ZERO)),
-            Ok([Reply::Bytes(value), Reply::Integer(ttl)]) => {
-                let ttl = Duration::from_millis(u64::try_from(ttl).unwrap_or(0));
-                Ok((record::decode(key, &value)?, ttl))
-            }
-            _ => Err(RedisError::UnexpectedReply),
-        }
+        let ttl = Duration::from_millis(ttl);
+        Ok(CacheableRead { read, ttl, source })
     }
 
     pub(super) async fn read_and_touch(

@@ -34,13 +34,39 @@ impl CommandRunner {
         let command = || RedisCommand::get(self.names.test(0));
         self.run_at_startup(self.settings.startup_timeout, command)
             .await?;
-        for node in self.client.masters().await {
-            if let Some(key) = self.key_of(&node) {
-                self.check_commands(&key).await?;
-                self.check_operations(&key).await?;
-            }
+        let masters = self.client.masters().await;
+        let is_cluster = masters.len() > 1;
+        for node in masters {
+            let checked = self.check_node(&node).await;
+            checked.map_err(|error| match error {
+                RedisError::Rejected(rejection) if is_cluster => RedisError::RejectedByNode {
+                    server: Arc::clone(node.server()),
+                    rejection,
+                },
+                error => error,
+            })?;
         }
         self.mark_application().await
+    }
+
+    /// Checks that the commands of the store work on a node.
+    async fn check_node(&self, node: &Arc<Node>) -> Result<(), RedisError> {
+        let Some(key) = self.key_of(node) else {
+            return Ok(());
+        };
+        self.check_commands(&key).await?;
+        // No session has such a tag, since the id is new.
+        let tags = (0..MAX_KEYS).filter_map(|number| Tag::new(format!("test:{key}:{number}")).ok());
+        let mut tags = tags.filter(|tag| self.is_in(node, &self.names.tag_index(tag.as_str())));
+        match tags.next() {
+            Some(tag) => self.check_operations(&key, &tag).await,
+            None => Ok(()),
+        }
+    }
+
+    fn is_in(&self, node: &Arc<Node>, name: &[u8]) -> bool {
+        let owner = self.client.node(name);
+        owner.is_some_and(|owner| Arc::ptr_eq(&owner, node))
     }
 
     /// Returns a new key of the node. `None` if it has almost no slots.
@@ -48,10 +74,7 @@ impl CommandRunner {
         let mut keys = (0..MAX_KEYS).filter_map(|_| SessionId::generate().ok());
         keys.find_map(|id| {
             let key = id.store_key();
-            let owner = self.client.node(&self.names.session(&key));
-            owner
-                .is_some_and(|owner| Arc::ptr_eq(&owner, node))
-                .then_some(key)
+            self.is_in(node, &self.names.session(&key)).then_some(key)
         })
     }
 
@@ -69,11 +92,9 @@ impl CommandRunner {
     }
 
     /// Writes, reads, lists and destroys a session with a tag, and removes all of it.
-    async fn check_operations(&self, key: &StoreKey) -> Result<(), RedisError> {
-        // No session has this tag, since the id is new.
-        let tag = Tag::new(format!("test:{key}")).map_err(|_| RedisError::UnexpectedReply)?;
+    async fn check_operations(&self, key: &StoreKey, tag: &Tag) -> Result<(), RedisError> {
         let mut tags = Tags::new();
-        tags.insert(&tag).map_err(|_| RedisError::UnexpectedReply)?;
+        tags.insert(tag).map_err(|_| RedisError::UnexpectedReply)?;
         let request = WriteRequest::new(key, "test", LIFETIME, Expected::Absent);
         let WriteOutcome::Done(version) = self.write(request).await? else {
             return Err(RedisError::UnexpectedReply);
@@ -82,7 +103,7 @@ impl CommandRunner {
         let request = WriteRequest::new(key, "test", LIFETIME, expected).tags(tags);
         self.write(request).await?;
         let found = self.read_and_touch(key, LIFETIME).await?;
-        let tagged = self.tagged(&tag).await?;
+        let tagged = self.tagged(tag).await?;
         let is_found = matches!(&found, ReadOutcome::Found(record) if record.data == "test");
         if !is_found || tagged != [*key] {
             return Err(RedisError::UnexpectedReply);

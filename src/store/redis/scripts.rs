@@ -230,9 +230,13 @@ pub(super) static TOUCH: LazyLock<Script> =
 pub(super) static TOUCH_INDEXED: LazyLock<Script> =
     script_for_each!(Touch; "ttl, version, indexed_until"; touch!());
 
-/// Returns the value and its remaining lifetime in ms.
-pub(super) static READ_WITH_TTL: LazyLock<Script> =
-    script!(Read; "return {redis.call('GET', key), redis.call('PTTL', key)}",);
+/// Returns the value and its remaining lifetime in ms. Returns nil if there is no value.
+pub(super) static READ_WITH_TTL: LazyLock<Script> = script_for_each!(
+    Read; "_";
+    "local value = try('GET', key)",
+    "if not value or failed(value) then return value end",
+    "return {value, redis.call('PTTL', key)}",
+);
 
 /// Destroys a session when memory is full. It frees the record first, so that there is memory for
 /// the tombstone. `ARGV`: the tombstone, its lifetime in ms.

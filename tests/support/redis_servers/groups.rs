@@ -4,11 +4,17 @@ use std::{process::Command, time::Duration};
 
 use super::{Server, free_port, wait_until};
 
-/// Three masters, followed by their three replicas.
+/// Three masters, followed by their replicas.
 pub(crate) struct Cluster(pub(crate) Vec<Server>);
 
 impl Cluster {
+    /// Starts three masters, each with a replica.
     pub(crate) fn start() -> Self {
+        Self::start_with_replicas(1)
+    }
+
+    /// Starts three masters, each with this number of replicas.
+    pub(crate) fn start_with_replicas(replicas: usize) -> Self {
         let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
         let quick = [
             "--repl-diskless-sync-delay",
@@ -16,14 +22,14 @@ impl Cluster {
             "--repl-ping-replica-period",
             "1",
         ];
-        let nodes: Vec<Server> = (0..6)
+        let nodes: Vec<Server> = (0..3 + 3 * replicas)
             .map(|_| Server::start_with(&[&args[..], &quick[..]].concat()))
             .collect();
         let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
         let made = Command::new("redis-cli")
             .args(["--cluster", "create"])
             .args(addresses)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .args(["--cluster-replicas", &replicas.to_string(), "--cluster-yes"])
             .output()
             .expect("these tests need redis-cli: apt-get install redis-tools");
         assert!(
@@ -35,9 +41,8 @@ impl Cluster {
         wait_until("the cluster is whole", Duration::from_secs(20), || {
             cluster.0.iter().all(|node| {
                 let nodes = node.send(&["CLUSTER", "NODES"]);
-                let replicas = nodes.matches("slave").count();
                 let linked = node.is_master() || node.is_linked_replica();
-                replicas == 3
+                nodes.matches("slave").count() == 3 * replicas
                     && linked
                     && node.send(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
             })
@@ -57,6 +62,28 @@ impl Cluster {
         masters.expect("some master has the slot")
     }
 
+    /// Returns the masters.
+    pub(crate) fn masters(&self) -> impl Iterator<Item = &Server> {
+        self.0.iter().filter(|node| node.is_master())
+    }
+
+    /// Moves the slot of a key, which exists, to another master in the steps of an operator.
+    pub(crate) fn move_slot_of(&self, key: &str) {
+        let from = &self.0[self.master_of(key)];
+        let to = self.masters().find(|node| node.port != from.port).unwrap();
+        let [from_id, to_id] = [from, to].map(Server::cluster_id);
+        let slot = from.send(&["CLUSTER", "KEYSLOT", key]);
+        let slot = slot.trim_matches([':', '\r', '\n']);
+        to.send(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
+        from.send(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+        let port = to.port.to_string();
+        let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
+        assert_eq!(migrated, "+OK\r\n");
+        for node in self.masters() {
+            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+        }
+    }
+
     /// Returns the index of the replica of a master.
     pub(crate) fn replica_of(&self, master: usize) -> usize {
         let port = format!("master_port:{}\r", self.0[master].port);
@@ -69,6 +96,12 @@ impl Cluster {
 }
 
 impl Server {
+    /// Returns the id of a node in its cluster.
+    pub(crate) fn cluster_id(&self) -> String {
+        let id = self.send(&["CLUSTER", "MYID"]);
+        id.split("\r\n").nth(1).unwrap().to_owned()
+    }
+
     pub(crate) fn is_master(&self) -> bool {
         self.send(&["ROLE"]).contains("master")
     }

@@ -153,6 +153,22 @@ impl Server {
         String::from_utf8_lossy(answer).into_owned()
     }
 
+    /// Returns a number in `INFO`.
+    pub(crate) fn info(&self, section: &str, name: &str) -> u64 {
+        let info = self.send(&["INFO", section]);
+        let head = format!("{name}:");
+        let line = info.lines().find_map(|line| line.strip_prefix(&head));
+        line.unwrap().parse().unwrap()
+    }
+
+    /// Returns how often the server ran a command.
+    pub(crate) fn calls(&self, command: &str) -> u64 {
+        let stats = self.send(&["INFO", "commandstats"]);
+        let head = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&head));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
     /// Returns the bytes of a key.
     pub(crate) fn get(&self, key: &str) -> Vec<u8> {
         let answer = try_send(self.port, &[b"GET", key.as_bytes()]);

@@ -7,6 +7,8 @@
 //!   It is read again if a node is not connected, and from time to time.
 //! - `MOVED` changes one slot at once. Other nodes may learn of the move later.
 //! - A command that is answered with `ASK` is retried until the slot has moved.
+//! - A node that loses slots no longer reports changes to their values, so copies of values that were read
+//!   from it are dropped.
 
 use std::{
     collections::HashMap,
@@ -23,7 +25,8 @@ use tokio::{
 };
 
 use super::{
-    command::RedisCommand, config, connection::AbortOnDropHandle, node::Node, reply::Reply,
+    command::RedisCommand, config, connection::AbortOnDropHandle,
+    invalidation::InvalidationListener, node::Node, reply::Reply,
 };
 use crate::store::redis::{key_names::KeyNames, outage::OutageReporter, settings::Settings};
 
@@ -38,6 +41,11 @@ const MIN_MAP_AGE: Duration = Duration::from_millis(50);
 
 /// Maximum number of keys that are tried to find one in a slot of a node.
 const MAX_TEST_KEYS: u32 = 4_096;
+
+/// Returns the slot of a key.
+fn slot_of(key: &[u8]) -> usize {
+    usize::from(fred::util::redis_keyslot(key))
+}
 
 /// Host and port.
 type Address = (String, u16);
@@ -54,6 +62,7 @@ struct ClusterMap {
     settings: Settings,
     names: KeyNames,
     reporter: Arc<OutageReporter>,
+    listener: Option<Arc<dyn InvalidationListener>>,
     seeds: Vec<Address>,
     /// Set by the first command, since only then is a runtime certain.
     runtime: OnceLock<Handle>,
@@ -71,17 +80,18 @@ struct SlotMap {
 
 impl Cluster {
     pub(super) fn new(
-        config: Config,
-        seeds: Vec<Address>,
+        (config, seeds): (Config, Vec<Address>),
         settings: Settings,
         names: KeyNames,
         reporter: Arc<OutageReporter>,
+        listener: Option<Arc<dyn InvalidationListener>>,
     ) -> Self {
         let map = ClusterMap {
             config,
             settings,
             names,
             reporter,
+            listener,
             seeds,
             runtime: OnceLock::new(),
             current: RwLock::new(Arc::new(SlotMap::new(HashMap::new()))),
@@ -99,7 +109,7 @@ impl Cluster {
             .slots
             .iter_mut()
             .for_each(|slot| slot.clone_from(&seed));
-        map.replace(first);
+        map.update(|_| first);
         Self {
             map: Arc::new(map),
             maintenance: OnceLock::new(),
@@ -111,7 +121,7 @@ impl Cluster {
         self.maintenance.get_or_init(|| {
             let _first = self.map.runtime.set(runtime.clone());
             for node in self.map.current().nodes.values() {
-                node.start(runtime, None);
+                node.start(runtime);
             }
             AbortOnDropHandle(runtime.spawn(maintain(Arc::clone(&self.map))))
         });
@@ -124,7 +134,7 @@ impl Cluster {
 
     /// Returns the node of a key.
     pub(super) fn node(&self, key: &[u8]) -> Option<Arc<Node>> {
-        let slot = usize::from(fred::util::redis_keyslot(key));
+        let slot = slot_of(key);
         let node = self.map.current().slots.get(slot).cloned().flatten();
         let is_fine = |node: &Arc<Node>| node.is_connected() && !node.outage().is_suspected();
         if !node.as_ref().is_some_and(is_fine) {
@@ -139,15 +149,17 @@ impl Cluster {
         let Some(address) = parse_address(address, from.server()) else {
             return;
         };
-        let slot = usize::from(fred::util::redis_keyslot(key));
-        let mut next = (*self.map.current()).clone();
-        let node = next.nodes.entry(address);
-        let node = node.or_insert_with_key(|address| self.map.start_node(address));
-        let node = Arc::clone(node);
-        if let Some(slot) = next.slots.get_mut(slot) {
-            *slot = Some(node);
-        }
-        self.map.replace(next);
+        let slot = slot_of(key);
+        self.map.update(|before| {
+            let mut next = before.clone();
+            let node = next.nodes.entry(address);
+            let node = node.or_insert_with_key(|address| self.map.start_node(address));
+            let node = Arc::clone(node);
+            if let Some(slot) = next.slots.get_mut(slot) {
+                *slot = Some(node);
+            }
+            next
+        });
         self.map.outdated.notify_one();
     }
 
@@ -171,12 +183,17 @@ impl ClusterMap {
         Arc::clone(&current.unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
-    fn replace(&self, next: SlotMap) {
-        let mut current = self
-            .current
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        *current = Arc::new(next);
+    /// Replaces the map by what `change` makes of it. Changes at the same time follow each other, so each
+    /// finds the nodes that another has added.
+    fn update(&self, change: impl FnOnce(&SlotMap) -> SlotMap) {
+        let current = self.current.write();
+        let mut current = current.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let next = Arc::new(change(&current));
+        let before = std::mem::replace(&mut *current, next);
+        let losers = before.losers(&current);
+        drop(current);
+        // A reply that is on its way belongs to a reservation, which is dropped too.
+        losers.iter().for_each(|node| node.drop_copies());
     }
 
     fn make_node(&self, (host, port): &Address) -> Arc<Node> {
@@ -187,15 +204,15 @@ impl ClusterMap {
             &config,
             &self.settings,
             &self.reporter,
-            false,
-            test_key,
+            self.listener.clone(),
+            (false, test_key),
         ))
     }
 
     fn start_node(&self, address: &Address) -> Arc<Node> {
         let node = self.make_node(address);
         if let Some(runtime) = self.runtime.get() {
-            node.start(runtime, None);
+            node.start(runtime);
         }
         node
     }
@@ -232,10 +249,10 @@ impl ClusterMap {
         let command = RedisCommand::keyless("CLUSTER", [Bytes::from_static(b"SLOTS")]);
         let deadline = Instant::now() + self.settings.attempt_timeout();
         let connection = node.next_connection(None);
-        let Ok(reply) = node.attempt(connection, command, deadline, 0).await else {
+        let Ok(answer) = node.attempt(connection, command, deadline, 0).await else {
             return false;
         };
-        let Some(ranges) = parse_slots(reply, node.server()) else {
+        let Some(ranges) = parse_slots(answer.reply, node.server()) else {
             return false;
         };
         self.apply(ranges);
@@ -244,35 +261,36 @@ impl ClusterMap {
 
     /// Replaces the map. Keeps the nodes that remain, with their connections.
     fn apply(&self, ranges: Vec<(usize, usize, Address)>) {
-        let before = self.current();
-        let mut next = SlotMap::new(HashMap::new());
-        for (start, end, address) in ranges {
-            let known = before.nodes.get(&address).cloned();
-            let node = next.nodes.entry(address);
-            let node = node
-                .or_insert_with_key(|address| known.unwrap_or_else(|| self.start_node(address)));
-            let node = Arc::clone(node);
-            for slot in next.slots.get_mut(start..=end).unwrap_or_default() {
-                *slot = Some(Arc::clone(&node));
+        self.update(|before| {
+            let mut next = SlotMap::new(HashMap::new());
+            for (start, end, address) in ranges {
+                let known = before.nodes.get(&address).cloned();
+                let node = next.nodes.entry(address);
+                let node = node.or_insert_with_key(|address| {
+                    known.unwrap_or_else(|| self.start_node(address))
+                });
+                let node = Arc::clone(node);
+                for slot in next.slots.get_mut(start..=end).unwrap_or_default() {
+                    *slot = Some(Arc::clone(&node));
+                }
             }
-        }
-        for node in next.nodes.values() {
-            let is_in_node = |key: &Bytes| {
-                let slot = usize::from(fred::util::redis_keyslot(key));
-                let owner = next.slots.get(slot).and_then(Option::as_ref);
-                owner.is_some_and(|owner| Arc::ptr_eq(owner, node))
-            };
-            let mut keys = (0..MAX_TEST_KEYS).map(|number| self.names.test(number));
-            if let Some(key) = keys.find(is_in_node) {
-                node.set_test_key(key);
+            for node in next.nodes.values() {
+                let is_in_node = |key: &Bytes| {
+                    let owner = next.slots.get(slot_of(key)).and_then(Option::as_ref);
+                    owner.is_some_and(|owner| Arc::ptr_eq(owner, node))
+                };
+                let mut keys = (0..MAX_TEST_KEYS).map(|number| self.names.test(number));
+                if let Some(key) = keys.find(is_in_node) {
+                    node.set_test_key(key);
+                }
             }
-        }
-        for (address, node) in &before.nodes {
-            if !next.nodes.contains_key(address) {
-                node.outage().retire();
+            for (address, node) in &before.nodes {
+                if !next.nodes.contains_key(address) {
+                    node.outage().retire();
+                }
             }
-        }
-        self.replace(next);
+            next
+        });
     }
 }
 
@@ -282,6 +300,23 @@ impl SlotMap {
             nodes,
             slots: vec![None; SLOTS].into(),
         }
+    }
+}
+
+impl SlotMap {
+    /// Returns the nodes that have a slot here and not in `next`.
+    fn losers(&self, next: &Self) -> Vec<Arc<Node>> {
+        let mut losers: Vec<Arc<Node>> = Vec::new();
+        for (before, after) in self.slots.iter().zip(&next.slots) {
+            let Some(before) = before else { continue };
+            let is_kept = after
+                .as_ref()
+                .is_some_and(|after| Arc::ptr_eq(before, after));
+            if !is_kept && !losers.iter().any(|one| Arc::ptr_eq(one, before)) {
+                losers.push(Arc::clone(before));
+            }
+        }
+        losers
     }
 }
 

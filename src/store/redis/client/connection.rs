@@ -3,17 +3,18 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use fred::{
     clients::{Client as Fred, WithOptions},
     error::{Error as FredError, ErrorKind},
-    interfaces::{ClientLike, EventInterface},
+    interfaces::{ClientLike, EventInterface, KeysInterface},
     types::{
-        ClusterHash, CustomCommand, Resp3Frame,
+        ClusterHash, CustomCommand, Resp3Frame, Value,
         config::{Config, Options},
     },
 };
@@ -29,7 +30,9 @@ use super::{
     config,
     fault::{self, Target},
     queue::Queue,
-    reply::{AttemptError, Reply, error_code, is_no_script, split_batch, transient_error},
+    reply::{
+        AttemptError, Reply, TrackingId, error_code, is_no_script, split_batch, transient_error,
+    },
 };
 use crate::{
     store::redis::{ConnectProblem, RedisError, TransientError, settings::Settings},
@@ -49,8 +52,9 @@ pub(super) struct Connection {
     queue: Mutex<Queue>,
     /// Notified to drop the connection and open it again.
     reconnect: Arc<Notify>,
-    /// Set while the server reports changes to the values that are read over this connection.
-    is_tracked: Arc<AtomicBool>,
+    /// The number of the [`TrackingId`] under which the server reports changes to the values that are read over
+    /// this connection. Zero if it does not.
+    tracking: Arc<AtomicU64>,
     /// The reason why there is no connection.
     problem: Arc<Mutex<Option<ConnectProblem>>>,
     /// Notified when the connection was opened.
@@ -81,7 +85,7 @@ impl Connection {
             command_timeout: settings.attempt_timeout(),
             queue: Mutex::default(),
             reconnect: Arc::default(),
-            is_tracked: Arc::default(),
+            tracking: Arc::default(),
             problem: Arc::default(),
             opened,
         }
@@ -101,8 +105,9 @@ impl Connection {
         self.fred.is_connected()
     }
 
-    pub(super) fn is_tracked(&self) -> bool {
-        self.is_tracked.load(Ordering::SeqCst)
+    /// Returns the number under which the server reports changes now.
+    pub(super) fn tracking(&self) -> Option<TrackingId> {
+        TrackingId::from_number(self.tracking.load(Ordering::SeqCst))
     }
 
     pub(super) const fn command_timeout(&self) -> Duration {
@@ -121,8 +126,8 @@ impl Connection {
         &self.reconnect
     }
 
-    pub(super) const fn tracking(&self) -> &Arc<AtomicBool> {
-        &self.is_tracked
+    pub(super) const fn tracking_number(&self) -> &Arc<AtomicU64> {
+        &self.tracking
     }
 
     pub(super) async fn attempt_alone(
@@ -161,6 +166,11 @@ impl Connection {
     }
 
     async fn send(&self, commands: &[RedisCommand]) -> Result<Resp3Frame, FredError> {
+        if let [command] = commands
+            && command.is_get()
+        {
+            return self.get(command.key().clone()).await;
+        }
         let send = |script_ref| {
             let (name, args) = encode(commands, script_ref);
             let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
@@ -170,6 +180,22 @@ impl Connection {
         match is_no_script(&frame) {
             true => send(ScriptRef::Source).await,
             false => Ok(frame),
+        }
+    }
+
+    /// Sends a `GET`. `fred` writes commands that it has a type for together, if several wait.
+    async fn get(&self, key: Bytes) -> Result<Resp3Frame, FredError> {
+        let attributes = None;
+        match self.fred.get::<Value, _>(key).await {
+            Ok(value) => Ok(match value.into_bytes() {
+                Some(data) => Resp3Frame::BlobString { data, attributes },
+                None => Resp3Frame::Null,
+            }),
+            Err(error) if is_server_error(&error) => Ok(Resp3Frame::SimpleError {
+                data: error.details().to_owned().into(),
+                attributes,
+            }),
+            Err(error) => Err(error),
         }
     }
 
@@ -234,6 +260,17 @@ async fn watch_problems(
         }
         *lock(&problem) = new;
     }
+}
+
+/// Returns `true` if the text of the error is that of the server.
+fn is_server_error(error: &FredError) -> bool {
+    use ErrorKind::{Auth, Cluster, Config, InvalidArgument, InvalidCommand, Unknown};
+    let (kind, text) = (error.kind(), error.details());
+    let may_be = matches!(
+        kind,
+        Auth | Cluster | Config | InvalidArgument | InvalidCommand | Unknown
+    );
+    may_be && text.starts_with(error_code(text)) && text.contains(' ')
 }
 
 /// Returns the time until `deadline`.

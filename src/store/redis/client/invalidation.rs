@@ -1,7 +1,10 @@
 //! Reports of the server about values that other clients change (`CLIENT TRACKING`).
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,7 @@ use tokio::{runtime::Handle, sync::broadcast::Receiver, time::timeout};
 
 use super::{
     connection::{AbortOnDropHandle, Connection},
-    reply::parse_reply,
+    reply::{TrackingId, parse_reply},
 };
 
 /// A receiver of changes that other clients make.
@@ -25,8 +28,9 @@ pub(in crate::store::redis) trait InvalidationListener:
     /// Handles a change of the value under `name`.
     fn on_change(&self, name: &[u8]);
 
-    /// Handles the loss of the connection that reports changes. Some may have been missed.
-    fn on_tracking_lost(&self);
+    /// Handles the end of the reports about the values that were read over this connection. Some may have
+    /// been missed.
+    fn on_tracking_lost(&self, source: TrackingId);
 }
 
 impl Connection {
@@ -36,16 +40,15 @@ impl Connection {
         runtime: &Handle,
         listener: Arc<dyn InvalidationListener>,
     ) -> AbortOnDropHandle {
-        let (fred, tracking) = (self.fred().clone(), Arc::clone(self.tracking()));
+        let (fred, tracking) = (self.fred().clone(), Arc::clone(self.tracking_number()));
         let (reconnect, time_limit) = (Arc::clone(self.reconnect()), self.command_timeout());
         AbortOnDropHandle(runtime.spawn(async move {
             let mut events = ConnectionEvents::new(&fred);
             loop {
                 if run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
-                    tracking.store(true, Ordering::SeqCst);
+                    let guard = TrackingGuard::new(&tracking, &*listener);
                     let is_silent = events.forward(&fred, time_limit, &*listener).await;
-                    tracking.store(false, Ordering::SeqCst);
-                    listener.on_tracking_lost();
+                    drop(guard);
                     if is_silent {
                         reconnect.notify_one();
                     }
@@ -54,6 +57,33 @@ impl Connection {
                 events = ConnectionEvents::new(&fred);
             }
         }))
+    }
+}
+
+/// A guard that shows a connection as tracked. It also ends if its task is aborted.
+struct TrackingGuard<'t> {
+    source: TrackingId,
+    number: &'t AtomicU64,
+    listener: &'t dyn InvalidationListener,
+}
+
+impl<'t> TrackingGuard<'t> {
+    fn new(number: &'t AtomicU64, listener: &'t dyn InvalidationListener) -> Self {
+        let source = TrackingId::next();
+        number.store(TrackingId::to_number(Some(source)), Ordering::SeqCst);
+        Self {
+            source,
+            number,
+            listener,
+        }
+    }
+}
+
+impl Drop for TrackingGuard<'_> {
+    fn drop(&mut self) {
+        self.number
+            .store(TrackingId::to_number(None), Ordering::SeqCst);
+        self.listener.on_tracking_lost(self.source);
     }
 }
 

@@ -8,7 +8,8 @@
 //! - Commands are sent with `custom_raw` on a [`WithOptions`](fred::clients::WithOptions), since
 //!   `evalsha` of `WithOptions` would silently use the plain client, without the options.
 //! - `fred` writes each of these commands to the socket separately, so commands of many tasks are
-//!   merged into one command before `fred` gets them: see [`batch`].
+//!   merged into one command before `fred` gets them: see [`batch`]. A single `GET` is sent with `get`,
+//!   since `fred` writes those that wait together. This is what reads in a cluster use.
 //! - `fred` gets one server each, also in a cluster: see [`cluster`]. Its own client for clusters serves no
 //!   node while it reconnects to one. When it follows `ASK`, it takes the reply to its `ASKING` for
 //!   another command's reply, and from then on gives every reply to the wrong command.
@@ -41,14 +42,13 @@ pub(super) use self::{
     command::{RedisCommand, Script},
     invalidation::InvalidationListener,
     node::Node,
-    reply::{AttemptError, Reply},
+    reply::{Answer, AttemptError, Reply, TrackingId},
 };
 use super::{RedisError, key_names::KeyNames, outage::OutageReporter, settings::Settings};
 
 /// The connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
     topology: Topology,
-    listener: Option<Arc<dyn InvalidationListener>>,
     /// Set by the first command, since only then is a runtime certain.
     is_started: OnceLock<()>,
 }
@@ -59,55 +59,37 @@ enum Topology {
 }
 
 impl Client {
+    /// Makes a client. `listener` receives changes to the values that are read from now on.
     pub(super) fn new(
         url: &str,
         settings: &Settings,
         names: &KeyNames,
         reporter: &Arc<OutageReporter>,
+        listener: Option<Arc<dyn InvalidationListener>>,
     ) -> Result<Self, RedisError> {
         let config = config::parse_url(url)?;
         let topology = match config::cluster_seeds(&config) {
             Some(seeds) => Topology::Cluster(Cluster::new(
-                config,
-                seeds,
+                (config, seeds),
                 settings.clone(),
                 names.clone(),
                 Arc::clone(reporter),
+                listener,
             )),
             None => {
-                let test_key = names.test(0);
-                let node = Node::new(&config, settings, reporter, true, test_key);
+                let node = Node::new(&config, settings, reporter, listener, (true, names.test(0)));
                 Topology::Single(Arc::new(node))
             }
         };
         Ok(Self {
             topology,
-            listener: None,
             is_started: OnceLock::new(),
         })
     }
 
-    /// Reports changes to values that are read from now on to `listener`. Not for clusters.
-    pub(super) fn listen(
-        &mut self,
-        listener: Arc<dyn InvalidationListener>,
-    ) -> Result<(), RedisError> {
-        if let Topology::Cluster(_) = self.topology {
-            return Err(RedisError::CacheInCluster);
-        }
-        self.listener = Some(listener);
-        Ok(())
-    }
-
-    /// Returns `true` if the listener is informed of changes to any value that is read now.
-    ///
-    /// When tracking is lost, this turns `false`, then the listener is called, and only then can it
-    /// turn `true` again.
-    pub(super) fn is_tracked(&self) -> bool {
-        match &self.topology {
-            Topology::Single(node) => node.is_tracked(),
-            Topology::Cluster(_) => false,
-        }
+    /// Returns `true` if the listener is informed of changes to the value under `key` if it is read now.
+    pub(super) fn is_tracked(&self, key: &[u8]) -> bool {
+        self.node(key).is_some_and(|node| node.is_tracked())
     }
 
     /// Returns the node that has a key.
@@ -151,7 +133,7 @@ impl Client {
         }
         let runtime = Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
         self.is_started.get_or_init(|| match &self.topology {
-            Topology::Single(node) => node.start(&runtime, self.listener.as_ref()),
+            Topology::Single(node) => node.start(&runtime),
             Topology::Cluster(cluster) => cluster.start(&runtime),
         });
         Ok(())

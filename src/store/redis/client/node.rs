@@ -24,7 +24,7 @@ use super::{
     command::RedisCommand,
     connection::{AbortOnDropHandle, Connection, remaining},
     fault::Target,
-    reply::{AttemptError, Reply},
+    reply::{Answer, AttemptError, Reply},
 };
 use crate::{
     store::redis::{
@@ -42,6 +42,8 @@ pub(in crate::store::redis) struct Node {
     in_turn: AtomicUsize,
     /// Set if commands may be sent in batches.
     batches: bool,
+    /// The receiver of changes to the values that are read from this node.
+    listener: Option<Arc<dyn InvalidationListener>>,
     outage: Arc<OutageTracker>,
     test_key: Arc<Mutex<Bytes>>,
     /// Notified when a connection was opened.
@@ -72,8 +74,8 @@ impl Node {
         config: &Config,
         settings: &Settings,
         reporter: &Arc<OutageReporter>,
-        batches: bool,
-        test_key: Bytes,
+        listener: Option<Arc<dyn InvalidationListener>>,
+        (batches, test_key): (bool, Bytes),
     ) -> Self {
         let name = Arc::clone(Target::new(config).name());
         let opened = Arc::new(Notify::new());
@@ -89,6 +91,7 @@ impl Node {
             connections: connections.collect(),
             in_turn: AtomicUsize::new(0),
             batches,
+            listener,
             outage: Arc::new(outage),
             test_key: Arc::new(Mutex::new(test_key)),
             opened,
@@ -120,7 +123,16 @@ impl Node {
     }
 
     pub(super) fn is_tracked(&self) -> bool {
-        self.connections.iter().all(|one| one.is_tracked())
+        self.connections.iter().all(|one| one.tracking().is_some())
+    }
+
+    /// Reports that changes to all values that were read from this node so far may have been missed.
+    pub(super) fn drop_copies(&self) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        let sources = self.connections.iter().filter_map(|one| one.tracking());
+        sources.for_each(|source| listener.on_tracking_lost(source));
     }
 
     /// Returns the number of replies so far. If it does not change, the server is silent.
@@ -153,8 +165,10 @@ impl Node {
         command: RedisCommand,
         deadline: Instant,
         in_flight: usize,
-    ) -> Result<Reply, AttemptError> {
+    ) -> Result<Answer, AttemptError> {
         let (started, before) = (Instant::now(), self.replies());
+        let tracking = || connection_at(&self.connections, connection)?.tracking();
+        let source = tracking();
         let result = self.send(connection, command, deadline, in_flight).await;
         let cause = match &result {
             Err(AttemptError::Transient { error, .. }) => {
@@ -174,7 +188,9 @@ impl Node {
                 if is_silence(error) && self.replies() != before => {}
             Some(cause) => self.outage.suspect(started, cause),
         }
-        result
+        // If the connection was lost meanwhile, no report covers the reply.
+        let source = source.filter(|source| tracking() == Some(*source));
+        result.map(|reply| Answer { reply, source })
     }
 
     async fn send(
@@ -206,7 +222,7 @@ impl Node {
     }
 
     /// Starts the background tasks, unless they run already. Must be called before any attempt.
-    pub(super) fn start(&self, runtime: &Handle, listener: Option<&Arc<dyn InvalidationListener>>) {
+    pub(super) fn start(&self, runtime: &Handle) {
         self.background.get_or_init(|| {
             let connections = self.connections.iter();
             let mut tasks: Vec<_> = connections.map(|one| one.supervise(runtime)).collect();
@@ -216,7 +232,7 @@ impl Node {
                     AbortOnDropHandle(runtime.spawn(watching))
                 }));
             }
-            if let Some(listener) = listener {
+            if let Some(listener) = &self.listener {
                 let track =
                     |one: &Arc<Connection>| one.track_changes(runtime, Arc::clone(listener));
                 tasks.extend(self.connections.iter().map(track));

@@ -1,5 +1,10 @@
 //! Replies and errors of the server.
 
+use std::{
+    num::NonZeroU64,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
 use bytes::Bytes;
 use fred::types::Resp3Frame;
 
@@ -13,6 +18,36 @@ pub(in crate::store::redis) enum Reply {
     Integer(i64),
     Bytes(Bytes),
     Array(Vec<Reply>),
+}
+
+/// A reply, and the connection that it came from.
+#[derive(Debug)]
+pub(in crate::store::redis) struct Answer {
+    pub(in crate::store::redis) reply: Reply,
+    /// The tracked connection that reports changes of the values in the reply.
+    pub(in crate::store::redis) source: Option<TrackingId>,
+}
+
+/// The number under which a connection reports changes. Each time that tracking is switched on, it gets a new
+/// number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::redis) struct TrackingId(NonZeroU64);
+
+impl TrackingId {
+    /// Returns a number that is not in use.
+    pub(super) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NonZeroU64::new(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX))
+    }
+
+    /// Returns the number for an atomic; `None` is zero.
+    pub(super) fn to_number(id: Option<Self>) -> u64 {
+        id.map_or(0, |id| id.0.get())
+    }
+
+    pub(super) fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
+    }
 }
 
 /// The failure of one attempt.

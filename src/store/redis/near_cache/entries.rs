@@ -16,7 +16,10 @@ use crate::{
     id::StoreKey,
     store::{
         Record,
-        redis::{client::InvalidationListener, key_names::KeyNames},
+        redis::{
+            client::{InvalidationListener, TrackingId},
+            key_names::KeyNames,
+        },
     },
     sync::lock,
 };
@@ -65,6 +68,8 @@ struct CacheEntry {
 
 struct RecordCopy {
     record: Record,
+    /// The connection that reports changes of the record.
+    source: TrackingId,
     expires_at: Instant,
     /// Set if the copy was read since eviction last considered it.
     used: bool,
@@ -147,17 +152,17 @@ impl InvalidationListener for NearCache {
         }
     }
 
-    fn on_tracking_lost(&self) {
+    fn on_tracking_lost(&self, source: TrackingId) {
         for shard in &self.shards {
-            *lock(shard) = CacheShard::default();
+            lock(shard).remove_from(source);
         }
     }
 }
 
 impl FillGuard<'_> {
-    /// Caches `record`, unless the reservation has been removed. The record was requested at
-    /// `read_at` and had the remaining lifetime `ttl`.
-    pub(super) fn fill(self, record: &Record, read_at: Instant, ttl: Duration) {
+    /// Caches `record` until `expires_at`, unless the reservation has been removed. `source` reports its
+    /// changes.
+    pub(super) fn fill(self, record: &Record, source: TrackingId, expires_at: Instant) {
         let limits = self.cache.limits;
         let bytes = size(record);
         if bytes > limits.bytes / SHARDS {
@@ -172,7 +177,8 @@ impl FillGuard<'_> {
         }
         entry.copy = Some(RecordCopy {
             record: record.clone(),
-            expires_at: read_at + ttl.min(limits.max_age),
+            source,
+            expires_at: expires_at.min(Instant::now() + limits.max_age),
             used: false,
         });
         shard.bytes += bytes;
@@ -193,6 +199,19 @@ impl Drop for FillGuard<'_> {
 }
 
 impl CacheShard {
+    /// Removes the copies whose changes `source` reported, and all reservations: the replies to some of
+    /// them may be from `source`.
+    fn remove_from(&mut self, source: TrackingId) {
+        let (mut bytes, mut copies) = (0, 0);
+        self.entries.retain(|_, entry| {
+            let copy = entry.copy.as_ref().filter(|copy| copy.source != source);
+            bytes += copy.map_or(0, |copy| size(&copy.record));
+            copies += usize::from(copy.is_some());
+            copy.is_some()
+        });
+        (self.bytes, self.copies) = (bytes, copies);
+    }
+
     fn remove(&mut self, key: &StoreKey) {
         if let Some(copy) = self.entries.remove(key).and_then(|entry| entry.copy) {
             self.bytes -= size(&copy.record);

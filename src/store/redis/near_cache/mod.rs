@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::entries::{CacheLimits, NearCache};
+use self::entries::{CacheLimits, FillGuard, NearCache};
 use super::{NAME, RedisStore, RedisStoreBuilder, client::InvalidationListener};
 use crate::{
     id::StoreKey,
@@ -23,10 +23,8 @@ use crate::{
 ///
 /// Redis reports when a copy is out of date (server-assisted client-side caching, `CLIENT TRACKING`).
 ///
-/// Clusters are not supported; the builder returns an error. Each node of a cluster reports only its
-/// own keys and only over its own connection, and the client underneath opens and closes those
-/// connections by itself. Changes to values that are read over a new connection, before tracking is
-/// switched on for it, would not be reported.
+/// In a cluster, each node reports the changes of its own keys. If a connection is lost, or slots move to
+/// another node, the copies from that connection or node are dropped.
 ///
 /// # How stale a read can be
 ///
@@ -34,8 +32,11 @@ use crate::{
 /// - After another process has changed a record, a read may return the old state until the server's
 ///   message arrives, usually within a fraction of a millisecond. A logout elsewhere takes effect
 ///   within one message.
-/// - If a connection is lost, all copies are dropped once the loss is detected: at once if it was
-///   closed, after one second and the command timeout if the network is silent.
+/// - If a connection is lost, the copies of the values that were read over it are dropped once the loss is
+///   detected: at once if it was closed, after one second and the command timeout if the network is silent.
+/// - If a cluster replaces a master, and only this process still reaches the old one, its copies are dropped
+///   once this process knows of the new one. It asks for the nodes every ten seconds, and when a command is
+///   redirected or not answered.
 /// - No copy is used for longer than [`max_age`](CachedRedisStoreBuilder::max_age), nor after its
 ///   record has expired.
 ///
@@ -98,7 +99,7 @@ impl CachedRedisStoreBuilder {
     /// Builds the store without connecting, as [`RedisStoreBuilder::build`] does.
     ///
     /// # Errors
-    /// As for [`RedisStoreBuilder::build`]; also if the URL is that of a cluster.
+    /// As for [`RedisStoreBuilder::build`].
     pub fn build(self) -> Result<CachedRedisStore, StoreError> {
         let mut created = None;
         let inner = self.store.build_with_listener(|names| {
@@ -115,7 +116,7 @@ impl CachedRedisStoreBuilder {
     /// does.
     ///
     /// # Errors
-    /// As for [`RedisStoreBuilder::connect`]; also if the URL is that of a cluster.
+    /// As for [`RedisStoreBuilder::connect`].
     pub async fn connect(self) -> Result<CachedRedisStore, StoreError> {
         let store = self.build()?;
         store.inner.ready().await?;
@@ -154,17 +155,19 @@ impl CachedRedisStore {
     fn read_and_fill(&self, key: &StoreKey) -> StoreFuture<ReadOutcome> {
         let (key, cache) = (*key, Arc::clone(&self.cache));
         self.inner.run_operation("read", move |runner| async move {
-            // Reserve first, then check `is_tracked`. If tracking is lost before the check, the check
-            // sees it. If it is lost afterwards, the reservation is removed.
-            let Some(guard) = cache.reserve(&key).filter(|_| runner.client.is_tracked()) else {
+            let name = runner.names.session(&key);
+            let is_tracked = |_: &FillGuard<'_>| runner.client.is_tracked(&name);
+            // Reserve first. Everything that ends the tracking of the reply's connection, or moves the key
+            // to another node, removes the reservation.
+            let Some(guard) = cache.reserve(&key).filter(is_tracked) else {
                 return runner.read(&key).await;
             };
             let read_at = Instant::now();
-            let (read, ttl) = runner.read_with_ttl(&key).await?;
-            if let ReadOutcome::Found(record) = &read {
-                guard.fill(record, read_at, ttl);
+            let found = runner.read_for_cache(&key).await?;
+            if let (ReadOutcome::Found(record), Some(source)) = (&found.read, found.source) {
+                guard.fill(record, source, read_at + found.ttl);
             }
-            Ok(read)
+            Ok(found.read)
         })
     }
 

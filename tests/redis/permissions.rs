@@ -1,0 +1,170 @@
+//! Users that may not run all commands.
+
+use std::{
+    future::ready,
+    time::{Duration, Instant},
+};
+
+use hyper_session::store::{
+    Expected, Expiry, Store, TagStore, WriteRequest,
+    conformance::{self, RealTime},
+    redis::RedisStore,
+};
+
+use crate::{
+    environments::write_and_read,
+    support::redis_servers::{
+        Server,
+        groups::Cluster,
+        sessions::{HOUR, create_tagged, tag},
+    },
+};
+
+/// Returns the permissions for commands in the guide, such as `+get`.
+fn documented_commands() -> Vec<&'static str> {
+    let guide = include_str!("../../src/guide/operations.md");
+    let user = guide.split("ACL SETUSER").nth(1).unwrap();
+    let user = user.split("```").next().unwrap();
+    user.split_whitespace()
+        .filter(|word| word.starts_with('+'))
+        .collect()
+}
+
+/// Creates the user `u` with the password `p`, and returns the URL for it.
+fn url_of_user(server: &Server, commands: &[&str]) -> String {
+    let user = ["ACL", "SETUSER", "u", "reset", "on", ">p", "~session:*"];
+    assert_eq!(server.send(&[&user[..], commands].concat()), "+OK\r\n");
+    format!("redis://u:p@127.0.0.1:{}", server.port)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_permissions_are_enough_and_nothing_else_is_tried() {
+    let server = Server::start();
+    let url = url_of_user(&server, &documented_commands());
+    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let builder = RedisStore::builder(&url).tombstone_ttl(tombstone);
+    let store = builder.connect().await.unwrap();
+    let conformance = RealTime::new(|| ready(store.clone()), short, tombstone);
+    conformance::run(&conformance).await.assert_passed();
+    write_and_read(&store).await;
+    let key = create_tagged(&store, HOUR, &["a"]).await;
+    assert!(store.touch(&key, 10 * HOUR).await.unwrap());
+    assert_eq!(store.tagged(&tag("a")).await.unwrap(), [key]);
+    let keep = WriteRequest::new(&key, "kept", Expiry::Keep, Expected::Any);
+    store.write(keep).await.unwrap();
+    store.destroy(&key).await.unwrap();
+    assert!(store.tagged(&tag("a")).await.unwrap().is_empty());
+    let denied = server.send(&["ACL", "LOG"]);
+    assert_eq!(denied, "*0\r\n", "nothing was denied");
+}
+
+/// The client underneath asks for its id and the server's version, and can do without.
+const OPTIONAL: [&str; 3] = ["+mget", "+client|id", "+info"];
+
+#[tokio::test]
+async fn a_missing_permission_is_named_at_the_start() {
+    let server = Server::start();
+    let all = documented_commands();
+    for missing in all.iter().filter(|command| !OPTIONAL.contains(command)) {
+        let others: Vec<&str> = all.iter().copied().filter(|one| one != missing).collect();
+        let url = url_of_user(&server, &others);
+        let start = Instant::now();
+        let error = RedisStore::connect(&url).await.unwrap_err();
+        let text = format!("{error:?}");
+        let name = missing.trim_start_matches('+');
+        assert!(
+            text.contains(&format!("may not run the command `{name}`")),
+            "{name}: {text}"
+        );
+        assert!(start.elapsed() < Duration::from_secs(2), "at once");
+    }
+    let url = url_of_user(&server, &all);
+    let error = RedisStore::builder(&url).prefix("other:").connect().await;
+    let text = format!("{:?}", error.unwrap_err());
+    assert!(text.contains("may not use keys with this prefix"), "{text}");
+    assert_eq!(
+        server.send(&["DBSIZE"]),
+        ":0\r\n",
+        "the check leaves nothing behind"
+    );
+}
+
+#[tokio::test]
+async fn a_user_without_permission_for_mget_reads_keys_one_by_one() {
+    let server = Server::start();
+    let user = ["ACL", "SETUSER", "u", "on", ">p", "~*", "+@all", "-mget"];
+    assert_eq!(server.send(&user), "+OK\r\n");
+    let url = format!("redis://u:p@127.0.0.1:{}", server.port);
+    write_and_read(&RedisStore::connect(&url).await.unwrap()).await;
+}
+
+/// Creates the user of [`url_of_user`] with these commands on a node.
+fn create_user(node: &Server, commands: &[&str]) {
+    url_of_user(node, commands);
+}
+
+fn cluster_url(cluster: &Cluster) -> String {
+    format!("redis-cluster://u:p@127.0.0.1:{}", cluster.0[0].port)
+}
+
+/// Returns what the guide lists for a cluster with a near cache.
+fn documented_commands_of_clusters() -> Vec<&'static str> {
+    let mut commands = documented_commands();
+    commands.extend(["+cluster|slots", "+client|tracking", "+ping"]);
+    commands
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_nothing_is_tried_that_is_denied() {
+    let cluster = Cluster::start();
+    for node in &cluster.0 {
+        create_user(node, &documented_commands_of_clusters());
+    }
+    let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
+    let builder = RedisStore::builder(&cluster_url(&cluster)).tombstone_ttl(tombstone);
+    let store = builder.with_near_cache().connect().await.unwrap();
+    let conformance = RealTime::new(|| ready(store.clone()), short, tombstone);
+    conformance::run(&conformance).await.assert_passed();
+    write_and_read(store.store()).await;
+    for node in &cluster.0 {
+        let denied = node.send(&["ACL", "LOG"]);
+        assert_eq!(denied, "*0\r\n", "nothing was denied");
+    }
+}
+
+/// Only one of three masters is wrong, and each of them in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_the_node_with_the_problem_is_named_at_the_start() {
+    let cluster = Cluster::start();
+    let all = documented_commands_of_clusters();
+    let url = cluster_url(&cluster);
+    let masters: Vec<&Server> = cluster.masters().collect();
+    assert_eq!(masters.len(), 3);
+    for bad in &masters {
+        let server = format!("127.0.0.1:{} rejected the command", bad.port);
+        for missing in ["+eval", "+set", "+mget"] {
+            for node in &cluster.0 {
+                create_user(node, &all);
+            }
+            let others: Vec<&str> = all.iter().copied().filter(|one| *one != missing).collect();
+            create_user(bad, &others);
+            let connected = RedisStore::connect(&url).await;
+            if missing == "+mget" {
+                write_and_read(&connected.unwrap()).await;
+                continue;
+            }
+            let text = format!("{:?}", connected.unwrap_err());
+            let name = missing.trim_start_matches('+');
+            let command = format!("may not run the command `{name}`");
+            assert!(text.contains(&server) && text.contains(&command), "{text}");
+        }
+        create_user(bad, &all);
+        bad.send(&["CONFIG", "SET", "min-replicas-to-write", "3"]);
+        let text = format!("{:?}", RedisStore::connect(&url).await.unwrap_err());
+        assert!(
+            text.contains(&server) && text.contains("NOREPLICAS"),
+            "{text}"
+        );
+        bad.send(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    }
+}
