@@ -20,7 +20,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// The headers in which a proxy tells about the client.
+/// The headers in which a proxy describes its client.
 const FORWARDED_HEADERS: [HeaderName; 4] =
     [FORWARDED, FORWARDED_FOR, FORWARDED_HOST, FORWARDED_PROTO];
 
