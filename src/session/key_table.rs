@@ -13,8 +13,12 @@ use std::sync::Mutex;
 
 use crate::{clock::Timestamp, id::StoreKey, sync::lock};
 
-/// Capacity in keys.
-const SLOTS: usize = 1024;
+/// Number of buckets.
+const BUCKETS: usize = 256;
+
+/// Capacity of a bucket in keys. Two keys share a bucket once in 256 times, so one request with two keys
+/// must not replace one of them.
+const BUCKET_LEN: usize = 4;
 
 /// Keys of sessions that were regenerated or destroyed. A listed key stays dead.
 pub(crate) type DeadKeys = KeyTable<()>;
@@ -22,37 +26,69 @@ pub(crate) type DeadKeys = KeyTable<()>;
 /// Times at which this process last touched sessions.
 pub(crate) type TouchTimes = KeyTable<Timestamp>;
 
-/// Recent keys with a value. Each key has one slot; a new key replaces the old one there.
-pub(crate) struct KeyTable<V>(Box<[KeySlot<V>]>);
+/// Recent keys with a value. Each key has one bucket; a new key replaces the oldest one in it.
+pub(crate) struct KeyTable<V>(Box<[Mutex<KeyBucket<V>>]>);
 
-type KeySlot<V> = Mutex<Option<(StoreKey, V)>>;
+struct KeyBucket<V> {
+    entries: [Option<(StoreKey, V)>; BUCKET_LEN],
+    oldest: usize,
+}
 
 impl<V: Copy> KeyTable<V> {
     pub(crate) fn new() -> Self {
-        Self((0..SLOTS).map(|_| Mutex::new(None)).collect())
+        let bucket = |_| Mutex::new(KeyBucket::new());
+        Self((0..BUCKETS).map(bucket).collect())
     }
 
     pub(super) fn insert(&self, key: StoreKey, value: V) {
-        if let Some(slot) = self.slot(&key) {
-            *lock(slot) = Some((key, value));
+        if let Some(bucket) = self.bucket(&key) {
+            lock(bucket).insert(key, value);
         }
     }
 
     pub(super) fn get(&self, key: &StoreKey) -> Option<V> {
-        let entry = *lock(self.slot(key)?);
-        entry.filter(|(found, _)| found == key).map(|entry| entry.1)
+        let bucket = lock(self.bucket(key)?);
+        let mut entries = bucket.entries.iter().flatten();
+        entries.find(|(found, _)| found == key).map(|entry| entry.1)
     }
 
     pub(super) fn remove(&self, key: &StoreKey) {
-        if let Some(slot) = self.slot(key) {
-            lock(slot).take_if(|(found, _)| found == key);
+        if let Some(bucket) = self.bucket(key) {
+            for entry in &mut lock(bucket).entries {
+                entry.take_if(|(found, _)| found == key);
+            }
         }
     }
 
-    fn slot(&self, key: &StoreKey) -> Option<&KeySlot<V>> {
+    fn bucket(&self, key: &StoreKey) -> Option<&Mutex<KeyBucket<V>>> {
         // A key is a hash already.
-        let [a, b, ..] = key.as_bytes();
-        self.0
-            .get(usize::from(u16::from_le_bytes([*a, *b])) % SLOTS)
+        let [first, ..] = key.as_bytes();
+        self.0.get(usize::from(*first))
     }
 }
+
+impl<V: Copy> KeyBucket<V> {
+    const fn new() -> Self {
+        Self {
+            entries: [None; BUCKET_LEN],
+            oldest: 0,
+        }
+    }
+
+    fn insert(&mut self, key: StoreKey, value: V) {
+        let is_same = |entry: &&mut Option<(StoreKey, V)>| {
+            entry.as_ref().is_some_and(|(found, _)| *found == key)
+        };
+        if let Some(entry) = self.entries.iter_mut().find(is_same) {
+            *entry = Some((key, value));
+            return;
+        }
+        if let Some(entry) = self.entries.get_mut(self.oldest) {
+            *entry = Some((key, value));
+        }
+        self.oldest = (self.oldest + 1) % BUCKET_LEN;
+    }
+}
+
+#[cfg(test)]
+mod tests;
