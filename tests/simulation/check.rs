@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::StatusCode;
+use http::{StatusCode, header::SET_COOKIE};
 use hyper_session::{id::StoreKey, store::ReadOutcome};
 use serde_json::json;
 
@@ -15,12 +15,13 @@ use crate::{
     support::{Browser, Jar},
 };
 
-/// Runs one schedule of a scenario and checks everything that it promises. Fails with a description.
+/// Runs one schedule of a scenario and checks everything that it promises. Returns the results that do not
+/// depend on keys, or `None` if the schedule repeats another one. Fails with a description.
 pub(crate) async fn run(
     machine: &Machine,
     scenario: &Scenario,
     choices: &mut Choices,
-) -> Result<(), String> {
+) -> Result<Option<String>, String> {
     let visitors = scenario
         .actors
         .iter()
@@ -44,7 +45,11 @@ pub(crate) async fn run(
         has_fault: schedule.faults > 0,
     };
     let checked = match result {
-        Ok(endings) => check.all(&endings).await,
+        Ok(_) if schedule.is_redundant => {
+            check.clean_up().await;
+            Ok(None)
+        }
+        Ok(endings) => check.all(&endings).await.map(Some),
         Err(problem) => Err(problem),
     };
     checked.map_err(|problem| {
@@ -74,6 +79,20 @@ async fn first_visit(machine: &Machine, scenario: &Scenario, visitor: usize) -> 
     browser.jar
 }
 
+/// Returns the status and the number of cookies of each response, and what is stored.
+fn results(endings: &[Ending], stored: &[FinalRecord]) -> String {
+    let responses = endings.iter().map(|ending| {
+        let cookies = ending.headers.get_all(SET_COOKIE).iter().count();
+        (ending.status, cookies)
+    });
+    let records = stored
+        .iter()
+        .map(|record| format!("{:?} {:?} {:?}", record.data, record.flash, record.tags));
+    let (responses, mut records): (Vec<_>, Vec<_>) = (responses.collect(), records.collect());
+    records.sort();
+    format!("{responses:?} {records:?}")
+}
+
 struct Check<'a> {
     machine: &'a Machine,
     scenario: &'a Scenario,
@@ -83,7 +102,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    async fn all(&self, endings: &[Ending]) -> Result<(), String> {
+    async fn all(&self, endings: &[Ending]) -> Result<String, String> {
         self.statuses(endings)?;
         let mut cookies = Vec::new();
         for jar in self.jars {
@@ -115,7 +134,7 @@ impl Check<'_> {
             ));
         }
         self.clean_up().await;
-        Ok(())
+        Ok(results(endings, &run.stored))
     }
 
     /// A request fails only if the schedule contains a fault, or after an explicit commit that was

@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
+    task::{self, Poll, Wake, Waker},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +28,7 @@ use hyper_session::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
+    reduction::{Context, SleepSet},
     schedule::Choices,
     script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
     store::{Control, Fault, HeldCall, HeldStore, Origin},
@@ -190,8 +191,8 @@ impl Wake for Wakeup {
 }
 
 /// A way to continue a schedule.
-#[derive(Clone, Copy, Debug)]
-enum Move {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Move {
     Release(HeldCall, Option<Fault>),
     Drop(usize),
     Advance(usize),
@@ -228,6 +229,9 @@ pub(crate) struct Schedule<'a> {
     conflicts: BTreeMap<Origin, u32>,
     pub(crate) faults: usize,
     trace: Vec<Move>,
+    asleep: SleepSet,
+    /// The schedule repeats another one.
+    pub(crate) is_redundant: bool,
 }
 
 impl<'a> Schedule<'a> {
@@ -254,6 +258,8 @@ impl<'a> Schedule<'a> {
             conflicts: BTreeMap::new(),
             faults: 0,
             trace: Vec::new(),
+            asleep: SleepSet::default(),
+            is_redundant: false,
         }
     }
 
@@ -269,9 +275,7 @@ impl<'a> Schedule<'a> {
                 self.wait().await?;
                 continue;
             }
-            let is_common = |it: &&Move| matches!(it, Move::Release(_, None));
-            let common = moves.iter().filter(is_common).count();
-            let chosen = moves[choices.choose(moves.len(), common)];
+            let chosen = self.choose(moves, choices);
             self.make(chosen).await;
         }
         self.machine.control.lock().holds = false;
@@ -280,6 +284,27 @@ impl<'a> Schedule<'a> {
             ..actor.ending.take().unwrap_or_default()
         });
         Ok(endings.collect())
+    }
+
+    fn choose(&mut self, mut moves: Vec<Move>, choices: &mut Choices) -> Move {
+        let first = moves[0];
+        if choices.reduces {
+            moves.sort_by_key(|it| !matches!(it, Move::Release(call, _) if call.is_executed));
+            self.asleep.filter(&mut moves);
+        }
+        self.is_redundant |= moves.is_empty();
+        if self.is_redundant {
+            return first;
+        }
+        let is_common = |it: &&Move| matches!(it, Move::Release(_, None));
+        let common = moves.iter().filter(is_common).count();
+        let index = choices.choose(moves.len(), common);
+        let context = Context {
+            actors: &self.scenario.actors,
+            answers_at_once: self.scenario.answers_at_once,
+        };
+        self.asleep.advance(&moves[..index], moves[index], &context);
+        moves[index]
     }
 
     /// Begins the requests that follow no request, or one that has ended.
@@ -428,7 +453,9 @@ impl<'a> Schedule<'a> {
         }
         let waker = Waker::from(actor.wakeup.clone());
         self.machine.control.lock().current = Some(number);
-        let polled = request.as_mut().poll(&mut Context::from_waker(&waker));
+        let polled = request
+            .as_mut()
+            .poll(&mut task::Context::from_waker(&waker));
         self.machine.control.lock().current = None;
         if let Poll::Ready((status, headers)) = polled {
             actor.request = None;

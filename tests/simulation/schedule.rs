@@ -11,7 +11,12 @@ pub(crate) struct Choices {
     made: Vec<(usize, usize)>,
     /// The inverse of the probability of the random choices.
     estimate: f64,
+    /// The options are those of a reduced enumeration.
+    pub(crate) reduces: bool,
 }
+
+/// The begin of the text of a reduced enumeration's choices.
+const REDUCED: &str = "reduced";
 
 /// Random choices take one of the rare options once in this number of times.
 const RARITY: usize = 8;
@@ -24,6 +29,24 @@ impl Choices {
             random: None,
             made: Vec::new(),
             estimate: 1.0,
+            reduces: false,
+        }
+    }
+
+    /// Begins a reduced enumeration, which leaves out orders of independent moves.
+    pub(crate) fn reduced() -> Self {
+        Self {
+            reduces: true,
+            ..Self::replay(Vec::new())
+        }
+    }
+
+    /// Makes the choices of [`text`](Self::text).
+    pub(crate) fn parse(text: &str) -> Self {
+        let made = text.split('.').filter_map(|it| it.parse().ok());
+        Self {
+            reduces: text.starts_with(REDUCED),
+            ..Self::replay(made.collect())
         }
     }
 
@@ -70,7 +93,10 @@ impl Choices {
             if chosen + 1 < options {
                 let mut prefix: Vec<usize> = self.made.iter().map(|(chosen, _)| *chosen).collect();
                 prefix.push(chosen + 1);
-                return Some(Self::replay(prefix));
+                return Some(Self {
+                    reduces: self.reduces,
+                    ..Self::replay(prefix)
+                });
             }
         }
         None
@@ -83,8 +109,9 @@ impl Choices {
 
     /// Returns the choices as text, for a replay.
     pub(crate) fn text(&self) -> String {
+        let kind = self.reduces.then(|| REDUCED.to_owned());
         let chosen = self.made.iter().map(|(chosen, _)| chosen.to_string());
-        chosen.collect::<Vec<_>>().join(".")
+        kind.into_iter().chain(chosen).collect::<Vec<_>>().join(".")
     }
 }
 

@@ -33,6 +33,15 @@ pub(crate) enum Fault {
     AnswerLost,
 }
 
+/// The part of the store that a call uses. A touch changes nothing that others can observe before the
+/// clock moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read(StoreKey),
+    Write(StoreKey),
+    List,
+}
+
 /// The progress of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -49,17 +58,19 @@ enum Stage {
 struct Call {
     origin: Origin,
     name: &'static str,
+    access: Access,
     stage: Stage,
     is_conflict: bool,
     waker: Option<Waker>,
 }
 
 /// A call that waits for the scheduler.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HeldCall {
     pub(crate) id: usize,
     pub(crate) origin: Origin,
     pub(crate) name: &'static str,
+    pub(crate) access: Access,
     pub(crate) is_executed: bool,
 }
 
@@ -108,6 +119,7 @@ impl Control {
                 id: *id,
                 origin: call.origin,
                 name: call.name,
+                access: call.access,
                 is_executed,
             })
         });
@@ -137,12 +149,14 @@ impl Control {
         calls.answered_conflict = is_conflict;
     }
 
-    fn begin(&self, engine: usize, name: &'static str, key: Option<StoreKey>) -> CallGuard {
+    fn begin(&self, engine: usize, name: &'static str, access: Access) -> CallGuard {
         let mut calls = self.lock();
         let id = calls.next_id;
         calls.next_id += 1;
         calls.activity += 1;
-        calls.keys.extend(key);
+        if let Access::Write(key) = access {
+            calls.keys.insert(key);
+        }
         let origin = calls
             .current
             .map_or(Origin::Worker(engine), Origin::Request);
@@ -153,6 +167,7 @@ impl Control {
         let call = Call {
             origin,
             name,
+            access,
             stage,
             is_conflict: false,
             waker: None,
@@ -236,13 +251,13 @@ impl HeldStore {
     fn run<T: Unpin + Send + 'static>(
         &self,
         name: &'static str,
-        key: Option<StoreKey>,
+        access: Access,
         is_conflict: fn(&T) -> bool,
         work: impl FnOnce(&dyn Store) -> StoreFuture<T> + Send + 'static,
     ) -> StoreFuture<T> {
         let this = self.clone();
         StoreFuture::new(async move {
-            let guard = this.control.begin(this.engine, name, key);
+            let guard = this.control.begin(this.engine, name, access);
             let failure = |text: &str| Err(StoreError::new("simulation", name, text));
             let result = match guard.released().await {
                 None => work(&*this.inner).await,
@@ -263,26 +278,26 @@ impl Store for HeldStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
         let key = *key;
         let work = move |inner: &dyn Store| inner.read(&key, touch);
-        self.run("read", None, |_| false, work)
+        self.run("read", Access::Read(key), |_| false, work)
     }
 
     fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
-        let key = Some(request.key);
+        let access = Access::Write(request.key);
         let is_conflict = |outcome: &WriteOutcome| matches!(outcome, WriteOutcome::Conflict(_));
         let work = move |inner: &dyn Store| inner.write(request);
-        self.run("write", key, is_conflict, work)
+        self.run("write", access, is_conflict, work)
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
         let key = *key;
         let work = move |inner: &dyn Store| inner.destroy(&key);
-        self.run("destroy", Some(key), |()| false, work)
+        self.run("destroy", Access::Write(key), |()| false, work)
     }
 
     fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
         let key = *key;
         let work = move |inner: &dyn Store| inner.touch(&key, ttl);
-        self.run("touch", None, |_| false, work)
+        self.run("touch", Access::Read(key), |_| false, work)
     }
 
     fn capabilities(&self) -> Capabilities {
@@ -298,6 +313,6 @@ impl TagStore for HeldStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         let work = move |inner: &dyn Store| inner.tags().expect("an index of tags").tagged(&tag);
-        self.run("list", None, |_| false, work)
+        self.run("list", Access::List, |_| false, work)
     }
 }
