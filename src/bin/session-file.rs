@@ -140,7 +140,9 @@ fn stats(directory: &Path) -> CommandResult {
     let sum = |value: &dyn Fn(&SegmentReport) -> u64| -> u64 {
         inspection.segments().iter().map(value).sum()
     };
-    println!("format {FORMAT_VERSION}");
+    let formats = inspection.segments().iter().map(|segment| segment.format);
+    let oldest = formats.filter(|format| *format > 0).min();
+    println!("format {}", oldest.unwrap_or(FORMAT_VERSION));
     println!("sessions {}", count(&|e| !e.destroyed && e.expires > now));
     println!("expired {}", count(&|e| !e.destroyed && e.expires <= now));
     println!("tombstones {}", count(&|e| e.destroyed && e.expires > now));

@@ -205,9 +205,11 @@ async fn the_tool_verifies_and_converts_the_old_version() {
     let scratch = copy("killed");
     let before = files(scratch.path());
     assert_eq!(run("verify", scratch.path()), "sound\n");
-    run("dump", scratch.path());
+    let stats = run("stats", scratch.path());
+    assert!(stats.starts_with("format 1\nsessions 35\n"), "{stats}");
     assert_eq!(files(scratch.path()), before, "verify changes nothing");
     run("repair", scratch.path());
+    assert!(run("stats", scratch.path()).starts_with("format 2\nsessions 35\n"));
     let store = builder("killed", scratch.path(), &clock()).open().unwrap();
     check(&store, &expected("killed")).await;
 }

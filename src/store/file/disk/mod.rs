@@ -37,12 +37,12 @@ impl PathChange {
     pub(crate) fn check(
         path: impl FnOnce() -> PathBuf,
         found: io::Result<Option<FileId>>,
-        expected: io::Result<FileId>,
+        expected: FileId,
     ) -> Result<(), Self> {
-        let change = match (found, expected) {
-            (Ok(None), _) => "was moved or deleted",
-            (Ok(Some(found)), Ok(expected)) if found != expected => "was replaced",
-            _ => return Ok(()),
+        let change = match found {
+            Ok(None) => "was moved or deleted",
+            Ok(Some(found)) if found != expected => "was replaced",
+            Ok(Some(_)) | Err(_) => return Ok(()),
         };
         let path = path();
         Err(Self { path, change })
@@ -112,8 +112,8 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Returns the file's length.
     fn len(&self) -> io::Result<u64>;
 
-    /// Returns the file's identity.
-    fn id(&self) -> io::Result<FileId>;
+    /// Returns the file's identity, without a system call.
+    fn id(&self) -> FileId;
 }
 
 /// Reads a whole file.

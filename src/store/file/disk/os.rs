@@ -22,6 +22,8 @@ pub(crate) struct OsDisk {
     /// The path without symbolic links, as it was when the directory was opened.
     resolved: PathBuf,
     handle: File,
+    /// The identity of the directory.
+    id: FileId,
     /// The lock file that this process has locked.
     lock_file: Option<FileId>,
     /// The kind of access to existing files.
@@ -38,11 +40,12 @@ impl OsDisk {
     pub(crate) fn open_with(directory: &Path, flags: OFlags) -> io::Result<Self> {
         let resolved = directory.canonicalize()?;
         let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let handle = openat(CWD, &resolved, flags, Mode::empty())?;
+        let handle = File::from(openat(CWD, &resolved, flags, Mode::empty())?);
         Ok(Self {
             path: directory.to_path_buf(),
             resolved,
-            handle: handle.into(),
+            id: metadata_id(&handle.metadata()?),
+            handle,
             lock_file: None,
             file_access: OFlags::RDWR,
         })
@@ -106,12 +109,12 @@ impl Disk for OsDisk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.open_file(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        Ok(Box::new(OsFile(file)))
+        OsFile::boxed(file)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let file = self.open_file(name, self.file_access)?;
-        Ok(Box::new(OsFile(file)))
+        OsFile::boxed(file)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -134,13 +137,12 @@ impl Disk for OsDisk {
 
     fn check(&self) -> Result<(), PathChange> {
         let found = existing(self.resolved.metadata().map(|found| metadata_id(&found)));
-        let expected = self.handle.metadata().map(|handle| metadata_id(&handle));
-        PathChange::check(|| self.resolved.clone(), found, expected)?;
+        PathChange::check(|| self.resolved.clone(), found, self.id)?;
         match self.lock_file {
             None => Ok(()),
             Some(expected) => {
                 let found = self.file_id(LOCK_FILE);
-                PathChange::check(|| self.resolved.join(LOCK_FILE), found, Ok(expected))
+                PathChange::check(|| self.resolved.join(LOCK_FILE), found, expected)
             }
         }
     }
@@ -168,13 +170,23 @@ fn metadata_id(metadata: &Metadata) -> FileId {
     }
 }
 
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    id: FileId,
+}
+
+impl OsFile {
+    fn boxed(file: File) -> io::Result<Box<dyn DiskFile>> {
+        let id = metadata_id(&file.metadata()?);
+        Ok(Box::new(Self { file, id }))
+    }
+}
 
 impl DiskFile for OsFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut read_len = 0;
         while let Some(rest) = into.get_mut(read_len..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, offset + read_len as u64) {
+            match self.file.read_at(rest, offset + read_len as u64) {
                 Ok(0) => break,
                 Ok(read) => read_len += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -185,26 +197,26 @@ impl DiskFile for OsFile {
     }
 
     fn read_nowait(&self, head: &mut [u8], body: &mut [u8], offset: u64) -> io::Result<bool> {
-        nowait::read(&self.0, head, body, offset)
+        nowait::read(&self.file, head, body, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
-    fn id(&self) -> io::Result<FileId> {
-        Ok(metadata_id(&self.0.metadata()?))
+    fn id(&self) -> FileId {
+        self.id
     }
 }

@@ -27,6 +27,14 @@ pub(crate) enum LogFormat {
 }
 
 impl LogFormat {
+    /// Returns the number of the version.
+    pub(crate) const fn version(self) -> u32 {
+        match self {
+            Self::V1 => OLDEST_VERSION,
+            Self::V2 => FORMAT_VERSION,
+        }
+    }
+
     /// Returns the length of a segment's head.
     pub(crate) const fn head_len(self) -> usize {
         match self {

@@ -18,6 +18,8 @@ pub struct SegmentReport {
     pub bytes: u64,
     /// `true` if the head is intact. Otherwise no frame can be read.
     pub readable: bool,
+    /// The format version, or 0 if the head is damaged.
+    pub format: u32,
     /// Number of intact frames.
     pub frames: u64,
     /// Number of damaged places that are followed by a frame.
@@ -53,6 +55,7 @@ impl SegmentReport {
         let id = segment_head::stored_id(segment);
         if let SegmentHead::Intact(head) = SegmentHead::decode(segment, id) {
             report.readable = true;
+            report.format = head.format.version();
             for item in Frames::new(segment, head.salt, head.format) {
                 report.count(&item);
             }

@@ -240,6 +240,7 @@ impl<'a> LogScan<'a> {
             self.replay.index_version_1_tags();
         }
         report.readable = true;
+        report.format = head.format.version();
         let durable = Position::unpack(head.durable);
         self.replay.add_durable(durable.segment, durable.offset);
         if head.compacted {

@@ -263,7 +263,7 @@ impl Disk for SimDisk {
         let state = self.0.lock().unwrap();
         let is_moved = matches!(state.fault, Some((at, Fault::Moved)) if at <= state.operations);
         let found = (!is_moved).then(|| file_id(0));
-        PathChange::check(|| self.path().to_path_buf(), Ok(found), Ok(file_id(0)))
+        PathChange::check(|| self.path().to_path_buf(), Ok(found), file_id(0))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -373,8 +373,8 @@ impl DiskFile for SimFile {
         Ok(self.0.0.lock().unwrap().contents[self.1].written.len() as u64)
     }
 
-    fn id(&self) -> io::Result<FileId> {
-        Ok(file_id(self.1))
+    fn id(&self) -> FileId {
+        file_id(self.1)
     }
 }
 
