@@ -12,12 +12,23 @@ use super::scratch::Scratch;
 pub(crate) struct Nginx {
     child: Child,
     pub(crate) address: SocketAddr,
-    _folder: Scratch,
+    folder: Scratch,
 }
 
 impl Nginx {
     /// Starts nginx on a free port, with these lines in its `http` block and in its `server` block.
     pub(crate) async fn start(http: &str, server: &str) -> Self {
+        // Another test may take the port before nginx does.
+        for _ in 0..5 {
+            if let Some(nginx) = Self::try_start(http, server).await {
+                return nginx;
+            }
+        }
+        panic!("nginx ended; is its configuration valid?");
+    }
+
+    /// Returns `None` if nginx ends at once.
+    async fn try_start(http: &str, server: &str) -> Option<Self> {
         let folder = Scratch::new();
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
@@ -47,14 +58,16 @@ impl Nginx {
         let mut nginx = Self {
             child,
             address,
-            _folder: folder,
+            folder,
         };
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            let ended = nginx.child.try_wait().unwrap();
-            assert!(ended.is_none(), "nginx ended; is its configuration valid?");
+        // It writes the file once it listens.
+        while !nginx.folder.path().join("pid").exists() {
+            if nginx.child.try_wait().unwrap().is_some() {
+                return None;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        nginx
+        Some(nginx)
     }
 
     pub(crate) fn pid(&self) -> u32 {

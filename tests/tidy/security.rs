@@ -12,7 +12,7 @@ struct Row<'t> {
 
 /// Lists the rows whose tests are not named or do not exist. A table counts if its last column is `tests`.
 pub(crate) fn missing_tests(document: &str, sources: &[Source]) -> Vec<String> {
-    let functions = functions(sources);
+    let tests = test_names(sources);
     let rows = rows_with_tests(document);
     let mut violations = Vec::new();
     if rows.is_empty() {
@@ -23,7 +23,7 @@ pub(crate) fn missing_tests(document: &str, sources: &[Source]) -> Vec<String> {
         if names.is_empty() {
             violations.push(format!("SECURITY.md:{}: no test; name one", row.line));
         }
-        let missing = names.iter().filter(|name| !functions.contains(**name));
+        let missing = names.iter().filter(|name| !tests.contains(**name));
         violations.extend(missing.map(|name| {
             let line = row.line;
             format!("SECURITY.md:{line}: no test is named `{name}`; update the table")
@@ -81,16 +81,28 @@ fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// Returns the names of all functions.
-fn functions(sources: &[Source]) -> BTreeSet<&str> {
+/// Returns the names of all tests.
+fn test_names(sources: &[Source]) -> BTreeSet<&str> {
     let mut names = BTreeSet::new();
     for Source { code, .. } in sources {
         for (at, word) in code.match_indices("fn ") {
+            if !is_below_test_attribute(&code[..at]) {
+                continue;
+            }
             let rest = &code[at + word.len()..];
             names.insert(rest.split(|c| !is_name(c)).next().unwrap_or_default());
         }
     }
     names
+}
+
+/// Returns `true` if the attributes at the end of `code` mark a test.
+fn is_below_test_attribute(code: &str) -> bool {
+    let mut lines = code.rsplit('\n').skip(1).map(str::trim);
+    lines
+        .by_ref()
+        .take_while(|line| line.starts_with("#[") || line.starts_with("//") || line.is_empty())
+        .any(|line| line.starts_with("#[") && line.contains("test"))
 }
 
 fn has_word(code: &str, word: &str) -> bool {

@@ -273,7 +273,7 @@ async fn a_dying_upstream_server_is_a_502() {
 #[tokio::test]
 async fn a_client_that_stops_sending_is_a_408() {
     let upstream = upstream().await;
-    let proxy = Proxy::start(upstream.address, &[("UPSTREAM_TIMEOUT", "1")]);
+    let proxy = Proxy::start(upstream.address, &[("UPSTREAM_TIMEOUT", "3")]);
     let head = "POST /public/count HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: 10\r\n\r\nhalf";
     let mut stream = open(proxy.address, head).await;
     let answer = read_until(&mut stream, "\r\n").await;
