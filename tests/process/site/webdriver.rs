@@ -292,11 +292,19 @@ impl Browser {
 
     /// Saves a screenshot of the whole page in `target/tmp/screenshots`.
     pub(crate) async fn screenshot(&self, name: &str) {
-        let command = DevToolsCommand {
-            name: "Page.captureScreenshot",
-            parameters: json!({ "captureBeyondViewport": true }),
+        let start = Instant::now();
+        let picture = loop {
+            let command = DevToolsCommand {
+                name: "Page.captureScreenshot",
+                parameters: json!({ "captureBeyondViewport": true }),
+            };
+            match self.client.issue_cmd(command).await {
+                Ok(picture) => break picture,
+                // A page that is not laid out yet has no width.
+                Err(error) => assert!(start.elapsed() < TIMEOUT, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        let picture = self.client.issue_cmd(command).await.unwrap();
         let picture = picture["data"].as_str().unwrap();
         let png = base64_simd::STANDARD.decode_to_vec(picture).unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
