@@ -1,11 +1,10 @@
-//! The fast paths in a cluster: reads that travel together, and the near cache of each node.
+//! The near cache of each node of a cluster.
 
 use std::{
     future::ready,
     time::{Duration, Instant},
 };
 
-use futures_util::future::join_all;
 use hyper_session::{
     id::StoreKey,
     store::{
@@ -17,7 +16,7 @@ use hyper_session::{
 
 use crate::support::redis_servers::{
     groups::Cluster,
-    sessions::{HOUR, append, create_session, key, record, version, words},
+    sessions::{HOUR, append, create_session, record, version, words},
     wait_until,
 };
 
@@ -85,36 +84,6 @@ fn masters(cluster: &Cluster) -> Vec<usize> {
         .collect();
     assert_eq!(masters.len(), 3);
     masters
-}
-
-/// Returns the number of reads from sockets and of commands on all masters.
-fn counts(cluster: &Cluster) -> [u64; 2] {
-    let sum = |name| cluster.masters().map(|node| node.info("stats", name)).sum();
-    ["total_reads_processed", "total_commands_processed"].map(sum)
-}
-
-#[tokio::test]
-async fn reads_from_a_node_travel_together() {
-    const COUNT: usize = 300;
-    let cluster = Cluster::start();
-    let store = plain(&cluster).await;
-    let keys: Vec<StoreKey> = (0..COUNT).map(|_| key()).collect();
-    let create = |key| store.write(WriteRequest::new(key, "data", HOUR, Expected::Absent));
-    for written in join_all(keys.iter().map(create)).await {
-        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
-    }
-    let before = counts(&cluster);
-    for read in join_all(keys.iter().map(|key| store.read(key, None))).await {
-        assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");
-    }
-    let after = counts(&cluster);
-    let [reads, commands] = [0, 1].map(|at| after[at] - before[at]);
-    // A few commands are those of the nodes among themselves and of this test.
-    assert!(commands >= COUNT as u64, "{commands}");
-    assert!(
-        reads < commands / 5,
-        "{reads} reads for {commands} commands"
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

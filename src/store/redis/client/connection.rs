@@ -8,13 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use fred::{
     clients::{Client as Fred, WithOptions},
     error::{Error as FredError, ErrorKind},
-    interfaces::{ClientLike, EventInterface, KeysInterface},
+    interfaces::{ClientLike, EventInterface},
     types::{
-        ClusterHash, CustomCommand, Resp3Frame, Value,
+        ClusterHash, CustomCommand, Resp3Frame,
         config::{Config, Options},
     },
 };
@@ -166,11 +165,6 @@ impl Connection {
     }
 
     async fn send(&self, commands: &[RedisCommand]) -> Result<Resp3Frame, FredError> {
-        if let [command] = commands
-            && command.is_get()
-        {
-            return self.get(command.key().clone()).await;
-        }
         let send = |script_ref| {
             let (name, args) = encode(commands, script_ref);
             let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
@@ -180,22 +174,6 @@ impl Connection {
         match is_no_script(&frame) {
             true => send(ScriptRef::Source).await,
             false => Ok(frame),
-        }
-    }
-
-    /// Sends a `GET`. `fred` writes commands that it has a type for together, if several wait.
-    async fn get(&self, key: Bytes) -> Result<Resp3Frame, FredError> {
-        let attributes = None;
-        match self.fred.get::<Value, _>(key).await {
-            Ok(value) => Ok(match value.into_bytes() {
-                Some(data) => Resp3Frame::BlobString { data, attributes },
-                None => Resp3Frame::Null,
-            }),
-            Err(error) if is_server_error(&error) => Ok(Resp3Frame::SimpleError {
-                data: error.details().to_owned().into(),
-                attributes,
-            }),
-            Err(error) => Err(error),
         }
     }
 
@@ -260,17 +238,6 @@ async fn watch_problems(
         }
         *lock(&problem) = new;
     }
-}
-
-/// Returns `true` if the text of the error is that of the server.
-fn is_server_error(error: &FredError) -> bool {
-    use ErrorKind::{Auth, Cluster, Config, InvalidArgument, InvalidCommand, Unknown};
-    let (kind, text) = (error.kind(), error.details());
-    let may_be = matches!(
-        kind,
-        Auth | Cluster | Config | InvalidArgument | InvalidCommand | Unknown
-    );
-    may_be && text.starts_with(error_code(text)) && text.contains(' ')
 }
 
 /// Returns the time until `deadline`.

@@ -8,8 +8,8 @@
 //! - Commands are sent with `custom_raw` on a [`WithOptions`](fred::clients::WithOptions), since
 //!   `evalsha` of `WithOptions` would silently use the plain client, without the options.
 //! - `fred` writes each of these commands to the socket separately, so commands of many tasks are
-//!   merged into one command before `fred` gets them: see [`batch`]. A single `GET` is sent with `get`,
-//!   since `fred` writes those that wait together. This is what reads in a cluster use.
+//!   merged into one command before `fred` gets them: see [`batch`]. A typed `GET` of `fred` would be
+//!   written together with others, but after a failover it waited for the server that hung.
 //! - `fred` gets one server each, also in a cluster: see [`cluster`]. Its own client for clusters serves no
 //!   node while it reconnects to one. When it follows `ASK`, it takes the reply to its `ASKING` for
 //!   another command's reply, and from then on gives every reply to the wrong command.
