@@ -51,7 +51,12 @@ impl Cluster {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("redis-cluster://127.0.0.1:{}", self.0[0].port)
+        self.url_of(0)
+    }
+
+    /// Returns the URL of the cluster that names this node.
+    pub(crate) fn url_of(&self, node: usize) -> String {
+        format!("redis-cluster://127.0.0.1:{}", self.0[node].port)
     }
 
     /// Returns the index of the master that has the slot of a key.

@@ -19,6 +19,10 @@ pub(crate) fn key() -> StoreKey {
     SessionId::generate().unwrap().store_key()
 }
 
+pub(crate) fn keys(count: usize) -> Vec<StoreKey> {
+    (0..count).map(|_| key()).collect()
+}
+
 pub(crate) async fn connect(server: &Server) -> RedisStore {
     RedisStore::connect(&server.url()).await.unwrap()
 }
