@@ -9,6 +9,7 @@
 )]
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -147,6 +148,10 @@ fn stats(directory: &Path) -> CommandResult {
     println!("expired {}", count(&|e| !e.destroyed && e.expires <= now));
     println!("tombstones {}", count(&|e| e.destroyed && e.expires > now));
     println!("tagged {}", count(&|e| e.tagged));
+    println!("encrypted {}", count(&|e| e.encrypted));
+    for (key, records) in records_by_key(&inspection) {
+        println!("encrypted-with {key} {records}");
+    }
     println!("segments {}", inspection.segments().len());
     println!("bytes {}", sum(&|segment| segment.bytes));
     println!("live-bytes {}", inspection.live_bytes());
@@ -158,6 +163,18 @@ fn stats(directory: &Path) -> CommandResult {
     let missing: u64 = inspection.findings().iter().map(missing).sum();
     println!("missing {missing}");
     Ok(inspection.is_sound())
+}
+
+/// Returns the number of records that each key encrypted, including expired ones.
+fn records_by_key(inspection: &Inspection) -> BTreeMap<String, u64> {
+    let mut records = BTreeMap::new();
+    for entry in inspection.entries().iter().filter(|entry| entry.encrypted) {
+        let key = entry
+            .key_id
+            .map_or("unknown".to_owned(), |key| key.to_string());
+        *records.entry(key).or_default() += 1;
+    }
+    records
 }
 
 fn verify(directory: &Path) -> CommandResult {

@@ -16,6 +16,8 @@ pub const MAX_TEXT_LEN: usize = 4096;
 
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + KeyId::LEN + NONCE_LEN;
+/// Length of the begin of a sealed text that contains the version and the key id.
+pub(crate) const KEY_ID_TEXT_LEN: usize = 8;
 
 /// A codec that seals bytes into text and opens sealed text, for one purpose and one name.
 ///
@@ -80,6 +82,11 @@ impl Codec {
             max_text_len,
             ..self
         }
+    }
+
+    /// Returns the id of the key that seals.
+    pub(crate) fn first_key(&self) -> KeyId {
+        self.keys.first.id
     }
 
     /// Returns the length of the sealed text for `plain_len` bytes.
@@ -199,6 +206,17 @@ impl fmt::Debug for Codec {
             .field("first", &self.keys.first.id)
             .field("max_text_len", &self.max_text_len)
             .finish_non_exhaustive()
+    }
+}
+
+/// Returns the id of the key that sealed a text, of which the first [`KEY_ID_TEXT_LEN`] bytes suffice.
+/// The text is not authenticated. Returns `None` if it is not a sealed text.
+pub(crate) fn key_id(text: &[u8]) -> Option<KeyId> {
+    let mut begin = Buffer::new();
+    decode(text.get(..KEY_ID_TEXT_LEN)?, &mut begin).ok()?;
+    match *begin {
+        [VERSION, a, b, c, d, ..] => Some(KeyId::from_bytes([a, b, c, d])),
+        _ => None,
     }
 }
 

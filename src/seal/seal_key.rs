@@ -162,6 +162,10 @@ pub struct KeyId([u8; 4]);
 impl KeyId {
     pub(super) const LEN: usize = 4;
 
+    pub(super) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
     pub(super) const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }

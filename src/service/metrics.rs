@@ -145,6 +145,11 @@ const METRICS: &[MetricDescription] = &[
         "Damaged places that were found",
     ),
     gauges(
+        "hyper_session_file_previous_key_records",
+        Unit::Count,
+        "Records that a key other than the first one encrypted",
+    ),
+    gauges(
         "hyper_session_redis_connections",
         Unit::Count,
         "Open connections to the Redis servers",

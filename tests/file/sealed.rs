@@ -1,13 +1,13 @@
 //! Encryption of session data at rest.
 
-use std::{error::Error as _, fs, path::Path, time::Duration};
+use std::{error::Error as _, fs, ops::Range, path::Path, time::Duration};
 
 use bytes::Bytes;
 use hyper_session::{
     seal::{KeyRing, SealKey},
     store::{
         Expected, FileStore, ReadOutcome, Store, Tag, TagStore, Tags, WriteRequest,
-        file::{FileError, FileStoreBuilder},
+        file::{FileError, FileStoreBuilder, Inspection},
     },
 };
 
@@ -79,6 +79,162 @@ async fn unencrypted_data_is_read_and_encrypted_by_the_next_write() {
     assert!(reads(&store, 1).await);
     write(&store, 1).await;
     assert!(reads(&store, 1).await);
+}
+
+const KEYS: [&str; 2] = [
+    "a long and random secret, number one",
+    "a long and random secret, number two",
+];
+
+/// The ring of a service whose second key has replaced the first one.
+fn rotated_ring() -> KeyRing {
+    let previous = SealKey::from_text(KEYS[0]).unwrap();
+    ring(KEYS[1]).with_previous(previous).unwrap()
+}
+
+/// Writes sessions of which each second one has a tag.
+async fn write_sessions(directory: &Path, ring: &KeyRing, numbers: Range<u64>) {
+    let store = FileStore::builder(directory).encrypt_with(ring).open();
+    let store = store.unwrap();
+    for number in numbers {
+        let request = WriteRequest::new(&key(number), data(number), LIFE, Expected::Any);
+        let mut tags = Tags::new();
+        if number % 2 == 0 {
+            tags.insert(&tag()).unwrap();
+        }
+        store.write(request.tags(tags)).await.unwrap();
+    }
+    store.close().await.unwrap();
+}
+
+fn data(number: u64) -> Vec<u8> {
+    format!(
+        "{{\"number\":{number},\"padding\":\"{}\"}}",
+        "x".repeat(400)
+    )
+    .into()
+}
+
+async fn check_sessions(store: &FileStore, numbers: Range<u64>) {
+    for number in numbers.clone() {
+        let read = store.read(&key(number), Some(LIFE)).await.unwrap();
+        let ReadOutcome::Found(record) = read else {
+            panic!("session {number} is lost");
+        };
+        assert_eq!(record.data, data(number));
+    }
+    let tagged = store.tagged(&tag()).await.unwrap().len();
+    assert_eq!(tagged, numbers.filter(|number| number % 2 == 0).count());
+}
+
+#[tokio::test]
+async fn a_compaction_encrypts_with_the_first_key_so_the_previous_key_can_be_removed() {
+    for verify in [false, true] {
+        let scratch = Scratch::new();
+        let builder = |ring: &KeyRing| {
+            let builder = FileStore::builder(scratch.path()).encrypt_with(ring);
+            builder.cache_bytes(0).verify_on_open(verify)
+        };
+        write_sessions(scratch.path(), &ring(KEYS[0]), 0..50).await;
+
+        let store = builder(&rotated_ring()).open().unwrap();
+        assert_eq!(store.stats().hints_used > 0, !verify);
+        assert_eq!(store.stats().previous_key, 50);
+        check_sessions(&store, 0..50).await;
+        assert_eq!(store.stats().previous_key, 50, "a read does not encrypt");
+        store.destroy(&key(49)).await.unwrap();
+        let request = WriteRequest::new(&key(48), data(48), LIFE, Expected::Any);
+        let mut tags = Tags::new();
+        tags.insert(&tag()).unwrap();
+        store.write(request.tags(tags)).await.unwrap();
+        assert_eq!(store.stats().previous_key, 48);
+        store.compact().await.unwrap();
+        assert_eq!(store.stats().previous_key, 0);
+        check_sessions(&store, 0..49).await;
+        store.close().await.unwrap();
+
+        let store = builder(&ring(KEYS[1])).open().unwrap();
+        assert_eq!(store.stats().previous_key, 0);
+        check_sessions(&store, 0..49).await;
+        store.close().await.unwrap();
+
+        // The test can fail: the previous key opens nothing any more.
+        let store = builder(&ring(KEYS[0])).open().unwrap();
+        assert_eq!(store.stats().previous_key, 49);
+        assert!(store.read(&key(1), None).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn the_compaction_of_a_store_in_use_ends_the_need_for_the_previous_key() {
+    let scratch = Scratch::new();
+    write_sessions(scratch.path(), &ring(KEYS[0]), 0..50).await;
+    let store = FileStore::builder(scratch.path())
+        .encrypt_with(&rotated_ring())
+        .segment_bytes(16 << 10)
+        .open()
+        .unwrap();
+    let mut writes = 0;
+    while store.stats().previous_key > 0 {
+        let request = WriteRequest::new(&key(1000), data(1000), LIFE, Expected::Any);
+        store.write(request).await.unwrap();
+        writes += 1;
+        assert!(writes < 100_000, "{:?}", store.stats());
+    }
+    check_sessions(&store, 0..50).await;
+    drop(store);
+    let store = FileStore::builder(scratch.path()).encrypt_with(&ring(KEYS[1]));
+    check_sessions(&store.open().unwrap(), 0..50).await;
+}
+
+#[tokio::test]
+async fn a_compaction_keeps_records_whose_key_is_missing_and_they_are_counted() {
+    let scratch = Scratch::new();
+    write_sessions(scratch.path(), &ring(KEYS[0]), 0..10).await;
+    write_sessions(scratch.path(), &ring(KEYS[1]), 10..20).await;
+    let stranger = ring("a long and random secret, number three");
+    for (open, counted) in [
+        (Some(&stranger), 20),
+        (None, 20),
+        (Some(&ring(KEYS[1])), 10),
+    ] {
+        let mut builder = FileStore::builder(scratch.path());
+        if let Some(ring) = open {
+            builder = builder.encrypt_with(ring);
+        }
+        let store = builder.open().unwrap();
+        store.compact().await.unwrap();
+        assert_eq!(store.stats().previous_key, counted);
+        store.close().await.unwrap();
+    }
+    let store = FileStore::builder(scratch.path()).encrypt_with(&rotated_ring());
+    check_sessions(&store.open().unwrap(), 0..20).await;
+}
+
+#[tokio::test]
+async fn an_inspection_names_the_key_of_each_record() {
+    let scratch = Scratch::new();
+    write_sessions(scratch.path(), &ring(KEYS[0]), 0..10).await;
+    write_sessions(scratch.path(), &rotated_ring(), 10..13).await;
+    let store = FileStore::open(scratch.path()).unwrap();
+    write(&store, 13).await;
+    drop(store);
+    let counts = || {
+        let inspection = Inspection::read(scratch.path(), |_, _| {}).unwrap();
+        let count = |key: Option<&str>| {
+            let id = key.map(|key| SealKey::from_text(key).unwrap().id());
+            let entries = inspection.entries().iter();
+            let found = entries.filter(|e| e.key_id == id && e.encrypted == id.is_some());
+            found.count()
+        };
+        [count(Some(KEYS[0])), count(Some(KEYS[1])), count(None)]
+    };
+    assert_eq!(counts(), [10, 3, 1]);
+    let store = FileStore::builder(scratch.path()).encrypt_with(&rotated_ring());
+    let store = store.open().unwrap();
+    store.compact().await.unwrap();
+    drop(store);
+    assert_eq!(counts(), [0, 13, 1]);
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use hyper_session::store::{Expected, FileStore, Store, Tag, Tags, WriteRequest};
+use hyper_session::{
+    seal::{KeyRing, SealKey},
+    store::{Expected, FileStore, Store, Tag, Tags, WriteRequest},
+};
 
 use crate::support::scratch::{Scratch, key};
 
@@ -79,6 +82,31 @@ async fn a_sound_directory_is_counted_verified_compacted_and_listed() {
         text(&shown).contains(&key(1).to_string()),
         "`--keys` shows keys"
     );
+}
+
+#[tokio::test]
+async fn statistics_count_the_records_of_each_key() {
+    let scratch = Scratch::new();
+    let key_of = |digit: &str| SealKey::from_text(&format!("{digit:-^40}")).unwrap();
+    for (digit, numbers) in [("1", 0..4), ("2", 4..7)] {
+        let ring = KeyRing::new(key_of(digit));
+        let store = FileStore::builder(scratch.path())
+            .encrypt_with(&ring)
+            .open();
+        let store = store.unwrap();
+        for number in numbers {
+            let life = Duration::from_secs(3600);
+            let request = WriteRequest::new(&key(number), b"d".to_vec(), life, Expected::Any);
+            store.write(request).await.unwrap();
+        }
+        store.close().await.unwrap();
+    }
+    let stats = text(&tool(&["stats"], scratch.path()));
+    assert!(stats.contains("\nencrypted 7\n"), "{stats}");
+    for (digit, records) in [("1", 4), ("2", 3)] {
+        let line = format!("\nencrypted-with {} {records}\n", key_of(digit).id());
+        assert!(stats.contains(&line), "{stats}");
+    }
 }
 
 #[tokio::test]

@@ -117,10 +117,14 @@ impl FileStoreBuilder {
     /// Encrypts session data at rest with the first key of `ring` (default: no encryption).
     ///
     /// A stolen disk or backup then reveals store keys, sizes and times, but neither data nor tags.
-    /// Records that were stored unencrypted, or with a previous key of the ring, are still read; the
-    /// next write encrypts them with the first key. Encryption can therefore be turned on, and keys
-    /// can be rotated, while sessions are in use. It costs a third more disk space, and less than a
-    /// microsecond for a small record. Opening the store reads all encrypted records that have tags.
+    /// Records that were stored unencrypted, or with a previous key of the ring, are still read. The
+    /// next write encrypts them with the first key, and so does a compaction if they were encrypted.
+    /// Encryption can therefore be turned on, and keys can be rotated, while sessions are in use.
+    /// [`FileStats::previous_key`](super::FileStats::previous_key) shows when the store needs no previous
+    /// key any more.
+    ///
+    /// Encryption costs a third more disk space, and less than a microsecond for a small record. Opening
+    /// the store reads all encrypted records that have tags.
     ///
     /// A record that was encrypted with a key outside the ring cannot be read, and no tag lists it.
     pub fn encrypt_with(mut self, ring: &KeyRing) -> Self {

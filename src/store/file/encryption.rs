@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{
     id::StoreKey,
-    seal::{Buffer, Codec, KeyRing},
+    seal::{Buffer, Codec, KeyId, KeyRing},
     store::file::error::FileError,
 };
 
@@ -17,6 +17,11 @@ impl RecordCipher {
     pub(crate) fn new(ring: &KeyRing) -> Self {
         let codec = ring.codec("file store record", "data");
         Self(codec.with_max_text_len(1 << 30))
+    }
+
+    /// Returns the id of the key that seals.
+    pub(crate) fn first_key(&self) -> KeyId {
+        self.0.first_key()
     }
 
     /// Returns the sealed text that is stored instead of `data`.
@@ -37,5 +42,10 @@ impl RecordCipher {
             Some(data) => Ok(Bytes::copy_from_slice(data)),
             None => Err(FileError::WrongKey),
         }
+    }
+
+    /// Seals with the first key what another key of the ring sealed for `key`. The length stays the same.
+    pub(crate) fn seal_again(&self, key: &StoreKey, text: &[u8]) -> Result<Bytes, FileError> {
+        self.seal(key, &self.open(key, text)?)
     }
 }

@@ -14,6 +14,10 @@ pub struct FileStats {
     pub tombstones: u64,
     /// Sessions that have a tag.
     pub tagged: u64,
+    /// Records that a key other than the first key of the ring encrypted, including expired ones that are
+    /// not collected yet. If it is 0, the store needs no previous key. Without a ring, all encrypted
+    /// records count.
+    pub previous_key: u64,
     /// Segment files.
     pub segments: u64,
     /// Bytes of all segment and hint files.

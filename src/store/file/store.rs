@@ -94,6 +94,9 @@ impl FileStore {
     /// The store compacts by itself as far as its limit on disk space requires. Call this to free the
     /// space now. [`FileEvent::Compacted`](super::FileEvent::Compacted) reports the progress.
     ///
+    /// Records that a previous key of the ring encrypted are encrypted with the first key. After a
+    /// rotation of keys, the store then does not need the previous key.
+    ///
     /// # Errors
     /// If the disk fails or is full. Segments that were compacted before stay compacted.
     pub fn compact(&self) -> StoreFuture<()> {
@@ -261,6 +264,10 @@ impl Store for FileStore {
             StoreStat::Gauge("file_backlog_bytes", stats.backlog_bytes),
         );
         report(name, StoreStat::Gauge("file_damaged_places", stats.damaged));
+        report(
+            name,
+            StoreStat::Gauge("file_previous_key_records", stats.previous_key),
+        );
         report(name, StoreStat::Counter("file_syncs_total", stats.syncs));
         report(name, StoreStat::Counter("file_waits_total", stats.waits));
         report(

@@ -2,7 +2,8 @@
 //!
 //! The source is always the oldest segment. Frames before a dead frame are therefore gone already:
 //! dropping an expired tombstone cannot bring an older record back. A touch frame is never copied,
-//! because the copy of its record has the new expiry.
+//! because the copy of its record has the new expiry. The first key of the key ring encrypts the copy of
+//! a record that another key encrypted.
 
 use std::{
     borrow::Cow,
@@ -27,7 +28,7 @@ use crate::{
         },
         log::{
             engine::FileEngine,
-            index::{INDEX_SHARDS, IndexEntry, Position},
+            index::{FIRST_KEY, INDEX_SHARDS, IndexEntry, Position},
             log_writer::LogWriter,
             segment::Segment,
         },
@@ -40,9 +41,16 @@ const CHUNK_BYTES: usize = 32 << 10;
 
 /// A frame that was live when it was read.
 struct Candidate<'a> {
-    header: FrameHeader,
     position: Position,
-    payload: &'a [u8],
+    copy: FrameCopy<'a>,
+}
+
+/// A frame to append.
+struct FrameCopy<'a> {
+    header: FrameHeader,
+    payload: Cow<'a, [u8]>,
+    /// The slot of the key that encrypted the payload.
+    key_slot: u8,
 }
 
 /// The compaction of an engine's segments.
@@ -155,13 +163,10 @@ impl Compactor<'_> {
                 offset,
             };
             read += header.frame_len();
-            if self.current_entry(&header, position).is_some() {
+            if let Some(entry) = self.current_entry(&header, position) {
                 ready += HEADER_LEN + payload.len();
-                candidates.push(Candidate {
-                    header,
-                    position,
-                    payload,
-                });
+                let copy = self.copy_frame(header, payload, entry);
+                candidates.push(Candidate { position, copy });
             }
             if ready >= chunk_bytes || read >= 8 * CHUNK_BYTES as u64 {
                 kept += self.copy_chunk(&mut candidates, source.format)?;
@@ -174,6 +179,30 @@ impl Compactor<'_> {
         kept += self.copy_chunk(&mut candidates, source.format)?;
         throttle(read);
         Ok(Some(kept))
+    }
+
+    /// Returns the copy of a frame. The first key encrypts it if another key of the ring did, so that
+    /// the other key can be removed from the ring. Without that key the payload stays as it is.
+    fn copy_frame<'a>(
+        &self,
+        header: FrameHeader,
+        payload: &'a [u8],
+        entry: IndexEntry,
+    ) -> FrameCopy<'a> {
+        let cipher = self.0.log.options().cipher.as_ref();
+        let cipher = cipher.filter(|_| entry.needs_other_key());
+        match cipher.map(|cipher| cipher.seal_again(&header.key, payload)) {
+            Some(Ok(payload)) => FrameCopy {
+                header: header.with_payload(&payload),
+                payload: Cow::Owned(payload.into()),
+                key_slot: FIRST_KEY,
+            },
+            Some(Err(_)) | None => FrameCopy {
+                header,
+                payload: Cow::Borrowed(payload),
+                key_slot: entry.key_slot,
+            },
+        }
     }
 
     /// Drops the index entries that point into damage, and reports it if there are any.
@@ -215,19 +244,22 @@ impl Compactor<'_> {
         let mut live = Vec::new();
         let mut bytes = 0;
         for candidate in candidates.drain(..) {
-            if let Some(header) = self.copied_header(&mut writer, &candidate, now) {
-                bytes += candidate.header.frame_len();
-                let frame = (header, Cow::Borrowed(candidate.payload));
+            if let Some(copy) = self.current_copy(&mut writer, candidate, now) {
+                bytes += copy.header.frame_len();
                 live.push(match format {
-                    LogFormat::V1 => self.convert(&writer, header, candidate.payload)?,
-                    LogFormat::V2 => frame,
+                    LogFormat::V1 => self.convert(&writer, copy)?,
+                    LogFormat::V2 => copy,
                 });
             }
         }
-        let frames = live.iter().map(|(header, payload)| (header, &**payload));
+        let frames = live.iter().map(|copy| (&copy.header, &*copy.payload));
         let positions = log.append_all(&mut writer, frames)?;
-        for ((header, _), position) in live.iter().zip(positions) {
-            let entry = IndexEntry::new(header, position);
+        for (copy, position) in live.iter().zip(positions) {
+            let header = &copy.header;
+            let entry = IndexEntry {
+                key_slot: copy.key_slot,
+                ..IndexEntry::new(header, position)
+            };
             let previous = self.0.index.insert(header.key, entry);
             let removed = previous.map_or(0, |previous| previous.live_bytes());
             writer.adjust_live(entry.live_bytes(), removed);
@@ -242,49 +274,53 @@ impl Compactor<'_> {
     fn convert<'a>(
         &self,
         writer: &LogWriter,
-        mut header: FrameHeader,
-        payload: &'a [u8],
-    ) -> Result<(FrameHeader, Cow<'a, [u8]>), FileError> {
-        header.tagged = false;
-        let key = &header.key;
+        mut copy: FrameCopy<'a>,
+    ) -> Result<FrameCopy<'a>, FileError> {
+        copy.header.tagged = false;
+        let key = &copy.header.key;
         let Some(tags) = writer.tags.get(key) else {
-            return Ok((header, Cow::Borrowed(payload)));
+            return Ok(copy);
         };
-        let payload = if header.encrypted {
+        let payload = if copy.header.encrypted {
             let cipher = self.0.log.options().cipher.as_ref();
             let cipher = cipher.ok_or(FileError::NoKeys)?;
-            match cipher.open(key, payload) {
-                Ok(data) => cipher.seal(key, &payload::encode(tags, &data))?,
+            match cipher.open(key, &copy.payload) {
+                Ok(data) => {
+                    copy.key_slot = FIRST_KEY;
+                    cipher.seal(key, &payload::encode(tags, &data))?
+                }
                 // No key opens the record, so it needs no tags.
-                Err(error) if error.is_unreadable() => return Ok((header, Cow::Borrowed(payload))),
+                Err(error) if error.is_unreadable() => return Ok(copy),
                 Err(error) => return Err(error),
             }
         } else {
-            payload::encode(tags, payload)
+            payload::encode(tags, &copy.payload)
         };
-        header.tagged = true;
-        Ok((header.with_payload(&payload), Cow::Owned(payload.into())))
+        copy.header.tagged = true;
+        copy.header = copy.header.with_payload(&payload);
+        copy.payload = Cow::Owned(payload.into());
+        Ok(copy)
     }
 
-    /// Returns the header of a candidate's copy, or `None` if it is not live any more. An expired
-    /// entry is removed from the index if there is room for more garbage, and copied otherwise.
-    fn copied_header(
+    /// Returns the copy of a candidate, or `None` if it is not live any more. An expired entry is
+    /// removed from the index if there is room for more garbage, and copied otherwise.
+    fn current_copy<'a>(
         &self,
         writer: &mut LogWriter,
-        candidate: &Candidate<'_>,
+        candidate: Candidate<'a>,
         now: Timestamp,
-    ) -> Option<FrameHeader> {
-        let header = candidate.header;
-        let entry = self.current_entry(&header, candidate.position)?;
+    ) -> Option<FrameCopy<'a>> {
+        let mut copy = candidate.copy;
+        let entry = self.current_entry(&copy.header, candidate.position)?;
         let without = writer.usage().after_change(0, entry.live_bytes());
         if entry.expires <= now && without.fits() {
-            self.0.index_remove(writer, &header.key);
+            self.0.index_remove(writer, &copy.header.key);
             add(&self.0.log.counters().expired, 1);
             return None;
         }
-        // The copy has the current expiry, which touches may have extended.
-        let expires = entry.expires;
-        Some(FrameHeader { expires, ..header })
+        // Touches may have extended the expiry.
+        copy.header.expires = entry.expires;
+        Some(copy)
     }
 
     /// Deletes a segment whose live frames were copied.

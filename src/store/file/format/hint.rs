@@ -11,7 +11,7 @@ use super::{
     segment_end::SegmentEnd,
     segment_head::{FORMAT_VERSION, LogFormat, SEGMENT_HEAD_LEN},
 };
-use crate::id::StoreKey;
+use crate::{id::StoreKey, seal::KEY_ID_TEXT_LEN};
 
 const MAGIC: [u8; 8] = *b"hs-hint\n";
 /// Length of a hint file's head.
@@ -36,7 +36,8 @@ pub(crate) struct Hint<'a> {
 pub(crate) struct HintEntry<'a> {
     pub(crate) offset: u32,
     pub(crate) header: FrameHeader,
-    /// The part of the payload that an opening needs: plain tags, or the end of a segment.
+    /// The part of the payload that an opening needs: plain tags, the begin of a sealed text with the id
+    /// of its key, or the end of a segment.
     pub(crate) payload: &'a [u8],
 }
 
@@ -146,6 +147,9 @@ fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
 fn kept_payload<'a>(header: &FrameHeader, bytes: &'a [u8]) -> Option<&'a [u8]> {
     if header.has_plain_tags() {
         payload::head(bytes)
+    } else if header.encrypted {
+        let len = KEY_ID_TEXT_LEN.min(header.len as usize);
+        bytes.get(..len)
     } else if header.kind == FrameKind::Start {
         bytes.get(..SegmentEnd::LEN)
     } else {

@@ -162,6 +162,7 @@ impl FileEngine {
             tombstones: self.index.tombstones(),
             segments: self.log.segment_count() as u64,
             tagged,
+            previous_key: self.index.other_key_records(),
             disk_bytes: usage.total,
             live_bytes: usage.live,
             disk_limit: usage.limit(),

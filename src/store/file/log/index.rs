@@ -48,12 +48,17 @@ pub(crate) struct IndexEntry {
     pub(crate) tombstone: bool,
     /// The record has tags.
     pub(crate) tagged: bool,
-    /// The frame's payload is encrypted.
-    pub(crate) encrypted: bool,
+    /// The key that encrypted the frame's payload: [`NOT_ENCRYPTED`], [`FIRST_KEY`] or greater.
+    pub(crate) key_slot: u8,
 }
 
+/// The key slot of a record that is not encrypted.
+pub(crate) const NOT_ENCRYPTED: u8 = 0;
+/// The key slot of the first key of the key ring. Greater slots are those of other keys.
+pub(crate) const FIRST_KEY: u8 = 1;
+
 impl IndexEntry {
-    /// Creates the entry for a write or destroy frame.
+    /// Creates the entry for a write or destroy frame, which the first key encrypted if any did.
     pub(crate) const fn new(header: &FrameHeader, position: Position) -> Self {
         Self {
             version: header.version,
@@ -62,8 +67,21 @@ impl IndexEntry {
             len: header.len,
             tombstone: matches!(header.kind, FrameKind::Destroy),
             tagged: header.tagged,
-            encrypted: header.encrypted,
+            key_slot: if header.encrypted {
+                FIRST_KEY
+            } else {
+                NOT_ENCRYPTED
+            },
         }
+    }
+
+    pub(crate) const fn is_encrypted(&self) -> bool {
+        self.key_slot != NOT_ENCRYPTED
+    }
+
+    /// Returns `true` if a key other than the first one encrypted the record.
+    pub(crate) const fn needs_other_key(&self) -> bool {
+        self.key_slot > FIRST_KEY
     }
 
     /// Returns the length of the frame that this entry points to.
@@ -82,6 +100,8 @@ pub(crate) struct Index {
     shards: Vec<IndexShard>,
     records: AtomicU64,
     tombstones: AtomicU64,
+    /// Records that a key other than the first one encrypted.
+    other_key: AtomicU64,
 }
 
 impl Index {
@@ -90,6 +110,7 @@ impl Index {
             shards: (0..INDEX_SHARDS).map(|_| IndexShard::default()).collect(),
             records: AtomicU64::new(0),
             tombstones: AtomicU64::new(0),
+            other_key: AtomicU64::new(0),
         }
     }
 
@@ -106,6 +127,9 @@ impl Index {
     /// Sets the entry of `key`; returns the previous one.
     pub(crate) fn insert(&self, key: StoreKey, entry: IndexEntry) -> Option<IndexEntry> {
         self.counter(&entry).fetch_add(1, Ordering::Relaxed);
+        if entry.needs_other_key() {
+            self.other_key.fetch_add(1, Ordering::Relaxed);
+        }
         let previous = write(self.shard(&key)?).insert(key, entry);
         previous.inspect(|previous| self.uncount(previous))
     }
@@ -175,6 +199,12 @@ impl Index {
         self.tombstones.load(Ordering::Relaxed)
     }
 
+    /// Returns the number of records that a key other than the first one encrypted, including expired
+    /// ones.
+    pub(crate) fn other_key_records(&self) -> u64 {
+        self.other_key.load(Ordering::Relaxed)
+    }
+
     const fn counter(&self, entry: &IndexEntry) -> &AtomicU64 {
         if entry.tombstone {
             &self.tombstones
@@ -185,5 +215,8 @@ impl Index {
 
     fn uncount(&self, entry: &IndexEntry) {
         self.counter(entry).fetch_sub(1, Ordering::Relaxed);
+        if entry.needs_other_key() {
+            self.other_key.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

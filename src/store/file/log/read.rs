@@ -139,7 +139,9 @@ impl FileEngine {
         if self.log.options().cipher.is_none() {
             return Ok(());
         }
-        let mut entries = self.index.entries(|entry| entry.tagged && entry.encrypted);
+        let mut entries = self
+            .index
+            .entries(|entry| entry.tagged && entry.is_encrypted());
         entries.sort_unstable_by_key(|(_, entry)| entry.position);
         for (key, entry) in entries {
             match self.fetch(&key, entry, true) {
@@ -201,7 +203,7 @@ fn decode_record(
             && header.key == *key
             && header.version == entry.version
             && header.tagged == entry.tagged
-            && header.encrypted == entry.encrypted
+            && header.encrypted == entry.is_encrypted()
             && header.matches_payload(&payload)
     };
     let version = Version::new(entry.version);

@@ -6,6 +6,7 @@ use super::{replay::Replay, report::SegmentReport, scan::LogScan};
 use crate::{
     clock::Timestamp,
     id::StoreKey,
+    seal::KeyId,
     store::file::{
         disk::{Disk, dir_lock::DirectoryLock, os::OsDisk},
         error::FileError,
@@ -40,6 +41,11 @@ pub struct SessionEntry {
     pub destroyed: bool,
     /// `true` if the session has tags.
     pub tagged: bool,
+    /// `true` if data and tags are encrypted.
+    pub encrypted: bool,
+    /// The id of the key that encrypted them, as the file states it. `None` also if it is unreadable, or
+    /// if the log has more than 253 keys.
+    pub key_id: Option<KeyId>,
 }
 
 impl Inspection {
@@ -68,7 +74,7 @@ impl Inspection {
             return Err(FileError::io("find a session store in", path, not_found));
         }
         let _lock = DirectoryLock::acquire_shared(&disk)?;
-        let scan = LogScan::read(&disk, true, progress)?;
+        let scan = LogScan::read(&disk, Replay::new(None), true, progress)?;
         Ok(Self {
             findings: scan.findings(),
             live_bytes: scan.replay.index.live_bytes(),
@@ -113,6 +119,8 @@ fn session_entries(replay: &Replay) -> Vec<SessionEntry> {
         bytes: entry.len,
         destroyed: entry.tombstone,
         tagged: entry.tagged,
+        encrypted: entry.is_encrypted(),
+        key_id: replay.keys.key(entry.key_slot),
     };
     let entries = replay.index.entries(|_| true);
     entries.into_iter().map(convert).collect()

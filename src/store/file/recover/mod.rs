@@ -1,6 +1,7 @@
 //! Reading a store's directory: to open the store, or only to inspect it.
 
 pub(crate) mod inspect;
+mod key_slots;
 pub(crate) mod open;
 mod replay;
 pub(crate) mod report;

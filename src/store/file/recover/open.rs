@@ -11,6 +11,7 @@ use super::{replay::Replay, scan::LogScan, segment_files::ScannedSegment};
 use crate::store::file::{
     compact::segment::Compactor,
     disk::Disk,
+    encryption::RecordCipher,
     error::FileError,
     event::FileEvent,
     finding::{Finding, FindingKind},
@@ -43,7 +44,9 @@ const VERSION_GAP_AFTER_LOSS: u64 = 1 << 42;
 /// Nothing is changed if damage prevents the opening.
 pub(crate) fn open(disk: Box<dyn Disk>, options: Options) -> Result<FileEngine, FileError> {
     let emit_progress = |done, total| options.emit(&FileEvent::Opening { done, total });
-    let scan = LogScan::read(disk.as_ref(), options.verify_on_open, emit_progress)?;
+    let first_key = options.cipher.as_ref().map(RecordCipher::first_key);
+    let replay = Replay::new(first_key);
+    let scan = LogScan::read(disk.as_ref(), replay, options.verify_on_open, emit_progress)?;
     let findings = scan.findings();
     let loss = findings.iter().find(|finding| finding.is_loss());
     if let Some(loss) = loss.filter(|_| options.on_damage == OnDamage::Refuse) {
@@ -117,7 +120,9 @@ fn truncate(disk: &dyn Disk, id: u32, segment: &mut ScannedSegment) -> Result<()
 fn check_conversion(scan: &LogScan<'_>, options: &Options) -> Result<(), FileError> {
     let format = |id: u32| scan.segments.get(&id).map(|segment| segment.format);
     let needs_key = |entry: &IndexEntry| {
-        entry.tagged && entry.encrypted && format(entry.position.segment) == Some(LogFormat::V1)
+        entry.tagged
+            && entry.is_encrypted()
+            && format(entry.position.segment) == Some(LogFormat::V1)
     };
     if options.cipher.is_none() && scan.is_old() && !scan.replay.index.entries(needs_key).is_empty()
     {

@@ -2,9 +2,11 @@
 
 use std::{collections::HashMap, mem::take};
 
+use super::key_slots::KeySlots;
 use crate::{
     clock::Timestamp,
     id::StoreKey,
+    seal::KeyId,
     store::{
         Tags,
         file::{
@@ -29,6 +31,8 @@ pub(super) struct Replay {
     pub(super) index: Index,
     /// The tags of the index's records, except of encrypted ones.
     pub(super) tags: TaggedKeys,
+    /// The keys that encrypted the records.
+    pub(super) keys: KeySlots,
     /// The greatest version that may have been assigned.
     pub(super) version: u64,
     /// Segments up to this number may be missing.
@@ -74,11 +78,13 @@ pub(super) struct Damage {
 /// Damage, and `true` if it was in a durable part.
 pub(super) type JudgedDamage = (Damage, bool);
 
-impl Default for Replay {
-    fn default() -> Self {
+impl Replay {
+    /// Creates the state of an empty log. `first_key` is the key that encrypts new records.
+    pub(super) fn new(first_key: Option<KeyId>) -> Self {
         Self {
             index: Index::new(),
             tags: TaggedKeys::default(),
+            keys: KeySlots::new(first_key),
             version: 0,
             compacted: 0,
             time: Timestamp::default(),
@@ -89,10 +95,9 @@ impl Default for Replay {
             version_1: Version1Tags::default(),
         }
     }
-}
 
-impl Replay {
-    /// Applies the frame at `position`. Of the payload it needs only plain tags.
+    /// Applies the frame at `position`. Of the payload it needs only plain tags, or the begin of a sealed
+    /// text.
     pub(super) fn apply(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
         self.add_durable(position.segment, header.synced);
         match header.kind {
@@ -142,7 +147,7 @@ impl Replay {
             }
         }
         let tagged = false;
-        self.apply(position, &FrameHeader { tagged, ..*header }, &[]);
+        self.apply(position, &FrameHeader { tagged, ..*header }, payload);
     }
 
     /// Lists the records of format version 1 under their tags. Call it after the last segment of that
@@ -178,7 +183,10 @@ impl Replay {
 
     fn set_entry(&mut self, position: Position, header: &FrameHeader, payload: &[u8]) {
         self.version = self.version.max(header.version);
-        let entry = IndexEntry::new(header, position);
+        let mut entry = IndexEntry::new(header, position);
+        if header.encrypted {
+            entry.key_slot = self.keys.slot_of(payload);
+        }
         let previous = self.index.insert(header.key, entry);
         let plain = payload::head(payload).filter(|_| header.has_plain_tags());
         if let Some(tags) = plain.and_then(payload::tags) {

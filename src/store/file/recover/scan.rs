@@ -61,11 +61,12 @@ pub(super) struct LogScan<'a> {
 }
 
 impl<'a> LogScan<'a> {
-    /// Reads the directory. With `verify` it reads all segments, otherwise hints instead of segments.
+    /// Reads the directory into an empty `replay`. With `verify` it reads all segments, otherwise hints instead of segments.
     ///
     /// Calls `progress` after each segment with the number of bytes that were read, and the total.
     pub(super) fn read(
         disk: &'a dyn Disk,
+        replay: Replay,
         verify: bool,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Self, FileError> {
@@ -80,7 +81,7 @@ impl<'a> LogScan<'a> {
             disk,
             verify,
             hints: hints.collect(),
-            replay: Replay::default(),
+            replay,
             segments: BTreeMap::new(),
             reports: Vec::new(),
             last_used: used.map(|(id, _)| *id).next_back().unwrap_or(0),

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::{
-    super::Durability,
+    super::{Durability, FileError},
     disk::{Crash, Fault, SimDisk},
     workload::{Workload, check_sizes},
 };
@@ -26,10 +26,21 @@ const fn durability(seed: u64) -> Durability {
     }
 }
 
+/// From this seed on, the keys that encrypt the records rotate at each opening.
+const ROTATING: u64 = 1000;
+
+fn begin(disk: &SimDisk, seed: u64, acknowledge_at_once: bool) -> Result<Workload, FileError> {
+    let mut workload = Workload::begin(disk, durability(seed), acknowledge_at_once)?;
+    if seed >= ROTATING {
+        workload.rotate_keys();
+    }
+    Ok(workload)
+}
+
 /// Returns the number of disk operations of the workload if nothing fails.
 fn operations(seed: u64) -> usize {
     let disk = SimDisk::with_fault(None);
-    let mut workload = Workload::begin(&disk, durability(seed), false).unwrap();
+    let mut workload = begin(&disk, seed, false).unwrap();
     workload.run(seed, STEPS);
     disk.operations()
 }
@@ -44,7 +55,7 @@ fn at_every_operation(
     for at in 0..operations(seed) {
         let disk = SimDisk::with_fault(Some((at, fault)));
         // If the opening fails, there is no state to check.
-        if let Ok(mut workload) = Workload::begin(&disk, durability(seed), acknowledge_at_once) {
+        if let Ok(mut workload) = begin(&disk, seed, acknowledge_at_once) {
             workload.run(seed, STEPS);
             check(&disk, &workload, at);
         }
@@ -89,6 +100,23 @@ fn acknowledged_data_survives_the_end_of_the_process_at_every_operation() {
             workload.check_after(&disk.crash(Crash::Process, None));
         });
     }
+}
+
+#[test]
+fn records_survive_a_power_failure_at_every_operation_while_their_keys_rotate() {
+    let disk = SimDisk::with_fault(None);
+    let mut workload = begin(&disk, ROTATING, false).unwrap();
+    let mut encrypted_again = 0;
+    for seed in 0..20 {
+        let before = workload.engine.stats().previous_key;
+        workload.run(seed, STEPS);
+        encrypted_again += before.saturating_sub(workload.engine.stats().previous_key);
+        workload.check(&workload.engine);
+    }
+    assert!(encrypted_again > 4, "{encrypted_again} records");
+    at_every_operation(ROTATING, Fault::PowerOff, false, |disk, workload, at| {
+        workload.check_after(&disk.crash(Crash::Power(at as u64), None));
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::{
     super::{
         Durability, FileError, FileStore, FileStoreBuilder, OnDamage,
         compact::{maintenance::sweep, segment::Compactor},
+        encryption::RecordCipher,
         log::{engine::FileEngine, write::WriteReply},
         recover,
     },
@@ -17,6 +18,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     id::StoreKey,
+    seal::{KeyRing, SealKey},
     store::{Expected, Expiry, Tags, Version, WriteOutcome, WriteRequest},
 };
 
@@ -32,20 +34,25 @@ pub(super) struct Workload {
     /// An operation counts as acknowledged when it succeeds, not only at the next sync.
     acknowledge_at_once: bool,
     newest_version: u64,
+    /// The keys of the openings in turn. Without any, records are not encrypted.
+    ciphers: Vec<RecordCipher>,
+    openings: usize,
 }
 
 /// Opens the store with preallocation.
 pub(super) fn open(disk: &SimDisk, clock: &Clock) -> Result<FileEngine, FileError> {
-    open_with(Durability::Always, disk, clock)
+    open_with(Durability::Always, disk, clock, None)
 }
 
 fn open_with(
     durability: Durability,
     disk: &SimDisk,
     clock: &Clock,
+    cipher: Option<&RecordCipher>,
 ) -> Result<FileEngine, FileError> {
-    let builder = builder(clock).durability(durability);
-    recover::open::open(Box::new(disk.clone()), builder.options)
+    let mut options = builder(clock).durability(durability).options;
+    options.cipher = cipher.cloned();
+    recover::open::open(Box::new(disk.clone()), options)
 }
 
 /// Opens the store with this reaction to damage.
@@ -82,7 +89,7 @@ impl Workload {
     ) -> Result<Self, FileError> {
         let clock = clock();
         Ok(Self {
-            engine: open_with(durability, disk, &clock)?,
+            engine: open_with(durability, disk, &clock, None)?,
             durability,
             disk: disk.clone(),
             clock,
@@ -91,7 +98,24 @@ impl Workload {
                 .collect(),
             acknowledge_at_once,
             newest_version: 0,
+            ciphers: Vec::new(),
+            openings: 0,
         })
+    }
+
+    /// From now on, each opening encrypts with the other of two keys.
+    pub(super) fn rotate_keys(&mut self) {
+        let keys = ["a", "b"].map(|text| SealKey::from_text(&format!("{text:-^40}")).unwrap());
+        let cipher = |first: usize| {
+            let ring = KeyRing::new(keys[first].clone()).with_previous(keys[1 - first].clone());
+            RecordCipher::new(&ring.unwrap())
+        };
+        self.ciphers = vec![cipher(0), cipher(1)];
+    }
+
+    fn open(&self, disk: &SimDisk, durability: Durability) -> Result<FileEngine, FileError> {
+        let mut ciphers = self.ciphers.iter().cycle();
+        open_with(durability, disk, &self.clock, ciphers.nth(self.openings))
     }
 
     /// Executes `steps` operations, successful or not, until the machine stops.
@@ -305,7 +329,8 @@ impl Workload {
             let _ = self.engine.log.write_last_hint(&active);
         }
         // The first attempt fails if the disk has a single error.
-        let open = || open_with(self.durability, &self.disk, &self.clock);
+        self.openings += 1;
+        let open = || self.open(&self.disk, self.durability);
         if let Ok(engine) = open() {
             self.engine = engine;
         } else if !self.disk.is_stopped() && !self.disk.is_broken() {
@@ -315,9 +340,13 @@ impl Workload {
 
     /// Opens the store after a crash, and checks the state of every key.
     pub(super) fn check_after(&self, disk: &SimDisk) {
-        let engine = open(disk, &self.clock).expect("the store opens after a crash");
+        let engine = self
+            .open(disk, Durability::Always)
+            .expect("the store opens after a crash");
         let first = self.check(&engine);
-        let again = open(disk, &self.clock).expect("the store opens again");
+        let again = self
+            .open(disk, Durability::Always)
+            .expect("the store opens again");
         assert_eq!(first, self.check(&again), "opening again changes nothing");
         let fresh = StoreKey::from_bytes([0xee; StoreKey::LEN]);
         let (ttl, expected) = (Duration::from_secs(1), Expected::Any);
