@@ -94,6 +94,7 @@ impl SessionConfig {
             on_store_failure: self.on_store_failure,
             on_too_large: self.on_too_large,
             keep_flash_on_redirect: self.keep_flash_on_redirect,
+            secret_fields: self.secret_fields.clone().into(),
             limits: self.limits,
             on_conflict: self.on_conflict,
             commit_timeout: check_range("commit_timeout", self.commit_timeout, MILLISECOND..=HOUR)?,

@@ -8,7 +8,10 @@ use super::{
     file_store,
     range::check_range,
 };
-use crate::{cookie::CookieName, duration::DurationSetting};
+use crate::{
+    cookie::{CookieName, Priority},
+    duration::DurationSetting,
+};
 
 impl SessionConfig {
     /// Overrides settings with the environment variables that are set and not empty:
@@ -18,6 +21,7 @@ impl SessionConfig {
     /// | `SESSION_DRIVER` | `store` |
     /// | `SESSION_AGE` | `age`, such as `2h`, `30 minutes`, or a number of seconds |
     /// | `SESSION_COOKIE` | `cookie_name` |
+    /// | `SESSION_COOKIE_PRIORITY` | `cookie.priority`: `low`, `medium` or `high` |
     /// | `SESSION_KEEP_FLASH_ON_REDIRECT` | `keep_flash_on_redirect`: `true` or `false` |
     /// | `APP_KEY` | `app_key` |
     /// | `APP_KEY_PREVIOUS` | `app_key_previous`, a list separated by commas |
@@ -73,6 +77,9 @@ impl SessionConfig {
             })?;
             self.cookie_name = name;
         }
+        if let Some(text) = value_of("SESSION_COOKIE_PRIORITY")? {
+            self.cookie.priority = Some(parse_priority("SESSION_COOKIE_PRIORITY", &text)?);
+        }
         if let Some(text) = value_of("SESSION_KEEP_FLASH_ON_REDIRECT")? {
             self.keep_flash_on_redirect = parse_bool("SESSION_KEEP_FLASH_ON_REDIRECT", &text)?;
         }
@@ -123,6 +130,11 @@ fn parse_bool(variable: &'static str, text: &str) -> Result<bool, ConfigError> {
         let problem = format!("{text:?} is not a switch; set `true` or `false`");
         ConfigError::new(variable, problem)
     })
+}
+
+fn parse_priority(variable: &'static str, text: &str) -> Result<Priority, ConfigError> {
+    let priority = text.parse();
+    priority.map_err(|error| ConfigError::with_source(variable, error).context(format!("{text:?}")))
 }
 
 fn parse_duration(

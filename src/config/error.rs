@@ -5,10 +5,12 @@ use std::{error::Error as StdError, fmt};
 use crate::error_chain::ErrorChain;
 
 /// Settings with an environment variable, and that variable.
-pub(super) const VARIABLES: [(&str, &str); 11] = [
+pub(super) const VARIABLES: [(&str, &str); 13] = [
     ("store", "SESSION_DRIVER"),
     ("age", "SESSION_AGE"),
     ("cookie_name", "SESSION_COOKIE"),
+    ("cookie.priority", "SESSION_COOKIE_PRIORITY"),
+    ("keep_flash_on_redirect", "SESSION_KEEP_FLASH_ON_REDIRECT"),
     ("app_key", "APP_KEY"),
     ("app_key_previous", "APP_KEY_PREVIOUS"),
     ("migrate_from", "SESSION_MIGRATE_FROM"),

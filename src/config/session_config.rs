@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{AssuranceLevel, Secret, StoreConfigs};
 use crate::{
-    cookie::{Attributes, SameSite},
+    cookie::{Attributes, Priority, SameSite},
     duration::DurationSetting,
     patch::ChangeLimits,
     session::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge},
@@ -92,6 +92,11 @@ pub struct SessionConfig {
     /// Keeps flash messages for the next request if the response is a redirect (3xx), which no visitor
     /// sees. Messages that do not fit into `limits.document` are not kept. Default: off.
     pub keep_flash_on_redirect: bool,
+    /// Names of form fields that are never flashed as old input, at any level and in any case, by no
+    /// method. The redirect of an invalid form leaves out passwords besides, whatever this list
+    /// holds. Default: none.
+    #[doc(alias = "dontFlash")]
+    pub secret_fields: Vec<String>,
     /// The response to a request whose changes do not fit the changes of another request. Default: 409.
     pub on_conflict: OnConflict,
     /// Limits of the changes of one request between two commits, and of the size of a session.
@@ -137,6 +142,7 @@ impl Default for SessionConfig {
             on_store_failure: OnStoreFailure::default(),
             on_too_large: OnTooLarge::default(),
             keep_flash_on_redirect: false,
+            secret_fields: Vec::new(),
             on_conflict: OnConflict::default(),
             limits: ChangeLimits::default(),
             commit_timeout: DurationSetting::new(Duration::from_secs(5)),
@@ -251,6 +257,13 @@ impl SessionConfig {
         self
     }
 
+    /// Sets the cookie's `Priority` attribute.
+    #[must_use]
+    pub fn cookie_priority(mut self, priority: Priority) -> Self {
+        self.cookie.priority = Some(priority);
+        self
+    }
+
     /// Sets [`store`](#structfield.store).
     #[must_use]
     pub fn store(mut self, name: impl Into<String>) -> Self {
@@ -312,6 +325,13 @@ impl SessionConfig {
     #[must_use]
     pub fn keep_flash_on_redirect(mut self, keep: bool) -> Self {
         self.keep_flash_on_redirect = keep;
+        self
+    }
+
+    /// Adds names to [`secret_fields`](#structfield.secret_fields).
+    #[must_use]
+    pub fn secret_fields(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.secret_fields.extend(names.into_iter().map(Into::into));
         self
     }
 

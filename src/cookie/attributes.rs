@@ -1,6 +1,6 @@
 //! The attributes of a cookie.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -53,6 +53,10 @@ pub struct Attributes {
     /// Stores the cookie separately for each top-level site that embeds the host (CHIPS). Requires
     /// `secure`.
     pub partitioned: bool,
+    /// The order in which a user agent with too many cookies of one site removes them: `Low` first.
+    /// `None` omits the attribute, which means [`Medium`](Priority::Medium). It is not part of RFC
+    /// 6265bis. Chromium supports it; other user agents ignore it.
+    pub priority: Option<Priority>,
     /// Scopes that the cookie had before. A response that sets or removes the id cookie also removes
     /// the cookies of its name in these scopes, which browsers would send along for as long as they
     /// live. Default: none.
@@ -96,6 +100,7 @@ impl Default for Attributes {
             http_only: true,
             same_site: Some(SameSite::Lax),
             partitioned: false,
+            priority: None,
             former_scopes: Vec::new(),
         }
     }
@@ -154,6 +159,58 @@ impl Visitor<'_> for SameSiteVisitor {
     }
 }
 
+/// The order in which a user agent with too many cookies of one site removes them.
+///
+/// As a text it is `low`, `medium` or `high`, in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Priority {
+    /// Removed first.
+    Low,
+    /// The priority of cookies without the attribute.
+    Medium,
+    /// Removed last.
+    High,
+}
+
+impl Priority {
+    const ALL: [Self; 3] = [Self::Low, Self::Medium, Self::High];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "Low",
+            Self::Medium => "Medium",
+            Self::High => "High",
+        }
+    }
+}
+
+/// The error of reading a [`Priority`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cookie priority is invalid; use `low`, `medium` or `high`")]
+pub struct InvalidPriority;
+
+impl FromStr for Priority {
+    type Err = InvalidPriority;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPriority> {
+        let is_named = |value: &Self| value.as_str().eq_ignore_ascii_case(text);
+        Self::ALL.into_iter().find(is_named).ok_or(InvalidPriority)
+    }
+}
+
+impl Serialize for Priority {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.as_str().to_ascii_lowercase())
+    }
+}
+
+impl<'de> Deserialize<'de> for Priority {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
 impl Attributes {
     /// Sets [`path`](Self#structfield.path).
     #[must_use]
@@ -194,6 +251,13 @@ impl Attributes {
     #[must_use]
     pub const fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
+        self
+    }
+
+    /// Sets [`priority`](Self#structfield.priority), or omits it if `None`.
+    #[must_use]
+    pub fn priority(mut self, priority: impl Into<Option<Priority>>) -> Self {
+        self.priority = priority.into();
         self
     }
 
@@ -290,7 +354,7 @@ impl Attributes {
     }
 
     /// Appends the attributes in the form of a `Set-Cookie` value, each after `"; "`: Domain, Path,
-    /// Secure, HttpOnly, SameSite, Partitioned.
+    /// Secure, HttpOnly, SameSite, Partitioned, Priority.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut put = |parts: [&str; 2]| {
             out.extend_from_slice(b"; ");
@@ -313,6 +377,9 @@ impl Attributes {
         }
         if self.partitioned {
             put(["Partitioned", ""]);
+        }
+        if let Some(priority) = self.priority {
+            put(["Priority=", priority.as_str()]);
         }
     }
 }

@@ -4,12 +4,13 @@
 //! `SetCookie` writes `Set-Cookie` values from a template that is checked once.
 //!
 //! The rules are those of [RFC 6265bis], with the `__Http-` and `__Host-Http-` prefixes and
-//! `Partitioned` from later drafts ([layered cookies], [CHIPS]). This module neither encodes nor
+//! `Partitioned` from later drafts ([layered cookies], [CHIPS]), and `Priority` from [another draft]. This module neither encodes nor
 //! decodes values. The caller passes text that is valid in a cookie.
 //!
 //! [RFC 6265bis]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-rfc6265bis/
 //! [layered cookies]: https://datatracker.ietf.org/doc/draft-ietf-httpbis-layered-cookies/
 //! [CHIPS]: https://datatracker.ietf.org/doc/draft-cutler-httpbis-partitioned-cookies/
+//! [another draft]: https://datatracker.ietf.org/doc/draft-west-cookie-priority/
 
 mod attributes;
 mod error;
@@ -18,7 +19,9 @@ mod name;
 mod set_cookie;
 mod stripper;
 
-pub use attributes::{Attributes, CookieScope, MAX_ATTRIBUTE_LEN, SameSite};
+pub use attributes::{
+    Attributes, CookieScope, InvalidPriority, MAX_ATTRIBUTE_LEN, Priority, SameSite,
+};
 pub use error::CookieError;
 // Public for the tests, benches and fuzz targets only.
 #[doc(hidden)]

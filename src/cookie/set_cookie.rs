@@ -29,7 +29,7 @@ const MAX_DATE: Duration = Duration::from_secs(253_402_300_799);
 ///
 /// [`new`](Self::new) checks name and attributes once and prepares their bytes. A value consists of
 /// `name=value`, optional `Max-Age` and `Expires`, then `Domain`, `Path`, `Secure`, `HttpOnly`,
-/// `SameSite` and `Partitioned`, each at most once.
+/// `SameSite`, `Partitioned` and `Priority`, each at most once.
 ///
 /// ```
 /// use hyper_session::cookie::{Attributes, CookieName, SetCookie};

@@ -46,6 +46,77 @@ impl Document {
     }
 }
 
+impl Document {
+    /// Returns a document without the members that have one of these names, at any level and in any case.
+    /// A literal key that contains the name between dots or brackets, such as `user[pin]`, is left out too.
+    pub(crate) fn without_names(mut self, names: &[String]) -> Result<Self, MalformedDocument> {
+        let mut out = Vec::with_capacity(self.text().len());
+        let mut filter = LevelFilter {
+            text: self.text(),
+            names,
+            out: &mut out,
+        };
+        let filtered = filter.write(0..self.text().len());
+        filtered.ok_or(MalformedDocument::DAMAGED)?;
+        self.load_object(RawValue::new(&out))?;
+        Ok(self)
+    }
+}
+
+/// Copies a text without the members of some names.
+struct LevelFilter<'t> {
+    text: &'t [u8],
+    names: &'t [String],
+    out: &'t mut Vec<u8>,
+}
+
+impl LevelFilter<'_> {
+    /// Writes a value. Recurses once per level: a document nests at most `MAX_DEPTH` levels. Returns
+    /// `None` if the text is damaged.
+    fn write(&mut self, value: Range<usize>) -> Option<()> {
+        match self.text.get(value.start)? {
+            open @ b'{' => {
+                let mut items = Items::new(self.text, value.start);
+                self.out.push(*open);
+                while let Some(member) = items.member()? {
+                    let key = unescape_key(self.text, member.key.start, member.key.end)?;
+                    if !self.is_secret(&key) {
+                        begin_item(self.out, *open);
+                        self.copy(member.key.start - 1..member.value.start)?;
+                        self.write(member.value)?;
+                    }
+                }
+                self.out.push(b'}');
+            }
+            open @ b'[' => {
+                let mut items = Items::new(self.text, value.start);
+                self.out.push(*open);
+                while let Some(element) = items.element()? {
+                    begin_item(self.out, *open);
+                    self.write(element)?;
+                }
+                self.out.push(b']');
+            }
+            _ => self.copy(value)?,
+        }
+        Some(())
+    }
+
+    fn is_secret(&self, key: &str) -> bool {
+        let is_name = |part: &str| {
+            self.names
+                .iter()
+                .any(|name| name.eq_ignore_ascii_case(part))
+        };
+        is_name(key) || key.split(['.', '[', ']']).any(is_name)
+    }
+
+    fn copy(&mut self, range: Range<usize>) -> Option<()> {
+        self.out.extend_from_slice(self.text.get(range)?);
+        Some(())
+    }
+}
+
 /// Copies a text without the values that a path can name.
 struct NameFilter<'t> {
     text: &'t [u8],

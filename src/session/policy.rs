@@ -99,6 +99,8 @@ pub(crate) struct Policy {
     pub(crate) on_too_large: OnTooLarge,
     /// A redirect does not consume flash messages.
     pub(crate) keep_flash_on_redirect: bool,
+    /// Names of form fields that are never flashed.
+    pub(crate) secret_fields: Box<[String]>,
     pub(crate) limits: ChangeLimits,
     pub(crate) on_conflict: OnConflict,
     /// The time in which a commit retries while other requests write the session, and in which a load

@@ -7,6 +7,7 @@
 //! | `old('title')`, `old('title', default)` | the previous input of a field, else the default or `''` |
 //! | `input_error('title')` | the list of a field's messages, possibly empty |
 //! | `error('E_PAYMENT')` | the message of an error that belongs to no field |
+//! | `errors()` | the messages of all errors that belong to no field, as a list |
 //! | `flash_message('notice')` | one flash message |
 //! | `flash_messages` | all flash messages: `.all()`, `.get(key)`, `.get(key, default)`, `.has(key)`, and members by name |
 //! | `session` | the session's data, with the same methods; read-only |
@@ -15,7 +16,7 @@
 //!
 //! Flash messages contain old input under the names of its fields, and errors under two keys:
 //! `inputErrorsBag` (messages by field) and `errorsBag` (message by code). The feature `forms` writes
-//! them when a form is invalid. Other validation code may write the same keys.
+//! them when a form is invalid, and [`Session::flash_errors`] adds errors by code. Other validation code may write the same keys.
 //!
 //! A missing value is undefined. It prints as nothing and is false in an `if`. Keys are paths, as for
 //! [`Session::get`]. Field names may also be written as in the form: `items[0][name]`, `tags[]`.

@@ -31,6 +31,7 @@ enum TemplateFunction {
     Old,
     InputError,
     Error,
+    Errors,
     FlashMessage,
     CsrfField,
     CsrfToken,
@@ -66,16 +67,40 @@ impl PageContext {
         })
     }
 
-    /// Finds an entry of an error bag: by its exact name, or by the name as a path.
-    fn find_error(&self, bag: &str, name: &str) -> Result<Option<Value>, Error> {
-        let Some(bag) = self.flash.find_raw([bag])? else {
+    /// Returns the messages of all errors that belong to no field. An entry of the bag is one message
+    /// or a list of them.
+    fn errors(&self) -> Result<Value, Error> {
+        let Some(errors) = self.load_bag(GENERAL_ERRORS)? else {
+            return Ok(Value::from_iter(None::<Value>));
+        };
+        let mut messages = Vec::new();
+        for member in errors.members() {
+            let (_, message) = member.map_err(session_error)?;
+            match message.kind() {
+                ValueKind::Null => {}
+                ValueKind::Array => messages.extend(to_template_value(message)?.try_iter()?),
+                _ => messages.push(to_template_value(message)?),
+            }
+        }
+        Ok(messages.into())
+    }
+
+    /// Returns an error bag; `None` if there is none.
+    fn load_bag(&self, bag: &str) -> Result<Option<Document>, Error> {
+        let bag = self.flash.find_raw([bag])?;
+        let Some(bag) = bag.filter(|bag| bag.kind() == ValueKind::Object) else {
             return Ok(None);
         };
-        if bag.kind() != ValueKind::Object {
-            return Ok(None);
-        }
         let mut errors = Document::new();
         errors.load_object(bag).map_err(session_error)?;
+        Ok(Some(errors))
+    }
+
+    /// Finds an entry of an error bag: by its exact name, or by the name as a path.
+    fn find_error(&self, bag: &str, name: &str) -> Result<Option<Value>, Error> {
+        let Some(errors) = self.load_bag(bag)? else {
+            return Ok(None);
+        };
         let dotted = name.replace('[', ".").replace(']', "");
         for path in [KeyPath::from(name), KeyPath::from([dotted.as_str()])] {
             let value = errors.get(&path).map_err(session_error)?;
@@ -104,6 +129,7 @@ impl Object for PageContext {
             "old" => TemplateFunction::Old,
             "input_error" => TemplateFunction::InputError,
             "error" => TemplateFunction::Error,
+            "errors" => TemplateFunction::Errors,
             "flash_message" => TemplateFunction::FlashMessage,
             "csrf_field" => TemplateFunction::CsrfField,
             "csrf_token" => TemplateFunction::CsrfToken,
@@ -119,6 +145,7 @@ impl Object for PageContext {
             "old",
             "input_error",
             "error",
+            "errors",
             "flash_message",
             "csrf_field",
             "csrf_token",
@@ -142,6 +169,10 @@ impl Object for BoundFunction {
             TemplateFunction::InputError => page.input_error(key()?),
             TemplateFunction::Error => {
                 Ok(page.find_error(GENERAL_ERRORS, key()?)?.unwrap_or_default())
+            }
+            TemplateFunction::Errors => {
+                from_args::<()>(args)?;
+                page.errors()
             }
             TemplateFunction::FlashMessage => Ok(page.flash.find(key()?)?.unwrap_or_default()),
             TemplateFunction::CsrfField => {

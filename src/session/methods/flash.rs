@@ -1,6 +1,6 @@
 //! Methods for flash messages.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     document::{Document, KeyPath, with_json},
@@ -51,6 +51,26 @@ impl Session {
             let flashed = state.outgoing_flash(&self.engine, FlashPart::Flashed);
             Ok(flashed.merge_json(json)?)
         })
+    }
+
+    /// Flashes errors that belong to no field, such as of a payment: a message for each code. They are
+    /// added to the flash message `errorsBag`. Templates show them with `error(code)` and `errors()`.
+    ///
+    /// # Errors
+    /// See [`merge`](Self::merge).
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.flash_errors([("E_PAYMENT", "The card was declined.")])?;
+    /// # Ok(()) }
+    /// ```
+    pub fn flash_errors<C: AsRef<str>, M: Serialize>(
+        &self,
+        errors: impl IntoIterator<Item = (C, M)>,
+    ) -> Result<(), SessionError> {
+        let errors = errors.into_iter().collect();
+        self.flash_many(ErrorsBag(ErrorList(errors)))
     }
 
     /// Flashes all messages of this request to the next request too.
@@ -104,5 +124,23 @@ impl Session {
     pub fn flash_messages(&self) -> Result<Snapshot, SessionError> {
         let state = self.state();
         Ok(Snapshot::new(state.readable()?.incoming_flash().clone()))
+    }
+}
+
+/// The flash message with errors by code.
+struct ErrorsBag<C, M>(ErrorList<C, M>);
+
+struct ErrorList<C, M>(Vec<(C, M)>);
+
+impl<C: AsRef<str>, M: Serialize> Serialize for ErrorsBag<C, M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([("errorsBag", &self.0)])
+    }
+}
+
+impl<C: AsRef<str>, M: Serialize> Serialize for ErrorList<C, M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let errors = self.0.iter();
+        serializer.collect_map(errors.map(|(code, message)| (code.as_ref(), message)))
     }
 }

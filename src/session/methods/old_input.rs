@@ -12,7 +12,8 @@ use crate::{
 
 /// # Forms
 ///
-/// Form input that is flashed can be shown again on the next page ("old input").
+/// Form input that is flashed can be shown again on the next page ("old input"). The fields in
+/// [`secret_fields`](crate::SessionConfig#structfield.secret_fields) are always left out.
 impl Session {
     /// Sets the form input of this request, an object, for [`flash_all`](Self::flash_all),
     /// [`flash_only`](Self::flash_only) and [`flash_except`](Self::flash_except).
@@ -31,7 +32,9 @@ impl Session {
 
     /// Flashes all fields of this request's form input. A later call replaces the flashed input.
     ///
-    /// If one of the fields is a password, call [`flash_except`](Self::flash_except) instead.
+    /// If one of the fields is a password, add it to
+    /// [`secret_fields`](crate::SessionConfig#structfield.secret_fields), or call
+    /// [`flash_except`](Self::flash_except) instead.
     ///
     /// # Errors
     /// [`NoInput`](SessionError::NoInput) if no input was read. Otherwise see
@@ -107,7 +110,11 @@ impl Session {
     ) -> Result<(), SessionError> {
         let mut fields = Document::new();
         fields.merge(input)?;
-        let selected = select(fields)?;
+        let mut selected = select(fields)?;
+        let secret_fields = &self.engine.policy.secret_fields;
+        if !secret_fields.is_empty() {
+            selected = selected.without_names(secret_fields)?;
+        }
         let mut state = self.state();
         let state = state.writable()?;
         let flashed = state.outgoing_flash(&self.engine, FlashPart::Input);

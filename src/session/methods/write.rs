@@ -200,6 +200,18 @@ impl Session {
         })
     }
 
+    /// Removes the value at `path` and returns it, or `default` if it was missing or null.
+    ///
+    /// # Errors
+    /// See [`pull`](Self::pull).
+    pub fn pull_or<'p, T: DeserializeOwned>(
+        &self,
+        path: impl Into<KeyPath<'p>>,
+        default: T,
+    ) -> Result<T, SessionError> {
+        Ok(self.pull(path)?.unwrap_or(default))
+    }
+
     /// Adds 1 to the number at `path` and returns the sum. A missing value and null count as 0.
     ///
     /// # Errors

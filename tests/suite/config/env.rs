@@ -3,6 +3,7 @@
 use hyper_session::{
     SessionConfig, Sessions,
     config::{ConfigError, Secret},
+    cookie::Priority,
 };
 
 use crate::support::{KEY, config};
@@ -28,6 +29,7 @@ fn each_variable_sets_its_setting() {
             ("SESSION_DRIVER", "redis"),
             ("SESSION_AGE", "30 minutes"),
             ("SESSION_COOKIE", "sid"),
+            ("SESSION_COOKIE_PRIORITY", "high"),
             ("SESSION_KEEP_FLASH_ON_REDIRECT", "true"),
             ("APP_KEY", MINE),
             (
@@ -46,6 +48,7 @@ fn each_variable_sets_its_setting() {
     assert_eq!(config.store, "redis");
     assert_eq!(config.age.to_string(), "30m");
     assert_eq!(config.cookie_name, "sid");
+    assert_eq!(config.cookie.priority, Some(Priority::High));
     assert!(config.keep_flash_on_redirect);
     assert!(config.app_key.is_some());
     assert_eq!(config.app_key_previous.len(), 2, "commas separate keys");
@@ -116,6 +119,8 @@ fn a_value_that_cannot_be_used_is_refused_by_its_variable() {
         ("SESSION_FILE_LOCATION", "'/var/lib/s'", "remove them"),
         ("SESSION_COOKIE", "a b", "a b"),
         ("SESSION_COOKIE", "a;b", "a;b"),
+        ("SESSION_COOKIE_PRIORITY", "urgent", "urgent"),
+        ("SESSION_KEEP_FLASH_ON_REDIRECT", "yes", "`true` or `false`"),
         ("APP_KEY", "short", "32"),
         ("APP_KEY", "base64:not this", "base64"),
         (

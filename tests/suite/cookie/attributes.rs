@@ -1,6 +1,6 @@
 //! Attributes of a cookie, and the rules of prefixed names.
 
-use hyper_session::cookie::{Attributes, CookieError, CookieName, SameSite, SetCookie};
+use hyper_session::cookie::{Attributes, CookieError, CookieName, Priority, SameSite, SetCookie};
 
 fn template(name: &str, attributes: Attributes) -> Result<SetCookie, CookieError> {
     SetCookie::new(CookieName::new(name).unwrap(), attributes)
@@ -13,6 +13,7 @@ fn all_attributes() -> Attributes {
         .domain("example.org")
         .same_site(SameSite::None)
         .partitioned(true)
+        .priority(Priority::High)
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn a_domain_is_a_domain_name() {
 
 #[test]
 fn attributes_are_read_from_configuration() {
-    let read = |text| toml::from_str::<Attributes>(text);
+    let read = |text: &str| toml::from_str::<Attributes>(text);
     assert_eq!(read("").unwrap(), Attributes::default());
     let strict = read("same_site = 'strict'\npath = '/app'\npartitioned = true").unwrap();
     assert_eq!(strict.same_site, Some(SameSite::Strict));
@@ -155,6 +156,17 @@ fn attributes_are_read_from_configuration() {
         "an unknown field is a typing error"
     );
     assert!(read("same_site = 'maybe'").is_err());
+    for (text, priority) in [
+        ("low", Priority::Low),
+        ("Medium", Priority::Medium),
+        ("HIGH", Priority::High),
+    ] {
+        let line = format!("priority = '{text}'");
+        let attributes = read(&line).unwrap();
+        assert_eq!(attributes.priority, Some(priority));
+    }
+    let error = read("priority = 'urgent'").unwrap_err().to_string();
+    assert!(error.contains("use `low`, `medium` or `high`"), "{error}");
     let written = toml::to_string(&all_attributes()).unwrap();
     assert_eq!(read(&written).unwrap(), all_attributes());
 }

@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderValue;
 use hyper_session::cookie::{
-    Attributes, CookieError, CookieName, MAX_AGE, MAX_PAIR_LEN, SameSite, SetCookie,
+    Attributes, CookieError, CookieName, MAX_AGE, MAX_PAIR_LEN, Priority, SameSite, SetCookie,
 };
 use proptest::prelude::*;
 
@@ -26,6 +26,7 @@ fn all_attributes() -> Attributes {
         .domain("example.org")
         .same_site(SameSite::None)
         .partitioned(true)
+        .priority(Priority::High)
 }
 
 fn text(value: &HeaderValue) -> &str {
@@ -46,7 +47,7 @@ fn a_cookie_is_written_with_its_attributes_in_a_fixed_order() {
     assert_eq!(
         text(&all.set_with_expires(b"v", HOUR, expires).unwrap()),
         "sid=v; Max-Age=3600; Expires=Sun, 06 Nov 1994 08:49:37 GMT; Domain=example.org; \
-         Path=/app; Secure; HttpOnly; SameSite=None; Partitioned"
+         Path=/app; Secure; HttpOnly; SameSite=None; Partitioned; Priority=High"
     );
     let bare = Attributes::default()
         .secure(false)

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, header::COOKIE, header::SE
 use http_body_util::Empty;
 use hyper_session::{
     SessionConfig,
-    cookie::{Attributes, SameSite},
+    cookie::{Attributes, Priority, SameSite},
     session::CookiePolicy,
 };
 use std::time::Duration;
@@ -164,10 +164,11 @@ async fn attributes_are_as_configured_in_setting_and_in_removal() {
         .secure(true)
         .http_only(false)
         .same_site(SameSite::None)
-        .partitioned(true);
+        .partitioned(true)
+        .priority(Priority::Low);
     let settings = config().cookie(attributes).cookie_name("sid");
     let mut browser = test_server(settings).browser();
-    let tail = "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned";
+    let tail = "Domain=example.org; Path=/app; Secure; SameSite=None; Partitioned; Priority=Low";
     let set = browser.pass().await;
     assert!(set.cookie().starts_with("sid=") && set.cookie().ends_with(tail));
     let removed = browser.request(async |s| s.destroy().unwrap()).await;

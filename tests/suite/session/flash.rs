@@ -1,5 +1,7 @@
 //! Flash messages exist in the next request that loads the session, and in no later one.
 
+use std::collections::BTreeMap;
+
 use hyper_session::{Session, session::Snapshot};
 use serde_json::{Value, json};
 
@@ -402,4 +404,78 @@ async fn reflash_except_leaves_out_a_message_in_every_spelling() {
         .await
         .unwrap();
     assert_eq!(messages(&mut browser).await, json!({"a": {"c": 2}}));
+}
+
+#[tokio::test]
+async fn errors_by_code_are_added_to_their_bag() {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            s.flash_errors([("E_PAYMENT", "declined"), ("a.b", "literal")])?;
+            s.flash_errors(BTreeMap::from([("E_STOCK".to_owned(), ["one", "two"])]))?;
+            s.flash_errors(Vec::<(&str, &str)>::new())?;
+            s.flash("errorsBag.E_PAYMENT", "refused")
+        })
+        .await
+        .unwrap();
+    let errors = json!({"E_PAYMENT": "refused", "a.b": "literal", "E_STOCK": ["one", "two"]});
+    assert_eq!(messages(&mut browser).await, json!({"errorsBag": errors}));
+}
+
+#[tokio::test]
+async fn secret_fields_are_flashed_by_no_method() {
+    let settings = config()
+        .secret_fields(["Card", "cvc"])
+        .secret_fields(["iban"]);
+    let mut browser = test_server(settings).browser();
+    let input = json!({
+        "name": "ada",
+        "card": "4711",
+        "cards": [{"CARD": 1, "kept": [1, {"iban": 2}]}, ["card"]],
+        "user": {"card": {"number": 1}, "cvc": null, "mail": "a@b.c"},
+        "user[cvc]": 7,
+        "pay.iban": 8,
+        "cardinal": 9,
+        "big": u64::MAX,
+    });
+    let expected = json!({
+        "name": "ada",
+        "cards": [{"kept": [1, {}]}, ["card"]],
+        "user": {"mail": "a@b.c"},
+        "cardinal": 9,
+        "big": u64::MAX,
+    });
+    let all = [
+        "name",
+        "card",
+        "cards",
+        "user",
+        "user[cvc]",
+        "pay.iban",
+        "cardinal",
+        "big",
+    ];
+    for how in 0..3 {
+        browser
+            .visit(async |s| match how {
+                0 => s.flash_all_of(&input),
+                1 => s.flash_only_of(&input, &all),
+                _ => s.flash_except_of(&input, &["none"]),
+            })
+            .await
+            .unwrap();
+        assert_eq!(messages(&mut browser).await, expected, "{how}");
+    }
+    browser
+        .visit(async |s| s.flash("card", "a message"))
+        .await
+        .unwrap();
+    assert_eq!(messages(&mut browser).await, json!({"card": "a message"}));
+}
+
+#[test]
+fn secret_fields_are_read_from_a_file() {
+    let settings: hyper_session::SessionConfig =
+        toml::from_str("secret_fields = ['card']").unwrap();
+    assert_eq!(settings.secret_fields, ["card"]);
 }

@@ -164,6 +164,25 @@ async fn pull_returns_the_value_and_removes_it() {
 }
 
 #[tokio::test]
+async fn pull_or_returns_the_default_for_absent_and_null() {
+    let mut browser = test_server(config()).browser();
+    browser
+        .visit(async |s| {
+            s.merge(json!({"a": "x", "null": null, "n": 1})).unwrap();
+            let other = || "other".to_owned();
+            assert_eq!(s.pull_or("a", other()).unwrap(), "x");
+            assert_eq!(s.pull_or("a", other()).unwrap(), "other");
+            assert_eq!(s.pull_or("null", other()).unwrap(), "other");
+            assert!(matches!(
+                s.pull_or("n", other()),
+                Err(SessionError::Read(_))
+            ));
+            assert_eq!(object(s), json!({"n": 1}));
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_pull_of_another_type_fails_and_leaves_the_value() {
     let mut browser = test_server(config()).browser();
     browser

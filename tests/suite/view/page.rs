@@ -327,3 +327,21 @@ async fn wrong_calls_are_errors_of_the_template() {
         assert!(rendered.is_err(), "{wrong}");
     }
 }
+
+#[tokio::test]
+async fn all_errors_without_a_field_are_a_list() {
+    let template = "{% for message in errors() %}[{{ message }}]{% endfor %}";
+    let mut bag = errors();
+    bag["errorsBag"] = json!({ "E_A": "<a>", "E_B": ["b", "c"], "E_C": null, "E_D": "d" });
+    assert_eq!(after_flashing(bag, template).await, "[&lt;a&gt;][b][c][d]");
+    for none in [json!({}), json!({ "errorsBag": 7 })] {
+        assert_eq!(after_flashing(none, template).await, "");
+    }
+    let mut browser = test_server(config()).browser();
+    let flash = async |s: &Session| s.flash_errors([("E_PAYMENT", "declined")]).unwrap();
+    browser.visit(flash).await;
+    let shown = browser
+        .visit(async |s| render(s, "{{ error('E_PAYMENT') }} {{ errors()|length }}"))
+        .await;
+    assert_eq!(shown, "declined 1");
+}
