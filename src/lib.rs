@@ -156,6 +156,8 @@ pub use config::SessionConfig;
 #[doc(inline)]
 pub use cookie::SameSite;
 #[doc(inline)]
+pub use document::TypedKey;
+#[doc(inline)]
 pub use id::StoreKey;
 #[cfg(feature = "tower")]
 #[doc(inline)]
@@ -163,7 +165,7 @@ pub use service::SessionLayer;
 #[doc(inline)]
 pub use service::{SessionExt, SessionService, Sessions};
 #[doc(inline)]
-pub use session::{CookiePolicy, Event, Listener, Session, SessionCollection, SessionError};
+pub use session::{CookiePolicy, Event, Listener, Session, SessionCollection, SessionError, Typed};
 #[cfg(all(feature = "file", unix))]
 #[doc(inline)]
 pub use store::FileStore;

@@ -1,6 +1,6 @@
 //! Edits of a document: each edit splices the text and shifts the index.
 
-use std::{mem, ops::Range};
+use std::{borrow::Cow, mem, ops::Range};
 
 use serde::Serialize;
 
@@ -11,8 +11,8 @@ use super::{
     error::path_for_display,
     escape::EscapedKey,
     index,
-    insertion::{InsertionKind, InsertionPoint, locate, write_insertion},
-    merge::write_merged,
+    insertion::{InsertError, InsertionKind, InsertionPoint, locate, write_insertion},
+    merge::{write_merged, write_overlaid},
     read::{RootMember, descend, step},
     scan,
     serde_impl::with_json,
@@ -143,25 +143,62 @@ impl Document {
     /// # Errors
     /// As for `merge`.
     pub fn merge_json(&mut self, values: RawValue<'_>) -> Result<(), EditError> {
+        let json = self.canonical_object(values)?;
+        self.rewrite(|text, out| write_merged(text, &json, out))
+    }
+
+    /// Replaces the content with an object that is JSON text.
+    ///
+    /// # Errors
+    /// As for [`merge`](Self::merge).
+    pub fn replace_json(&mut self, values: RawValue<'_>) -> Result<(), EditError> {
+        let json = self.canonical_object(values)?;
+        self.rewrite(|_, out| {
+            out.extend_from_slice(&json);
+            Ok(())
+        })
+    }
+
+    /// Writes each member of `values`, an object that is JSON text. Replaces the old value of each as a
+    /// whole.
+    ///
+    /// # Errors
+    /// As for [`merge`](Self::merge).
+    pub fn put_members_json(&mut self, values: RawValue<'_>) -> Result<(), EditError> {
+        let json = self.canonical_object(values)?;
+        self.rewrite(|text, out| write_overlaid(text, &json, out))
+    }
+
+    /// Returns the canonical text of an object.
+    pub(super) fn canonical_object<'v>(
+        &mut self,
+        values: RawValue<'v>,
+    ) -> Result<Cow<'v, [u8]>, EditError> {
         let json = values.as_bytes();
         if json.first() != Some(&b'{') {
             return Err(EditError::NotAnObject);
         }
         let shape = scan::shape(json, &mut self.scratch).ok_or(MalformedDocument::DAMAGED)?;
         check_depth(&KeyPath::root(), shape.depth)?;
+        if shape.canonical {
+            return Ok(Cow::Borrowed(json));
+        }
         let mut canonical = Vec::new();
-        let json = if shape.canonical {
-            json
-        } else {
-            write_canonical(json, &mut canonical)?;
-            &canonical
-        };
-        let mut merged = mem::take(&mut self.scratch);
-        merged.clear();
-        let result = write_merged(self.text(), json, &mut merged)
+        write_canonical(json, &mut canonical)?;
+        Ok(Cow::Owned(canonical))
+    }
+
+    /// Replaces the text with the text that `write` appends to its second argument for the old one.
+    pub(super) fn rewrite(
+        &mut self,
+        write: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<(), InsertError>,
+    ) -> Result<(), EditError> {
+        let mut written = mem::take(&mut self.scratch);
+        written.clear();
+        let result = write(self.text(), &mut written)
             .map_err(|error| error.into_edit_error(&KeyPath::root()))
-            .and_then(|()| self.check_size(&KeyPath::root(), merged.len()));
-        self.scratch = merged;
+            .and_then(|()| self.check_size(&KeyPath::root(), written.len()));
+        self.scratch = written;
         result.and_then(|()| Ok(self.swap_in_scratch()?))
     }
 

@@ -118,8 +118,17 @@ pub enum EditError {
         /// The path of the time, including its keys inside the written value.
         path: Box<str>,
     },
-    /// The values to merge are not an object.
-    #[error("cannot merge: the values are not an object; pass a map or a struct")]
+    /// The changed fields, together with the changes of another request, are not of the type that the update
+    /// needs.
+    #[error(
+        "cannot store the changed fields: with the changes of another request the session has another type; load it again"
+    )]
+    FieldsDoNotFit {
+        /// The cause.
+        source: ReadError,
+    },
+    /// The values to merge, or to replace the session with, are not an object.
+    #[error("cannot merge or replace: the values are not an object; pass a map or a struct")]
     NotAnObject,
     /// The value's `Serialize` implementation failed.
     #[error("cannot write \"{path}\": serializing the value failed; use a type with a JSON form")]

@@ -57,6 +57,28 @@ pub(super) fn write_merged(old: &[u8], new: &[u8], out: &mut Vec<u8>) -> Result<
     Merger { old, new, out }.merge_values(old_range, new_range, 1)
 }
 
+/// Writes the members of the object `old` whose keys the object `new` does not have, and then those of
+/// `new`.
+pub(super) fn write_overlaid(old: &[u8], new: &[u8], out: &mut Vec<u8>) -> Result<(), InsertError> {
+    let new_members = MemberLookup::new(new, read_members(new, 0)?);
+    out.push(b'{');
+    for member in read_members(old, 0)? {
+        let key = old.get(member.key.clone()).ok_or(InsertError::Damaged)?;
+        if new_members.find(key).is_none() {
+            begin_item(out, b'{');
+            let member = old.get(member_range(&member));
+            out.extend_from_slice(member.ok_or(InsertError::Damaged)?);
+        }
+    }
+    for member in &new_members.members {
+        begin_item(out, b'{');
+        let member = new.get(member_range(member));
+        out.extend_from_slice(member.ok_or(InsertError::Damaged)?);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
 /// Merges values of the text `new` into values of the text `old`.
 struct Merger<'t> {
     old: &'t [u8],

@@ -40,6 +40,7 @@ mod edit;
 mod equal;
 mod error;
 mod escape;
+mod fields;
 mod index;
 mod insertion;
 mod kind;
@@ -52,6 +53,7 @@ mod scan;
 mod selection;
 mod serde_impl;
 mod strict;
+mod typed_key;
 
 use std::fmt;
 
@@ -62,6 +64,7 @@ pub use date::IsoDate;
 pub(crate) use equal::is_equal;
 pub(crate) use error::path_for_display;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
+pub(crate) use fields::apply_fields;
 pub use kind::ValueKind;
 pub use number::{Number, ParseNumberError};
 pub use path::KeyPath;
@@ -70,6 +73,7 @@ pub use raw_value::RawValue;
 #[doc(hidden)]
 pub use read::Members;
 pub(crate) use serde_impl::{from_document, to_json, with_buffer, with_json};
+pub use typed_key::{ListPath, NumberPath, ReadPath, TypedKey, WritePath};
 
 /// Maximum depth of a document. The root object is level one.
 pub const MAX_DEPTH: usize = 100;

@@ -84,6 +84,11 @@ impl<'a> KeyPath<'a> {
         }
     }
 
+    /// Returns `true` if the path has no keys.
+    pub(crate) fn is_root(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Creates a path from a list of literal keys.
     pub fn from_keys<S: AsRef<str> + ?Sized + 'a>(keys: impl IntoIterator<Item = &'a S>) -> Self {
         Self::escape_keys(keys.into_iter().map(AsRef::as_ref))

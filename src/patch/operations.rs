@@ -85,7 +85,7 @@ pub struct Patch {
     pub(super) updates: Vec<Update>,
 }
 
-/// Appends to the buffer the JSON text that replaces the value at the path, or `None` if that is missing
+/// Appends to the buffer the JSON text that replaces the value at the path, which is `None` if it is missing
 /// or null. Fails if the value does not fit.
 pub(crate) type UpdateFn =
     dyn FnMut(&KeyPath<'_>, Option<RawValue<'_>>, &mut Vec<u8>) -> Result<(), EditError> + Send;
@@ -109,11 +109,14 @@ pub(super) enum OperationKind {
     Add,
     Subtract,
     Merge,
+    /// The operation after a clear that puts all new members.
+    Replace,
     PutIfAbsent,
     Push,
     PushUnique,
     RemoveValue,
-    /// The value is the result of the update on the document of the request.
+    /// The value is the result of the update on the document of the request. At the root, it is the
+    /// difference that the update applies.
     Update,
 }
 
@@ -311,6 +314,30 @@ impl Patch {
         })
     }
 
+    /// Calls [`Document::replace_json`] and records it. A rebase removes the values that are unchanged since
+    /// the base snapshot, as after [`clear`](Self::clear), and puts each member of `values`.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub fn replace_json(
+        &mut self,
+        document: &mut Document,
+        values: RawValue<'_>,
+    ) -> Result<(), ChangeError> {
+        let root = &KeyPath::root();
+        let mut replaced = Self {
+            cleared: true,
+            ..Self::new(self.limits)
+        };
+        replaced.record(OperationKind::Replace, root, document, |patch, document| {
+            patch.bytes.extend_from_slice(values.as_bytes());
+            patch.check_bytes()?;
+            Ok(document.replace_json(values)?)
+        })?;
+        *self = replaced;
+        Ok(())
+    }
+
     /// Calls [`Document::put_json_if_absent`] and records it.
     ///
     /// # Errors
@@ -386,6 +413,26 @@ impl Patch {
             document.put_json(path, json).map(|()| true)
         };
         self.record_value(OperationKind::Update, document, path, json, edit)?;
+        self.updates.push(update);
+        Ok(())
+    }
+
+    /// Calls [`Document::put_fields`] with the difference `fields`, and records it. A rebase calls `update`
+    /// with the newer snapshot.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    pub(crate) fn update_fields(
+        &mut self,
+        document: &mut Document,
+        fields: RawValue<'_>,
+        update: Update,
+    ) -> Result<(), ChangeError> {
+        let edit = |document: &mut Document, _: &KeyPath<'_>, fields: RawValue<'_>| {
+            document.put_fields(fields).map(|()| true)
+        };
+        let root = &KeyPath::root();
+        self.record_value(OperationKind::Update, document, root, fields, edit)?;
         self.updates.push(update);
         Ok(())
     }

@@ -58,6 +58,7 @@ impl Patch {
             OperationKind::Add => document.add(&path, number()).map(drop),
             OperationKind::Subtract => document.subtract(&path, number()).map(drop),
             OperationKind::Merge => document.merge_json(value),
+            OperationKind::Replace => document.put_members_json(value),
             OperationKind::PutIfAbsent => document.put_json_if_absent(&path, value).map(drop),
             OperationKind::Push => document.push_json(&path, value),
             OperationKind::PushUnique => document.push_unique_json(&path, value).map(drop),
@@ -89,8 +90,12 @@ fn run_update(
     path: &KeyPath<'_>,
     update: &Update,
 ) -> Result<(), EditError> {
-    let old = document.get_path(path)?.filter(|value| !value.is_null());
     let mut json = Vec::new();
+    if path.is_root() {
+        (*lock(update))(path, Some(RawValue::new(document.text())), &mut json)?;
+        return document.replace_json(RawValue::new(&json));
+    }
+    let old = document.get_path(path)?.filter(|value| !value.is_null());
     (*lock(update))(path, old, &mut json)?;
     document.put_json(path, RawValue::new(&json))
 }

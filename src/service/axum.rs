@@ -6,12 +6,13 @@ use axum_core::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     response::session_failure,
     session_ext::{MissingSessionLayer, SessionExt},
 };
-use crate::session::{Session, SessionError};
+use crate::session::{Session, SessionError, Typed};
 
 /// An extractor for axum: the session of the request, not loaded.
 ///
@@ -88,6 +89,19 @@ impl<S: Sync> FromRequestParts<S> for UnloadedSession {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingSessionLayer> {
         from_extensions(parts).map(Self)
+    }
+}
+
+/// The values of the session, which is loaded.
+impl<S: Sync, T> FromRequestParts<S> for Typed<T>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+{
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
+        let session = from_extensions(parts)?;
+        Ok(Self::load(&session).await?)
     }
 }
 

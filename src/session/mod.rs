@@ -23,6 +23,7 @@ mod rotation;
 mod snapshot;
 mod state;
 mod trace;
+mod typed;
 mod visibility;
 
 pub(crate) use backend::Backend;
@@ -46,3 +47,4 @@ pub(crate) use policy::Policy;
 pub use policy::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge};
 pub use snapshot::Snapshot;
 pub(crate) use trace::OperationMeters;
+pub use typed::Typed;

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::SessionError;
-use crate::document::{Document, KeyPath, RawValue};
+use crate::document::{Document, KeyPath, RawValue, ReadPath};
 
 /// The data of a session, or its flash messages, at one moment. Values can be borrowed from it.
 ///
@@ -32,7 +32,7 @@ impl Snapshot {
     /// [`Read`](SessionError::Read) if the value is not a `T`.
     pub fn get<'a, 'p, T: Deserialize<'a>>(
         &'a self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
     ) -> Result<Option<T>, SessionError> {
         let value = self.0.get(path)?.filter(|value| !value.is_null());
         value.map(|value| Ok(value.deserialize()?)).transpose()

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     events::{Effect, ModelEvent, Outcome},
-    script::{Op, Values, own},
+    script::{Op, Values, own, replacement, update_fields},
 };
 
 /// Maximum number of rotations that a load follows.
@@ -313,44 +313,107 @@ fn changed(
         next.flash
             .retain(|name, it| known.incoming.get(name) != Some(it));
     }
-    let cleared = ops.iter().rposition(|op| *op == Op::Clear);
-    if cleared.is_some() {
-        next.data
-            .retain(|name, it| known.data.get(name) != Some(it));
-    }
+    let cleared = ops
+        .iter()
+        .rposition(|op| matches!(op, Op::Clear | Op::Replace));
     let actor = number / 10;
-    for op in &ops[cleared.map_or(0, |at| at + 1)..] {
-        let mut put = |name: &str, value| next.data.insert(name.to_owned(), value);
+    // What the request saw when it called each operation.
+    let mut seen = known.data.clone();
+    for (at, op) in ops.iter().enumerate() {
+        let before = seen.clone();
+        // The record was another one, so a change that does not fit is no error here.
+        drop(change_data(&mut seen, *op, actor));
         match op {
-            Op::Put => {
-                put("p", json!(actor));
-                put(own("p", actor), json!(true));
-            }
-            Op::PutText => drop(put("n", json!("text"))),
-            Op::Increment => {
-                let old = put("n", json!(0)).unwrap_or(json!(0));
-                put("n", json!(old.as_i64().ok_or(Unfit)? + 1));
-            }
-            Op::Forget => drop(next.data.remove("f")),
-            Op::Push => {
-                let list = list_mut(&mut next.data, "l");
-                list.push(json!(actor));
-                if !list.contains(&json!("same")) {
-                    list.push(json!("same"));
-                }
-                next.data.entry("a".to_owned()).or_insert(json!(actor));
-            }
-            Op::RemoveValue => {
-                if let Some(Value::Array(list)) = next.data.get_mut("l") {
-                    list.retain(|value| *value != "first");
+            Op::Clear | Op::Replace if cleared == Some(at) => {
+                retain_changed(&mut next.data, &known.data);
+                if *op == Op::Replace {
+                    next.data.extend(replacement(actor));
                 }
             }
-            Op::Update => list_mut(&mut next.data, "u").insert(0, json!(actor)),
+            Op::UpdateAll if cleared.is_none_or(|cleared| cleared < at) => {
+                put_changed(&mut next.data, &before, &seen);
+            }
+            _ if cleared.is_none_or(|cleared| cleared < at) => {
+                change_data(&mut next.data, *op, actor)?;
+            }
             _ => {}
         }
     }
     change_messages_and_tags(known, &mut next, number, ops);
     Ok(next)
+}
+
+/// Applies an operation to data that no other request changes.
+fn change_data(data: &mut Values, op: Op, actor: usize) -> Result<(), Unfit> {
+    let mut put = |name: &str, value| data.insert(name.to_owned(), value);
+    match op {
+        Op::Put => {
+            put("p", json!(actor));
+            put(own("p", actor), json!(true));
+        }
+        Op::PutText => drop(put("n", json!("text"))),
+        Op::Increment => {
+            let old = data.get("n").map_or(Some(0), Value::as_i64).ok_or(Unfit)?;
+            data.insert("n".to_owned(), json!(old + 1));
+        }
+        Op::Forget => drop(data.remove("f")),
+        Op::Push => {
+            let list = list_mut(data, "l");
+            list.push(json!(actor));
+            if !list.contains(&json!("same")) {
+                list.push(json!("same"));
+            }
+            data.entry("a".to_owned()).or_insert(json!(actor));
+        }
+        Op::RemoveValue => {
+            if let Some(Value::Array(list)) = data.get_mut("l") {
+                list.retain(|value| *value != "first");
+            }
+        }
+        Op::Update => list_mut(data, "u").insert(0, json!(actor)),
+        Op::UpdateAll => update_fields(data, actor),
+        Op::Replace => *data = replacement(actor),
+        Op::Clear => data.clear(),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Removes what `seen` has too: members, and members of the nested object.
+fn retain_changed(data: &mut Values, seen: &Values) {
+    data.retain(|name, value| {
+        let same = seen.get(name);
+        if let (Value::Object(value), Some(Value::Object(same))) = (&mut *value, same) {
+            value.retain(|name, value| same.get(name) != Some(value));
+            return !value.is_empty();
+        }
+        same != Some(value)
+    });
+}
+
+/// Applies the difference between `old` and `new`: members, and members of the nested object.
+fn put_changed(data: &mut Values, old: &Values, new: &Values) {
+    let empty = json!({});
+    for name in old.keys().filter(|name| !new.contains_key(*name)) {
+        data.remove(name);
+    }
+    for (name, value) in new
+        .iter()
+        .filter(|(name, value)| old.get(*name) != Some(value))
+    {
+        let Value::Object(fields) = value else {
+            data.insert(name.clone(), value.clone());
+            continue;
+        };
+        let before = old.get(name).unwrap_or(&empty);
+        let object = data.entry(name.clone()).or_insert(json!({}));
+        for (field, value) in fields
+            .iter()
+            .filter(|(field, value)| before.get(*field) != Some(value))
+        {
+            object[field] = value.clone();
+        }
+    }
 }
 
 fn list_mut<'d>(data: &'d mut Values, name: &str) -> &'d mut Vec<Value> {

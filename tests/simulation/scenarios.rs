@@ -18,6 +18,8 @@ fn operations() -> Vec<Actor> {
         Op::Push,
         Op::RemoveValue,
         Op::Update,
+        Op::UpdateAll,
+        Op::Replace,
         Op::Clear,
         Op::Flash,
         Op::Reflash,
@@ -189,7 +191,7 @@ pub(crate) fn rotations() -> Vec<Scenario> {
     scenarios
 }
 
-const OPS: [Op; 16] = [
+const OPS: [Op; 18] = [
     Op::Put,
     Op::PutText,
     Op::Increment,
@@ -197,6 +199,8 @@ const OPS: [Op; 16] = [
     Op::Push,
     Op::RemoveValue,
     Op::Update,
+    Op::UpdateAll,
+    Op::Replace,
     Op::Clear,
     Op::Flash,
     Op::Reflash,

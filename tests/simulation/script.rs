@@ -34,6 +34,10 @@ pub(crate) enum Op {
     RemoveValue,
     /// Changes a list by a function.
     Update,
+    /// Changes fields of the whole session.
+    UpdateAll,
+    /// Replaces the whole session.
+    Replace,
     Clear,
     Flash,
     Reflash,
@@ -308,6 +312,10 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
             let insert = move |list: &mut Vec<usize>| list.insert(0, number);
             session.update("u", insert).map(drop)
         }
+        Op::UpdateAll => session
+            .update_all(|all: &mut Values| update_fields(all, number))
+            .map(drop),
+        Op::Replace => session.replace(replacement(number)),
         Op::Clear => session.clear(),
         Op::Flash => {
             session.flash("m", number)?;
@@ -326,11 +334,27 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
     }
 }
 
+/// Changes two fields of a nested object, one of which all actors change, and removes a value.
+pub(crate) fn update_fields(all: &mut Values, number: usize) {
+    all.remove("f");
+    let nested = all.entry("s".to_owned()).or_insert(json!({}));
+    nested["same"] = json!(number);
+    nested[own("s", number)] = json!(true);
+}
+
+/// Returns the values with which an actor replaces all values.
+pub(crate) fn replacement(number: usize) -> Values {
+    let nested = json!({ own("s", number): false });
+    let values = [("p", json!(number)), ("n", json!(10)), ("s", nested)];
+    values.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 /// Returns a name that only this actor uses.
 pub(crate) fn own(name: &'static str, number: usize) -> &'static str {
-    const NAMES: [[&str; 6]; 3] = [
+    const NAMES: [[&str; 6]; 4] = [
         ["p0", "p1", "p2", "p3", "p4", "p5"],
         ["m0", "m1", "m2", "m3", "m4", "m5"],
+        ["s0", "s1", "s2", "s3", "s4", "s5"],
         ["t0", "t1", "t2", "t3", "t4", "t5"],
     ];
     NAMES

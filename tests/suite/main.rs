@@ -134,6 +134,8 @@ mod session {
     mod rotate;
     mod rotate_races;
     mod tag_races;
+    mod typed;
+    mod typed_keys;
     mod user_code;
     mod values;
     mod vectors;

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use crate::{
-    document::{Document, KeyPath, with_json},
+    document::{Document, KeyPath, WritePath, with_json},
     session::{Session, SessionError, Snapshot, state::FlashPart},
 };
 
@@ -25,10 +25,10 @@ impl Session {
     /// session.flash("success", "Your profile was saved.")?;
     /// # Ok(()) }
     /// ```
-    pub fn flash<'p>(
+    pub fn flash<'p, V: Serialize>(
         &self,
-        key: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        key: impl WritePath<'p, V>,
+        value: V,
     ) -> Result<(), SessionError> {
         let key = key.into();
         with_json(&key, &value, |json| {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    document::{KeyPath, with_json},
+    document::{ListPath, with_json},
     session::{Session, SessionError},
 };
 
@@ -32,10 +32,10 @@ impl Session {
     /// # Ok(()) }
     /// ```
     #[doc(alias = "append")]
-    pub fn push<'p>(
+    pub fn push<'p, V: Serialize>(
         &self,
-        path: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        path: impl ListPath<'p, V>,
+        value: V,
     ) -> Result<(), SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
@@ -55,10 +55,10 @@ impl Session {
     /// If several requests push the same value at the same time, it is stored once, although the method
     /// may return `true` in each of them.
     #[doc(alias = "add_to_set")]
-    pub fn push_unique<'p>(
+    pub fn push_unique<'p, V: Serialize>(
         &self,
-        path: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        path: impl ListPath<'p, V>,
+        value: V,
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
@@ -77,10 +77,10 @@ impl Session {
     /// # Concurrency
     /// Equal elements that other requests have stored by the commit are removed too, if the request makes a
     /// change.
-    pub fn remove_value<'p>(
+    pub fn remove_value<'p, V: Serialize>(
         &self,
-        path: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        path: impl ListPath<'p, V>,
+        value: V,
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {

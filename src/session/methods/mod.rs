@@ -10,6 +10,8 @@ mod write;
 
 mod lists;
 
+mod typed;
+
 mod flash;
 
 mod lifecycle;

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 
 use crate::{
-    document::{KeyPath, RawValue, from_document, with_buffer},
+    document::{KeyPath, RawValue, ReadPath, from_document, with_buffer},
     id::{SessionId, StoreKey},
     session::{Session, SessionError, Snapshot},
 };
@@ -13,7 +13,7 @@ impl Session {
     /// Returns the value at `path`, or `None` if it is missing or null.
     ///
     /// A path is text in dot notation (`user.email`, `items.0.name`, `items[0]["a.b"]`), or a list
-    /// of literal keys (`["a.b", "c"]`).
+    /// of literal keys (`["a.b", "c"]`), or a [`TypedKey`](crate::TypedKey).
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).
@@ -29,7 +29,7 @@ impl Session {
     #[doc(alias = "get_value")]
     pub fn get<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
         with_buffer(|text| {
@@ -45,7 +45,7 @@ impl Session {
     /// See [`get`](Self::get).
     pub fn get_or<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
         default: T,
     ) -> Result<T, SessionError> {
         Ok(self.get(path)?.unwrap_or(default))

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    document::{EditError, KeyPath, Number, RawValue, to_json, with_buffer, with_json},
+    document::{
+        EditError, KeyPath, Number, NumberPath, RawValue, ReadPath, WritePath, to_json,
+        with_buffer, with_json,
+    },
     patch::Update,
     session::{Session, SessionError},
 };
@@ -41,10 +44,10 @@ impl Session {
     #[doc(alias = "insert")]
     #[doc(alias = "insert_value")]
     #[doc(alias = "set")]
-    pub fn put<'p>(
+    pub fn put<'p, V: Serialize>(
         &self,
-        path: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        path: impl WritePath<'p, V>,
+        value: V,
     ) -> Result<(), SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
@@ -66,10 +69,10 @@ impl Session {
     /// stored value.
     #[doc(alias = "get_or_insert")]
     #[doc(alias = "insert_if_absent")]
-    pub fn put_if_absent<'p>(
+    pub fn put_if_absent<'p, V: Serialize>(
         &self,
-        path: impl Into<KeyPath<'p>>,
-        value: impl Serialize,
+        path: impl WritePath<'p, V>,
+        value: V,
     ) -> Result<bool, SessionError> {
         let path = path.into();
         with_json(&path, &value, |json| {
@@ -107,7 +110,7 @@ impl Session {
     #[doc(alias = "modify")]
     pub fn update<'p, T>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
         mut update: impl FnMut(&mut T) + Send + 'static,
     ) -> Result<T, SessionError>
     where
@@ -150,6 +153,39 @@ impl Session {
         })
     }
 
+    /// Replaces all values by `values`, an object. It is the inverse of [`all`](Self::all): afterwards, `all`
+    /// returns these values, and nothing of the old ones is left. Flash messages stay.
+    ///
+    /// # Errors
+    /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
+    ///
+    /// # Concurrency
+    /// The commit removes the old values that this request has seen, as after [`clear`](Self::clear), and puts
+    /// each member of `values`. So a member that another request wrote at the same time is replaced if
+    /// `values` has it, and stays if not. To store only the fields that have changed, use
+    /// [`update_all`](Self::update_all).
+    ///
+    /// ```
+    /// # use hyper_session::{Session, SessionError};
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Cart {
+    ///     product_ids: Vec<u64>,
+    /// }
+    ///
+    /// # fn handler(session: &Session) -> Result<(), SessionError> {
+    /// session.replace(&Cart { product_ids: vec![9] })?;
+    /// let cart: Cart = session.all()?;
+    /// # let _ = cart; Ok(()) }
+    /// ```
+    #[doc(alias = "set_all")]
+    pub fn replace(&self, values: impl Serialize) -> Result<(), SessionError> {
+        with_json(&KeyPath::root(), &values, |json| {
+            let mut state = self.state();
+            let (patch, data) = state.writable()?.patch_and_data();
+            Ok(patch.replace_json(data, json)?)
+        })
+    }
+
     /// Removes the value at `path`, if there is one. An array keeps its length. Null replaces the
     /// value.
     ///
@@ -179,7 +215,7 @@ impl Session {
     #[doc(alias = "remove_as")]
     pub fn pull<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
     ) -> Result<Option<T>, SessionError> {
         let path = &path.into();
         with_buffer(|text| {
@@ -206,7 +242,7 @@ impl Session {
     /// See [`pull`](Self::pull).
     pub fn pull_or<'p, T: DeserializeOwned>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl ReadPath<'p, T>,
         default: T,
     ) -> Result<T, SessionError> {
         Ok(self.pull(path)?.unwrap_or(default))
@@ -220,7 +256,7 @@ impl Session {
     ///
     /// # Concurrency
     /// Increments of requests that run at the same time add up.
-    pub fn increment<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
+    pub fn increment<'p>(&self, path: impl NumberPath<'p>) -> Result<Number, SessionError> {
         self.increment_by(path, 1)
     }
 
@@ -230,7 +266,7 @@ impl Session {
     /// See [`increment`](Self::increment).
     pub fn increment_by<'p>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl NumberPath<'p>,
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let (path, amount) = (path.into(), amount.into());
@@ -243,7 +279,7 @@ impl Session {
     ///
     /// # Errors
     /// See [`increment`](Self::increment).
-    pub fn decrement<'p>(&self, path: impl Into<KeyPath<'p>>) -> Result<Number, SessionError> {
+    pub fn decrement<'p>(&self, path: impl NumberPath<'p>) -> Result<Number, SessionError> {
         self.increment_by(path, -1)
     }
 
@@ -253,7 +289,7 @@ impl Session {
     /// See [`increment`](Self::increment).
     pub fn decrement_by<'p>(
         &self,
-        path: impl Into<KeyPath<'p>>,
+        path: impl NumberPath<'p>,
         amount: impl Into<Number>,
     ) -> Result<Number, SessionError> {
         let (path, amount) = (path.into(), amount.into());

@@ -9,7 +9,7 @@ use hyper_session::{
 
 use super::{
     exact::Value,
-    reference::{Edit, Path},
+    reference::{self, Edit, Path},
 };
 
 /// Calls `$call` with a path, as text or as keys.
@@ -41,6 +41,9 @@ macro_rules! with_json {
     }};
 }
 
+/// The path of the whole document.
+const ROOT: Path = Path::Keys(Vec::new());
+
 pub(crate) fn get<'d>(
     document: &'d Document,
     path: &Path,
@@ -61,6 +64,9 @@ pub(crate) fn edit(document: &mut Document, edit: &Edit) -> Result<(), EditError
             with_path!(path, |path| document.subtract(&path, *by).map(drop))
         }
         Edit::Merge(values) => document.merge(values),
+        Edit::Replace(values) => {
+            with_json!(&ROOT, values, |_path, json| document.replace_json(json))
+        }
         Edit::PutIfAbsent(path, value) => with_json!(path, value, |path, json| document
             .put_json_if_absent(path, json)
             .map(drop)),
@@ -93,6 +99,9 @@ pub(crate) fn record(
             with_path!(path, |path| patch.subtract(doc, &path, *by).map(drop))
         }
         Edit::Merge(values) => patch.merge(doc, values),
+        Edit::Replace(values) => {
+            with_json!(&ROOT, values, |_path, json| patch.replace_json(doc, json))
+        }
         Edit::PutIfAbsent(path, value) => with_json!(path, value, |path, json| patch
             .put_json_if_absent(doc, path, json)
             .map(drop)),
@@ -146,6 +155,30 @@ fn index(document: &Document) -> Vec<u8> {
     let mut index = Vec::new();
     document.write_index(&mut index);
     index
+}
+
+/// Applies the edits of a request, which were recorded on `base`, to `model`, the value of `newer`, as a
+/// rebase does. Returns the number of edits that are refused.
+pub(crate) fn rebase(
+    base: &Document,
+    newer: &Document,
+    model: &mut Value,
+    recorded: &[Edit],
+) -> usize {
+    let clears = |edit: &Edit| matches!(edit, Edit::Clear | Edit::Replace(_));
+    let cleared = recorded.iter().rposition(clears);
+    if let Some(at) = cleared {
+        remove_unchanged(base, newer, model);
+        if let Edit::Replace(values) = &recorded[at] {
+            let mut values = Value::from(values);
+            let members = model.as_object_mut().expect("an object");
+            members.append(values.as_object_mut().expect("an object"));
+        }
+    }
+    let edits = recorded[cleared.map_or(0, |at| at + 1)..].iter();
+    edits
+        .filter(|edit| reference::edit(model, edit).is_err())
+        .count()
 }
 
 /// Removes from `model`, the value of `newer`, the members that have the same bytes in `base`: members of

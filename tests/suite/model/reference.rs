@@ -24,6 +24,7 @@ pub(crate) enum Edit {
     Add(Path, i64),
     Subtract(Path, i64),
     Merge(serde_json::Value),
+    Replace(serde_json::Value),
     PutIfAbsent(Path, serde_json::Value),
     Push(Path, serde_json::Value),
     PushUnique(Path, serde_json::Value),
@@ -56,7 +57,8 @@ pub(crate) fn edit(root: &mut Value, edit: &Edit) -> Result<(), Refused> {
         Edit::Add(path, by) => add(&mut edited, path, i128::from(*by))?,
         Edit::Subtract(path, by) => add(&mut edited, path, -i128::from(*by))?,
         Edit::Merge(values) if values.is_object() => merge(&mut edited, &values.into())?,
-        Edit::Merge(_) => return Err(Refused),
+        Edit::Replace(values) if values.is_object() => edited = values.into(),
+        Edit::Merge(_) | Edit::Replace(_) => return Err(Refused),
         Edit::PutIfAbsent(path, value) => {
             if get(root, path).is_none_or(|value| matches!(value, Value::Null)) {
                 put(&mut edited, path, value.into())?;

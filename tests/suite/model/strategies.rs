@@ -98,6 +98,7 @@ pub(crate) fn edit() -> impl Strategy<Value = Edit> {
         2 => (path(), -5..5i64).prop_map(|(path, by)| Edit::Add(path, by)),
         1 => (path(), -5..5i64).prop_map(|(path, by)| Edit::Subtract(path, by)),
         2 => object().prop_map(Edit::Merge),
+        1 => object().prop_map(Edit::Replace),
         1 => (path(), value()).prop_map(|(path, value)| Edit::PutIfAbsent(path, value)),
         2 => (path(), element()).prop_map(|(path, value)| Edit::Push(path, value)),
         2 => (path(), element()).prop_map(|(path, value)| Edit::PushUnique(path, value)),

@@ -16,7 +16,7 @@ use http::{StatusCode, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::service::Service;
 use hyper_session::{
-    CookieStore, Session, SessionError, SessionExt, Sessions,
+    CookieStore, Session, SessionError, SessionExt, Sessions, Typed,
     form::{Forms, Input, ValidationErrors},
     service::{MissingSessionLayer, ReadOnlySession, UnloadedSession},
     session::ReadOnlyReason,
@@ -503,4 +503,37 @@ fn responses(
         errors.into_response(),
         rejection.into_response(),
     ]
+}
+
+#[derive(Default, serde::Serialize, Deserialize)]
+#[serde(default)]
+struct UserSession {
+    theme: String,
+    visits: u32,
+}
+
+#[tokio::test]
+async fn a_typed_session_is_an_extractor() {
+    async fn visit(mut user: Typed<UserSession>) -> Result<String, SessionError> {
+        user.update(|user| user.visits += 1)?;
+        Ok(format!("{} {}", user.theme, user.visits))
+    }
+    async fn other_type(session: Session) -> Result<(), SessionError> {
+        session.put("visits", "many")
+    }
+    let app = Router::new()
+        .route("/visit", get(visit))
+        .route("/other", get(other_type));
+    let setup = test_server(config());
+    let client = TestClient::tower(&setup.sessions, app.clone().layer(setup.sessions.layer()));
+    assert_eq!(client.get("/visit").send().await.text(), " 1");
+    assert_eq!(client.get("/visit").send().await.text(), " 2");
+    assert!(client.get("/other").send().await.status().is_success());
+    let answer = client.get("/visit").send().await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let answer = TestClient::tower(&setup.sessions, app)
+        .get("/visit")
+        .send()
+        .await;
+    assert!(answer.text().contains("add the layer"), "{}", answer.text());
 }

@@ -15,7 +15,7 @@ use super::conflicts::{overlap, visitor};
 use crate::support::{Browser, Call, change, config, data, test_server};
 
 /// Runs two requests that overlap on a session with `before`. Returns the data afterwards.
-async fn merged<A, B>(
+pub(super) async fn merged<A, B>(
     before: Value,
     first: impl AsyncFnOnce(&Session) -> A,
     second: impl AsyncFnOnce(&Session) -> B,
