@@ -1,6 +1,6 @@
 //! `POST /ops`: a list of session operations as JSON.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError,
-    document::{KeyPath, Number},
+    clock::Timestamp,
+    document::{IsoDate, KeyPath, Number},
     session::{SessionCollection, Snapshot},
 };
 use serde::{Deserialize, Deserializer, Serialize};
@@ -54,6 +55,8 @@ struct Op {
     user: Option<String>,
     url: Option<String>,
     ms: Option<u64>,
+    seconds: Option<f64>,
+    grace_ms: Option<u64>,
 }
 
 /// Reads a field that is present, even if it is null.
@@ -159,6 +162,7 @@ async fn run(op: &Op, session: &Session, collection: &SessionCollection) -> OpRe
         }
         name if name.contains("flash") => flash(name, op, session),
         name if name.contains("intended_url") => intended_url(name, op, session),
+        "max_age" | "created_at" | "last_seen" | "expires_at" | "rotate" => lifetime(op, session),
         name => data(name, op, session),
     }
 }
@@ -243,6 +247,26 @@ fn intended_url(name: &str, op: &Op, session: &Session) -> OpResult {
         "pull_intended_url" => value(session.pull_intended_url()),
         "clear_intended_url" => unit(session.clear_intended_url()),
         _ => Err(format!("unknown operation {name:?}")),
+    }
+}
+
+fn lifetime(op: &Op, session: &Session) -> OpResult {
+    let date = |time: Result<Timestamp, SessionError>| {
+        value(time.map(|time| IsoDate::from(SystemTime::from(time))))
+    };
+    match op.op.as_str() {
+        "max_age" => {
+            let seconds = op.seconds.ok_or("`seconds` is missing")?;
+            let max_age = Duration::try_from_secs_f64(seconds);
+            unit(session.set_max_age(max_age.map_err(|error| format!("`seconds`: {error}"))?))
+        }
+        "created_at" => date(session.created_at()),
+        "last_seen" => date(session.last_seen()),
+        "expires_at" => date(session.expires_at()),
+        _ => {
+            let grace = op.grace_ms.ok_or("`grace_ms` is missing")?;
+            unit(session.rotate_id(Duration::from_millis(grace)))
+        }
     }
 }
 

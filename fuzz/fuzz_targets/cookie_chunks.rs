@@ -103,7 +103,7 @@ fn seal(key: &StoreKey, record: &Bytes) -> Vec<String> {
     let attached = BOUND.attach(&[]);
     let request = WriteRequest::new(key, record.clone(), AGE, Expected::Absent);
     ready(attached.write(request)).expect("it is not too large");
-    let set = attached.set_cookies().expect("it can be sealed");
+    let set = attached.set_cookies(false).expect("it can be sealed");
     let pair = |line: &HeaderValue| {
         let line = line.to_str().expect("visible text");
         line.split(';').next().unwrap_or_default().to_owned()

@@ -89,7 +89,7 @@ fn seal(key: &StoreKey, record: &Bytes, tags: &Tags) -> Vec<Vec<u8>> {
     let request = WriteRequest::new(key, record.clone(), AGE, Expected::Absent);
     let written = ready(attached.write(request.tags(tags.clone())));
     written.expect("it is not too large");
-    let set = attached.set_cookies().expect("it can be sealed");
+    let set = attached.set_cookies(false).expect("it can be sealed");
     let pair = |line: &HeaderValue| {
         let pair = line.as_bytes().split(|&byte| byte == b';').next();
         pair.unwrap_or_default().to_vec()

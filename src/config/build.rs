@@ -36,7 +36,7 @@ impl SessionConfig {
         clock: Clock,
         listeners: Listeners,
     ) -> Result<Engine, ConfigError> {
-        let policy = self.policy()?;
+        let mut policy = self.policy()?;
         let name = CookieName::new(self.cookie_name.as_str()).map_err(|error| {
             let value = format!("{:?}", self.cookie_name);
             ConfigError::with_source("cookie_name", error).context(value)
@@ -45,14 +45,19 @@ impl SessionConfig {
             .map_err(|error| cookie_error(&name, error))?;
         let keys = app_key::key_ring(self.app_key.as_ref(), &self.app_key_previous)?;
         let ids = keys.codec(PURPOSE, name.as_str());
-        let mut context =
-            CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl(policy.age));
-        context.clear_with_browser = self.clear_with_browser;
+        let max_age = match self.max_age_limit {
+            Some(_) => policy.age.max(policy.max_age_limit),
+            None => policy.age,
+        };
+        let context = CookieContext::new(&keys, &name, &self.cookie, policy.idle_ttl(max_age));
         let backend = Backend::new(
             stores.open(self.store_selection(&listeners, &keys))?,
             &context,
         )
         .map_err(|error| ConfigError::with_source("store", error))?;
+        if has_revocation_list(&backend) {
+            policy.max_age_limit = policy.max_age_limit.min(max_age);
+        }
         let operation_timeout = backend.store().capabilities().operation_timeout;
         self.check_commit_timeout(operation_timeout)?;
         let names = std::iter::once(name.clone()).chain(backend.cookie_names());
@@ -86,6 +91,7 @@ impl SessionConfig {
         Ok(Policy {
             enabled: self.enabled,
             age,
+            max_age_limit: self.own_age_limit(age, touch_interval)?,
             absolute_timeout: self.absolute_timeout_limit()?,
             touch_interval,
             touch_timeout: check_range("touch_timeout", self.touch_timeout, MILLISECOND..=MINUTE)?,
@@ -140,6 +146,17 @@ impl SessionConfig {
         Ok((age.min(limit.saturating_sub(interval)), interval))
     }
 
+    /// Returns the longest idle timeout that a session may set for itself, limited by the assurance level.
+    fn own_age_limit(&self, age: Duration, interval: Duration) -> Result<Duration, ConfigError> {
+        let configured = self
+            .max_age_limit
+            .map(|limit| check_range("max_age_limit", limit, SECOND..=MAX_DURATION));
+        let limit = configured.transpose()?.unwrap_or(MAX_AGE.max(age));
+        let idle_timeout = self.assurance.and_then(AssuranceLevel::idle_timeout);
+        let assured = idle_timeout.map(|idle| idle.saturating_sub(interval));
+        Ok(assured.map_or(limit, |assured| assured.min(limit)))
+    }
+
     /// Returns the absolute timeout, limited by the assurance level.
     fn absolute_timeout_limit(&self) -> Result<Option<Duration>, ConfigError> {
         let configured = self
@@ -164,6 +181,12 @@ impl SessionConfig {
             keys,
         }
     }
+}
+
+/// Returns `true` if the store is client-side and keeps an entry for each session that was destroyed, for as
+/// long as a cookie of the session may live.
+fn has_revocation_list(backend: &Backend) -> bool {
+    matches!(backend, Backend::Client(_)) && backend.store().capabilities().tombstones
 }
 
 /// Names the settings that conflict.

@@ -51,11 +51,16 @@ pub struct SessionConfig {
     #[doc(alias = "ttl")]
     #[doc(alias = "maxAge")]
     pub age: DurationSetting,
+    /// The longest timeout that [`set_max_age`](crate::Session::set_max_age) accepts for one session: 1
+    /// second to 10 years. Default: 400 days, the maximum of browsers, or `age` if that is longer. With a
+    /// cookie store that has a revocation list, the default is `age`, because an entry of the list lives as
+    /// long as the longest session.
+    pub max_age_limit: Option<DurationSetting>,
     /// The maximum age of a session, however often it is used: 1 second to 10 years. The visitor then
     /// gets a new session. Default: no limit.
     #[doc(alias = "lifetime")]
     pub absolute_timeout: Option<DurationSetting>,
-    /// Limits `age`, `touch_interval` and `absolute_timeout` to the timeouts of an assurance level.
+    /// Limits `age`, `max_age_limit`, `touch_interval` and `absolute_timeout` to the timeouts of an assurance level.
     /// Default: none.
     pub assurance: Option<AssuranceLevel>,
     /// The attributes of the id cookie. Default: `Path=/; HttpOnly; Secure; SameSite=Lax`.
@@ -129,6 +134,7 @@ impl Default for SessionConfig {
             cookie_name: "session".to_owned(),
             clear_with_browser: false,
             age: DurationSetting::new(Duration::from_secs(2 * 60 * 60)),
+            max_age_limit: None,
             absolute_timeout: None,
             cookie: Attributes::default(),
             assurance: None,
@@ -199,6 +205,13 @@ impl SessionConfig {
     #[must_use]
     pub fn age(mut self, age: Duration) -> Self {
         self.age = DurationSetting::new(age);
+        self
+    }
+
+    /// Sets [`max_age_limit`](#structfield.max_age_limit).
+    #[must_use]
+    pub fn max_age_limit(mut self, limit: Duration) -> Self {
+        self.max_age_limit = Some(DurationSetting::new(limit));
         self
     }
 

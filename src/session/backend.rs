@@ -85,10 +85,10 @@ impl StoreHandle {
     }
 
     /// Returns the `Set-Cookie` lines of a client-side store for the data that is stored now.
-    pub(super) fn set_cookies(&self) -> Result<SetCookies, SessionError> {
+    pub(super) fn set_cookies(&self, clear_with_browser: bool) -> Result<SetCookies, SessionError> {
         match (&self.restored, self.attached.get()) {
             (Some(restored), _) => Ok(restored.clone()),
-            (None, Some(attached)) => Ok(attached.set_cookies()?),
+            (None, Some(attached)) => Ok(attached.set_cookies(clear_with_browser)?),
             (None, None) => Ok(SetCookies::new()),
         }
     }

@@ -88,7 +88,11 @@ impl Engine {
             false => last_touch.duration_since(now) > interval,
         }
     }
+}
 
+/// The lifetime of a session. Every time to live, every `Max-Age` and every expiry comes from here: from
+/// the session's own timeout or else the policy's, the absolute timeout, and the session's end.
+impl Engine {
     /// Returns `true` if the session has ended at its absolute timeout, or at an end of its own.
     pub(crate) fn has_ended(&self, lifetime: &Lifetime, now: Timestamp) -> bool {
         self.end(lifetime).is_some_and(|end| end <= now)
@@ -97,22 +101,45 @@ impl Engine {
     /// Returns how long a record may live from `now`, after a write or a touch: until the idle
     /// timeout, or until the end of the session if it comes first. Zero if the session is over.
     pub(crate) fn record_ttl(&self, lifetime: &Lifetime, now: Timestamp) -> Duration {
-        let idle = self
-            .policy
-            .idle_ttl(lifetime.idle.unwrap_or(self.policy.age));
+        let idle = self.policy.idle_ttl(self.max_age(lifetime));
         let end = self.end(lifetime);
         end.map_or(idle, |end| idle.min(end.duration_since(now)))
+    }
+
+    /// Returns when a session expires that was last renewed or written at `seen`. The store keeps it for
+    /// up to a touch interval longer.
+    pub(crate) fn expires_at(&self, lifetime: &Lifetime, seen: Timestamp) -> Timestamp {
+        let idle = seen.saturating_add(self.max_age(lifetime));
+        self.end(lifetime).map_or(idle, |end| idle.min(end))
+    }
+
+    /// Returns `true` if the session's cookies have no `Max-Age`.
+    pub(crate) fn clears_with_browser(&self, lifetime: &Lifetime) -> bool {
+        let is_default = self.policy.clear_with_browser && lifetime.max_age().is_none();
+        is_default || lifetime.is_browser_session()
+    }
+
+    /// Returns the `Max-Age` of the session's cookie, or `None` if the browser drops it when it closes.
+    pub(crate) fn cookie_max_age(&self, lifetime: &Lifetime) -> Option<Duration> {
+        (!self.clears_with_browser(lifetime)).then(|| self.max_age(lifetime))
+    }
+
+    /// Returns the time that a session may be idle.
+    fn max_age(&self, lifetime: &Lifetime) -> Duration {
+        lifetime.max_age().unwrap_or(self.policy.age)
     }
 
     fn end(&self, lifetime: &Lifetime) -> Option<Timestamp> {
         let timeout = self.policy.absolute_timeout;
         let end = timeout.map(|timeout| lifetime.created.saturating_add(timeout));
-        match (end, lifetime.end) {
+        match (end, lifetime.end()) {
             (Some(end), Some(own)) => Some(end.min(own)),
             (end, own) => end.or(own),
         }
     }
+}
 
+impl Engine {
     /// Writes the value of an id cookie.
     pub(crate) fn seal(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), SessionError> {
         out.clear();

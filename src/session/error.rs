@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
 
+use super::MaxAgeError;
 use crate::{
     document::{Document, EditError, MalformedDocument, ReadError, SerializeError},
     id::EntropyError,
@@ -106,6 +107,9 @@ pub enum SessionError {
     /// No form input was read in this request.
     #[error("request has no form input; read the input first, or pass the values to flash")]
     NoInput,
+    /// A session cannot have this timeout of its own.
+    #[error(transparent)]
+    MaxAge(#[from] MaxAgeError),
     /// The tag is empty or too long.
     #[error(transparent)]
     Tag(#[from] TagError),

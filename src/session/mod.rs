@@ -16,6 +16,7 @@ mod handle;
 mod inspect;
 mod key_table;
 mod load;
+mod max_age;
 mod methods;
 mod pending_ids;
 mod policy;
@@ -40,6 +41,7 @@ pub use handle::Session;
 pub(crate) use inspect::{StoredSession, inspect};
 pub(crate) use key_table::{DeadKeys, TouchTimes};
 pub use load::Load;
+pub use max_age::MaxAgeError;
 #[cfg(feature = "forms")]
 pub(crate) use methods::is_own_path;
 pub(crate) use pending_ids::PendingIds;

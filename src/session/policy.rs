@@ -89,6 +89,8 @@ pub(crate) struct Policy {
     pub(crate) age: Duration,
     /// The maximum age of a session, however often it is used.
     pub(crate) absolute_timeout: Option<Duration>,
+    /// The maximum time that a session may set for itself instead of `age`.
+    pub(crate) max_age_limit: Duration,
     /// Minimum time between two touches of a record.
     pub(crate) touch_interval: Duration,
     /// Maximum time that a response waits for the touch of an unloaded session.

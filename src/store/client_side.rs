@@ -39,13 +39,14 @@ pub trait BoundStore: Store {
 
 /// A client-side store in one request.
 pub trait RequestStore: Store {
-    /// Returns the cookies that the response must set after the operations so far.
+    /// Returns the cookies that the response must set after the operations so far. They have no `Max-Age`
+    /// if `clear_with_browser` is set, so that browsers drop them when they close.
     ///
     /// Sessions call this at the end of a request and after each explicit commit.
     ///
     /// # Errors
     /// If the data cannot be sealed.
-    fn set_cookies(&self) -> Result<SetCookies, StoreError>;
+    fn set_cookies(&self, clear_with_browser: bool) -> Result<SetCookies, StoreError>;
 
     /// Returns the reason why the store rejected the request's cookies, or `None` if it did not. The
     /// reason contains nothing of the cookies.
@@ -68,12 +69,10 @@ pub struct CookieContext<'a> {
     pub attributes: &'a Attributes,
     /// The maximum time to live that a write or a touch sets.
     pub max_ttl: Duration,
-    /// Leaves out `Max-Age`, so that browsers drop the cookies when they close. Default: off.
-    pub clear_with_browser: bool,
 }
 
 impl<'a> CookieContext<'a> {
-    /// Returns the context of a service whose cookies outlive the browser.
+    /// Returns the context of a service.
     pub const fn new(
         keys: &'a KeyRing,
         name: &'a CookieName,
@@ -85,7 +84,6 @@ impl<'a> CookieContext<'a> {
             name,
             attributes,
             max_ttl,
-            clear_with_browser: false,
         }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! The session and the stores see only the trait [`Format`]. Each format is one file.
 
+mod lifetime;
 pub(crate) mod native;
 
-use std::{fmt::Debug, time::Duration};
+use std::fmt::Debug;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+pub(crate) use self::lifetime::{Lifetime, LifetimeChange};
 use crate::{
     clock::Timestamp,
     document::Document,
@@ -64,27 +66,6 @@ pub(crate) struct IdCookie {
     /// The lifetime of the session's record. `None` if the cookie was sealed before a record was
     /// stored under the id. The cookie opens no record with another creation time.
     pub(crate) lifetime: Option<Lifetime>,
-}
-
-/// The creation time of a session, and its own timeouts. The policy's timeouts apply as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Lifetime {
-    pub(crate) created: Timestamp,
-    /// The session's own idle timeout, in whole seconds.
-    pub(crate) idle: Option<Duration>,
-    /// The time at which the session ends.
-    pub(crate) end: Option<Timestamp>,
-}
-
-impl Lifetime {
-    /// Returns the lifetime of a session without timeouts of its own.
-    pub(crate) const fn from_creation(created: Timestamp) -> Self {
-        Self {
-            created,
-            idle: None,
-            end: None,
-        }
-    }
 }
 
 /// The new id to which a fence forwards requests with the old id.

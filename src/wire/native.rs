@@ -14,9 +14,10 @@
 //! | 34 | 4 | length of the flash messages' index |
 //! | 38 | | data text, data index, flash text, flash index |
 //!
-//! A lifetime is the creation time (8 bytes), the session's own idle timeout (4 bytes, seconds), and
-//! the time of its end (8 bytes). Times are milliseconds since the Unix epoch. A timeout or an end of
-//! zero means that the session has none of its own.
+//! A lifetime is the creation time (8 bytes), the session's own idle timeout (4 bytes), and the time of
+//! its end (8 bytes). Times are milliseconds since the Unix epoch. A timeout or an end of zero means that
+//! the session has none of its own. The highest bit of the timeout is set if the session's cookies have no
+//! `Max-Age`. The other bits are seconds.
 //!
 //! Each flash message is stored as an array of a number and the message. The number distinguishes
 //! messages with equal content. Numbers are little endian. Empty flash messages have no text and no
@@ -32,8 +33,6 @@
 //! record (20 bytes). The flag is 1 if a record was ever stored under the id. Otherwise the flag and the
 //! lifetime are zero. Because of the claim, a request whose handler does not use the session need not
 //! open the seal. The session itself uses only the sealed values.
-
-use std::time::Duration;
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
 use bytes::{Buf, BufMut, Bytes};
@@ -55,10 +54,9 @@ const VERSION: u8 = 2;
 const VERSION_END: u8 = 0x20;
 const KIND_SESSION: u8 = 0;
 const KIND_FENCE: u8 = 1;
-const LIFETIME_LEN: usize = 20;
-const LENGTHS_OFFSET: usize = 2 + LIFETIME_LEN;
+const LENGTHS_OFFSET: usize = 2 + Lifetime::LEN;
 const HEAD_LEN: usize = LENGTHS_OFFSET + 16;
-const ID_PLAIN_LEN: usize = 1 + SessionId::LEN + 4 + 1 + LIFETIME_LEN;
+const ID_PLAIN_LEN: usize = 1 + SessionId::LEN + 4 + 1 + Lifetime::LEN;
 const CLAIM_LEN: usize = 6;
 const FORWARD_LEN: usize = SessionId::LEN + 8;
 /// The purpose of the sealed texts of fences, which the seal authenticates.
@@ -306,20 +304,20 @@ fn decode_id(plain: &[u8]) -> Option<IdCookie> {
 }
 
 fn put_lifetime(lifetime: &Lifetime, out: &mut impl BufMut) {
-    let idle = lifetime.idle.map_or(0, |idle| idle.as_secs());
-    out.put_u64_le(lifetime.created.as_millis());
-    out.put_u32_le(u32::try_from(idle).unwrap_or(u32::MAX));
-    out.put_u64_le(lifetime.end.map_or(0, Timestamp::as_millis));
+    let (created, timeout, end) = lifetime.into_parts();
+    out.put_u64_le(created.as_millis());
+    out.put_u32_le(timeout);
+    out.put_u64_le(end.as_millis());
 }
 
 /// Reads a lifetime. The caller has checked that there are enough bytes.
 fn get_lifetime(bytes: &mut impl Buf) -> Lifetime {
-    let (created, idle, end) = (bytes.get_u64_le(), bytes.get_u32_le(), bytes.get_u64_le());
-    Lifetime {
-        created: Timestamp::from_millis(created),
-        idle: (idle > 0).then(|| Duration::from_secs(idle.into())),
-        end: (end > 0).then(|| Timestamp::from_millis(end)),
-    }
+    let (created, timeout, end) = (bytes.get_u64_le(), bytes.get_u32_le(), bytes.get_u64_le());
+    Lifetime::from_parts(
+        Timestamp::from_millis(created),
+        timeout,
+        Timestamp::from_millis(end),
+    )
 }
 
 fn from_seconds(seconds: u32) -> Timestamp {

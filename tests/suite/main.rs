@@ -121,6 +121,8 @@ mod session {
     mod intended_url;
     mod invisible;
     mod lifecycle;
+    mod max_age;
+    mod max_age_limits;
     mod merging;
     mod model;
     mod overlaps;

@@ -51,7 +51,7 @@ pub fn attach(bound: &dyn BoundStore, cookies: &str) -> Arc<dyn RequestStore> {
 
 /// Returns the pairs of name and value that a request sets. A removal is an empty value.
 pub fn pairs(attached: &dyn RequestStore) -> Vec<String> {
-    let set = attached.set_cookies().unwrap();
+    let set = attached.set_cookies(false).unwrap();
     let pair = |line: &HeaderValue| {
         let line = line.to_str().unwrap();
         line.split("; ").next().unwrap().to_owned()

@@ -275,7 +275,7 @@ fn data_cookies(
     if keeps_cookies(state, engine) {
         return Ok(None);
     }
-    let cookies = state.set_cookies();
+    let cookies = state.set_cookies(engine);
     let cookies = cookies.map_err(|error| state.report(engine, error))?;
     Ok((!cookies.is_empty()).then(|| Box::new(cookies)))
 }
@@ -321,7 +321,7 @@ fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
 }
 
 fn id_cookie(state: &mut SessionState, engine: &Engine) -> Result<HeaderValue, SessionError> {
-    let max_age = (!engine.policy.clear_with_browser).then_some(engine.policy.age);
+    let max_age = engine.cookie_max_age(&state.cookie_lifetime());
     let text = state.cookie_text(engine)?;
     engine
         .set_cookie

@@ -11,7 +11,6 @@ use super::{
     plan::{end_commit, first_step, first_write_step},
     queue::{CommitQueues, JobReply, QueueEntry, Turn, Work},
     step::{CommitStep, MergedRecord, Rollback, StepResult},
-    touch::apply_renewal,
 };
 use crate::{
     completion::panic_after_completion,
@@ -160,10 +159,10 @@ impl Commit {
             CommitStep::Touching(renewal) => {
                 let renewed = ready!(renewal.poll(cx));
                 let engine = &*self.session.engine;
-                let apply = |state: &mut SessionState| apply_renewal(state, engine, renewed);
-                self.session.with_events(apply);
+                let apply = |state: &mut SessionState| renewal.apply(state, engine, renewed);
+                let next = self.session.with_events(apply);
                 self.outcome = "renewed";
-                Ok(CommitStep::Done)
+                Ok(next.map_or(CommitStep::Done, CommitStep::Touching))
             }
             CommitStep::Destroying(destroy, key) => {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
@@ -230,7 +229,7 @@ impl Commit {
         engine.emit(&Event::Destroyed { key });
         self.outcome = "destroyed";
         let mut state = self.session.state();
-        state.on_destroyed();
+        state.on_destroyed(engine);
         first_write_step(&mut state, engine, self.is_final)
     }
 

@@ -111,7 +111,7 @@ pub(super) fn end_commit(
 ) {
     if matches!(state.phase(), Phase::Committing | Phase::Closing) {
         report_committed(state, engine, conflicts);
-        state.on_committed(is_final);
+        state.on_committed(engine, is_final);
     }
     if is_final {
         state.close();

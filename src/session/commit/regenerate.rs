@@ -37,7 +37,7 @@ impl Commit {
         }
         let expected = version.map_or(Expected::Absent, Expected::Version);
         let merged = self.merged.as_ref().and_then(|it| it.new.as_ref());
-        let lifetime = merged.map_or(state.lifetime(), |new| new.lifetime);
+        let lifetime = merged.map_or(state.written_lifetime(), |new| new.lifetime);
         let (fence, ttl) = rotation::fence(engine, &from, state.id_with_key(&key), lifetime, grace);
         let request = WriteRequest::new(&from, fence, ttl, expected);
         Ok(CommitStep::Fencing(store.write(request), key))
@@ -127,7 +127,7 @@ impl Commit {
         };
         if !self.is_final {
             // If this commit is dropped now, the response still has to set the new id.
-            state.save();
+            state.save(&self.session.engine);
         }
         drop(state);
         self.session.engine.emit(&Event::Regenerated { from, to });
@@ -253,6 +253,7 @@ impl Commit {
         let mut state = self.session.state();
         state.set_old_version(old.version);
         let new = merged.encode(engine);
+        state.set_written_lifetime(new.lifetime);
         let request = new.to_request(engine, &key, state.expected());
         let writing = state.store(engine).write(request);
         drop(state);

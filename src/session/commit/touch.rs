@@ -50,24 +50,32 @@ impl Renewal {
         ready!(Pin::new(deadline).poll(cx));
         Poll::Ready(Err(TouchTimeout(self.timeout)))
     }
+
+    /// Applies the result. A failure is reported and does not fail the request. Returns the renewal that
+    /// follows, if the record was touched with the wrong time to live.
+    pub(super) fn apply(
+        &mut self,
+        state: &mut SessionState,
+        engine: &Engine,
+        renewed: Result<Result<ReadOutcome, StoreError>, TouchTimeout>,
+    ) -> Option<Self> {
+        let next = match renewed {
+            Ok(read) => state.finish_renewal(engine, read),
+            Err(timeout) => {
+                let error = StoreError::new("session", "touch", timeout);
+                drop(state.report(engine, error.into()));
+                None
+            }
+        };
+        next.map(|reading| Self {
+            reading,
+            deadline: self.deadline.take(),
+            timeout: self.timeout,
+        })
+    }
 }
 
 /// The store did not answer a touch in time.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}, the limit for a session that was not loaded; see `touch_timeout`")]
 pub(super) struct TouchTimeout(Duration);
-
-/// Applies the result of a renewal. A failure is reported and does not fail the request.
-pub(super) fn apply_renewal(
-    state: &mut SessionState,
-    engine: &Engine,
-    renewed: Result<Result<ReadOutcome, StoreError>, TouchTimeout>,
-) {
-    match renewed {
-        Ok(read) => state.finish_renewal(engine, read),
-        Err(timeout) => {
-            let error = StoreError::new("session", "touch", timeout);
-            drop(state.report(engine, error.into()));
-        }
-    }
-}

@@ -16,6 +16,8 @@ mod flash;
 
 mod lifecycle;
 
+mod lifetime;
+
 mod tags;
 
 mod urls;

@@ -14,7 +14,7 @@ use crate::{
     patch::{Patch, RebaseError},
     session::{ConflictReason, SessionError, engine::Engine},
     store::{Tags, TooLarge, TooManyTags, Version},
-    wire::Lifetime,
+    wire::{Lifetime, LifetimeChange},
 };
 
 /// The changes of a request since its last commit. A commit applies them to the newest record.
@@ -27,6 +27,7 @@ pub(in crate::session) struct Changes {
     patch: Patch,
     flash: FlashChanges,
     tags: TagChanges,
+    lifetime_change: LifetimeChange,
 }
 
 impl Changes {
@@ -84,6 +85,7 @@ impl Changes {
             ));
         }
         self.tags.apply(&mut next.tags).map_err(too_many_tags)?;
+        self.lifetime_change.apply(&mut next.head.lifetime);
         Ok(next)
     }
 
@@ -131,6 +133,7 @@ impl SessionState {
             patch: std::mem::replace(&mut self.patch, later),
             flash: self.flash.take_changes(),
             tags: self.tags.take_changes(),
+            lifetime_change: std::mem::take(&mut self.lifetime_change),
         })
     }
 
@@ -147,6 +150,8 @@ impl SessionState {
         let later = std::mem::replace(&mut self.patch, changes.patch);
         self.patch.append(later);
         self.tags.restore_changes(changes.tags);
+        let later = std::mem::replace(&mut self.lifetime_change, changes.lifetime_change);
+        self.lifetime_change.append(later);
         self.flash.restore_changes(changes.flash)
     }
 }

@@ -6,12 +6,13 @@ use serde_json::Value;
 
 use super::{FlashPart, IdStatus, Phase, Regeneration, SessionState, flash_state::flash_len};
 use crate::{
+    clock::Timestamp,
     document::Document,
     id::EntropyError,
     patch::Patch,
     session::{SessionError, engine::Engine, pending_ids::PendingId},
     store::{Tag, TooManyTags},
-    wire::Lifetime,
+    wire::{Lifetime, LifetimeChange},
 };
 
 impl SessionState {
@@ -28,7 +29,7 @@ impl SessionState {
 
     /// Returns `true` if there is a change to commit.
     pub(in crate::session) fn is_modified(&self) -> bool {
-        !self.patch.is_empty() || self.flash.is_modified()
+        !self.patch.is_empty() || self.flash.is_modified() || !self.lifetime_change.is_empty()
     }
 
     /// Adds or removes a tag.
@@ -38,6 +39,34 @@ impl SessionState {
         add: bool,
     ) -> Result<(), TooManyTags> {
         self.tags.change(tag, add)
+    }
+
+    /// Changes the session's own timeout.
+    pub(in crate::session) fn change_lifetime(&mut self, change: LifetimeChange) {
+        change.apply(&mut self.lifetime);
+        self.lifetime_change.append(change);
+    }
+
+    /// Returns when the session was created.
+    pub(in crate::session) fn created_at(&self) -> Timestamp {
+        self.lifetime.created
+    }
+
+    /// Returns the time of the session's last renewal or write, as far as this request and this process
+    /// know.
+    pub(in crate::session) fn last_seen(&self, engine: &Engine) -> Timestamp {
+        let created = self.lifetime.created;
+        created.max(self.identity.last_renewal(engine))
+    }
+
+    /// Returns when the session expires, with the changes of this request.
+    pub(in crate::session) fn expires_at(&self, engine: &Engine) -> Timestamp {
+        let seen = match self.lifetime_change.is_empty() {
+            true => self.last_seen(engine),
+            // The commit writes the session, which begins its timeout again.
+            false => engine.clock.now(),
+        };
+        engine.expires_at(&self.lifetime, seen)
     }
 
     /// Returns the flash messages of this request.

@@ -208,6 +208,13 @@ impl Identity {
         self.key().filter(|_| is_due)
     }
 
+    /// Returns the time of the last renewal that is known: from the cookie, or of another request of this
+    /// process.
+    pub(super) fn last_renewal(&self, engine: &Engine) -> Timestamp {
+        let recent = self.key().and_then(|key| engine.touch_times.get(&key));
+        recent.unwrap_or_default().max(self.last_touch)
+    }
+
     /// Returns the new time to live of the record, if it is due for a touch and not over.
     #[inline]
     pub(super) fn touch_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
@@ -218,9 +225,14 @@ impl Identity {
         if recent.is_some_and(|recent| !engine.is_touch_due(recent, now)) {
             return None;
         }
-        let lifetime = self.lifetime.unwrap_or(Lifetime::from_creation(now));
-        let ttl = engine.record_ttl(&lifetime, now);
+        let ttl = self.record_ttl(engine, now);
         (!ttl.is_zero()).then_some(ttl)
+    }
+
+    /// Returns how long the record may live from `now`, by the lifetime in the cookie.
+    pub(super) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
+        let lifetime = self.lifetime.unwrap_or(Lifetime::from_creation(now));
+        engine.record_ttl(&lifetime, now)
     }
 
     /// Returns `true` if a touch appears due from the renewal time of a cookie. That time is not

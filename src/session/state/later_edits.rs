@@ -76,6 +76,7 @@ impl SessionState {
         self.pending_base = Some(PendingBase {
             record: own.unwrap_or_else(|| later.stored.clone()),
             flash: later.merged.flash.clone(),
+            lifetime: later.merged.head.lifetime,
             changes: None,
         });
         true

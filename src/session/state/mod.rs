@@ -1,7 +1,7 @@
 //! The state behind a session handle.
 //!
-//! The methods of [`SessionState`] are in three files: this one (phase, id, store, savepoint),
-//! `content` (for handlers) and `storage` (for loads and commits).
+//! The methods of [`SessionState`] are in four files: this one (phase, id, store, savepoint),
+//! `content` (for handlers), `storage` (for loads and renewals) and `writing` (for commits).
 
 mod candidates;
 mod changes;
@@ -14,6 +14,7 @@ mod record;
 mod savepoint;
 mod storage;
 mod tag_state;
+mod writing;
 
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ use crate::{
     id::{EntropyError, SessionId, StoreKey},
     patch::Patch,
     store::{SetCookies, Store, Version},
-    wire::Lifetime,
+    wire::{Lifetime, LifetimeChange},
 };
 
 /// Maximum size of the buffers of a state that is reused, so that one large session does not hold its
@@ -63,6 +64,8 @@ pub(super) struct SessionState {
     store_handle: StoreHandle,
     id_status: IdStatus,
     lifetime: Lifetime,
+    /// The change of `lifetime` that the next commit stores. `lifetime` includes it.
+    lifetime_change: LifetimeChange,
     /// The version of the record under the current key, if there is a record.
     version: Option<Version>,
     /// The record that `patch` starts from, to apply the patch to a newer record.
@@ -154,6 +157,7 @@ impl SessionState {
         self.load_error = None;
         self.regeneration = None;
         self.pending_id = None;
+        self.lifetime_change = LifetimeChange::default();
         self.tags.reset();
         self.data.reset();
         self.patch.reset();
@@ -355,6 +359,11 @@ impl SessionState {
         self.identity.is_cookie_outdated()
     }
 
+    /// Returns the lifetime of the session in its cookies: that of the stored record.
+    pub(super) fn cookie_lifetime(&self) -> Lifetime {
+        self.identity.lifetime().unwrap_or_default()
+    }
+
     /// Returns the value of the id cookie to send.
     pub(super) fn cookie_text(&mut self, engine: &Engine) -> Result<&[u8], SessionError> {
         self.identity.cookie_text(engine)
@@ -380,8 +389,9 @@ impl SessionState {
     }
 
     /// Returns the `Set-Cookie` lines of a client-side store.
-    pub(super) fn set_cookies(&self) -> Result<SetCookies, SessionError> {
-        self.store_handle.set_cookies()
+    pub(super) fn set_cookies(&self, engine: &Engine) -> Result<SetCookies, SessionError> {
+        let clears = engine.clears_with_browser(&self.cookie_lifetime());
+        self.store_handle.set_cookies(clears)
     }
 
     /// Emits an event if a client-side store rejected the request's data cookie.
@@ -422,8 +432,8 @@ impl SessionState {
 /// The savepoint.
 impl SessionState {
     /// Saves the current state, which is stored, as the savepoint.
-    pub(super) fn save(&mut self) {
-        let savepoint = self.store_handle.set_cookies().map(|cookies| Savepoint {
+    pub(super) fn save(&mut self, engine: &Engine) {
+        let savepoint = self.set_cookies(engine).map(|cookies| Savepoint {
             identity: self.identity.clone(),
             id_status: self.id_status,
             version: self.version,

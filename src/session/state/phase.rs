@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::changes::Changes;
-use crate::{document::Document, id::StoreKey, session::ReadOnlyReason, store::Version};
+use crate::{
+    document::Document, id::StoreKey, session::ReadOnlyReason, store::Version, wire::Lifetime,
+};
 
 /// The progress of a request with its session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,7 @@ pub(in crate::session) struct Regeneration {
 pub(super) struct PendingBase {
     pub(super) record: Bytes,
     pub(super) flash: Document,
+    pub(super) lifetime: Lifetime,
     /// The changes in the record, until the commit takes them.
     pub(super) changes: Option<Box<Changes>>,
 }

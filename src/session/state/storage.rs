@@ -1,19 +1,15 @@
-//! Loading the state from the store, and writing it to the store.
+//! Loading the state from the store, and renewing it there.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use super::{
-    IdStatus, PendingBase, Phase, Regeneration, SessionState, StoredRecord, record::decode_into,
-};
+use super::{IdStatus, Phase, SessionState, record::decode_into};
 use crate::{
     clock::Timestamp,
-    id::{SessionId, StoreKey},
+    id::StoreKey,
     session::{
         CookiePolicy, Event, OnStoreFailure, ReadOnlyReason, SessionError, engine::Engine, rotation,
     },
-    store::{Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, TooLarge, Version},
+    store::{ReadOutcome, Record, StoreError, StoreFuture},
     wire::{DecodeError, Forward, Lifetime, RecordHead},
 };
 
@@ -36,6 +32,9 @@ enum IdVerdict {
     Alive,
     /// The store has nothing, and the cookie was sealed before anything was stored.
     NeverStored,
+    /// The record was touched with another time to live than that of its session, since the cookie is
+    /// older than a change of it. The touch is repeated with this one.
+    TouchAgain(Duration),
     /// A fence forwards to the session's new id.
     Forwarded(Box<Forward>),
     Dead(IdStatus),
@@ -60,14 +59,14 @@ impl SessionState {
                 return Err(SessionError::Committed);
             }
         }
+        let now = engine.clock.now();
+        self.lifetime = Lifetime::from_creation(now);
         if !engine.policy.enabled {
             self.phase = Phase::ReadOnly(ReadOnlyReason::Disabled);
             return Ok(None);
         }
         self.accessed = true;
         self.patch.set_limits(engine.policy.limits);
-        let now = engine.clock.now();
-        self.lifetime = Lifetime::from_creation(now);
         self.resolve_id(engine);
         // An id that this request created is in no store, unless an explicit commit stored it.
         let is_known = self.identity.is_from_request() || self.identity.is_confirmed();
@@ -131,6 +130,10 @@ impl SessionState {
             let key = self.identity.ensure_key()?;
             return Ok(Some(self.begin_read(engine, key, now)));
         }
+        if let IdVerdict::TouchAgain(ttl) = verdict {
+            self.clear_content();
+            return Ok(self.touch_again(engine, ttl));
+        }
         self.clear_content();
         let was_never_stored = matches!(verdict, IdVerdict::NeverStored);
         if let Some(key) = self.identity.take_next(was_never_stored) {
@@ -167,11 +170,20 @@ impl SessionState {
         }
     }
 
+    /// Repeats a touch with the time to live of the record's session.
+    #[cold]
+    fn touch_again(&mut self, engine: &Engine, ttl: Duration) -> Option<PendingRead> {
+        let key = self.identity.key()?;
+        self.identity.set_lifetime(self.lifetime);
+        self.lifetime = Lifetime::from_creation(engine.clock.now());
+        Some((key, self.store(engine).read(&key, Some(ttl))))
+    }
+
     /// Applies what the store revealed about the request's id.
     #[inline]
     fn apply(&mut self, engine: &Engine, verdict: IdVerdict, now: Timestamp) {
         match verdict {
-            IdVerdict::Alive => self.confirm_id(now),
+            IdVerdict::Alive | IdVerdict::TouchAgain(_) => self.confirm_id(now),
             IdVerdict::NeverStored => {
                 self.id_status = IdStatus::Alive;
                 self.identity.confirm();
@@ -222,8 +234,19 @@ impl SessionState {
             IdVerdict::Dead(IdStatus::Expired)
         } else {
             self.lifetime = head.lifetime;
-            IdVerdict::Alive
+            let missed = self.missed_ttl(engine, now);
+            missed.map_or(IdVerdict::Alive, IdVerdict::TouchAgain)
         }
+    }
+
+    /// Returns the time to live of the record, if the read has touched it with another one.
+    #[inline]
+    fn missed_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
+        if !self.touches || self.identity.lifetime() == Some(self.lifetime) {
+            return None;
+        }
+        let ttl = engine.record_ttl(&self.lifetime, now);
+        (ttl != self.identity.record_ttl(engine, now)).then_some(ttl)
     }
 
     fn on_found(
@@ -345,18 +368,19 @@ impl SessionState {
         Some(self.begin_read(engine, key, now).1)
     }
 
-    /// Applies the result of a renewal. A failure is reported and does not fail the request.
+    /// Applies the result of a renewal. A failure is reported and does not fail the request. Returns the
+    /// next read, if the record was touched with the wrong time to live.
     pub(in crate::session) fn finish_renewal(
         &mut self,
         engine: &Engine,
         read: Result<ReadOutcome, StoreError>,
-    ) {
+    ) -> Option<StoreFuture<ReadOutcome>> {
         let now = self.lifetime.created;
         let verdict = match read {
             Ok(ReadOutcome::Found(record)) => match engine.format.decode_head(&record.data) {
                 Ok(head) => self.record_verdict(engine, &head, now),
                 // The next load reports it.
-                Err(_) => return,
+                Err(_) => return None,
             },
             Ok(ReadOutcome::Gone) => IdVerdict::Dead(IdStatus::Destroyed),
             Ok(ReadOutcome::Absent) => self.absent_verdict(engine, now),
@@ -366,10 +390,14 @@ impl SessionState {
                     self.release_touch(engine);
                 }
                 drop(self.report(engine, error.into()));
-                return;
+                return None;
             }
         };
+        if let IdVerdict::TouchAgain(ttl) = verdict {
+            return self.touch_again(engine, ttl).map(|(_, read)| read);
+        }
         self.apply(engine, verdict, now);
+        None
     }
 
     /// Returns the key of the record that this request touched.
@@ -381,179 +409,6 @@ impl SessionState {
     fn release_touch(&self, engine: &Engine) {
         if let Some(key) = self.renewed_key() {
             engine.touch_times.remove(&key);
-        }
-    }
-}
-
-/// The record to write.
-impl SessionState {
-    pub(in crate::session) fn version(&self) -> Option<Version> {
-        self.version
-    }
-
-    pub(in crate::session) fn lifetime(&self) -> Lifetime {
-        self.lifetime
-    }
-
-    /// Returns the record that a write of the current key replaces.
-    pub(in crate::session) fn expected(&self) -> Expected {
-        self.version.map_or(Expected::Absent, Expected::Version)
-    }
-
-    pub(in crate::session) fn regeneration(&self) -> Option<Regeneration> {
-        self.regeneration
-    }
-
-    pub(in crate::session) fn take_regeneration(&mut self) -> Option<Regeneration> {
-        self.regeneration.take()
-    }
-
-    /// Makes the regeneration start from the id that replaced the old one meanwhile.
-    pub(in crate::session) fn set_old_key(&mut self, from: StoreKey) {
-        if let Some(regeneration) = &mut self.regeneration {
-            regeneration.from = from;
-        }
-    }
-
-    /// Sets the version of the record under the old id.
-    pub(in crate::session) fn set_old_version(&mut self, version: Version) {
-        if let Some(regeneration) = &mut self.regeneration {
-            regeneration.version = Some(version);
-        }
-    }
-
-    /// Returns `true` if a record must be written. An empty session writes no first record.
-    pub(in crate::session) fn needs_write(&self) -> bool {
-        let tagged = self.tags.is_modified(self.version.is_some());
-        let modified = match self.version {
-            Some(_) => self.is_modified(),
-            None => {
-                let has_content = !self.data.is_empty() || !self.flash.is_outgoing_empty();
-                self.is_modified() && has_content
-            }
-        };
-        self.regeneration.is_some() || tagged || modified
-    }
-
-    /// Returns the version that the write replaces, under the old id if the session gets a new one.
-    fn replaced_version(&self) -> Option<Version> {
-        let old = self.regeneration.and_then(|old| old.version);
-        self.version.or(old)
-    }
-
-    /// Encodes the record to write. Unless the commit is final, later changes start from it: they
-    /// belong to the next commit.
-    pub(in crate::session) fn encode(
-        &mut self,
-        engine: &Engine,
-        is_final: bool,
-    ) -> Result<Bytes, SessionError> {
-        let flash = self.flash.to_stored(self.replaced_version())?;
-        let record = engine.format.encode(&self.lifetime, &self.data, &flash);
-        if !is_final {
-            let flash = flash.into_owned();
-            self.pending_base = Some(PendingBase {
-                record: record.clone(),
-                flash,
-                changes: Some(self.take_changes()),
-            });
-        }
-        Ok(record)
-    }
-
-    /// Returns the tags to write.
-    pub(in crate::session) fn tags(&self) -> Tags {
-        self.tags.current().clone()
-    }
-
-    /// Returns how long the record may live from `now`.
-    pub(in crate::session) fn record_ttl(&self, engine: &Engine, now: Timestamp) -> Duration {
-        engine.record_ttl(&self.lifetime, now)
-    }
-
-    /// Returns the error for a session over the store's limit. It names the largest keys.
-    pub(in crate::session) fn too_large(&self, limit: TooLarge) -> SessionError {
-        let flash = self.flash.to_stored(self.replaced_version()).ok();
-        SessionError::too_large(limit, &self.data, flash.as_deref())
-    }
-}
-
-/// Results of a commit's steps.
-impl SessionState {
-    /// Records the version of the record that was stored under the current key.
-    pub(in crate::session) fn on_stored(&mut self, version: Version) {
-        self.version = Some(version);
-        self.identity.set_lifetime(self.lifetime);
-        self.identity.confirm();
-    }
-
-    /// Adopts the new id that another request gave to the session.
-    pub(in crate::session) fn follow(&mut self, id: SessionId, lifetime: Lifetime) {
-        self.regeneration = None;
-        self.identity.follow(id, lifetime);
-    }
-
-    /// Records that the store destroyed the session under [`key_to_destroy`](Self::key_to_destroy).
-    pub(in crate::session) fn on_destroyed(&mut self) {
-        self.key_to_destroy = None;
-        if self.id_status == IdStatus::Ended {
-            self.save();
-        }
-    }
-
-    /// Returns `true` if `newer` is a later version of the session that has `version`. It may also be
-    /// another session that began under the id after this one ended. Parallel requests that store
-    /// the first record of an id have one session.
-    pub(in crate::session) fn is_continued_by(
-        &self,
-        version: Option<Version>,
-        newer: &RecordHead,
-    ) -> bool {
-        version.is_none() || newer.lifetime.created == self.lifetime.created
-    }
-
-    /// Takes the lifetime and the version of the record that a commit stored after it merged its changes
-    /// with those of other requests.
-    pub(in crate::session) fn on_adopted(&mut self, stored: &StoredRecord) {
-        self.lifetime = stored.lifetime;
-        self.on_stored(stored.record.version);
-    }
-
-    /// Returns the error of changes that the next commit cannot store.
-    pub(in crate::session) fn take_conflict(&mut self) -> Option<SessionError> {
-        self.conflict.take()
-    }
-
-    /// Forgets the content after a conflict, so that the session can be loaded again.
-    pub(in crate::session) fn unload(&mut self) {
-        self.clear_content();
-        self.phase = Phase::Unloaded;
-    }
-
-    /// Closes a session that was destroyed or regenerated by another request.
-    pub(in crate::session) fn on_lost(&mut self, status: IdStatus) {
-        self.id_status = status;
-        self.version = None;
-        self.phase = Phase::Closed;
-        if self.regeneration.is_some() {
-            // The new id is dead as well.
-            self.identity.discard_id();
-        }
-    }
-
-    /// Ends a commit whose steps are done. Later changes start from the stored record.
-    pub(in crate::session) fn on_committed(&mut self, is_final: bool) {
-        if is_final {
-            self.patch.reset();
-            self.flash.on_committed();
-        }
-        if let Some(pending) = self.pending_base.take() {
-            self.base = Some(pending.record);
-            self.flash.set_deferred(pending.flash);
-        }
-        self.phase = Phase::Open;
-        if !is_final && self.version.is_some() {
-            self.save();
         }
     }
 }

@@ -58,7 +58,7 @@ impl ClientSideHarness {
         let future = call(&*request);
         StoreFuture::new(async move {
             let outcome = future.await?;
-            inner.store_cookies(key, &request.set_cookies()?);
+            inner.store_cookies(key, &request.set_cookies(false)?);
             Ok(outcome)
         })
     }

@@ -165,7 +165,7 @@ impl CookieRequestStore {
         self.set_payload(payload);
     }
 
-    fn seal(&self, payload: &Payload) -> Result<SetCookies, StoreError> {
+    fn seal(&self, payload: &Payload, clear_with_browser: bool) -> Result<SetCookies, StoreError> {
         let failed = |error| StoreError::new(STORE_NAME, "seal", error);
         let shared = &*self.shared;
         let cookies = shared.chunks.cookies_for(Codec::sealed_len(payload.len()));
@@ -174,7 +174,7 @@ impl CookieRequestStore {
         let sealed = shared.codec.seal(&plain, &mut text);
         sealed.map_err(|error| StoreError::new(STORE_NAME, "seal", error))?;
         let ttl = payload.expires_at.duration_since(shared.clock.now());
-        let max_age = (!shared.clear_with_browser).then_some(ttl);
+        let max_age = (!clear_with_browser).then_some(ttl);
         shared
             .chunks
             .set(&text, max_age, &self.lines)
@@ -204,11 +204,11 @@ impl DataCookieState {
 }
 
 impl RequestStore for CookieRequestStore {
-    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
+    fn set_cookies(&self, clear_with_browser: bool) -> Result<SetCookies, StoreError> {
         let state = self.state();
         match (state.action, &state.payload) {
             (DataCookieAction::Keep, _) => Ok(SetCookies::new()),
-            (DataCookieAction::Set, Some(payload)) => self.seal(payload),
+            (DataCookieAction::Set, Some(payload)) => self.seal(payload, clear_with_browser),
             (DataCookieAction::Set | DataCookieAction::Remove, _) => {
                 Ok(self.shared.chunks.remove(&self.lines))
             }

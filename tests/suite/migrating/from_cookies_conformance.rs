@@ -69,10 +69,10 @@ impl BoundStore for Balancer {
 }
 
 impl RequestStore for MachineRequest {
-    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
+    fn set_cookies(&self, clear_with_browser: bool) -> Result<SetCookies, StoreError> {
         match self.is_new.load(Relaxed) {
-            true => self.prepared.set_cookies(),
-            false => self.migrating.set_cookies(),
+            true => self.prepared.set_cookies(clear_with_browser),
+            false => self.migrating.set_cookies(clear_with_browser),
         }
     }
 

@@ -31,8 +31,8 @@ impl MigratingRequestStore {
 }
 
 impl RequestStore for MigratingRequestStore {
-    fn set_cookies(&self) -> Result<SetCookies, StoreError> {
-        self.0.old.set_cookies()
+    fn set_cookies(&self, clear_with_browser: bool) -> Result<SetCookies, StoreError> {
+        self.0.old.set_cookies(clear_with_browser)
     }
 
     fn rejection(&self) -> Option<&'static str> {
