@@ -17,7 +17,10 @@ use hyper_session::{
 
 use crate::support::redis_servers::{
     Server, free_port,
+    groups::Cluster,
+    proxy::{Network, Proxy},
     sessions::{HOUR, cause, connect, create_session, create_tagged, key, tag, version},
+    wait_until,
 };
 
 async fn read_all(store: &RedisStore, keys: &[StoreKey]) -> Vec<Result<ReadOutcome, StoreError>> {
@@ -77,19 +80,42 @@ async fn an_attempt_with_the_whole_operation_timeout_is_still_batched() {
 }
 
 #[tokio::test]
-async fn reads_in_one_batch_get_their_own_results() {
+async fn commands_in_one_batch_get_their_own_results() {
     let server = Server::start();
     let store = connect(&server).await;
+    reads_get_their_own_results(&store, |_| &server).await;
+    assert!(server.calls("mget") > 0, "they were batched");
+    let before = server.calls("evalsha");
+    writes_get_their_own_results(&store, |_| &server).await;
+    // Each of the twenty tagged sessions takes some more.
+    assert!(server.calls("evalsha") - before < 140, "they were batched");
+}
+
+/// A script uses keys of all slots of a node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_in_one_batch_of_a_cluster_node_get_their_own_results() {
+    let cluster = Cluster::start_with_replicas(0);
+    let store = RedisStore::connect(&cluster.url()).await.unwrap();
+    let node = |name: &str| &cluster.0[cluster.master_of(name)];
+    let calls = |command| -> u64 { cluster.masters().map(|node| node.calls(command)).sum() };
+    let (gets, scripts) = (calls("get"), calls("evalsha"));
+    reads_get_their_own_results(&store, node).await;
+    assert!(calls("evalsha") - scripts < 60, "they were batched");
+    assert!(calls("get") - gets >= 120, "a script reads each key");
+    writes_get_their_own_results(&store, node).await;
+}
+
+async fn reads_get_their_own_results<'a>(store: &RedisStore, node: impl Fn(&str) -> &'a Server) {
     let name = |key: &StoreKey| format!("session:{key}");
-    let (absent, found) = (key(), create_session(&store, HOUR).await);
-    let gone = create_session(&store, HOUR).await;
+    let (absent, found) = (key(), create_session(store, HOUR).await);
+    let gone = create_session(store, HOUR).await;
     store.destroy(&gone).await.unwrap();
-    let (list, foreign, damaged) = (key(), key(), create_session(&store, HOUR).await);
-    server.send(&["RPUSH", &name(&list), "x"]);
-    server.set(&name(&foreign), b"{}");
-    server.send(&["APPEND", &name(&damaged), "x"]);
+    let (list, foreign, damaged) = (key(), key(), create_session(store, HOUR).await);
+    node(&name(&list)).send(&["RPUSH", &name(&list), "x"]);
+    node(&name(&foreign)).set(&name(&foreign), b"{}");
+    node(&name(&damaged)).send(&["APPEND", &name(&damaged), "x"]);
     let keys = [absent, found, gone, list, foreign, damaged].repeat(20);
-    for results in read_all(&store, &keys).await.chunks(6) {
+    for results in read_all(store, &keys).await.chunks(6) {
         let [absent, found, gone, list, foreign, damaged] = results else {
             panic!("six each");
         };
@@ -106,33 +132,29 @@ async fn reads_in_one_batch_get_their_own_results() {
             "{error}"
         );
     }
-    assert!(server.calls("mget") > 0, "they were batched");
 }
 
-#[tokio::test]
-async fn writes_in_one_batch_get_their_own_results() {
-    let server = Server::start();
-    let store = connect(&server).await;
+async fn writes_get_their_own_results<'a>(store: &RedisStore, node: impl Fn(&str) -> &'a Server) {
     let mut all = Vec::new();
     for _ in 0..20 {
         let (current, outdated, gone, list) = (
-            create_tagged(&store, HOUR, &["user:1"]).await,
-            create_session(&store, HOUR).await,
-            create_session(&store, HOUR).await,
+            create_tagged(store, HOUR, &["user:1"]).await,
+            create_session(store, HOUR).await,
+            create_session(store, HOUR).await,
             key(),
         );
         store.destroy(&gone).await.unwrap();
-        server.send(&["RPUSH", &format!("session:{list}"), "x"]);
+        let name = format!("session:{list}");
+        node(&name).send(&["RPUSH", &name, "x"]);
         all.extend([
-            (current, Expected::Version(version(&store, &current).await)),
+            (current, Expected::Version(version(store, &current).await)),
             (outdated, Expected::Version(Version::new(7).unwrap())),
             (gone, Expected::Any),
             (list, Expected::Absent),
             (key(), Expected::Absent),
         ]);
     }
-    let before = server.calls("evalsha");
-    for results in write_all(&store, &all).await.chunks(5) {
+    for results in write_all(store, &all).await.chunks(5) {
         let [current, outdated, gone, list, new] = results else {
             panic!("five each");
         };
@@ -146,9 +168,91 @@ async fn writes_in_one_batch_get_their_own_results() {
         assert!(matches!(cause(error), RedisError::ForeignValue), "{error}");
         assert!(matches!(new, Ok(WriteOutcome::Done(_))), "{new:?}");
     }
-    assert!(server.calls("evalsha") - before < 20, "they were batched");
     let tagged = store.tagged(&tag("user:1")).await.unwrap();
     assert!(tagged.is_empty(), "a write replaces the tags");
+}
+
+/// A key of a batch whose slot has moved is found at its new node, and the others are unharmed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_in_a_cluster_survives_moved_slots() {
+    let cluster = Cluster::start_with_replicas(0);
+    let store = RedisStore::connect(&cluster.url()).await.unwrap();
+    let mut keys = Vec::new();
+    for _ in 0..60 {
+        keys.push(create_session(&store, HOUR).await);
+    }
+    for key in &keys[..5] {
+        cluster.move_slot_of(&format!("session:{key}"));
+    }
+    let mut all = Vec::new();
+    for key in &keys {
+        all.push((*key, Expected::Any));
+    }
+    for key in &keys[5..10] {
+        cluster.move_slot_of(&format!("session:{key}"));
+    }
+    for written in write_all(&store, &all).await {
+        assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+    }
+    for key in &keys[10..15] {
+        cluster.move_slot_of(&format!("session:{key}"));
+    }
+    for (key, read) in keys.iter().zip(read_all(&store, &keys).await) {
+        let Ok(ReadOutcome::Found(record)) = read else {
+            panic!("{read:?}");
+        };
+        assert_eq!(record.data, key.to_string());
+    }
+}
+
+/// As a proxy in front of a cluster may do. Commands are sent alone then, and batches are not tried
+/// again and again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_rejects_scripts_without_keys_costs_no_operation() {
+    let cluster = Cluster::start_with_replicas(0);
+    let mut proxies = Vec::new();
+    for node in &cluster.0 {
+        let proxy = Proxy::to(node.port).await;
+        proxy.set(Network::ScriptsNeedKeys);
+        let port = proxy.port().to_string();
+        let set = node.send(&["CONFIG", "SET", "cluster-announce-port", &port]);
+        assert_eq!(set, "+OK\r\n");
+        proxies.push(proxy);
+    }
+    let announced = |node: &Server| {
+        let slots = node.send(&["CLUSTER", "SLOTS"]);
+        let mut ports = proxies.iter().map(|proxy| proxy.port().to_string());
+        ports.all(|port| slots.contains(&port))
+    };
+    wait_until(
+        "the cluster announces the proxies",
+        Duration::from_secs(30),
+        || cluster.0.iter().all(announced),
+    );
+    let builder = RedisStore::builder(&cluster.url()).pool_size(1);
+    let store = builder.connect().await.unwrap();
+    for _ in 0..5 {
+        let all: Vec<_> = (0..100).map(|_| (key(), Expected::Absent)).collect();
+        for written in write_all(&store, &all).await {
+            assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
+        }
+        let keys: Vec<_> = all.into_iter().map(|(key, _)| key).collect();
+        for read in read_all(&store, &keys).await {
+            assert!(matches!(read, Ok(ReadOutcome::Found(_))), "{read:?}");
+        }
+    }
+    for node in &cluster.0 {
+        let stats = node.send(&["INFO", "commandstats"]);
+        let line = stats
+            .lines()
+            .find(|line| line.starts_with("cmdstat_evalsha:"));
+        let failed = line
+            .and_then(|line| line.rsplit_once("failed_calls="))
+            .unwrap()
+            .1;
+        let failed: u32 = failed.trim().parse().unwrap();
+        assert!((1..=10).contains(&failed), "{line:?}");
+    }
 }
 
 #[tokio::test]

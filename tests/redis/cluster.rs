@@ -81,9 +81,7 @@ async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
     let appending = append(store, &moved, "asked");
     let finish_move = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        for node in &cluster.0 {
-            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
-        }
+        cluster.assign_slot(slot, to);
     };
     let (appended, ()) = tokio::join!(appending, finish_move);
     appended.unwrap();

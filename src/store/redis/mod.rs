@@ -75,16 +75,22 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// trips, and so does about one touch in each lifetime of the session, to extend the indexes of its
 /// tags. Both may then remove obsolete entries from these indexes, in another two round trips.
 ///
-/// Outside a cluster, concurrent reads, writes and touches are sent in batches. Reads become one
+/// Concurrent reads, writes and touches are sent in batches. Reads become one
 /// `MGET`; writes and touches become one run of their script over up to 64 keys. Each operation gets
 /// its own result. A key that `MGET` reports as absent is read once more alone, because `MGET` gives
 /// the same answer for a value of another type. No operation waits for a batch to fill. A batch is
 /// sent once the runtime has run the tasks that are ready now. Operations use the connections in
 /// turns of 64, so that a few concurrent operations still share a batch.
 ///
-/// In a cluster each operation is a command of its own, sent to the node of its key. Reads that wait for one
-/// connection are written to its socket together. Single commands are also sent if the server rejects a
-/// batch with `CROSSSLOT`, or `MGET` with `NOPERM`.
+/// In a cluster, each node has batches of its own. A node rejects commands with keys of different slots, so a
+/// batch there is a script that gets the keys as arguments, and reads become one run of a script too. A
+/// key whose slot has moved is sent again alone. With the [near cache](RedisStoreBuilder::with_near_cache),
+/// reads are sent alone, because servers before Redis 7.0.9 do not report changes to keys that a script got as
+/// arguments.
+///
+/// If a server rejects a batch as a whole with `CROSSSLOT`, or `MGET` with `NOPERM`, its commands are sent
+/// alone. In a cluster, a proxy may require the keys of a script. Then all commands are sent alone for ten
+/// seconds.
 ///
 /// The guide lists the [commands](crate::guide::operations) that the Redis user needs.
 ///

@@ -76,6 +76,9 @@ macro_rules! script {
 /// error of a replica is returned for the whole script. It holds for all keys, and the client
 /// reacts to it.
 ///
+/// If it has no keys, its first argument is their number, and they follow it. So a server of a cluster
+/// lets it use keys of different slots.
+///
 /// Lines before a second `;` are a fast path that runs first. They end the script with one answer
 /// for all keys, or fill in the `answers` that they have.
 macro_rules! script_for_each {
@@ -85,6 +88,10 @@ macro_rules! script_for_each {
     ($access:ident; $args:literal; $($first:literal),+; $($source:expr),+ $(,)?) => {
         LazyLock::new(|| Script::for_each(Access::$access, concat!(
             "local try, keys, args, answers = redis.pcall, KEYS, ARGV, {}\n",
+            "if #keys == 0 then\n",
+            "  local count = tonumber(args[1])\n",
+            "  keys, args = {unpack(args, 2, 1 + count)}, {unpack(args, 2 + count)}\n",
+            "end\n",
             $($first, "\n",)+
             common!(),
             "local function failed(answer) return type(answer) == 'table' and answer.err end\n",

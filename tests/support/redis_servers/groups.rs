@@ -84,9 +84,24 @@ impl Cluster {
         let port = to.port.to_string();
         let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
         assert_eq!(migrated, "+OK\r\n");
-        for node in self.masters() {
-            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &to_id]);
+        self.assign_slot(slot, to);
+    }
+
+    /// Ends the move of a slot, and waits until all nodes know of it.
+    ///
+    /// The new node chooses a higher epoch than those that it knows. If it did not know the latest, older
+    /// news of another node could take the slot back.
+    pub(crate) fn assign_slot(&self, slot: &str, to: &Server) {
+        let id = to.cluster_id();
+        let others = self.masters().filter(|node| node.port != to.port);
+        for node in std::iter::once(to).chain(others) {
+            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
         }
+        wait_until("the nodes agree", Duration::from_secs(20), || {
+            let mut views = self.masters().map(Server::masters_with_slots);
+            let first = views.next();
+            views.all(|view| Some(view) == first)
+        });
     }
 
     /// Returns the index of the replica of a master.
@@ -105,6 +120,20 @@ impl Server {
     pub(crate) fn cluster_id(&self) -> String {
         let id = self.send(&["CLUSTER", "MYID"]);
         id.split("\r\n").nth(1).unwrap().to_owned()
+    }
+
+    /// Returns the id, the epoch and the slots of each master, as this node knows them.
+    fn masters_with_slots(&self) -> Vec<String> {
+        let nodes = self.send(&["CLUSTER", "NODES"]);
+        let masters = nodes.lines().filter(|line| line.contains("master"));
+        let mut parts: Vec<String> = masters
+            .map(|line| {
+                let parts: Vec<_> = line.split(' ').collect();
+                format!("{} {} {:?}", parts[0], parts[6], &parts[8..])
+            })
+            .collect();
+        parts.sort_unstable();
+        parts
     }
 
     pub(crate) fn is_master(&self) -> bool {

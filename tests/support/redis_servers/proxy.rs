@@ -34,6 +34,8 @@ pub(crate) enum Network {
     Closed,
     /// Commands get through and replies do not. Connections stay open.
     DropReplies,
+    /// The server rejects scripts without keys.
+    ScriptsNeedKeys,
 }
 
 pub(crate) struct Proxy {
@@ -136,19 +138,41 @@ async fn relay(client: TcpStream, server: u16, state: Arc<State>) -> io::Result<
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         _ = epoch.changed() => Ok(()),
-        ended = forward_commands(from_client, to_server) => ended,
-        ended = forward_replies(from_server, to_client, state) => ended,
+        ended = forward_commands(from_client, to_server, &state) => ended,
+        ended = forward_replies(from_server, to_client, &state) => ended,
     }
 }
 
-async fn forward_commands(mut from: OwnedReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
-    tokio::io::copy(&mut from, &mut to).await.map(drop)
+async fn forward_commands(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    state: &State,
+) -> io::Result<()> {
+    // What precedes the number of keys in `EVALSHA digest 0`: `$40`, the digest, `$1`.
+    const CONTEXT: usize = 5 + 40 + 6;
+    let mut buffer = vec![0; CONTEXT + (1 << 16)];
+    loop {
+        let len = from.read(&mut buffer[CONTEXT..]).await?;
+        if len == 0 {
+            return Ok(());
+        }
+        let end = CONTEXT + len;
+        for at in (CONTEXT..end).filter(|_| state.now() == Network::ScriptsNeedKeys) {
+            let before = &buffer[at - CONTEXT..at];
+            let is_count = before.starts_with(b"$40\r\n") && before.ends_with(b"\r\n$1\r\n");
+            if is_count && buffer[at] == b'0' {
+                buffer[at] = b'-';
+            }
+        }
+        to.write_all(&buffer[CONTEXT..end]).await?;
+        buffer.copy_within(len..end, 0);
+    }
 }
 
 async fn forward_replies(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    state: Arc<State>,
+    state: &State,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {

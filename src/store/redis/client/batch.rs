@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::oneshot, task::yield_now, time::sleep};
 
 use super::{
-    command::RedisCommand,
+    command::{BatchSlots, RedisCommand},
     connection::{Connection, remaining},
     queue::{BatchOutcome, QueuedCommand},
     reply::{AttemptError, Reply, must_send_alone, split_batch},
@@ -29,6 +29,10 @@ const MAX_BYTES: usize = 64 << 10;
 /// Bounds of the time after which a queued command is overdue, whatever the command timeout is.
 const MIN_DELAY: Duration = Duration::from_millis(10);
 const MAX_DELAY: Duration = Duration::from_secs(60);
+
+/// The time for which commands are sent alone after a server of a cluster has rejected a batch of commands
+/// that it may accept alone.
+const REJECTION_PAUSE: Duration = Duration::from_secs(10);
 
 /// Commands that batch with each other.
 struct Batch {
@@ -75,6 +79,9 @@ impl Connection {
         deadline: Instant,
         runtime: &Handle,
     ) -> Result<Reply, AttemptError> {
+        if self.queue().is_paused() {
+            return Box::pin(self.attempt_alone(command, deadline)).await;
+        }
         let (sender, receiver) = oneshot::channel();
         let is_first = self.queue().push(QueuedCommand {
             command,
@@ -130,14 +137,22 @@ impl Connection {
         let (is_merged, mut rejected) = (commands.len() > 1, false);
         let replies = match self.request(&commands, time_limit).await {
             Ok(frame) => {
-                rejected = is_merged && must_send_alone(&commands, &frame);
+                rejected = is_merged && must_send_alone(&commands, &frame, self.slots());
                 split_batch(&commands, frame)
             }
             Err(error) => commands.iter().map(|_| Err(error.clone())).collect(),
         };
+        if rejected && self.slots() == BatchSlots::Many {
+            self.queue().pause(REJECTION_PAUSE);
+        }
         for ((command, sender), reply) in commands.into_iter().zip(senders).zip(replies) {
-            // `MGET` returns nil for an absent key as well as for a value of another type.
-            let is_unclear = is_merged && command.is_get() && matches!(reply, Ok(Reply::Nil));
+            let is_unclear = is_merged
+                && match &reply {
+                    // `MGET` returns nil for an absent key as well as for a value of another type.
+                    Ok(Reply::Nil) => command.is_get() && self.slots() == BatchSlots::One,
+                    Ok(_) => false,
+                    Err(error) => error.is_redirection(),
+                };
             complete(
                 sender,
                 match rejected || is_unclear {

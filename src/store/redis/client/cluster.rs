@@ -25,8 +25,12 @@ use tokio::{
 };
 
 use super::{
-    command::RedisCommand, config, connection::AbortOnDropHandle,
-    invalidation::InvalidationListener, node::Node, reply::Reply,
+    command::{BatchSlots, RedisCommand},
+    config,
+    connection::AbortOnDropHandle,
+    invalidation::InvalidationListener,
+    node::Node,
+    reply::Reply,
 };
 use crate::store::redis::{key_names::KeyNames, outage::OutageReporter, settings::Settings};
 
@@ -199,13 +203,12 @@ impl ClusterMap {
     fn make_node(&self, (host, port): &Address) -> Arc<Node> {
         let config = config::node_config(&self.config, host, *port);
         let test_key = self.names.test(0);
-        // All keys of a command must be in one slot, so batches are of no use.
         Arc::new(Node::new(
             &config,
             &self.settings,
             &self.reporter,
             self.listener.clone(),
-            (false, test_key),
+            (BatchSlots::Many, test_key),
         ))
     }
 

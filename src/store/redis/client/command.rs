@@ -1,5 +1,7 @@
 //! Commands and scripts, and their encoding for the server.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use fred::types::Value;
 use smallvec::SmallVec;
@@ -35,6 +37,16 @@ impl Script {
         }
     }
 }
+
+/// The `GET` of many keys in different slots.
+static GET_EACH: LazyLock<Script> = LazyLock::new(|| {
+    Script::for_each(
+        Access::Read,
+        "local values = {}\n\
+         for i = 1, tonumber(ARGV[1]) do values[i] = redis.pcall('GET', ARGV[i + 1]) end\n\
+         return values\n",
+    )
+});
 
 /// The kind of a command.
 #[derive(Clone, Copy)]
@@ -114,6 +126,11 @@ impl RedisCommand {
         }
     }
 
+    /// Returns `true` if the command returns a record.
+    pub(super) const fn reads(&self) -> bool {
+        matches!(self.access(), Access::Read | Access::ReadAndTouch)
+    }
+
     /// Returns `true` if the command can be part of a batch.
     pub(super) const fn is_batchable(&self) -> bool {
         self.is_get() || self.is_for_each()
@@ -151,17 +168,33 @@ pub(super) enum ScriptRef {
     Source,
 }
 
+/// The slots of the keys of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum BatchSlots {
+    /// The server has no slots, or the keys are in one.
+    One,
+    /// A server of a cluster rejects a command with keys in different slots. A script may use them if
+    /// they are arguments and not keys, and if the server has all of the slots.
+    Many,
+}
+
 /// Merges commands that batch with each other into one; returns its name and arguments.
 pub(super) fn encode(
     commands: &[RedisCommand],
     script_ref: ScriptRef,
+    slots: BatchSlots,
 ) -> (&'static str, Vec<Value>) {
     let count: usize = commands.iter().map(|one| 1 + one.args.len()).sum();
-    let mut values = Vec::with_capacity(2 + count);
+    let mut values = Vec::with_capacity(3 + count);
+    let has_keys_in_args = slots == BatchSlots::Many && commands.len() > 1;
     let keys = commands.iter().map(|one| Value::Bytes(one.key.clone()));
     let args = commands.iter().flat_map(|one| one.args.iter().cloned());
     let args = args.map(Value::Bytes);
-    let name = match commands.first().map(|one| one.kind) {
+    let kind = match commands.first().map(|one| one.kind) {
+        Some(CommandKind::Get) if has_keys_in_args => Some(CommandKind::Script(&GET_EACH)),
+        kind => kind,
+    };
+    let name = match kind {
         Some(CommandKind::Get) | None => {
             values.extend(keys);
             if commands.len() > 1 { "MGET" } else { "GET" }
@@ -179,8 +212,12 @@ pub(super) fn encode(
                 (CommandKind::Script(_), ScriptRef::Digest) => ("EVALSHA", &script.digest),
                 _ => ("EVAL", &script.source),
             };
-            let head = [text.clone(), commands.len().to_string().into()];
-            values.extend(head.map(Value::Bytes));
+            let count = Bytes::from(commands.len().to_string());
+            values.push(Value::Bytes(text.clone()));
+            if has_keys_in_args {
+                values.push(Value::Bytes(Bytes::from_static(b"0")));
+            }
+            values.push(Value::Bytes(count));
             values.extend(keys.chain(args));
             name
         }

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{
-    command::{RedisCommand, ScriptRef, encode},
+    command::{BatchSlots, RedisCommand, ScriptRef, encode},
     config,
     fault::{self, Target},
     queue::Queue,
@@ -48,6 +48,7 @@ pub(super) struct Connection {
     /// The number of replies.
     replies: AtomicU64,
     command_timeout: Duration,
+    slots: BatchSlots,
     queue: Mutex<Queue>,
     /// Notified to drop the connection and open it again.
     reconnect: Arc<Notify>,
@@ -71,7 +72,12 @@ impl<T> Drop for AbortOnDropHandle<T> {
 
 impl Connection {
     /// Makes a connection that is not open yet. `opened` is notified each time it was opened.
-    pub(super) fn new(config: Config, settings: &Settings, opened: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        config: Config,
+        settings: &Settings,
+        slots: BatchSlots,
+        opened: Arc<Notify>,
+    ) -> Self {
         let target = Arc::new(Target::new(&config));
         let fred = config::new_fred(config, settings).with_options(&Options {
             fail_fast: true,
@@ -82,6 +88,7 @@ impl Connection {
             target,
             replies: AtomicU64::new(0),
             command_timeout: settings.attempt_timeout(),
+            slots,
             queue: Mutex::default(),
             reconnect: Arc::default(),
             tracking: Arc::default(),
@@ -111,6 +118,10 @@ impl Connection {
 
     pub(super) const fn command_timeout(&self) -> Duration {
         self.command_timeout
+    }
+
+    pub(super) const fn slots(&self) -> BatchSlots {
+        self.slots
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -166,7 +177,7 @@ impl Connection {
 
     async fn send(&self, commands: &[RedisCommand]) -> Result<Resp3Frame, FredError> {
         let send = |script_ref| {
-            let (name, args) = encode(commands, script_ref);
+            let (name, args) = encode(commands, script_ref, self.slots);
             let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
             self.fred.custom_raw(command, args)
         };

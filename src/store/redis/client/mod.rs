@@ -8,7 +8,8 @@
 //! - Commands are sent with `custom_raw` on a [`WithOptions`](fred::clients::WithOptions), since
 //!   `evalsha` of `WithOptions` would silently use the plain client, without the options.
 //! - `fred` writes each of these commands to the socket separately, so commands of many tasks are
-//!   merged into one command before `fred` gets them: see [`batch`]. A typed `GET` of `fred` would be
+//!   merged into one command before `fred` gets them: see [`batch`]. A pipeline of `fred` writes each
+//!   script separately too. A typed `GET` of `fred` would be
 //!   written together with others, but after a failover it waited for the server that hung.
 //! - `fred` gets one server each, also in a cluster: see [`cluster`]. Its own client for clusters serves no
 //!   node while it reconnects to one. When it follows `ASK`, it takes the reply to its `ASKING` for
@@ -37,7 +38,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 
-use self::cluster::Cluster;
+use self::{cluster::Cluster, command::BatchSlots};
 pub(super) use self::{
     command::{RedisCommand, Script},
     invalidation::InvalidationListener,
@@ -77,7 +78,8 @@ impl Client {
                 listener,
             )),
             None => {
-                let node = Node::new(&config, settings, reporter, listener, (true, names.test(0)));
+                let test = (BatchSlots::One, names.test(0));
+                let node = Node::new(&config, settings, reporter, listener, test);
                 Topology::Single(Arc::new(node))
             }
         };

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     InvalidationListener, batch,
-    command::RedisCommand,
+    command::{BatchSlots, RedisCommand},
     connection::{AbortOnDropHandle, Connection, remaining},
     fault::Target,
     reply::{Answer, AttemptError, Reply},
@@ -40,8 +40,7 @@ pub(in crate::store::redis) struct Node {
     connections: Arc<[Arc<Connection>]>,
     /// The number of commands so far that chose a connection in turn.
     in_turn: AtomicUsize,
-    /// Set if commands may be sent in batches.
-    batches: bool,
+    slots: BatchSlots,
     /// The receiver of changes to the values that are read from this node.
     listener: Option<Arc<dyn InvalidationListener>>,
     outage: Arc<OutageTracker>,
@@ -75,7 +74,7 @@ impl Node {
         settings: &Settings,
         reporter: &Arc<OutageReporter>,
         listener: Option<Arc<dyn InvalidationListener>>,
-        (batches, test_key): (bool, Bytes),
+        (slots, test_key): (BatchSlots, Bytes),
     ) -> Self {
         let name = Arc::clone(Target::new(config).name());
         let opened = Arc::new(Notify::new());
@@ -83,6 +82,7 @@ impl Node {
             Arc::new(Connection::new(
                 config.clone(),
                 settings,
+                slots,
                 Arc::clone(&opened),
             ))
         });
@@ -90,7 +90,7 @@ impl Node {
         Self {
             connections: connections.collect(),
             in_turn: AtomicUsize::new(0),
-            batches,
+            slots,
             listener,
             outage: Arc::new(outage),
             test_key: Arc::new(Mutex::new(test_key)),
@@ -209,7 +209,7 @@ impl Node {
         // With no more operations than connections there is no other command to batch with.
         let is_concurrent = in_flight > self.connections.len()
             && remaining(deadline) >= connection.command_timeout();
-        if !(is_concurrent && self.batches && command.is_batchable()) {
+        if !(is_concurrent && self.batches(&command)) {
             return Box::pin(connection.attempt_alone(command, deadline)).await;
         }
         let attempt = connection.attempt_in_batch(command, deadline, &background.runtime);
@@ -221,17 +221,22 @@ impl Node {
             .unwrap_or(Err(AttemptError::TIMEOUT))
     }
 
+    /// Returns `true` if the command can be part of a batch.
+    fn batches(&self, command: &RedisCommand) -> bool {
+        // Before Redis 7.0.9, a server does not report changes to keys that a script got as arguments.
+        let must_report = self.listener.is_some() && command.reads();
+        command.is_batchable() && !(self.slots == BatchSlots::Many && must_report)
+    }
+
     /// Starts the background tasks, unless they run already. Must be called before any attempt.
     pub(super) fn start(&self, runtime: &Handle) {
         self.background.get_or_init(|| {
             let connections = self.connections.iter();
             let mut tasks: Vec<_> = connections.map(|one| one.supervise(runtime)).collect();
-            if self.batches {
-                tasks.extend(self.connections.iter().map(|one| {
-                    let watching = Arc::clone(one).watch_queue();
-                    AbortOnDropHandle(runtime.spawn(watching))
-                }));
-            }
+            tasks.extend(self.connections.iter().map(|one| {
+                let watching = Arc::clone(one).watch_queue();
+                AbortOnDropHandle(runtime.spawn(watching))
+            }));
             if let Some(listener) = &self.listener {
                 let track =
                     |one: &Arc<Connection>| one.track_changes(runtime, Arc::clone(listener));

@@ -30,9 +30,21 @@ pub(super) struct Queue {
     /// When the first of the commands was queued. The command timeout ends before the deadline of
     /// each command.
     since: Option<Instant>,
+    /// The end of a pause.
+    paused_until: Option<Instant>,
 }
 
 impl Queue {
+    /// Returns `true` if commands must be sent alone now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_until.is_some_and(|end| Instant::now() < end)
+    }
+
+    /// Pauses for this long. Commands in the queue stay there.
+    pub(super) fn pause(&mut self, time: Duration) {
+        self.paused_until = Some(Instant::now() + time);
+    }
+
     /// Adds a command. Returns `true` if the queue was empty, so that the caller must send it.
     pub(super) fn push(&mut self, command: QueuedCommand) -> bool {
         let is_first = self.commands.is_empty();

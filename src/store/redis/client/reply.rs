@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use fred::types::Resp3Frame;
 
-use super::command::RedisCommand;
+use super::command::{BatchSlots, RedisCommand};
 use crate::store::redis::{RedisError, ServerRejection, TransientError};
 
 /// A reply of the server.
@@ -62,9 +62,26 @@ pub(in crate::store::redis) enum AttemptError {
 }
 
 impl AttemptError {
+    /// Returns `true` if the command was not executed, and a reply to it alone says more.
+    pub(super) const fn is_redirection(&self) -> bool {
+        matches!(
+            self,
+            Self::Transient {
+                error: TransientError::Redirected,
+                sent: false
+            }
+        )
+    }
+
     /// The command was not sent.
     pub(super) const NOT_SENT: Self = Self::Transient {
         error: TransientError::Disconnected,
+        sent: false,
+    };
+
+    /// The server does not have the key, and the script in a cluster could not say which one has it.
+    pub(super) const NOT_SERVED: Self = Self::Transient {
+        error: TransientError::Redirected,
         sent: false,
     };
 
@@ -100,13 +117,19 @@ pub(super) fn is_no_script(frame: &Resp3Frame) -> bool {
 /// Returns `true` if the server has rejected a batch without executing any of it, but may accept each
 /// command alone.
 ///
-/// That is a server that is part of a cluster, or one whose user may not run `MGET`.
-pub(super) fn must_send_alone(commands: &[RedisCommand], frame: &Resp3Frame) -> bool {
+/// That is a server that is part of a cluster, or one whose user may not run `MGET`. In a cluster, it may
+/// also be a proxy that requires the keys of a script.
+pub(super) fn must_send_alone(
+    commands: &[RedisCommand],
+    frame: &Resp3Frame,
+    slots: BatchSlots,
+) -> bool {
     let Resp3Frame::SimpleError { data, .. } = frame else {
         return false;
     };
     match error_code(data) {
         "CROSSSLOT" => true,
+        "ERR" => slots == BatchSlots::Many,
         "NOPERM" => commands.iter().all(RedisCommand::is_get),
         _ => false,
     }
@@ -150,6 +173,9 @@ fn parse_error(message: &str) -> AttemptError {
     if let Some(error) = transient_error(code) {
         return AttemptError::Transient { error, sent: false };
     }
+    if message.contains(NOT_SERVED) {
+        return AttemptError::NOT_SERVED;
+    }
     let rejection = match code {
         "WRONGTYPE" | "HSFOREIGN" => return AttemptError::Final(RedisError::ForeignValue),
         "OOM" => ServerRejection::OutOfMemory,
@@ -168,6 +194,10 @@ fn parse_error(message: &str) -> AttemptError {
     };
     AttemptError::Final(RedisError::Rejected(rejection))
 }
+
+/// Part of the message about a key that a script in a cluster uses, if the server does not have its slot
+/// or the cluster is down.
+const NOT_SERVED: &str = "cript attempted to ";
 
 /// Parts of the messages of Redis 6 and 7, and of newer servers.
 const SCRIPT_DENIALS: [&str; 2] = [
