@@ -32,6 +32,8 @@ mod meter;
 #[cfg(not(feature = "metrics"))]
 #[path = "no_metrics.rs"]
 mod meter;
+#[cfg(feature = "tracing")]
+mod outage_log;
 #[cfg(feature = "tower")]
 mod tower;
 

@@ -2,13 +2,16 @@
 
 use std::any::TypeId;
 
-use crate::session::{Engine, Listeners};
+use crate::{
+    clock::Clock,
+    session::{Engine, Listeners},
+};
 
 /// There is no listener.
 pub(super) const fn listener() -> Option<TypeId> {
     None
 }
 
-pub(super) const fn add_listener(_: &mut Listeners) {}
+pub(super) const fn add_listener(_: &mut Listeners, _: &Clock) {}
 
 pub(super) const fn started(_: &Engine) {}

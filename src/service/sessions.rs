@@ -299,7 +299,7 @@ impl SessionsBuilder {
     /// # Errors
     /// If a setting is invalid, the keys are missing, or no store has the configured name.
     pub fn build(mut self) -> Result<Sessions, ConfigError> {
-        log::add_listener(&mut self.listeners);
+        log::add_listener(&mut self.listeners, &self.clock);
         meter::add_listener(&mut self.listeners);
         let engine = self
             .config

@@ -7,14 +7,14 @@ use std::{
 
 use tracing::{Level, debug, enabled, field::display, info, warn};
 
+use super::outage_log::OutageListener;
 use crate::{
     clock::{Clock, Timestamp},
     error_chain::ErrorChain,
     session::{Engine, Event, Listener, Listeners},
 };
 
-/// Minimum interval between two warnings about store failures. An unavailable store fails every
-/// request.
+/// Minimum interval between two warnings about store failures that are no outage.
 const LOG_INTERVAL_MS: u64 = 10_000;
 
 /// Time of the last warning about a store failure, in milliseconds since the epoch.
@@ -30,11 +30,19 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 /// Failures, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
 /// all other events have level debug. Entries identify a session by the hash of its id.
 ///
-/// An outage does not fill the log. The Redis store itself logs one warning when it begins and one when
-/// it ends, even without this listener. The second has the duration and the number of failed operations.
-/// The failures during the outage have level debug. For all other store failures, there is at most
-/// one warning in ten seconds, with the number of suppressed failures as `left_out`. `MetricsListener`
-/// counts all failures.
+/// An outage does not fill the log: one warning when it begins and one when it ends. The second has the
+/// duration and the number of failed operations. The failures in between have level debug, and
+/// `MetricsListener` counts all of them. The Redis store itself logs its outages, even without this
+/// listener. For any other store, each service logs the outages that it meets:
+///
+/// - An outage begins with a failure, but not within ten seconds of the end of the last outage. The
+///   number of failures within this time is `left_out` of the next beginning.
+/// - It ends with the next commit or destruction that succeeds. If only reads failed
+///   ([`StoreError::operation`](crate::store::StoreError::operation) is `read`), the load of a stored
+///   session ends it, too.
+///
+/// Records that this release or its keys cannot open, and sessions over the size limit of the store, are
+/// at most one warning in ten seconds, with the number of suppressed failures as `left_out`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
@@ -43,8 +51,8 @@ pub(super) fn listener() -> Option<TypeId> {
     Some(TypeId::of::<TracingListener>())
 }
 
-pub(super) fn add_listener(listeners: &mut Listeners) {
-    listeners.add(TracingListener);
+pub(super) fn add_listener(listeners: &mut Listeners, clock: &Clock) {
+    listeners.add(OutageListener::new(clock.clone()));
 }
 
 /// Logs the configuration of a service that was built.

@@ -22,6 +22,9 @@ pub struct StoreError {
 impl StoreError {
     /// Returns the error of `operation` (a verb such as "read") in the store named `store`.
     ///
+    /// Use "read" for [`Store::read`](super::Store::read) only. A log derives from it which operation shows that
+    /// the store works again.
+    ///
     /// Logs show the text of `source`. It must not contain session data, ids or passwords.
     pub fn new(
         store: &'static str,

@@ -37,6 +37,18 @@ pub enum StoreCall {
     Tagged,
 }
 
+impl StoreCall {
+    const fn operation(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destroy => "destroy",
+            Self::Touch => "touch",
+            Self::Tagged => "list tagged",
+        }
+    }
+}
+
 /// The effect of a rule on a call.
 #[derive(Clone, Debug)]
 enum CallEffect {
@@ -247,7 +259,8 @@ impl<S: Store> TestStore<S> {
         let effect = self.record(call, key);
         let (inner, yields) = (self.inner.clone(), self.yields);
         StoreFuture::new(async move {
-            let failure = || StoreError::new("test", "answer", "the test made the call fail");
+            let failure =
+                || StoreError::new("test", call.operation(), "the test made the call fail");
             yield_if(yields).await;
             let result = match effect {
                 None => work(&inner).await,

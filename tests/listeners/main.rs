@@ -16,7 +16,6 @@ mod events;
     feature = "redis"
 ))]
 mod full_run;
-#[cfg(any(feature = "metrics", feature = "redis"))]
 mod log;
 #[cfg(all(unix, feature = "file", feature = "metrics", feature = "redis"))]
 mod metrics;
@@ -24,3 +23,4 @@ mod metrics;
 mod redis_outage;
 #[cfg(feature = "metrics")]
 mod secrets;
+mod store_outages;
