@@ -5,8 +5,9 @@
 //! rounds. `FILE_BENCH_DIR` sets the directory (`target`), and `FILE_BENCH_N` sets the number of
 //! sessions of the large store (1,000,000).
 //!
-//! `FILE_BENCH_ROWS` selects rows that take long, instead of all others: `huge` is a store of
-//! 10,000,000 sessions, and `day` is a day with 1,000,000 visitors in compressed time.
+//! `FILE_BENCH_ROWS` selects rows: `writes`, `reads`, `always` (synced writes), `open`. Two take long and
+//! run only if they are selected: `huge` is a store of 10,000,000 sessions, and `day` is a day with
+//! 1,000,000 visitors in compressed time.
 
 #![allow(
     clippy::expect_used,
@@ -83,6 +84,10 @@ fn main() {
             bench_large_store(&runtime, &directory, &data, LargeStore::Plain, 10_000_000);
         }
         Ok("day") => bench_day(&runtime, &directory, &data),
+        Ok("writes") => bench_writes(&runtime, &directory, &data),
+        Ok("reads") => bench_reads(&runtime, &directory, &data),
+        Ok("always") => bench_synced_writes(&runtime, &directory, &data),
+        Ok("open") => bench_large_stores(&runtime, &directory, &data),
         _ => bench_all(&runtime, &directory, &data),
     }
     let _ = fs::remove_dir_all(directory);
@@ -93,6 +98,10 @@ fn bench_all(runtime: &Runtime, directory: &Path, data: &Bytes) {
     bench_writes(runtime, directory, data);
     bench_reads(runtime, directory, data);
     bench_synced_writes(runtime, directory, data);
+    bench_large_stores(runtime, directory, data);
+}
+
+fn bench_large_stores(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let count = std::env::var("FILE_BENCH_N");
     let count = count.ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     for kind in [LargeStore::Plain, LargeStore::Tagged, LargeStore::Encrypted] {
@@ -234,7 +243,7 @@ fn bench_reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
     fs::remove_dir_all(files).expect("removed");
 }
 
-/// Measures writes that are on the disk before they are acknowledged, with 64 concurrent writers.
+/// Measures writes that are on the disk before they are acknowledged, with 64, 16 and one writer.
 fn bench_synced_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
     const TURNS: u64 = 40;
     let files = directory.join("synced");
@@ -244,18 +253,16 @@ fn bench_synced_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let mut plain = File::create(directory.join("plain")).expect("a file");
     let mut preallocated = File::create(directory.join("preallocated")).expect("a file");
     let batch = vec![b'x'; (RECORD + 64) * WRITERS as usize];
-    let (mut grouped, mut files_alone, mut files_threads, mut disk, mut disk_preallocated, mut one) = (
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-    );
+    let (mut grouped, mut few, mut one) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut files_alone, mut files_threads, mut disk, mut disk_preallocated) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let all = TURNS * WRITERS;
     for _ in 0..ROUNDS {
         grouped.push(time_per_op(all, || {
-            runtime.block_on(write_concurrently(&store, data, TURNS))
+            runtime.block_on(write_concurrently(&store, data, WRITERS, TURNS))
+        }));
+        few.push(time_per_op(16 * TURNS, || {
+            runtime.block_on(write_concurrently(&store, data, 16, TURNS))
         }));
         one.push(time_per_op(TURNS, || {
             write_all(runtime, &store, 0..TURNS, data)
@@ -302,6 +309,11 @@ fn bench_synced_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
         median(disk_preallocated),
         "",
     );
+    println!(
+        "{:<34} {:>9.2} us",
+        "write, Always, 16 writers",
+        median(few)
+    );
     println!("{:<34} {:>9.2} us", "write, Always, 1 writer", median(one));
 }
 
@@ -320,8 +332,8 @@ fn preallocate(mut file: &File, bytes: u64) {
     file.seek(SeekFrom::Start(at)).expect("seek");
 }
 
-async fn write_concurrently(store: &FileStore, data: &Bytes, turns: u64) {
-    let tasks: Vec<_> = (0..WRITERS)
+async fn write_concurrently(store: &FileStore, data: &Bytes, writers: u64, turns: u64) {
+    let tasks: Vec<_> = (0..writers)
         .map(|writer| {
             let (store, data) = (store.clone(), data.clone());
             tokio::spawn(async move {
