@@ -120,14 +120,14 @@ impl<'a> Load<'a> {
         Poll::Ready(loaded.map(|()| this.session))
     }
 
-    fn end_trace(&self, state: &SessionState, is_ok: bool) {
-        if let Some(trace) = &self.trace {
+    fn end_trace(&mut self, state: &SessionState, is_ok: bool) {
+        if let Some(trace) = &mut self.trace {
             let end = OperationEnd {
                 outcome: outcome(state, is_ok),
                 attempts: self.attempts,
                 bytes: state.data().text().len(),
             };
-            trace.end(&self.session.engine, &end);
+            trace.end(&end);
         }
     }
 }

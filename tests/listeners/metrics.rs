@@ -247,3 +247,47 @@ fn an_outage_of_redis_is_visible_while_it_lasts() {
     let failed = "hyper_session_events_total{event=\"store_failed\",reason=\"outage\"}";
     assert_eq!(values[failed], 1.0);
 }
+
+/// Polls a future once, and drops it.
+async fn poll_once(future: impl Future) {
+    let mut future = std::pin::pin!(future);
+    let first = std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx)));
+    assert!(
+        first.await.is_pending(),
+        "the store does not answer at once"
+    );
+}
+
+#[test]
+fn an_operation_that_is_dropped_is_measured_as_cancelled() {
+    let _one = ONE.blocking_lock();
+    let snapshotter = record(async || {
+        let server = test_server(config());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("n", 1).unwrap()).await;
+        let gates = [Call::Read, Call::Write, Call::Write].map(|call| server.store.hold(call));
+        let load = browser.clone();
+        load.clone()
+            .request(async |s| poll_once(s.load()).await)
+            .await;
+        gates[0].open();
+        let explicit = browser.clone();
+        explicit
+            .clone()
+            .request(async |s| {
+                s.load().await.unwrap().increment("n").unwrap();
+                poll_once(s.commit()).await;
+            })
+            .await;
+        // The commit at the end of a request.
+        poll_once(browser.visit(async |s| s.increment("n").unwrap())).await;
+        drop(gates);
+    });
+    let mut values = values(&snapshotter);
+    values.retain(|name, _| name.contains("cancelled"));
+    let name = |kind: &str| {
+        format!("hyper_session_{kind}_seconds{{store=\"TestStore\",outcome=\"cancelled\"}}")
+    };
+    let expected = [(name("commit"), 2.0), (name("load"), 1.0)];
+    assert_eq!(values, BTreeMap::from(expected));
+}

@@ -99,8 +99,8 @@ impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
         let (mut state, engine) = (self.state(), &self.engine);
-        let trace = state.is_modified().then(|| OperationTrace::commit(engine));
-        let committed = match begin(&mut state, engine, status, trace.as_ref()) {
+        let mut trace = state.is_modified().then(|| OperationTrace::commit(engine));
+        let committed = match begin(&mut state, engine, status, trace.as_mut()) {
             Ok(None) if is_unchanged(&state, engine) => FinalCommit::Unchanged {
                 accessed: state.is_accessed() && engine.policy.enabled,
             },
@@ -137,28 +137,29 @@ fn begin(
     state: &mut SessionState,
     engine: &Arc<Engine>,
     status: StatusCode,
-    trace: Option<&OperationTrace>,
+    trace: Option<&mut OperationTrace>,
 ) -> Result<Option<CommitStep>, SessionError> {
     if let Some(error) = state.take_load_error() {
+        end_trace(trace, error.outcome(), state);
         return Err(*error);
     }
-    let _entered = trace.map(OperationTrace::enter);
+    let _entered = trace.as_ref().map(|trace| trace.enter());
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
         false => Ok(()),
     };
     match kept.and_then(|()| first_step(state, engine, true)) {
-        Ok(CommitStep::Done) => end_trace(trace, engine, "unchanged", state),
+        Ok(CommitStep::Done) => end_trace(trace, "unchanged", state),
         Ok(CommitStep::Writing(write, key)) => {
             let pending = finish_write(state, engine, write);
             if pending.is_none() {
-                end_trace(trace, engine, "stored", state);
+                end_trace(trace, "stored", state);
             }
             return Ok(pending.map(|write| CommitStep::Writing(write, key)));
         }
         Ok(step) => return Ok(Some(step)),
         Err(error) => {
-            end_trace(trace, engine, error.outcome(), state);
+            end_trace(trace, error.outcome(), state);
             return Err(state.report(engine, error));
         }
     }
@@ -166,19 +167,14 @@ fn begin(
     Ok(None)
 }
 
-fn end_trace(
-    trace: Option<&OperationTrace>,
-    engine: &Engine,
-    outcome: &'static str,
-    state: &SessionState,
-) {
+fn end_trace(trace: Option<&mut OperationTrace>, outcome: &'static str, state: &SessionState) {
     if let Some(trace) = trace {
         let end = OperationEnd {
             outcome,
             attempts: 1,
             bytes: state.data().text().len(),
         };
-        trace.end(engine, &end);
+        trace.end(&end);
     }
 }
 

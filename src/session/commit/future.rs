@@ -142,13 +142,13 @@ impl Commit {
         Poll::Ready(Ok(()))
     }
 
-    fn end_trace(&self, outcome: &'static str) {
+    fn end_trace(&mut self, outcome: &'static str) {
         let end = OperationEnd {
             outcome,
             attempts: self.conflicts + 1,
             bytes: self.session.state().data().text().len(),
         };
-        self.trace.end(&self.session.engine, &end);
+        self.trace.end(&end);
     }
 
     /// Waits for the current step and returns the next step.

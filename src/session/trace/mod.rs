@@ -20,6 +20,10 @@ use timer::Timer;
 
 use super::Engine;
 
+/// The outcome of an operation whose future was dropped before its end.
+#[allow(dead_code, reason = "the empty types do not record it")]
+const CANCELLED: &str = "cancelled";
+
 /// The kind of an operation on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TracedOperation {
@@ -39,10 +43,10 @@ pub(super) struct OperationEnd {
     pub(super) bytes: usize,
 }
 
-/// The span and the duration of one load or commit.
-#[derive(Clone, Debug)]
+/// The span and the duration of one load or commit. If it is dropped before its end, the operation was
+/// cancelled.
+#[derive(Debug)]
 pub(super) struct OperationTrace {
-    kind: TracedOperation,
     span: Span,
     timer: Timer,
 }
@@ -58,9 +62,8 @@ impl OperationTrace {
 
     fn begin(engine: &Engine, kind: TracedOperation) -> Self {
         Self {
-            kind,
             span: Span::new(kind, engine.store_name),
-            timer: Timer::start(),
+            timer: Timer::start(kind, &engine.meters),
         }
     }
 
@@ -70,8 +73,8 @@ impl OperationTrace {
     }
 
     /// Records the end of the operation.
-    pub(super) fn end(&self, engine: &Engine, end: &OperationEnd) {
+    pub(super) fn end(&mut self, end: &OperationEnd) {
         self.span.record(end);
-        self.timer.record(&engine.meters, self.kind, end);
+        self.timer.record(end.outcome);
     }
 }

@@ -2,12 +2,12 @@
 
 use tracing::{debug_span, field::Empty, span::EnteredSpan};
 
-use super::{OperationEnd, TracedOperation};
+use super::{CANCELLED, OperationEnd, TracedOperation};
 
 pub(in crate::session) type SpanGuard = EnteredSpan;
 
 /// The span of one operation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Span(tracing::Span);
 
 impl Span {
@@ -28,11 +28,21 @@ impl Span {
         self.0.clone().entered()
     }
 
-    pub(super) fn record(&self, end: &OperationEnd) {
+    /// Records the end, and closes the span.
+    pub(super) fn record(&mut self, end: &OperationEnd) {
+        let span = std::mem::replace(&mut self.0, tracing::Span::none());
+        if !span.is_disabled() {
+            span.record("outcome", end.outcome);
+            span.record("attempts", end.attempts);
+            span.record("bytes", end.bytes);
+        }
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
         if !self.0.is_disabled() {
-            self.0.record("outcome", end.outcome);
-            self.0.record("attempts", end.attempts);
-            self.0.record("bytes", end.bytes);
+            self.0.record("outcome", CANCELLED);
         }
     }
 }

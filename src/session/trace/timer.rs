@@ -1,16 +1,18 @@
 //! Durations of loads and commits, for the `metrics` facade.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use metrics::{Key, Label, Level, Metadata, with_recorder};
 
-use super::{OperationEnd, TracedOperation};
+use super::{CANCELLED, TracedOperation};
 
 static METADATA: Metadata<'static> =
     Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
+const OUTCOME_COUNT: usize = 14;
+
 /// The outcomes of loads and commits.
-const OUTCOMES: [&str; 13] = [
+const OUTCOMES: [&str; OUTCOME_COUNT] = [
     "found",
     "new",
     "stored",
@@ -24,12 +26,17 @@ const OUTCOMES: [&str; 13] = [
     "unavailable",
     "disabled",
     "failed",
+    CANCELLED,
 ];
 
-/// The histograms of one service. Each is a prepared key, so that a record allocates nothing.
+/// The histograms of one kind of operation, by outcome. Each is a prepared key, so that a record allocates
+/// nothing.
+type OutcomeKeys = Arc<[Key; OUTCOME_COUNT]>;
+
+/// The histograms of one service.
 pub(crate) struct OperationMeters {
-    load: Box<[Key]>,
-    commit: Box<[Key]>,
+    load: OutcomeKeys,
+    commit: OutcomeKeys,
 }
 
 impl OperationMeters {
@@ -40,7 +47,7 @@ impl OperationMeters {
                 let labels = labels.map(|(name, value)| Label::from_static_parts(name, value));
                 Key::from_parts(name, labels.to_vec())
             };
-            OUTCOMES.map(key).into()
+            Arc::new(OUTCOMES.map(key))
         };
         Self {
             load: keys("hyper_session_load_seconds"),
@@ -50,28 +57,41 @@ impl OperationMeters {
 }
 
 /// The start of one operation.
-#[derive(Clone, Debug)]
-pub(super) struct Timer(Instant);
+#[derive(Debug)]
+pub(super) struct Timer {
+    start: Instant,
+    /// `None` after the end.
+    keys: Option<OutcomeKeys>,
+}
 
 impl Timer {
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(super) fn record(
-        &self,
-        meters: &OperationMeters,
-        kind: TracedOperation,
-        end: &OperationEnd,
-    ) {
+    pub(super) fn start(kind: TracedOperation, meters: &OperationMeters) -> Self {
         let keys = match kind {
             TracedOperation::Load => &meters.load,
             TracedOperation::Commit => &meters.commit,
         };
-        let outcome = OUTCOMES.iter().position(|other| *other == end.outcome);
-        if let Some(key) = outcome.and_then(|outcome| keys.get(outcome)) {
-            let seconds = self.0.elapsed().as_secs_f64();
+        Self {
+            start: Instant::now(),
+            keys: Some(keys.clone()),
+        }
+    }
+
+    pub(super) fn record(&mut self, outcome: &'static str) {
+        let keys = self.keys.take();
+        let outcome = OUTCOMES.iter().position(|other| *other == outcome);
+        if let (Some(keys), Some(outcome)) = (&keys, outcome)
+            && let Some(key) = keys.get(outcome)
+        {
+            let seconds = self.start.elapsed().as_secs_f64();
             with_recorder(|recorder| recorder.register_histogram(key, &METADATA).record(seconds));
+        }
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.keys.is_some() {
+            self.record(CANCELLED);
         }
     }
 }
