@@ -7,7 +7,7 @@
 //! with `--features redis`), `SESSION_AGE` and `REDIS_URL`. Without `APP_KEY`, the process generates a
 //! key for its own lifetime. With Redis, the start waits for the server for up to 10 seconds.
 //!
-//! `support/serve.rs` adds `IDLE_TIMEOUT` and `MAX_CONNECTIONS`. The server supports HTTP/1, and HTTP/2
+//! `support/serve.rs` adds the limits on time and connections. The server supports HTTP/1, and HTTP/2
 //! with prior knowledge. SIGTERM and Ctrl-C stop it after the running requests have been answered.
 //! A session that cannot be loaded or stored is a response with the error as JSON.
 

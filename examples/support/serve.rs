@@ -1,6 +1,13 @@
 //! The server of the examples: HTTP/1 and HTTP/2, limits on time and connections, a graceful stop.
 //!
-//! Environment: `IDLE_TIMEOUT` (default 30, in seconds) and `MAX_CONNECTIONS` (default 1000).
+//! Environment, times in seconds:
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `IDLE_TIMEOUT` | the time for the head of a request, and between requests; default 30 |
+//! | `WRITE_TIMEOUT` | the time that a client may accept no byte; default 30 |
+//! | `CONNECTION_LIFETIME` | the time after which a connection ends, whatever it is sending; default 3600 |
+//! | `MAX_CONNECTIONS` | the number of open connections; default 1000 |
 
 use std::{
     error::Error,
@@ -30,7 +37,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -44,6 +51,11 @@ pub(crate) struct Limits {
     /// The time in which a client must send the head of a request. A connection without a new request
     /// closes after one to two times this, when its running requests have been answered.
     idle_timeout: Duration,
+    /// The time that a client may accept no byte. Then the connection ends.
+    write_timeout: Duration,
+    /// The time after which a connection ends, except one that was upgraded. It also ends a client of
+    /// HTTP/2 that reads from the connection, but accepts no data of a response.
+    lifetime: Duration,
     /// The maximum number of open connections, upgraded ones included. Further clients wait.
     connections: u32,
 }
@@ -56,6 +68,8 @@ impl Limits {
     pub(crate) fn from_env() -> Result<Self, BoxError> {
         Ok(Self {
             idle_timeout: Duration::from_secs(variable("IDLE_TIMEOUT", 30)?),
+            write_timeout: Duration::from_secs(variable("WRITE_TIMEOUT", 30)?),
+            lifetime: Duration::from_secs(variable("CONNECTION_LIFETIME", 3600)?),
             connections: variable("MAX_CONNECTIONS", 1000)?,
         })
     }
@@ -106,7 +120,7 @@ pub(crate) async fn serve_each<S, B>(
     let mut signal = pin!(stop_signal());
     loop {
         let accepted = tokio::select! {
-            accepted = accept(&listener, &permits) => accepted,
+            accepted = accept(&listener, &permits, limits) => accepted,
             () = &mut signal => break,
         };
         let Ok((stream, client)) = accepted else {
@@ -115,7 +129,7 @@ pub(crate) async fn serve_each<S, B>(
             continue;
         };
         let (service, stopped) = (service(client), stopped.clone());
-        tokio::spawn(connection(stream, service, limits.idle_timeout, stopped));
+        tokio::spawn(connection(stream, service, limits, stopped));
     }
     drop((listener, stopped));
     let _ = stop.send(true);
@@ -130,6 +144,7 @@ pub(crate) async fn serve_each<S, B>(
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    limits: Limits,
 ) -> io::Result<(LimitedStream, SocketAddr)> {
     let permit = permits.clone().acquire_owned().await;
     let permit = permit.map_err(io::Error::other)?;
@@ -137,15 +152,40 @@ async fn accept(
     let _ = stream.set_nodelay(true);
     let stream = LimitedStream {
         stream,
+        write_timeout: limits.write_timeout,
+        write_end: None,
         _permit: permit,
     };
     Ok((stream, client))
 }
 
-/// A stream that counts as a connection until it closes. A handler may have taken it over by an upgrade.
+/// A stream that counts as a connection until it closes. A handler may have taken it over by an upgrade. A
+/// write fails if the client accepts no byte for too long.
 struct LimitedStream {
     stream: TcpStream,
+    write_timeout: Duration,
+    /// The time at which a write that waits fails.
+    write_end: Option<Pin<Box<Sleep>>>,
     _permit: OwnedSemaphorePermit,
+}
+
+impl LimitedStream {
+    fn limit_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.write_end = None;
+            return written;
+        }
+        let timeout = self.write_timeout;
+        let end = self
+            .write_end
+            .get_or_insert_with(|| Box::pin(sleep(timeout)));
+        let timed_out = || Err(io::ErrorKind::TimedOut.into());
+        end.as_mut().poll(cx).map(|()| timed_out())
+    }
 }
 
 impl AsyncRead for LimitedStream {
@@ -164,7 +204,8 @@ impl AsyncWrite for LimitedStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.limit_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -172,7 +213,8 @@ impl AsyncWrite for LimitedStream {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.limit_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -188,12 +230,12 @@ impl AsyncWrite for LimitedStream {
     }
 }
 
-/// Serves one connection until it closes. A stop, or a time without a new request, closes it when its
+/// Serves one connection until it closes, for its lifetime at most. A stop, or a time without a new request, closes it when its
 /// running requests have been answered.
 async fn connection<S, B>(
     stream: LimitedStream,
     service: S,
-    idle_timeout: Duration,
+    limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -201,6 +243,7 @@ async fn connection<S, B>(
     S::Error: Into<BoxError>,
     B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
+    let (idle_timeout, mut lifetime) = (limits.idle_timeout, pin!(sleep(limits.lifetime)));
     let was_used = Arc::new(AtomicBool::new(false));
     let used = was_used.clone();
     let service = service_fn(move |request| {
@@ -224,6 +267,7 @@ async fn connection<S, B>(
         tokio::select! {
             // A connection fails if its client disconnects or breaks the protocol.
             _ = connection.as_mut() => return,
+            () = lifetime.as_mut() => return,
             _ = stopped.wait_for(|stopped| *stopped), if !is_closing => is_closing = true,
             () = sleep(idle_timeout), if !is_closing => is_closing = !was_used.swap(false, Relaxed),
         }

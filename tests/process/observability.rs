@@ -21,7 +21,7 @@ struct Service {
     child: Child,
     site: SocketAddr,
     metrics: SocketAddr,
-    log: ChildStderr,
+    log: Option<ChildStderr>,
 }
 
 impl Service {
@@ -36,7 +36,7 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = child.stderr.take().unwrap();
+        let log = child.stderr.take();
         let mut lines = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok);
@@ -105,13 +105,52 @@ async fn a_scrape_has_the_metrics_of_the_visits() {
     }
     let _ = service.child.kill();
     let mut log = String::new();
-    service.log.read_to_string(&mut log).unwrap();
+    let mut stderr = service.log.take().unwrap();
+    stderr.read_to_string(&mut log).unwrap();
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(
         log.contains("event=\"started\" store=\"file\" cookie=\"session\""),
         "{log}"
     );
     assert!(!log.contains("no documentation"), "{log}");
+}
+
+#[tokio::test]
+async fn the_log_at_level_trace_and_the_metrics_contain_no_secret() {
+    const APP_KEY: &str = "canary-key-of-thirty-two-characters-1";
+    let folder = Scratch::new();
+    let location = folder.path().join("sessions");
+    let mut service = Service::start(&[
+        ("APP_KEY", APP_KEY),
+        ("RUST_LOG", "trace"),
+        ("SESSION_DRIVER", "file"),
+        ("SESSION_FILE_LOCATION", location.to_str().unwrap()),
+    ]);
+    // So that a full pipe does not stop the service.
+    let mut log = service.log.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        log.read_to_string(&mut text).unwrap();
+        text
+    });
+    let mut visitor = Remote::http1(service.site);
+    for _ in 0..3 {
+        visitor.get("/").await;
+    }
+    let cookie = visitor.jar.get("session").unwrap().to_owned();
+    let metrics = Remote::http1(service.metrics).get("/metrics").await;
+    let _ = service.child.kill();
+    let log = reader.join().unwrap();
+    assert!(
+        log.contains("TRACE") && log.contains("session.commit"),
+        "{log}"
+    );
+    // The first characters claim a time, which is no secret.
+    for secret in [APP_KEY, &cookie[cookie.len() - 40..]] {
+        for text in [&*log, metrics.text()] {
+            assert!(!text.contains(secret), "{secret}: {text}");
+        }
+    }
 }
 
 /// Returns the names of all metrics, as Prometheus knows them.

@@ -4,11 +4,14 @@ use std::{process::Command, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 
 use super::support::{Proxy, open, raw, read_until, upstream};
@@ -297,6 +300,63 @@ async fn requests_above_the_limit_are_a_503() {
     stream.write_all(b"0\r\n\r\n").await.unwrap();
     read_until(&mut stream, "0\r\n\r\n").await;
     assert_eq!(client.get("/public/x").await.status, 200);
+}
+
+/// Waits for the only permit of a proxy, which a client that accepts no data has.
+async fn wait_for_permit(proxy: &Proxy) {
+    let mut client = Remote::http1(proxy.address);
+    let answer = timeout(Duration::from_secs(60), client.get("/public/x")).await;
+    assert_eq!(answer.expect("the permit is free again").status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_does_not_keep_its_permit() {
+    let upstream = upstream().await;
+    let limits = [
+        ("UPSTREAM_REQUESTS", "1"),
+        ("CONNECT_TIMEOUT", "600"),
+        ("WRITE_TIMEOUT", "1"),
+    ];
+    let proxy = Proxy::start(upstream.address, &limits);
+    let head = "GET /public/huge?64 HTTP/1.1\r\nhost: h\r\n\r\n";
+    let mut stream = open(proxy.address, head).await;
+    read_until(&mut stream, "\r\n\r\n").await;
+    wait_for_permit(&proxy).await;
+    let mut rest = Vec::new();
+    // What the kernel had buffered arrives, and then the end or a reset.
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.len() < 64 << 20, "{} bytes", rest.len());
+}
+
+#[tokio::test]
+async fn a_client_of_http_2_that_accepts_no_data_does_not_keep_its_permit() {
+    let upstream = upstream().await;
+    let limits = [
+        ("UPSTREAM_REQUESTS", "1"),
+        ("CONNECT_TIMEOUT", "600"),
+        ("CONNECTION_LIFETIME", "2"),
+    ];
+    let proxy = Proxy::start(upstream.address, &limits);
+    // A connection may end before its response has begun.
+    let response = loop {
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        let executor = TokioExecutor::new();
+        let Ok((mut sender, connection)) = http2::handshake(executor, TokioIo::new(stream)).await
+        else {
+            continue;
+        };
+        tokio::spawn(connection);
+        let request = Request::get("http://h/public/huge?64").body(Empty::<Bytes>::new());
+        if let Ok(response) = sender.send_request(request.unwrap()).await {
+            break response;
+        }
+    };
+    assert_eq!(response.status(), 200);
+    wait_for_permit(&proxy).await;
+    assert!(
+        response.into_body().collect().await.is_err(),
+        "it was cut off"
+    );
 }
 
 #[tokio::test]
