@@ -12,11 +12,10 @@ use super::{
     body::FormBody,
     content_type::BodyType,
     error::{BoxError, InputError, InputErrorKind},
-    origin::OwnOrigins,
     reader::{PreReadInput, RequestReader},
     replay::{BodyRecorder, ReplayBody},
 };
-use crate::session::Session;
+use crate::{service::OwnOrigins, session::Session};
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const TOKEN_HEADERS: [HeaderName; 2] = [

@@ -2,16 +2,16 @@
 
 use std::error::Error;
 
-use http::{HeaderValue, Response, StatusCode, header::LOCATION};
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use http::{Response, StatusCode};
 
 use super::{
     error::{BoxError, InputErrorKind, TEXT, new_response},
-    origin::OwnOrigins,
-    request_info::RequestInfo,
     validation::ValidationReport,
 };
-use crate::session::{Session, is_own_path};
+use crate::{
+    service::{OwnOrigins, Redirect, RequestInfo},
+    session::Session,
+};
 
 /// A handler's error that [`Forms`](super::Forms) turns into a response.
 pub(super) enum FormError {
@@ -55,7 +55,7 @@ pub(super) async fn redirect_to_form(
     if request.would_loop(&target) || report.flash(&session).is_err() {
         return plain_text_response(&report);
     }
-    see_other(&target)
+    Redirect::to(target).into_response()
 }
 
 /// Returns the path of the form. It is always a path on this origin, whatever the client sent.
@@ -66,26 +66,12 @@ fn redirect_target(
     origins: &OwnOrigins,
 ) -> String {
     if let Some(path) = &report.redirect_to {
-        let path = Some(path).filter(|path| is_own_path(path));
-        return path.map_or("/", |path| path).to_owned();
+        return Redirect::to(path).path().to_owned();
     }
     request
         .referer_path(origins)
         .or_else(|| session.previous_url().ok().flatten())
         .unwrap_or_else(|| "/".to_owned())
-}
-
-/// The ASCII characters that a URL must escape (RFC 3986, 2).
-const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>');
-
-/// Returns a 303 response: the browser requests `path` with GET (RFC 9110, 15.4.4).
-fn see_other(path: &str) -> Response<String> {
-    let path = utf8_percent_encode(path, ESCAPED).to_string();
-    let location = HeaderValue::try_from(path).unwrap_or(HeaderValue::from_static("/"));
-    let mut response = Response::new(String::new());
-    *response.status_mut() = StatusCode::SEE_OTHER;
-    response.headers_mut().insert(LOCATION, location);
-    response
 }
 
 /// Returns a 422 response with the messages as plain text.

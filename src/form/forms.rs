@@ -4,10 +4,8 @@ use std::{fmt, sync::Arc};
 
 use http::request;
 
-use super::{
-    InputLimits,
-    origin::{InvalidOrigin, OwnOrigins},
-};
+use super::{InputLimits, origin::InvalidOrigin};
+use crate::service::OwnOrigins;
 
 /// Middleware that redirects invalid forms back with their errors, and protects against CSRF.
 ///

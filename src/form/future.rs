@@ -20,9 +20,12 @@ use super::{
     error::{BoxError, InputError, InputErrorKind, InputRejection},
     error_response::{FormError, redirect_to_form},
     forms::FormsConfig,
-    request_info::RequestInfo,
 };
-use crate::{completion::panic_after_completion, service::MissingSessionLayer, session::Session};
+use crate::{
+    completion::panic_after_completion,
+    service::{MissingSessionLayer, RequestInfo},
+    session::Session,
+};
 
 /// A handler that is called once. Public only because it is part of a public signature.
 #[doc(hidden)]

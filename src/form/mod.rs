@@ -24,7 +24,6 @@ mod parse;
 mod reader;
 mod redact;
 mod replay;
-mod request_info;
 mod tree;
 mod validation;
 

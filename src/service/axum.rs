@@ -9,6 +9,7 @@ use http::{HeaderValue, StatusCode, header::CONTENT_TYPE, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
+    redirect::Redirect,
     response::session_failure,
     session_ext::{MissingSessionLayer, SessionExt},
 };
@@ -115,6 +116,13 @@ fn from_extensions(parts: &Parts) -> Result<Session, MissingSessionLayer> {
 impl IntoResponse for SessionError {
     fn into_response(self) -> Response {
         session_failure::<Body>(self).map(|_| Body::empty())
+    }
+}
+
+/// The response of [`Redirect::into_response`](Self::into_response).
+impl IntoResponse for Redirect {
+    fn into_response(self) -> Response {
+        self.into_response()
     }
 }
 

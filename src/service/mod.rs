@@ -6,12 +6,17 @@
 //! responses. If a service is wrapped twice with the same `Sessions`, the outer
 //! layer creates and commits the session, and the inner layer passes it on. [`collection`](Sessions::collection) gives access to the stored
 //! sessions outside of a request.
+//!
+//! A handler redirects with [`Redirect`], whose target is always on this origin.
 
 mod body;
 mod caching;
 mod future;
 mod hyper;
 mod layer_session;
+mod origin;
+mod redirect;
+mod request_info;
 mod response;
 mod session_ext;
 mod sessions;
@@ -47,6 +52,10 @@ pub use layer_session::SessionLayerConflict;
 pub use log::TracingListener;
 #[cfg(feature = "metrics")]
 pub use meter::{MetricDescription, MetricKind, MetricsListener};
+#[cfg(feature = "forms")]
+pub(crate) use origin::{Origin, OwnOrigins};
+pub use redirect::Redirect;
+pub use request_info::{RequestHead, RequestInfo};
 pub use session_ext::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]

@@ -42,7 +42,6 @@ pub(crate) use inspect::{StoredSession, inspect};
 pub(crate) use key_table::{DeadKeys, TouchTimes};
 pub use load::Load;
 pub use max_age::MaxAgeError;
-#[cfg(feature = "forms")]
 pub(crate) use methods::is_own_path;
 pub(crate) use pending_ids::PendingIds;
 pub(crate) use policy::Policy;

@@ -98,6 +98,7 @@ mod service {
     mod grpc;
     mod hyper;
     mod layers;
+    mod redirect;
     mod strip;
     #[cfg(feature = "tower")]
     mod tower;

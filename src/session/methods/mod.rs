@@ -29,5 +29,4 @@ mod csrf;
 #[cfg(feature = "forms")]
 mod identify;
 
-#[cfg(feature = "forms")]
 pub(crate) use urls::is_own_path;

@@ -2,7 +2,8 @@
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri,
-    header::{ACCEPT, CONTENT_TYPE, HOST, HeaderName, REFERER},
+    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HOST, HeaderName, REFERER},
+    request,
 };
 
 use super::origin::OwnOrigins;
@@ -10,9 +11,47 @@ use crate::session::is_own_path;
 
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
-/// The method, the URL and some headers of a request, kept until its response is known.
+/// The head of a request: an [`http::Request`], or its [`Parts`](request::Parts).
+pub trait RequestHead {
+    /// Returns the method.
+    fn method(&self) -> &Method;
+    /// Returns the URL.
+    fn uri(&self) -> &Uri;
+    /// Returns the headers.
+    fn headers(&self) -> &HeaderMap;
+}
+
+impl<B> RequestHead for Request<B> {
+    fn method(&self) -> &Method {
+        self.method()
+    }
+
+    fn uri(&self) -> &Uri {
+        self.uri()
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        self.headers()
+    }
+}
+
+impl RequestHead for request::Parts {
+    fn method(&self) -> &Method {
+        &self.method
+    }
+
+    fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+}
+
+/// The method, the URL and the preferences of a request, kept until its response is known.
 #[derive(Debug)]
-pub(super) struct RequestInfo {
+pub struct RequestInfo {
     method: Method,
     uri: Uri,
     host: Option<HeaderValue>,
@@ -20,27 +59,55 @@ pub(super) struct RequestInfo {
     accept: Option<HeaderValue>,
     content_type: Option<HeaderValue>,
     requested_with: Option<HeaderValue>,
+    accept_language: Option<HeaderValue>,
 }
 
 impl RequestInfo {
-    pub(super) fn new<B>(request: &Request<B>) -> Self {
+    pub(crate) fn new(request: &impl RequestHead) -> Self {
         let header = |name: HeaderName| request.headers().get(name).cloned();
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             host: header(HOST),
             referer: header(REFERER),
-            accept: combined_accept(request.headers()),
+            accept: combined(request.headers(), ACCEPT),
             content_type: header(CONTENT_TYPE),
             requested_with: header(REQUESTED_WITH),
+            accept_language: combined(request.headers(), ACCEPT_LANGUAGE),
         }
+    }
+
+    /// Returns the method.
+    pub const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Returns the URL.
+    pub const fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Returns the language of `available` that the client prefers, by `Accept-Language`. Returns `None`
+    /// if it accepts none of them.
+    ///
+    /// `de-AT` also accepts `de` (RFC 4647, 3.4), but not the other way round. `*` accepts the first
+    /// language.
+    pub fn preferred_language<'a>(&self, available: &[&'a str]) -> Option<&'a str> {
+        let mut best: Option<(u16, &str)> = None;
+        for (range, weight) in weighted(header_text(&self.accept_language)?) {
+            let is_better = best.map_or(weight > 0, |(other, _)| weight > other);
+            if let Some(language) = find_language(range, available).filter(|_| is_better) {
+                best = Some((weight, language));
+            }
+        }
+        best.map(|(_, language)| language)
     }
 
     /// Returns `true` if the client prefers JSON to HTML.
     ///
     /// `Accept` decides (RFC 9110, 12.5.1), if it lists either type by its name. Otherwise, JSON is
     /// preferred if a script sent the request (`X-Requested-With: XMLHttpRequest`) or its body is JSON.
-    pub(super) fn wants_json(&self) -> bool {
+    pub fn wants_json(&self) -> bool {
         let accept = header_text(&self.accept).unwrap_or_default();
         let html = quality(accept, |media_type| {
             matches!(media_type, "text/html" | "application/xhtml+xml")
@@ -68,7 +135,7 @@ impl RequestInfo {
     }
 
     /// Returns the path and query of `Referer`, if it has one of the `origins`.
-    pub(super) fn referer_path(&self, origins: &OwnOrigins) -> Option<String> {
+    pub(crate) fn referer_path(&self, origins: &OwnOrigins) -> Option<String> {
         let referer: Uri = header_text(&self.referer)?.parse().ok()?;
         if !origins.contains(&referer, &self.uri, self.host.as_ref()) {
             return None;
@@ -78,7 +145,7 @@ impl RequestInfo {
     }
 
     /// Returns `true` if a redirect to `path` would repeat this request.
-    pub(super) fn would_loop(&self, path: &str) -> bool {
+    pub(crate) fn would_loop(&self, path: &str) -> bool {
         let requested = self
             .uri
             .path_and_query()
@@ -87,10 +154,10 @@ impl RequestInfo {
     }
 }
 
-/// Returns `Accept` as one value. Several header lines are equivalent to one line with commas
+/// Returns a header with a list as one value. Several header lines are equivalent to one line with commas
 /// (RFC 9110, 5.3).
-fn combined_accept(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lines = headers.get_all(ACCEPT).iter();
+fn combined(headers: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
     let (first, second) = (lines.next()?, lines.next());
     let Some(second) = second else {
         return Some(first.clone());
@@ -109,18 +176,36 @@ fn header_text(value: &Option<HeaderValue>) -> Option<&str> {
 
 /// Returns the highest quality, in thousandths, of the media types in `accept` that match.
 fn quality(accept: &str, matches: impl Fn(&str) -> bool) -> Option<u16> {
-    let ranges = accept.split(',').filter_map(|range| {
+    let ranges = weighted(accept);
+    let matching = ranges.filter(|(media_type, _)| matches(&media_type.to_ascii_lowercase()));
+    matching.map(|(_, weight)| weight).max()
+}
+
+/// Splits a list into its items, each with its weight in thousandths.
+fn weighted(list: &str) -> impl Iterator<Item = (&str, u16)> {
+    list.split(',').filter_map(|range| {
         let mut parameters = range.split(';');
-        let media_type = parameters.next()?.trim().to_ascii_lowercase();
-        matches(&media_type).then(|| {
-            let weight = parameters.find_map(|parameter| {
-                let (name, value) = parameter.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-            });
-            weight.map_or(1000, parse_thousandths)
-        })
-    });
-    ranges.max()
+        let item = parameters.next()?.trim();
+        let weight = parameters.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+        });
+        Some((item, weight.map_or(1000, parse_thousandths)))
+    })
+}
+
+/// Finds the language that a range of `Accept-Language` accepts.
+fn find_language<'a>(mut range: &str, available: &[&'a str]) -> Option<&'a str> {
+    if range == "*" {
+        return available.first().copied();
+    }
+    loop {
+        let mut languages = available.iter();
+        if let Some(language) = languages.find(|it| it.eq_ignore_ascii_case(range)) {
+            return Some(language);
+        }
+        (range, _) = range.rsplit_once('-')?;
+    }
 }
 
 /// Parses a weight (RFC 9110, 12.4.2) as thousandths. An invalid weight is 0.
