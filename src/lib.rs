@@ -16,6 +16,7 @@
 //! | end all sessions of a user | [`SessionCollection::destroy_tagged`] |
 //! | observe | [`Listener`] and [`Event`], or the features `tracing` and `metrics` |
 //! | read forms, redirect with errors, reject forged requests | the module [`form`](guide::forms) |
+//! | redirect to the intended page, render error pages, translate messages | [responses](guide::responses) |
 //! | learn it in order | the [`guide`] |
 //! | come from another session middleware | [porting](guide::porting) |
 //!
@@ -100,6 +101,7 @@
 //! [Concurrency](guide::concurrency) ·
 //! [Flash messages](guide::flash_messages) ·
 //! [Forms and validation](guide::forms) ·
+//! [Redirects, error pages and languages](guide::responses) ·
 //! [Axum](guide::axum) ·
 //! [Templates](guide::templates) ·
 //! [Events and observability](guide::events) ·

@@ -11,7 +11,10 @@ use super::{
     InputLimits,
     body::FormBody,
     content_type::BodyType,
-    error::{BoxError, InputError, InputErrorKind},
+    error::{
+        BoxError, CROSS_ORIGIN, INVALID_TOKEN, InputError, InputErrorKind, MISSING_TOKEN,
+        OTHER_ORIGIN,
+    },
     reader::{PreReadInput, RequestReader},
     replay::{BodyRecorder, ReplayBody},
 };
@@ -22,11 +25,6 @@ const TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-csrf-token"),
     HeaderName::from_static("x-xsrf-token"),
 ];
-
-const MISSING_TOKEN: &str = "the token is missing";
-const INVALID_TOKEN: &str = "the token is not valid for this session";
-const CROSS_ORIGIN: &str = "the request comes from another origin";
-const OTHER_ORIGIN: &str = "the `Origin` header names another origin";
 
 /// The result of the CSRF check of a request's head.
 pub(super) enum HeadCheck {

@@ -13,6 +13,7 @@ use serde::{
 use serde_json::Value;
 
 use super::{ValidationErrors, field_name::parse_index};
+use crate::service::Messages;
 
 /// A deserializer of a value of the input.
 #[derive(Clone, Copy)]
@@ -21,7 +22,7 @@ pub(super) struct ValueDeserializer<'a>(pub(super) &'a Value);
 /// A deserializer of a string: a value or a key.
 struct TextDeserializer<'a>(Cow<'a, str>);
 
-const NOT_A_NUMBER: FieldError = FieldError::new("must be a valid number");
+const NOT_A_NUMBER: FieldError = FieldError::new("validation.number");
 
 fn parse_number<T: FromStr>(text: &str) -> Result<T, FieldError> {
     text.trim().parse().map_err(|_| NOT_A_NUMBER)
@@ -38,7 +39,7 @@ fn parse_bool(text: &str) -> Result<bool, FieldError> {
     match text {
         "true" | "on" | "yes" | "1" => Ok(true),
         "false" | "off" | "no" | "0" | "" => Ok(false),
-        _ => Err(FieldError::new("must be yes or no")),
+        _ => Err(FieldError::new("validation.boolean")),
     }
 }
 
@@ -192,7 +193,7 @@ impl<'de> ValueDeserializer<'de> {
             .iter()
             .map(|(name, value)| Some((parse_index(name)?, ItemName::Key(name), value)))
             .collect::<Option<_>>()
-            .ok_or(FieldError::new("must be a list"))?;
+            .ok_or(FieldError::new("validation.list"))?;
         items.sort_by_key(|(index, ..)| *index);
         Ok(items
             .into_iter()
@@ -211,7 +212,7 @@ impl<'de> ValueDeserializer<'de> {
                 .enumerate()
                 .map(|(index, value)| (ItemName::Index(index), value))
                 .collect()),
-            _ => Err(FieldError::new("must be a group of fields")),
+            _ => Err(FieldError::new("validation.group")),
         }
     }
 }
@@ -280,7 +281,7 @@ impl<'de, I: Iterator<Item = (ItemName<'de>, &'de Value)>> MapAccess<'de> for Gr
         seed: S,
     ) -> Result<S::Value, FieldError> {
         let Some((name, value)) = self.value.take() else {
-            return Err(FieldError::new("must be a group of fields"));
+            return Err(FieldError::new("validation.group"));
         };
         let result = seed.deserialize(ValueDeserializer(value));
         result.map_err(|error| name.add_to_path(error))
@@ -373,14 +374,29 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
 pub(super) struct FieldError {
     /// The path of the field, in dot notation.
     path: String,
-    message: Cow<'static, str>,
+    message: FieldMessage,
+}
+
+#[derive(Debug)]
+enum FieldMessage {
+    /// A message of the catalogue, and the value of its placeholder.
+    Key(&'static str, Option<(&'static str, String)>),
+    /// The text of a `Deserialize` implementation.
+    Text(String),
 }
 
 impl FieldError {
-    const fn new(message: &'static str) -> Self {
+    const fn new(key: &'static str) -> Self {
         Self {
             path: String::new(),
-            message: Cow::Borrowed(message),
+            message: FieldMessage::Key(key, None),
+        }
+    }
+
+    const fn with_value(key: &'static str, value: (&'static str, String)) -> Self {
+        Self {
+            path: String::new(),
+            message: FieldMessage::Key(key, Some(value)),
         }
     }
 
@@ -400,42 +416,62 @@ impl serde::de::Error for FieldError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self {
             path: String::new(),
-            message: message.to_string().into(),
+            message: FieldMessage::Text(message.to_string()),
         }
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self::new("is missing").prepend_name(field)
+        Self::new("validation.missing").prepend_name(field)
     }
 
     /// Does not repeat the value. It may be a password.
     fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::custom(format_args!("must be {expected}"))
+        Self::with_value("validation.type", ("expected", expected.to_string()))
     }
 
     fn invalid_value(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::custom(format_args!("must be {expected}"))
+        Self::with_value("validation.type", ("expected", expected.to_string()))
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self::custom(format_args!("must be one of: {}", known.join(", ")))
+        Self::with_value("validation.choice", ("choices", known.join(", ")))
     }
 
-    fn unknown_field(field: &str, _: &'static [&'static str]) -> Self {
-        Self::new("is not a known field").prepend_name(field)
+    /// The map adds the name of the key.
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::new("validation.unknown")
     }
 }
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.path, self.message)
+        write!(f, "{} ", self.path)?;
+        match &self.message {
+            FieldMessage::Text(text) => f.write_str(text),
+            FieldMessage::Key(key, value) => {
+                let values = value.as_slice();
+                let values: Vec<(&str, &dyn fmt::Display)> = values
+                    .iter()
+                    .map(|(name, value)| (*name, value as _))
+                    .collect();
+                f.write_str(&Messages::default().format(key, &values))
+            }
+        }
     }
 }
 
 impl std::error::Error for FieldError {}
 
 impl From<FieldError> for ValidationErrors {
-    fn from(error: FieldError) -> Self {
-        Self::new().with_error(error.path, error.message)
+    fn from(FieldError { path, message }: FieldError) -> Self {
+        let mut errors = Self::new();
+        match message {
+            FieldMessage::Text(text) => errors.add(path, text),
+            FieldMessage::Key(key, None) => errors.add_message(path, key, &[]),
+            FieldMessage::Key(key, Some((name, value))) => {
+                errors.add_message(path, key, &[(name, &value)]);
+            }
+        }
+        errors
     }
 }

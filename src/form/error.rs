@@ -4,7 +4,13 @@ use std::{error::Error, fmt, sync::Arc};
 
 use http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 
-use crate::service::MissingSessionLayer;
+use crate::service::{InputFailure, Messages, MissingSessionLayer};
+
+// The reasons of failed CSRF checks.
+pub(super) const MISSING_TOKEN: &str = "the token is missing";
+pub(super) const INVALID_TOKEN: &str = "the token is not valid for this session";
+pub(super) const CROSS_ORIGIN: &str = "the request comes from another origin";
+pub(super) const OTHER_ORIGIN: &str = "the `Origin` header names another origin";
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -67,7 +73,7 @@ impl InputError {
     /// Returns a response with the status, and the reason as plain text. [`Forms`](super::Forms)
     /// converts it into JSON for a client that prefers JSON.
     pub fn into_response<B: From<String>>(self) -> Response<B> {
-        let mut response = self.kind.response(false).map(B::from);
+        let mut response = self.kind.response(false, &Messages::default()).map(B::from);
         let rejection = InputRejection(Arc::new(self.kind));
         response.extensions_mut().insert(rejection);
         response
@@ -93,13 +99,46 @@ impl InputErrorKind {
         }
     }
 
-    pub(super) fn response(&self, as_json: bool) -> Response<String> {
-        let text = format!("The request was rejected: {self}.");
-        if as_json {
+    pub(super) fn response(&self, as_json: bool, messages: &Messages) -> Response<String> {
+        let text = self.text(messages);
+        let mut response = if as_json {
             let body = serde_json::json!({ "message": text }).to_string();
-            return new_response(self.status(), JSON, body);
+            new_response(self.status(), JSON, body)
+        } else {
+            new_response(self.status(), TEXT, text)
+        };
+        let failure = InputFailure(self.to_string().into());
+        response.extensions_mut().insert(failure);
+        response
+    }
+
+    /// Returns the text for the client.
+    fn text(&self, messages: &Messages) -> String {
+        match self {
+            Self::TooLarge { unit, limit } => {
+                let key = format!("unit.{}", unit.replace(' ', "_"));
+                let unit = messages.find(&key).unwrap_or(unit);
+                messages.format("input.too_large", &[("limit", limit), ("unit", &unit)])
+            }
+            Self::Malformed(reason) => messages.format("input.malformed", &[("reason", reason)]),
+            Self::UnsupportedType => messages.text("input.unsupported_type").to_owned(),
+            Self::Csrf(reason) => {
+                let reason = messages.find(reason_key(reason)).unwrap_or(reason);
+                messages.format("input.csrf", &[("reason", &reason)])
+            }
+            Self::Body(_) => messages.text("input.body").to_owned(),
+            Self::NoSession(error) => messages.format("input.no_session", &[("reason", error)]),
         }
-        new_response(self.status(), TEXT, text)
+    }
+}
+
+/// Returns the key of a reason in the catalogue.
+fn reason_key(reason: &str) -> &'static str {
+    match reason {
+        MISSING_TOKEN => "csrf.missing_token",
+        INVALID_TOKEN => "csrf.invalid_token",
+        CROSS_ORIGIN => "csrf.cross_origin",
+        _ => "csrf.other_origin",
     }
 }
 

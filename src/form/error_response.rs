@@ -22,14 +22,19 @@ pub(super) enum FormError {
 impl FormError {
     /// Searches the error and its sources for an error of this module. Returns the error itself if
     /// there is none.
-    pub(super) fn classify(error: BoxError, request: &RequestInfo) -> Result<Self, BoxError> {
+    ///
+    /// `respond` returns the response to rejected input.
+    pub(super) fn classify(
+        error: BoxError,
+        respond: impl FnOnce(&InputErrorKind) -> Response<String>,
+    ) -> Result<Self, BoxError> {
         let mut next: Option<&(dyn Error + 'static)> = Some(&*error);
         while let Some(source) = next {
             if let Some(report) = source.downcast_ref::<ValidationReport>() {
                 return Ok(Self::Validation(report.clone()));
             }
             if let Some(kind) = source.downcast_ref::<InputErrorKind>() {
-                return Ok(Self::Input(kind.response(request.wants_json())));
+                return Ok(Self::Input(respond(kind)));
             }
             next = source.source();
         }
@@ -39,11 +44,12 @@ impl FormError {
 
 /// Flashes the report and redirects to the form.
 pub(super) async fn redirect_to_form(
-    report: ValidationReport,
+    mut report: ValidationReport,
     request: RequestInfo,
     session: Session,
     origins: OwnOrigins,
 ) -> Response<String> {
+    report.with_input &= !request.is_inertia();
     if session.load().await.is_err() {
         return plain_text_response(&report);
     }

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use http::request;
 
 use super::{InputLimits, origin::InvalidOrigin};
-use crate::service::OwnOrigins;
+use crate::{
+    service::{Messages, OwnOrigins, RequestInfo},
+    session::Session,
+};
 
 /// Middleware that redirects invalid forms back with their errors, and protects against CSRF.
 ///
@@ -103,8 +106,10 @@ pub(super) struct FormsConfig {
     csrf_protection: bool,
     exemptions: Vec<Arc<Exemption>>,
     pub(super) origins: OwnOrigins,
+    select_messages: Option<Arc<SelectMessages>>,
 }
 
+type SelectMessages = dyn Fn(&RequestInfo, &Session) -> Messages + Send + Sync;
 type Exemption = dyn Fn(&request::Parts) -> bool + Send + Sync;
 
 impl Forms {
@@ -149,6 +154,38 @@ impl Forms {
         Ok(self)
     }
 
+    /// Sets the catalogue of the texts that clients see. Default: English.
+    #[must_use]
+    pub fn messages(self, messages: Messages) -> Self {
+        self.select_messages(move |_, _| messages.clone())
+    }
+
+    /// Sets a function that selects the catalogue for a request that fails: by its preferred language, or
+    /// by a value of its session. The session is not always loaded.
+    ///
+    /// ```
+    /// use hyper_session::{form::Forms, service::Messages};
+    ///
+    /// # fn forms(english: Messages, german: Messages) -> Forms {
+    /// Forms::new().select_messages(move |request, session| {
+    ///     let chosen: Option<String> = session.get("language").ok().flatten();
+    ///     let preferred = request.preferred_language(&["en", "de"]);
+    ///     match chosen.as_deref().or(preferred) {
+    ///         Some("de") => german.clone(),
+    ///         _ => english.clone(),
+    ///     }
+    /// })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn select_messages(
+        mut self,
+        select: impl Fn(&RequestInfo, &Session) -> Messages + Send + Sync + 'static,
+    ) -> Self {
+        self.config_mut().select_messages = Some(Arc::new(select));
+        self
+    }
+
     fn config_mut(&mut self) -> &mut FormsConfig {
         Arc::make_mut(&mut self.0)
     }
@@ -158,6 +195,14 @@ impl FormsConfig {
     /// Returns `true` if the request must pass the CSRF check.
     pub(super) fn requires_token(&self, head: &request::Parts) -> bool {
         self.csrf_protection && !self.exemptions.iter().any(|exempt| exempt(head))
+    }
+}
+
+impl FormsConfig {
+    /// Returns the catalogue for a request.
+    pub(super) fn messages(&self, request: &RequestInfo, session: &Session) -> Messages {
+        let select = self.select_messages.as_ref();
+        select.map_or_else(Messages::default, |select| select(request, session))
     }
 }
 

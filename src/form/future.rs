@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     completion::panic_after_completion,
-    service::{MissingSessionLayer, RequestInfo},
+    service::{Messages, MissingSessionLayer, RequestInfo},
     session::Session,
 };
 
@@ -119,7 +119,7 @@ where
     /// Responds to a request without a session.
     pub(super) fn missing_session(request: &Request<B>, error: MissingSessionLayer) -> Self {
         let wants_json = RequestInfo::new(request).wants_json();
-        let response = InputErrorKind::NoSession(error).response(wants_json);
+        let response = InputErrorKind::NoSession(error).response(wants_json, &Messages::default());
         Self {
             stage: FormStage::Responding {
                 response: Some(response),
@@ -197,18 +197,28 @@ impl RequestContext {
         if let InputErrorKind::Csrf(reason) = reason {
             self.session.report_csrf_failure(reason);
         }
-        reason.response(self.request.wants_json())
+        self.input_response(reason)
+    }
+
+    /// Returns the response to rejected input.
+    fn input_response(&self, reason: &InputErrorKind) -> Response<String> {
+        reason.response(self.request.wants_json(), &self.messages())
+    }
+
+    fn messages(&self) -> Messages {
+        self.config.messages(&self.request, &self.session)
     }
 
     /// Responds to an error: at once, or after the error is flashed.
     fn respond<B, H, F>(self, error: FormError, cookies: HeaderMap) -> FormStage<B, H, F> {
-        let report = match error {
+        let mut report = match error {
             FormError::Input(response) => {
                 let response = Some(with_cookies(response, cookies));
                 return FormStage::Responding { response };
             }
             FormError::Validation(report) => report,
         };
+        report.translate(&self.messages());
         if report.as_json.unwrap_or_else(|| self.request.wants_json()) {
             let response = Some(with_cookies(report.json(), cookies));
             return FormStage::Responding { response };
@@ -225,14 +235,14 @@ impl RequestContext {
 /// Takes the errors of a form out of a response. Returns them with the response's cookies.
 fn take_errors<T>(
     response: &mut Response<T>,
-    request: &RequestInfo,
+    context: &RequestContext,
 ) -> Option<(FormError, HeaderMap)> {
     let extensions = response.extensions_mut();
     let error = match extensions.remove::<ValidationErrors>() {
         Some(errors) => FormError::Validation(*errors.report),
         None => {
             let InputRejection(kind) = extensions.remove()?;
-            FormError::Input(kind.response(request.wants_json()))
+            FormError::Input(context.input_response(&kind))
         }
     };
     let mut cookies = HeaderMap::new();
@@ -296,12 +306,14 @@ where
                         panic_after_completion("FormFuture");
                     };
                     let (error, cookies) = match handled {
-                        Ok(mut response) => match take_errors(&mut response, &context.request) {
+                        Ok(mut response) => match take_errors(&mut response, &context) {
                             None => return Poll::Ready(Ok(response.map(FormBody::from))),
                             Some(errors) => errors,
                         },
                         Err(error) => {
-                            let classify = |error| FormError::classify(error, &context.request);
+                            let classify = |error| {
+                                FormError::classify(error, |kind| context.input_response(kind))
+                            };
                             (H::recover(error, classify)?, HeaderMap::new())
                         }
                     };

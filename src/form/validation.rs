@@ -1,6 +1,11 @@
 //! Validation errors by field.
 
-use std::{borrow::Cow, collections::BTreeMap, error::Error, fmt};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    error::Error,
+    fmt::{self, Display},
+};
 
 use http::Response;
 use serde_json::{Value, json};
@@ -9,7 +14,10 @@ use super::{
     error::{JSON, new_response},
     redact::redact,
 };
-use crate::session::{Session, SessionError};
+use crate::{
+    service::{Messages, english_text},
+    session::{Session, SessionError},
+};
 
 /// Validation errors: messages by field, and one code and summary for the form.
 ///
@@ -42,20 +50,36 @@ pub struct ValidationErrors {
 #[derive(Clone)]
 pub(super) struct ValidationReport {
     fields: BTreeMap<String, Vec<String>>,
+    /// The messages in `fields` that come from a catalogue.
+    catalogued: Vec<CataloguedMessage>,
     code: Cow<'static, str>,
-    summary: Cow<'static, str>,
+    summary: Option<Cow<'static, str>>,
     pub(super) redirect_to: Option<String>,
     pub(super) as_json: Option<bool>,
-    with_input: bool,
+    pub(super) with_input: bool,
 }
+
+/// A message that comes from a catalogue.
+#[derive(Clone)]
+struct CataloguedMessage {
+    field: String,
+    /// The index among the messages of the field.
+    index: usize,
+    key: Cow<'static, str>,
+    values: Vec<(&'static str, String)>,
+}
+
+/// The key of the default summary.
+const SUMMARY: &str = "validation.summary";
 
 impl ValidationErrors {
     /// Creates errors without a message.
     pub fn new() -> Self {
         let report = ValidationReport {
             fields: BTreeMap::new(),
+            catalogued: Vec::new(),
             code: "E_VALIDATION_ERROR".into(),
-            summary: "The form could not be saved. Please check the errors below.".into(),
+            summary: None,
             redirect_to: None,
             as_json: None,
             with_input: true,
@@ -78,6 +102,41 @@ impl ValidationErrors {
         self
     }
 
+    /// Adds the message `key` of the catalogue that [`Forms`](super::Forms::messages) selects for the
+    /// request. Until then, its text is English.
+    ///
+    /// `values` replace the placeholders of the text. The placeholder `{field}` is the label of the field:
+    /// the text of the key `field.` and its name, such as `field.items.0.name`, else its name.
+    ///
+    /// ```
+    /// use hyper_session::form::ValidationErrors;
+    ///
+    /// let mut errors = ValidationErrors::new();
+    /// errors.add_message("title", "validation.missing", &[]);
+    /// assert_eq!(errors.get("title"), ["is missing"]);
+    /// // A key of your own, whose text in the catalogue is "{field} needs {min} characters".
+    /// errors.add_message("password", "too_short", &[("min", &8)]);
+    /// ```
+    pub fn add_message(
+        &mut self,
+        field: impl Into<String>,
+        key: impl Into<Cow<'static, str>>,
+        values: &[(&'static str, &dyn Display)],
+    ) {
+        let field = field.into();
+        let values = values.iter();
+        let message = CataloguedMessage {
+            index: self.get(&field).len(),
+            field: field.clone(),
+            key: key.into(),
+            values: values
+                .map(|(name, value)| (*name, value.to_string()))
+                .collect(),
+        };
+        self.add(field, message.text(&Messages::default()));
+        self.report.catalogued.push(message);
+    }
+
     /// Sets the code, the key of the summary in the flashed `errorsBag`. Default: `E_VALIDATION_ERROR`.
     #[must_use]
     pub fn code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
@@ -85,10 +144,11 @@ impl ValidationErrors {
         self
     }
 
-    /// Sets the summary. Default: "The form could not be saved. Please check the errors below."
+    /// Sets the summary. Default: the text of `errors.` and the code in the catalogue, if it has one, else of
+    /// `validation.summary`: "The form could not be saved. Please check the errors below."
     #[must_use]
     pub fn summary(mut self, summary: impl Into<Cow<'static, str>>) -> Self {
-        self.report.summary = summary.into();
+        self.report.summary = Some(summary.into());
         self
     }
 
@@ -114,7 +174,8 @@ impl ValidationErrors {
         self
     }
 
-    /// Disables flashing of the input.
+    /// Disables flashing of the input. The input of a request with the header `X-Inertia` is not flashed
+    /// either: its page keeps it.
     #[must_use]
     pub fn without_input(mut self) -> Self {
         self.report.with_input = false;
@@ -186,17 +247,36 @@ impl ValidationReport {
         }
         session.flash(["errors"], &self.fields)?;
         session.flash(["inputErrorsBag"], &self.fields)?;
-        session.flash(["errorsBag", &*self.code], &*self.summary)
+        session.flash(["errorsBag", &*self.code], self.summary())
+    }
+
+    /// Replaces the texts that come from a catalogue.
+    pub(super) fn translate(&mut self, messages: &Messages) {
+        let key = format!("errors.{}", self.code);
+        let default = || {
+            messages
+                .find(&key)
+                .unwrap_or_else(|| messages.text(SUMMARY))
+        };
+        self.summary
+            .get_or_insert_with(|| default().to_owned().into());
+        for message in &self.catalogued {
+            let texts = self.fields.get_mut(&message.field);
+            if let Some(text) = texts.and_then(|texts| texts.get_mut(message.index)) {
+                *text = message.text(messages);
+            }
+        }
     }
 
     pub(super) fn summary(&self) -> &str {
-        &self.summary
+        let default = || english_text(SUMMARY).unwrap_or(SUMMARY);
+        self.summary.as_deref().unwrap_or_else(default)
     }
 
     pub(super) fn json(&self) -> Response<String> {
         let body: Value = json!({
             "code": self.code,
-            "message": self.summary,
+            "message": self.summary(),
             "errors": self.fields,
         });
         new_response(
@@ -204,6 +284,23 @@ impl ValidationReport {
             JSON,
             body.to_string(),
         )
+    }
+}
+
+impl CataloguedMessage {
+    fn text(&self, messages: &Messages) -> String {
+        let label = messages
+            .find(&format!("field.{}", self.field))
+            .map(str::to_owned);
+        let label = label.unwrap_or_else(|| self.field.clone());
+        let mut values: Vec<(&str, &dyn Display)> = Vec::with_capacity(self.values.len() + 1);
+        values.extend(
+            self.values
+                .iter()
+                .map(|(name, value)| (*name, value as &dyn Display)),
+        );
+        values.push(("field", &label));
+        messages.format(&self.key, &values)
     }
 }
 
@@ -215,7 +312,7 @@ impl Default for ValidationErrors {
 
 impl fmt::Display for ValidationErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.report.summary)
+        f.write_str(self.report.summary())
     }
 }
 

@@ -10,16 +10,17 @@
 //! 6. [Concurrency](concurrency)
 //! 7. [Flash messages](flash_messages)
 //! 8. [Forms and validation](forms)
-//! 9. [Axum](axum)
-//! 10. [Templates](templates)
-//! 11. [Events and observability](events)
-//! 12. [Testing](testing)
-//! 13. [Custom stores](custom_stores)
-//! 14. [Security](security)
-//! 15. [Operations](operations)
-//! 16. [Proxies](proxies)
-//! 17. [Alerts](alerts)
-//! 18. [Porting](porting) from another session middleware
+//! 9. [Redirects, error pages and languages](responses)
+//! 10. [Axum](axum)
+//! 11. [Templates](templates)
+//! 12. [Events and observability](events)
+//! 13. [Testing](testing)
+//! 14. [Custom stores](custom_stores)
+//! 15. [Security](security)
+//! 16. [Operations](operations)
+//! 17. [Proxies](proxies)
+//! 18. [Alerts](alerts)
+//! 19. [Porting](porting) from another session middleware
 //!
 //! Begin with quick start, reading and writing, and life cycle.
 
@@ -46,6 +47,9 @@ pub mod flash_messages {}
 
 #[doc = include_str!("forms.md")]
 pub mod forms {}
+
+#[doc = include_str!("responses.md")]
+pub mod responses {}
 
 #[doc = include_str!("axum.md")]
 pub mod axum {}

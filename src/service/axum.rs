@@ -132,6 +132,7 @@ impl IntoResponse for MissingSessionLayer {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, text);
+        response.extensions_mut().insert(self);
         response
     }
 }

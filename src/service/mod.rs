@@ -7,13 +7,17 @@
 //! layer creates and commits the session, and the inner layer passes it on. [`collection`](Sessions::collection) gives access to the stored
 //! sessions outside of a request.
 //!
-//! A handler redirects with [`Redirect`], whose target is always on this origin.
+//! A handler redirects with [`Redirect`], whose target is always on this origin. [`ErrorPages`] renders the
+//! error responses of sessions and forms, with the texts of a catalogue ([`Messages`]).
 
 mod body;
 mod caching;
+mod error_pages;
+mod failure;
 mod future;
 mod hyper;
 mod layer_session;
+mod messages;
 mod origin;
 mod redirect;
 mod request_info;
@@ -45,11 +49,18 @@ mod tower;
 #[cfg(feature = "axum")]
 pub use axum::{ReadOnlySession, SessionRejection, UnloadedSession};
 pub use body::SessionBody;
+pub use error_pages::{ErrorPageBody, ErrorPageFuture, ErrorPageService, ErrorPages};
+#[cfg(feature = "forms")]
+pub(crate) use failure::InputFailure;
+pub use failure::RequestFailure;
 pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
 pub use layer_session::SessionLayerConflict;
 #[cfg(feature = "tracing")]
 pub use log::TracingListener;
+pub use messages::Messages;
+#[cfg(feature = "forms")]
+pub(crate) use messages::english_text;
 #[cfg(feature = "metrics")]
 pub use meter::{MetricDescription, MetricKind, MetricsListener};
 #[cfg(feature = "forms")]
@@ -59,4 +70,4 @@ pub use request_info::{RequestHead, RequestInfo};
 pub use session_ext::{MissingSessionLayer, SessionExt};
 pub use sessions::{Sessions, SessionsBuilder};
 #[cfg(feature = "tower")]
-pub use tower::SessionLayer;
+pub use tower::{ErrorPageLayer, SessionLayer};

@@ -9,6 +9,7 @@ use http::{
 use super::origin::OwnOrigins;
 use crate::session::is_own_path;
 
+const INERTIA: HeaderName = HeaderName::from_static("x-inertia");
 const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// The head of a request: an [`http::Request`], or its [`Parts`](request::Parts).
@@ -60,10 +61,12 @@ pub struct RequestInfo {
     content_type: Option<HeaderValue>,
     requested_with: Option<HeaderValue>,
     accept_language: Option<HeaderValue>,
+    is_inertia: bool,
 }
 
 impl RequestInfo {
-    pub(crate) fn new(request: &impl RequestHead) -> Self {
+    /// Copies the parts of a request. Headers share their bytes.
+    pub fn new(request: &impl RequestHead) -> Self {
         let header = |name: HeaderName| request.headers().get(name).cloned();
         Self {
             method: request.method().clone(),
@@ -74,6 +77,7 @@ impl RequestInfo {
             content_type: header(CONTENT_TYPE),
             requested_with: header(REQUESTED_WITH),
             accept_language: combined(request.headers(), ACCEPT_LANGUAGE),
+            is_inertia: request.headers().contains_key(INERTIA),
         }
     }
 
@@ -121,6 +125,12 @@ impl RequestInfo {
             (Some(_), _) => false,
             _ => self.is_script() || self.has_json_body(),
         }
+    }
+
+    /// Returns `true` if Inertia sent the request. Its page keeps the input by itself.
+    #[allow(dead_code, reason = "only forms flash input")]
+    pub(crate) const fn is_inertia(&self) -> bool {
+        self.is_inertia
     }
 
     fn is_script(&self) -> bool {

@@ -10,7 +10,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    SessionService, body::SessionBody, future::SessionFuture, hyper::call_with_session,
+    SessionService,
+    body::SessionBody,
+    error_pages::{ErrorPageBody, ErrorPageFuture, ErrorPageService, ErrorPages},
+    future::SessionFuture,
+    hyper::call_with_session,
+    request_info::RequestInfo,
     sessions::Sessions,
 };
 use crate::session::Engine;
@@ -55,5 +60,42 @@ where
     fn call(&mut self, request: Request<In>) -> Self::Future {
         let Self { inner, engine } = self;
         call_with_session(engine, request, |request| inner.call(request))
+    }
+}
+
+/// [`ErrorPages`] as a [`tower::Layer`](tower_layer::Layer), outside of [`SessionLayer`].
+#[derive(Clone, Debug)]
+pub struct ErrorPageLayer(ErrorPages);
+
+impl ErrorPages {
+    /// Returns a layer that wraps tower services.
+    pub fn layer(&self) -> ErrorPageLayer {
+        ErrorPageLayer(self.clone())
+    }
+}
+
+impl<S> Layer<S> for ErrorPageLayer {
+    type Service = ErrorPageService<S>;
+
+    fn layer(&self, inner: S) -> ErrorPageService<S> {
+        self.0.wrap(inner)
+    }
+}
+
+impl<S, In, Out> Service<Request<In>> for ErrorPageService<S>
+where
+    S: Service<Request<In>, Response = Response<Out>>,
+{
+    type Response = Response<ErrorPageBody<Out>>;
+    type Error = S::Error;
+    type Future = ErrorPageFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<In>) -> Self::Future {
+        let info = RequestInfo::new(&request);
+        ErrorPageFuture::new(self.inner.call(request), info, self.pages.clone())
     }
 }

@@ -47,6 +47,7 @@ mod form {
     mod garde;
     mod guide;
     mod input;
+    mod messages;
     mod polling;
     mod redirect;
     mod replay;
@@ -94,6 +95,8 @@ mod service {
     mod commits;
     pub(crate) mod completion;
     mod cookies;
+    #[cfg(all(feature = "axum", feature = "forms"))]
+    mod error_pages;
     #[cfg(feature = "tower")]
     mod grpc;
     mod hyper;

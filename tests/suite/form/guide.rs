@@ -62,6 +62,18 @@ async fn validation_errors_and_flash_messages_the_form_comes_back_with_both() {
     wrong_form(&site, site.visitor()).await;
 }
 
+#[tokio::test]
+async fn the_input_of_an_inertia_page_is_not_flashed() {
+    let site = Site::new(&Forms::new()).await;
+    let mut visitor = site.visitor();
+    visitor
+        .post("/contact", &[("x-inertia", "true")], WRONG)
+        .await;
+    let flashed = visitor.flashed().await;
+    let names: Vec<&String> = flashed.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["errors", "errorsBag", "inputErrorsBag"]);
+}
+
 /// Secrets in names with brackets and dots, well-formed and malformed.
 const SECRETS: &str = "&_csrf[a]=s&user[_method][b]=s&user[pin][0]=s&user.pwd=s&otp[=s&pass]=s\
     &[_CSRF]=s&new.password[]=s";

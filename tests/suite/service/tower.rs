@@ -8,12 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Empty;
-use hyper_session::{SessionExt, Sessions, store::MemoryStore};
+use http_body_util::{BodyExt, Empty};
+use hyper_session::{
+    SessionExt, Sessions,
+    service::{ErrorPages, Messages},
+    store::MemoryStore,
+};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::support::{Jar, config};
+use crate::support::{Call, Jar, config, test_server};
 
 /// A tower service that requires `poll_ready` before each call and counts visits.
 #[derive(Clone, Default)]
@@ -77,5 +81,30 @@ async fn clones_of_a_layer_share_their_sessions() {
         let response = service.call(request).await.unwrap();
         assert_eq!(response.headers()["x-visits"], visits.to_string());
         jar.take_from(response.headers());
+    }
+}
+
+#[tokio::test]
+async fn error_pages_are_a_layer_outside_of_the_sessions() {
+    let setup = test_server(config());
+    let pages = ErrorPages::new(|failure| {
+        let text = failure.message(&Messages::default());
+        Some(Response::new(text))
+    });
+    let sessions = setup.sessions.layer();
+    let mut service = pages.layer().layer(sessions.layer(Inner::default()));
+    let mut jar = Jar::default();
+    for (fails, status) in [(false, 200), (true, 503), (false, 200)] {
+        let mut request = Request::new(());
+        jar.add_to(request.headers_mut());
+        if fails {
+            setup.store.fail(Call::Write);
+        }
+        poll_fn(|cx| service.poll_ready(cx)).await.unwrap();
+        let response = service.call(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        jar.take_from(response.headers());
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body.is_empty(), !fails, "{body:?}");
     }
 }
