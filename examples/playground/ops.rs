@@ -1,6 +1,9 @@
 //! `POST /ops`: a list of session operations as JSON.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -226,6 +229,12 @@ fn flash(name: &str, op: &Op, session: &Session) -> OpResult {
         "flash" if op.values.is_some() => unit(session.flash_many(required(&op.values, "values")?)),
         "flash" => unit(session.flash(key()?, required(&op.value, "value")?)),
         "flash_all" => unit(session.flash_all_of(input()?)),
+        "flash_errors" => {
+            let errors = required(&op.values, "values")?;
+            let errors: BTreeMap<String, Json> =
+                serde_json::from_str(errors.get()).map_err(|error| error.to_string())?;
+            unit(session.flash_errors(errors))
+        }
         "flash_only" => unit(session.flash_only_of(input()?, keys()?)),
         "flash_except" => unit(session.flash_except_of(input()?, keys()?)),
         "reflash" => unit(session.reflash()),

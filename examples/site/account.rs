@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header::USER_AGENT};
-use hyper_session::{Session, form::ValidationErrors};
+use hyper_session::{Session, form::ValidationErrors, service::Redirect};
 use serde_json::json;
 
 use super::{
@@ -24,18 +24,16 @@ impl Site {
         check_name(&mut errors, &input);
         check_email(&mut errors, &input);
         if password.chars().count() < 8 {
-            errors.add("password", "The password must have at least 8 characters.");
+            errors.add_message("password", "too_short", &[("min", &8)]);
         } else if input.text("password_again") != Some(password) {
-            errors.add("password_again", "The passwords do not match.");
+            errors.add_message("password_again", "password_differs", &[]);
         }
         errors.into_result()?;
         let (name, email) = (text(&input, "name"), text(&input, "email"));
         let Some(user) = self.users.add(name, email, password).await? else {
-            let taken = "There is already an account with this address.";
-            return Err(ValidationErrors::new()
-                .redirect_to("/sign-up")
-                .with_error("email", taken)
-                .into());
+            let mut errors = ValidationErrors::new().redirect_to("/sign-up");
+            errors.add_message("email", "email_taken", &[]);
+            return Err(errors.into());
         };
         start_user_session(session, &user, &device, "Your account has been created.")
     }
@@ -47,7 +45,6 @@ impl Site {
         let Some(user) = self.users.check(text(&input, "email"), password).await? else {
             let errors = ValidationErrors::new()
                 .code("E_INVALID_CREDENTIALS")
-                .summary("Wrong e-mail address or password.")
                 .redirect_to("/sign-in");
             return Err(errors.into());
         };
@@ -63,7 +60,8 @@ fn start_user_session(
     device: &Device,
     message: &str,
 ) -> Result<Page, BoxError> {
-    let intended_url = session.pull_intended_url()?;
+    // Before `destroy`, which removes the intended URL.
+    let redirect = Redirect::to_intended(session, "/")?;
     let previous_user: Option<String> = session.get("user")?;
     if previous_user.is_some_and(|id| id != user.id) {
         // Another user was signed in. This user must not see that user's data.
@@ -78,7 +76,7 @@ fn start_user_session(
         "notification",
         json!({ "type": "success", "message": message }),
     )?;
-    Ok(pages::see_other(intended_url.as_deref().unwrap_or("/")))
+    Ok(pages::redirect(redirect))
 }
 
 /// Destroys the session. The message starts a new one.

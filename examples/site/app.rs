@@ -5,6 +5,7 @@ mod assets;
 mod cart;
 mod contact;
 mod devices;
+mod languages;
 mod pages;
 mod stale_form;
 mod users;
@@ -18,10 +19,12 @@ use hyper::{body::Incoming, service::Service};
 use hyper_session::{
     Session, SessionError, Sessions,
     form::{FormBody, Forms, Input, InputLimits},
+    service::{ErrorPages, Redirect},
     session::SessionCollection,
 };
 use minijinja::{Environment, context};
 
+use languages::Languages;
 use users::{User, Users};
 
 /// The response of a handler.
@@ -46,6 +49,7 @@ pub(crate) struct App {
     site: Arc<Site>,
     sessions: Sessions,
     forms: Forms,
+    error_pages: ErrorPages,
 }
 
 /// The state of the site.
@@ -57,6 +61,8 @@ struct Site {
 
 impl App {
     pub(crate) fn new(sessions: Sessions) -> Result<Self, BoxError> {
+        let messages = Languages::load()?;
+        let error_pages = pages::error_pages(messages.clone());
         let site = Site {
             templates: pages::templates()?,
             users: Users::default(),
@@ -65,7 +71,10 @@ impl App {
         Ok(Self {
             site: Arc::new(site),
             sessions,
-            forms: Forms::new().csrf_protection(),
+            forms: Forms::new()
+                .csrf_protection()
+                .select_messages(move |request, _| messages.select(request).clone()),
+            error_pages,
         })
     }
 
@@ -95,6 +104,7 @@ impl App {
                     Ok(page.map(FormBody::from))
                 }
             });
+        let service = self.error_pages.wrap(service);
         let response: BoxFuture<Result<Response<_>, BoxError>> = Box::pin(service.call(request));
         Box::pin(async move {
             Ok(match response.await {
@@ -120,6 +130,11 @@ impl Site {
         let path = request.uri().path().to_owned();
         let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         match (request.method(), segments.as_slice()) {
+            // The sign-in returns to the page.
+            (&Method::GET | &Method::HEAD, ["devices"]) if self.user(session)?.is_none() => {
+                let redirect = Redirect::to("/sign-in").with_intended_url(session, &request)?;
+                devices::require_sign_in(session, redirect)
+            }
             (&Method::GET | &Method::HEAD, segments) => {
                 let query = request.uri().query().unwrap_or_default();
                 self.show(session, segments, query).await

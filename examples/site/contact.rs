@@ -14,9 +14,9 @@ pub(crate) fn send(session: &Session, input: Input) -> Result<Page, BoxError> {
     check_name(&mut errors, &input);
     check_email(&mut errors, &input);
     match text(&input, "message").chars().count() {
-        0..10 => errors.add("message", "The message must have at least 10 characters."),
+        0..10 => errors.add_message("message", "too_short", &[("min", &10)]),
         10..=2000 => {}
-        _ => errors.add("message", "The message must have at most 2,000 characters."),
+        _ => errors.add_message("message", "too_long", &[("max", &2000)]),
     }
     errors.into_result()?;
     // A real site would send or store the message here.
@@ -36,9 +36,9 @@ pub(crate) fn text<'i>(input: &'i Input, field: &str) -> &'i str {
 /// Checks the length of the name, which is part of flash messages.
 pub(crate) fn check_name(errors: &mut ValidationErrors, input: &Input) {
     match text(input, "name").chars().count() {
-        0 => errors.add("name", "Please enter your name."),
+        0 => errors.add_message("name", "empty", &[]),
         1..=100 => {}
-        _ => errors.add("name", "The name must have at most 100 characters."),
+        _ => errors.add_message("name", "too_long", &[("max", &100)]),
     }
 }
 
@@ -50,9 +50,9 @@ pub(crate) fn check_email(errors: &mut ValidationErrors, input: &Input) {
         (!user.is_empty() && host.contains('.') && !address.contains(is_invalid)).then_some(())
     };
     match text(input, "email") {
-        "" => errors.add("email", "Please enter your e-mail address."),
+        "" => errors.add_message("email", "empty", &[]),
         address if is_plausible(address).is_none() || address.len() > 254 => {
-            errors.add("email", "This is not a valid e-mail address.");
+            errors.add_message("email", "email_invalid", &[]);
         }
         _ => {}
     }

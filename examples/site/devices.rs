@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use hyper_session::{Session, document::IsoDate};
+use hyper_session::{Session, document::IsoDate, service::Redirect};
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -50,7 +50,7 @@ impl Device {
 impl Site {
     pub(crate) async fn devices(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return require_sign_in(session);
+            return require_sign_in(session, Redirect::to("/sign-in"));
         };
         let values = context! { devices => self.devices_of(&user, session).await? };
         self.page("devices.html", "/devices", session, values)
@@ -81,7 +81,7 @@ impl Site {
 
     pub(crate) async fn log_out_others(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return require_sign_in(session);
+            return require_sign_in(session, Redirect::to("/sign-in"));
         };
         let current = session.store_key()?;
         let count = self
@@ -102,7 +102,7 @@ impl Site {
 
     pub(crate) async fn log_out_everywhere(&self, session: &Session) -> Result<Page, BoxError> {
         let Some(user) = self.user(session)? else {
-            return require_sign_in(session);
+            return require_sign_in(session, Redirect::to("/sign-in"));
         };
         self.collection
             .destroy_tagged(&users::tag(&user.id), None)
@@ -111,13 +111,12 @@ impl Site {
     }
 }
 
-/// Redirects to the sign-in page, which returns to the devices afterwards.
-fn require_sign_in(session: &Session) -> Result<Page, BoxError> {
-    session.set_intended_url("/devices")?;
+/// Redirects to the sign-in page.
+pub(crate) fn require_sign_in(session: &Session, redirect: Redirect) -> Result<Page, BoxError> {
     let message = "Please sign in to see this page.";
     session.flash(
         "notification",
         json!({ "type": "info", "message": message }),
     )?;
-    Ok(pages::see_other("/sign-in"))
+    Ok(pages::redirect(redirect))
 }

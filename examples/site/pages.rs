@@ -5,15 +5,17 @@ use std::error::Error;
 use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, Response, StatusCode,
-    header::{
-        CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-    },
+    header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::Full;
-use hyper_session::{Session, view};
+use hyper_session::{
+    Session,
+    service::{ErrorPages, Redirect, RequestFailure},
+    view,
+};
 use minijinja::{Environment, Value, context};
 
-use super::{BoxError, Page, Site, THEMES};
+use super::{BoxError, Page, Site, THEMES, languages::Languages};
 
 /// No content of other origins, nothing inline, no frames.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -80,10 +82,32 @@ pub(crate) fn server_error(error: &(dyn Error + 'static)) -> Page {
 
 /// Redirects to a page of this site.
 pub(crate) fn see_other(path: &str) -> Page {
-    let mut response = html(StatusCode::SEE_OTHER, String::new());
-    let path = HeaderValue::from_str(path).unwrap_or(HeaderValue::from_static("/"));
-    response.headers_mut().insert(LOCATION, path);
+    redirect(Redirect::to(path))
+}
+
+pub(crate) fn redirect(redirect: Redirect) -> Page {
+    let mut response = redirect.into_response();
+    add_security_headers(&mut response);
     response
+}
+
+/// Returns the hook that renders the error responses of sessions and forms.
+pub(crate) fn error_pages(languages: Languages) -> ErrorPages {
+    ErrorPages::new(move |failure: &RequestFailure<'_>| {
+        eprintln!("{}: {}", failure.status(), failure.reason());
+        let message = failure.message(languages.select(failure.request()));
+        let mut page = match failure.request().wants_json() {
+            true => Response::builder()
+                .header(CONTENT_TYPE, "application/json")
+                .body(serde_json::json!({ "message": message }).to_string()),
+            false => Response::builder().body(format!(
+                "<!doctype html><title>Teahouse</title><p>{message}<p><a href=\"/\">Teahouse</a>"
+            )),
+        }
+        .ok()?;
+        add_security_headers(&mut page);
+        Some(page)
+    })
 }
 
 /// Returns a JSON response.

@@ -108,6 +108,7 @@ async fn flash_messages_live_for_one_request() {
         json!([
             {"op": "flash", "key": "a.b", "value": 0},
             {"op": "flash", "values": {"c": 1}},
+            {"op": "flash_errors", "values": {"E_A": "one", "b.c": "two"}},
             {"op": "flash_all", "input": form},
             {"op": "flash_only", "input": form, "keys": ["name"]},
             {"op": "flash_except", "input": form, "keys": ["password"]},
@@ -122,11 +123,13 @@ async fn flash_messages_live_for_one_request() {
             {"op": "flash_get", "key": "a.b"},
             {"op": "flash_has", "key": "password"},
             {"op": "reflash"},
-            {"op": "reflash_except", "keys": ["a"]},
+            {"op": "reflash_except", "keys": ["a", "errorsBag"]},
         ]),
     )
     .await;
-    assert_eq!(results[0], json!({"name": "ada", "a": {"b": 0}, "c": 1}));
+    let errors = json!({"E_A": "one", "b.c": "two"});
+    let expected = json!({"name": "ada", "a": {"b": 0}, "c": 1, "errorsBag": errors});
+    assert_eq!(results[0], expected);
     assert_eq!((&results[1], &results[2]), (&json!(0), &json!(false)));
     let results = ops(
         &mut client,

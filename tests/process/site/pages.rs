@@ -1,7 +1,14 @@
 //! Every page and form of the example site, over HTTP.
 
-use http::header::{ACCEPT, CONTENT_SECURITY_POLICY, LOCATION, REFERER, SET_COOKIE};
-use hyper_session::{SessionConfig, store::MemoryStore};
+use http::{
+    Method,
+    header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_SECURITY_POLICY, LOCATION, REFERER, SET_COOKIE},
+};
+use hyper_session::{
+    SessionConfig,
+    store::MemoryStore,
+    testing::{StoreCall, TestStore},
+};
 
 use crate::site::support::{Visitor, site, site_with, token};
 
@@ -386,4 +393,81 @@ async fn a_session_outlives_its_account_and_is_signed_out() {
     );
     assert!(page.contains(r#"href="/sign-in""#), "the account is not");
     assert_eq!(later.sign_up("Eve", "ada@example.com").await, "/");
+}
+
+#[tokio::test]
+async fn messages_of_forms_are_in_the_language_of_the_browser() {
+    let site = site().await;
+    let mut visitor = Visitor::new(&site);
+    let german = [(ACCEPT_LANGUAGE, "de-AT,de;q=0.9,en;q=0.8")];
+    let fields = [("name", ""), ("email", "none"), ("message", "short")];
+    for (headers, messages) in [
+        (
+            &german[..],
+            [
+                "Bitte ausfüllen: Name.",
+                "Das ist keine gültige E-Mail-Adresse.",
+                "Nachricht: mindestens 10 Zeichen.",
+                "Das Formular konnte nicht gespeichert werden.",
+            ],
+        ),
+        (
+            &[],
+            [
+                "Please enter your name.",
+                "This is not a valid e-mail address.",
+                "The message must have at least 10 characters.",
+                "The form could not be saved.",
+            ],
+        ),
+    ] {
+        let text = visitor.read("/contact").await;
+        let answer = visitor
+            .send_with_headers(headers, token(&text), "/contact", &fields)
+            .await;
+        assert_eq!(answer.headers[LOCATION], "/contact");
+        let page = visitor.read("/contact").await;
+        for message in messages {
+            assert!(page.contains(message), "{message}: {page}");
+        }
+    }
+    let text = visitor.read("/sign-in").await;
+    let fields = [("email", "unknown@example.com"), ("password", "a guess")];
+    visitor
+        .send_with_headers(&german, token(&text), "/sign-in", &fields)
+        .await;
+    let page = visitor.read("/sign-in").await;
+    assert!(
+        page.contains("Die E-Mail-Adresse oder das Passwort ist falsch."),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_a_page_or_json_in_the_language_of_the_browser() {
+    let store = TestStore::new(MemoryStore::new());
+    let site = site_with(SessionConfig::default().secure(false), &store).await;
+    let mut visitor = Visitor::new(&site);
+    visitor.read("/").await;
+    store.fail_always(StoreCall::Read);
+    let html = ("accept", "text/html");
+    let german = ("accept-language", "de");
+    for (lines, text) in [
+        (vec![html], "<p>The service is not available at the moment."),
+        (
+            vec![html, german],
+            "<p>Der Dienst ist zurzeit nicht erreichbar.",
+        ),
+        (
+            vec![("accept", "application/json")],
+            "{\"message\":\"The service is not available at the moment.",
+        ),
+    ] {
+        let answer = visitor.remote.send_with(Method::GET, "/", &lines, "").await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains(text), "{}", answer.text());
+        assert!(answer.headers.contains_key(CONTENT_SECURITY_POLICY));
+    }
+    store.clear_rules();
+    visitor.read("/").await;
 }
