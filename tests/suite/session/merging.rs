@@ -89,6 +89,66 @@ async fn increments_by_floats_add_up() {
     assert_eq!(after, json!({"sum": 1.75}));
 }
 
+/// The second request commits first.
+#[tokio::test]
+async fn of_two_writes_to_one_path_the_later_commit_wins() {
+    let (one, two) = (json!({"a": 1}), json!({"a": 2}));
+    let put_one = async |s: &Session| s.put("a", 1).unwrap();
+    let put_two = async |s: &Session| s.put("a", 2).unwrap();
+    let forget = async |s: &Session| s.forget("a").unwrap();
+    assert_eq!(merged(json!({"a": 0}), put_one, put_two).await, one);
+    assert_eq!(merged(json!({"a": 0}), put_two, put_one).await, two);
+    assert_eq!(merged(json!({"a": 0}), forget, put_one).await, json!({}));
+    assert_eq!(merged(json!({"a": 0}), put_one, forget).await, one);
+    let after = merged(
+        json!({"o": {"n": 0}}),
+        async |s| s.merge(json!({"o": {"x": 1, "both": 1}})).unwrap(),
+        async |s| s.merge(json!({"o": {"y": 2, "both": 2}})).unwrap(),
+    )
+    .await;
+    assert_eq!(after, json!({"o": {"n": 0, "x": 1, "y": 2, "both": 1}}));
+}
+
+#[tokio::test]
+async fn a_value_that_two_requests_pull_is_returned_to_both_and_is_gone() {
+    let pull = async |s: &Session| assert_eq!(s.pull_or("step", 0).unwrap(), 3);
+    assert_eq!(merged(json!({"step": 3}), pull, pull).await, json!({}));
+}
+
+#[tokio::test]
+async fn a_clear_keeps_what_another_request_writes() {
+    let clear = async |s: &Session| s.clear().unwrap();
+    let put = async |s: &Session| s.put("new", 1).unwrap();
+    assert_eq!(
+        merged(json!({"old": 1}), clear, put).await,
+        json!({"new": 1})
+    );
+}
+
+#[tokio::test]
+async fn flash_messages_of_two_requests_are_both_kept_and_their_errors_are_one_message() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let (status, _) = overlap(
+        &browser,
+        async |s| {
+            s.flash("notice", "first").unwrap();
+            s.flash_errors([("E_A", "first")]).unwrap();
+        },
+        async |s| {
+            s.flash("other", "second").unwrap();
+            s.flash_errors([("E_B", "second")]).unwrap();
+        },
+    )
+    .await;
+    assert_eq!(status, 200);
+    let all = async |s: &Session| s.flash_messages().unwrap().all::<Value>().unwrap();
+    let expected = json!({
+        "notice": "first", "other": "second", "errorsBag": {"E_A": "first"},
+    });
+    assert_eq!(browser.clone().visit(all).await, expected);
+}
+
 #[tokio::test]
 async fn an_operation_without_effect_is_no_change() {
     let server = test_server(config());
