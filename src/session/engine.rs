@@ -129,6 +129,21 @@ impl Engine {
         lifetime.max_age().unwrap_or(self.policy.age)
     }
 
+    /// Returns when a record with the time to live `ttl` at `now` was last touched or written. If the end of the
+    /// session bounds it, returns the earliest possible time.
+    pub(crate) fn last_touch(
+        &self,
+        lifetime: &Lifetime,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Timestamp {
+        let idle = self.policy.idle_ttl(self.max_age(lifetime));
+        let elapsed = idle.saturating_sub(ttl).as_millis();
+        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let touched = Timestamp::from_millis(now.as_millis().saturating_sub(elapsed));
+        touched.max(lifetime.created)
+    }
+
     fn end(&self, lifetime: &Lifetime) -> Option<Timestamp> {
         let timeout = self.policy.absolute_timeout;
         let end = timeout.map(|timeout| lifetime.created.saturating_add(timeout));

@@ -119,6 +119,11 @@ pub enum SessionError {
     /// The store has no index of tags.
     #[error("session store does not support tags; use a store with `Store::tags`")]
     TagsUnsupported,
+    /// The store cannot list all its sessions.
+    #[error(
+        "session store cannot list its sessions; use a store with `Store::scan`, or list by tag"
+    )]
+    ScanUnsupported,
 }
 
 impl SessionError {

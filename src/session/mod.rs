@@ -28,7 +28,7 @@ mod typed;
 mod visibility;
 
 pub(crate) use backend::Backend;
-pub use collection::SessionCollection;
+pub use collection::{SessionCollection, SessionInfo, SessionScan};
 pub use commit::Commit;
 pub(crate) use commit::{CommitQueues, FinalCommit, SessionOutcome};
 pub(crate) use cookie_cache::CookieCache;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Capabilities, ClientSideStore, ReadOutcome, Store, StoreFuture, StoreStat, TagStore,
+    Capabilities, ClientSideStore, ReadOutcome, ScanStore, Store, StoreFuture, StoreStat, TagStore,
     WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
@@ -48,6 +48,14 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn count(&self) -> StoreFuture<Option<u64>> {
         (**self).count()
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        (**self).scan()
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        (**self).time_to_live(key)
     }
 
     fn is_available(&self, key: &StoreKey) -> bool {

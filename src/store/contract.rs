@@ -2,7 +2,9 @@
 
 use std::{any::Any, time::Duration};
 
-use super::{ClientSideStore, ReadOutcome, StoreFuture, TagStore, WriteOutcome, WriteRequest};
+use super::{
+    ClientSideStore, ReadOutcome, ScanStore, StoreFuture, TagStore, WriteOutcome, WriteRequest,
+};
 use crate::id::StoreKey;
 
 /// Storage for session records.
@@ -118,6 +120,20 @@ pub trait Store: Any + Send + Sync {
     /// # Errors
     /// If the store cannot answer.
     fn count(&self) -> StoreFuture<Option<u64>> {
+        StoreFuture::ready(Ok(None))
+    }
+
+    /// Returns the scan extension, or `None` if the store cannot list all its sessions. Default: `None`.
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        None
+    }
+
+    /// Returns the remaining time to live of a live record, or `None` if there is none, or if the store does not
+    /// know it. A collection computes from it when a session was last seen. Default: `None`.
+    ///
+    /// # Errors
+    /// If the store cannot answer.
+    fn time_to_live(&self, _key: &StoreKey) -> StoreFuture<Option<Duration>> {
         StoreFuture::ready(Ok(None))
     }
 

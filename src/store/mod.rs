@@ -27,6 +27,7 @@ mod migrating;
 mod record;
 #[cfg(feature = "redis")]
 pub mod redis;
+mod scan;
 mod tag;
 
 #[cfg(feature = "testing")]
@@ -47,4 +48,6 @@ pub use migrating::MigratingStore;
 pub use record::{Expected, Expiry, ReadOutcome, Record, Version, WriteOutcome, WriteRequest};
 #[cfg(feature = "redis")]
 pub use redis::RedisStore;
+pub(crate) use scan::InvalidCursor;
+pub use scan::{ScanCursor, ScanPage, ScanStore};
 pub use tag::{MAX_TAGS, Tag, TagError, TagStore, Tags, TagsIter, TooManyTags};

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, ClientSideStore, ReadOutcome, Store, StoreError, StoreFuture, Tag, TagStore,
-        WriteOutcome, WriteRequest,
+        Capabilities, ClientSideStore, ReadOutcome, ScanStore, Store, StoreError, StoreFuture, Tag,
+        TagStore, WriteOutcome, WriteRequest,
     },
     sync::lock,
 };
@@ -351,6 +351,14 @@ impl<S: Store> Store for TestStore<S> {
 
     fn client_side(&self) -> Option<&dyn ClientSideStore> {
         self.inner.client_side()
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        self.inner.scan()
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        self.inner.time_to_live(key)
     }
 
     fn is_available(&self, key: &StoreKey) -> bool {

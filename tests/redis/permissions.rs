@@ -40,7 +40,7 @@ fn url_of_user(server: &Server, commands: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documented_permissions_are_enough_and_nothing_else_is_tried() {
     let server = Server::start();
-    let url = url_of_user(&server, &documented_commands());
+    let url = url_of_user(&server, &[documented_commands(), vec!["+scan"]].concat());
     let (short, tombstone) = (Duration::from_millis(250), Duration::from_secs(2));
     let builder = RedisStore::builder(&url).tombstone_ttl(tombstone);
     let store = builder.connect().await.unwrap();
@@ -107,10 +107,10 @@ fn cluster_url(cluster: &Cluster) -> String {
     format!("redis-cluster://u:p@127.0.0.1:{}", cluster.0[0].port)
 }
 
-/// Returns what the guide lists for a cluster with a near cache.
+/// Returns what the guide lists for a cluster with a near cache and scans.
 fn documented_commands_of_clusters() -> Vec<&'static str> {
     let mut commands = documented_commands();
-    commands.extend(["+cluster|slots", "+client|tracking", "+ping"]);
+    commands.extend(["+cluster|slots", "+client|tracking", "+ping", "+scan"]);
     commands
 }
 

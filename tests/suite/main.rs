@@ -112,6 +112,8 @@ mod service {
 mod session {
     mod candidates;
     mod collection;
+    mod collection_lists;
+    mod collection_updates;
     mod conflicts;
     mod cookie_table;
     mod edges;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::flash_state::flash_len;
 use crate::{
     document::Document,
     id::StoreKey,
@@ -49,6 +50,12 @@ impl DecodedRecord {
             record: Record::new(data, Version::FIRST).tags(self.tags),
             lifetime,
         }
+    }
+
+    /// Sets the limits for changes of the data.
+    pub(in crate::session) fn set_limits(&mut self, engine: &Engine) {
+        self.data.set_limit(engine.policy.limits.document);
+        self.data.set_reserved(flash_len(&self.flash));
     }
 
     /// Returns the record of a session that holds nothing.

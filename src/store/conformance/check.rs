@@ -7,7 +7,7 @@ use super::{
     harness::Stopwatch,
     keep,
     probe::{CheckResult, Probe},
-    races, records, tag_index, tag_races, tags, write,
+    races, records, scan, tag_index, tag_races, tags, write,
 };
 use crate::store::Store;
 
@@ -21,6 +21,7 @@ enum Requirement {
     ConditionalWrites,
     Tombstones,
     TagIndex,
+    Scan,
 }
 
 impl Requirement {
@@ -31,6 +32,7 @@ impl Requirement {
             Self::ConditionalWrites => capabilities.conditional_writes,
             Self::Tombstones => capabilities.tombstones,
             Self::TagIndex => tag_index::tag_index(store).is_some(),
+            Self::Scan => store.scan().is_some(),
         }
     }
 }
@@ -158,6 +160,12 @@ checks! {
     /// A session that is destroyed while it is tagged is not listed, and neither is a new session under
     /// its key.
     DestroyedSessionsStayUntagged: TagIndex => tag_races::destroyed_sessions_stay_untagged(p, h),
+    /// A scan visits every live session, and no key that was never written.
+    ScansVisitEverySession: Scan => scan::visits_every_session(p),
+    /// A scan visits the sessions that live on while others are destroyed.
+    ScansMissNoSession: Scan => scan::misses_no_session(p),
+    /// If the store knows the time to live of a record, it is that of the last write or touch.
+    TimeToLiveIsThatOfTheRecord: Nothing => scan::time_to_live_is_that_of_the_record(p, h),
 }
 
 impl fmt::Display for Check {

@@ -43,6 +43,7 @@ mod probe;
 mod races;
 mod records;
 mod report;
+mod scan;
 mod tag_index;
 mod tag_races;
 mod tags;

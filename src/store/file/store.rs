@@ -13,6 +13,7 @@ use super::{
     disk::{dir_lock::DirectoryLock, os::OsDisk},
     error::FileError,
     event::FileEvent,
+    log::index::INDEX_SHARDS,
     options::{Durability, Options},
     recover,
     stats::FileStats,
@@ -21,8 +22,8 @@ use crate::{
     clock::Clock,
     id::StoreKey,
     store::{
-        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
-        WriteOutcome, WriteRequest,
+        Capabilities, InvalidCursor, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store,
+        StoreError, StoreFuture, StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
     },
     sync::lock,
 };
@@ -307,6 +308,35 @@ impl Store for FileStore {
         let engine = &self.0.inner.engine;
         let counted = engine.log.check_open().map(|()| engine.index.records());
         StoreFuture::ready(store_result("count", counted.map(Some)))
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        Some(self)
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        let engine = &self.0.inner.engine;
+        let time = engine.log.check_open().map(|()| engine.time_to_live(key));
+        StoreFuture::ready(store_result("read", time))
+    }
+}
+
+impl ScanStore for FileStore {
+    /// Returns the sessions of one part of the index in memory. A scan has 256 pages.
+    fn scan_page(&self, from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
+        let engine = &self.0.inner.engine;
+        if let Err(error) = engine.log.check_open() {
+            return StoreFuture::ready(store_result("scan", Err(error)));
+        }
+        let shard = match from {
+            None => Some(0),
+            Some(from) => from.number().and_then(|shard| usize::try_from(shard).ok()),
+        };
+        let Some(shard) = shard.filter(|shard| *shard < INDEX_SHARDS) else {
+            return StoreFuture::ready(Err(StoreError::new("file", "scan", InvalidCursor)));
+        };
+        let next = (shard + 1 < INDEX_SHARDS).then(|| ScanCursor::from_number(shard as u64 + 1));
+        StoreFuture::ready(Ok(ScanPage::new(engine.live_keys(shard), next)))
     }
 }
 

@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{slot::OversizeRecord, table::Table};
 use super::{
-    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
-    WriteOutcome, WriteRequest,
+    Capabilities, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store, StoreError, StoreFuture,
+    StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -183,6 +183,21 @@ impl Store for MemoryStore {
 
     fn count(&self) -> StoreFuture<Option<u64>> {
         StoreFuture::ready(Ok(Some(self.stats().records)))
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        Some(self)
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        StoreFuture::ready(Ok(self.0.time_to_live(key)))
+    }
+}
+
+impl ScanStore for MemoryStore {
+    /// Returns all sessions on one page.
+    fn scan_page(&self, _from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
+        StoreFuture::ready(Ok(ScanPage::new(self.0.live_keys(), None)))
     }
 }
 

@@ -93,6 +93,23 @@ impl Table {
             .is_some()
     }
 
+    pub(super) fn time_to_live(&self, key: &StoreKey) -> Option<Duration> {
+        let slot = self.slots.get(key)?;
+        let now = self.settings.clock.now();
+        match slot.state_at(now) {
+            SlotState::Live(live) => Some(live.expires.duration_since(now)),
+            _ => None,
+        }
+    }
+
+    /// Returns the keys of all live sessions. Locks one shard after the other.
+    pub(super) fn live_keys(&self) -> Vec<StoreKey> {
+        let now = self.settings.clock.now();
+        let is_live = |slot: &TableSlot| matches!(slot.state_at(now), SlotState::Live(_));
+        let slots = self.slots.iter().filter(|slot| is_live(slot));
+        slots.map(|slot| *slot.key()).collect()
+    }
+
     pub(super) fn write(&self, request: WriteRequest) -> WriteOutcome {
         let key = request.key;
         let entry = self.slots.entry(key);

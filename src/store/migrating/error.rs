@@ -23,6 +23,8 @@ pub(super) enum MigratingError {
     IntoCookies,
     #[error("a store of the migration has no tags; tags work only if both stores have them")]
     NoTags,
+    #[error("a store of the migration cannot list its sessions; scan them after the migration")]
+    NoScan,
 }
 
 impl From<MigratingError> for StoreError {

@@ -4,6 +4,7 @@ mod error;
 mod from_cookies;
 mod marker;
 mod pair;
+mod scan;
 mod tags;
 mod versions;
 
@@ -15,8 +16,9 @@ use self::{
     pair::StorePair,
 };
 use super::{
-    BoundStore, Capabilities, ClientSideStore, CookieContext, ReadOutcome, Store, StoreError,
-    StoreFuture, StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
+    BoundStore, Capabilities, ClientSideStore, CookieContext, ReadOutcome, ScanCursor, ScanPage,
+    ScanStore, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore, WriteOutcome,
+    WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -208,6 +210,16 @@ impl Store for MigratingStore {
         self.0.tags().ok().map(|_| self as &dyn TagStore)
     }
 
+    /// Returns the scan extension if both stores have it.
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        self.0.scans().ok().map(|_| self as &dyn ScanStore)
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        let key = *key;
+        self.run(|pair| async move { pair.time_to_live(&key).await })
+    }
+
     /// Returns `true` if both stores are available.
     fn is_available(&self, key: &StoreKey) -> bool {
         self.0.old.is_available(key) && self.0.new.is_available(key)
@@ -265,5 +277,13 @@ impl TagStore for MigratingStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
         let tag = tag.clone();
         self.run(|pair| async move { pair.tagged(&tag).await })
+    }
+}
+
+impl ScanStore for MigratingStore {
+    /// Returns a page of the old store, and of the new store after the last one of the old store.
+    fn scan_page(&self, from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
+        let from = from.cloned();
+        self.run(|pair| async move { pair.scan_page(from).await })
     }
 }

@@ -13,6 +13,9 @@ pub enum RedisError {
     /// The store cannot use the URL.
     #[error("Redis URL is invalid: {0}")]
     InvalidUrl(String),
+    /// The cursor of a scan is not one of this store.
+    #[error("scan cursor is not one of this store; begin the scan again without a cursor")]
+    InvalidCursor,
     /// The operation ran outside a tokio runtime.
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]
     NoRuntime,

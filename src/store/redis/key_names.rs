@@ -39,6 +39,19 @@ impl KeyNames {
         self.prefix.len() + 2 * StoreKey::LEN
     }
 
+    /// Returns a pattern of `SCAN` that all names match.
+    pub(super) fn pattern(&self) -> Bytes {
+        let mut pattern = BytesMut::with_capacity(self.prefix.len() + 1);
+        for byte in &*self.prefix {
+            if b"*?[]^-\\".contains(byte) {
+                pattern.put_u8(b'\\');
+            }
+            pattern.put_u8(*byte);
+        }
+        pattern.put_u8(b'*');
+        pattern.freeze()
+    }
+
     /// Returns the session whose record has this name.
     pub(super) fn parse_session(&self, name: &[u8]) -> Option<StoreKey> {
         let digits = name.strip_prefix(&*self.prefix)?;

@@ -16,6 +16,7 @@ mod ops;
 mod outage;
 mod ready;
 mod record;
+mod scan;
 mod scripts;
 mod settings;
 mod tag_index;
@@ -35,8 +36,8 @@ pub use self::{
 #[cfg(doc)]
 use super::Expected;
 use super::{
-    Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, TagStore,
-    WriteOutcome, WriteRequest,
+    Capabilities, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store, StoreError, StoreFuture,
+    StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
 };
 use crate::id::StoreKey;
 
@@ -334,6 +335,19 @@ impl Store for RedisStore {
         Some(self)
     }
 
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        Some(self)
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        let key = *key;
+        self.run_operation("read", move |runner| async move {
+            let found = runner.read_for_cache(&key).await?;
+            let is_live = matches!(found.read, ReadOutcome::Found(_));
+            Ok(is_live.then_some(found.ttl))
+        })
+    }
+
     /// Returns `false` during an outage of the key's server.
     fn is_available(&self, key: &StoreKey) -> bool {
         self.0.is_available(key)
@@ -361,5 +375,14 @@ impl TagStore for RedisStore {
         self.run_operation("list tagged", move |runner| async move {
             runner.tagged(&tag).await
         })
+    }
+}
+
+impl ScanStore for RedisStore {
+    /// Runs one `SCAN` on one server. In a cluster, a session may be missing if its slot moves to another
+    /// server during the scan.
+    fn scan_page(&self, from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
+        let from = from.cloned();
+        self.run_operation("scan", |runner| async move { runner.scan_page(from).await })
     }
 }

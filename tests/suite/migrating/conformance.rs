@@ -13,8 +13,8 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
-        Capabilities, Expected, MemoryStore, MigratingStore, ReadOutcome, Store, StoreFuture, Tag,
-        TagStore, WriteOutcome, WriteRequest,
+        Capabilities, Expected, MemoryStore, MigratingStore, ReadOutcome, ScanStore, Store,
+        StoreFuture, Tag, TagStore, WriteOutcome, WriteRequest,
         conformance::{self, Check, ManualTime},
     },
 };
@@ -105,6 +105,10 @@ impl Store for Machines {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         Some(self)
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        self.prepared.scan()
     }
 }
 

@@ -163,5 +163,8 @@ caught! {
     an_index_kept_as_a_list_that_is_written_back_is_caught: IndexWrittenBack => NoTagIsLost,
     an_index_written_after_the_record_is_caught: IndexWrittenLate => DestroyedSessionsStayUntagged,
     an_index_that_a_touch_does_not_prolong_is_caught: IndexIgnoresTouches => TouchedSessionsStayListed,
+    a_scan_that_leaves_sessions_out_is_caught: ScanLeavesOut => ScansVisitEverySession,
+    a_scan_by_offset_is_caught: ScanByOffset => ScansMissNoSession,
+    a_time_to_live_from_before_a_touch_is_caught: TimeToLiveIgnoresTouches => TimeToLiveIsThatOfTheRecord,
     the_current_session_destroyed_with_the_others_is_caught: DestroyTaggedIgnoresException => DestroyTaggedEndsSessions,
 }

@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use super::{
@@ -62,6 +63,22 @@ impl FileEngine {
             Some(entry) => EntryState::Live(entry),
             None => EntryState::Absent,
         }
+    }
+
+    /// Returns the remaining time to live of a live record.
+    pub(crate) fn time_to_live(&self, key: &StoreKey) -> Option<Duration> {
+        let now = self.log.options().clock.now();
+        match self.entry_state(key, now) {
+            EntryState::Live(entry) => Some(entry.expires.duration_since(now)),
+            EntryState::Tombstone(_) | EntryState::Absent => None,
+        }
+    }
+
+    /// Returns the keys of the live records in one shard of the index.
+    pub(crate) fn live_keys(&self, shard: usize) -> Vec<StoreKey> {
+        let now = self.log.options().clock.now();
+        let is_live = |entry: &IndexEntry| !entry.tombstone && entry.expires > now;
+        self.index.keys(shard, is_live)
     }
 
     /// Sets the index entry and the tags of `key`.

@@ -178,6 +178,16 @@ impl Index {
         entries
     }
 
+    /// Returns the keys of one shard for whose entries `filter` returns `true`.
+    pub(crate) fn keys(&self, shard: usize, filter: impl Fn(&IndexEntry) -> bool) -> Vec<StoreKey> {
+        let Some(shard) = self.shards.get(shard) else {
+            return Vec::new();
+        };
+        let shard = read(shard);
+        let found = shard.iter().filter(|(_, entry)| filter(entry));
+        found.map(|(key, _)| *key).collect()
+    }
+
     /// Returns the length of all frames that entries point to.
     pub(crate) fn live_bytes(&self) -> u64 {
         let shard = |shard: &IndexShard| {

@@ -112,6 +112,10 @@ impl Store for BoundMigratingStore {
         have_tags.then_some(self as &dyn TagStore)
     }
 
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        self.new.time_to_live(key)
+    }
+
     fn ready(&self) -> StoreFuture<()> {
         let (old, new) = (self.old.clone(), self.new.clone());
         StoreFuture::new(async move {

@@ -104,6 +104,13 @@ impl RedisCommand {
         )
     }
 
+    /// Makes a `SCAN` of one server from `cursor` on, for keys whose names match `pattern`.
+    pub(in crate::store::redis) fn scan(cursor: Bytes, pattern: Bytes, count: u32) -> Self {
+        let [matches, counts] = [Bytes::from_static(b"MATCH"), Bytes::from_static(b"COUNT")];
+        let args = [cursor, matches, pattern, counts, count.to_string().into()];
+        Self::keyless("SCAN", args)
+    }
+
     fn from_parts(kind: CommandKind, key: Bytes, args: impl IntoIterator<Item = Bytes>) -> Self {
         let args = args.into_iter().collect();
         Self { kind, key, args }

@@ -13,7 +13,7 @@ use super::{NAME, RedisStore, RedisStoreBuilder, client::InvalidationListener};
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, ReadOutcome, Store, StoreError, StoreFuture, StoreStat, TagStore,
+        Capabilities, ReadOutcome, ScanStore, Store, StoreError, StoreFuture, StoreStat, TagStore,
         WriteOutcome, WriteRequest,
     },
 };
@@ -237,6 +237,14 @@ impl Store for CachedRedisStore {
 
     fn count(&self) -> StoreFuture<Option<u64>> {
         self.inner.count()
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        self.inner.scan()
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        self.inner.time_to_live(key)
     }
 
     fn is_available(&self, key: &StoreKey) -> bool {

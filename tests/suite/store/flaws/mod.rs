@@ -1,5 +1,6 @@
 //! Stores that each break one promise, like bugs of real stores. They wrap the memory store.
 
+mod scan;
 mod tags;
 
 use std::{
@@ -13,8 +14,8 @@ use hyper_session::{
     clock::{Clock, Timestamp},
     id::StoreKey,
     store::{
-        Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Record, Store, StoreFuture,
-        TagStore, Tags, Version, WriteOutcome, WriteRequest,
+        Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Record, ScanStore, Store,
+        StoreFuture, TagStore, Tags, Version, WriteOutcome, WriteRequest,
     },
 };
 
@@ -69,6 +70,9 @@ pub(crate) enum Flaw {
     IndexWrittenLate,
     IndexIgnoresTouches,
     DestroyTaggedIgnoresException,
+    ScanLeavesOut,
+    ScanByOffset,
+    TimeToLiveIgnoresTouches,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -377,6 +381,14 @@ impl Store for BrokenStore {
 
     fn tags(&self) -> Option<&dyn TagStore> {
         (self.flaw != Flaw::NoCapabilities).then_some(self as &dyn TagStore)
+    }
+
+    fn scan(&self) -> Option<&dyn ScanStore> {
+        (self.flaw != Flaw::NoCapabilities).then_some(self as &dyn ScanStore)
+    }
+
+    fn time_to_live(&self, key: &StoreKey) -> StoreFuture<Option<Duration>> {
+        self.altered_time_to_live(&self.key(key))
     }
 
     fn count(&self) -> StoreFuture<Option<u64>> {

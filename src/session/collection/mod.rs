@@ -1,20 +1,20 @@
 //! Access to sessions outside of their requests.
 
-use std::{sync::Arc, time::Instant};
+mod list;
+mod update;
 
+use std::sync::Arc;
+
+pub use self::list::{SessionInfo, SessionScan};
 use super::{
-    ContentionReason, Event, SessionError, Snapshot,
-    commit::back_off_delay,
+    Event, SessionError, Snapshot,
     engine::Engine,
     rotation,
     state::{DecodedRecord, decode},
 };
 use crate::{
     id::StoreKey,
-    store::{
-        Expected, Expiry, ReadOutcome, Record, Tag, TagStore, Tags, TooManyTags, WriteOutcome,
-        WriteRequest,
-    },
+    store::{ReadOutcome, Tag, TagStore, Tags, TooManyTags, Version},
 };
 
 /// The sessions of a service, by their [`StoreKey`]s: for logging out everywhere, for
@@ -22,6 +22,9 @@ use crate::{
 ///
 /// Clones share one store. No method locks a session, so a session may change right after it was
 /// read.
+///
+/// A key that was replaced by [`rotate_id`](super::Session::rotate_id) leads to its session until the grace
+/// window ends. After [`regenerate`](super::Session::regenerate) it leads to none.
 ///
 /// ```
 /// # use hyper_session::{SessionError, Sessions, session::SessionCollection};
@@ -33,6 +36,17 @@ use crate::{
 #[derive(Clone, Debug)]
 #[doc(alias = "Collection")]
 pub struct SessionCollection(Arc<Engine>);
+
+/// A live session as it was read.
+struct LiveSession {
+    /// The key under which it is stored.
+    key: StoreKey,
+    version: Version,
+    session: DecodedRecord,
+}
+
+/// Maximum number of rotations that a read follows.
+const MAX_FORWARDS: usize = 2;
 
 /// Maximum number of times that `destroy_tagged` lists sessions while new sessions are tagged.
 const MAX_ROUNDS: usize = 16;
@@ -50,7 +64,7 @@ impl SessionCollection {
     /// record is unreadable.
     pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
         let live = self.read(key).await?;
-        Ok(live.map(|(_, decoded)| Snapshot::new(decoded.data)))
+        Ok(live.map(|live| Snapshot::new(live.session.data)))
     }
 
     /// Destroys a session. Requests that have loaded it store no more changes.
@@ -92,61 +106,41 @@ impl SessionCollection {
         self.change_tags(key, remove).await.map(drop)
     }
 
-    /// Changes the tags of a live session until no other request writes it in between. `change`
-    /// returns `false` if nothing is to be written. Returns `false` if there is no live session.
     async fn change_tags(
         &self,
         key: &StoreKey,
         change: impl Fn(&mut Tags) -> Result<bool, TooManyTags>,
     ) -> Result<bool, SessionError> {
         self.tag_store()?;
-        let store = self.0.backend.store();
-        let limit = self.0.policy.commit_timeout;
-        let deadline = Instant::now() + limit;
-        for conflicts in 1.. {
-            let Some((
-                Record {
-                    data,
-                    tags,
-                    version,
-                    ..
-                },
-                _,
-            )) = self.read(key).await?
-            else {
-                return Ok(false);
-            };
-            let mut tags = tags;
-            if !change(&mut tags)? {
-                return Ok(true);
-            }
-            let expected = Expected::Version(version);
-            let request = WriteRequest::new(key, data, Expiry::Keep, expected).tags(tags);
-            match store.write(request).await? {
-                WriteOutcome::Done(_) => return Ok(true),
-                WriteOutcome::Gone => return Ok(false),
-                WriteOutcome::Conflict(_) if Instant::now() < deadline => {
-                    back_off_delay(conflicts).await;
-                }
-                WriteOutcome::Conflict(_) => break,
-            }
-        }
-        Err(SessionError::Contention(ContentionReason::Timeout {
-            limit,
-        }))
+        let change = |session: &mut DecodedRecord| Ok(change(&mut session.tags)?);
+        Ok(self.change(key, change).await?.is_some())
     }
 
-    /// Reads a live session: its record exists, is not a fence, and is within its absolute timeout.
-    async fn read(&self, key: &StoreKey) -> Result<Option<(Record, DecodedRecord)>, SessionError> {
-        let ReadOutcome::Found(record) = self.0.backend.store().read(key, None).await? else {
-            return Ok(None);
-        };
-        let decoded = decode(&self.0, &record)?;
-        let ttl = self
-            .0
-            .record_ttl(&decoded.head.lifetime, self.0.clock.now());
-        let is_live = !decoded.head.is_fence && !ttl.is_zero();
-        Ok(is_live.then_some((record, decoded)))
+    /// Reads a live session: its record exists, is not a fence, and is within its absolute timeout. Follows
+    /// the fences of rotations.
+    async fn read(&self, key: &StoreKey) -> Result<Option<LiveSession>, SessionError> {
+        let mut key = *key;
+        for _ in 0..=MAX_FORWARDS {
+            let ReadOutcome::Found(record) = self.0.backend.store().read(&key, None).await? else {
+                return Ok(None);
+            };
+            let session = decode(&self.0, &record)?;
+            if !session.head.is_fence {
+                let now = self.0.clock.now();
+                let live = LiveSession {
+                    key,
+                    version: record.version,
+                    session,
+                };
+                let has_ended = self.0.has_ended(&live.session.head.lifetime, now);
+                return Ok((!has_ended).then_some(live));
+            }
+            let Some(forward) = rotation::forward(&self.0, &key, &record.data) else {
+                return Ok(None);
+            };
+            key = forward.id.store_key();
+        }
+        Ok(None)
     }
 
     /// Returns the live sessions with a tag, in no particular order.

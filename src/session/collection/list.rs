@@ -1,0 +1,211 @@
+//! Lists of sessions, and their metadata.
+
+use std::{collections::VecDeque, fmt};
+
+use super::{LiveSession, SessionCollection};
+use crate::{
+    clock::Timestamp,
+    id::StoreKey,
+    session::{Event, SessionError, Snapshot},
+    store::{ScanCursor, ScanStore, Tags, TagsIter},
+};
+
+/// A live session in a list: its times, its tags, and chosen values.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    key: StoreKey,
+    created: Timestamp,
+    last_seen: Option<Timestamp>,
+    tags: Tags,
+    values: Snapshot,
+}
+
+impl SessionInfo {
+    /// Returns the session's key.
+    pub const fn key(&self) -> &StoreKey {
+        &self.key
+    }
+
+    /// Returns when the session was created.
+    pub const fn created_at(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Returns the time of the session's last renewal or of the last write by a request, to within the setting
+    /// [`touch_interval`](crate::SessionConfig#structfield.touch_interval). Returns `None` if the store does not
+    /// know it.
+    ///
+    /// It is computed from the record's expiry. A session that an absolute timeout ends before its idle timeout
+    /// may have been seen later. After a change of the setting `age`, the time is wrong until the next renewal.
+    pub const fn last_seen(&self) -> Option<Timestamp> {
+        self.last_seen
+    }
+
+    /// Returns the session's tags.
+    pub fn tags(&self) -> TagsIter<'_> {
+        self.tags.iter()
+    }
+
+    /// Returns the values at the paths that the caller chose.
+    pub const fn values(&self) -> &Snapshot {
+        &self.values
+    }
+}
+
+/// # Lists
+impl SessionCollection {
+    /// Returns the metadata of a live session, with its values at these paths, or `None` if there is no such
+    /// session.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    pub async fn info(
+        &self,
+        key: &StoreKey,
+        paths: &[&str],
+    ) -> Result<Option<SessionInfo>, SessionError> {
+        let Some(LiveSession { key, session, .. }) = self.read(key).await? else {
+            return Ok(None);
+        };
+        let lifetime = session.head.lifetime;
+        let ttl = self.0.backend.store().time_to_live(&key).await?;
+        let last_touch = |ttl| self.0.last_touch(&lifetime, ttl, self.0.clock.now());
+        Ok(Some(SessionInfo {
+            key,
+            created: lifetime.created,
+            last_seen: ttl.map(last_touch),
+            values: Snapshot::new(session.data.select(paths)?),
+            tags: session.tags,
+        }))
+    }
+
+    /// Returns the live sessions with a tag, each with its values at these paths. The session that was seen
+    /// last comes first. A record that is unreadable is left out, with an [`Event::RecordUnreadable`].
+    ///
+    /// # Errors
+    /// See [`tagged`](Self::tagged).
+    ///
+    /// ```
+    /// # use hyper_session::{SessionCollection, SessionError};
+    /// # async fn page(collection: &SessionCollection) -> Result<(), SessionError> {
+    /// for session in collection.list("user-7", &["device.name"]).await? {
+    ///     let name: Option<&str> = session.values().get("device.name")?;
+    ///     println!("{name:?}, last seen {:?}", session.last_seen());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn list(&self, tag: &str, paths: &[&str]) -> Result<Vec<SessionInfo>, SessionError> {
+        let mut sessions = Vec::new();
+        for key in self.tagged(tag).await? {
+            sessions.extend(self.readable_info(&key, paths).await?);
+        }
+        sessions.sort_by_key(|session| {
+            std::cmp::Reverse((session.last_seen, session.created, session.key))
+        });
+        Ok(sessions)
+    }
+
+    /// Begins to visit all live sessions, each with its values at these paths.
+    ///
+    /// # Errors
+    /// [`ScanUnsupported`](SessionError::ScanUnsupported) if the store cannot list its sessions, such as one in
+    /// cookies.
+    ///
+    /// # Concurrency
+    /// A session that is live during the whole scan is visited at least once, and sometimes twice. A session
+    /// that begins or ends meanwhile may be missing.
+    ///
+    /// ```
+    /// # use hyper_session::{SessionCollection, SessionError};
+    /// # async fn job(collection: &SessionCollection) -> Result<(), SessionError> {
+    /// let mut scan = collection.scan(&["user.name"])?;
+    /// while let Some(session) = scan.next().await? {
+    ///     if session.values().has("user.name")? {
+    ///         println!("{}: created {:?}", session.key(), session.created_at());
+    ///     }
+    /// }
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "iter")]
+    pub fn scan(&self, paths: &[&str]) -> Result<SessionScan, SessionError> {
+        scan_store(self)?;
+        Ok(SessionScan {
+            collection: self.clone(),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            keys: VecDeque::new(),
+            position: ScanPosition::Start,
+        })
+    }
+
+    /// Returns the metadata of a live session whose record is readable.
+    async fn readable_info(
+        &self,
+        key: &StoreKey,
+        paths: &[&str],
+    ) -> Result<Option<SessionInfo>, SessionError> {
+        match self.info(key, paths).await {
+            Err(SessionError::Record(_) | SessionError::Malformed(_)) => {
+                self.0.emit(&Event::RecordUnreadable { key: *key });
+                Ok(None)
+            }
+            info => info,
+        }
+    }
+}
+
+fn scan_store(collection: &SessionCollection) -> Result<&dyn ScanStore, SessionError> {
+    let store = collection.0.backend.store();
+    store.scan().ok_or(SessionError::ScanUnsupported)
+}
+
+/// A visit of all live sessions. See [`SessionCollection::scan`].
+#[must_use = "a scan reads nothing until `next` is called"]
+pub struct SessionScan {
+    collection: SessionCollection,
+    paths: Vec<String>,
+    /// The keys of the page that was read last.
+    keys: VecDeque<StoreKey>,
+    position: ScanPosition,
+}
+
+enum ScanPosition {
+    Start,
+    Page(ScanCursor),
+    End,
+}
+
+impl SessionScan {
+    /// Returns the next live session, or `None` at the end.
+    ///
+    /// # Errors
+    /// [`Store`](SessionError::Store) if the store fails. The next call tries again.
+    pub async fn next(&mut self) -> Result<Option<SessionInfo>, SessionError> {
+        let paths: Vec<&str> = self.paths.iter().map(String::as_str).collect();
+        loop {
+            while let Some(key) = self.keys.front() {
+                let info = self.collection.readable_info(key, &paths).await?;
+                self.keys.pop_front();
+                if info.is_some() {
+                    return Ok(info);
+                }
+            }
+            let from = match &self.position {
+                ScanPosition::Start => None,
+                ScanPosition::Page(cursor) => Some(cursor),
+                ScanPosition::End => return Ok(None),
+            };
+            let page = scan_store(&self.collection)?.scan_page(from);
+            let page = page.await?;
+            self.keys = page.keys.into();
+            self.position = page.next.map_or(ScanPosition::End, ScanPosition::Page);
+        }
+    }
+}
+
+impl fmt::Debug for SessionScan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionScan")
+            .field("keys", &self.keys.len())
+            .finish_non_exhaustive()
+    }
+}
