@@ -89,6 +89,8 @@ mod service {
     #[cfg(all(feature = "axum", feature = "forms"))]
     mod axum;
     #[cfg(all(feature = "axum", feature = "forms"))]
+    mod axum_responses;
+    #[cfg(all(feature = "axum", feature = "forms"))]
     mod bodies;
     mod caching;
     #[cfg(feature = "tower")]

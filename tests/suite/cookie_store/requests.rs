@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hyper_session::{SessionConfig, session::CookiePolicy::WhenUsed, store::CookieStore};
+use hyper_session::{
+    SessionConfig, cookie::Priority, session::CookiePolicy::WhenUsed, store::CookieStore,
+};
 
 use crate::support::{
     CookieServer, config, cookie_server, cookie_server::cookie_server_with, object,
@@ -59,7 +61,7 @@ async fn nothing_of_the_session_can_be_read_in_the_cookie() {
 
 #[tokio::test]
 async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_record() {
-    let server = server_with_config(config().host_cookie());
+    let server = server_with_config(config().host_cookie().cookie_priority(Priority::High));
     let visit = server
         .browser()
         .request(async |session| session.load().await.unwrap().put("a", 1).unwrap())
@@ -75,7 +77,7 @@ async fn the_data_cookie_has_the_id_cookies_attributes_and_lives_as_long_as_the_
     );
     let attributes = |text: &str| text.split_once("; Path").unwrap().1.to_owned();
     assert_eq!(attributes(id_rest), attributes(data_rest));
-    assert!(data_rest.contains("; Secure; HttpOnly; SameSite=Lax"));
+    assert!(data_rest.ends_with("; Secure; HttpOnly; SameSite=Lax; Priority=High"));
     // The age of two hours, plus the minute by which renewals may be delayed.
     assert!(data_rest.contains("; Max-Age=7260;"), "{data}");
     assert_eq!(visit.headers["cache-control"], "no-store");
