@@ -189,6 +189,7 @@ fn bench_writes(runtime: &Runtime, directory: &Path, data: &Bytes) {
 
 fn bench_reads(runtime: &Runtime, directory: &Path, data: &Bytes) {
     let files = directory.join("files");
+    fs::create_dir_all(&files).expect("a directory");
     (0..SESSIONS).for_each(|number| write_file(&files, number, data, false));
     let open = |cache: usize| {
         let path = directory.join(format!("read-{cache}"));

@@ -42,7 +42,7 @@
 //! On disk, a record takes its data and 68 bytes, and a touch takes 68 bytes until it is compacted.
 //!
 //! In memory, an index entry takes 64 bytes, key included. With the spare capacity of the hash map
-//! that is 75 to 150 bytes per session. A session with one tag takes about 200 bytes more. The cache
+//! that is 75 to 150 bytes per session. A session with one tag takes about 160 bytes more. The cache
 //! holds the session data that was written or read last, up to 16 MiB by default.
 //!
 //! # How it works
