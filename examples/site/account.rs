@@ -1,6 +1,6 @@
 //! Sign-up, sign-in and sign-out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::{HeaderMap, header::USER_AGENT};
 use hyper_session::{Session, form::ValidationErrors, service::Redirect};
@@ -13,6 +13,9 @@ use super::{
     input, pages,
     users::{self, User},
 };
+
+/// The timeout of a session whose user chose "Remember me".
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 impl Site {
     pub(crate) async fn sign_up(&self, session: &Session, request: Post) -> Result<Page, BoxError> {
@@ -48,7 +51,12 @@ impl Site {
                 .redirect_to("/sign-in");
             return Err(errors.into());
         };
-        start_user_session(session, &user, &device, "You are signed in.")
+        let page = start_user_session(session, &user, &device, "You are signed in.")?;
+        match input.text("remember") {
+            Some(_) => session.set_max_age(REMEMBERED)?,
+            None => session.reset_max_age()?,
+        }
+        Ok(page)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use http::{StatusCode, header::SET_COOKIE};
-use hyper_session::{id::StoreKey, store::ReadOutcome};
+use hyper_session::{Session, id::StoreKey, store::ReadOutcome};
 use serde_json::json;
 
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     events::{ModelEvent, events_of},
     model::{FinalRecord, Knowledge, ModelRecord, OpenedCookie, RecordId, Run},
     schedule::Choices,
-    script::{CommitResult, Entry, Op, Role, first_data},
+    script::{CommitResult, Entry, HOUR, Op, Role, first_data},
     support::{Browser, Jar},
 };
 
@@ -85,12 +85,22 @@ fn results(endings: &[Ending], stored: &[FinalRecord]) -> String {
         let cookies = ending.headers.get_all(SET_COOKIE).iter().count();
         (ending.status, cookies)
     });
-    let records = stored
-        .iter()
-        .map(|record| format!("{:?} {:?} {:?}", record.data, record.flash, record.tags));
+    let records = stored.iter().map(|it| {
+        format!(
+            "{:?} {:?} {:?} {:?}",
+            it.data, it.flash, it.tags, it.max_age
+        )
+    });
     let (responses, mut records): (Vec<_>, Vec<_>) = (responses.collect(), records.collect());
     records.sort();
     format!("{responses:?} {records:?}")
+}
+
+/// Returns the timeout of a session in hours.
+fn hours(session: &Session) -> u32 {
+    let (seen, end) = (session.last_seen().unwrap(), session.expires_at().unwrap());
+    let hours = end.duration_since(seen).as_secs() / HOUR.as_secs();
+    hours.try_into().unwrap()
 }
 
 struct Check<'a> {
@@ -276,12 +286,13 @@ impl Check<'_> {
         let visit = browser
             .request(async |s| {
                 let carried = s.store_key().unwrap();
-                s.load_read_only().await.unwrap();
+                let s = s.load_read_only().await.unwrap();
                 OpenedCookie {
                     carried,
                     key: s.store_key().unwrap(),
                     data: s.all().unwrap(),
                     flash: s.flash_messages().unwrap().all().unwrap(),
+                    max_age: hours(s),
                 }
             })
             .await;
@@ -306,6 +317,7 @@ impl Check<'_> {
                 key,
                 data: data.all().unwrap(),
                 flash: cookie.map(|opened| opened.flash.clone()),
+                max_age: cookie.map(|opened| opened.max_age),
                 tags: record.tags.iter().map(str::to_owned).collect(),
             });
         }
@@ -348,6 +360,7 @@ impl Check<'_> {
                 data: serde_json::from_value(first_data(visitor)).unwrap(),
                 flash: BTreeMap::from([("first".to_owned(), (json!(visitor), usize::MAX))]),
                 tags: BTreeSet::from(["first".to_owned()]),
+                ..ModelRecord::default()
             };
             first.insert(RecordId::Stored(*key), record);
         }

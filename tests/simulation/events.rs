@@ -86,8 +86,13 @@ impl ModelEvent {
         Self::new(0, end, Effect::SignOut { is_certain })
     }
 
-    pub(crate) fn is_failed_sign_out(&self) -> bool {
-        matches!(self.effect, Effect::SignOut { is_certain: false })
+    /// Returns the step at which a sign-out ended, or `usize::MAX` if it failed. `None` for other events.
+    pub(crate) fn sign_out_end(&self) -> Option<usize> {
+        match self.effect {
+            Effect::SignOut { is_certain: true } => Some(self.end),
+            Effect::SignOut { is_certain: false } => Some(usize::MAX),
+            _ => None,
+        }
     }
 
     /// Returns `true` if it is unknown if the event took effect.

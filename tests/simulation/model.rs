@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     events::{Effect, ModelEvent, Outcome},
-    script::{Op, Values, own, replacement, update_fields},
+    script::{DEFAULT_MAX_AGE, Op, Values, max_age, own, replacement, update_fields},
 };
 
 /// Maximum number of rotations that a load follows.
@@ -26,11 +26,24 @@ pub(crate) enum RecordId {
 }
 
 /// A session. The messages carry the number of the commit that flashed them.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelRecord {
     pub(crate) data: Values,
     pub(crate) flash: BTreeMap<String, (Value, usize)>,
     pub(crate) tags: BTreeSet<String>,
+    /// The timeout in hours.
+    pub(crate) max_age: u32,
+}
+
+impl Default for ModelRecord {
+    fn default() -> Self {
+        Self {
+            data: Values::new(),
+            flash: BTreeMap::new(),
+            tags: BTreeSet::new(),
+            max_age: DEFAULT_MAX_AGE,
+        }
+    }
 }
 
 /// The content of a session as a request with this cookie sees it at the end.
@@ -42,6 +55,8 @@ pub(crate) struct OpenedCookie {
     pub(crate) key: StoreKey,
     pub(crate) data: Values,
     pub(crate) flash: Values,
+    /// The timeout in hours.
+    pub(crate) max_age: u32,
 }
 
 /// A session as it is stored at the end. `flash` is `None` if no visitor has a cookie for it.
@@ -50,6 +65,7 @@ pub(crate) struct FinalRecord {
     pub(crate) key: StoreKey,
     pub(crate) data: Values,
     pub(crate) flash: Option<Values>,
+    pub(crate) max_age: Option<u32>,
     pub(crate) tags: BTreeSet<String>,
 }
 
@@ -98,9 +114,9 @@ struct World {
     /// A text where others increment was not stored in the end. A change in one batch with it may be
     /// refused.
     has_lost_text: bool,
-    /// An administrator's sign-out failed. It may have destroyed the new record of a regeneration, which
-    /// then stores nothing, but not the old one.
-    has_failed_sign_out: bool,
+    /// The step at which the last sign-out by an administrator ended, or `usize::MAX` if it failed. Until then,
+    /// it may have destroyed the new record of a regeneration, which then stores nothing, but not the old one.
+    sign_out_end: usize,
 }
 
 /// A change does not fit the stored session.
@@ -238,7 +254,7 @@ impl World {
         let changed = changed(&known, record.unwrap_or(&first), *number, ops);
         let key = match outcome {
             Outcome::Dropped => {
-                return is_dead || self.has_failed_sign_out && new_key.is_some();
+                return is_dead || new_key.is_some() && event.start < self.sign_out_end;
             }
             Outcome::Refused => return changed.is_err() || self.has_lost_text,
             Outcome::Unchanged => {
@@ -339,7 +355,7 @@ fn changed(
             _ => {}
         }
     }
-    change_messages_and_tags(known, &mut next, number, ops);
+    change_other_parts(known, &mut next, number, ops);
     Ok(next)
 }
 
@@ -421,7 +437,7 @@ fn list_mut<'d>(data: &'d mut Values, name: &str) -> &'d mut Vec<Value> {
     list.as_array_mut().unwrap()
 }
 
-fn change_messages_and_tags(known: &Knowledge, next: &mut ModelRecord, number: usize, ops: &[Op]) {
+fn change_other_parts(known: &Knowledge, next: &mut ModelRecord, number: usize, ops: &[Op]) {
     let actor = number / 10;
     if ops.contains(&Op::Reflash) {
         let kept = known.incoming.iter();
@@ -438,6 +454,7 @@ fn change_messages_and_tags(known: &Knowledge, next: &mut ModelRecord, number: u
         match op {
             Op::Tag => next.tags.extend(["t", own("t", actor)].map(str::to_owned)),
             Op::Untag => drop(next.tags.remove("first")),
+            Op::MaxAge => next.max_age = max_age(actor),
             _ => {}
         }
     }
@@ -466,11 +483,13 @@ impl Run {
             requests: self.requests.clone(),
             next: vec![0; self.events.len()],
             has_lost_text: self.events.iter().flatten().any(ModelEvent::loses_text),
-            has_failed_sign_out: self
+            sign_out_end: self
                 .events
                 .iter()
                 .flatten()
-                .any(ModelEvent::is_failed_sign_out),
+                .filter_map(ModelEvent::sign_out_end)
+                .max()
+                .unwrap_or(0),
         };
         self.search(&world)
     }
@@ -521,6 +540,9 @@ impl Run {
                     && stored.data == record.data
                     && stored.tags == record.tags
                     && flash.is_none_or(|flash| *flash == texts(&record.flash))
+                    && stored
+                        .max_age
+                        .is_none_or(|max_age| max_age == record.max_age)
             };
             let Some(at) = left.iter().position(matches) else {
                 return false;
@@ -543,5 +565,8 @@ fn is_opened(world: &World, cookie: &OpenedCookie) -> bool {
         RecordId::Stored(key) => cookie.key == key,
         RecordId::New(_) => true,
     };
-    is_same && cookie.data == record.data && cookie.flash == texts(&record.flash)
+    is_same
+        && cookie.data == record.data
+        && cookie.flash == texts(&record.flash)
+        && cookie.max_age == record.max_age
 }

@@ -25,6 +25,7 @@ fn operations() -> Vec<Actor> {
         Op::Reflash,
         Op::Tag,
         Op::Untag,
+        Op::MaxAge,
         Op::Regenerate,
         Op::Rotate,
         Op::Destroy,
@@ -89,6 +90,7 @@ pub(crate) fn first_writes() -> Vec<Scenario> {
         Op::Clear,
         Op::Flash,
         Op::Tag,
+        Op::MaxAge,
         Op::Regenerate,
         Op::Rotate,
         Op::Destroy,
@@ -191,7 +193,7 @@ pub(crate) fn rotations() -> Vec<Scenario> {
     scenarios
 }
 
-const OPS: [Op; 18] = [
+const OPS: [Op; 19] = [
     Op::Put,
     Op::PutText,
     Op::Increment,
@@ -206,6 +208,7 @@ const OPS: [Op; 18] = [
     Op::Reflash,
     Op::Tag,
     Op::Untag,
+    Op::MaxAge,
     Op::Regenerate,
     Op::Rotate,
     Op::Destroy,

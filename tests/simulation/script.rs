@@ -17,6 +17,11 @@ use crate::store::Control;
 /// The data or the flash messages of a session.
 pub(crate) type Values = BTreeMap<String, Value>;
 
+/// The timeout of a session without one of its own, in hours.
+pub(crate) const DEFAULT_MAX_AGE: u32 = 2;
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
 /// The grace window of a rotation.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
@@ -43,6 +48,8 @@ pub(crate) enum Op {
     Reflash,
     Tag,
     Untag,
+    /// Sets a timeout of the session's own.
+    MaxAge,
     Regenerate,
     /// Gives the session a new id, with a grace window for the old one.
     Rotate,
@@ -327,11 +334,17 @@ fn apply(session: &Session, number: usize, op: Op) -> Result<(), SessionError> {
             session.tag(own("t", number))
         }
         Op::Untag => session.untag("first"),
+        Op::MaxAge => session.set_max_age(HOUR * max_age(number)),
         Op::Regenerate => session.regenerate(),
         Op::Rotate => session.rotate_id(GRACE),
         Op::Destroy => session.destroy(),
         Op::Commit => Ok(()),
     }
+}
+
+/// Returns the timeout that an actor sets, in hours.
+pub(crate) fn max_age(number: usize) -> u32 {
+    DEFAULT_MAX_AGE + 1 + number as u32
 }
 
 /// Changes two fields of a nested object, one of which all actors change, and removes a value.

@@ -92,7 +92,7 @@ use crate::id::StoreKey;
 ///
 /// | operation | cost |
 /// | --- | --- |
-/// | session in the new store | as in the new store alone |
+/// | session in the new store | as in the new store alone; a write adds a lookup in the old store |
 /// | session in the old store, until it migrates | two lookups |
 /// | no session | three lookups |
 /// | new session | two writes |

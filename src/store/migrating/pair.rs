@@ -53,13 +53,6 @@ use crate::{
 /// Time to live of a marker in the old store: longer than the longest request.
 const MARKER_TTL: Duration = Duration::from_secs(60);
 
-/// Records of the new store with a shorter time to live complete an unfinished migration first.
-///
-/// Such a record may expire before the migrating marker in the old store, which would then publish
-/// the session again. A regenerated session leaves such a record under its old id. Any other
-/// record expires after the marker, because it was written or renewed later with the same time to live.
-const SHORT_TTL: Duration = Duration::from_secs(10 * 60);
-
 /// The old and the new store of a migration.
 pub(super) struct StorePair {
     pub(super) old: Arc<dyn Store>,
@@ -166,7 +159,9 @@ impl StorePair {
         request.expected = Expected::Version(version);
         let outcome = match (side, request.expiry) {
             (StoreSide::New(_), expiry) => {
-                if matches!(expiry, Expiry::After(ttl) if ttl < SHORT_TTL) {
+                // The record may expire before the marker of an unfinished migration, which would then
+                // publish the session again: a fence lives shortly, and a session has its own timeout.
+                if let Expiry::After(_) = expiry {
                     self.finish_migration(&key).await?;
                 }
                 return self.write_new(request).await;

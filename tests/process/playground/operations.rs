@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hyper_session::document::IsoDate;
 use serde_json::json;
 
 use crate::support::{
@@ -43,6 +44,47 @@ async fn every_operation_on_data_answers() {
         {"user": {"id": 1}, "a.b": {"c": null}}, null, null, {}
     ]);
     assert_eq!(results, expected);
+}
+
+#[tokio::test]
+async fn the_lifetime_of_a_session_is_read_and_set() {
+    let playground = Playground::start();
+    let mut client = playground.client();
+    let set = json!([
+        {"op": "put", "key": "n", "value": 1},
+        {"op": "max_age", "seconds": 2_592_000},
+        {"op": "max_age", "seconds": 0},
+        {"op": "max_age", "seconds": -1},
+        {"op": "max_age"},
+    ]);
+    let results = ops(&mut client, set).await;
+    assert_eq!((&results[0], &results[1]), (&json!(null), &json!(null)));
+    let errors: Vec<&str> = (2..5)
+        .map(|at| results[at]["error"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        errors[0],
+        "session max age is zero; call `destroy` to end the session"
+    );
+    assert!(errors[1].starts_with("`seconds`: "), "{errors:?}");
+    assert_eq!(errors[2], "`seconds` is missing");
+    let read = json!([{"op": "created_at"}, {"op": "last_seen"}, {"op": "expires_at"}]);
+    let dates = ops(&mut client, read).await;
+    let time = |at: usize| -> std::time::SystemTime {
+        let date: IsoDate = serde_json::from_value(dates[at].clone()).unwrap();
+        date.into()
+    };
+    let age = time(2).duration_since(time(1)).unwrap();
+    assert_eq!(age, Duration::from_secs(2_592_000));
+    assert!(time(0) <= time(1), "{dates}");
+    // The old id forwards to the new one for the grace window.
+    let mut old = client.clone();
+    let rotate = json!([{"op": "rotate", "grace_ms": 60_000}, {"op": "rotate"}]);
+    let results = ops(&mut client, rotate).await;
+    assert_eq!(results, json!([null, {"error": "`grace_ms` is missing"}]));
+    let read = json!([{"op": "get", "key": "n"}]);
+    assert_eq!(ops(&mut client, read.clone()).await, json!([1]));
+    assert_eq!(ops(&mut old, read).await, json!([1]));
 }
 
 #[tokio::test]

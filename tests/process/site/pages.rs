@@ -37,6 +37,34 @@ async fn the_theme_of_a_visitor_is_kept() {
 }
 
 #[tokio::test]
+async fn a_user_who_wants_to_be_remembered_is_for_thirty_days() {
+    let site = site().await;
+    let mut visitor = Visitor::new(&site);
+    visitor.sign_up("Ada", "ada@example.com").await;
+    assert!(
+        visitor
+            .read("/sign-in")
+            .await
+            .contains(r#"type="checkbox""#)
+    );
+    let credentials = [
+        ("email", "ada@example.com"),
+        ("password", "a long password"),
+    ];
+    let remembered = [&credentials[..], &[("remember", "1")]].concat();
+    for (fields, max_age) in [
+        (&credentials[..], "; Max-Age=7200;"),
+        (&remembered, "; Max-Age=2592000;"),
+        (&credentials, "; Max-Age=7200;"),
+    ] {
+        visitor.send("/sign-in", "/sign-in", fields).await;
+        let page = visitor.remote.get("/").await;
+        let cookie = page.headers[SET_COOKIE].to_str().unwrap();
+        assert!(cookie.contains(max_age), "{cookie}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_form_comes_back_with_messages_and_what_was_typed() {
     let site = site().await;
     let mut visitor = Visitor::new(&site);

@@ -465,3 +465,21 @@ async fn both_stores_must_give_what_is_promised() {
     assert_eq!(stores().migrating.count().await.unwrap(), None);
     assert!(stores().migrating.tags().is_some());
 }
+
+#[tokio::test]
+async fn an_unfinished_migration_does_not_bring_back_a_session_that_was_shortened() {
+    let stores = stores();
+    let key = create_in_old(&stores, "first").await;
+    let expected = version(&stores.migrating, &key).await;
+    // The machine stops after it has created the session in the new store.
+    stores.old.fail_nth(Call::Write, 1);
+    let stopped = stores.migrating.write(request(&key, "second", expected));
+    assert!(stopped.await.is_err());
+    let expected = version(&stores.migrating, &key).await;
+    let shorter = WriteRequest::new(&key, "third", HOUR / 2, expected);
+    let written = stores.migrating.write(shorter).await;
+    assert!(matches!(written, Ok(WriteOutcome::Done(_))));
+    stores.clock.advance(HOUR / 2 + Duration::from_secs(1));
+    let read = stores.migrating.read(&key, None).await.unwrap();
+    assert_eq!(read, ReadOutcome::Absent);
+}

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
@@ -27,6 +28,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::{Call, Jar, TestServer, config, test_server};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 type Client = TestClient<TowerToHyperService<Router>>;
 
@@ -70,6 +73,36 @@ async fn handlers_take_the_session_loaded_unloaded_and_read_only() {
     assert_eq!(client.get("/read_only").send().await.text(), "true true");
     assert_eq!(client.get("/optional").send().await.text(), "true");
     assert_eq!(setup.store.calls(), [Call::Read; 3]);
+}
+
+#[tokio::test]
+async fn a_handler_remembers_its_visitor() {
+    let setup = test_server(config());
+    let remember = async |session: Session| {
+        session.put("user", 7)?;
+        session.set_max_age(30 * DAY)
+    };
+    let times = async |session: Session| {
+        let (seen, end) = (session.last_seen()?, session.expires_at()?);
+        Ok::<_, SessionError>(end.duration_since(seen).as_secs().to_string())
+    };
+    let refused = async |session: Session| session.set_max_age(Duration::ZERO);
+    let app = Router::new()
+        .route("/remember", get(remember))
+        .route("/times", get(times))
+        .route("/refused", get(refused))
+        .route("/other", get(async || "no session"));
+    let client = TestClient::tower(&setup.sessions, app.layer(setup.sessions.layer()));
+    assert_eq!(client.get("/times").send().await.text(), "7200");
+    client.get("/remember").send().await;
+    setup.advance(29 * DAY);
+    let renewed = client.get("/other").send().await;
+    let cookie = renewed.headers()[header::SET_COOKIE].to_str().unwrap();
+    assert!(cookie.contains("; Max-Age=2592000;"), "{cookie}");
+    setup.advance(29 * DAY);
+    assert_eq!(client.get("/times").send().await.text(), "2592000");
+    let refused = client.get("/refused").send().await;
+    assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[test]
