@@ -41,8 +41,8 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 ///   ([`StoreError::operation`](crate::store::StoreError::operation) is `read`), the load of a stored
 ///   session ends it, too.
 ///
-/// Records that this release or its keys cannot open, and sessions over the size limit of the store, are
-/// at most one warning in ten seconds, with the number of suppressed failures as `left_out`.
+/// Records of a newer release, and sessions over the size limit of the store, are at most one warning in
+/// ten seconds, with the number of suppressed failures as `left_out`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TracingListener;
 
