@@ -15,7 +15,7 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper_session::{
-    Session, SessionError, Sessions,
+    Session, SessionCollection, SessionError, Sessions, TypedKey,
     document::IsoDate,
     form::{Forms, Input, InvalidOrigin, ValidationErrors},
     service::{ReadOnlySession, UnloadedSession},
@@ -32,6 +32,9 @@ const HANDLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// The origin of a front end whose scripts call this service with the visitor's cookies. It is on the same site:
 /// only the port differs. Browsers send `SameSite=Lax` cookies with requests from the same site only.
 const FRONT_END: &str = "http://127.0.0.1:5173";
+
+/// The number of messages that the sockets of a session have received.
+const MESSAGES: TypedKey<u64> = TypedKey::new("messages");
 
 /// Data of the session, with a type.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -93,6 +96,7 @@ pub(crate) fn router(sessions: &Sessions, origin: &str) -> Result<Router, Invali
             HeaderName::from_static("x-csrf-token"),
         ])
         .allow_credentials(true);
+    let collection = sessions.collection();
     let router = Router::new()
         .route("/", get(home))
         .route("/sign-in", post(sign_in))
@@ -101,7 +105,18 @@ pub(crate) fn router(sessions: &Sessions, origin: &str) -> Result<Router, Invali
         .route("/api/preferences", post(save_preferences_json))
         .route("/api/token", get(token))
         .route("/events", get(events))
-        .route("/socket", get(socket))
+        .route(
+            "/socket",
+            get(move |session: Session, upgrade: WebSocketUpgrade| {
+                socket(session, upgrade, collection)
+            }),
+        )
+        .route(
+            "/api/messages",
+            get(async |ReadOnlySession(session): ReadOnlySession| {
+                session.get_or(MESSAGES, 0).map(Json)
+            }),
+        )
         .route("/slow", get(slow))
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
@@ -208,10 +223,18 @@ async fn events(
     Ok(Sse::new(ticks))
 }
 
-/// Answers messages with their number. A handler can change the session before the upgrade, not after it.
-async fn socket(session: Session, upgrade: WebSocketUpgrade) -> Result<Response, SessionError> {
+/// Answers messages with their number, and counts them in the session.
+///
+/// After the upgrade, the request's own handle cannot change the session. The socket's task changes it through
+/// the collection, beside other requests. A socket whose session has ended is closed.
+async fn socket(
+    session: Session,
+    upgrade: WebSocketUpgrade,
+    collection: SessionCollection,
+) -> Result<Response, SessionError> {
     let name: String = session.get_or("user.name", "visitor".to_owned())?;
     let connections = session.increment("connections")?;
+    let key = session.store_key()?;
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let mut messages = 0;
         while let Some(Ok(message)) = socket.next().await {
@@ -219,6 +242,10 @@ async fn socket(session: Session, upgrade: WebSocketUpgrade) -> Result<Response,
                 continue;
             };
             messages += 1;
+            let counted = collection.update(&key, MESSAGES, |count| *count += 1).await;
+            if !matches!(counted, Ok(Some(_))) {
+                return;
+            }
             let answer = format!("{name}, connection {connections}, message {messages}: {text}");
             if socket.send(Message::Text(answer.into())).await.is_err() {
                 return;

@@ -163,6 +163,10 @@ async fn run(op: &Op, session: &Session, collection: &SessionCollection) -> OpRe
                 .map_err(error_text)?;
             Ok(to_json(&count))
         }
+        "devices" => {
+            session.commit().await.map_err(error_text)?;
+            devices(user(op)?, session, collection).await
+        }
         name if name.contains("flash") => flash(name, op, session),
         name if name.contains("intended_url") => intended_url(name, op, session),
         "max_age" | "created_at" | "last_seen" | "expires_at" | "rotate" => lifetime(op, session),
@@ -197,6 +201,7 @@ fn data(name: &str, op: &Op, session: &Session) -> OpResult {
         "increment" => value(session.increment_by(key()?, amount()?)),
         "decrement" => value(session.decrement_by(key()?, amount()?)),
         "merge" => unit(session.merge(required(&op.values, "values")?)),
+        "replace" => unit(session.replace(required(&op.values, "values")?)),
         "clear" => unit(session.clear()),
         "destroy" => unit(session.destroy()),
         "regenerate" => unit(session.regenerate()),
@@ -277,6 +282,26 @@ fn lifetime(op: &Op, session: &Session) -> OpResult {
             unit(session.rotate_id(Duration::from_millis(grace)))
         }
     }
+}
+
+/// A session in the list of a user's devices.
+#[derive(Serialize)]
+struct DeviceEntry {
+    created_at: IsoDate,
+    last_seen: Option<IsoDate>,
+    is_current: bool,
+}
+
+async fn devices(user: &str, session: &Session, collection: &SessionCollection) -> OpResult {
+    let current = session.store_key().map_err(error_text)?;
+    let sessions = collection.list(user, &[]).await.map_err(error_text)?;
+    let date = |time: Timestamp| IsoDate::from(SystemTime::from(time));
+    let devices = sessions.iter().map(|session| DeviceEntry {
+        created_at: date(session.created_at()),
+        last_seen: session.last_seen().map(date),
+        is_current: *session.key() == current,
+    });
+    Ok(to_json(&devices.collect::<Vec<_>>()))
 }
 
 fn user(op: &Op) -> Result<&str, String> {

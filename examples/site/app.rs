@@ -147,6 +147,7 @@ impl Site {
             (&Method::POST, ["devices", "log-out-everywhere"]) => {
                 self.log_out_everywhere(session).await
             }
+            (&Method::POST, ["devices", "log-out", key]) => self.log_out_device(session, key).await,
             (&Method::POST, ["cart", "add", sku]) => cart::add(session, sku, request.headers()),
             (&Method::POST, ["cart", "remove", sku]) => cart::remove(session, sku),
             _ => self.not_found(session),

@@ -1,6 +1,6 @@
 //! A user's devices: one tagged session for each.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper_session::{Session, document::IsoDate, service::Redirect};
 use minijinja::{Value, context};
@@ -56,27 +56,48 @@ impl Site {
         self.page("devices.html", "/devices", session, values)
     }
 
+    /// Returns the user's devices: this one first, then the one that was seen last.
     async fn devices_of(&self, user: &User, session: &Session) -> Result<Vec<Value>, BoxError> {
         let current = session.store_key()?;
+        let tag = users::tag(&user.id);
         let mut devices = Vec::new();
-        for key in self.collection.tagged(&users::tag(&user.id)).await? {
-            // Skip a session that ended after it was listed.
-            if let Some(session) = self.collection.get(&key).await?
-                && let Some(device) = session.get::<Device>("device")?
-            {
-                devices.push((key == current, device));
+        for session in self.collection.list(&tag, &["device"]).await? {
+            if let Some(device) = session.values().get::<Device>("device")? {
+                let since = UNIX_EPOCH + Duration::from_secs(device.since);
+                let seen = session.last_seen().unwrap_or(session.created_at());
+                devices.push(context! {
+                    is_current => *session.key() == current,
+                    key => session.key().to_string(),
+                    name => device.name,
+                    since => date(since),
+                    seen => date(seen.into()),
+                });
             }
         }
-        devices.sort_by_key(|(is_current, device)| (!is_current, u64::MAX - device.since));
-        let to_value = |(is_current, device): (bool, Device)| {
-            let since = UNIX_EPOCH + Duration::from_secs(device.since);
-            let (iso, since) = (
-                IsoDate::from(since).to_string(),
-                httpdate::fmt_http_date(since),
-            );
-            context! { is_current, name => device.name, iso, since }
+        devices.sort_by_key(|device| !device.get_attr("is_current").is_ok_and(|it| it.is_true()));
+        Ok(devices)
+    }
+
+    /// Ends one session of the user. The key in the path names it, and gives no access to it.
+    pub(crate) async fn log_out_device(
+        &self,
+        session: &Session,
+        key: &str,
+    ) -> Result<Page, BoxError> {
+        let Some(user) = self.user(session)? else {
+            return require_sign_in(session, Redirect::to("/sign-in"));
         };
-        Ok(devices.into_iter().map(to_value).collect())
+        // Only keys of the user's own sessions count.
+        let keys = self.collection.tagged(&users::tag(&user.id)).await?;
+        if let Some(key) = keys.iter().find(|own| own.to_string() == key) {
+            self.collection.destroy(key).await?;
+        }
+        let message = "The device was signed out.";
+        session.flash(
+            "notification",
+            json!({ "type": "success", "message": message }),
+        )?;
+        Ok(pages::see_other("/devices"))
     }
 
     pub(crate) async fn log_out_others(&self, session: &Session) -> Result<Page, BoxError> {
@@ -109,6 +130,11 @@ impl Site {
             .await?;
         account::end_user_session(session, "You are signed out on all devices.")
     }
+}
+
+/// Returns a time for a `<time>` element.
+fn date(time: SystemTime) -> Value {
+    context! { iso => IsoDate::from(time).to_string(), text => httpdate::fmt_http_date(time) }
 }
 
 /// Redirects to the sign-in page.

@@ -115,6 +115,8 @@ async fn sockets_and_events_know_the_visitor() {
             assert_eq!(socket.receive().await, expected);
         }
     }
+    // The sockets' tasks counted them in the session.
+    assert_eq!(client.get("/api/messages").await.json(), json!(4));
     let events = client.get("/events").await;
     assert_eq!(
         events.text(),

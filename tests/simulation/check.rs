@@ -163,7 +163,9 @@ impl Check<'_> {
                 )
             };
             let may_fail = self.has_fault || history.iter().any(is_refusal);
-            if !matches!(status, None | Some(200 | 409)) && !may_fail {
+            let is_job = self.scenario.actors[number].role == Role::Job;
+            let is_end = is_job && status == Some(404);
+            if !matches!(status, None | Some(200 | 409)) && !is_end && !may_fail {
                 return Err(format!("request {number} ended with {status:?}"));
             }
         }
@@ -242,7 +244,8 @@ impl Check<'_> {
     ) -> Result<(), String> {
         let history = self.machine.history.lock();
         let ends = |entry: &Entry| matches!(entry, Entry::Destroyed { .. } | Entry::Dropped);
-        let is_answered = ending.status == Some(StatusCode::OK);
+        let is_request = self.scenario.actors[number].role == Role::Request;
+        let is_answered = is_request && ending.status == Some(StatusCode::OK);
         if !is_answered || self.has_fault || history[number].iter().any(ends) {
             return Ok(());
         }
@@ -308,6 +311,11 @@ impl Check<'_> {
             let Some(data) = collection.get(&key).await.unwrap() else {
                 continue;
             };
+            // An old id leads to the session under its new id.
+            let info = collection.info(&key, &[]).await.unwrap();
+            if info.is_none_or(|info| *info.key() != key) {
+                continue;
+            }
             let read = self.machine.inner.read(&key, None).await.unwrap();
             let ReadOutcome::Found(record) = read else {
                 continue;
@@ -373,6 +381,10 @@ impl Check<'_> {
                 Role::Expiry => vec![ModelEvent::advance(step, true)],
                 Role::WindowEnd => vec![ModelEvent::advance(step, false)],
                 Role::SignOut => vec![ModelEvent::sign_out(status.map(|status| (step, status)))],
+                Role::Job => {
+                    let ended = status.map(|status| (step, status));
+                    vec![ModelEvent::job(firsts[actor.visitor], ended)]
+                }
                 Role::Request => events_of(number, &history[number]),
             }
         });

@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderMap, Request, StatusCode};
 use hyper::service::Service;
 use hyper_session::{
-    Sessions,
+    SessionError, Sessions,
     clock::{Clock, Timestamp},
     config::StoreRegistry,
     id::SessionId,
@@ -30,7 +30,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{
     reduction::{Context, SleepSet},
     schedule::Choices,
-    script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
+    script::{Actor, CommitResult, Entry, GRACE, History, JOB_AMOUNT, Op, Role, handle},
     store::{Control, Fault, HeldCall, HeldStore, Origin},
     support::{Browser, Jar, config},
 };
@@ -333,6 +333,7 @@ impl<'a> Schedule<'a> {
             let history = self.machine.history.clone();
             running.request = Some(match actor.role {
                 Role::SignOut => sign_out(sessions),
+                Role::Job => job(sessions, jar.clone()),
                 _ => request(sessions, number, actor, &jar, history),
             });
             running.jar = Some(jar);
@@ -562,6 +563,26 @@ fn request(
 }
 
 /// Destroys all sessions with the tag of the first visit.
+/// Returns a job that adds to the number of the session with these cookies. A request that does not use its
+/// session finds out its key.
+fn job(sessions: &Sessions, jar: Jar) -> RunningRequest {
+    let collection = sessions.collection();
+    let mut browser = Browser::new(sessions);
+    browser.jar = jar;
+    Box::pin(async move {
+        let visit = browser.request(async |session| session.store_key()).await;
+        let key = visit.value.unwrap().unwrap();
+        let add = |number: &mut i64| *number += JOB_AMOUNT;
+        let status = match collection.update(&key, "n", add).await {
+            Ok(Some(_)) => StatusCode::OK,
+            Ok(None) => StatusCode::NOT_FOUND,
+            Err(SessionError::Read(_)) => StatusCode::CONFLICT,
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, HeaderMap::new())
+    })
+}
+
 fn sign_out(sessions: &Sessions) -> RunningRequest {
     let collection = sessions.collection();
     Box::pin(async move {

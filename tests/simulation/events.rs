@@ -47,10 +47,26 @@ pub(crate) enum Effect {
     SignOut {
         is_certain: bool,
     },
+    /// A job changes the session with this key.
+    Job {
+        key: StoreKey,
+        outcome: JobOutcome,
+    },
     /// The clock moves past the end of every grace window, and of every record if it is an expiry.
     Advance {
         is_expiry: bool,
     },
+}
+
+/// The result of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobOutcome {
+    Updated,
+    /// There was no session.
+    Ended,
+    /// The number was a text.
+    Unfit,
+    Unknown,
 }
 
 /// One change or observation of a session, between two steps of the schedule.
@@ -95,11 +111,24 @@ impl ModelEvent {
         }
     }
 
+    /// Returns the event of a job. `ended` is the step at which the call returned, and its result.
+    pub(crate) fn job(key: StoreKey, ended: Option<(usize, StatusCode)>) -> Self {
+        let end = ended.map_or(usize::MAX, |(step, _)| step);
+        let outcome = match ended.map(|(_, status)| status) {
+            Some(StatusCode::OK) => JobOutcome::Updated,
+            Some(StatusCode::NOT_FOUND) => JobOutcome::Ended,
+            Some(StatusCode::CONFLICT) => JobOutcome::Unfit,
+            _ => JobOutcome::Unknown,
+        };
+        Self::new(0, end, Effect::Job { key, outcome })
+    }
+
     /// Returns `true` if it is unknown if the event took effect.
     pub(crate) fn is_optional(&self) -> bool {
         match &self.effect {
             Effect::Destroy { is_certain } | Effect::SignOut { is_certain } => !is_certain,
             Effect::Commit { outcome, .. } => *outcome == Outcome::Unknown,
+            Effect::Job { outcome, .. } => *outcome == JobOutcome::Unknown,
             _ => false,
         }
     }

@@ -10,8 +10,8 @@ use hyper_session::id::StoreKey;
 use serde_json::{Value, json};
 
 use crate::{
-    events::{Effect, ModelEvent, Outcome},
-    script::{DEFAULT_MAX_AGE, Op, Values, max_age, own, replacement, update_fields},
+    events::{Effect, JobOutcome, ModelEvent, Outcome},
+    script::{DEFAULT_MAX_AGE, JOB_AMOUNT, Op, Values, max_age, own, replacement, update_fields},
 };
 
 /// Maximum number of rotations that a load follows.
@@ -157,12 +157,31 @@ impl World {
                 true
             }
             Effect::Commit { .. } => self.commit(request, event, early),
+            Effect::Job { key, outcome } => self.run_job(*key, *outcome, since),
             Effect::View(view) => {
                 let known = &mut self.requests[request];
                 known.data = view.clone();
                 let record = known.id.and_then(|id| self.records.get(&id));
                 record.is_some_and(|record| record.data == *view)
             }
+        }
+    }
+
+    /// Changes the session with this key as a job does.
+    fn run_job(&mut self, key: StoreKey, outcome: JobOutcome, since: usize) -> bool {
+        let opened = self.opened(RecordId::Stored(key), since).map(|(id, _)| id);
+        let Some(record) = opened.and_then(|id| self.records.get_mut(&id)) else {
+            return outcome == JobOutcome::Ended;
+        };
+        let number = record.data.get("n").map_or(Some(0), Value::as_i64);
+        match (outcome, number) {
+            (JobOutcome::Updated | JobOutcome::Unknown, Some(number)) => {
+                let sum = json!(number + JOB_AMOUNT);
+                record.data.insert("n".to_owned(), sum);
+                true
+            }
+            (JobOutcome::Unfit, None) => true,
+            _ => false,
         }
     }
 

@@ -38,7 +38,7 @@ fn operations() -> Vec<Actor> {
     let mut dropped = write(&[Op::Increment]);
     dropped.may_be_dropped = true;
     actors.push(dropped);
-    let others = [Role::Expiry, Role::WindowEnd, Role::SignOut];
+    let others = [Role::Expiry, Role::WindowEnd, Role::SignOut, Role::Job];
     actors.extend(others.map(Actor::with_role));
     actors
 }
@@ -222,6 +222,7 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         0..3 if is_stored => Role::Expiry,
         3..6 => Role::WindowEnd,
         6 if is_stored => Role::SignOut,
+        7..9 => Role::Job,
         _ => Role::Request,
     };
     let mut actors: Vec<Actor> = Vec::new();
@@ -240,6 +241,10 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         actors[number].role = role;
         let followers = actors.iter_mut().filter(|it| it.follows == Some(number));
         followers.for_each(|it| it.follows = None);
+        if role == Role::Job {
+            // The key of a job is that of the visitor's first cookie.
+            actors[number].follows = None;
+        }
     }
     if role == Role::SignOut {
         // Sessions of several visitors, or without the tag, do not end at one moment.

@@ -22,6 +22,9 @@ pub(crate) const DEFAULT_MAX_AGE: u32 = 2;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
+/// The number that a job adds.
+pub(crate) const JOB_AMOUNT: i64 = 100;
+
 /// The grace window of a rotation.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
@@ -82,6 +85,8 @@ pub(crate) enum Role {
     WindowEnd,
     /// An administrator destroys all sessions with the tag of the first visit.
     SignOut,
+    /// A job adds [`JOB_AMOUNT`] to the number in the session of a visitor, through the collection.
+    Job,
 }
 
 /// One actor of a schedule.

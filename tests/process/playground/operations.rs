@@ -29,6 +29,10 @@ async fn every_operation_on_data_answers() {
             {"op": "decrement", "key": "n"},
             {"op": "decrement", "key": "n", "by": 2.5},
             {"op": "merge", "values": {"user": {"id": 1}}},
+            {"op": "replace", "values": {"n": 1.5}},
+            {"op": "all"},
+            {"op": "replace", "values": [1]},
+            {"op": "merge", "values": {"user": {"id": 1, "name": "ada"}, "a.b": {"c": null}}},
             {"op": "pull", "key": "n"},
             {"op": "pull", "key": "n", "default": "gone"},
             {"op": "forget", "key": "user.name"},
@@ -40,7 +44,9 @@ async fn every_operation_on_data_answers() {
     )
     .await;
     let expected = json!([
-        null, null, {"name": "ada"}, null, [1], true, false, 1, 5, 4, 1.5, null, 1.5, "gone", null,
+        null, null, {"name": "ada"}, null, [1], true, false, 1, 5, 4, 1.5, null, null, {"n": 1.5},
+        {"error": "cannot merge or replace: the values are not an object; pass a map or a struct"},
+        null, 1.5, "gone", null,
         {"user": {"id": 1}, "a.b": {"c": null}}, null, null, {}
     ]);
     assert_eq!(results, expected);
@@ -85,6 +91,28 @@ async fn the_lifetime_of_a_session_is_read_and_set() {
     let read = json!([{"op": "get", "key": "n"}]);
     assert_eq!(ops(&mut client, read.clone()).await, json!([1]));
     assert_eq!(ops(&mut old, read).await, json!([1]));
+}
+
+#[tokio::test]
+async fn the_devices_of_a_user_are_listed_with_their_times() {
+    let playground = Playground::start();
+    let (mut phone, mut laptop) = (playground.client(), playground.client());
+    let sign_in = json!([{"op": "tag", "user": 7}]);
+    ops(&mut phone, sign_in.clone()).await;
+    ops(&mut laptop, sign_in).await;
+    let results = ops(
+        &mut phone,
+        json!([{"op": "devices", "user": 7}, {"op": "created_at"}, {"op": "devices", "user": 8}]),
+    )
+    .await;
+    let devices = results[0].as_array().unwrap();
+    assert_eq!(devices.len(), 2);
+    let is_current = |device: &&serde_json::Value| device["is_current"] == json!(true);
+    let current = devices.iter().filter(is_current).collect::<Vec<_>>();
+    assert_eq!(current.len(), 1);
+    assert_eq!(current[0]["created_at"], results[1]);
+    assert!(current[0]["last_seen"].as_str() >= results[1].as_str());
+    assert_eq!(results[2], json!([]));
 }
 
 #[tokio::test]

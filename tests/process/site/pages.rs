@@ -284,6 +284,29 @@ async fn a_user_sees_every_device_and_logs_out_the_others_or_all() {
     let listed = phone.read("/devices").await;
     assert_eq!(listed.matches("signed in <time").count(), 3);
     assert_eq!(listed.matches("this device").count(), 1);
+    assert_eq!(listed.matches("last seen <time").count(), 3);
+
+    // A stranger's form names a device of another user.
+    let key = listed.split("/devices/log-out/").nth(1).unwrap();
+    let path = format!("/devices/log-out/{}", key.split('"').next().unwrap());
+    stranger.send("/devices", &path, &[]).await;
+    assert_eq!(
+        phone
+            .read("/devices")
+            .await
+            .matches("signed in <time")
+            .count(),
+        3
+    );
+    phone.send("/devices", &path, &[]).await;
+    let listed = phone.read("/devices").await;
+    assert!(listed.contains("The device was signed out."));
+    assert_eq!(listed.matches("signed in <time").count(), 2);
+    for device in [&mut laptop, &mut tv] {
+        if device.remote.get("/devices").await.status == 303 {
+            device.sign_in("ada@example.com", "a long password").await;
+        }
+    }
 
     assert_eq!(
         tv.send("/devices", "/devices/log-out-others", &[]).await,
