@@ -17,6 +17,7 @@ pub const MAX_TEXT_LEN: usize = 4096;
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + KeyId::LEN + NONCE_LEN;
 /// Length of the begin of a sealed text that contains the version and the key id.
+#[cfg(all(feature = "file", unix))]
 pub(crate) const KEY_ID_TEXT_LEN: usize = 8;
 
 /// A codec that seals bytes into text and opens sealed text, for one purpose and one name.
@@ -85,6 +86,7 @@ impl Codec {
     }
 
     /// Returns the id of the key that seals.
+    #[cfg(all(feature = "file", unix))]
     pub(crate) fn first_key(&self) -> KeyId {
         self.keys.first.id
     }
@@ -211,6 +213,7 @@ impl fmt::Debug for Codec {
 
 /// Returns the id of the key that sealed a text, of which the first [`KEY_ID_TEXT_LEN`] bytes suffice.
 /// The text is not authenticated. Returns `None` if it is not a sealed text.
+#[cfg(all(feature = "file", unix))]
 pub(crate) fn key_id(text: &[u8]) -> Option<KeyId> {
     let mut begin = Buffer::new();
     decode(text.get(..KEY_ID_TEXT_LEN)?, &mut begin).ok()?;

@@ -39,9 +39,11 @@ mod seal_key;
 // Public for the tests, benches and fuzz targets only.
 #[doc(hidden)]
 pub use buffer::Buffer;
+pub(crate) use codec::ct_eq;
 #[doc(hidden)]
 pub use codec::{Codec, MAX_TEXT_LEN, OpenInfo};
-pub(crate) use codec::{KEY_ID_TEXT_LEN, ct_eq, key_id};
+#[cfg(all(feature = "file", unix))]
+pub(crate) use codec::{KEY_ID_TEXT_LEN, key_id};
 pub use error::{KeyRingError, OpenError, OpenReason, SealError, SealKeyError};
 pub use key_ring::{KeyRing, MAX_KEYS};
 pub use seal_key::{KeyId, SealKey};

@@ -162,6 +162,7 @@ pub struct KeyId([u8; 4]);
 impl KeyId {
     pub(super) const LEN: usize = 4;
 
+    #[cfg(all(feature = "file", unix))]
     pub(super) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }

@@ -9,12 +9,17 @@ use hyper_session::{
     id::StoreKey,
     session::MaxAgeError,
     store::{
-        CookieStore, FileStore, MemoryStore, MigratingStore, ReadOutcome, Store, StoreFuture,
-        WriteOutcome, WriteRequest,
+        CookieStore, MemoryStore, MigratingStore, ReadOutcome, Store, StoreFuture, WriteOutcome,
+        WriteRequest,
     },
 };
 
-use crate::support::{Browser, Visit, config, scratch::Scratch};
+#[cfg(all(feature = "file", unix))]
+use hyper_session::store::FileStore;
+
+#[cfg(all(feature = "file", unix))]
+use crate::support::scratch::Scratch;
+use crate::support::{Browser, Visit, config};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -149,6 +154,7 @@ async fn in_a_store_with_four_methods() {
     side_by_side(&clock, &mut |_| build(&clock, FourMethods(store.clone()))).await;
 }
 
+#[cfg(all(feature = "file", unix))]
 #[tokio::test]
 async fn in_files_with_restarts() {
     let (clock, scratch) = (clock(), Scratch::new());
