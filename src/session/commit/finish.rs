@@ -143,6 +143,11 @@ fn begin(
         end_trace(trace, error.outcome(), state);
         return Err(*error);
     }
+    // Many requests only read. A step is expensive to return.
+    if trace.is_none() && state.is_settled() {
+        end_commit(state, engine, 0, true);
+        return Ok(None);
+    }
     let _entered = trace.as_ref().map(|trace| trace.enter());
     let kept = match engine.policy.keep_flash_on_redirect && status.is_redirection() {
         true => state.keep_incoming_flash(engine),
@@ -282,7 +287,7 @@ fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
     // could undo it, so it sets cookies only for a session of its own.
     let is_lost = state.id_status().is_lost() && state.version().is_none();
     let is_dead = state.is_id_from_request() && is_id_dead(state, engine);
-    !engine.policy.enabled || state.is_id_ambiguous() || is_lost || is_dead
+    is_lost || is_dead
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.

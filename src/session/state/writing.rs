@@ -76,6 +76,12 @@ impl SessionState {
         self.regeneration.is_some() || tagged || modified
     }
 
+    /// Returns `true` if the session is open and its commit would have no step.
+    pub(in crate::session) fn is_settled(&self) -> bool {
+        let is_open = self.phase == Phase::Open && self.conflict.is_none();
+        is_open && self.key_to_destroy.is_none() && !self.needs_write()
+    }
+
     /// Returns the version that the write replaces, under the old id if the session gets a new one.
     fn replaced_version(&self) -> Option<Version> {
         let old = self.regeneration.and_then(|old| old.version);
