@@ -95,7 +95,7 @@ pub(crate) type Update = Arc<Mutex<UpdateFn>>;
 
 /// The kind of an operation, and the offsets of its path and its value in [`Patch::bytes`]. The
 /// value ends at the path of the next operation.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub(super) struct Operation {
     pub(super) kind: OperationKind,
     path: u32,
@@ -216,10 +216,9 @@ impl Patch {
         path: &KeyPath<'_>,
         json: RawValue<'_>,
     ) -> Result<(), ChangeError> {
-        self.record(OperationKind::Put, path, document, |patch, document| {
-            patch.bytes.extend_from_slice(json.as_bytes());
-            patch.check_bytes()?;
-            Ok(document.put_json(path, json)?)
+        let write = copy_of(json);
+        self.record(OperationKind::Put, path, document, write, |document| {
+            document.put_json(path, json)
         })?;
         self.coalesce_puts();
         Ok(())
@@ -236,9 +235,9 @@ impl Patch {
         path: impl Into<KeyPath<'p>>,
     ) -> Result<bool, ChangeError> {
         let path = &path.into();
-        self.record(OperationKind::Forget, path, document, |patch, document| {
-            patch.check_bytes()?;
-            Ok(document.forget_at_path(path)?)
+        let write = |_: &mut Vec<u8>| Ok(());
+        self.record(OperationKind::Forget, path, document, write, |document| {
+            document.forget_at_path(path)
         })
     }
 
@@ -253,10 +252,9 @@ impl Patch {
         amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
-        self.record(OperationKind::Add, path, document, |patch, document| {
-            to_json(path, &amount, &mut patch.bytes)?;
-            patch.check_bytes()?;
-            Ok(document.add_at_path(path, amount)?)
+        let write = |bytes: &mut Vec<u8>| to_json(path, &amount, bytes);
+        self.record(OperationKind::Add, path, document, write, |document| {
+            document.add_at_path(path, amount)
         })
     }
 
@@ -271,16 +269,10 @@ impl Patch {
         amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
-        self.record(
-            OperationKind::Subtract,
-            path,
-            document,
-            |patch, document| {
-                to_json(path, &amount, &mut patch.bytes)?;
-                patch.check_bytes()?;
-                Ok(document.subtract_at_path(path, amount)?)
-            },
-        )
+        let write = |bytes: &mut Vec<u8>| to_json(path, &amount, bytes);
+        self.record(OperationKind::Subtract, path, document, write, |document| {
+            document.subtract_at_path(path, amount)
+        })
     }
 
     /// Calls [`Document::merge`] and records it.
@@ -307,10 +299,9 @@ impl Patch {
         values: RawValue<'_>,
     ) -> Result<(), ChangeError> {
         let root = &KeyPath::root();
-        self.record(OperationKind::Merge, root, document, |patch, document| {
-            patch.bytes.extend_from_slice(values.as_bytes());
-            patch.check_bytes()?;
-            Ok(document.merge_json(values)?)
+        let write = copy_of(values);
+        self.record(OperationKind::Merge, root, document, write, |document| {
+            document.merge_json(values)
         })
     }
 
@@ -444,9 +435,8 @@ impl Patch {
 
     /// Returns `true` if both patches hold the same operations.
     pub(crate) fn has_same_operations(&self, other: &Self) -> bool {
-        self.cleared == other.cleared
-            && self.operations.len() == other.operations.len()
-            && self.bytes == other.bytes
+        (self.cleared, &self.operations, &self.bytes)
+            == (other.cleared, &other.operations, &other.bytes)
     }
 
     /// Removes every member of the document, and records it. A rebase removes the values that are
@@ -488,14 +478,15 @@ impl Patch {
         Some(start..next.map_or(self.bytes.len(), |next| next.path as usize))
     }
 
-    /// Records an operation and calls `edit`, which writes the value after the path and edits the
-    /// document. Records nothing if `edit` fails.
+    /// Records an operation, whose value `write` appends to the path, and calls `edit`. Records nothing if
+    /// one of them fails or a limit is exceeded.
     fn record<T>(
         &mut self,
         kind: OperationKind,
         path: &KeyPath<'_>,
         document: &mut Document,
-        edit: impl FnOnce(&mut Self, &mut Document) -> Result<T, ChangeError>,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), EditError>,
+        edit: impl FnOnce(&mut Document) -> Result<T, EditError>,
     ) -> Result<T, ChangeError> {
         if self.len() >= self.limits.operations {
             let limit = self.limits.operations;
@@ -506,7 +497,10 @@ impl Patch {
         self.bytes.reserve(TYPICAL_BYTES);
         path.write(&mut self.bytes);
         let value = self.bytes.len();
-        let result = edit(self, document);
+        let written = write(&mut self.bytes).map_err(ChangeError::from);
+        let result = written
+            .and_then(|()| self.check_bytes())
+            .and_then(|()| Ok(edit(document)?));
         match result {
             Ok(_) => self.operations.push(Operation {
                 kind,
@@ -527,10 +521,9 @@ impl Patch {
         json: RawValue<'_>,
         edit: impl FnOnce(&mut Document, &KeyPath<'_>, RawValue<'_>) -> Result<bool, EditError>,
     ) -> Result<bool, ChangeError> {
-        let is_changed = self.record(kind, path, document, |patch, document| {
-            patch.bytes.extend_from_slice(json.as_bytes());
-            patch.check_bytes()?;
-            Ok(edit(document, path, json)?)
+        let write = copy_of(json);
+        let is_changed = self.record(kind, path, document, write, |document| {
+            edit(document, path, json)
         })?;
         self.without_effect += usize::from(!is_changed);
         Ok(is_changed)
@@ -544,21 +537,28 @@ impl Patch {
         Ok(())
     }
 
-    /// Drops the second-last put if the last one has the same path and so replaced its value.
+    /// Drops the put before the last put if both have the same path.
     fn coalesce_puts(&mut self) {
         let [.., before, last] = &mut self.operations[..] else {
             return;
         };
-        let puts = before.kind == OperationKind::Put && last.kind == OperationKind::Put;
         let paths = (
             self.bytes.get(before.path as usize..before.value as usize),
             self.bytes.get(last.path as usize..last.value as usize),
         );
-        if puts && paths.0 == paths.1 {
+        if before.kind == OperationKind::Put && paths.0 == paths.1 {
             let range = before.path as usize..last.path as usize;
             self.bytes.drain(range);
             self.operations.pop();
         }
+    }
+}
+
+/// Returns a function that appends the JSON text.
+fn copy_of(json: RawValue<'_>) -> impl FnOnce(&mut Vec<u8>) -> Result<(), EditError> {
+    move |bytes| {
+        bytes.extend_from_slice(json.as_bytes());
+        Ok(())
     }
 }
 

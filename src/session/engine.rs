@@ -155,9 +155,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// Writes the value of an id cookie.
+    /// Appends the value of an id cookie to `out`.
     pub(crate) fn seal(&self, cookie: &IdCookie, out: &mut CookieText) -> Result<(), SessionError> {
-        out.clear();
         self.format
             .seal_id(cookie, out)
             .map_err(SessionError::Cookie)

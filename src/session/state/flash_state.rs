@@ -51,6 +51,11 @@ pub(super) fn flash_len(messages: &Document) -> usize {
     }
 }
 
+/// Returns `true` if there is a message in one of the parts.
+fn has_messages(outgoing: Option<&OutgoingFlash>) -> bool {
+    outgoing.into_iter().flatten().any(|part| !part.is_empty())
+}
+
 /// The flash messages that a commit removes and adds.
 #[derive(Debug)]
 pub(super) struct FlashChanges {
@@ -69,9 +74,7 @@ impl FlashChanges {
 
     /// Returns `true` if there is a message to add.
     pub(super) fn has_outgoing(&self) -> bool {
-        self.outgoing
-            .iter()
-            .any(|parts| parts.iter().any(|part| !part.is_empty()))
+        has_messages(self.outgoing.as_deref())
     }
 
     /// Applies the changes to the stored messages of a record, for a write that replaces `version`.
@@ -144,9 +147,7 @@ impl FlashState {
 
     /// Returns `true` if this request flashes a message to the next request.
     pub(super) fn has_outgoing(&self) -> bool {
-        self.outgoing
-            .iter()
-            .any(|parts| parts.iter().any(|part| !part.is_empty()))
+        has_messages(self.outgoing.as_deref())
     }
 
     /// Returns the size of the messages for the next request in bytes.

@@ -208,7 +208,8 @@ impl CommitQueues {
     fn remove(&self, key: &StoreKey, id: u64) -> Option<Work> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
-        let position = queue.jobs.iter().position(|job| job.id == id)?;
+        // The ids of a queue ascend.
+        let position = queue.jobs.binary_search_by_key(&id, |job| job.id).ok()?;
         let job = queue.jobs.remove(position)?;
         queue.bytes -= job.work.size();
         Some(job.work)

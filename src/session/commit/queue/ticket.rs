@@ -29,7 +29,6 @@ pub(in crate::session::commit) struct Ticket {
     timeout: Delay,
     /// The worker of the queue, if this commit runs it.
     worker: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    is_answered: bool,
     /// The timeout has passed once, while the worker had the job.
     has_waited: bool,
 }
@@ -52,7 +51,6 @@ impl Ticket {
             reply,
             timeout: Delay::new(deadline.saturating_duration_since(Instant::now())),
             worker: None,
-            is_answered: false,
             has_waited: false,
         }
     }
@@ -80,17 +78,13 @@ impl Future for Ticket {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let is_worker_done = this
-            .worker
-            .as_mut()
-            .is_none_or(|worker| worker.as_mut().poll(cx).is_ready());
+        this.worker
+            .take_if(|worker| worker.as_mut().poll(cx).is_ready());
         // A worker that runs here first answers the other jobs of its batch.
-        if is_worker_done {
-            this.worker = None;
-            if let Poll::Ready(reply) = Pin::new(&mut this.reply).poll(cx) {
-                this.is_answered = true;
-                return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
-            }
+        if this.worker.is_none()
+            && let Poll::Ready(reply) = Pin::new(&mut this.reply).poll(cx)
+        {
+            return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
         }
         loop {
             ready!(Pin::new(&mut this.timeout).poll(cx));
@@ -112,9 +106,7 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if !self.is_answered {
-            drop(self.engine.queues.remove(&self.key, self.id));
-        }
+        drop(self.engine.queues.remove(&self.key, self.id));
     }
 }
 
