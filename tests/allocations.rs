@@ -173,6 +173,29 @@ fn a_put_of_an_object_costs_nothing() {
     assert_eq!(allocations(Box::new(put)), 0);
 }
 
+/// Sends requests whose patches are large, but not their data: one with a large value, one with many
+/// operations.
+async fn use_large_patches() {
+    let limits = ChangeLimits::default().operations(100_000);
+    let config = support::config(WhenUsed).limits(limits);
+    let sessions = Sessions::new(config, MemoryStore::new()).unwrap();
+    for is_large_value in [true, false] {
+        let service = sessions.wrap_fn(async |_: Request<Body>, session: Session| {
+            session.load().await?;
+            if is_large_value {
+                session.put("a", 1)?;
+                assert!(!session.put_if_absent("a", "x".repeat(500_000))?);
+            } else {
+                for _ in 0..30_000 {
+                    session.forget("b")?;
+                }
+            }
+            Ok::<_, SessionError>(Response::new(Body::default()))
+        });
+        assert_eq!(service.call(support::plain()).await.unwrap().status(), 200);
+    }
+}
+
 /// Sends two requests of one session whose data and flash messages are large.
 async fn use_large_session() {
     let sessions = sessions(WhenUsed);
@@ -198,7 +221,10 @@ async fn use_large_session() {
 fn a_thread_keeps_no_large_buffers() {
     let before = BYTES.get();
     let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.unwrap().block_on(use_large_session());
+    let runtime = runtime.unwrap();
+    runtime.block_on(use_large_session());
+    runtime.block_on(use_large_patches());
+    drop(runtime);
     let kept = BYTES.get() - before;
     assert!(kept < 100_000, "{kept} bytes are kept");
 }

@@ -320,10 +320,9 @@ impl Patch {
             cleared: true,
             ..Self::new(self.limits)
         };
-        replaced.record(OperationKind::Replace, root, document, |patch, document| {
-            patch.bytes.extend_from_slice(values.as_bytes());
-            patch.check_bytes()?;
-            Ok(document.replace_json(values)?)
+        let write = copy_of(values);
+        replaced.record(OperationKind::Replace, root, document, write, |document| {
+            document.replace_json(values)
         })?;
         *self = replaced;
         Ok(())

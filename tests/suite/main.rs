@@ -138,6 +138,7 @@ mod session {
     mod parallel;
     mod pool;
     mod queue;
+    mod queue_batches;
     mod queue_limits;
     mod regenerate;
     mod renewal;

@@ -1,9 +1,9 @@
 //! Limits of a patch. A rejected change has no effect.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 use hyper_session::{
-    document::{Document, EditError, Number},
+    document::{Document, EditError, Number, RawValue},
     patch::{ChangeError, ChangeLimits, Patch},
 };
 use serde::{Serialize, Serializer, ser::Error};
@@ -128,10 +128,54 @@ fn a_patch_that_is_reset_records_again() {
     let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
     patch.clear(&mut document);
     patch.add(&mut document, "n", 1).unwrap();
-    assert!(!patch.is_empty());
+    let without_effect = patch.put_json_if_absent(&mut document, &"n".into(), one());
+    assert!(!without_effect.unwrap() && !patch.is_empty());
     patch.reset();
-    assert!(patch.is_empty());
+    assert!(patch.is_empty() && patch.size() == 0);
     let mut newer = Document::new();
     patch.rebase(&document, &mut newer).unwrap();
     assert!(newer.is_empty());
+    patch.add(&mut document, "n", 1).unwrap();
+    assert!(!patch.is_empty());
+}
+
+/// An operation, made on a new document.
+type Operation = fn(&mut Patch) -> Result<(), ChangeError>;
+
+const OPERATIONS: [Operation; 6] = [
+    |patch| patch.put(&mut Document::new(), "a.b", "text"),
+    |patch| patch.forget(&mut Document::new(), "a.b").map(drop),
+    |patch| patch.add(&mut Document::new(), "a.b", 12).map(drop),
+    |patch| patch.subtract(&mut Document::new(), "a.b", 12).map(drop),
+    |patch| patch.merge(&mut Document::new(), &BTreeMap::from([("a", 1)])),
+    |patch| {
+        let path = &"a.b".into();
+        let is_put = patch.put_json_if_absent(&mut Document::new(), path, one());
+        is_put.map(drop)
+    },
+];
+
+fn one() -> RawValue<'static> {
+    static ONE: LazyLock<Document> = LazyLock::new(|| {
+        let mut document = Document::new();
+        document.put("one", &1).unwrap();
+        document
+    });
+    ONE.get("one").unwrap().unwrap()
+}
+
+#[test]
+fn the_path_and_the_value_of_every_operation_count() {
+    for (number, operation) in OPERATIONS.into_iter().enumerate() {
+        let mut patch = Patch::new(ChangeLimits::default());
+        operation(&mut patch).unwrap();
+        let size = patch.size();
+        operation(&mut Patch::new(limits(1, size, 1000))).unwrap();
+        let limit = size - 1;
+        let mut patch = Patch::new(limits(1, limit, 1000));
+        let refused = operation(&mut patch);
+        let expected = Err(ChangeError::TooManyBytes { size, limit });
+        assert_eq!(refused, expected, "operation {number}");
+        assert_eq!((patch.len(), patch.size()), (0, 0), "operation {number}");
+    }
 }

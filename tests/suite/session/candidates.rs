@@ -140,7 +140,7 @@ async fn equal_ids_count_once_and_stored_ones_come_first() {
     let first = browser.cookie().unwrap().to_owned();
     browser.visit(async |s| s.put("n", 1)).await.unwrap();
     let unstored = Death::NeverStored.cookie(&server).await;
-    for cookie in [&first, &unstored, &first] {
+    for cookie in [&unstored, &first, &first] {
         browser.jar.plant("session", cookie);
     }
     server.store.calls();
@@ -299,4 +299,35 @@ async fn parallel_loads_of_one_request_agree() {
             assert_eq!(object(&s), json!({"n": 1}));
         })
         .await;
+}
+
+/// The texts of one id differ if one was sealed before a renewal.
+#[tokio::test]
+async fn of_two_stored_texts_of_one_id_the_first_counts() {
+    for is_older_first in [true, false] {
+        let config = config().cookie_policy(CookiePolicy::WhenUsed);
+        let server = test_server(config.clone());
+        let mut browser = stored(&server).await;
+        let older = browser.cookie().unwrap().to_owned();
+        server.advance(HOUR);
+        browser.pass().await;
+        let newer = browser.cookie().unwrap().to_owned();
+        assert_ne!(older, newer);
+        let (first, second) = match is_older_first {
+            true => (older, newer),
+            false => (newer, older),
+        };
+        browser.jar.plant("session", &first);
+        browser.jar.set("session", &second);
+        // A process that has not renewed the session. By the older text, a renewal is due.
+        let another = Sessions::builder(config)
+            .store(server.store.clone())
+            .clock(server.clock.clone())
+            .build();
+        let mut elsewhere = browser.with_sessions(&another.unwrap());
+        let visit = elsewhere.request(async |s| {
+            s.load().await.unwrap();
+        });
+        assert_eq!(visit.await.cookies().len(), usize::from(is_older_first));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::session::CookiePolicy;
+use hyper_session::{Sessions, session::CookiePolicy};
 use serde_json::json;
 
 use crate::support::{Browser, Call, config, object, test_server};
@@ -210,4 +210,36 @@ async fn the_new_id_after_an_expiry_is_stable() {
     let first = browser.visit(async |s| s.id()).await.unwrap();
     let second = browser.visit(async |s| s.id()).await.unwrap();
     assert!(first == second);
+}
+
+/// The store keeps the record for longer than the session may live: the setting was added later.
+#[tokio::test]
+async fn a_session_ends_at_an_absolute_timeout_that_its_record_does_not_know() {
+    for is_over in [false, true] {
+        let server = test_server(config());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
+        let later = Sessions::builder(config().absolute_timeout(HOUR))
+            .store(server.store.clone())
+            .clock(server.clock.clone())
+            .build();
+        let mut browser = browser.with_sessions(&later.unwrap());
+        server.advance(HOUR - Duration::from_millis(u64::from(!is_over)));
+        assert_eq!(n(&mut browser).await, (!is_over).then_some(1));
+    }
+}
+
+/// Its last touch is in the future.
+#[tokio::test]
+async fn a_cookie_of_a_clock_that_ran_fast_is_renewed_if_it_is_ahead_by_more_than_an_interval() {
+    for seconds in [60, 61] {
+        let server = test_server(config().cookie_policy(CookiePolicy::WhenUsed));
+        server.advance(Duration::from_secs(seconds));
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("n", 1)).await.unwrap();
+        let behind = test_server(config().cookie_policy(CookiePolicy::WhenUsed));
+        let sessions = behind.with_store(server.store.clone());
+        let visit = browser.with_sessions(&sessions).pass().await;
+        assert_eq!(visit.cookies().len(), usize::from(seconds > 60));
+    }
 }

@@ -1,11 +1,17 @@
 //! The response carries the cookie of an explicit commit, even if the rest of the request fails.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 use http::{Response, StatusCode};
 use http_body_util::Empty;
 use hyper_session::{
-    Session,
+    Session, SessionError,
     session::{CookiePolicy, OnTooLarge},
 };
 use serde_json::{Value, json};
@@ -286,19 +292,95 @@ async fn a_session_in_cookies_keeps_what_was_stored_before_it_became_too_large()
 
 #[tokio::test]
 async fn a_commit_after_one_that_was_merged_with_another_request_is_one_write() {
+    type Change = fn(&Session) -> Result<(), SessionError>;
+    let kinds: [Change; 3] = [
+        |s| s.increment("n").map(drop),
+        |s| s.update("n", |n: &mut u64| *n += 1).map(drop),
+        |s| s.regenerate().and_then(|()| s.increment("n").map(drop)),
+    ];
+    for (kind, change) in kinds.into_iter().enumerate() {
+        let server = test_server(config());
+        let mut ours = visitor(&server).await;
+        let mut theirs = ours.clone();
+        ours.visit(async |s| {
+            change(s).unwrap();
+            theirs.visit(async |s| s.increment("n")).await.unwrap();
+            s.commit().await.unwrap();
+            assert_eq!(s.get("n").unwrap(), Some(3), "{kind}");
+            // The queue ends when its worker finds it empty.
+            tokio::task::yield_now().await;
+            server.store.calls();
+            s.increment("n").unwrap();
+            s.commit().await.unwrap();
+            assert_eq!(server.store.calls(), [Call::Write], "{kind}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_failed_has_ended_before_its_future_is_dropped() {
     let server = test_server(config());
-    let mut ours = visitor(&server).await;
-    let mut theirs = ours.clone();
-    ours.visit(async |s| {
-        s.increment("n").unwrap();
-        theirs.visit(async |s| s.increment("n")).await.unwrap();
-        s.commit().await.unwrap();
-        server.store.calls();
-        s.increment("n").unwrap();
-        s.commit().await.unwrap();
-        assert_eq!(server.store.calls(), [Call::Write]);
-    })
-    .await;
+    let mut browser = visitor(&server).await;
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().put("n", 2).unwrap();
+        server.store.fail(Call::Write);
+        let mut commit = pin!(s.commit());
+        commit.as_mut().await.unwrap_err();
+        assert!(s.put("n", 3).unwrap_err().is_not_mutable());
+    });
+    assert_eq!(visit.await.status, 503);
+}
+
+#[tokio::test]
+async fn a_handle_that_outlives_a_failed_request_cannot_change_the_session() {
+    let it = in_cookies(OnTooLarge::Error);
+    let mut browser = it.browser();
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().put("cart", text(5000)).unwrap();
+        s
+    });
+    let visit = visit.await;
+    assert_eq!(visit.status, 500);
+    let refused = visit.value.unwrap().put("n", 1).unwrap_err();
+    assert!(matches!(refused, SessionError::Committed), "{refused}");
+}
+
+/// An update runs again after the commit has stored the new id, and panics.
+#[tokio::test]
+async fn a_commit_that_panics_after_its_regeneration_sends_the_cookie_of_the_new_id() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    let mut parallel = browser.clone();
+    let gate = server.store.hold(Call::Write);
+    let visit = browser.request(async |s| {
+        s.load().await.unwrap().regenerate().unwrap();
+        let mut commit = pin!(s.commit());
+        let caught = poll_fn(|cx| {
+            let polled = catch_unwind(AssertUnwindSafe(|| commit.as_mut().poll(cx)));
+            match polled {
+                Ok(polled) => polled.map(Ok),
+                Err(panic) => Poll::Ready(Err(panic)),
+            }
+        });
+        let (caught, ()) = tokio::join!(caught, async {
+            gate.reached().await;
+            let mut runs = 0;
+            s.update("late", move |n: &mut u64| {
+                runs += 1;
+                assert_eq!(runs, 1, "the second run panics");
+                *n += 1;
+            })
+            .unwrap();
+            parallel.visit(async |s| s.put("other", 1)).await.unwrap();
+            gate.open();
+        });
+        assert!(caught.is_err());
+    });
+    let visit = visit.await;
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 1));
+    let expected = json!({"n": 1, "other": 1});
+    assert_eq!(data(&mut browser).await, expected);
 }
 
 /// Gives the session a new id, stores it, and then meets a conflict with a parallel request.

@@ -2,9 +2,10 @@
 
 use http::StatusCode;
 use hyper_session::{
-    SessionConfig, SessionError,
+    SessionConfig, SessionError, Sessions,
     document::EditError,
     patch::{ChangeError, ChangeLimits},
+    store::{ReadOutcome, Store},
 };
 use serde_json::{Value, json};
 
@@ -127,4 +128,69 @@ async fn messages_of_parallel_requests_share_the_limit() {
         .visit(async |s| s.flash_messages().unwrap().all().unwrap())
         .await;
     assert_eq!(flash, json!({"second": text(600)}));
+}
+
+#[tokio::test]
+async fn two_messages_count_once() {
+    let mut browser = test_server(limited()).browser();
+    browser
+        .visit(async |s| {
+            s.flash("first", text(400)).unwrap();
+            s.flash("second", text(400)).unwrap();
+        })
+        .await;
+}
+
+/// The stored form of a message contains the version that its write replaced.
+#[tokio::test]
+async fn messages_of_parallel_requests_may_reach_the_limit() {
+    for excess in [0, 1] {
+        let server = test_server(limited());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("data", 1)).await.unwrap();
+        let key = browser.visit(async |s| s.store_key()).await.unwrap();
+        let version = async || match server.memory.read(&key, None).await.unwrap() {
+            ReadOutcome::Found(record) => record.version.get(),
+            other => panic!("{other:?}"),
+        };
+        let mut other = browser.clone();
+        let visit = browser.request(async |s| {
+            s.load().await.unwrap();
+            let first = version().await;
+            other
+                .visit(async |s| s.flash("m", text(500)))
+                .await
+                .unwrap();
+            let used = json!({"data": 1}).to_string().len()
+                + json!({"m": [first, text(500)], "n": [version().await, ""]})
+                    .to_string()
+                    .len();
+            s.flash("n", text(LIMIT + excess - used)).unwrap();
+        });
+        let expected = [StatusCode::OK, StatusCode::INTERNAL_SERVER_ERROR][excess];
+        assert_eq!(visit.await.status, expected);
+    }
+}
+
+/// The limit was lowered after the session had been stored.
+#[tokio::test]
+async fn a_merge_that_adds_no_message_may_shrink_a_session_over_the_limit() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    let large = json!({"a": text(LIMIT), "b": text(LIMIT)});
+    browser.visit(async |s| s.merge(large)).await.unwrap();
+    let lowered = Sessions::builder(limited())
+        .store(server.store.clone())
+        .clock(server.clock.clone())
+        .build();
+    let mut browser = browser.with_sessions(&lowered.unwrap());
+    let mut other = browser.clone();
+    browser
+        .visit(async |s| {
+            other.visit(async |s| s.forget("c")).await.unwrap();
+            s.forget("a").unwrap();
+        })
+        .await;
+    let left = browser.visit(async |s| object(s)).await;
+    assert_eq!(left, json!({"b": text(LIMIT)}));
 }

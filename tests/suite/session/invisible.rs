@@ -157,3 +157,31 @@ async fn messages_that_redirects_keep_have_the_limit() {
     assert!(flash.to_string().len() <= 1000);
     assert!(flash["message 19"].is_string(), "new messages are stored");
 }
+
+#[tokio::test]
+async fn a_load_for_writing_after_one_for_reading_consumes_the_messages() {
+    for is_invisible in [false, true] {
+        let server = test_server(config());
+        let mut browser = browser_with_message(&server).await;
+        let method = if is_invisible {
+            Method::HEAD
+        } else {
+            Method::GET
+        };
+        let load = async |s: Session| {
+            s.load_read_only().await.unwrap();
+            s.load().await.unwrap();
+        };
+        let request = request(method, &[]);
+        browser.send(request, response(StatusCode::OK), load).await;
+        let flash = browser.visit(async |s| flash_messages(s).await).await;
+        assert_eq!(
+            flash,
+            if is_invisible {
+                json!({"m": 1})
+            } else {
+                json!({})
+            }
+        );
+    }
+}

@@ -5,10 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Empty;
-use hyper_session::{Session, SessionConfig, SessionError, session::ReadOnlyReason};
+use hyper_session::{
+    Session, SessionConfig, SessionError, patch::ChangeLimits, session::ReadOnlyReason,
+};
 use serde_json::json;
 
-use crate::support::{Call, config, object, test_server};
+use crate::support::{Call, config, data, object, test_server};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn status(code: u16) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
@@ -412,4 +416,41 @@ async fn of_two_loads_at_once_the_one_for_writing_counts() {
 #[tokio::test]
 async fn a_visitor_is_never_longer_known_than_a_default_age_of_two_hours() {
     assert_eq!(SessionConfig::default().age.to_string(), "2h");
+}
+
+/// Nothing was loaded, so all of this is set by `destroy`.
+#[tokio::test]
+async fn a_session_after_a_destroy_without_a_load_is_like_any_other() {
+    let limits = ChangeLimits::default().operations(2);
+    let config = config().limits(limits).absolute_timeout(HOUR);
+    let server = test_server(config);
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    server.advance(HOUR - Duration::from_secs(1));
+    let visit = browser.request(async |s| {
+        s.destroy().unwrap();
+        assert!(s.is_fresh());
+        s.put("a", 1).unwrap();
+        s.put("b", 1).unwrap();
+        assert!(s.put("c", 1).is_err(), "the limits of the configuration");
+    });
+    assert_eq!(visit.await.headers["vary"], "cookie");
+    server.advance(HOUR - Duration::from_secs(1));
+    let left = data(&mut browser).await;
+    assert_eq!(left, json!({"a": 1, "b": 1}), "the timeout begins again");
+}
+
+#[tokio::test]
+async fn a_session_is_fresh_after_a_regenerate_and_a_destroy() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    browser
+        .visit(async |s| {
+            s.regenerate().unwrap();
+            assert!(!s.is_fresh());
+            s.destroy().unwrap();
+            assert!(s.is_fresh());
+        })
+        .await;
 }

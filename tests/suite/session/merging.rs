@@ -1,13 +1,19 @@
 //! Operations that merge: lists, values that are put once, and updates by a function.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use hyper_session::{
-    Session, SessionError, Sessions, document::EditError, patch::ChangeError,
-    session::ConflictReason, store::MemoryStore,
+    Session, SessionError, Sessions,
+    document::EditError,
+    patch::ChangeError,
+    session::ConflictReason,
+    store::{MemoryStore, Store},
 };
 use serde_json::{Value, json};
 
@@ -355,6 +361,78 @@ async fn an_update_may_use_the_session() {
     );
 }
 
+/// Without the lock, while the explicit commit makes the merged session the session of the request.
+#[tokio::test]
+async fn a_change_that_an_update_makes_when_it_runs_again_is_stored() {
+    for is_replaced in [false, true] {
+        let server = test_server(config());
+        let browser = visitor(&server, json!({"n": 1})).await;
+        let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+        let gate = server.store.hold(Call::Write);
+        ours.visit(async |s| {
+            s.put("first", 1).unwrap();
+            let (committed, ()) = tokio::join!(s.commit(), async {
+                gate.reached().await;
+                let (session, mut runs) = (s.clone(), 0);
+                s.update("n", move |n: &mut u64| {
+                    runs += 1;
+                    if runs == 2 {
+                        session.put("late", 1).unwrap();
+                    }
+                    *n += 1;
+                })
+                .unwrap();
+                if is_replaced {
+                    s.put("late", 0).unwrap();
+                }
+                theirs.visit(async |s| s.put("theirs", 1)).await.unwrap();
+                gate.open();
+            });
+            committed.unwrap();
+        })
+        .await;
+        let expected = json!({"n": 2, "first": 1, "theirs": 1, "late": 1});
+        assert_eq!(data(&mut browser.clone()).await, expected, "{is_replaced}");
+    }
+}
+
+/// The record disappears while the commit that updates it has its turn.
+#[tokio::test]
+async fn an_update_of_a_record_that_is_gone_begins_only_a_session_that_was_never_stored() {
+    for was_stored in [true, false] {
+        let server = test_server(config());
+        let mut browser = server.browser();
+        match was_stored {
+            true => browser.visit(async |s| s.put("n", 1)).await.unwrap(),
+            false => drop(browser.pass().await),
+        }
+        let key = browser.visit(async |s| s.store_key()).await.unwrap();
+        let (mut ours, mut theirs) = (browser.clone(), browser.clone());
+        ours.visit(async |s| {
+            s.update("n", |n: &mut u64| *n += 1).unwrap();
+            theirs.visit(async |s| s.put("theirs", 1)).await.unwrap();
+            let turn = server.store.hold(Call::Read);
+            let (committed, ()) = tokio::join!(s.commit(), async {
+                turn.reached().await;
+                server.memory.destroy(&key).await.unwrap();
+                server.advance(Duration::from_secs(3600));
+                server.memory.sweep();
+                turn.open();
+            });
+            committed.unwrap();
+        })
+        .await;
+        let dropped = server.events.with_name("write_dropped").len();
+        assert_eq!(dropped, usize::from(was_stored));
+        let expected = if was_stored {
+            json!({})
+        } else {
+            json!({"n": 1})
+        };
+        assert_eq!(data(&mut ours).await, expected, "{was_stored}");
+    }
+}
+
 #[tokio::test]
 async fn updates_follow_a_new_id_and_end_with_the_session() {
     let add = |s: &Session| s.update("n", |n: &mut u64| *n += 1).map(drop);
@@ -369,7 +447,7 @@ async fn updates_follow_a_new_id_and_end_with_the_session() {
                 add(&s).unwrap();
                 mover
                     .visit(async |s| match rotates {
-                        true => s.rotate_id(std::time::Duration::from_secs(30)),
+                        true => s.rotate_id(Duration::from_secs(30)),
                         false => s.regenerate(),
                     })
                     .await

@@ -51,6 +51,22 @@ async fn requests_of_two_processes_are_all_stored() {
 /// Without a runtime, the requests themselves store the changes of all.
 #[test]
 fn without_a_runtime_requests_are_stored_as_well() {
+    store_without_a_runtime();
+}
+
+/// A task of the runtime would be dropped at once.
+#[test]
+fn requests_of_a_runtime_that_has_ended_are_stored_as_well() {
+    let ended = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let handle = ended.handle().clone();
+    ended.shutdown_background();
+    let _entered = handle.enter();
+    store_without_a_runtime();
+}
+
+fn store_without_a_runtime() {
     let server = test_server(config());
     let mut browser = server.browser();
     block_on(async {

@@ -1,6 +1,7 @@
 //! The limits of a session's queue: waiting commits, waiting bytes, and the commit timeout.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,8 +12,9 @@ use std::{
 use hyper_session::{
     Session, Sessions,
     clock::Clock,
+    document::Document,
     id::StoreKey,
-    patch::ChangeLimits,
+    patch::{ChangeLimits, Patch},
     store::{
         Capabilities, Expected, Expiry, MemoryStore, ReadOutcome, Store, StoreFuture, TagStore,
         WriteOutcome, WriteRequest,
@@ -43,9 +45,7 @@ pub(super) async fn while_a_queue_waits<F: Future<Output = u16>>(
         conflicting.open();
         batch.reached().await;
         let opened = async {
-            for _ in 0..100 {
-                tokio::task::yield_now().await;
-            }
+            yields(100).await;
             batch.open();
         };
         tokio::join!(join_all(requests), opened).0
@@ -65,28 +65,106 @@ async fn a_queue_that_is_full_refuses_further_requests_and_stores_the_others() {
     assert_eq!(data(&mut browser.clone()).await, json!({"n": 4_098}));
 }
 
-#[tokio::test]
-async fn a_queue_holds_at_most_16_mib_of_changes() {
-    let limits = ChangeLimits::default().document(64 << 20);
+/// Sends requests in which `change` makes a large change. Returns the number that were stored.
+async fn stored_of(number: usize, change: impl Fn(&Session)) -> usize {
+    let limits = ChangeLimits::default().document(8 << 20).bytes(8 << 20);
     let server = test_server(config().limits(limits).commit_timeout(HOUR));
     let browser = visitor(&server, json!({"n": 0})).await;
-    let large = "x".repeat(1000 << 10);
-    let requests = (0..20).map(|number: usize| {
-        let (mut browser, large) = (browser.clone(), &large);
+    let requests = (0..number).map(|_| {
+        let (mut browser, change) = (browser.clone(), &change);
         async move {
-            let put = browser.request(async |s| {
-                let session = s.load().await.unwrap();
-                session.put(&*number.to_string(), large).unwrap();
-            });
-            put.await.status.as_u16()
+            let request = async |s: Session| change(s.load().await.unwrap());
+            browser.request(request).await.status.as_u16()
         }
     });
     let statuses = while_a_queue_waits(&server, &browser, requests).await;
-    let stored = statuses.iter().filter(|status| **status == 200).count();
-    assert_eq!(stored, 16);
     assert!(statuses.iter().all(|status| [200, 503].contains(status)));
-    let kept = data(&mut browser.clone()).await;
-    assert_eq!(kept.as_object().unwrap().len(), 1 + stored);
+    statuses.iter().filter(|status| **status == 200).count()
+}
+
+/// Returns a text whose put at the path `a` has a size of exactly 4 MiB.
+fn quarter() -> String {
+    let (mut patch, mut document) = (Patch::new(ChangeLimits::default()), Document::new());
+    patch.put(&mut document, "a", "").unwrap();
+    "x".repeat((4 << 20) - patch.size())
+}
+
+#[tokio::test]
+async fn a_queue_holds_at_most_16_mib_of_changes() {
+    let text = quarter();
+    let put = |s: &Session| s.put("a", &text).unwrap();
+    assert_eq!(stored_of(5, put).await, 4, "16 MiB are not too much");
+    let flash = |s: &Session| s.flash("a name is part of the size", &text).unwrap();
+    assert_eq!(stored_of(5, flash).await, 3);
+}
+
+/// Four requests that fill the queue are dropped. Four others fill it, and begin. Then it has room again.
+#[tokio::test]
+async fn a_queue_has_room_again_after_its_commits_have_begun_or_were_dropped() {
+    let limits = ChangeLimits::default().document(8 << 20).bytes(8 << 20);
+    let server = test_server(config().limits(limits).commit_timeout(HOUR));
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let second_batch = server.store.hold_nth(Call::Write, 3);
+    let text = quarter();
+    let put = || {
+        let (mut browser, text) = (browser.clone(), &text);
+        async move {
+            let put = async |s: Session| s.load().await.unwrap().put("a", text).unwrap();
+            browser.request(put).await.status.as_u16()
+        }
+    };
+    let four = || join_all((0..4).map(|_| put()));
+    let fill = async {
+        tokio::select! {
+            biased;
+            statuses = four() => panic!("the queue waits: {statuses:?}"),
+            () = yields(20) => {}
+        }
+        let (mut statuses, more) = tokio::join!(four(), async {
+            second_batch.reached().await;
+            let opened = async {
+                yields(20).await;
+                second_batch.open();
+            };
+            tokio::join!(four(), opened).0
+        });
+        statuses.extend(more);
+        assert_eq!(statuses, [200; 8]);
+        200
+    };
+    while_a_queue_waits(&server, &browser, [fill]).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_finds_its_queue_full_can_be_made_again() {
+    let server = test_server(config().commit_timeout(HOUR));
+    let browser = visitor(&server, json!({"n": 0})).await;
+    let mut refused = browser.clone();
+    let refused = async {
+        refused
+            .visit(async |s| {
+                s.put("kept", true).unwrap();
+                yields(5).await;
+                assert!(s.commit().await.unwrap_err().is_contention());
+                while s.commit().await.is_err() {
+                    yields(1).await;
+                }
+            })
+            .await;
+        200
+    };
+    let increments = (0..4_096).map(|_| increment(server.sessions.clone(), browser.jar.clone()));
+    let mut requests: Vec<Pin<Box<dyn Future<Output = u16>>>> = vec![Box::pin(refused)];
+    requests.extend(increments.map(|request| Box::pin(request) as Pin<Box<_>>));
+    while_a_queue_waits(&server, &browser, requests).await;
+    let expected = json!({"n": 4_098, "kept": true});
+    assert_eq!(data(&mut browser.clone()).await, expected);
+}
+
+async fn yields(number: usize) {
+    for _ in 0..number {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A store in which another process writes before every conditional write.
@@ -142,37 +220,48 @@ fn restless(timeout: Duration) -> (Browser, Sessions, Arc<AtomicU64>) {
     (Browser::new(&sessions), sessions, rivals)
 }
 
+/// A change that adds 1 to `n`.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Increment,
+    Regenerate,
+    Update,
+}
+
+impl Change {
+    const ALL: [Self; 3] = [Self::Increment, Self::Regenerate, Self::Update];
+
+    fn make(self, session: &Session) {
+        if let Self::Update = self {
+            session.update("n", |n: &mut u64| *n += 1).unwrap();
+            return;
+        }
+        session.increment("n").unwrap();
+        if let Self::Regenerate = self {
+            session.regenerate().unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn writes_of_other_processes_are_retried_until_the_commit_timeout() {
     let (mut browser, _, rivals) = restless(Duration::from_secs(60));
     browser.visit(async |s| s.put("n", 0)).await.unwrap();
-    for regenerate in [false, true] {
+    for change in Change::ALL {
         rivals.store(5, Ordering::Release);
-        browser
-            .visit(async |s| {
-                s.increment("n").unwrap();
-                if regenerate {
-                    s.regenerate().unwrap();
-                }
-            })
-            .await;
+        browser.visit(async |s| change.make(s)).await;
     }
-    assert_eq!(data(&mut browser).await, json!({"n": 2}));
+    assert_eq!(data(&mut browser).await, json!({"n": 3}));
 }
 
 #[tokio::test]
 async fn after_the_commit_timeout_a_commit_fails_and_stores_nothing() {
-    for regenerate in [false, true] {
+    for change in Change::ALL {
         let (mut browser, _, rivals) = restless(Duration::from_millis(1));
         browser.visit(async |s| s.put("n", 0)).await.unwrap();
         rivals.store(u64::MAX, Ordering::Release);
         let visit = browser
-            .request(async |s| {
-                s.load().await.unwrap().increment("n").unwrap();
-                if regenerate {
-                    s.regenerate().unwrap();
-                }
-            })
+            .request(async |s| change.make(s.load().await.unwrap()))
             .await;
         assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
         rivals.store(0, Ordering::Release);
@@ -273,6 +362,8 @@ fn a_request_whose_queue_makes_no_progress_fails_after_the_commit_timeout() {
     });
     let visit = busy.block_on(late.request(async |s| {
         s.load().await.unwrap().increment("n").unwrap();
+        let error = s.commit().await.unwrap_err();
+        assert!(error.is_contention(), "nothing was begun: {error}");
     }));
     assert_eq!(visit.status, 503);
     batch.open();

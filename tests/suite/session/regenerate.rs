@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, id::StoreKey};
+use hyper_session::{
+    Session,
+    id::StoreKey,
+    store::{Capabilities, Expected, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
+};
 use serde_json::{Value, json};
 
-use crate::support::{Browser, Call, TestServer, config, data, object, test_server};
+use crate::support::{Browser, Call, GateStore, TestServer, config, data, object, test_server};
 
 pub(super) async fn ada(server: &TestServer) -> Browser {
     let mut browser = server.browser();
@@ -411,4 +415,59 @@ async fn a_csrf_token_of_an_id_that_proves_dead_sends_no_cookie() {
         })
         .await;
     assert_eq!(visit.cookies(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_regeneration_whose_roll_back_fails_is_an_error() {
+    let server = test_server(config());
+    let browser = ada(&server).await;
+    let (mut mover, mut quick) = (browser.clone(), browser.clone());
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let regenerate = mover.request(async |s| s.load().await.unwrap().regenerate().unwrap());
+    let (visit, ()) = tokio::join!(regenerate, async {
+        fence.reached().await;
+        quick.visit(async |s| s.destroy()).await.unwrap();
+        server.store.fail(Call::Destroy);
+        fence.open();
+    });
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
+}
+
+/// A memory store that has no versions.
+struct UnversionedStore(GateStore);
+
+impl Store for UnversionedStore {
+    fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
+        self.0.read(key, touch)
+    }
+
+    fn write(&self, mut request: WriteRequest) -> StoreFuture<WriteOutcome> {
+        request.expected = Expected::Any;
+        self.0.write(request)
+    }
+
+    fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
+        self.0.destroy(key)
+    }
+
+    fn touch(&self, key: &StoreKey, ttl: Duration) -> StoreFuture<bool> {
+        self.0.touch(key, ttl)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities().conditional_writes(false)
+    }
+}
+
+#[tokio::test]
+async fn without_versions_a_regeneration_that_cannot_destroy_the_old_record_is_an_error() {
+    let server = test_server(config());
+    let sessions = server.with_store(UnversionedStore(server.store.clone()));
+    let mut browser = ada(&server).await.with_sessions(&sessions);
+    server.store.fail(Call::Destroy);
+    let visit = browser.request(async |s| s.load().await.unwrap().regenerate().unwrap());
+    let visit = visit.await;
+    assert_eq!((visit.status.as_u16(), visit.cookies().len()), (503, 0));
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    assert_eq!(data(&mut browser).await, json!({"n": 1}));
 }

@@ -294,8 +294,12 @@ async fn a_rotation_before_any_step_of_a_sign_out_does_not_save_the_session() {
     for step in SIGN_OUT_STEPS {
         let server = test_server(config());
         let mut new = ada(&server).await;
+        // The process of the sign-out knows of rotations because it has followed one.
+        let mut leaver = new.clone().with_sessions(&server.another_process());
         rotate(&mut new).await;
-        let (mut old, mut leaver) = (new.clone(), new.clone());
+        leaver.pass().await;
+        assert_eq!(data(&mut leaver).await, json!({"n": 1}));
+        let mut old = new.clone();
         let sign_out = async {
             leaver.visit(async |s| s.destroy()).await.unwrap();
         };
@@ -505,5 +509,54 @@ async fn a_change_that_does_not_fit_after_two_rotations_at_once_leaves_the_sessi
         for browser in [&mut slow, &mut quick] {
             assert_eq!(data(browser).await, json!({"n": "text"}), "{loads_again}");
         }
+    }
+}
+
+/// A rotation that has merged the changes of a parallel request loses to a second rotation. What it joins
+/// then is the session of that one, which it must not destroy.
+#[tokio::test]
+async fn a_merged_rotation_that_does_not_fit_after_another_one_leaves_the_session() {
+    let server = test_server(config());
+    let mut slow = ada(&server).await;
+    let mut quick = slow.clone().with_sessions(&server.another_process());
+    let (fence, merged) = (
+        server.store.hold_nth(Call::Write, 1),
+        server.store.hold_nth(Call::Write, 3),
+    );
+    let rotate = slow.request(async |s| {
+        s.load().await.unwrap().rotate_id(GRACE).unwrap();
+        s.increment("n").unwrap();
+    });
+    let (visit, ()) = tokio::join!(rotate, async {
+        fence.reached().await;
+        quick.visit(async |s| s.put("other", 1)).await.unwrap();
+        fence.open();
+        merged.reached().await;
+        quick.visit(async |s| s.put("n", "text")).await.unwrap();
+        quick.visit(async |s| s.rotate_id(GRACE)).await.unwrap();
+        merged.open();
+    });
+    assert_eq!(visit.status, 409);
+    let expected = json!({"n": "text", "other": 1});
+    assert_eq!(data(&mut quick).await, expected);
+}
+
+#[tokio::test]
+async fn a_sign_out_under_an_old_id_reports_the_end_of_both_ids() {
+    for is_rotated in [true, false] {
+        let server = test_server(config());
+        // A rotation of another session, so that this process expects them.
+        rotate(&mut ada(&server).await).await;
+        let mut browser = ada(&server).await;
+        let mut keys = vec![browser.visit(async |s| s.store_key()).await.unwrap()];
+        let mut old = browser.clone();
+        if is_rotated {
+            rotate(&mut browser).await;
+            keys.insert(0, browser.visit(async |s| s.store_key()).await.unwrap());
+        }
+        old.request(async |s| s.destroy().unwrap()).await;
+        let destroyed = server.events.with_name("destroyed");
+        let destroyed: Vec<_> = destroyed.into_iter().flat_map(|it| it.keys).collect();
+        assert_eq!(destroyed, keys);
     }
 }
