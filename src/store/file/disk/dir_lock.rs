@@ -60,7 +60,7 @@ impl DirectoryLock {
         }
         // The id is only for messages, so a full disk is not an error.
         let _ = write_pid(&mut file);
-        let expected = disk.expect_lock_file(&file);
+        let expected = disk.expect_lock_file(&file, handle.is_none());
         expected.map_err(|error| FileError::io("lock", disk.locate(LOCK_FILE), error))?;
         let lock = Self {
             directory: handle,

@@ -79,7 +79,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Fails if the directory or its lock file was moved, deleted or replaced.
     fn check(&self) -> Result<(), PathChange>;
 
-    /// Fails if `file`, opened by this name, was moved, deleted or replaced.
+    /// Fails if `file`, opened by this name, or the directory was moved, deleted or replaced. Without a lock
+    /// on the directory, the same holds for the lock file.
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
         PathChange::check(|| self.locate(name), self.file_id(name), file.id())
     }

@@ -26,6 +26,8 @@ pub(crate) struct OsDisk {
     id: FileId,
     /// The lock file that this process has locked.
     lock_file: Option<FileId>,
+    /// Set if the file system refuses to lock the directory, so that only the lock file keeps others out.
+    needs_lock_file: bool,
     /// The kind of access to existing files.
     file_access: OFlags,
 }
@@ -47,6 +49,7 @@ impl OsDisk {
             id: metadata_id(&handle.metadata()?),
             handle,
             lock_file: None,
+            needs_lock_file: false,
             file_access: OFlags::RDWR,
         })
     }
@@ -87,10 +90,19 @@ impl OsDisk {
         Ok(file.into())
     }
 
-    /// Sets the lock file that [`check`](Disk::check) expects.
-    pub(super) fn expect_lock_file(&mut self, file: &File) -> io::Result<()> {
+    /// Sets the lock file that [`check`](Disk::check) expects, and whether it is the only lock.
+    pub(super) fn expect_lock_file(&mut self, file: &File, is_only: bool) -> io::Result<()> {
         self.lock_file = Some(metadata_id(&file.metadata()?));
+        self.needs_lock_file = is_only;
         Ok(())
+    }
+
+    fn check_lock_file(&self) -> Result<(), PathChange> {
+        let Some(expected) = self.lock_file else {
+            return Ok(());
+        };
+        let found = self.file_id(LOCK_FILE);
+        PathChange::check(|| self.resolved.join(LOCK_FILE), found, expected)
     }
 }
 
@@ -135,16 +147,25 @@ impl Disk for OsDisk {
         }))
     }
 
+    /// One system call if the directory is locked, since the path leads through the directory.
+    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+        let path = self.resolved.join(name);
+        let found = existing(path.metadata().map(|found| metadata_id(&found)));
+        PathChange::check(|| path, found, file.id()).or_else(|change| {
+            // If the directory has changed, so have its files.
+            self.check()?;
+            Err(change)
+        })?;
+        match self.needs_lock_file {
+            true => self.check_lock_file(),
+            false => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<(), PathChange> {
         let found = existing(self.resolved.metadata().map(|found| metadata_id(&found)));
         PathChange::check(|| self.resolved.clone(), found, self.id)?;
-        match self.lock_file {
-            None => Ok(()),
-            Some(expected) => {
-                let found = self.file_id(LOCK_FILE);
-                PathChange::check(|| self.resolved.join(LOCK_FILE), found, expected)
-            }
-        }
+        self.check_lock_file()
     }
 }
 

@@ -181,15 +181,18 @@ impl AppendLog {
     /// the store stops.
     pub(crate) fn check_paths(&self) -> Result<(), FileError> {
         let segments: Vec<_> = read(&self.segments).values().map(Arc::clone).collect();
-        self.check_paths_of(&segments)
+        self.stop_if_changed(self.disk.check())?;
+        self.check_segments(&segments)
     }
 
-    fn check_paths_of(&self, segments: &[Arc<Segment>]) -> Result<(), FileError> {
+    /// Checks that the directory and these segments are where they were opened. If not, the store stops.
+    fn check_segments(&self, segments: &[Arc<Segment>]) -> Result<(), FileError> {
         let mut segments = segments.iter();
-        let checked = self.disk.check();
-        checked
-            .and_then(|()| segments.try_for_each(|segment| segment.check_path(self.disk())))
-            .map_err(|change| self.set_poison(Poison::PathChange(change)))
+        self.stop_if_changed(segments.try_for_each(|segment| segment.check_path(self.disk())))
+    }
+
+    fn stop_if_changed(&self, checked: Result<(), PathChange>) -> Result<(), FileError> {
+        checked.map_err(|change| self.set_poison(Poison::PathChange(change)))
     }
 
     /// Counts and reports damage in a segment.
@@ -434,7 +437,7 @@ impl AppendLog {
     /// The next segment is durable before the end frame is written. An end frame without a following
     /// segment therefore means that a file was deleted.
     pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
-        self.check_paths_of(&[Arc::clone(&writer.active)])?;
+        self.check_segments(&[Arc::clone(&writer.active)])?;
         self.ensure_next(writer)?;
         writer.durable = self.durable();
         writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);
@@ -566,7 +569,7 @@ impl AppendLog {
             add(&self.counters.syncs, 1);
         }
         // Data in a file that was deleted meanwhile is not durable.
-        self.check_paths_of(&segments)?;
+        self.check_segments(&segments)?;
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
         Ok(())
     }
