@@ -1,5 +1,8 @@
 //! Sealing of bytes into text, and opening of sealed text.
 
+#[cfg(all(feature = "file", unix))]
+mod key_id;
+
 use std::{fmt, sync::Arc};
 
 use base64_simd::{Out, URL_SAFE_NO_PAD};
@@ -11,14 +14,14 @@ use super::{
     nonce,
 };
 
+#[cfg(all(feature = "file", unix))]
+pub(crate) use self::key_id::{KEY_ID_TEXT_LEN, key_id};
+
 /// Default maximum length of a sealed text in bytes: the limit for the name and value of one cookie.
 pub const MAX_TEXT_LEN: usize = 4096;
 
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 1 + KeyId::LEN + NONCE_LEN;
-/// Length of the begin of a sealed text that contains the version and the key id.
-#[cfg(all(feature = "file", unix))]
-pub(crate) const KEY_ID_TEXT_LEN: usize = 8;
 
 /// A codec that seals bytes into text and opens sealed text, for one purpose and one name.
 ///
@@ -83,12 +86,6 @@ impl Codec {
             max_text_len,
             ..self
         }
-    }
-
-    /// Returns the id of the key that seals.
-    #[cfg(all(feature = "file", unix))]
-    pub(crate) fn first_key(&self) -> KeyId {
-        self.keys.first.id
     }
 
     /// Returns the length of the sealed text for `plain_len` bytes.
@@ -208,18 +205,6 @@ impl fmt::Debug for Codec {
             .field("first", &self.keys.first.id)
             .field("max_text_len", &self.max_text_len)
             .finish_non_exhaustive()
-    }
-}
-
-/// Returns the id of the key that sealed a text, of which the first [`KEY_ID_TEXT_LEN`] bytes suffice.
-/// The text is not authenticated. Returns `None` if it is not a sealed text.
-#[cfg(all(feature = "file", unix))]
-pub(crate) fn key_id(text: &[u8]) -> Option<KeyId> {
-    let mut begin = Buffer::new();
-    decode(text.get(..KEY_ID_TEXT_LEN)?, &mut begin).ok()?;
-    match *begin {
-        [VERSION, a, b, c, d, ..] => Some(KeyId::from_bytes([a, b, c, d])),
-        _ => None,
     }
 }
 

@@ -157,15 +157,10 @@ impl fmt::Debug for SealKey {
 
 /// The id of a key in sealed texts: 4 bytes that are derived from the key and do not reveal it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; 4]);
+pub struct KeyId(pub(super) [u8; 4]);
 
 impl KeyId {
     pub(super) const LEN: usize = 4;
-
-    #[cfg(all(feature = "file", unix))]
-    pub(super) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
-        Self(bytes)
-    }
 
     pub(super) const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
