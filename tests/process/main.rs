@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(all(unix, feature = "file"))]
+mod admin;
 #[cfg(all(unix, feature = "axum", feature = "forms"))]
 mod axum_app;
 #[cfg(target_os = "linux")]
