@@ -5,6 +5,12 @@
 
 pub(crate) mod dir_lock;
 #[cfg(target_os = "linux")]
+#[path = "file_id_linux.rs"]
+mod file_id;
+#[cfg(not(target_os = "linux"))]
+#[path = "file_id_fallback.rs"]
+mod file_id;
+#[cfg(target_os = "linux")]
 #[path = "nowait_linux.rs"]
 mod nowait;
 #[cfg(not(target_os = "linux"))]
@@ -81,9 +87,7 @@ pub(crate) trait Disk: Send + Sync + 'static {
 
     /// Fails if `file`, opened by this name, or the directory was moved, deleted or replaced. Without a lock
     /// on the directory, the same holds for the lock file.
-    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
-        PathChange::check(|| self.locate(name), self.file_id(name), file.id())
-    }
+    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange>;
 
     /// Returns the path of a file, for messages.
     fn locate(&self, name: &str) -> PathBuf {

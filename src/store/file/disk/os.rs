@@ -7,9 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
 
-use super::{Disk, DiskFile, FileId, PathChange, nowait};
+use super::{Disk, DiskFile, FileId, PathChange, file_id, nowait};
 use crate::store::file::format::file_names::LOCK_FILE;
 
 /// A directory of the file system: mode 0700, with files of mode 0600.
@@ -138,19 +138,13 @@ impl Disk for OsDisk {
     }
 
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
-        let stat = statat(&self.handle, name, AtFlags::empty()).map_err(io::Error::from);
-        existing(stat.map(|stat| FileId {
-            #[allow(clippy::unnecessary_cast, reason = "the type depends on the system")]
-            device: stat.st_dev as u64,
-            #[allow(clippy::unnecessary_cast, reason = "the type depends on the system")]
-            inode: stat.st_ino as u64,
-        }))
+        existing(file_id::at(&self.handle, name.as_ref()))
     }
 
     /// One system call if the directory is locked, since the path leads through the directory.
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
         let path = self.resolved.join(name);
-        let found = existing(path.metadata().map(|found| metadata_id(&found)));
+        let found = existing(file_id::at(CWD, &path));
         PathChange::check(|| path, found, file.id()).or_else(|change| {
             // If the directory has changed, so have its files.
             self.check()?;
@@ -163,7 +157,7 @@ impl Disk for OsDisk {
     }
 
     fn check(&self) -> Result<(), PathChange> {
-        let found = existing(self.resolved.metadata().map(|found| metadata_id(&found)));
+        let found = existing(file_id::at(CWD, &self.resolved));
         PathChange::check(|| self.resolved.clone(), found, self.id)?;
         self.check_lock_file()
     }

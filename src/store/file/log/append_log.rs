@@ -437,6 +437,7 @@ impl AppendLog {
     /// The next segment is durable before the end frame is written. An end frame without a following
     /// segment therefore means that a file was deleted.
     pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+        self.stop_if_changed(self.disk.check())?;
         self.check_segments(&[Arc::clone(&writer.active)])?;
         self.ensure_next(writer)?;
         writer.durable = self.durable();

@@ -259,6 +259,11 @@ impl Disk for SimDisk {
         Ok(state.entries.get(name).map(|id| file_id(*id)))
     }
 
+    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+        self.check()?;
+        PathChange::check(|| self.locate(name), self.file_id(name), file.id())
+    }
+
     fn check(&self) -> Result<(), PathChange> {
         let state = self.0.lock().unwrap();
         let is_moved = matches!(state.fault, Some((at, Fault::Moved)) if at <= state.operations);
