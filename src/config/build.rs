@@ -55,7 +55,7 @@ impl SessionConfig {
             &context,
         )
         .map_err(|error| ConfigError::with_source("store", error))?;
-        if has_revocation_list(&backend) {
+        if backend.has_revocation_list() {
             policy.max_age_limit = policy.max_age_limit.min(max_age);
         }
         let operation_timeout = backend.store().capabilities().operation_timeout;
@@ -181,12 +181,6 @@ impl SessionConfig {
             keys,
         }
     }
-}
-
-/// Returns `true` if the store is client-side and keeps an entry for each session that was destroyed, for as
-/// long as a cookie of the session may live.
-fn has_revocation_list(backend: &Backend) -> bool {
-    matches!(backend, Backend::Client(_)) && backend.store().capabilities().tombstones
 }
 
 /// Names the settings that conflict.

@@ -37,6 +37,14 @@ impl Backend {
         }
     }
 
+    /// Returns `true` for a client-side store with a revocation list.
+    pub(crate) fn has_revocation_list(&self) -> bool {
+        match self {
+            Self::Server(_) => false,
+            Self::Client(bound) => bound.has_revocation_list(),
+        }
+    }
+
     /// Returns the store outside of any request.
     pub(crate) fn store(&self) -> &dyn Store {
         match self {

@@ -35,6 +35,13 @@ pub trait BoundStore: Store {
     /// Returns the names of all cookies that the store may set.
     /// [`Sessions::strip_cookies`](crate::Sessions::strip_cookies) removes them.
     fn cookie_names(&self) -> Vec<CookieName>;
+
+    /// Returns `true` if the store has a revocation list. Its entries expire after
+    /// [`max_ttl`](CookieContext::max_ttl), so no session may live longer. The default is
+    /// [`Capabilities::tombstones`](super::Capabilities#structfield.tombstones).
+    fn has_revocation_list(&self) -> bool {
+        self.capabilities().tombstones
+    }
 }
 
 /// A client-side store in one request.

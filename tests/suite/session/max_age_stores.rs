@@ -34,7 +34,11 @@ fn clock() -> Clock {
 }
 
 fn build(clock: &Clock, store: impl Store) -> Sessions {
-    let sessions = Sessions::builder(config()).store(store);
+    build_with(config(), clock, store)
+}
+
+fn build_with(config: SessionConfig, clock: &Clock, store: impl Store) -> Sessions {
+    let sessions = Sessions::builder(config).store(store);
     sessions.clock(clock.clone()).build().unwrap()
 }
 
@@ -198,6 +202,26 @@ async fn from_cookies_to_a_store() {
     side_by_side(&clock, &mut open).await;
 }
 
+/// The tombstones of the new store are not a revocation list.
+#[tokio::test]
+async fn a_migration_from_cookies_has_the_limit_of_the_cookie_store() {
+    let clock = clock();
+    let memory = || MemoryStore::builder().clock(clock.clone()).build();
+    let cookies = || CookieStore::new().clock(clock.clone());
+    let long = async |s: &Session| s.set_max_age(30 * DAY);
+    for (old, accepts) in [
+        (cookies(), true),
+        (cookies().with_revocation(memory()), false),
+    ] {
+        let prepared = MigratingStore::prepare(old.clone(), memory());
+        for store in [prepared, MigratingStore::new(old, memory())] {
+            let sessions = build(&clock, store);
+            let set = Browser::new(&sessions).visit(long).await;
+            assert_eq!(set.is_ok(), accepts, "{set:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn the_data_cookie_of_a_browser_session_has_no_max_age() {
     let clock = clock();
@@ -220,8 +244,7 @@ fn revoking(clock: &Clock, config: SessionConfig) -> Sessions {
     let store = CookieStore::new()
         .clock(clock.clone())
         .with_revocation(list);
-    let sessions = Sessions::builder(config).store(store);
-    sessions.clock(clock.clone()).build().unwrap()
+    build_with(config, clock, store)
 }
 
 #[tokio::test]

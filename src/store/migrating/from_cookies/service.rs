@@ -49,6 +49,11 @@ impl BoundStore for BoundMigratingStore {
     fn cookie_names(&self) -> Vec<CookieName> {
         self.old.cookie_names()
     }
+
+    /// Returns `true` if the old store has one. The tombstones of the new store are not a revocation list.
+    fn has_revocation_list(&self) -> bool {
+        self.old.has_revocation_list()
+    }
 }
 
 impl Store for BoundMigratingStore {
