@@ -54,7 +54,7 @@ pub struct SessionConfig {
     /// The longest timeout that [`set_max_age`](crate::Session::set_max_age) accepts for one session: 1
     /// second to 10 years. Default: 400 days, the maximum of browsers, or `age` if that is longer. With a
     /// cookie store that has a revocation list, the default is `age`, because an entry of the list lives as
-    /// long as the longest session.
+    /// long as the longest session. Also limits timeouts that are stored already.
     pub max_age_limit: Option<DurationSetting>,
     /// The maximum age of a session, however often it is used: 1 second to 10 years. The visitor then
     /// gets a new session. Default: no limit.

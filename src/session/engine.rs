@@ -124,9 +124,11 @@ impl Engine {
         (!self.clears_with_browser(lifetime)).then(|| self.max_age(lifetime))
     }
 
-    /// Returns the time that a session may be idle.
+    /// Returns the time that a session may be idle. The session may have set its timeout when the limit was
+    /// higher.
     fn max_age(&self, lifetime: &Lifetime) -> Duration {
-        lifetime.max_age().unwrap_or(self.policy.age)
+        let own = lifetime.max_age();
+        own.map_or(self.policy.age, |own| own.min(self.policy.max_age_limit))
     }
 
     /// Returns when a record with the time to live `ttl` at `now` was last touched or written. If the end of the

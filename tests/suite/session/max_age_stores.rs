@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper_session::{
     Session, SessionConfig, Sessions,
     clock::{Clock, Timestamp},
+    config::AssuranceLevel,
     id::StoreKey,
     session::MaxAgeError,
     store::{
@@ -200,6 +201,62 @@ async fn from_cookies_to_a_store() {
         _ => build(&clock, new.clone()),
     };
     side_by_side(&clock, &mut open).await;
+}
+
+/// Visits with sessions of 30 days after a restart with a limit of 2 hours: with a renewal alone, with a load,
+/// with a write and with a new id.
+async fn lower_the_limit(clock: &Clock, open: &dyn Fn(SessionConfig) -> Sessions) {
+    let before = open(config().age(HOUR));
+    let mut browsers = Vec::new();
+    for _ in 0..4 {
+        browsers.push(sign_in(&before, Some(30 * DAY)).await);
+    }
+    before.close().await.unwrap();
+    drop(before);
+    let after = open(config().age(HOUR).max_age_limit(2 * HOUR));
+    let mut browsers = browsers.into_iter().map(|it| it.with_sessions(&after));
+    let [mut passed, mut loaded, mut written, mut moved] =
+        std::array::from_fn(|_| browsers.next().unwrap());
+    clock.advance(90 * MINUTE);
+    assert_max_age(&passed.pass().await, 7200);
+    assert_max_age(&loaded.request(load).await, 7200);
+    written.visit(async |s| s.increment("n")).await.unwrap();
+    moved.visit(async |s| s.regenerate()).await.unwrap();
+    let expires_at = moved.visit(async |s| s.expires_at()).await.unwrap();
+    assert_eq!(expires_at, clock.now().saturating_add(2 * HOUR));
+    clock.advance(2 * HOUR - SECOND);
+    for browser in [&mut passed, &mut loaded, &mut written, &mut moved] {
+        assert_max_age(&browser.request(load).await, 7200);
+        assert!(is_alive(browser).await);
+    }
+    clock.advance(2 * HOUR + MINUTE + SECOND);
+    for browser in [&mut passed, &mut loaded, &mut written, &mut moved] {
+        assert!(!is_alive(browser).await);
+    }
+    after.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lowered_limit_applies_to_stored_timeouts() {
+    let clock = clock();
+    let memory = MemoryStore::builder().clock(clock.clone()).build();
+    lower_the_limit(&clock, &|config| build_with(config, &clock, memory.clone())).await;
+    let cookies = || CookieStore::new().clock(clock.clone());
+    lower_the_limit(&clock, &|config| build_with(config, &clock, cookies())).await;
+}
+
+#[tokio::test]
+async fn an_assurance_level_applies_to_stored_timeouts() {
+    let clock = clock();
+    let memory = MemoryStore::builder().clock(clock.clone()).build();
+    let before = build(&clock, memory.clone());
+    let browser = sign_in(&before, Some(2 * HOUR)).await;
+    let after = build_with(config().assurance(AssuranceLevel::Aal2), &clock, memory);
+    let mut browser = browser.with_sessions(&after);
+    clock.advance(30 * MINUTE);
+    assert_max_age(&browser.pass().await, 3540);
+    clock.advance(HOUR + SECOND);
+    assert!(!is_alive(&mut browser).await);
 }
 
 /// The tombstones of the new store are not a revocation list.
