@@ -1,5 +1,7 @@
 //! Methods for stored redirect targets.
 
+use serde::de::IgnoredAny;
+
 use crate::session::{Session, SessionError};
 
 /// The keys of the stored URLs in the session's data. AdonisJS uses the first key too.
@@ -38,13 +40,15 @@ impl Session {
         self.get_own_path(INTENDED)
     }
 
-    /// Returns the path of [`set_intended_url`](Self::set_intended_url) and removes it.
+    /// Returns the path of [`set_intended_url`](Self::set_intended_url) and removes it. Without one, the session
+    /// does not change.
     ///
     /// # Errors
     /// If the session cannot be changed.
     pub fn pull_intended_url(&self) -> Result<Option<String>, SessionError> {
         let url = self.intended_url()?;
-        self.clear_intended_url()?;
+        // Also removes a value that is not a path on this origin.
+        self.pull::<IgnoredAny>(INTENDED)?;
         Ok(url)
     }
 

@@ -209,7 +209,8 @@ impl Session {
     /// is not removed then.
     ///
     /// # Concurrency
-    /// If two requests pull the same value at the same time, both may get it.
+    /// If two requests pull the same value at the same time, both may get it. If the value was missing, the
+    /// commit removes nothing, so a value that another request puts at the same time stays.
     #[doc(alias = "pop")]
     #[doc(alias = "take")]
     #[doc(alias = "remove_as")]
@@ -226,10 +227,14 @@ impl Session {
                     .transpose()?;
                 let mut state = self.state();
                 let (patch, data) = state.writable()?.patch_and_data();
-                let found = data.get_path(path)?.filter(|value| !value.is_null());
+                let stored = data.get_path(path)?;
+                let is_stored = stored.is_some();
+                let found = stored.filter(|value| !value.is_null());
                 // Another task or the type's `Deserialize` may have changed the value.
                 if found.map(RawValue::as_bytes) == is_found.then_some(text) {
-                    patch.forget(data, path)?;
+                    if is_stored {
+                        patch.forget(data, path)?;
+                    }
                     return Ok(value);
                 }
             }

@@ -3,7 +3,8 @@
 use hyper_session::SessionError;
 use serde_json::json;
 
-use crate::support::{config, object, test_server};
+use super::merging::merged;
+use crate::support::{Call, config, object, test_server};
 
 #[tokio::test]
 async fn an_intended_path_is_remembered_until_it_is_pulled() {
@@ -126,4 +127,31 @@ async fn a_foreign_value_under_the_key_is_not_returned() {
             })
             .await;
     }
+}
+
+#[tokio::test]
+async fn a_pull_without_one_writes_nothing() {
+    let server = test_server(config());
+    let mut browser = server.browser();
+    browser.visit(async |s| s.put("n", 1)).await.unwrap();
+    server.store.calls();
+    let pulled = browser.visit(async |s| s.pull_intended_url()).await;
+    assert_eq!(pulled.unwrap(), None);
+    assert_eq!(server.store.calls(), [Call::Read]);
+}
+
+/// A request that pulls the intended URL before another request sets it does not remove it.
+#[tokio::test]
+async fn a_pull_without_one_keeps_the_url_of_a_parallel_request() {
+    let after = merged(
+        json!({"n": 0}),
+        async |s| {
+            assert_eq!(s.pull_intended_url().unwrap(), None);
+            s.put("user", 7).unwrap();
+        },
+        async |s| s.set_intended_url("/account").unwrap(),
+    )
+    .await;
+    let expected = json!({"n": 0, "user": 7, "redirect": {"intendedUrl": "/account"}});
+    assert_eq!(after, expected);
 }

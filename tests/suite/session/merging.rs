@@ -95,6 +95,17 @@ async fn increments_by_floats_add_up() {
     assert_eq!(after, json!({"sum": 1.75}));
 }
 
+#[tokio::test]
+async fn a_pull_that_finds_nothing_removes_nothing_of_a_parallel_request() {
+    let pull = async |s: &Session| {
+        assert_eq!(s.pull::<String>("theme").unwrap(), None);
+        s.put("m", 1).unwrap();
+    };
+    let put = async |s: &Session| s.put("theme", "dark").unwrap();
+    let after = merged(json!({"n": 0}), pull, put).await;
+    assert_eq!(after, json!({"n": 0, "m": 1, "theme": "dark"}));
+}
+
 /// The second request commits first.
 #[tokio::test]
 async fn of_two_writes_to_one_path_the_later_commit_wins() {
