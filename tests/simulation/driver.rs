@@ -562,7 +562,6 @@ fn request(
     })
 }
 
-/// Destroys all sessions with the tag of the first visit.
 /// Returns a job that adds to the number of the session with these cookies. A request that does not use its
 /// session finds out its key.
 fn job(sessions: &Sessions, jar: Jar) -> RunningRequest {
@@ -583,6 +582,7 @@ fn job(sessions: &Sessions, jar: Jar) -> RunningRequest {
     })
 }
 
+/// Destroys all sessions with the tag of the first visit.
 fn sign_out(sessions: &Sessions) -> RunningRequest {
     let collection = sessions.collection();
     Box::pin(async move {

@@ -107,7 +107,7 @@ impl Session {
     /// [`last_seen`](Self::last_seen), or the absolute timeout if that is earlier. The store may keep the
     /// session for a touch interval longer.
     ///
-    /// A timeout that this request has set counts from now.
+    /// A timeout that this request has set counts from now. Other changes count once they are committed.
     ///
     /// # Errors
     /// [`NotLoaded`](SessionError::NotLoaded) before [`load`](Self::load).

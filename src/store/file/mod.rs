@@ -20,8 +20,10 @@
 //! - **The directory stays the same one.** All files are used through one handle of the directory,
 //!   which is locked. A symbolic link in its path that is switched later has no effect. If the
 //!   directory, the lock file or a segment is moved, deleted or replaced, every call fails with
-//!   [`FileError::PathChanged`]. [`Durability::Always`] acknowledges nothing after such a change. In
-//!   the other modes the store notices it within about a second.
+//!   [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged only if the
+//!   directory and the segments that it wrote are in place. All other changes, and in the other modes
+//!   each change, are noticed within two seconds; while the maintenance thread compacts or writes hint
+//!   files after a crash, later.
 //! - **The clock may be set back.** A session that had expired before a restart does not return.
 //! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of

@@ -34,7 +34,8 @@ use crate::id::StoreKey;
 /// 3. A session in the old store migrates, with its tags, when it is written, or renewed (by a touch, or
 ///    a read that sets its expiry).
 /// 4. A write that [keeps the expiry](super::Expiry::Keep) is made in the store in which the session is.
-///    The remaining time of a session in the old store is unknown, so it does not migrate then.
+///    The remaining time of a session in the old store is unknown, so it does not migrate then. If the old
+///    store keeps its sessions in cookies, the cookie has the remaining time, and the session migrates.
 /// 5. Destroying a session destroys it in both stores.
 ///
 /// After the longest lifetime of a session, all sessions of the old store have migrated or expired. You
