@@ -8,9 +8,12 @@ use super::{
     origin::OwnOrigins,
     request_info::{RequestHead, RequestInfo},
 };
-use crate::session::{Session, SessionError, is_own_path};
+use crate::session::{Session, SessionError, is_own_path, is_prefetch};
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// The headers in which a browser says that it fetches a page in advance.
+const PURPOSES: [&str; 2] = ["sec-purpose", "purpose"];
 
 /// Maximum length of a URL that is stored as the intended URL, in bytes.
 const MAX_INTENDED: usize = 2048;
@@ -149,8 +152,12 @@ impl Redirect {
 fn page_path(request: &impl RequestHead) -> Option<&str> {
     let dest = request.headers().get(FETCH_DEST);
     let is_document = dest.is_none_or(|dest| dest == "document");
+    let mut purposes = PURPOSES
+        .into_iter()
+        .flat_map(|name| request.headers().get_all(name));
+    let is_shown = is_document && !purposes.any(is_prefetch);
     let is_page =
-        request.method() == Method::GET && is_document && !RequestInfo::new(request).wants_json();
+        request.method() == Method::GET && is_shown && !RequestInfo::new(request).wants_json();
     let path = request.uri().path_and_query()?.as_str();
     (is_page && path.len() <= MAX_INTENDED && is_own_path(path)).then_some(path)
 }

@@ -49,3 +49,4 @@ pub use policy::{CookiePolicy, OnConflict, OnStoreFailure, OnTooLarge};
 pub use snapshot::Snapshot;
 pub(crate) use trace::OperationMeters;
 pub use typed::Typed;
+pub(crate) use visibility::is_prefetch;

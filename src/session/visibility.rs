@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 /// Returns `true` if a browser with this `Sec-Purpose` fetches the page in advance. Older browsers send
 /// `Purpose`.
-pub(super) fn is_prefetch(purpose: &HeaderValue) -> bool {
+pub(crate) fn is_prefetch(purpose: &HeaderValue) -> bool {
     let mut tokens = purpose.as_bytes().split(|byte| matches!(byte, b';' | b','));
     tokens.any(|token| {
         let token = token.trim_ascii();

@@ -22,8 +22,7 @@
 //!   directory, the lock file or a segment is moved, deleted or replaced, every call fails with
 //!   [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged only if the
 //!   directory and the segments that it wrote are in place. All other changes, and in the other modes
-//!   each change, are noticed within two seconds; while the maintenance thread compacts or writes hint
-//!   files after a crash, later.
+//!   each change, are noticed within two seconds.
 //! - **The clock may be set back.** A session that had expired before a restart does not return.
 //! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of

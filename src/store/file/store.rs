@@ -115,7 +115,10 @@ impl FileStore {
     /// If the disk fails or has failed before. See [`FileError::Poisoned`].
     pub fn flush(&self) -> StoreFuture<()> {
         let inner = Arc::clone(&self.0.inner);
-        let flushed = inner.run_blocking_limited(|inner| inner.engine.log.sync());
+        let flushed = inner.run_blocking_limited(|inner| {
+            inner.engine.log.check_open()?;
+            inner.engine.log.sync()
+        });
         StoreFuture::new(async move { store_result("flush", flushed.await) })
     }
 

@@ -182,6 +182,12 @@ async fn only_pages_are_remembered() {
         request(Method::GET, "/other", &[("sec-fetch-dest", "empty")]),
         request(Method::GET, "/other", &[("sec-fetch-dest", "image")]),
         request(Method::GET, "/other", &[("sec-fetch-dest", "iframe")]),
+        request(
+            Method::GET,
+            "/other",
+            &[("sec-purpose", "prefetch;prerender")],
+        ),
+        request(Method::GET, "/other", &[("purpose", "prefetch")]),
         request(Method::GET, &long, &[]),
         request(Method::GET, "//evil.example/", &[]),
         request(Method::GET, "/\\evil.example/", &[]),

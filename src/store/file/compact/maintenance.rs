@@ -177,6 +177,8 @@ impl Maintenance {
     /// the stop.
     fn throttle(&self, engine: &FileEngine, bytes: u64) -> bool {
         engine.update_tight();
+        // A change makes the compaction fail.
+        let _ = self.check_paths_if_due(engine);
         let wakeup = engine.log.wakeup();
         let may_pause = || !engine.is_tight() && !self.awaited.load(Ordering::Relaxed);
         let mut pause = Compactor(engine).pause_after(bytes);
@@ -184,7 +186,6 @@ impl Maintenance {
             let slice = pause.min(TICK);
             wakeup.sleep_while(slice, may_pause);
             pause -= slice;
-            // A change makes the compaction fail.
             let _ = self.check_paths_if_due(engine);
         }
         !wakeup.is_stopped()
@@ -192,7 +193,8 @@ impl Maintenance {
 
     fn write_hints(&self, engine: &FileEngine) {
         for segment in engine.log.segments_without_hint() {
-            if engine.log.wakeup().is_stopped() {
+            let has_changed = self.check_paths_if_due(engine).is_err();
+            if has_changed || engine.log.wakeup().is_stopped() {
                 return;
             }
             // Without a hint, the next opening only takes longer, so no event is emitted.
@@ -207,7 +209,11 @@ impl Maintenance {
         for request in requests {
             let collected =
                 (0..INDEX_SHARDS).try_for_each(|shard| self.collect_expired(engine, shard));
-            let _ = request.send(collected.and_then(|()| Compactor(engine).compact_all()));
+            let step = |_| {
+                let _ = self.check_paths_if_due(engine);
+                true
+            };
+            let _ = request.send(collected.and_then(|()| Compactor(engine).compact_all(step)));
         }
     }
 }

@@ -102,7 +102,10 @@ impl Compactor<'_> {
     }
 
     /// Compacts all segments that have frames now.
-    pub(crate) fn compact_all(&self) -> Result<(), FileError> {
+    pub(crate) fn compact_all(
+        &self,
+        mut throttle: impl FnMut(u64) -> bool,
+    ) -> Result<(), FileError> {
         let log = &self.0.log;
         let end = {
             let mut writer = log.lock_writable()?;
@@ -112,7 +115,7 @@ impl Compactor<'_> {
             writer.active().id
         };
         while log.oldest_segment().is_some_and(|oldest| oldest.id < end) {
-            self.compact_oldest(|_| true)?;
+            self.compact_oldest(&mut throttle)?;
         }
         Ok(())
     }
