@@ -8,8 +8,10 @@ pub mod client;
 pub mod outage {
     /// The kind of a command. The parser of replies ignores it.
     #[derive(Clone, Copy)]
+    #[allow(dead_code, reason = "the target makes no such command")]
     pub enum Access {
         Read,
+        ReadAndTouch,
         Write,
     }
 }

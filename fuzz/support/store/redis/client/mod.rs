@@ -38,7 +38,8 @@ pub fn split(reads: usize, frame: Resp3Frame) -> Vec<Parsed> {
         .collect();
     let _ = (
         reply::is_no_script(&frame),
-        reply::must_send_alone(&commands, &frame),
+        reply::must_send_alone(&commands, &frame, command::BatchSlots::One),
+        reply::must_send_alone(&commands, &frame, command::BatchSlots::Many),
     );
     let replies = reply::split_batch(&commands, frame).into_iter();
     let parsed = |reply| match reply {
