@@ -79,7 +79,7 @@ impl Connection {
         deadline: Instant,
         runtime: &Handle,
     ) -> Result<Reply, AttemptError> {
-        if self.queue().is_paused() {
+        if self.slots() == BatchSlots::Many && self.queue().is_paused() {
             return Box::pin(self.attempt_alone(command, deadline)).await;
         }
         let (sender, receiver) = oneshot::channel();
