@@ -1,14 +1,30 @@
 //! The built-in store `file`.
 
-use std::time::Duration;
-
-use super::{ConfigError, FileStoreConfig};
-use crate::store::{
-    FileStore, Store,
-    file::{Durability, OnDamage},
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
-pub(super) fn open(config: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
+use super::{ConfigError, FileStoreConfig};
+use crate::{
+    session::{Event, Listeners},
+    store::{
+        FileStore, Store,
+        file::{Durability, FileEvent, OnDamage},
+    },
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The name of the store in events.
+const NAME: &str = "file";
+
+/// Opens the store. It reports its problems to `listeners`.
+pub(super) fn open(
+    config: &FileStoreConfig,
+    listeners: &Listeners,
+) -> Result<Box<dyn Store>, ConfigError> {
     config.check_location("stores.file.location")?;
     let mut builder = FileStore::builder(&config.location);
     if let Some(text) = &config.durability {
@@ -17,9 +33,36 @@ pub(super) fn open(config: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigErr
     if let Some(text) = &config.on_damage {
         builder = builder.on_damage(parse_on_damage("stores.file.on_damage", text)?);
     }
+    if !listeners.is_empty() {
+        let (listeners, failing) = (listeners.clone(), AtomicBool::new(false));
+        builder =
+            builder.listener(move |event: &FileEvent<'_>| report(&listeners, &failing, event));
+    }
     match builder.open() {
         Ok(store) => Ok(Box::new(store)),
         Err(error) => Err(ConfigError::with_source("stores.file.location", error)),
+    }
+}
+
+/// Passes an event on if an operator must know it. `failing` is set while compactions fail, which is
+/// reported once.
+fn report(listeners: &Listeners, failing: &AtomicBool, event: &FileEvent<'_>) {
+    match event {
+        FileEvent::Poisoned { .. } => listeners.emit(&Event::StoreStopped {
+            store: NAME,
+            reason: &event.to_string(),
+        }),
+        FileEvent::Compacted { .. } => failing.store(false, Ordering::Relaxed),
+        FileEvent::CompactionFailed { .. } if failing.swap(true, Ordering::Relaxed) => {}
+        FileEvent::CompactionFailed { .. }
+        | FileEvent::Damaged { .. }
+        | FileEvent::DirectoryNotLocked { .. }
+        | FileEvent::SegmentSkipped { .. } => listeners.emit(&Event::StoreProblem {
+            store: NAME,
+            problem: event.name(),
+            message: &event.to_string(),
+        }),
+        _ => {}
     }
 }
 

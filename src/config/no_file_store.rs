@@ -1,9 +1,9 @@
 //! The built-in store `file` in a program that was built without it.
 
 use super::{ConfigError, FileStoreConfig};
-use crate::store::Store;
+use crate::{session::Listeners, store::Store};
 
-pub(super) fn open(_: &FileStoreConfig) -> Result<Box<dyn Store>, ConfigError> {
+pub(super) fn open(_: &FileStoreConfig, _: &Listeners) -> Result<Box<dyn Store>, ConfigError> {
     let problem =
         "store `file` is not part of this program; build it on Unix with the feature `file`";
     Err(ConfigError::new("store", problem))

@@ -56,7 +56,7 @@ impl StoreRegistry {
         );
         stores.insert(
             "file".into(),
-            Box::new(|context| file_store::open(&context.configs.file)),
+            Box::new(|context| file_store::open(&context.configs.file, context.listeners)),
         );
         stores.insert(
             "cookie".into(),
@@ -267,7 +267,7 @@ pub(super) struct StoreSelection<'c> {
     pub(super) migrate_from: Option<&'c str>,
     pub(super) migrate_to: Option<&'c str>,
     pub(super) configs: &'c StoreConfigs,
-    /// The listeners for outages of a store.
+    /// The listeners for outages and problems of a store.
     pub(super) listeners: &'c Listeners,
     /// The application keys.
     pub(super) keys: &'c KeyRing,

@@ -228,7 +228,7 @@ pub(super) fn add_listener(listeners: &mut Listeners) {
 /// The listener that counts every event in `hyper_session_events_total`. Every service has it.
 ///
 /// The label `event` is the [event's name](Event::name). Dropped writes, rejected cookies, failed CSRF
-/// checks, adjusted settings and failures of the store also have the label `reason`. Each label has a fixed
+/// checks, adjusted settings, and failures and problems of the store also have the label `reason`. Each label has a fixed
 /// set of values.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MetricsListener;
@@ -249,6 +249,9 @@ impl Listener for MetricsListener {
             | Event::CsrfFailed { reason }
             | Event::ConfigAdjusted { reason } => {
                 counter!("hyper_session_events_total", "event" => name, "reason" => *reason)
+            }
+            Event::StoreProblem { problem, .. } => {
+                counter!("hyper_session_events_total", "event" => name, "reason" => *problem)
             }
             Event::StoreFailed { error, .. } => {
                 let reason = failure_reason(error);

@@ -27,8 +27,8 @@ static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 ///
 /// The start is one entry with level info: the store, the cookie and the policies.
 ///
-/// Failures, unreadable records, dropped writes, conflicts and adjusted settings are warnings;
-/// all other events have level debug. Entries identify a session by the hash of its id.
+/// Failures, unreadable records, dropped writes, conflicts, adjusted settings and the problems of a file
+/// store are warnings; all other events have level debug. Entries identify a session by the hash of its id.
 ///
 /// An outage does not fill the log: one warning when it begins and one when it ends. The second has the
 /// duration and the number of failed operations. The failures in between have level debug, and
@@ -109,6 +109,16 @@ impl Listener for TracingListener {
             Event::CookieRejected { reason } | Event::CsrfFailed { reason } => {
                 // Any client can cause these events, so they must not fill the log.
                 debug!(target: "hyper_session", event = name, reason);
+            }
+            Event::StoreStopped { store, reason } => {
+                warn!(target: "hyper_session", event = name, store, reason);
+            }
+            Event::StoreProblem {
+                store,
+                problem,
+                message,
+            } => {
+                warn!(target: "hyper_session", event = name, store, problem, message);
             }
             // The store itself has logged it, with or without this listener.
             Event::StoreUnavailable { .. }

@@ -113,6 +113,24 @@ pub enum Event<'a> {
         /// Number of operations that failed or were cancelled during the outage.
         failed: u64,
     },
+    /// A store that the configuration opened has stopped: it accepts no more writes until it is opened
+    /// again. Remove the cause and restart the service.
+    StoreStopped {
+        /// The store's name.
+        store: &'static str,
+        /// The cause.
+        reason: &'a str,
+    },
+    /// A problem of a store that the configuration opened, for its operator. The store goes on.
+    StoreProblem {
+        /// The store's name.
+        store: &'static str,
+        /// The name of the problem. For the file store, `damaged`, `segment_skipped`, `compaction_failed` or
+        /// `directory_not_locked`.
+        problem: &'static str,
+        /// The description, with the remedy.
+        message: &'a str,
+    },
     /// Another application that uses the same keys of a store: at its last start, it had other
     /// application keys. Sessions stay separate, but tags are shared, so logging a user out everywhere ends
     /// sessions of the other application, too. Give each application a prefix of its own. A store reports
@@ -157,6 +175,8 @@ impl Event<'_> {
             Self::StoreFailed { .. } => "store_failed",
             Self::StoreUnavailable { .. } => "store_away",
             Self::StoreRecovered { .. } => "store_back",
+            Self::StoreStopped { .. } => "store_stopped",
+            Self::StoreProblem { .. } => "store_problem",
             Self::PrefixShared { .. } => "prefix_shared",
             Self::LayerConflict { .. } => "layer_conflict",
             Self::ConfigAdjusted { .. } => "config_adjusted",
@@ -167,9 +187,10 @@ impl Event<'_> {
 /// A receiver of [`Event`]s.
 ///
 /// Listeners run on the request's task while the request waits, so they must be quick and must not
-/// block. They may use the session, except for the events of a store: during
-/// [`StoreUnavailable`](Event::StoreUnavailable) and [`StoreRecovered`](Event::StoreRecovered), its lock
-/// may be held. Every `Fn(&Event)` is a listener.
+/// block. They may use the session, except for the events of a store, during which its lock may be held:
+/// [`StoreUnavailable`](Event::StoreUnavailable), [`StoreRecovered`](Event::StoreRecovered),
+/// [`StoreStopped`](Event::StoreStopped) and [`StoreProblem`](Event::StoreProblem). Every `Fn(&Event)` is a
+/// listener.
 pub trait Listener: Send + Sync + 'static {
     /// Handles an event.
     fn on_event(&self, event: &Event<'_>);
@@ -200,7 +221,7 @@ pub(super) enum QueuedEvent {
 pub(super) type QueuedEvents = SmallVec<[QueuedEvent; 1]>;
 
 /// The listeners of one engine. Without listeners, an event costs one comparison. A store that
-/// reports outages gets a clone.
+/// reports outages or problems gets a clone.
 #[derive(Clone, Default)]
 pub(crate) struct Listeners(Vec<Arc<dyn Listener>>);
 

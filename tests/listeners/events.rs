@@ -181,3 +181,59 @@ fn events_are_counted_with_their_reasons() {
         ]
     );
 }
+
+#[cfg(all(unix, feature = "file"))]
+#[test]
+fn a_problem_of_a_file_store_is_logged_and_counted() {
+    use std::fs;
+
+    use hyper_session::store::{Expected, FileStore};
+
+    use crate::support::scratch::{Scratch, key};
+
+    let _one = ONE.blocking_lock();
+    let scratch = Scratch::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let store = FileStore::open(scratch.path()).unwrap();
+        for number in 0..3 {
+            let life = Duration::from_secs(3600);
+            let request = WriteRequest::new(&key(number), vec![7; 500], life, Expected::Any);
+            store.write(request).await.unwrap();
+        }
+        store.close().await.unwrap();
+    });
+    let segment = scratch.path().join("0000000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    fs::remove_file(segment.with_extension("hint")).unwrap();
+    let mut config = config().store("file");
+    config.stores.file.location = scratch.path().into();
+    config.stores.file.on_damage = Some("drop_uncertain".into());
+
+    let (log, recorder) = (Log::default(), DebuggingRecorder::new());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false);
+    let _here = tracing::subscriber::set_default(subscriber.with_writer(log.clone()).finish());
+    metrics::with_local_recorder(&recorder, || {
+        drop(Sessions::builder(config).build().unwrap())
+    });
+    let text = log.text();
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
+    let [warning] = warnings[..] else {
+        panic!("{text}");
+    };
+    let expected = "event=\"store_problem\" store=\"file\" problem=\"damaged\" /";
+    assert!(warning.contains(expected), "{warning}");
+    let counted = recorder.snapshotter().snapshot().into_vec();
+    let labels = counted.iter().map(|(key, ..)| {
+        let labels = key.key().labels();
+        labels.map(|label| label.value()).collect::<Vec<_>>()
+    });
+    let labels: Vec<_> = labels
+        .filter(|labels| labels.contains(&"store_problem"))
+        .collect();
+    assert_eq!(labels, [["store_problem", "damaged"]]);
+}

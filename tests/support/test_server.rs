@@ -83,6 +83,12 @@ impl LoggedEvent {
             Event::LayerConflict { cookie_name } => (vec![], (*cookie_name).to_owned()),
             Event::StoreFailed { key, error } => (key.iter().copied().collect(), error.to_string()),
             Event::StoreUnavailable { store, reason, .. } => (vec![], format!("{store}: {reason}")),
+            Event::StoreStopped { store, reason } => (vec![], format!("{store}: {reason}")),
+            Event::StoreProblem {
+                store,
+                problem,
+                message,
+            } => (vec![], format!("{store}: {problem}: {message}")),
             Event::StoreRecovered { store, failed, .. } => (vec![], format!("{store}: {failed}")),
             other => (
                 vec![],

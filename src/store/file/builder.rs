@@ -109,6 +109,9 @@ impl FileStoreBuilder {
     }
 
     /// Sets the listener for the store's events (default: none).
+    ///
+    /// A store that a [`SessionConfig`](crate::SessionConfig) opens reports its problems to the listeners of
+    /// its sessions.
     pub fn listener(mut self, listener: impl FileEventListener) -> Self {
         self.options.listener = Some(Arc::new(listener));
         self

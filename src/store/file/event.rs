@@ -1,8 +1,9 @@
 //! Events of a file store.
 
-use std::{io, path::Path, time::Duration};
+use std::{fmt, io, path::Path, time::Duration};
 
 use super::error::FileError;
+use crate::error_chain::ErrorChain;
 
 /// A listener for the events of a file store.
 ///
@@ -100,4 +101,77 @@ pub enum FileEvent<'a> {
         /// The cause.
         error: &'a FileError,
     },
+}
+
+impl FileEvent<'_> {
+    /// Returns the event's name in logs and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TornTail { .. } => "torn_tail",
+            Self::Damaged { .. } => "damaged",
+            Self::HintIgnored { .. } => "hint_ignored",
+            Self::SegmentSkipped { .. } => "segment_skipped",
+            Self::Opening { .. } => "opening",
+            Self::Compacted { .. } => "compacted",
+            Self::CompactionFailed { .. } => "compaction_failed",
+            Self::TouchFailed { .. } => "touch_failed",
+            Self::Expired { .. } => "expired",
+            Self::DirectoryNotLocked { .. } => "directory_not_locked",
+            Self::Poisoned { .. } => "poisoned",
+        }
+    }
+}
+
+impl fmt::Display for FileEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TornTail { path, bytes } => write!(
+                f,
+                "{}: {bytes} bytes of an incomplete append were cut off",
+                path.display()
+            ),
+            Self::Damaged {
+                path,
+                offset,
+                bytes,
+            } => write!(
+                f,
+                "{}: {bytes} bytes are damaged at offset {offset}; check the disk and run \
+                 `session-file verify`",
+                path.display()
+            ),
+            Self::HintIgnored { path } => write!(
+                f,
+                "{}: damaged or out of date, its segment was read instead",
+                path.display()
+            ),
+            Self::SegmentSkipped { path } => write!(
+                f,
+                "{}: missing or unreadable, the store was opened without it; check the disk",
+                path.display()
+            ),
+            Self::Opening { done, total } => write!(f, "{done} of {total} bytes were read"),
+            Self::Compacted {
+                path, kept, bytes, ..
+            } => write!(
+                f,
+                "{}: compacted, {kept} of {bytes} bytes were kept",
+                path.display()
+            ),
+            Self::CompactionFailed { error } => {
+                write!(f, "compaction failed: {}", ErrorChain(*error))
+            }
+            Self::TouchFailed { error } => {
+                write!(f, "expiry was not extended: {}", ErrorChain(*error))
+            }
+            Self::Expired { entries } => write!(f, "{entries} expired entries were removed"),
+            Self::DirectoryNotLocked { path, error } => write!(
+                f,
+                "session directory {}: the file system refuses to lock it ({error}), only the lock \
+                 file is locked; do not delete that file",
+                path.display()
+            ),
+            Self::Poisoned { error } => write!(f, "{}", ErrorChain(*error)),
+        }
+    }
 }
