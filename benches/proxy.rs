@@ -122,9 +122,10 @@ async fn main() {
     )
     .await;
     let one_thread = ("TOKIO_WORKER_THREADS", "1");
+    let no_log = ("RUST_LOG", "off");
     let public = ("PUBLIC_PATHS", "/public/");
-    let with = Proxy::start(upstream.address, &[one_thread, public]);
-    let without = Proxy::start(upstream.address, &[one_thread, ("SESSIONS", "off")]);
+    let with = Proxy::start(upstream.address, &[one_thread, no_log, public]);
+    let without = Proxy::start(upstream.address, &[one_thread, no_log, ("SESSIONS", "off")]);
     let nginx = Nginx::start(
         &format!("upstream site {{ server {}; keepalive 64; }}", upstream.address),
         "location / { proxy_pass http://site; proxy_http_version 1.1; proxy_set_header Connection ''; \

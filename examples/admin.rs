@@ -11,12 +11,15 @@
 //! ```
 //!
 //! Environment: `ADDR` (default `127.0.0.1:3003`), `ADMIN_TOKEN` (default: a random one), `JOB_INTERVAL` in
-//! milliseconds (default 1000), and the variables of `SessionConfig::with_env` and of `support/serve.rs`.
+//! milliseconds (default 1000), and the variables of `SessionConfig::with_env`, `support/serve.rs` and
+//! `support/log.rs`.
 
 #[path = "admin/api.rs"]
 mod api;
 #[path = "admin/cart.rs"]
 mod cart;
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/serve.rs"]
 mod serve;
 
@@ -46,7 +49,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3003)),
     };
     let interval = Duration::from_millis(serve::variable("JOB_INTERVAL", 1000_u64)?);
-    let limits = serve::Limits::from_env()?;
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let token = match std::env::var("ADMIN_TOKEN") {
         Ok(token) if token.len() < 16 => {
             return Err("ADMIN_TOKEN: shorter than 16 bytes; set a random text".into());
@@ -90,7 +94,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, service, limits).await;
+    server.serve(listener, service).await;
     job.abort();
     sessions.close().await?;
     Ok(())

@@ -122,6 +122,7 @@ async fn save(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
+    let server = serve::Server::from_env()?;
     let key = format!("{}{}", SessionId::generate()?, SessionId::generate()?);
     let config = SessionConfig::default().secure(false).app_key(key);
     let service = Sessions::new(config, MemoryStore::new())?.wrap_fn(answer);
@@ -131,6 +132,6 @@ async fn main() -> Result<(), BoxError> {
     };
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    server.serve(listener, service).await;
     Ok(())
 }

@@ -2,11 +2,13 @@
 //!
 //! `cargo run --example axum_app --features axum,forms`, then open <http://127.0.0.1:3002/>.
 //!
-//! Environment: `ADDR` (default `127.0.0.1:3002`), the variables of `SessionConfig::with_env`, and those
-//! of `support/serve.rs`. Without `APP_KEY`, the process generates a key for its own lifetime.
+//! Environment: `ADDR` (default `127.0.0.1:3002`), the variables of `SessionConfig::with_env`,
+//! `support/serve.rs` and `support/log.rs`. Without `APP_KEY`, the process generates a key for its own lifetime.
 
 #[path = "axum_app/app.rs"]
 mod app;
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/serve.rs"]
 mod serve;
 
@@ -18,14 +20,14 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    tracing_subscriber::fmt().init();
     let address: SocketAddr = match std::env::var("ADDR") {
         Ok(address) => address
             .parse()
             .map_err(|_| format!("ADDR={address}: not a socket address; use IP:PORT"))?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3002)),
     };
-    let limits = serve::Limits::from_env()?;
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let mut config = SessionConfig::default()
         .secure_unless_loopback(address.ip())
         .with_env()?;
@@ -38,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     println!("listening on http://{}", listener.local_addr()?);
     let origin = format!("http://{}", listener.local_addr()?);
     let service = TowerToHyperService::new(app::router(&sessions, &origin)?);
-    serve::serve(listener, service, limits).await;
+    server.serve(listener, service).await;
     println!("stopped");
     Ok(())
 }

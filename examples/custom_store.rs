@@ -34,6 +34,7 @@ async fn hello(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let server = serve::Server::from_env()?;
     let address = match std::env::var("ADDR") {
         Ok(address) => address.parse()?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3001)),
@@ -56,6 +57,6 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    server.serve(listener, service).await;
     Ok(())
 }

@@ -4,12 +4,13 @@
 //! `cargo run --release --example observability --features metrics,tracing`
 //!
 //! Environment: `ADDR` (default `127.0.0.1:3000`), `METRICS_ADDR` (default `127.0.0.1:9000`; not for the
-//! public), `RUST_LOG` (a level; default `info`), and the variables of `SessionConfig::with_env` and of
-//! `support/serve.rs`.
+//! public), and the variables of `SessionConfig::with_env`, `support/serve.rs` and `support/log.rs`.
 //!
 //! `observability/dashboard.json` is a dashboard for Grafana, and `observability/alerts.yml` has the alerts of the
 //! guide for Prometheus.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/serve.rs"]
 mod serve;
 
@@ -22,7 +23,6 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_session::{Session, SessionConfig, SessionError, Sessions, seal::SealKey};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
-use tracing_subscriber::filter::LevelFilter;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -43,14 +43,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), BoxError> {
-    let level: LevelFilter = variable("RUST_LOG", "info").parse()?;
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let metrics = install_recorder()?;
-    let limits = serve::Limits::from_env()?;
     let site = listen("ADDR", "127.0.0.1:3000").await?;
     let sessions = sessions(site.local_addr()?)?;
     sessions.ready().await?;
@@ -63,8 +58,8 @@ async fn run() -> Result<(), BoxError> {
         async move { Ok::<_, Infallible>(response) }
     });
     tokio::join!(
-        serve::serve(site, sessions.wrap_fn(visit), limits),
-        serve::serve(scrapes, scrape, limits),
+        server.clone().serve(site, sessions.wrap_fn(visit)),
+        server.serve(scrapes, scrape),
     );
     sessions.close().await?;
     Ok(())

@@ -7,10 +7,12 @@
 //! with `--features redis`), `SESSION_AGE` and `REDIS_URL`. Without `APP_KEY`, the process generates a
 //! key for its own lifetime. With Redis, the start waits for the server for up to 10 seconds.
 //!
-//! `support/serve.rs` adds the limits on time and connections. The server supports HTTP/1, and HTTP/2
+//! `support/serve.rs` adds the limits on time and connections, and `support/log.rs` the level of the log. The server supports HTTP/1, and HTTP/2
 //! with prior knowledge. SIGTERM and Ctrl-C stop it after the running requests have been answered.
 //! A session that cannot be loaded or stored is a response with the error as JSON.
 
+#[path = "support/log.rs"]
+mod log;
 #[path = "playground/ops.rs"]
 mod ops;
 #[path = "playground/pages.rs"]
@@ -71,12 +73,13 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
             .map_err(|_| format!("ADDR={address}: not a socket address; use IP:PORT"))?,
         Err(_) => SocketAddr::from(([127, 0, 0, 1], 3000)),
     };
-    let limits = serve::Limits::from_env()?;
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let sessions = sessions(address)?;
     sessions.ready().await?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, service(&sessions), limits).await;
+    server.serve(listener, service(&sessions)).await;
     println!("stopped");
     Ok(())
 }

@@ -3,7 +3,7 @@
 //!
 //! `UPSTREAM=http://127.0.0.1:8080 USERS=users.txt cargo run --release --example proxy --features forms`
 //!
-//! Environment, beside the variables of `SessionConfig::with_env` and of `support/serve.rs`:
+//! Environment, beside the variables of `SessionConfig::with_env`, `support/serve.rs` and `support/log.rs`:
 //!
 //! | variable | meaning |
 //! | --- | --- |
@@ -29,6 +29,8 @@ mod forward;
 mod gate;
 #[path = "proxy/headers.rs"]
 mod headers;
+#[path = "support/log.rs"]
+mod log;
 #[path = "proxy/pages.rs"]
 mod pages;
 #[path = "support/serve.rs"]
@@ -80,7 +82,8 @@ fn with_sources(error: &(dyn Error + 'static)) -> String {
 
 async fn run() -> Result<(), BoxError> {
     let settings = Settings::from_env()?;
-    let limits = serve::Limits::from_env()?;
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let sessions = match settings.sessions {
         true => Some(sessions(&settings)?),
         false => None,
@@ -104,7 +107,7 @@ async fn run() -> Result<(), BoxError> {
                     response
                 })
             };
-            serve::serve_each(listener, service, limits).await;
+            server.serve_each(listener, service).await;
         }
         Some(sessions) => {
             let gate = Arc::new(Gate::new(&settings, upstream)?);
@@ -119,7 +122,7 @@ async fn run() -> Result<(), BoxError> {
                     response
                 })
             };
-            serve::serve_each(listener, service, limits).await;
+            server.serve_each(listener, service).await;
             sessions.close().await?;
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! Environment: `ADDR` (a loopback address; default `127.0.0.1:3000`), and the variables of
 //! `SessionConfig::with_env`, such as `SESSION_DRIVER` (`file`, the default of this example, `memory`,
-//! `cookie`, or `redis` with `--features redis`), and of `support/serve.rs`.
+//! `cookie`, or `redis` with `--features redis`), `support/serve.rs` and `support/log.rs`.
 //!
 //! Sessions and their key are stored in `tmp/`, so a cart survives a restart. Accounts are in memory
 //! and are lost. SIGTERM and Ctrl-C stop the server after the running requests have been answered.
@@ -14,6 +14,8 @@
 mod app;
 #[path = "site/key.rs"]
 mod key;
+#[path = "support/log.rs"]
+mod log;
 #[path = "support/serve.rs"]
 mod serve;
 
@@ -54,14 +56,15 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
         )
         .into());
     }
-    let limits = serve::Limits::from_env()?;
+    log::start()?;
+    let server = serve::Server::from_env()?;
     let sessions = sessions()?;
     sessions.ready().await?;
     let app = app::App::new(sessions)?;
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let service = service_fn(move |request| app.respond(request));
-    serve::serve(listener, service, limits).await;
+    server.serve(listener, service).await;
     println!("stopped");
     Ok(())
 }

@@ -93,6 +93,7 @@ fn redirect(path: &str) -> Result<Page, BoxError> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
+    let server = serve::Server::from_env()?;
     let address = std::env::var("ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let address: SocketAddr = address.parse()?;
     let mut config = SessionConfig::default()
@@ -105,7 +106,7 @@ async fn main() -> Result<(), BoxError> {
     let service = sessions.wrap_fn(Forms::new().csrf_protection().wrap_fn(app));
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    serve::serve(listener, service, serve::Limits::from_env()?).await;
+    server.serve(listener, service).await;
     Ok(())
 }
 

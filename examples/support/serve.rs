@@ -8,6 +8,7 @@
 //! | `WRITE_TIMEOUT` | the time that a client may accept no byte; default 30 |
 //! | `CONNECTION_LIFETIME` | the time after which a connection ends, whatever it is sending; default 3600 |
 //! | `MAX_CONNECTIONS` | the number of open connections; default 1000 |
+//! | `SHUTDOWN_TIMEOUT` | the time after a stop for running requests and upgraded connections; default 30 |
 
 use std::{
     error::Error,
@@ -36,18 +37,23 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Sleep, sleep, timeout},
+    time::{Sleep, sleep},
 };
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The time for running requests to finish after a stop.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
+/// The limits of a server, and the stop of the process.
+#[derive(Clone)]
+pub(crate) struct Server {
+    limits: Limits,
+    /// The number of stop signals that the process has received.
+    stops: watch::Receiver<u32>,
+}
 
-/// The limits of the server.
 #[derive(Clone, Copy)]
-pub(crate) struct Limits {
+struct Limits {
     /// The time in which a client must send the head of a request. A connection without a new request
     /// closes after one to two times this, when its running requests have been answered.
     idle_timeout: Duration,
@@ -58,20 +64,77 @@ pub(crate) struct Limits {
     lifetime: Duration,
     /// The maximum number of open connections, upgraded ones included. Further clients wait.
     connections: u32,
+    /// The time after a stop in which connections may close.
+    shutdown_timeout: Duration,
 }
 
-impl Limits {
-    /// Reads the limits from the environment.
+impl Server {
+    /// Reads the limits from the environment, and receives stop signals from now on, so that a program that
+    /// says that it listens can be stopped.
     ///
     /// # Errors
-    /// If a variable is not a number above zero.
+    /// If a variable is invalid, or the process cannot receive signals.
     pub(crate) fn from_env() -> Result<Self, BoxError> {
-        Ok(Self {
-            idle_timeout: Duration::from_secs(variable("IDLE_TIMEOUT", 30)?),
-            write_timeout: Duration::from_secs(variable("WRITE_TIMEOUT", 30)?),
-            lifetime: Duration::from_secs(variable("CONNECTION_LIFETIME", 3600)?),
+        let seconds = |name, default| variable(name, default).map(Duration::from_secs);
+        let limits = Limits {
+            idle_timeout: seconds("IDLE_TIMEOUT", 30)?,
+            write_timeout: seconds("WRITE_TIMEOUT", 30)?,
+            lifetime: seconds("CONNECTION_LIFETIME", 3600)?,
             connections: variable("MAX_CONNECTIONS", 1000)?,
-        })
+            shutdown_timeout: seconds("SHUTDOWN_TIMEOUT", 30)?,
+        };
+        let stops = receive_stops()?;
+        Ok(Self { limits, stops })
+    }
+
+    /// Serves connections until SIGTERM or Ctrl-C. Then waits until the running requests have been answered,
+    /// and upgraded connections have closed. The timeout or a second signal ends the wait; the end of the
+    /// process then closes the connections.
+    #[allow(dead_code, reason = "an example uses this or the other function")]
+    pub(crate) async fn serve<S, B>(self, listener: TcpListener, service: S)
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.serve_each(listener, |_| service.clone()).await;
+    }
+
+    /// As [`serve`](Self::serve), with a service for each connection, from the address of its client.
+    pub(crate) async fn serve_each<S, B>(
+        mut self,
+        listener: TcpListener,
+        service: impl Fn(SocketAddr) -> S,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<BoxError>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
+    {
+        let limits = self.limits;
+        let permits = Arc::new(Semaphore::new(limits.connections as usize));
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &permits, limits) => accepted,
+                _ = self.stops.wait_for(|stops| *stops > 0) => break,
+            };
+            let Ok((stream, client)) = accepted else {
+                // Probably out of file descriptors. Wait until some connections close.
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let (service, stops) = (service(client), self.stops.clone());
+            tokio::spawn(connection(stream, service, limits, stops));
+        }
+        drop(listener);
+        let limit = limits.shutdown_timeout;
+        tokio::select! {
+            // Every connection has a permit, also one that was upgraded.
+            _ = permits.acquire_many(limits.connections) => {}
+            () = sleep(limit) => eprintln!("shutdown: some connections did not close within {limit:?}"),
+            _ = self.stops.wait_for(|stops| *stops > 1) => {}
+        }
     }
 }
 
@@ -90,54 +153,6 @@ pub(crate) fn variable<N: FromStr + PartialOrd + From<u8>>(
     number.ok_or_else(|| {
         format!("{name}={text}: not a number above zero; set 30, for example").into()
     })
-}
-
-/// Serves connections until SIGTERM or Ctrl-C. Then waits until the running requests have been answered.
-#[allow(dead_code, reason = "an example uses this or the other function")]
-pub(crate) async fn serve<S, B>(listener: TcpListener, service: S, limits: Limits)
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    serve_each(listener, |_| service.clone(), limits).await;
-}
-
-/// As [`serve`], with a service for each connection, from the address of its client.
-pub(crate) async fn serve_each<S, B>(
-    listener: TcpListener,
-    service: impl Fn(SocketAddr) -> S,
-    limits: Limits,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
-{
-    let permits = Arc::new(Semaphore::new(limits.connections as usize));
-    let (stop, stopped) = watch::channel(false);
-    let mut signal = pin!(stop_signal());
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &permits, limits) => accepted,
-            () = &mut signal => break,
-        };
-        let Ok((stream, client)) = accepted else {
-            // Probably out of file descriptors. Wait until some connections close.
-            sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let (service, stopped) = (service(client), stopped.clone());
-        tokio::spawn(connection(stream, service, limits, stopped));
-    }
-    drop((listener, stopped));
-    let _ = stop.send(true);
-    // Every connection has a receiver, until it closes or is upgraded. The end of the process closes those that
-    // were upgraded.
-    if timeout(SHUTDOWN_TIMEOUT, stop.closed()).await.is_err() {
-        eprintln!("shutdown: some requests did not finish within {SHUTDOWN_TIMEOUT:?}");
-    }
 }
 
 /// Accepts a connection when there may be one more.
@@ -236,7 +251,7 @@ async fn connection<S, B>(
     stream: LimitedStream,
     service: S,
     limits: Limits,
-    mut stopped: watch::Receiver<bool>,
+    mut stops: watch::Receiver<u32>,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send,
@@ -268,7 +283,7 @@ async fn connection<S, B>(
             // A connection fails if its client disconnects or breaks the protocol.
             _ = connection.as_mut() => return,
             () = lifetime.as_mut() => return,
-            _ = stopped.wait_for(|stopped| *stopped), if !is_closing => is_closing = true,
+            _ = stops.wait_for(|stops| *stops > 0), if !is_closing => is_closing = true,
             () = sleep(idle_timeout), if !is_closing => is_closing = !was_used.swap(false, Relaxed),
         }
         if is_closing {
@@ -277,13 +292,21 @@ async fn connection<S, B>(
     }
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
+/// Counts the stop signals of the process, from now on.
+fn receive_stops() -> io::Result<watch::Receiver<u32>> {
+    let (mut terminate, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let (sender, receiver) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            sender.send_modify(|stops| *stops += 1);
+        }
+    });
+    Ok(receiver)
 }

@@ -25,7 +25,7 @@ fn command(variables: &[(&str, &str)]) -> Command {
 }
 
 fn start(variables: &[(&str, &str)]) -> ServerProcess {
-    ServerProcess::start(&mut command(variables)).discard_output()
+    ServerProcess::start(&mut command(variables))
 }
 
 async fn call(app: &ServerProcess, token: &str, method: Method, path: &str) -> Answer {

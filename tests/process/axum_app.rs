@@ -4,11 +4,11 @@ use std::process::Command;
 
 use http::{Method, StatusCode, header};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::support::{
     ServerProcess, example,
     net::{Answer, Remote},
-    scratch::Scratch,
     websocket::WebSocket,
 };
 
@@ -23,7 +23,7 @@ fn command() -> Command {
 
 /// Starts the example. It logs requests until it ends.
 fn start() -> ServerProcess {
-    ServerProcess::start(&mut command()).discard_output()
+    ServerProcess::start(&mut command())
 }
 
 async fn post_form(client: &mut Remote, path: &str, fields: &[(&str, &str)]) -> Answer {
@@ -232,13 +232,10 @@ async fn scripts_of_the_front_end_change_the_session_and_those_of_others_do_not(
 }
 
 #[tokio::test]
-async fn an_upgraded_connection_counts_until_it_closes_and_does_not_delay_a_stop() {
-    let scratch = Scratch::new();
-    let errors = scratch.path().join("stderr");
+async fn an_upgraded_connection_counts_until_it_closes_and_a_stop_waits_for_it() {
     let mut command = command();
-    command.env("MAX_CONNECTIONS", "2");
-    command.stderr(std::fs::File::create(&errors).unwrap());
-    let app = ServerProcess::start(&mut command).discard_output();
+    command.env("MAX_CONNECTIONS", "2").env("RUST_LOG", "info");
+    let app = ServerProcess::start(&mut command);
     let first = WebSocket::connect(app.address, "/socket", &[]).await;
     let mut second = WebSocket::connect(app.address, "/socket", &[]).await;
     let address = app.address;
@@ -252,9 +249,14 @@ async fn an_upgraded_connection_counts_until_it_closes_and_does_not_delay_a_stop
     assert!(second.receive().await.ends_with("message 1: hello"));
 
     app.signal("TERM");
-    let exited = tokio::task::spawn_blocking(move || app.wait());
-    assert!(exited.await.unwrap().0.success());
-    let errors = std::fs::read_to_string(errors).unwrap();
-    assert_eq!(errors, "", "the stop waited for no connection");
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    second.send("last").await;
+    assert!(second.receive().await.ends_with("message 2: last"));
     drop(second);
+    let exit = tokio::task::spawn_blocking(move || app.wait());
+    let exit = exit.await.unwrap();
+    assert!(exit.status.success());
+    assert!(!exit.stderr.contains("did not close"), "{}", exit.stderr);
 }

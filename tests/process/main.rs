@@ -14,6 +14,8 @@ mod observability;
 #[cfg(all(unix, feature = "forms", feature = "testing"))]
 mod servers;
 mod session_key;
+#[cfg(target_os = "linux")]
+mod start_and_stop;
 
 #[cfg(unix)]
 mod playground {

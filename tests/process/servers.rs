@@ -13,7 +13,7 @@ fn start(name: &str, scratch: &Scratch) -> ServerProcess {
         .env_clear()
         .env("ADDR", "127.0.0.1:0")
         .env("TMPDIR", scratch.path());
-    ServerProcess::start(&mut command).discard_output()
+    ServerProcess::start(&mut command)
 }
 
 /// Returns the CSRF token of a page's form.

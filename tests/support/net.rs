@@ -14,7 +14,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::Jar;
+use super::{Jar, secrets};
 
 /// A running server. Stops when dropped.
 pub struct Server {
@@ -138,7 +138,12 @@ impl Remote {
             let path = request.uri().path().to_owned();
             *request.uri_mut() = format!("http://{}{path}", self.address).parse().unwrap();
         }
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        secrets::record_request(self.address, &head.headers, &body);
+        let request = Request::from_parts(head, Full::new(body));
         let (head, body) = self.client.request(request).await.unwrap().into_parts();
+        secrets::record_response(self.address, &head.headers);
         self.jar.take_from(&head.headers);
         Answer {
             status: head.status,

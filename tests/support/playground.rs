@@ -46,7 +46,7 @@ impl Playground {
 
     /// Waits until the program has exited. Returns `true` if it succeeded.
     pub(crate) fn wait(self) -> bool {
-        self.process.wait().0.success()
+        self.process.wait().status.success()
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::{
     time::timeout,
 };
 
-use super::support::{Proxy, open, raw, read_until, upstream};
-use crate::support::net::Remote;
+use super::support::{Proxy, open, raw, read_until, stop, upstream};
+use crate::support::{net::Remote, websocket::WebSocket};
 
 #[tokio::test]
 async fn headers_of_one_connection_end_at_the_proxy() {
@@ -366,14 +366,56 @@ async fn a_stop_waits_for_running_responses() {
     let head = "POST /public/stream HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n4\r\nping\r\n";
     let mut stream = open(proxy.address, head).await;
     read_until(&mut stream, "ping").await;
-    proxy.process.signal("TERM");
-    while TcpStream::connect(proxy.address).await.is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    stop(&proxy.process).await;
     stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").await.unwrap();
     read_until(&mut stream, "last\r\n0\r\n\r\n").await;
     let exited = tokio::task::spawn_blocking(move || proxy.process.wait());
-    assert!(exited.await.unwrap().0.success());
+    assert!(exited.await.unwrap().status.success());
+}
+
+/// Opens a tunnel to the upstream server's WebSocket, and sends a message through it.
+async fn open_tunnel(proxy: &Proxy) -> WebSocket {
+    let mut socket = WebSocket::connect(proxy.address, "/public/socket", &[]).await;
+    socket.send("hello").await;
+    assert_eq!(socket.receive().await, "visitor: hello");
+    socket
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_tunnels() {
+    let upstream = upstream().await;
+    let proxy = Proxy::start(upstream.address, &[]);
+    let mut socket = open_tunnel(&proxy).await;
+    stop(&proxy.process).await;
+    socket.send("last").await;
+    assert_eq!(socket.receive().await, "visitor: last");
+    drop(socket);
+    let exit = tokio::task::spawn_blocking(move || proxy.process.wait());
+    let exit = exit.await.unwrap();
+    assert!(exit.status.success());
+    assert_eq!(exit.stdout, "stopped\n");
+    #[cfg(feature = "tracing")]
+    assert!(exit.stderr.contains("event=\"started\""), "{}", exit.stderr);
+    assert!(!exit.stderr.contains("did not close"), "{}", exit.stderr);
+}
+
+#[tokio::test]
+async fn a_stop_closes_tunnels_after_its_timeout_or_at_a_second_signal() {
+    let upstream = upstream().await;
+    for (timeout, is_over) in [("1", true), ("600", false)] {
+        let proxy = Proxy::start(upstream.address, &[("SHUTDOWN_TIMEOUT", timeout)]);
+        let mut socket = open_tunnel(&proxy).await;
+        stop(&proxy.process).await;
+        if !is_over {
+            proxy.process.signal("TERM");
+        }
+        assert!(socket.is_closed().await);
+        let exit = tokio::task::spawn_blocking(move || proxy.process.wait());
+        let exit = exit.await.unwrap();
+        assert!(exit.status.success());
+        let warning = "shutdown: some connections did not close within 1s";
+        assert_eq!(exit.stderr.contains(warning), is_over, "{}", exit.stderr);
+    }
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! The proxy example as a process, and upstream servers for it.
 
-use std::{
-    convert::Infallible,
-    net::SocketAddr,
-    process::{Command, Stdio},
-};
+use std::{convert::Infallible, net::SocketAddr, process::Command, time::Duration};
 
 use argon2::{Argon2, Params, password_hash::PasswordHasher};
 use bytes::Bytes;
@@ -53,9 +49,8 @@ impl Proxy {
             .env("APP_KEY", "a secret that no documentation holds")
             .env("UPSTREAM", format!("http://{upstream}"))
             .env("USERS", file)
-            .envs(variables.iter().copied())
-            .stderr(Stdio::null());
-        let process = ServerProcess::start(&mut command).discard_output();
+            .envs(variables.iter().copied());
+        let process = ServerProcess::start(&mut command);
         Self {
             address: process.address,
             process,
@@ -70,6 +65,14 @@ impl Proxy {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let text = line.unwrap().trim_start_matches(':').trim_end_matches("kB");
         text.trim().parse().unwrap()
+    }
+}
+
+/// Asks a program to stop, and returns when it accepts no more connections.
+pub(crate) async fn stop(process: &ServerProcess) {
+    process.signal("TERM");
+    while TcpStream::connect(process.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

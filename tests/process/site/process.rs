@@ -46,11 +46,11 @@ async fn a_cart_outlives_a_restart_with_no_configuration_at_all() {
     let jar = visitor.remote.jar.clone();
     drop(visitor);
     site.signal("INT");
-    let (status, output) = tokio::task::spawn_blocking(move || site.wait())
+    let exit = tokio::task::spawn_blocking(move || site.wait())
         .await
         .unwrap();
-    assert!(status.success());
-    assert_eq!(output, "stopped\n");
+    assert!(exit.status.success());
+    assert_eq!(exit.stdout, "stopped\n");
 
     let site = start(&folder);
     let mut visitor = Visitor::with_address(site.address);
