@@ -75,15 +75,40 @@ impl Cluster {
     /// Moves the slot of a key, which exists, to another master in the steps of an operator.
     pub(crate) fn move_slot_of(&self, key: &str) {
         let from = &self.0[self.master_of(key)];
+        let slot = from.send(&["CLUSTER", "KEYSLOT", key]);
+        self.move_slot(slot.trim_matches([':', '\r', '\n']), from);
+    }
+
+    /// Moves a slot that has keys, chosen by a server, to another master.
+    pub(crate) fn move_a_used_slot(&self) {
+        let from = self.masters().next().unwrap();
+        let key = from.send(&["RANDOMKEY"]);
+        if let Some(key) = key.split("\r\n").nth(1) {
+            let slot = from.send(&["CLUSTER", "KEYSLOT", key]);
+            self.move_slot(slot.trim_matches([':', '\r', '\n']), from);
+        }
+    }
+
+    fn move_slot(&self, slot: &str, from: &Server) {
         let to = self.masters().find(|node| node.port != from.port).unwrap();
         let [from_id, to_id] = [from, to].map(Server::cluster_id);
-        let slot = from.send(&["CLUSTER", "KEYSLOT", key]);
-        let slot = slot.trim_matches([':', '\r', '\n']);
         to.send(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
         from.send(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
         let port = to.port.to_string();
-        let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
-        assert_eq!(migrated, "+OK\r\n");
+        // Meanwhile, new keys of the slot are created at the new master.
+        loop {
+            let keys = from.send(&["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
+            let keys: Vec<&str> = keys.split("\r\n").skip(2).step_by(2).collect();
+            if keys.is_empty() {
+                break;
+            }
+            let command = ["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"];
+            let migrated = from.send(&[&command[..], &keys].concat());
+            assert!(
+                migrated == "+OK\r\n" || migrated == "+NOKEY\r\n",
+                "{migrated}"
+            );
+        }
         self.assign_slot(slot, to);
     }
 
