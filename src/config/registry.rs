@@ -166,8 +166,12 @@ impl StoreRegistry {
         };
         let built_in = ["memory", "file", "cookie", "redis"].into_iter();
         let names = built_in.chain(self.configured.iter().map(String::as_str));
-        let names = names.collect::<Vec<_>>().join(", ");
-        let problem = format!("no store has the section {unknown:?}; the sections are {names}");
+        let names: Vec<&str> = names.collect();
+        let problem = format!(
+            "no store has the section {unknown:?}{} the sections are {}",
+            suggestion(unknown, &names),
+            names.join(", ")
+        );
         Err(ConfigError::new("stores", problem))
     }
 
@@ -250,15 +254,21 @@ impl OpenContext<'_> {
         if let Some(found) = found {
             return Ok((*found).to_owned());
         }
-        let nearest =
-            nearest_name(name, &names).map(|nearest| format!("; did you mean {nearest:?}?"));
         let problem = format!(
             "no store is named {name:?}{} the names are {}",
-            nearest.as_deref().unwrap_or(";"),
+            suggestion(name, &names),
             names.join(", ")
         );
         Err(ConfigError::new(setting, problem))
     }
+}
+
+/// Returns the end of a sentence about an unknown name: the nearest known one, if there is one.
+fn suggestion(name: &str, known: &[&str]) -> String {
+    nearest_name(name, known).map_or_else(
+        || ";".to_owned(),
+        |nearest| format!("; did you mean {nearest:?}?"),
+    )
 }
 
 /// The store settings of a configuration.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{Extensions, Response, StatusCode};
 
 use super::{
     layer_session::SessionLayerConflict, messages::Messages, request_info::RequestInfo,
@@ -20,11 +20,28 @@ pub struct RequestFailure<'r> {
 }
 
 #[derive(Debug)]
-enum FailureReason<'r> {
+pub(super) enum FailureReason<'r> {
     Session(&'r SessionError),
     Conflict(&'r SessionLayerConflict),
     MissingLayer(&'r MissingSessionLayer),
     Input(&'r str),
+}
+
+impl<'r> FailureReason<'r> {
+    /// Returns the reason in the extensions of a response; `None` if they have none.
+    pub(super) fn from_extensions(extensions: &'r Extensions) -> Option<Self> {
+        let session = || extensions.get().map(FailureReason::Session);
+        let conflict = || extensions.get().map(FailureReason::Conflict);
+        let missing_layer = || extensions.get().map(FailureReason::MissingLayer);
+        let input = || {
+            let InputFailure(reason) = extensions.get()?;
+            Some(FailureReason::Input(reason))
+        };
+        session()
+            .or_else(conflict)
+            .or_else(missing_layer)
+            .or_else(input)
+    }
 }
 
 /// The reason why `form` rejected a request, in the extensions of its response.
@@ -38,24 +55,13 @@ impl<'r> RequestFailure<'r> {
         response: &'r Response<B>,
         request: &'r RequestInfo,
     ) -> Option<Self> {
-        let (status, extensions) = (response.status(), response.extensions());
+        let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
             return None;
         }
-        let session = || extensions.get().map(FailureReason::Session);
-        let conflict = || extensions.get().map(FailureReason::Conflict);
-        let missing_layer = || extensions.get().map(FailureReason::MissingLayer);
-        let input = || {
-            let InputFailure(reason) = extensions.get()?;
-            Some(FailureReason::Input(reason))
-        };
-        let reason = session()
-            .or_else(conflict)
-            .or_else(missing_layer)
-            .or_else(input)?;
         Some(Self {
             status,
-            reason,
+            reason: FailureReason::from_extensions(response.extensions())?,
             request,
         })
     }

@@ -1,10 +1,11 @@
 //! Access to what a service stores, for the testing kit.
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 
-use super::Sessions;
+use super::{Sessions, failure::FailureReason};
 use crate::{
     clock::Clock,
+    error_chain::ErrorChain,
     session::{SessionError, StoredSession, inspect},
 };
 
@@ -26,4 +27,15 @@ impl Sessions {
     pub(crate) fn clock(&self) -> &Clock {
         &self.0.clock
     }
+}
+
+/// Returns the reason of an error response, with the sources of its error. `extensions` are those of the
+/// response.
+pub(crate) fn failure_text(extensions: &Extensions) -> Option<String> {
+    Some(match FailureReason::from_extensions(extensions)? {
+        FailureReason::Session(error) => ErrorChain(error).to_string(),
+        FailureReason::Conflict(error) => error.to_string(),
+        FailureReason::MissingLayer(error) => error.to_string(),
+        FailureReason::Input(reason) => reason.to_owned(),
+    })
 }

@@ -55,6 +55,8 @@ pub(crate) use failure::InputFailure;
 pub use failure::RequestFailure;
 pub use future::SessionFuture;
 pub use hyper::{SessionFn, SessionService};
+#[cfg(feature = "testing")]
+pub(crate) use inspect::failure_text;
 pub use layer_session::SessionLayerConflict;
 #[cfg(feature = "tracing")]
 pub use log::TracingListener;

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::Ipv4Addr,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -246,10 +247,11 @@ fn default_path(path: &str) -> &str {
     }
 }
 
-/// Returns `true` if `host` is `domain` or one of its subdomains (RFC 6265bis, 5.1.3).
+/// Returns `true` if `host` is `domain` or one of its subdomains (RFC 6265bis, 5.1.3). An address has none.
 fn covers(domain: &str, host: &str) -> bool {
+    let is_subdomain = |before: &str| before.ends_with('.') && host.parse::<Ipv4Addr>().is_err();
     host.strip_suffix(domain)
-        .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        .is_some_and(|before| before.is_empty() || is_subdomain(before))
 }
 
 /// Returns `true` if a path is a cookie's path or below it (RFC 6265bis, 5.1.4).

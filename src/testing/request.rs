@@ -134,7 +134,8 @@ impl<'c, S> TestRequest<'c, S> {
         self
     }
 
-    /// Sends the request and returns the response with its whole body.
+    /// Sends the request and returns the response with its whole body. It waits for the end of the body, so
+    /// a stream of server-sent events must end.
     ///
     /// # Panics
     /// If the path is invalid, or if the service fails instead of responding. The message has the error.
@@ -146,10 +147,9 @@ impl<'c, S> TestRequest<'c, S> {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (path, caller) = (&self.path, self.caller);
-        let url = self
-            .browser
-            .url(path)
-            .unwrap_or_else(|| panic!("{caller}: path {path:?} is invalid; begin it with `/`"));
+        let url = self.browser.url(path).unwrap_or_else(|| {
+            panic!("{caller}: path {path:?} is invalid; begin it with `/`, and percent-encode it")
+        });
         let sent = SentRequest {
             method: self.method,
             url,

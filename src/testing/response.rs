@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::sent_request::SentRequest;
+use super::{connection::FailureText, location::redirected_method, sent_request::SentRequest};
 use crate::{
     document::{Document, KeyPath, RawValue, is_equal, to_json},
     error_chain::ErrorChain,
@@ -127,9 +127,11 @@ impl TestResponse {
     pub fn assert_redirect(&self, location: &str) -> &Self {
         let found = self.headers().get(LOCATION);
         let found = found.map(|it| String::from_utf8_lossy(it.as_bytes()));
-        if !self.status().is_redirection() || found.as_deref() != Some(location) {
+        let is_redirect = redirected_method(self.status(), &self.request.method).is_some();
+        if !is_redirect || found.as_deref() != Some(location) {
+            let found = found.map_or_else(|| "none".to_owned(), |it| format!("{it:?}"));
             self.fail(&format!(
-                "expected a redirect to {location:?}, found location {found:?}"
+                "expected a redirect to {location:?}, found location {found}"
             ));
         }
         self
@@ -188,12 +190,19 @@ impl TestResponse {
     /// Asserts that a field of a form has no message.
     ///
     /// It also fails if the errors do not have the form that [`assert_validation_error`](
-    /// Self::assert_validation_error) reads, such as those of another framework.
+    /// Self::assert_validation_error) reads, such as those of another framework, and after any other error
+    /// response: a request that fails its CSRF check, for example, says nothing about its fields.
     #[track_caller]
     #[doc(alias = "assertDoesNotHaveValidationError")]
     #[doc(alias = "assertSessionHasNoErrors")]
     pub fn assert_validation_error_missing(&self, field: &str) -> &Self {
-        let messages = self.validation_errors(field);
+        let (messages, status) = (self.validation_errors(field), self.status());
+        let is_failure = status.is_client_error() || status.is_server_error();
+        if is_failure && status != StatusCode::UNPROCESSABLE_ENTITY {
+            self.fail(&format!(
+                "validation error of {field:?}: expected none, but the request failed"
+            ));
+        }
         if !messages.is_empty() {
             self.fail(&format!(
                 "validation error of {field:?}: expected none, found {messages:?}"
@@ -253,7 +262,7 @@ impl TestResponse {
         path: KeyPath<'_>,
         expected: impl Serialize,
     ) -> &Self {
-        let expected = match expected_value(&expected) {
+        let expected = match expected_value(&path, &expected) {
             Ok(expected) => expected,
             Err(error) => panic!("expected value has no JSON form: {}", ErrorChain(&error)),
         };
@@ -338,17 +347,19 @@ impl TestResponse {
                 format!("session: {data}\n  flash messages: {flash}")
             }
         };
-        panic!("{problem}\n  after {request}, status {status}\n  {session}")
+        let reason = self.response.extensions().get::<FailureText>();
+        let reason = reason.map_or_else(String::new, |FailureText(text)| format!(": {text}"));
+        panic!("{problem}\n  after {request}, status {status}{reason}\n  {session}")
     }
 }
 
 /// The member of the document with an expected value.
 const EXPECTED: [&str; 1] = ["expected"];
 
-/// Returns a document with the JSON of an expected value, as `put` would store it.
-fn expected_value(value: &impl Serialize) -> Result<Document, SessionError> {
+/// Returns a document with the JSON of an expected value, as `put` would store it at `path`.
+fn expected_value(path: &KeyPath<'_>, value: &impl Serialize) -> Result<Document, SessionError> {
     let mut text = b"{\"expected\":".to_vec();
-    to_json(&KeyPath::from(EXPECTED), value, &mut text)?;
+    to_json(path, value, &mut text)?;
     text.push(b'}');
     Ok(Document::parse(&text)?)
 }

@@ -168,7 +168,18 @@ fn the_memory_store_takes_its_limits_from_its_section() {
 #[test]
 fn a_misspelt_section_is_an_error_that_names_it() {
     for (text, word) in [
-        ("[stores.reddis]\nurl = 'redis://x'", "reddis"),
+        (
+            "[stores.reddis]\nurl = 'redis://x'",
+            "section \"reddis\"; did you mean \"redis\"? the sections are memory, file, cookie, redis",
+        ),
+        (
+            "[stores.File]\nlocation = 'x'",
+            "section \"File\"; did you mean \"file\"? the sections are",
+        ),
+        (
+            "[stores.postgres]\nurl = 'x'",
+            "section \"postgres\"; the sections are",
+        ),
         ("[stores.file]\nfolder = 'x'", "folder"),
         ("[stores.redis]\nURL = 'redis://x'", "URL"),
     ] {

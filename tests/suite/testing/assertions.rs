@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError,
-    testing::{TestClient, TestResponse, TestSessions},
+    testing::{StoreCall, TestClient, TestResponse, TestSessions},
 };
 
 /// Leaves one of everything behind.
@@ -119,7 +119,7 @@ async fn a_failed_assertion_shows_the_value_the_request_and_the_session() {
         ),
         (
             |r| r.assert_redirect("/"),
-            "expected a redirect to \"/\", found location Some(\"/next\")",
+            "expected a redirect to \"/\", found location \"/next\"",
         ),
         (|r| r.assert_no_session(), "expected no session"),
     ];
@@ -181,7 +181,11 @@ async fn numbers_and_null_are_compared_as_they_are_stored() {
         )
         .assert_session_missing("none");
     type Assertion = fn(&TestResponse) -> &TestResponse;
-    let cases: [(Assertion, &str); 8] = [
+    let cases: [(Assertion, &str); 9] = [
+        (
+            |r| r.assert_session("date", std::time::SystemTime::UNIX_EPOCH),
+            "expected value has no JSON form: cannot write \"date\": a `SystemTime`",
+        ),
         (
             |r| r.assert_session("float", 0.2_f32),
             "session value float: expected 0.2, found 0.1",
@@ -282,4 +286,64 @@ async fn validation_errors_of_another_form_fail_both_assertions() {
     response_of(none, 200, "")
         .await
         .assert_validation_error_missing("title");
+}
+
+/// A request that fails before its form is checked must not pass as one without errors.
+#[tokio::test]
+async fn an_error_response_has_no_missing_validation_error() {
+    for status in [400, 403, 404, 500, 503] {
+        let response = response_of(|_| Ok(()), status, "").await;
+        let message = failure(|| response.assert_validation_error_missing("title"));
+        let problem = "validation error of \"title\": expected none, but the request failed";
+        assert!(message.starts_with(problem), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_redirect_has_a_location_to_assert() {
+    for status in [200, 201, 300, 304, 404] {
+        let test = TestSessions::new();
+        let service = hyper::service::service_fn(async |_: Request<Incoming>| {
+            let response = Response::builder().status(status).header("location", "/");
+            Ok::<_, std::convert::Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+        });
+        let client = TestClient::new(test.sessions(), service);
+        let response = client.get("/").send().await;
+        let message = failure(|| response.assert_redirect("/"));
+        assert!(message.starts_with("expected a redirect"), "{message}");
+    }
+    let response = response_of(|_| Ok(()), 200, "").await;
+    let message = failure(|| response.assert_redirect("/"));
+    assert!(message.contains("found location none"), "{message}");
+}
+
+/// A connection does not transfer the error of a response, and its body is empty.
+#[tokio::test]
+async fn a_failed_assertion_about_an_error_response_shows_its_reason() {
+    let test = TestSessions::new();
+    let client = TestClient::new(test.sessions(), test.sessions().wrap_fn(save));
+    test.store().fail(StoreCall::Write);
+    let response = client.post("/save").send().await;
+    let message = failure(|| response.assert_status(303));
+    let reason = "after POST /save, status 503 Service Unavailable: session store test: write failed: the test \
+                  made the call fail\n";
+    assert!(message.contains(reason), "{message}");
+}
+
+#[cfg(feature = "forms")]
+#[tokio::test]
+async fn a_failed_assertion_about_a_rejected_form_shows_its_reason() {
+    let test = TestSessions::new();
+    let forms = hyper_session::form::Forms::new().csrf_protection();
+    let page = async |_: Request<_>, _: Session| {
+        Ok::<_, SessionError>(Response::new(Full::<Bytes>::default()))
+    };
+    let client = TestClient::new(
+        test.sessions(),
+        test.sessions().wrap_fn(forms.wrap_fn(page)),
+    );
+    let response = client.post("/save").form([("title", "Tea")]).send().await;
+    let message = failure(|| response.assert_status(200));
+    let reason = "status 403 Forbidden: CSRF check failed: the token is missing\n";
+    assert!(message.contains(reason), "{message}");
 }

@@ -90,6 +90,11 @@ async fn a_cookie_that_a_browser_rejects_fails_the_test_with_its_rule_and_a_reme
             "cookie \"a\": `Domain=www.shop.example` does not cover the host \"shop.example\"; set",
         ),
         (
+            "https://127.0.0.1",
+            "a=1;Domain=0.0.1",
+            "cookie \"a\": `Domain=0.0.1` does not cover the host \"127.0.0.1\"; set",
+        ),
+        (
             "https://localhost",
             "__Host-a=1;Secure;Path=/a",
             "cookie \"__Host-a\": the prefix `__Host-`",

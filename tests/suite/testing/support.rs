@@ -34,6 +34,11 @@ pub(crate) async fn echo(request: Request<Incoming>) -> Result<Page, BoxError> {
     Ok(response.body(Full::from(echo.to_string()))?)
 }
 
+/// An error with the text of its source.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct PageError(#[source] BoxError);
+
 /// Pages that use the session.
 pub(crate) async fn pages(request: Request<Incoming>, session: Session) -> Result<Page, BoxError> {
     session.load().await?;
@@ -44,7 +49,7 @@ pub(crate) async fn pages(request: Request<Incoming>, session: Session) -> Resul
             return Ok(redirect.body(Full::default())?);
         }
         "/logout" => session.destroy()?,
-        "/fail" => return Err("the database is away".into()),
+        "/fail" => return Err(PageError("the database is away".into()).into()),
         _ => {}
     }
     Ok(Response::default())
