@@ -54,7 +54,8 @@ fn report(listeners: &Listeners, failing: &AtomicBool, event: &FileEvent<'_>) {
         }),
         FileEvent::Compacted { .. } => failing.store(false, Ordering::Relaxed),
         FileEvent::CompactionFailed { .. } if failing.swap(true, Ordering::Relaxed) => {}
-        FileEvent::CompactionFailed { .. }
+        FileEvent::ClockBehind { .. }
+        | FileEvent::CompactionFailed { .. }
         | FileEvent::Damaged { .. }
         | FileEvent::DirectoryNotLocked { .. }
         | FileEvent::SegmentSkipped { .. } => listeners.emit(&Event::StoreProblem {

@@ -125,8 +125,8 @@ pub enum Event<'a> {
     StoreProblem {
         /// The store's name.
         store: &'static str,
-        /// The name of the problem. For the file store, `damaged`, `segment_skipped`, `compaction_failed` or
-        /// `directory_not_locked`.
+        /// The name of the problem. For the file store, `damaged`, `segment_skipped`, `compaction_failed`,
+        /// `directory_not_locked` or `clock_behind`.
         problem: &'static str,
         /// The description, with the remedy.
         message: &'a str,

@@ -91,11 +91,6 @@ impl Victim {
     /// names `path`.
     async fn assert_stops(&self, durability: Durability, path: &Path, change: &str) {
         let some_may_succeed = durability != Durability::Always;
-        self.assert_stops_soon(some_may_succeed, path, change).await;
-    }
-
-    /// Does the same as [`assert_stops`](Self::assert_stops) for any durability.
-    async fn assert_stops_soon(&self, some_may_succeed: bool, path: &Path, change: &str) {
         let began = Instant::now();
         let error = loop {
             match write(&self.store, 1).await {
@@ -198,19 +193,63 @@ async fn deleted_files_stop_the_store() {
     }
 }
 
+/// Returns the segments with frames, the oldest first.
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().flatten();
+    let paths = entries.map(|entry| entry.path());
+    // The next segment has only a head of 36 bytes, and no acknowledged data.
+    let is_used = |path: &PathBuf| {
+        let is_segment = path.extension().is_some_and(|end| end == "log");
+        is_segment && fs::metadata(path).is_ok_and(|file| file.len() > 36)
+    };
+    let mut segments: Vec<_> = paths.filter(is_used).collect();
+    segments.sort();
+    segments
+}
+
+#[tokio::test]
+async fn a_directory_that_is_replaced_by_a_loop_of_links_stops_the_store() {
+    for durability in DURABILITIES {
+        let victim = Victim::open(durability).await;
+        let directory = victim.directory.clone();
+        fs::rename(&directory, directory.with_extension("moved")).unwrap();
+        symlink(&directory, &directory).unwrap();
+        victim
+            .assert_stops(durability, &directory, "was replaced")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_older_segment_stops_the_store() {
+    for durability in DURABILITIES {
+        for settle in [false, true] {
+            let victim = Victim::open(durability).await;
+            if settle {
+                // From now on, the names in the directory are only compared with those before.
+                for _ in 0..3 {
+                    write(&victim.store, 1).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            let segments = segments(&victim.directory);
+            let [.., older, _active] = &segments[..] else {
+                panic!("{segments:?}");
+            };
+            fs::remove_file(older).unwrap();
+            victim
+                .assert_stops(durability, older, "moved or deleted")
+                .await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_deleted_or_replaced_segment_stops_the_store() {
     for durability in DURABILITIES {
         for replace in [false, true] {
             let victim = Victim::open(durability).await;
-            let segments = fs::read_dir(&victim.directory).unwrap().flatten();
-            let segments = segments.map(|entry| entry.path());
-            // The next segment has only a head of 36 bytes, and no acknowledged data.
-            let is_used = |path: &PathBuf| {
-                let is_segment = path.extension().is_some_and(|end| end == "log");
-                is_segment && fs::metadata(path).is_ok_and(|file| file.len() > 36)
-            };
-            let active = segments.filter(is_used).max().unwrap();
+            let active = segments(&victim.directory).pop().unwrap();
             let bytes = fs::read(&active).unwrap();
             fs::remove_file(&active).unwrap();
             if replace {
@@ -235,8 +274,7 @@ async fn a_deleted_lock_file_lets_no_second_store_in() {
             let refused = FileStore::open(&victim.directory).unwrap_err();
             assert!(matches!(refused, FileError::InUse { .. }), "{refused}");
             let change = ["moved or deleted", "was replaced"][usize::from(replace)];
-            // The directory is locked too, so nothing is lost meanwhile.
-            victim.assert_stops_soon(true, &lock, change).await;
+            victim.assert_stops(durability, &lock, change).await;
         }
     }
 }

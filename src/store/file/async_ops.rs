@@ -1,11 +1,19 @@
 //! The futures of the store's operations: a first attempt that does not block, then waiting.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use futures_timer::Delay;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
 
 use super::{
     compact::maintenance::Maintenance,
@@ -28,7 +36,7 @@ use crate::{
 /// runtime. This keeps a device busy, and leaves most of the runtime's 512 blocking threads free.
 const MAX_BLOCKING: usize = 64;
 
-/// Maximum time for which an operation waits for a compaction to make room.
+/// The default of [`FileInner::max_wait`].
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The state that futures and threads share. It does not keep the store open.
@@ -38,6 +46,8 @@ pub(super) struct FileInner {
     pub(super) maintenance: Maintenance,
     /// One permit for each operation that may wait for the device.
     blocking: Arc<Semaphore>,
+    /// Maximum time for which an operation waits for a compaction to make room.
+    pub(super) max_wait: Duration,
 }
 
 /// The result of an attempt that may not wait for the device.
@@ -80,6 +90,7 @@ impl FileInner {
             group_commit: GroupCommit::default(),
             maintenance: Maintenance::default(),
             blocking: Arc::new(Semaphore::new(MAX_BLOCKING)),
+            max_wait: MAX_WAIT,
         }
     }
 
@@ -174,6 +185,16 @@ impl FileInner {
         poisoned.err().unwrap_or(FileError::Closed)
     }
 
+    /// Waits for a compaction to make room, at most for `max`. Returns `false` if no attempt may succeed
+    /// then: the time is over, as with a disk that hangs, or the last compaction failed.
+    async fn wait_for_room(&self, max: Duration) -> bool {
+        match self.maintenance.wait_for_room(&self.engine) {
+            // If the store is closed meanwhile, the next attempt fails.
+            Some(compacted) => wait_at_most(compacted, max).await,
+            None => false,
+        }
+    }
+
     /// Completes an operation whose attempt could not complete at once.
     async fn complete<T: Send + 'static>(
         self: &Arc<Self>,
@@ -189,18 +210,29 @@ impl FileInner {
                     let blocking = inner.run_blocking_limited(move |inner| attempt(inner, true));
                     blocking.await
                 }
-                Err(error @ FileError::DiskLimit { .. }) if began.elapsed() < MAX_WAIT => {
-                    let Some(compacted) = self.maintenance.wait_for_room(&self.engine) else {
+                Err(error @ FileError::DiskLimit { .. }) => {
+                    let remaining = self.max_wait.saturating_sub(began.elapsed());
+                    if remaining.is_zero() || !self.wait_for_room(remaining).await {
                         return Err(error);
-                    };
-                    // Fails if the store is closed; then the next attempt fails, too.
-                    let _ = compacted.await;
+                    }
                     attempt(self, false)
                 }
                 Err(error) => return Err(error),
             }
         }
     }
+}
+
+/// Waits until `receiver` completes or its sender is dropped. Returns `false` if that takes longer than
+/// `max`.
+async fn wait_at_most(mut receiver: oneshot::Receiver<()>, max: Duration) -> bool {
+    // This timer needs no runtime.
+    let mut timeout = Delay::new(max);
+    poll_fn(|cx| match Pin::new(&mut receiver).poll(cx) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending => Pin::new(&mut timeout).poll(cx).map(|()| false),
+    })
+    .await
 }
 
 /// Returns a future for an answer. It is ready unless it must wait for a sync.

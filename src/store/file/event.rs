@@ -3,7 +3,7 @@
 use std::{fmt, io, path::Path, time::Duration};
 
 use super::error::FileError;
-use crate::error_chain::ErrorChain;
+use crate::{clock::Timestamp, error_chain::ErrorChain};
 
 /// A listener for the events of a file store.
 ///
@@ -95,8 +95,19 @@ pub enum FileEvent<'a> {
         /// The error of the file system.
         error: &'a io::Error,
     },
-    /// Data could not be written to the disk, or the directory or one of its files was moved, deleted
-    /// or replaced. The store accepts no more writes until it is opened again.
+    /// At the opening, the clock was more than a minute behind the newest time in the log. Either the clock
+    /// was set back, or an earlier process ran with a clock that was ahead.
+    ///
+    /// The store's time continues from the newest time in the log. Sessions still expire after their
+    /// lifetime, but the time while the store is closed does not count.
+    ClockBehind {
+        /// The newest time in the log.
+        newest: Timestamp,
+        /// The time of the clock.
+        clock: Timestamp,
+    },
+    /// Data could not be written to the disk, or the directory or one of its files was moved, deleted,
+    /// replaced or made inaccessible. The store accepts no more writes until it is opened again.
     Poisoned {
         /// The cause.
         error: &'a FileError,
@@ -117,6 +128,7 @@ impl FileEvent<'_> {
             Self::TouchFailed { .. } => "touch_failed",
             Self::Expired { .. } => "expired",
             Self::DirectoryNotLocked { .. } => "directory_not_locked",
+            Self::ClockBehind { .. } => "clock_behind",
             Self::Poisoned { .. } => "poisoned",
         }
     }
@@ -170,6 +182,13 @@ impl fmt::Display for FileEvent<'_> {
                 "session directory {}: the file system refuses to lock it ({error}), only the lock \
                  file is locked; do not delete that file",
                 path.display()
+            ),
+            Self::ClockBehind { newest, clock } => write!(
+                f,
+                "clock: {} ms since 1970, but the newest time in the log is {} ms, so the store's \
+                 time continues from there; set the clock",
+                clock.as_millis(),
+                newest.as_millis()
             ),
             Self::Poisoned { error } => write!(f, "{}", ErrorChain(*error)),
         }

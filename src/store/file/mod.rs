@@ -19,11 +19,13 @@
 //!   file, is found when it is read: the session is lost, which [`FileEvent::Damaged`] reports.
 //! - **The directory stays the same one.** All files are used through one handle of the directory,
 //!   which is locked. A symbolic link in its path that is switched later has no effect. If the
-//!   directory, the lock file or a segment is moved, deleted or replaced, every call fails with
-//!   [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged only if the
-//!   directory and the segments that it wrote are in place. All other changes, and in the other modes
-//!   each change, are noticed within two seconds.
-//! - **The clock may be set back.** A session that had expired before a restart does not return.
+//!   directory, the lock file or a segment is moved, deleted, replaced or made inaccessible, every call
+//!   fails with [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged
+//!   only if all of them are in place. In the other modes, a change is noticed within two seconds.
+//! - **The clock may be set back.** A session that had expired before a restart does not return. If the
+//!   clock is behind the newest time in the log, the store's time continues from there. That is also so
+//!   after a start with a clock that was far ahead. Sessions then still expire after their lifetime, except
+//!   that the time while the store is closed does not count. [`FileEvent::ClockBehind`] reports it.
 //! - **A full disk** is an error of the write that found it ([`FileError::Full`]). The write changes
 //!   nothing, and reads continue. Compaction continues too, but it needs space for the live data of
 //!   the oldest segment. It frees space by itself only if all of that data has expired.

@@ -23,11 +23,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 /// The identity of a file or directory, whatever its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
     pub(crate) inode: u64,
+}
+
+/// The time at which the names in a directory last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryStamp {
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: i64,
 }
 
 /// A directory or file that the store has open and that is no longer under its path.
@@ -39,19 +48,36 @@ pub(crate) struct PathChange {
 }
 
 impl PathChange {
-    /// Fails if `path` does not lead to `expected`. An error that leaves this open is no failure.
+    /// Fails if `path` does not lead to `expected`, or if that cannot be looked up. A transient error is no
+    /// failure, since the next check follows within a second.
     pub(crate) fn check(
         path: impl FnOnce() -> PathBuf,
         found: io::Result<Option<FileId>>,
         expected: FileId,
     ) -> Result<(), Self> {
         let change = match found {
+            Ok(Some(found)) if found == expected => return Ok(()),
+            Ok(Some(_)) => "was replaced",
             Ok(None) => "was moved or deleted",
-            Ok(Some(found)) if found != expected => "was replaced",
-            Ok(Some(_)) | Err(_) => return Ok(()),
+            Err(error) => match lookup_failure(&error) {
+                None => return Ok(()),
+                Some(change) => change,
+            },
         };
         let path = path();
         Err(Self { path, change })
+    }
+}
+
+/// Returns what a failed look-up of a path says about the file, or `None` for a transient error.
+fn lookup_failure(error: &io::Error) -> Option<&'static str> {
+    match Errno::from_io_error(error) {
+        Some(Errno::INTR | Errno::AGAIN | Errno::NOMEM | Errno::TIMEDOUT) => None,
+        Some(Errno::STALE) => Some("was moved or deleted"),
+        // The path had no symbolic links.
+        Some(Errno::LOOP) => Some("was replaced"),
+        Some(Errno::ACCESS | Errno::PERM) => Some("became inaccessible by its permissions"),
+        _ => Some("became inaccessible"),
     }
 }
 
@@ -81,6 +107,9 @@ pub(crate) trait Disk: Send + Sync + 'static {
 
     /// Returns the identity of the file with this name, or `None` if there is none.
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>>;
+
+    /// Returns a value that changes when a file of the directory is created, removed or renamed.
+    fn entry_stamp(&self) -> io::Result<EntryStamp>;
 
     /// Fails if the directory or its lock file was moved, deleted or replaced.
     fn check(&self) -> Result<(), PathChange>;

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
 
-use super::{Disk, DiskFile, FileId, PathChange, file_id, nowait};
+use super::{Disk, DiskFile, EntryStamp, FileId, PathChange, file_id, nowait};
 use crate::store::file::format::file_names::LOCK_FILE;
 
 /// A directory of the file system: mode 0700, with files of mode 0600.
@@ -91,7 +91,7 @@ impl OsDisk {
     }
 
     /// Sets the lock file that [`check`](Disk::check) expects, and whether it is the only lock.
-    pub(super) fn expect_lock_file(&mut self, file: &File, is_only: bool) -> io::Result<()> {
+    pub(crate) fn expect_lock_file(&mut self, file: &File, is_only: bool) -> io::Result<()> {
         self.lock_file = Some(metadata_id(&file.metadata()?));
         self.needs_lock_file = is_only;
         Ok(())
@@ -139,6 +139,14 @@ impl Disk for OsDisk {
 
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
         existing(file_id::at(&self.handle, name.as_ref()))
+    }
+
+    fn entry_stamp(&self) -> io::Result<EntryStamp> {
+        let metadata = self.handle.metadata()?;
+        Ok(EntryStamp {
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        })
     }
 
     /// One system call if the directory is locked, since the path leads through the directory.

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use super::{index::Position, log_writer::LogWriter, segment::Segment, wakeup::Wakeup};
+use super::{
+    clock_lag::ClockLag, index::Position, known_entries::KnownEntries, log_writer::LogWriter,
+    segment::Segment, wakeup::Wakeup,
+};
 use crate::{
     clock::Timestamp,
     store::file::{
@@ -33,7 +36,7 @@ use crate::{
 const MAX_PREALLOCATION: u64 = 256 << 10;
 
 /// The reason why the store accepts no more writes.
-enum Poison {
+pub(super) enum Poison {
     /// A write to the disk failed, with this message.
     Write(Arc<str>),
     /// What is written could not be found again. Reads fail, too.
@@ -51,13 +54,13 @@ pub(crate) struct AppendLog {
     options: Options,
     writer: Mutex<LogWriter>,
     /// All segments, including the next one; changed only under the `writer` lock.
-    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
-    /// Held during a sync, so that syncs run one at a time.
-    sync_lock: Mutex<()>,
+    pub(super) segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// Held during a sync and the check of paths after it, so that syncs run one at a time.
+    sync_lock: Mutex<KnownEntries>,
     /// Everything before this packed [`Position`] is durable.
     durable: AtomicU64,
-    /// The newest time that an earlier process recorded in the log.
-    earliest_now: Timestamp,
+    /// Set if the clock was behind the log at the opening.
+    clock_lag: Option<ClockLag>,
     /// Set once, when the store must stop.
     poison: OnceLock<Poison>,
     closed: AtomicBool,
@@ -73,17 +76,17 @@ impl AppendLog {
         segments: BTreeMap<u32, Arc<Segment>>,
         mut writer: LogWriter,
         counters: FileCounters,
-        earliest_now: Timestamp,
+        newest: Timestamp,
     ) -> Self {
         writer.usage.segments = segments.len() as u64;
         writer.usage.longest = longest(segments.values());
         Self {
             disk,
+            clock_lag: ClockLag::new(&options, newest),
             options,
-            earliest_now,
             writer: Mutex::new(writer),
             segments: RwLock::new(segments),
-            sync_lock: Mutex::new(()),
+            sync_lock: Mutex::default(),
             durable: AtomicU64::new(Position::default().pack()),
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
@@ -108,11 +111,14 @@ impl AppendLog {
         &self.wakeup
     }
 
-    /// Returns the current time, but no time before the newest one in the log at the opening.
-    ///
-    /// If the clock was set back, an expired session therefore does not become alive again.
+    /// Returns the current time. If the clock is behind the log, the time continues from the newest one in
+    /// the log.
     pub(crate) fn now(&self) -> Timestamp {
-        self.options.clock.now().max(self.earliest_now)
+        let now = self.options.clock.now();
+        match &self.clock_lag {
+            None => now,
+            Some(lag) => now.max(lag.now()),
+        }
     }
 
     /// Locks the end of the log.
@@ -156,7 +162,7 @@ impl AppendLog {
         self.set_poison(Poison::Write(error.to_string().into()))
     }
 
-    fn set_poison(&self, poison: Poison) -> FileError {
+    pub(super) fn set_poison(&self, poison: Poison) -> FileError {
         let error = self.poison_error(&poison);
         if self.poison.set(poison).is_ok() {
             self.options.emit(&FileEvent::Poisoned { error: &error });
@@ -175,24 +181,6 @@ impl AppendLog {
                 change,
             },
         }
-    }
-
-    /// Checks that the directory, its lock file and all segments are where they were opened. If not,
-    /// the store stops.
-    pub(crate) fn check_paths(&self) -> Result<(), FileError> {
-        let segments: Vec<_> = read(&self.segments).values().map(Arc::clone).collect();
-        self.stop_if_changed(self.disk.check())?;
-        self.check_segments(&segments)
-    }
-
-    /// Checks that the directory and these segments are where they were opened. If not, the store stops.
-    fn check_segments(&self, segments: &[Arc<Segment>]) -> Result<(), FileError> {
-        let mut segments = segments.iter();
-        self.stop_if_changed(segments.try_for_each(|segment| segment.check_path(self.disk())))
-    }
-
-    fn stop_if_changed(&self, checked: Result<(), PathChange>) -> Result<(), FileError> {
-        checked.map_err(|change| self.set_poison(Poison::PathChange(change)))
     }
 
     /// Counts and reports damage in a segment.
@@ -552,7 +540,7 @@ impl AppendLog {
 
     /// Makes everything durable that was appended before the call.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
-        let _one_at_a_time = lock(&self.sync_lock);
+        let mut known_entries = lock(&self.sync_lock);
         self.check_poison()?;
         let (segments, end) = {
             let mut writer = self.lock();
@@ -570,7 +558,7 @@ impl AppendLog {
             add(&self.counters.syncs, 1);
         }
         // Data in a file that was deleted meanwhile is not durable.
-        self.check_segments(&segments)?;
+        self.check_after_sync(&mut known_entries, &segments)?;
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
         Ok(())
     }

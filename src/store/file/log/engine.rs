@@ -67,7 +67,7 @@ impl FileEngine {
 
     /// Returns the remaining time to live of a live record.
     pub(crate) fn time_to_live(&self, key: &StoreKey) -> Option<Duration> {
-        let now = self.log.options().clock.now();
+        let now = self.log.now();
         match self.entry_state(key, now) {
             EntryState::Live(entry) => Some(entry.expires.duration_since(now)),
             EntryState::Tombstone(_) | EntryState::Absent => None,
@@ -76,7 +76,7 @@ impl FileEngine {
 
     /// Returns the keys of the live records in one shard of the index.
     pub(crate) fn live_keys(&self, shard: usize) -> Vec<StoreKey> {
-        let now = self.log.options().clock.now();
+        let now = self.log.now();
         let is_live = |entry: &IndexEntry| !entry.tombstone && entry.expires > now;
         self.index.keys(shard, is_live)
     }

@@ -3,11 +3,14 @@
 
 pub(crate) mod append_log;
 pub(crate) mod cache;
+mod clock_lag;
 pub(crate) mod engine;
 pub(crate) mod group_commit;
 mod hints;
 pub(crate) mod index;
+mod known_entries;
 pub(crate) mod log_writer;
+mod path_checks;
 pub(crate) mod read;
 pub(crate) mod segment;
 pub(crate) mod space;

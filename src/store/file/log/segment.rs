@@ -125,10 +125,13 @@ impl Segment {
 
     /// Fails if the file was moved, deleted or replaced, but not by a compaction.
     pub(crate) fn check_path(&self, disk: &dyn Disk) -> Result<(), PathChange> {
-        if self.removed.load(Ordering::Acquire) {
+        let is_removed = || self.removed.load(Ordering::Acquire);
+        if is_removed() {
             return Ok(());
         }
-        disk.check_file(&file_names::segment(self.id), self.file.as_ref())
+        let checked = disk.check_file(&file_names::segment(self.id), self.file.as_ref());
+        // A compaction may have removed it during the check.
+        checked.or_else(|change| if is_removed() { Ok(()) } else { Err(change) })
     }
 
     /// Returns `true` if the segment needs no (further) hint.

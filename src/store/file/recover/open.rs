@@ -218,7 +218,7 @@ impl RecoveredLog {
         options: Options,
         stale_files: &[String],
     ) -> Result<FileEngine, FileError> {
-        let earliest_now = self.replay.time;
+        let newest = self.replay.time;
         let (end, segments, total) = self.end_of_log(disk.as_ref())?;
         let usage = SpaceUsage {
             total,
@@ -230,7 +230,7 @@ impl RecoveredLog {
         // The process that wrote the segments may not have synced them.
         let unsynced = segments.values().map(Arc::clone).collect();
         let writer = LogWriter::new(end, unsynced, version, usage, self.replay.tags);
-        let log = AppendLog::new(disk, options, segments, writer, self.counters, earliest_now);
+        let log = AppendLog::new(disk, options, segments, writer, self.counters, newest);
         log.begin(&self.recovery)?;
         // A new segment may have the name of a file that could not be read.
         let is_used = |name: &String| {

@@ -1,11 +1,16 @@
 //! A clock that is set back while the store is not open.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{
+        FileEvent, FileStore,
         compact::maintenance::sweep,
         log::engine::{EntryState, FileEngine},
+        recover,
     },
     disk::SimDisk,
     workload,
@@ -68,5 +73,72 @@ fn the_newest_time_survives_compaction() {
     drop(engine);
     let set_back = Clock::manual(Timestamp::from_millis(0));
     let engine = workload::open(&disk, &set_back).unwrap();
+    assert!(engine.log.now() >= clock.now());
+}
+
+/// Returns a disk whose log was written `ahead` of `clock`.
+fn written_ahead(clock: &Clock, ahead: Duration) -> SimDisk {
+    let disk = SimDisk::with_fault(None);
+    let fast = Clock::manual(clock.now());
+    fast.advance(ahead);
+    let engine = workload::open(&disk, &fast).unwrap();
+    engine.log.finish().unwrap();
+    disk
+}
+
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+#[test]
+fn after_a_start_with_a_clock_far_ahead_sessions_expire_after_their_lifetime() {
+    let clock = workload::clock();
+    let disk = written_ahead(&clock, TEN_YEARS);
+    let engine = workload::open(&disk, &clock).unwrap();
+    let request = WriteRequest::new(&KEY, "data", Duration::from_millis(20), Expected::Any);
+    engine.write(&request).map(|_| ()).unwrap();
+    let began = Instant::now();
+    while is_live(&engine) {
+        assert!(began.elapsed() < Duration::from_secs(60), "never expires");
+    }
+    // A clock that is set right during the run counts if it is later.
+    clock.advance(2 * TEN_YEARS);
     assert_eq!(engine.log.now(), clock.now());
+}
+
+#[test]
+fn a_clock_that_is_behind_has_the_remaining_time_and_the_keys_of_live_sessions() {
+    let clock = workload::clock();
+    let disk = written_ahead(&clock, TEN_YEARS);
+    let engine = workload::open(&disk, &clock).unwrap();
+    write(&engine, 1000);
+    let remaining = engine.time_to_live(&KEY).unwrap();
+    assert!(remaining <= Duration::from_secs(1000), "{remaining:?}");
+    let live = || {
+        let [first, ..] = *KEY.as_bytes();
+        engine.live_keys(first.into())
+    };
+    assert_eq!(live(), [KEY]);
+    let short = WriteRequest::new(&KEY, "data", Duration::ZERO, Expected::Any);
+    engine.write(&short).map(|_| ()).unwrap();
+    assert!(!is_live(&engine));
+    assert_eq!(engine.time_to_live(&KEY), None);
+    assert_eq!(live(), []);
+}
+
+#[test]
+fn a_clock_that_is_more_than_a_minute_behind_is_reported() {
+    for (seconds, is_reported) in [(0, false), (60, false), (61, true)] {
+        let clock = workload::clock();
+        let disk = written_ahead(&clock, Duration::from_secs(seconds));
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&times);
+        let builder = FileStore::builder("simulated").clock(clock.clone());
+        let builder = builder.listener(move |event: &FileEvent<'_>| {
+            if let FileEvent::ClockBehind { newest, clock } = event {
+                log.lock().unwrap().push(newest.duration_since(*clock));
+            }
+        });
+        recover::open::open(Box::new(disk), builder.options).unwrap();
+        let expected = is_reported.then_some(Duration::from_secs(seconds));
+        assert_eq!(*times.lock().unwrap(), Vec::from_iter(expected));
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use super::super::disk::{Disk, DiskFile, FileId, PathChange};
+use super::super::disk::{Disk, DiskFile, EntryStamp, FileId, PathChange};
 
 /// A fault at one operation of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ struct SimState {
     durable_entries: BTreeMap<String, usize>,
     pending_entries: Vec<EntryChange>,
     operations: usize,
+    /// Number of changes of the entries.
+    entry_changes: i64,
     /// Maximum size of all files together, if there is a limit.
     capacity: Option<u64>,
     fault: Option<(usize, Fault)>,
@@ -245,6 +247,7 @@ impl Disk for SimDisk {
             if complete {
                 state.contents.push(FileContent::default());
                 state.entries.insert(name.to_owned(), id);
+                state.entry_changes += 1;
                 state
                     .pending_entries
                     .push(EntryChange::Created(name.to_owned(), id));
@@ -257,6 +260,13 @@ impl Disk for SimDisk {
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
         let state = self.0.lock().unwrap();
         Ok(state.entries.get(name).map(|id| file_id(*id)))
+    }
+
+    fn entry_stamp(&self) -> io::Result<EntryStamp> {
+        Ok(EntryStamp {
+            seconds: self.0.lock().unwrap().entry_changes,
+            nanoseconds: 0,
+        })
     }
 
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
@@ -284,6 +294,7 @@ impl Disk for SimDisk {
             }
             if complete {
                 state.entries.remove(name);
+                state.entry_changes += 1;
                 state
                     .pending_entries
                     .push(EntryChange::Removed(name.to_owned()));

@@ -34,14 +34,17 @@ fn write(inner: &Arc<FileInner>) -> StoreFuture<WriteOutcome> {
 }
 
 /// Returns a store without threads, which touches have filled to its limit.
-async fn full_store() -> Arc<FileInner> {
+async fn full_store() -> FileInner {
+    full_store_on(&SimDisk::with_fault(None)).await
+}
+
+async fn full_store_on(disk: &SimDisk) -> FileInner {
     let options = FileStore::builder("simulated").durability(Durability::Os);
     let options = options
         .segment_bytes(16 << 10)
         .cache_bytes(0)
         .clock(clock());
-    let disk = Box::new(SimDisk::with_fault(None));
-    let engine = recover::open::open(disk, options.options).unwrap();
+    let engine = recover::open::open(Box::new(disk.clone()), options.options).unwrap();
     let inner = Arc::new(FileInner::new(engine));
     write(&inner).await.unwrap();
     let refused = loop {
@@ -53,12 +56,12 @@ async fn full_store() -> Arc<FileInner> {
         panic!("{refused}");
     };
     assert!((limit / 3..=limit).contains(&bytes), "{refused}");
-    inner
+    Arc::into_inner(inner).unwrap()
 }
 
 #[tokio::test]
 async fn a_write_without_room_waits_until_a_compaction_has_made_room() {
-    let inner = full_store().await;
+    let inner = Arc::new(full_store().await);
     let mut waiting = write(&inner);
     let first = Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop()));
     assert!(first.is_pending());
@@ -74,7 +77,7 @@ async fn a_write_without_room_waits_until_a_compaction_has_made_room() {
 
 #[tokio::test]
 async fn if_compaction_fails_a_write_without_room_fails_and_a_read_succeeds() {
-    let inner = full_store().await;
+    let inner = Arc::new(full_store().await);
     inner
         .engine
         .compaction_failed
@@ -87,4 +90,27 @@ async fn if_compaction_fails_a_write_without_room_fails_and_a_read_succeeds() {
     );
     let read = inner.read(&KEY, Some(LIFE), false).unwrap();
     assert!(matches!(read, Attempt::Done((ReadOutcome::Found(_), _))));
+}
+
+#[tokio::test]
+async fn while_the_device_hangs_a_write_without_room_fails_in_time() {
+    let disk = SimDisk::with_fault(None);
+    let mut inner = full_store_on(&disk).await;
+    inner.max_wait = Duration::from_millis(50);
+    let (inner, patient) = (Arc::new(inner), Duration::from_secs(60));
+    let device = disk.device();
+    let hanging = device.write().unwrap();
+    let running = Arc::clone(&inner);
+    let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
+    let refused = tokio::time::timeout(patient, write(&inner)).await;
+    let refused = refused.expect("the write has a deadline").unwrap_err();
+    let source = refused.source().unwrap().downcast_ref();
+    assert!(
+        matches!(source, Some(FileError::DiskLimit { .. })),
+        "{refused}"
+    );
+    drop(hanging);
+    while write(&inner).await.is_err() {}
+    inner.engine.log.wakeup().stop();
+    maintenance.join().unwrap();
 }
