@@ -76,7 +76,7 @@ const CRATES: [(&str, &[&str]); 36] = [
     ("futures_util", &["store", "form"]),
     ("garde", &["form"]),
     // Works without a runtime.
-    ("futures_timer", &["session", "testing"]),
+    ("futures_timer", &["session", "store", "testing"]),
     ("getrandom", &["id", "csrf_secret", "seal", "session"]),
     ("hkdf", &["seal"]),
     // Both wrap services of hyper and tower.

@@ -92,25 +92,30 @@ async fn if_compaction_fails_a_write_without_room_fails_and_a_read_succeeds() {
     assert!(matches!(read, Attempt::Done((ReadOutcome::Found(_), _))));
 }
 
-#[tokio::test]
-async fn while_the_device_hangs_a_write_without_room_fails_in_time() {
+#[test]
+fn while_the_device_hangs_a_write_without_room_fails_in_time() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
     let disk = SimDisk::with_fault(None);
-    let mut inner = full_store_on(&disk).await;
+    let mut inner = runtime.block_on(full_store_on(&disk));
     inner.max_wait = Duration::from_millis(50);
-    let (inner, patient) = (Arc::new(inner), Duration::from_secs(60));
+    let inner = Arc::new(inner);
     let device = disk.device();
     let hanging = device.write().unwrap();
     let running = Arc::clone(&inner);
     let maintenance = thread::spawn(move || running.maintenance.run(&running.engine));
-    let refused = tokio::time::timeout(patient, write(&inner)).await;
-    let refused = refused.expect("the write has a deadline").unwrap_err();
+    let written = runtime.block_on(async {
+        let patience = Duration::from_secs(60);
+        tokio::time::timeout(patience, write(&inner)).await
+    });
+    let refused = written.expect("the write has a deadline").unwrap_err();
     let source = refused.source().unwrap().downcast_ref();
     assert!(
         matches!(source, Some(FileError::DiskLimit { .. })),
         "{refused}"
     );
     drop(hanging);
-    while write(&inner).await.is_err() {}
+    while runtime.block_on(write(&inner)).is_err() {}
     inner.engine.log.wakeup().stop();
     maintenance.join().unwrap();
 }
