@@ -1,7 +1,6 @@
 //! The difference between two objects.
 
 use super::{
-    MAX_DEPTH,
     insertion::InsertError,
     merge::{MemberLookup, begin_item, member_range, read_members},
 };
@@ -11,13 +10,13 @@ type ObjectAt<'t> = (&'t [u8], usize);
 
 /// Writes the object `new` without the values that `old` has under the same keys.
 ///
-/// An array that differs is written whole. A nested object without differences is left out.
-/// Recurses once per level; `depth` is the level of `new`.
+/// An array that differs is written whole, and so is an object below `levels` levels. A nested object
+/// without differences is left out. Recurses once per level.
 pub(super) fn write_changed(
     old: ObjectAt<'_>,
     new: ObjectAt<'_>,
     out: &mut Vec<u8>,
-    depth: usize,
+    levels: usize,
 ) -> Result<(), InsertError> {
     let old_members = MemberLookup::new(old.0, read_members(old.0, old.1)?);
     out.push(b'{');
@@ -37,11 +36,11 @@ pub(super) fn write_changed(
         let start = out.len();
         match old_value {
             Some((_, old_value)) if old_value == value => {}
-            Some((at, [b'{', ..])) if value.starts_with(b"{") && depth < MAX_DEPTH => {
+            Some((at, [b'{', ..])) if value.starts_with(b"{") && levels > 1 => {
                 begin_item(out, b'{');
                 let name = new.0.get(member.key.start - 1..member.value.start);
                 out.extend_from_slice(name.ok_or(InsertError::Damaged)?);
-                write_changed((old.0, at), (new.0, member.value.start), out, depth + 1)?;
+                write_changed((old.0, at), (new.0, member.value.start), out, levels - 1)?;
                 if out.ends_with(b"{}") {
                     out.truncate(start);
                 }

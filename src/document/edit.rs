@@ -206,9 +206,23 @@ impl Document {
     /// objects below it. An array that differs is kept whole. An object that becomes empty is
     /// removed.
     pub(crate) fn retain_changed(&mut self, base: &Self) -> Result<(), MalformedDocument> {
+        self.retain_changed_levels(base, MAX_DEPTH)
+    }
+
+    /// Removes every member of the root object that `base` has with the same value. A member that differs
+    /// is kept whole.
+    pub(crate) fn retain_changed_members(&mut self, base: &Self) -> Result<(), MalformedDocument> {
+        self.retain_changed_levels(base, 1)
+    }
+
+    fn retain_changed_levels(
+        &mut self,
+        base: &Self,
+        levels: usize,
+    ) -> Result<(), MalformedDocument> {
         let mut changed = mem::take(&mut self.scratch);
         changed.clear();
-        let result = write_changed((base.text(), 0), (self.text(), 0), &mut changed, 1);
+        let result = write_changed((base.text(), 0), (self.text(), 0), &mut changed, levels);
         self.scratch = changed;
         result.map_err(|_| MalformedDocument::DAMAGED)?;
         self.swap_in_scratch()

@@ -149,6 +149,12 @@ impl Patch {
         self.cleared
     }
 
+    /// Returns `true` if all values were replaced.
+    pub(super) fn is_replaced(&self) -> bool {
+        let first = self.operations.first();
+        self.cleared && first.is_some_and(|operation| operation.kind == OperationKind::Replace)
+    }
+
     /// Returns the number of operations that [`rebase`](Self::rebase) applies.
     pub fn len(&self) -> usize {
         self.operations.len() + usize::from(self.cleared)
@@ -305,8 +311,9 @@ impl Patch {
         })
     }
 
-    /// Calls [`Document::replace_json`] and records it. A rebase removes the values that are unchanged since
-    /// the base snapshot, as after [`clear`](Self::clear), and puts each member of `values`.
+    /// Calls [`Document::replace_json`] and records it. A rebase removes the members that are unchanged since
+    /// the base snapshot, and puts each member of `values`. A member that a concurrent request changed, and
+    /// that `values` does not have, stays as a whole.
     ///
     /// # Errors
     /// As for [`put`](Self::put).

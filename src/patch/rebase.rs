@@ -29,7 +29,11 @@ impl Patch {
     pub fn rebase(&self, base: &Document, newer: &mut Document) -> Result<(), RebaseError> {
         newer.set_limit(self.limits().document);
         if self.cleared {
-            newer.retain_changed(base).map_err(|error| RebaseError {
+            let retained = match self.is_replaced() {
+                true => newer.retain_changed_members(base),
+                false => newer.retain_changed(base),
+            };
+            retained.map_err(|error| RebaseError {
                 path: "".into(),
                 source: error.into(),
             })?;

@@ -359,11 +359,11 @@ fn changed(
         // The record was another one, so a change that does not fit is no error here.
         drop(change_data(&mut seen, *op, actor));
         match op {
-            Op::Clear | Op::Replace if cleared == Some(at) => {
-                retain_changed(&mut next.data, &known.data);
-                if *op == Op::Replace {
-                    next.data.extend(replacement(actor));
-                }
+            Op::Clear if cleared == Some(at) => retain_changed(&mut next.data, &known.data),
+            Op::Replace if cleared == Some(at) => {
+                let is_changed = |name: &String, value: &Value| known.data.get(name) != Some(value);
+                next.data.retain(|name, value| is_changed(name, value));
+                next.data.extend(replacement(actor));
             }
             Op::UpdateAll if cleared.is_none_or(|cleared| cleared < at) => {
                 put_changed(&mut next.data, &before, &seen);

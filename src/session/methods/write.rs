@@ -160,9 +160,9 @@ impl Session {
     /// See [`put`](Self::put). [`Change`](SessionError::Change) if `values` is not an object.
     ///
     /// # Concurrency
-    /// The commit removes the old values that this request has seen, as after [`clear`](Self::clear), and puts
-    /// each member of `values`. So a member that another request wrote at the same time is replaced if
-    /// `values` has it, and stays if not. To store only the fields that have changed, use
+    /// The commit decides about each member as a whole. It puts the members of `values`, and removes the others
+    /// as this request has seen them. So a member that another request changed at the same time, also below it,
+    /// is replaced if `values` has it, and stays if not. To store only the fields that have changed, use
     /// [`update_all`](Self::update_all).
     ///
     /// ```

@@ -168,7 +168,10 @@ pub(crate) fn rebase(
     let clears = |edit: &Edit| matches!(edit, Edit::Clear | Edit::Replace(_));
     let cleared = recorded.iter().rposition(clears);
     if let Some(at) = cleared {
-        remove_unchanged(base, newer, model);
+        match &recorded[at] {
+            Edit::Replace(_) => remove_unchanged_members(base, newer, model),
+            _ => remove_unchanged(base, newer, model),
+        }
         if let Edit::Replace(values) = &recorded[at] {
             let mut values = Value::from(values);
             let members = model.as_object_mut().expect("an object");
@@ -179,6 +182,20 @@ pub(crate) fn rebase(
     edits
         .filter(|edit| reference::edit(model, edit).is_err())
         .count()
+}
+
+/// Removes from `model`, the value of `newer`, the members of the root that have the same bytes in `base`.
+fn remove_unchanged_members(base: &Document, newer: &Document, model: &mut Value) {
+    let members = model.as_object_mut().expect("an object");
+    for (key, value) in newer.members().map(|member| member.expect("sound")) {
+        let before = base.members().map(|member| member.expect("sound"));
+        if before
+            .into_iter()
+            .any(|before| before == (key.clone(), value))
+        {
+            members.remove(&*key);
+        }
+    }
 }
 
 /// Removes from `model`, the value of `newer`, the members that have the same bytes in `base`: members of

@@ -109,6 +109,33 @@ async fn replace_keeps_what_another_request_wrote_beside_it() {
     );
 }
 
+/// A fragment of a member that `replace` removes would not be a value of its type.
+#[tokio::test]
+async fn replace_leaves_no_fragment_of_a_member_that_another_request_changed() {
+    let before =
+        json!({"profile": {"name": "ada", "city": "x"}, "carts": {"7": {"count": 1}}, "old": 1});
+    let nested = async |s: &Session| {
+        s.put("profile.city", "y").unwrap();
+        s.put("carts.7.count", 2).unwrap();
+    };
+    let replace = async |s: &Session| s.replace(json!({"profile": {"name": "eve"}})).unwrap();
+    let expected = json!({"profile": {"name": "eve"}, "carts": {"7": {"count": 2}}});
+    assert_eq!(merged(before.clone(), replace, nested).await, expected);
+
+    // `replace` after `clear`, and operations after `replace`.
+    let cleared = async |s: &Session| {
+        s.clear().unwrap();
+        s.replace(json!({"profile": {"name": "eve"}})).unwrap();
+        s.put("theme", "dark").unwrap();
+    };
+    let expected = json!({
+        "carts": {"7": {"count": 2}},
+        "profile": {"name": "eve"},
+        "theme": "dark"
+    });
+    assert_eq!(merged(before, cleared, nested).await, expected);
+}
+
 #[tokio::test]
 async fn a_replace_that_fails_changes_nothing() {
     let server = test_server(config());
