@@ -118,10 +118,10 @@ pub enum EditError {
         /// The path of the time, including its keys inside the written value.
         path: Box<str>,
     },
-    /// The changed fields, together with the changes of another request, are not of the type that the update
-    /// needs.
+    /// The changed fields, together with the other stored values, are not of the type that the update needs.
     #[error(
-        "cannot store the changed fields: with the changes of another request the session has another type; load it again"
+        "cannot store the changed fields: with the other stored values they do not fit the type; load the \
+         session again, or remove values that the type reads under another name"
     )]
     FieldsDoNotFit {
         /// The cause.

@@ -24,7 +24,8 @@ use crate::{
 /// read.
 ///
 /// A key that was replaced by [`rotate_id`](super::Session::rotate_id) leads to its session until the grace
-/// window ends. After [`regenerate`](super::Session::regenerate) it leads to none.
+/// window ends; [`current_key`](Self::current_key) returns the new key. After
+/// [`regenerate`](super::Session::regenerate) it leads to none.
 ///
 /// ```
 /// # use hyper_session::{SessionError, Sessions, session::SessionCollection};
@@ -65,6 +66,28 @@ impl SessionCollection {
     pub async fn get(&self, key: &StoreKey) -> Result<Option<Snapshot>, SessionError> {
         let live = self.read(key).await?;
         Ok(live.map(|live| Snapshot::new(live.session.data)))
+    }
+
+    /// Returns the key under which a live session is stored now, or `None` if there is no such session. It
+    /// differs from `key` if the session was rotated.
+    ///
+    /// A task that keeps a key calls this more often than the grace window of
+    /// [`rotate_id`](super::Session::rotate_id) lasts, for example a WebSocket.
+    ///
+    /// # Errors
+    /// See [`get`](Self::get).
+    ///
+    /// ```
+    /// # use hyper_session::{SessionCollection, SessionError, StoreKey};
+    /// # async fn task(collection: &SessionCollection, mut key: StoreKey) -> Result<(), SessionError> {
+    /// while let Some(current) = collection.current_key(&key).await? {
+    ///     key = current;
+    ///     // Wait for a message or for half of the grace window, then change the session.
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn current_key(&self, key: &StoreKey) -> Result<Option<StoreKey>, SessionError> {
+        Ok(self.read(key).await?.map(|live| live.key))
     }
 
     /// Destroys a session. Requests that have loaded it store no more changes.

@@ -9,7 +9,8 @@ use crate::{
     document::{Document, KeyPath, RawValue, ReadPath, from_document, to_json},
     id::StoreKey,
     session::{
-        ContentionReason, Event, SessionError, commit::back_off_delay, state::DecodedRecord,
+        ContentionReason, Event, SessionError, commit::back_off_delay, methods::check_type,
+        state::DecodedRecord,
     },
     store::{Expected, Expiry, WriteOutcome, WriteRequest},
 };
@@ -74,7 +75,7 @@ impl SessionCollection {
     /// changed. Returns the changed values, or `None` if there is no such session.
     ///
     /// # Errors
-    /// See [`update`](Self::update).
+    /// See [`update`](Self::update). [`Change`](SessionError::Change) also if the result is not a `T`.
     ///
     /// # Concurrency
     /// See [`update`](Self::update).
@@ -96,6 +97,7 @@ impl SessionCollection {
             let fields = Document::changed_fields(RawValue::new(&old), RawValue::new(&new))?;
             if let Some(fields) = &fields {
                 session.data.put_fields(RawValue::new(fields))?;
+                check_type::<T>(session.data.text())?;
             }
             updated = Some(value);
             is_written = fields.is_some();

@@ -29,4 +29,5 @@ mod csrf;
 #[cfg(feature = "forms")]
 mod identify;
 
+pub(super) use typed::check_type;
 pub(crate) use urls::is_own_path;

@@ -23,7 +23,8 @@ impl Session {
     /// # Errors
     /// See [`put`](Self::put). [`Read`](SessionError::Read) if the session is not a `T`. A new session is
     /// empty, so `T` needs a default for each field, such as by `#[serde(default)]`.
-    /// [`Change`](SessionError::Change) if `T` is not an object.
+    /// [`Change`](SessionError::Change) if `T` is not an object, or if the result is not a `T`: a stored value
+    /// may have an alias of the changed field as its name.
     ///
     /// # Concurrency
     /// `update` runs once. If another request changes the session at the same time, the commit stores the
@@ -71,15 +72,25 @@ impl Session {
         let output = update(&mut value);
         to_json(&KeyPath::root(), &value, &mut new)?;
         let fields = Document::changed_fields(RawValue::new(&old), RawValue::new(&new))?;
+        let Some(fields) = fields else {
+            return Ok((value, output));
+        };
+        let before = self.state().writable()?.data().clone();
+        check_type::<T>(&apply_fields(RawValue::new(before.text()), &fields)?)?;
+        let update = fields_update::<T>(fields.clone());
         let mut state = self.state();
         let (patch, data) = state.writable()?.patch_and_data();
-        if let Some(fields) = fields {
-            let update = fields_update::<T>(fields.clone());
-            patch.update_fields(data, RawValue::new(&fields), update)?;
-        }
+        patch.update_fields(data, RawValue::new(&fields), update)?;
         drop(state);
         Ok((value, output))
     }
+}
+
+/// Fails if the JSON text of a session with changed fields is not a `T`. It may have a field under two of
+/// its names, for example.
+pub(in crate::session) fn check_type<T: DeserializeOwned>(json: &[u8]) -> Result<(), EditError> {
+    let fits = from_document::<T>(json).map(drop);
+    fits.map_err(|source| EditError::FieldsDoNotFit { source })
 }
 
 /// Returns a function that applies a difference to the JSON text of a `T`.
@@ -89,8 +100,7 @@ fn fields_update<T: DeserializeOwned + 'static>(fields: Vec<u8>) -> Update {
                        out: &mut Vec<u8>|
           -> Result<(), EditError> {
         *out = apply_fields(old.unwrap_or(RawValue::new(b"{}")), &fields)?;
-        let fits = from_document::<T>(out).map(drop);
-        fits.map_err(|source| EditError::FieldsDoNotFit { source })
+        check_type::<T>(out)
     };
     Arc::new(Mutex::new(update))
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use hyper_session::{
-    SessionError, Sessions, StoreKey, TypedKey,
+    SessionError, Sessions, StoreKey, Typed, TypedKey,
+    document::EditError,
+    patch::ChangeError,
     session::{ContentionReason, SessionCollection},
     store::MemoryStore,
 };
@@ -105,6 +107,65 @@ async fn the_key_from_before_a_rotation_leads_to_the_session_during_the_grace_wi
         None
     );
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn a_task_that_asks_for_the_current_key_follows_every_rotation() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"n": 1})).await;
+    let all = server.sessions.collection();
+    let mut key = key_of(&browser).await;
+    let grace = Duration::from_secs(30);
+    assert_eq!(all.current_key(&key).await.unwrap(), Some(key));
+    for n in 2..6 {
+        browser.visit(async |s| s.rotate_id(grace)).await.unwrap();
+        let current = all.current_key(&key).await.unwrap().unwrap();
+        assert_eq!(current, key_of(&browser).await);
+        assert_ne!(current, key);
+        key = current;
+        server.clock.advance(grace);
+        let updated = all.update(&key, "n", |n: &mut u32| *n += 1).await.unwrap();
+        assert_eq!(updated, Some(n));
+    }
+    browser.visit(async |s| s.regenerate()).await.unwrap();
+    assert_eq!(all.current_key(&key).await.unwrap(), None);
+}
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+struct Renamed {
+    #[serde(alias = "colour")]
+    theme: String,
+}
+
+/// The value that is stored under the alias stays, so the session would have the field twice.
+#[tokio::test]
+async fn fields_that_do_not_fit_the_type_with_the_stored_values_are_refused() {
+    let server = test_server(config());
+    let mut browser = visitor(&server, json!({"colour": "dark"})).await;
+    let all = server.sessions.collection();
+    let key = key_of(&browser).await;
+    let light = |user: &mut Renamed| user.theme = "light".to_owned();
+    let fails = |error: SessionError| {
+        let SessionError::Change(ChangeError::Edit(EditError::FieldsDoNotFit { .. })) = &error
+        else {
+            panic!("{error:?}");
+        };
+    };
+    fails(all.update_all(&key, light).await.map(drop).unwrap_err());
+    browser
+        .visit(async |s| {
+            fails(s.update_all(light).map(drop).unwrap_err());
+            let mut typed: Typed<Renamed> = Typed::load(s).await.unwrap();
+            fails(typed.update(light).unwrap_err());
+            assert_eq!(typed.theme, "dark");
+            assert!(!s.is_modified());
+            // The remedy: remove the value that has the former name.
+            s.forget("colour").unwrap();
+            typed.update(light).unwrap();
+        })
+        .await;
+    assert_eq!(data(&mut browser).await, json!({"theme": "light"}));
 }
 
 #[tokio::test]
