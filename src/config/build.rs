@@ -152,6 +152,13 @@ impl SessionConfig {
             .max_age_limit
             .map(|limit| check_range("max_age_limit", limit, SECOND..=MAX_DURATION));
         let limit = configured.transpose()?.unwrap_or(MAX_AGE.max(age));
+        if limit <= interval {
+            let (limit, interval) = (DurationSetting::new(limit), DurationSetting::new(interval));
+            let problem = format!(
+                "{limit} is too short; choose more than `touch_interval`, which is {interval}"
+            );
+            return Err(ConfigError::new("max_age_limit", problem));
+        }
         let idle_timeout = self.assurance.and_then(AssuranceLevel::idle_timeout);
         let assured = idle_timeout.map(|idle| idle.saturating_sub(interval));
         Ok(assured.map_or(limit, |assured| assured.min(limit)))

@@ -90,6 +90,24 @@ fn every_wrong_value_is_refused_by_the_name_of_its_setting() {
 }
 
 #[test]
+fn a_limit_of_timeouts_is_longer_than_the_touch_interval() {
+    let minute = Duration::from_secs(60);
+    let error = refusal(config().max_age_limit(minute));
+    assert_eq!(error.setting(), "max_age_limit");
+    let text = error.to_string();
+    let expected = "1m is too short; choose more than `touch_interval`, which is 1m";
+    assert!(text.contains(expected), "{text}");
+    for accepted in [
+        config().max_age_limit(minute + Duration::from_millis(1)),
+        config()
+            .max_age_limit(minute)
+            .touch_interval(Duration::from_secs(59)),
+    ] {
+        Sessions::new(accepted, MemoryStore::new()).unwrap();
+    }
+}
+
+#[test]
 fn partitioned_cookies_must_be_secure() {
     let error = refusal(cookie(|it| {
         it.secure = false;
