@@ -3,9 +3,10 @@
 use std::{sync::atomic::AtomicBool, time::Duration};
 
 use super::{
-    CommitQueues, CookieCache, DeadKeys, Event, PendingIds, Policy, SessionError, TouchTimes,
+    CommitQueues, CookieCache, Event, PendingIds, Policy, RecentChanges, SessionError, TouchTimes,
     backend::Backend,
     events::{Listeners, QueuedEvent},
+    key_table::RecentChange,
     trace::OperationMeters,
 };
 use crate::{
@@ -24,7 +25,7 @@ pub(crate) struct Engine {
     pub(crate) policy: Policy,
     pub(crate) format: Box<dyn Format>,
     pub(crate) cookie_cache: CookieCache,
-    pub(crate) dead_keys: DeadKeys,
+    pub(crate) recent_changes: RecentChanges,
     pub(crate) touch_times: TouchTimes,
     pub(crate) queues: CommitQueues,
     pub(crate) pending_ids: PendingIds,
@@ -52,7 +53,7 @@ impl Engine {
     /// Sends an event to the listeners, and records the key of an id that died.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         if let Event::Regenerated { from: key, .. } | Event::Destroyed { key } = event {
-            self.dead_keys.insert(*key, ());
+            self.recent_changes.insert(*key, RecentChange::Death);
         }
         self.listeners.emit(event);
     }
@@ -77,6 +78,23 @@ impl Engine {
             self.emit(&Event::StoreFailed { key, error: &error });
         }
         error
+    }
+
+    /// Records the lifetime of a stored session whose own timeout differs from the one in a request's
+    /// cookie. `is_written` means that the request has written it; a request that read it may be late.
+    #[cold]
+    pub(crate) fn record_lifetime(&self, key: StoreKey, lifetime: Lifetime, is_written: bool) {
+        let change = RecentChange::Lifetime(lifetime, self.clock.now());
+        self.recent_changes
+            .insert_unless(key, change, |known| match known {
+                RecentChange::Death => true,
+                RecentChange::Lifetime(_, at) => !is_written && self.is_recent(at),
+            });
+    }
+
+    /// Returns `true` if a request that began before `at` may still be running.
+    pub(crate) fn is_recent(&self, at: Timestamp) -> bool {
+        self.clock.now().duration_since(at) < self.policy.fence_ttl
     }
 
     /// Returns `true` if the last touch is older than the touch interval. A touch time in the

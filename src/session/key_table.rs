@@ -3,15 +3,18 @@
 //! A slow request may finish after its session was regenerated or destroyed. Its response could
 //! then set the old cookie again, and a visitor who has just signed in would be signed out. If a
 //! request writes, the store reports that its id is dead. For a request that only reads, the table of
-//! dead keys does. It does not contain ids that died in another process. The browser then keeps the old
+//! recent changes does. It does not contain ids that died in another process. The browser then keeps the old
 //! cookie until its next request that loads the session.
+//!
+//! The same table lists sessions whose own timeout has changed. A slow response must not send the former
+//! one. One table serves both, so that a response needs one lookup.
 //!
 //! The table of touch times serves clients that never store a cookie. Their cookie always says that
 //! its last renewal was long ago.
 
 use std::sync::Mutex;
 
-use crate::{clock::Timestamp, id::StoreKey, sync::lock};
+use crate::{clock::Timestamp, id::StoreKey, sync::lock, wire::Lifetime};
 
 /// Number of buckets.
 const BUCKETS: usize = 256;
@@ -20,8 +23,17 @@ const BUCKETS: usize = 256;
 /// must not replace one of them.
 const BUCKET_LEN: usize = 4;
 
-/// Keys of sessions that were regenerated or destroyed. A listed key stays dead.
-pub(crate) type DeadKeys = KeyTable<()>;
+/// Changes of sessions that slower requests of this process must respect.
+pub(crate) type RecentChanges = KeyTable<RecentChange>;
+
+/// A change of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecentChange {
+    /// The session was regenerated or destroyed. The key stays dead.
+    Death,
+    /// The session's own timeout was changed to that of this lifetime, at the latest at this time.
+    Lifetime(Lifetime, Timestamp),
+}
 
 /// Times at which this process last touched sessions.
 pub(crate) type TouchTimes = KeyTable<Timestamp>;
@@ -46,10 +58,18 @@ impl<V: Copy> KeyTable<V> {
         }
     }
 
+    /// Inserts a value, unless `keeps` returns `true` for the present one.
+    pub(super) fn insert_unless(&self, key: StoreKey, value: V, keeps: impl FnOnce(V) -> bool) {
+        if let Some(bucket) = self.bucket(&key) {
+            let mut bucket = lock(bucket);
+            if !bucket.get(&key).is_some_and(keeps) {
+                bucket.insert(key, value);
+            }
+        }
+    }
+
     pub(super) fn get(&self, key: &StoreKey) -> Option<V> {
-        let bucket = lock(self.bucket(key)?);
-        let mut entries = bucket.entries.iter().flatten();
-        entries.find(|(found, _)| found == key).map(|entry| entry.1)
+        lock(self.bucket(key)?).get(key)
     }
 
     pub(super) fn remove(&self, key: &StoreKey) {
@@ -73,6 +93,11 @@ impl<V: Copy> KeyBucket<V> {
             entries: [None; BUCKET_LEN],
             oldest: 0,
         }
+    }
+
+    fn get(&self, key: &StoreKey) -> Option<V> {
+        let mut entries = self.entries.iter().flatten();
+        entries.find(|(found, _)| found == key).map(|entry| entry.1)
     }
 
     fn insert(&mut self, key: StoreKey, value: V) {

@@ -39,7 +39,7 @@ pub use events::{Event, Listener};
 pub use handle::Session;
 #[cfg(feature = "testing")]
 pub(crate) use inspect::{StoredSession, inspect};
-pub(crate) use key_table::{DeadKeys, TouchTimes};
+pub(crate) use key_table::{RecentChanges, TouchTimes};
 pub use load::Load;
 pub use max_age::MaxAgeError;
 pub(crate) use methods::is_own_path;

@@ -59,6 +59,11 @@ impl Lifetime {
         (self.end > Timestamp::default()).then_some(self.end)
     }
 
+    /// Returns `true` if both have the same timeouts, and cookies of the same kind.
+    pub(crate) fn has_timeouts_of(&self, other: &Self) -> bool {
+        (self.timeout, self.end) == (other.timeout, other.end)
+    }
+
     /// Returns `true` if the session has a timeout or a kind of cookie of its own.
     pub(crate) const fn is_customized(&self) -> bool {
         self.timeout != 0

@@ -131,6 +131,7 @@ mod session {
     mod lifecycle;
     mod max_age;
     mod max_age_limits;
+    mod max_age_races;
     mod max_age_stores;
     mod merging;
     mod model;

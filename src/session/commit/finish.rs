@@ -14,6 +14,7 @@ use crate::{
     session::{
         CookiePolicy, Session, SessionError,
         engine::Engine,
+        key_table::RecentChange,
         state::{IdStatus, SessionState},
         trace::{OperationEnd, OperationTrace},
     },
@@ -201,7 +202,7 @@ fn finish_write(
         Ok(written) => return Some(StoreFuture::ready(written)),
         Err(write) => return Some(write),
     };
-    state.on_stored(version);
+    state.on_stored(engine, version);
     end_commit(state, engine, 0, true);
     None
 }
@@ -286,8 +287,21 @@ fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
     // If another request ended the session, its response may have arrived already. This response
     // could undo it, so it sets cookies only for a session of its own.
     let is_lost = state.id_status().is_lost() && state.version().is_none();
-    let is_dead = state.is_id_from_request() && is_id_dead(state, engine);
-    is_lost || is_dead
+    is_lost || state.is_id_from_request() && is_outdated(state, engine)
+}
+
+/// Returns `true` if the session's id died during the request, or another request changed the session's
+/// timeout, as far as this process knows.
+fn is_outdated(state: &SessionState, engine: &Engine) -> bool {
+    match recent_change(state, engine) {
+        None => false,
+        Some(RecentChange::Death) => true,
+        Some(RecentChange::Lifetime(newer, at)) => {
+            // A client-side store has no conflicts: its last response counts.
+            let is_former = !state.cookie_lifetime().has_timeouts_of(&newer);
+            is_former && engine.is_recent(at) && !state.is_store_attached()
+        }
+    }
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.
@@ -317,8 +331,11 @@ fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
 
 /// Returns `true` if the session's id died during the request, as far as this process knows.
 fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
-    let key = state.key();
-    key.is_some_and(|key| engine.dead_keys.get(&key).is_some())
+    recent_change(state, engine) == Some(RecentChange::Death)
+}
+
+fn recent_change(state: &SessionState, engine: &Engine) -> Option<RecentChange> {
+    engine.recent_changes.get(&state.key()?)
 }
 
 fn id_cookie(state: &mut SessionState, engine: &Engine) -> Result<HeaderValue, SessionError> {

@@ -241,7 +241,8 @@ impl Commit {
         match written? {
             WriteOutcome::Done(version) => {
                 self.written = true;
-                self.session.state().on_stored(version);
+                let engine = &*self.session.engine;
+                self.session.state().on_stored(engine, version);
                 self.fence(key)
             }
             WriteOutcome::Conflict(record) if self.merged.is_some() => {
@@ -357,7 +358,7 @@ impl Commit {
         if let Some(id) = self.rotated.take() {
             state.follow(id, stored.lifetime);
         }
-        state.on_adopted(&stored);
+        state.on_adopted(engine, &stored);
         if self.is_final {
             return Ok(());
         }

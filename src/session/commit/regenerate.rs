@@ -183,7 +183,8 @@ impl Commit {
         let mut changes = self.take_changes();
         changes.add_tag_changes(&before, &record.tags);
         self.changes = Some(changes);
-        self.session.state().on_stored(record.version);
+        let engine = &*self.session.engine;
+        self.session.state().on_stored(engine, record.version);
         match (self.count_conflict(), self.merged.take()) {
             (Err(error), _) => Ok(self.roll_back(key, Rollback::Failed(error))),
             (Ok(()), Some(merged)) => Ok(self.rebase_onto(&merged.old, key)),

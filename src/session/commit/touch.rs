@@ -35,7 +35,7 @@ impl Renewal {
     }
 
     /// Waits for the result, until the timeout. A renewal that timed out may have been applied, so the
-    /// next one is due after the touch interval.
+    /// next one is due after the touch interval, unless it corrects a wrong time to live.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,

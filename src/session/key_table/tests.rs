@@ -30,6 +30,16 @@ fn a_full_bucket_drops_its_oldest_key() {
 }
 
 #[test]
+fn a_value_that_is_kept_is_not_replaced() {
+    let table = KeyTable::new();
+    table.insert_unless(key(1), 1, |_| true);
+    table.insert_unless(key(1), 2, |known| known == 1);
+    assert_eq!(table.get(&key(1)), Some(1));
+    table.insert_unless(key(1), 3, |known| known != 1);
+    assert_eq!(table.get(&key(1)), Some(3));
+}
+
+#[test]
 fn a_removed_key_leaves_the_others() {
     let table = KeyTable::new();
     (1..=3).for_each(|number| table.insert(key(number), number));

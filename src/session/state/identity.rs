@@ -349,12 +349,10 @@ impl Identity {
         self.hops < MAX_HOPS
     }
 
-    /// Records the lifetime of the record that is stored under the id.
+    /// Changes the lifetime to that of the record that is stored under the id.
     pub(super) fn set_lifetime(&mut self, lifetime: Lifetime) {
-        if self.lifetime != Some(lifetime) {
-            self.lifetime = Some(lifetime);
-            self.texts.clear();
-        }
+        self.lifetime = Some(lifetime);
+        self.texts.clear();
     }
 
     /// Records that the store touched the record at `now`.

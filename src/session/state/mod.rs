@@ -33,7 +33,7 @@ pub(in crate::session) use self::{
 };
 use self::{
     flash_state::FlashState, identity::Identity, phase::PendingBase, savepoint::Savepoint,
-    tag_state::TagState,
+    storage::ReadTouch, tag_state::TagState,
 };
 use super::{
     Event, ReadOnlyReason, SessionError,
@@ -98,8 +98,8 @@ pub(super) struct SessionState {
     changed: bool,
     /// No visitor sees the response, so the flash messages stay for the next request.
     invisible: bool,
-    /// The read in flight, or the last one, touches the record.
-    touches: bool,
+    /// The touch of the read in flight, or of the last one.
+    touch: ReadTouch,
     events: QueuedEvents,
 }
 
@@ -143,7 +143,7 @@ impl SessionState {
         self.accessed = false;
         self.changed = false;
         self.invisible = false;
-        self.touches = false;
+        self.touch = ReadTouch::None;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;
     }
@@ -362,6 +362,21 @@ impl SessionState {
     /// Returns the lifetime of the session in its cookies: that of the stored record.
     pub(super) fn cookie_lifetime(&self) -> Lifetime {
         self.identity.lifetime().unwrap_or_default()
+    }
+
+    /// Sets the lifetime in the cookie to that of the stored record. If the session's own timeout differs, a
+    /// slower response of this process must not send the former one. `is_written`: by this request.
+    fn set_cookie_lifetime(&mut self, engine: &Engine, lifetime: Lifetime, is_written: bool) {
+        let former = self.identity.lifetime();
+        if former == Some(lifetime) {
+            return;
+        }
+        self.identity.set_lifetime(lifetime);
+        if !former.unwrap_or_default().has_timeouts_of(&lifetime)
+            && let Some(key) = self.key().filter(|_| self.is_id_from_request())
+        {
+            engine.record_lifetime(key, lifetime, is_written);
+        }
     }
 
     /// Returns the value of the id cookie to send.

@@ -26,6 +26,16 @@ pub(in crate::session) enum LoadMode {
 /// The read of a load, with the key of the id that is looked up.
 pub(in crate::session) type PendingRead = (StoreKey, StoreFuture<ReadOutcome>);
 
+/// The touch of a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ReadTouch {
+    #[default]
+    None,
+    First,
+    /// The first touch had the wrong time to live.
+    Repeated,
+}
+
 /// What a read revealed about an id of the request.
 enum IdVerdict {
     /// There is a record of the session, and the state has its lifetime.
@@ -80,8 +90,11 @@ impl SessionState {
     #[inline]
     fn begin_read(&mut self, engine: &Engine, key: StoreKey, now: Timestamp) -> PendingRead {
         let touch = self.identity.touch_ttl(engine, now);
-        self.touches = touch.is_some();
-        if self.touches {
+        self.touch = match touch {
+            Some(_) => ReadTouch::First,
+            None => ReadTouch::None,
+        };
+        if touch.is_some() {
             // Parallel requests of the session need not touch it too.
             engine.touch_times.insert(key, now);
         }
@@ -107,7 +120,7 @@ impl SessionState {
         };
         let opened = match verdict {
             Ok(IdVerdict::Alive) => {
-                self.confirm_id(now);
+                self.confirm_id(engine, now);
                 self.identity.settle();
                 self.open(engine, mode, false).map(|()| None)
             }
@@ -152,12 +165,21 @@ impl SessionState {
 
     /// Takes the id as the session's: there is a record of the session under it.
     #[inline]
-    fn confirm_id(&mut self, now: Timestamp) {
+    fn confirm_id(&mut self, engine: &Engine, now: Timestamp) {
         self.id_status = IdStatus::Alive;
         self.identity.confirm();
-        self.identity.set_lifetime(self.lifetime);
-        if self.touches {
-            self.identity.mark_touched(now);
+        self.set_cookie_lifetime(engine, self.lifetime, false);
+        if self.touch != ReadTouch::None {
+            self.on_touched(engine, now);
+        }
+    }
+
+    fn on_touched(&mut self, engine: &Engine, now: Timestamp) {
+        self.identity.mark_touched(now);
+        if self.touch == ReadTouch::Repeated
+            && let Some(key) = self.identity.key()
+        {
+            engine.touch_times.insert(key, now);
         }
     }
 
@@ -170,11 +192,14 @@ impl SessionState {
         }
     }
 
-    /// Repeats a touch with the time to live of the record's session.
+    /// Repeats a touch with the time to live of the record's session. Until the store confirms it, other
+    /// requests touch the record too: this touch may fail, time out or be dropped.
     #[cold]
     fn touch_again(&mut self, engine: &Engine, ttl: Duration) -> Option<PendingRead> {
         let key = self.identity.key()?;
-        self.identity.set_lifetime(self.lifetime);
+        engine.touch_times.remove(&key);
+        self.touch = ReadTouch::Repeated;
+        self.set_cookie_lifetime(engine, self.lifetime, false);
         self.lifetime = Lifetime::from_creation(engine.clock.now());
         Some((key, self.store(engine).read(&key, Some(ttl))))
     }
@@ -183,12 +208,12 @@ impl SessionState {
     #[inline]
     fn apply(&mut self, engine: &Engine, verdict: IdVerdict, now: Timestamp) {
         match verdict {
-            IdVerdict::Alive | IdVerdict::TouchAgain(_) => self.confirm_id(now),
+            IdVerdict::Alive | IdVerdict::TouchAgain(_) => self.confirm_id(engine, now),
             IdVerdict::NeverStored => {
                 self.id_status = IdStatus::Alive;
                 self.identity.confirm();
                 // There is no record to keep alive, but the cookie of the id is renewed.
-                if self.touches && engine.policy.cookie == CookiePolicy::Rolling {
+                if self.touch != ReadTouch::None && engine.policy.cookie == CookiePolicy::Rolling {
                     self.identity.mark_touched(now);
                 }
             }
@@ -242,7 +267,7 @@ impl SessionState {
     /// Returns the time to live of the record, if the read has touched it with another one.
     #[inline]
     fn missed_ttl(&self, engine: &Engine, now: Timestamp) -> Option<Duration> {
-        if !self.touches || self.identity.lifetime() == Some(self.lifetime) {
+        if self.touch == ReadTouch::None || self.identity.lifetime() == Some(self.lifetime) {
             return None;
         }
         let ttl = engine.record_ttl(&self.lifetime, now);
@@ -402,7 +427,9 @@ impl SessionState {
 
     /// Returns the key of the record that this request touched.
     pub(in crate::session) fn renewed_key(&self) -> Option<StoreKey> {
-        self.identity.key().filter(|_| self.touches)
+        self.identity
+            .key()
+            .filter(|_| self.touch != ReadTouch::None)
     }
 
     /// Lets the next request of the session touch it again, after a failed touch.

@@ -129,9 +129,9 @@ impl SessionState {
 /// Results of a commit's steps.
 impl SessionState {
     /// Records the version of the record that was stored under the current key.
-    pub(in crate::session) fn on_stored(&mut self, version: Version) {
+    pub(in crate::session) fn on_stored(&mut self, engine: &Engine, version: Version) {
         self.version = Some(version);
-        self.identity.set_lifetime(self.written_lifetime());
+        self.set_cookie_lifetime(engine, self.written_lifetime(), true);
         self.identity.confirm();
     }
 
@@ -162,9 +162,9 @@ impl SessionState {
 
     /// Takes the lifetime and the version of the record that a commit stored after it merged its changes
     /// with those of other requests.
-    pub(in crate::session) fn on_adopted(&mut self, stored: &StoredRecord) {
+    pub(in crate::session) fn on_adopted(&mut self, engine: &Engine, stored: &StoredRecord) {
         self.set_written_lifetime(stored.lifetime);
-        self.on_stored(stored.record.version);
+        self.on_stored(engine, stored.record.version);
     }
 
     /// Returns the error of changes that the next commit cannot store.
