@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let listener = TcpListener::bind(address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let origin = format!("http://{}", listener.local_addr()?);
-    let service = TowerToHyperService::new(app::router(&sessions, &origin)?);
+    let service = TowerToHyperService::new(app::router(&sessions, &origin, server.stop())?);
     server.serve(listener, service).await;
     println!("stopped");
     Ok(())

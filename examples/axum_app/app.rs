@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use askama::Template;
 use axum::{
     Form, Json, Router,
-    extract::ws::{Message, WebSocketUpgrade},
+    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocketUpgrade, close_code},
     response::{
         Html, Redirect, Response, Result,
         sse::{Event, Sse},
@@ -26,6 +26,8 @@ use tower_http::{
     compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
 };
 
+use crate::serve::Stop;
+
 /// The time in which a handler must respond.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -35,6 +37,12 @@ const FRONT_END: &str = "http://127.0.0.1:5173";
 
 /// The number of messages that the sockets of a session have received.
 const MESSAGES: TypedKey<u64> = TypedKey::new("messages");
+
+/// The last message to a client when the server stops (RFC 6455, 7.4.1).
+const STOPPING: CloseFrame = CloseFrame {
+    code: close_code::AWAY,
+    reason: Utf8Bytes::from_static("the server stops"),
+};
 
 /// Data of the session, with a type.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -79,14 +87,18 @@ struct HomePage {
     csrf_field: String,
 }
 
-/// Returns the service. `origin` is its own origin, as browsers see it.
+/// Returns the service. `origin` is its own origin, as browsers see it. `stop` closes its sockets.
 ///
 /// A layer that is added later is outside of the earlier ones. The layers outside of the sessions see
 /// the response with its cookie; those inside run before the session is stored.
 ///
 /// The front end needs two permissions: CORS lets its scripts read responses, and `Forms::origin` lets them
 /// send changes.
-pub(crate) fn router(sessions: &Sessions, origin: &str) -> Result<Router, InvalidOrigin> {
+pub(crate) fn router(
+    sessions: &Sessions,
+    origin: &str,
+    stop: Stop,
+) -> Result<Router, InvalidOrigin> {
     let forms = Forms::new().csrf_protection().origin(origin)?;
     let cors = CorsLayer::new()
         .allow_origin(HeaderValue::from_static(FRONT_END))
@@ -108,7 +120,7 @@ pub(crate) fn router(sessions: &Sessions, origin: &str) -> Result<Router, Invali
         .route(
             "/socket",
             get(move |session: Session, upgrade: WebSocketUpgrade| {
-                socket(session, upgrade, collection)
+                socket(session, upgrade, collection, stop)
             }),
         )
         .route(
@@ -226,20 +238,30 @@ async fn events(
 /// Answers messages with their number, and counts them in the session.
 ///
 /// After the upgrade, the request's own handle cannot change the session. The socket's task changes it through
-/// the collection, beside other requests. A socket whose session has ended is closed.
+/// the collection, beside other requests. A socket is closed when its session has ended, and when the server stops.
 async fn socket(
     session: Session,
     upgrade: WebSocketUpgrade,
     collection: SessionCollection,
+    mut stop: Stop,
 ) -> Result<Response, SessionError> {
     let name: String = session.get_or("user.name", "visitor".to_owned())?;
     let connections = session.increment("connections")?;
     let key = session.store_key()?;
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let mut messages = 0;
-        while let Some(Ok(message)) = socket.next().await {
-            let Message::Text(text) = message else {
-                continue;
+        loop {
+            let message = tokio::select! {
+                message = socket.next() => message,
+                () = stop.requested() => {
+                    let _ = socket.send(Message::Close(Some(STOPPING))).await;
+                    return;
+                }
+            };
+            let text = match message {
+                Some(Ok(Message::Text(text))) => text,
+                Some(Ok(_)) => continue,
+                _ => return,
             };
             messages += 1;
             let counted = collection.update(&key, MESSAGES, |count| *count += 1).await;

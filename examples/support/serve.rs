@@ -87,6 +87,12 @@ impl Server {
         Ok(Self { limits, stops })
     }
 
+    /// Returns the stop of the process, for a task of an upgraded connection.
+    #[allow(dead_code, reason = "only some examples upgrade connections")]
+    pub(crate) fn stop(&self) -> Stop {
+        Stop(self.stops.clone())
+    }
+
     /// Serves connections until SIGTERM or Ctrl-C. Then waits until the running requests have been answered,
     /// and upgraded connections have closed. The timeout or a second signal ends the wait; the end of the
     /// process then closes the connections.
@@ -135,6 +141,19 @@ impl Server {
             () = sleep(limit) => eprintln!("shutdown: some connections did not close within {limit:?}"),
             _ = self.stops.wait_for(|stops| *stops > 1) => {}
         }
+    }
+}
+
+/// The stop of the process.
+#[derive(Clone)]
+pub(crate) struct Stop(watch::Receiver<u32>);
+
+impl Stop {
+    /// Waits until the process shall stop.
+    #[allow(dead_code, reason = "only some examples upgrade connections")]
+    pub(crate) async fn requested(&mut self) {
+        // An error says that the runtime ends.
+        let _ = self.0.wait_for(|stops| *stops > 0).await;
     }
 }
 

@@ -58,15 +58,28 @@ impl WebSocket {
 
     /// Returns the next text message, of less than 126 bytes.
     pub async fn receive(&mut self) -> String {
+        let text = self.payload(0x81).await;
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Returns the status with which the server closes the connection.
+    pub async fn receive_close(&mut self) -> u16 {
+        let payload = self.payload(0x88).await;
+        u16::from_be_bytes(*payload.first_chunk().unwrap())
+    }
+
+    /// Returns the payload of the next frame, which must begin with this byte.
+    async fn payload(&mut self, kind: u8) -> Vec<u8> {
         let head: [u8; 2] = [
             self.stream.read_u8().await.unwrap(),
             self.stream.read_u8().await.unwrap(),
         ];
-        assert_eq!(head[0], 0x81, "a whole text message");
-        let mut text = vec![0; usize::from(head[1])];
-        self.stream.read_exact(&mut text).await.unwrap();
-        String::from_utf8(text).unwrap()
+        assert_eq!(head[0], kind, "the kind of a whole message");
+        let mut payload = vec![0; usize::from(head[1])];
+        self.stream.read_exact(&mut payload).await.unwrap();
+        payload
     }
+
     /// Waits for the end of the connection. Returns `false` if a message arrives before.
     pub async fn is_closed(&mut self) -> bool {
         self.stream.read_u8().await.is_err()
