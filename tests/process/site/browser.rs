@@ -324,6 +324,21 @@ async fn pages_look_right_in_every_theme_and_width() {
 }
 
 #[tokio::test]
+async fn a_checkbox_is_at_the_start_of_its_label() {
+    let (driver, site) = (Driver::start("checkbox"), site().await);
+    let phone = driver.phone().await;
+    phone.open(&url(&site, "/sign-in")).await;
+    let script = "const box = document.querySelector('input[type=checkbox]');
+        const [inner, outer] = [box, box.closest('label')].map(it => it.getBoundingClientRect());
+        const range = document.createRange();
+        range.selectNode(box.nextSibling);
+        const text = range.getClientRects()[0];
+        const center = it => (it.top + it.bottom) / 2;
+        return [inner.left - outer.left, Math.abs(center(text) - center(inner)) < text.height / 2];";
+    assert_eq!(phone.run(script).await, json!([0, true]));
+}
+
+#[tokio::test]
 async fn prices_in_the_cart_of_a_phone_stay_on_one_line() {
     let (driver, site) = (Driver::start("phone-cart"), site().await);
     let phone = driver.phone().await;
