@@ -14,7 +14,7 @@ fn signals_are_received_before_the_program_says_that_it_listens() {
     fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
     while writer.write(&[b'\n'; 4096]).is_ok() {}
     fcntl_setfl(&writer, flags).unwrap();
-    // The program waits in its first line, the address, because nobody reads.
+    // The program waits in its first line, the address, because no process reads it.
     let mut command = Playground::command(&[("RUST_LOG", "off")]);
     let mut child = command.stdout(writer).spawn().unwrap();
     drop(command);
