@@ -149,7 +149,7 @@ impl Environment {
         command
             .args(["--exact", &self.test, "--nocapture"])
             .env(SETTING, &self.setting);
-        ServerProcess::start(&mut command).discard_output()
+        ServerProcess::start(&mut command)
     }
 
     pub(crate) const fn store(&self) -> StoreKind {
