@@ -71,9 +71,31 @@ impl KeyQueue {
         self.len.load(Relaxed)
     }
 
+    /// Frees the memory that a larger number of keys needed, one stripe after the other.
+    pub(super) fn shrink(&self) {
+        for stripe in &self.stripes {
+            let mut keys = sync::lock(stripe);
+            if is_oversized(keys.capacity(), keys.len()) {
+                let len = keys.len();
+                keys.shrink_to(2 * len);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        let stripes = self.stripes.iter();
+        stripes.map(|stripe| sync::lock(stripe).capacity()).sum()
+    }
+
     fn lock_stripe(&self, number: usize) -> MutexGuard<'_, VecDeque<StoreKey>> {
         // `number % STRIPES` is always in bounds of an array of STRIPES.
         #[expect(clippy::indexing_slicing)]
         sync::lock(&self.stripes[number % STRIPES])
     }
+}
+
+/// Returns `true` if a collection has room for far more than its entries.
+pub(super) const fn is_oversized(capacity: usize, len: usize) -> bool {
+    capacity > 4 * len + 1_024
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod key_queue;
+mod key_set;
 mod settings;
 mod slot;
 mod stats;
@@ -12,6 +13,8 @@ mod tag_index;
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::task;
 
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{slot::OversizeRecord, table::Table};
@@ -50,9 +53,16 @@ const NAME: &str = "memory";
 ///
 /// An expired record is absent from that millisecond on. Its memory is freed later, in bounded
 /// steps. Each new record inspects two older keys. Inside a tokio runtime a background task also
-/// inspects some keys every second, and the whole store in about a minute. The first write or destroy
-/// starts the task. It ends when the last clone of the store is dropped, and it does not keep a
-/// runtime from ending. Without a runtime, call [`sweep`](Self::sweep) if memory must be freed.
+/// inspects some keys every second, and the whole store in a minute, so an expired record of a store of
+/// any size is freed within two minutes. The task also frees tables that have become too large.
+/// The first write or destroy starts the task. It ends when the last clone of the store is
+/// dropped, and it does not keep a runtime from ending. Without a runtime, call
+/// [`sweep`](Self::sweep) if memory must be freed.
+///
+/// # Many sessions with one tag
+///
+/// [`tagged`](TagStore::tagged) returns at once for up to 2,048 sessions. Beyond that it works in parts and
+/// lets other tasks run between them.
 ///
 /// # Example
 ///
@@ -203,6 +213,19 @@ impl ScanStore for MemoryStore {
 
 impl TagStore for MemoryStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        StoreFuture::ready(Ok(self.0.tagged(tag.as_str())))
+        let mut parts = self.0.tag_index.keys(tag.as_str()).into_iter();
+        let first = parts.next().map(|keys| self.0.tagged(&keys, tag.as_str()));
+        let mut found = first.unwrap_or_default();
+        if parts.len() == 0 {
+            return StoreFuture::ready(Ok(found));
+        }
+        let (table, tag) = (Arc::clone(&self.0), tag.clone());
+        StoreFuture::new(async move {
+            for keys in parts {
+                task::yield_now().await;
+                found.extend(table.tagged(&keys, tag.as_str()));
+            }
+            Ok(found)
+        })
     }
 }

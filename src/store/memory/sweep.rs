@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 use tokio::{runtime::Handle, task, time};
 
 use super::{
-    key_queue::{KeyQueue, SweepBatch},
+    key_queue::{KeyQueue, SweepBatch, is_oversized},
     slot::{SlotState, TableSlot},
     table::Table,
 };
@@ -31,7 +31,7 @@ const TASK_BATCH: usize = 256;
 /// Pause of the background task between two sweeps.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Number of sweeps in which the background task inspects the whole store.
+/// Number of sweeps in which the background task inspects the whole store. A round then takes a minute.
 const SWEEPS_PER_ROUND: usize = 60;
 
 /// The kind of an entry that has not ended. It names the queue that the key belongs to.
@@ -180,6 +180,16 @@ impl Table {
         }
     }
 
+    /// Frees the memory that a larger number of entries needed. Locks one shard or stripe at a time.
+    fn shrink(&self) {
+        if is_oversized(self.slots.capacity(), self.slots.len()) {
+            self.slots.shrink_to_fit();
+        }
+        self.live_queue.shrink();
+        self.tombstone_queue.shrink();
+        self.tag_index.shrink();
+    }
+
     const fn queue(&self, kind: SlotKind) -> &KeyQueue {
         match kind {
             SlotKind::Live => &self.live_queue,
@@ -202,20 +212,26 @@ impl Table {
 
 /// Sweeps a store until its last clone is dropped or the runtime ends.
 async fn sweep_task(guard: SweeperGuard) {
-    loop {
+    while sweep_round(&guard.0).await.is_some() {}
+}
+
+/// Inspects the whole store in a minute, then frees what it no longer needs. Returns `None` if the store is
+/// dropped.
+async fn sweep_round(store: &Weak<Table>) -> Option<()> {
+    // The rate may rise in a round, but not fall: the keys that remain wait behind those that were
+    // inspected and stay.
+    let mut batches = 1;
+    for _ in 0..SWEEPS_PER_ROUND {
         time::sleep(PAUSE).await;
-        let Some(keys) = guard.0.upgrade().map(|table| table.slots.len()) else {
-            return;
-        };
-        for _ in 0..=keys / SWEEPS_PER_ROUND / TASK_BATCH {
-            let Some(table) = guard.0.upgrade() else {
-                return;
-            };
-            table.sweep(TASK_BATCH);
-            drop(table);
+        let keys = store.upgrade()?.slots.len();
+        batches = batches.max(keys.div_ceil(SWEEPS_PER_ROUND * TASK_BATCH));
+        for _ in 0..batches {
+            store.upgrade()?.sweep(TASK_BATCH);
             task::yield_now().await;
         }
     }
+    store.upgrade()?.shrink();
+    Some(())
 }
 
 /// The background task's reference to its store. It does not keep the store alive.

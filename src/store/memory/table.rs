@@ -10,6 +10,7 @@ use dashmap::{DashMap, Entry};
 
 use super::{
     key_queue::KeyQueue,
+    key_set::Bucket,
     settings::Settings,
     slot::{LiveRecord, SlotState, TableSlot},
     stats::{MemoryCounters, Weight},
@@ -20,8 +21,9 @@ use crate::{
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
 };
 
-/// Number of shards of the map. Far more than cores, so that growing one shard blocks few callers.
-const SHARDS: usize = 128;
+/// Number of shards of the map. Far more than cores, and so many that a shard grows in about a millisecond
+/// while the store has ten million records.
+const SHARDS: usize = 512;
 
 /// Number of queued keys that each new key sweeps. More than one, so that sweeping outpaces growth.
 const SWEEP_PER_NEW_KEY: usize = 2;
@@ -132,19 +134,18 @@ impl Table {
         WriteOutcome::Done(version)
     }
 
-    /// Returns the live sessions with the tag `name`.
+    /// Returns the keys among `candidates` of live sessions with the tag `name`.
     ///
-    /// The index yields candidates and is not locked when a record is. A candidate may have ended in
-    /// between, so its record decides.
-    pub(super) fn tagged(&self, name: &str) -> Vec<StoreKey> {
-        let mut keys = self.tag_index.keys(name);
-        keys.retain(|key| {
-            self.slots.get(key).is_some_and(|slot| {
+    /// The index, which yields the candidates, is not locked when a record is. A candidate may have ended
+    /// in between, so its record decides.
+    pub(super) fn tagged(&self, candidates: &Bucket, name: &str) -> Vec<StoreKey> {
+        let has_tag = |key: &&StoreKey| {
+            self.slots.get(*key).is_some_and(|slot| {
                 let state = slot.state_at(self.settings.clock.now());
                 matches!(state, SlotState::Live(live) if live.has_tag(name))
             })
-        });
-        keys
+        };
+        candidates.iter().filter(has_tag).copied().collect()
     }
 
     pub(super) fn destroy(&self, key: &StoreKey) {

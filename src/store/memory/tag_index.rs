@@ -1,19 +1,21 @@
 //! The index from tags to sessions.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use ahash::RandomState;
 use dashmap::DashMap;
 
+use super::{
+    key_queue::is_oversized,
+    key_set::{Bucket, KeySet},
+};
 use crate::{id::StoreKey, store::Tags};
 
 /// The keys under each tag name. A name with no key is removed.
 ///
 /// Lock order: a thread that holds a slot of the record map may lock this index, never the other way
 /// round. Therefore no method here returns a guard.
-pub(super) struct TagIndex(
-    pub(super) DashMap<Box<str>, HashSet<StoreKey, RandomState>, RandomState>,
-);
+pub(super) struct TagIndex(pub(super) DashMap<Box<str>, KeySet, RandomState>);
 
 impl TagIndex {
     pub(super) fn new() -> Self {
@@ -47,22 +49,27 @@ impl TagIndex {
             keys.insert(key);
             return;
         }
-        self.0.entry(name.into()).or_default().insert(key);
+        let entry = self.0.entry(name.into());
+        entry
+            .and_modify(|keys| keys.insert(key))
+            .or_insert(KeySet::One(key));
     }
 
     /// Removes `key` under `name`, and the name with its last key.
     fn remove(&self, name: &str, key: &StoreKey) {
-        self.0.remove_if_mut(name, |_, keys| {
-            keys.remove(key);
-            keys.is_empty()
-        });
+        self.0.remove_if_mut(name, |_, keys| keys.remove(key));
     }
 
-    /// Returns the keys under `name` at this moment.
-    pub(super) fn keys(&self, name: &str) -> Vec<StoreKey> {
-        self.0
-            .get(name)
-            .map(|keys| keys.iter().copied().collect())
-            .unwrap_or_default()
+    /// Returns the keys under `name` at this moment, in parts.
+    pub(super) fn keys(&self, name: &str) -> Vec<Arc<Bucket>> {
+        let keys = self.0.get(name);
+        keys.map(|keys| keys.snapshot()).unwrap_or_default()
+    }
+
+    /// Frees the memory that a larger number of names needed. Locks one shard at a time.
+    pub(super) fn shrink(&self) {
+        if is_oversized(self.0.capacity(), self.0.len()) {
+            self.0.shrink_to_fit();
+        }
     }
 }

@@ -1,6 +1,12 @@
 //! The memory store beyond the contract: its limits, its statistics, and freeing memory without
 //! calls.
-use std::{error::Error, time::Duration};
+use std::{
+    collections::HashSet,
+    error::Error,
+    future::{Future, poll_fn},
+    pin::Pin,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper_session::{
@@ -278,6 +284,41 @@ async fn a_task_frees_what_has_expired_while_no_call_writes() {
     sleep(2 * 60 * SECOND).await;
     let stats = store.stats();
     assert_eq!((stats.records, stats.tombstones, stats.bytes), (0, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_any_size_is_gone_two_minutes_after_its_expiry() {
+    let clock = clock();
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    for _ in 0..100_000 {
+        put(&store, &new_key(), 10, SECOND).await;
+    }
+    clock.advance(SECOND);
+    sleep(2 * 60 * SECOND).await;
+    assert_eq!(store.stats().records, 0);
+}
+
+#[tokio::test]
+async fn a_tag_of_many_sessions_is_listed_in_parts() {
+    let store = MemoryStore::new();
+    let mut keys = HashSet::new();
+    for _ in 0..5_000 {
+        let key = new_key();
+        put_tagged(&store, &key, 10, HOUR, tags("user")).await;
+        keys.insert(key);
+    }
+    let tag = Tag::new("user").unwrap();
+    let mut tagged = store.tagged(&tag);
+    let mut polls = 1;
+    let found = poll_fn(|cx| {
+        let poll = Pin::new(&mut tagged).poll(cx);
+        polls += usize::from(poll.is_pending());
+        poll
+    });
+    let found = found.await.unwrap();
+    assert_eq!(found.len(), 5_000, "each is listed once");
+    assert_eq!(HashSet::from_iter(found), keys);
+    assert!(polls > 100, "other tasks run meanwhile: {polls} polls");
 }
 
 #[tokio::test(start_paused = true)]
