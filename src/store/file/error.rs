@@ -87,6 +87,21 @@ pub enum FileError {
         /// compaction.
         limit: u64,
     },
+    /// An append exceeded the limit on disk space, which the store reserves space for. Its accounting is
+    /// wrong, so it accepts no more writes until it is opened again. Reads continue.
+    #[error(
+        "session directory {}: the files take {bytes} bytes, the limit is {limit} bytes, the accounting \
+         of the space is wrong, no more writes are accepted; report this defect and open the store again",
+        path.display()
+    )]
+    LimitExceeded {
+        /// The directory.
+        path: PathBuf,
+        /// Length of all files in bytes.
+        bytes: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// With [`Durability::Always`](super::Durability::Always): too many writes wait for the disk, which
     /// hangs or is too slow. Nothing was changed.
     #[error(

@@ -32,7 +32,8 @@
 //! - **Bounded disk space.** The files take at most twice the live data and one segment (16 MiB by
 //!   default). This also holds under a load of touches, overwrites or logouts, on any machine. A
 //!   mutation is appended only if the compaction still has room afterwards. Otherwise it waits for
-//!   the compaction, at most 10 seconds, and then fails with [`FileError::DiskLimit`]. If much data
+//!   the compaction, at most 10 seconds, and then fails with [`FileError::DiskLimit`]. The store checks
+//!   the limit after each mutation ([`FileError::LimitExceeded`]). If much data
 //!   expires at once, it is collected in steps, as compaction frees space. Only damage can exceed the
 //!   limit, until it is compacted. [`FileStats::live_bytes`] counts the live data: for each session
 //!   its data, 68 bytes, and its tags with 2 bytes, if any.

@@ -119,9 +119,12 @@ impl Maintenance {
     fn report(&self, engine: &FileEngine, result: Result<(), FileError>) {
         let failed = match result {
             Ok(()) => false,
-            Err(FileError::Poisoned { .. } | FileError::PathChanged { .. } | FileError::Closed) => {
-                true
-            }
+            Err(
+                FileError::Poisoned { .. }
+                | FileError::PathChanged { .. }
+                | FileError::LimitExceeded { .. }
+                | FileError::Closed,
+            ) => true,
             // The cause may be that the directory was deleted, which is reported instead.
             Err(_) if engine.log.check_paths().is_err() => true,
             Err(error) => {

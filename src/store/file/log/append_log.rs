@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     clock_lag::ClockLag, index::Position, known_entries::KnownEntries, log_writer::LogWriter,
-    segment::Segment, wakeup::Wakeup,
+    segment::Segment, space::SpaceUsage, wakeup::Wakeup,
 };
 use crate::{
     clock::Timestamp,
@@ -41,6 +41,8 @@ pub(super) enum Poison {
     Write(Arc<str>),
     /// What is written could not be found again. Reads fail, too.
     PathChange(PathChange),
+    /// The files exceed the limit, although space was reserved.
+    Limit(SpaceUsage),
 }
 
 /// Minimum time between two frames that record the time because sessions expired.
@@ -141,7 +143,7 @@ impl AppendLog {
         }
         match self.poison.get() {
             Some(poison @ Poison::PathChange(_)) => Err(self.poison_error(poison)),
-            Some(Poison::Write(_)) | None => Ok(()),
+            Some(Poison::Write(_) | Poison::Limit(_)) | None => Ok(()),
         }
     }
 
@@ -179,6 +181,11 @@ impl AppendLog {
             Poison::PathChange(PathChange { path, change }) => FileError::PathChanged {
                 path: path.clone(),
                 change,
+            },
+            Poison::Limit(usage) => FileError::LimitExceeded {
+                path: self.disk.path().to_path_buf(),
+                bytes: usage.total,
+                limit: usage.limit(),
             },
         }
     }
@@ -264,6 +271,15 @@ impl AppendLog {
             bytes: writer.usage.total,
             limit: writer.usage.limit(),
         })
+    }
+
+    /// Checks the limit on disk space after a mutation. Space for it was reserved, so only wrong accounting can
+    /// exceed the limit. The store then stops.
+    pub(super) fn check_limit(&self, usage: SpaceUsage) -> Result<(), FileError> {
+        if usage.total <= usage.limit() {
+            return Ok(());
+        }
+        Err(self.set_poison(Poison::Limit(usage)))
     }
 
     /// Returns `true` if the frame at `position` would survive a power failure now.

@@ -17,7 +17,10 @@ use crate::{
     id::StoreKey,
     store::{
         Tags,
-        file::stats::{FileStats, add},
+        file::{
+            error::FileError,
+            stats::{FileStats, add},
+        },
     },
 };
 
@@ -121,14 +124,15 @@ impl FileEngine {
         removed.len() as u64
     }
 
-    /// Wakes the maintenance thread if the log needs a compaction after a mutation.
-    pub(super) fn request_compaction(&self, writer: &LogWriter) {
+    /// Checks the limit on disk space after a mutation, and wakes the maintenance thread if the log needs a
+    /// compaction.
+    pub(crate) fn finish_mutation(&self, writer: &LogWriter) -> Result<(), FileError> {
         let usage = writer.usage();
-        debug_assert!(usage.total <= usage.limit(), "{usage:?}");
         if usage.needs_compaction() {
             self.tight.store(usage.is_tight(), Ordering::Relaxed);
             self.log.wakeup().notify();
         }
+        self.log.check_limit(usage)
     }
 
     /// Returns `true` if compaction should not pause.

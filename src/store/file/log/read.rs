@@ -79,7 +79,9 @@ impl FileEngine {
 
     fn may_omit_touch(&self, error: &FileError) -> bool {
         match error {
-            FileError::Full { .. } | FileError::Poisoned { .. } => true,
+            FileError::Full { .. }
+            | FileError::LimitExceeded { .. }
+            | FileError::Poisoned { .. } => true,
             FileError::DiskLimit { .. } => self.compaction_failed.load(Ordering::Relaxed),
             _ => false,
         }

@@ -224,7 +224,7 @@ impl FileEngine {
         let position = self.log.append(writer, header, payload)?;
         let entry = IndexEntry::new(header, position);
         self.index_insert(writer, header.key, entry, tags);
-        self.request_compaction(writer);
+        self.finish_mutation(writer)?;
         Ok(position)
     }
 
@@ -247,8 +247,7 @@ impl FileEngine {
             let entry = IndexEntry::new(header, position);
             self.index_insert(writer, header.key, entry, &write.tags);
         }
-        self.request_compaction(writer);
-        Ok(())
+        self.finish_mutation(writer)
     }
 
     /// Returns the length of the key's frame that is in use, or 0 if there is none.
@@ -332,7 +331,7 @@ impl FileEngine {
         self.log.reserve(writer, header.frame_len(), 0, 0)?;
         let position = self.log.append(writer, &header, &[])?;
         self.index.insert(*key, IndexEntry { expires, ..entry });
-        self.request_compaction(writer);
+        self.finish_mutation(writer)?;
         Ok(position)
     }
 }

@@ -38,14 +38,19 @@ async fn full_store() -> FileInner {
     full_store_on(&SimDisk::with_fault(None)).await
 }
 
-async fn full_store_on(disk: &SimDisk) -> FileInner {
+/// Opens a store without threads.
+fn open(disk: &SimDisk) -> FileInner {
     let options = FileStore::builder("simulated").durability(Durability::Os);
     let options = options
         .segment_bytes(16 << 10)
         .cache_bytes(0)
         .clock(clock());
     let engine = recover::open::open(Box::new(disk.clone()), options.options).unwrap();
-    let inner = Arc::new(FileInner::new(engine));
+    FileInner::new(engine)
+}
+
+async fn full_store_on(disk: &SimDisk) -> FileInner {
+    let inner = Arc::new(open(disk));
     write(&inner).await.unwrap();
     let refused = loop {
         if let Err(error) = inner.engine.touch(&KEY, LIFE) {
@@ -118,4 +123,34 @@ fn while_the_device_hangs_a_write_without_room_fails_in_time() {
     while runtime.block_on(write(&inner)).is_err() {}
     inner.engine.log.wakeup().stop();
     maintenance.join().unwrap();
+}
+
+#[test]
+fn files_above_the_limit_stop_the_store_with_a_typed_error() {
+    let inner = open(&SimDisk::with_fault(None));
+    let engine = &inner.engine;
+    for number in 0..20 {
+        let key = StoreKey::from_bytes([number; StoreKey::LEN]);
+        let request = WriteRequest::new(&key, vec![7; 1000], LIFE, Expected::Any);
+        engine.write(&request).map(drop).unwrap();
+    }
+    let mut writer = engine.log.lock();
+    engine.finish_mutation(&writer).unwrap();
+    // Wrong accounting: the records count as garbage.
+    let live = writer.usage().live;
+    writer.adjust_live(0, live);
+    let exceeded = engine.finish_mutation(&writer).unwrap_err();
+    let FileError::LimitExceeded { bytes, limit, .. } = exceeded else {
+        panic!("{exceeded}");
+    };
+    assert!(bytes > limit, "{exceeded}");
+    writer.adjust_live(live, 0);
+    drop(writer);
+    let refused = engine.destroy(&KEY).map(drop).unwrap_err();
+    assert!(
+        matches!(refused, FileError::LimitExceeded { .. }),
+        "{refused}"
+    );
+    let read = inner.read(&KEY, Some(LIFE), false).unwrap();
+    assert!(matches!(read, Attempt::Done((ReadOutcome::Found(_), _))));
 }
