@@ -10,20 +10,23 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     error::Error,
+    fmt::{self, Display},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use hyper_session::{
     clock::Clock,
+    seal::{KeyRing, SealKey},
     store::{
         FileStore,
         file::{
-            FORMAT_VERSION, FileError, FileEvent, Finding, FindingKind, Inspection, OnDamage,
-            SegmentReport, SessionEntry,
+            FORMAT_VERSION, FileError, FileEvent, FileStoreBuilder, Finding, FindingKind,
+            Inspection, OnDamage, SegmentReport, SessionEntry,
         },
     },
 };
@@ -58,11 +61,16 @@ enum ToolCommand {
     Repair {
         /// The store's directory.
         directory: PathBuf,
+        #[command(flatten)]
+        keys: KeyArguments,
     },
-    /// Compacts the log: keeps the live records and frees the rest of the space.
+    /// Compacts the log: keeps the live records and frees the rest of the space. With keys, encrypts the
+    /// records of previous keys with the first key.
     Compact {
         /// The store's directory.
         directory: PathBuf,
+        #[command(flatten)]
+        keys: KeyArguments,
     },
     /// Prints one line for each session. Keys are hidden.
     Dump {
@@ -74,19 +82,70 @@ enum ToolCommand {
     },
 }
 
+/// The keys of an encrypted store. They are secret, so the command line has only the names of environment
+/// variables.
+#[derive(Args)]
+struct KeyArguments {
+    /// Name of an environment variable with a key of an encrypted store. Repeat it for previous keys; the
+    /// first key encrypts.
+    #[arg(long = "key-env", value_name = "NAME")]
+    variables: Vec<String>,
+}
+
+impl KeyArguments {
+    /// Returns the key ring, if there is a key.
+    fn ring(&self) -> Result<Option<KeyRing>, KeyVariableError> {
+        let Some((first, previous)) = self.variables.split_first() else {
+            return Ok(None);
+        };
+        let ring = KeyRing::new(read_key(first)?);
+        let ring = previous.iter().try_fold(ring, |ring, name| {
+            let added = ring.with_previous(read_key(name)?);
+            added.map_err(|error| KeyVariableError::new(name, &error))
+        });
+        ring.map(Some)
+    }
+}
+
+fn read_key(name: &str) -> Result<SealKey, KeyVariableError> {
+    let text = env::var(name).map_err(|_| KeyVariableError::new(name, &"not set, or not UTF-8"))?;
+    SealKey::from_text(&text).map_err(|error| KeyVariableError::new(name, &error))
+}
+
+/// An environment variable without a usable key.
+#[derive(Debug)]
+struct KeyVariableError(String);
+
+impl KeyVariableError {
+    fn new(name: &str, problem: &dyn Display) -> Self {
+        Self(format!(
+            "environment variable {name}: {problem}; set it to a key of the store"
+        ))
+    }
+}
+
+impl Display for KeyVariableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for KeyVariableError {}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         ToolCommand::Stats { directory } => stats(&directory),
         ToolCommand::Verify { directory } => verify(&directory),
-        ToolCommand::Repair { directory } => repair(&directory),
-        ToolCommand::Compact { directory } => compact(&directory),
+        ToolCommand::Repair { directory, keys } => repair(&directory, &keys),
+        ToolCommand::Compact { directory, keys } => compact(&directory, &keys),
         ToolCommand::Dump { directory, keys } => dump(&directory, keys),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("session-file: {}", with_sources(error.as_ref()));
+            let note = key_note(error.as_ref());
+            eprintln!("session-file: {}{note}", with_sources(error.as_ref()));
             ExitCode::from(exit_code(error.as_ref()))
         }
     }
@@ -106,7 +165,20 @@ fn with_sources(error: &dyn Error) -> String {
     text
 }
 
+/// Returns a note for errors that a key can prevent.
+fn key_note(error: &(dyn Error + 'static)) -> &'static str {
+    match error.downcast_ref::<FileError>() {
+        Some(FileError::NoKeys | FileError::Open(_)) => {
+            "; pass the name of an environment variable with the key as `--key-env NAME`"
+        }
+        _ => "",
+    }
+}
+
 fn exit_code(error: &(dyn Error + 'static)) -> u8 {
+    if error.is::<KeyVariableError>() {
+        return 2;
+    }
     match error.downcast_ref::<FileError>() {
         Some(FileError::InUse { .. }) => 3,
         Some(FileError::Damaged { .. }) => 1,
@@ -198,13 +270,23 @@ fn print_findings(inspection: &Inspection) {
     }
 }
 
-fn repair(directory: &Path) -> CommandResult {
+/// Returns a builder with the key ring, if there is one.
+fn builder(directory: &Path, keys: &KeyArguments) -> Result<FileStoreBuilder, KeyVariableError> {
+    let builder = FileStore::builder(directory);
+    Ok(match keys.ring()? {
+        Some(ring) => builder.encrypt_with(&ring),
+        None => builder,
+    })
+}
+
+fn repair(directory: &Path, keys: &KeyArguments) -> CommandResult {
+    let builder = builder(directory, keys)?;
     // Opening would create a store if there is none; the inspection fails then.
     let inspection = inspect(directory)?;
     print_findings(&inspection);
     let bar = Arc::new(progress_bar("repairing"));
     let listener_bar = Arc::clone(&bar);
-    let store = FileStore::builder(directory)
+    let store = builder
         .on_damage(OnDamage::DropUncertain)
         .verify_on_open(true)
         .listener(move |event: &FileEvent<'_>| {
@@ -225,14 +307,15 @@ fn repair(directory: &Path) -> CommandResult {
     Ok(true)
 }
 
-fn compact(directory: &Path) -> CommandResult {
+fn compact(directory: &Path, keys: &KeyArguments) -> CommandResult {
+    let builder = builder(directory, keys)?;
     // The inspection comes first because a compaction removes all traces of damage. It also fails if
     // there is no store; opening would create one.
     let inspection = inspect(directory)?;
     print_findings(&inspection);
     let bar = Arc::new(progress_bar("compacting"));
     let listener_bar = Arc::clone(&bar);
-    let store = FileStore::builder(directory)
+    let store = builder
         .listener(move |event: &FileEvent<'_>| {
             if let FileEvent::Compacted { bytes, .. } = event {
                 listener_bar.inc(*bytes);
@@ -243,10 +326,16 @@ fn compact(directory: &Path) -> CommandResult {
     bar.set_length(before);
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(store.compact())?;
-    let after = store.stats().disk_bytes;
+    let after = store.stats();
     runtime.block_on(store.close())?;
     bar.finish_and_clear();
-    println!("{before} bytes before, {after} after");
+    println!("{before} bytes before, {} after", after.disk_bytes);
+    if after.previous_key > 0 && !keys.variables.is_empty() {
+        println!(
+            "{} records need a key that is not the first one",
+            after.previous_key
+        );
+    }
     Ok(inspection.is_sound())
 }
 

@@ -1,13 +1,23 @@
 //! Encryption of session data at rest.
 
-use std::{error::Error as _, fs, ops::Range, path::Path, time::Duration};
+use std::{
+    error::Error as _,
+    fs,
+    ops::Range,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use hyper_session::{
     seal::{KeyRing, SealKey},
     store::{
         Expected, FileStore, ReadOutcome, Store, Tag, TagStore, Tags, WriteRequest,
-        file::{FileError, FileStoreBuilder, Inspection},
+        file::{FileError, FileEvent, FileStoreBuilder, Inspection},
     },
 };
 
@@ -193,18 +203,28 @@ async fn a_compaction_keeps_records_whose_key_is_missing_and_they_are_counted() 
     write_sessions(scratch.path(), &ring(KEYS[0]), 0..10).await;
     write_sessions(scratch.path(), &ring(KEYS[1]), 10..20).await;
     let stranger = ring("a long and random secret, number three");
-    for (open, counted) in [
-        (Some(&stranger), 20),
-        (None, 20),
-        (Some(&ring(KEYS[1])), 10),
+    for (open, counted, reported) in [
+        (Some(&stranger), 20, 20),
+        (None, 20, 0),
+        (Some(&ring(KEYS[1])), 10, 10),
+        (Some(&rotated_ring()), 0, 0),
     ] {
-        let mut builder = FileStore::builder(scratch.path());
+        let failed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&failed);
+        let listener = move |event: &FileEvent<'_>| {
+            if let FileEvent::ReencryptionFailed { records, error, .. } = event {
+                assert!(matches!(error, FileError::Open(_)), "{event}");
+                count.fetch_add(*records, Ordering::SeqCst);
+            }
+        };
+        let mut builder = FileStore::builder(scratch.path()).listener(listener);
         if let Some(ring) = open {
             builder = builder.encrypt_with(ring);
         }
         let store = builder.open().unwrap();
         store.compact().await.unwrap();
         assert_eq!(store.stats().previous_key, counted);
+        assert_eq!(failed.load(Ordering::SeqCst), reported);
         store.close().await.unwrap();
     }
     let store = FileStore::builder(scratch.path()).encrypt_with(&rotated_ring());

@@ -103,10 +103,34 @@ async fn statistics_count_the_records_of_each_key() {
     }
     let stats = text(&tool(&["stats"], scratch.path()));
     assert!(stats.contains("\nencrypted 7\n"), "{stats}");
+    let line = |digit, records| format!("\nencrypted-with {} {records}\n", key_of(digit).id());
     for (digit, records) in [("1", 4), ("2", 3)] {
-        let line = format!("\nencrypted-with {} {records}\n", key_of(digit).id());
-        assert!(stats.contains(&line), "{stats}");
+        assert!(stats.contains(&line(digit, records)), "{stats}");
     }
+    // A compaction with keys encrypts all records with the first one, if it has their keys.
+    let compact = |names: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
+        command.arg("compact").arg(scratch.path());
+        for name in names {
+            command.args(["--key-env", name]);
+        }
+        for digit in ["1", "2"] {
+            command.env(format!("KEY_{digit}"), format!("{digit:-^40}"));
+        }
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        (text(&output), text(&tool(&["stats"], scratch.path())))
+    };
+    for names in [&[][..], &["KEY_2"]] {
+        let (printed, stats) = compact(names);
+        assert!(stats.contains(&line("1", 4)), "{stats}");
+        let note = "4 records need a key that is not the first one\n";
+        assert_eq!(printed.ends_with(note), !names.is_empty(), "{printed}");
+    }
+    let (printed, stats) = compact(&["KEY_2", "KEY_1"]);
+    assert!(!printed.contains("need"), "{printed}");
+    assert!(stats.contains(&line("2", 7)), "{stats}");
+    assert!(!stats.contains(&key_of("1").id().to_string()), "{stats}");
 }
 
 #[tokio::test]

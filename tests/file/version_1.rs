@@ -213,3 +213,65 @@ async fn the_tool_verifies_and_converts_the_old_version() {
     let store = builder("killed", scratch.path(), &clock()).open().unwrap();
     check(&store, &expected("killed")).await;
 }
+
+#[cfg(feature = "cli")]
+#[tokio::test]
+async fn the_tool_repairs_an_encrypted_directory_with_its_key() {
+    let scratch = copy("encrypted");
+    let damaged = scratch.path().join("0000000004.log");
+    let mut bytes = fs::read(&damaged).unwrap();
+    bytes[1600] ^= 1;
+    fs::write(&damaged, bytes).unwrap();
+    let before = files(scratch.path());
+    let open = || builder("encrypted", scratch.path(), &clock()).open();
+    let refused = open().unwrap_err();
+    assert!(matches!(refused, FileError::Damaged { .. }), "{refused}");
+    let repair = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_session-file"))
+            .args(["repair"])
+            .args(arguments)
+            .arg(scratch.path())
+            .env("STORE_KEY", "a long and random secret, number one")
+            .env("OTHER_KEY", "a long and random secret, number two")
+            .output()
+            .unwrap()
+    };
+    for (arguments, code) in [
+        (&["--key-env", "NO_KEY"][..], 2),
+        (&[], 4),
+        (&["--key-env", "OTHER_KEY"], 4),
+    ] {
+        let output = repair(arguments);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let needed = ["--key-env", "environment variable NO_KEY: not set"];
+        assert!(needed.iter().any(|part| text.contains(part)), "{text}");
+        assert!(!text.contains("long and random"), "{text}");
+        // With a wrong key, the repair stops at the first record that has another one.
+        let is_wrong = arguments.contains(&"OTHER_KEY");
+        let is_unchanged = files(scratch.path()) == before;
+        assert!(is_wrong || is_unchanged, "{arguments:?}");
+    }
+    let repaired = repair(&["--key-env", "OTHER_KEY", "--key-env", "STORE_KEY"]);
+    assert_eq!(repaired.status.code(), Some(0), "{repaired:?}");
+    let text = String::from_utf8(repaired.stdout).unwrap();
+    assert!(text.contains(" sessions kept, "), "{text}");
+    let keys = ["one", "two"].map(|number| format!("a long and random secret, number {number}"));
+    let previous = SealKey::from_text(&keys[0]).unwrap();
+    let ring = ring(&keys[1]).with_previous(previous).unwrap();
+    let store = FileStore::builder(scratch.path())
+        .clock(clock())
+        .encrypt_with(&ring);
+    let store = store.open().unwrap();
+    let (mut kept, expected) = (0, expected("encrypted"));
+    for number in 0..60 {
+        if let ReadOutcome::Found(record) = store.read(&key(number), None).await.unwrap() {
+            let (version, turn, tags) = &expected.live[&number];
+            assert_eq!(record.version.get(), *version, "session {number}");
+            assert_eq!(record.data, data(number, *turn), "session {number}");
+            assert_eq!(record.tags.iter().collect::<Vec<_>>(), *tags);
+            kept += 1;
+        }
+    }
+    assert!((1..expected.live.len()).contains(&kept), "{kept} kept");
+}

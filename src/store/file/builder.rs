@@ -124,7 +124,8 @@ impl FileStoreBuilder {
     /// next write encrypts them with the first key, and so does a compaction if they were encrypted.
     /// Encryption can therefore be turned on, and keys can be rotated, while sessions are in use.
     /// [`FileStats::previous_key`](super::FileStats::previous_key) shows when the store needs no previous
-    /// key any more.
+    /// key any more, and [`FileEvent::ReencryptionFailed`](super::FileEvent::ReencryptionFailed) reports
+    /// records that a compaction could not decrypt.
     ///
     /// Encryption costs a third more disk space, and less than a microsecond for a small record. Opening
     /// the store reads all encrypted records that have tags.

@@ -76,6 +76,17 @@ pub enum FileEvent<'a> {
         /// The cause.
         error: &'a FileError,
     },
+    /// A compaction could not encrypt records of a segment with the first key of the ring, since it could
+    /// not decrypt them. The records stay as they are, and
+    /// [`FileStats::previous_key`](super::FileStats::previous_key) counts them.
+    ReencryptionFailed {
+        /// The segment that was compacted.
+        path: &'a Path,
+        /// The number of records.
+        records: u64,
+        /// The cause for the first of them.
+        error: &'a FileError,
+    },
     /// A record was read but its expiry could not be extended, because the disk is full or the store
     /// accepts no writes. The record keeps its previous expiry.
     TouchFailed {
@@ -106,8 +117,8 @@ pub enum FileEvent<'a> {
         /// The time of the clock.
         clock: Timestamp,
     },
-    /// Data could not be written to the disk, or the directory or one of its files was moved, deleted,
-    /// replaced or made inaccessible. The store accepts no more writes until it is opened again.
+    /// Data could not be written to the disk, the directory or one of its files was moved, deleted,
+    /// replaced or made inaccessible, or the files exceed the limit on disk space. The store accepts no more writes until it is opened again.
     Poisoned {
         /// The cause.
         error: &'a FileError,
@@ -125,6 +136,7 @@ impl FileEvent<'_> {
             Self::Opening { .. } => "opening",
             Self::Compacted { .. } => "compacted",
             Self::CompactionFailed { .. } => "compaction_failed",
+            Self::ReencryptionFailed { .. } => "reencryption_failed",
             Self::TouchFailed { .. } => "touch_failed",
             Self::Expired { .. } => "expired",
             Self::DirectoryNotLocked { .. } => "directory_not_locked",
@@ -134,59 +146,64 @@ impl FileEvent<'_> {
     }
 }
 
+impl FileEvent<'_> {
+    /// Returns the file or directory that the event concerns.
+    const fn path(&self) -> Option<&Path> {
+        match self {
+            Self::TornTail { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::HintIgnored { path }
+            | Self::SegmentSkipped { path }
+            | Self::Compacted { path, .. }
+            | Self::ReencryptionFailed { path, .. }
+            | Self::DirectoryNotLocked { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for FileEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = self.path() {
+            write!(f, "{}: ", path.display())?;
+        }
         match self {
-            Self::TornTail { path, bytes } => write!(
+            Self::TornTail { bytes, .. } => {
+                write!(f, "{bytes} bytes of an incomplete append were cut off")
+            }
+            Self::Damaged { offset, bytes, .. } => write!(
                 f,
-                "{}: {bytes} bytes of an incomplete append were cut off",
-                path.display()
+                "{bytes} bytes are damaged at offset {offset}; check the disk and run \
+                 `session-file verify`"
             ),
-            Self::Damaged {
-                path,
-                offset,
-                bytes,
-            } => write!(
-                f,
-                "{}: {bytes} bytes are damaged at offset {offset}; check the disk and run \
-                 `session-file verify`",
-                path.display()
-            ),
-            Self::HintIgnored { path } => write!(
-                f,
-                "{}: damaged or out of date, its segment was read instead",
-                path.display()
-            ),
-            Self::SegmentSkipped { path } => write!(
-                f,
-                "{}: missing or unreadable, the store was opened without it; check the disk",
-                path.display()
+            Self::HintIgnored { .. } => {
+                f.write_str("damaged or out of date, its segment was read instead")
+            }
+            Self::SegmentSkipped { .. } => f.write_str(
+                "missing or unreadable, the store was opened without it; check the disk",
             ),
             Self::Opening { done, total } => write!(f, "{done} of {total} bytes were read"),
-            Self::Compacted {
-                path, kept, bytes, ..
-            } => write!(
-                f,
-                "{}: compacted, {kept} of {bytes} bytes were kept",
-                path.display()
-            ),
+            Self::Compacted { kept, bytes, .. } => write!(f, "{kept} of {bytes} bytes were kept"),
             Self::CompactionFailed { error } => {
                 write!(f, "compaction failed: {}", ErrorChain(*error))
+            }
+            Self::ReencryptionFailed { records, error, .. } => {
+                let error = ErrorChain(*error);
+                write!(f, "{records} records keep their previous key: {error}")
             }
             Self::TouchFailed { error } => {
                 write!(f, "expiry was not extended: {}", ErrorChain(*error))
             }
             Self::Expired { entries } => write!(f, "{entries} expired entries were removed"),
-            Self::DirectoryNotLocked { path, error } => write!(
+            Self::DirectoryNotLocked { error, .. } => write!(
                 f,
-                "session directory {}: the file system refuses to lock it ({error}), only the lock \
-                 file is locked; do not delete that file",
-                path.display()
+                "the file system refuses to lock this directory ({error}), so only the lock file in it is \
+                 locked; do not delete that file"
             ),
             Self::ClockBehind { newest, clock } => write!(
                 f,
-                "clock: {} ms since 1970, but the newest time in the log is {} ms, so the store's \
-                 time continues from there; set the clock",
+                "clock: {} ms since 1970, the newest time in the log is {} ms, so time continues from \
+                 there; set the clock",
                 clock.as_millis(),
                 newest.as_millis()
             ),

@@ -53,6 +53,20 @@ struct FrameCopy<'a> {
     key_slot: u8,
 }
 
+/// The records of a segment that the first key could not encrypt.
+#[derive(Default)]
+struct ReencryptionFailures {
+    records: u64,
+    first: Option<FileError>,
+}
+
+impl ReencryptionFailures {
+    fn add(&mut self, error: FileError) {
+        self.records += 1;
+        self.first.get_or_insert(error);
+    }
+}
+
 /// The compaction of an engine's segments.
 pub(crate) struct Compactor<'a>(pub(crate) &'a FileEngine);
 
@@ -147,7 +161,7 @@ impl Compactor<'_> {
         let segment_bytes = self.0.log.options().segment_bytes;
         let chunk_bytes = CHUNK_BYTES.min(segment_bytes as usize / 16);
         let (mut kept, mut read, mut ready) = (0, 0, 0);
-        let mut candidates = Vec::new();
+        let (mut candidates, mut failures) = (Vec::new(), ReencryptionFailures::default());
         for item in Frames::new(bytes, source.salt, source.format) {
             let (header, offset, payload) = match item {
                 SegmentItem::Frame {
@@ -168,7 +182,7 @@ impl Compactor<'_> {
             read += header.frame_len();
             if let Some(entry) = self.current_entry(&header, position) {
                 ready += HEADER_LEN + payload.len();
-                let copy = self.copy_frame(header, payload, entry);
+                let copy = self.copy_frame(header, payload, entry, &mut failures);
                 candidates.push(Candidate { position, copy });
             }
             if ready >= chunk_bytes || read >= 8 * CHUNK_BYTES as u64 {
@@ -181,30 +195,47 @@ impl Compactor<'_> {
         }
         kept += self.copy_chunk(&mut candidates, source.format)?;
         throttle(read);
+        self.report(source, &failures);
         Ok(Some(kept))
     }
 
+    fn report(&self, source: &Segment, failures: &ReencryptionFailures) {
+        let log = &self.0.log;
+        if let Some(error) = &failures.first {
+            log.options().emit(&FileEvent::ReencryptionFailed {
+                path: &log.disk().locate(&file_names::segment(source.id)),
+                records: failures.records,
+                error,
+            });
+        }
+    }
+
     /// Returns the copy of a frame. The first key encrypts it if another key of the ring did, so that
-    /// the other key can be removed from the ring. Without that key the payload stays as it is.
+    /// the other key can be removed from the ring. If that fails, the payload stays as it is.
     fn copy_frame<'a>(
         &self,
         header: FrameHeader,
         payload: &'a [u8],
         entry: IndexEntry,
+        failures: &mut ReencryptionFailures,
     ) -> FrameCopy<'a> {
         let cipher = self.0.log.options().cipher.as_ref();
         let cipher = cipher.filter(|_| entry.needs_other_key());
         match cipher.map(|cipher| cipher.seal_again(&header.key, payload)) {
-            Some(Ok(payload)) => FrameCopy {
-                header: header.with_payload(&payload),
-                payload: Cow::Owned(payload.into()),
-                key_slot: FIRST_KEY,
-            },
-            Some(Err(_)) | None => FrameCopy {
-                header,
-                payload: Cow::Borrowed(payload),
-                key_slot: entry.key_slot,
-            },
+            Some(Ok(payload)) => {
+                return FrameCopy {
+                    header: header.with_payload(&payload),
+                    payload: Cow::Owned(payload.into()),
+                    key_slot: FIRST_KEY,
+                };
+            }
+            Some(Err(error)) => failures.add(error),
+            None => {}
+        }
+        FrameCopy {
+            header,
+            payload: Cow::Borrowed(payload),
+            key_slot: entry.key_slot,
         }
     }
 
