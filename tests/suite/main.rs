@@ -99,6 +99,8 @@ mod service {
     mod cookies;
     #[cfg(all(feature = "axum", feature = "forms"))]
     mod error_pages;
+    #[cfg(all(feature = "axum", feature = "forms"))]
+    mod features;
     #[cfg(feature = "tower")]
     mod grpc;
     mod hyper;
