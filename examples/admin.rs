@@ -5,6 +5,7 @@
 //! ```sh
 //! curl -c jar -b jar -X POST http://127.0.0.1:3003/sign-in/ada
 //! curl -c jar -b jar -X POST http://127.0.0.1:3003/cart/250
+//! curl -c jar -b jar -X DELETE http://127.0.0.1:3003/cart/last
 //! curl -b jar http://127.0.0.1:3003/
 //! curl -H "Authorization: Bearer $ADMIN_TOKEN" http://127.0.0.1:3003/admin/sessions
 //! curl -H "Authorization: Bearer $ADMIN_TOKEN" -X DELETE http://127.0.0.1:3003/admin/users/ada
@@ -113,6 +114,8 @@ async fn respond_to_visitor(
             Ok(price) => session.push("cart.prices", price)?,
             Err(_) => return Ok(not_found()),
         },
+        // Runs again on a newer cart, if the job or another request has changed it meanwhile.
+        ("DELETE", ["cart", "last"]) => drop(session.update(CART, Cart::remove_last)?),
         _ => return Ok(not_found()),
     }
     let name: Option<String> = session.get("user.name")?;

@@ -22,7 +22,7 @@ mod serve;
 use std::{error::Error, net::SocketAddr, process::ExitCode};
 
 use hyper::service::service_fn;
-use hyper_session::{SessionConfig, Sessions};
+use hyper_session::Sessions;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -70,11 +70,7 @@ async fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
 }
 
 fn sessions() -> Result<Sessions, Box<dyn Error + Send + Sync>> {
-    // Some browsers do not send Secure cookies to a loopback address over plain HTTP.
-    let mut config = SessionConfig::default()
-        .secure(false)
-        .store("file")
-        .with_env()?;
+    let mut config = app::config().store("file").with_env()?;
     if config.app_key.is_none() {
         config = config.app_key(key::load_or_create("tmp/site.key")?);
     }

@@ -15,6 +15,11 @@ pub(crate) struct Cart {
 }
 
 impl Cart {
+    /// Removes the price that was added last.
+    pub(crate) fn remove_last(&mut self) {
+        self.prices.pop();
+    }
+
     fn sum(&self) -> u64 {
         self.prices.iter().copied().map(u64::from).sum()
     }

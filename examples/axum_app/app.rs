@@ -15,7 +15,7 @@ use axum::{
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use hyper_session::{
-    Session, SessionCollection, SessionError, Sessions, TypedKey,
+    Session, SessionCollection, SessionError, Sessions, Typed, TypedKey,
     document::IsoDate,
     form::{Forms, Input, InvalidOrigin, ValidationErrors},
     service::{ReadOnlySession, UnloadedSession},
@@ -43,6 +43,16 @@ const STOPPING: CloseFrame = CloseFrame {
     code: close_code::AWAY,
     reason: Utf8Bytes::from_static("the server stops"),
 };
+
+/// The grace window of a rotation. A socket asks for the session's current key twice in it.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The fields of the session that the preferences' handlers need.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct UserSession {
+    preferences: Preferences,
+}
 
 /// Data of the session, with a type.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -116,6 +126,7 @@ pub(crate) fn router(
         .route("/preferences", get(preferences).post(save_preferences))
         .route("/api/preferences", post(save_preferences_json))
         .route("/api/token", get(token))
+        .route("/api/rotate", post(rotate))
         .route("/events", get(events))
         .route(
             "/socket",
@@ -195,28 +206,35 @@ async fn preferences(
     Ok(Json(session.get_or("preferences", Preferences::default())?))
 }
 
-/// axum's `Form` reads the body again after the check of its CSRF token.
+/// Two requests that change different preferences keep both. axum's `Form` reads the body again after the check
+/// of its CSRF token.
 async fn save_preferences(
-    session: Session,
+    mut user: Typed<UserSession>,
     Form(preferences): Form<Preferences>,
 ) -> Result<Redirect, SessionError> {
-    session.put("preferences", preferences)?;
-    session.flash("notice", "Saved.")?;
+    user.update(|user| user.preferences = preferences)?;
+    user.session().flash("notice", "Saved.")?;
     Ok(Redirect::to("/"))
 }
 
 /// The token is the member `_csrf` of the JSON, or a header.
 async fn save_preferences_json(
-    session: Session,
+    mut user: Typed<UserSession>,
     Json(preferences): Json<Preferences>,
 ) -> Result<Json<Preferences>, SessionError> {
-    session.put("preferences", &preferences)?;
-    Ok(Json(preferences))
+    user.update(|user| user.preferences = preferences)?;
+    Ok(Json(user.into_inner().preferences))
 }
 
 /// A token needs no data of the session, so the session is not loaded.
 async fn token(UnloadedSession(session): UnloadedSession) -> Result<String, SessionError> {
     session.csrf_token()
+}
+
+/// Gives the session a new id. Scripts call it now and then, so that a stolen cookie does not work for long.
+async fn rotate(session: Session) -> Result<StatusCode, SessionError> {
+    session.rotate_id(GRACE)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Sends the visitor's name three times. The session was stored before the first event, so events can
@@ -238,7 +256,8 @@ async fn events(
 /// Answers messages with their number, and counts them in the session.
 ///
 /// After the upgrade, the request's own handle cannot change the session. The socket's task changes it through
-/// the collection, beside other requests. A socket is closed when its session has ended, and when the server stops.
+/// the collection, beside other requests. It follows the rotations of the session. A socket is closed when its
+/// session has ended, and when the server stops.
 async fn socket(
     session: Session,
     upgrade: WebSocketUpgrade,
@@ -247,22 +266,28 @@ async fn socket(
 ) -> Result<Response, SessionError> {
     let name: String = session.get_or("user.name", "visitor".to_owned())?;
     let connections = session.increment("connections")?;
-    let key = session.store_key()?;
+    let mut key = session.store_key()?;
     Ok(upgrade.on_upgrade(async move |mut socket| {
         let mut messages = 0;
+        let mut refresh = tokio::time::interval(GRACE / 2);
         loop {
-            let message = tokio::select! {
-                message = socket.next() => message,
+            let text = tokio::select! {
+                message = socket.next() => match message {
+                    Some(Ok(Message::Text(text))) => Some(text),
+                    Some(Ok(_)) => None,
+                    Some(Err(_)) | None => return,
+                },
+                _ = refresh.tick() => None,
                 () = stop.requested() => {
                     let _ = socket.send(Message::Close(Some(STOPPING))).await;
                     return;
                 }
             };
-            let text = match message {
-                Some(Ok(Message::Text(text))) => text,
-                Some(Ok(_)) => continue,
-                _ => return,
+            let Ok(Some(current)) = collection.current_key(&key).await else {
+                return;
             };
+            key = current;
+            let Some(text) = text else { continue };
             messages += 1;
             let counted = collection.update(&key, MESSAGES, |count| *count += 1).await;
             if !matches!(counted, Ok(Some(_))) {

@@ -54,7 +54,11 @@ impl Site {
         let page = start_user_session(session, &user, &device, "You are signed in.")?;
         match input.text("remember") {
             Some(_) => session.set_max_age(REMEMBERED)?,
-            None => session.reset_max_age()?,
+            None => {
+                // An earlier sign-in may have set 30 days. The browser drops the cookie when it closes.
+                session.reset_max_age()?;
+                session.set_browser_session()?;
+            }
         }
         Ok(page)
     }

@@ -17,9 +17,10 @@ use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::Service};
 use hyper_session::{
-    Session, SessionError, Sessions,
+    Session, SessionConfig, SessionError, Sessions,
+    cookie::Priority,
     form::{FormBody, Forms, Input, InputLimits},
-    service::{ErrorPages, Redirect},
+    service::{ErrorPages, Redirect, RequestHead},
     session::SessionCollection,
 };
 use minijinja::{Environment, context};
@@ -42,6 +43,17 @@ const PAGES: [&str; 6] = ["/", "/contact", "/cart", "/devices", "/sign-in", "/si
 
 /// The available color themes.
 const THEMES: [&str; 5] = ["auto", "light", "dark", "sepia", "ocean"];
+
+/// Returns the configuration of the site's sessions.
+pub(crate) fn config() -> SessionConfig {
+    SessionConfig::default()
+        // Some browsers do not send Secure cookies to a loopback address over plain HTTP.
+        .secure(false)
+        // A browser with too many cookies drops the ones of themes and statistics first.
+        .cookie_priority(Priority::High)
+        // The code opens an order, so a form that comes back does not show it.
+        .secret_fields(["order_code"])
+}
 
 /// The site as a service. Clones share its state.
 #[derive(Clone)]
@@ -135,10 +147,8 @@ impl Site {
                 let redirect = Redirect::to("/sign-in").with_intended_url(session, &request)?;
                 devices::require_sign_in(session, redirect)
             }
-            (&Method::GET | &Method::HEAD, segments) => {
-                let query = request.uri().query().unwrap_or_default();
-                self.show(session, segments, query).await
-            }
+            (&Method::GET | &Method::HEAD, ["theme", color]) => theme(session, color, &request),
+            (&Method::GET | &Method::HEAD, segments) => self.show(session, segments).await,
             (&Method::POST, ["contact"]) => contact::send(session, input(request).await?),
             (&Method::POST, ["sign-up"]) => self.sign_up(session, request).await,
             (&Method::POST, ["sign-in"]) => self.sign_in(session, request).await,
@@ -150,22 +160,17 @@ impl Site {
             (&Method::POST, ["devices", "log-out", key]) => self.log_out_device(session, key).await,
             (&Method::POST, ["cart", "add", sku]) => cart::add(session, sku, request.headers()),
             (&Method::POST, ["cart", "remove", sku]) => cart::remove(session, sku),
+            (&Method::POST, ["cart", "order"]) => cart::order(session),
             _ => self.not_found(session),
         }
     }
 
-    async fn show(
-        &self,
-        session: &Session,
-        segments: &[&str],
-        query: &str,
-    ) -> Result<Page, BoxError> {
+    async fn show(&self, session: &Session, segments: &[&str]) -> Result<Page, BoxError> {
         match segments {
             [""] => {
                 session.increment("visits")?;
                 self.page("home.html", "/", session, context! {})
             }
-            ["theme", color] => theme(session, color, query),
             ["contact"] => self.page("contact.html", "/contact", session, context! {}),
             ["sign-up"] => self.page("sign-up.html", "/sign-up", session, context! {}),
             ["sign-in"] => self.page("sign-in.html", "/sign-in", session, context! {}),
@@ -186,14 +191,12 @@ impl Site {
     }
 }
 
-/// Sets the theme, as in the first example of the guide. Redirects to the page in `from`, if it is a
-/// page of this site.
-fn theme(session: &Session, color: &str, query: &str) -> Result<Page, BoxError> {
+/// Sets the theme, as in the first example of the guide. Redirects to the page that has the link.
+fn theme(session: &Session, color: &str, request: &impl RequestHead) -> Result<Page, BoxError> {
     if THEMES.contains(&color) {
         session.put("theme", color)?;
     }
-    let from = query.strip_prefix("from=").and_then(page_at);
-    Ok(pages::see_other(from.unwrap_or("/")))
+    Ok(pages::redirect(Redirect::back(session, request, "/")?))
 }
 
 fn page_at(path: &str) -> Option<&'static str> {

@@ -9,6 +9,9 @@ use serde_json::json;
 
 use super::{BoxError, Page, pages};
 
+/// The number of bags of each tea.
+type Counts = BTreeMap<String, u64>;
+
 struct Tea {
     sku: &'static str,
     name: &'static str,
@@ -51,7 +54,7 @@ const fn tea(sku: &'static str, name: &'static str, about: &'static str, cents: 
 
 /// Returns the template values of the shop's pages.
 pub(crate) fn values(session: &Session) -> Result<Value, BoxError> {
-    let counts: BTreeMap<String, u64> = session.get("cart")?.unwrap_or_default();
+    let counts: Counts = session.get("cart")?.unwrap_or_default();
     let count_of = |tea: &Tea| counts.get(tea.sku).copied().unwrap_or(0);
     let in_cart = || TEAS.iter().filter(|tea| count_of(tea) > 0);
     let total = in_cart().map(|tea| tea.cents * count_of(tea)).sum();
@@ -93,6 +96,18 @@ pub(crate) fn add(session: &Session, sku: &str, headers: &HeaderMap) -> Result<P
 
 pub(crate) fn remove(session: &Session, sku: &str) -> Result<Page, BoxError> {
     session.forget(["cart", sku])?;
+    Ok(pages::see_other("/cart"))
+}
+
+/// Takes the cart out of the session. A real site would store the order here.
+pub(crate) fn order(session: &Session) -> Result<Page, BoxError> {
+    let counts: Counts = session.pull_or("cart", Counts::new())?;
+    let bags: u64 = counts.values().sum();
+    let (kind, message) = match bags {
+        0 => ("error", "Your cart is empty.".to_owned()),
+        _ => ("success", format!("Thank you. You ordered {bags} bags.")),
+    };
+    session.flash("notification", json!({ "type": kind, "message": message }))?;
     Ok(pages::see_other("/cart"))
 }
 

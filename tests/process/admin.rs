@@ -99,6 +99,20 @@ async fn a_job_and_requests_change_a_session_and_lose_nothing() {
 }
 
 #[tokio::test]
+async fn a_visitor_removes_the_last_price() {
+    let app = start(&[]);
+    let mut ada = sign_in(&app, "ada").await;
+    for price in [5, 7] {
+        ada.post(&format!("/cart/{price}"), "").await;
+    }
+    for prices in [json!([5]), json!([]), json!([])] {
+        let page = ada.send_with(Method::DELETE, "/cart/last", &[], "").await;
+        assert_eq!(page.json()["cart"]["prices"], prices);
+    }
+    while ada.get("/").await.json()["cart"]["total"] != 0 {}
+}
+
+#[tokio::test]
 async fn an_administrator_lists_sessions_and_signs_a_user_out() {
     let app = start(&[]);
     let mut ada = sign_in(&app, "ada").await;

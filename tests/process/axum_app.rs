@@ -125,6 +125,31 @@ async fn sockets_and_events_know_the_visitor() {
     );
 }
 
+/// A key leads through two rotations at most, so the socket must follow each of them.
+#[tokio::test]
+async fn a_socket_follows_the_rotations_of_its_session() {
+    let app = start();
+    let mut client = Remote::http1(app.address);
+    let mut token = client.get("/api/token").await.text().to_owned();
+    let cookie = format!("session={}", client.jar.get("session").unwrap());
+    let lines = [("cookie", &*cookie)];
+    let mut socket = WebSocket::connect(app.address, "/socket", &lines).await;
+    for message in 1..=5 {
+        socket.send("hello").await;
+        let expected = format!("visitor, connection 1, message {message}: hello");
+        assert_eq!(socket.receive().await, expected);
+        let before = client.jar.get("session").unwrap().to_owned();
+        let lines = [("x-csrf-token", &*token)];
+        let rotated = client
+            .send_with(Method::POST, "/api/rotate", &lines, "")
+            .await;
+        assert_eq!(rotated.status, StatusCode::NO_CONTENT);
+        assert_ne!(client.jar.get("session").unwrap(), before);
+        token = client.get("/api/token").await.text().to_owned();
+    }
+    assert_eq!(client.get("/api/messages").await.json(), json!(5));
+}
+
 #[tokio::test]
 async fn the_layers_above_and_below_the_sessions_do_their_work() {
     let app = start();

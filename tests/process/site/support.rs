@@ -27,7 +27,7 @@ pub(crate) async fn site_with(config: SessionConfig, store: &(impl Store + Clone
 }
 
 pub(crate) async fn site() -> Server {
-    site_with(SessionConfig::default().secure(false), &MemoryStore::new()).await
+    site_with(app::config(), &MemoryStore::new()).await
 }
 
 /// A client that reads pages and sends their forms.
