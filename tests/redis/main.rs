@@ -17,6 +17,7 @@ mod contract;
 mod environments;
 mod failover;
 mod lost_replies;
+mod max_age;
 #[cfg(all(feature = "file", unix))]
 mod migrating;
 mod outages;
