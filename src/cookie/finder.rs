@@ -159,7 +159,7 @@ pub(super) fn trim(bytes: &[u8]) -> &[u8] {
     trim_start(trim_end(bytes))
 }
 
-fn trim_start(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }

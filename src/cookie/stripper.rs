@@ -1,13 +1,16 @@
 //! Removal of a service's own cookies from headers, for proxies.
 
-use bytes::{BufMut, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{COOKIE, SET_COOKIE},
 };
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
+use smallvec::SmallVec;
 
-use super::{CookieName, finder::trim};
+use super::{
+    CookieName,
+    finder::{trim, trim_start},
+};
 
 /// The removal of all cookies of one service from the headers of a request or a response.
 ///
@@ -23,89 +26,108 @@ impl CookieStripper {
 
     /// Removes the cookies from the `Cookie` lines. Removes a line if nothing else is in it.
     pub(crate) fn strip_cookies(&self, headers: &mut HeaderMap) {
-        let has_own =
-            |line: &HeaderValue| split_cookies(line.as_bytes()).any(|cookie| self.is_own(cookie));
-        retain(headers, COOKIE, has_own, |line| self.strip_line(line));
+        edit_lines(headers, &COOKIE, |line| self.strip_line(line));
     }
 
     /// Removes the `Set-Cookie` lines that set or remove one of the cookies.
     pub(crate) fn strip_set_cookies(&self, headers: &mut HeaderMap) {
-        let sets_own = |line: &HeaderValue| self.has_name(set_cookie_name(line));
-        retain(headers, SET_COOKIE, sets_own, |_| None);
+        edit_lines(headers, &SET_COOKIE, |line| {
+            let name = set_cookie_name(line);
+            let is_own = self.0.iter().any(|own| own.as_str().as_bytes() == name);
+            if is_own { Edit::Remove } else { Edit::Keep }
+        });
     }
 
-    /// Returns a `Cookie` line without the cookies, or `None` if nothing is left. The bytes of the other
-    /// cookies are unchanged.
-    fn strip_line(&self, line: &HeaderValue) -> Option<HeaderValue> {
-        let mut kept = BytesMut::with_capacity(line.len());
-        for part in split_cookies(line.as_bytes()) {
+    /// Removes the cookies from a `Cookie` line. The bytes of the other cookies do not change.
+    fn strip_line(&self, line: &HeaderValue) -> Edit {
+        let bytes = line.as_bytes();
+        let mut kept: Option<SmallVec<[u8; 256]>> = None;
+        let mut start = 0;
+        while let Some(rest) = bytes.get(start..) {
+            let part = memchr(b';', rest).and_then(|end| rest.get(..end));
+            let part = part.unwrap_or(rest);
             if self.is_own(part) {
-                continue;
+                kept.get_or_insert_with(|| {
+                    let before = bytes.get(..start.saturating_sub(1));
+                    SmallVec::from_slice(trim_separators(before.unwrap_or_default()))
+                });
+            } else if let Some(kept) = &mut kept {
+                if kept.is_empty() {
+                    // The space after the `;` of a removed cookie must not begin the line.
+                    kept.extend_from_slice(part.trim_ascii_start());
+                } else {
+                    kept.push(b';');
+                    kept.extend_from_slice(part);
+                }
             }
-            if !kept.is_empty() {
-                kept.put_u8(b';');
-            }
-            // The space after the `;` of a removed cookie must not begin the line.
-            let is_first = kept.is_empty();
-            kept.extend_from_slice(if is_first {
-                part.trim_ascii_start()
-            } else {
-                part
-            });
+            start += part.len() + 1;
         }
-        if kept.iter().all(|byte| matches!(byte, b' ' | b'\t' | b';')) {
-            return None;
+        let Some(kept) = kept else {
+            return Edit::Keep;
+        };
+        if trim_separators(&kept).is_empty() {
+            return Edit::Remove;
         }
-        let mut stripped = HeaderValue::from_maybe_shared(kept.freeze()).ok()?;
-        stripped.set_sensitive(line.is_sensitive());
-        Some(stripped)
+        // Parts of a header value are a header value.
+        HeaderValue::from_bytes(&kept).map_or(Edit::Remove, |mut stripped| {
+            stripped.set_sensitive(line.is_sensitive());
+            Edit::Replace(stripped)
+        })
     }
 
     /// Returns `true` if a part of a `Cookie` line is one of the cookies.
     fn is_own(&self, part: &[u8]) -> bool {
-        let name = memchr(b'=', part).and_then(|end| part.get(..end));
-        name.is_some_and(|name| self.has_name(trim(name)))
-    }
-
-    fn has_name(&self, name: &[u8]) -> bool {
-        self.0.iter().any(|own| own.as_str().as_bytes() == name)
+        let part = trim_start(part);
+        self.0.iter().any(|own| {
+            let rest = part.strip_prefix(own.as_str().as_bytes());
+            rest.is_some_and(|rest| trim_start(rest).starts_with(b"="))
+        })
     }
 }
 
-/// Replaces the lines of a header that match by their replacements. Other lines stay, in order.
-fn retain(
-    headers: &mut HeaderMap,
-    name: HeaderName,
-    matches: impl Fn(&HeaderValue) -> bool,
-    replace: impl Fn(&HeaderValue) -> Option<HeaderValue>,
-) {
-    let mut lines = headers.get_all(&name).iter();
-    let (first, is_single) = (lines.next(), lines.next().is_none());
-    if is_single {
-        let Some(line) = first.filter(|line| matches(line)) else {
+/// What to do with a line of a header.
+enum Edit {
+    Keep,
+    Remove,
+    Replace(HeaderValue),
+}
+
+/// Edits the lines of a header. The order of the lines does not change.
+fn edit_lines(headers: &mut HeaderMap, name: &HeaderName, edit: impl Fn(&HeaderValue) -> Edit) {
+    // In the usual case each header has one line, so one lookup finds all lines.
+    if headers.len() == headers.keys_len() {
+        let Some(line) = headers.get_mut(name) else {
             return;
         };
-        // The usual case needs no new entry in the map.
-        match (replace(line), headers.get_mut(&name)) {
-            (Some(replacement), Some(line)) => *line = replacement,
-            _ => drop(headers.remove(&name)),
+        match edit(line) {
+            Edit::Keep => {}
+            Edit::Replace(edited) => *line = edited,
+            Edit::Remove => drop(headers.remove(name)),
         }
         return;
     }
-    if !headers.get_all(&name).iter().any(&matches) {
+    let is_kept = |line| matches!(edit(line), Edit::Keep);
+    if headers.get_all(name).iter().all(is_kept) {
         return;
     }
-    let lines = headers.get_all(&name).into_iter();
-    let lines: Vec<HeaderValue> = lines
-        .filter_map(|line| match matches(line) {
-            true => replace(line),
-            false => Some(line.clone()),
-        })
-        .collect();
-    headers.remove(&name);
+    let lines = headers.get_all(name).into_iter();
+    let lines = lines.filter_map(|line| match edit(line) {
+        Edit::Keep => Some(line.clone()),
+        Edit::Replace(edited) => Some(edited),
+        Edit::Remove => None,
+    });
+    let lines: Vec<HeaderValue> = lines.collect();
+    headers.remove(name);
     for line in lines {
-        headers.append(name.clone(), line);
+        headers.append(name, line);
     }
+}
+
+/// Removes separators and white space from the start of a `Cookie` line.
+fn trim_separators(line: &[u8]) -> &[u8] {
+    let is_cookie = |byte: &u8| !matches!(byte, b' ' | b'\t' | b';');
+    let start = line.iter().position(is_cookie).unwrap_or(line.len());
+    line.get(start..).unwrap_or_default()
 }
 
 /// Returns the name that a `Set-Cookie` line sets.
@@ -121,14 +143,4 @@ pub(crate) fn set_cookie_name(line: &HeaderValue) -> &[u8] {
     }
     let end = memchr(b'=', pair).unwrap_or(pair.len());
     trim(pair.get(..end).unwrap_or(pair))
-}
-
-/// Splits a `Cookie` line at each `;`.
-fn split_cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let ends = memchr_iter(b';', line).chain(std::iter::once(line.len()));
-    ends.scan(0, |start, end| {
-        let part = line.get(*start..end);
-        *start = end + 1;
-        part
-    })
 }
