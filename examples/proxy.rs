@@ -98,14 +98,7 @@ async fn run() -> Result<(), BoxError> {
         None => {
             let service = |client: std::net::SocketAddr| {
                 let upstream = upstream.clone();
-                service_fn(move |request| {
-                    let upstream = upstream.clone();
-                    let response: ResponseFuture =
-                        Box::pin(
-                            async move { Ok(upstream.forward(request, client.ip(), None).await) },
-                        );
-                    response
-                })
+                service_fn(move |request| upstream.clone().forward_public(request, client.ip()))
             };
             server.serve_each(listener, service).await;
         }
@@ -114,12 +107,7 @@ async fn run() -> Result<(), BoxError> {
             let service = |client: std::net::SocketAddr| {
                 let gate = gate.clone();
                 sessions.wrap_fn(move |request, session| {
-                    let gate = gate.clone();
-                    let response: ResponseFuture =
-                        Box::pin(
-                            async move { Ok(gate.respond(request, &session, client.ip()).await) },
-                        );
-                    response
+                    gate.clone().respond(request, session, client.ip())
                 })
             };
             server.serve_each(listener, service).await;

@@ -32,6 +32,7 @@ use tokio::{
 };
 
 use crate::{
+    ResponseFuture,
     body::{Progress, SilentSender, StreamedBody},
     headers,
     pages::{ProxyBody, status_page},
@@ -83,6 +84,15 @@ impl Upstream {
             tunnels: Arc::new(Semaphore::new(settings.tunnels as usize)),
             is_failing: AtomicBool::new(false),
         }
+    }
+
+    /// Forwards a request without a user.
+    pub(crate) fn forward_public(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> ResponseFuture {
+        Box::pin(async move { Ok(self.forward(request, client, None).await) })
     }
 
     /// Forwards a request of this client and user. Returns the upstream server's response, or a page with

@@ -1,6 +1,6 @@
 //! The sign-in gate, in front of all paths that are not public.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{future::ready, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
@@ -14,7 +14,7 @@ use hyper_session::{
 };
 
 use crate::{
-    BoxError,
+    BoxError, ResponseFuture,
     forward::Upstream,
     headers,
     pages::{self, Page, ProxyBody, status_page},
@@ -57,32 +57,33 @@ impl Gate {
         })
     }
 
-    /// Responds to a request. Public paths do not use the session.
-    pub(crate) async fn respond(
-        &self,
+    /// Returns the response to a request. Public paths do not use the session.
+    pub(crate) fn respond(
+        self: Arc<Self>,
         request: Request<Incoming>,
-        session: &Session,
+        session: Session,
         client: IpAddr,
-    ) -> Response<ProxyBody> {
+    ) -> ResponseFuture {
         let path = request.uri().path();
         if !is_plain(path) {
-            return status_page(StatusCode::BAD_REQUEST);
+            return Box::pin(ready(Ok(status_page(StatusCode::BAD_REQUEST))));
         }
         if path.starts_with(OWN_PATHS) {
-            return Box::pin(self.own_page(request, session)).await;
+            return Box::pin(async move { Ok(self.own_page(request, session).await) });
         }
-        let is_public = self
+        if self
             .public_paths
             .iter()
-            .any(|public| path.starts_with(public));
-        let user = match is_public {
-            true => None,
-            false => match self.user(&request, session).await {
-                Ok(user) => Some(user),
-                Err(response) => return *response,
-            },
-        };
-        self.upstream.forward(request, client, user).await
+            .any(|public| path.starts_with(public))
+        {
+            return self.upstream.clone().forward_public(request, client);
+        }
+        Box::pin(async move {
+            Ok(match self.user(&request, &session).await {
+                Ok(user) => self.upstream.forward(request, client, Some(user)).await,
+                Err(response) => *response,
+            })
+        })
     }
 
     /// Returns the user of the session, or the response to a request that does not pass.
@@ -106,14 +107,13 @@ impl Gate {
     }
 
     /// Responds with a page of the proxy itself, with protection against CSRF.
-    async fn own_page(&self, request: Request<Incoming>, session: &Session) -> Response<ProxyBody> {
+    async fn own_page(&self, request: Request<Incoming>, session: Session) -> Response<ProxyBody> {
         let users = self.users.clone();
         let service = self.forms.wrap_fn(move |request, session: Session| {
             let users = users.clone();
             async move { route(request, &session, &users).await }
         });
-        let page: BoxFuture<Result<Response<_>, BoxError>> =
-            Box::pin(service(request, session.clone()));
+        let page: BoxFuture<Result<Response<_>, BoxError>> = Box::pin(service(request, session));
         // A client that stops sending its form must not hold its connection for ever.
         match tokio::time::timeout(OWN_PAGE_TIMEOUT, page).await {
             Err(_) => status_page(StatusCode::REQUEST_TIMEOUT),
@@ -174,6 +174,10 @@ async fn route(
 /// Returns `false` if a server may read the path as another one: it has a segment `.` or `..`, a
 /// backslash, or a slash or dot that is percent-encoded.
 fn is_plain(path: &str) -> bool {
+    // Most paths have no such byte.
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
+        return true;
+    }
     let lower = path.to_ascii_lowercase();
     let is_hidden = ["\\", "%5c", "%2f", "%2e"]
         .iter()

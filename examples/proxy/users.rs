@@ -1,6 +1,6 @@
 //! The users, from a file.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use argon2::{
     Argon2,
@@ -16,7 +16,7 @@ const MAX_CHECKS: usize = 4;
 
 /// The users of the proxy.
 pub(crate) struct Users {
-    users: HashMap<String, User>,
+    users: BTreeMap<String, User>,
     checks: Semaphore,
 }
 
@@ -33,7 +33,7 @@ impl Users {
     pub(crate) fn from_file(path: &Path) -> Result<Self, BoxError> {
         let show = path.display();
         let text = fs::read_to_string(path).map_err(|error| format!("USERS={show}: {error}"))?;
-        let mut users = HashMap::new();
+        let mut users = BTreeMap::new();
         for (number, line) in text.lines().enumerate().filter(|(_, it)| !it.is_empty()) {
             let error = || format!("USERS={show}: line {} is not `name:hash`", number + 1);
             let (name, hash) = line.split_once(':').ok_or_else(error)?;
