@@ -67,21 +67,19 @@ async fn send(address: SocketAddr, request: String, requests: usize) {
     }
 }
 
-/// Returns the processor time of a process in µs.
+/// Returns the processor time of a process in µs. No thread of a contestant ends under load.
 fn processor_time(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let fields: Vec<&str> = fields.split(' ').collect();
-    // `utime` and `stime`, in ticks of 10 ms.
-    let ticks: f64 = fields[11..13]
-        .iter()
-        .map(|it| it.parse::<f64>().unwrap())
-        .sum();
-    ticks * 10_000.0
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let nanoseconds = threads.map(|thread| {
+        let file = thread.unwrap().path().join("schedstat");
+        let text = std::fs::read_to_string(file).unwrap();
+        text.split(' ').next().unwrap().parse::<f64>().unwrap()
+    });
+    nanoseconds.sum::<f64>() / 1000.0
 }
 
 impl Contestant {
-    /// Sends the load of one round. Returns nothing if `warm_up`.
+    /// Sends the load of one round. A warm-up is not recorded.
     async fn run(&mut self, requests: usize, warm_up: bool) {
         let before = processor_time(self.pid);
         let each = requests / CONNECTIONS;
