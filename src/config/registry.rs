@@ -23,6 +23,9 @@ type OpenResult = Result<Box<dyn Store>, ConfigError>;
 /// A function that opens a store. It may open other stores, by name.
 type StoreFactory = Box<dyn FnOnce(&mut OpenContext<'_>) -> OpenResult + Send>;
 
+/// The names of the built-in stores, which are the names of their sections.
+const BUILT_IN: [&str; 4] = ["memory", "file", "cookie", "redis"];
+
 /// The stores that a configuration can select by name.
 ///
 /// Contains the built-in stores `memory`, `file`, `cookie` and `redis`, configured by
@@ -109,7 +112,8 @@ impl StoreRegistry {
     /// Adds a store with a section `[stores.NAME]` in the configuration, or replaces the store with that
     /// name. `open` gets the section; without one, it gets the section of no settings.
     ///
-    /// If the section does not fit `C`, or `open` returns an error, building the sessions fails.
+    /// If the section does not fit `C`, or `open` returns an error, building the sessions fails. It also fails if
+    /// `name` is the name of a built-in store, whose section has the settings of that store.
     ///
     /// ```
     /// use hyper_session::{SessionConfig, Sessions, config::StoreRegistry, store::MemoryStore};
@@ -142,6 +146,12 @@ impl StoreRegistry {
         let name = name.into();
         let section = name.clone();
         let open: StoreFactory = Box::new(move |context| {
+            if BUILT_IN.contains(&&*section) {
+                let problem = format!(
+                    "the section {section:?} is that of a built-in store; register yours with another name"
+                );
+                return Err(ConfigError::new("stores", problem));
+            }
             let custom = context.configs.custom.get(&section).cloned();
             let settings = custom.map_or_else(|| Value::Object(Map::new()), |custom| custom.0);
             let config = serde_json::from_value(settings);
@@ -164,8 +174,8 @@ impl StoreRegistry {
         let Some(unknown) = sections.find(|name| !self.configured.contains(*name)) else {
             return Ok(());
         };
-        let built_in = ["memory", "file", "cookie", "redis"].into_iter();
-        let names = built_in.chain(self.configured.iter().map(String::as_str));
+        let names = BUILT_IN.into_iter();
+        let names = names.chain(self.configured.iter().map(String::as_str));
         let names: Vec<&str> = names.collect();
         let problem = format!(
             "no store has the section {unknown:?}{} the sections are {}",

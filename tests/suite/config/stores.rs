@@ -308,6 +308,22 @@ async fn a_store_of_ones_own_has_a_section_of_its_own() {
 }
 
 #[test]
+fn a_store_of_ones_own_cannot_read_the_section_of_a_built_in_store() {
+    let stores = StoreRegistry::new().register_with_config("redis", |config: SmallConfig| {
+        Ok(MemoryStore::builder()
+            .max_records(config.max_records)
+            .build())
+    });
+    let config: SessionConfig = toml::from_str("store = 'redis'").unwrap();
+    let builder = Sessions::builder(config.app_key(crate::support::KEY));
+    let error = builder.stores(stores).build().unwrap_err().to_string();
+    assert!(
+        error.contains("the section \"redis\" is that of a built-in store; register"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_wrong_section_of_a_store_of_ones_own_is_named() {
     for (toml, words) in [
         (
