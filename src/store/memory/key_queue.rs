@@ -23,7 +23,7 @@ pub(super) type SweepBatch = SmallVec<[StoreKey; 8]>;
 /// Exactly one [`pop_batch`](Self::pop_batch) returns each pushed key. No other lock of the store is
 /// taken while a stripe is locked.
 pub(super) struct KeyQueue {
-    stripes: [Mutex<VecDeque<StoreKey>>; STRIPES],
+    pub(super) stripes: [Mutex<VecDeque<StoreKey>>; STRIPES],
     /// The stripe to start with, modulo the number of stripes.
     next_stripe: AtomicUsize,
     /// Upper bound for the number of keys in all stripes. A key is counted before it is pushed and
@@ -80,12 +80,6 @@ impl KeyQueue {
                 keys.shrink_to(2 * len);
             }
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        let stripes = self.stripes.iter();
-        stripes.map(|stripe| sync::lock(stripe).capacity()).sum()
     }
 
     fn lock_stripe(&self, number: usize) -> MutexGuard<'_, VecDeque<StoreKey>> {
