@@ -124,6 +124,22 @@ fn every_metric_is_described_recorded_and_in_the_guide() {
 }
 
 #[test]
+fn a_commit_that_was_merged_with_another_one_is_stored() {
+    let _one = ONE.blocking_lock();
+    let snapshotter = record(async || {
+        let server = test_server(config());
+        let mut browser = server.browser();
+        browser.visit(async |s| s.put("n", 1).unwrap()).await;
+        let [one, other] =
+            [(); 2].map(|()| increment(server.sessions.clone(), browser.jar.clone()));
+        assert_eq!(tokio::join!(one, other), (200, 200));
+        assert_eq!(server.events.with_name("conflict_resolved").len(), 1);
+    });
+    let stored = "hyper_session_commit_seconds{store=\"TestStore\",outcome=\"stored\"}";
+    assert_eq!(values(&snapshotter)[stored], 3.0);
+}
+
+#[test]
 fn loads_and_commits_are_measured_by_outcome() {
     let _one = ONE.blocking_lock();
     let snapshotter = record(async || {

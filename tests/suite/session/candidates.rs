@@ -99,6 +99,37 @@ async fn a_living_session_wins_over_any_dead_one_in_front_of_it() {
 }
 
 #[tokio::test]
+async fn a_load_that_finds_the_living_session_sends_its_cookie() {
+    let server = test_server(config());
+    let stale = Death::Destroyed.cookie(&server).await;
+    let own = stored(&server).await.cookie().unwrap().to_owned();
+    for order in [[&stale, &own], [&own, &stale]] {
+        let mut browser = server.browser();
+        for cookie in order {
+            browser.jar.plant("session", cookie);
+        }
+        let visit = browser.request(async |s| s.load().await.map(drop)).await;
+        assert!(visit.cookie().starts_with("session="));
+    }
+}
+
+#[tokio::test]
+async fn an_end_by_another_request_counts_before_an_expiry() {
+    let server = test_server(config());
+    let expired = Death::Expired.cookie(&server).await;
+    let destroyed = Death::Destroyed.cookie(&server).await;
+    for order in [[&expired, &destroyed], [&destroyed, &expired]] {
+        let mut browser = server.browser();
+        for cookie in order {
+            browser.jar.plant("session", cookie);
+        }
+        let visit = browser.request(async |s| s.load().await.map(drop)).await;
+        // A sign-in may have set a newer cookie since.
+        assert!(visit.cookies().is_empty(), "{:?}", visit.cookies());
+    }
+}
+
+#[tokio::test]
 async fn a_sign_in_sticks_behind_stale_cookies() {
     let server = test_server(config());
     let mut browser = server.browser();

@@ -49,6 +49,27 @@ async fn loads_are_throttled_too() {
 }
 
 #[tokio::test]
+async fn after_a_renewal_that_failed_the_next_request_renews() {
+    for loads in [false, true] {
+        let server = test_server(config().cookie_policy(CookiePolicy::WhenUsed));
+        let mut client = server.browser();
+        client.visit(async |s| s.put("n", 1)).await.unwrap();
+        server.advance(10 * MINUTE);
+        let send = async || {
+            let handler = async |s: hyper_session::Session| {
+                if loads {
+                    drop(s.load().await);
+                }
+            };
+            client.clone().request(handler).await.cookies().len()
+        };
+        server.store.fail(Call::Read);
+        assert_eq!(send().await, 0, "loads: {loads}");
+        assert_eq!(send().await, 1, "loads: {loads}");
+    }
+}
+
+#[tokio::test]
 async fn after_a_load_that_touched_no_process_renews_for_a_touch_interval() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {
         let server = test_server(config().cookie_policy(policy));
