@@ -144,7 +144,6 @@ impl SessionState {
             return Ok(Some(self.begin_read(engine, key, now)));
         }
         if let IdVerdict::TouchAgain(ttl) = verdict {
-            self.clear_content();
             return Ok(self.touch_again(engine, ttl));
         }
         self.clear_content();
@@ -159,7 +158,6 @@ impl SessionState {
         } else {
             self.apply(engine, verdict, now);
         }
-        self.identity.settle();
         self.open(engine, mode, true).map(|()| None)
     }
 
