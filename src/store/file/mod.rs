@@ -66,8 +66,9 @@
 //! reader sees data that could still be lost.
 //!
 //! The maintenance thread collects expired entries, compacts the oldest segments and deletes them,
-//! and writes hint files. With hint files, a million sessions are opened in about a second, with tags
-//! in about two, and with encrypted tags in about four. The thread sleeps if there is nothing to do.
+//! and writes hint files. With hint files, a million sessions of 256 bytes are opened in about 0.3
+//! seconds, with tags in about two, and with encrypted tags in about five. The thread sleeps if there is
+//! nothing to do.
 //! Both threads end when the store is closed or its last handle is dropped.
 //!
 #![doc = include_str!("FORMAT.md")]

@@ -118,6 +118,10 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// on the directory, the same holds for the lock file.
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange>;
 
+    /// Fails if `file`, opened by this name, was moved, deleted or replaced within the directory. Together
+    /// with [`check`](Self::check), this costs less than [`check_file`](Self::check_file) for many files.
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange>;
+
     /// Returns the path of a file, for messages.
     fn locate(&self, name: &str) -> PathBuf {
         self.path().join(name)

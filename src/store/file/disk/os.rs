@@ -164,6 +164,10 @@ impl Disk for OsDisk {
         }
     }
 
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+        PathChange::check(|| self.resolved.join(name), self.file_id(name), file.id())
+    }
+
     fn check(&self) -> Result<(), PathChange> {
         let found = existing(file_id::at(CWD, &self.resolved));
         PathChange::check(|| self.resolved.clone(), found, self.id)?;

@@ -8,7 +8,7 @@ use std::{
 use crate::store::file::disk::EntryStamp;
 
 /// Upper bound of the steps in which a file system records times: a tick of the kernel.
-const TIME_STEP: Duration = Duration::from_millis(50);
+const TIME_STEP: Duration = Duration::from_millis(20);
 
 /// The names in the directory at the last check of all files.
 #[derive(Default)]

@@ -18,7 +18,8 @@ impl AppendLog {
     pub(crate) fn check_paths(&self) -> Result<(), FileError> {
         let segments: Vec<_> = read(&self.segments).values().map(Arc::clone).collect();
         self.stop_if_changed(self.disk().check())?;
-        self.check_segments(&segments)
+        let mut segments = segments.iter();
+        self.stop_if_changed(segments.try_for_each(|segment| segment.check_entry(self.disk())))
     }
 
     /// Checks the directory and `segments`, which were synced. Checks all other files too if a name in

@@ -123,13 +123,25 @@ impl Segment {
         }
     }
 
-    /// Fails if the file was moved, deleted or replaced, but not by a compaction.
+    /// Fails if the file or the directory was moved, deleted or replaced, but not by a compaction.
     pub(crate) fn check_path(&self, disk: &dyn Disk) -> Result<(), PathChange> {
+        self.check_unless_removed(|name| disk.check_file(name, self.file.as_ref()))
+    }
+
+    /// Fails if the file was moved, deleted or replaced within the directory, but not by a compaction.
+    pub(crate) fn check_entry(&self, disk: &dyn Disk) -> Result<(), PathChange> {
+        self.check_unless_removed(|name| disk.check_entry(name, self.file.as_ref()))
+    }
+
+    fn check_unless_removed(
+        &self,
+        check: impl FnOnce(&str) -> Result<(), PathChange>,
+    ) -> Result<(), PathChange> {
         let is_removed = || self.removed.load(Ordering::Acquire);
         if is_removed() {
             return Ok(());
         }
-        let checked = disk.check_file(&file_names::segment(self.id), self.file.as_ref());
+        let checked = check(&file_names::segment(self.id));
         // A compaction may have removed it during the check.
         checked.or_else(|change| if is_removed() { Ok(()) } else { Err(change) })
     }

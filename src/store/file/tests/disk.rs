@@ -271,6 +271,10 @@ impl Disk for SimDisk {
 
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
         self.check()?;
+        self.check_entry(name, file)
+    }
+
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
         PathChange::check(|| self.locate(name), self.file_id(name), file.id())
     }
 
