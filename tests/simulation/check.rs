@@ -163,7 +163,7 @@ impl Check<'_> {
                 )
             };
             let may_fail = self.has_fault || history.iter().any(is_refusal);
-            let is_job = self.scenario.actors[number].role == Role::Job;
+            let is_job = matches!(self.scenario.actors[number].role, Role::Job(_));
             let is_end = is_job && status == Some(404);
             if !matches!(status, None | Some(200 | 409)) && !is_end && !may_fail {
                 return Err(format!("request {number} ended with {status:?}"));
@@ -381,9 +381,10 @@ impl Check<'_> {
                 Role::Expiry => vec![ModelEvent::advance(step, true)],
                 Role::WindowEnd => vec![ModelEvent::advance(step, false)],
                 Role::SignOut => vec![ModelEvent::sign_out(status.map(|status| (step, status)))],
-                Role::Job => {
+                Role::Job(change) => {
                     let ended = status.map(|status| (step, status));
-                    vec![ModelEvent::job(firsts[actor.visitor], ended)]
+                    let key = firsts[actor.visitor];
+                    vec![ModelEvent::job(number, change, key, ended)]
                 }
                 Role::Request => events_of(number, &history[number]),
             }

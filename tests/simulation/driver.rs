@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderMap, Request, StatusCode};
 use hyper::service::Service;
 use hyper_session::{
-    SessionError, Sessions,
+    Sessions,
     clock::{Clock, Timestamp},
     config::StoreRegistry,
     id::SessionId,
@@ -28,9 +28,10 @@ use hyper_session::{
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
+    job::{job, sign_out},
     reduction::{Context, SleepSet},
     schedule::Choices,
-    script::{Actor, CommitResult, Entry, GRACE, History, JOB_AMOUNT, Op, Role, handle},
+    script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
     store::{Control, Fault, HeldCall, HeldStore, Origin},
     support::{Browser, Jar, config},
 };
@@ -170,7 +171,7 @@ pub(crate) struct Ending {
     pub(crate) step: usize,
 }
 
-type RunningRequest = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
+pub(crate) type RunningRequest = Pin<Box<dyn Future<Output = (StatusCode, HeaderMap)>>>;
 
 /// An actor of a run.
 struct RunningActor {
@@ -333,7 +334,7 @@ impl<'a> Schedule<'a> {
             let history = self.machine.history.clone();
             running.request = Some(match actor.role {
                 Role::SignOut => sign_out(sessions),
-                Role::Job => job(sessions, jar.clone()),
+                Role::Job(change) => job(sessions, jar.clone(), change, number),
                 _ => request(sessions, number, actor, &jar, history),
             });
             running.jar = Some(jar);
@@ -559,37 +560,5 @@ fn request(
         });
         let (head, _) = service.call(request).await.unwrap().into_parts();
         (head.status, head.headers)
-    })
-}
-
-/// Returns a job that adds to the number of the session with these cookies. A request that does not use its
-/// session finds out its key.
-fn job(sessions: &Sessions, jar: Jar) -> RunningRequest {
-    let collection = sessions.collection();
-    let mut browser = Browser::new(sessions);
-    browser.jar = jar;
-    Box::pin(async move {
-        let visit = browser.request(async |session| session.store_key()).await;
-        let key = visit.value.unwrap().unwrap();
-        let add = |number: &mut i64| *number += JOB_AMOUNT;
-        let status = match collection.update(&key, "n", add).await {
-            Ok(Some(_)) => StatusCode::OK,
-            Ok(None) => StatusCode::NOT_FOUND,
-            Err(SessionError::Read(_)) => StatusCode::CONFLICT,
-            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, HeaderMap::new())
-    })
-}
-
-/// Destroys all sessions with the tag of the first visit.
-fn sign_out(sessions: &Sessions) -> RunningRequest {
-    let collection = sessions.collection();
-    Box::pin(async move {
-        let status = match collection.destroy_tagged("first", None).await {
-            Ok(_) => StatusCode::OK,
-            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
-        };
-        (status, HeaderMap::new())
     })
 }

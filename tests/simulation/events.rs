@@ -3,7 +3,7 @@
 use http::StatusCode;
 use hyper_session::id::StoreKey;
 
-use crate::script::{CommitResult, Entry, Op, Values};
+use crate::script::{CommitResult, Entry, JobChange, Op, Values};
 
 /// The outcome of a commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,15 +47,22 @@ pub(crate) enum Effect {
     SignOut {
         is_certain: bool,
     },
-    /// A job changes the session with this key.
-    Job {
-        key: StoreKey,
-        outcome: JobOutcome,
-    },
+    /// A job changes a session.
+    Job(ModelJob),
     /// The clock moves past the end of every grace window, and of every record if it is an expiry.
     Advance {
         is_expiry: bool,
     },
+}
+
+/// A job that changes the session with this key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ModelJob {
+    /// The number of the actor.
+    pub(crate) number: usize,
+    pub(crate) change: JobChange,
+    pub(crate) key: StoreKey,
+    pub(crate) outcome: JobOutcome,
 }
 
 /// The result of a job.
@@ -112,7 +119,12 @@ impl ModelEvent {
     }
 
     /// Returns the event of a job. `ended` is the step at which the call returned, and its result.
-    pub(crate) fn job(key: StoreKey, ended: Option<(usize, StatusCode)>) -> Self {
+    pub(crate) fn job(
+        number: usize,
+        change: JobChange,
+        key: StoreKey,
+        ended: Option<(usize, StatusCode)>,
+    ) -> Self {
         let end = ended.map_or(usize::MAX, |(step, _)| step);
         let outcome = match ended.map(|(_, status)| status) {
             Some(StatusCode::OK) => JobOutcome::Updated,
@@ -120,7 +132,13 @@ impl ModelEvent {
             Some(StatusCode::CONFLICT) => JobOutcome::Unfit,
             _ => JobOutcome::Unknown,
         };
-        Self::new(0, end, Effect::Job { key, outcome })
+        let effect = Effect::Job(ModelJob {
+            number,
+            change,
+            key,
+            outcome,
+        });
+        Self::new(0, end, effect)
     }
 
     /// Returns `true` if it is unknown if the event took effect.
@@ -128,7 +146,7 @@ impl ModelEvent {
         match &self.effect {
             Effect::Destroy { is_certain } | Effect::SignOut { is_certain } => !is_certain,
             Effect::Commit { outcome, .. } => *outcome == Outcome::Unknown,
-            Effect::Job { outcome, .. } => *outcome == JobOutcome::Unknown,
+            Effect::Job(job) => job.outcome == JobOutcome::Unknown,
             _ => false,
         }
     }

@@ -11,6 +11,7 @@
 mod check;
 mod driver;
 mod events;
+mod job;
 mod model;
 mod reduction;
 mod remote;

@@ -10,8 +10,11 @@ use hyper_session::id::StoreKey;
 use serde_json::{Value, json};
 
 use crate::{
-    events::{Effect, JobOutcome, ModelEvent, Outcome},
-    script::{DEFAULT_MAX_AGE, JOB_AMOUNT, Op, Values, max_age, own, replacement, update_fields},
+    events::{Effect, JobOutcome, ModelEvent, ModelJob, Outcome},
+    script::{
+        DEFAULT_MAX_AGE, JOB_AMOUNT, JOB_TAG, JobChange, Op, Values, max_age, own, replacement,
+        update_fields,
+    },
 };
 
 /// Maximum number of rotations that a load follows.
@@ -157,7 +160,7 @@ impl World {
                 true
             }
             Effect::Commit { .. } => self.commit(request, event, early),
-            Effect::Job { key, outcome } => self.run_job(*key, *outcome, since),
+            Effect::Job(job) => self.run_job(*job, since),
             Effect::View(view) => {
                 let known = &mut self.requests[request];
                 known.data = view.clone();
@@ -168,21 +171,21 @@ impl World {
     }
 
     /// Changes the session with this key as a job does.
-    fn run_job(&mut self, key: StoreKey, outcome: JobOutcome, since: usize) -> bool {
-        let opened = self.opened(RecordId::Stored(key), since).map(|(id, _)| id);
+    fn run_job(&mut self, job: ModelJob, since: usize) -> bool {
+        let opened = self
+            .opened(RecordId::Stored(job.key), since)
+            .map(|(id, _)| id);
         let Some(record) = opened.and_then(|id| self.records.get_mut(&id)) else {
-            return outcome == JobOutcome::Ended;
+            return job.outcome == JobOutcome::Ended;
         };
-        let number = record.data.get("n").map_or(Some(0), Value::as_i64);
-        match (outcome, number) {
-            (JobOutcome::Updated | JobOutcome::Unknown, Some(number)) => {
-                let sum = json!(number + JOB_AMOUNT);
-                record.data.insert("n".to_owned(), sum);
-                true
-            }
-            (JobOutcome::Unfit, None) => true,
-            _ => false,
+        let data = &mut record.data;
+        match (job.change, data.get("n").map_or(Some(0), Value::as_i64)) {
+            (JobChange::Add, None) => return job.outcome == JobOutcome::Unfit,
+            (JobChange::Add, Some(n)) => drop(data.insert("n".to_owned(), json!(n + JOB_AMOUNT))),
+            (JobChange::Fields, _) => update_fields(data, job.number),
+            (JobChange::Tag, _) => drop(record.tags.insert(JOB_TAG.to_owned())),
         }
+        matches!(job.outcome, JobOutcome::Updated | JobOutcome::Unknown)
     }
 
     /// Ends a session.

@@ -5,7 +5,7 @@ use hyper_session::session::CookiePolicy;
 use crate::{
     driver::Scenario,
     schedule::Random,
-    script::{Actor, LoadKind, Op, Role},
+    script::{Actor, JobChange, LoadKind, Op, Role},
 };
 
 /// Returns an actor for each operation.
@@ -38,8 +38,10 @@ fn operations() -> Vec<Actor> {
     let mut dropped = write(&[Op::Increment]);
     dropped.may_be_dropped = true;
     actors.push(dropped);
-    let others = [Role::Expiry, Role::WindowEnd, Role::SignOut, Role::Job];
+    let others = [Role::Expiry, Role::WindowEnd, Role::SignOut];
     actors.extend(others.map(Actor::with_role));
+    let jobs = JobChange::ALL.map(Role::Job);
+    actors.extend(jobs.map(Actor::with_role));
     actors
 }
 
@@ -222,7 +224,7 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         0..3 if is_stored => Role::Expiry,
         3..6 => Role::WindowEnd,
         6 if is_stored => Role::SignOut,
-        7..9 => Role::Job,
+        7..9 => Role::Job(random.pick(&JobChange::ALL)),
         _ => Role::Request,
     };
     let mut actors: Vec<Actor> = Vec::new();
@@ -241,7 +243,7 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
         actors[number].role = role;
         let followers = actors.iter_mut().filter(|it| it.follows == Some(number));
         followers.for_each(|it| it.follows = None);
-        if role == Role::Job {
+        if matches!(role, Role::Job(_)) {
             // The key of a job is that of the visitor's first cookie.
             actors[number].follows = None;
         }

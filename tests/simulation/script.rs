@@ -25,6 +25,9 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// The number that a job adds.
 pub(crate) const JOB_AMOUNT: i64 = 100;
 
+/// The tag that a job adds.
+pub(crate) const JOB_TAG: &str = "job";
+
 /// The grace window of a rotation.
 pub(crate) const GRACE: Duration = Duration::from_secs(30);
 
@@ -85,8 +88,23 @@ pub(crate) enum Role {
     WindowEnd,
     /// An administrator destroys all sessions with the tag of the first visit.
     SignOut,
-    /// A job adds [`JOB_AMOUNT`] to the number in the session of a visitor, through the collection.
-    Job,
+    /// A job changes the session of a visitor, through the collection.
+    Job(JobChange),
+}
+
+/// The change of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JobChange {
+    /// Adds [`JOB_AMOUNT`] to the number.
+    Add,
+    /// Changes the fields that [`Op::UpdateAll`] changes.
+    Fields,
+    /// Adds [`JOB_TAG`].
+    Tag,
+}
+
+impl JobChange {
+    pub(crate) const ALL: [Self; 3] = [Self::Add, Self::Fields, Self::Tag];
 }
 
 /// One actor of a schedule.
