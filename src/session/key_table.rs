@@ -62,14 +62,20 @@ impl<V: Copy> KeyTable<V> {
     pub(super) fn insert_unless(&self, key: StoreKey, value: V, keeps: impl FnOnce(V) -> bool) {
         if let Some(bucket) = self.bucket(&key) {
             let mut bucket = lock(bucket);
-            if !bucket.get(&key).is_some_and(keeps) {
+            if !bucket.get(&key).copied().is_some_and(keeps) {
                 bucket.insert(key, value);
             }
         }
     }
 
     pub(super) fn get(&self, key: &StoreKey) -> Option<V> {
-        lock(self.bucket(key)?).get(key)
+        self.map(key, |value| *value)
+    }
+
+    /// Returns the output of `map` for the value of a key.
+    #[inline]
+    pub(super) fn map<T>(&self, key: &StoreKey, map: impl FnOnce(&V) -> T) -> Option<T> {
+        lock(self.bucket(key)?).get(key).map(map)
     }
 
     pub(super) fn remove(&self, key: &StoreKey) {
@@ -95,9 +101,11 @@ impl<V: Copy> KeyBucket<V> {
         }
     }
 
-    fn get(&self, key: &StoreKey) -> Option<V> {
+    #[inline]
+    fn get(&self, key: &StoreKey) -> Option<&V> {
         let mut entries = self.entries.iter().flatten();
-        entries.find(|(found, _)| found == key).map(|entry| entry.1)
+        let entry = entries.find(|(found, _)| found == key);
+        entry.map(|(_, value)| value)
     }
 
     fn insert(&mut self, key: StoreKey, value: V) {

@@ -10,6 +10,7 @@ use super::{
     step::CommitStep,
 };
 use crate::{
+    clock::Timestamp,
     id::StoreKey,
     session::{
         CookiePolicy, Session, SessionError,
@@ -19,6 +20,7 @@ use crate::{
         trace::{OperationEnd, OperationTrace},
     },
     store::{SetCookies, StoreFuture, WriteOutcome},
+    wire::Lifetime,
 };
 
 /// The session's part of a response.
@@ -293,15 +295,23 @@ fn keeps_cookies(state: &SessionState, engine: &Engine) -> bool {
 /// Returns `true` if the session's id died during the request, or another request changed the session's
 /// timeout, as far as this process knows.
 fn is_outdated(state: &SessionState, engine: &Engine) -> bool {
-    match recent_change(state, engine) {
-        None => false,
-        Some(RecentChange::Death) => true,
-        Some(RecentChange::Lifetime(newer, at)) => {
-            // A client-side store has no conflicts: its last response counts.
-            let is_former = !state.cookie_lifetime().has_timeouts_of(&newer);
-            is_former && engine.is_recent(at) && !state.is_store_attached()
-        }
-    }
+    has_change(state, engine, |change| match change {
+        RecentChange::Death => true,
+        RecentChange::Lifetime(newer, at) => has_former_lifetime(state, engine, newer, *at),
+    })
+}
+
+/// Returns `true` if the session's timeout was changed at `at`, and this response has the former one.
+#[cold]
+fn has_former_lifetime(
+    state: &SessionState,
+    engine: &Engine,
+    newer: &Lifetime,
+    at: Timestamp,
+) -> bool {
+    // A client-side store has no conflicts: its last response counts.
+    let is_server_side = !state.is_store_attached();
+    is_server_side && !state.cookie_lifetime().has_timeouts_of(newer) && engine.is_recent(at)
 }
 
 /// Chooses what happens to the browser's id cookie. No other place does.
@@ -331,11 +341,18 @@ fn cookie_action(state: &SessionState, engine: &Engine) -> CookieAction {
 
 /// Returns `true` if the session's id died during the request, as far as this process knows.
 fn is_id_dead(state: &SessionState, engine: &Engine) -> bool {
-    recent_change(state, engine) == Some(RecentChange::Death)
+    has_change(state, engine, |change| *change == RecentChange::Death)
 }
 
-fn recent_change(state: &SessionState, engine: &Engine) -> Option<RecentChange> {
-    engine.recent_changes.get(&state.key()?)
+/// Returns `true` if there is a recent change of the session for which `is_match` returns `true`.
+#[inline]
+fn has_change(
+    state: &SessionState,
+    engine: &Engine,
+    is_match: impl FnOnce(&RecentChange) -> bool,
+) -> bool {
+    let is_match = |key| engine.recent_changes.map(&key, is_match);
+    state.key().and_then(is_match).unwrap_or(false)
 }
 
 fn id_cookie(state: &mut SessionState, engine: &Engine) -> Result<HeaderValue, SessionError> {

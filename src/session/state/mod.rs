@@ -366,13 +366,18 @@ impl SessionState {
 
     /// Sets the lifetime in the cookie to that of the stored record. If the session's own timeout differs, a
     /// slower response of this process must not send the former one. `is_written`: by this request.
+    #[inline]
     fn set_cookie_lifetime(&mut self, engine: &Engine, lifetime: Lifetime, is_written: bool) {
-        let former = self.identity.lifetime();
-        if former == Some(lifetime) {
-            return;
+        if self.identity.lifetime() != Some(lifetime) {
+            self.change_cookie_lifetime(engine, lifetime, is_written);
         }
+    }
+
+    #[inline(never)]
+    fn change_cookie_lifetime(&mut self, engine: &Engine, lifetime: Lifetime, is_written: bool) {
+        let former = self.identity.lifetime().unwrap_or_default();
         self.identity.set_lifetime(lifetime);
-        if !former.unwrap_or_default().has_timeouts_of(&lifetime)
+        if !former.has_timeouts_of(&lifetime)
             && let Some(key) = self.key().filter(|_| self.is_id_from_request())
         {
             engine.record_lifetime(key, lifetime, is_written);

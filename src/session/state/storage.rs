@@ -172,6 +172,7 @@ impl SessionState {
         }
     }
 
+    #[inline(never)]
     fn on_touched(&mut self, engine: &Engine, now: Timestamp) {
         self.identity.mark_touched(now);
         if self.touch == ReadTouch::Repeated
