@@ -252,7 +252,12 @@ async fn a_correction_of_a_touch_that_fails_is_repeated() {
         (true, Failure::Dropped),
     ] {
         for next_is_old in [false, true] {
-            let server = test_server(config().touch_timeout(Duration::from_millis(20)));
+            // Only a touch that hangs may reach its timeout.
+            let timeout = match failure {
+                Failure::Hangs => Duration::from_millis(20),
+                Failure::Fails | Failure::Dropped => Duration::from_secs(60),
+            };
+            let server = test_server(config().touch_timeout(timeout));
             let old = session_of_one_day(&server).await;
             let mut new = old.clone();
             new.visit(async |s| s.set_max_age(30 * DAY)).await.unwrap();

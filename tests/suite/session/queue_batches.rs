@@ -215,7 +215,7 @@ async fn a_clear_during_a_commit_that_waits_removes_what_its_request_has_seen() 
 /// The store never answers the write of the batch.
 #[tokio::test]
 async fn a_commit_whose_batch_hangs_ends_with_an_unknown_outcome() {
-    let server = test_server(config().commit_timeout(Duration::from_millis(50)));
+    let server = test_server(config().commit_timeout(Duration::from_secs(2)));
     let browser = visitor(&server, json!({"n": 0})).await;
     let (mut first, mut winner) = (browser.clone(), browser.clone());
     let conflicting = server.store.hold_nth(Call::Write, 0);
