@@ -171,18 +171,22 @@ async fn route(
     }
 }
 
-/// Returns `false` if a server may read the path as another one: it has a segment `.` or `..`, a
-/// backslash, or a slash or dot that is percent-encoded.
+/// Returns `false` if a server may read the path as another one: it has a segment `.` or `..`, with or
+/// without parameters as in `..;a=1`, a backslash, or a slash or dot that is percent-encoded once or twice.
 fn is_plain(path: &str) -> bool {
     // Most paths have no such byte.
     if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
         return true;
     }
-    let lower = path.to_ascii_lowercase();
+    let path = path.to_ascii_lowercase();
+    // A second decoding turns `%255c` into a backslash.
+    let path = path.replace("%25", "%").replace("%3b", ";");
     let is_hidden = ["\\", "%5c", "%2f", "%2e"]
         .iter()
-        .any(|part| lower.contains(part));
-    !is_hidden && !lower.split('/').any(|part| matches!(part, "." | ".."))
+        .any(|part| path.contains(part));
+    // Tomcat and Jetty remove parameters before they resolve dot segments.
+    let mut names = path.split('/').filter_map(|part| part.split(';').next());
+    !is_hidden && !names.any(|name| matches!(name, "." | ".."))
 }
 
 /// Redirects a person to the sign-in form. Other clients get a 401.

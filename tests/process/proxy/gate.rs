@@ -107,13 +107,26 @@ async fn a_path_that_a_server_may_read_as_another_one_is_refused() {
         "/public/..%2Freports",
         "/public/..%5creports",
         "/public/..\\reports",
+        "/public/..;/reports",
+        "/public/..;a=1/reports",
+        "/public/.;/..;/reports",
+        "/public/..%3B/reports",
+        "/public/%252e%252E/reports",
+        "/public/..%252Freports",
+        "/public/..%255creports",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
         let answer = raw(proxy.address, &request).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{path}: {answer}");
     }
     let mut client = Remote::http1(proxy.address);
-    headers(&mut client, "/public/a..b/.c", &[]).await;
+    for path in [
+        "/public/a..b/.c",
+        "/public/a.b;v=1.2/100%25",
+        "/public/..a;b",
+    ] {
+        headers(&mut client, path, &[]).await;
+    }
 }
 
 #[tokio::test]
