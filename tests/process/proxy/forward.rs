@@ -215,6 +215,23 @@ async fn get(proxy: &Proxy) -> (u16, Option<Bytes>) {
 }
 
 #[tokio::test]
+async fn a_chunked_response_loses_its_length() {
+    let upstream = raw_upstream(async |mut stream: TcpStream| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = format!("{head}9\r\nall of it\r\n0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).await.unwrap();
+    });
+    let proxy = Proxy::start(upstream.await, &[]);
+    let request = "GET /public/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let answer = raw(proxy.address, request).await;
+    assert!(!answer.contains("content-length"), "{answer}");
+    assert!(
+        answer.ends_with("\r\n\r\n9\r\nall of it\r\n0\r\n\r\n"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn a_slow_upstream_server_is_a_504() {
     let timeout = [("UPSTREAM_TIMEOUT", "1")];
     let silent = raw_upstream(async |_stream| std::future::pending().await).await;
