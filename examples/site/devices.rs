@@ -64,13 +64,13 @@ impl Site {
         for session in self.collection.list(&tag, &["device"]).await? {
             if let Some(device) = session.values().get::<Device>("device")? {
                 let since = UNIX_EPOCH + Duration::from_secs(device.since);
-                let seen = session.last_seen().unwrap_or(session.created_at());
+                let seen = session.last_seen();
                 devices.push(context! {
                     is_current => *session.key() == current,
                     key => session.key().to_string(),
                     name => device.name,
                     since => date(since),
-                    seen => date(seen.into()),
+                    seen => seen.map(|seen| date(seen.into())),
                 });
             }
         }

@@ -16,6 +16,10 @@ use crate::{
     wire::{CookieText, Format, IdCookie, Lifetime},
 };
 
+/// Maximum difference between a time to live that is read and the one that was written: by rounding, slow
+/// operations, and clocks that differ.
+const TTL_TOLERANCE: Duration = Duration::from_secs(60);
+
 /// The store, the policy and the formats of one service.
 pub(crate) struct Engine {
     pub(crate) backend: Backend,
@@ -149,19 +153,27 @@ impl Engine {
         own.map_or(self.policy.age, |own| own.min(self.policy.max_age_limit))
     }
 
-    /// Returns when a record with the time to live `ttl` at `now` was last touched or written. If the end of the
-    /// session bounds it, returns the earliest possible time.
+    /// Returns when a record with the time to live `ttl` at `now` was last touched or written. Returns `None` if
+    /// the end of the session bounds the time to live, or if it comes from another idle timeout.
     pub(crate) fn last_touch(
         &self,
         lifetime: &Lifetime,
         ttl: Duration,
         now: Timestamp,
-    ) -> Timestamp {
+    ) -> Option<Timestamp> {
         let idle = self.policy.idle_ttl(self.max_age(lifetime));
+        let latest = now.saturating_add(ttl).saturating_add(TTL_TOLERANCE);
+        let is_bounded = self.end(lifetime).is_some_and(|end| end <= latest);
+        let own = lifetime.max_age();
+        let is_limited = own.is_some_and(|own| own > self.policy.max_age_limit);
+        if is_bounded || is_limited || ttl > idle.saturating_add(TTL_TOLERANCE) {
+            return None;
+        }
         let elapsed = idle.saturating_sub(ttl).as_millis();
         let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
         let touched = Timestamp::from_millis(now.as_millis().saturating_sub(elapsed));
-        touched.max(lifetime.created)
+        let is_possible = touched.saturating_add(TTL_TOLERANCE) >= lifetime.created;
+        is_possible.then(|| touched.max(lifetime.created))
     }
 
     fn end(&self, lifetime: &Lifetime) -> Option<Timestamp> {

@@ -32,11 +32,15 @@ impl SessionInfo {
     }
 
     /// Returns the time of the session's last renewal or of the last write by a request, to within the setting
-    /// [`touch_interval`](crate::SessionConfig#structfield.touch_interval). Returns `None` if the store does not
-    /// know it.
+    /// [`touch_interval`](crate::SessionConfig#structfield.touch_interval).
     ///
-    /// It is computed from the record's expiry. A session that an absolute timeout ends before its idle timeout
-    /// may have been seen later. After a change of the setting `age`, the time is wrong until the next renewal.
+    /// The record's time to live determines it. It is `None`, which means unknown, in these cases:
+    ///
+    /// - The store does not know the time to live.
+    /// - The absolute timeout ends the session before its idle timeout.
+    /// - The session's own timeout is longer than the setting `max_age_limit`.
+    ///
+    /// After a change of the setting `age` or `touch_interval`, it may be `None` or wrong until the next renewal.
     pub const fn last_seen(&self) -> Option<Timestamp> {
         self.last_seen
     }
@@ -73,14 +77,15 @@ impl SessionCollection {
         Ok(Some(SessionInfo {
             key,
             created: lifetime.created,
-            last_seen: ttl.map(last_touch),
+            last_seen: ttl.and_then(last_touch),
             values: Snapshot::new(session.data.select(paths)?),
             tags: session.tags,
         }))
     }
 
     /// Returns the live sessions with a tag, each with its values at these paths. The session that was seen
-    /// last comes first. A record that is unreadable is left out, with an [`Event::RecordUnreadable`].
+    /// last comes first. A session with an unknown [`last_seen`](SessionInfo::last_seen) is sorted by its creation.
+    /// A record that is unreadable is left out, with an [`Event::RecordUnreadable`].
     ///
     /// # Errors
     /// See [`tagged`](Self::tagged).
@@ -100,7 +105,8 @@ impl SessionCollection {
             sessions.extend(self.readable_info(&key, paths).await?);
         }
         sessions.sort_by_key(|session| {
-            std::cmp::Reverse((session.last_seen, session.created, session.key))
+            let seen = session.last_seen.unwrap_or(session.created);
+            std::cmp::Reverse((seen, session.created, session.key))
         });
         Ok(sessions)
     }

@@ -3,8 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hyper_session::{
-    CookieStore, MigratingStore, SessionError, Sessions, StoreKey, clock::Timestamp,
-    session::SessionInfo, store::MemoryStore,
+    CookieStore, MigratingStore, Session, SessionError, Sessions, StoreKey,
+    clock::{Clock, Timestamp},
+    session::SessionInfo,
+    store::MemoryStore,
 };
 use serde_json::{Value, json};
 
@@ -77,19 +79,60 @@ async fn sessions_of_a_tag_are_listed_with_their_times_and_values() {
 }
 
 #[tokio::test]
-async fn an_absolute_timeout_bounds_when_a_session_was_seen() {
-    let server = test_server(config().absolute_timeout(AGE + MINUTE));
+async fn last_seen_is_unknown_after_the_absolute_timeout_bounds_the_time_to_live() {
+    let server = test_server(config().absolute_timeout(2 * AGE));
     let start = server.clock.now();
-    sign_in(&server, "phone").await;
+    let mut phone = sign_in(&server, "phone").await;
     let all = server.sessions.collection();
-    let seen = async || all.list("user-7", &[]).await.unwrap()[0].last_seen();
-    assert_eq!(seen().await, Some(start));
-    server.clock.advance(AGE);
-    let seen = seen().await.unwrap();
-    assert!(
-        start <= seen && seen < start.saturating_add(AGE),
-        "{seen:?}"
-    );
+    let list = async || all.list("user-7", &["device.name"]).await.unwrap();
+    assert_eq!(list().await[0].last_seen(), Some(start));
+    server.clock.advance(AGE / 2);
+    phone.visit(async |s| s.put("n", 1)).await.unwrap();
+    let seen = start.saturating_add(AGE / 2);
+    assert_eq!(list().await[0].last_seen(), Some(seen));
+    server.clock.advance(AGE / 4);
+    sign_in(&server, "laptop").await;
+    server.clock.advance(AGE / 2);
+    phone.visit(async |s| s.put("n", 2)).await.unwrap();
+    let listed = list().await;
+    assert_eq!(names(&listed), ["laptop", "phone"], "sorted by creation");
+    assert_eq!(listed[1].last_seen(), None);
+    assert_eq!(listed[1].created_at(), start);
+}
+
+#[tokio::test]
+async fn last_seen_is_unknown_after_a_change_of_the_timeouts() {
+    let clock = Clock::manual(Clock::system().now());
+    let store = MemoryStore::builder().clock(clock.clone()).build();
+    let service = |config| {
+        let builder = Sessions::builder(config).store(store.clone());
+        builder.clock(clock.clone()).build().unwrap()
+    };
+    let (start, month) = (clock.now(), 360 * AGE);
+    let before = service(config());
+    for max_age in [None, Some(month)] {
+        let visit = async |s: &Session| {
+            s.tag("user-7")?;
+            max_age.map_or(Ok(()), |max_age| s.set_max_age(max_age))
+        };
+        Browser::new(&before).visit(visit).await.unwrap();
+    }
+    let seen = async |config| {
+        let listed = service(config).collection().list("user-7", &[]).await;
+        let mut seen: Vec<_> = listed.unwrap().iter().map(SessionInfo::last_seen).collect();
+        seen.sort();
+        seen
+    };
+    clock.advance(AGE / 2);
+    assert_eq!(seen(config()).await, [Some(start), Some(start)]);
+    let shorter = config().age(AGE / 4).max_age_limit(12 * AGE);
+    assert_eq!(seen(shorter).await, [None, None]);
+    assert_eq!(seen(config().age(month)).await, [None, Some(start)]);
+    // The time to live is below the limit now.
+    clock.advance(month - AGE);
+    let shorter = config().max_age_limit(12 * AGE);
+    assert_eq!(seen(shorter).await, [None]);
+    assert_eq!(seen(config()).await, [Some(start)]);
 }
 
 async fn scanned(sessions: &Sessions) -> BTreeSet<StoreKey> {
