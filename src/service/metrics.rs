@@ -174,6 +174,10 @@ const METRICS: &[MetricDescription] = &[
     ),
 ];
 
+/// The events without a reason that alerts count. Prometheus computes no increase for a counter whose first scraped
+/// value is above 0.
+const ALERT_EVENTS: [&str; 3] = ["store_stopped", "record_unreadable", "prefix_shared"];
+
 /// # Metrics
 impl Sessions {
     /// Records the gauges and counters of the stores and of the queues of hot sessions. Call it before
@@ -196,7 +200,8 @@ impl Sessions {
         });
     }
 
-    /// Describes all metrics, with their units, to the recorder. Call it once after the recorder is
+    /// Describes all metrics, with their units, to the recorder. Records the counters of `store_stopped`,
+    /// `record_unreadable` and `prefix_shared`, with the value 0. Call it once after the recorder is
     /// installed. Returns the descriptions.
     pub fn describe_metrics() -> &'static [MetricDescription] {
         for metric in METRICS {
@@ -211,6 +216,9 @@ impl Sessions {
                 MetricKind::Gauge => describe_gauge!(name, unit, help),
                 MetricKind::Histogram => describe_histogram!(name, unit, help),
             }
+        }
+        for event in ALERT_EVENTS {
+            counter!("hyper_session_events_total", "event" => event).increment(0);
         }
         METRICS
     }

@@ -52,6 +52,12 @@ async fn a_scrape_has_the_metrics_of_the_visits() {
         ("SESSION_DRIVER", "file"),
         ("SESSION_FILE_LOCATION", location.to_str().unwrap()),
     ]);
+    let first = Remote::http1(service.metrics).get("/metrics").await;
+    for event in ["store_stopped", "record_unreadable", "prefix_shared"] {
+        let line = format!("hyper_session_events_total{{event=\"{event}\"}} 0");
+        let mut lines = first.text().lines();
+        assert!(lines.any(|other| other == line), "{line}\n{}", first.text());
+    }
     let mut visitor = Remote::http1(service.process.address);
     for visit in 1..=3 {
         let answer = visitor.get("/").await;
