@@ -38,6 +38,8 @@ struct OutageState {
     ended: Option<Timestamp>,
     /// Failures after that end that began no outage.
     left_out: u64,
+    /// The store that reported that it stopped. Its failures are no outage.
+    stopped: Option<&'static str>,
 }
 
 struct ServiceOutage {
@@ -62,6 +64,9 @@ impl OutageListener {
         let mut state = lock(&self.state);
         let now = self.clock.now();
         let is_read = error.operation() == "read";
+        if state.stopped == Some(error.store()) {
+            return;
+        }
         if let Some(outage) = &mut state.outage {
             outage.failed += 1;
             outage.needs_write |= !is_read;
@@ -112,6 +117,7 @@ impl Listener for OutageListener {
 
     fn on_event(&self, event: &Event<'_>) {
         match event {
+            Event::StoreStopped { store, .. } => lock(&self.state).stopped = Some(store),
             Event::StoreFailed {
                 key,
                 error: SessionError::Store(error),

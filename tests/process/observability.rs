@@ -101,6 +101,30 @@ async fn a_scrape_has_the_metrics_of_the_visits() {
 }
 
 #[tokio::test]
+async fn a_file_store_that_stops_is_one_line_and_one_event() {
+    let folder = Scratch::new();
+    let location = folder.path().join("sessions");
+    let service = Service::start(&[
+        ("RUST_LOG", "warn"),
+        ("SESSION_DRIVER", "file"),
+        ("SESSION_FILE_LOCATION", location.to_str().unwrap()),
+        ("SESSION_FILE_DURABILITY", "always"),
+    ]);
+    let mut visitor = Remote::http1(service.process.address);
+    assert_eq!(visitor.get("/").await.status, 200);
+    std::fs::rename(&location, folder.path().join("moved")).unwrap();
+    for _ in 0..3 {
+        assert_eq!(visitor.get("/").await.status, 503);
+    }
+    let answer = Remote::http1(service.metrics).get("/metrics").await;
+    let line = "hyper_session_events_total{event=\"store_stopped\"} 1\n";
+    assert!(answer.text().contains(line), "{}", answer.text());
+    let log = service.log();
+    assert_eq!(log.lines().count(), 1, "{log}");
+    assert!(log.contains("event=\"store_stopped\""), "{log}");
+}
+
+#[tokio::test]
 async fn the_log_at_level_trace_and_the_metrics_contain_no_secret() {
     let folder = Scratch::new();
     let location = folder.path().join("sessions");
