@@ -2,7 +2,7 @@
 //!
 //! `cargo build --release --features forms --example proxy && cargo bench --profile release --features forms --bench proxy`
 //!
-//! Needs nginx (Debian's package `nginx-light`) and Linux. The same load goes to each proxy in turn, and
+//! Needs nginx (Debian's package `nginx-light`) and Linux. The benchmark sends the same load to each proxy in turn, and
 //! each figure is a median over the rounds. Environment: `ROUNDS` (default 15) and `REQUESTS` of a
 //! round (default 20,000).
 
