@@ -11,13 +11,32 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Response,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE},
+    header::{CONTENT_TYPE, SET_COOKIE},
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 
 use super::{failure::RequestFailure, request_info::RequestInfo};
+
+/// The headers that describe the body of a response. They are removed with it.
+const BODY_HEADERS: [&str; 15] = [
+    "accept-ranges",
+    "content-digest",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-md5",
+    "content-range",
+    "digest",
+    "etag",
+    "last-modified",
+    "repr-digest",
+    "trailer",
+    "transfer-encoding",
+];
 
 type Render = dyn Fn(&RequestFailure<'_>) -> Option<Response<String>> + Send + Sync;
 
@@ -61,8 +80,9 @@ pub struct ErrorPages(Arc<Render>);
 impl ErrorPages {
     /// Creates a hook. `render` returns the page, or `None` to keep the response.
     ///
-    /// The response keeps its status and its headers, such as `Set-Cookie` and `Retry-After`. The body and
-    /// the headers of the page replace its own. A page without a `Content-Type` is HTML.
+    /// The response keeps its status and its headers, such as `Set-Cookie` and `Retry-After`. The page
+    /// replaces its body and the headers that describe the body, such as `Content-Encoding` and `ETag`. The
+    /// page's other headers replace headers of the same name. A page without a `Content-Type` is HTML.
     pub fn new(
         render: impl Fn(&RequestFailure<'_>) -> Option<Response<String>> + Send + Sync + 'static,
     ) -> Self {
@@ -90,7 +110,9 @@ impl ErrorPages {
         };
         let (mut head, _) = response.into_parts();
         let (page_head, text) = page.into_parts();
-        head.headers.remove(CONTENT_LENGTH);
+        for name in BODY_HEADERS {
+            head.headers.remove(name);
+        }
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         head.headers.insert(CONTENT_TYPE, html);
         for (name, value) in &page_head.headers {

@@ -275,6 +275,61 @@ async fn a_page_keeps_the_cookies_of_the_response() {
     assert!(answer.text().starts_with("<p>"));
 }
 
+/// The compression layer is between the hook and the forms, so it has compressed the body that the page replaces.
+#[tokio::test]
+async fn a_page_keeps_no_header_of_the_body_that_it_replaces() {
+    const REMOVED: [&str; 13] = [
+        "accept-ranges",
+        "content-digest",
+        "content-disposition",
+        "content-encoding",
+        "content-location",
+        "content-md5",
+        "content-range",
+        "digest",
+        "etag",
+        "last-modified",
+        "repr-digest",
+        "trailer",
+        "transfer-encoding",
+    ];
+    let setup = test_server(config());
+    let add_headers = |mut response: axum::response::Response| async move {
+        for name in REMOVED {
+            if name != "content-encoding" {
+                let value = "x".parse().unwrap();
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response.headers_mut().insert("x-own", "1".parse().unwrap());
+        response
+    };
+    let router = Router::new()
+        .route("/{*path}", any("page"))
+        .layer(Forms::new().csrf_protection().layer())
+        .layer(setup.sessions.layer())
+        .layer(tower_http::compression::CompressionLayer::new())
+        .layer(axum::middleware::map_response(add_headers))
+        .layer(error_pages(&Failures::default()).layer());
+    let server = serve(TowerToHyperService::new(router)).await;
+    let mut client = Remote::http1(server.address);
+    let lines = [HTML, ("accept-encoding", "gzip")];
+    let post = Method::POST;
+    let kept = client.send_with(post.clone(), "/a?plain", &lines, "").await;
+    assert_eq!(header(&kept, "content-encoding"), "gzip");
+    let page = client.send_with(post, "/a", &lines, "").await;
+    assert_eq!(page.status, 403);
+    let text = Messages::default().text("status.403").to_owned();
+    assert_eq!(page.text(), format!("<p>{text}</p>"));
+    let length = page.body.len().to_string();
+    assert_eq!(header(&page, "content-length"), length);
+    assert_eq!(header(&page, "content-language"), "en");
+    assert_eq!(header(&page, "x-own"), "1");
+    for name in REMOVED {
+        assert_eq!(page.headers.get(name), None, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_setup_is_a_500_with_a_page() {
     let failures = Failures::default();
