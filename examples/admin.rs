@@ -126,10 +126,13 @@ async fn respond_to_visitor(
 /// Signs in every visitor with a name, without a password. The session gets a new id, because the visitor's
 /// rights change.
 fn sign_in(session: &Session, name: &str) -> Result<(), SessionError> {
-    if let Some(previous) = session.get::<String>("user.name")? {
-        session.untag(&user_tag(&previous))?;
+    let previous: Option<String> = session.get("user.name")?;
+    if previous.is_some_and(|previous| previous != name) {
+        // Another user was signed in. This user must not get that user's cart.
+        session.destroy()?;
+    } else {
+        session.regenerate()?;
     }
-    session.regenerate()?;
     session.put("user.name", name)?;
     session.tag(&user_tag(name))
 }

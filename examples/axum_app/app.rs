@@ -183,7 +183,13 @@ async fn sign_in(session: Session, input: Input) -> Result<Redirect> {
         let errors = ValidationErrors::new().with_error("name", message);
         return Err(errors.redirect_to("/").into());
     }
-    session.regenerate()?;
+    let previous: Option<String> = session.get("user.name")?;
+    if previous.is_some_and(|previous| previous != name) {
+        // Another user was signed in. This user must not get that user's data.
+        session.destroy()?;
+    } else {
+        session.regenerate()?;
+    }
     session.put("user.name", name)?;
     session.put(
         "user.signed_in_at",

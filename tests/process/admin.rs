@@ -147,13 +147,32 @@ async fn an_administrator_lists_sessions_and_signs_a_user_out() {
         admin(&app, Method::GET, "/admin/users/ada").await,
         json!([])
     );
+}
 
-    // The next sign-in takes the session from the former user.
-    assert_eq!(bob.post("/sign-in/ada", "").await.json()["name"], "ada");
+#[tokio::test]
+async fn another_user_gets_no_cart_and_no_tag_of_the_former_user() {
+    let app = start(&[]);
+    let mut client = Remote::http1(app.address);
+    client.post("/cart/5", "").await;
+    for name in ["ada", "ada"] {
+        let page = client.post(&format!("/sign-in/{name}"), "").await.json();
+        assert_eq!(page["name"], name);
+        assert_eq!(page["cart"]["prices"], json!([5]), "the visitor's own cart");
+    }
+    let page = client.post("/sign-in/bob", "").await.json();
     assert_eq!(
-        admin(&app, Method::GET, "/admin/users/bob").await,
-        json!([])
+        (&page["name"], &page["cart"]["prices"]),
+        (&json!("bob"), &json!([]))
     );
+    let page = client.get("/").await.json();
+    assert_eq!(
+        (&page["name"], &page["cart"]["prices"]),
+        (&json!("bob"), &json!([]))
+    );
+    for (name, expected) in [("ada", json!([])), ("bob", json!([["user-bob"]]))] {
+        let sessions = admin(&app, Method::GET, &format!("/admin/users/{name}")).await;
+        assert_eq!(json!(tags(&sessions)), expected);
+    }
 }
 
 #[tokio::test]

@@ -80,6 +80,22 @@ async fn a_visitor_signs_in_and_out_and_sees_each_message_once() {
 }
 
 #[tokio::test]
+async fn another_user_gets_no_data_of_the_former_user() {
+    let app = start();
+    let mut client = Remote::http1(app.address);
+    let fields = [("language", "en"), ("rows", "20")];
+    post_form(&mut client, "/preferences", &fields).await;
+    for (name, rows) in [("Ada", 20), ("Ada", 20), ("Bob", 0)] {
+        let before = client.jar.get("session").unwrap().to_owned();
+        post_form(&mut client, "/sign-in", &[("name", name)]).await;
+        assert_ne!(client.jar.get("session").unwrap(), before);
+        let page = client.get("/").await;
+        assert!(page.text().contains(&format!("signed in as {name}")));
+        assert_eq!(client.get("/preferences").await.json()["rows"], rows);
+    }
+}
+
+#[tokio::test]
 async fn preferences_are_typed_data_from_forms_and_json() {
     let app = start();
     let mut client = Remote::http1(app.address);
