@@ -20,7 +20,7 @@ use hyper_session::{
     Session, SessionConfig, SessionError, Sessions,
     cookie::Priority,
     form::{FormBody, Forms, Input, InputLimits},
-    service::{ErrorPages, Redirect, RequestHead},
+    service::{ErrorPages, Redirect, RequestHead, RequestInfo},
     session::SessionCollection,
 };
 use minijinja::{Environment, context};
@@ -67,16 +67,18 @@ pub(crate) struct App {
 /// The state of the site.
 struct Site {
     templates: Environment<'static>,
+    languages: Languages,
     users: Users,
     collection: SessionCollection,
 }
 
 impl App {
     pub(crate) fn new(sessions: Sessions) -> Result<Self, BoxError> {
-        let messages = Languages::load()?;
-        let error_pages = pages::error_pages(messages.clone());
+        let languages = Languages::load()?;
+        let error_pages = pages::error_pages(languages.clone());
         let site = Site {
             templates: pages::templates()?,
+            languages: languages.clone(),
             users: Users::default(),
             collection: sessions.collection(),
         };
@@ -85,7 +87,7 @@ impl App {
             sessions,
             forms: Forms::new()
                 .csrf_protection()
-                .select_messages(move |request, _| messages.select(request).clone()),
+                .select_messages(move |request, _| languages.select(request).clone()),
             error_pages,
         })
     }
@@ -105,6 +107,7 @@ impl App {
             .sessions
             .wrap_fn(move |request: Request<_>, session: Session| {
                 let (site, form) = (site.clone(), stale_form::referer_page(request.headers()));
+                let info = RequestInfo::new(&request);
                 let response: BoxFuture<Result<_, BoxError>> =
                     Box::pin(forms(request, session.clone()));
                 async move {
@@ -112,7 +115,7 @@ impl App {
                     if !stale_form::is_csrf_failure(&response) {
                         return Ok(response);
                     }
-                    let page = site.reload_form(&session, form).await?;
+                    let page = site.reload_form(&info, &session, form).await?;
                     Ok(page.map(FormBody::from))
                 }
             });

@@ -5,7 +5,7 @@ use http::{
     HeaderMap, Response, StatusCode, Uri,
     header::{CONTENT_TYPE, COOKIE, HOST, REFERER},
 };
-use hyper_session::Session;
+use hyper_session::{Session, service::RequestInfo};
 use minijinja::context;
 use serde_json::json;
 
@@ -32,19 +32,21 @@ impl Site {
     /// instructions.
     pub(crate) async fn reload_form(
         &self,
+        request: &RequestInfo,
         session: &Session,
         form: Option<&str>,
     ) -> Result<Page, BoxError> {
         session.load().await?;
+        let messages = self.languages.select(request);
         if let Some(form) = form {
-            let message = "This page was out of date, so nothing was sent. Please try again.";
+            let message = messages.text("stale_form.message");
             let notice = json!({ "type": "error", "message": message });
             session.flash("notification", notice)?;
             return Ok(pages::see_other(form));
         }
         let values = context! {
-            heading => "This page is out of date",
-            text => "Nothing was sent. Please go back, reload the page and try again.",
+            heading => messages.text("stale_form.heading"),
+            text => messages.text("stale_form.text"),
         };
         let mut page = self.page("problem.html", "", session, values)?;
         *page.status_mut() = StatusCode::FORBIDDEN;

@@ -191,6 +191,41 @@ async fn a_form_that_was_open_while_its_visitor_signed_in_is_sent_back_with_a_ne
 }
 
 #[tokio::test]
+async fn a_form_with_an_old_token_is_answered_in_the_language_of_the_browser() {
+    let site = site().await;
+    let mut visitor = Visitor::new(&site);
+    visitor.read("/contact").await;
+    let from = format!("http://{}/contact", site.address);
+    for (language, heading, text, message) in [
+        (
+            "de",
+            "Diese Seite ist veraltet",
+            "Bitte zurückgehen, die Seite neu laden",
+            "Es wurde nichts gesendet. Bitte noch einmal versuchen.",
+        ),
+        (
+            "en",
+            "This page is out of date",
+            "Please go back, reload the page",
+            "so nothing was sent. Please try again.",
+        ),
+    ] {
+        let head = [(ACCEPT_LANGUAGE, language), (REFERER, &*from)];
+        let page = visitor
+            .send_with_headers(&head[..1], "guess", "/contact", &[])
+            .await;
+        assert_eq!(page.status, 403);
+        assert!(page.text().contains(heading) && page.text().contains(text));
+        let answer = visitor
+            .send_with_headers(&head, "guess", "/contact", &[])
+            .await;
+        assert_eq!(answer.headers[LOCATION], "/contact");
+        let page = visitor.read("/contact").await;
+        assert!(page.contains(message), "{page}");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_token_leads_nowhere_but_to_pages_of_the_site_and_scripts_get_json() {
     let site = site().await;
     let mut visitor = Visitor::new(&site);
