@@ -121,7 +121,7 @@ pub enum Event<'a> {
         /// The cause.
         reason: &'a str,
     },
-    /// A problem of a store that the configuration opened, for its operator. The store goes on.
+    /// A problem of a store that the configuration opened, for its operator. The store continues to work.
     StoreProblem {
         /// The store's name.
         store: &'static str,

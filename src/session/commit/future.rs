@@ -54,7 +54,7 @@ pub struct Commit {
     pub(super) is_final: bool,
     is_completed: bool,
     abandon: Option<AbandonGuard>,
-    /// What happened last, unless a record is stored.
+    /// The outcome of the last step, unless a record is stored.
     outcome: &'static str,
     trace: OperationTrace,
 }

@@ -13,7 +13,7 @@ use crate::{
     wire::Forward,
 };
 
-/// What a commit waits for: usually a store operation. A key is the key of the session's record.
+/// The step that a commit waits for, usually a store operation. A key is the key of the session's record.
 #[derive(Debug)]
 pub(super) enum CommitStep {
     /// Choose the first operation.

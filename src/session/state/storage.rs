@@ -36,7 +36,7 @@ pub(super) enum ReadTouch {
     Repeated,
 }
 
-/// What a read revealed about an id of the request.
+/// The result of a read about an id of the request.
 enum IdVerdict {
     /// There is a record of the session, and the state has its lifetime.
     Alive,
