@@ -1,4 +1,4 @@
-//! A server to try sessions: a page for people, and `POST /ops` for every method of a session.
+//! A server to try sessions: a page for people, and `POST /ops` for scripts, which runs the methods in `playground/ops.rs`.
 //!
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!

@@ -169,7 +169,8 @@ async fn run(op: &Op, session: &Session, collection: &SessionCollection) -> OpRe
         }
         name if name.contains("flash") => flash(name, op, session),
         name if name.contains("intended_url") => intended_url(name, op, session),
-        "max_age" | "created_at" | "last_seen" | "expires_at" | "rotate" => lifetime(op, session),
+        "max_age" | "browser_session" | "reset_max_age" | "created_at" | "last_seen"
+        | "expires_at" | "rotate" => lifetime(op, session),
         name => data(name, op, session),
     }
 }
@@ -189,7 +190,7 @@ fn data(name: &str, op: &Op, session: &Session) -> OpResult {
                 .map_err(error_text)?,
             op,
         )),
-        "pull" => Ok(or_default(pull(session, key()?)?, op)),
+        "pull" => Ok(or_default(session.pull(key()?).map_err(error_text)?, op)),
         "has" => value(session.has(key()?)),
         "all" => all(&session.snapshot().map_err(error_text)?),
         "put" => unit(session.put(key()?, required(&op.value, "value")?)),
@@ -211,13 +212,6 @@ fn data(name: &str, op: &Op, session: &Session) -> OpResult {
         "untag" => unit(session.untag(user(op)?)),
         _ => Err(format!("unknown operation {name:?}")),
     }
-}
-
-fn pull(session: &Session, key: KeyPath<'_>) -> Result<Option<Json>, String> {
-    let snapshot: Snapshot = session.snapshot().map_err(error_text)?;
-    let value = snapshot.get(key.clone()).map_err(error_text)?;
-    session.forget(key).map_err(error_text)?;
-    Ok(value)
 }
 
 fn all(snapshot: &Snapshot) -> OpResult {
@@ -274,6 +268,8 @@ fn lifetime(op: &Op, session: &Session) -> OpResult {
             let max_age = Duration::try_from_secs_f64(seconds);
             unit(session.set_max_age(max_age.map_err(|error| format!("`seconds`: {error}"))?))
         }
+        "browser_session" => unit(session.set_browser_session()),
+        "reset_max_age" => unit(session.reset_max_age()),
         "created_at" => date(session.created_at()),
         "last_seen" => date(session.last_seen()),
         "expires_at" => date(session.expires_at()),

@@ -53,6 +53,35 @@ async fn every_operation_on_data_answers() {
 }
 
 #[tokio::test]
+async fn a_pull_that_finds_nothing_keeps_the_put_of_a_parallel_request() {
+    let playground = Playground::start();
+    let mut client = playground.client();
+    ops(&mut client, json!([{"op": "put", "key": "n", "value": 1}])).await;
+    let (mut slow, mut fast) = (client.clone(), client.clone());
+    let pulling = async {
+        let pull = json!([
+            {"op": "pull", "key": "note"},
+            {"op": "put", "key": "n", "value": 2},
+            {"op": "sleep", "ms": 500},
+        ]);
+        ops(&mut slow, pull).await
+    };
+    let putting = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let put = json!([{"op": "put", "key": "note", "value": "b"}]);
+        ops(&mut fast, put).await;
+    };
+    let (pulled, ()) = tokio::join!(pulling, putting);
+    // On a slow machine, the put may come first.
+    let expected = match pulled[0].is_null() {
+        true => json!("b"),
+        false => json!(null),
+    };
+    let read = json!([{"op": "get", "key": "note"}, {"op": "get", "key": "n"}]);
+    assert_eq!(ops(&mut client, read).await, json!([expected, 2]));
+}
+
+#[tokio::test]
 async fn the_lifetime_of_a_session_is_read_and_set() {
     let playground = Playground::start();
     let mut client = playground.client();
@@ -83,6 +112,10 @@ async fn the_lifetime_of_a_session_is_read_and_set() {
     let age = time(2).duration_since(time(1)).unwrap();
     assert_eq!(age, Duration::from_secs(2_592_000));
     assert!(time(0) <= time(1), "{dates}");
+    let reset = json!([{"op": "browser_session"}, {"op": "reset_max_age"}, {"op": "expires_at"}]);
+    let results = ops(&mut client, reset).await;
+    assert_eq!((&results[0], &results[1]), (&json!(null), &json!(null)));
+    assert!(results[2].as_str() < dates[2].as_str(), "{results}");
     // The old id forwards to the new one for the grace window.
     let mut old = client.clone();
     let rotate = json!([{"op": "rotate", "grace_ms": 60_000}, {"op": "rotate"}]);
