@@ -63,7 +63,8 @@ impl Admin {
         header.is_some_and(|header| header.as_bytes().ct_eq(expected).to_bool())
     }
 
-    /// Returns the number of stored sessions and a list. A scan may visit a session twice, so the list is a map.
+    /// Returns a list, and an upper bound of the number of sessions if the store counts. A scan may visit a
+    /// session twice, so the list is a map.
     async fn all(&self) -> Result<Value, SessionError> {
         let mut sessions = BTreeMap::new();
         let mut scan = self.collection.scan(&["user.name"])?;
@@ -73,7 +74,7 @@ impl Admin {
             sessions.insert(*session.key(), describe(&session)?);
         }
         let sessions: Vec<Value> = sessions.into_values().collect();
-        Ok(json!({ "count": self.collection.count().await?, "sessions": sessions }))
+        Ok(json!({ "max_count": self.collection.count().await?, "sessions": sessions }))
     }
 }
 

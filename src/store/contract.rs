@@ -114,8 +114,8 @@ pub trait Store: Any + Send + Sync {
         None
     }
 
-    /// Returns the number of live records, or `None` if the store cannot count them. The count may
-    /// include expired records that the store has not removed yet. Default: `None`.
+    /// Returns the number of live records, or `None` if the store cannot count them. Fences are records. The
+    /// count may include expired records that the store has not removed yet. Default: `None`.
     ///
     /// # Errors
     /// If the store cannot answer.

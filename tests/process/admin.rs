@@ -121,7 +121,7 @@ async fn an_administrator_lists_sessions_and_signs_a_user_out() {
     Remote::http1(app.address).post("/cart/5", "").await;
 
     let all = admin(&app, Method::GET, "/admin/sessions").await;
-    assert_eq!(all["count"], 4);
+    assert_eq!(all["max_count"], 4);
     let listed: BTreeSet<_> = tags(&all["sessions"])
         .iter()
         .map(Value::to_string)
@@ -191,7 +191,7 @@ async fn the_administration_needs_its_token_and_creates_no_session() {
     assert_eq!(ada.get("/").await.json()["name"], "ada");
     let listed = call(&app, TOKEN, Method::GET, "/admin/sessions").await;
     assert_eq!(listed.headers.get(header::SET_COOKIE), None);
-    assert_eq!(listed.json()["count"], 1);
+    assert_eq!(listed.json()["max_count"], 1);
     for path in [
         "/sign-in/a%20b",
         "/sign-in/",

@@ -232,8 +232,11 @@ impl SessionCollection {
         Ok(destroyed)
     }
 
-    /// Returns the number of stored sessions, or `None` if the store cannot count. It may include
-    /// sessions that have expired and are not removed yet.
+    /// Returns an upper bound of the number of sessions, or `None` if the store cannot count. The memory store
+    /// and the file store count. The Redis, cookie and migrating stores do not.
+    ///
+    /// The number includes expired records that the store has not removed yet, and the fence that replaces a
+    /// record for a short time after `rotate_id` or `regenerate`. [`scan`](Self::scan) visits the sessions alone.
     ///
     /// # Errors
     /// [`Store`](SessionError::Store) if the store fails.

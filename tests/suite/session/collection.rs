@@ -143,6 +143,13 @@ async fn count_counts_what_is_stored() {
     assert_eq!(all.count().await.unwrap(), Some(2));
     last.visit(async |s| s.destroy()).await.unwrap();
     assert_eq!(all.count().await.unwrap(), Some(1));
+    tagged(&setup, "eve")
+        .await
+        .visit(async |s| s.regenerate())
+        .await
+        .unwrap();
+    let count = all.count().await.unwrap();
+    assert_eq!(count, Some(3), "the fence of the old id counts");
 }
 
 /// A store with the four required methods only.
