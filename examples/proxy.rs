@@ -13,7 +13,7 @@
 //! | `PUBLIC_PATHS` | prefixes of the paths that need no sign-in, separated by commas; default `/public/` |
 //! | `TRUSTED_PROXIES` | addresses of proxies in front of this one, separated by commas; their `Forwarded` and `X-Forwarded` headers are kept |
 //! | `CONNECT_TIMEOUT` | the seconds for a connection to the upstream server; default 5 |
-//! | `UPSTREAM_TIMEOUT` | the seconds that the upstream server, or a client that sends a body, may be silent; default 30 |
+//! | `UPSTREAM_TIMEOUT` | the seconds that the upstream server, or a client that sends a body, may be silent, and that the server may accept no byte; default 30 |
 //! | `TUNNEL_TIMEOUT` | the seconds that a WebSocket may be silent; default 300 |
 //! | `UPSTREAM_REQUESTS`, `TUNNELS` | the maximum number of open requests and WebSockets; default 1000 each |
 //! | `SESSIONS` | `off` forwards all requests without sessions, to measure their cost |
@@ -23,6 +23,8 @@
 
 #[path = "proxy/body.rs"]
 mod body;
+#[path = "proxy/connector.rs"]
+mod connector;
 #[path = "proxy/forward.rs"]
 mod forward;
 #[path = "proxy/gate.rs"]

@@ -80,8 +80,8 @@ pub(crate) struct StreamedBody {
     is_waiting: bool,
     progress: Option<Progress>,
     clean_trailers: fn(&mut HeaderMap),
-    /// Kept until the body ends.
-    permit: Option<OwnedSemaphorePermit>,
+    /// Kept until the bodies of the request and of the response have ended.
+    permit: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 impl StreamedBody {
@@ -89,6 +89,7 @@ impl StreamedBody {
     pub(crate) fn request(
         inner: Incoming,
         timeout: Duration,
+        permit: Arc<OwnedSemaphorePermit>,
         progress: Progress,
         clean_trailers: fn(&mut HeaderMap),
     ) -> Self {
@@ -99,7 +100,7 @@ impl StreamedBody {
             is_waiting: false,
             progress: Some(progress),
             clean_trailers,
-            permit: None,
+            permit: Some(permit),
         }
     }
 
@@ -107,7 +108,7 @@ impl StreamedBody {
     pub(crate) fn response(
         inner: Incoming,
         timeout: Duration,
-        permit: OwnedSemaphorePermit,
+        permit: Arc<OwnedSemaphorePermit>,
         clean_trailers: fn(&mut HeaderMap),
     ) -> Self {
         Self {

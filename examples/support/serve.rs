@@ -184,26 +184,34 @@ async fn accept(
     let permit = permit.map_err(io::Error::other)?;
     let (stream, client) = listener.accept().await?;
     let _ = stream.set_nodelay(true);
-    let stream = LimitedStream {
-        stream,
-        write_timeout: limits.write_timeout,
-        write_end: None,
-        _permit: permit,
-    };
+    let stream = LimitedStream::new(stream, limits.write_timeout, Some(permit));
     Ok((stream, client))
 }
 
-/// A stream that counts as a connection until it closes. A handler may have taken it over by an upgrade. A
-/// write fails if the client accepts no byte for too long.
-struct LimitedStream {
+/// A stream that has its permit until it closes. A handler may have taken it over by an upgrade. A write fails
+/// if the other side accepts no byte for too long.
+pub(crate) struct LimitedStream {
     stream: TcpStream,
     write_timeout: Duration,
     /// The time at which a write that waits fails.
     write_end: Option<Pin<Box<Sleep>>>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl LimitedStream {
+    pub(crate) const fn new(
+        stream: TcpStream,
+        write_timeout: Duration,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            stream,
+            write_timeout,
+            write_end: None,
+            _permit: permit,
+        }
+    }
+
     fn limit_write(
         &mut self,
         cx: &mut Context<'_>,

@@ -250,6 +250,44 @@ async fn a_slow_upstream_server_is_a_504() {
 }
 
 #[tokio::test]
+async fn an_upload_that_the_upstream_server_does_not_read_leaves_no_connection() {
+    let (sender, mut streams) = tokio::sync::mpsc::unbounded_channel();
+    let unread = raw_upstream(move |stream| {
+        sender.send(stream).unwrap();
+        std::future::ready(())
+    });
+    let limits = [
+        ("UPSTREAM_TIMEOUT", "1"),
+        ("UPSTREAM_REQUESTS", "1"),
+        ("CONNECT_TIMEOUT", "600"),
+        ("MAX_CONNECTIONS", "1"),
+    ];
+    let proxy = Proxy::start(unread.await, &limits);
+    // The second upload needs the permit and the connection of the first one.
+    for _ in 0..2 {
+        const LENGTH: usize = 64 << 20;
+        let head =
+            format!("POST /public/x HTTP/1.1\r\nhost: h\r\ncontent-length: {LENGTH}\r\n\r\n");
+        let whole = async {
+            let mut stream = open(proxy.address, &head).await;
+            let sent = stream.write_all(&vec![b'x'; LENGTH]).await;
+            assert!(sent.is_err(), "the proxy closes the client's connection");
+            let mut upstream = streams.recv().await.unwrap();
+            let mut rest = Vec::new();
+            // What the kernel had buffered arrives, and then the end or a reset.
+            let _ = upstream.read_to_end(&mut rest).await;
+            assert!(rest.len() < LENGTH, "{} bytes", rest.len());
+        };
+        timeout(Duration::from_secs(60), whole)
+            .await
+            .expect("both connections close");
+    }
+    let request = "GET /x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let answer = raw(proxy.address, request).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_dying_upstream_server_is_a_502() {
     let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = refusing.local_addr().unwrap();
@@ -321,9 +359,16 @@ async fn requests_above_the_limit_are_a_503() {
 
 /// Waits for the only permit of a proxy, which a client that accepts no data has.
 async fn wait_for_permit(proxy: &Proxy) {
-    let mut client = Remote::http1(proxy.address);
-    let answer = timeout(Duration::from_secs(60), client.get("/public/x")).await;
-    assert_eq!(answer.expect("the permit is free again").status, 200);
+    let request = "GET /public/x HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+    let wait = async {
+        // The lifetime of this connection may end soon after that of the first one.
+        while !raw(proxy.address, request)
+            .await
+            .starts_with("HTTP/1.1 200")
+        {}
+    };
+    let result = timeout(Duration::from_secs(60), wait).await;
+    result.expect("the permit is free again");
 }
 
 #[tokio::test]
