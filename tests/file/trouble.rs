@@ -3,7 +3,7 @@
 use std::{
     error::Error as _,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, mpsc},
     time::{Duration, Instant},
@@ -253,6 +253,65 @@ async fn a_record_damaged_while_the_store_is_open_is_never_served() {
     );
     assert!(has(&store, 2).await);
     assert_eq!(store.stats().damaged, 1);
+}
+
+/// The frames before the cut are intact, so only the known end of the segment shows the loss.
+async fn lose_an_end_while_the_store_is_open(change: impl FnOnce(&Path, usize)) {
+    const WRITTEN: u64 = 100;
+    let scratch = Scratch::new();
+    let (sender, events) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let listener = move |event: &FileEvent<'_>| {
+        if let FileEvent::Damaged { offset, .. } = event {
+            sender.lock().unwrap().send(*offset).unwrap();
+        }
+    };
+    let store = small_segments(scratch.path()).durability(Durability::Always);
+    let store = store.listener(listener).open().unwrap();
+    for number in 0..WRITTEN {
+        write(&store, number).await;
+    }
+    let first = &segments(scratch.path())[0];
+    let bytes = fs::read(first).unwrap();
+    let is_second = |part: &[u8]| part.iter().all(|byte| *byte == 1);
+    let begin = bytes.windows(300).position(is_second).unwrap();
+    let end = begin + 300;
+    change(first, end);
+    store.compact().await.unwrap();
+    let count = store.count().await.unwrap().unwrap();
+    let mut found = 0;
+    for number in 0..WRITTEN {
+        found += u64::from(has(&store, number).await);
+    }
+    assert!((1..WRITTEN).contains(&found), "{found} sessions");
+    assert_eq!(count, found);
+    assert_eq!(store.stats().records, found);
+    assert_eq!(store.stats().damaged, 1);
+    store.close().await.unwrap();
+    drop(store);
+    assert_eq!(events.into_iter().collect::<Vec<_>>(), [end as u64]);
+    let store = small_segments(scratch.path()).open().unwrap();
+    assert_eq!(store.stats().records, found);
+}
+
+#[tokio::test]
+async fn a_compaction_reports_an_end_that_was_cut_off_while_the_store_is_open() {
+    lose_an_end_while_the_store_is_open(|path, end| {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.set_len(end as u64).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_compaction_reports_an_end_that_became_zeros_while_the_store_is_open() {
+    lose_an_end_while_the_store_is_open(|path, end| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[end..].fill(0);
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -162,18 +162,19 @@ impl Compactor<'_> {
         let chunk_bytes = CHUNK_BYTES.min(segment_bytes as usize / 16);
         let (mut kept, mut read, mut ready) = (0, 0, 0);
         let (mut candidates, mut failures) = (Vec::new(), ReencryptionFailures::default());
-        for item in Frames::new(bytes, source.salt, source.format) {
+        let mut frames = Frames::new(bytes, source.salt, source.format);
+        for item in &mut frames {
             let (header, offset, payload) = match item {
                 SegmentItem::Frame {
                     offset,
                     header,
                     payload,
                 } => (header, offset, payload),
-                SegmentItem::Damage { offset, len, .. } | SegmentItem::TornTail { offset, len } => {
+                SegmentItem::Damage { offset, len, .. } => {
                     self.drop_damaged(source.id, offset, len);
                     continue;
                 }
-                SegmentItem::Preallocated { .. } => continue,
+                SegmentItem::TornTail { .. } | SegmentItem::Preallocated { .. } => continue,
             };
             let position = Position {
                 segment: source.id,
@@ -192,6 +193,11 @@ impl Compactor<'_> {
                     return Ok(None);
                 }
             }
+        }
+        // The end was cut off or overwritten while the store is open.
+        let lost = source.end().saturating_sub(frames.end());
+        if lost > 0 {
+            self.drop_damaged(source.id, frames.end(), lost.into());
         }
         kept += self.copy_chunk(&mut candidates, source.format)?;
         throttle(read);

@@ -169,11 +169,12 @@ impl LogWriter {
     /// Ends the active segment and continues in `next`, which has no frames.
     pub(super) fn begin_segment(&mut self, next: Arc<Segment>) {
         let full = std::mem::replace(&mut self.active, next);
+        // A segment is shorter than 4 GiB.
+        full.set_end(self.tail as u32);
         self.previous = Some(SegmentEnd {
             id: full.id,
             salt: full.salt,
-            // A segment is shorter than 4 GiB.
-            offset: self.tail as u32,
+            offset: full.end(),
             checksum: self.checksum,
             durable: self.durable_offset(full.id),
         });

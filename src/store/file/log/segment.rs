@@ -4,7 +4,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     io,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use super::index::Position;
@@ -24,6 +24,8 @@ pub(crate) struct Segment {
     pub(crate) salt: u32,
     pub(crate) format: LogFormat,
     pub(crate) file: Box<dyn DiskFile>,
+    /// The end of the frames of a segment that has ended.
+    end: AtomicU32,
     /// Length of the segment's hint file, or 0.
     hint_len: AtomicU64,
     /// A hint was written, or would not save enough.
@@ -79,6 +81,7 @@ impl Segment {
             salt,
             format,
             file,
+            end: AtomicU32::new(0),
             hint_len: AtomicU64::new(0),
             hint_done: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -103,6 +106,16 @@ impl Segment {
         self.file.write_at(&mark.to_le_bytes(), offset)?;
         self.file.sync()?;
         self.file.truncate(SEGMENT_HEAD_LEN as u64)
+    }
+
+    /// Returns the end of the frames of a segment that has ended.
+    pub(crate) fn end(&self) -> u32 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Sets the end of the frames when the segment ends, or when it is opened.
+    pub(crate) fn set_end(&self, end: u32) {
+        self.end.store(end, Ordering::Relaxed);
     }
 
     /// Returns the length of the hint file, or 0 if there is none.

@@ -299,6 +299,7 @@ impl RecoveredLog {
         for (id, scanned) in take(&mut self.segments) {
             total += scanned.len + scanned.hint_len;
             let segment = Segment::new(id, scanned.salt, scanned.format, scanned.file);
+            segment.set_end(scanned.end);
             if scanned.hint_len > 0 {
                 segment.set_hint_len(scanned.hint_len);
                 segment.mark_hint_done();
