@@ -5,14 +5,18 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use serde::{
     Deserializer,
     de::{
-        DeserializeSeed, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+        DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
         value::MapAccessDeserializer,
     },
     forward_to_deserialize_any,
 };
 use serde_json::Value;
 
-use super::{ValidationErrors, field_name::parse_index};
+use super::{
+    ValidationErrors,
+    field_name::parse_index,
+    message_value::{MessageValue, format_message},
+};
 use crate::service::Messages;
 
 /// A deserializer of a value of the input.
@@ -374,30 +378,29 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
 pub(super) struct FieldError {
     /// The path of the field, in dot notation.
     path: String,
-    message: FieldMessage,
-}
-
-#[derive(Debug)]
-enum FieldMessage {
-    /// A message of the catalogue, and the value of its placeholder.
-    Key(&'static str, Option<(&'static str, String)>),
-    /// The text of a `Deserialize` implementation.
-    Text(String),
+    /// The key of the message in the catalogue.
+    key: &'static str,
+    values: Vec<(&'static str, MessageValue)>,
 }
 
 impl FieldError {
     const fn new(key: &'static str) -> Self {
         Self {
             path: String::new(),
-            message: FieldMessage::Key(key, None),
+            key,
+            values: Vec::new(),
         }
     }
 
-    const fn with_value(key: &'static str, value: (&'static str, String)) -> Self {
-        Self {
-            path: String::new(),
-            message: FieldMessage::Key(key, Some(value)),
-        }
+    fn with_value(mut self, name: &'static str, value: String) -> Self {
+        self.values.push((name, MessageValue::Text(value)));
+        self
+    }
+
+    fn with_type(mut self, expected: &dyn Expected) -> Self {
+        let value = MessageValue::Type(expected.to_string());
+        self.values.push(("expected", value));
+        self
     }
 
     /// Prepends the name of the enclosing field to the path.
@@ -413,28 +416,36 @@ impl FieldError {
 }
 
 impl serde::de::Error for FieldError {
+    /// Called with the text of a `Deserialize` implementation.
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            path: String::new(),
-            message: FieldMessage::Text(message.to_string()),
-        }
+        Self::new("validation.other").with_value("text", message.to_string())
     }
 
     fn missing_field(field: &'static str) -> Self {
         Self::new("validation.missing").prepend_name(field)
     }
 
-    /// Does not repeat the value. It may be a password.
-    fn invalid_type(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::with_value("validation.type", ("expected", expected.to_string()))
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new("validation.duplicate").with_value("name", field.to_owned())
     }
 
-    fn invalid_value(_: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
-        Self::with_value("validation.type", ("expected", expected.to_string()))
+    /// Does not repeat the value. It may be a password.
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new("validation.type").with_type(expected)
+    }
+
+    fn invalid_value(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new("validation.type").with_type(expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        Self::new("validation.length")
+            .with_value("length", length.to_string())
+            .with_type(expected)
     }
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
-        Self::with_value("validation.choice", ("choices", known.join(", ")))
+        Self::new("validation.choice").with_value("choices", known.join(", "))
     }
 
     /// The map adds the name of the key.
@@ -445,33 +456,17 @@ impl serde::de::Error for FieldError {
 
 impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.path)?;
-        match &self.message {
-            FieldMessage::Text(text) => f.write_str(text),
-            FieldMessage::Key(key, value) => {
-                let values = value.as_slice();
-                let values: Vec<(&str, &dyn fmt::Display)> = values
-                    .iter()
-                    .map(|(name, value)| (*name, value as _))
-                    .collect();
-                f.write_str(&Messages::default().format(key, &values))
-            }
-        }
+        let text = format_message(&Messages::default(), self.key, &self.values);
+        write!(f, "{} {text}", self.path)
     }
 }
 
 impl std::error::Error for FieldError {}
 
 impl From<FieldError> for ValidationErrors {
-    fn from(FieldError { path, message }: FieldError) -> Self {
+    fn from(error: FieldError) -> Self {
         let mut errors = Self::new();
-        match message {
-            FieldMessage::Text(text) => errors.add(path, text),
-            FieldMessage::Key(key, None) => errors.add_message(path, key, &[]),
-            FieldMessage::Key(key, Some((name, value))) => {
-                errors.add_message(path, key, &[(name, &value)]);
-            }
-        }
+        errors.add_with_values(error.path, error.key.into(), error.values);
         errors
     }
 }

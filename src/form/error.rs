@@ -120,25 +120,22 @@ impl InputErrorKind {
                 let unit = messages.find(&key).unwrap_or(unit);
                 messages.format("input.too_large", &[("limit", limit), ("unit", &unit)])
             }
-            Self::Malformed(reason) => messages.format("input.malformed", &[("reason", reason)]),
+            Self::Malformed(reason) => {
+                let reason = messages.translate(reason);
+                messages.format("input.malformed", &[("reason", &reason)])
+            }
             Self::UnsupportedType => messages.text("input.unsupported_type").to_owned(),
             Self::Csrf(reason) => {
-                let reason = messages.find(reason_key(reason)).unwrap_or(reason);
+                let reason = messages.translate(reason);
                 messages.format("input.csrf", &[("reason", &reason)])
             }
             Self::Body(_) => messages.text("input.body").to_owned(),
-            Self::NoSession(error) => messages.format("input.no_session", &[("reason", error)]),
+            Self::NoSession(error) => {
+                let error = error.to_string();
+                let reason = messages.translate(&error);
+                messages.format("input.no_session", &[("reason", &reason)])
+            }
         }
-    }
-}
-
-/// Returns the key of a reason in the catalogue.
-fn reason_key(reason: &str) -> &'static str {
-    match reason {
-        MISSING_TOKEN => "csrf.missing_token",
-        INVALID_TOKEN => "csrf.invalid_token",
-        CROSS_ORIGIN => "csrf.cross_origin",
-        _ => "csrf.other_origin",
     }
 }
 

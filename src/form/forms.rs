@@ -106,6 +106,7 @@ pub(super) struct FormsConfig {
     csrf_protection: bool,
     exemptions: Vec<Arc<Exemption>>,
     pub(super) origins: OwnOrigins,
+    messages: Messages,
     select_messages: Option<Arc<SelectMessages>>,
 }
 
@@ -156,12 +157,16 @@ impl Forms {
 
     /// Sets the catalogue of the texts that clients see. Default: English.
     #[must_use]
-    pub fn messages(self, messages: Messages) -> Self {
-        self.select_messages(move |_, _| messages.clone())
+    pub fn messages(mut self, messages: Messages) -> Self {
+        let config = self.config_mut();
+        config.messages = messages;
+        config.select_messages = None;
+        self
     }
 
     /// Sets a function that selects the catalogue for a request that fails: by its preferred language, or
-    /// by a value of its session. The session is not always loaded.
+    /// by a value of its session. The session is not always loaded. A request without a session gets the
+    /// catalogue that [`messages`](Self::messages) has set before.
     ///
     /// ```
     /// use hyper_session::{form::Forms, service::Messages};
@@ -196,13 +201,13 @@ impl FormsConfig {
     pub(super) fn requires_token(&self, head: &request::Parts) -> bool {
         self.csrf_protection && !self.exemptions.iter().any(|exempt| exempt(head))
     }
-}
 
-impl FormsConfig {
     /// Returns the catalogue for a request.
-    pub(super) fn messages(&self, request: &RequestInfo, session: &Session) -> Messages {
-        let select = self.select_messages.as_ref();
-        select.map_or_else(Messages::default, |select| select(request, session))
+    pub(super) fn messages(&self, request: &RequestInfo, session: Option<&Session>) -> Messages {
+        match (&self.select_messages, session) {
+            (Some(select), Some(session)) => select(request, session),
+            _ => self.messages.clone(),
+        }
     }
 }
 

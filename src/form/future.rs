@@ -117,9 +117,14 @@ where
     }
 
     /// Responds to a request without a session.
-    pub(super) fn missing_session(request: &Request<B>, error: MissingSessionLayer) -> Self {
-        let wants_json = RequestInfo::new(request).wants_json();
-        let response = InputErrorKind::NoSession(error).response(wants_json, &Messages::default());
+    pub(super) fn missing_session(
+        config: &FormsConfig,
+        request: &Request<B>,
+        error: MissingSessionLayer,
+    ) -> Self {
+        let request = RequestInfo::new(request);
+        let messages = config.messages(&request, None);
+        let response = InputErrorKind::NoSession(error).response(request.wants_json(), &messages);
         Self {
             stage: FormStage::Responding {
                 response: Some(response),
@@ -206,7 +211,7 @@ impl RequestContext {
     }
 
     fn messages(&self) -> Messages {
-        self.config.messages(&self.request, &self.session)
+        self.config.messages(&self.request, Some(&self.session))
     }
 
     /// Responds to an error: at once, or after the error is flashed.

@@ -120,7 +120,7 @@ where
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::missing_session(&request, MissingSessionLayer::HYPER);
+            return FormFuture::missing_session(&self.config, &request, MissingSessionLayer::HYPER);
         };
         let handler = HyperHandler(self.inner.clone());
         FormFuture::new(self.config.clone(), request, session, handler)

@@ -18,6 +18,7 @@ mod future;
 mod hyper;
 mod input;
 mod limits;
+mod message_value;
 mod multipart;
 mod origin;
 mod parse;

@@ -87,7 +87,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let Some(session) = request.extensions().get::<Session>().cloned() else {
-            return FormFuture::missing_session(&request, MissingSessionLayer::TOWER);
+            return FormFuture::missing_session(&self.config, &request, MissingSessionLayer::TOWER);
         };
         // `poll_ready` made this instance ready, so call it and keep the clone.
         let clone = self.inner.clone();

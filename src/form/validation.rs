@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     error::{JSON, new_response},
+    message_value::{MessageValue, format_message},
     redact::redact,
 };
 use crate::{
@@ -66,7 +67,7 @@ struct CataloguedMessage {
     /// The index among the messages of the field.
     index: usize,
     key: Cow<'static, str>,
-    values: Vec<(&'static str, String)>,
+    values: Vec<(&'static str, MessageValue)>,
 }
 
 /// The key of the default summary.
@@ -123,15 +124,22 @@ impl ValidationErrors {
         key: impl Into<Cow<'static, str>>,
         values: &[(&'static str, &dyn Display)],
     ) {
-        let field = field.into();
         let values = values.iter();
+        let values = values.map(|(name, value)| (*name, MessageValue::Text(value.to_string())));
+        self.add_with_values(field.into(), key.into(), values.collect());
+    }
+
+    pub(super) fn add_with_values(
+        &mut self,
+        field: String,
+        key: Cow<'static, str>,
+        values: Vec<(&'static str, MessageValue)>,
+    ) {
         let message = CataloguedMessage {
             index: self.get(&field).len(),
             field: field.clone(),
-            key: key.into(),
-            values: values
-                .map(|(name, value)| (*name, value.to_string()))
-                .collect(),
+            key,
+            values,
         };
         self.add(field, message.text(&Messages::default()));
         self.report.catalogued.push(message);
@@ -289,18 +297,11 @@ impl ValidationReport {
 
 impl CataloguedMessage {
     fn text(&self, messages: &Messages) -> String {
-        let label = messages
-            .find(&format!("field.{}", self.field))
-            .map(str::to_owned);
-        let label = label.unwrap_or_else(|| self.field.clone());
-        let mut values: Vec<(&str, &dyn Display)> = Vec::with_capacity(self.values.len() + 1);
-        values.extend(
-            self.values
-                .iter()
-                .map(|(name, value)| (*name, value as &dyn Display)),
-        );
-        values.push(("field", &label));
-        messages.format(&self.key, &values)
+        let label = messages.find(&format!("field.{}", self.field));
+        let label = label.unwrap_or(&self.field).to_owned();
+        let mut values = self.values.clone();
+        values.push(("field", MessageValue::Text(label)));
+        format_message(messages, &self.key, &values)
     }
 }
 

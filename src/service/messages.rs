@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer};
 
 /// The English text of each key.
-const ENGLISH: [(&str, &str); 31] = [
+const ENGLISH: [(&str, &str); 52] = [
     ("csrf.cross_origin", "the request comes from another origin"),
     (
         "csrf.invalid_token",
@@ -20,6 +20,14 @@ const ENGLISH: [(&str, &str); 31] = [
         "csrf.other_origin",
         "the `Origin` header names another origin",
     ),
+    ("expected.boolean", "{type}"),
+    ("expected.character", "{type}"),
+    ("expected.group", "{type}"),
+    ("expected.integer", "{type}"),
+    ("expected.list", "{type}"),
+    ("expected.number", "{type}"),
+    ("expected.other", "{type}"),
+    ("expected.text", "{type}"),
     (
         "input.body",
         "The request was rejected: cannot read the request body; send it again.",
@@ -41,6 +49,32 @@ const ENGLISH: [(&str, &str); 31] = [
         "input.unsupported_type",
         "The request was rejected: unsupported content type; send application/x-www-form-urlencoded, \
          multipart/form-data or application/json, in UTF-8.",
+    ),
+    ("malformed.boundary", "the multipart boundary is missing"),
+    ("malformed.encoding", "a field is not valid UTF-8"),
+    (
+        "malformed.field_name",
+        "a field name is used for a value and for a group",
+    ),
+    ("malformed.json", "the body is not valid JSON"),
+    ("malformed.json_object", "the JSON is not an object"),
+    (
+        "malformed.multipart",
+        "the multipart form is incomplete or invalid",
+    ),
+    ("malformed.part_name", "a part has no name"),
+    (
+        "no_session.any",
+        "request has no session; under hyper, wrap the service with `Sessions::wrap`; under tower or axum, add \
+         the layer `Sessions::layer` outside of the service",
+    ),
+    (
+        "no_session.hyper",
+        "request has no session; wrap the service with `Sessions::wrap`",
+    ),
+    (
+        "no_session.tower",
+        "request has no session; add the layer `Sessions::layer` outside of the service",
     ),
     ("status.400", "The request is not valid."),
     (
@@ -65,10 +99,16 @@ const ENGLISH: [(&str, &str); 31] = [
     ("unit.levels_of_nesting", "levels of nesting"),
     ("validation.boolean", "must be yes or no"),
     ("validation.choice", "must be one of: {choices}"),
+    ("validation.duplicate", "duplicate field `{name}`"),
     ("validation.group", "must be a group of fields"),
+    (
+        "validation.length",
+        "invalid length {length}, expected {expected}",
+    ),
     ("validation.list", "must be a list"),
     ("validation.missing", "is missing"),
     ("validation.number", "must be a valid number"),
+    ("validation.other", "{text}"),
     (
         "validation.summary",
         "The form could not be saved. Please check the errors below.",
@@ -145,6 +185,13 @@ impl Messages {
             };
         }
         text + rest
+    }
+
+    /// Returns the text for an English text of this crate. Returns other texts as they are.
+    #[allow(dead_code, reason = "only forms use it")]
+    pub(crate) fn translate<'m>(&'m self, english: &'m str) -> &'m str {
+        let found = ENGLISH.iter().find(|(_, text)| *text == english);
+        found.map_or(english, |(key, _)| self.text(key))
     }
 
     /// Returns the text of a key; `None` if neither this catalogue nor the English one has it.

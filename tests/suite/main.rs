@@ -54,6 +54,8 @@ mod form {
     mod support;
     #[cfg(feature = "tower")]
     mod tower;
+    #[cfg(feature = "tower")]
+    mod translation;
     mod types;
 }
 

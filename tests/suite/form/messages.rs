@@ -45,6 +45,7 @@ fn the_german_catalogue_has_every_key_and_its_placeholders() {
         keys += 1;
     }
     assert_eq!(keys, Messages::english().count());
+    assert!(Messages::english().is_sorted());
     assert!(keys > 25);
 }
 
@@ -276,7 +277,7 @@ async fn rejected_input_is_answered_in_the_language_of_the_request() {
             "[",
             400,
             "malformed input: the body is not valid JSON.",
-            "Die Eingabe ist fehlerhaft (the body is not valid JSON).",
+            "Die Eingabe ist fehlerhaft (kein gültiges JSON).",
         ),
         (
             "/order",
