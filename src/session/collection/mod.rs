@@ -189,7 +189,7 @@ impl SessionCollection {
     /// Destroys every session with a tag, except the one with the key `except`. Returns the number
     /// of destroyed sessions. Use it to log a user out everywhere, or everywhere else. If a request
     /// of this process is about to give the excepted session a new id, its old and its new key are
-    /// both excepted.
+    /// both excepted. After a rotation, the old key excepts the session during the grace window.
     ///
     /// A store that cannot list sessions, such as one in cookies, destroys those that were tagged
     /// up to this moment. It emits no [`Event::Destroyed`] for them, and the returned number is 0.
@@ -219,8 +219,11 @@ impl SessionCollection {
         for _ in 0..MAX_ROUNDS {
             let before = destroyed;
             let keys = tags.tagged(&parsed).await?;
-            let is_excepted =
-                |key| except.is_some_and(|except| self.0.pending_ids.is_same_session(key, except));
+            let current = self.current_exception(except).await?;
+            let is_excepted = |key| {
+                let same = |except| self.0.pending_ids.is_same_session(key, except);
+                except.is_some_and(same) || current.as_ref().is_some_and(same)
+            };
             for key in keys.iter().filter(|key| !is_excepted(key)) {
                 self.destroy(key).await?;
                 destroyed += 1;
@@ -230,6 +233,23 @@ impl SessionCollection {
             }
         }
         Ok(destroyed)
+    }
+
+    /// Returns the key under which the session with the key `except` is stored now: another one after a
+    /// rotation. An unreadable session has no other key.
+    async fn current_exception(
+        &self,
+        except: Option<&StoreKey>,
+    ) -> Result<Option<StoreKey>, SessionError> {
+        let Some(except) = except else {
+            return Ok(None);
+        };
+        match self.current_key(except).await {
+            Err(SessionError::Store(error)) if !error.is_unreadable() => {
+                Err(SessionError::Store(error))
+            }
+            current => Ok(current.ok().flatten()),
+        }
     }
 
     /// Returns an upper bound of the number of sessions, or `None` if the store cannot count. The memory store

@@ -271,7 +271,12 @@ impl Commit {
     fn on_joining(&mut self, key: StoreKey) -> StepResult {
         let regeneration = self.session.state().regeneration();
         match regeneration {
-            Some(old) => self.join(old.from, key, Work::Turn, QueueEntry::First(None)),
+            Some(old) => self.join(
+                old.from,
+                key,
+                self.turn_to_wait_for(),
+                QueueEntry::First(None),
+            ),
             None => self.join_with_changes(key, None),
         }
     }
@@ -287,11 +292,21 @@ impl Commit {
         let changes = self.take_changes();
         let work = if changes.has_updates() {
             self.changes = Some(changes);
-            Work::Turn
+            self.turn_to_wait_for()
         } else {
             Work::Store(changes)
         };
         self.join(key, key, work, QueueEntry::First(newest))
+    }
+
+    /// Returns the work of a job that waits for a turn. The changes stay in memory meanwhile.
+    pub(super) fn turn_to_wait_for(&self) -> Work {
+        let state_size = || self.session.state().changes_size();
+        let bytes = self
+            .changes
+            .as_ref()
+            .map_or_else(state_size, |it| it.size());
+        Work::Turn { bytes }
     }
 
     /// Joins the queue of the session under `queue`.
@@ -329,7 +344,7 @@ impl Commit {
             }
             Ok(JobReply::Rejoin(work)) => {
                 let queue = match (&work, self.session.state().regeneration()) {
-                    (Work::Turn, Some(old)) => old.from,
+                    (Work::Turn { .. }, Some(old)) => old.from,
                     _ => key,
                 };
                 self.join(queue, key, work, QueueEntry::Again)

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     future::Commit,
     plan::write_step,
-    queue::{QueueEntry, Work, back_off_delay},
+    queue::{QueueEntry, back_off_delay},
     step::{CommitStep, MergedRecord, Rollback, StepResult},
 };
 use crate::{
@@ -225,7 +225,7 @@ impl Commit {
             new: None,
             old: record,
         }));
-        let joined = self.join(from, key, Work::Turn, QueueEntry::First(None));
+        let joined = self.join(from, key, self.turn_to_wait_for(), QueueEntry::First(None));
         Ok(joined.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error))))
     }
 

@@ -137,6 +137,14 @@ impl SessionState {
         })
     }
 
+    /// Returns the approximate size in bytes of the changes that the next commit stores.
+    pub(in crate::session) fn changes_size(&self) -> usize {
+        let pending = self.pending_base.as_ref();
+        let taken = pending.and_then(|base| base.changes.as_ref());
+        let own = || self.patch.size() + self.flash.outgoing_len() + self.tags.changes_size();
+        taken.map_or_else(own, |changes| changes.size())
+    }
+
     /// Returns the changes that the last [`encode`](Self::encode) moved out of the state.
     pub(in crate::session) fn take_pending_changes(&mut self) -> Option<Box<Changes>> {
         self.pending_base.as_mut()?.changes.take()

@@ -163,6 +163,9 @@ impl Identity {
     }
 
     fn set_candidate(&mut self, candidate: IdCandidate) {
+        // Fences that a former candidate forwarded through are not those of this one.
+        self.hops = 0;
+        self.former_id = None;
         self.texts.clear();
         self.texts.push(candidate.text);
         self.set_cookie(candidate.opened, candidate.key);

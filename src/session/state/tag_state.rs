@@ -49,6 +49,12 @@ impl TagState {
         !self.changes.0.is_empty() && (has_record || !self.current.is_empty())
     }
 
+    /// Returns the approximate size in bytes of the changes that the next commit stores.
+    pub(super) fn changes_size(&self) -> usize {
+        self.changes.size()
+    }
+
+    /// Takes the changes out of the state, for a commit.
     pub(super) fn take_changes(&mut self) -> TagChanges {
         std::mem::take(&mut self.changes)
     }

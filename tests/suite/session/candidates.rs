@@ -72,6 +72,38 @@ impl Death {
     }
 }
 
+/// Rotates a session `times` times within one grace window. Returns its first cookie.
+async fn rotate(browser: &mut Browser, times: usize) -> String {
+    let first = browser.cookie().unwrap().to_owned();
+    for _ in 0..times {
+        let rotated = browser.visit(async |s| s.rotate_id(HOUR)).await;
+        rotated.unwrap();
+    }
+    first
+}
+
+#[tokio::test]
+async fn a_living_session_wins_over_a_dead_one_whatever_their_rotations() {
+    for (dead_rotations, own_rotations) in [(1, 2), (2, 1), (2, 2)] {
+        let server = test_server(config());
+        let mut dead = stored(&server).await;
+        let stale = rotate(&mut dead, dead_rotations).await;
+        let token = dead.visit(async |s| s.csrf_token()).await.unwrap();
+        dead.visit(async |s| s.destroy()).await.unwrap();
+        let mut own = stored(&server).await;
+        let cookie = rotate(&mut own, own_rotations).await;
+        let mut browser = server.browser();
+        browser.jar.plant("session", &stale);
+        browser.jar.set("session", &cookie);
+        let place = format!("{dead_rotations}, {own_rotations}");
+        let (data, is_valid) = browser
+            .visit(async |s| (object(s), s.verify_csrf_token(&token)))
+            .await;
+        assert_eq!(data, json!({"n": 1}), "{place}");
+        assert!(!is_valid, "a token of the dead session: {place}");
+    }
+}
+
 #[tokio::test]
 async fn a_living_session_wins_over_any_dead_one_in_front_of_it() {
     for policy in [CookiePolicy::Rolling, CookiePolicy::WhenUsed] {

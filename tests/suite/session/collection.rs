@@ -1,6 +1,6 @@
 //! The session collection: read, tag, count and destroy sessions without a request.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -9,12 +9,12 @@ use hyper::body::Incoming;
 use hyper_session::{
     Session, SessionError, Sessions,
     session::SessionCollection,
-    store::{MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
+    store::{Expected, MemoryStore, ReadOutcome, Store, StoreFuture, WriteOutcome, WriteRequest},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    Browser, TestServer, config,
+    Browser, Call, TestServer, config,
     net::{Remote, serve},
     test_server,
 };
@@ -131,6 +131,86 @@ async fn a_session_that_is_about_to_be_regenerated_is_excepted_under_both_keys()
         assert_eq!(all.tagged("ada").await.unwrap(), [key]);
         assert_eq!(all.destroy_tagged("ada", None).await.unwrap(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_rotated_session_is_excepted_under_its_old_key() {
+    let grace = Duration::from_secs(300);
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
+    let (mut a, mut other) = (tagged(&setup, "ada").await, tagged(&setup, "ada").await);
+    let mut tab = a.clone();
+    // The other tab rotates the session while this request runs.
+    a.visit(async |s| {
+        tab.visit(async |s| s.rotate_id(grace)).await.unwrap();
+        let own = s.store_key().unwrap();
+        let ended = all.destroy_tagged("ada", Some(&own)).await.unwrap();
+        assert_eq!(ended, 1, "the session of the other browser");
+        assert_eq!(all.destroy_tagged("ada", Some(&own)).await.unwrap(), 0);
+    })
+    .await;
+    let owner = async |s: &Session| s.get::<String>("owner").unwrap();
+    assert_eq!(tab.visit(owner).await.as_deref(), Some("ada"));
+    assert_eq!(other.visit(owner).await, None);
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_excepted_and_no_obstacle() {
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
+    let (mut a, mut b) = (tagged(&setup, "ada").await, tagged(&setup, "ada").await);
+    let key = a.visit(async |s| s.store_key()).await.unwrap();
+    let ReadOutcome::Found(record) = setup.memory.read(&key, None).await.unwrap() else {
+        panic!("it is stored")
+    };
+    let hour = Duration::from_secs(3600);
+    let damage = WriteRequest::new(&key, "damage", hour, Expected::Any).tags(record.tags);
+    setup.memory.write(damage).await.unwrap();
+    assert_eq!(all.destroy_tagged("ada", Some(&key)).await.unwrap(), 1);
+    let owner = async |s: &Session| s.get::<String>("owner").unwrap();
+    assert_eq!(b.visit(owner).await, None);
+    let outcome = setup.memory.read(&key, None).await.unwrap();
+    assert!(matches!(outcome, ReadOutcome::Found(_)));
+}
+
+/// A rotation cannot be seen, so nothing is destroyed.
+#[tokio::test]
+async fn sessions_are_not_destroyed_while_the_exception_cannot_be_read() {
+    let setup = test_server(config());
+    let all = setup.sessions.collection();
+    let (mut a, mut b) = (tagged(&setup, "ada").await, tagged(&setup, "ada").await);
+    let key = a.visit(async |s| s.store_key()).await.unwrap();
+    setup.store.fail_nth(Call::Read, 0);
+    assert!(all.destroy_tagged("ada", Some(&key)).await.is_err());
+    let owner = async |s: &Session| s.get::<String>("owner").unwrap();
+    assert_eq!(b.visit(owner).await.as_deref(), Some("ada"));
+}
+
+#[tokio::test]
+async fn a_session_past_its_absolute_timeout_is_neither_read_nor_listed() {
+    let day = Duration::from_secs(24 * 3600);
+    // This service keeps the record, like one with an older configuration.
+    let setup = test_server(config().age(30 * day));
+    let strict = Sessions::builder(config().age(30 * day).absolute_timeout(2 * day))
+        .store(setup.store.clone())
+        .clock(setup.clock.clone());
+    let strict = strict.build().unwrap();
+    let mut browser = setup.browser();
+    let tag = async |s: &Session| {
+        s.put("owner", "ada")?;
+        s.tag("ada")?;
+        s.store_key()
+    };
+    let key = browser.visit(tag).await.unwrap();
+    let all = strict.collection();
+    setup.advance(2 * day - Duration::from_secs(1));
+    assert!(all.get(&key).await.unwrap().is_some());
+    assert_eq!(all.tagged("ada").await.unwrap(), [key]);
+    setup.advance(Duration::from_secs(1));
+    assert!(all.get(&key).await.unwrap().is_none());
+    assert_eq!(all.tagged("ada").await.unwrap(), []);
+    let lenient = setup.sessions.collection();
+    assert_eq!(lenient.tagged("ada").await.unwrap(), [key]);
 }
 
 #[tokio::test]

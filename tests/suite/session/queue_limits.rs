@@ -96,6 +96,17 @@ async fn a_queue_holds_at_most_16_mib_of_changes() {
     assert_eq!(stored_of(5, put).await, 4, "16 MiB are not too much");
     let flash = |s: &Session| s.flash("a name is part of the size", &text).unwrap();
     assert_eq!(stored_of(5, flash).await, 3);
+    // These wait for a turn and keep their changes meanwhile.
+    let regenerate = |s: &Session| {
+        s.put("a", &text).unwrap();
+        s.regenerate().unwrap();
+    };
+    assert_eq!(stored_of(5, regenerate).await, 4);
+    let update = |s: &Session| {
+        s.put("a", &text).unwrap();
+        s.update("n", |n: &mut u64| *n += 1).unwrap();
+    };
+    assert_eq!(stored_of(5, update).await, 3);
 }
 
 /// Four requests that fill the queue are dropped. Four others fill it, and begin. Then it has room again.

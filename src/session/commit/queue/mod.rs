@@ -73,8 +73,9 @@ struct Job {
 pub(super) enum Work {
     /// Store these changes, together with those of other jobs.
     Store(Box<Changes>),
-    /// Wait for a turn, in which the commit alone writes the session.
-    Turn,
+    /// Wait for a turn, in which the commit alone writes the session. The commit keeps its changes, which
+    /// have this size.
+    Turn { bytes: usize },
 }
 
 /// The way in which a commit comes to a queue.
@@ -109,7 +110,7 @@ impl Work {
     fn size(&self) -> usize {
         match self {
             Self::Store(changes) => changes.size(),
-            Self::Turn => 0,
+            Self::Turn { bytes } => *bytes,
         }
     }
 }
@@ -179,7 +180,7 @@ impl CommitQueues {
     fn next_jobs(&self, key: &StoreKey) -> Option<VecDeque<Job>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
-        let is_turn = |job: &Job| matches!(job.work, Work::Turn);
+        let is_turn = |job: &Job| matches!(job.work, Work::Turn { .. });
         let count = match queue.jobs.iter().position(is_turn) {
             Some(0) => 1,
             Some(turn) => turn,

@@ -62,7 +62,7 @@ impl Ticket {
         let error = SessionError::Contention(ContentionReason::Timeout { limit });
         let changes = match work {
             Work::Store(changes) => Some(changes),
-            Work::Turn => None,
+            Work::Turn { .. } => None,
         };
         Some(JobReply::Refused(error, changes))
     }

@@ -77,11 +77,11 @@ impl Worker {
             for job in jobs {
                 match job.work {
                     // The commit that runs this worker has its turn when the worker ends.
-                    Work::Turn if has_last => {
+                    Work::Turn { .. } if has_last => {
                         let (turn, _) = oneshot::channel();
                         let _ = job.reply.send(JobReply::Turn(Turn(turn)));
                     }
-                    Work::Turn => {
+                    Work::Turn { .. } => {
                         give_turn(job.reply, self.engine.policy.commit_timeout / 2).await;
                         newest = None;
                     }
