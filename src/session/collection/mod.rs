@@ -27,6 +27,9 @@ use crate::{
 /// window ends; [`current_key`](Self::current_key) returns the new key. After
 /// [`regenerate`](super::Session::regenerate) it leads to none.
 ///
+/// During a migration [from cookies](crate::store::MigratingStore#migrating-from-cookies), a session that is still
+/// in its cookie is not found.
+///
 /// ```
 /// # use hyper_session::{SessionError, Sessions, session::SessionCollection};
 /// # async fn handler(sessions: &Sessions) -> Result<(), SessionError> {

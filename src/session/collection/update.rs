@@ -20,6 +20,9 @@ use crate::{
 /// A change reads the session, applies itself, and writes the session if nothing else has written it since.
 /// Otherwise it begins again, so it loses no change of a request, and no request loses it. The session lives
 /// as long as before, and counts as seen when its visitor was last seen.
+///
+/// `None` does not always mean that the session has ended. During a migration
+/// [from cookies](crate::store::MigratingStore#migrating-from-cookies), the session may be in its cookie still.
 impl SessionCollection {
     /// Calls `update` with the value at `path` of a live session, and stores the changed value. A missing value
     /// and null count as `T::default()`. Returns the new value, or `None` if there is no such session.

@@ -74,7 +74,7 @@ use crate::id::StoreKey;
 ///   result. The cookie is removed.
 /// - While [`prepare`](Self::prepare) leaves a session in its cookie, the last response wins, as in
 ///   any cookie store. A session that has migrated is at the server for every machine.
-/// - Without a request, only migrated sessions are available, also to
+/// - Without a request, only migrated sessions are found, also by
 ///   [`SessionCollection`](crate::session::SessionCollection).
 /// - With a [revocation list](super::CookieStore::with_revocation), `destroy` and `destroy_tagged` end
 ///   sessions in cookies as well as at the server. A cookie is revoked when its session migrates.

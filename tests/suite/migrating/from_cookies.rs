@@ -389,6 +389,22 @@ async fn a_log_out_everywhere_between_two_steps_of_a_move_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_job_finds_a_session_after_it_has_left_its_cookie() {
+    let rollout = rollout();
+    let (mut browser, key) = rollout.visitor("ada").await;
+    let all = rollout.during.collection();
+    let change = async || {
+        let change = all.update(&key, "unread", |unread: &mut u32| *unread += 1);
+        change.await.unwrap()
+    };
+    assert_eq!(change().await, None);
+    count(&mut browser).await;
+    assert_eq!(change().await, Some(1));
+    let unread = browser.visit(async |s| s.get::<u32>("unread").unwrap());
+    assert_eq!(unread.await, Some(1));
+}
+
+#[tokio::test]
 async fn destroying_a_cookie_session_without_a_list_is_an_error() {
     let rollout = rollout();
     let (mut phone, moved) = rollout.visitor("ada").await;
