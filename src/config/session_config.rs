@@ -78,15 +78,15 @@ pub struct SessionConfig {
     pub migrate_to: Option<String>,
     /// The settings of the stores `memory`, `file`, `cookie` and `redis`.
     pub stores: StoreConfigs,
-    /// When the id cookie is sent. Default: on every response that used the session, and when a renewal
-    /// is due.
+    /// The responses that send the id cookie. Default: those that used the session, and those of a due
+    /// renewal.
     #[doc(alias = "rolling")]
     #[doc(alias = "saveUninitialized")]
     pub cookie_policy: CookiePolicy,
     /// The minimum time between two touches of a session in the store; zero touches it on every
     /// request. Less than `age`. Default: a sixtieth of `age`, at most a minute.
     pub touch_interval: Option<DurationSetting>,
-    /// How long a response waits for the touch of a session that its handler did not load: 1
+    /// The time for which a response waits for the touch of a session that its handler did not load: 1
     /// millisecond to 1 minute. The next touch is then due after `touch_interval`. Default: 100
     /// milliseconds.
     pub touch_timeout: DurationSetting,

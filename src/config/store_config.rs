@@ -85,7 +85,7 @@ pub struct FileStoreConfig {
     /// `tmp/sessions`, relative to the working directory. A path in quotes, or one that begins with
     /// `~`, is an error.
     pub location: PathBuf,
-    /// When a write is synced to the disk: `always` before it is acknowledged, `os` when the operating
+    /// The time at which a write is synced to the disk: `always` before it is acknowledged, `os` when the operating
     /// system does so, or within a duration such as `200ms`, which must not be zero. Default: `200ms`.
     pub durability: Option<String>,
     /// The reaction to damage in durable data: `refuse` to open, `drop_uncertain` to open without the

@@ -85,7 +85,7 @@ impl CookieStripper {
     }
 }
 
-/// What to do with a line of a header.
+/// An edit of a line of a header.
 enum Edit {
     Keep,
     Remove,

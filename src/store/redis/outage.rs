@@ -169,7 +169,7 @@ enum ServerState {
 
 /// An outage, or the suspicion of one.
 struct CurrentOutage {
-    /// When the first command was sent that was not answered.
+    /// The time at which the first command was sent that was not answered.
     since: Instant,
     cause: OutageCause,
     /// The number of failed operations, once the outage has started.

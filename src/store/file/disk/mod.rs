@@ -43,7 +43,7 @@ pub(crate) struct EntryStamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PathChange {
     pub(crate) path: PathBuf,
-    /// What happened to it, as the predicate of a sentence.
+    /// The change, as the predicate of a sentence.
     pub(crate) change: &'static str,
 }
 

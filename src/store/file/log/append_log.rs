@@ -39,7 +39,7 @@ const MAX_PREALLOCATION: u64 = 256 << 10;
 pub(super) enum Poison {
     /// A write to the disk failed, with this message.
     Write(Arc<str>),
-    /// What is written could not be found again. Reads fail, too.
+    /// A path leads to another file or to none, so new data could not be found again. Reads fail, too.
     PathChange(PathChange),
     /// The files exceed the limit, although space was reserved.
     Limit(SpaceUsage),

@@ -60,7 +60,7 @@ pub(super) struct Cluster {
     maintenance: OnceLock<AbortOnDropHandle>,
 }
 
-/// What all parts of a cluster's client share.
+/// The state that all parts of a cluster's client share.
 struct ClusterMap {
     config: Config,
     settings: Settings,

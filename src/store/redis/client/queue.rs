@@ -27,7 +27,7 @@ pub(super) struct QueuedCommand {
 #[derive(Default)]
 pub(super) struct Queue {
     commands: Vec<QueuedCommand>,
-    /// When the first of the commands was queued. The command timeout ends before the deadline of
+    /// The time at which the first of the commands was queued. The command timeout ends before the deadline of
     /// each command.
     since: Option<Instant>,
     /// The end of a pause.
