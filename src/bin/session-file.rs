@@ -253,6 +253,9 @@ fn verify(directory: &Path) -> CommandResult {
     let inspection = inspect(directory)?;
     print_findings(&inspection);
     let sound = inspection.is_sound();
+    if inspection.segments().is_empty() {
+        println!("no segments");
+    }
     println!("{}", if sound { "sound" } else { "not sound" });
     Ok(sound)
 }

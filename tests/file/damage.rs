@@ -1,11 +1,11 @@
-//! Random damage to the files of a closed store. No reaction ever serves an older state, and the
+//! Damage to the files of a closed or killed store. No reaction ever serves an older state, and the
 //! default opens only if nothing acknowledged is lost.
 //!
 //! `FILE_DAMAGE_SEEDS` sets the number of damages (300).
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -83,11 +83,16 @@ async fn fill(directory: &Path, seed: u64) -> States {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    try_copy(from, to).unwrap();
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        fs::copy(&path, to.join(path.file_name().unwrap()))?;
     }
+    Ok(())
 }
 
 /// Damages one file of the directory; returns what was done.
@@ -201,4 +206,80 @@ async fn after_random_damage_no_session_has_an_older_state() {
     }
     println!("{refused} of {seeds} refused, {dropped} sessions dropped");
     assert!(refused > seeds / 4, "{refused} of {seeds} refused");
+}
+
+fn segment_paths(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "log"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Copies the directory of a store that is open, after a compaction. Returns the path of the last
+/// segment with frames.
+async fn kill_after_compaction(to: &Path, random: &mut Random) -> (States, PathBuf) {
+    const HEAD: u64 = 36;
+    let (scratch, mut states) = (Scratch::new(), States::new());
+    let directory = scratch.path().join("open");
+    let store = builder(&directory).durability(Durability::Always);
+    let store = store.open().unwrap();
+    let (mut turn, mut first) = (0, segment_paths(&directory)[0].clone());
+    // Each session is written often, so compactions delete the first segments.
+    while turn < 400 || segment_paths(&directory)[0] == first {
+        first = segment_paths(&directory)[0].clone();
+        let number = random.below(SESSIONS / 2);
+        if random.below(8) == 0 {
+            store.destroy(&key(number)).await.unwrap();
+            states.insert(number, None);
+        } else if states.get(&number) != Some(&None) {
+            let data = data(number, turn);
+            let request = WriteRequest::new(&key(number), data, LIFE, Expected::Any);
+            store.write(request).await.unwrap();
+            states.insert(number, Some(turn));
+        }
+        turn += 1;
+    }
+    loop {
+        let before = segment_paths(&directory);
+        let copied = try_copy(&directory, to);
+        // A compaction may have deleted a segment meanwhile.
+        if copied.is_ok() && before == segment_paths(&directory) {
+            break;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+    let is_used = |path: &&PathBuf| fs::metadata(path).unwrap().len() > HEAD;
+    let last = segment_paths(to).iter().rev().find(is_used).cloned();
+    (states, last.unwrap())
+}
+
+/// The frame that records the deletion of the first segments may be in the part that is cut off.
+#[tokio::test]
+async fn after_the_log_of_a_killed_store_was_cut_off_a_repair_serves_no_older_state() {
+    let mut refused = 0;
+    for seed in 0..8 {
+        let (scratch, mut random) = (Scratch::new(), Random(seed));
+        let killed = scratch.path().join("killed");
+        let (states, last) = kill_after_compaction(&killed, &mut random).await;
+        let len = fs::metadata(&last).unwrap().len();
+        for cut in (36..len).step_by(97) {
+            let directory = scratch.path().join(format!("cut-{cut}"));
+            copy(&killed, &directory);
+            let log = directory.join(last.file_name().unwrap());
+            let log = fs::OpenOptions::new().write(true).open(log).unwrap();
+            log.set_len(cut).unwrap();
+            // A cut after all that was known to be durable looks like a power failure.
+            if Inspection::read(&directory, |_, _| {}).unwrap().is_sound() {
+                continue;
+            }
+            refused += 1;
+            let store = builder(&directory).on_damage(OnDamage::DropUncertain);
+            let store = store.open().unwrap();
+            check(&store, &states, &format!("seed {seed}, cut at {cut}")).await;
+        }
+    }
+    assert!(refused > 0);
 }

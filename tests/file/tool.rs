@@ -187,6 +187,46 @@ async fn damage_use_and_absence_have_different_exit_codes() {
     assert_eq!(tool(&["restore"], scratch.path()).status.code(), Some(2));
 }
 
+/// A hint file shows that its segment existed. The lock file shows nothing.
+#[tokio::test]
+async fn deleted_segments_are_reported_if_their_hint_files_are_left() {
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let files = |end: &str| {
+        let entries = fs::read_dir(scratch.path()).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        let found = paths.filter(|path| path.extension().is_some_and(|e| e == end));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!((files("log").len(), files("hint").len()), (1, 1));
+    fs::remove_file(&files("log")[0]).unwrap();
+    for lock in [true, false] {
+        if !lock {
+            fs::remove_file(scratch.path().join("lock")).unwrap();
+        }
+        let verified = tool(&["verify"], scratch.path());
+        assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+        let missing = "0000000001.log: the segment is missing; acknowledged data may be lost\n";
+        let text = text(&verified);
+        assert!(
+            text.contains(missing) && text.ends_with("no segments\nnot sound\n"),
+            "{text}"
+        );
+    }
+    let refused = FileStore::open(scratch.path()).unwrap_err().to_string();
+    assert!(refused.contains("the segment is missing"), "{refused}");
+    assert_eq!(files("hint").len(), 1, "a refused opening changes nothing");
+    let repaired = tool(&["repair"], scratch.path());
+    assert_eq!(repaired.status.code(), Some(0), "{}", text(&repaired));
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(text(&verified), "sound\n");
+    for path in files("log").iter().chain(&files("hint")) {
+        fs::remove_file(path).unwrap();
+    }
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(text(&verified), "no segments\nsound\n");
+}
+
 #[tokio::test]
 async fn a_backup_is_verified_without_a_change() {
     let scratch = Scratch::new();

@@ -42,6 +42,9 @@ pub enum FindingKind {
         /// The number of segments.
         segments: u32,
     },
+    /// The first segments are missing, and no frame records that a compaction deleted them. That frame
+    /// may have been lost with the end of the log.
+    UncertainEnd,
     /// A hint file does not match its segment. If `used`, an opening would believe it.
     WrongHint {
         /// The hint is intact and has the segment's length.
@@ -86,6 +89,10 @@ impl fmt::Display for Finding {
             FindingKind::Missing { segments } => {
                 write!(f, "{segments} segments are missing, this one is the first")
             }
+            FindingKind::UncertainEnd => write!(
+                f,
+                "the end may be missing from offset {offset}, because the first segments are missing"
+            ),
             FindingKind::WrongHint { .. } => {
                 f.write_str("the hint file does not match its segment")
             }

@@ -66,7 +66,9 @@ impl Inspection {
         let fail = |error| FileError::io("read", directory.to_path_buf(), error);
         let disk = OsDisk::open_read_only(directory).map_err(fail)?;
         let is_store_file = |name: &String| {
-            name == file_names::LOCK_FILE || file_names::parse_segment(name).is_some()
+            name == file_names::LOCK_FILE
+                || file_names::parse_segment(name).is_some()
+                || file_names::parse_hint(name).is_some()
         };
         if !disk.list().map_err(fail)?.iter().any(is_store_file) {
             let not_found = io::ErrorKind::NotFound.into();

@@ -78,7 +78,10 @@ fn report(findings: &[Finding], options: &Options) -> FileCounters {
                 add(&counters.torn_bytes, bytes);
                 FileEvent::TornTail { path, bytes }
             }
-            FindingKind::Damage | FindingKind::LostEnd | FindingKind::Replaced => {
+            FindingKind::Damage
+            | FindingKind::LostEnd
+            | FindingKind::UncertainEnd
+            | FindingKind::Replaced => {
                 add(&counters.damaged, 1);
                 FileEvent::Damaged {
                     path,

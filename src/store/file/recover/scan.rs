@@ -475,18 +475,33 @@ impl<'a> LogScan<'a> {
         }
     }
 
+    /// Checks that no segment is missing after the newest one: neither `expected`, nor one that has a
+    /// hint file, unless a compaction has deleted it.
+    fn check_last(&mut self, expected: u32, compacted: u32) {
+        let mut hints = self.hints.iter().copied().filter(|id| *id > compacted);
+        let oldest = hints.next().unwrap_or(0);
+        let last = hints.next_back().unwrap_or(oldest).max(expected);
+        let first = if self.newest > 0 {
+            self.newest.saturating_add(1)
+        } else {
+            oldest.max(1)
+        };
+        self.add_missing(first, last.saturating_add(1));
+    }
+
     /// Checks both ends of the log.
     fn check_ends(&mut self) {
         let compacted = self.replay.compacted.max(self.discarded);
+        let after_compacted = compacted.saturating_add(1);
+        let first_is_missing = self.first.is_some_and(|first| first > after_compacted);
         if let Some(first) = self.first {
-            self.add_missing(compacted.saturating_add(1), first);
+            self.add_missing(after_compacted, first);
         }
         let next = self.last_used.saturating_add(1);
         let last = self.segments.get(&self.last_used);
         let ended = last.is_some_and(|last| last.ended);
-        if ended && self.newest == self.last_used {
-            self.add_missing(next, next.saturating_add(1));
-        }
+        let follows = ended && self.newest == self.last_used;
+        self.check_last(if follows { next } else { 0 }, compacted);
         // Missing segments have damage of their own, so the log ends after them.
         let next = self
             .segments
@@ -498,11 +513,23 @@ impl<'a> LogScan<'a> {
             _ => (next, SEGMENT_HEAD_LEN as u32),
         };
         let end = Position { segment, offset };
-        if self.replay.durable > end {
-            let is_at_end = |finding: &Finding| finding.kind == FindingKind::IncompleteAppend;
-            self.findings.retain(|finding| !is_at_end(finding));
-            self.add_lost_end(end, self.replay.durable);
-        }
+        let kind = if self.replay.durable > end {
+            FindingKind::LostEnd
+        } else if first_is_missing {
+            // A compacted frame may be lost. Each frame before it may then have been replaced later.
+            FindingKind::UncertainEnd
+        } else {
+            return;
+        };
+        self.findings
+            .retain(|finding| finding.kind != FindingKind::IncompleteAppend);
+        self.replay.add_damage(Damage {
+            kind,
+            position: end,
+            end: end.max(self.replay.durable),
+            key: None,
+            certain: kind == FindingKind::UncertainEnd,
+        });
     }
 }
 
