@@ -21,8 +21,11 @@
 //!   which is locked. A symbolic link in its path that is switched later has no effect. If the
 //!   directory, the lock file or a segment is moved, deleted, replaced or made inaccessible, every call
 //!   fails with [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged
-//!   only if all of them are in place. In the other modes, a change is noticed within two seconds.
-//! - **The clock may be set back.** A session that had expired before a restart does not return. If the
+//!   only if all of them are in place. In the other modes, the store checks at least once a second.
+//! - **The clock may be set back.** A session that had expired at the newest time in the log does not
+//!   return. That is the time of the last opening, close or compaction, or of the last collection of expired
+//!   sessions that was recorded, which is done at most every 10 seconds. After a kill, a session that expired
+//!   later returns if the clock is also set back. Otherwise each expiry would append to the log. If the
 //!   clock is behind the newest time in the log, the store's time continues from there. That is also so
 //!   after a start with a clock that was far ahead. Sessions then still expire after their lifetime, except
 //!   that the time while the store is closed does not count. [`FileEvent::ClockBehind`] reports it.

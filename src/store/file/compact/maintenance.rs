@@ -24,6 +24,9 @@ use crate::{
 
 /// The time between two rounds without a wakeup.
 const TICK: Duration = Duration::from_secs(1);
+/// The minimum time between two checks of the store's paths, and the longest sleep. The time between two
+/// checks is at most twice this, unless a disk operation takes long.
+const PATH_CHECK_INTERVAL: Duration = Duration::from_millis(450);
 /// Number of index shards that one tick sweeps: the whole index in four ticks.
 const SHARDS_PER_TICK: usize = INDEX_SHARDS / 4;
 
@@ -97,7 +100,8 @@ impl Maintenance {
                     self.report(engine, self.compact_if_needed(engine));
                 }
             }
-            wakeup.sleep(TICK.saturating_sub(last_sweep.elapsed()));
+            let pause = TICK.saturating_sub(last_sweep.elapsed());
+            wakeup.sleep(pause.min(PATH_CHECK_INTERVAL));
         }
         let mut requests = lock(&self.requests);
         requests.ended = true;
@@ -105,10 +109,10 @@ impl Maintenance {
         requests.compactions.clear();
     }
 
-    /// Checks the store's paths, unless that was done within the last tick.
+    /// Checks the store's paths, unless that was done within the last interval.
     fn check_paths_if_due(&self, engine: &FileEngine) -> Result<(), FileError> {
         let mut checked = lock(&self.paths_checked);
-        if checked.is_some_and(|checked| checked.elapsed() < TICK) {
+        if checked.is_some_and(|checked| checked.elapsed() < PATH_CHECK_INTERVAL) {
             return Ok(());
         }
         *checked = Some(Instant::now());
@@ -137,7 +141,14 @@ impl Maintenance {
         if failed {
             self.wake_waiters();
             // Wakeups are ignored meanwhile, since the next round would fail at once.
-            engine.log.wakeup().sleep_while(TICK, || true);
+            for _ in 0..2 {
+                engine
+                    .log
+                    .wakeup()
+                    .sleep_while(PATH_CHECK_INTERVAL, || true);
+                // The next round reports the change again.
+                let _ = self.check_paths_if_due(engine);
+            }
         }
     }
 
@@ -186,7 +197,7 @@ impl Maintenance {
         let may_pause = || !engine.is_tight() && !self.awaited.load(Ordering::Relaxed);
         let mut pause = Compactor(engine).pause_after(bytes);
         while !pause.is_zero() && may_pause() && !wakeup.is_stopped() {
-            let slice = pause.min(TICK);
+            let slice = pause.min(PATH_CHECK_INTERVAL);
             wakeup.sleep_while(slice, may_pause);
             pause -= slice;
             let _ = self.check_paths_if_due(engine);
