@@ -23,9 +23,9 @@
 //!   fails with [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged
 //!   only if all of them are in place. In the other modes, the store checks at least once a second.
 //! - **The clock may be set back.** A session that had expired at the newest time in the log does not
-//!   return. That is the time of the last opening, close or compaction, or of the last collection of expired
-//!   sessions that was recorded, which is done at most every 10 seconds. After a kill, a session that expired
-//!   later returns if the clock is also set back. Otherwise each expiry would append to the log. If the
+//!   return. That is the time of the last opening, close or compaction. While sessions expire, the time is also
+//!   recorded every 10 seconds, since a record for each expiry would double the writes. So if the process is killed
+//!   and the clock is also set back, a session that expired in about the last 15 seconds may return. If the
 //!   clock is behind the newest time in the log, the store's time continues from there. That is also so
 //!   after a start with a clock that was far ahead. Sessions then still expire after their lifetime, except
 //!   that the time while the store is closed does not count. [`FileEvent::ClockBehind`] reports it.

@@ -389,13 +389,16 @@ impl AppendLog {
     fn with_time(&self, writer: &mut LogWriter, header: FrameHeader) -> FrameHeader {
         let expires = self.now();
         writer.recorded_time = expires;
+        writer.has_unrecorded_expiry = false;
         FrameHeader { expires, ..header }
     }
 
-    /// Records the current time in the log, unless a recent time is in it.
+    /// Records the current time in the log, if sessions have expired since the newest time in it. Does nothing
+    /// while that time is recent; a later call then records it.
     pub(crate) fn record_time(&self, writer: &mut LogWriter) -> Result<(), FileError> {
         self.check_poison()?;
-        if self.now() < writer.recorded_time.saturating_add(TIME_RECORD_INTERVAL) {
+        let is_recent = self.now() < writer.recorded_time.saturating_add(TIME_RECORD_INTERVAL);
+        if !writer.has_unrecorded_expiry || is_recent {
             return Ok(());
         }
         self.reserve(writer, HEADER_LEN as u64, 0, 0)?;

@@ -164,10 +164,9 @@ impl FileEngine {
             }
             after.fits()
         });
-        if expired > 0 {
-            // Optional: it matters only if the clock is set back and the process is killed.
-            let _ = self.log.record_time(&mut writer);
-        }
+        writer.has_unrecorded_expiry |= expired > 0;
+        // Optional: it matters only if the clock is set back and the process is killed.
+        let _ = self.log.record_time(&mut writer);
         drop(writer);
         add(&self.log.counters().expired, expired);
         (expired, complete.get())

@@ -58,6 +58,8 @@ pub(crate) struct LogWriter {
     pub(super) durable: Position,
     /// The newest time in the log.
     pub(super) recorded_time: Timestamp,
+    /// Sessions expired after that time, and were collected.
+    pub(super) has_unrecorded_expiry: bool,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
     /// The segment of the last compacted frame that was appended since the store was opened.
@@ -90,6 +92,7 @@ impl LogWriter {
             needs_open_frame: true,
             durable: Position::default(),
             recorded_time: Timestamp::default(),
+            has_unrecorded_expiry: false,
             staged: Vec::new(),
             compacted: 0,
         }

@@ -63,6 +63,23 @@ fn an_expired_session_does_not_return_if_the_clock_is_set_back() {
 }
 
 #[test]
+fn an_expiry_shortly_after_the_newest_time_in_the_log_is_recorded_later() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let set_back = Clock::manual(clock.now());
+    let engine = workload::open(&disk, &clock).unwrap();
+    write(&engine, 2);
+    clock.advance(Duration::from_secs(3));
+    sweep(&engine, 1);
+    clock.advance(Duration::from_secs(8));
+    // It collects nothing, and records the time of the former collection.
+    sweep(&engine, 1);
+    // A killed process.
+    drop(engine);
+    let engine = workload::open(&disk, &set_back).unwrap();
+    assert!(!is_live(&engine));
+}
+
+#[test]
 fn the_newest_time_survives_compaction() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
