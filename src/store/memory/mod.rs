@@ -61,8 +61,9 @@ const NAME: &str = "memory";
 ///
 /// # Many sessions with one tag
 ///
-/// [`tagged`](TagStore::tagged) returns at once for up to 2,048 sessions. Beyond that it works in parts and
-/// lets other tasks run between them.
+/// [`tagged`](TagStore::tagged) of a tag that never had more than 2,048 sessions is ready at once. For other
+/// tags it works in parts, and other tasks run between them. It returns the sessions as the call finds them,
+/// except those that end meanwhile.
 ///
 /// # Example
 ///
