@@ -142,6 +142,7 @@ pub mod id;
 #[cfg(all(feature = "file", unix))]
 pub mod import;
 pub mod patch;
+mod random_state;
 pub mod seal;
 pub mod service;
 pub mod session;

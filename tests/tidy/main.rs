@@ -31,6 +31,7 @@ const LAYERS: [&[&str]; 9] = [
         "sync",
         "completion",
         "error_chain",
+        "random_state",
     ],
     &["patch", "seal", "csrf_secret"],
     &["wire"],
@@ -61,7 +62,7 @@ const COMMON_CRATES: [&str; 10] = [
 const CRATES: [(&str, &[&str]); 36] = [
     ("aes", &["seal"]),
     ("aes_gcm_siv", &["seal"]),
-    ("ahash", &["store", "session"]),
+    ("ahash", &["random_state"]),
     // Extractors and responses.
     ("axum_core", &["service", "form"]),
     // The text form of an id, of sealed bytes, and of a cookie.

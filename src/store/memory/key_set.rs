@@ -2,9 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use ahash::RandomState;
-
-use crate::id::StoreKey;
+use crate::{id::StoreKey, random_state::RandomState};
 
 /// Number of keys from which a set has [`BUCKETS`] buckets. Most tags name one user, who has few
 /// sessions.

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use ahash::RandomState;
 use dashmap::{DashMap, Entry};
 
 use super::{
@@ -18,6 +17,7 @@ use super::{
 };
 use crate::{
     id::StoreKey,
+    random_state::RandomState,
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
 };
 

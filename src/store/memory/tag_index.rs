@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use ahash::RandomState;
 use dashmap::DashMap;
 
 use super::{
     key_queue::is_oversized,
     key_set::{Bucket, KeySet},
 };
-use crate::{id::StoreKey, store::Tags};
+use crate::{id::StoreKey, random_state::RandomState, store::Tags};
 
 /// The keys under each tag name. A name with no key is removed.
 ///

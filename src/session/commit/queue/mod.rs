@@ -19,7 +19,6 @@ use std::{
     time::Instant,
 };
 
-use ahash::RandomState;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use self::worker::Worker;
@@ -27,6 +26,7 @@ pub(in crate::session) use self::worker::back_off_delay;
 pub(super) use self::{ticket::Ticket, worker::Turn};
 use crate::{
     id::{SessionId, StoreKey},
+    random_state::RandomState,
     session::{
         ContentionReason, SessionError,
         engine::Engine,

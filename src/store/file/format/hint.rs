@@ -11,7 +11,7 @@ use super::{
     segment_end::SegmentEnd,
     segment_head::{FORMAT_VERSION, LogFormat, SEGMENT_HEAD_LEN},
 };
-use crate::{id::StoreKey, seal::KEY_ID_TEXT_LEN};
+use crate::{id::StoreKey, random_state::RandomState, seal::KEY_ID_TEXT_LEN};
 
 const MAGIC: [u8; 8] = *b"hs-hint\n";
 /// Length of a hint file's head.
@@ -130,7 +130,7 @@ fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
         }
     }
-    let mut later: HashMap<StoreKey, LaterChanges, ahash::RandomState> = HashMap::default();
+    let mut later: HashMap<StoreKey, LaterChanges, RandomState> = HashMap::default();
     let mut relevant: Vec<HintEntry<'a>> = frames
         .into_iter()
         .rev()

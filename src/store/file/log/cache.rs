@@ -14,6 +14,7 @@ use bytes::Bytes;
 use super::tagged_keys::copy_tags;
 use crate::{
     id::StoreKey,
+    random_state::RandomState,
     store::{Record, Tags, Version},
     sync::lock,
 };
@@ -34,7 +35,7 @@ pub(crate) struct RecordCache {
 
 #[derive(Default)]
 struct RecordCacheShard {
-    map: HashMap<StoreKey, Record, ahash::RandomState>,
+    map: HashMap<StoreKey, Record, RandomState>,
     /// The map's keys, each once, in the order of insertion.
     queue: VecDeque<StoreKey>,
     /// Size of all entries.

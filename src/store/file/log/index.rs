@@ -11,6 +11,7 @@ use std::{
 use crate::{
     clock::Timestamp,
     id::StoreKey,
+    random_state::RandomState,
     store::file::format::frame::{FrameHeader, FrameKind, HEADER_LEN},
     sync::{read, write},
 };
@@ -90,7 +91,7 @@ impl IndexEntry {
     }
 }
 
-type IndexShard = RwLock<HashMap<StoreKey, IndexEntry, ahash::RandomState>>;
+type IndexShard = RwLock<HashMap<StoreKey, IndexEntry, RandomState>>;
 
 /// Number of shards. Each is locked, swept and grown on its own.
 pub(crate) const INDEX_SHARDS: usize = 256;

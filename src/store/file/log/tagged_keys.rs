@@ -1,12 +1,15 @@
 //! The index in memory from tags to sessions.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    hash::BuildHasher,
+};
 
-use ahash::RandomState;
 use bytes::Bytes;
 
 use crate::{
     id::StoreKey,
+    random_state::RandomState,
     store::{Tag, Tags},
 };
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     id::StoreKey,
+    random_state::RandomState,
     store::{
         Expected, Expiry, Tags, Version, WriteOutcome, WriteRequest,
         file::{
@@ -164,7 +165,7 @@ impl FileEngine {
         let max_bytes = MAX_APPEND_BYTES.min(self.log.options().segment_bytes as usize / 16);
         let mut answers = Vec::with_capacity(group.len());
         let (mut chunk, mut bytes) = (Vec::new(), 0);
-        let mut keys = HashSet::<StoreKey, ahash::RandomState>::default();
+        let mut keys = HashSet::<StoreKey, RandomState>::default();
         for pending in group {
             bytes += HEADER_LEN + pending.payload.len();
             // A write depends on the result of earlier writes of its key, so a chunk has at most one

@@ -6,6 +6,7 @@ use super::key_slots::KeySlots;
 use crate::{
     clock::Timestamp,
     id::StoreKey,
+    random_state::RandomState,
     seal::KeyId,
     store::{
         Tags,
@@ -47,7 +48,7 @@ pub(super) struct Replay {
     pub(super) handled: Vec<JudgedDamage>,
     /// The last touch of each key that was touched after pending damage. The touch names the version
     /// of the record, so the damage hides no newer state.
-    confirmed: HashMap<StoreKey, Position, ahash::RandomState>,
+    confirmed: HashMap<StoreKey, Position, RandomState>,
     version_1: Version1Tags,
 }
 
@@ -55,9 +56,9 @@ pub(super) struct Replay {
 /// may come before the key's record, which a compaction has copied.
 #[derive(Default)]
 struct Version1Tags {
-    tags: HashMap<StoreKey, Tags, ahash::RandomState>,
+    tags: HashMap<StoreKey, Tags, RandomState>,
     /// The last frame after pending damage that set or cleared the tags of a key.
-    confirmed: HashMap<StoreKey, Position, ahash::RandomState>,
+    confirmed: HashMap<StoreKey, Position, RandomState>,
     /// The number of the last segment of that version.
     last_segment: u32,
 }

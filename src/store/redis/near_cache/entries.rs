@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::BuildHasher,
     sync::{
         Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,10 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ahash::RandomState;
-
 use crate::{
     id::StoreKey,
+    random_state::RandomState,
     store::{
         Record,
         redis::{
