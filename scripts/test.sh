@@ -76,7 +76,7 @@ rustc --version
 cargo --version
 
 section "Format"
-for manifest in Cargo.toml fuzz/Cargo.toml benches/compare/Cargo.toml; do
+for manifest in Cargo.toml fuzz/Cargo.toml benches/compare/Cargo.toml benches/instructions/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" -- --check
 done
 
@@ -104,6 +104,9 @@ cargo test --locked --all-features --doc
 
 section "Benches and examples build"
 cargo build --locked --all-features --benches --examples
+
+section "Instructions and allocations"
+cargo bench --locked --manifest-path benches/instructions/Cargo.toml
 
 section "Fuzz targets build and pass their corpus"
 cargo build --manifest-path fuzz/Cargo.toml --bins

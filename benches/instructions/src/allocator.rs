@@ -1,0 +1,43 @@
+//! The system's allocator with a counter.
+
+#![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Returns the number of allocations of this thread. Growing a block counts as one.
+pub(crate) fn allocations() -> u64 {
+    COUNT.get()
+}
+
+struct CountingAllocator;
+
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not touch memory
+// of the caller, does not allocate, and needs no destructor.
+unsafe impl GlobalAlloc for CountingAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller upholds the contract of this function, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        COUNT.set(COUNT.get() + 1);
+        // SAFETY: the caller upholds the contract of this function, which is the same.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the caller upholds the contract of this function, which is the same.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
