@@ -18,6 +18,7 @@ use hyper_session::{
 use crate::support::redis_servers::{
     Server, free_port,
     groups::Cluster,
+    is_before_7,
     proxy::{Network, Proxy},
     sessions::{HOUR, cause, connect, create_session, create_tagged, key, tag, version},
     wait_until,
@@ -209,6 +210,10 @@ async fn a_batch_in_a_cluster_survives_moved_slots() {
 /// again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_that_rejects_scripts_without_keys_costs_no_operation() {
+    if is_before_7() {
+        // Redis 6.2 changes the port that it announces only at its start.
+        return;
+    }
     let cluster = Cluster::start_with_replicas(0);
     let mut proxies = Vec::new();
     for node in &cluster.0 {

@@ -10,7 +10,6 @@ use hyper_session::store::{
 
 use crate::{
     support::redis_servers::{
-        Server,
         groups::Cluster,
         sessions::{HOUR, append, create_session, create_tagged, tag, words},
     },
@@ -67,12 +66,10 @@ async fn a_slot_moves(cluster: &Cluster, store: &RedisStore) {
         .iter()
         .find(|node| node.is_master() && node.port != from.port)
         .unwrap();
-    let [from_id, to_id] = [from, to].map(Server::cluster_id);
     let slot = from.send(&["CLUSTER", "KEYSLOT", &name]);
     let slot = slot.trim_matches([':', '\r', '\n']);
 
-    to.send(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
-    from.send(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+    cluster.start_move(slot, from, to);
     append(store, &moved, "migrating").await.unwrap();
     let port = to.port.to_string();
     let migrated = from.send(&["MIGRATE", "127.0.0.1", &port, &name, "0", "5000"]);

@@ -176,7 +176,13 @@ async fn a_restarted_node_leaves_no_stale_copy(local: &CachedRedisStore, cluster
     let lost = cached_session(local, cluster, restarted).await;
     let kept = cached_session(local, cluster, other).await;
     cluster.0[restarted].kill();
-    wait_for(ELECTION_TIME, || async { !is_found(local, &lost).await }).await;
+    // A replica may have taken over before the read fails.
+    wait_for(ELECTION_TIME, || async {
+        let hits = local.cache_stats().hits;
+        let _unavailable = local.read(&lost, None).await;
+        local.cache_stats().hits == hits
+    })
+    .await;
     let hits = local.cache_stats().hits;
     assert_eq!(&*record(local, &kept).await.data, b"data");
     assert!(

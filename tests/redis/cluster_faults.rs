@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use crate::support::redis_servers::{
     groups::Cluster,
+    is_before_7,
     load::Load,
     proxy::{Network, Proxy},
     sessions::{HOUR, create_session, keys, record},
@@ -65,6 +66,10 @@ async fn a_master_that_hangs_for_ten_seconds_is_replaced_and_comes_back_as_a_rep
 /// Only clients use the proxy. The other nodes reach this node directly, so it is not replaced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_network_to_one_node_loses_and_doubles_no_change() {
+    if is_before_7() {
+        // Redis 6.2 changes the port that it announces only at its start.
+        return;
+    }
     let cluster = Cluster::start();
     let keys = keys(8);
     let node = &cluster.0[cluster.master_of(&format!("session:{}", keys[0]))];

@@ -138,7 +138,10 @@ pub(crate) async fn write_and_read(store: &RedisStore) {
 #[tokio::test]
 async fn the_only_node_of_a_cluster_can_be_used_as_a_single_server() {
     let server = Server::start_with(&["--cluster-enabled", "yes"]);
-    let slots = server.send(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+    let mut words = vec!["CLUSTER", "ADDSLOTS"];
+    words.extend(slots.iter().map(String::as_str));
+    let slots = server.send(&words);
     assert_eq!(slots, "+OK\r\n");
     wait_until("the node has its slots", Duration::from_secs(10), || {
         server

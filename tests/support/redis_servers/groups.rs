@@ -91,9 +91,7 @@ impl Cluster {
 
     fn move_slot(&self, slot: &str, from: &Server) {
         let to = self.masters().find(|node| node.port != from.port).unwrap();
-        let [from_id, to_id] = [from, to].map(Server::cluster_id);
-        to.send(&["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
-        from.send(&["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+        self.start_move(slot, from, to);
         let port = to.port.to_string();
         // Meanwhile, new keys of the slot are created at the new master.
         loop {
@@ -112,6 +110,13 @@ impl Cluster {
         self.assign_slot(slot, to);
     }
 
+    /// Starts the move of a slot.
+    pub(crate) fn start_move(&self, slot: &str, from: &Server, to: &Server) {
+        let [from_id, to_id] = [from, to].map(Server::cluster_id);
+        to.set_slot(slot, "IMPORTING", &from_id);
+        from.set_slot(slot, "MIGRATING", &to_id);
+    }
+
     /// Ends the move of a slot, and waits until all nodes know of it.
     ///
     /// The new node chooses a higher epoch than those that it knows. If it did not know the latest, older
@@ -120,7 +125,7 @@ impl Cluster {
         let id = to.cluster_id();
         let others = self.masters().filter(|node| node.port != to.port);
         for node in std::iter::once(to).chain(others) {
-            node.send(&["CLUSTER", "SETSLOT", slot, "NODE", &id]);
+            node.set_slot(slot, "NODE", &id);
         }
         wait_until("the nodes agree", Duration::from_secs(20), || {
             let mut views = self.masters().map(Server::masters_with_slots);
@@ -145,6 +150,18 @@ impl Server {
     pub(crate) fn cluster_id(&self) -> String {
         let id = self.send(&["CLUSTER", "MYID"]);
         id.split("\r\n").nth(1).unwrap().to_owned()
+    }
+
+    /// Runs `CLUSTER SETSLOT`.
+    ///
+    /// Valkey answers once its replicas have executed it, and gives it up if the client closes its side of
+    /// the connection, as [`Server::send`] does.
+    fn set_slot(&self, slot: &str, state: &str, node: &str) {
+        let set = Command::new("redis-cli")
+            .args(["-p", &self.port.to_string(), "CLUSTER", "SETSLOT", slot])
+            .args([state, node])
+            .output();
+        set.expect("redis-cli can be run");
     }
 
     /// Returns the id, the epoch and the slots of each master, as this node knows them.

@@ -7,6 +7,7 @@ pub(crate) mod proxy;
 pub(crate) mod sessions;
 
 use std::{
+    ffi::OsString,
     io::{ErrorKind, Read, Write},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -75,7 +76,7 @@ impl Server {
 
     fn run(&mut self) {
         let log = std::fs::File::create(self.dir.join("log")).expect("a log can be written");
-        let child = Command::new("redis-server")
+        let child = Command::new(program())
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(log)
@@ -194,6 +195,18 @@ impl Drop for Server {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Returns the server program: `redis-server`, or the one that the variable `REDIS_SERVER` names.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into())
+}
+
+/// Returns `true` if the server program is older than Redis 7.
+pub(crate) fn is_before_7() -> bool {
+    let output = Command::new(program()).arg("--version").output();
+    let text = String::from_utf8(output.expect("the server can be run").stdout).unwrap();
+    text.contains(" v=6.")
 }
 
 /// Sends one command on a new connection. The reply is empty if the server does not reply.

@@ -173,7 +173,7 @@ fn parse_error(message: &str) -> AttemptError {
     if let Some(error) = transient_error(code) {
         return AttemptError::Transient { error, sent: false };
     }
-    if message.contains(NOT_SERVED) {
+    if NOT_SERVED.iter().any(|text| message.contains(text)) {
         return AttemptError::NOT_SERVED;
     }
     let rejection = match code {
@@ -195,9 +195,13 @@ fn parse_error(message: &str) -> AttemptError {
     AttemptError::Final(RedisError::Rejected(rejection))
 }
 
-/// Part of the message about a key that a script in a cluster uses, if the server does not have its slot
-/// or the cluster is down.
-const NOT_SERVED: &str = "cript attempted to ";
+/// Parts of the messages about a key that a script in a cluster uses, if the server does not have its slot
+/// or the cluster is down. Valkey 9 has messages of its own.
+const NOT_SERVED: [&str; 3] = [
+    "ttempted to access a non local key",
+    "ttempted to access keys that do not hash to the same slot",
+    " while the cluster is down",
+];
 
 /// Parts of the messages of Redis 6 and 7, and of newer servers.
 const SCRIPT_DENIALS: [&str; 2] = [
