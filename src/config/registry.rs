@@ -1,10 +1,6 @@
 //! The registry of stores by name.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -44,25 +40,31 @@ const BUILT_IN: [&str; 4] = ["memory", "file", "cookie", "redis"];
 /// # Ok::<(), hyper_session::config::ConfigError>(())
 /// ```
 pub struct StoreRegistry {
-    factories: BTreeMap<String, StoreFactory>,
-    /// The names of stores that read a section of the configuration.
-    configured: BTreeSet<String>,
+    stores: Vec<RegisteredStore>,
+}
+
+struct RegisteredStore {
+    name: String,
+    factory: StoreFactory,
+    /// The store reads a section of the configuration with its name.
+    has_section: bool,
 }
 
 impl StoreRegistry {
     /// Returns a registry of the built-in stores.
     pub fn new() -> Self {
-        let mut stores = BTreeMap::<String, StoreFactory>::new();
-        stores.insert(
-            "memory".into(),
+        let mut registry = Self { stores: Vec::new() };
+        let mut add = |name: &str, factory| registry.add(name.to_owned(), factory, false);
+        add(
+            "memory",
             Box::new(|context| Ok(open_memory(&context.configs.memory))),
         );
-        stores.insert(
-            "file".into(),
+        add(
+            "file",
             Box::new(|context| file_store::open(&context.configs.file, context.listeners)),
         );
-        stores.insert(
-            "cookie".into(),
+        add(
+            "cookie",
             Box::new(|context| {
                 let config = &context.configs.cookie;
                 let store =
@@ -70,17 +72,32 @@ impl StoreRegistry {
                 Ok(Box::new(store))
             }),
         );
-        stores.insert(
-            "redis".into(),
+        add(
+            "redis",
             Box::new(|context| {
                 let fingerprints = context.keys.fingerprints();
                 redis_store::open(&context.configs.redis, context.listeners, fingerprints)
             }),
         );
-        Self {
-            factories: stores,
-            configured: BTreeSet::new(),
-        }
+        registry
+    }
+
+    /// Adds a store, or replaces the store with that name.
+    fn add(&mut self, name: String, factory: StoreFactory, has_section: bool) {
+        self.stores.retain(|store| store.name != name);
+        self.stores.push(RegisteredStore {
+            name,
+            factory,
+            has_section,
+        });
+    }
+
+    /// Returns the names of the stores that `filter` accepts, sorted.
+    fn names(&self, filter: impl Fn(&RegisteredStore) -> bool) -> Vec<&str> {
+        let stores = self.stores.iter().filter(|store| filter(store));
+        let mut names: Vec<&str> = stores.map(|store| &*store.name).collect();
+        names.sort_unstable();
+        names
     }
 
     /// Adds a store under `name`, or replaces the store with that name.
@@ -103,9 +120,7 @@ impl StoreRegistry {
             Ok(store) => Ok(Box::new(store)),
             Err(error) => Err(ConfigError::with_source("store", error)),
         });
-        let name = name.into();
-        self.configured.remove(&name);
-        self.factories.insert(name, open);
+        self.add(name.into(), open, false);
         self
     }
 
@@ -163,20 +178,18 @@ impl StoreRegistry {
                 Err(error) => Err(ConfigError::with_source("store", error)),
             }
         });
-        self.factories.insert(name.clone(), open);
-        self.configured.insert(name);
+        self.add(name, open, true);
         self
     }
 
     /// Checks that a store reads each section of the configuration.
     fn check_sections(&self, configs: &StoreConfigs) -> Result<(), ConfigError> {
+        let configured = self.names(|store| store.has_section);
         let mut sections = configs.custom.keys();
-        let Some(unknown) = sections.find(|name| !self.configured.contains(*name)) else {
+        let Some(unknown) = sections.find(|name| !configured.contains(&name.as_str())) else {
             return Ok(());
         };
-        let names = BUILT_IN.into_iter();
-        let names = names.chain(self.configured.iter().map(String::as_str));
-        let names: Vec<&str> = names.collect();
+        let names = [&BUILT_IN[..], &configured].concat();
         let problem = format!(
             "no store has the section {unknown:?}{} the sections are {}",
             suggestion(unknown, &names),
@@ -189,8 +202,8 @@ impl StoreRegistry {
     pub(super) fn open(self, selection: StoreSelection<'_>) -> OpenResult {
         self.check_sections(selection.configs)?;
         let mut context = OpenContext {
-            factories: self.factories,
-            shared: BTreeMap::new(),
+            stores: self.stores,
+            shared: Vec::new(),
             configs: selection.configs,
             listeners: selection.listeners,
             keys: selection.keys,
@@ -220,8 +233,8 @@ impl StoreRegistry {
 
 /// The stores during opening. Each is opened at most once.
 struct OpenContext<'c> {
-    factories: BTreeMap<String, StoreFactory>,
-    shared: BTreeMap<String, Arc<dyn Store>>,
+    stores: Vec<RegisteredStore>,
+    shared: Vec<(String, Arc<dyn Store>)>,
     configs: &'c StoreConfigs,
     listeners: &'c Listeners,
     keys: &'c KeyRing,
@@ -235,11 +248,11 @@ impl OpenContext<'_> {
         name: &str,
     ) -> Result<Arc<dyn Store>, ConfigError> {
         let name = self.registered_name(setting, name)?;
-        if let Some(store) = self.shared.get(&name) {
+        if let Some((_, store)) = self.shared.iter().find(|(known, _)| *known == name) {
             return Ok(store.clone());
         }
         let store: Arc<dyn Store> = self.take_factory(setting, &name)?(self)?.into();
-        self.shared.insert(name, store.clone());
+        self.shared.push((name, store.clone()));
         Ok(store)
     }
 
@@ -249,15 +262,21 @@ impl OpenContext<'_> {
         name: &str,
     ) -> Result<StoreFactory, ConfigError> {
         let name = self.registered_name(setting, name)?;
-        let factory = self.factories.remove(&name);
-        factory.ok_or_else(|| ConfigError::new(setting, format!("store {name:?} is open already")))
+        match self.stores.iter().position(|store| store.name == name) {
+            Some(index) => Ok(self.stores.swap_remove(index).factory),
+            None => Err(ConfigError::new(
+                setting,
+                format!("store {name:?} is open already"),
+            )),
+        }
     }
 
     /// Returns the name of a store that is not being opened, as it was registered. `name` may have
     /// other cases.
     fn registered_name(&self, setting: &'static str, name: &str) -> Result<String, ConfigError> {
-        let names = self.factories.keys().chain(self.shared.keys());
-        let mut names: Vec<&str> = names.map(String::as_str).collect();
+        let closed = self.stores.iter().map(|store| &*store.name);
+        let open = self.shared.iter().map(|(name, _)| &**name);
+        let mut names: Vec<&str> = closed.chain(open).collect();
         names.sort_unstable();
         let exact = names.iter().find(|known| **known == name);
         let found = exact.or_else(|| names.iter().find(|known| known.eq_ignore_ascii_case(name)));
@@ -312,6 +331,6 @@ impl Default for StoreRegistry {
 
 impl fmt::Debug for StoreRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.factories.keys()).finish()
+        f.debug_set().entries(self.names(|_| true)).finish()
     }
 }
