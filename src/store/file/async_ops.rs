@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     task::Poll,
     time::{Duration, Instant},
 };
@@ -30,6 +30,7 @@ use super::{
 use crate::{
     id::StoreKey,
     store::{ReadOutcome, StoreError, StoreFuture, WriteOutcome, WriteRequest},
+    sync::lock,
 };
 
 /// Maximum number of operations that wait for the device at a time, each on a blocking thread of the
@@ -63,8 +64,14 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     if Handle::try_current().is_err() {
         return work();
     }
+    let result = Arc::new(Mutex::new(None));
+    let shared = Arc::clone(&result);
+    // The compiler makes a copy of the runtime's code for each type of task, so all work has one type.
+    let task: Box<dyn FnOnce() + Send> = Box::new(move || *lock(&shared) = Some(work()));
     // The work does not panic. The runtime drops it only while it shuts down.
-    spawn_blocking(work).await.unwrap_or(Err(FileError::Closed))
+    let _ = spawn_blocking(task).await;
+    let result = lock(&result).take();
+    result.unwrap_or(Err(FileError::Closed))
 }
 
 /// Converts an error into a [`StoreError`] of this store.
