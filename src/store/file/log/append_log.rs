@@ -1,7 +1,6 @@
 //! The append-only log: segment files, appends and syncs.
 
 use std::{
-    collections::BTreeMap,
     io,
     mem::take,
     sync::{
@@ -13,7 +12,7 @@ use std::{
 
 use super::{
     clock_lag::ClockLag, index::Position, known_entries::KnownEntries, log_writer::LogWriter,
-    segment::Segment, space::SpaceUsage, wakeup::Wakeup,
+    segment::Segment, segment_map::SegmentMap, space::SpaceUsage, wakeup::Wakeup,
 };
 use crate::{
     clock::Timestamp,
@@ -56,7 +55,7 @@ pub(crate) struct AppendLog {
     options: Options,
     writer: Mutex<LogWriter>,
     /// All segments, including the next one; changed only under the `writer` lock.
-    pub(super) segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    pub(super) segments: RwLock<SegmentMap<Arc<Segment>>>,
     /// Held during a sync and the check of paths after it, so that syncs run one at a time.
     sync_lock: Mutex<KnownEntries>,
     /// Everything before this packed [`Position`] is durable.
@@ -75,12 +74,12 @@ impl AppendLog {
     pub(crate) fn new(
         disk: Box<dyn Disk>,
         options: Options,
-        segments: BTreeMap<u32, Arc<Segment>>,
+        segments: SegmentMap<Arc<Segment>>,
         mut writer: LogWriter,
         counters: FileCounters,
         newest: Timestamp,
     ) -> Self {
-        writer.usage.segments = segments.len() as u64;
+        writer.usage.segments = segments.entries().len() as u64;
         writer.usage.longest = longest(segments.values());
         Self {
             disk,
@@ -203,11 +202,11 @@ impl AppendLog {
 
     /// Returns segment `id`, if it exists.
     pub(crate) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
-        read(&self.segments).get(&id).map(Arc::clone)
+        read(&self.segments).get(id).map(Arc::clone)
     }
 
     pub(crate) fn segment_count(&self) -> usize {
-        read(&self.segments).len()
+        read(&self.segments).entries().len()
     }
 
     /// Returns the segment with the lowest number.
@@ -219,7 +218,7 @@ impl AppendLog {
     pub(crate) fn segments_without_hint(&self) -> Vec<Arc<Segment>> {
         let active = self.lock().active.id;
         let segments = read(&self.segments);
-        let full = segments.range(..active).map(|(_, segment)| segment);
+        let full = segments.values().filter(|segment| segment.id < active);
         let without_hint = full.filter(|segment| !segment.is_hint_done());
         without_hint.map(Arc::clone).collect()
     }
@@ -237,8 +236,8 @@ impl AppendLog {
     pub(crate) fn forget_segment(&self, segment: &Segment) {
         let mut writer = self.lock();
         let mut segments = write(&self.segments);
-        segments.remove(&segment.id);
-        writer.usage.segments = segments.len() as u64;
+        segments.remove(segment.id);
+        writer.usage.segments = segments.entries().len() as u64;
         writer.usage.longest = longest(segments.values());
         drop(segments);
         writer.usage.total = writer.usage.total.saturating_sub(segment.hint_len());

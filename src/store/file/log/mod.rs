@@ -13,6 +13,7 @@ pub(crate) mod log_writer;
 mod path_checks;
 pub(crate) mod read;
 pub(crate) mod segment;
+pub(crate) mod segment_map;
 pub(crate) mod space;
 pub(crate) mod tagged_keys;
 mod wakeup;

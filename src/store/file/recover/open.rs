@@ -1,7 +1,6 @@
 //! Opening a store: handling damage, and continuing at the end of the log.
 
 use std::{
-    collections::BTreeMap,
     io,
     mem::take,
     sync::{Arc, atomic::AtomicU64},
@@ -26,6 +25,7 @@ use crate::store::file::{
         index::{INDEX_SHARDS, IndexEntry, Position},
         log_writer::{LogEnd, LogWriter},
         segment::Segment,
+        segment_map::SegmentMap,
         space::SpaceUsage,
     },
     options::{OnDamage, Options},
@@ -121,7 +121,7 @@ fn truncate(disk: &dyn Disk, id: u32, segment: &mut ScannedSegment) -> Result<()
 
 /// Fails if records of format version 1 cannot be converted without a key ring.
 fn check_conversion(scan: &LogScan<'_>, options: &Options) -> Result<(), FileError> {
-    let format = |id: u32| scan.segments.get(&id).map(|segment| segment.format);
+    let format = |id: u32| scan.segments.get(id).map(|segment| segment.format);
     let needs_key = |entry: &IndexEntry| {
         entry.tagged
             && entry.is_encrypted()
@@ -146,12 +146,10 @@ fn convert_version_1(engine: &FileEngine) -> Result<(), FileError> {
         .try_for_each(|_| compactor.compact_oldest(|_| true))
 }
 
-type SegmentMap = BTreeMap<u32, Arc<Segment>>;
-
 /// The result of a scan whose damage was handled.
 struct RecoveredLog {
     replay: Replay,
-    segments: BTreeMap<u32, ScannedSegment>,
+    segments: SegmentMap<ScannedSegment>,
     last_used: u32,
     /// The frames that record how damage was handled.
     recovery: Vec<FrameHeader>,
@@ -209,8 +207,11 @@ impl RecoveredLog {
     /// Removes the segments after the one that the log continues in. Their heads may show that lost
     /// data was durable.
     fn drop_next_segments(&mut self, disk: &dyn Disk) -> Result<(), FileError> {
-        let next = self.segments.split_off(&self.active_id().saturating_add(1));
-        let names: Vec<String> = next.keys().map(|id| file_names::segment(*id)).collect();
+        let next = self.segments.split_off(self.active_id().saturating_add(1));
+        let names: Vec<String> = next
+            .iter()
+            .map(|(id, _)| file_names::segment(*id))
+            .collect();
         remove_stale(disk, &names)
     }
 
@@ -256,10 +257,10 @@ impl RecoveredLog {
 
     /// Returns the number of the segment to append to.
     fn active_id(&self) -> u32 {
-        match self.segments.get(&self.last_used) {
+        match self.segments.get(self.last_used) {
             Some(last) if last.is_open() => self.last_used,
             _ => {
-                let old = self.segments.iter().rev();
+                let old = self.segments.entries().iter().rev();
                 let mut old = old.filter(|(_, segment)| segment.format == LogFormat::V1);
                 let last = old.next().map_or(0, |(id, _)| *id);
                 let last = last.max(self.last_used).max(self.replay.compacted);
@@ -271,7 +272,7 @@ impl RecoveredLog {
     /// Cuts off what is not a frame at the end of the last segments of version 1, since no frame is
     /// appended to them.
     fn end_version_1(&mut self, disk: &dyn Disk) -> Result<(), FileError> {
-        for (id, last) in self.segments.range_mut(self.last_used..) {
+        for (id, last) in self.segments.entries_from(self.last_used) {
             if last.format == LogFormat::V1 && last.len > last.end.into() {
                 truncate(disk, *id, last)?;
             }
@@ -281,16 +282,19 @@ impl RecoveredLog {
 
     /// Cuts off what is not a frame at the end of the log, and opens the segments. Returns the end of
     /// the log, all segments, and the length of all files.
-    fn end_of_log(&mut self, disk: &dyn Disk) -> Result<(LogEnd, SegmentMap, u64), FileError> {
+    fn end_of_log(
+        &mut self,
+        disk: &dyn Disk,
+    ) -> Result<(LogEnd, SegmentMap<Arc<Segment>>, u64), FileError> {
         self.end_version_1(disk)?;
         let active_id = self.active_id();
         let previous = active_id.saturating_sub(1);
         let previous = self
             .segments
-            .get(&previous)
+            .get(previous)
             .map(|segment| segment.segment_end(previous));
         let (mut tail, mut checksum) = (SEGMENT_HEAD_LEN as u64, 0);
-        if let Some(active) = self.segments.get_mut(&active_id) {
+        if let Some(active) = self.segments.get_mut(active_id) {
             (tail, checksum) = (active.end.into(), active.checksum);
             if active.len > tail {
                 truncate(disk, active_id, active)?;
@@ -309,7 +313,7 @@ impl RecoveredLog {
             }
             segments.insert(id, Arc::new(segment));
         }
-        let active = match segments.get(&active_id) {
+        let active = match segments.get(active_id) {
             Some(active) => Arc::clone(active),
             None => {
                 total += SEGMENT_HEAD_LEN as u64;
@@ -319,7 +323,7 @@ impl RecoveredLog {
         segments.insert(active_id, Arc::clone(&active));
         let end = LogEnd {
             active,
-            next: segments.get(&active_id.saturating_add(1)).map(Arc::clone),
+            next: segments.get(active_id.saturating_add(1)).map(Arc::clone),
             tail,
             checksum,
             previous,

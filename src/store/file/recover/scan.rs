@@ -2,10 +2,7 @@
 //!
 //! It changes nothing. An opening acts on its result, and an inspection reports it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::io;
 
 use super::{
     replay::{Damage, JudgedDamage, Replay},
@@ -25,7 +22,7 @@ use crate::store::file::{
         segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
         version_1,
     },
-    log::index::Position,
+    log::{index::Position, segment_map::SegmentMap},
 };
 
 /// The end of the segment that was read last.
@@ -42,9 +39,10 @@ pub(super) struct LogScan<'a> {
     disk: &'a dyn Disk,
     /// Read all segments, and compare the hints with them.
     verify: bool,
-    hints: BTreeSet<u32>,
+    /// The numbers of the hint files, sorted.
+    hints: Vec<u32>,
     pub(super) replay: Replay,
-    pub(super) segments: BTreeMap<u32, ScannedSegment>,
+    pub(super) segments: SegmentMap<ScannedSegment>,
     /// One report for each segment file; complete only if the scan verifies.
     pub(super) reports: Vec<SegmentReport>,
     /// The last segment with frames.
@@ -74,26 +72,28 @@ impl<'a> LogScan<'a> {
         let names = disk.list().map_err(fail)?;
         let files = open_segments(disk, &names)?;
         let hints = names.iter().filter_map(|name| file_names::parse_hint(name));
+        let mut hints: Vec<u32> = hints.collect();
+        hints.sort_unstable();
         let used = files
             .iter()
-            .filter(|(_, (_, len))| *len > SEGMENT_HEAD_LEN as u64);
+            .filter(|(_, _, len)| *len > SEGMENT_HEAD_LEN as u64);
         let mut scan = Self {
             disk,
             verify,
-            hints: hints.collect(),
+            hints,
             replay,
-            segments: BTreeMap::new(),
+            segments: SegmentMap::new(),
             reports: Vec::new(),
-            last_used: used.map(|(id, _)| *id).next_back().unwrap_or(0),
+            last_used: used.map(|(id, ..)| *id).next_back().unwrap_or(0),
             oldest_format: oldest_format(&files),
             findings: Vec::new(),
-            first: files.keys().next().copied(),
+            first: files.first().map(|(id, ..)| *id),
             newest: 0,
             previous: None,
             discarded: 0,
         };
-        let (mut done, total) = (0, files.values().map(|(_, len)| len).sum());
-        for (id, (file, len)) in files {
+        let (mut done, total) = (0, files.iter().map(|(_, _, len)| len).sum());
+        for (id, file, len) in files {
             done += len;
             scan.read_segment(id, file, len)?;
             progress(done, total);
@@ -146,14 +146,14 @@ impl<'a> LogScan<'a> {
     pub(super) fn stale_files(&self) -> Vec<String> {
         // A hint of the segment that the log continues in is soon out of date.
         let is_used = |id: &u32| {
-            let segment = self.segments.get(id);
+            let segment = self.segments.get(*id);
             segment.is_some_and(|s| s.hint_len > 0 && (s.ended || *id < self.last_used))
         };
         let hints = self.hints.iter().filter(|id| !is_used(id));
         let mut stale: Vec<String> = hints.map(|id| file_names::hint(*id)).collect();
         let names = self.disk.list().unwrap_or_default();
         stale.extend(names.into_iter().filter(|name| {
-            file_names::parse_segment(name).is_some_and(|id| !self.segments.contains_key(&id))
+            file_names::parse_segment(name).is_some_and(|id| self.segments.get(id).is_none())
         }));
         stale
     }
@@ -253,7 +253,7 @@ impl<'a> LogScan<'a> {
     /// Returns `true` if a segment is not part of the log: no segment of version 1 follows one of
     /// version 2.
     fn is_foreign(&self, head: &HeadFields) -> bool {
-        let last = self.segments.last_key_value();
+        let last = self.segments.entries().last();
         head.format == LogFormat::V1 && last.is_some_and(|(_, last)| last.format == LogFormat::V2)
     }
 
@@ -291,7 +291,7 @@ impl<'a> LogScan<'a> {
     fn handle_unreadable(&mut self, id: u32) {
         let follows = self
             .segments
-            .get(&id.saturating_sub(1))
+            .get(id.saturating_sub(1))
             .is_some_and(|segment| segment.ended);
         // Otherwise a crash interrupted the creation of this segment.
         if id <= self.last_used || follows {
@@ -300,7 +300,7 @@ impl<'a> LogScan<'a> {
     }
 
     fn read_hint(&self, id: u32) -> io::Result<Option<Vec<u8>>> {
-        if !self.hints.contains(&id) {
+        if self.hints.binary_search(&id).is_err() {
             return Ok(None);
         }
         let file = self.disk.open(&file_names::hint(id));
@@ -498,17 +498,17 @@ impl<'a> LogScan<'a> {
             self.add_missing(after_compacted, first);
         }
         let next = self.last_used.saturating_add(1);
-        let last = self.segments.get(&self.last_used);
+        let last = self.segments.get(self.last_used);
         let ended = last.is_some_and(|last| last.ended);
         let follows = ended && self.newest == self.last_used;
         self.check_last(if follows { next } else { 0 }, compacted);
         // Missing segments have damage of their own, so the log ends after them.
         let next = self
             .segments
-            .range(next..)
-            .next()
+            .entries_from(next)
+            .first()
             .map_or(next, |(id, _)| *id);
-        let (segment, offset) = match self.segments.get(&self.last_used) {
+        let (segment, offset) = match self.segments.get(self.last_used) {
             Some(last) if !ended => (self.last_used, last.end),
             _ => (next, SEGMENT_HEAD_LEN as u32),
         };

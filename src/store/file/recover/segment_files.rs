@@ -1,6 +1,6 @@
 //! The segment files of a directory.
 
-use std::{collections::BTreeMap, io};
+use std::io;
 
 use crate::store::file::{
     disk::{Disk, DiskFile},
@@ -70,7 +70,7 @@ pub(super) fn decode_head(id: u32, file: &dyn DiskFile) -> io::Result<SegmentHea
 pub(super) fn oldest_format(files: &SegmentFiles) -> LogFormat {
     let mut heads = files
         .iter()
-        .map(|(id, (file, _))| decode_head(*id, file.as_ref()));
+        .map(|(id, file, _)| decode_head(*id, file.as_ref()));
     heads
         .find_map(|head| match head {
             Ok(SegmentHead::Intact(head)) => Some(head.format),
@@ -79,22 +79,26 @@ pub(super) fn oldest_format(files: &SegmentFiles) -> LogFormat {
         .unwrap_or(LogFormat::V2)
 }
 
-/// Segment files by number, each with its length.
-pub(super) type SegmentFiles = BTreeMap<u32, (Box<dyn DiskFile>, u64)>;
+/// The numbers of segments, sorted, each with its file and the length of it.
+pub(super) type SegmentFiles = Vec<(u32, Box<dyn DiskFile>, u64)>;
 
 /// Opens the segments among the files of a directory; returns each with its length.
 pub(super) fn open_segments(disk: &dyn Disk, names: &[String]) -> Result<SegmentFiles, FileError> {
-    let mut files = BTreeMap::new();
-    for name in names {
-        if let Some(id) = file_names::parse_segment(name) {
-            let open = || {
-                let file = disk.open(name)?;
-                let len = file.len()?;
-                Ok((file, len))
-            };
-            let file = open().map_err(|error| FileError::io("open", disk.locate(name), error));
-            files.insert(id, file?);
-        }
+    let ids = names
+        .iter()
+        .filter_map(|name| file_names::parse_segment(name));
+    let mut ids: Vec<u32> = ids.collect();
+    ids.sort_unstable();
+    let mut files = Vec::with_capacity(ids.len());
+    for id in ids {
+        let name = file_names::segment(id);
+        let open = || {
+            let file = disk.open(&name)?;
+            let len = file.len()?;
+            Ok((id, file, len))
+        };
+        let file = open().map_err(|error| FileError::io("open", disk.locate(&name), error));
+        files.push(file?);
     }
     Ok(files)
 }
