@@ -1,6 +1,6 @@
 //! The batches in which the worker of a queue stores the changes of waiting commits.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use hyper_session::{
     Session, SessionError,
@@ -214,22 +214,34 @@ async fn a_clear_during_a_commit_that_waits_removes_what_its_request_has_seen() 
 
 /// The store never answers the write of the batch.
 #[tokio::test]
-async fn a_commit_whose_batch_hangs_ends_with_an_unknown_outcome() {
+async fn a_commit_whose_batch_hangs_ends_at_its_deadline_with_an_unknown_outcome() {
     let server = test_server(config().commit_timeout(Duration::from_secs(2)));
     let browser = visitor(&server, json!({"n": 0})).await;
-    let (mut first, mut winner) = (browser.clone(), browser.clone());
+    let (mut first, mut winner, mut late) = (browser.clone(), browser.clone(), browser.clone());
     let conflicting = server.store.hold_nth(Call::Write, 0);
     let batch = server.store.hold_nth(Call::Write, 1);
-    let opening = first.request(async |s| {
-        s.load().await.unwrap().increment("n").unwrap();
-        let error = s.commit().await.unwrap_err();
-        assert!(matches!(error, SessionError::OutcomeUnknown), "{error}");
-    });
-    let (visit, ()) = tokio::join!(opening, async {
+    let has_ended = Cell::new(false);
+    let opening = async {
+        let visit = first.request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            let error = s.commit().await.unwrap_err();
+            assert!(matches!(error, SessionError::OutcomeUnknown), "{error}");
+        });
+        assert_eq!(visit.await.status, 503);
+        has_ended.set(true);
+    };
+    let waiting = async {
         conflicting.reached().await;
         winner.visit(async |s| s.increment("n").unwrap()).await;
         conflicting.open();
         batch.reached().await;
-    });
-    assert_eq!(visit.status, 503);
+        let visit = late.request(async |s| {
+            s.load().await.unwrap().increment("n").unwrap();
+            let error = s.commit().await.unwrap_err();
+            assert!(error.is_contention(), "nothing was begun: {error}");
+        });
+        assert_eq!(visit.await.status, 503);
+        assert!(has_ended.get(), "the first commit has the first deadline");
+    };
+    tokio::join!(opening, waiting);
 }

@@ -163,21 +163,22 @@ impl CommitQueues {
         drop(queues);
         let mut ticket = Ticket::new(engine, key, id, deadline, receiver);
         if is_new {
-            let worker = Worker::new(engine, key);
-            match (entry, Handle::try_current()) {
-                (QueueEntry::First(newest), Ok(runtime)) => {
-                    drop(runtime.spawn(worker.run(newest, None)));
-                }
-                (QueueEntry::First(newest), Err(_)) => ticket.drive(worker.run(newest, Some(id))),
-                (QueueEntry::Again, _) => ticket.drive(worker.run(None, Some(id))),
+            let (newest, runtime) = match entry {
+                QueueEntry::First(newest) => (newest, Handle::try_current().ok()),
+                QueueEntry::Again => (None, None),
+            };
+            let worker = Worker::new(engine, key, newest);
+            match runtime {
+                Some(runtime) => drop(runtime.spawn(worker.run(None))),
+                None => ticket.drive(worker.run(Some(id))),
             }
         }
         Ok(ticket)
     }
 
-    /// Takes the next jobs that can be stored together, or the next job that needs a turn. Ends the
-    /// queue and returns `None` if no job waits.
-    fn next_jobs(&self, key: &StoreKey) -> Option<VecDeque<Job>> {
+    /// Takes the next jobs that can be stored together, at most `max_jobs`, or the next job that needs a
+    /// turn. Ends the queue and returns `None` if no job waits.
+    fn next_jobs(&self, key: &StoreKey, max_jobs: usize) -> Option<VecDeque<Job>> {
         let mut queues = lock(&self.queues);
         let queue = queues.get_mut(key)?;
         let is_turn = |job: &Job| matches!(job.work, Work::Turn { .. });
@@ -191,10 +192,19 @@ impl CommitQueues {
             self.len.store(queues.len(), Relaxed);
             return None;
         }
-        let later = queue.jobs.split_off(count);
+        let later = queue.jobs.split_off(count.min(max_jobs));
         let jobs = std::mem::replace(&mut queue.jobs, later);
         queue.bytes = queue.jobs.iter().map(|job| job.work.size()).sum();
         Some(jobs)
+    }
+
+    /// Adds jobs that have begun to the front of the queue again. Nothing of them was stored.
+    fn put_back(&self, key: &StoreKey, mut jobs: VecDeque<Job>) {
+        let mut queues = lock(&self.queues);
+        let queue = queues.entry(*key).or_default();
+        queue.bytes += jobs.iter().map(|job| job.work.size()).sum::<usize>();
+        jobs.append(&mut queue.jobs);
+        queue.jobs = jobs;
     }
 
     /// Ends the queue and returns the jobs that still wait.

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_timer::Delay;
@@ -29,12 +29,7 @@ pub(in crate::session::commit) struct Ticket {
     timeout: Delay,
     /// The worker of the queue, if this commit runs it.
     worker: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    /// The timeout has passed once, while the worker had the job.
-    has_waited: bool,
 }
-
-/// Minimum time that a job which has begun may take after the commit timeout.
-const MIN_WAIT: Duration = Duration::from_secs(1);
 
 impl Ticket {
     pub(super) fn new(
@@ -51,7 +46,6 @@ impl Ticket {
             reply,
             timeout: Delay::new(deadline.saturating_duration_since(Instant::now())),
             worker: None,
-            has_waited: false,
         }
     }
 
@@ -86,21 +80,13 @@ impl Future for Ticket {
         {
             return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
         }
-        loop {
-            ready!(Pin::new(&mut this.timeout).poll(cx));
-            if let Some(refused) = this.leave() {
-                return Poll::Ready(Ok(refused));
-            }
-            if this.has_waited {
-                // The answer may be there just now.
-                let reply = this.reply.try_recv();
-                return Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown));
-            }
-            // The job has begun. The worker answers it after the next store operation.
-            this.has_waited = true;
-            let limit = this.engine.policy.commit_timeout;
-            this.timeout.reset(limit.max(MIN_WAIT));
+        ready!(Pin::new(&mut this.timeout).poll(cx));
+        if let Some(refused) = this.leave() {
+            return Poll::Ready(Ok(refused));
         }
+        // The job has begun. The answer may be there just now.
+        let reply = this.reply.try_recv();
+        Poll::Ready(reply.map_err(|_| SessionError::OutcomeUnknown))
     }
 }
 

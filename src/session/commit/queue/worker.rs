@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
+    ops::ControlFlow,
     pin::Pin,
     sync::Arc,
     task::Poll,
@@ -12,7 +13,7 @@ use std::{
 use futures_timer::Delay;
 use tokio::{sync::oneshot, task::yield_now};
 
-use super::{JobReply, Work};
+use super::{Job, JobReply, Work};
 use crate::{
     id::{SessionId, StoreKey},
     session::{
@@ -35,6 +36,12 @@ const JOB_WORK: usize = 1024;
 pub(super) struct Worker {
     engine: Arc<Engine>,
     key: StoreKey,
+    /// The newest record that is known.
+    newest: Option<Record>,
+    /// Number of writes in a row that conflicted.
+    conflicts: u32,
+    /// Number of jobs to store one by one, because their changes together were too large.
+    single_jobs: usize,
     /// The queue has ended, or another worker has it.
     has_ended: bool,
 }
@@ -47,6 +54,7 @@ pub(in crate::session::commit) struct Turn(
 
 /// Changes to store, and where to answer.
 struct StoreJob {
+    id: u64,
     changes: Box<Changes>,
     deadline: Instant,
     reply: oneshot::Sender<JobReply>,
@@ -60,18 +68,21 @@ struct KnownRecord {
 }
 
 impl Worker {
-    pub(super) fn new(engine: &Arc<Engine>, key: StoreKey) -> Self {
+    /// Creates the worker of a new queue. `newest` is the newest record that is known.
+    pub(super) fn new(engine: &Arc<Engine>, key: StoreKey, newest: Option<Record>) -> Self {
         Self {
             engine: Arc::clone(engine),
             key,
+            newest,
+            conflicts: 0,
+            single_jobs: 0,
             has_ended: false,
         }
     }
 
-    /// Works until the queue is empty, or until the job `last` is answered. `newest` is the newest
-    /// record that is known.
-    pub(super) async fn run(mut self, mut newest: Option<Record>, last: Option<u64>) {
-        while let Some(jobs) = self.engine.queues.next_jobs(&self.key) {
+    /// Works until the queue is empty, or until the job `last` is answered.
+    pub(super) async fn run(mut self, last: Option<u64>) {
+        while let Some(jobs) = self.next_jobs() {
             let has_last = jobs.iter().any(|job| Some(job.id) == last);
             let mut changes = VecDeque::new();
             for job in jobs {
@@ -83,78 +94,88 @@ impl Worker {
                     }
                     Work::Turn { .. } => {
                         give_turn(job.reply, self.engine.policy.commit_timeout / 2).await;
-                        newest = None;
+                        self.newest = None;
                     }
                     Work::Store(work) => changes.push_back(StoreJob {
+                        id: job.id,
                         changes: work,
                         deadline: job.deadline,
                         reply: job.reply,
                     }),
                 }
             }
-            if !changes.is_empty() {
-                newest = self.store_all(changes, newest).await;
-            }
-            if has_last {
+            let changes = self.within_deadline(changes);
+            let is_put_back = !changes.is_empty() && self.store_all(changes).await.is_break();
+            if has_last && !is_put_back {
                 return;
             }
         }
         self.has_ended = true;
     }
 
-    /// Stores the changes of all jobs, usually in one write. Returns the record that is stored then.
-    async fn store_all(
-        &self,
-        mut jobs: VecDeque<StoreJob>,
-        mut newest: Option<Record>,
-    ) -> Option<Record> {
-        let mut max_jobs = usize::MAX;
-        let mut conflicts = 0;
-        while !jobs.is_empty() {
-            let known = match self.known_record(newest.take()).await {
-                Ok(known) => known,
-                Err(end) => {
-                    end.answer_all(jobs);
-                    return None;
-                }
-            };
-            let mut batch: VecDeque<_> = jobs.drain(..max_jobs.min(jobs.len())).collect();
-            let Some(next) = self.merge(&mut batch, &known).await else {
-                continue;
-            };
-            let stored = next.encode(&self.engine);
-            match self.write(&stored, known.version).await {
-                Ok(WriteOutcome::Done(version)) => {
-                    newest = Some(answer_stored(batch, stored, version));
-                    conflicts = 0;
-                }
-                Ok(WriteOutcome::Conflict(record)) => {
-                    conflicts += 1;
-                    newest = Some(record);
-                    back_off_delay(conflicts).await;
-                    batch.append(&mut jobs);
-                    jobs = self.within_deadline(batch);
-                }
-                Ok(WriteOutcome::Gone) => BatchEnd::Lost(IdStatus::Destroyed).answer_all(batch),
-                // One of the changes is too large. Stored one by one, only that one fails.
-                Err(error) if error.too_large().is_some() && batch.len() > 1 => {
-                    max_jobs = 1;
-                    batch.append(&mut jobs);
-                    jobs = batch;
-                }
-                Err(error) if error.too_large().is_some() => {
-                    let error = SessionError::from(error);
-                    batch.into_iter().for_each(|job| job.refuse(error.clone()));
-                }
-                Err(error) => BatchEnd::Failed(error.into()).answer_all(batch),
-            }
-        }
-        newest
+    fn next_jobs(&mut self) -> Option<VecDeque<Job>> {
+        let max_jobs = if self.single_jobs > 0 { 1 } else { usize::MAX };
+        self.single_jobs = self.single_jobs.saturating_sub(1);
+        self.engine.queues.next_jobs(&self.key, max_jobs)
     }
 
-    /// Returns the record that the changes are to be applied to, and reads it if `newest` is `None`.
-    async fn known_record(&self, newest: Option<Record>) -> Result<KnownRecord, BatchEnd> {
-        let read = match newest {
+    /// Stores the changes of all jobs in one write. Puts the jobs back into the queue if another attempt is
+    /// needed, and returns `Break`.
+    async fn store_all(&mut self, jobs: VecDeque<StoreJob>) -> ControlFlow<()> {
+        let known = match self.known_record().await {
+            Ok(known) => known,
+            Err(end) => {
+                end.answer_all(jobs);
+                return ControlFlow::Continue(());
+            }
+        };
+        let mut batch = jobs;
+        let Some(next) = self.merge(&mut batch, &known).await else {
+            return ControlFlow::Continue(());
+        };
+        let stored = next.encode(&self.engine);
+        match self.write(&stored, known.version).await {
+            Ok(WriteOutcome::Done(version)) => {
+                self.newest = Some(answer_stored(batch, stored, version));
+                self.conflicts = 0;
+            }
+            Ok(WriteOutcome::Conflict(record)) => {
+                self.conflicts += 1;
+                self.newest = Some(record);
+                // During the pause, the commits can leave the queue.
+                self.put_back(batch);
+                back_off_delay(self.conflicts).await;
+                return ControlFlow::Break(());
+            }
+            Ok(WriteOutcome::Gone) => BatchEnd::Lost(IdStatus::Destroyed).answer_all(batch),
+            // One of the changes is too large. Stored one by one, only that one fails.
+            Err(error) if error.too_large().is_some() && batch.len() > 1 => {
+                self.single_jobs = batch.len();
+                self.put_back(batch);
+                return ControlFlow::Break(());
+            }
+            Err(error) if error.too_large().is_some() => {
+                let error = SessionError::from(error);
+                batch.into_iter().for_each(|job| job.refuse(error.clone()));
+            }
+            Err(error) => BatchEnd::Failed(error.into()).answer_all(batch),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn put_back(&self, jobs: VecDeque<StoreJob>) {
+        let jobs = jobs.into_iter().map(|job| Job {
+            id: job.id,
+            work: Work::Store(job.changes),
+            deadline: job.deadline,
+            reply: job.reply,
+        });
+        self.engine.queues.put_back(&self.key, jobs.collect());
+    }
+
+    /// Returns the record that the changes are to be applied to, and reads it if it is not known.
+    async fn known_record(&mut self) -> Result<KnownRecord, BatchEnd> {
+        let read = match self.newest.take() {
             Some(record) => ReadOutcome::Found(record),
             None => self.store().read(&self.key, None).await?,
         };
