@@ -151,6 +151,7 @@ mod session {
     mod rotate;
     mod rotate_races;
     mod tag_races;
+    mod turns;
     mod typed;
     mod typed_keys;
     mod user_code;

@@ -68,7 +68,6 @@ impl Commit {
             let Some(forward) = rotation::forward(engine, &key, &record.data) else {
                 return Ok(self.drop_changes(IdStatus::Regenerated));
             };
-            self.turn = None;
             let changes = self.take_changes();
             return self.follow(forward.id, changes);
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     form::support::{FORM, LIMITS, Site, Visitor, location},
-    support::{config, net::Answer, test_server},
+    support::{Browser, Call, config, data, net::Answer, test_server},
 };
 
 async fn site() -> Site {
@@ -434,4 +434,50 @@ async fn the_token_of_the_living_session_is_accepted_behind_a_stale_cookie() {
         let answer = visitor.post("/put", &[], &field(&stale_token)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
+}
+
+/// Sends a form with the cookies of two living sessions, and the token of the first one. `meanwhile`
+/// changes the first one after its token was checked, before the handler loads it.
+async fn post_of_two_sessions(
+    site: &Site,
+    path: &str,
+    meanwhile: impl AsyncFnOnce(&mut Browser),
+) -> (Answer, Browser) {
+    let (mut first, mut second) = (site.setup.browser(), site.setup.browser());
+    first.visit(async |s| s.flash("shown", 1)).await.unwrap();
+    second.visit(async |s| s.put("second", 1)).await.unwrap();
+    let token = first.request(async |s| s.csrf_token().unwrap()).await;
+    let mut visitor = site.visitor();
+    for browser in [&first, &second] {
+        let cookie = browser.cookie().unwrap();
+        visitor.0.jar.plant("session", cookie);
+    }
+    let load = site.setup.store.hold_nth(Call::Read, 1);
+    let input = field(&token.value.unwrap());
+    let (answer, ()) = tokio::join!(visitor.post(path, &[], &input), async {
+        load.reached().await;
+        meanwhile(&mut first).await;
+        load.open();
+    });
+    assert_eq!(answer.status, StatusCode::OK);
+    (answer, second)
+}
+
+#[tokio::test]
+async fn a_handler_loads_no_other_session_than_the_one_of_the_token() {
+    let site = site().await;
+    let destroy = async |first: &mut Browser| first.visit(async |s| s.destroy()).await.unwrap();
+    let (_, mut second) = post_of_two_sessions(&site, "/put", destroy).await;
+    assert_eq!(data(&mut second).await, json!({"second": 1}));
+}
+
+#[tokio::test]
+async fn messages_that_were_shown_after_the_check_of_a_token_are_not_shown_again() {
+    let site = site().await;
+    let show = async |first: &mut Browser| {
+        let is_shown = first.visit(async |s| s.flash_messages().unwrap().has("shown").unwrap());
+        assert!(is_shown.await);
+    };
+    let (answer, _) = post_of_two_sessions(&site, "/flash", show).await;
+    assert_eq!(answer.json(), json!({}));
 }

@@ -427,3 +427,28 @@ async fn a_load_that_fails_after_an_explicit_commit_keeps_the_cookie_of_the_new_
     let expected = json!({"n": 1, "other": "text"});
     assert_eq!(data(&mut browser).await, expected);
 }
+
+/// The handler keeps the future of a commit that has ended.
+#[tokio::test]
+async fn a_commit_that_has_ended_does_not_end_the_next_one() {
+    let server = test_server(config());
+    let mut browser = visitor(&server).await;
+    browser
+        .visit(async |s| {
+            s.put("first", 1).unwrap();
+            let mut first = Box::pin(s.commit());
+            first.as_mut().await.unwrap();
+            s.put("second", 2).unwrap();
+            let write = server.store.hold(Call::Write);
+            let (second, ()) = tokio::join!(s.commit(), async {
+                write.reached().await;
+                drop(first);
+                write.open();
+            });
+            second.unwrap();
+            s.put("third", 3).unwrap();
+        })
+        .await;
+    let expected = json!({"n": 1, "first": 1, "second": 2, "third": 3});
+    assert_eq!(data(&mut browser).await, expected);
+}

@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, SessionError, session::CookiePolicy, testing::StoreCall};
+use hyper_session::{
+    Session, SessionError,
+    session::{CookiePolicy, OnStoreFailure},
+    testing::StoreCall,
+};
+use serde_json::json;
 
-use crate::support::{Browser, TestServer, Visit, config, test_server};
+use crate::support::{Browser, TestServer, Visit, config, object, test_server};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -294,4 +299,24 @@ async fn a_correction_of_a_touch_counts_as_the_touch() {
             assert_eq!(server.store.calls().len(), reads, "loads: {loads}");
         }
     }
+}
+
+/// The first read of a load finds the session, and the second one, which corrects the touch, fails.
+#[tokio::test]
+async fn a_load_whose_correction_of_a_touch_fails_shows_nothing_of_the_session() {
+    let server = test_server(config().on_store_failure(OnStoreFailure::ReadOnly));
+    let mut old = session_of_one_day(&server).await;
+    let mut new = old.clone();
+    new.visit(async |s| {
+        s.set_max_age(30 * DAY).unwrap();
+        s.flash("message", 1).unwrap();
+    })
+    .await;
+    server.advance(2 * MINUTE);
+    server.store.fail_nth(StoreCall::Read, 1);
+    old.visit(async |s| {
+        assert_eq!(object(s), json!({}));
+        assert!(s.flash_messages().unwrap().is_empty());
+    })
+    .await;
 }

@@ -26,7 +26,7 @@ use super::queue::{join_all, poll_until, visitor};
 use crate::support::{Browser, Call, TestServer, config, data, increment, object, test_server};
 
 /// A commit timeout that no test reaches.
-const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Opens a queue whose first write waits, runs `requests`, and returns their statuses. The two
 /// requests that open the queue increment `n`.
@@ -172,7 +172,7 @@ async fn a_commit_that_finds_its_queue_full_can_be_made_again() {
     assert_eq!(data(&mut browser.clone()).await, expected);
 }
 
-async fn yields(number: usize) {
+pub(super) async fn yields(number: usize) {
     for _ in 0..number {
         tokio::task::yield_now().await;
     }
