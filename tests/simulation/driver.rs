@@ -264,7 +264,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// Runs the schedule to its end. Fails if a request never ends.
+    /// Runs the schedule to its end, or until it repeats another one. Fails if a request never ends.
     pub(crate) async fn run(&mut self, choices: &mut Choices) -> Result<Vec<Ending>, String> {
         self.settle().await;
         loop {
@@ -276,8 +276,10 @@ impl<'a> Schedule<'a> {
                 self.wait().await?;
                 continue;
             }
-            let chosen = self.choose(moves, choices);
-            self.make(chosen).await;
+            match self.choose(moves, choices) {
+                Some(chosen) => self.make(chosen).await,
+                None => return self.abandon().await,
+            }
         }
         self.machine.control.lock().holds = false;
         let endings = self.actors.iter_mut().map(|actor| Ending {
@@ -287,15 +289,14 @@ impl<'a> Schedule<'a> {
         Ok(endings.collect())
     }
 
-    fn choose(&mut self, mut moves: Vec<Move>, choices: &mut Choices) -> Move {
-        let first = moves[0];
+    /// Returns the next move. Returns `None` if all moves sleep: the schedule repeats another one.
+    fn choose(&mut self, mut moves: Vec<Move>, choices: &mut Choices) -> Option<Move> {
         if choices.reduces {
             moves.sort_by_key(|it| !matches!(it, Move::Release(call, _) if call.is_executed));
             self.asleep.filter(&mut moves);
         }
-        self.is_redundant |= moves.is_empty();
-        if self.is_redundant {
-            return first;
+        if moves.is_empty() {
+            return None;
         }
         let is_common = |it: &&Move| matches!(it, Move::Release(_, None));
         let common = moves.iter().filter(is_common).count();
@@ -305,7 +306,20 @@ impl<'a> Schedule<'a> {
             answers_at_once: self.scenario.answers_at_once,
         };
         self.asleep.advance(&moves[..index], moves[index], &context);
-        moves[index]
+        Some(moves[index])
+    }
+
+    /// Drops all requests and ends the workers of their queues.
+    async fn abandon(&mut self) -> Result<Vec<Ending>, String> {
+        self.is_redundant = true;
+        self.machine.control.lock().holds = false;
+        self.actors.iter_mut().for_each(|it| it.request = None);
+        for call in self.machine.control.held() {
+            self.machine.control.release(call.id, None);
+        }
+        self.settle().await;
+        self.wait().await?;
+        Ok(Vec::new())
     }
 
     /// Begins the requests that follow no request, or one that has ended.

@@ -6,9 +6,10 @@
 //! every acknowledged change and all that is stored.
 //!
 //! A failure prints a value for the environment variable `SIMULATION_REPLAY`, which runs that schedule
-//! alone. `scripts/simulate.sh` runs random schedules for some minutes.
+//! alone. `scripts/simulate.sh` runs random schedules for some minutes, or every schedule.
 
 mod check;
+mod complete;
 mod driver;
 mod events;
 mod job;
@@ -31,6 +32,9 @@ use std::{
 use driver::{Machine, Scenario};
 use schedule::{Choices, Random};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The number of schedules that share one machine.
 const RUNS_PER_MACHINE: usize = 200;
 
@@ -40,7 +44,9 @@ struct Simulation {
     machine: Machine,
     new_machine: Box<dyn Fn() -> Machine>,
     runs: usize,
-    /// The results of all schedules that repeat no other one.
+    /// Number of runs that were cut because they repeat another one.
+    repeats: usize,
+    /// The results of all other runs.
     results: BTreeSet<String>,
 }
 
@@ -57,6 +63,7 @@ impl Simulation {
             machine: new_machine(),
             new_machine: Box::new(new_machine),
             runs: 0,
+            repeats: 0,
             results: BTreeSet::new(),
         }
     }
@@ -69,7 +76,8 @@ impl Simulation {
         }
         let run = check::run(&self.machine, scenario, &mut choices);
         match self.runtime.block_on(run) {
-            Ok(results) => self.results.extend(results),
+            Ok(Some(results)) => drop(self.results.insert(results)),
+            Ok(None) => self.repeats += 1,
             Err(problem) => {
                 let replay = match name.starts_with("random") {
                     true => name.to_owned(),
@@ -90,16 +98,18 @@ impl Simulation {
             self.run(&format!("{name}:{number}"), scenario, Choices::parse(made));
             return;
         }
-        let max = match env::var_os("SIMULATION_ALL") {
-            Some(_) => usize::MAX,
-            None => max,
-        };
+        if let Some(path) = env::var_os("SIMULATION_ALL") {
+            return complete::run(name, scenarios, path.into());
+        }
         let mut total = 0.0;
         for (number, scenario) in scenarios.iter().enumerate() {
             let name = format!("{name}:{number}");
             total += self.run_scenario(&name, scenario, max, number as u64);
         }
-        println!("{name}: ran {} of about {total:.0} schedules", self.runs);
+        println!(
+            "{name}: ran {} of about {total:.0} schedules; {} repeated another one",
+            self.runs, self.repeats
+        );
     }
 
     /// Runs all schedules that `choices` begins, at most `max`. Returns their results, or `None` if there
@@ -143,6 +153,11 @@ impl Simulation {
             estimates += self.run(name, scenario, choices).estimate();
         }
         estimates / (max - count) as f64
+    }
+
+    /// Returns the number of schedules that were run to their end.
+    fn schedules(&self) -> usize {
+        self.runs - self.repeats
     }
 
     fn run_random(&mut self, seed: u64) {
