@@ -117,8 +117,9 @@ impl Session {
     ///
     /// # Errors
     /// - [`Store`](SessionError::Store) if the store fails, or
-    ///   [`OutcomeUnknown`](SessionError::OutcomeUnknown) if the runtime of another request ends. The
-    ///   changes may be stored or not, and later commits of this session fail.
+    ///   [`OutcomeUnknown`](SessionError::OutcomeUnknown) if the runtime of another request ends, or the
+    ///   store does not answer within `commit_timeout` after a conflict. The changes may be stored or not,
+    ///   and later commits of this session fail.
     /// - [`Contention`](SessionError::Contention) if too many requests change the session at once, or
     ///   [`TooLarge`](SessionError::TooLarge) if it is over the store's size limit. Nothing is stored,
     ///   and the session can be changed and committed again.
