@@ -408,7 +408,7 @@ impl Commit {
     }
 
     /// Drops the changes: the store holds no session under the key any more.
-    fn on_gone(&self) -> CommitStep {
+    pub(super) fn on_gone(&self) -> CommitStep {
         self.drop_changes(IdStatus::Destroyed)
     }
 

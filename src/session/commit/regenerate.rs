@@ -175,8 +175,11 @@ impl Commit {
     }
 
     /// Something else wrote under the new id. No other request knows it, but an administrator may have
-    /// tagged the session. Writes the new record again, with those tags.
+    /// tagged the session. Writes the new record again, with those tags. A fence is the end of the session.
     pub(super) fn on_new_changed(&mut self, record: &Record, key: StoreKey) -> StepResult {
+        if decode(&self.session.engine, record)?.head.is_fence {
+            return Ok(self.on_gone());
+        }
         let written = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
         let written = written.map(|new| new.record.tags.clone());
         let before = written.unwrap_or_else(|| self.session.state().tags());

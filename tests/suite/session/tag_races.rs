@@ -254,3 +254,27 @@ async fn a_tag_from_outside_on_the_new_record_of_a_regeneration_stays() {
         assert_eq!(tagged(&server, tag).await, [new], "{tag}");
     }
 }
+
+/// The end of a session under an id that a rotation may replace writes a fence, and then destroys it.
+#[tokio::test]
+async fn a_failed_end_of_the_new_record_of_a_rotation_leaves_no_session_without_its_tag() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    let mut writer = browser.clone();
+    let mut late = browser.clone();
+    let old = browser.visit(async |s| s.store_key()).await.unwrap();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let rotation = browser.visit(async |s| s.rotate_id(Duration::from_secs(30)).unwrap());
+    tokio::join!(rotation, async {
+        fence.reached().await;
+        writer.visit(async |s| s.increment("n")).await.unwrap();
+        let mut keys = tagged(&server, "ada").await.into_iter();
+        let new = keys.find(|key| *key != old).unwrap();
+        server.store.fail(Call::Destroy);
+        let all = server.sessions.collection();
+        all.destroy(&new).await.unwrap_err();
+        fence.open();
+    });
+    assert_reachable(&server, &mut [browser, writer, late.clone()], "failed").await;
+    assert_eq!(data(&mut late).await, json!({}));
+}
