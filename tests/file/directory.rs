@@ -262,6 +262,20 @@ async fn a_deleted_or_replaced_segment_stops_the_store() {
 }
 
 #[tokio::test]
+async fn a_segment_that_was_moved_behind_a_link_stops_the_store() {
+    for durability in DURABILITIES {
+        let victim = Victim::open(durability).await;
+        let active = segments(&victim.directory).pop().unwrap();
+        let moved = victim.directory.with_extension("moved");
+        fs::rename(&active, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &active).unwrap();
+        victim
+            .assert_stops(durability, &active, "was replaced")
+            .await;
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_lock_file_lets_no_second_store_in() {
     for durability in DURABILITIES {
         for replace in [false, true] {

@@ -20,6 +20,7 @@ mod model;
 #[cfg(target_os = "linux")]
 mod readonly;
 mod sealed;
+mod special_files;
 mod storm;
 #[cfg(feature = "cli")]
 mod tool;

@@ -14,9 +14,9 @@ use hyper_session::{
 
 use crate::support::scratch::{Scratch, key};
 
-const COMMANDS: [&str; 5] = ["stats", "verify", "repair", "compact", "dump"];
+pub(crate) const COMMANDS: [&str; 5] = ["stats", "verify", "repair", "compact", "dump"];
 
-fn tool(arguments: &[&str], directory: &Path) -> Output {
+pub(crate) fn tool(arguments: &[&str], directory: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
     command.args(arguments).arg(directory).output().unwrap()
 }

@@ -38,6 +38,14 @@ pub enum FileError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// A file of the store is not a regular file. Nothing was changed.
+    #[error("{}: {kind} in place of a file; move it out of the session directory", path.display())]
+    NotRegularFile {
+        /// The file.
+        path: PathBuf,
+        /// The kind of the file, such as "a named pipe".
+        kind: &'static str,
+    },
     /// Another version of this crate wrote a file.
     #[error(
         "{}: written by {} version of hyper-session, format version is {found}, this version reads up \
@@ -201,6 +209,10 @@ impl fmt::Debug for FileError {
 
 impl FileError {
     pub(crate) fn io(action: &'static str, path: PathBuf, source: io::Error) -> Self {
+        let special = source.get_ref().and_then(|error| error.downcast_ref());
+        if let Some(SpecialFile(kind)) = special {
+            return Self::NotRegularFile { path, kind };
+        }
         Self::Io {
             action,
             path,
@@ -249,6 +261,11 @@ fn describe_process(pid: Option<u32>) -> String {
         |pid| format!("process {pid}"),
     )
 }
+
+/// A file that is not regular, such as a named pipe: its kind, as the subject of a sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} in place of a file")]
+pub(crate) struct SpecialFile(pub(crate) &'static str);
 
 /// Returns `true` if `error` reports a full disk or quota.
 pub(crate) fn is_full(error: &io::Error) -> bool {

@@ -21,7 +21,8 @@
 //!   which is locked. A symbolic link in its path that is switched later has no effect. If the
 //!   directory, the lock file or a segment is moved, deleted, replaced or made inaccessible, every call
 //!   fails with [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged
-//!   only if all of them are in place. In the other modes, the store checks at least once a second.
+//!   only if all of them are in place. In the other modes, the store checks at least once a second. All
+//!   files must be regular ones ([`FileError::NotRegularFile`]). Symbolic links to them are not followed.
 //! - **The clock may be set back.** A session that had expired at the newest time in the log does not
 //!   return. That is the time of the last opening, close or compaction. While sessions expire, the time is also
 //!   recorded every 10 seconds, since a record for each expiry would double the writes. So if the process is killed

@@ -6,8 +6,8 @@ use rustix::fs::{AtFlags, statat};
 
 use super::FileId;
 
-pub(super) fn at(directory: impl AsFd, path: &Path) -> io::Result<FileId> {
-    let stat = statat(directory, path, AtFlags::empty())?;
+pub(super) fn at(directory: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<FileId> {
+    let stat = statat(directory, path, flags)?;
     Ok(FileId {
         #[allow(clippy::unnecessary_cast, reason = "the type depends on the system")]
         device: stat.st_dev as u64,

@@ -13,15 +13,15 @@ use rustix::{
 
 use super::FileId;
 
-pub(super) fn at(directory: impl AsFd, path: &Path) -> io::Result<FileId> {
-    match statx(directory.as_fd(), path, AtFlags::empty(), StatxFlags::INO) {
+pub(super) fn at(directory: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<FileId> {
+    match statx(directory.as_fd(), path, flags, StatxFlags::INO) {
         Ok(found) => Ok(FileId {
             device: makedev(found.stx_dev_major, found.stx_dev_minor),
             inode: found.stx_ino,
         }),
         // Before Linux 4.11, or forbidden in a sandbox.
         Err(Errno::NOSYS | Errno::PERM) => {
-            let found = statat(directory, path, AtFlags::empty())?;
+            let found = statat(directory, path, flags)?;
             let (device, inode) = (found.st_dev, found.st_ino);
             Ok(FileId { device, inode })
         }

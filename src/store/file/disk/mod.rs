@@ -96,7 +96,8 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Creates a file. Fails if it exists.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Opens an existing file for reading and writing.
+    /// Opens an existing file for reading and writing. Fails with
+    /// [`SpecialFile`](crate::store::file::error::SpecialFile) if it is not regular.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
     /// Removes a file from the directory.

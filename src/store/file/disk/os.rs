@@ -7,10 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat,
+};
 
 use super::{Disk, DiskFile, EntryStamp, FileId, PathChange, file_id, nowait};
-use crate::store::file::format::file_names::LOCK_FILE;
+use crate::store::file::{error::SpecialFile, format::file_names::LOCK_FILE};
 
 /// A directory of the file system: mode 0700, with files of mode 0600.
 ///
@@ -83,11 +85,23 @@ impl OsDisk {
         &self.handle
     }
 
-    /// Opens a file of the directory. A new file is readable and writable only for its owner.
+    /// Opens a regular file of the directory, without following a link. A new file is readable and writable
+    /// only for its owner. Fails with [`SpecialFile`] if the name is that of a file of another kind.
     pub(super) fn open_file(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // The opening of a pipe would wait for another process.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let mode = Mode::RUSR | Mode::WUSR;
-        let file = openat(&self.handle, name, flags | OFlags::CLOEXEC, mode)?;
-        Ok(file.into())
+        let file = match openat(&self.handle, name, flags, mode) {
+            Ok(file) => File::from(file),
+            Err(error) => {
+                let found = statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+                return Err(found.and_then(special_file).unwrap_or_else(|| error.into()));
+            }
+        };
+        match special_file(fstat(&file)?) {
+            Some(error) => Err(error),
+            None => Ok(file),
+        }
     }
 
     /// Sets the lock file that [`check`](Disk::check) expects, and whether it is the only lock.
@@ -138,7 +152,11 @@ impl Disk for OsDisk {
     }
 
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>> {
-        existing(file_id::at(&self.handle, name.as_ref()))
+        existing(file_id::at(
+            &self.handle,
+            name.as_ref(),
+            AtFlags::SYMLINK_NOFOLLOW,
+        ))
     }
 
     fn entry_stamp(&self) -> io::Result<EntryStamp> {
@@ -152,7 +170,7 @@ impl Disk for OsDisk {
     /// One system call if the directory is locked, since the path leads through the directory.
     fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
         let path = self.resolved.join(name);
-        let found = existing(file_id::at(CWD, &path));
+        let found = existing(file_id::at(CWD, &path, AtFlags::SYMLINK_NOFOLLOW));
         PathChange::check(|| path, found, file.id()).or_else(|change| {
             // If the directory has changed, so have its files.
             self.check()?;
@@ -169,10 +187,23 @@ impl Disk for OsDisk {
     }
 
     fn check(&self) -> Result<(), PathChange> {
-        let found = existing(file_id::at(CWD, &self.resolved));
+        let found = existing(file_id::at(CWD, &self.resolved, AtFlags::empty()));
         PathChange::check(|| self.resolved.clone(), found, self.id)?;
         self.check_lock_file()
     }
+}
+
+/// Returns an error if a file is not regular.
+fn special_file(stat: Stat) -> Option<io::Error> {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => return None,
+        FileType::Directory => "a directory",
+        FileType::Symlink => "a symbolic link",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        _ => "a device",
+    };
+    Some(io::Error::other(SpecialFile(kind)))
 }
 
 /// Returns `None` if there is no such file.

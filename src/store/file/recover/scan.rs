@@ -2,8 +2,6 @@
 //!
 //! It changes nothing. An opening acts on its result, and an inspection reports it.
 
-use std::io;
-
 use super::{
     replay::{Damage, JudgedDamage, Replay},
     report::{SegmentReport, hint_matches},
@@ -92,6 +90,9 @@ impl<'a> LogScan<'a> {
             previous: None,
             discarded: 0,
         };
+        let is_missing = |id: &&u32| files.binary_search_by_key(*id, |(id, ..)| *id).is_err();
+        let mut without_segment = scan.hints.iter().filter(is_missing);
+        without_segment.try_for_each(|id| scan.read_hint(*id).map(drop))?;
         let (mut done, total) = (0, files.iter().map(|(_, _, len)| len).sum());
         for (id, file, len) in files {
             done += len;
@@ -178,7 +179,7 @@ impl<'a> LogScan<'a> {
             return Ok(());
         };
         let mut segment = ScannedSegment::new(file, len, head);
-        let hint_bytes = self.read_hint(id).map_err(fail)?;
+        let hint_bytes = self.read_hint(id)?;
         let hint = hint_bytes
             .as_deref()
             .and_then(|hint| hint::decode(hint, id, head.salt));
@@ -299,17 +300,17 @@ impl<'a> LogScan<'a> {
         }
     }
 
-    fn read_hint(&self, id: u32) -> io::Result<Option<Vec<u8>>> {
+    fn read_hint(&self, id: u32) -> Result<Option<Vec<u8>>, FileError> {
         if self.hints.binary_search(&id).is_err() {
             return Ok(None);
         }
-        let file = self.disk.open(&file_names::hint(id));
+        let name = file_names::hint(id);
+        let file = self.disk.open(&name);
         let bytes = file.and_then(|file| disk::read_all(file.as_ref()));
-        // A hint is optional. A verification reports that it cannot be read.
-        if self.verify {
-            bytes.map(Some)
-        } else {
-            Ok(bytes.ok())
+        match bytes.map_err(|error| FileError::io("read", self.disk.locate(&name), error)) {
+            // A hint is optional. A verification reports that it cannot be read.
+            Err(FileError::Io { .. }) if !self.verify => Ok(None),
+            bytes => bytes.map(Some),
         }
     }
 
