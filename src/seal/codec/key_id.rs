@@ -1,7 +1,7 @@
 //! The id of the key of a sealed text, without opening the text.
 
 use super::{Codec, VERSION, decode};
-use crate::seal::{Buffer, KeyId};
+use crate::seal::{Buffer, KeyId, OpenError};
 
 /// Length of the begin of a sealed text that contains the version and the key id.
 pub(crate) const KEY_ID_TEXT_LEN: usize = 8;
@@ -10,6 +10,12 @@ impl Codec {
     /// Returns the id of the key that seals.
     pub(crate) fn first_key(&self) -> KeyId {
         self.keys.first.id
+    }
+
+    /// Fails if the ring has no key with this id.
+    pub(crate) fn check_key(&self, id: KeyId) -> Result<(), OpenError> {
+        let found = self.keys.find(*id.as_bytes());
+        found.map(drop).map_err(OpenError::new)
     }
 }
 

@@ -24,6 +24,11 @@ impl RecordCipher {
         self.0.first_key()
     }
 
+    /// Fails if the ring has no key with this id.
+    pub(crate) fn check_key(&self, id: KeyId) -> Result<(), FileError> {
+        Ok(self.0.check_key(id)?)
+    }
+
     /// Returns the sealed text that is stored instead of `data`.
     pub(crate) fn seal(&self, key: &StoreKey, data: &[u8]) -> Result<Bytes, FileError> {
         let mut plain = Vec::with_capacity(StoreKey::LEN + data.len());

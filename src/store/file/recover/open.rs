@@ -119,17 +119,24 @@ fn truncate(disk: &dyn Disk, id: u32, segment: &mut ScannedSegment) -> Result<()
     Ok(())
 }
 
-/// Fails if records of format version 1 cannot be converted without a key ring.
+/// Fails if the key ring does not have the keys that the conversion of format version 1 needs.
 fn check_conversion(scan: &LogScan<'_>, options: &Options) -> Result<(), FileError> {
+    if !scan.is_old() {
+        return Ok(());
+    }
+    let now = options.clock.now().max(scan.replay.time);
     let format = |id: u32| scan.segments.get(id).map(|segment| segment.format);
     let needs_key = |entry: &IndexEntry| {
         entry.tagged
             && entry.is_encrypted()
+            && entry.expires > now
             && format(entry.position.segment) == Some(LogFormat::V1)
     };
-    if options.cipher.is_none() && scan.is_old() && !scan.replay.index.entries(needs_key).is_empty()
-    {
-        return Err(FileError::NoKeys);
+    for (_, entry) in scan.replay.index.entries(needs_key) {
+        let cipher = options.cipher.as_ref().ok_or(FileError::NoKeys)?;
+        if let Some(key) = scan.replay.keys.key(entry.key_slot) {
+            cipher.check_key(key)?;
+        }
     }
     Ok(())
 }
