@@ -87,6 +87,7 @@ mod event;
 mod finding;
 mod format;
 mod log;
+mod monotonic_time;
 mod options;
 mod recover;
 mod stats;

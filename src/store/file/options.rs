@@ -6,6 +6,7 @@ use super::{
     encryption::RecordCipher,
     error::FileError,
     event::{FileEvent, FileEventListener},
+    monotonic_time::MonotonicTime,
 };
 use crate::{
     clock::Clock,
@@ -98,6 +99,7 @@ pub(crate) struct Options {
     pub(crate) tombstone_ttl: Duration,
     pub(crate) compaction_rate: u64,
     pub(crate) clock: Clock,
+    pub(crate) monotonic_time: MonotonicTime,
     pub(crate) listener: Option<Arc<dyn FileEventListener>>,
     pub(crate) on_damage: OnDamage,
     pub(crate) verify_on_open: bool,
@@ -114,6 +116,7 @@ impl Default for Options {
             tombstone_ttl: Duration::from_secs(60),
             compaction_rate: 64 << 20,
             clock: Clock::system(),
+            monotonic_time: MonotonicTime::default(),
             listener: None,
             on_damage: OnDamage::default(),
             verify_on_open: false,

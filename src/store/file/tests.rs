@@ -10,6 +10,7 @@ mod disk;
 mod format;
 mod group_commit;
 mod hanging;
+mod path_checks;
 mod room;
 mod space;
 mod state;

@@ -85,22 +85,22 @@ impl Maintenance {
     pub(crate) fn run(&self, engine: &FileEngine) {
         let wakeup = engine.log.wakeup();
         let mut shard = 0;
-        let mut last_sweep = Instant::now();
+        let mut last_sweep = wakeup.now();
         while !wakeup.is_stopped() {
             self.report(engine, self.check_paths_if_due(engine));
             self.report(engine, engine.log.prepare_next());
             self.report(engine, self.compact_if_needed(engine));
             self.write_hints(engine);
             self.run_compactions(engine);
-            if last_sweep.elapsed() >= TICK {
-                last_sweep = Instant::now();
+            if wakeup.now() - last_sweep >= TICK {
+                last_sweep = wakeup.now();
                 for _ in 0..SHARDS_PER_TICK {
                     self.report(engine, self.collect_expired(engine, shard));
                     shard = (shard + 1) % INDEX_SHARDS;
                     self.report(engine, self.compact_if_needed(engine));
                 }
             }
-            let pause = TICK.saturating_sub(last_sweep.elapsed());
+            let pause = TICK.saturating_sub(wakeup.now() - last_sweep);
             wakeup.sleep(pause.min(PATH_CHECK_INTERVAL));
         }
         let mut requests = lock(&self.requests);
@@ -112,10 +112,11 @@ impl Maintenance {
     /// Checks the store's paths, unless that was done within the last interval.
     fn check_paths_if_due(&self, engine: &FileEngine) -> Result<(), FileError> {
         let mut checked = lock(&self.paths_checked);
-        if checked.is_some_and(|checked| checked.elapsed() < PATH_CHECK_INTERVAL) {
+        let now = engine.log.wakeup().now();
+        if checked.is_some_and(|checked| now - checked < PATH_CHECK_INTERVAL) {
             return Ok(());
         }
-        *checked = Some(Instant::now());
+        *checked = Some(now);
         engine.log.check_paths()
     }
 

@@ -403,7 +403,7 @@ impl Compactor<'_> {
             return Ok(());
         }
         let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
-        let open = log.open_frame(&mut writer);
+        let open = log.open_frame(&writer);
         let frames = [&compacted, &open].map(|header| (header, &[][..]));
         log.append_all(&mut writer, frames.into_iter())?;
         writer.compacted = source.id;

@@ -84,6 +84,7 @@ impl AppendLog {
         Self {
             disk,
             clock_lag: ClockLag::new(&options, newest),
+            wakeup: Wakeup::new(options.monotonic_time.clone()),
             options,
             writer: Mutex::new(writer),
             segments: RwLock::new(segments),
@@ -92,7 +93,6 @@ impl AppendLog {
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
             counters,
-            wakeup: Wakeup::default(),
         }
     }
 
@@ -347,8 +347,10 @@ impl AppendLog {
         self.sync()?;
         let mut writer = self.lock();
         writer.durable = self.durable();
-        let header = FrameHeader::without_key(FrameKind::Closed, 0);
-        let header = self.with_time(&mut writer, header);
+        let header = FrameHeader {
+            expires: self.now(),
+            ..FrameHeader::without_key(FrameKind::Closed, 0)
+        };
         writer.stage(&header, &[]);
         let written = self.write_staged(&mut writer);
         writer.release_preallocated();
@@ -380,16 +382,11 @@ impl AppendLog {
     }
 
     /// Returns an open frame: the greatest version and the current time.
-    pub(crate) fn open_frame(&self, writer: &mut LogWriter) -> FrameHeader {
-        let header = FrameHeader::without_key(FrameKind::Open, writer.version());
-        self.with_time(writer, header)
-    }
-
-    fn with_time(&self, writer: &mut LogWriter, header: FrameHeader) -> FrameHeader {
-        let expires = self.now();
-        writer.recorded_time = expires;
-        writer.has_unrecorded_expiry = false;
-        FrameHeader { expires, ..header }
+    pub(crate) fn open_frame(&self, writer: &LogWriter) -> FrameHeader {
+        FrameHeader {
+            expires: self.now(),
+            ..FrameHeader::without_key(FrameKind::Open, writer.version())
+        }
     }
 
     /// Records the current time in the log, if sessions have expired since the newest time in it. Does nothing

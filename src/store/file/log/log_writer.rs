@@ -62,6 +62,8 @@ pub(crate) struct LogWriter {
     pub(super) has_unrecorded_expiry: bool,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
+    /// The time in the staged frames, if any.
+    staged_time: Option<Timestamp>,
     /// The segment of the last compacted frame that was appended since the store was opened.
     pub(crate) compacted: u32,
 }
@@ -94,6 +96,7 @@ impl LogWriter {
             recorded_time: Timestamp::default(),
             has_unrecorded_expiry: false,
             staged: Vec::new(),
+            staged_time: None,
             compacted: 0,
         }
     }
@@ -210,6 +213,9 @@ impl LogWriter {
     }
 
     fn stage_frame(&mut self, header: &FrameHeader, payload: &[u8]) -> Position {
+        if matches!(header.kind, FrameKind::Open | FrameKind::Closed) {
+            self.staged_time = Some(header.expires);
+        }
         let position = self.end_position();
         let synced = self.durable_offset(position.segment);
         let header = FrameHeader { synced, ..*header }.encode(self.active.salt);
@@ -221,10 +227,15 @@ impl LogWriter {
 
     /// Ends an append: the staged frames are in the file, or none of them is.
     pub(super) const fn finish_append(&mut self, written: bool) {
-        if written {
-            self.checksum = self.staged_checksum;
-        } else {
+        let time = self.staged_time.take();
+        if !written {
             self.staged_checksum = self.checksum;
+            return;
+        }
+        self.checksum = self.staged_checksum;
+        if let Some(time) = time {
+            self.recorded_time = time;
+            self.has_unrecorded_expiry = false;
         }
     }
 }

@@ -5,10 +5,10 @@ use std::{
         Condvar, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use crate::sync::lock;
+use crate::{store::file::monotonic_time::MonotonicTime, sync::lock};
 
 /// A signal that wakes one thread, or requests that it stops.
 #[derive(Default)]
@@ -17,9 +17,22 @@ pub(crate) struct Wakeup {
     stopped: AtomicBool,
     gate: Mutex<()>,
     condvar: Condvar,
+    time: MonotonicTime,
 }
 
 impl Wakeup {
+    pub(crate) fn new(time: MonotonicTime) -> Self {
+        Self {
+            time,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the time that the sleeps take.
+    pub(crate) fn now(&self) -> Instant {
+        self.time.now()
+    }
+
     /// Wakes the thread.
     pub(crate) fn notify(&self) {
         if !self.notified.swap(true, Ordering::AcqRel) {
@@ -59,6 +72,9 @@ impl Wakeup {
     fn wait(&self, time: Duration, keep_sleeping: impl Fn() -> bool) {
         let gate = lock(&self.gate);
         let asleep = |_: &mut ()| !self.is_stopped() && keep_sleeping();
+        if asleep(&mut ()) && self.time.advance(time) {
+            return;
+        }
         let slept = self.condvar.wait_timeout_while(gate, time, asleep);
         drop(slept.unwrap_or_else(PoisonError::into_inner));
     }

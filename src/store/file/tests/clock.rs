@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     super::{
-        FileEvent, FileStore,
+        Durability, FileEvent, FileStore,
         compact::maintenance::sweep,
         log::engine::{EntryState, FileEngine},
         recover,
@@ -72,6 +72,26 @@ fn an_expiry_shortly_after_the_newest_time_in_the_log_is_recorded_later() {
     sweep(&engine, 1);
     clock.advance(Duration::from_secs(8));
     // It collects nothing, and records the time of the former collection.
+    sweep(&engine, 1);
+    // A killed process.
+    drop(engine);
+    let engine = workload::open(&disk, &set_back).unwrap();
+    assert!(!is_live(&engine));
+}
+
+#[test]
+fn a_time_that_could_not_be_recorded_is_recorded_later() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let set_back = Clock::manual(clock.now());
+    // Without preallocation, each append needs space.
+    let builder = FileStore::builder("simulated").durability(Durability::Os);
+    let options = builder.clock(clock.clone()).options;
+    let engine = recover::open::open(Box::new(disk.clone()), options).unwrap();
+    write(&engine, 100);
+    clock.advance(Duration::from_secs(200));
+    disk.limit_growth(0);
+    sweep(&engine, 1);
+    disk.limit_growth(1 << 20);
     sweep(&engine, 1);
     // A killed process.
     drop(engine);

@@ -5,9 +5,13 @@ use std::{
     io::{self, ErrorKind},
     path::Path,
     sync::{Arc, Mutex, RwLock},
+    time::{Duration, Instant},
 };
 
-use super::super::disk::{Disk, DiskFile, EntryStamp, FileId, PathChange};
+use super::super::{
+    disk::{Disk, DiskFile, EntryStamp, FileId, PathChange},
+    monotonic_time::MonotonicTime,
+};
 
 /// A fault at one operation of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,11 @@ struct SimState {
     cold: bool,
     /// The device hangs while this is locked for writing.
     device: Arc<RwLock<()>>,
+    /// Simulated time, which each operation advances.
+    time: MonotonicTime,
+    operation_time: Duration,
+    /// The times at which the directory was checked.
+    checks: Vec<Instant>,
 }
 
 #[derive(Clone, Default)]
@@ -81,6 +90,24 @@ impl SimDisk {
         let disk = Self::default();
         disk.0.lock().unwrap().fault = fault;
         disk
+    }
+
+    /// From now on, each operation advances `time` by `each`, and the times of the checks are recorded.
+    pub(super) fn record_checks(&self, time: &MonotonicTime, each: Duration) {
+        let mut state = self.0.lock().unwrap();
+        (state.time, state.operation_time) = (time.clone(), each);
+        state.checks = vec![time.now()];
+    }
+
+    /// Returns the times at which the directory was checked.
+    pub(super) fn checks(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().checks.clone()
+    }
+
+    /// From now on, all operations fail, except reads.
+    pub(super) fn break_down(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.fault = Some((state.operations, Fault::Permanent(ErrorKind::Other)));
     }
 
     pub(super) fn operations(&self) -> usize {
@@ -160,6 +187,7 @@ impl SimDisk {
         if state.stopped {
             return Err(ErrorKind::Other.into());
         }
+        state.time.advance(state.operation_time);
         let now = state.operations;
         state.operations += 1;
         let kind = match state.fault {
@@ -279,7 +307,9 @@ impl Disk for SimDisk {
     }
 
     fn check(&self) -> Result<(), PathChange> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        let now = state.time.now();
+        state.checks.push(now);
         let is_moved = matches!(state.fault, Some((at, Fault::Moved)) if at <= state.operations);
         let found = (!is_moved).then(|| file_id(0));
         PathChange::check(|| self.path().to_path_buf(), Ok(found), file_id(0))
