@@ -18,6 +18,8 @@
 
 #[path = "../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
+#[path = "support/results.rs"]
+mod results;
 #[allow(dead_code, unused_imports, reason = "made for several targets")]
 mod support;
 
@@ -43,6 +45,7 @@ use hyper_session::{
     },
 };
 use redis_servers::Server;
+use results::Results;
 use support::{Body, COUNTER, Size};
 use tokio::{runtime::Runtime, sync::Barrier, task::JoinSet};
 
@@ -71,27 +74,27 @@ fn main() {
         let store = FileStore::builder(directory.join(name)).durability(durability);
         store.open().expect("a store")
     };
-    measure(&runtime, "memory", MemoryStore::new(), None);
-    measure(
-        &runtime,
-        "file",
-        file("default", Durability::default()),
-        None,
-    );
-    measure(
-        &runtime,
-        "file, always",
-        file("always", Durability::Always),
-        None,
-    );
+    let mut results = Results::open("hot_session");
+    measure(&runtime, "memory", MemoryStore::new(), None, &mut results);
+    let default = file("default", Durability::default());
+    measure(&runtime, "file", default, None, &mut results);
+    let always = file("always", Durability::Always);
+    measure(&runtime, "file, always", always, None, &mut results);
     let server = Server::start();
     let redis = runtime.block_on(RedisStore::connect(&server.url()));
-    measure(&runtime, "redis", redis.expect("a server"), Some(&server));
+    let redis = redis.expect("a server");
+    measure(&runtime, "redis", redis, Some(&server), &mut results);
     let _ = fs::remove_dir_all(directory);
 }
 
 /// Prints the tables of one store.
-fn measure(runtime: &Runtime, name: &str, store: impl Store, server: Option<&Server>) {
+fn measure(
+    runtime: &Runtime,
+    store_name: &str,
+    store: impl Store,
+    server: Option<&Server>,
+    results: &mut Results,
+) {
     let calls = Arc::new(AtomicU64::new(0));
     let store = CountingStore {
         inner: store,
@@ -100,7 +103,7 @@ fn measure(runtime: &Runtime, name: &str, store: impl Store, server: Option<&Ser
     let config = support::config(CookiePolicy::WhenUsed);
     let sessions = Sessions::new(config, store).expect("the configuration is valid");
     for change in [Change::Increment, Change::Mix] {
-        let name = format!("{name}: {}", change.label());
+        let name = format!("{store_name}: {}", change.label());
         if !is_selected(&name) {
             continue;
         }
@@ -127,6 +130,11 @@ fn measure(runtime: &Runtime, name: &str, store: impl Store, server: Option<&Ser
                 millis(&times, 100),
                 millis(&beside, 99),
             );
+            let row = format!("{}: {writers}", change.label());
+            for percent in [50, 99] {
+                let micros = percentile(&times, percent).as_secs_f64() * 1e6;
+                results.add(&row, &format!("{store_name}, p{percent}"), "µs", micros);
+            }
         }
     }
 }
@@ -138,9 +146,13 @@ fn is_selected(name: &str) -> bool {
 }
 
 /// Returns a percentile of sorted times.
+fn percentile(times: &[Duration], percent: usize) -> Duration {
+    times[(times.len() * percent / 100).min(times.len() - 1)]
+}
+
+/// Returns a percentile of sorted times as text.
 fn millis(times: &[Duration], percent: usize) -> String {
-    let at = (times.len() * percent / 100).min(times.len() - 1);
-    format!("{:.2} ms", times[at].as_secs_f64() * 1e3)
+    format!("{:.2} ms", percentile(times, percent).as_secs_f64() * 1e3)
 }
 
 /// Returns the number of commands that the server has executed.

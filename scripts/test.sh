@@ -76,7 +76,7 @@ rustc --version
 cargo --version
 
 section "Format"
-for manifest in Cargo.toml fuzz/Cargo.toml benches/compare/Cargo.toml benches/instructions/Cargo.toml; do
+for manifest in Cargo.toml fuzz/Cargo.toml benches/{compare,compare/pavex,instructions,report}/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" -- --check
 done
 
@@ -126,6 +126,7 @@ fi
 if [ "$compare" = yes ]; then
     section "The comparison builds"
     cargo bench --no-run --manifest-path benches/compare/Cargo.toml
+    cargo build --manifest-path benches/report/Cargo.toml
 fi
 
 if [ "$audit" = yes ]; then

@@ -172,7 +172,7 @@ pub(crate) fn enter() -> EnterGuard<'static> {
 }
 
 /// Returns the output of a future. It polls once, and runs the runtime only if that was not enough.
-fn drive<F: Future>(future: F) -> F::Output {
+pub(crate) fn drive<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     match future
         .as_mut()

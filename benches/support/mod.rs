@@ -8,6 +8,6 @@ mod calls;
 mod document;
 mod request;
 
-pub(crate) use calls::{Access, Call, Job, call, call_each, enter, raw, raw_each, seed};
+pub(crate) use calls::{Access, Call, Job, call, call_each, drive, enter, raw, raw_each, seed};
 pub(crate) use document::{COUNTER, Size};
 pub(crate) use request::{Body, config, plain, with_cookie};

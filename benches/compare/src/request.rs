@@ -71,7 +71,8 @@ pub fn with_cookie(session: &str) -> Request<Body> {
     request
 }
 
-fn cookie_header(session: &str) -> String {
+/// Returns the value of a Cookie header with six cookies; the fourth is the session's.
+pub fn cookie_header(session: &str) -> String {
     let before = "_ga=GA1.2.1404958363.1760000000; _gid=GA1.2.733481929.1760000001; consent=analytics.no-ads.no";
     let after = "lang=en-GB; _trace=";
     let filled = before.len() + 2 + session.len() + 2 + after.len();
