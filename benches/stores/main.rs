@@ -12,7 +12,7 @@
 mod documents;
 mod limits;
 #[cfg(feature = "redis")]
-#[allow(dead_code, unused_imports, reason = "a part of the test support")]
+#[allow(unused_imports, reason = "a part of the test support")]
 #[path = "../../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
 #[path = "../support/results.rs"]

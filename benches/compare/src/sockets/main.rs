@@ -15,7 +15,7 @@ mod document;
 mod job;
 mod load;
 mod process;
-#[allow(dead_code, unused_imports, reason = "a part of the test support")]
+#[allow(unused_imports, reason = "a part of the test support")]
 #[path = "../../../../tests/support/redis_servers/mod.rs"]
 mod redis_servers;
 #[allow(dead_code, reason = "shared with the other comparison")]
