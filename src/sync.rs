@@ -2,9 +2,19 @@
 //!
 //! A standard lock is poisoned when a thread panics while it holds the lock. Use these helpers only
 //! for data that is consistent between any two statements that can panic.
-#![allow(dead_code, reason = "the set of callers depends on the features")]
+//!
+//! `loom/` compiles some modules with its own locks, atomics and clock under the names of this module.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the set of callers depends on the features"
+)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub(crate) use std::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    time::Instant,
+};
 
 /// Locks `mutex`, poisoned or not.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,14 +1,18 @@
 //! Wakes the maintenance thread; repeated wakeups cost one atomic operation.
 
 use std::{
-    sync::{
-        Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::PoisonError,
     time::{Duration, Instant},
 };
 
-use crate::{store::file::monotonic_time::MonotonicTime, sync::lock};
+use crate::{
+    store::file::monotonic_time::MonotonicTime,
+    sync::{
+        Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
+};
 
 /// A signal that wakes one thread, or requests that it stops.
 #[derive(Default)]
@@ -57,7 +61,7 @@ impl Wakeup {
     /// Sleeps for `time`, or until a wakeup or the stop.
     pub(crate) fn sleep(&self, time: Duration) {
         self.wait(time, || !self.notified.load(Ordering::Acquire));
-        self.notified.store(false, Ordering::Release);
+        self.clear();
     }
 
     /// Sleeps for `time`, or until the stop, or until `keep_sleeping` returns `false` at a wakeup.
@@ -65,8 +69,16 @@ impl Wakeup {
     /// `keep_sleeping` must not take a lock. Earlier wakeups are discarded, so the caller must check
     /// for work afterwards.
     pub(crate) fn sleep_while(&self, time: Duration, keep_sleeping: impl Fn() -> bool) {
-        self.notified.store(false, Ordering::Release);
+        self.clear();
         self.wait(time, keep_sleeping);
+    }
+
+    /// Discards the earlier wakeups.
+    ///
+    /// A swap sees what the threads did before their wakeups. After a store, the caller might not see it, although
+    /// those threads do not wake it again.
+    fn clear(&self) {
+        self.notified.swap(false, Ordering::AcqRel);
     }
 
     fn wait(&self, time: Duration, keep_sleeping: impl Fn() -> bool) {
