@@ -76,7 +76,7 @@ rustc --version
 cargo --version
 
 section "Format"
-for manifest in Cargo.toml fuzz/Cargo.toml benches/{compare,compare/pavex,instructions,report}/Cargo.toml; do
+for manifest in Cargo.toml {fuzz,loom}/Cargo.toml benches/{compare,compare/pavex,instructions,report}/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" -- --check
 done
 
@@ -107,6 +107,9 @@ cargo build --locked --all-features --benches --examples
 
 section "Instructions and allocations"
 cargo bench --locked --manifest-path benches/instructions/Cargo.toml
+
+section "Proofs of concurrency"
+cargo test --locked --manifest-path loom/Cargo.toml
 
 section "Fuzz targets build and pass their corpus"
 cargo build --manifest-path fuzz/Cargo.toml --bins

@@ -116,7 +116,7 @@ const CRATES: [(&str, &[&str]); 36] = [
 const MAY_PANIC: [&str; 4] = ["tests", "conformance", "testing", "completion"];
 
 /// The folders with source files and documents.
-const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
+const FOLDERS: [&str; 6] = ["src", "tests", "benches", "examples", "fuzz", "loom"];
 
 /// The documents beside the folders.
 const DOCUMENTS: [&str; 4] = [
@@ -190,8 +190,7 @@ fn every_dependency_has_a_folder() {
 
 #[test]
 fn no_file_is_longer_than_a_person_reads() {
-    let folders = ["src", "tests", "benches", "examples", "fuzz"];
-    let files = folders.iter().flat_map(|folder| code::read(root(), folder));
+    let files = FOLDERS.iter().flat_map(|folder| code::read(root(), folder));
     report(
         files
             .filter_map(|source| rules::file_length(&source, MAX_FILE))
@@ -283,7 +282,7 @@ fn the_architecture_names_every_folder() {
 
 #[test]
 fn the_security_policy_names_tests_that_exist() {
-    let sources = [sources("tests"), sources("src")].concat();
+    let sources = [sources("tests"), sources("src"), sources("loom")].concat();
     report(security::missing_tests(&document("SECURITY.md"), &sources));
 }
 

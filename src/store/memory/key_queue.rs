@@ -1,16 +1,17 @@
 //! A queue of keys: the order in which the store inspects its entries.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Mutex, MutexGuard,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use crate::{id::StoreKey, sync};
+use crate::{
+    id::StoreKey,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        lock,
+    },
+};
 
 /// Number of stripes: enough that writers of new keys seldom wait for each other.
 const STRIPES: usize = 16;
@@ -74,7 +75,7 @@ impl KeyQueue {
     /// Frees the memory that a larger number of keys needed, one stripe after the other.
     pub(super) fn shrink(&self) {
         for stripe in &self.stripes {
-            let mut keys = sync::lock(stripe);
+            let mut keys = lock(stripe);
             if is_oversized(keys.capacity(), keys.len()) {
                 let len = keys.len();
                 keys.shrink_to(2 * len);
@@ -85,7 +86,7 @@ impl KeyQueue {
     fn lock_stripe(&self, number: usize) -> MutexGuard<'_, VecDeque<StoreKey>> {
         // `number % STRIPES` is always in bounds of an array of STRIPES.
         #[expect(clippy::indexing_slicing)]
-        sync::lock(&self.stripes[number % STRIPES])
+        lock(&self.stripes[number % STRIPES])
     }
 }
 

@@ -1,6 +1,6 @@
 //! Counters of the memory store.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The size of a memory store, and how much it has removed since it was built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

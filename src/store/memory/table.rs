@@ -1,9 +1,6 @@
 //! The map of records, and the operations of the store contract on it.
 
-use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 
@@ -19,6 +16,7 @@ use crate::{
     id::StoreKey,
     random_state::RandomState,
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 /// Number of shards of the map. Far more than cores, and so many that a shard grows in about a millisecond

@@ -12,11 +12,7 @@ mod worker;
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-    time::Instant,
+    sync::Arc,
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
@@ -33,7 +29,11 @@ use crate::{
         state::{Changes, IdStatus, StoredRecord},
     },
     store::Record,
-    sync::lock,
+    sync::{
+        Instant, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        lock,
+    },
 };
 
 /// Maximum number of commits that wait in one queue.

@@ -6,7 +6,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use futures_timer::Delay;
@@ -16,6 +15,7 @@ use super::{JobReply, Work};
 use crate::{
     id::StoreKey,
     session::{ContentionReason, SessionError, engine::Engine},
+    sync::Instant,
 };
 
 /// A future that waits for the answer to a job. If it is dropped before the job begins, the job is

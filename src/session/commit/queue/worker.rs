@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_timer::Delay;
@@ -23,6 +23,7 @@ use crate::{
         state::{Changes, DecodedRecord, IdStatus, StoredRecord, decode},
     },
     store::{Expected, ReadOutcome, Record, Store, StoreError, Version, WriteOutcome},
+    sync::Instant,
     wire::Lifetime,
 };
 

@@ -1,13 +1,6 @@
 //! Group commit: concurrent writers share one append and one sync.
 
-use std::{
-    mem::take,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{mem::take, sync::PoisonError, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -15,7 +8,14 @@ use super::{
     engine::FileEngine,
     write::{PendingWrite, WriteReply},
 };
-use crate::{store::file::error::FileError, sync::lock};
+use crate::{
+    store::file::error::FileError,
+    sync::{
+        Condvar, Instant, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
+};
 
 /// Upper bound of the time for which a group waits for more writers, however slow the disk was.
 pub(crate) const MAX_LINGER: Duration = Duration::from_millis(50);

@@ -4,10 +4,7 @@
 //! With many concurrent requests, most of the work on both sides is system calls. Hence commands of
 //! one kind that arrive at about the same time are sent as one command.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use tokio::{runtime::Handle, sync::oneshot, task::yield_now, time::sleep};
@@ -18,7 +15,7 @@ use super::{
     queue::{BatchOutcome, QueuedCommand},
     reply::{AttemptError, Reply, must_send_alone, split_batch},
 };
-use crate::store::redis::TransientError;
+use crate::{store::redis::TransientError, sync::Instant};
 
 /// Maximum number of commands in a batch. The server does nothing else while it runs a batch.
 pub(super) const MAX_COMMANDS: usize = 64;

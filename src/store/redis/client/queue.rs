@@ -1,6 +1,6 @@
 //! The commands that wait for the next batch.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -8,6 +8,7 @@ use super::{
     command::RedisCommand,
     reply::{AttemptError, Reply},
 };
+use crate::sync::Instant;
 
 /// The result of a queued command.
 pub(super) enum BatchOutcome {

@@ -1,0 +1,92 @@
+//! The threads of the file store, over a disk of the model.
+
+#[path = "../../../../../src/store/file/log/group_commit.rs"]
+mod group_commit;
+mod tests;
+#[path = "../../../../../src/store/file/log/wakeup.rs"]
+mod wakeup;
+
+/// The engine, with the part of it that a group commit needs.
+mod engine {
+    use super::write::{PendingWrite, WriteReply};
+    use crate::{
+        store::file::error::FileError,
+        sync::{Condvar, Mutex, lock, pass},
+    };
+
+    #[derive(Default)]
+    pub(crate) struct FileEngine {
+        pub(crate) log: ModelLog,
+    }
+
+    /// A log that counts frames.
+    #[derive(Default)]
+    pub(crate) struct ModelLog {
+        state: Mutex<LogState>,
+        synced: Condvar,
+    }
+
+    #[derive(Default)]
+    struct LogState {
+        appended: usize,
+        durable: usize,
+    }
+
+    impl FileEngine {
+        pub(crate) fn check_backlog(&self, _: usize, _: usize) -> Result<(), FileError> {
+            Ok(())
+        }
+
+        pub(crate) fn write_group(
+            &self,
+            writes: &[PendingWrite],
+        ) -> Vec<Result<WriteReply, FileError>> {
+            let append = |_| Ok(WriteReply(self.log.append()));
+            writes.iter().map(append).collect()
+        }
+    }
+
+    impl ModelLog {
+        /// Appends a frame. Returns its position.
+        pub(crate) fn append(&self) -> usize {
+            let mut state = lock(&self.state);
+            state.appended += 1;
+            state.appended
+        }
+
+        /// Makes all frames durable. It takes four looks at the clock.
+        pub(crate) fn sync(&self) -> Result<(), FileError> {
+            let end = lock(&self.state).appended;
+            pass();
+            let mut state = lock(&self.state);
+            state.durable = state.durable.max(end);
+            self.synced.notify_all();
+            Ok(())
+        }
+
+        pub(crate) fn durable(&self) -> usize {
+            lock(&self.state).durable
+        }
+
+        pub(crate) fn wait_until_durable(&self, position: usize) {
+            let mut state = lock(&self.state);
+            while state.durable < position {
+                state = self.synced.wait(state).unwrap();
+            }
+        }
+    }
+}
+
+/// Writes.
+mod write {
+    pub(crate) struct PendingWrite;
+
+    /// The position of the write's frame.
+    pub(crate) struct WriteReply(pub(crate) usize);
+
+    impl PendingWrite {
+        pub(crate) const fn memory_len(&self) -> usize {
+            1
+        }
+    }
+}
