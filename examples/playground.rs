@@ -1,4 +1,5 @@
-//! A server to try sessions: a page for people, and `POST /ops` for scripts, which runs the methods in `playground/ops.rs`.
+//! A server to try sessions: a page for people, and `POST /ops` for scripts, which runs the methods in
+//! `playground/ops.rs`.
 //!
 //! `cargo run --release --example playground`, then open <http://127.0.0.1:3000/>.
 //!
@@ -7,8 +8,8 @@
 //! with `--features redis`), `SESSION_AGE` and `REDIS_URL`. Without `APP_KEY`, the process generates a
 //! key for its own lifetime. With Redis, the start waits for the server for up to 10 seconds.
 //!
-//! `support/serve.rs` adds the limits on time and connections, and `support/log.rs` the level of the log. The server supports HTTP/1, and HTTP/2
-//! with prior knowledge. SIGTERM and Ctrl-C stop it after the running requests have been answered.
+//! `support/serve.rs` adds the limits on time and connections, and `support/log.rs` the level of the log. The
+//! server supports HTTP/1, and HTTP/2 with prior knowledge. SIGTERM and Ctrl-C stop it after the running requests have been answered.
 //! A session that cannot be loaded or stored is a response with the error as JSON.
 
 #[path = "support/log.rs"]

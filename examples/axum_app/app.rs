@@ -23,8 +23,12 @@ use hyper_session::{
 };
 use serde::{Deserialize, Serialize};
 use tower_http::{
-    compression::CompressionLayer, cors::CorsLayer, timeout::TimeoutLayer, trace::TraceLayer,
+    compression::CompressionLayer,
+    cors::CorsLayer,
+    timeout::TimeoutLayer,
+    trace::{DefaultMakeSpan, DefaultOnResponse, TraceLayer},
 };
+use tracing::Level;
 
 use crate::serve::Stop;
 
@@ -149,7 +153,11 @@ pub(crate) fn router(
         .layer(sessions.layer())
         .layer(CompressionLayer::new())
         .layer(cors)
-        .layer(TraceLayer::new_for_http());
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(DefaultMakeSpan::new().level(Level::INFO))
+                .on_response(DefaultOnResponse::new().level(Level::INFO)),
+        );
     Ok(router)
 }
 

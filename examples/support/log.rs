@@ -1,6 +1,7 @@
 //! The log of the examples, on stderr.
 //!
-//! `RUST_LOG` sets its level; the default is `info`. It has entries of the sessions if the feature `tracing` is enabled.
+//! `RUST_LOG` sets its level; the default is `info`. It has entries of the sessions if the feature `tracing`
+//! is enabled.
 
 use tracing_subscriber::filter::LevelFilter;
 

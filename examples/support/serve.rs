@@ -272,8 +272,8 @@ impl AsyncWrite for LimitedStream {
     }
 }
 
-/// Serves one connection until it closes, for its lifetime at most. A stop, or a time without a new request, closes it when its
-/// running requests have been answered.
+/// Serves one connection until it closes, for its lifetime at most. A stop, or a time without a new request,
+/// closes it when its running requests have been answered.
 async fn connection<S, B>(
     stream: LimitedStream,
     service: S,

@@ -36,7 +36,7 @@ impl BodyType {
         }
         match () {
             () if is_type("application/x-www-form-urlencoded") => Ok(Self::Urlencoded),
-            () if is_type("application/json") => Ok(Self::Json),
+            () if is_json(essence) => Ok(Self::Json),
             () => Err(InputErrorKind::UnsupportedType),
         }
     }
@@ -45,6 +45,17 @@ impl BodyType {
     pub(super) const fn has_fields(&self) -> bool {
         !matches!(self, Self::Unspecified)
     }
+}
+
+/// Returns `true` for `application/json` and for types such as `application/vnd.api+json` (RFC 6839, section 3.1).
+fn is_json(essence: &str) -> bool {
+    let Some((kind, subtype)) = essence.split_once('/') else {
+        return false;
+    };
+    let suffix = subtype
+        .rsplit_once('+')
+        .map_or(subtype, |(_, suffix)| suffix);
+    kind.eq_ignore_ascii_case("application") && suffix.eq_ignore_ascii_case("json")
 }
 
 /// Returns `true` if the media type's parameters name no other character set than UTF-8 or ASCII.

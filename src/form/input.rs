@@ -20,8 +20,8 @@ use crate::session::Session;
 /// The query and the body of one request, as one tree.
 ///
 /// Supported bodies are `application/x-www-form-urlencoded`, `multipart/form-data` and
-/// `application/json` (an object), in UTF-8. A top-level field of the body replaces the query's field
-/// of the same name. Brackets in names nest:
+/// `application/json` (an object), in UTF-8. A type such as `application/vnd.api+json` is JSON too. A top-level field of the
+/// body replaces the query's field of the same name. Brackets in names nest:
 ///
 /// | sent | read |
 /// |---|---|

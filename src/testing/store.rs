@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use crate::{
     id::StoreKey,
     store::{
-        Capabilities, ClientSideStore, ReadOutcome, ScanStore, Store, StoreError, StoreFuture, Tag,
-        TagStore, WriteOutcome, WriteRequest,
+        Capabilities, ClientSideStore, ReadOutcome, ScanStore, Store, StoreError, StoreFuture,
+        StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
     },
     sync::lock,
 };
@@ -371,6 +371,18 @@ impl<S: Store> Store for TestStore<S> {
 
     fn ready(&self) -> StoreFuture<()> {
         self.inner.ready()
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        self.inner.report_stats(report);
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        self.inner.flush()
+    }
+
+    fn close(&self) -> StoreFuture<()> {
+        self.inner.close()
     }
 }
 

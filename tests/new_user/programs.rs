@@ -96,8 +96,7 @@ fn write_programs(project: &Project) {
     project.write("tests/custom_store.rs", &as_tests(suite));
 
     let tests = &code(&readme, "## Test handlers")[0];
-    let imports = "use hyper_session::testing::{TestClient, TestSessions};";
-    let program = format!("#![allow(dead_code)]\n{hyper}\n{imports}\n{tests}");
+    let program = format!("#![allow(dead_code)]\n{hyper}\n{tests}");
     project.write("tests/readme.rs", &program);
 }
 

@@ -1,13 +1,14 @@
 //! The folders of a new user, and the cargo commands in them.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
 };
 
-/// The manifest of the project: what the README and the guide add. `FEATURES` are those of the README.
+/// The manifest of the project. `DEPENDENCIES` are what the README and the guide add.
 const MANIFEST: &str = r#"
 [package]
 name = "new_user"
@@ -15,14 +16,7 @@ version = "0.0.0"
 edition = "2024"
 
 [dependencies]
-hyper-session = { path = "../package", features = ["FEATURES"] }
-axum = { version = "0.8", default-features = false, features = ["http1", "json", "tokio"] }
-bytes = "1"
-http = "1"
-http-body-util = "0.1"
-hyper = { version = "1", features = ["http1", "server"] }
-hyper-util = { version = "0.1", features = ["tokio"] }
-tokio = { version = "1", features = ["full"] }
+DEPENDENCIES
 
 [dev-dependencies]
 hyper-session = { path = "../package", features = ["forms", "testing"] }
@@ -47,9 +41,6 @@ edition = "2024"
 hyper-session = { path = "../package" }
 
 "#;
-
-/// The line of the README that adds the crate for axum.
-const ADD_WITH_FEATURES: &str = "cargo add hyper-session --features ";
 
 /// The folder of a new user. Made once in this process.
 pub(crate) struct Project {
@@ -94,12 +85,8 @@ impl Project {
             target,
         };
         project.unpack(source, &folder);
-        let readme = project.read("README.md");
-        let features = readme
-            .lines()
-            .find_map(|line| line.strip_prefix(ADD_WITH_FEATURES));
-        let features = features.expect("the README adds the crate with features");
-        let manifest = MANIFEST.replace("FEATURES", &features.replace(',', "\", \""));
+        let documents = ["README.md", "src/guide/quick_start.md"].map(|path| project.read(path));
+        let manifest = MANIFEST.replace("DEPENDENCIES", &dependencies(&documents));
         project.write("Cargo.toml", &manifest);
         project
     }
@@ -176,6 +163,54 @@ impl Project {
     pub(crate) fn write(&self, path: &str, text: &str) {
         fs::write(self.app.join(path), text).expect("a file of the project");
     }
+}
+
+/// The versions of the crates that the documentation adds: those of the lock file.
+const VERSIONS: [(&str, &str); 7] = [
+    ("axum", "0.8"),
+    ("bytes", "1"),
+    ("http", "1"),
+    ("http-body-util", "0.1"),
+    ("hyper", "1"),
+    ("hyper-util", "0.1"),
+    ("tokio", "1"),
+];
+
+/// Returns the dependencies that lines such as `cargo add tokio --features full` add.
+fn dependencies(documents: &[String]) -> String {
+    let lines = documents.iter().flat_map(|document| document.lines());
+    let added = lines.flat_map(|line| line.split(" && "));
+    let added = added.filter_map(|command| command.strip_prefix("cargo add "));
+    let mut crates: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for arguments in added {
+        let arguments = arguments.split(" #").next().unwrap_or_default();
+        let (names, features) = arguments
+            .split_once(" --features ")
+            .unwrap_or((arguments, ""));
+        for name in names.split_whitespace() {
+            let name = name.split('@').next().unwrap_or(name);
+            let all = crates.entry(name).or_default();
+            all.extend(
+                features
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|it| !it.is_empty()),
+            );
+        }
+    }
+    let line = |(name, features): (&str, BTreeSet<&str>)| {
+        let version = VERSIONS.iter().find(|(other, _)| *other == name);
+        let source = match version {
+            Some((_, version)) => format!("version = {version:?}"),
+            None => {
+                assert_eq!(name, "hyper-session", "VERSIONS has no version of it");
+                "path = \"../package\"".to_owned()
+            }
+        };
+        let features: Vec<&str> = features.into_iter().collect();
+        format!("{name} = {{ {source}, features = {features:?} }}\n")
+    };
+    crates.into_iter().map(line).collect()
 }
 
 /// Runs a command, and returns what it prints.

@@ -296,4 +296,10 @@ async fn an_upgraded_connection_counts_until_it_closes_and_a_stop_closes_it() {
     let exit = exit.await.unwrap();
     assert!(exit.status.success());
     assert!(!exit.stderr.contains("did not close"), "{}", exit.stderr);
+    // The layer of tower-http logs each request, and the answer that the layers below it made.
+    let log = &exit.stderr;
+    assert!(
+        log.contains("uri=/api/token") && log.contains("status=200"),
+        "{log}"
+    );
 }

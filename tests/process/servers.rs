@@ -12,6 +12,7 @@ fn start(name: &str, scratch: &Scratch) -> ServerProcess {
     command
         .env_clear()
         .env("ADDR", "127.0.0.1:0")
+        .env("APP_KEY", "the application key of a test of the examples")
         .env("TMPDIR", scratch.path());
     ServerProcess::start(&mut command)
 }
@@ -47,7 +48,12 @@ async fn the_custom_store_counts_visits_and_keeps_them() {
         let page = client.get("/").await;
         assert_eq!(page.text(), format!("visit number {visit}\n"));
     }
-    assert!(scratch.path().join("sessions.redb").is_file());
+    drop(server);
+    // A new process has the sessions of the former one.
+    let server = start("custom_store", &scratch);
+    let mut returned = Remote::http1(server.address);
+    returned.jar = client.jar;
+    assert_eq!(returned.get("/").await.text(), "visit number 4\n");
 }
 
 #[tokio::test]
@@ -74,9 +80,15 @@ async fn the_example_of_tests_signs_a_user_in_and_out() {
     assert_eq!(client.get("/").await.headers[header::LOCATION], "/login");
     let email = ("email", "ada@example.com");
     let wrong = [email, ("password", "a guess")];
-    assert_eq!(send(&mut client, "/login", &wrong).await, "/");
+    send(&mut client, "/login", &wrong).await;
+    assert_eq!(client.get("/").await.headers[header::LOCATION], "/login");
     let right = [email, ("password", "analytical engine")];
     assert_eq!(send(&mut client, "/login", &right).await, "/");
     let page = client.get("/").await;
     assert!(page.text().contains("Welcome back.") && page.text().contains("<h1>Ada</h1>"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let body = format!("_csrf={}", token(page.text()));
+    let answer = client.send_with(Method::POST, "/logout", &form, body).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(client.get("/").await.headers[header::LOCATION], "/login");
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use hyper_session::form::{Input, InputError, InputLimits};
+use hyper_session::form::{Input, InputError, InputErrorKind, InputLimits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -211,4 +211,29 @@ async fn errors_and_debug_do_not_contain_the_input() {
     let refused = read("application/json", "{hunter2").await.unwrap_err();
     shown += &format!("{refused:?} {refused} {}", refused.kind());
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// The media types of RFC 6839 (section 3.1) are JSON, as in axum.
+#[tokio::test]
+async fn a_type_with_the_suffix_json_is_json() {
+    for json in [
+        "application/vnd.api+json",
+        "Application/Problem+JSON; charset=utf-8",
+    ] {
+        let input = read(json, r#"{"n":1}"#).await.unwrap();
+        assert_eq!(input.get::<u8>("n").unwrap(), Some(1), "{json}");
+    }
+    for other in [
+        "text/json",
+        "application/jsonp",
+        "application/json+xml",
+        "json",
+        "application/",
+    ] {
+        let error = read(other, r#"{"n":1}"#).await.unwrap_err().to_string();
+        assert!(
+            error.contains("unsupported content type"),
+            "{other}: {error}"
+        );
+    }
 }

@@ -173,7 +173,7 @@ async fn streamed_responses_and_events_refuse_later_writes_over_http_1_and_2() {
 }
 
 #[tokio::test]
-async fn a_handler_commits_explicitly_what_must_be_stored_while_it_streams() {
+async fn a_handler_commits_explicitly_what_must_be_stored_before_its_response() {
     let setup = test_server(config());
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let receiver = std::sync::Mutex::new(Some(receiver));

@@ -9,7 +9,9 @@ use hyper::body::Incoming;
 use hyper_session::{
     MemoryStore, Session, SessionError,
     id::{SessionId, StoreKey},
-    store::{ReadOutcome, Store, StoreFuture, Tag, WriteOutcome, WriteRequest},
+    store::{
+        ReadOutcome, Store, StoreError, StoreFuture, StoreStat, Tag, WriteOutcome, WriteRequest,
+    },
     testing::{StoreCall, TestClient, TestSessions, TestStore},
 };
 
@@ -103,8 +105,12 @@ async fn the_tags_of_the_wrapped_store_are_listed() {
     assert_eq!(store.count().await.unwrap(), Some(0));
 }
 
-/// A store that knows that it is away, and has no index of tags.
+/// A store that knows that it is away, fails to start and to stop, and has no index of tags.
 struct AwayStore;
+
+fn away<T: Send + 'static>(operation: &'static str) -> StoreFuture<T> {
+    StoreFuture::ready(Err(StoreError::new("AwayStore", operation, "away")))
+}
 
 impl Store for AwayStore {
     fn read(&self, _: &StoreKey, _: Option<Duration>) -> StoreFuture<ReadOutcome> {
@@ -126,13 +132,49 @@ impl Store for AwayStore {
     fn is_available(&self, _: &StoreKey) -> bool {
         false
     }
+
+    fn count(&self) -> StoreFuture<Option<u64>> {
+        StoreFuture::ready(Ok(Some(7)))
+    }
+
+    fn time_to_live(&self, _: &StoreKey) -> StoreFuture<Option<Duration>> {
+        StoreFuture::ready(Ok(Some(Duration::from_secs(7))))
+    }
+
+    fn report_stats(&self, report: &mut dyn FnMut(&'static str, StoreStat)) {
+        report("AwayStore", StoreStat::Gauge("away_seconds", 7));
+    }
+
+    fn ready(&self) -> StoreFuture<()> {
+        away("ready")
+    }
+
+    fn flush(&self) -> StoreFuture<()> {
+        away("flush")
+    }
+
+    fn close(&self) -> StoreFuture<()> {
+        away("close")
+    }
 }
 
 #[tokio::test]
-async fn the_properties_of_the_wrapped_store_are_passed_on() {
+async fn every_other_method_is_passed_on_to_the_wrapped_store() {
     let store = TestStore::new(AwayStore);
     assert!(!store.is_available(&key()));
     assert!(store.tags().is_none());
-    assert_eq!(store.count().await.unwrap(), None);
-    store.ready().await.unwrap();
+    assert_eq!(store.count().await.unwrap(), Some(7));
+    let ttl = store.time_to_live(&key()).await.unwrap();
+    assert_eq!(ttl, Some(Duration::from_secs(7)));
+    let mut stats = Vec::new();
+    store.report_stats(&mut |name, stat| stats.push((name, stat)));
+    assert_eq!(stats, [("AwayStore", StoreStat::Gauge("away_seconds", 7))]);
+    for (operation, result) in [
+        ("ready", store.ready().await),
+        ("flush", store.flush().await),
+        ("close", store.close().await),
+    ] {
+        let error = result.unwrap_err().to_string();
+        assert!(error.contains(operation), "{error}");
+    }
 }
