@@ -28,9 +28,10 @@ impl KeyNames {
     /// Appends the name of a session's record to `buffer`.
     pub(super) fn put_session(&self, key: &StoreKey, buffer: &mut BytesMut) {
         buffer.put_slice(&self.prefix);
-        let digits = key
-            .as_bytes()
-            .map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 15)]);
+        let mut digits = [[0; 2]; StoreKey::LEN];
+        for (pair, byte) in digits.iter_mut().zip(key.as_bytes()) {
+            *pair = [hex_digit(byte >> 4), hex_digit(byte & 15)];
+        }
         buffer.put_slice(digits.as_flattened());
     }
 

@@ -179,7 +179,8 @@ impl Connection {
         let send = |script_ref| {
             let (name, args) = encode(commands, script_ref, self.slots);
             let command = CustomCommand::new_static(name, ClusterHash::FirstKey, false);
-            self.fred.custom_raw(command, args)
+            // This future has several kilobytes. The futures around it are moved often.
+            Box::pin(self.fred.custom_raw(command, args))
         };
         let frame = send(ScriptRef::Digest).await?;
         match is_no_script(&frame) {

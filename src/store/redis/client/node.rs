@@ -210,7 +210,7 @@ impl Node {
         let is_concurrent = in_flight > self.connections.len()
             && remaining(deadline) >= connection.command_timeout();
         if !(is_concurrent && self.batches(&command)) {
-            return Box::pin(connection.attempt_alone(command, deadline)).await;
+            return connection.attempt_alone(command, deadline).await;
         }
         let attempt = connection.attempt_in_batch(command, deadline, &background.runtime);
         if background.on_client_runtime() {
