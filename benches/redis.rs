@@ -181,11 +181,13 @@ enum Job {
     LogIn,
     ReadAsUser,
     ChangeAsUser,
+    Regenerate,
     LogOut,
+    FirstAsUser,
 }
 
 impl Job {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::First,
         Self::Ignore,
         Self::Read,
@@ -194,7 +196,9 @@ impl Job {
         Self::LogIn,
         Self::ReadAsUser,
         Self::ChangeAsUser,
+        Self::Regenerate,
         Self::LogOut,
+        Self::FirstAsUser,
     ];
 
     const fn label(self) -> &'static str {
@@ -205,7 +209,9 @@ impl Job {
             Self::Renew => "not used, renewal is due",
             Self::Change | Self::ChangeAsUser => "reads and writes",
             Self::LogIn => "signs in: new id, tag of the user",
+            Self::Regenerate => "new id, keeps the tag",
             Self::LogOut => "signs out",
+            Self::FirstAsUser => "first request that stores data and a tag",
         }
     }
 
@@ -215,9 +221,12 @@ impl Job {
         }
         let session = session.load().await?;
         match self {
-            Self::First => {
+            Self::First | Self::FirstAsUser => {
                 for (name, value) in Size::Small.members() {
                     session.put(name, value)?;
+                }
+                if let Self::FirstAsUser = self {
+                    session.tag(&format!("user:{number}"))?;
                 }
             }
             Self::Change | Self::ChangeAsUser => drop(session.increment(COUNTER)?),
@@ -225,6 +234,7 @@ impl Job {
                 session.regenerate()?;
                 session.tag(&format!("user:{number}"))?;
             }
+            Self::Regenerate => session.regenerate()?,
             Self::LogOut => session.destroy()?,
             _ => assert!(session.get::<i64>(COUNTER)?.is_some()),
         }
@@ -249,15 +259,17 @@ async fn measure_requests() {
         println!("requests of {tasks} at a time");
         let mut cookies = vec![String::new(); REQUESTS];
         for job in Job::ALL {
-            if let Job::Renew = job {
-                clock.advance(Duration::from_secs(600));
+            match job {
+                Job::Renew => clock.advance(Duration::from_secs(600)),
+                Job::FirstAsUser => cookies.fill(String::new()),
+                _ => {}
             }
             let before = usage(&server);
             cookies = send_all(&sessions, job, cookies, tasks).await;
             let after = usage(&server);
             let each = |at: usize| (after[at] - before[at]) / REQUESTS as f64;
             println!(
-                "{:35} {:5.2} messages, {:5.2} commands, {:5.0} bytes sent, {:5.0} received, \
+                "{:41} {:5.2} messages, {:5.2} commands, {:5.0} bytes sent, {:5.0} received, \
                  {:5.1} us in the server",
                 job.label(),
                 each(0),

@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 use hyper_session::{
+    Session, Sessions,
     id::StoreKey,
     store::{
         Expected, Expiry, ReadOutcome, RedisStore, Store, TagStore, WriteOutcome, WriteRequest,
@@ -15,13 +16,16 @@ use hyper_session::{
     },
 };
 
-use crate::support::redis_servers::{
-    Server,
-    proxy::{Network, Proxy},
-    sessions::{
-        HOUR, cause, connect, create_session, create_tagged, key, record, tag, tags, version,
+use crate::support::{
+    Browser, config,
+    redis_servers::{
+        Server,
+        proxy::{Network, Proxy},
+        sessions::{
+            HOUR, cause, connect, create_session, create_tagged, key, record, tag, tags, version,
+        },
+        try_send,
     },
-    try_send,
 };
 
 const HOUR_MS: i64 = 3_600_000;
@@ -343,6 +347,33 @@ async fn a_write_that_was_delayed_renews_its_index_entries() {
     assert!(matches!(written, Ok(WriteOutcome::Done(_))), "{written:?}");
     assert_eq!(adds() - before, 2, "added and renewed");
     assert_eq!(store.tagged(&tag("late")).await.unwrap(), [key]);
+}
+
+/// Each command waits for the one before it.
+#[tokio::test]
+async fn a_new_session_with_a_tag_takes_three_commands_and_a_new_id_takes_five() {
+    let server = Server::start();
+    let sessions = Sessions::new(config(), connect(&server).await).unwrap();
+    let commands = || {
+        let names = ["get", "mget", "eval", "evalsha"];
+        names.map(|name| server.calls(name)).iter().sum::<u64>()
+    };
+    let mut counts = Vec::new();
+    // The first visitor loads the scripts into the server.
+    for user in ["user:1", "user:2"] {
+        let mut browser = Browser::new(&sessions);
+        let start = commands();
+        let create = async |session: &Session| {
+            session.put("name", user).unwrap();
+            session.tag(user).unwrap();
+        };
+        browser.visit(create).await;
+        let created = commands();
+        let regenerate = async |session: &Session| session.regenerate().unwrap();
+        browser.visit(regenerate).await;
+        counts.push((created - start, commands() - created));
+    }
+    assert_eq!(counts[1], (3, 5));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+use futures_util::future::join;
 
 use super::{
     RedisError,
@@ -110,14 +111,15 @@ impl CommandRunner {
         let (mut indexed, mut samples, mut lost_reply) = (Indexed::default(), Vec::new(), None);
         loop {
             let command = || self.write_command(request, version, ttl.clone(), Some(&indexed));
-            let mut outcome = self.run(deadline, idempotency, command).await?;
+            // The request does not wait for the cleanup alone, unless it finds obsolete entries.
+            let cleanup = self.clean_indexes(samples, deadline);
+            let (outcome, ()) = join(self.run(deadline, idempotency, command), cleanup).await;
+            let mut outcome = outcome?;
             // An attempt of any round may have been applied.
             lost_reply = outcome.lost_reply.or(lost_reply);
             outcome.lost_reply = lost_reply;
             let Reply::Array(parts) = outcome.reply else {
-                let written = self.write_outcome(&request.key, version, outcome).await;
-                self.clean_indexes(samples, deadline).await;
-                return written;
+                return self.write_outcome(&request.key, version, outcome).await;
             };
             let due = IndexDue::parse(parts)?;
             (indexed, samples) = self.index_new_tags(request, &due, deadline).await?;
@@ -178,9 +180,9 @@ impl CommandRunner {
             let args = [ttl.clone(), stored.version.to_vec().into(), until];
             let (script, name) = (&scripts::TOUCH_INDEXED, || self.names.session(key));
             let command = || RedisCommand::script(script, name(), args.clone());
-            let reply = self.query_until(deadline, command).await?;
-            self.clean_indexes(samples, deadline).await;
-            match reply {
+            let cleanup = self.clean_indexes(samples, deadline);
+            let (reply, ()) = join(self.query_until(deadline, command), cleanup).await;
+            match reply? {
                 // Another client has changed the tags meanwhile.
                 Reply::Array(parts) => due = IndexDue::parse(parts)?,
                 reply => return Ok(matches!(reply, Reply::Integer(1))),
