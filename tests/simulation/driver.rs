@@ -32,7 +32,7 @@ use crate::{
     reduction::{Context, SleepSet},
     schedule::Choices,
     script::{Actor, CommitResult, Entry, GRACE, History, Op, Role, handle},
-    store::{Control, Fault, HeldCall, HeldStore, Origin},
+    store::{Control, Fault, HeldCall, HeldStore, ListOrder, Origin},
     support::{Browser, Jar, config},
 };
 
@@ -43,6 +43,7 @@ pub(crate) struct Scenario {
     pub(crate) policy: CookiePolicy,
     /// The visitors' sessions are stored. Otherwise the visitors have only a first cookie.
     pub(crate) is_stored: bool,
+    pub(crate) list_order: ListOrder,
     /// A renewal of the sessions is due.
     pub(crate) is_renewal_due: bool,
     /// Execution and answer of a call are one step.
@@ -241,6 +242,7 @@ impl<'a> Schedule<'a> {
         let mut calls = machine.control.lock();
         (calls.step, calls.holds) = (0, true);
         calls.answers_at_once = scenario.answers_at_once;
+        calls.list_order = scenario.list_order;
         calls.executed.clear();
         drop(calls);
         let actors = scenario.actors.iter().map(|_| RunningActor {

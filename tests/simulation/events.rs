@@ -102,10 +102,12 @@ impl ModelEvent {
     }
 
     /// Returns the event of an administrator who destroys sessions. `ended` is the step at which the
-    /// call returned, and its result.
+    /// call returned, and its result. A call that failed may have ended the new record of a rotation,
+    /// which takes effect when that replaces the old one.
     pub(crate) fn sign_out(ended: Option<(usize, StatusCode)>) -> Self {
-        let end = ended.map_or(usize::MAX, |(step, _)| step);
-        let is_certain = ended.is_some_and(|(_, status)| status == StatusCode::OK);
+        let succeeded = ended.filter(|(_, status)| *status == StatusCode::OK);
+        let end = succeeded.map_or(usize::MAX, |(step, _)| step);
+        let is_certain = succeeded.is_some();
         Self::new(0, end, Effect::SignOut { is_certain })
     }
 

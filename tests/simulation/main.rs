@@ -38,6 +38,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The number of schedules that share one machine.
 const RUNS_PER_MACHINE: usize = 200;
 
+/// Maximum number of schedules of a scenario whose whole enumeration is compared with the reduced one.
+const MAX_COMPARED: usize = 25;
+
 /// Runs schedules, and counts them.
 struct Simulation {
     runtime: tokio::runtime::Runtime,
@@ -180,12 +183,12 @@ fn replay(name: &str) -> Option<String> {
 
 #[test]
 fn every_pair_of_operations_is_correct_in_every_order() {
-    Simulation::new().run_all("pairs", &scenarios::pairs(), 7000);
+    Simulation::new().run_all("pairs", &scenarios::pairs(), 4000);
 }
 
 #[test]
 fn first_writes_of_a_session_are_correct_in_every_order() {
-    Simulation::new().run_all("first_writes", &scenarios::first_writes(), 7000);
+    Simulation::new().run_all("first_writes", &scenarios::first_writes(), 4000);
 }
 
 /// The reduced enumeration leaves out only orders that lead to results of other orders.
@@ -195,8 +198,8 @@ fn a_reduced_enumeration_has_every_result_of_the_whole_one() {
     let mut compared = 0;
     for scenario in scenarios::pairs().iter().chain(&scenarios::first_writes()) {
         let whole = Choices::replay(Vec::new());
-        if let Some(whole) = simulation.enumerate(scenario, whole, 40) {
-            let reduced = simulation.enumerate(scenario, Choices::reduced(), 40);
+        if let Some(whole) = simulation.enumerate(scenario, whole, MAX_COMPARED) {
+            let reduced = simulation.enumerate(scenario, Choices::reduced(), MAX_COMPARED);
             assert_eq!(reduced, Some(whole), "{scenario:?}");
             compared += 1;
         }

@@ -6,6 +6,7 @@ use crate::{
     driver::Scenario,
     schedule::Random,
     script::{Actor, JobChange, LoadKind, Op, Role},
+    store::ListOrder,
 };
 
 /// Returns an actor for each operation.
@@ -55,6 +56,7 @@ fn scenario(actors: Vec<Actor>) -> Scenario {
     Scenario {
         policy: CookiePolicy::Rolling,
         is_stored: true,
+        list_order: ListOrder::OldestFirst,
         is_renewal_due: actors.iter().any(is_untouched),
         // The answer to one process changes nothing that another process can see.
         answers_at_once: !is_same_process,
@@ -62,6 +64,18 @@ fn scenario(actors: Vec<Actor>) -> Scenario {
         max_preemptions: usize::MAX,
         actors,
     }
+}
+
+/// Adds a copy of each scenario with an administrator who destroys the newest session first.
+fn with_both_orders(mut scenarios: Vec<Scenario>) -> Vec<Scenario> {
+    let is_sign_out = |it: &&Scenario| it.actors.iter().any(|it| it.role == Role::SignOut);
+    let copies = scenarios.iter().filter(is_sign_out).map(|it| Scenario {
+        list_order: ListOrder::NewestFirst,
+        ..it.clone()
+    });
+    let copies: Vec<_> = copies.collect();
+    scenarios.extend(copies);
+    scenarios
 }
 
 /// Returns all pairs of operations, in one process and in two.
@@ -81,7 +95,7 @@ pub(crate) fn pairs() -> Vec<Scenario> {
             }
         }
     }
-    pairs
+    with_both_orders(pairs)
 }
 
 /// Returns the pairs of first writes of a session that was never stored.
@@ -192,7 +206,7 @@ pub(crate) fn rotations() -> Vec<Scenario> {
             }
         }
     }
-    scenarios
+    with_both_orders(scenarios)
 }
 
 const OPS: [Op; 19] = [
@@ -263,6 +277,10 @@ pub(crate) fn random(random: &mut Random) -> Scenario {
             false => CookiePolicy::Rolling,
         },
         is_stored,
+        list_order: match random.one_in(2) {
+            true => ListOrder::OldestFirst,
+            false => ListOrder::NewestFirst,
+        },
         is_renewal_due: random.one_in(3),
         answers_at_once: random.one_in(3),
         max_faults: usize::from(random.one_in(2)),

@@ -1,7 +1,7 @@
 //! A store that holds every call until the scheduler releases it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     future::poll_fn,
     sync::{Arc, Mutex, MutexGuard},
     task::{Poll, Waker},
@@ -74,6 +74,14 @@ pub(crate) struct HeldCall {
     pub(crate) is_executed: bool,
 }
 
+/// The order in which the store lists sessions. It must not depend on the random ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ListOrder {
+    #[default]
+    OldestFirst,
+    NewestFirst,
+}
+
 /// The calls of all actors.
 #[derive(Default)]
 pub(crate) struct Calls {
@@ -89,12 +97,23 @@ pub(crate) struct Calls {
     pub(crate) activity: usize,
     /// The answer of the last released call was a conflict.
     pub(crate) answered_conflict: bool,
-    /// Every key that was written.
-    pub(crate) keys: BTreeSet<StoreKey>,
+    /// Every key that was written, oldest first.
+    pub(crate) keys: Vec<StoreKey>,
+    /// The order of a list of tagged sessions.
+    pub(crate) list_order: ListOrder,
     /// Calls are held. Otherwise they run at once.
     pub(crate) holds: bool,
     /// An executed call is answered at once.
     pub(crate) answers_at_once: bool,
+}
+
+impl Calls {
+    fn sort(&self, keys: &mut [StoreKey]) {
+        keys.sort_by_key(|key| self.keys.iter().position(|it| it == key));
+        if self.list_order == ListOrder::NewestFirst {
+            keys.reverse();
+        }
+    }
 }
 
 /// The scheduler's side of the store.
@@ -154,8 +173,10 @@ impl Control {
         let id = calls.next_id;
         calls.next_id += 1;
         calls.activity += 1;
-        if let Access::Write(key) = access {
-            calls.keys.insert(key);
+        if let Access::Write(key) = access
+            && !calls.keys.contains(&key)
+        {
+            calls.keys.push(key);
         }
         let origin = calls
             .current
@@ -311,8 +332,15 @@ impl Store for HeldStore {
 
 impl TagStore for HeldStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let tag = tag.clone();
-        let work = move |inner: &dyn Store| inner.tags().expect("an index of tags").tagged(&tag);
+        let (tag, control) = (tag.clone(), self.control.clone());
+        let work = move |inner: &dyn Store| {
+            let listing = inner.tags().expect("an index of tags").tagged(&tag);
+            StoreFuture::new(async move {
+                let mut keys = listing.await?;
+                control.lock().sort(&mut keys);
+                Ok(keys)
+            })
+        };
         self.run("list", Access::List, |_| false, work)
     }
 }
