@@ -39,7 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const RUNS_PER_MACHINE: usize = 200;
 
 /// Maximum number of schedules of a scenario whose whole enumeration is compared with the reduced one.
-const MAX_COMPARED: usize = 25;
+const MAX_COMPARED: usize = 20;
 
 /// Runs schedules, and counts them.
 struct Simulation {
@@ -183,12 +183,12 @@ fn replay(name: &str) -> Option<String> {
 
 #[test]
 fn every_pair_of_operations_is_correct_in_every_order() {
-    Simulation::new().run_all("pairs", &scenarios::pairs(), 4000);
+    Simulation::new().run_all("pairs", &scenarios::pairs(), 2000);
 }
 
 #[test]
 fn first_writes_of_a_session_are_correct_in_every_order() {
-    Simulation::new().run_all("first_writes", &scenarios::first_writes(), 4000);
+    Simulation::new().run_all("first_writes", &scenarios::first_writes(), 2000);
 }
 
 /// The reduced enumeration leaves out only orders that lead to results of other orders.
@@ -215,7 +215,7 @@ fn every_triple_is_correct_in_every_order_with_two_preemptions() {
 
 #[test]
 fn every_request_beside_a_rotation_is_correct_in_every_order_with_two_preemptions() {
-    Simulation::new().run_all("rotations", &scenarios::rotations(), 50);
+    Simulation::new().run_all("rotations", &scenarios::rotations(), 30);
 }
 
 #[test]
