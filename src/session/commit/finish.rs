@@ -102,6 +102,12 @@ impl Session {
     /// Begins the final commit of a request. The session cannot be changed after it.
     pub(crate) fn begin_final_commit(self, status: StatusCode) -> FinalCommit {
         let (mut state, engine) = (self.state(), &self.engine);
+        if state.is_unused(engine) {
+            state.close();
+            drop(state);
+            self.recycle();
+            return FinalCommit::Unchanged { accessed: false };
+        }
         let mut trace = state.is_modified().then(|| OperationTrace::commit(engine));
         let committed = match begin(&mut state, engine, status, trace.as_mut()) {
             Ok(None) if is_unchanged(&state, engine) => FinalCommit::Unchanged {

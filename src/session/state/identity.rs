@@ -66,6 +66,16 @@ impl Identity {
         }
     }
 
+    /// Returns `true` if the request's cookies were not opened, and there is no new id.
+    pub(super) fn is_unused(&self) -> bool {
+        !self.resolved && self.id.is_none()
+    }
+
+    /// Resets an identity that is [unused](Self::is_unused).
+    pub(super) fn drop_texts(&mut self) {
+        self.texts.clear();
+    }
+
     pub(super) fn reset(&mut self) {
         self.texts.clear();
         self.resolved = false;

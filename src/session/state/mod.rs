@@ -19,7 +19,7 @@ mod writing;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header::COOKIE};
+use http::{HeaderMap, Method};
 use serde_json::Value;
 
 #[cfg(feature = "testing")]
@@ -111,11 +111,13 @@ impl SessionState {
         self.invisible = method == Method::HEAD;
         // For a usual number of headers, one pass is faster than a lookup of each name.
         for (name, value) in headers {
-            if name == COOKIE {
-                self.identity.collect_cookies(engine, value);
-                self.store_handle.collect_cookies(&engine.backend, value);
-            } else if matches!(name.as_str(), "sec-purpose" | "purpose") {
-                self.invisible |= is_prefetch(value);
+            match name.as_str() {
+                "cookie" => {
+                    self.identity.collect_cookies(engine, value);
+                    self.store_handle.collect_cookies(&engine.backend, value);
+                }
+                "sec-purpose" | "purpose" => self.invisible |= is_prefetch(value),
+                _ => {}
             }
         }
     }
@@ -129,20 +131,29 @@ impl SessionState {
 
     /// Resets everything except the capacity of the buffers.
     pub(super) fn reset(&mut self) {
-        self.identity.reset();
         self.store_handle.reset();
-        // A session that the handler did not use has no content.
+        self.phase = Phase::Unloaded;
+        self.form_input = None;
+        self.invisible = false;
+        // If the handler did not use the session, its content was not set. If there is no id either, nothing else
+        // was set.
+        if self.accessed || !self.identity.is_unused() {
+            self.reset_used();
+        } else {
+            self.identity.drop_texts();
+        }
+    }
+
+    fn reset_used(&mut self) {
+        self.identity.reset();
         if self.accessed {
             self.clear_content();
         }
-        self.phase = Phase::Unloaded;
-        self.form_input = None;
         self.regenerated = false;
         self.savepoint = None;
         self.same_visitor = false;
         self.accessed = false;
         self.changed = false;
-        self.invisible = false;
         self.touch = ReadTouch::None;
         self.id_status = IdStatus::Alive;
         self.key_to_destroy = None;

@@ -373,6 +373,15 @@ impl SessionState {
 
 /// Renewals of sessions that the handler did not load.
 impl SessionState {
+    /// Returns `true` if the final commit has nothing to do: the handler did not use the session, no renewal
+    /// is due, and the response sets no cookie. It is the usual case of most requests.
+    pub(in crate::session) fn is_unused(&self, engine: &Engine) -> bool {
+        let is_untouched = self.phase == Phase::Unloaded && !self.accessed && !self.changed;
+        is_untouched
+            && engine.policy.cookie == CookiePolicy::WhenUsed
+            && !self.identity.may_be_due(engine, engine.clock.now())
+    }
+
     /// Starts the read that touches the record and shows if the id is alive, if a renewal is due. During
     /// an outage of the store there is none.
     pub(in crate::session) fn begin_renewal(

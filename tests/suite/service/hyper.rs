@@ -18,6 +18,8 @@ use hyper::{
 };
 use hyper_session::{
     Session, SessionError, SessionExt, Sessions,
+    service::SessionFuture,
+    session::{Commit, Load},
     store::{MemoryStore, Store},
 };
 use serde_json::json;
@@ -345,4 +347,14 @@ async fn nothing_of_one_visitor_is_in_the_next_ones_session() {
             })
             .await;
     }
+}
+
+/// The sizes with all features. Without `tracing` and `metrics`, the last two are smaller.
+#[test]
+fn the_futures_of_a_request_are_small() {
+    let handler = size_of::<[u64; 100]>();
+    let around_handler = size_of::<SessionFuture<[u64; 100], Full<Bytes>>>() - handler;
+    assert!(around_handler <= 24, "{around_handler}");
+    assert!(size_of::<Load<'_>>() <= 208, "{}", size_of::<Load<'_>>());
+    assert!(size_of::<Commit>() <= 320, "{}", size_of::<Commit>());
 }

@@ -37,10 +37,13 @@ enum Former {
     CommitConflicted,
     Lost,
     HandlerFailed,
+    /// The handler does not use the session, and the response sets the cookie of a new id.
+    NewVisitor,
+    FormInput,
 }
 
 impl Former {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 21] = [
         Self::Committed,
         Self::Redirected,
         Self::Regenerated,
@@ -60,6 +63,8 @@ impl Former {
         Self::CommitConflicted,
         Self::Lost,
         Self::HandlerFailed,
+        Self::NewVisitor,
+        Self::FormInput,
     ];
 
     fn config(self) -> SessionConfig {
@@ -67,6 +72,7 @@ impl Former {
         match self {
             Self::LoadFailedReadOnly => config.on_store_failure(OnStoreFailure::ReadOnly),
             Self::Redirected => config.keep_flash_on_redirect(true),
+            Self::NewVisitor => config.cookie_policy(CookiePolicy::Rolling),
             Self::Expired => config.absolute_timeout(Duration::from_secs(7200)),
             _ => config,
         }
@@ -150,6 +156,11 @@ impl Former {
                 visitor.request(handler).await;
             }
             Self::HandlerFailed => fail_handler(server, visitor).await,
+            Self::NewVisitor => drop(server.browser().pass().await),
+            Self::FormInput => {
+                let input = async |s: Session| s.set_form_input(json!({"secret": 1}));
+                visitor.request(input).await;
+            }
         }
     }
 
