@@ -22,6 +22,10 @@ pub(super) enum SharedCaching {
 
 impl SharedCaching {
     pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        // Most responses have no caching header, and one pass is faster than a lookup of each.
+        if !headers.keys().any(is_caching_header) {
+            return Self::Unspecified;
+        }
         let lines = headers.get_all(CACHE_CONTROL);
         let is_specified = lines.iter().next().is_some();
         let directives = CacheDirectives::parse(lines);
@@ -66,6 +70,10 @@ pub(super) fn forbid_caching(headers: &mut HeaderMap) {
     }
     headers.remove(EXPIRES);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn is_caching_header(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "cache-control" | "expires") || is_cdn_header(name)
 }
 
 /// Returns `true` for the headers that address CDNs only.
