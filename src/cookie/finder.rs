@@ -67,7 +67,8 @@ impl Finder {
         Candidates {
             name: &self.0,
             lines: Some(headers.get_all(COOKIE).iter()),
-            rest: &[],
+            line: &[],
+            at: 0,
             remaining: MAX_CANDIDATES,
         }
     }
@@ -77,7 +78,8 @@ impl Finder {
         Candidates {
             name: &self.0,
             lines: None,
-            rest: line,
+            line,
+            at: 0,
             remaining: MAX_CANDIDATES,
         }
     }
@@ -88,8 +90,9 @@ impl Finder {
 pub struct Candidates<'a> {
     name: &'a memmem::Finder<'static>,
     lines: Option<ValueIter<'a, HeaderValue>>,
-    /// The rest of the current line. It begins at the start of a cookie.
-    rest: &'a [u8],
+    line: &'a [u8],
+    /// The offset in `line` from which the search continues.
+    at: usize,
     remaining: usize,
 }
 
@@ -103,7 +106,7 @@ impl<'a> Iterator for Candidates<'a> {
                 return Some(value);
             }
             match self.lines.as_mut().and_then(Iterator::next) {
-                Some(line) => self.rest = line.as_bytes(),
+                Some(line) => (self.line, self.at) = (line.as_bytes(), 0),
                 None => {
                     self.remaining = 0;
                     return None;
@@ -118,36 +121,26 @@ impl FusedIterator for Candidates<'_> {}
 impl<'a> Candidates<'a> {
     /// Returns the next value in the current line.
     ///
-    /// After a match, the search continues after the next `;`, whether the cookie has the name or a
-    /// longer name that contains it. So each byte is read a bounded number of times.
+    /// The search continues after each match of the name, so each byte is read a bounded number of times.
     fn next_in_line(&mut self) -> Option<&'a [u8]> {
+        let line = self.line;
         loop {
-            let line = self.rest;
-            let Some((before, from_name)) = self
-                .name
-                .find(line)
-                .and_then(|at| line.split_at_checked(at))
-            else {
-                self.rest = &[];
+            let found = self.name.find(line.get(self.at..)?);
+            let Some(start) = found.map(|found| self.at + found) else {
+                self.at = line.len();
                 return None;
             };
-            let after = from_name.get(self.name.needle().len()..).unwrap_or(&[]);
-            let (cookie, rest) = split_cookie(after);
-            self.rest = rest;
-            if starts_cookie(before)
-                && let [b'=', value @ ..] = trim_start(cookie)
+            self.at = start + self.name.needle().len();
+            let (before, after) = (line.get(..start)?, line.get(self.at..)?);
+            if let [b'=', value @ ..] = trim_start(after)
+                && starts_cookie(before)
             {
-                return Some(unquote(trim(value)));
+                let end = memchr(b';', value).unwrap_or(value.len());
+                self.at = line.len() - value.len() + end;
+                return value.get(..end).map(|value| unquote(trim(value)));
             }
         }
     }
-}
-
-/// Splits a line at the first `;`.
-fn split_cookie(line: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr(b';', line).unwrap_or(line.len());
-    let (cookie, rest) = line.split_at_checked(end).unwrap_or((line, &[]));
-    (cookie, rest.get(1..).unwrap_or(&[]))
 }
 
 /// Returns `true` if a cookie begins at the end of `before`.
