@@ -89,6 +89,11 @@ impl Clock {
         Self(Some(Arc::new(AtomicU64::new(start.0))))
     }
 
+    /// Returns `true` for a manual clock.
+    pub(crate) const fn is_manual(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {

@@ -5,7 +5,7 @@ use std::{
     error::Error,
     future::{Future, poll_fn},
     pin::Pin,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use hyper_session::{
         WriteOutcome, WriteRequest,
     },
 };
-use tokio::{runtime, time::sleep};
+use tokio::{runtime, task::yield_now, time::sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -365,4 +365,21 @@ fn keys_data_and_tags_are_not_shown() {
     for secret in ["secret", "someone", &key.to_string()[..8]] {
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+#[test]
+fn a_runtime_of_several_threads_needs_no_timers_to_sweep_the_store() {
+    let mut builder = runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).build().unwrap();
+    let store = MemoryStore::new();
+    runtime.block_on(async {
+        put(&store, &new_key(), 1, Duration::from_millis(1)).await;
+        let began = Instant::now();
+        while store.stats().records > 0 {
+            let elapsed = began.elapsed();
+            assert!(elapsed < 60 * SECOND, "a sweep follows within a second");
+            std::thread::sleep(Duration::from_millis(20));
+            yield_now().await;
+        }
+    });
 }
