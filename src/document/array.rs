@@ -1,10 +1,16 @@
 //! Edits of an array's elements as a set or a list, and writes of absent values.
 
+use std::mem;
+
 use super::{
     Document, EditError, KeyPath, MalformedDocument, RawValue,
+    array_cursor::ArrayWalk,
     canonical::write_canonical,
+    edit::check_depth,
     equal::is_equal,
     error::path_for_display,
+    escape::EscapedKey,
+    read::RootMember,
     scan::{self, Items},
 };
 
@@ -40,9 +46,7 @@ impl Document {
     /// unchanged.
     pub fn push_json(&mut self, path: &KeyPath<'_>, json: RawValue<'_>) -> Result<(), EditError> {
         let element = self.canonical(json)?;
-        let array = self.array(path)?;
-        let new = append(array, &element);
-        self.write(path, element.depth + 1, |_| Ok(&new))
+        self.append(path, &element)
     }
 
     /// Appends a value to the array at `path`, like [`push_json`](Self::push_json), unless an element
@@ -60,8 +64,7 @@ impl Document {
         if without(array, &element)?.is_some() {
             return Ok(false);
         }
-        let new = append(array, &element);
-        self.write(path, element.depth + 1, |_| Ok(&new))?;
+        self.append(path, &element)?;
         Ok(true)
     }
 
@@ -82,6 +85,62 @@ impl Document {
         // A removal makes nothing deeper.
         self.write(path, 0, |_| Ok(&rest))?;
         Ok(true)
+    }
+
+    /// Appends an element to the array at `path`. Moves only the bytes after the array, not its elements.
+    fn append(&mut self, path: &KeyPath<'_>, element: &CanonicalValue) -> Result<(), EditError> {
+        let depth = element.depth + 1;
+        let resolved = self.resolve_root(path)?;
+        let found = resolved.map(|(root, keys)| {
+            let position = (root.member, keys.len());
+            let range = self.array_range(root, keys);
+            range.map(|range| range.map(|range| (position, range)))
+        });
+        let found = found
+            .unwrap_or(Some(None))
+            .ok_or(MalformedDocument::DAMAGED)?;
+        let Some(((member, keys), (start, close))) = found else {
+            // It is an error if there is another value.
+            self.array(path)?;
+            let array = [b"[", &element.text[..], b"]"].concat();
+            return self.write(path, depth, |_| Ok(&array));
+        };
+        check_depth(path, keys + 1 + depth)?;
+        self.prepare_edit()?;
+        let mut new = mem::take(&mut self.scratch);
+        new.clear();
+        if close > start + 1 {
+            new.push(b',');
+        }
+        new.extend_from_slice(&element.text);
+        let result = self.splice(path, close..close, &new, member + 1);
+        self.scratch = new;
+        result
+    }
+
+    /// Returns the offsets of the brackets of the array under `keys` in a root member, or `Some(None)` if there is no
+    /// array. Returns `None` if the text is damaged.
+    fn array_range(
+        &self,
+        root: RootMember,
+        keys: &[EscapedKey<'_>],
+    ) -> Option<Option<(usize, usize)>> {
+        let text = self.text();
+        let Some(start) = self.descend(root.value.start, keys)? else {
+            return Some(None);
+        };
+        if text.get(start) != Some(&b'[') {
+            return Some(None);
+        }
+        let close = match keys {
+            [] => root.value.end - 1,
+            // The end is after the last element, which a loop of appends finds where the cursor is.
+            _ => match self.text.cursor().walk(text, start, u64::MAX)? {
+                ArrayWalk::End { close, .. } => close,
+                ArrayWalk::Found(_) => return None,
+            },
+        };
+        (text.get(close) == Some(&b']')).then_some(Some((start, close)))
     }
 
     fn canonical(&mut self, json: RawValue<'_>) -> Result<CanonicalValue, EditError> {
@@ -107,18 +166,6 @@ impl Document {
             }),
         }
     }
-}
-
-/// Returns an array with one more element.
-fn append(array: &[u8], element: &CanonicalValue) -> Vec<u8> {
-    let mut new = Vec::with_capacity(array.len() + element.text.len() + 1);
-    new.extend_from_slice(array.strip_suffix(b"]").unwrap_or(array));
-    if new.len() > 1 {
-        new.push(b',');
-    }
-    new.extend_from_slice(&element.text);
-    new.push(b']');
-    new
 }
 
 /// Returns an array without the elements that equal `element`, or `None` if there are none.

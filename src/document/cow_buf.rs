@@ -1,6 +1,10 @@
 //! A copy-on-write byte buffer.
 
+use std::ops::Range;
+
 use bytes::Bytes;
+
+use super::array_cursor::ArrayCursor;
 
 /// Copy-on-write bytes: a shared slice before the first edit, an owned buffer after it.
 ///
@@ -10,6 +14,7 @@ pub(super) struct CowBuf {
     shared: Bytes,
     owned: Vec<u8>,
     edited: bool,
+    cursor: ArrayCursor,
 }
 
 impl CowBuf {
@@ -18,12 +23,19 @@ impl CowBuf {
             shared,
             owned: Vec::new(),
             edited: false,
+            cursor: ArrayCursor::default(),
         }
     }
 
     pub(super) fn load(&mut self, shared: Bytes) {
         self.shared = shared;
         self.edited = false;
+        self.cursor.reset();
+    }
+
+    /// Returns the cursor of the arrays in these bytes.
+    pub(super) fn cursor(&self) -> &ArrayCursor {
+        &self.cursor
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -43,7 +55,28 @@ impl CowBuf {
         self.edited
     }
 
-    /// Returns the bytes for editing. The first call copies them.
+    /// Replaces a range of the bytes. Moves the bytes after it at most once. Returns `None` if the range is out
+    /// of bounds.
+    pub(super) fn splice(&mut self, range: Range<usize>, new: &[u8]) -> Option<()> {
+        self.cursor.on_edit(range.start);
+        let bytes = self.to_mut();
+        let old_len = bytes.len();
+        bytes.get(range.clone())?;
+        let end = range.start + new.len();
+        let len = old_len - range.len() + new.len();
+        if len > old_len {
+            bytes.resize(len, 0);
+        }
+        if end != range.end {
+            bytes.copy_within(range.end..old_len, end);
+        }
+        bytes.truncate(len);
+        bytes.get_mut(range.start..end)?.copy_from_slice(new);
+        Some(())
+    }
+
+    /// Returns the bytes for editing, except for changes of a text that [`splice`](Self::splice) makes. The
+    /// first call copies them.
     pub(super) fn to_mut(&mut self) -> &mut Vec<u8> {
         /// Spare capacity, so that a small edit does not reallocate.
         const SLACK: usize = 64;
@@ -61,6 +94,7 @@ impl CowBuf {
     pub(super) fn clear(&mut self) -> &mut Vec<u8> {
         self.shared = Bytes::new();
         self.edited = true;
+        self.cursor.reset();
         self.owned.clear();
         &mut self.owned
     }

@@ -13,7 +13,7 @@ use super::{
     index,
     insertion::{InsertError, InsertionKind, InsertionPoint, locate, write_insertion},
     merge::{write_merged, write_overlaid},
-    read::{RootMember, descend, step},
+    read::RootMember,
     scan,
     serde_impl::with_json,
     strict::RefusedValue,
@@ -72,7 +72,7 @@ impl Document {
             self.remove_root_member(root.member)?;
             return Ok(true);
         };
-        let removal = find_removal(self.text(), root.value.clone(), parents, last);
+        let removal = self.find_removal(root.value.clone(), parents, last);
         let Some((range, replacement)) = removal.ok_or(MalformedDocument::DAMAGED)? else {
             return Ok(false);
         };
@@ -234,6 +234,27 @@ impl Document {
         self.index.clear();
     }
 
+    fn find_removal(
+        &self,
+        value: Range<usize>,
+        parents: &[EscapedKey<'_>],
+        last: &[u8],
+    ) -> Option<Removal> {
+        let text = self.text();
+        let Some(parent) = self.descend(value.start, parents)? else {
+            return Some(None);
+        };
+        let Some(start) = self.step(parent, last)? else {
+            return Some(None);
+        };
+        let range = start..scan::value_end(text, start)?;
+        if text.get(parent) == Some(&b'[') {
+            return Some(Some((range, b"null")));
+        }
+        let member = start.checked_sub(last.len() + 3)?..range.end;
+        Some(Some((include_comma(text, member), b"")))
+    }
+
     fn update_number(
         &mut self,
         path: &KeyPath<'_>,
@@ -287,7 +308,7 @@ impl Document {
         let first = path.keys().first().ok_or(EditError::EmptyPath)?;
         let (point, keys, member) = match self.resolve_root(path)? {
             Some((RootMember { member, value }, keys)) => {
-                let point = locate(self.text(), value, keys);
+                let point = locate(self.text(), self.text.cursor(), value, keys);
                 let point = point.map_err(|error| error.into_edit_error(path))?;
                 (point, keys, Some(member))
             }
@@ -343,7 +364,8 @@ impl Document {
         };
         let range = include_comma(self.text(), start..end);
         let delta = -(range.len() as isize);
-        replace_range(self.text.to_mut(), range, b"").ok_or(MalformedDocument::DAMAGED)?;
+        let removed = self.text.splice(range, b"");
+        removed.ok_or(MalformedDocument::DAMAGED)?;
         index::shift(self.index.to_mut(), member + 1, delta);
         index::remove(self.index.to_mut(), member);
         Ok(())
@@ -351,7 +373,7 @@ impl Document {
 
     /// Replaces a range of the text and shifts the members from `first_shifted` on. The caller has
     /// called [`prepare_edit`](Self::prepare_edit).
-    fn splice(
+    pub(super) fn splice(
         &mut self,
         path: &KeyPath<'_>,
         range: Range<usize>,
@@ -363,7 +385,8 @@ impl Document {
         if delta > 0 {
             self.check_size(path, size)?;
         }
-        replace_range(self.text.to_mut(), range, new).ok_or(MalformedDocument::DAMAGED)?;
+        let replaced = self.text.splice(range, new);
+        replaced.ok_or(MalformedDocument::DAMAGED)?;
         index::shift(self.index.to_mut(), first_shifted, delta);
         Ok(())
     }
@@ -391,7 +414,7 @@ impl Document {
     }
 
     /// Copies text and index for editing, and checks the index: edits rely on a sound index.
-    fn prepare_edit(&mut self) -> Result<(), MalformedDocument> {
+    pub(super) fn prepare_edit(&mut self) -> Result<(), MalformedDocument> {
         if self.text.is_edited() && self.index.is_edited() {
             return Ok(());
         }
@@ -410,7 +433,7 @@ impl Document {
     }
 }
 
-fn check_depth(path: &KeyPath<'_>, depth: usize) -> Result<(), EditError> {
+pub(super) fn check_depth(path: &KeyPath<'_>, depth: usize) -> Result<(), EditError> {
     if depth <= MAX_DEPTH {
         return Ok(());
     }
@@ -423,26 +446,6 @@ fn check_depth(path: &KeyPath<'_>, depth: usize) -> Result<(), EditError> {
 /// The range to replace, and its replacement, that remove a value.
 type Removal = Option<(Range<usize>, &'static [u8])>;
 
-fn find_removal(
-    text: &[u8],
-    value: Range<usize>,
-    parents: &[EscapedKey<'_>],
-    last: &[u8],
-) -> Option<Removal> {
-    let Some(parent) = descend(text, value, parents)? else {
-        return Some(None);
-    };
-    let Some(start) = step(text, parent.start, last)? else {
-        return Some(None);
-    };
-    let range = start..scan::value_end(text, start)?;
-    if text.get(parent.start) == Some(&b'[') {
-        return Some(Some((range, b"null")));
-    }
-    let member = start.checked_sub(last.len() + 3)?..range.end;
-    Some(Some((include_comma(text, member), b"")))
-}
-
 /// Extends the range of a member by the one comma to remove with it.
 fn include_comma(text: &[u8], member: Range<usize>) -> Range<usize> {
     if text.get(member.end) == Some(&b',') {
@@ -452,21 +455,4 @@ fn include_comma(text: &[u8], member: Range<usize>) -> Range<usize> {
     } else {
         member
     }
-}
-
-/// Replaces a range of `text`. Moves the bytes after it at most once.
-fn replace_range(text: &mut Vec<u8>, range: Range<usize>, new: &[u8]) -> Option<()> {
-    let old_len = text.len();
-    text.get(range.clone())?;
-    let end = range.start + new.len();
-    let len = old_len - range.len() + new.len();
-    if len > old_len {
-        text.resize(len, 0);
-    }
-    if end != range.end {
-        text.copy_within(range.end..old_len, end);
-    }
-    text.truncate(len);
-    text.get_mut(range.start..end)?.copy_from_slice(new);
-    Some(())
 }

@@ -147,7 +147,10 @@ pub(super) fn is_sound(index: &[u8], text: &[u8]) -> bool {
         let offset = offset_of(*entry);
         let in_order = offset > last;
         last = offset;
-        in_order && matches!(text.get(offset - 1..=offset), Some([b'{' | b',', b'"']))
+        let start = text
+            .get(last.wrapping_sub(1)..)
+            .and_then(<[u8]>::first_chunk);
+        in_order && matches!(start, Some([b'{' | b',', b'"']))
     })
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{
     EditError, KeyPath, MAX_GAP, MalformedDocument,
+    array_cursor::{ArrayCursor, ArrayWalk},
     error::path_for_display,
     escape::EscapedKey,
     path::index_of,
@@ -55,6 +56,7 @@ impl InsertError {
 /// Follows `keys` from the value at `value`, as far as there are values.
 pub(super) fn locate(
     text: &[u8],
+    cursor: &ArrayCursor,
     value: Range<usize>,
     keys: &[EscapedKey<'_>],
 ) -> Result<InsertionPoint, InsertError> {
@@ -62,7 +64,7 @@ pub(super) fn locate(
     for (matched_keys, key) in keys.iter().enumerate() {
         let next = match text.get(start) {
             Some(b'{') => find_in_object(text, start, key),
-            Some(b'[') => find_in_array(text, start, key),
+            Some(b'[') => find_in_array(text, cursor, start, key),
             _ => {
                 let end = scan::value_end(text, start).ok_or(InsertError::Damaged)?;
                 Ok(Err((start..end, InsertionKind::Value)))
@@ -103,20 +105,22 @@ fn find_in_object(text: &[u8], at: usize, key: &[u8]) -> Result<ValueOrInsertion
     Ok(Err((close..close, InsertionKind::Member { first })))
 }
 
-fn find_in_array(text: &[u8], at: usize, key: &[u8]) -> Result<ValueOrInsertion, InsertError> {
+fn find_in_array(
+    text: &[u8],
+    cursor: &ArrayCursor,
+    at: usize,
+    key: &[u8],
+) -> Result<ValueOrInsertion, InsertError> {
     let index = index_of(key).ok_or(InsertError::NotAnIndex)?;
-    let mut items = Items::new(text, at);
-    let mut len = 0;
-    while let Some(element) = items.element().ok_or(InsertError::Damaged)? {
-        if len == index {
-            return Ok(Ok(element.start));
+    let walk = cursor.walk(text, at, index);
+    match walk.ok_or(InsertError::Damaged)? {
+        ArrayWalk::Found(start) => Ok(Ok(start)),
+        ArrayWalk::End { len, close } => {
+            let gap = check_gap(index, len)?;
+            let first = len == 0;
+            Ok(Err((close..close, InsertionKind::Element { first, gap })))
         }
-        len += 1;
     }
-    let close = items.close_offset();
-    let gap = check_gap(index, len)?;
-    let first = len == 0;
-    Ok(Err((close..close, InsertionKind::Element { first, gap })))
 }
 
 /// Returns the number of missing elements between an array's end and `index`.

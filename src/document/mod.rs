@@ -32,6 +32,7 @@
 //! copy.
 
 mod array;
+mod array_cursor;
 mod canonical;
 mod cow_buf;
 mod date;

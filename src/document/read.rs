@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     Document, KeyPath, MalformedDocument, RawValue, ReadError,
+    array_cursor::ArrayWalk,
     escape::{EscapedKey, unescape_key},
     index,
     path::index_of,
@@ -23,7 +24,8 @@ impl Document {
     /// Returns the value at `path`, or `None` if it is absent. `null` is a value.
     ///
     /// The time depends on the number of root members and on the size of the member that holds the
-    /// value, not on the size of the document.
+    /// value, not on the size of the document. A lookup of an element continues at the one that was found last,
+    /// if it is the same or a later one of that array.
     ///
     /// # Errors
     /// If the document is damaged at a place that the lookup reads.
@@ -75,8 +77,9 @@ impl Document {
         let Some((root, keys)) = self.resolve_root(path)? else {
             return Ok(None);
         };
-        let value = descend(self.text(), root.value, keys).ok_or(MalformedDocument::DAMAGED)?;
+        let value = self.value_range(root, keys);
         Ok(value
+            .ok_or(MalformedDocument::DAMAGED)?
             .and_then(|value| self.text().get(value))
             .map(RawValue::new))
     }
@@ -114,6 +117,54 @@ impl Document {
         }))
     }
 
+    /// Returns the range of the value under `keys` in a root member. Returns `Some(None)` if there is no such
+    /// value, and `None` if the text is damaged.
+    pub(super) fn value_range(
+        &self,
+        root: RootMember,
+        keys: &[EscapedKey<'_>],
+    ) -> Option<Option<Range<usize>>> {
+        if keys.is_empty() {
+            return Some(Some(root.value));
+        }
+        let Some(start) = self.descend(root.value.start, keys)? else {
+            return Some(None);
+        };
+        Some(Some(start..scan::value_end(self.text(), start)?))
+    }
+
+    /// Follows `keys` from the value at `start`. Returns `Some(None)` if there is no such value, and `None` if
+    /// the text is damaged.
+    pub(super) fn descend(
+        &self,
+        mut start: usize,
+        keys: &[EscapedKey<'_>],
+    ) -> Option<Option<usize>> {
+        for key in keys {
+            match self.step(start, key)? {
+                Some(next) => start = next,
+                None => return Some(None),
+            }
+        }
+        Some(Some(start))
+    }
+
+    /// Returns the start of the value under `key` in the container that opens at `at`.
+    pub(super) fn step(&self, at: usize, key: &[u8]) -> Option<Option<usize>> {
+        let text = self.text();
+        match text.get(at)? {
+            b'{' => Items::new(text, at).seek(key),
+            b'[' => match index_of(key) {
+                Some(index) => Some(match self.text.cursor().walk(text, at, index)? {
+                    ArrayWalk::Found(start) => Some(start),
+                    ArrayWalk::End { .. } => None,
+                }),
+                None => Some(None),
+            },
+            _ => Some(None),
+        }
+    }
+
     /// Returns the end of a root member, which is before its comma or the closing brace.
     pub(super) fn member_end(&self, member: usize) -> Option<usize> {
         let next = index::offset(self.index.as_slice(), member + 1);
@@ -131,52 +182,6 @@ impl Document {
             value: value..end,
         })
     }
-}
-
-/// Follows `keys` from the value at `value`. Returns `Some(None)` if there is no such value, and
-/// `None` if the text is damaged.
-pub(super) fn descend(
-    text: &[u8],
-    value: Range<usize>,
-    keys: &[EscapedKey<'_>],
-) -> Option<Option<Range<usize>>> {
-    let mut start = value.start;
-    for key in keys {
-        match step(text, start, key)? {
-            Some(next) => start = next,
-            None => return Some(None),
-        }
-    }
-    let end = if keys.is_empty() {
-        value.end
-    } else {
-        scan::value_end(text, start)?
-    };
-    Some(Some(start..end))
-}
-
-/// Returns the start of the value under `key` in the container that opens at `at`.
-pub(super) fn step(text: &[u8], at: usize, key: &[u8]) -> Option<Option<usize>> {
-    match text.get(at)? {
-        b'{' => Items::new(text, at).seek(key),
-        b'[' => match index_of(key) {
-            Some(index) => find_element(text, at, index),
-            None => Some(None),
-        },
-        _ => Some(None),
-    }
-}
-
-fn find_element(text: &[u8], at: usize, index: u64) -> Option<Option<usize>> {
-    let mut items = Items::new(text, at);
-    let mut nth = 0;
-    while let Some(element) = items.element()? {
-        if nth == index {
-            return Some(Some(element.start));
-        }
-        nth += 1;
-    }
-    Some(None)
 }
 
 /// An iterator over the root members of a document: pairs of a key and a value.

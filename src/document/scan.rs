@@ -145,9 +145,14 @@ enum ItemsState {
 impl<'t> Items<'t> {
     /// Starts at the container that opens at `at`.
     pub(super) fn new(text: &'t [u8], at: usize) -> Self {
+        Self::from_item(text, at + 1)
+    }
+
+    /// Starts at an item, or at the end of an empty container.
+    pub(super) fn from_item(text: &'t [u8], at: usize) -> Self {
         Self {
             text,
-            at: at + 1,
+            at,
             state: ItemsState::First,
         }
     }

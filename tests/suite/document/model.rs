@@ -5,9 +5,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::model::{
-    exact, real, reference,
+    exact, real,
+    reference::{self, Edit, Path},
     strategies::{edits, object, path},
 };
+
+/// Returns steps of a kind, an index and a text.
+fn steps() -> impl Strategy<Value = Vec<(u8, usize, String)>> {
+    prop::collection::vec((0_u8..10, 0_usize..10, "[a-z]{0,12}"), 1..60)
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
@@ -39,6 +45,44 @@ proptest! {
         prop_assert_eq!(found.as_ref(), expected);
         let has = real::has(&document, &path).unwrap();
         prop_assert_eq!(has, expected.is_some_and(|value| !value.is_null()));
+    }
+
+    #[test]
+    fn elements_are_found_between_edits_of_their_array(steps in steps()) {
+        let mut document = Document::parse(br#"{"o":{"b":[]},"a":[]}"#).unwrap();
+        let mut model = json!({"o": {"b": []}, "a": []});
+        for (step, at, text) in steps {
+            let (path, pointer) = [("a", "/a"), ("o.b", "/o/b")][usize::from(step % 2)];
+            let array = model.pointer_mut(pointer).unwrap().as_array_mut().unwrap();
+            let element = format!("{path}.{at}");
+            match step / 2 {
+                0 => {
+                    array.push(json!(text));
+                    let push = Edit::Push(Path::Text(path.to_owned()), json!(text));
+                    real::edit(&mut document, &push).unwrap();
+                }
+                1 if at <= array.len() => {
+                    array.resize(array.len().max(at + 1), Value::Null);
+                    array[at] = json!(text);
+                    document.put(element.as_str(), &text).unwrap();
+                }
+                2 => {
+                    array.get_mut(at).map(Value::take);
+                    document.forget(element.as_str()).unwrap();
+                }
+                3 => {
+                    document.put("o.c", &text).unwrap();
+                    model["o"]["c"] = json!(text);
+                }
+                _ => {}
+            }
+            for at in [at, at + 1, 0, at / 2] {
+                let found = document.get(format!("{path}.{at}").as_str()).unwrap();
+                let found = found.map(|raw| raw.deserialize::<Value>().unwrap());
+                prop_assert_eq!(found.as_ref(), model.pointer(&format!("{pointer}/{at}")));
+            }
+            prop_assert_eq!(&document.deserialize::<Value>().unwrap(), &model);
+        }
     }
 
     #[test]
