@@ -106,7 +106,7 @@ section "Benches and examples build"
 cargo build --locked --all-features --benches --examples
 
 section "Instructions and allocations"
-cargo bench --locked --manifest-path benches/instructions/Cargo.toml
+cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions
 
 section "Proofs of concurrency"
 cargo test --locked --manifest-path loom/Cargo.toml

@@ -6,7 +6,7 @@ use crate::{callgrind, callgrind::Counts, rows::Row};
 
 const FILE: &str = "accepted.tsv";
 
-const HEAD: &str = "# Written by `cargo bench --manifest-path benches/instructions/Cargo.toml -- --accept REASON`.";
+const HEAD: &str = "# Written by `cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions -- --accept REASON`.";
 
 /// Instructions by which a short row may differ: a hundredth of it is too little.
 const SLACK: i64 = 5;

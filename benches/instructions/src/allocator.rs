@@ -1,6 +1,7 @@
 //! The system's allocator with a counter.
 
 #![allow(unsafe_code, reason = "an allocator is unsafe to implement")]
+#![allow(dead_code, reason = "each target uses a part")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -12,11 +13,22 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 thread_local! {
     static COUNT: Cell<u64> = const { Cell::new(0) };
+    static BYTES: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    COUNT.set(COUNT.get() + 1);
+    BYTES.set(BYTES.get() + bytes);
 }
 
 /// Returns the number of allocations of this thread. Growing a block counts as one.
 pub(crate) fn allocations() -> u64 {
     COUNT.get()
+}
+
+/// Returns the number of bytes that this thread has allocated and not freed.
+pub(crate) fn bytes() -> isize {
+    BYTES.get()
 }
 
 struct CountingAllocator;
@@ -25,18 +37,19 @@ struct CountingAllocator;
 // of the caller, does not allocate, and needs no destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
+        count(layout.size() as isize);
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        COUNT.set(COUNT.get() + 1);
+        count(size as isize - layout.size() as isize);
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        BYTES.set(BYTES.get() - layout.size() as isize);
         // SAFETY: the caller upholds the contract of this function, which is the same.
         unsafe { System.dealloc(block, layout) }
     }

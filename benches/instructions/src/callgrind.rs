@@ -2,13 +2,20 @@
 
 use std::{
     env, fs,
+    hint::black_box,
+    iter,
     path::{Path, PathBuf},
     process::{self, Command, Stdio},
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
 
-use crate::{allocator::allocations, operations, rows, rows::Row, support::Call};
+use crate::{
+    allocator::allocations,
+    operations, rows,
+    rows::{Row, Work},
+    support::Call,
+};
 
 /// The argument of a process that runs one row.
 pub(crate) const CHILD: &str = "--child";
@@ -16,8 +23,14 @@ pub(crate) const CHILD: &str = "--child";
 /// Number of calls before those that are counted, so that buffers and caches have their final size.
 const WARM_UP: u32 = 300;
 
-/// Number of calls that are counted.
-const CALLS: u64 = 200;
+/// Number of batches that are counted.
+const BATCHES: usize = 9;
+
+/// Number of calls in a batch.
+const CALLS: i64 = 32;
+
+/// The name of [`counted_calls`] in options of callgrind.
+const FUNCTION: &str = "*counted_calls*";
 
 /// Costs of one call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +52,14 @@ impl Counts {
 #[inline(never)]
 fn counted_calls(call: &mut Call) {
     (0..CALLS).for_each(|_| call());
+    end_batch();
+}
+
+/// Makes callgrind write the counts of the batch. It does not do so after [`counted_calls`] itself, where it stops
+/// to count.
+#[inline(never)]
+fn end_batch() {
+    black_box(());
 }
 
 /// Runs a row in this process, and prints the number of its allocations.
@@ -46,89 +67,108 @@ pub(crate) fn run_child(name: &str) -> Result<bool, String> {
     let row = rows::named(name).ok_or_else(|| format!("no row `{name}`"))?;
     let mut call = row.prepare();
     (0..WARM_UP).for_each(|_| call());
-    let before = allocations();
-    counted_calls(&mut call);
-    println!("{}", allocations() - before);
+    for _ in 0..BATCHES {
+        let before = allocations();
+        counted_calls(&mut call);
+        println!("{}", allocations() - before);
+    }
     Ok(true)
 }
 
 /// Counts the rows, as many at once as there are processors.
 pub(crate) fn count_all(rows: &[&'static Row]) -> Result<Vec<Counts>, String> {
     let next = AtomicUsize::new(0);
+    let next_row = || rows.get(next.fetch_add(1, Relaxed));
     let count_some = |worker: usize| {
-        let profile = env::temp_dir().join(format!("instructions-{}-{worker}", process::id()));
-        let mut counted = Vec::new();
-        while let Some(row) = rows.get(next.fetch_add(1, Relaxed)) {
-            counted.push((row.name, count(row, &profile)?));
-        }
-        let _ = fs::remove_file(profile);
-        Ok::<_, String>(counted)
+        let folder = env::temp_dir().join(format!("instructions-{}-{worker}", process::id()));
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let rows = iter::from_fn(next_row);
+        let counted = rows.map(|row| Ok((row.name, count(row, &folder)?)));
+        let counted = counted.collect::<Result<Vec<_>, String>>();
+        let _ = fs::remove_dir_all(folder);
+        counted
     };
     let workers = thread::available_parallelism().map_or(1, Into::into);
     let counted = thread::scope(|scope| {
-        let workers: Vec<_> = (0..workers)
-            .map(|it| scope.spawn(move || count_some(it)))
-            .collect();
-        let joined = workers
-            .into_iter()
-            .map(|it| it.join().map_err(|_| "a worker panicked")?);
+        let start = |worker| scope.spawn(move || count_some(worker));
+        let workers: Vec<_> = (0..workers).map(start).collect();
+        let joined = workers.into_iter().map(|worker| {
+            let counted = worker.join();
+            counted.map_err(|_| "a worker panicked".to_owned())?
+        });
         joined.collect::<Result<Vec<_>, String>>()
     })?;
-    let of = |row: &&Row| counted.iter().flatten().find(|(name, _)| *name == row.name);
-    Ok(rows
-        .iter()
-        .filter_map(of)
-        .map(|(_, counts)| *counts)
-        .collect())
+    let of = |row: &&'static Row| counted.iter().flatten().find(|(name, _)| *name == row.name);
+    let counts = rows.iter().filter_map(of).map(|(_, counts)| *counts);
+    Ok(counts.collect())
 }
 
 /// Writes the profile of a row to `file`.
 pub(crate) fn profile(name: &str, file: &str) -> Result<bool, String> {
     let row = rows::named(name).ok_or_else(|| format!("no row `{name}`"))?;
-    count(row, Path::new(file))?;
+    run(row, Path::new(file), &[])?;
     println!("callgrind_annotate {file}");
     Ok(true)
 }
 
-fn count(row: &Row, profile: &Path) -> Result<Counts, String> {
-    let program = env::current_exe().map_err(|error| error.to_string())?;
-    let mut command = Command::new("valgrind");
-    command.args([
-        "--tool=callgrind",
-        "--collect-atstart=no",
-        "--toggle-collect=*counted_calls*",
-    ]);
-    command.arg(format!("--callgrind-out-file={}", profile.display()));
-    command.arg(program).args([CHILD, row.name]);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command
-        .spawn()
-        .map_err(|error| format!("valgrind: {error}; install it"))?;
-    let directory = operations::directory(child.id());
-    let output = child
-        .wait_with_output()
-        .map_err(|error| format!("valgrind: {error}"))?;
-    let _ = fs::remove_dir_all(directory);
-    let allocations = String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .parse::<i64>();
-    let total = fs::read_to_string(profile)
-        .ok()
-        .and_then(|text| total(&text));
-    let (Ok(allocations), Some(total)) = (allocations, total) else {
-        let log = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("row `{}`: callgrind failed\n{log}", row.name));
+fn count(row: &Row, folder: &Path) -> Result<Counts, String> {
+    let profile = folder.join("profile");
+    let allocations = run(row, &profile, &["--dump-before=*end_batch*"])?;
+    let instructions = (1..=BATCHES).map(|batch| {
+        let dump = profile.with_extension(batch.to_string());
+        let text = fs::read_to_string(dump).ok()?;
+        let mut lines = text.lines();
+        lines.find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok())
+    });
+    let instructions: Option<Vec<i64>> = instructions.collect();
+    let error = || format!("row `{}`: a profile is missing", row.name);
+    let typical = |batches: Vec<i64>| match row.work {
+        // A map grows in some batches.
+        Work::Operation(_) => mean(batches),
+        // A timer may expire in a batch.
+        _ => median(batches),
     };
     Ok(Counts {
-        instructions: total / CALLS as i64,
-        allocations: allocations / CALLS as i64,
+        instructions: typical(instructions.ok_or_else(error)?) / CALLS,
+        allocations: typical(allocations) / CALLS,
     })
 }
 
-/// Returns the number of instructions in a profile.
-fn total(profile: &str) -> Option<i64> {
-    let mut lines = profile.lines();
-    lines.find_map(|line| line.strip_prefix("totals: ")?.trim().parse().ok())
+fn mean(batches: Vec<i64>) -> i64 {
+    batches.iter().sum::<i64>() / BATCHES as i64
+}
+
+fn median(mut batches: Vec<i64>) -> i64 {
+    batches.sort_unstable();
+    batches.get(batches.len() / 2).copied().unwrap_or_default()
+}
+
+/// Runs a row under callgrind, and returns the allocations of each batch.
+fn run(row: &Row, profile: &Path, options: &[&str]) -> Result<Vec<i64>, String> {
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--collect-atstart=no"]);
+    command.arg(format!("--toggle-collect={FUNCTION}"));
+    command.arg(format!("--callgrind-out-file={}", profile.display()));
+    command
+        .args(options)
+        .arg(program)
+        .args([CHILD, row.name])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let child = command.spawn();
+    let child = child.map_err(|error| format!("valgrind: {error}; install it"))?;
+    let directory = operations::directory(child.id());
+    let output = child.wait_with_output();
+    let output = output.map_err(|error| format!("valgrind: {error}"))?;
+    let _ = fs::remove_dir_all(directory);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let allocations: Vec<i64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    if !output.status.success() || allocations.len() != BATCHES {
+        let log = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("row `{}` failed under callgrind\n{log}", row.name));
+    }
+    Ok(allocations)
 }
 
 /// Returns the facts that change the counts without a change of the code.

@@ -106,11 +106,12 @@ fn small() -> Stored {
     Stored::new(&document)
 }
 
-/// Returns a document with an array of 1,000 objects.
-fn large_array() -> Stored {
+/// Returns a document with an array of 1,000 objects as `items` and `cart.items`.
+fn large_arrays() -> Stored {
     let item = |number| format!(r#"{{"id":{number},"name":"item"}}"#);
     let items: Vec<String> = (0..1_000).map(item).collect();
-    let text = format!(r#"{{"items":[{}]}}"#, items.join(","));
+    let items = items.join(",");
+    let text = format!(r#"{{"items":[{items}],"cart":{{"items":[{items}]}}}}"#);
     Stored::new(&Document::parse(text.as_bytes()).expect("it is JSON"))
 }
 
@@ -119,16 +120,38 @@ pub(crate) fn read_path() -> Call {
 }
 
 pub(crate) fn read_item() -> Call {
-    read(large_array(), vec!["items.999.id".to_owned()])
+    read(large_arrays(), vec!["items.999.id".to_owned()])
 }
 
 pub(crate) fn read_items() -> Call {
     read(
-        large_array(),
+        large_arrays(),
         (990..1_000)
             .map(|number| format!("items.{number}.id"))
             .collect(),
     )
+}
+
+pub(crate) fn push() -> Call {
+    pushes("items")
+}
+
+pub(crate) fn push_nested() -> Call {
+    pushes("cart.items")
+}
+
+fn pushes(path: &'static str) -> Call {
+    let (stored, mut document, element) = (large_arrays(), Document::new(), small());
+    let element = Document::from_parts(element.text, element.index).expect("it was stored");
+    Box::new(move || {
+        stored.load(&mut document);
+        let element = element.get("user").expect("it is sound");
+        for _ in 0..10 {
+            let element = element.expect("there is a user");
+            let pushed = document.push_json(&path.into(), element);
+            pushed.expect("it is an array");
+        }
+    })
 }
 
 fn read(stored: Stored, paths: Vec<String>) -> Call {

@@ -169,6 +169,11 @@ static ROWS: &[Row] = &[
         "document, read the last 10 items of 1,000",
         operations::read_items,
     ),
+    operation("document, push 10 onto an array of 1,000", operations::push),
+    operation(
+        "document, push 10 onto a nested array of 1,000",
+        operations::push_nested,
+    ),
     operation("memory store, read", operations::memory_read),
     operation("memory store, write", operations::memory_write),
     operation("memory store, create 16", operations::memory_create),
