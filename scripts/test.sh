@@ -87,6 +87,12 @@ for features in --no-default-features "" --all-features; do
     cargo clippy --locked --all-targets $features -- -D warnings
 done
 
+section "Each feature alone"
+for feature in $(sed -n '/^\[features\]/,/^\[d/s/^\([a-z]*\) = .*/\1/p' Cargo.toml); do
+    echo "$feature"
+    cargo clippy --quiet --locked --lib --no-default-features --features "$feature" -- -D warnings
+done
+
 section "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --all-features
 
