@@ -1,4 +1,7 @@
 //! A cookie jar with the part of RFC 6265 that these tests need.
+//!
+//! The cookies of the library's `testing::TestClient` belong to the client. These tests copy, change and add cookies for
+//! services that they call themselves.
 
 use std::collections::BTreeMap;
 
