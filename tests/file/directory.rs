@@ -262,6 +262,30 @@ async fn a_deleted_or_replaced_segment_stops_the_store() {
 }
 
 #[tokio::test]
+async fn a_truncated_active_segment_stops_the_store() {
+    for durability in DURABILITIES {
+        for len in [0, 100] {
+            let victim = Victim::open(durability).await;
+            // The next segment, which has no frame, may exist.
+            let mut segments = segments(&victim.directory).into_iter().rev();
+            let has_frames = |path: &PathBuf| fs::metadata(path).unwrap().len() > 100;
+            let active = segments.find(has_frames).unwrap();
+            let file = fs::File::options().write(true).open(&active).unwrap();
+            file.set_len(len).unwrap();
+            // Writes extend the file again. Then the bytes before the truncation are missing.
+            let began = Instant::now();
+            while len > 0 && victim.store.read(&key(1), None).await.is_ok() {
+                assert!(began.elapsed() < Duration::from_secs(60), "not noticed");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            victim
+                .assert_stops(Durability::Os, &active, "was truncated")
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_segment_that_was_moved_behind_a_link_stops_the_store() {
     for durability in DURABILITIES {
         let victim = Victim::open(durability).await;

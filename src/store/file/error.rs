@@ -146,8 +146,8 @@ pub enum FileError {
         /// The error of the failed write.
         reason: Arc<str>,
     },
-    /// The directory or one of its files was moved, deleted, replaced or made inaccessible while the store
-    /// was open. What the store wrote could not be found there again, so every call fails until it is
+    /// The directory or one of its files was moved, deleted, replaced, truncated or made inaccessible while the
+    /// store was open. What the store wrote could not be found there again, so every call fails until it is
     /// opened again.
     #[error(
         "{}: {change} while the store was open, the store has stopped; put it back as it was and \

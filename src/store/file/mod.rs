@@ -23,6 +23,8 @@
 //!   fails with [`FileError::PathChanged`]. With [`Durability::Always`], a group commit is acknowledged
 //!   only if all of them are in place. In the other modes, the store checks at least once a second. All
 //!   files must be regular ones ([`FileError::NotRegularFile`]). Symbolic links to them are not followed.
+//!   The check also finds that the active segment was truncated, unless only bytes were cut off that are newer
+//!   than the last check, and writes have extended the file again.
 //! - **The clock may be set back.** A session that had expired at the newest time in the log does not
 //!   return. That is the time of the last opening, close or compaction. While sessions expire, the time is also
 //!   recorded every 10 seconds, since a record for each expiry would double the writes. So if the process is killed

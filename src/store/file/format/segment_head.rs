@@ -14,6 +14,8 @@ const MAX_FORMAT_VERSION: u32 = 0xffff;
 const MAGIC: [u8; 8] = *b"hs-log\r\n";
 /// Length of the part that the checksum covers.
 const CHECKED_LEN: usize = 28;
+/// Offset of the salt, in each version.
+pub(crate) const SALT_OFFSET: usize = 16;
 /// Offset of the mark of a compacted segment.
 pub(crate) const COMPACTED_MARK_OFFSET: usize = CHECKED_LEN + 4;
 

@@ -441,7 +441,7 @@ impl AppendLog {
     /// segment therefore means that a file was deleted.
     pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
         self.stop_if_changed(self.disk.check())?;
-        self.check_segments(&[Arc::clone(&writer.active)])?;
+        self.stop_if_changed(writer.active.check_entry(self.disk()))?;
         self.ensure_next(writer)?;
         writer.durable = self.durable();
         writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);

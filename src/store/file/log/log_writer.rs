@@ -62,6 +62,8 @@ pub(crate) struct LogWriter {
     pub(super) has_unrecorded_expiry: bool,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
+    /// Offset and checksum of the last staged frame.
+    staged_frame: (u32, u32),
     /// The time in the staged frames, if any.
     staged_time: Option<Timestamp>,
     /// The segment of the last compacted frame that was appended since the store was opened.
@@ -96,6 +98,7 @@ impl LogWriter {
             recorded_time: Timestamp::default(),
             has_unrecorded_expiry: false,
             staged: Vec::new(),
+            staged_frame: (0, 0),
             staged_time: None,
             compacted: 0,
         }
@@ -177,6 +180,7 @@ impl LogWriter {
         let full = std::mem::replace(&mut self.active, next);
         // A segment is shorter than 4 GiB.
         full.set_end(self.tail as u32);
+        full.end_appends();
         self.previous = Some(SegmentEnd {
             id: full.id,
             salt: full.salt,
@@ -219,6 +223,8 @@ impl LogWriter {
         let position = self.end_position();
         let synced = self.durable_offset(position.segment);
         let header = FrameHeader { synced, ..*header }.encode(self.active.salt);
+        let [a, b, c, d, ..] = header;
+        self.staged_frame = (position.offset, u32::from_le_bytes([a, b, c, d]));
         self.staged_checksum = running_checksum(self.staged_checksum, &header);
         self.staged.extend_from_slice(&header);
         self.staged.extend_from_slice(payload);
@@ -226,13 +232,17 @@ impl LogWriter {
     }
 
     /// Ends an append: the staged frames are in the file, or none of them is.
-    pub(super) const fn finish_append(&mut self, written: bool) {
+    pub(super) fn finish_append(&mut self, written: bool) {
         let time = self.staged_time.take();
         if !written {
             self.staged_checksum = self.checksum;
             return;
         }
         self.checksum = self.staged_checksum;
+        let (offset, checksum) = self.staged_frame;
+        // A segment is shorter than 4 GiB.
+        let end = self.tail as u32;
+        self.active.set_last_frame(offset, checksum, end);
         if let Some(time) = time {
             self.recorded_time = time;
             self.has_unrecorded_expiry = false;

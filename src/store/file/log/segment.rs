@@ -13,7 +13,7 @@ use crate::store::file::{
     error::{FileError, is_full},
     format::{
         file_names,
-        segment_head::{self, LogFormat, SEGMENT_HEAD_LEN},
+        segment_head::{self, LogFormat, SALT_OFFSET, SEGMENT_HEAD_LEN},
     },
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Segment {
     pub(crate) salt: u32,
     pub(crate) format: LogFormat,
     pub(crate) file: Box<dyn DiskFile>,
-    /// The end of the frames of a segment that has ended.
+    /// The end of the frames.
     end: AtomicU32,
     /// Length of the segment's hint file, or 0.
     hint_len: AtomicU64,
@@ -32,6 +32,10 @@ pub(crate) struct Segment {
     hint_done: AtomicBool,
     /// The file was removed from the directory by a compaction.
     removed: AtomicBool,
+    /// While this is the active segment: the offset and the checksum of the last frame, packed. Otherwise 0.
+    last_frame: AtomicU64,
+    /// The last frame at the last check; before, the salt in the head.
+    checked_frame: AtomicU64,
 }
 
 impl Segment {
@@ -85,6 +89,8 @@ impl Segment {
             hint_len: AtomicU64::new(0),
             hint_done: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            last_frame: AtomicU64::new(0),
+            checked_frame: AtomicU64::new((SALT_OFFSET as u64) << 32 | salt as u64),
         }
     }
 
@@ -108,12 +114,12 @@ impl Segment {
         self.file.truncate(SEGMENT_HEAD_LEN as u64)
     }
 
-    /// Returns the end of the frames of a segment that has ended.
+    /// Returns the end of the frames.
     pub(crate) fn end(&self) -> u32 {
         self.end.load(Ordering::Relaxed)
     }
 
-    /// Sets the end of the frames when the segment ends, or when it is opened.
+    /// Sets the end of the frames.
     pub(crate) fn set_end(&self, end: u32) {
         self.end.store(end, Ordering::Relaxed);
     }
@@ -141,9 +147,51 @@ impl Segment {
         self.check_unless_removed(|name| disk.check_file(name, self.file.as_ref()))
     }
 
-    /// Fails if the file was moved, deleted or replaced within the directory, but not by a compaction.
+    /// Fails if the file was moved, deleted or replaced within the directory, but not by a compaction. Also
+    /// fails if it is the active segment and was truncated.
     pub(crate) fn check_entry(&self, disk: &dyn Disk) -> Result<(), PathChange> {
-        self.check_unless_removed(|name| disk.check_entry(name, self.file.as_ref()))
+        self.check_unless_removed(|name| disk.check_entry(name, self.file.as_ref()))?;
+        let last = self.last_frame.load(Ordering::Acquire);
+        // Appends may have extended a truncated file again. Then the frame of the last check is missing.
+        let checked = self.checked_frame.load(Ordering::Acquire);
+        let is_intact = || self.has_end() && self.has_frame(last) && self.has_frame(checked);
+        // Other code finds damage of a segment that has ended.
+        if last == 0 || is_intact() || self.last_frame.load(Ordering::Acquire) == 0 {
+            if last > 0 {
+                self.checked_frame.store(last, Ordering::Release);
+            }
+            return Ok(());
+        }
+        Err(PathChange {
+            path: disk.locate(&file_names::segment(self.id)),
+            change: "was truncated",
+        })
+    }
+
+    /// Returns `true` if the file is as long as its frames. An error of the disk is not a change.
+    fn has_end(&self) -> bool {
+        let last_byte = u64::from(self.end()).saturating_sub(1);
+        let read = self.file.read_at(&mut [0], last_byte);
+        read.map_or(true, |len| len == 1)
+    }
+
+    /// Returns `true` if the file still has these packed bytes. An error of the disk is not a change.
+    fn has_frame(&self, packed: u64) -> bool {
+        let mut found = [0; 4];
+        let read = self.file.read_at(&mut found, packed >> 32);
+        read.map_or(true, |_| u32::from_le_bytes(found) == packed as u32)
+    }
+
+    /// Records the last frame of the log, which is in this segment: its offset, its checksum, and its end.
+    pub(super) fn set_last_frame(&self, offset: u32, checksum: u32, end: u32) {
+        self.set_end(end);
+        let packed = u64::from(offset) << 32 | u64::from(checksum);
+        self.last_frame.store(packed, Ordering::Release);
+    }
+
+    /// Records that the log continues in another segment.
+    pub(super) fn end_appends(&self) {
+        self.last_frame.store(0, Ordering::Release);
     }
 
     fn check_unless_removed(
