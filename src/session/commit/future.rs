@@ -249,6 +249,7 @@ impl Commit {
                 self.on_new_changed(&record, key)
             }
             WriteOutcome::Conflict(record) => self.on_conflict(record, key),
+            WriteOutcome::Gone if self.merged.is_some() => Ok(self.on_new_gone()),
             WriteOutcome::Gone => Ok(self.on_gone()),
         }
     }

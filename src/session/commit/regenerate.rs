@@ -1,7 +1,7 @@
 //! The last steps of a commit that gives the session a new id. The new record is stored before
 //! them.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     future::Commit,
@@ -15,7 +15,9 @@ use crate::{
         ContentionReason, Event, SessionError, rotation,
         state::{DecodedRecord, IdStatus, Regeneration, decode},
     },
-    store::{Expected, ReadOutcome, Record, StoreError, WriteOutcome, WriteRequest},
+    store::{
+        Expected, ReadOutcome, Record, StoreError, StoreFuture, Tags, WriteOutcome, WriteRequest,
+    },
 };
 
 impl Commit {
@@ -178,21 +180,32 @@ impl Commit {
     /// tagged the session. Writes the new record again, with those tags. A fence is the end of the session.
     pub(super) fn on_new_changed(&mut self, record: &Record, key: StoreKey) -> StepResult {
         if decode(&self.session.engine, record)?.head.is_fence {
-            return Ok(self.on_gone());
+            return Ok(self.on_new_gone());
         }
-        let written = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
-        let written = written.map(|new| new.record.tags.clone());
-        let before = written.unwrap_or_else(|| self.session.state().tags());
+        let Some(merged) = self.merged.take() else {
+            return Ok(CommitStep::Done);
+        };
         let mut changes = self.take_changes();
-        changes.add_tag_changes(&before, &record.tags);
+        changes.add_tag_changes(&merged.stored_tags, &record.tags);
         self.changes = Some(changes);
         let engine = &*self.session.engine;
         self.session.state().on_stored(engine, record.version);
-        match (self.count_conflict(), self.merged.take()) {
-            (Err(error), _) => Ok(self.roll_back(key, Rollback::Failed(error))),
-            (Ok(()), Some(merged)) => Ok(self.rebase_onto(&merged.old, key)),
-            (Ok(()), None) => Ok(CommitStep::Done),
+        if let Err(error) = self.count_conflict() {
+            return Ok(self.roll_back(key, Rollback::Failed(error)));
         }
+        Ok(self.rebase_onto(&merged.old, key, record.tags.clone()))
+    }
+
+    /// An administrator has destroyed the new record before the old id was dead. Ends the session under the
+    /// old id too, and where another rotation has moved it.
+    pub(super) fn on_new_gone(&self) -> CommitStep {
+        let regeneration = self.session.state().regeneration();
+        let Some(Regeneration { from, .. }) = regeneration else {
+            return self.on_gone();
+        };
+        let engine = Arc::clone(&self.session.engine);
+        let destroying = StoreFuture::new(rotation::destroy(engine, from));
+        CommitStep::RollingBack(destroying, Rollback::Lost(IdStatus::Destroyed))
     }
 
     /// Fails if the commit has retried for too long.
@@ -224,9 +237,11 @@ impl Commit {
         let Some(Regeneration { from, .. }) = regeneration else {
             return Ok(CommitStep::Done);
         };
+        let stored_tags = self.written_tags();
         self.merged = Some(Box::new(MergedRecord {
             new: None,
             old: record,
+            stored_tags,
         }));
         let joined = self.join(from, key, self.turn_to_wait_for(), QueueEntry::First(None));
         Ok(joined.unwrap_or_else(|error| self.roll_back(key, Rollback::Failed(error))))
@@ -235,7 +250,7 @@ impl Commit {
     /// Continues when no other commit of this process writes the old record.
     pub(super) fn on_turn_to_regenerate(&mut self, key: StoreKey) -> StepResult {
         match self.merged.take() {
-            Some(merged) => Ok(self.rebase_onto(&merged.old, key)),
+            Some(merged) => Ok(self.rebase_onto(&merged.old, key, merged.stored_tags)),
             None => {
                 let mut state = self.session.state();
                 write_step(&mut state, &self.session.engine, key, self.is_final)
@@ -243,8 +258,21 @@ impl Commit {
         }
     }
 
+    /// Returns the tags of the record that this commit wrote last under the new id.
+    pub(super) fn written_tags(&self) -> Tags {
+        let merged = self.merged.as_ref().and_then(|merged| merged.new.as_ref());
+        let tags = merged.map(|new| new.record.tags.clone());
+        tags.unwrap_or_else(|| self.session.state().tags())
+    }
+
     /// Writes the new record again, with the changes that another request wrote under the old id.
-    pub(super) fn rebase_onto(&mut self, old: &Record, key: StoreKey) -> CommitStep {
+    /// `stored_tags` are those of the record that is stored under the new id.
+    pub(super) fn rebase_onto(
+        &mut self,
+        old: &Record,
+        key: StoreKey,
+        stored_tags: Tags,
+    ) -> CommitStep {
         let changes = self.take_changes();
         let engine = &*self.session.engine;
         let merged = decode(engine, old)
@@ -264,6 +292,7 @@ impl Commit {
         self.merged = Some(Box::new(MergedRecord {
             new: Some(new),
             old: old.clone(),
+            stored_tags,
         }));
         CommitStep::Writing(writing, key)
     }

@@ -9,7 +9,7 @@ use crate::{
         SessionError,
         state::{IdStatus, StoredRecord},
     },
-    store::{ReadOutcome, Record, StoreFuture, WriteOutcome},
+    store::{ReadOutcome, Record, StoreFuture, Tags, WriteOutcome},
     wire::Forward,
 };
 
@@ -66,4 +66,6 @@ pub(super) enum Rollback {
 pub(super) struct MergedRecord {
     pub(super) new: Option<StoredRecord>,
     pub(super) old: Record,
+    /// The tags of the record that is stored under the new id, as far as this commit knows.
+    pub(super) stored_tags: Tags,
 }

@@ -278,3 +278,58 @@ async fn a_failed_end_of_the_new_record_of_a_rotation_leaves_no_session_without_
     assert_reachable(&server, &mut [browser, writer, late.clone()], "failed").await;
     assert_eq!(data(&mut late).await, json!({}));
 }
+
+/// The tags of the new record that the regeneration wrote are compared with those that it finds, not those
+/// that it is about to write.
+#[tokio::test]
+async fn a_tag_and_an_untag_beside_a_regeneration_and_a_tag_from_outside_stay() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    let mut writer = browser.clone();
+    let old = browser.visit(async |s| s.store_key()).await.unwrap();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
+    tokio::join!(regeneration, async {
+        fence.reached().await;
+        let change = async |s: &Session| {
+            s.tag("two")?;
+            s.untag("ada")
+        };
+        writer.visit(change).await.unwrap();
+        let mut keys = tagged(&server, "ada").await.into_iter();
+        let new = keys.find(|key| *key != old).unwrap();
+        let all = server.sessions.collection();
+        assert!(all.tag(&new, "team").await.unwrap());
+        fence.open();
+    });
+    let new = browser.visit(async |s| s.store_key()).await.unwrap();
+    for tag in ["two", "team"] {
+        assert_eq!(tagged(&server, tag).await, [new], "{tag}");
+    }
+    assert_eq!(tagged(&server, "ada").await, []);
+}
+
+/// The session is found by its tag under the new id before the old one is dead.
+#[tokio::test]
+async fn the_end_of_the_new_record_of_a_regeneration_ends_the_old_one_too() {
+    let server = test_server(config());
+    let mut browser = ada(&server).await;
+    let mut writer = browser.clone();
+    let mut late = browser.clone();
+    let old = browser.visit(async |s| s.store_key()).await.unwrap();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
+    tokio::join!(regeneration, async {
+        fence.reached().await;
+        writer.visit(async |s| s.increment("n")).await.unwrap();
+        let mut keys = tagged(&server, "ada").await.into_iter();
+        let new = keys.find(|key| *key != old).unwrap();
+        let all = server.sessions.collection();
+        all.destroy(&new).await.unwrap();
+        fence.open();
+    });
+    for visitor in [&mut browser, &mut writer, &mut late] {
+        assert_eq!(data(visitor).await, json!({}));
+    }
+    assert_eq!(tagged(&server, "ada").await, []);
+}
