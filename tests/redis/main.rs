@@ -11,6 +11,7 @@ mod cluster;
 #[cfg(feature = "testing")]
 mod cluster_cache;
 mod cluster_faults;
+mod connect_problems;
 #[cfg(feature = "testing")]
 mod contract;
 #[cfg(feature = "testing")]

@@ -213,6 +213,11 @@ fn invalid_urls_are_rejected_without_showing_a_password() {
         "redis://:p@s3cret#w/rd@host",
         "redis://:s3cret/word@host",
         "redis://:s3cret?word@host",
+        // The port of a host `user`, if `?` ended the password.
+        "redis://user:1?s3cret@host",
+        "redis://user:1/2?s3cret@host",
+        "redis://user:1?db=2&s3cret@host",
+        "redis://user:1?s3cret=2@host",
         "redis://user:p@s3cret@host",
         "redis://:100%s3cret@host",
     ] {
@@ -231,6 +236,7 @@ fn invalid_urls_are_rejected_without_showing_a_password() {
         "redis://:p%40ss%23w%2Frd@host",
         "redis+unix:///run/redis@1.sock?db=2",
         "redis-sentinel://host:26379?sentinelServiceName=main&sentinelPassword=a@b",
+        "redis-sentinel://host:26379/1?sentinelServiceName=a@b&node=host:26380",
     ] {
         assert!(RedisStore::builder(url).build().is_ok(), "{url}");
     }

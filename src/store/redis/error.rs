@@ -20,6 +20,9 @@ pub enum RedisError {
     #[error("Redis store needs a tokio runtime; call it inside a runtime with I/O and time")]
     NoRuntime,
     /// The server cannot be used with this URL, user or password. A retry would fail the same way.
+    ///
+    /// Only a server that has not accepted the store before gives this error. If a server stops accepting
+    /// the store later, that is an outage.
     #[error("cannot connect to Redis at {server}: {problem}")]
     Connect {
         /// The host and port of the server, or the path of its socket.

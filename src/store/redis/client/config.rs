@@ -97,19 +97,21 @@ pub(super) fn parse_url(url: &str) -> Result<Config, RedisError> {
 /// password would be taken for a host.
 fn check_encoding(scheme: &str, rest: &str) -> Result<(), RedisError> {
     let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
-    let has_host = !host.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let ends_early = match tail.bytes().next() {
-        // The path of a socket and the values of a query may contain `@`.
-        Some(b'/') if scheme == "redis+unix" => false,
-        Some(b'/') => tail
-            .split('?')
-            .next()
-            .is_some_and(|path| path.contains('@')),
-        Some(b'?') => tail.contains('@') && !has_host,
-        _ => tail.contains('@'),
-    };
+    let (user, _) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+    // The values of these parameters may contain `@`.
+    const PARAMETERS: [&str; 4] = [
+        "sentinelServiceName=",
+        "sentinelUsername=",
+        "sentinelPassword=",
+        "node=",
+    ];
+    let is_parameter = |pair: &str| PARAMETERS.iter().any(|start| pair.starts_with(start));
+    // So may the path of a socket.
+    let ends_early = scheme != "redis+unix" && path.contains('@')
+        || query
+            .split('&')
+            .any(|pair| pair.contains('@') && !is_parameter(pair));
     let has_bare_percent = user.split('%').skip(1).any(|digits| {
         let digits = digits.as_bytes().get(..2).unwrap_or_default();
         digits.len() < 2 || !digits.iter().all(u8::is_ascii_hexdigit)

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -57,8 +57,16 @@ pub(super) struct Connection {
     tracking: Arc<AtomicU64>,
     /// The reason why there is no connection.
     problem: Arc<Mutex<Option<ConnectProblem>>>,
-    /// Notified when the connection was opened.
-    opened: Arc<Notify>,
+    openings: Arc<Openings>,
+}
+
+/// The openings of the connections of a node.
+#[derive(Default)]
+pub(super) struct Openings {
+    /// Notified when a connection was opened.
+    pub(super) notify: Notify,
+    /// Set once the server has accepted a connection.
+    was_opened: AtomicBool,
 }
 
 /// A handle that aborts its task when it is dropped.
@@ -71,12 +79,12 @@ impl<T> Drop for AbortOnDropHandle<T> {
 }
 
 impl Connection {
-    /// Makes a connection that is not open yet. `opened` is notified each time it was opened.
+    /// Makes a connection that is not open yet.
     pub(super) fn new(
         config: Config,
         settings: &Settings,
         slots: BatchSlots,
-        opened: Arc<Notify>,
+        openings: Arc<Openings>,
     ) -> Self {
         let target = Arc::new(Target::new(&config));
         let fred = config::new_fred(config, settings).with_options(&Options {
@@ -93,7 +101,7 @@ impl Connection {
             reconnect: Arc::default(),
             tracking: Arc::default(),
             problem: Arc::default(),
-            opened,
+            openings,
         }
     }
 
@@ -193,9 +201,9 @@ impl Connection {
     pub(super) fn supervise(&self, runtime: &Handle) -> AbortOnDropHandle {
         let (fred, reconnect) = (self.fred.clone(), Arc::clone(&self.reconnect));
         let (target, problem) = (Arc::clone(&self.target), Arc::clone(&self.problem));
-        let opened = Arc::clone(&self.opened);
+        let openings = Arc::clone(&self.openings);
         AbortOnDropHandle(runtime.spawn(async move {
-            let watching = watch_problems(fred.clone(), target, problem, opened);
+            let watching = watch_problems(fred.clone(), target, problem, openings);
             let _watcher = AbortOnDropHandle(tokio::spawn(watching));
             loop {
                 let mut router = AbortOnDropHandle(fred.connect());
@@ -210,7 +218,9 @@ impl Connection {
     /// Converts an error of `fred` into the failure of an attempt.
     fn classify_error(&self, error: &FredError) -> AttemptError {
         let permanent = self.problem().filter(fault::is_permanent);
-        if let Some(problem) = permanent {
+        if let Some(problem) = permanent
+            && !self.openings.was_opened.load(Ordering::Relaxed)
+        {
             let server = Arc::clone(self.target.name());
             return AttemptError::Final(RedisError::Connect { server, problem });
         }
@@ -231,7 +241,7 @@ async fn watch_problems(
     fred: WithOptions<Fred>,
     target: Arc<Target>,
     problem: Arc<Mutex<Option<ConnectProblem>>>,
-    opened: Arc<Notify>,
+    openings: Arc<Openings>,
 ) {
     let (mut errors, mut connects) = (fred.error_rx(), fred.reconnect_rx());
     loop {
@@ -240,14 +250,19 @@ async fn watch_problems(
             received = connects.recv() => received.map(|_| None),
         };
         let new = match received {
-            Ok(Some(error)) => Some(target.diagnose(&error).await),
-            Ok(None) => None,
+            Ok(Some(error)) => {
+                let problem = target.diagnose(&error).await;
+                // The connection may have succeeded meanwhile.
+                (!fred.is_connected()).then_some(problem)
+            }
+            Ok(None) => {
+                openings.was_opened.store(true, Ordering::Relaxed);
+                openings.notify.notify_one();
+                None
+            }
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
         };
-        if new.is_none() {
-            opened.notify_one();
-        }
         *lock(&problem) = new;
     }
 }

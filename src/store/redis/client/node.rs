@@ -15,14 +15,13 @@ use bytes::Bytes;
 use fred::types::config::Config;
 use tokio::{
     runtime::Handle,
-    sync::Notify,
     time::{timeout, timeout_at},
 };
 
 use super::{
     InvalidationListener, batch,
     command::{BatchSlots, RedisCommand},
-    connection::{AbortOnDropHandle, Connection, remaining},
+    connection::{AbortOnDropHandle, Connection, Openings, remaining},
     fault::Target,
     reply::{Answer, AttemptError, Reply},
 };
@@ -45,8 +44,7 @@ pub(in crate::store::redis) struct Node {
     listener: Option<Arc<dyn InvalidationListener>>,
     outage: Arc<OutageTracker>,
     test_key: Arc<Mutex<Bytes>>,
-    /// Notified when a connection was opened.
-    opened: Arc<Notify>,
+    openings: Arc<Openings>,
     background: OnceLock<BackgroundTasks>,
 }
 
@@ -77,13 +75,13 @@ impl Node {
         (slots, test_key): (BatchSlots, Bytes),
     ) -> Self {
         let name = Arc::clone(Target::new(config).name());
-        let opened = Arc::new(Notify::new());
+        let openings = Arc::new(Openings::default());
         let connections = (0..settings.pool_size.max(1)).map(|_| {
             Arc::new(Connection::new(
                 config.clone(),
                 settings,
                 slots,
-                Arc::clone(&opened),
+                Arc::clone(&openings),
             ))
         });
         let outage = OutageTracker::new(name, Arc::clone(reporter), settings.operation_timeout);
@@ -94,7 +92,7 @@ impl Node {
             listener,
             outage: Arc::new(outage),
             test_key: Arc::new(Mutex::new(test_key)),
-            opened,
+            openings,
             background: OnceLock::new(),
         }
     }
@@ -170,17 +168,8 @@ impl Node {
         let tracking = || connection_at(&self.connections, connection)?.tracking();
         let source = tracking();
         let result = self.send(connection, command, deadline, in_flight).await;
-        let cause = match &result {
-            Err(AttemptError::Transient { error, .. }) => {
-                transient_cause(*error, || self.problem())
-            }
-            Err(AttemptError::Final(RedisError::Rejected(rejection)))
-                if rejection.rejects_writes() =>
-            {
-                Some(OutageCause::WritesRejected(rejection.clone()))
-            }
-            _ => None,
-        };
+        let failure = result.as_ref().err();
+        let cause = failure.and_then(|failure| outage_cause(failure, || self.problem()));
         match cause {
             None => self.outage.record_answer(),
             // Another command was answered meanwhile.
@@ -246,7 +235,7 @@ impl Node {
                 Arc::clone(&self.outage),
                 Arc::clone(&self.connections),
                 Arc::clone(&self.test_key),
-                Arc::clone(&self.opened),
+                Arc::clone(&self.openings),
             );
             tasks.push(AbortOnDropHandle(runtime.spawn(testing)));
             BackgroundTasks {
@@ -281,6 +270,27 @@ const fn is_silence(error: TransientError) -> bool {
 }
 
 /// Returns the outage that a failed attempt may be part of. `None` if the server is fine.
+fn outage_cause(
+    failure: &AttemptError,
+    problem: impl FnOnce() -> Option<ConnectProblem>,
+) -> Option<OutageCause> {
+    match failure {
+        AttemptError::Transient { error, .. } => transient_cause(*error, problem),
+        AttemptError::Final(RedisError::Connect { problem, .. }) => {
+            let problem = Some(problem.clone());
+            Some(OutageCause::Unanswered(
+                TransientError::Disconnected,
+                problem,
+            ))
+        }
+        AttemptError::Final(RedisError::Rejected(rejection)) if rejection.rejects_writes() => {
+            Some(OutageCause::WritesRejected(rejection.clone()))
+        }
+        AttemptError::Final(_) | AttemptError::Moved(_) => None,
+    }
+}
+
+/// Returns the outage that a transient failure may be part of.
 fn transient_cause(
     error: TransientError,
     problem: impl FnOnce() -> Option<ConnectProblem>,
@@ -297,14 +307,14 @@ async fn test_server(
     outage: Arc<OutageTracker>,
     connections: Arc<[Arc<Connection>]>,
     test_key: Arc<Mutex<Bytes>>,
-    opened: Arc<Notify>,
+    openings: Arc<Openings>,
 ) {
     loop {
         outage.wait_for_suspicion().await;
         let mut turn = 0;
         loop {
             // A connection that was just opened is tested at once.
-            let _elapsed = timeout(outage.test_pause(turn), opened.notified()).await;
+            let _elapsed = timeout(outage.test_pause(turn), openings.notify.notified()).await;
             if !outage.is_suspected() {
                 break;
             }
@@ -330,17 +340,7 @@ async fn test_write(
     let args = [&b"1"[..], b"PX", b"1"].map(Bytes::from_static);
     let deadline = Instant::now() + connection.command_timeout();
     let command = RedisCommand::new("SET", key, args);
-    match connection.attempt_alone(command, deadline).await {
-        Err(AttemptError::Transient { error, .. }) => {
-            transient_cause(error, || problem(connections))
-        }
-        Err(AttemptError::Final(RedisError::Rejected(rejection))) if rejection.rejects_writes() => {
-            Some(OutageCause::WritesRejected(rejection))
-        }
-        Err(AttemptError::Final(RedisError::Connect { problem, .. })) => Some(
-            OutageCause::Unanswered(TransientError::Disconnected, Some(problem)),
-        ),
-        // The server has answered, even if it rejected the test for another reason.
-        _ => None,
-    }
+    // The server has answered if it rejected the test for a reason that is no outage.
+    let failure = connection.attempt_alone(command, deadline).await.err()?;
+    outage_cause(&failure, || problem(connections))
 }
