@@ -76,7 +76,7 @@ rustc --version
 cargo --version
 
 section "Format"
-for manifest in Cargo.toml {fuzz,loom}/Cargo.toml benches/{compare,compare/pavex,instructions,report}/Cargo.toml; do
+for manifest in Cargo.toml {fuzz,tests/loom}/Cargo.toml benches/{compare,compare/pavex,instructions,report}/Cargo.toml; do
     cargo fmt --manifest-path "$manifest" -- --check
 done
 
@@ -115,7 +115,7 @@ section "Instructions and allocations"
 cargo bench --manifest-path benches/instructions/Cargo.toml --bench instructions
 
 section "Proofs of concurrency"
-cargo test --locked --manifest-path loom/Cargo.toml
+cargo test --locked --manifest-path tests/loom/Cargo.toml
 
 section "Fuzz targets build and pass their corpus"
 cargo build --manifest-path fuzz/Cargo.toml --bins

@@ -3,7 +3,7 @@
 //! A standard lock is poisoned when a thread panics while it holds the lock. Use these helpers only
 //! for data that is consistent between any two statements that can panic.
 //!
-//! `loom/` compiles some modules with its own locks, atomics and clock under the names of this module.
+//! `tests/loom` compiles some modules with its own locks, atomics and clock under the names of this module.
 #![allow(
     dead_code,
     unused_imports,

@@ -116,7 +116,7 @@ const CRATES: [(&str, &[&str]); 36] = [
 const MAY_PANIC: [&str; 4] = ["tests", "conformance", "testing", "completion"];
 
 /// The folders with source files and documents.
-const FOLDERS: [&str; 6] = ["src", "tests", "benches", "examples", "fuzz", "loom"];
+const FOLDERS: [&str; 5] = ["src", "tests", "benches", "examples", "fuzz"];
 
 /// The documents beside the folders.
 const DOCUMENTS: [&str; 4] = [
@@ -282,7 +282,7 @@ fn the_architecture_names_every_folder() {
 
 #[test]
 fn the_security_policy_names_tests_that_exist() {
-    let sources = [sources("tests"), sources("src"), sources("loom")].concat();
+    let sources = [sources("tests"), sources("src")].concat();
     report(security::missing_tests(&document("SECURITY.md"), &sources));
 }
 

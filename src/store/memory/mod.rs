@@ -7,6 +7,7 @@ mod settings;
 mod slot;
 mod stats;
 mod sweep;
+mod sweep_timer;
 mod table;
 mod tag_index;
 #[cfg(test)]

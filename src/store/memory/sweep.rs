@@ -6,25 +6,18 @@ use std::{
         atomic::Ordering::{AcqRel, Relaxed, Release},
     },
     thread,
-    time::Duration,
 };
 
-use futures_timer::Delay;
 use smallvec::SmallVec;
-use tokio::{
-    runtime::{Handle, RuntimeFlavor},
-    task, time,
-};
+use tokio::{runtime::Handle, task};
 
 use super::{
     key_queue::{KeyQueue, SweepBatch, is_oversized},
     slot::{SlotState, TableSlot},
+    sweep_timer::SweepTimer,
     table::Table,
 };
-use crate::{
-    clock::{Clock, Timestamp},
-    id::StoreKey,
-};
+use crate::{clock::Timestamp, id::StoreKey};
 
 /// Number of entries that an eviction compares to find the one that ends first.
 const SAMPLE: usize = 8;
@@ -34,9 +27,6 @@ const SORT_BATCH: usize = 64;
 
 /// Number of keys that the background task inspects before it yields.
 const TASK_BATCH: usize = 256;
-
-/// Pause of the background task between two sweeps.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Number of sweeps in which the background task inspects the whole store. A round then takes a minute.
 const SWEEPS_PER_ROUND: usize = 60;
@@ -221,34 +211,6 @@ impl Table {
 /// Sweeps a store until its last clone is dropped or the runtime ends.
 async fn sweep_task(guard: SweeperGuard, timer: SweepTimer) {
     while sweep_round(&guard.0, timer).await.is_some() {}
-}
-
-/// The timer between two sweeps.
-#[derive(Clone, Copy)]
-enum SweepTimer {
-    /// The timer of the runtime. While it is pending, each time that the runtime waits for I/O takes about 190
-    /// instructions more.
-    Runtime,
-    /// A timer with a thread of its own, for runtimes with several threads. Each system call of a process with a
-    /// second thread takes about 50 instructions more.
-    Thread,
-}
-
-impl SweepTimer {
-    fn new(runtime: &Handle, clock: &Clock) -> Self {
-        // A test with a manual clock may also pause the time of the runtime.
-        match runtime.runtime_flavor() {
-            RuntimeFlavor::MultiThread if !clock.is_manual() => Self::Thread,
-            _ => Self::Runtime,
-        }
-    }
-
-    async fn wait(self) {
-        match self {
-            Self::Runtime => time::sleep(PAUSE).await,
-            Self::Thread => Delay::new(PAUSE).await,
-        }
-    }
 }
 
 /// Inspects the whole store in a minute, then frees what it no longer needs. Returns `None` if the store is

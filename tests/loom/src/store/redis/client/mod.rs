@@ -1,8 +1,8 @@
 //! The batches of a connection, over a server of the model.
 
-#[path = "../../../../../src/store/redis/client/batch.rs"]
+#[path = "../../../../../../src/store/redis/client/batch.rs"]
 mod batch;
-#[path = "../../../../../src/store/redis/client/queue.rs"]
+#[path = "../../../../../../src/store/redis/client/queue.rs"]
 mod queue;
 mod tests;
 

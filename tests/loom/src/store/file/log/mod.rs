@@ -1,9 +1,9 @@
 //! The threads of the file store, over a disk of the model.
 
-#[path = "../../../../../src/store/file/log/group_commit.rs"]
+#[path = "../../../../../../src/store/file/log/group_commit.rs"]
 mod group_commit;
 mod tests;
-#[path = "../../../../../src/store/file/log/wakeup.rs"]
+#[path = "../../../../../../src/store/file/log/wakeup.rs"]
 mod wakeup;
 
 /// The engine, with the part of it that a group commit needs.
