@@ -15,7 +15,8 @@ use crate::{
     environments::write_and_read,
     support::redis_servers::{
         Server,
-        groups::Cluster,
+        groups::{Cluster, SentinelGroup},
+        is_before_7,
         sessions::{HOUR, create_tagged, tag},
     },
 };
@@ -166,5 +167,124 @@ async fn in_a_cluster_the_node_with_the_problem_is_named_at_the_start() {
             "{text}"
         );
         bad.send(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    }
+}
+
+/// Tries connections of a user without this permission; returns the text of the error.
+async fn error_without(server: &Server, missing: &str, all: &[&str]) -> String {
+    let others: Vec<&str> = all.iter().copied().filter(|one| *one != missing).collect();
+    let builder = RedisStore::builder(&url_of_user(server, &others));
+    let error = match missing {
+        "+wait" => builder.wait_for_replicas(1).connect().await.map(drop),
+        _ => builder.with_near_cache().connect().await.map(drop),
+    };
+    format!("{:?}", error.unwrap_err())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_permission_of_an_option_is_named_at_the_start() {
+    let server = Server::start();
+    let mut all = documented_commands();
+    all.extend(["+client|tracking", "+ping", "+wait"]);
+    for missing in ["+client|tracking", "+ping", "+wait"] {
+        let text = error_without(&server, missing, &all).await;
+        let name = missing.trim_start_matches('+');
+        // Redis 6.2 does not name the subcommand.
+        let names = [name, name.split('|').next().unwrap()];
+        let is_named = |name| text.contains(&format!("may not run the command `{name}`"));
+        assert!(names.into_iter().any(is_named), "{name}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_cluster_a_missing_permission_for_its_map_is_named_at_the_start() {
+    let cluster = Cluster::start();
+    for node in &cluster.0 {
+        create_user(node, &documented_commands());
+    }
+    let connected = RedisStore::connect(&cluster_url(&cluster)).await;
+    let text = format!("{:?}", connected.unwrap_err());
+    assert!(text.contains("may not run the command `cluster"), "{text}");
+}
+
+/// Returns the ids of the connections of the user `u`.
+fn connections_of_user(server: &Server) -> Vec<String> {
+    let list = server.send(&["CLIENT", "LIST"]);
+    let of_user = list.lines().filter(|line| line.contains("user=u "));
+    let ids = of_user.filter_map(|line| line.split_whitespace().next());
+    ids.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_near_cache_without_permission_for_ping_keeps_its_connections() {
+    let server = Server::start();
+    let mut commands = documented_commands();
+    commands.push("+client|tracking");
+    let builder = RedisStore::builder(&url_of_user(&server, &commands)).pool_size(1);
+    let store = builder.with_near_cache().build().unwrap();
+    write_and_read(store.store()).await;
+    let before = connections_of_user(&server);
+    assert_eq!(before.len(), 1);
+    // Longer than two heartbeats.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(connections_of_user(&server), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_denied_tracking_is_not_tried_again_and_again() {
+    let server = Server::start();
+    let builder = RedisStore::builder(&url_of_user(&server, &documented_commands()));
+    let store = builder.pool_size(1).with_near_cache().build().unwrap();
+    write_and_read(store.store()).await;
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let stats = server.send(&["INFO", "commandstats"]);
+    let tracking = stats.lines().find(|line| line.contains("tracking"));
+    let denied = tracking.and_then(|line| line.split("rejected_calls=").nth(1));
+    let denied = denied.and_then(|rest| rest.split(',').next()?.trim().parse::<u64>().ok());
+    // Redis 6.2 counts no subcommands.
+    let denied = denied.unwrap_or_else(|| u64::from(is_before_7()));
+    assert!((1..10).contains(&denied), "{denied} times");
+}
+
+/// Returns the commands that the guide lists in the row that starts with `name`.
+fn row_of_guide(name: &str) -> Vec<&'static str> {
+    let guide = include_str!("../../src/guide/operations.md");
+    let row = guide
+        .lines()
+        .find(|line| line.starts_with(&format!("| {name}")));
+    let words = row.unwrap().split([' ', '`']);
+    words.filter(|word| word.starts_with('+')).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documented_permissions_are_enough_with_sentinel_and_replicas() {
+    let group = SentinelGroup::start();
+    let row = |name| {
+        row_of_guide(name)
+            .into_iter()
+            .map(|command| command.replace("\\|", "|"))
+    };
+    let at_master: Vec<String> = documented_commands()
+        .into_iter()
+        .map(str::to_owned)
+        .chain(row("`wait_for_replicas`"))
+        .chain(row("Sentinel, at the masters"))
+        .collect();
+    let at_master: Vec<&str> = at_master.iter().map(String::as_str).collect();
+    create_user(&group.master, &at_master);
+    let at_sentinel: Vec<String> = row("Sentinel, at the sentinels").collect();
+    for sentinel in &group.sentinels {
+        let user = ["ACL", "SETUSER", "s", "reset", "on", ">sp"].map(str::to_owned);
+        let words = [&user[..], &at_sentinel].concat();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        assert_eq!(sentinel.send(&words), "+OK\r\n");
+    }
+    let url = group.url().replace("://", "://u:p@");
+    let url = format!("{url}&sentinelUsername=s&sentinelPassword=sp");
+    let builder = RedisStore::builder(&url).wait_for_replicas(1);
+    let store = builder.connect().await.unwrap();
+    write_and_read(&store).await;
+    for server in group.sentinels.iter().chain([&group.master]) {
+        assert_eq!(server.send(&["ACL", "LOG"]), "*0\r\n", "nothing was denied");
     }
 }

@@ -107,7 +107,8 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 ///   server answers other commands meanwhile, a failure is not an outage.
 /// - **All commands** are out if the server is not connected, does not answer, loads its data
 ///   (`LOADING`), has lost its master (`MASTERDOWN`), is blocked by a script (`BUSY`) or belongs to a
-///   cluster that is down (`CLUSTERDOWN`).
+///   cluster that is down (`CLUSTERDOWN`). A server that no longer accepts the user or password is not
+///   connected.
 /// - **Writes** are out if the server is a replica (`READONLY`), or rejects them with `OOM`, `MISCONF` or
 ///   `NOREPLICAS`. Reads are answered; a read that would also touch leaves out the touch.
 /// - **A known outage costs little.** A touch fails at once, and renewals are skipped. Other operations

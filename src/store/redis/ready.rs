@@ -55,6 +55,7 @@ impl CommandRunner {
             return Ok(());
         };
         self.check_commands(&key).await?;
+        self.check_own_commands(&key).await?;
         // No session has such a tag, since the id is new.
         let tags = (0..MAX_KEYS).filter_map(|number| Tag::new(format!("test:{key}:{number}")).ok());
         let mut tags = tags.filter(|tag| self.is_in(node, &self.names.tag_index(tag.as_str())));
@@ -89,6 +90,16 @@ impl CommandRunner {
             })),
             _ => Err(RedisError::UnexpectedReply),
         }
+    }
+
+    /// Checks the commands of the client itself on the node of `key`.
+    async fn check_own_commands(&self, key: &StoreKey) -> Result<(), RedisError> {
+        let timeout = self.settings.operation_timeout;
+        for (name, args) in self.client.own_commands() {
+            let command = || RedisCommand::keyless_at(self.names.session(key), name, args);
+            self.run_at_startup(timeout, command).await?;
+        }
+        Ok(())
     }
 
     /// Writes, reads, lists and destroys a session with a tag, and removes all of it.

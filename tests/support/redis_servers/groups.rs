@@ -192,7 +192,7 @@ impl Server {
 pub(crate) struct SentinelGroup {
     pub(crate) master: Server,
     pub(crate) replicas: Vec<Server>,
-    sentinels: Vec<Server>,
+    pub(crate) sentinels: Vec<Server>,
 }
 
 impl SentinelGroup {

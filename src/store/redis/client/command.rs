@@ -121,6 +121,16 @@ impl RedisCommand {
         Self::from_parts(CommandKind::Keyless(name), Bytes::new(), args)
     }
 
+    /// Makes a command without a key, for the server of `key`.
+    pub(in crate::store::redis) fn keyless_at(
+        key: Bytes,
+        name: &'static str,
+        args: &[&'static str],
+    ) -> Self {
+        let args = args.iter().map(|arg| Bytes::from_static(arg.as_bytes()));
+        Self::from_parts(CommandKind::Keyless(name), key, args)
+    }
+
     pub(in crate::store::redis) const fn key(&self) -> &Bytes {
         &self.key
     }

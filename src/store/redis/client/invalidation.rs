@@ -18,7 +18,7 @@ use tokio::{runtime::Handle, sync::broadcast::Receiver, time::timeout};
 
 use super::{
     connection::{AbortOnDropHandle, Connection},
-    reply::{TrackingId, parse_reply},
+    reply::{AttemptError, Reply, TrackingId, parse_reply},
 };
 
 /// A receiver of changes that other clients make.
@@ -45,15 +45,21 @@ impl Connection {
         AbortOnDropHandle(runtime.spawn(async move {
             let mut events = ConnectionEvents::new(&fred);
             loop {
-                if run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
-                    let guard = TrackingGuard::new(&tracking, &*listener);
-                    let is_silent = events.forward(&fred, time_limit, &*listener).await;
-                    drop(guard);
-                    if is_silent {
-                        reconnect.notify_one();
+                let mut pause = ConnectionEvents::RETRY_PAUSE;
+                match run_command(&fred, time_limit, "CLIENT", &["TRACKING", "ON"]).await {
+                    Some(Ok(_)) => {
+                        let guard = TrackingGuard::new(&tracking, &*listener);
+                        let is_silent = events.forward(&fred, time_limit, &*listener).await;
+                        drop(guard);
+                        if is_silent {
+                            reconnect.notify_one();
+                        }
                     }
+                    // The user may not run it.
+                    Some(Err(AttemptError::Final(_))) => pause = ConnectionEvents::DENIED_PAUSE,
+                    Some(Err(_)) | None => {}
                 }
-                tokio::time::sleep(ConnectionEvents::RETRY_PAUSE).await;
+                tokio::time::sleep(pause).await;
                 events = ConnectionEvents::new(&fred);
             }
         }))
@@ -98,6 +104,9 @@ impl ConnectionEvents {
     /// The pause between two attempts to switch tracking on.
     const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+    /// The pause after the server has rejected tracking.
+    const DENIED_PAUSE: Duration = Duration::from_secs(1);
+
     /// The time between two checks of a connection without traffic. A copy of a value is stale by at
     /// most this and the command timeout.
     const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -132,7 +141,8 @@ impl ConnectionEvents {
                 },
                 _ = self.errors.recv() => return false,
                 _ = self.connects.recv() => return false,
-                _ = heartbeat.tick() => if !run_command(fred, time_limit, "PING", &[]).await {
+                // A rejection is an answer too.
+                _ = heartbeat.tick() => if run_command(fred, time_limit, "PING", &[]).await.is_none() {
                     return true;
                 },
             }
@@ -140,15 +150,15 @@ impl ConnectionEvents {
     }
 }
 
-/// Runs a command without a key. Returns `true` if the server accepts it in time.
+/// Runs a command without a key. Returns `None` if no reply arrives in time.
 async fn run_command(
     fred: &WithOptions<Fred>,
     time_limit: Duration,
     name: &'static str,
     args: &[&'static str],
-) -> bool {
+) -> Option<Result<Reply, AttemptError>> {
     let command = CustomCommand::new_static(name, ClusterHash::Random, false);
     let args = args.iter().map(|arg| Value::from_static_str(arg)).collect();
     let replied = timeout(time_limit, fred.custom_raw::<Value>(command, args)).await;
-    replied.is_ok_and(|replied| replied.is_ok_and(|frame| parse_reply(frame).is_ok()))
+    replied.ok()?.ok().map(parse_reply)
 }

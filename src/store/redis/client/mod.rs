@@ -50,9 +50,14 @@ use super::{RedisError, key_names::KeyNames, outage::OutageReporter, settings::S
 /// The connections to one server, cluster or Sentinel group.
 pub(super) struct Client {
     topology: Topology,
+    /// Commands without a key that the client sends besides those of the operations.
+    own_commands: Vec<KeylessCommand>,
     /// Set by the first command, since only then is a runtime certain.
     is_started: OnceLock<()>,
 }
+
+/// The name and the arguments of a command without a key.
+pub(super) type KeylessCommand = (&'static str, &'static [&'static str]);
 
 enum Topology {
     Single(Arc<Node>),
@@ -69,6 +74,16 @@ impl Client {
         listener: Option<Arc<dyn InvalidationListener>>,
     ) -> Result<Self, RedisError> {
         let config = config::parse_url(url)?;
+        let mut own_commands: Vec<KeylessCommand> = Vec::new();
+        if listener.is_some() {
+            own_commands.extend([("CLIENT", &["TRACKING", "ON"][..]), ("PING", &[])]);
+        }
+        if config::cluster_seeds(&config).is_some() {
+            own_commands.push(("CLUSTER", &["SLOTS"]));
+        }
+        if settings.replicas > 0 {
+            own_commands.push(("WAIT", &["0", "1"]));
+        }
         let topology = match config::cluster_seeds(&config) {
             Some(seeds) => Topology::Cluster(Cluster::new(
                 (config, seeds),
@@ -85,8 +100,14 @@ impl Client {
         };
         Ok(Self {
             topology,
+            own_commands,
             is_started: OnceLock::new(),
         })
+    }
+
+    /// Returns the commands without a key that the user must be able to run.
+    pub(super) fn own_commands(&self) -> &[KeylessCommand] {
+        &self.own_commands
     }
 
     /// Returns `true` if the listener is informed of changes to the value under `key` if it is read now.
