@@ -1,6 +1,10 @@
 //! Commands that the server rejects, and URLs that the store rejects.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyper_session::store::{
@@ -258,4 +262,39 @@ async fn megabytes_come_back_as_they_were() {
         .await;
     assert!(matches!(written, Ok(WriteOutcome::Done(_))));
     assert_eq!(record(&store, &key).await.data, data);
+}
+
+/// The write takes most of the operation timeout, and its wait for replicas the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_for_replicas_ends_within_the_operation_timeout() {
+    let server = Server::start();
+    let timeout = Duration::from_secs(4);
+    let store = RedisStore::builder(&server.url())
+        .command_timeout(timeout)
+        .operation_timeout(timeout)
+        .wait_for_replicas(1)
+        .build()
+        .unwrap();
+    store.read(&key(), None).await.unwrap();
+    let mut monitor = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    monitor.set_read_timeout(Some(timeout)).unwrap();
+    monitor.write_all(b"MONITOR\r\n").unwrap();
+    let mut lines = BufReader::new(monitor).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "+OK");
+    server.freeze();
+    let thaw = async {
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        server.thaw();
+    };
+    let write = WriteRequest::new(&key(), "frozen", HOUR, Expected::Absent);
+    let (written, ()) = tokio::join!(store.write(write), thaw);
+    let error = written.unwrap_err();
+    assert!(
+        matches!(cause(&error), RedisError::Unreplicated { .. }),
+        "{error}"
+    );
+    let wait = lines.find(|line| line.contains("\"WAIT\"")).unwrap();
+    let millis = wait.rsplit('"').nth(1).unwrap();
+    // Half of the time that is left.
+    assert!(millis.parse::<u64>().unwrap() <= 750, "{wait}");
 }

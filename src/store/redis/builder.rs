@@ -122,7 +122,7 @@ impl RedisStoreBuilder {
     /// it died may be missing on the replica that takes over. It narrows that window but does not
     /// close it, since the elected replica need not be one of those that confirmed.
     ///
-    /// If too few replicas confirm within the command timeout, the operation fails with
+    /// If too few replicas confirm within half of the command timeout, the operation fails with
     /// [`Unreplicated`](super::RedisError::Unreplicated), and the write stays on the master.
     pub fn wait_for_replicas(mut self, replicas: u32) -> Self {
         self.settings.replicas = replicas;

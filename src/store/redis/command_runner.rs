@@ -58,6 +58,8 @@ pub(super) struct CommandOutcome {
     pub(super) source: Option<TrackingId>,
     /// The failure that lost the reply of an earlier attempt, if the server may have executed it.
     pub(super) lost_reply: Option<TransientError>,
+    /// The deadline of the operation.
+    deadline: Instant,
     /// The node that replied, and the index of its connection.
     node: Arc<Node>,
     connection: usize,
@@ -191,7 +193,8 @@ impl CommandRunner {
         node.is_none_or(|node| !node.outage().blocks(Access::Touch))
     }
 
-    /// Waits until the configured number of replicas has the write of `outcome`.
+    /// Waits until the configured number of replicas has the write of `outcome`, at most until the
+    /// operation's deadline.
     pub(super) async fn wait_for_replicas(
         &self,
         outcome: &CommandOutcome,
@@ -207,7 +210,8 @@ impl CommandRunner {
         required: u32,
         outcome: &CommandOutcome,
     ) -> Result<(), RedisError> {
-        let time_limit = self.settings.attempt_timeout();
+        let remaining = outcome.deadline.saturating_duration_since(Instant::now());
+        let time_limit = self.settings.attempt_timeout().min(remaining);
         let millis = (time_limit / 2).as_millis().max(1);
         let command = RedisCommand::wait(required, millis);
         let deadline = deadline_after(time_limit);
@@ -305,6 +309,7 @@ impl CommandRunner {
                         reply: answer.reply,
                         source: answer.source,
                         lost_reply,
+                        deadline: limit.deadline,
                         node,
                         connection,
                     });

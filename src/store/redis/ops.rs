@@ -1,6 +1,6 @@
 //! The operations of the store contract, as commands and scripts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -31,10 +31,16 @@ pub(super) struct CacheableRead {
 
 impl CommandRunner {
     pub(super) async fn read(&self, key: &StoreKey) -> Result<ReadOutcome, RedisError> {
-        match self
-            .query(|| RedisCommand::get(self.names.session(key)))
-            .await?
-        {
+        self.read_until(key, self.deadline()).await
+    }
+
+    async fn read_until(
+        &self,
+        key: &StoreKey,
+        deadline: Instant,
+    ) -> Result<ReadOutcome, RedisError> {
+        let command = || RedisCommand::get(self.names.session(key));
+        match self.query_until(deadline, command).await? {
             Reply::Nil => Ok(ReadOutcome::Absent),
             Reply::Bytes(value) => record::decode(key, &value),
             _ => Err(RedisError::UnexpectedReply),
@@ -72,7 +78,7 @@ impl CommandRunner {
         let command = || RedisCommand::script(script, self.names.session(key), [ttl.clone()]);
         let reply = match self.query_until(deadline, command).await {
             // Without the touch, the record is as good.
-            Err(error) if error.rejects_writes() => return self.read(key).await,
+            Err(error) if error.rejects_writes() => return self.read_until(key, deadline).await,
             reply => reply?,
         };
         let value = match reply {
@@ -82,7 +88,7 @@ impl CommandRunner {
                 let due = IndexDue::parse(parts)?;
                 let value = due.stored.clone();
                 if !Box::pin(self.touch_indexed(key, ttl, due, deadline)).await? {
-                    return self.read(key).await;
+                    return self.read_until(key, deadline).await;
                 }
                 value
             }
