@@ -101,7 +101,8 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// keys of the others.
 ///
 /// - Every operation ends within the operation timeout with a result or an error. It is retried
-///   until then if a retry is safe: see [write](#method.write).
+///   until then if a retry is safe: see [write](#method.write). To list or destroy the sessions of a tag
+///   takes several commands. The limit then holds for each of them.
 /// - **An outage starts** when an operation has failed after all its attempts. It also starts if no command has
 ///   been answered for the operation timeout, even if every caller has stopped waiting. If the
 ///   server answers other commands meanwhile, a failure is not an outage.
@@ -114,7 +115,8 @@ const MAX_RETRY: Duration = Duration::from_secs(30);
 /// - **A known outage costs little.** A touch fails at once, and renewals are skipped. Other operations
 ///   wait for the [outage timeout](RedisStoreBuilder::outage_timeout) at most. Writes that are rejected
 ///   with `OOM`, `MISCONF` or `NOREPLICAS` are sent, because the server answers at once and accepts some.
-/// - **An outage ends** when the server accepts a write. Until then, one task for each server tests it: it sets a
+/// - **An outage ends** when the server accepts a write, or rejects one for a reason that is no outage,
+///   such as a missing permission. Until then, one task for each server tests it: it sets a
 ///   key `test:…` under the prefix that expires after a millisecond. Reads that succeed do not end an
 ///   outage. If a cluster replaces the server, its outage ends too.
 /// - The connection queues nothing while it is down. Operations wait individually, at most
