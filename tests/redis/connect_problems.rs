@@ -6,8 +6,8 @@ use std::{
 };
 
 use hyper_session::store::{
-    Expected, Store, StoreError, WriteRequest,
-    redis::{ConnectProblem, Outage, OutageScope, RedisError, RedisStore},
+    Expected, ScanStore, Store, StoreError, WriteRequest,
+    redis::{ConnectProblem, Outage, OutageScope, RedisError, RedisStore, TransientError},
 };
 
 use crate::support::redis_servers::{
@@ -99,4 +99,22 @@ async fn a_server_that_never_accepted_the_store_is_an_outage_too() {
     wait_for_reports(&outages, 1).await;
     assert_denied_outage(&store.read(&key(), None).await.unwrap_err());
     end_outage(&server, &store, &outages).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_is_tried_again_until_the_operation_timeout() {
+    let mut server = Server::start();
+    let (store, _) = store(&server.url());
+    let builder = RedisStore::builder(&server.url()).operation_timeout(Duration::from_secs(60));
+    let patient = builder.connect().await.unwrap();
+    create_session(&store, HOUR).await;
+    server.kill();
+    let scan = tokio::spawn(patient.scan_page(None));
+    let error = store.scan_page(None).await.unwrap_err();
+    let RedisError::TimedOut { last, .. } = cause(&error) else {
+        panic!("not timed out: {error:?}");
+    };
+    assert_eq!(*last, TransientError::Disconnected, "{error:?}");
+    server.restart();
+    scan.await.unwrap().unwrap();
 }

@@ -370,7 +370,7 @@ impl CommandRunner {
     ///
     /// It doubles from 4 ms to 128 ms. A random part of up to a half is left out, so that operations
     /// which failed together do not retry together.
-    fn backoff(&self, attempt: u32) -> Duration {
+    pub(super) fn backoff(&self, attempt: u32) -> Duration {
         let max = 4_000_u64 << attempt.min(5);
         Duration::from_micros(max / 2 + self.versions.next_number() % (max / 2))
     }

@@ -3,7 +3,10 @@
 //! A cursor is the position of a server among the masters, and the cursor of its `SCAN`. The masters are
 //! sorted by their addresses, so that other processes have the same order.
 
+use std::time::Instant;
+
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::{
     RedisError, TransientError,
@@ -14,9 +17,6 @@ use crate::store::{ScanCursor, ScanPage};
 
 /// The number of keys that a server inspects for one page.
 const COUNT: u32 = 1000;
-
-/// Maximum number of attempts to get one page.
-const MAX_ATTEMPTS: usize = 3;
 
 impl CommandRunner {
     pub(super) async fn scan_page(&self, from: Option<ScanCursor>) -> Result<ScanPage, RedisError> {
@@ -30,23 +30,29 @@ impl CommandRunner {
         let Some(node) = masters.get(server) else {
             return Ok(ScanPage::default());
         };
-        let mut failed = None;
-        for _ in 0..MAX_ATTEMPTS {
+        let (deadline, mut failed) = (self.deadline(), None);
+        for attempt in 0_u32.. {
             let connection = node.next_connection(failed);
             let command = RedisCommand::scan(cursor.clone(), self.names.pattern(), COUNT);
-            let attempt = node.attempt(connection, command, self.deadline(), 0).await;
-            match attempt {
+            let last = match node.attempt(connection, command, deadline, 0).await {
                 Ok(answer) => return self.page(answer.reply, server, masters.len()),
                 Err(AttemptError::Final(error)) => return Err(error),
-                Err(_) => failed = Some(connection),
+                Err(AttemptError::Moved(_)) => TransientError::Redirected,
+                Err(AttemptError::Transient { error, .. }) => error,
+            };
+            failed = Some(connection);
+            let pause = self.backoff(attempt);
+            if deadline.saturating_duration_since(Instant::now()) <= pause {
+                return Err(RedisError::TimedOut {
+                    server: node.server().clone(),
+                    after: self.settings.operation_timeout,
+                    last,
+                    problem: node.problem(),
+                });
             }
+            sleep(pause).await;
         }
-        Err(RedisError::TimedOut {
-            server: node.server().clone(),
-            after: self.settings.operation_timeout,
-            last: TransientError::Timeout,
-            problem: node.problem(),
-        })
+        Err(RedisError::UnexpectedReply)
     }
 
     fn page(&self, reply: Reply, server: usize, servers: usize) -> Result<ScanPage, RedisError> {
