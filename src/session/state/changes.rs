@@ -150,11 +150,13 @@ impl SessionState {
         self.pending_base.as_mut()?.changes.take()
     }
 
-    /// Puts changes that were not stored back, before those made since.
+    /// Puts changes that were not stored back, before those made since. The record of the commit that
+    /// failed is no longer pending.
     pub(in crate::session) fn restore_changes(
         &mut self,
         changes: Changes,
     ) -> Result<(), SessionError> {
+        self.pending_base = None;
         let later = std::mem::replace(&mut self.patch, changes.patch);
         self.patch.append(later);
         self.tags.restore_changes(changes.tags);

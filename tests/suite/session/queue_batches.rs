@@ -16,7 +16,7 @@ use super::{queue::visitor, queue_limits::while_a_queue_waits};
 use crate::support::{
     Browser,
     Call::{self, Read, Write},
-    GateStore, TestServer, config, data, increment, test_server,
+    GateStore, TestServer, Visit, config, data, increment, test_server,
 };
 
 /// A store that refuses records of more than 1 KiB.
@@ -99,6 +99,42 @@ async fn a_commit_that_is_too_large_in_a_queue_can_be_made_again() {
     while_a_queue_waits(&server, &browser, [request]).await;
     let expected = json!({"n": 2, "first": 1});
     assert_eq!(data(&mut browser.clone()).await, expected);
+}
+
+/// Asserts that the only cookie of the response lives for 30 days.
+fn assert_thirty_days<T>(visit: &Visit<T>) {
+    let cookie = visit.cookie();
+    assert!(cookie.contains("; Max-Age=2592000;"), "{cookie}");
+}
+
+#[tokio::test]
+async fn after_a_commit_that_was_too_large_the_cookie_has_a_timeout_that_was_set_later() {
+    type Change = fn(&Session) -> Result<(), SessionError>;
+    let changes: [Change; 3] = [
+        |_| Ok(()),
+        |s| s.regenerate(),
+        |s| s.rotate_id(Duration::from_secs(60)),
+    ];
+    for (index, change) in changes.into_iter().enumerate() {
+        let server = test_server(config());
+        let mut browser = small_visitor(&server).await;
+        let mut parallel = browser.clone();
+        let visit = browser.request(async |s| {
+            let session = s.load().await.unwrap();
+            session.put("large", text(2000)).unwrap();
+            change(session).unwrap();
+            assert!(s.commit().await.unwrap_err().is_too_large());
+            s.forget("large").unwrap();
+            s.set_max_age(Duration::from_secs(30 * 24 * 3600)).unwrap();
+        });
+        assert_thirty_days(&visit.await);
+        if index == 2 {
+            let visit = parallel.request(async |s| s.load().await.map(drop).unwrap());
+            assert_thirty_days(&visit.await);
+        }
+        server.advance(Duration::from_secs(24 * 3600));
+        assert_eq!(data(&mut browser).await, json!({"n": 0}));
+    }
 }
 
 /// Each change of a batch that is too large is a write of its own. Another process writes before the
