@@ -172,6 +172,10 @@ fn begin(
             return Ok(pending.map(|write| CommitStep::Writing(write, key)));
         }
         Ok(step) => return Ok(Some(step)),
+        Err(error) if error.is_conflict() || error.is_too_large() => {
+            // The policy may be to drop the changes.
+            return Ok(Some(CommitStep::Failing(Box::new(error))));
+        }
         Err(error) => {
             end_trace(trace, error.outcome(), state);
             return Err(state.report(engine, error));

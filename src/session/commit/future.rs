@@ -17,7 +17,7 @@ use crate::{
     id::{SessionId, StoreKey},
     session::{
         Event, OnConflict, OnTooLarge, Session, SessionError,
-        state::{Changes, IdStatus, SessionState, StoredRecord},
+        state::{Changes, IdStatus, Phase, SessionState, StoredRecord},
         trace::{OperationEnd, OperationTrace},
     },
     store::{Record, StoreError, WriteOutcome},
@@ -156,6 +156,7 @@ impl Commit {
         Poll::Ready(match &mut self.step {
             CommitStep::Done => Ok(CommitStep::Done),
             CommitStep::Plan => self.plan(),
+            CommitStep::Failing(error) => Err((**error).clone()),
             CommitStep::Touching(renewal) => {
                 let renewed = ready!(renewal.poll(cx));
                 let engine = &*self.session.engine;
@@ -214,13 +215,11 @@ impl Commit {
     }
 
     fn plan(&mut self) -> StepResult {
-        let step = first_step(
-            &mut self.session.state(),
-            &self.session.engine,
-            self.is_final,
-        )?;
-        self.abandon = (!self.is_final).then(|| AbandonGuard(self.session.clone()));
-        Ok(step)
+        let mut state = self.session.state();
+        // The first step may fail too. If another commit is running, it has its own guard.
+        let is_first = !self.is_final && state.phase() == Phase::Open;
+        self.abandon = is_first.then(|| AbandonGuard(self.session.clone()));
+        first_step(&mut state, &self.session.engine, self.is_final)
     }
 
     fn on_destroyed(&mut self, destroyed: Result<(), StoreError>, key: StoreKey) -> StepResult {

@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum CommitStep {
     /// Choose the first operation.
     Plan,
+    /// Fail, because the changes of the final commit cannot be stored.
+    Failing(Box<SessionError>),
     /// Renew an unloaded session.
     Touching(Renewal),
     /// Destroy the session with this key, as the request asked for.

@@ -128,8 +128,9 @@ impl Session {
     ///   other tasks made during the commit are dropped as well.
     /// - [`Committed`](SessionError::Committed) if another commit of this session is running.
     ///
-    /// If the commit was to regenerate the session, the request cannot change the session after any
-    /// of these errors.
+    /// If the commit was to regenerate the session, the request cannot change the session after a
+    /// `Conflict`, nor after any of these errors if the commit had written the record of the new id.
+    /// Changes then fail with `Committed`.
     ///
     /// It is not an error if another request has destroyed the session. The changes are then
     /// dropped, with an [`Event::WriteDropped`](crate::session::Event::WriteDropped).

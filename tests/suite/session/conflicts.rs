@@ -308,38 +308,74 @@ async fn the_id_cannot_be_changed_during_an_explicit_commit() {
     assert_eq!(data(&mut browser).await, json!({"n": 2}));
 }
 
-/// A change made during an explicit commit does not fit what that commit merged.
+/// Stores `first` with an explicit commit. A change made meanwhile does not fit the record that the commit
+/// merged.
+async fn commit_beside_a_late_conflict(server: &TestServer, s: &Session, mut other: Browser) {
+    let gate = server.store.hold(Call::Write);
+    s.load().await.unwrap().put("first", 1).unwrap();
+    let commit = async { s.commit().await.unwrap() };
+    tokio::join!(commit, async {
+        gate.reached().await;
+        s.increment("n").unwrap();
+        other.visit(async |s| s.put("n", "text")).await.unwrap();
+        gate.open();
+    });
+}
+
 #[tokio::test]
 async fn a_late_change_that_does_not_fit_fails_the_next_commit_and_overwrites_nothing() {
-    for explicit in [false, true] {
-        let server = test_server(config());
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let visit = browser
+        .clone()
+        .request(async |s| {
+            commit_beside_a_late_conflict(&server, &s, browser.clone()).await;
+            let refused = s.commit().await.unwrap_err();
+            assert!(refused.is_conflict(), "{refused}");
+            s.load().await.unwrap().put("second", 2).unwrap();
+        })
+        .await;
+    assert_eq!(visit.status, 200);
+    let expected = json!({"n": "text", "first": 1, "second": 2});
+    assert_eq!(data(&mut browser.clone()).await, expected);
+}
+
+#[tokio::test]
+async fn a_late_change_that_does_not_fit_is_an_error_or_dropped_at_the_end_of_the_request() {
+    for (policy, status) in [(OnConflict::Error, 409), (OnConflict::DropWrite, 200)] {
+        let server = test_server(config().on_conflict(policy));
         let browser = visitor(&server, json!({"n": 1})).await;
-        let (mut ours, mut theirs) = (browser.clone(), browser.clone());
-        let gate = server.store.hold(Call::Write);
-        let visit = ours
-            .request(async |s| {
-                s.load().await.unwrap().put("first", 1).unwrap();
-                let commit = async { s.commit().await.unwrap() };
-                tokio::join!(commit, async {
-                    gate.reached().await;
-                    s.increment("n").unwrap();
-                    theirs.visit(async |s| s.put("n", "text")).await.unwrap();
-                    gate.open();
-                });
-                if explicit {
-                    let refused = s.commit().await.unwrap_err();
-                    assert!(refused.is_conflict(), "{refused}");
-                    s.load().await.unwrap().put("second", 2).unwrap();
-                }
-            })
+        let visit = browser
+            .clone()
+            .request(async |s| commit_beside_a_late_conflict(&server, &s, browser.clone()).await)
             .await;
-        assert_eq!(visit.status, if explicit { 200 } else { 409 });
-        let mut expected = json!({"n": "text", "first": 1});
-        if explicit {
-            expected["second"] = json!(2);
-        }
-        assert_eq!(data(&mut browser.clone()).await, expected);
+        assert_eq!((visit.status.as_u16(), visit.cookies().len()), (status, 1));
+        let conflicts = server.events.with_name("conflict");
+        assert_eq!(conflicts.len(), 1);
+        assert_eq!(conflicts[0].text, "n");
+        let dropped = server.events.with_name("write_dropped").len();
+        assert_eq!(dropped, usize::from(status == 200));
+        let left = data(&mut browser.clone()).await;
+        assert_eq!(left, json!({"n": "text", "first": 1}));
     }
+}
+
+#[tokio::test]
+async fn a_regeneration_after_a_late_change_that_does_not_fit_cannot_be_made_again() {
+    let server = test_server(config());
+    let browser = visitor(&server, json!({"n": 1})).await;
+    let visit = browser
+        .clone()
+        .request(async |s| {
+            commit_beside_a_late_conflict(&server, &s, browser.clone()).await;
+            s.regenerate().unwrap();
+            assert!(s.commit().await.unwrap_err().is_conflict());
+            assert!(s.put("second", 2).unwrap_err().is_not_mutable());
+        })
+        .await;
+    assert_eq!(visit.status, 503);
+    let left = data(&mut browser.clone()).await;
+    assert_eq!(left, json!({"n": "text", "first": 1}));
 }
 
 /// A regeneration waits for its turn, because a queue exists. It stores the flash message once.
