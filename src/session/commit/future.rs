@@ -169,10 +169,7 @@ impl Commit {
                 let (destroyed, key) = (ready!(Pin::new(destroy).poll(cx)), *key);
                 self.on_destroyed(destroyed, key)
             }
-            CommitStep::Joining(key) => {
-                let key = *key;
-                self.on_joining(key)
-            }
+            &mut CommitStep::Joining(key) => self.on_joining(key),
             CommitStep::Writing(write, key) => {
                 let (written, key) = (ready!(Pin::new(write).poll(cx)), *key);
                 self.on_written(written, key)
