@@ -76,11 +76,11 @@ mod engine {
         }
 
         fn destroy(&self, _: &StoreKey) -> StoreFuture<()> {
-            unimplemented!()
+            unreachable!("no commit of the models destroys")
         }
 
         fn touch(&self, _: &StoreKey, _: Duration) -> StoreFuture<bool> {
-            unimplemented!()
+            unreachable!("no commit of the models touches")
         }
     }
 }
