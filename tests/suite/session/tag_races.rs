@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper_session::{Session, SessionError, id::StoreKey};
+use hyper_session::{Session, SessionCollection, SessionError, id::StoreKey};
 use serde_json::json;
 
 use crate::support::{Browser, Call, TestServer, config, data, test_server};
@@ -229,25 +229,46 @@ async fn a_tag_from_outside_keeps_the_expiry_and_the_changes_of_requests() {
     assert!(!all.tag(&key, "team").await.unwrap(), "it has expired");
 }
 
-/// A regeneration stores the new record before the old id is dead, and writes it again if another
-/// request has changed the old one.
+/// Gives the session a new id by `renew`. Before the old id is dead, another request with it does `write`, and
+/// then `outside` gets the new key. The new record is written again, since the old one has changed.
+async fn before_the_fence(
+    server: &TestServer,
+    browser: &mut Browser,
+    renew: fn(&Session) -> Result<(), SessionError>,
+    write: fn(&Session) -> Result<(), SessionError>,
+    outside: impl AsyncFnOnce(SessionCollection, StoreKey),
+) {
+    let mut writer = browser.clone();
+    let old = browser.visit(async |s| s.store_key()).await.unwrap();
+    let fence = server.store.hold_nth(Call::Write, 1);
+    let renewal = browser.visit(async move |s| renew(s).unwrap());
+    tokio::join!(renewal, async {
+        fence.reached().await;
+        writer.visit(async move |s| write(s).unwrap()).await;
+        let mut keys = tagged(server, "ada").await.into_iter();
+        let new = keys.find(|key| *key != old).unwrap();
+        outside(server.sessions.collection(), new).await;
+        fence.open();
+    });
+}
+
+fn increment(session: &Session) -> Result<(), SessionError> {
+    session.increment("n").map(drop)
+}
+
 #[tokio::test]
 async fn a_tag_from_outside_on_the_new_record_of_a_regeneration_stays() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
-    let mut writer = browser.clone();
-    let old = browser.visit(async |s| s.store_key()).await.unwrap();
-    let fence = server.store.hold_nth(Call::Write, 1);
-    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
-    tokio::join!(regeneration, async {
-        fence.reached().await;
-        writer.visit(async |s| s.increment("n")).await.unwrap();
-        let mut keys = tagged(&server, "ada").await.into_iter();
-        let new = keys.find(|key| *key != old).unwrap();
-        let all = server.sessions.collection();
-        assert!(all.tag(&new, "team").await.unwrap());
-        fence.open();
-    });
+    let outside = async |all: SessionCollection, new| assert!(all.tag(&new, "team").await.unwrap());
+    before_the_fence(
+        &server,
+        &mut browser,
+        |s| s.regenerate(),
+        increment,
+        outside,
+    )
+    .await;
     assert_eq!(data(&mut browser).await, json!({"user": "ada", "n": 1}));
     let new = browser.visit(async |s| s.store_key()).await.unwrap();
     for tag in ["ada", "team"] {
@@ -260,22 +281,14 @@ async fn a_tag_from_outside_on_the_new_record_of_a_regeneration_stays() {
 async fn a_failed_end_of_the_new_record_of_a_rotation_leaves_no_session_without_its_tag() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
-    let mut writer = browser.clone();
     let mut late = browser.clone();
-    let old = browser.visit(async |s| s.store_key()).await.unwrap();
-    let fence = server.store.hold_nth(Call::Write, 1);
-    let rotation = browser.visit(async |s| s.rotate_id(Duration::from_secs(30)).unwrap());
-    tokio::join!(rotation, async {
-        fence.reached().await;
-        writer.visit(async |s| s.increment("n")).await.unwrap();
-        let mut keys = tagged(&server, "ada").await.into_iter();
-        let new = keys.find(|key| *key != old).unwrap();
+    let rotate = |s: &Session| s.rotate_id(Duration::from_secs(30));
+    let outside = async |all: SessionCollection, new| {
         server.store.fail(Call::Destroy);
-        let all = server.sessions.collection();
         all.destroy(&new).await.unwrap_err();
-        fence.open();
-    });
-    assert_reachable(&server, &mut [browser, writer, late.clone()], "failed").await;
+    };
+    before_the_fence(&server, &mut browser, rotate, increment, outside).await;
+    assert_reachable(&server, &mut [browser, late.clone()], "failed").await;
     assert_eq!(data(&mut late).await, json!({}));
 }
 
@@ -285,23 +298,12 @@ async fn a_failed_end_of_the_new_record_of_a_rotation_leaves_no_session_without_
 async fn a_tag_and_an_untag_beside_a_regeneration_and_a_tag_from_outside_stay() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
-    let mut writer = browser.clone();
-    let old = browser.visit(async |s| s.store_key()).await.unwrap();
-    let fence = server.store.hold_nth(Call::Write, 1);
-    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
-    tokio::join!(regeneration, async {
-        fence.reached().await;
-        let change = async |s: &Session| {
-            s.tag("two")?;
-            s.untag("ada")
-        };
-        writer.visit(change).await.unwrap();
-        let mut keys = tagged(&server, "ada").await.into_iter();
-        let new = keys.find(|key| *key != old).unwrap();
-        let all = server.sessions.collection();
-        assert!(all.tag(&new, "team").await.unwrap());
-        fence.open();
-    });
+    let change = |s: &Session| {
+        s.tag("two")?;
+        s.untag("ada")
+    };
+    let outside = async |all: SessionCollection, new| assert!(all.tag(&new, "team").await.unwrap());
+    before_the_fence(&server, &mut browser, |s| s.regenerate(), change, outside).await;
     let new = browser.visit(async |s| s.store_key()).await.unwrap();
     for tag in ["two", "team"] {
         assert_eq!(tagged(&server, tag).await, [new], "{tag}");
@@ -314,21 +316,17 @@ async fn a_tag_and_an_untag_beside_a_regeneration_and_a_tag_from_outside_stay() 
 async fn the_end_of_the_new_record_of_a_regeneration_ends_the_old_one_too() {
     let server = test_server(config());
     let mut browser = ada(&server).await;
-    let mut writer = browser.clone();
     let mut late = browser.clone();
-    let old = browser.visit(async |s| s.store_key()).await.unwrap();
-    let fence = server.store.hold_nth(Call::Write, 1);
-    let regeneration = browser.visit(async |s| s.regenerate().unwrap());
-    tokio::join!(regeneration, async {
-        fence.reached().await;
-        writer.visit(async |s| s.increment("n")).await.unwrap();
-        let mut keys = tagged(&server, "ada").await.into_iter();
-        let new = keys.find(|key| *key != old).unwrap();
-        let all = server.sessions.collection();
-        all.destroy(&new).await.unwrap();
-        fence.open();
-    });
-    for visitor in [&mut browser, &mut writer, &mut late] {
+    let outside = async |all: SessionCollection, new| all.destroy(&new).await.unwrap();
+    before_the_fence(
+        &server,
+        &mut browser,
+        |s| s.regenerate(),
+        increment,
+        outside,
+    )
+    .await;
+    for visitor in [&mut browser, &mut late] {
         assert_eq!(data(visitor).await, json!({}));
     }
     assert_eq!(tagged(&server, "ada").await, []);
