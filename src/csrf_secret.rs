@@ -2,7 +2,7 @@
 
 use ctutils::CtEq;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::id::{EntropyError, SessionId};
 
@@ -20,16 +20,17 @@ impl CsrfSecret {
         let mut digest = Sha256::new();
         digest.update(PURPOSE);
         digest.update(id.as_bytes());
-        let hash: [u8; 32] = digest.finalize().into();
-        let mut half = [0; LEN];
-        half.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Self(half)
+        let hash: Zeroizing<[u8; 32]> = Zeroizing::new(digest.finalize().into());
+        let mut secret = Self([0; LEN]);
+        let bytes = secret.0.iter_mut().zip(&*hash);
+        bytes.for_each(|(to, from)| *to = *from);
+        secret
     }
 
     /// Returns a token: a random mask and the masked secret, as text. No two responses contain the
     /// same bytes, so compressed lengths reveal nothing about the secret (the BREACH attack).
     pub(crate) fn to_masked_token(&self) -> Result<String, EntropyError> {
-        let mut bytes = [0; 2 * LEN];
+        let mut bytes = Zeroizing::new([0; 2 * LEN]);
         let (mask, masked) = bytes.split_at_mut(LEN);
         getrandom::fill(mask).map_err(|_| EntropyError)?;
         for ((to, mask), secret) in masked.iter_mut().zip(mask).zip(self.0) {
@@ -40,11 +41,11 @@ impl CsrfSecret {
 
     /// Returns `true` if `token` is this secret under any mask. Compares in constant time.
     pub(crate) fn matches(&self, token: &str) -> bool {
-        let mut bytes = [0; 2 * LEN];
+        let mut bytes = Zeroizing::new([0; 2 * LEN]);
         if token.len() != base64_simd::URL_SAFE_NO_PAD.encoded_length(bytes.len()) {
             return false;
         }
-        let out = base64_simd::Out::from_slice(&mut bytes);
+        let out = base64_simd::Out::from_slice(&mut *bytes);
         let decoded = base64_simd::URL_SAFE_NO_PAD.decode(token.as_bytes(), out);
         if !decoded.is_ok_and(|decoded| decoded.len() == 2 * LEN) {
             return false;

@@ -10,8 +10,11 @@ const OFFSET_BITS: u32 = 24;
 /// The largest index that a cursor holds.
 const MAX_INDEX: u64 = (1 << (64 - 2 * OFFSET_BITS)) - 1;
 
-/// The element of an array that was found last. A search for the same or a later element continues there, so
-/// a loop over an array takes one walk.
+/// The element of an array that was found last. A search for the same or a later element continues there, so a
+/// loop over an array takes one walk.
+///
+/// There is one cursor for a document. A loop that goes backwards, or reads two arrays in turn, walks to each element
+/// from the start of its array. So does a search for an element beyond index 65,535 from that index on.
 ///
 /// It is one number: the offset of the array, the offset of the element, and its index. Zero if there is none.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use super::array_cursor::ArrayCursor;
 pub(super) struct CowBuf {
     shared: Bytes,
     owned: Vec<u8>,
-    edited: bool,
+    /// The bytes are in `owned`.
+    is_owned: bool,
     cursor: ArrayCursor,
 }
 
@@ -22,15 +23,20 @@ impl CowBuf {
         Self {
             shared,
             owned: Vec::new(),
-            edited: false,
+            is_owned: false,
             cursor: ArrayCursor::default(),
         }
     }
 
     pub(super) fn load(&mut self, shared: Bytes) {
         self.shared = shared;
-        self.edited = false;
+        self.is_owned = false;
         self.cursor.reset();
+    }
+
+    /// Loads a copy of bytes.
+    pub(super) fn load_copy(&mut self, bytes: &[u8]) {
+        self.clear().extend_from_slice(bytes);
     }
 
     /// Returns the cursor of the arrays in these bytes.
@@ -39,7 +45,7 @@ impl CowBuf {
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
-        if self.edited {
+        if self.is_owned {
             &self.owned
         } else {
             &self.shared
@@ -51,15 +57,15 @@ impl CowBuf {
         self.owned.capacity()
     }
 
-    pub(super) fn is_edited(&self) -> bool {
-        self.edited
-    }
-
     /// Replaces a range of the bytes. Moves the bytes after it at most once. Returns `None` if the range is out
     /// of bounds.
     pub(super) fn splice(&mut self, range: Range<usize>, new: &[u8]) -> Option<()> {
         self.cursor.on_edit(range.start);
         let bytes = self.to_mut();
+        if range.len() == new.len() {
+            bytes.get_mut(range)?.copy_from_slice(new);
+            return Some(());
+        }
         let old_len = bytes.len();
         bytes.get(range.clone())?;
         let end = range.start + new.len();
@@ -77,23 +83,31 @@ impl CowBuf {
 
     /// Returns the bytes for editing, except for changes of a text that [`splice`](Self::splice) makes. The
     /// first call copies them.
+    #[inline]
     pub(super) fn to_mut(&mut self) -> &mut Vec<u8> {
-        /// Spare capacity, so that a small edit does not reallocate.
-        const SLACK: usize = 64;
-        if !self.edited {
-            self.owned.clear();
-            self.owned.reserve(self.shared.len() + SLACK);
-            self.owned.extend_from_slice(&self.shared);
-            self.shared = Bytes::new();
-            self.edited = true;
+        if !self.is_owned {
+            self.copy_shared();
         }
         &mut self.owned
     }
 
+    #[inline(never)]
+    fn copy_shared(&mut self) {
+        /// Spare capacity, so that a small edit does not reallocate.
+        const SLACK: usize = 64;
+        self.owned.clear();
+        self.owned.reserve(self.shared.len() + SLACK);
+        self.owned.extend_from_slice(&self.shared);
+        self.shared = Bytes::new();
+        self.is_owned = true;
+    }
+
     /// Empties the buffer and returns it for editing.
     pub(super) fn clear(&mut self) -> &mut Vec<u8> {
-        self.shared = Bytes::new();
-        self.edited = true;
+        if !self.is_owned {
+            self.shared = Bytes::new();
+            self.is_owned = true;
+        }
         self.cursor.reset();
         self.owned.clear();
         &mut self.owned

@@ -13,6 +13,7 @@ use super::{
     index,
     insertion::{InsertError, InsertionKind, InsertionPoint, locate, write_insertion},
     merge::{write_merged, write_overlaid},
+    number::{parse_short, write_int},
     read::RootMember,
     scan,
     serde_impl::with_json,
@@ -101,7 +102,7 @@ impl Document {
         path: &KeyPath<'_>,
         amount: Number,
     ) -> Result<Number, EditError> {
-        self.update_number(path, amount, Number::checked_add)
+        self.update_number(path, amount, i64::checked_add, Number::checked_add)
     }
 
     /// Subtracts `amount` from the number at `path`, like [`add`](Self::add).
@@ -122,7 +123,7 @@ impl Document {
         path: &KeyPath<'_>,
         amount: Number,
     ) -> Result<Number, EditError> {
-        self.update_number(path, amount, Number::checked_sub)
+        self.update_number(path, amount, i64::checked_sub, Number::checked_sub)
     }
 
     /// Merges the members of `values`, which must be an object, into this object, recursively.
@@ -232,6 +233,7 @@ impl Document {
     pub fn clear(&mut self) {
         self.text.clear().extend_from_slice(b"{}");
         self.index.clear();
+        self.is_editable = true;
     }
 
     fn find_removal(
@@ -259,8 +261,15 @@ impl Document {
         &mut self,
         path: &KeyPath<'_>,
         amount: Number,
+        update_short: impl FnOnce(i64, i64) -> Option<i64>,
         update: impl FnOnce(Number, Number) -> Option<Number>,
     ) -> Result<Number, EditError> {
+        if let Some(amount) = amount.as_short() {
+            let update = |old| update_short(old, amount);
+            if let Some(new) = self.update_in_place(path, update)? {
+                return Ok(new.into());
+            }
+        }
         let mut result = Number::Int(0);
         let mut space = [0; Number::MAX_JSON_LEN];
         self.write(path, 0, |old| {
@@ -280,6 +289,40 @@ impl Document {
             Ok(result.write_json(&mut space))
         })?;
         Ok(result)
+    }
+
+    /// Replaces an integer by one of the same length. No member moves, so the index need not be sound. Does
+    /// nothing and returns `None` if the old or the new value is another one.
+    fn update_in_place(
+        &mut self,
+        path: &KeyPath<'_>,
+        update: impl FnOnce(i64) -> Option<i64>,
+    ) -> Result<Option<i64>, MalformedDocument> {
+        let Some((root, keys)) = self.resolve_root(path)? else {
+            return Ok(None);
+        };
+        let range = self.value_range(root, keys);
+        let Some(range) = range.ok_or(MalformedDocument::DAMAGED)? else {
+            return Ok(None);
+        };
+        let (Some(old), Some(b',' | b'}' | b']')) =
+            (self.text().get(range.clone()), self.text().get(range.end))
+        else {
+            return Ok(None);
+        };
+        let mut space = [0; Number::MAX_JSON_LEN];
+        let Some(new) = parse_short(old).and_then(update) else {
+            return Ok(None);
+        };
+        let json = write_int(new, &mut space);
+        if json.len() != range.len() {
+            return Ok(None);
+        }
+        let replaced = self.text.splice(range, json);
+        replaced.ok_or(MalformedDocument::DAMAGED)?;
+        // Releases the record, so that its buffer can be reused.
+        self.index.to_mut();
+        Ok(Some(new))
     }
 
     /// Writes at `path` the text that `json` returns for the old value. The new value is `depth`
@@ -319,10 +362,15 @@ impl Document {
         let exists = point.kind == InsertionKind::Value && point.matched_keys == keys.len();
         let old = self.text().get(point.range.clone()).filter(|_| exists);
         let json = json(old.map(RawValue::new))?;
-        write_insertion(&point, keys, json, scratch)
-            .map_err(|error| error.into_edit_error(path))?;
+        if !exists {
+            write_insertion(&point, keys, json, scratch)
+                .map_err(|error| error.into_edit_error(path))?;
+        }
         match member {
-            Some(member) => self.splice(path, point.range, scratch, member + 1),
+            Some(member) => {
+                let new = if exists { json } else { scratch };
+                self.splice(path, point.range, new, member + 1)
+            }
             None => self.append_root_member(path, point, scratch, first),
         }
     }
@@ -387,7 +435,9 @@ impl Document {
         }
         let replaced = self.text.splice(range, new);
         replaced.ok_or(MalformedDocument::DAMAGED)?;
-        index::shift(self.index.to_mut(), first_shifted, delta);
+        if delta != 0 {
+            index::shift(self.index.to_mut(), first_shifted, delta);
+        }
         Ok(())
     }
 
@@ -397,7 +447,7 @@ impl Document {
     /// If it exceeds the limit. The document is then unchanged.
     pub(crate) fn replace(&mut self, new: Self) -> Result<(), EditError> {
         self.check_size(&KeyPath::root(), new.text().len())?;
-        (self.text, self.index) = (new.text, new.index);
+        (self.text, self.index, self.is_editable) = (new.text, new.index, new.is_editable);
         Ok(())
     }
 
@@ -415,7 +465,7 @@ impl Document {
 
     /// Copies text and index for editing, and checks the index: edits rely on a sound index.
     pub(super) fn prepare_edit(&mut self) -> Result<(), MalformedDocument> {
-        if self.text.is_edited() && self.index.is_edited() {
+        if self.is_editable {
             return Ok(());
         }
         if !index::is_sound(self.index.as_slice(), self.text.as_slice()) {
@@ -423,6 +473,7 @@ impl Document {
         }
         self.text.to_mut();
         self.index.to_mut();
+        self.is_editable = true;
         Ok(())
     }
 

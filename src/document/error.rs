@@ -202,9 +202,21 @@ impl ReadError {
 /// Returns a path as text for an error. A long path is cut.
 pub(crate) fn path_for_display(path: &KeyPath<'_>) -> Box<str> {
     const MAX_CHARS: usize = 120;
-    let mut text = path.to_string();
-    if let Some((cut, _)) = text.char_indices().nth(MAX_CHARS) {
-        text.truncate(cut);
+    name_for_display(&path.to_string(), MAX_CHARS)
+}
+
+/// Returns a name as text for an error: one line, and cut after `max_chars` characters. A client may have
+/// chosen the name.
+pub(crate) fn name_for_display(name: &str, max_chars: usize) -> Box<str> {
+    let mut text = String::new();
+    let mut chars = name.chars();
+    for c in chars.by_ref().take(max_chars) {
+        match c {
+            '"' | '\'' | '\\' => text.push(c),
+            c => text.extend(c.escape_debug()),
+        }
+    }
+    if chars.next().is_some() {
         text.push('…');
     }
     text.into_boxed_str()

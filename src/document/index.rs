@@ -67,6 +67,11 @@ pub(super) fn offset(index: &[u8], at: usize) -> Option<usize> {
     Some(offset_of(*entry))
 }
 
+/// Returns the end of member `at` in the text, which is before its comma or the closing brace.
+pub(super) fn member_end(index: &[u8], text: &[u8], at: usize) -> Option<usize> {
+    offset(index, at + 1).unwrap_or(text.len()).checked_sub(1)
+}
+
 /// Returns the first member with this key tag for whose offset `accept` returns a value.
 pub(super) fn find<T>(
     index: &[u8],

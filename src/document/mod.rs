@@ -56,15 +56,15 @@ mod serde_impl;
 mod strict;
 mod typed_key;
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 use cow_buf::CowBuf;
 pub use date::IsoDate;
 #[cfg(feature = "testing")]
 pub(crate) use equal::is_equal;
-pub(crate) use error::path_for_display;
 pub use error::{EditError, MalformedDocument, ReadError, SerializeError};
+pub(crate) use error::{name_for_display, path_for_display};
 pub(crate) use fields::apply_fields;
 pub use kind::ValueKind;
 pub use number::{Number, ParseNumberError};
@@ -73,7 +73,7 @@ pub use raw_value::RawValue;
 // Public for the benches and fuzz targets only.
 #[doc(hidden)]
 pub use read::Members;
-pub(crate) use serde_impl::{from_document, to_json, with_buffer, with_json};
+pub(crate) use serde_impl::{ValueCopy, from_document, to_json, with_buffer, with_json};
 pub use typed_key::{ListPath, NumberPath, ReadPath, TypedKey, WritePath};
 
 /// Maximum depth of a document. The root object is level one.
@@ -101,6 +101,8 @@ pub const MAX_GAP: usize = 1024;
 pub struct Document {
     text: CowBuf,
     index: CowBuf,
+    /// Both are ready for edits: owned, and the index was checked.
+    is_editable: bool,
     /// The buffer in which an edit builds new text. It also lends memory to the check for equal keys.
     scratch: Vec<u8>,
     limit: usize,
@@ -115,6 +117,7 @@ impl Document {
         Self {
             text: CowBuf::new(EMPTY),
             index: CowBuf::default(),
+            is_editable: false,
             scratch: Vec::new(),
             limit: MAX_TEXT,
             reserved: 0,
@@ -159,6 +162,35 @@ impl Document {
         }
         self.text.load(text);
         self.index.load(index);
+        self.is_editable = false;
+        Ok(())
+    }
+
+    /// Replaces the content with a text and an index that are ranges of `record`, like [`load`](Self::load).
+    pub(crate) fn load_ranges(
+        &mut self,
+        record: &Bytes,
+        text: Range<usize>,
+        index: Range<usize>,
+    ) -> Result<(), MalformedDocument> {
+        /// Maximum size of a text that is copied. A copy takes less time than the reference counts of shared
+        /// bytes, and an edit needs it anyway.
+        const MAX_COPY: usize = 512;
+        if text.len() > MAX_COPY {
+            return self.load(record.slice(text), record.slice(index));
+        }
+        let bytes = |range| record.get(range).ok_or(MalformedDocument::DAMAGED);
+        let (text, index) = (bytes(text)?, bytes(index)?);
+        if !index::fits(index, text) {
+            return Err(MalformedDocument::DAMAGED);
+        }
+        if index.is_empty() {
+            self.reset();
+            return Ok(());
+        }
+        self.text.load_copy(text);
+        self.index.load_copy(index);
+        self.is_editable = false;
         Ok(())
     }
 
@@ -172,13 +204,12 @@ impl Document {
     }
 
     /// Replaces the content with an empty object, and keeps the buffers.
+    #[inline]
     pub fn reset(&mut self) {
-        // Usual for flash messages. Each `load` drops shared bytes, through a pointer.
-        if self.is_empty() && !self.text.is_edited() {
-            return;
+        // Flash messages usually are empty. Without members, the text is `{}`.
+        if !self.is_empty() {
+            self.clear();
         }
-        self.text.load(EMPTY);
-        self.index.load(Bytes::new());
     }
 
     /// Limits the text to `bytes` bytes: later edits that would exceed the limit fail. The default
@@ -204,7 +235,12 @@ impl Document {
 
     /// Appends the root index to `out`: 4 bytes per root member.
     pub fn write_index(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.index.as_slice());
+        out.extend_from_slice(self.index());
+    }
+
+    /// Returns the root index.
+    pub(crate) fn index(&self) -> &[u8] {
+        self.index.as_slice()
     }
 
     /// Returns `true` if the document is the empty object.
@@ -217,11 +253,12 @@ impl Document {
         index::len(self.index.as_slice())
     }
 
-    /// Rebuilds the index from the text in the edit buffer.
+    /// Rebuilds the index from the text in the edit buffer. If the text is damaged, clears the document.
     fn reindex(&mut self) -> Result<(), MalformedDocument> {
         let built = index::build(self.text.as_slice(), self.index.clear());
+        self.is_editable = true;
         if built.is_err() {
-            self.reset();
+            self.clear();
         }
         built
     }

@@ -41,13 +41,38 @@ impl Number {
     /// Maximum length of the text that [`write_json`](Self::write_json) writes.
     pub(super) const MAX_JSON_LEN: usize = 40;
 
-    /// Writes the number's JSON text to the start of `space`.
+    /// Writes the number's JSON text into `space`, and returns the text.
     pub(super) fn write_json<'s>(&self, space: &'s mut [u8; Self::MAX_JSON_LEN]) -> &'s [u8] {
+        if let Some(int) = self.as_short() {
+            return write_int(int, space);
+        }
         let mut rest = &mut space[..];
         // Every number fits: an integer has at most 39 digits and a sign, a float at most 24 bytes.
         let _ = serde_json::to_writer(&mut rest, self);
         let len = Self::MAX_JSON_LEN - rest.len();
         space.get(..len).unwrap_or_default()
+    }
+
+    /// Appends the number's JSON text to `out` if it is an integer of 64 bits. Returns `false` for other
+    /// numbers.
+    pub(crate) fn append_short(self, out: &mut Vec<u8>) -> bool {
+        // The usual amount of an increment is 1.
+        if let Self::Int(digit @ 0..=9) = self {
+            out.push(b'0' + digit as u8);
+            return true;
+        }
+        let mut space = [0; Self::MAX_JSON_LEN];
+        let text = self.as_short().map(|int| write_int(int, &mut space));
+        out.extend_from_slice(text.unwrap_or_default());
+        text.is_some()
+    }
+
+    /// Returns an integer that fits into 64 bits. Usual numbers do.
+    pub(super) fn as_short(self) -> Option<i64> {
+        match self {
+            Self::Int(int) => int.try_into().ok(),
+            Self::UInt(_) | Self::Float(_) => None,
+        }
     }
 
     /// Returns the sum, or `None` if it overflows.
@@ -124,19 +149,48 @@ impl Number {
 }
 
 /// Parses an integer that fits into 64 bits, whatever its digits are. Usual numbers are that short.
-fn parse_short(text: &[u8]) -> Option<i64> {
+pub(super) fn parse_short(text: &[u8]) -> Option<i64> {
     const MAX_DIGITS: usize = 18;
     let (is_negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    if digits.is_empty() || digits.len() > MAX_DIGITS || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > MAX_DIGITS {
         return None;
     }
-    let magnitude = digits
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+    let mut magnitude = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude * 10 + i64::from(digit);
+    }
     Some(if is_negative { -magnitude } else { magnitude })
+}
+
+/// Writes an integer to the end of `space`, and returns its text.
+pub(super) fn write_int(int: i64, space: &mut [u8; Number::MAX_JSON_LEN]) -> &[u8] {
+    let mut magnitude = int.unsigned_abs();
+    let mut start = space.len();
+    // A magnitude of 64 bits has at most 20 digits, so there is space for all and a sign.
+    let mut prepend = |byte| {
+        start -= 1;
+        if let Some(free) = space.get_mut(start) {
+            *free = byte;
+        }
+    };
+    loop {
+        prepend(b'0' + (magnitude % 10) as u8);
+        magnitude /= 10;
+        if magnitude == 0 {
+            break;
+        }
+    }
+    if int < 0 {
+        prepend(b'-');
+    }
+    space.get(start..).unwrap_or_default()
 }
 
 impl From<u128> for Number {

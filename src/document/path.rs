@@ -1,6 +1,6 @@
 //! Paths to values of a document.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, slice};
 
 use smallvec::SmallVec;
 
@@ -31,12 +31,25 @@ use super::escape::{EscapedKey, escape_key};
 /// assert_eq!(KeyPath::from("user.roles[0]").to_string(), "user.roles.0");
 /// assert_eq!(KeyPath::from(["user", "a.b"]).to_string(), r#"user["a.b"]"#);
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct KeyPath<'a> {
     /// The whole text as one key, if it parses as more than one. A root member with this key takes
     /// precedence.
     whole: Option<EscapedKey<'a>>,
-    keys: SmallVec<[EscapedKey<'a>; 4]>,
+    keys: PathKeys<'a>,
+}
+
+/// The keys of a path. Most paths have one.
+#[derive(Clone)]
+enum PathKeys<'a> {
+    One(EscapedKey<'a>),
+    Any(SmallVec<[EscapedKey<'a>; 4]>),
+}
+
+impl<'a> FromIterator<EscapedKey<'a>> for PathKeys<'a> {
+    fn from_iter<I: IntoIterator<Item = EscapedKey<'a>>>(keys: I) -> Self {
+        Self::Any(keys.into_iter().collect())
+    }
 }
 
 impl<'a> KeyPath<'a> {
@@ -57,16 +70,19 @@ impl<'a> KeyPath<'a> {
             _ => {
                 let mut keys = SmallVec::new();
                 split_keys(text, |key| keys.push(escape_key(key)));
-                let whole = Some(escape_key(text.into()));
-                Self { whole, keys }
+                Self {
+                    whole: Some(escape_key(text.into())),
+                    keys: PathKeys::Any(keys),
+                }
             }
         }
     }
 
-    fn from_single_key(key: EscapedKey<'a>) -> Self {
-        let mut keys = SmallVec::new();
-        keys.push(key);
-        Self { whole: None, keys }
+    const fn from_single_key(key: EscapedKey<'a>) -> Self {
+        Self {
+            whole: None,
+            keys: PathKeys::One(key),
+        }
     }
 
     fn escape_keys(keys: impl Iterator<Item = &'a str>) -> Self {
@@ -80,13 +96,13 @@ impl<'a> KeyPath<'a> {
     pub(crate) fn root() -> Self {
         Self {
             whole: None,
-            keys: SmallVec::new(),
+            keys: PathKeys::Any(SmallVec::new()),
         }
     }
 
     /// Returns `true` if the path has no keys.
     pub(crate) fn is_root(&self) -> bool {
-        self.keys.is_empty()
+        self.keys().is_empty()
     }
 
     /// Creates a path from a list of literal keys.
@@ -96,7 +112,7 @@ impl<'a> KeyPath<'a> {
 
     /// Returns the path with `keys` after its own.
     pub(super) fn join<'s>(&'s self, keys: &'s [String]) -> KeyPath<'s> {
-        let own = self.keys.iter().map(|key| Cow::Borrowed(&**key));
+        let own = self.keys().iter().map(|key| Cow::Borrowed(&**key));
         let keys = keys.iter().map(|key| escape_key(key.as_str().into()));
         KeyPath {
             whole: None,
@@ -109,17 +125,31 @@ impl<'a> KeyPath<'a> {
     }
 
     pub(super) fn keys(&self) -> &[EscapedKey<'a>] {
-        &self.keys
+        match &self.keys {
+            PathKeys::One(key) => slice::from_ref(key),
+            PathKeys::Any(keys) => keys,
+        }
     }
 
     /// Appends the path to `out`, in the format that [`read`](Self::read) decodes.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let count = (self.keys.len() as u32) << 1 | u32::from(self.whole.is_some());
+        if let (PathKeys::One(key), None) = (&self.keys, &self.whole) {
+            // As below, with the two numbers in one piece.
+            let head = (key.len() as u64) << 32 | 1 << 1;
+            out.extend_from_slice(&head.to_le_bytes());
+            out.extend_from_slice(key);
+            return;
+        }
+        let count = (self.keys().len() as u32) << 1 | u32::from(self.whole.is_some());
         out.extend_from_slice(&count.to_le_bytes());
-        for key in self.whole.iter().chain(&self.keys) {
+        let mut write_key = |key: &[u8]| {
             out.extend_from_slice(&(key.len() as u32).to_le_bytes());
             out.extend_from_slice(key);
+        };
+        if let Some(whole) = &self.whole {
+            write_key(whole);
         }
+        self.keys().iter().for_each(|key| write_key(key));
     }
 
     /// Decodes the path at the start of `bytes`. Returns the path and the bytes after it.
@@ -293,6 +323,14 @@ fn remove_backslashes(key: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
+impl PartialEq for KeyPath<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.whole, self.keys()) == (&other.whole, other.keys())
+    }
+}
+
+impl Eq for KeyPath<'_> {}
+
 impl<'a> From<&'a str> for KeyPath<'a> {
     fn from(text: &'a str) -> Self {
         Self::from_text(text)
@@ -344,7 +382,7 @@ impl<'a> From<&KeyPath<'a>> for KeyPath<'a> {
 impl fmt::Display for KeyPath<'_> {
     /// Writes dot notation, and bracket notation for a key that dot notation cannot express.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, key) in self.keys.iter().enumerate() {
+        for (at, key) in self.keys().iter().enumerate() {
             let text = String::from_utf8_lossy(key);
             let is_plain = self.whole.is_some() || !text.is_empty() && !is_multi_key(&text);
             match (is_plain, at) {

@@ -89,27 +89,36 @@ impl Document {
         &self,
         path: &'k KeyPath<'a>,
     ) -> Result<Option<(RootMember, &'k [EscapedKey<'a>])>, MalformedDocument> {
-        if let Some(whole) = path.whole()
-            && let Some(root) = self.find_root(whole)?
-        {
-            return Ok(Some((root, &[])));
-        }
         let Some((first, keys)) = path.keys().split_first() else {
             return Ok(None);
         };
-        Ok(self.find_root(first)?.map(|root| (root, keys)))
+        let first = (&**first, keys);
+        let mut tried = match path.whole() {
+            Some(whole) => (whole, &[][..]),
+            None => first,
+        };
+        let mut is_last = path.whole().is_none();
+        loop {
+            if let Some(root) = self.find_root(tried.0)? {
+                return Ok(Some((root, tried.1)));
+            }
+            if is_last {
+                return Ok(None);
+            }
+            (tried, is_last) = (first, true);
+        }
     }
 
     /// Returns the root member with this key.
     pub(super) fn find_root(&self, key: &[u8]) -> Result<Option<RootMember>, MalformedDocument> {
-        let text = self.text();
-        let entry = index::find(self.index.as_slice(), index::tag(key), |offset| {
+        let (text, index) = (self.text(), self.index.as_slice());
+        let entry = index::find(index, index::tag(key), |offset| {
             scan::match_key(text, offset, key)
         });
         let Some((member, start)) = entry else {
             return Ok(None);
         };
-        let end = self.member_end(member).filter(|end| start < *end);
+        let end = index::member_end(index, text, member).filter(|end| start < *end);
         let end = end.ok_or(MalformedDocument::DAMAGED)?;
         Ok(Some(RootMember {
             member,
@@ -167,8 +176,7 @@ impl Document {
 
     /// Returns the end of a root member, which is before its comma or the closing brace.
     pub(super) fn member_end(&self, member: usize) -> Option<usize> {
-        let next = index::offset(self.index.as_slice(), member + 1);
-        next.unwrap_or(self.text().len()).checked_sub(1)
+        index::member_end(self.index.as_slice(), self.text(), member)
     }
 
     /// Returns the byte ranges of a root member: its key without the quotes, and its value.

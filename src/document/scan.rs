@@ -232,11 +232,11 @@ pub(super) fn key_at(text: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
 /// `key` is in the escaped form of the text. So it cannot end inside an escape, and the quote after
 /// it is the closing quote.
 pub(super) fn match_key(text: &[u8], at: usize, key: &[u8]) -> Option<usize> {
-    let end = at + 1 + key.len();
-    let matches = text.get(end..end + 2)? == b"\":"
-        && text.get(at) == Some(&b'"')
-        && text.get(at + 1..end)? == key;
-    matches.then_some(end + 2)
+    let end = at + key.len() + 3;
+    match text.get(at..end)? {
+        [b'"', found @ .., b'"', b':'] if found == key => Some(end),
+        _ => None,
+    }
 }
 
 /// Returns the keys and indexes that lead to the end of `json`, the start of a value's text.

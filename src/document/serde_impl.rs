@@ -1,6 +1,6 @@
 //! Conversion between Rust values and JSON text, through serde.
 
-use std::{any::type_name, cell::Cell};
+use std::{any::type_name, cell::Cell, mem};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use simd_json::Buffers;
@@ -87,10 +87,69 @@ pub(crate) fn with_buffer<R>(run: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     buffer.clear();
     let result = run(&mut buffer);
+    return_buffer(buffer);
+    result
+}
+
+#[inline]
+fn return_buffer(buffer: Vec<u8>) {
     if buffer.capacity() <= MAX_KEPT_BUFFER {
         let _ = BUFFER.try_with(|kept| kept.set(buffer));
     }
-    result
+}
+
+/// A copy of the JSON text of one value: a short one in place, a longer one in the thread's buffer.
+pub(crate) struct ValueCopy {
+    short: [u8; Self::MAX_SHORT],
+    short_len: usize,
+    long: Vec<u8>,
+    is_long: bool,
+}
+
+impl ValueCopy {
+    const MAX_SHORT: usize = 32;
+
+    pub(crate) const fn new() -> Self {
+        Self {
+            short: [0; Self::MAX_SHORT],
+            short_len: 0,
+            long: Vec::new(),
+            is_long: false,
+        }
+    }
+
+    /// Replaces the copy.
+    pub(crate) fn set(&mut self, value: RawValue<'_>) {
+        let text = value.as_bytes();
+        self.is_long = text.len() > Self::MAX_SHORT;
+        if let Some(short) = self.short.get_mut(..text.len()) {
+            short.copy_from_slice(text);
+            self.short_len = text.len();
+            return;
+        }
+        if self.long.capacity() == 0 {
+            self.long = BUFFER.try_with(Cell::take).unwrap_or_default();
+        }
+        self.long.clear();
+        self.long.extend_from_slice(text);
+    }
+
+    /// Returns the value.
+    pub(crate) fn get(&self) -> RawValue<'_> {
+        RawValue::new(match self.is_long {
+            true => &self.long,
+            false => self.short.get(..self.short_len).unwrap_or_default(),
+        })
+    }
+}
+
+impl Drop for ValueCopy {
+    #[inline]
+    fn drop(&mut self) {
+        if self.long.capacity() > 0 {
+            return_buffer(mem::take(&mut self.long));
+        }
+    }
 }
 
 /// Deserializes the text of one value as `T`.

@@ -1,8 +1,8 @@
-//! CSRF checks of requests with unsafe methods.
+//! CSRF checks of requests with unsafe methods, and of WebSocket handshakes.
 
 use http::{
-    HeaderMap, Uri,
-    header::{HOST, HeaderName, ORIGIN},
+    HeaderMap, Method, Uri, Version,
+    header::{HOST, HeaderName, ORIGIN, UPGRADE},
     request,
 };
 use http_body::Body;
@@ -30,6 +30,8 @@ const TOKEN_HEADERS: [HeaderName; 2] = [
 pub(super) enum HeadCheck {
     Accept,
     Reject(InputErrorKind),
+    /// A header contains the token, and the request has several session cookies.
+    Identify,
     /// The body may contain the token.
     ReadBody,
 }
@@ -44,11 +46,9 @@ pub(super) fn check_head(
     if let Some(reason) = cross_origin_reason(&head.uri, &head.headers, origins) {
         return HeadCheck::Reject(InputErrorKind::Csrf(reason));
     }
-    if let Some(token) = TOKEN_HEADERS.iter().find_map(|name| head.headers.get(name)) {
-        let is_valid = token
-            .to_str()
-            .is_ok_and(|token| session.verify_csrf_token(token));
-        return match is_valid {
+    if let Some(token) = header_token(&head.headers) {
+        return match session.verify_csrf_token(token) {
+            _ if session.is_id_ambiguous() => HeadCheck::Identify,
             true => HeadCheck::Accept,
             false => HeadCheck::Reject(InputErrorKind::Csrf(INVALID_TOKEN)),
         };
@@ -56,6 +56,34 @@ pub(super) fn check_head(
     match BodyType::from_headers(&head.headers) {
         Ok(body_type) if body_type.has_fields() => HeadCheck::ReadBody,
         _ => HeadCheck::Reject(InputErrorKind::Csrf(MISSING_TOKEN)),
+    }
+}
+
+/// Returns the token in the headers; the empty text if it is not visible ASCII.
+fn header_token(headers: &HeaderMap) -> Option<&str> {
+    let token = TOKEN_HEADERS.iter().find_map(|name| headers.get(name))?;
+    Some(token.to_str().unwrap_or_default())
+}
+
+/// Returns `true` if no page can add a token to the request, and a page of any site can send it with the
+/// visitor's cookies: a WebSocket handshake.
+///
+/// It is a GET with `Upgrade`. Over HTTP/2 and later it is a CONNECT with the pseudo-header `:protocol`
+/// (RFC 8441 and RFC 9220). Only such a CONNECT has a scheme.
+pub(super) fn is_handshake(head: &request::Parts) -> bool {
+    if head.method == Method::CONNECT {
+        return head.version > Version::HTTP_11 && head.uri.scheme().is_some();
+    }
+    let upgrade = head.headers.get(UPGRADE);
+    head.method.is_safe()
+        && upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Checks the origin of a WebSocket handshake.
+pub(super) fn check_handshake(head: &request::Parts, origins: &OwnOrigins) -> HeadCheck {
+    match cross_origin_reason(&head.uri, &head.headers, origins) {
+        None => HeadCheck::Accept,
+        Some(reason) => HeadCheck::Reject(InputErrorKind::Csrf(reason)),
     }
 }
 
@@ -79,6 +107,28 @@ fn cross_origin_reason(
     }
 }
 
+/// Checks the token in the headers of a request with several session cookies.
+pub(super) async fn check_header_token<B>(
+    head: request::Parts,
+    body: B,
+    session: &Session,
+) -> Result<http::Request<FormBody<B>>, InputError> {
+    verify(session, header_token(&head.headers).unwrap_or_default()).await?;
+    Ok(http::Request::from_parts(head, body.into()))
+}
+
+/// Verifies a token. Of several session cookies, it must belong to the session that is alive.
+async fn verify(session: &Session, token: &str) -> Result<(), InputError> {
+    if session.is_id_ambiguous() {
+        // If the store fails, the session service replaces the response with a 503.
+        let _ = session.identify().await;
+    }
+    match session.verify_csrf_token(token) {
+        true => Ok(()),
+        false => Err(InputErrorKind::Csrf(INVALID_TOKEN).into()),
+    }
+}
+
 /// Reads the body up to its first file and checks its token. Returns the request with the input in its
 /// extensions, and with a body that replays the bytes that were read.
 pub(super) async fn check_body<B>(
@@ -96,10 +146,7 @@ where
     let reader = RequestReader::start(&head.uri, &head.headers, recorder, limits).await?;
     match reader.token() {
         None => return Err(InputErrorKind::Csrf(MISSING_TOKEN).into()),
-        Some(token) if !session.verify_csrf_token(token) => {
-            return Err(InputErrorKind::Csrf(INVALID_TOKEN).into());
-        }
-        Some(_) => {}
+        Some(token) => verify(session, token).await?,
     }
     let input = PreReadInput::insert(reader, &mut head);
     let body = FormBody::from_replay(ReplayBody::new(input, recording));

@@ -79,7 +79,11 @@ use crate::{
 ///   field must come before any file.
 ///
 /// Otherwise the response has status 403, and listeners receive
-/// [`CsrfFailed`](crate::session::Event::CsrfFailed). The check queries no store.
+/// [`CsrfFailed`](crate::session::Event::CsrfFailed). The check queries the store only if the request has a
+/// token and several session cookies.
+///
+/// A WebSocket handshake must come from an origin of this service too, over every version of HTTP, but needs no
+/// token.
 ///
 /// To find a token in the body, `Forms` reads the body, or a multipart form up to its first file,
 /// within its [limits](Self::limits). [`Input`](super::Input) continues this reading. Any other reader
@@ -126,7 +130,7 @@ impl Forms {
         self
     }
 
-    /// Enables the CSRF check of requests with unsafe methods.
+    /// Enables the CSRF check of requests with unsafe methods, and of the origin of WebSocket handshakes.
     #[must_use]
     pub fn csrf_protection(mut self) -> Self {
         self.config_mut().csrf_protection = true;
@@ -198,7 +202,7 @@ impl Forms {
 
 impl FormsConfig {
     /// Returns `true` if the request must pass the CSRF check.
-    pub(super) fn requires_token(&self, head: &request::Parts) -> bool {
+    pub(super) fn requires_check(&self, head: &request::Parts) -> bool {
         self.csrf_protection && !self.exemptions.iter().any(|exempt| exempt(head))
     }
 

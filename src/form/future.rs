@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use super::{
     ValidationErrors,
     body::FormBody,
-    csrf::{HeadCheck, check_body, check_head},
+    csrf::{HeadCheck, check_body, check_handshake, check_head, check_header_token, is_handshake},
     error::{BoxError, InputError, InputErrorKind, InputRejection},
     error_response::{FormError, redirect_to_form},
     forms::FormsConfig,
@@ -142,58 +142,35 @@ impl RequestContext {
         B::Error: Into<BoxError>,
         H: Handler<B>,
     {
-        let requires_token = !head.method.is_safe() && self.config.requires_token(&head);
-        if requires_token && self.session.is_id_ambiguous() {
-            return self.check_after_load(head, body, handler);
-        }
-        let check = match requires_token {
-            true => check_head(&head, &self.session, &self.config.origins),
+        let check = match self.config.requires_check(&head) {
             false => HeadCheck::Accept,
+            true if is_handshake(&head) => check_handshake(&head, &self.config.origins),
+            true if head.method.is_safe() => HeadCheck::Accept,
+            true => check_head(&head, &self.session, &self.config.origins),
         };
-        match check {
-            HeadCheck::Accept => FormStage::Handling {
-                handling: handler
-                    .call(Request::from_parts(head, body.into()), self.session.clone()),
-            },
-            HeadCheck::Reject(reason) => FormStage::Responding {
-                response: Some(self.reject(&reason)),
-            },
-            HeadCheck::ReadBody => {
-                let (session, limits) = (self.session.clone(), self.config.limits);
-                let checking = async move { check_body(head, body, &session, &limits).await };
-                FormStage::Checking {
-                    checking: Box::pin(checking),
-                    handler: Some(handler),
-                }
+        let session = self.session.clone();
+        let checking: BoxFuture<'static, CheckedRequest<B>> = match check {
+            HeadCheck::Accept => {
+                let request = Request::from_parts(head, body.into());
+                return FormStage::Handling {
+                    handling: handler.call(request, session),
+                };
             }
-        }
-    }
-
-    /// Checks a request with several session cookies. Its token belongs to the session that is alive.
-    fn check_after_load<B, H>(
-        &self,
-        head: request::Parts,
-        body: B,
-        handler: H,
-    ) -> FormStage<B, H, H::Future>
-    where
-        B: Body + Send + 'static,
-        B::Data: From<Bytes>,
-        B::Error: Into<BoxError>,
-        H: Handler<B>,
-    {
-        let (session, config) = (self.session.clone(), self.config.clone());
-        let checking = async move {
-            // If the store fails, the session service replaces the response with a 503.
-            let _ = session.identify().await;
-            match check_head(&head, &session, &config.origins) {
-                HeadCheck::Accept => Ok(Request::from_parts(head, body.into())),
-                HeadCheck::Reject(reason) => Err(reason.into()),
-                HeadCheck::ReadBody => check_body(head, body, &session, &config.limits).await,
+            HeadCheck::Reject(reason) => {
+                return FormStage::Responding {
+                    response: Some(self.reject(&reason)),
+                };
+            }
+            HeadCheck::Identify => {
+                Box::pin(async move { check_header_token(head, body, &session).await })
+            }
+            HeadCheck::ReadBody => {
+                let limits = self.config.limits;
+                Box::pin(async move { check_body(head, body, &session, &limits).await })
             }
         };
         FormStage::Checking {
-            checking: Box::pin(checking),
+            checking,
             handler: Some(handler),
         }
     }

@@ -29,10 +29,11 @@ use crate::session::Session;
 /// | `tags[]=a&tags[]=b` | `{"tags": ["a", "b"]}` |
 /// | `tags=a&tags=b` | `{"tags": ["a", "b"]}` |
 /// | `items[1][n]=2&items[0][n]=1` | `{"items": [{"n": "1"}, {"n": "2"}]}` |
+/// | `a[7]=x&a[]=y` | `{"a": {"7": "x", "8": "y"}}` |
 /// | `count[17]=1&count[42]=2` | `{"count": {"17": "1", "42": "2"}}` |
 /// | `a[b=1`, `[a]=1` | unchanged: the brackets are malformed |
 ///
-/// Indexes become a list if they are 0, 1, 2 and so on, in any order. A large index takes no more
+/// `[]` takes the number after the largest index. Indexes become a list if they are 0, 1, 2 and so on, in any order. A large index takes no more
 /// memory than a small one. No name is special, not even `__proto__`, except `_csrf`, which is
 /// removed. A name that is used for a value and for a group (`a=1&a[b]=2`) makes the input malformed.
 ///

@@ -14,7 +14,7 @@ pub struct InputLimits {
     /// Bytes of the query, and separately bytes of the body without the contents of files. Default:
     /// 1 MiB.
     pub bytes: u64,
-    /// Number of fields, including values inside JSON. Default: 1000.
+    /// Number of fields, including values inside JSON and fields for files. Default: 1000.
     pub fields: usize,
     /// Nesting depth of field names (`a[b][c]` has depth 3) and of JSON. Default: 16, at most 100.
     pub depth: usize,

@@ -17,6 +17,7 @@ mod forms;
 mod future;
 mod hyper;
 mod input;
+mod json_value;
 mod limits;
 mod message_value;
 mod multipart;

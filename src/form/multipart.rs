@@ -39,7 +39,9 @@ pub struct FilePart {
 }
 
 /// The name, type and size of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// `Debug` shows the size only, because the client sent the rest.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileInfo {
     /// The field's name, with its brackets.
@@ -79,7 +81,11 @@ impl MultipartReader {
                 return Ok(());
             };
             match field.file_name().map(str::to_owned) {
-                Some(file_name) => self.start_file(field, file_name)?,
+                Some(file_name) => {
+                    // `files` does not count the parts of empty file inputs.
+                    fields.count(1)?;
+                    self.start_file(field, file_name)?;
+                }
                 None => self.read_text(field, fields).await?,
             }
         }
@@ -121,6 +127,11 @@ impl MultipartReader {
             }
         }
         self.count_bytes(0)
+    }
+
+    /// Returns the length of the fields so far.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns `true` if the reader stopped at a file and not at the end.
@@ -201,6 +212,14 @@ impl FilePart {
             return Err(InputErrorKind::too_large("bytes of files", self.limit).into());
         }
         Ok(Some(chunk))
+    }
+}
+
+impl std::fmt::Debug for FileInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileInfo")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 

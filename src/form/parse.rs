@@ -4,8 +4,8 @@ use percent_encoding::percent_decode;
 use serde_json::{Map, Value};
 
 use super::{
-    InputLimits,
     error::InputErrorKind,
+    json_value::JsonValue,
     tree::{Fields, TOKEN_FIELD},
 };
 
@@ -34,14 +34,10 @@ fn decode(text: &[u8]) -> Result<String, InputErrorKind> {
 }
 
 /// Parses a JSON object.
-pub(super) fn json(
-    text: &[u8],
-    limits: &InputLimits,
-    fields: &mut Fields,
-) -> Result<Map<String, Value>, InputErrorKind> {
-    check_limits(text, limits, fields)?;
+pub(super) fn json(text: &[u8], fields: &mut Fields) -> Result<Map<String, Value>, InputErrorKind> {
+    check_limits(text, fields)?;
     match serde_json::from_slice(text) {
-        Ok(Value::Object(mut members)) => {
+        Ok(JsonValue(Value::Object(mut members))) => {
             if let Some(Value::String(token)) = members.remove(TOKEN_FIELD) {
                 fields.token.get_or_insert(token);
             }
@@ -54,11 +50,7 @@ pub(super) fn json(
 
 /// Counts values and nesting before the tree is built. A tree can take a hundred times as much memory
 /// as its JSON text.
-fn check_limits(
-    text: &[u8],
-    limits: &InputLimits,
-    fields: &mut Fields,
-) -> Result<(), InputErrorKind> {
+fn check_limits(text: &[u8], fields: &mut Fields) -> Result<(), InputErrorKind> {
     let (mut depth, mut values) = (0_usize, 0_usize);
     let (mut quoted, mut escaped) = (false, false);
     for byte in text {
@@ -69,10 +61,7 @@ fn check_limits(
             _ if quoted => {}
             b'{' | b'[' => {
                 (depth, values) = (depth + 1, values + 1);
-                if depth > limits.effective_depth() {
-                    let limit = limits.effective_depth() as u64;
-                    return Err(InputErrorKind::too_large("levels of nesting", limit));
-                }
+                fields.nest(depth)?;
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             b',' => values += 1,

@@ -25,8 +25,9 @@ pub(super) struct RequestReader {
     /// The query's fields, overwritten by the body's.
     tree: Map<String, Value>,
     fields: Fields,
-    /// The length of a body that is not multipart.
-    body_bytes: u64,
+    /// The length of the query, or of the body if it is longer. Of a multipart body, the length of the fields
+    /// before its first file.
+    longest: u64,
     /// The rest of a multipart body, from a file on.
     multipart: Option<MultipartReader>,
 }
@@ -55,7 +56,7 @@ impl RequestReader {
         let mut reader = Self {
             tree,
             fields,
-            body_bytes: 0,
+            longest: query.len() as u64,
             multipart: None,
         };
         if !body.is_end_stream() {
@@ -79,27 +80,29 @@ impl RequestReader {
             BodyType::Unspecified => return expect_empty(body).await,
             BodyType::Urlencoded => {
                 let text = collect(body, limits.bytes).await?;
-                self.body_bytes = text.len() as u64;
+                self.longest = self.longest.max(text.len() as u64);
                 parse::urlencoded(&text, fields)?;
             }
             BodyType::Json => {
                 let text = collect(body, limits.bytes).await?;
-                self.body_bytes = text.len() as u64;
-                let members = parse::json(&text, limits, fields)?;
+                self.longest = self.longest.max(text.len() as u64);
+                let members = parse::json(&text, fields)?;
                 self.tree.extend(members);
             }
             BodyType::Multipart(boundary) => {
                 let mut multipart = MultipartReader::new(body, boundary, limits);
                 multipart.read_until_file(fields).await?;
+                // A form without a file is complete, and only its length matters from now on.
+                self.longest = self.longest.max(multipart.bytes());
                 self.multipart = multipart.is_at_file().then_some(multipart);
             }
         }
         Ok(())
     }
 
-    /// Replaces the limits. Fails if the input so far exceeds them; its depth is not checked again.
+    /// Replaces the limits. Fails if the input so far exceeds them.
     fn with_limits(mut self, limits: &InputLimits) -> Result<Self, InputErrorKind> {
-        if self.body_bytes > limits.bytes {
+        if self.longest > limits.bytes {
             return Err(InputErrorKind::too_large("bytes", limits.bytes));
         }
         self.fields.set_limits(limits)?;

@@ -20,6 +20,8 @@ pub(super) struct Fields {
     /// The value of the first field named [`TOKEN_FIELD`].
     pub(super) token: Option<String>,
     count: usize,
+    /// The deepest nesting so far.
+    depth: usize,
     limits: InputLimits,
 }
 
@@ -45,6 +47,7 @@ impl Fields {
             root: FieldGroup::default(),
             token: None,
             count: 0,
+            depth: 0,
             limits: *limits,
         }
     }
@@ -61,13 +64,7 @@ impl Fields {
         if segments.first() == Some(&NameSegment::Key(TOKEN_FIELD)) {
             return Ok(());
         }
-        let max_depth = self.limits.effective_depth();
-        if segments.len() > max_depth {
-            return Err(InputErrorKind::too_large(
-                "levels of nesting",
-                max_depth as u64,
-            ));
-        }
+        self.nest(segments.len())?;
         self.root.add(&segments, value)
     }
 
@@ -83,9 +80,20 @@ impl Fields {
         Ok(())
     }
 
+    /// Checks a depth of nesting against the limit.
+    pub(super) fn nest(&mut self, depth: usize) -> Result<(), InputErrorKind> {
+        self.depth = self.depth.max(depth);
+        let limit = self.limits.effective_depth();
+        if self.depth > limit {
+            return Err(InputErrorKind::too_large("levels of nesting", limit as u64));
+        }
+        Ok(())
+    }
+
     /// Replaces the limits. Fails if the fields so far exceed them.
     pub(super) fn set_limits(&mut self, limits: &InputLimits) -> Result<(), InputErrorKind> {
         self.limits = *limits;
+        self.nest(0)?;
         self.count(0)
     }
 
@@ -102,7 +110,7 @@ impl FieldGroup {
         };
         let key = match segment {
             NameSegment::Key(key) => (*key).to_owned(),
-            NameSegment::Append => self.next_index.to_string(),
+            NameSegment::Append => self.append_key(),
         };
         if let Some(index) = parse_index(&key) {
             self.next_index = self.next_index.max(index.saturating_add(1));
@@ -113,6 +121,18 @@ impl FieldGroup {
                 Ok(())
             }
             Entry::Occupied(mut node) => node.get_mut().add(rest, value),
+        }
+    }
+
+    /// Returns the key after all indexes, and takes it. A number of ten digits is a key but no index, so
+    /// a member with this key may exist.
+    fn append_key(&mut self) -> String {
+        loop {
+            let key = self.next_index.to_string();
+            self.next_index += 1;
+            if !self.members.contains_key(&key) {
+                return key;
+            }
         }
     }
 

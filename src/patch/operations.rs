@@ -190,6 +190,9 @@ impl Patch {
 
     /// Removes all operations and keeps the buffers.
     pub fn reset(&mut self) {
+        if self.operations.is_empty() && !self.cleared {
+            return;
+        }
         self.cleared = false;
         self.operations.clear();
         self.without_effect = 0;
@@ -258,7 +261,7 @@ impl Patch {
         amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
-        let write = |bytes: &mut Vec<u8>| to_json(path, &amount, bytes);
+        let write = json_of(path, amount);
         self.record(OperationKind::Add, path, document, write, |document| {
             document.add_at_path(path, amount)
         })
@@ -275,7 +278,7 @@ impl Patch {
         amount: impl Into<Number>,
     ) -> Result<Number, ChangeError> {
         let (path, amount) = (&path.into(), amount.into());
-        let write = |bytes: &mut Vec<u8>| to_json(path, &amount, bytes);
+        let write = json_of(path, amount);
         self.record(OperationKind::Subtract, path, document, write, |document| {
             document.subtract_at_path(path, amount)
         })
@@ -565,6 +568,17 @@ fn copy_of(json: RawValue<'_>) -> impl FnOnce(&mut Vec<u8>) -> Result<(), EditEr
     move |bytes| {
         bytes.extend_from_slice(json.as_bytes());
         Ok(())
+    }
+}
+
+/// Returns a function that appends the number's JSON text, or fails if it has none.
+fn json_of(
+    path: &KeyPath<'_>,
+    number: Number,
+) -> impl FnOnce(&mut Vec<u8>) -> Result<(), EditError> {
+    move |bytes| match number.append_short(bytes) {
+        true => Ok(()),
+        false => to_json(path, &number, bytes),
     }
 }
 
