@@ -49,6 +49,6 @@ impl MemoryStoreBuilder {
 
     /// Returns the store.
     pub fn build(self) -> MemoryStore {
-        MemoryStore(Arc::new(Table::new(self.0)))
+        MemoryStore(Arc::new(Table::new(self.0.with_partitions())))
     }
 }

@@ -90,7 +90,7 @@ fn split(buckets: &mut Vec<Arc<Bucket>>) {
     }
 }
 
-/// Keys are hashes, so any byte distributes them. The first one selects the stripe of a queue.
+/// Keys are hashes, so any byte distributes them.
 fn bucket_number(key: &StoreKey) -> usize {
     let [_, byte, ..] = *key.as_bytes();
     byte.into()

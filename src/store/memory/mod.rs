@@ -1,17 +1,21 @@
 //! The memory store: sessions in this process.
 
 mod builder;
-mod key_queue;
+mod evict;
+mod eviction_pool;
 mod key_set;
+mod partitions;
 mod settings;
 mod slot;
 mod stats;
 mod sweep;
-mod sweep_timer;
+mod sweep_schedule;
+mod sweeper;
 mod table;
 mod tag_index;
 #[cfg(test)]
 mod tests;
+mod tombstone_queue;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -20,13 +24,21 @@ use tokio::task;
 pub use self::{builder::MemoryStoreBuilder, stats::MemoryStats};
 use self::{slot::OversizeRecord, table::Table};
 use super::{
-    Capabilities, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store, StoreError, StoreFuture,
-    StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
+    Capabilities, InvalidCursor, ReadOutcome, ScanCursor, ScanPage, ScanStore, Store, StoreError,
+    StoreFuture, StoreStat, Tag, TagStore, WriteOutcome, WriteRequest,
 };
+#[cfg(doc)]
+use crate::clock::Clock;
 use crate::id::StoreKey;
 
 /// The store's name in errors.
 const NAME: &str = "memory";
+
+/// Number of sessions that a list of a large tag looks up before other tasks run.
+const TAGGED_BATCH: usize = 256;
+
+/// Number of entries that a page of a scan visits, at least, except for the last page.
+const PAGE: usize = 1_024;
 
 /// A store in the memory of this process. Its sessions end with the process.
 ///
@@ -36,14 +48,16 @@ const NAME: &str = "memory";
 /// # Limits
 ///
 /// - **Records and bytes.** When a write exceeds `max_records` or `max_bytes`, the store evicts
-///   records until it is within both limits. For each eviction it samples eight records, in turn from the
-///   whole store. It removes the expired ones; if none is expired, it removes the one that expires
-///   first. Since a touch moves the expiry, this approximates least recently used if all sessions
-///   have the same time to live. The record just written is never evicted. Concurrent writers may
-///   exceed a limit by the records that they are writing. `max_bytes` counts data and tags; a
-///   record takes about 190 bytes more (`cargo bench --bench memory` measures it).
+///   records until it is within both limits. It samples parts of the store in turn, usually at least
+///   eight records, and evicts an eighth of the sample: the records that expire first. A record that was
+///   written or touched since the sample is not evicted. Since a touch moves the expiry, this approximates
+///   least recently used if all sessions have the same time to live. The record just written is never
+///   evicted. `destroy` of a session writes a fence first, so it evicts other records from a full store, even if the
+///   session was never stored. Concurrent writers may exceed a limit, or fall below it, by the records that they are
+///   writing. `max_bytes` counts data and tags; a record without tags takes about 150 bytes more
+///   (`benches/README.md` lists them), and a session's record up to 64 unused bytes.
 /// - **Tombstones** are never evicted to make room for records. Their limit is `max_tombstones`. Beyond
-///   it the store evicts the tombstone that ends first. Its key is no longer fenced: a slow request
+///   it the store evicts the oldest tombstone. Its key is no longer fenced: a slow request
 ///   could recreate that session. [`stats`](Self::stats) counts these evictions.
 /// - **One record.** Data and tags longer than `max_bytes` are rejected with an error.
 ///
@@ -52,12 +66,15 @@ const NAME: &str = "memory";
 ///
 /// # Expiry
 ///
-/// An expired record is absent from that millisecond on. Its memory is freed later, in bounded
-/// steps. Each new record inspects two older keys. Inside a tokio runtime a background task also
-/// inspects some keys every second, and the whole store in a minute, so an expired record of a store of
-/// any size is freed within two minutes. The task also frees tables that have become too large.
-/// The first write or destroy starts the task. It ends when the last clone of the store is
-/// dropped, and it does not keep a runtime from ending. Without a runtime, call
+/// An expired record is absent from that millisecond on. A read removes the expired record that it finds, so the
+/// session does not return if the clock is set back. The memory of the others is freed later, in bounded
+/// steps. New records inspect two entries each on average. A thread of the process also inspects a sixtieth of
+/// each store every second, so an expired record of a store of any size is freed within two minutes. It needs no
+/// runtime. The thread also frees tables that have become too large. The first write or destroy starts it,
+/// and it ends when the last store is dropped. If the system refuses to start it, the next one tries again.
+/// A process that is forked later has no such thread. The records of a dropped store may be freed by the thread.
+///
+/// A store with a [manual clock](Clock::manual) is not swept by the thread, so that tests are repeatable. Call
 /// [`sweep`](Self::sweep) if memory must be freed.
 ///
 /// # Many sessions with one tag
@@ -107,10 +124,11 @@ impl MemoryStore {
         self.0.counters.stats()
     }
 
-    /// Inspects every key once and frees the ended ones. Returns the number of freed keys.
+    /// Inspects every key once, and frees the ended ones and tables that are too large. Returns the number of freed
+    /// keys.
     ///
-    /// Needed only without a tokio runtime, or to free memory at once. Other tasks may use the store
-    /// at the same time.
+    /// Needed only with a manual clock, or to free memory at once. Other tasks may use the store at the same
+    /// time.
     pub fn sweep(&self) -> usize {
         self.0.sweep_all()
     }
@@ -147,12 +165,12 @@ impl Store for MemoryStore {
             let error = StoreError::new(NAME, "write", OversizeRecord { len, limit });
             return StoreFuture::ready(Err(error));
         }
-        Table::ensure_sweeper(&self.0);
+        Table::ensure_swept(&self.0);
         StoreFuture::ready(Ok(self.0.write(request)))
     }
 
     fn destroy(&self, key: &StoreKey) -> StoreFuture<()> {
-        Table::ensure_sweeper(&self.0);
+        Table::ensure_swept(&self.0);
         self.0.destroy(key);
         StoreFuture::ready(Ok(()))
     }
@@ -186,7 +204,10 @@ impl Store for MemoryStore {
 
     /// Returns the whole contract for one process, without tombstones if their TTL is zero.
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default().tombstones(!self.0.settings.tombstone_ttl.is_zero())
+        let ttl = self.0.settings.tombstone_ttl;
+        Capabilities::default()
+            .tombstones(!ttl.is_zero())
+            .tombstone_ttl(Some(ttl))
     }
 
     fn tags(&self) -> Option<&dyn TagStore> {
@@ -207,25 +228,43 @@ impl Store for MemoryStore {
 }
 
 impl ScanStore for MemoryStore {
-    /// Returns all sessions on one page.
-    fn scan_page(&self, _from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
-        StoreFuture::ready(Ok(ScanPage::new(self.0.live_keys(), None)))
+    /// Returns the sessions among the next thousand entries or more.
+    fn scan_page(&self, from: Option<&ScanCursor>) -> StoreFuture<ScanPage> {
+        let partitions = self.0.slots.partitions();
+        let first = match from {
+            None => Some(0),
+            Some(from) => from.number().and_then(|it| usize::try_from(it).ok()),
+        };
+        let Some(mut number) = first.filter(|number| *number < partitions.len()) else {
+            return StoreFuture::ready(Err(StoreError::new(NAME, "scan", InvalidCursor)));
+        };
+        let (mut keys, mut visited) = (Vec::new(), 0);
+        while let Some(partition) = partitions.get(number).filter(|_| visited < PAGE) {
+            visited += self.0.add_live_keys(partition, &mut keys);
+            number += 1;
+        }
+        let next = (number < partitions.len()).then(|| ScanCursor::from_number(number as u64));
+        StoreFuture::ready(Ok(ScanPage::new(keys, next)))
     }
 }
 
 impl TagStore for MemoryStore {
     fn tagged(&self, tag: &Tag) -> StoreFuture<Vec<StoreKey>> {
-        let mut parts = self.0.tag_index.keys(tag.as_str()).into_iter();
-        let first = parts.next().map(|keys| self.0.tagged(&keys, tag.as_str()));
-        let mut found = first.unwrap_or_default();
-        if parts.len() == 0 {
-            return StoreFuture::ready(Ok(found));
-        }
+        let parts = self.0.tag_index.keys(tag.as_str());
         let (table, tag) = (Arc::clone(&self.0), tag.clone());
+        if parts.len() <= 1 {
+            let has_tag = |key: &&StoreKey| table.has_tag(key, tag.as_str());
+            let keys = parts.iter().flat_map(|part| part.iter());
+            return StoreFuture::ready(Ok(keys.filter(has_tag).copied().collect()));
+        }
         StoreFuture::new(async move {
-            for keys in parts {
-                task::yield_now().await;
-                found.extend(table.tagged(&keys, tag.as_str()));
+            // A vector that grows would move a million keys at once.
+            let mut found = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+            for (number, key) in parts.iter().flat_map(|part| part.iter()).enumerate() {
+                if number % TAGGED_BATCH == TAGGED_BATCH - 1 {
+                    task::yield_now().await;
+                }
+                found.extend(table.has_tag(key, tag.as_str()).then_some(*key));
             }
             Ok(found)
         })

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
+/// Number of partitions of a store for up to a million records.
+const PARTITIONS: usize = 512;
+
+/// Maximum number of partitions. Each takes a few hundred bytes.
+const MAX_PARTITIONS: u64 = 8 * PARTITIONS as u64;
+
+/// Number of records of a full store for each partition, about. The longest call moves the entries of a shard, half of
+/// a partition, to a table of twice the size, or samples a partition for an eviction.
+const RECORDS_OF_PARTITION: u64 = 2_048;
+
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) clock: Clock,
@@ -11,6 +21,19 @@ pub(super) struct Settings {
     pub(super) max_bytes: u64,
     pub(super) max_tombstones: u64,
     pub(super) tombstone_ttl: Duration,
+    /// Number of partitions of the map of records.
+    pub(super) partitions: usize,
+}
+
+impl Settings {
+    /// Returns these settings with a number of partitions that fits the limit of records.
+    pub(super) fn with_partitions(self) -> Self {
+        let wanted = (self.max_records / RECORDS_OF_PARTITION).min(MAX_PARTITIONS) as usize;
+        Self {
+            partitions: wanted.max(PARTITIONS),
+            ..self
+        }
+    }
 }
 
 impl Default for Settings {
@@ -21,6 +44,7 @@ impl Default for Settings {
             max_bytes: 512 << 20,
             max_tombstones: 1_000_000,
             tombstone_ttl: Duration::from_secs(60),
+            partitions: PARTITIONS,
         }
     }
 }

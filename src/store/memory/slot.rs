@@ -1,6 +1,6 @@
 //! The entry of one key: a record or a tombstone.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use bytes::Bytes;
 
@@ -14,8 +14,12 @@ use crate::{
 pub(super) enum TableSlot {
     /// A record, perhaps expired.
     Live(LiveRecord),
-    /// The tombstone of a destroyed session, with its end. It may have ended.
-    Tombstone(Timestamp),
+    /// The tombstone of a destroyed session. It may have ended.
+    Tombstone {
+        end: Timestamp,
+        /// The end in the queue's entry, which is older if the session was destroyed again.
+        queued: Timestamp,
+    },
 }
 
 /// A record with its expiry and its tags.
@@ -45,12 +49,30 @@ pub(super) enum SlotState<'s> {
 }
 
 impl TableSlot {
+    /// A slot that has always ended.
+    pub(super) const ENDED: Self = Self::Tombstone {
+        end: Timestamp::from_millis(0),
+        queued: Timestamp::from_millis(0),
+    };
+
     /// Returns the state at `now`. An expired record and an ended tombstone are absent.
     pub(super) fn state_at(&self, now: Timestamp) -> SlotState<'_> {
         match self {
             Self::Live(live) if now < live.expires => SlotState::Live(live),
-            Self::Tombstone(end) if now < *end => SlotState::Gone,
-            Self::Live(_) | Self::Tombstone(_) => SlotState::Absent,
+            Self::Tombstone { end, .. } if now < *end => SlotState::Gone,
+            Self::Live(_) | Self::Tombstone { .. } => SlotState::Absent,
+        }
+    }
+
+    pub(super) fn has_ended(&self, now: Timestamp) -> bool {
+        matches!(self.state_at(now), SlotState::Absent)
+    }
+
+    /// Returns the end in the queue's entry of a tombstone.
+    pub(super) const fn queued(&self) -> Option<Timestamp> {
+        match self {
+            Self::Live(_) => None,
+            Self::Tombstone { queued, .. } => Some(*queued),
         }
     }
 
@@ -58,7 +80,15 @@ impl TableSlot {
     pub(super) fn live_mut(&mut self, now: Timestamp) -> Option<&mut LiveRecord> {
         match self {
             Self::Live(live) if now < live.expires => Some(live),
-            Self::Live(_) | Self::Tombstone(_) => None,
+            Self::Live(_) | Self::Tombstone { .. } => None,
+        }
+    }
+
+    /// Returns the record, even if it has expired, if there is one and it has no tags.
+    pub(super) fn untagged_mut(&mut self) -> Option<&mut LiveRecord> {
+        match self {
+            Self::Live(live) if live.tags.is_none() => Some(live),
+            Self::Live(_) | Self::Tombstone { .. } => None,
         }
     }
 
@@ -66,14 +96,14 @@ impl TableSlot {
     pub(super) fn tags(&self) -> Option<&Tags> {
         match self {
             Self::Live(live) => live.tags.as_deref(),
-            Self::Tombstone(_) => None,
+            Self::Tombstone { .. } => None,
         }
     }
 
     pub(super) fn weight(&self) -> Weight {
         match self {
             Self::Live(live) => live.weight(),
-            Self::Tombstone(_) => Weight {
+            Self::Tombstone { .. } => Weight {
                 tombstones: 1,
                 ..Weight::default()
             },
@@ -95,6 +125,12 @@ impl LiveRecord {
     pub(super) fn record(&self) -> Record {
         let tags = self.tags.as_deref().cloned();
         Record::new(self.data.clone(), self.version).tags(tags.unwrap_or_default())
+    }
+
+    /// Replaces everything but the tags. Returns the former data.
+    pub(super) fn replace(&mut self, data: Bytes, version: Version, expires: Timestamp) -> Bytes {
+        (self.version, self.expires) = (version, expires);
+        mem::replace(&mut self.data, data)
     }
 
     pub(super) fn touch(&mut self, now: Timestamp, ttl: Duration) {

@@ -58,6 +58,11 @@ impl MemoryCounters {
         self.tombstones.load(Relaxed)
     }
 
+    /// Returns `true` if there is neither a record nor a tombstone.
+    pub(super) fn is_empty(&self) -> bool {
+        self.records() == 0 && self.tombstones() == 0
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Relaxed)
     }

@@ -1,248 +1,175 @@
-//! Removal of expired entries, and eviction when a limit is exceeded.
+//! Removal of ended entries in bounded steps.
 
-use std::{
-    sync::{
-        Arc, Weak,
-        atomic::Ordering::{AcqRel, Relaxed, Release},
-    },
-    thread,
-};
-
-use smallvec::SmallVec;
-use tokio::{runtime::Handle, task};
+use std::{mem, sync::atomic::Ordering::Relaxed};
 
 use super::{
-    key_queue::{KeyQueue, SweepBatch, is_oversized},
-    slot::{SlotState, TableSlot},
-    sweep_timer::SweepTimer,
-    table::Table,
+    partitions::shrink, slot::TableSlot, stats::Weight, table::Table,
+    tombstone_queue::QueuedTombstone,
 };
-use crate::{clock::Timestamp, id::StoreKey};
 
-/// Number of entries that an eviction compares to find the one that ends first.
-const SAMPLE: usize = 8;
+/// Number of entries that a sweep inspects, at least.
+const BATCH: usize = 128;
 
-/// Number of keys of the live queue that one search for a tombstone sorts into the right queues.
-const SORT_BATCH: usize = 64;
+/// Maximum number of entries that one visit of a partition removes.
+const MAX_REMOVALS: usize = 1_024;
 
-/// Number of keys that the background task inspects before it yields.
-const TASK_BATCH: usize = 256;
+/// Number of sweeps in which the thread visits all partitions: those of a minute.
+const SHARES: usize = 60;
 
-/// Number of sweeps in which the background task inspects the whole store. A round then takes a minute.
-const SWEEPS_PER_ROUND: usize = 60;
-
-/// The kind of an entry that has not ended. It names the queue that the key belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum SlotKind {
-    Live,
-    Tombstone,
+/// The result of one visit of a partition.
+#[derive(Clone, Copy, Default)]
+pub(super) struct PartitionSweep {
+    inspected: usize,
+    pub(super) removed: usize,
+    /// The visit removed as many entries as it may. Others may have ended.
+    is_partial: bool,
 }
 
-/// Every method here that pops keys pushes each of them again, unless it removed the key from the
-/// map.
 impl Table {
-    /// Inspects the next `count` keys and removes the ended ones. Returns the number of removed keys.
-    pub(super) fn sweep(&self, count: usize) -> usize {
-        let tombstones = self.tombstone_queue.pop_batch(count / 2);
-        let live = self.live_queue.pop_batch(count - tombstones.len());
-        self.sweep_batch(live) + self.sweep_batch(tombstones)
+    /// Sweeps a part of the store when it is due. Every new key calls this, after it is stored.
+    pub(super) fn sweep_for_new_key(&self) {
+        if !self.sweep_schedule.add_key(BATCH) {
+            return;
+        }
+        let mut inspected = self.sweep_tombstones(BATCH);
+        let partitions = self.slots.partitions().len();
+        for _ in 0..partitions {
+            if inspected >= BATCH {
+                break;
+            }
+            let next = self.sweep_schedule.next_partition(partitions);
+            inspected += self.sweep_partition(next).inspected;
+        }
+        self.sweep_schedule.subtract(inspected.max(BATCH));
     }
 
-    /// Inspects every key once. Returns the number of removed keys.
+    /// Visits all partitions, and frees what is not needed. Returns the number of removed keys.
     pub(super) fn sweep_all(&self) -> usize {
-        let sweep = |queue: &KeyQueue| {
-            let keys = queue.len();
-            let batches = (0..keys).step_by(TASK_BATCH);
-            batches
-                .map(|done| self.sweep_batch(queue.pop_batch(TASK_BATCH.min(keys - done))))
-                .sum::<usize>()
-        };
-        sweep(&self.tombstone_queue) + sweep(&self.live_queue)
-    }
-
-    fn sweep_batch(&self, keys: SweepBatch) -> usize {
-        let total = keys.len();
-        let kept = keys
-            .into_iter()
-            .filter_map(|key| Some((key, self.inspect(&key)?)));
-        total
-            - kept
-                .map(|(key, (kind, _))| self.queue(kind).push(key))
-                .count()
-    }
-
-    /// Evicts records until the store is within its limits, but not `written`, the record just
-    /// written.
-    pub(super) fn make_room(&self, written: &StoreKey) {
-        while self.exceeds_limits() && self.evict_one(SlotKind::Live, written) {}
-    }
-
-    /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
-    /// written.
-    ///
-    /// Tombstones of records that were live at their last inspection are still in the live queue. If
-    /// the tombstone queue has none to evict, this sorts some keys of the live queue.
-    pub(super) fn make_room_for_tombstones(&self, written: &StoreKey) {
-        while self.counters.tombstones() > self.settings.max_tombstones {
-            if !self.evict_one(SlotKind::Tombstone, written) {
-                self.sweep_batch(self.live_queue.pop_batch(SORT_BATCH));
-                if !self.evict_one(SlotKind::Tombstone, written) {
-                    return;
+        let mut removed = 0;
+        for number in 0..self.slots.partitions().len() {
+            loop {
+                let visit = self.sweep_partition(number);
+                removed += visit.removed;
+                if !visit.is_partial {
+                    break;
                 }
             }
+            self.shrink_partition(number);
+        }
+        while self.sweep_tombstones(BATCH) == BATCH {}
+        removed
+    }
+
+    /// Removes the ended entries of a partition, up to a limit.
+    ///
+    /// The shards are locked one after the other. A record with tags is removed under a lock of its own, since its
+    /// removal may copy a bucket of the tag index. The other removed records are dropped without a lock.
+    pub(super) fn sweep_partition(&self, number: usize) -> PartitionSweep {
+        let Some(partition) = self.slots.partitions().get(number) else {
+            return PartitionSweep::default();
+        };
+        let now = self.settings.clock.now();
+        let (mut inspected, mut removed) = (0, Vec::new());
+        let mut tagged = Vec::new();
+        partition.retain(|key, slot| {
+            inspected += 1;
+            if !slot.has_ended(now) || removed.len() + tagged.len() == MAX_REMOVALS {
+                return true;
+            }
+            if slot.tags().is_some() {
+                tagged.push(*key);
+                return true;
+            }
+            self.account(key, Some(slot), None);
+            removed.push(mem::replace(slot, TableSlot::ENDED));
+            false
+        });
+        let is_partial = removed.len() + tagged.len() == MAX_REMOVALS;
+        let mut weights: Vec<Weight> = removed.iter().map(TableSlot::weight).collect();
+        weights.extend(
+            tagged
+                .iter()
+                .filter_map(|key| self.remove_if(key, TableSlot::has_ended)),
+        );
+        let records = weights.iter().map(|weight| weight.records).sum();
+        self.counters.expired.fetch_add(records, Relaxed);
+        PartitionSweep {
+            inspected,
+            removed: weights.len(),
+            is_partial,
         }
     }
 
-    fn exceeds_limits(&self) -> bool {
-        self.counters.records() > self.settings.max_records
-            || self.counters.bytes() > self.settings.max_bytes
+    /// Takes ended tombstones out of the queue and removes them, at most `limit`. Returns the number of entries of
+    /// the queue that it took.
+    pub(super) fn sweep_tombstones(&self, limit: usize) -> usize {
+        let now = self.settings.clock.now();
+        let mut taken = 0;
+        while taken < limit
+            && let Some(entry) = self.tombstone_queue.pop(now)
+        {
+            self.remove_tombstone(entry);
+            taken += 1;
+        }
+        taken
     }
 
-    /// Removes the ended entries among the next keys of this kind. If none has ended, evicts the one
-    /// that ends first, but not `written`. Returns `false` if nothing was removed.
-    fn evict_one(&self, kind: SlotKind, written: &StoreKey) -> bool {
-        let (sample, removed_ended) = self.sample(kind);
-        let candidates = sample
-            .iter()
-            .filter(|(_, key)| !removed_ended && key != written);
-        let victim = candidates.min().copied();
-        let mut removed = removed_ended;
-        for candidate in sample {
-            if victim == Some(candidate) && self.evict(&candidate.1, kind) {
-                removed = true;
-            } else {
-                self.queue(kind).push(candidate.1);
+    /// Removes the tombstone of an entry that was taken out of the queue. Returns `false` if it was not removed.
+    ///
+    /// It is kept if the session was destroyed again. Then it gets a new entry.
+    pub(super) fn remove_tombstone(&self, (taken, key): QueuedTombstone) -> bool {
+        let (mut removed, mut later) = (false, None);
+        let partition = self.slots.partition(&key);
+        partition.remove_if_mut(&key, |key, slot| {
+            match slot {
+                TableSlot::Tombstone { end, queued } if *queued == taken => {
+                    later = (*end > taken).then_some(*end);
+                    removed = later.is_none();
+                    *queued = *end;
+                }
+                TableSlot::Tombstone { .. } | TableSlot::Live(_) => {}
             }
+            if removed {
+                self.account(key, Some(slot), None);
+            }
+            removed
+        });
+        if let Some(end) = later {
+            self.tombstone_queue.push((end, key));
         }
         removed
     }
 
-    /// Pops the next keys of this kind, with the ends of their entries. Stops after a batch in which
-    /// it removed an ended entry, and returns `true` then.
-    fn sample(&self, kind: SlotKind) -> (SmallVec<[(Timestamp, StoreKey); SAMPLE]>, bool) {
-        let (mut sample, mut removed_ended) = (SmallVec::new(), false);
-        while sample.len() < SAMPLE && !removed_ended {
-            let keys = self.queue(kind).pop_batch(SAMPLE - sample.len());
-            if keys.is_empty() {
+    /// Frees the memory that a larger number of entries needed.
+    fn shrink_partition(&self, number: usize) {
+        if let Some(partition) = self.slots.partitions().get(number) {
+            shrink(partition);
+        }
+        // There are fewer of these.
+        if let Some(partition) = self.tag_index.keys.partitions().get(number) {
+            shrink(partition);
+        }
+    }
+
+    /// Visits the next sixtieth of the partitions, or more while they have few entries.
+    pub(super) fn sweep_share(&self) {
+        while self.sweep_tombstones(BATCH) == BATCH {}
+        let partitions = self.slots.partitions().len();
+        let mut inspected = 0;
+        for visited in 0..partitions {
+            let is_share_done = visited >= partitions.div_ceil(SHARES);
+            if is_share_done && (inspected >= BATCH || self.counters.is_empty()) {
                 break;
             }
-            for key in keys {
-                match self.inspect(&key) {
-                    Some((actual, end)) if actual == kind => sample.push((end, key)),
-                    Some((actual, _)) => self.queue(actual).push(key),
-                    None => removed_ended = true,
+            let next = self.sweep_schedule.next_partition_of_thread(partitions);
+            loop {
+                let visit = self.sweep_partition(next);
+                inspected += visit.inspected;
+                if !visit.is_partial {
+                    break;
                 }
             }
-        }
-        (sample, removed_ended)
-    }
-
-    /// Removes an entry of this kind before its end. Returns `false` if its kind has changed.
-    fn evict(&self, key: &StoreKey, kind: SlotKind) -> bool {
-        let removed = self.remove_if(key, |state| match state {
-            SlotState::Live(_) => kind == SlotKind::Live,
-            SlotState::Gone => kind == SlotKind::Tombstone,
-            SlotState::Absent => true,
-        });
-        let weight = removed.unwrap_or_default();
-        self.counters.evicted.fetch_add(weight.records, Relaxed);
-        self.counters
-            .tombstones_evicted
-            .fetch_add(weight.tombstones, Relaxed);
-        removed.is_some()
-    }
-
-    /// Returns the kind and the end of the entry under `key`. Returns `None` if it had ended and was
-    /// removed.
-    fn inspect(&self, key: &StoreKey) -> Option<(SlotKind, Timestamp)> {
-        let slot = self.slots.get(key)?;
-        let live = match (slot.state_at(self.settings.clock.now()), slot.value()) {
-            (SlotState::Live(live), _) => Some((SlotKind::Live, live.expires)),
-            (SlotState::Gone, TableSlot::Tombstone(end)) => Some((SlotKind::Tombstone, *end)),
-            _ => None,
-        };
-        drop(slot);
-        live.or_else(|| self.remove_ended(key))
-    }
-
-    /// Removes the entry under `key` if it has ended. If it was written after its inspection, treats
-    /// it like a record that was just touched.
-    fn remove_ended(&self, key: &StoreKey) -> Option<(SlotKind, Timestamp)> {
-        match self.remove_if(key, |state| matches!(state, SlotState::Absent)) {
-            Some(weight) => {
-                self.counters.expired.fetch_add(weight.records, Relaxed);
-                None
-            }
-            None => Some((SlotKind::Live, Timestamp::MAX)),
-        }
-    }
-
-    /// Frees the memory that a larger number of entries needed. Locks one shard or stripe at a time.
-    fn shrink(&self) {
-        if is_oversized(self.slots.capacity(), self.slots.len()) {
-            self.slots.shrink_to_fit();
-        }
-        self.live_queue.shrink();
-        self.tombstone_queue.shrink();
-        self.tag_index.shrink();
-    }
-
-    const fn queue(&self, kind: SlotKind) -> &KeyQueue {
-        match kind {
-            SlotKind::Live => &self.live_queue,
-            SlotKind::Tombstone => &self.tombstone_queue,
-        }
-    }
-
-    /// Starts the background task unless it runs already or there is no tokio runtime.
-    pub(super) fn ensure_sweeper(this: &Arc<Self>) {
-        if this.sweeper_running.load(Relaxed) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current()
-            && !this.sweeper_running.swap(true, AcqRel)
-        {
-            let timer = SweepTimer::new(&runtime, &this.settings.clock);
-            runtime.spawn(sweep_task(SweeperGuard(Arc::downgrade(this)), timer));
-        }
-    }
-}
-
-/// Sweeps a store until its last clone is dropped or the runtime ends.
-async fn sweep_task(guard: SweeperGuard, timer: SweepTimer) {
-    while sweep_round(&guard.0, timer).await.is_some() {}
-}
-
-/// Inspects the whole store in a minute, then frees what it no longer needs. Returns `None` if the store is
-/// dropped.
-async fn sweep_round(store: &Weak<Table>, timer: SweepTimer) -> Option<()> {
-    // The rate may rise in a round, but not fall: the keys that remain wait behind those that were
-    // inspected and stay.
-    let mut batches = 1;
-    for _ in 0..SWEEPS_PER_ROUND {
-        timer.wait().await;
-        let keys = store.upgrade()?.slots.len();
-        batches = batches.max(keys.div_ceil(SWEEPS_PER_ROUND * TASK_BATCH));
-        for _ in 0..batches {
-            store.upgrade()?.sweep(TASK_BATCH);
-            task::yield_now().await;
-        }
-    }
-    store.upgrade()?.shrink();
-    Some(())
-}
-
-/// The background task's reference to its store. It does not keep the store alive.
-struct SweeperGuard(Weak<Table>);
-
-impl Drop for SweeperGuard {
-    /// Allows another task to start if the store outlives this one because the runtime ended first.
-    /// A panic means that the program's runtimes have no timer. Then no other task may start.
-    fn drop(&mut self) {
-        if let Some(table) = self.0.upgrade()
-            && !thread::panicking()
-        {
-            table.sweeper_running.store(false, Release);
+            self.shrink_partition(next);
         }
     }
 }

@@ -2,76 +2,76 @@
 
 use std::time::Duration;
 
-use dashmap::{DashMap, Entry};
+use dashmap::Entry;
 
 use super::{
-    key_queue::KeyQueue,
-    key_set::Bucket,
+    eviction_pool::EvictionPool,
+    partitions::{Partition, Partitions},
     settings::Settings,
     slot::{LiveRecord, SlotState, TableSlot},
     stats::{MemoryCounters, Weight},
+    sweep_schedule::SweepSchedule,
     tag_index::TagIndex,
+    tombstone_queue::TombstoneQueue,
 };
 use crate::{
+    clock::Timestamp,
     id::StoreKey,
-    random_state::RandomState,
     store::{ReadOutcome, Version, WriteOutcome, WriteRequest},
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-/// Number of shards of the map. Far more than cores, and so many that a shard grows in about a millisecond
-/// while the store has ten million records.
-const SHARDS: usize = 512;
-
-/// Number of queued keys that each new key sweeps. More than one, so that sweeping outpaces growth.
-const SWEEP_PER_NEW_KEY: usize = 2;
-
 /// The data that all clones of a store share.
 ///
-/// Every operation reads the clock while it holds the lock of the key's shard. Otherwise an operation
-/// that waited for the lock could find a record alive after another one saw it expired.
+/// Every operation on a key reads the clock while it holds the lock of the key's shard. Otherwise an operation
+/// that waited for the lock could find a record alive after another one saw it expired. A visit of a whole partition
+/// uses the time before it, at which fewer entries have ended.
 pub(super) struct Table {
     pub(super) settings: Settings,
-    /// Keys are hashes already, but visitors learn their ids. The random seed prevents them from
-    /// creating many sessions and keeping those whose keys collide.
-    pub(super) slots: DashMap<StoreKey, TableSlot, RandomState>,
+    pub(super) slots: Partitions<StoreKey, TableSlot>,
     pub(super) tag_index: TagIndex,
-    /// Invariant: every key of `slots` is exactly once in `live_queue` or `tombstone_queue`, or taken
-    /// out by the one sweep that may remove it from `slots`. A key can be in the wrong queue. The next
-    /// sweep that inspects it moves it.
-    pub(super) live_queue: KeyQueue,
-    /// See `live_queue`. A tombstone enters this queue when a sweep first inspects it, out of the way
-    /// of evictions.
-    pub(super) tombstone_queue: KeyQueue,
+    pub(super) tombstone_queue: TombstoneQueue,
+    pub(super) eviction_pool: EvictionPool,
+    pub(super) sweep_schedule: SweepSchedule,
     pub(super) counters: MemoryCounters,
     /// The next version. One counter for all keys, so that no version repeats.
     next_version: AtomicU64,
-    /// A background task sweeps this store.
-    pub(super) sweeper_running: AtomicBool,
+    /// The sweeper's thread knows this store, or the clock is manual.
+    pub(super) is_swept: AtomicBool,
 }
 
 impl Table {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            slots: Partitions::new(settings.partitions),
+            // Its entries are smaller than those of `slots`.
+            tag_index: TagIndex::new(settings.partitions / 2),
             settings,
-            slots: DashMap::with_hasher_and_shard_amount(RandomState::new(), SHARDS),
-            tag_index: TagIndex::new(),
-            live_queue: KeyQueue::new(),
-            tombstone_queue: KeyQueue::new(),
+            tombstone_queue: TombstoneQueue::default(),
+            eviction_pool: EvictionPool::default(),
+            sweep_schedule: SweepSchedule::default(),
             counters: MemoryCounters::default(),
             next_version: AtomicU64::new(1),
-            sweeper_running: AtomicBool::new(false),
+            is_swept: AtomicBool::new(false),
         }
     }
 
     pub(super) fn read(&self, key: &StoreKey) -> ReadOutcome {
-        self.slots.get(key).map_or(ReadOutcome::Absent, |slot| {
-            slot.state_at(self.settings.clock.now()).read_outcome()
-        })
+        let Some(slot) = self.slots.partition(key).get(key) else {
+            return ReadOutcome::Absent;
+        };
+        match slot.state_at(self.settings.clock.now()) {
+            SlotState::Absent => {
+                drop(slot);
+                self.remove_expired(key);
+                ReadOutcome::Absent
+            }
+            state => state.read_outcome(),
+        }
     }
 
     pub(super) fn read_and_touch(&self, key: &StoreKey, ttl: Duration) -> ReadOutcome {
-        let Some(mut slot) = self.slots.get_mut(key) else {
+        let Some(mut slot) = self.slots.partition(key).get_mut(key) else {
             return ReadOutcome::Absent;
         };
         let now = self.settings.clock.now();
@@ -80,11 +80,28 @@ impl Table {
             live.touch(now, ttl);
             return outcome;
         }
-        slot.state_at(now).read_outcome()
+        match slot.state_at(now) {
+            SlotState::Absent => {
+                drop(slot);
+                self.remove_expired(key);
+                ReadOutcome::Absent
+            }
+            state => state.read_outcome(),
+        }
+    }
+
+    /// Removes an expired record that a read found absent. It would be live again if the clock were set back.
+    #[cold]
+    fn remove_expired(&self, key: &StoreKey) {
+        let removed = self.remove_if(key, |slot, now| {
+            matches!(slot, TableSlot::Live(_)) && slot.has_ended(now)
+        });
+        let records = removed.map_or(0, |weight| weight.records);
+        self.counters.expired.fetch_add(records, Relaxed);
     }
 
     pub(super) fn touch(&self, key: &StoreKey, ttl: Duration) -> bool {
-        let Some(mut slot) = self.slots.get_mut(key) else {
+        let Some(mut slot) = self.slots.partition(key).get_mut(key) else {
             return false;
         };
         let now = self.settings.clock.now();
@@ -94,7 +111,7 @@ impl Table {
     }
 
     pub(super) fn time_to_live(&self, key: &StoreKey) -> Option<Duration> {
-        let slot = self.slots.get(key)?;
+        let slot = self.slots.partition(key).get(key)?;
         let now = self.settings.clock.now();
         match slot.state_at(now) {
             SlotState::Live(live) => Some(live.expires.duration_since(now)),
@@ -102,17 +119,27 @@ impl Table {
         }
     }
 
-    /// Returns the keys of all live sessions. Locks one shard after the other.
-    pub(super) fn live_keys(&self) -> Vec<StoreKey> {
+    /// Appends the keys of all live sessions of a partition. Locks one shard after the other. Returns the number of
+    /// visited entries.
+    pub(super) fn add_live_keys(
+        &self,
+        partition: &Partition<StoreKey, TableSlot>,
+        keys: &mut Vec<StoreKey>,
+    ) -> usize {
         let now = self.settings.clock.now();
-        let is_live = |slot: &TableSlot| matches!(slot.state_at(now), SlotState::Live(_));
-        let slots = self.slots.iter().filter(|slot| is_live(slot));
-        slots.map(|slot| *slot.key()).collect()
+        let mut visited = 0;
+        for slot in partition.iter() {
+            visited += 1;
+            if let SlotState::Live(_) = slot.state_at(now) {
+                keys.push(*slot.key());
+            }
+        }
+        visited
     }
 
     pub(super) fn write(&self, request: WriteRequest) -> WriteOutcome {
         let key = request.key;
-        let entry = self.slots.entry(key);
+        let mut entry = self.slots.partition(&key).entry(key);
         let now = self.settings.clock.now();
         let state = match &entry {
             Entry::Occupied(occupied) => occupied.get().state_at(now),
@@ -123,42 +150,61 @@ impl Table {
             Err(refusal) => return refusal,
         };
         let version = self.new_version();
+        if let Entry::Occupied(occupied) = &mut entry
+            && let Some(live) = occupied.get_mut().untagged_mut()
+            && request.tags.is_empty()
+        {
+            // The usual write. Only the number of bytes changes.
+            let before = live.weight();
+            let replaced = live.replace(request.data, version, expires);
+            self.counters.update(before, live.weight());
+            drop(entry);
+            drop(replaced);
+            self.make_room(&key);
+            return WriteOutcome::Done(version);
+        }
         let live = LiveRecord::new(request.data, request.tags, version, expires);
         if self.replace(entry, TableSlot::Live(live)) {
-            self.live_queue.push(key);
-            self.sweep(SWEEP_PER_NEW_KEY);
+            self.sweep_for_new_key();
         }
         self.make_room(&key);
         WriteOutcome::Done(version)
     }
 
-    /// Returns the keys among `candidates` of live sessions with the tag `name`.
+    /// Returns `true` if there is a live session under `key` with the tag `name`.
     ///
-    /// The index, which yields the candidates, is not locked when a record is. A candidate may have ended
-    /// in between, so its record decides.
-    pub(super) fn tagged(&self, candidates: &Bucket, name: &str) -> Vec<StoreKey> {
-        let has_tag = |key: &&StoreKey| {
-            self.slots.get(*key).is_some_and(|slot| {
-                let state = slot.state_at(self.settings.clock.now());
-                matches!(state, SlotState::Live(live) if live.has_tag(name))
-            })
-        };
-        candidates.iter().filter(has_tag).copied().collect()
+    /// The index, which yields the key, is not locked when a record is. The session may have ended in between, so
+    /// its record decides.
+    pub(super) fn has_tag(&self, key: &StoreKey, name: &str) -> bool {
+        self.slots.partition(key).get(key).is_some_and(|slot| {
+            let state = slot.state_at(self.settings.clock.now());
+            matches!(state, SlotState::Live(live) if live.has_tag(name))
+        })
     }
 
     pub(super) fn destroy(&self, key: &StoreKey) {
-        let entry = self.slots.entry(*key);
+        let entry = self.slots.partition(key).entry(*key);
         let now = self.settings.clock.now();
         let end = now.saturating_add(self.settings.tombstone_ttl);
-        if self.replace(entry, TableSlot::Tombstone(end)) {
-            self.tombstone_queue.push(*key);
-            self.sweep(SWEEP_PER_NEW_KEY);
+        let queued = match &entry {
+            Entry::Occupied(occupied) => occupied.get().queued(),
+            Entry::Vacant(_) => None,
+        };
+        let tombstone = TableSlot::Tombstone {
+            end,
+            queued: queued.unwrap_or(end),
+        };
+        let is_new_key = self.replace(entry, tombstone);
+        if queued.is_none() {
+            self.tombstone_queue.push((end, *key));
+        }
+        if is_new_key {
+            self.sweep_for_new_key();
         }
         self.make_room_for_tombstones(key);
     }
 
-    /// Stores `slot`. Returns `true` if the key is new to the map. The caller must then push it into a
-    /// queue.
+    /// Stores `slot`. Returns `true` if the key is new to the map.
     fn replace(&self, entry: Entry<'_, StoreKey, TableSlot>, slot: TableSlot) -> bool {
         match entry {
             Entry::Occupied(mut occupied) => {
@@ -175,7 +221,12 @@ impl Table {
     }
 
     /// Accounts for a change of the slot under `key`, in the counters and in the tag index.
-    fn account(&self, key: &StoreKey, before: Option<&TableSlot>, after: Option<&TableSlot>) {
+    pub(super) fn account(
+        &self,
+        key: &StoreKey,
+        before: Option<&TableSlot>,
+        after: Option<&TableSlot>,
+    ) {
         let weight = |slot: Option<&TableSlot>| slot.map(TableSlot::weight).unwrap_or_default();
         self.counters.update(weight(before), weight(after));
         self.tag_index.update(
@@ -185,19 +236,16 @@ impl Table {
         );
     }
 
-    /// Removes `key` from the map if `predicate` holds for its slot, and returns the slot's weight.
-    ///
-    /// Only the caller that took the key out of its queue may call this. If the key stays, the caller
-    /// must push it into a queue again.
+    /// Removes `key` from the map if `predicate` holds for its slot at this moment, and returns the slot's weight.
     pub(super) fn remove_if(
         &self,
         key: &StoreKey,
-        predicate: impl FnOnce(SlotState<'_>) -> bool,
+        predicate: impl FnOnce(&TableSlot, Timestamp) -> bool,
     ) -> Option<Weight> {
-        let Entry::Occupied(occupied) = self.slots.entry(*key) else {
+        let Entry::Occupied(occupied) = self.slots.partition(key).entry(*key) else {
             return None;
         };
-        predicate(occupied.get().state_at(self.settings.clock.now())).then(|| {
+        predicate(occupied.get(), self.settings.clock.now()).then(|| {
             self.account(key, Some(occupied.get()), None);
             occupied.remove().weight()
         })

@@ -47,6 +47,7 @@ mod random_state {
     pub(crate) type RandomState = BuildHasherDefault<DefaultHasher>;
 }
 
+pub(crate) use real_tokio::select;
 pub(crate) use runtime::{Delay, fill};
 pub(crate) use table::{DashMap, Entry};
 

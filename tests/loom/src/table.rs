@@ -103,6 +103,13 @@ impl<K: Eq + Hash, V, S: BuildHasher> DashMap<K, V, S> {
         })
     }
 
+    /// Locks one shard after the other.
+    pub(crate) fn retain(&self, mut is_kept: impl FnMut(&K, &mut V) -> bool) {
+        for shard in &self.shards {
+            lock(shard).retain_mut(|(key, value)| is_kept(key, value));
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
@@ -131,6 +138,10 @@ impl<K, V> OccupiedEntry<'_, K, V> {
 
     pub(crate) fn get(&self) -> &V {
         &self.0
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut V {
+        &mut self.0
     }
 
     pub(crate) fn insert(&mut self, value: V) {

@@ -1,9 +1,13 @@
 //! The memory store without its interface of futures.
 
-#[path = "../../../../../src/store/memory/key_queue.rs"]
-mod key_queue;
+#[path = "../../../../../src/store/memory/evict.rs"]
+mod evict;
+#[path = "../../../../../src/store/memory/eviction_pool.rs"]
+mod eviction_pool;
 #[path = "../../../../../src/store/memory/key_set.rs"]
 mod key_set;
+#[path = "../../../../../src/store/memory/partitions.rs"]
+mod partitions;
 #[path = "../../../../../src/store/memory/settings.rs"]
 mod settings;
 #[path = "../../../../../src/store/memory/slot.rs"]
@@ -12,9 +16,12 @@ mod slot;
 mod stats;
 #[path = "../../../../../src/store/memory/sweep.rs"]
 mod sweep;
-mod sweep_timer;
+#[path = "../../../../../src/store/memory/sweep_schedule.rs"]
+mod sweep_schedule;
 #[path = "../../../../../src/store/memory/table.rs"]
 mod table;
 #[path = "../../../../../src/store/memory/tag_index.rs"]
 mod tag_index;
 mod tests;
+#[path = "../../../../../src/store/memory/tombstone_queue.rs"]
+mod tombstone_queue;

@@ -1,12 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use loom::thread;
 
-use super::{key_queue::KeyQueue, settings::Settings, table::Table};
+use super::{settings::Settings, slot::TableSlot, table::Table};
 use crate::{
     clock::{Clock, Timestamp},
     id::StoreKey,
-    model,
     store::{Expected, ReadOutcome, Tag, Tags, WriteOutcome, WriteRequest},
 };
 
@@ -22,38 +21,62 @@ fn table(max_records: u64) -> (Arc<Table>, Clock) {
     let settings = Settings {
         clock: clock.clone(),
         max_records,
+        partitions: 1,
         ..Settings::default()
     };
     (Arc::new(Table::new(settings)), clock)
 }
 
+thread_local! {
+    /// The requests have a tag.
+    static TAGGED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a model with tagged and with untagged records. All threads of a model run on one thread of the system.
+fn model(preemptions: usize, test: impl Fn() + Clone + Send + Sync + 'static) {
+    for tagged in [true, false] {
+        TAGGED.set(tagged);
+        crate::model(preemptions, test.clone());
+    }
+}
+
 fn request(key: &StoreKey, data: &'static str, expected: Expected) -> WriteRequest {
     let mut tags = Tags::new();
-    tags.insert(&Tag::new("user").unwrap()).unwrap();
+    if TAGGED.get() {
+        tags.insert(&Tag::new("user").unwrap()).unwrap();
+    }
     WriteRequest::new(key, data, HOUR, expected).tags(tags)
 }
 
-/// Checks that each key of the map is in one queue, once, and that the counters and the tag index are exact.
+/// Checks that each tombstone has one valid entry in the queue, and that the counters and the tag index are exact.
 fn check(table: &Table, keys: &[StoreKey]) {
-    let stored: Vec<StoreKey> = table.slots.iter().map(|slot| *slot.key()).collect();
-    let mut queued: Vec<StoreKey> = [&table.live_queue, &table.tombstone_queue]
-        .into_iter()
-        .flat_map(|queue| queue.pop_batch(usize::MAX))
-        .collect();
-    queued.sort_unstable();
-    let mut sorted = stored.clone();
-    sorted.sort_unstable();
-    assert_eq!(queued, sorted, "each key is in one queue");
-    let live = table.live_keys();
+    let queued = std::iter::from_fn(|| table.tombstone_queue.pop(Timestamp::MAX));
+    let queued: Vec<(Timestamp, StoreKey)> = queued.collect();
+    let (mut live, mut bytes, mut tombstones) = (Vec::new(), 0, 0);
+    for slot in table.slots.partitions().iter().flat_map(|it| it.iter()) {
+        match slot.value() {
+            TableSlot::Live(record) => {
+                live.push(*slot.key());
+                bytes += record.weight().bytes;
+            }
+            TableSlot::Tombstone { queued: end, .. } => {
+                let entry = (*end, *slot.key());
+                let entries = queued.iter().filter(|it| **it == entry).count();
+                assert_eq!(entries, 1, "the tombstone has one entry");
+                tombstones += 1;
+            }
+        }
+    }
     let stats = table.counters.stats();
     assert_eq!(stats.records, live.len() as u64);
-    assert_eq!(stats.records + stats.tombstones, stored.len() as u64);
+    assert_eq!(stats.tombstones, tombstones);
+    assert_eq!(stats.bytes, bytes);
     let indexed = table.tag_index.keys("user");
     for key in keys {
         let is_indexed = indexed.iter().any(|part| part.contains(key));
         assert_eq!(
             is_indexed,
-            live.contains(key),
+            TAGGED.get() && live.contains(key),
             "the index agrees with the map"
         );
     }
@@ -94,7 +117,7 @@ fn a_write_does_not_revive_a_destroyed_session() {
 }
 
 #[test]
-fn sweeps_at_once_keep_each_living_key_in_one_queue() {
+fn a_sweep_keeps_a_record_that_is_written_at_the_same_time() {
     model(2, || {
         let (table, clock) = table(10);
         table.write(request(&key(1), "a", Expected::Absent));
@@ -102,9 +125,28 @@ fn sweeps_at_once_keep_each_living_key_in_one_queue() {
         let other = Arc::clone(&table);
         let sweeper = thread::spawn(move || other.sweep_all());
         table.write(request(&key(1), "b", Expected::Any));
-        table.sweep(4);
+        table.sweep_partition(0);
         sweeper.join().unwrap();
         assert!(matches!(table.read(&key(1)), ReadOutcome::Found(_)));
+        check(&table, &[key(1)]);
+    });
+}
+
+#[test]
+fn a_sweep_and_a_second_destroy_leave_one_entry_of_a_tombstone() {
+    model(3, || {
+        let (table, clock) = table(10);
+        table.destroy(&key(1));
+        clock.advance(HOUR);
+        let other = Arc::clone(&table);
+        let sweeper = thread::spawn(move || {
+            other.sweep_tombstones(2);
+            other.sweep_partition(0);
+        });
+        table.destroy(&key(1));
+        table.sweep_tombstones(2);
+        sweeper.join().unwrap();
+        assert!(matches!(table.read(&key(1)), ReadOutcome::Gone));
         check(&table, &[key(1)]);
     });
 }
@@ -124,20 +166,15 @@ fn evictions_and_a_destroy_at_once_leave_exact_counters() {
 }
 
 #[test]
-fn each_queued_key_is_taken_once() {
-    model(3, || {
-        let queue = Arc::new(KeyQueue::new());
-        queue.push(key(1));
-        let other = Arc::clone(&queue);
-        let taker = thread::spawn(move || {
-            other.push(key(2));
-            other.pop_batch(2)
-        });
-        let mut taken = queue.pop_batch(2);
-        taken.extend(taker.join().unwrap());
-        taken.extend(queue.pop_batch(2));
-        taken.sort_unstable();
-        assert_eq!(&taken[..], [key(1), key(2)]);
-        assert_eq!(queue.len(), 0);
+fn two_evictions_at_once_keep_the_limit() {
+    model(2, || {
+        let (table, _) = table(1);
+        table.write(request(&key(1), "a", Expected::Absent));
+        let other = Arc::clone(&table);
+        let writer = thread::spawn(move || other.write(request(&key(2), "b", Expected::Absent)));
+        table.write(request(&key(3), "c", Expected::Absent));
+        writer.join().unwrap();
+        assert!(table.counters.records() <= 1);
+        check(&table, &[key(1), key(2), key(3)]);
     });
 }

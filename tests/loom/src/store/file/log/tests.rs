@@ -77,6 +77,19 @@ fn a_writer_that_writes_again_is_answered_again() {
     });
 }
 
+/// No wait times out here, so a group that waits for one writer too many waits for ever.
+#[test]
+fn a_writer_that_writes_again_is_counted_once() {
+    model(3, || {
+        let log = Log::start(Duration::ZERO);
+        log.engine.log.set_sync_time(STEP);
+        let committer = run(&log, |log| log.group.run_always(&log.engine));
+        assert!(log.write() && log.write() && log.write());
+        log.group.stop();
+        committer.join().unwrap();
+    });
+}
+
 #[test]
 fn no_writer_waits_for_a_thread_that_has_stopped() {
     model(2, || {

@@ -56,6 +56,11 @@ mod reply {
             sent: false,
         };
 
+        pub(super) const CONNECTION_LOST: Self = Self::Transient {
+            error: TransientError::ConnectionLost,
+            sent: true,
+        };
+
         pub(super) const fn is_redirection(&self) -> bool {
             false
         }

@@ -1,0 +1,123 @@
+//! Eviction of records and tombstones when a limit is exceeded.
+
+use smallvec::SmallVec;
+
+use super::{
+    eviction_pool::EvictionCandidate,
+    slot::{LiveRecord, TableSlot},
+    table::Table,
+    tombstone_queue::QueuedTombstone,
+};
+use crate::{clock::Timestamp, id::StoreKey, sync::atomic::Ordering::Relaxed};
+
+/// One in eight sampled records is evicted. A sample has at least eight records, unless there are too many other
+/// entries between them.
+const SAMPLE: usize = 8;
+
+/// Number of entries after which a sample with a record is complete.
+const MAX_VISITED: usize = 1_024;
+
+/// Number of entries that are visited for each eviction, about, if most of them are tombstones.
+const VISITED_PER_EVICTION: usize = 128;
+
+impl Table {
+    /// Evicts records until the store is within its limits, but not `written`, the record just
+    /// written.
+    pub(super) fn make_room(&self, written: &StoreKey) {
+        while self.exceeds_limits() && self.evict_record(written) {}
+    }
+
+    /// Evicts tombstones until the store is within its limit, but not `written`, the tombstone just
+    /// written.
+    pub(super) fn make_room_for_tombstones(&self, written: &StoreKey) {
+        let mut kept = SmallVec::<[QueuedTombstone; 1]>::new();
+        while self.exceeds_tombstones() {
+            let now = self.settings.clock.now();
+            match self.tombstone_queue.pop(Timestamp::MAX) {
+                Some(entry) if entry.1 == *written => kept.push(entry),
+                Some(entry) => {
+                    let evicted = self.remove_tombstone(entry) && entry.0 > now;
+                    let counter = &self.counters.tombstones_evicted;
+                    counter.fetch_add(evicted.into(), Relaxed);
+                }
+                None => break,
+            }
+        }
+        for entry in kept {
+            self.tombstone_queue.push(entry);
+        }
+    }
+
+    /// Entries of the queue count too. Invalid ones remain if the clock was set back.
+    fn exceeds_tombstones(&self) -> bool {
+        let limit = self.settings.max_tombstones;
+        self.counters.tombstones() > limit || self.tombstone_queue.len() as u64 > limit
+    }
+
+    fn exceeds_limits(&self) -> bool {
+        self.counters.records() > self.settings.max_records
+            || self.counters.bytes() > self.settings.max_bytes
+    }
+
+    /// Removes one record, but not `written`. Returns `false` if there is no other.
+    fn evict_record(&self, written: &StoreKey) -> bool {
+        loop {
+            match self.eviction_pool.pop() {
+                Some((_, _, key)) if key == *written => {}
+                Some(candidate) if self.evict(candidate) => return true,
+                Some(_) => {}
+                None if self.sample_records(written) => {}
+                None => return false,
+            }
+        }
+    }
+
+    /// Removes a record if it is the same as in the sample.
+    fn evict(&self, (expires, version, key): EvictionCandidate) -> bool {
+        let mut has_ended = false;
+        let removed = self.remove_if(&key, |slot, now| {
+            has_ended = slot.has_ended(now);
+            let is_same = |live: &LiveRecord| (live.expires, live.version) == (expires, version);
+            matches!(slot, TableSlot::Live(live) if is_same(live))
+        });
+        let counter = match has_ended {
+            true => &self.counters.expired,
+            false => &self.counters.evicted,
+        };
+        counter.fetch_add(u64::from(removed.is_some()), Relaxed);
+        removed.is_some()
+    }
+
+    /// Adds the first to expire of some records, without `written`, to the pool. Returns `false` if there is no
+    /// record.
+    fn sample_records(&self, written: &StoreKey) -> bool {
+        let partitions = self.slots.partitions();
+        let (mut sample, mut visited) = (Vec::new(), 0);
+        for _ in partitions {
+            let next = self.eviction_pool.next_partition(partitions.len());
+            let Some(partition) = partitions.get(next) else {
+                break;
+            };
+            for slot in partition.iter() {
+                visited += 1;
+                if let TableSlot::Live(live) = slot.value()
+                    && slot.key() != written
+                {
+                    sample.push((live.expires, live.version, *slot.key()));
+                }
+            }
+            if sample.len() >= SAMPLE || visited >= MAX_VISITED && !sample.is_empty() {
+                break;
+            }
+        }
+        if sample.is_empty() {
+            return false;
+        }
+        let wanted = (sample.len() / SAMPLE).max(visited / VISITED_PER_EVICTION);
+        let taken = wanted.clamp(1, sample.len());
+        sample.select_nth_unstable(taken - 1);
+        sample.truncate(taken);
+        self.eviction_pool.add(sample);
+        true
+    }
+}
