@@ -1,18 +1,14 @@
 //! `session-file`: inspects, repairs and compacts the directory of a file store.
 //!
 //! Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
-//! 4 another error.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line tool prints its results"
-)]
+//! 4 another error. A repair of damage is a success; its report states the number of dropped sessions.
 
 use std::{
     collections::BTreeMap,
     env,
     error::Error,
     fmt::{self, Display},
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -36,7 +32,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// open.
 ///
 /// Exit codes: 0 success, 1 damage or data loss was found, 2 wrong usage, 3 the directory is in use,
-/// 4 another error.
+/// 4 another error. A repair of damage is a success; its report states the number of dropped sessions.
 #[derive(Parser)]
 #[command(name = "session-file", version)]
 struct Arguments {
@@ -145,7 +141,12 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::from(1),
         Err(error) => {
             let note = key_note(error.as_ref());
-            eprintln!("session-file: {}{note}", with_sources(error.as_ref()));
+            // The reader may have closed it. The exit code also reports the failure.
+            let _ = writeln!(
+                io::stderr(),
+                "session-file: {}{note}",
+                with_sources(error.as_ref())
+            );
             ExitCode::from(exit_code(error.as_ref()))
         }
     }
@@ -153,6 +154,16 @@ fn main() -> ExitCode {
 
 /// The result of a subcommand: `true` if it found no damage.
 type CommandResult = Result<bool, Box<dyn Error>>;
+
+/// Prints a line. It is not an error if the reader has closed the pipe, as `head` does.
+fn print(line: impl Display) -> Result<(), Box<dyn Error>> {
+    match writeln!(io::stdout().lock(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("standard output: {error}; redirect it to another file").into())
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Returns the message of `error`, followed by those of its sources.
 fn with_sources(error: &dyn Error) -> String {
@@ -215,25 +226,34 @@ fn stats(directory: &Path) -> CommandResult {
     };
     let formats = inspection.segments().iter().map(|segment| segment.format);
     let oldest = formats.filter(|format| *format > 0).min();
-    println!("format {}", oldest.unwrap_or(FORMAT_VERSION));
-    println!("sessions {}", count(&|e| !e.destroyed && e.expires > now));
-    println!("expired {}", count(&|e| !e.destroyed && e.expires <= now));
-    println!("tombstones {}", count(&|e| e.destroyed && e.expires > now));
-    println!("tagged {}", count(&|e| e.tagged));
-    println!("encrypted {}", count(&|e| e.encrypted));
+    print(format_args!("format {}", oldest.unwrap_or(FORMAT_VERSION)))?;
+    print(format_args!(
+        "sessions {}",
+        count(&|e| !e.destroyed && e.expires > now)
+    ))?;
+    print(format_args!(
+        "expired {}",
+        count(&|e| !e.destroyed && e.expires <= now)
+    ))?;
+    print(format_args!(
+        "tombstones {}",
+        count(&|e| e.destroyed && e.expires > now)
+    ))?;
+    print(format_args!("tagged {}", count(&|e| e.tagged)))?;
+    print(format_args!("encrypted {}", count(&|e| e.encrypted)))?;
     for (key, records) in records_by_key(&inspection) {
-        println!("encrypted-with {key} {records}");
+        print(format_args!("encrypted-with {key} {records}"))?;
     }
-    println!("segments {}", inspection.segments().len());
-    println!("bytes {}", sum(&|segment| segment.bytes));
-    println!("live-bytes {}", inspection.live_bytes());
-    println!("damaged {}", sum(&|segment| segment.damaged));
+    print(format_args!("segments {}", inspection.segments().len()))?;
+    print(format_args!("bytes {}", sum(&|segment| segment.bytes)))?;
+    print(format_args!("live-bytes {}", inspection.live_bytes()))?;
+    print(format_args!("damaged {}", sum(&|segment| segment.damaged)))?;
     let missing = |finding: &Finding| match finding.kind {
         FindingKind::Missing { segments } => u64::from(segments),
         _ => 0,
     };
     let missing: u64 = inspection.findings().iter().map(missing).sum();
-    println!("missing {missing}");
+    print(format_args!("missing {missing}"))?;
     Ok(inspection.is_sound())
 }
 
@@ -251,16 +271,16 @@ fn records_by_key(inspection: &Inspection) -> BTreeMap<String, u64> {
 
 fn verify(directory: &Path) -> CommandResult {
     let inspection = inspect(directory)?;
-    print_findings(&inspection);
+    print_findings(&inspection)?;
     let sound = inspection.is_sound();
     if inspection.segments().is_empty() {
-        println!("no segments");
+        print("no segments")?;
     }
-    println!("{}", if sound { "sound" } else { "not sound" });
+    print(if sound { "sound" } else { "not sound" })?;
     Ok(sound)
 }
 
-fn print_findings(inspection: &Inspection) {
+fn print_findings(inspection: &Inspection) -> Result<(), Box<dyn Error>> {
     for finding in inspection.findings() {
         let remedy = match finding.kind {
             _ if finding.is_loss() => "acknowledged data may be lost",
@@ -269,8 +289,10 @@ fn print_findings(inspection: &Inspection) {
             FindingKind::IncompleteAppend => "the next opening removes it",
             _ => "nothing that was known to be durable is lost",
         };
-        println!("{}: {finding}; {remedy}", finding.path.display());
+        let path = finding.path.display();
+        print(format_args!("{path}: {finding}; {remedy}"))?;
     }
+    Ok(())
 }
 
 /// Returns a builder with the key ring, if there is one.
@@ -286,7 +308,7 @@ fn repair(directory: &Path, keys: &KeyArguments) -> CommandResult {
     let builder = builder(directory, keys)?;
     // Opening would create a store if there is none; the inspection fails then.
     let inspection = inspect(directory)?;
-    print_findings(&inspection);
+    print_findings(&inspection)?;
     let bar = Arc::new(progress_bar("repairing"));
     let listener_bar = Arc::clone(&bar);
     let store = builder
@@ -303,10 +325,10 @@ fn repair(directory: &Path, keys: &KeyArguments) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(store.close())?;
     bar.finish_and_clear();
-    println!(
+    print(format_args!(
         "{} sessions kept, {} sessions and tombstones dropped",
         stats.records, stats.dropped
-    );
+    ))?;
     Ok(true)
 }
 
@@ -315,10 +337,12 @@ fn compact(directory: &Path, keys: &KeyArguments) -> CommandResult {
     // The inspection comes first because a compaction removes all traces of damage. It also fails if
     // there is no store; opening would create one.
     let inspection = inspect(directory)?;
-    print_findings(&inspection);
+    print_findings(&inspection)?;
     let bar = Arc::new(progress_bar("compacting"));
     let listener_bar = Arc::clone(&bar);
+    // A hint may hide damage, and a compaction would drop the damaged sessions.
     let store = builder
+        .verify_on_open(true)
         .listener(move |event: &FileEvent<'_>| {
             if let FileEvent::Compacted { bytes, .. } = event {
                 listener_bar.inc(*bytes);
@@ -332,19 +356,22 @@ fn compact(directory: &Path, keys: &KeyArguments) -> CommandResult {
     let after = store.stats();
     runtime.block_on(store.close())?;
     bar.finish_and_clear();
-    println!("{before} bytes before, {} after", after.disk_bytes);
+    print(format_args!(
+        "{before} bytes before, {} after",
+        after.disk_bytes
+    ))?;
     if after.previous_key > 0 && !keys.variables.is_empty() {
-        println!(
+        print(format_args!(
             "{} records need a key that is not the first one",
             after.previous_key
-        );
+        ))?;
     }
     Ok(inspection.is_sound())
 }
 
 fn dump(directory: &Path, keys: bool) -> CommandResult {
     let inspection = inspect(directory)?;
-    println!("key version expires-ms bytes tagged state");
+    print("key version expires-ms bytes tagged state")?;
     for entry in inspection.entries() {
         let key = if keys {
             entry.key.to_string()
@@ -356,13 +383,13 @@ fn dump(directory: &Path, keys: bool) -> CommandResult {
         } else {
             "record"
         };
-        println!(
+        print(format_args!(
             "{key} {} {} {} {} {state}",
             entry.version,
             entry.expires.as_millis(),
             entry.bytes,
             if entry.tagged { "yes" } else { "no" },
-        );
+        ))?;
     }
     Ok(inspection.is_sound())
 }

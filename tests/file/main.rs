@@ -22,6 +22,8 @@ mod readonly;
 mod sealed;
 mod special_files;
 mod storm;
+#[cfg(target_os = "linux")]
+mod system_calls;
 #[cfg(feature = "cli")]
 mod tool;
 mod trouble;

@@ -158,6 +158,24 @@ async fn destroying_does_not_take_more_disk_than_the_limit() {
     assert_size(store, scratch.path()).await;
 }
 
+/// The limit falls by the size of the session, and the files have preallocated space.
+#[tokio::test]
+async fn destroying_a_long_session_does_not_take_more_disk_than_the_limit() {
+    let scratch = Scratch::new();
+    let store = FileStore::builder(scratch.path()).segment_bytes(1 << 20);
+    let store = store.durability(Durability::Always).open().unwrap();
+    write(&store, &key(1), vec![b'x'; 450_000]).await;
+    // A compaction is not due yet.
+    while store.stats().disk_bytes <= 1_056_000 {
+        write(&store, &key(2), vec![b'y'; 3000]).await;
+    }
+    store.destroy(&key(1)).await.unwrap();
+    assert_within_limit(&store);
+    assert_eq!(store.stats().compacted_segments, 0);
+    write(&store, &key(3), vec![b'z'; 3000]).await;
+    assert_size(store, scratch.path()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_writers_in_every_mode_all_get_an_answer() {
     for durability in [

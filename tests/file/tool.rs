@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     time::Duration,
 };
 
@@ -155,8 +156,16 @@ async fn damage_use_and_absence_have_different_exit_codes() {
         refused.contains("568 bytes are damaged at offset 2944"),
         "{refused}"
     );
+    // Also a compaction. Without the refusal, it would use the hint, and remove the damaged segment.
+    let before = fs::read(&log).unwrap();
     let compacted = tool(&["compact"], scratch.path());
     assert_eq!(compacted.status.code(), Some(1), "{}", text(&compacted));
+    let refused = String::from_utf8(compacted.stderr).unwrap();
+    let remedy = "568 bytes are damaged at offset 2944; restore";
+    assert!(refused.contains(remedy), "{refused}");
+    assert!(fs::read(&log).unwrap() == before, "nothing was changed");
+    let verified = tool(&["verify"], scratch.path());
+    assert!(text(&verified).contains(damage), "{}", text(&verified));
     let repaired = tool(&["repair"], scratch.path());
     assert_eq!(repaired.status.code(), Some(0), "{}", text(&repaired));
     // All other sessions were written again after the damage.
@@ -185,6 +194,55 @@ async fn damage_use_and_absence_have_different_exit_codes() {
         "other files are not changed"
     );
     assert_eq!(tool(&["restore"], scratch.path()).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_repair_reports_the_exact_number_of_dropped_sessions() {
+    let scratch = Scratch::new();
+    let life = Duration::from_secs(3600);
+    {
+        let store = FileStore::open(scratch.path()).unwrap();
+        // The second state of session 0 is damaged. Session 2 is touched after it, and session 3 written again.
+        for number in [0, 1, 2, 3, 0, 3] {
+            let data = vec![b'd'; 500];
+            let request = WriteRequest::new(&key(number), data, life, Expected::Any);
+            store.write(request).await.unwrap();
+        }
+        store.touch(&key(2), life).await.unwrap();
+        store.destroy(&key(4)).await.unwrap();
+        store.close().await.unwrap();
+    }
+    let log = scratch.path().join("0000000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    // After the head, the open frame and four records.
+    bytes[36 + 68 + 4 * 568 + 300] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let verified = tool(&["verify"], scratch.path());
+    let damage = "0000000001.log: 568 bytes are damaged at offset 2376; ";
+    let found = format!("{damage}acknowledged data may be lost\n");
+    assert!(text(&verified).contains(&found), "{}", text(&verified));
+    let repaired = tool(&["repair"], scratch.path());
+    let report = "2 sessions kept, 2 sessions and tombstones dropped\n";
+    assert!(text(&repaired).contains(&found), "{}", text(&repaired));
+    assert!(text(&repaired).ends_with(report), "{}", text(&repaired));
+    let handled = format!("{damage}an earlier opening has handled it\nsound\n");
+    for _ in 0..2 {
+        let verified = tool(&["verify"], scratch.path());
+        assert!(text(&verified).ends_with(&handled), "{}", text(&verified));
+        let stats = text(&tool(&["stats"], scratch.path()));
+        assert!(stats.contains("sessions 2\n"), "{stats}");
+        let repaired = tool(&["repair"], scratch.path());
+        let report = "2 sessions kept, 0 sessions and tombstones dropped\n";
+        assert!(text(&repaired).ends_with(report), "{}", text(&repaired));
+    }
+    // Damage before the place that was handled is a loss of its own.
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[36 + 68 + 300] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let verified = tool(&["verify"], scratch.path());
+    assert_eq!(verified.status.code(), Some(1), "{}", text(&verified));
+    let lost = "568 bytes are damaged at offset 104; acknowledged data may be lost\n";
+    assert!(text(&verified).contains(lost), "{}", text(&verified));
 }
 
 /// A hint file shows that its segment existed. The lock file shows nothing.
@@ -263,5 +321,55 @@ async fn a_directory_of_a_newer_version_is_named_as_such() {
         let text = String::from_utf8(output.stderr).unwrap();
         assert!(text.contains("written by a newer version"), "{text}");
         assert!(text.contains("format version is 3"), "{text}");
+    }
+}
+
+/// As `session-file dump DIR | head`.
+#[tokio::test]
+async fn a_reader_that_has_closed_the_output_stops_no_command() {
+    let closed = || Stdio::from(OwnedFd::from(UnixStream::pair().unwrap().0));
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let log = scratch.path().join("0000000001.log");
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[3000] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    let run = |name: &str, directory: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
+        let command = command.arg(name).arg(directory).stdout(closed());
+        let output = command.output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(!printed.contains("panicked"), "{printed}");
+        let silent = command.stdout(closed()).stderr(closed()).status().unwrap();
+        (output.status.code(), silent.code())
+    };
+    let damaged = (Some(1), Some(1));
+    for name in ["stats", "verify", "compact", "dump"] {
+        assert_eq!(run(name, scratch.path()), damaged, "{name}");
+    }
+    let success = (Some(0), Some(0));
+    for name in ["repair", "stats", "verify", "compact", "dump"] {
+        assert_eq!(run(name, scratch.path()), success, "{name}");
+    }
+    let nowhere = scratch.path().join("nowhere");
+    for name in COMMANDS {
+        assert_eq!(run(name, &nowhere), (Some(4), Some(4)), "{name}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_output_that_cannot_be_written_is_an_error() {
+    let scratch = Scratch::new();
+    ten_sessions(scratch.path()).await;
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    for name in COMMANDS {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_session-file"));
+        command.arg(name).arg(scratch.path()).stdout(full());
+        let output = command.output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{printed}");
+        let problem = "session-file: standard output: No space left on device";
+        assert!(printed.starts_with(problem), "{printed}");
     }
 }

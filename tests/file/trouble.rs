@@ -381,6 +381,10 @@ fn options_out_of_range_are_refused_by_name() {
             FileStore::builder(scratch.path()).durability(Durability::Interval(Duration::ZERO)),
             "durability",
         ),
+        (
+            FileStore::builder(scratch.path()).durability(Durability::Interval(Duration::MAX)),
+            "durability",
+        ),
     ] {
         let refused = builder.open().unwrap_err();
         assert!(refused.to_string().contains(name), "{refused}");

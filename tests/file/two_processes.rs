@@ -217,7 +217,7 @@ fn if_the_directory_cannot_be_locked_an_event_says_so_and_the_lock_file_is_locke
     // Also a process on this file system cannot lock the directory.
     let mut second = Process::start(traced(), scratch.path(), 1000);
     let refused = second.line();
-    assert!(refused.contains("in use by process"), "{refused}");
+    assert!(refused.contains("last opened by process"), "{refused}");
     assert!(second.child.wait().unwrap().success());
     first.go();
     first.finish();

@@ -80,7 +80,7 @@ fn the_examples_log_the_events_of_their_sessions() {
 }
 
 #[test]
-#[should_panic(expected = "\"a secret of this test\" is printed: key: a secret of this test!")]
+#[should_panic(expected = "a secret is printed: key: a secret of this test!")]
 fn a_secret_in_the_output_of_a_program_fails_the_test() {
     let script = "echo listening on http://127.0.0.1:1; echo key: \"$APP_KEY\"! >&2";
     let mut command = Command::new("sh");
@@ -97,6 +97,8 @@ async fn the_id_of_a_cookie_in_a_text_fails_the_test() {
     let id = browser.visit(async |session| session.id().unwrap()).await;
     let server = ([127, 0, 0, 1], 2).into();
     secrets::record(server, browser.cookie().unwrap());
-    secrets::check(server, Some(KEY), "nothing");
-    secrets::check(server, Some(KEY), &format!("id: {id}"));
+    let id = id.to_string();
+    secrets::check(server, Some(KEY), &format!("nothing {}", &id[..15]));
+    // A part of an id is also found.
+    secrets::check(server, Some(KEY), &format!("id: {}", &id[5..21]));
 }

@@ -51,10 +51,22 @@ pub(super) struct FileInner {
     pub(super) max_wait: Duration,
 }
 
-/// The result of an attempt that may not wait for the device.
+/// The conditions of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AttemptMode {
+    /// The attempt may not wait for the device.
+    NonBlocking,
+    /// The attempt may wait for the device. It follows one that touched the record, if there is one.
+    Blocking,
+    /// No compaction makes room in time. A read omits its touch.
+    WithoutRoom,
+}
+
+/// The result of an attempt.
 pub(super) enum Attempt<T> {
     Done(PendingAnswer<T>),
-    WouldBlock,
+    /// The attempt would have waited for the device. An answer also needs this position to be durable.
+    WouldBlock(Position),
 }
 
 /// Runs blocking work on a blocking thread of the runtime. Without a runtime it runs in place.
@@ -119,48 +131,54 @@ impl FileInner {
         .await
     }
 
-    /// Reads a record. Waits for the device only if `may_block` is set.
+    /// Reads a record.
     pub(super) fn read(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
-        may_block: bool,
+        mode: AttemptMode,
     ) -> Result<Attempt<ReadOutcome>, FileError> {
-        let mut lookup = self.engine.lookup(key, touch)?;
+        let may_omit = mode == AttemptMode::WithoutRoom;
+        let mut lookup = self.engine.lookup(key, touch, may_omit)?;
+        let mut required = Position::default();
         loop {
             let (entry, position) = match lookup {
-                IndexLookup::Absent => {
-                    return Ok(Attempt::Done((ReadOutcome::Absent, Position::default())));
-                }
+                IndexLookup::Absent => return Ok(Attempt::Done((ReadOutcome::Absent, required))),
                 IndexLookup::Gone(position) => {
-                    return Ok(Attempt::Done((ReadOutcome::Gone, position)));
+                    return Ok(Attempt::Done((ReadOutcome::Gone, position.max(required))));
                 }
                 IndexLookup::Record(entry, position) => (entry, position),
             };
-            match self.engine.fetch(key, entry, may_block)? {
+            // The first position is that of the touch, if there was one.
+            required = required.max(position);
+            match self
+                .engine
+                .fetch(key, entry, mode == AttemptMode::Blocking)?
+            {
                 FetchOutcome::Record(record) => {
-                    return Ok(Attempt::Done((ReadOutcome::Found(record), position)));
+                    return Ok(Attempt::Done((ReadOutcome::Found(record), required)));
                 }
-                FetchOutcome::WouldBlock => return Ok(Attempt::WouldBlock),
-                FetchOutcome::Moved => lookup = self.engine.lookup(key, None)?,
+                FetchOutcome::WouldBlock => return Ok(Attempt::WouldBlock(required)),
+                FetchOutcome::Moved => lookup = self.engine.lookup(key, None, false)?,
             }
         }
     }
 
-    /// Writes a record. Waits for the device only if `may_block` is set. A conflict reads the stored
-    /// record.
+    /// Writes a record. A conflict reads the stored record.
     pub(super) fn write(
         &self,
         request: &WriteRequest,
-        may_block: bool,
+        mode: AttemptMode,
     ) -> Result<Attempt<WriteOutcome>, FileError> {
         loop {
-            match self.engine.write(request)? {
+            let reply = self.engine.write(request)?;
+            self.engine.cache_write(request, &reply);
+            match reply {
                 WriteReply::Answer(answer) => return Ok(Attempt::Done(answer)),
                 WriteReply::Conflict => {}
             }
-            match self.read(&request.key, None, may_block)? {
-                Attempt::WouldBlock => return Ok(Attempt::WouldBlock),
+            match self.read(&request.key, None, mode)? {
+                Attempt::WouldBlock(required) => return Ok(Attempt::WouldBlock(required)),
                 Attempt::Done((ReadOutcome::Found(record), position)) => {
                     return Ok(Attempt::Done((WriteOutcome::Conflict(record), position)));
                 }
@@ -206,23 +224,28 @@ impl FileInner {
     async fn complete<T: Send + 'static>(
         self: &Arc<Self>,
         mut result: Result<Attempt<T>, FileError>,
-        attempt: impl Fn(&Self, bool) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
+        attempt: impl Fn(&Self, AttemptMode) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
     ) -> Result<PendingAnswer<T>, FileError> {
         let (began, attempt) = (Instant::now(), Arc::new(attempt));
+        let (mut mode, mut required) = (AttemptMode::NonBlocking, Position::default());
         loop {
             result = match result {
-                Ok(Attempt::Done(answer)) => return Ok(answer),
-                Ok(Attempt::WouldBlock) => {
+                Ok(Attempt::Done((value, position))) => return Ok((value, position.max(required))),
+                Ok(Attempt::WouldBlock(position)) => {
+                    required = required.max(position);
                     let (inner, attempt) = (Arc::clone(self), Arc::clone(&attempt));
-                    let blocking = inner.run_blocking_limited(move |inner| attempt(inner, true));
-                    blocking.await
+                    let work = move |inner: &Self| attempt(inner, AttemptMode::Blocking);
+                    inner.run_blocking_limited(work).await
                 }
                 Err(error @ FileError::DiskLimit { .. }) => {
-                    let remaining = self.max_wait.saturating_sub(began.elapsed());
-                    if remaining.is_zero() || !self.wait_for_room(remaining).await {
+                    if mode == AttemptMode::WithoutRoom {
                         return Err(error);
                     }
-                    attempt(self, false)
+                    let remaining = self.max_wait.saturating_sub(began.elapsed());
+                    if remaining.is_zero() || !self.wait_for_room(remaining).await {
+                        mode = AttemptMode::WithoutRoom;
+                    }
+                    attempt(self, mode)
                 }
                 Err(error) => return Err(error),
             }
@@ -266,11 +289,11 @@ fn respond<T: Send + Unpin + 'static>(
 pub(super) fn run<T: Send + Unpin + 'static>(
     inner: &Arc<FileInner>,
     operation: &'static str,
-    attempt: impl Fn(&FileInner, bool) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
+    attempt: impl Fn(&FileInner, AttemptMode) -> Result<Attempt<T>, FileError> + Send + Sync + 'static,
 ) -> StoreFuture<T> {
-    match attempt(inner, false) {
+    match attempt(inner, AttemptMode::NonBlocking) {
         Ok(Attempt::Done(answer)) => respond(inner, operation, answer),
-        first @ (Ok(Attempt::WouldBlock) | Err(FileError::DiskLimit { .. })) => {
+        first @ (Ok(Attempt::WouldBlock(_)) | Err(FileError::DiskLimit { .. })) => {
             let inner = Arc::clone(inner);
             StoreFuture::new(async move {
                 let answer = inner.complete(first, attempt).await;
@@ -280,6 +303,19 @@ pub(super) fn run<T: Send + Unpin + 'static>(
         }
         Err(error) => StoreFuture::ready(store_result(operation, Err(error))),
     }
+}
+
+/// Returns a future for a read.
+pub(super) fn read_record(
+    inner: &Arc<FileInner>,
+    key: StoreKey,
+    touch: Option<Duration>,
+) -> StoreFuture<ReadOutcome> {
+    run(inner, "read", move |inner, mode| {
+        // The attempt that may block follows one that included the touch.
+        let touch = touch.filter(|_| mode != AttemptMode::Blocking);
+        inner.read(&key, touch, mode)
+    })
 }
 
 /// Returns a future for a write that is committed together with concurrent writes.
@@ -317,7 +353,19 @@ pub(super) fn write_single(
     inner: &Arc<FileInner>,
     request: WriteRequest,
 ) -> StoreFuture<WriteOutcome> {
-    run(inner, "write", move |inner, may_block| {
-        inner.write(&request, may_block)
-    })
+    // Most writes succeed at once. Then the cache can take the request's buffer.
+    match inner.engine.write(&request) {
+        Ok(WriteReply::Answer(answer)) => {
+            if let (WriteOutcome::Done(version), _) = answer {
+                inner.engine.cache_written(request, version);
+            }
+            respond(inner, "write", answer)
+        }
+        Ok(WriteReply::Conflict) | Err(FileError::DiskLimit { .. }) => {
+            run(inner, "write", move |inner, mode| {
+                inner.write(&request, mode)
+            })
+        }
+        Err(error) => StoreFuture::ready(store_result("write", Err(error))),
+    }
 }

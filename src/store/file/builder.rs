@@ -83,6 +83,10 @@ impl FileStoreBuilder {
     ///
     /// This also limits three other sizes: the disk space beyond twice the live data, the memory
     /// of a compaction while it runs, and the length of a record, which is at most half of it.
+    ///
+    /// Each segment file is open, so the store needs about one file descriptor for each `bytes` of its files. That
+    /// is 64 for 1 GiB with the default, and 65,536 with 16 KiB. The limit of the process (`ulimit -n`) must
+    /// allow it; otherwise no segment can be created, so writes and compactions fail ([`FileError::Io`]).
     pub const fn segment_bytes(mut self, bytes: u64) -> Self {
         self.options.segment_bytes = bytes;
         self
@@ -151,7 +155,8 @@ impl FileStoreBuilder {
     /// Each write counts with its data and 512 bytes until it is on the disk. That includes writes
     /// whose futures were dropped, since they are executed all the same. A write above the limit
     /// fails with [`FileError::Backlog`]. If no write is waiting, a single write of any length is
-    /// accepted.
+    /// accepted. A write that waits for a compaction to make room does not count. It ends with its future, or after
+    /// 10 seconds.
     pub const fn max_pending_bytes(mut self, bytes: usize) -> Self {
         self.options.max_pending_bytes = bytes;
         self
@@ -179,7 +184,7 @@ impl FileStoreBuilder {
     /// Opens the store. Creates the directory if it does not exist.
     ///
     /// Reads the hint files, and all segments without one. It blocks meanwhile, for about 0.3 seconds with
-    /// a million small sessions, and longer if they have tags.
+    /// a million small sessions, and longer if they have tags or are not in hint files.
     ///
     /// # Errors
     /// If an option is out of its range, the directory is in use or unusable, or durable data in it is

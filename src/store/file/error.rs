@@ -1,6 +1,6 @@
 //! Errors of a file store.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, process, sync::Arc};
 
 use super::{finding::Finding, format::segment_head::FORMAT_VERSION};
 use crate::{
@@ -18,13 +18,14 @@ use crate::{
 pub enum FileError {
     /// Another process, or another store in this process, has the directory open.
     #[error(
-        "session directory {}: in use by {}; stop that process or choose another directory",
+        "session directory {}: in use by {}; stop the process that uses it or choose another directory",
         path.display(), describe_process(*pid)
     )]
     InUse {
         /// The directory.
         path: PathBuf,
-        /// The process that uses it, if its id could be read.
+        /// The process that opened the store last, unless that store was closed. It is the one that uses the
+        /// directory, except after it was killed, or while another process is opening the store.
         pid: Option<u32>,
     },
     /// The directory is not writable.
@@ -134,8 +135,8 @@ pub enum FileError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// Data could not be written to the disk, so the content of the disk is not known. The store
-    /// accepts no more writes until it is opened again.
+    /// Data could not be written to the disk, so the content of the disk is not known. Or the files could not be
+    /// looked up after a sync. The store accepts no more writes until it is opened again.
     #[error(
         "session directory {}: a write to the disk failed ({reason}), no more writes are accepted; \
          check the disk and open the store again", path.display()
@@ -256,10 +257,14 @@ fn open_problem(error: OpenError) -> &'static str {
 }
 
 fn describe_process(pid: Option<u32>) -> String {
-    pid.map_or_else(
-        || "another process".to_owned(),
-        |pid| format!("process {pid}"),
-    )
+    match pid {
+        None => "another process".to_owned(),
+        // Processes of different containers may have the same id.
+        Some(pid) if pid == process::id() => {
+            format!("this process, or by process {pid} of another container")
+        }
+        Some(pid) => format!("another process, last opened by process {pid}"),
+    }
 }
 
 /// A file that is not regular, such as a named pipe: its kind, as the subject of a sentence.

@@ -53,7 +53,8 @@ pub enum FileEvent<'a> {
         /// The segment.
         path: &'a Path,
     },
-    /// The progress of reading the log at opening.
+    /// The progress of reading the log at opening. It may start again from 0, if a second reading is needed
+    /// because of damage that an earlier opening handled.
     Opening {
         /// Bytes that were read.
         done: u64,

@@ -1,7 +1,8 @@
-//! The time that the maintenance thread measures.
+//! The time that the threads of a store measure.
 
 use std::{
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,5 +34,12 @@ impl MonotonicTime {
             *lock(now) += time;
         }
         self.0.is_some()
+    }
+
+    /// Sleeps for `time`.
+    pub(crate) fn sleep(&self, time: Duration) {
+        if !self.advance(time) {
+            thread::sleep(time);
+        }
     }
 }

@@ -26,7 +26,7 @@ pub enum Durability {
     /// grows with concurrency.
     Always,
     /// A write is acknowledged at once and is on the disk within this time, plus the time of one
-    /// sync. A power failure loses at most the writes of that time.
+    /// sync. A power failure loses at most the writes of that time. It is above zero and at most a day.
     Interval(Duration),
     /// A write is acknowledged at once. The operating system writes it to the disk later, usually
     /// within 30 s.
@@ -127,6 +127,9 @@ impl Default for Options {
     }
 }
 
+/// Maximum interval between two syncs: a day.
+const MAX_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Options {
     /// Checks that every option is in its range.
     pub(crate) fn check(&self) -> Result<(), FileError> {
@@ -146,6 +149,11 @@ impl Options {
                 "durability",
                 0,
                 "an interval above zero, or `Durability::Always`",
+            ),
+            (.., Durability::Interval(interval)) if interval > MAX_INTERVAL => invalid(
+                "durability",
+                interval.as_secs(),
+                "an interval of at most 86400 seconds, or `Durability::Os`",
             ),
             _ => Ok(()),
         }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{
-    async_ops::{Attempt, FileInner, run, run_blocking, store_result, write_grouped, write_single},
+    async_ops::{
+        Attempt, FileInner, read_record, run, run_blocking, store_result, write_grouped,
+        write_single,
+    },
     disk::{dir_lock::DirectoryLock, os::OsDisk},
     error::FileError,
     event::FileEvent,
@@ -94,6 +97,7 @@ impl FileStore {
     ///
     /// The store compacts by itself as far as its limit on disk space requires. Call this to free the
     /// space now. [`FileEvent::Compacted`](super::FileEvent::Compacted) reports the progress.
+    /// If mutations take the room as fast as the compaction frees it, some expired entries may stay.
     ///
     /// Records that a previous key of the ring encrypted are encrypted with the first key. After a
     /// rotation of keys, the store then does not need the previous key.
@@ -213,12 +217,7 @@ fn spawn_commit_thread(
 
 impl Store for FileStore {
     fn read(&self, key: &StoreKey, touch: Option<Duration>) -> StoreFuture<ReadOutcome> {
-        let (inner, key) = (&self.0.inner, *key);
-        run(inner, "read", move |inner, may_block| {
-            // The attempt that may block follows one that included the touch.
-            let touch = touch.filter(|_| !may_block);
-            inner.read(&key, touch, may_block)
-        })
+        read_record(&self.0.inner, *key, touch)
     }
 
     fn write(&self, request: WriteRequest) -> StoreFuture<WriteOutcome> {
@@ -289,7 +288,9 @@ impl Store for FileStore {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let options = self.0.inner.engine.log.options();
         Capabilities {
+            tombstone_ttl: Some(options.tombstone_ttl),
             persistent: true,
             ..Capabilities::default()
         }

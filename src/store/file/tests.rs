@@ -7,12 +7,17 @@ mod crash;
 #[cfg(target_os = "linux")]
 mod dir_lock;
 mod disk;
+mod encryption;
 mod format;
 mod group_commit;
 mod hanging;
+mod hint;
+mod index_batch;
 mod path_checks;
+mod recovery;
 mod room;
 mod space;
 mod state;
+mod touch;
 mod version_1;
 mod workload;

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use hyper_session::document::IsoDate;
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{
     net::Remote,
@@ -353,17 +357,30 @@ async fn a_stop_answers_what_is_running_and_then_ends_the_process() {
     let playground = Playground::start();
     let mut client = playground.client();
     ops(&mut client, json!([{"op": "increment", "key": "n"}])).await;
-    let mut slow = client.clone();
-    let running = tokio::spawn(async move {
-        let work = json!([{"op": "sleep", "ms": 700}, {"op": "increment", "key": "n"}]);
-        ops(&mut slow, work).await
-    });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // The server asks for the body when the handler reads it.
+    let body = json!([{"op": "increment", "key": "n"}]).to_string();
+    let head = format!(
+        "POST /ops HTTP/1.1\r\nhost: x\r\ncookie: {}\r\nconnection: close\r\n\
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        client.jar.line().unwrap().to_str().unwrap(),
+        body.len()
+    );
+    let mut running = TcpStream::connect(playground.address).await.unwrap();
+    running.write_all(head.as_bytes()).await.unwrap();
+    let mut asked = *b"HTTP/1.1 100 Continue\r\n\r\n";
+    let expected = asked;
+    running.read_exact(&mut asked).await.unwrap();
+    assert_eq!(asked, expected);
     playground.stop();
-    assert_eq!(
-        running.await.unwrap(),
-        json!([null, 2]),
-        "the running request was answered"
+    while TcpStream::connect(playground.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    running.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.ends_with("\r\n\r\n[2]"),
+        "the running request was answered: {answer}"
     );
     drop(client);
     let exited = tokio::task::spawn_blocking(move || playground.wait());

@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// The minimum time between two checks of the store's paths, and the longest sleep. The time between two
 /// checks is at most twice this, unless a disk operation takes long.
 const PATH_CHECK_INTERVAL: Duration = Duration::from_millis(450);
+/// Maximum number of segments that are compacted before the thread does its other work. Mutations may take the room
+/// as fast as compactions free it.
+const MAX_COMPACTIONS: usize = 16;
 /// Number of index shards that one tick sweeps: the whole index in four ticks.
 const SHARDS_PER_TICK: usize = INDEX_SHARDS / 4;
 
@@ -117,7 +120,7 @@ impl Maintenance {
             return Ok(());
         }
         *checked = Some(now);
-        engine.log.check_paths()
+        engine.log.check_paths().map(drop)
     }
 
     /// Reports a failure, and releases the mutations that wait for the failed work.
@@ -164,10 +167,16 @@ impl Maintenance {
     }
 
     fn compact_if_needed(&self, engine: &FileEngine) -> Result<(), FileError> {
+        let wakeup = engine.log.wakeup();
         let is_needed = || Compactor(engine).is_needed() || self.awaited.load(Ordering::Relaxed);
-        while is_needed() && !engine.log.wakeup().is_stopped() {
+        for _ in 0..MAX_COMPACTIONS {
+            if !is_needed() || wakeup.is_stopped() {
+                return Ok(());
+            }
             self.compact_oldest(engine)?;
         }
+        // The next round continues without a sleep.
+        wakeup.notify();
         Ok(())
     }
 
@@ -179,10 +188,13 @@ impl Maintenance {
         Ok(())
     }
 
-    /// Collects all expired entries of one shard. Compacts segments if there is too little room for
-    /// more garbage.
+    /// Collects the expired entries of one shard. Compacts segments if there is too little room for more garbage.
+    /// If mutations take that room, a later round collects the rest.
     fn collect_expired(&self, engine: &FileEngine, shard: usize) -> Result<(), FileError> {
-        while !sweep(engine, shard) && !engine.log.wakeup().is_stopped() {
+        for _ in 0..MAX_COMPACTIONS {
+            if sweep(engine, shard) || engine.log.wakeup().is_stopped() {
+                return Ok(());
+            }
             self.compact_oldest(engine)?;
         }
         Ok(())
@@ -228,7 +240,10 @@ impl Maintenance {
                 let _ = self.check_paths_if_due(engine);
                 true
             };
-            let _ = request.send(collected.and_then(|()| Compactor(engine).compact_all(step)));
+            let after_segment = || self.wake_waiters();
+            let compacted =
+                collected.and_then(|()| Compactor(engine).compact_all(step, after_segment));
+            let _ = request.send(compacted);
         }
     }
 }

@@ -115,10 +115,11 @@ impl Compactor<'_> {
         self.copy_live(source, &bytes, &mut |_| true).map(drop)
     }
 
-    /// Compacts all segments that have frames now.
+    /// Compacts all segments that have frames now. Calls `after_segment` after each.
     pub(crate) fn compact_all(
         &self,
         mut throttle: impl FnMut(u64) -> bool,
+        mut after_segment: impl FnMut(),
     ) -> Result<(), FileError> {
         let log = &self.0.log;
         let end = {
@@ -130,6 +131,7 @@ impl Compactor<'_> {
         };
         while log.oldest_segment().is_some_and(|oldest| oldest.id < end) {
             self.compact_oldest(&mut throttle)?;
+            after_segment();
         }
         Ok(())
     }
@@ -293,7 +295,7 @@ impl Compactor<'_> {
             }
         }
         let frames = live.iter().map(|copy| (&copy.header, &*copy.payload));
-        let positions = log.append_all(&mut writer, frames)?;
+        let positions = log.append_all(&mut writer, frames, 0)?;
         for (copy, position) in live.iter().zip(positions) {
             let header = &copy.header;
             let entry = IndexEntry {
@@ -355,6 +357,7 @@ impl Compactor<'_> {
         let without = writer.usage().after_change(0, entry.live_bytes());
         if entry.expires <= now && without.fits() {
             self.0.index_remove(writer, &copy.header.key);
+            writer.has_unrecorded_expiry = true;
             add(&self.0.log.counters().expired, 1);
             return None;
         }
@@ -387,9 +390,8 @@ impl Compactor<'_> {
         log.sync()?;
         self.on_segment(source, "remove", || source.remove_file(log.disk()))?;
         self.on_segment(source, "remove", || log.disk().sync_entries())?;
-        // If this fails, the next opening removes the hint, since its segment does not exist.
-        let _ = log.disk().remove(&file_names::hint(source.id));
         log.free_space(len);
+        log.remove_hint(source);
         log.forget_segment(source);
         Ok(())
     }
@@ -405,7 +407,7 @@ impl Compactor<'_> {
         let compacted = FrameHeader::without_key(FrameKind::Compacted, source.id.into());
         let open = log.open_frame(&writer);
         let frames = [&compacted, &open].map(|header| (header, &[][..]));
-        log.append_all(&mut writer, frames.into_iter())?;
+        log.append_all(&mut writer, frames.into_iter(), 0)?;
         writer.compacted = source.id;
         Ok(())
     }

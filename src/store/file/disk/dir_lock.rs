@@ -23,10 +23,16 @@ pub(crate) struct DirectoryLock {
     directory: Option<File>,
     /// `None` if the lock is only for reading, and there is no lock file that can be read.
     file: Option<File>,
+    /// The lock is that of a store, whose process id is in the lock file.
+    is_exclusive: bool,
 }
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
+        // Another program that locks the directory later is not this process.
+        if let Some(file) = self.file.as_ref().filter(|_| self.is_exclusive) {
+            let _ = file.set_len(0);
+        }
         // Closing the files is not enough. A child process that another thread is starting holds
         // copies of the descriptors for a moment, and with them the locks.
         for file in [&self.file, &self.directory].into_iter().flatten() {
@@ -60,11 +66,15 @@ impl DirectoryLock {
         }
         // The id is only for messages, so a full disk is not an error.
         let _ = write_pid(&mut file);
-        let expected = disk.expect_lock_file(&file, handle.is_none());
+        let expected = disk.expect_lock_file(&file);
         expected.map_err(|error| FileError::io("lock", disk.locate(LOCK_FILE), error))?;
+        if refusal.is_some() {
+            disk.distrust_times();
+        }
         let lock = Self {
             directory: handle,
             file: Some(file),
+            is_exclusive: true,
         };
         Ok((lock, refusal))
     }
@@ -82,7 +92,11 @@ impl DirectoryLock {
         if locked == Some(Err(Errno::WOULDBLOCK)) {
             return Err(in_use(disk));
         }
-        Ok(Self { directory, file })
+        Ok(Self {
+            directory,
+            file,
+            is_exclusive: false,
+        })
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct FileId {
     pub(crate) inode: u64,
 }
 
-/// The time at which the names in a directory last changed.
+/// The time at which a directory last changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EntryStamp {
     pub(crate) seconds: i64,
@@ -47,20 +47,38 @@ pub(crate) struct PathChange {
     pub(crate) change: &'static str,
 }
 
+/// The result of a look-up that found no change.
+#[must_use]
+pub(crate) enum PathLookup {
+    /// The path leads to the file.
+    Found,
+    /// A transient error prevented the look-up.
+    Failed(io::Error),
+}
+
+impl PathLookup {
+    /// Returns the first failure of both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match self {
+            Self::Found => other,
+            Self::Failed(_) => self,
+        }
+    }
+}
+
 impl PathChange {
-    /// Fails if `path` does not lead to `expected`, or if that cannot be looked up. A transient error is no
-    /// failure, since the next check follows within a second.
+    /// Checks that `path` leads to `expected`. Fails if it does not lead there, or if that cannot be looked up.
     pub(crate) fn check(
         path: impl FnOnce() -> PathBuf,
         found: io::Result<Option<FileId>>,
         expected: FileId,
-    ) -> Result<(), Self> {
+    ) -> Result<PathLookup, Self> {
         let change = match found {
-            Ok(Some(found)) if found == expected => return Ok(()),
+            Ok(Some(found)) if found == expected => return Ok(PathLookup::Found),
             Ok(Some(_)) => "was replaced",
             Ok(None) => "was moved or deleted",
             Err(error) => match lookup_failure(&error) {
-                None => return Ok(()),
+                None => return Ok(PathLookup::Failed(error)),
                 Some(change) => change,
             },
         };
@@ -109,19 +127,16 @@ pub(crate) trait Disk: Send + Sync + 'static {
     /// Returns the identity of the file with this name, or `None` if there is none.
     fn file_id(&self, name: &str) -> io::Result<Option<FileId>>;
 
-    /// Returns a value that changes when a file of the directory is created, removed or renamed.
+    /// Returns a value that changes when a file of the directory is created, removed or renamed, or when the
+    /// directory itself is moved or deleted. It is read without a look-up of the path. Fails if the file system
+    /// may not report changes at once.
     fn entry_stamp(&self) -> io::Result<EntryStamp>;
 
     /// Fails if the directory or its lock file was moved, deleted or replaced.
-    fn check(&self) -> Result<(), PathChange>;
+    fn check(&self) -> Result<PathLookup, PathChange>;
 
-    /// Fails if `file`, opened by this name, or the directory was moved, deleted or replaced. Without a lock
-    /// on the directory, the same holds for the lock file.
-    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange>;
-
-    /// Fails if `file`, opened by this name, was moved, deleted or replaced within the directory. Together
-    /// with [`check`](Self::check), this costs less than [`check_file`](Self::check_file) for many files.
-    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange>;
+    /// Fails if `file`, opened by this name, was moved, deleted or replaced within the directory.
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<PathLookup, PathChange>;
 
     /// Returns the path of a file, for messages.
     fn locate(&self, name: &str) -> PathBuf {

@@ -13,8 +13,16 @@ pub(super) fn read(file: &File, head: &mut [u8], body: &mut [u8], offset: u64) -
     match preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT) {
         // A short read. The rest is not in the page cache, or the file ends.
         Ok(read) => Ok(read == expected),
-        // A file system without the flag is treated like one that would block.
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR) => Ok(false),
+        // A file system without the flag is treated like one that would block. So is a system without the
+        // call: before Linux 4.6, or forbidden in a sandbox.
+        Err(
+            Errno::AGAIN
+            | Errno::OPNOTSUPP
+            | Errno::INTR
+            | Errno::NOSYS
+            | Errno::PERM
+            | Errno::INVAL,
+        ) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

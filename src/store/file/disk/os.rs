@@ -11,8 +11,11 @@ use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat, unlinkat,
 };
 
-use super::{Disk, DiskFile, EntryStamp, FileId, PathChange, file_id, nowait};
-use crate::store::file::{error::SpecialFile, format::file_names::LOCK_FILE};
+use super::{Disk, DiskFile, EntryStamp, FileId, PathChange, PathLookup, file_id, nowait};
+use crate::store::file::{
+    error::SpecialFile,
+    format::file_names::{LOCK_FILE, parse_segment},
+};
 
 /// A directory of the file system: mode 0700, with files of mode 0600.
 ///
@@ -28,8 +31,8 @@ pub(crate) struct OsDisk {
     id: FileId,
     /// The lock file that this process has locked.
     lock_file: Option<FileId>,
-    /// Set if the file system refuses to lock the directory, so that only the lock file keeps others out.
-    needs_lock_file: bool,
+    /// The file system may be remote, with times that are cached.
+    is_remote: bool,
     /// The kind of access to existing files.
     file_access: OFlags,
 }
@@ -51,7 +54,7 @@ impl OsDisk {
             id: metadata_id(&handle.metadata()?),
             handle,
             lock_file: None,
-            needs_lock_file: false,
+            is_remote: false,
             file_access: OFlags::RDWR,
         })
     }
@@ -66,22 +69,43 @@ impl OsDisk {
         })
     }
 
-    /// Opens `directory`, which is created if it does not exist.
+    /// Opens `directory`. It and its missing parents are created if it does not exist. They are durable when this
+    /// returns.
     pub(crate) fn create(directory: &Path) -> io::Result<Self> {
-        if !directory.is_dir() {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)?;
-            if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
-                File::open(parent)?.sync_all()?;
-            }
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(directory)?;
+        let disk = Self::open(directory)?;
+        // The first segment is created after this, so a segment shows that the parents were synced.
+        let names = disk.list()?;
+        let mut ids = names.iter().filter_map(|name| parse_segment(name));
+        if ids.next().is_none() {
+            disk.sync_parents()?;
         }
-        Self::open(directory)
+        Ok(disk)
+    }
+
+    /// Syncs all parents. An earlier opening that was killed, or another process, may have created any of them.
+    fn sync_parents(&self) -> io::Result<()> {
+        for parent in self.resolved.ancestors().skip(1) {
+            let parent = match File::open(parent) {
+                Ok(parent) => parent,
+                // A directory without permission to read cannot be synced alone.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return sync_file_system(&self.handle);
+                }
+                Err(error) => return Err(error),
+            };
+            // The root of a file system is not new.
+            if parent.metadata()?.dev() != self.id.device {
+                return Ok(());
+            }
+            parent.sync_all()?;
+        }
+        Ok(())
     }
 
     /// Returns the directory's handle.
-    pub(super) const fn handle(&self) -> &File {
+    pub(crate) const fn handle(&self) -> &File {
         &self.handle
     }
 
@@ -104,16 +128,20 @@ impl OsDisk {
         }
     }
 
-    /// Sets the lock file that [`check`](Disk::check) expects, and whether it is the only lock.
-    pub(crate) fn expect_lock_file(&mut self, file: &File, is_only: bool) -> io::Result<()> {
+    /// Sets the lock file that [`check`](Disk::check) expects.
+    pub(crate) fn expect_lock_file(&mut self, file: &File) -> io::Result<()> {
         self.lock_file = Some(metadata_id(&file.metadata()?));
-        self.needs_lock_file = is_only;
         Ok(())
     }
 
-    fn check_lock_file(&self) -> Result<(), PathChange> {
+    /// Does not rely on the directory's times any more.
+    pub(super) const fn distrust_times(&mut self) {
+        self.is_remote = true;
+    }
+
+    fn check_lock_file(&self) -> Result<PathLookup, PathChange> {
         let Some(expected) = self.lock_file else {
-            return Ok(());
+            return Ok(PathLookup::Found);
         };
         let found = self.file_id(LOCK_FILE);
         PathChange::check(|| self.resolved.join(LOCK_FILE), found, expected)
@@ -160,37 +188,39 @@ impl Disk for OsDisk {
     }
 
     fn entry_stamp(&self) -> io::Result<EntryStamp> {
+        if self.is_remote {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let metadata = self.handle.metadata()?;
+        // A program can set the time at which the names changed, but not the time of the last change.
         Ok(EntryStamp {
-            seconds: metadata.mtime(),
-            nanoseconds: metadata.mtime_nsec(),
+            seconds: metadata.ctime(),
+            nanoseconds: metadata.ctime_nsec(),
         })
     }
 
-    /// One system call if the directory is locked, since the path leads through the directory.
-    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
-        let path = self.resolved.join(name);
-        let found = existing(file_id::at(CWD, &path, AtFlags::SYMLINK_NOFOLLOW));
-        PathChange::check(|| path, found, file.id()).or_else(|change| {
-            // If the directory has changed, so have its files.
-            self.check()?;
-            Err(change)
-        })?;
-        match self.needs_lock_file {
-            true => self.check_lock_file(),
-            false => Ok(()),
-        }
-    }
-
-    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<PathLookup, PathChange> {
         PathChange::check(|| self.resolved.join(name), self.file_id(name), file.id())
     }
 
-    fn check(&self) -> Result<(), PathChange> {
+    fn check(&self) -> Result<PathLookup, PathChange> {
         let found = existing(file_id::at(CWD, &self.resolved, AtFlags::empty()));
-        PathChange::check(|| self.resolved.clone(), found, self.id)?;
-        self.check_lock_file()
+        let directory = PathChange::check(|| self.resolved.clone(), found, self.id)?;
+        Ok(directory.and(self.check_lock_file()?))
     }
+}
+
+/// Syncs the whole file system of `file`, and no other one, which may hang.
+#[cfg(target_os = "linux")]
+fn sync_file_system(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(file)?)
+}
+
+/// Syncs all file systems, since this system cannot sync one.
+#[cfg(not(target_os = "linux"))]
+fn sync_file_system(_: &File) -> io::Result<()> {
+    rustix::fs::sync();
+    Ok(())
 }
 
 /// Returns an error if a file is not regular.

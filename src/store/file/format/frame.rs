@@ -34,8 +34,8 @@ pub(crate) enum FrameKind {
     Closed = 7,
     /// The first frame of a segment. Its payload is the end of the segment before it.
     Start = 8,
-    /// Damage before this frame was handled when the store was opened. Entries whose last frame is
-    /// before the position in the version field are dropped.
+    /// Damage in the places of the payload was handled when the store was opened. Entries that were set or
+    /// touched last before the position in the version field are dropped.
     Recovered = 9,
     /// Sets the key's tags to those in the payload. Only in format version 1, with another number.
     Tags = 255,
@@ -64,7 +64,7 @@ impl FrameKind {
         })
     }
 
-    const fn from_version_2(byte: u8) -> Option<Self> {
+    pub(super) const fn from_version_2(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Write,
             2 => Self::Touch,

@@ -5,19 +5,20 @@ use std::collections::HashMap;
 use bytes::{Buf, BufMut};
 
 use super::{
-    frame::{FrameHeader, FrameKind, HEADER_LEN},
+    frame::{FrameHeader, FrameKind},
     frames::{Frames, SegmentItem},
-    payload,
-    segment_end::SegmentEnd,
-    segment_head::{FORMAT_VERSION, LogFormat, SEGMENT_HEAD_LEN},
+    hint_entry::{self, HintEntries, HintEntry, kept_payload},
+    segment_head::LogFormat,
 };
-use crate::{id::StoreKey, random_state::RandomState, seal::KEY_ID_TEXT_LEN};
+use crate::{id::StoreKey, random_state::RandomState};
 
 const MAGIC: [u8; 8] = *b"hs-hint\n";
+/// The version of the format of hint files. Others are ignored.
+const HINT_VERSION: u32 = 3;
 /// Length of a hint file's head.
-const HEAD_LEN: usize = 52;
+pub(crate) const HINT_HEAD_LEN: usize = 52;
 /// Length of the head without its checksum.
-const CHECKED_LEN: usize = HEAD_LEN - 4;
+const CHECKED_LEN: usize = HINT_HEAD_LEN - 4;
 
 /// A decoded hint file.
 pub(crate) struct Hint<'a> {
@@ -29,51 +30,50 @@ pub(crate) struct Hint<'a> {
     pub(crate) checksum: u32,
     /// The entries replace the segment. Otherwise they are only the frames that concern no key.
     pub(crate) complete: bool,
-    pub(crate) entries: Vec<HintEntry<'a>>,
+    /// The last entry.
+    pub(crate) last: Option<HintEntry<'a>>,
+    /// The encoded entries. All are well-formed.
+    body: &'a [u8],
 }
 
-/// One frame in a hint file.
-pub(crate) struct HintEntry<'a> {
-    pub(crate) offset: u32,
-    pub(crate) header: FrameHeader,
-    /// The part of the payload that an opening needs: plain tags, the begin of a sealed text with the id
-    /// of its key, or the end of a segment.
-    pub(crate) payload: &'a [u8],
+impl<'a> Hint<'a> {
+    /// Iterates over the entries, in the order of their frames.
+    pub(crate) const fn entries(&self) -> HintEntries<'a> {
+        HintEntries::new(self.body, self.end)
+    }
+}
+
+/// Returns the maximum length of the hint of a segment with this length.
+pub(crate) const fn max_hint_len(segment_len: u64) -> u64 {
+    segment_len / 3
 }
 
 /// Encodes the hint for a segment's bytes.
 ///
-/// Returns `None` if the hint would take a quarter of the segment's length or more. A damaged
-/// segment gets no hint, so that every opening of the store finds the damage.
+/// Returns `None` if the hint would be longer than [`max_hint_len`]. A damaged segment gets no hint, so that
+/// every opening of the store finds the damage.
 pub(crate) fn encode(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
     let hint = encode_frames(bytes, id, salt, true)?;
-    (hint.len() < bytes.len() / 4).then_some(hint)
+    (hint.len() as u64 <= max_hint_len(bytes.len() as u64)).then_some(hint)
 }
 
 /// Encodes a hint that has only the frames that concern no key. Of the last segment of a closed store
-/// they show how far it was durable.
+/// they show how far it was durable, also if a recovery has handled damage in it.
 pub(crate) fn encode_marks(bytes: &[u8], id: u32, salt: u32) -> Option<Vec<u8>> {
     encode_frames(bytes, id, salt, false)
 }
 
 fn encode_frames(bytes: &[u8], id: u32, salt: u32, complete: bool) -> Option<Vec<u8>> {
     let mut frames = Frames::new(bytes, salt, LogFormat::V2);
-    let mut body = Vec::new();
-    let mut count = 0_u32;
-    for entry in relevant_frames(&mut frames)? {
-        if complete || !entry.header.concerns_key() {
-            body.put_u32_le(entry.offset);
-            body.put_slice(&entry.header.encode(salt));
-            body.put_slice(entry.payload);
-            count += 1;
-        }
-    }
-    let mut hint = Vec::with_capacity(HEAD_LEN + body.len());
+    let mut entries = relevant_frames(&mut frames, complete)?;
+    entries.retain(|entry| complete || !entry.header.concerns_key());
+    let body = hint_entry::encode(entries.iter());
+    let mut hint = Vec::with_capacity(HINT_HEAD_LEN + body.len());
     hint.put_slice(&MAGIC);
-    hint.put_u32_le(FORMAT_VERSION);
+    hint.put_u32_le(HINT_VERSION);
     hint.put_u32_le(id);
     hint.put_u32_le(salt);
-    hint.put_u32_le(count);
+    hint.put_u32_le(u32::try_from(entries.len()).ok()?);
     hint.put_u64_le(bytes.len() as u64);
     hint.put_u32_le(frames.end());
     hint.put_u32_le(frames.checksum());
@@ -112,8 +112,9 @@ impl LaterChanges {
     }
 }
 
-/// Returns the frames that later frames do not replace, or `None` if the segment is damaged.
-fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
+/// Returns the frames that later frames do not replace. Returns `None` if the segment is damaged, and the
+/// frames must be `complete`.
+fn relevant_frames<'a>(items: &mut Frames<'a>, complete: bool) -> Option<Vec<HintEntry<'a>>> {
     let mut frames = Vec::new();
     for item in items {
         match item {
@@ -126,6 +127,7 @@ fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
                 header,
                 payload: kept_payload(&header, payload)?,
             }),
+            SegmentItem::Damage { .. } if !complete => {}
             SegmentItem::Preallocated { .. } => {}
             SegmentItem::Damage { .. } | SegmentItem::TornTail { .. } => return None,
         }
@@ -143,26 +145,12 @@ fn relevant_frames<'a>(items: &mut Frames<'a>) -> Option<Vec<HintEntry<'a>>> {
     Some(relevant)
 }
 
-/// Returns the part of a hint entry after the header, of which `bytes` is the beginning.
-fn kept_payload<'a>(header: &FrameHeader, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    if header.has_plain_tags() {
-        payload::head(bytes)
-    } else if header.encrypted {
-        let len = KEY_ID_TEXT_LEN.min(header.len as usize);
-        bytes.get(..len)
-    } else if header.kind == FrameKind::Start {
-        bytes.get(..SegmentEnd::LEN)
-    } else {
-        Some(&[])
-    }
-}
-
-/// Decodes a hint file. Returns `None` if it is damaged or is not about this segment.
+/// Decodes a hint file. Returns `None` if it is damaged, is not about this segment, or has a malformed entry.
 pub(crate) fn decode(hint: &[u8], id: u32, salt: u32) -> Option<Hint<'_>> {
-    let (head, mut body) = hint.split_at_checked(HEAD_LEN)?;
+    let (head, body) = hint.split_at_checked(HINT_HEAD_LEN)?;
     let (checked, crc) = head.split_at_checked(CHECKED_LEN)?;
     let mut rest = checked.strip_prefix(&MAGIC)?;
-    let same_segment = rest.try_get_u32_le().ok()? == FORMAT_VERSION
+    let same_segment = rest.try_get_u32_le().ok()? == HINT_VERSION
         && rest.try_get_u32_le().ok()? == id
         && rest.try_get_u32_le().ok()? == salt;
     let count = rest.try_get_u32_le().ok()?;
@@ -175,29 +163,14 @@ pub(crate) fn decode(hint: &[u8], id: u32, salt: u32) -> Option<Hint<'_>> {
     if !(same_segment && intact && u64::from(end) <= segment_len) {
         return None;
     }
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let offset = body.try_get_u32_le().ok()?;
-        let (header, rest) = body.split_first_chunk::<HEADER_LEN>()?;
-        let header = FrameHeader::decode(header, salt, LogFormat::V2)?;
-        let payload = kept_payload(&header, rest)?;
-        if (offset as usize) < SEGMENT_HEAD_LEN
-            || u64::from(offset) + header.frame_len() > end.into()
-        {
-            return None;
-        }
-        entries.push(HintEntry {
-            offset,
-            header,
-            payload,
-        });
-        body = rest.get(payload.len()..)?;
-    }
-    body.is_empty().then_some(Hint {
+    // All entries are decoded before any is applied.
+    let (found, last) = HintEntries::new(body, end).check_all()?;
+    (found == count).then_some(Hint {
         segment_len,
         end,
         checksum,
         complete,
-        entries,
+        last,
+        body,
     })
 }

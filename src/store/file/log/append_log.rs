@@ -239,8 +239,6 @@ impl AppendLog {
         segments.remove(segment.id);
         writer.usage.segments = segments.entries().len() as u64;
         writer.usage.longest = longest(segments.values());
-        drop(segments);
-        writer.usage.total = writer.usage.total.saturating_sub(segment.hint_len());
     }
 
     /// Returns `bytes` of a segment, which were freed, to the space that mutations may take.
@@ -250,19 +248,29 @@ impl AppendLog {
     }
 
     /// Fails if there is no room to append `bytes` of frames, of which `added` bytes come into use while
-    /// `removed` bytes go out of use.
+    /// `removed` bytes go out of use. Returns the number of zeros for which there is room, too.
     ///
     /// A compaction makes room. The caller then tries again.
     pub(super) fn reserve(
         &self,
-        writer: &LogWriter,
+        writer: &mut LogWriter,
         bytes: u64,
         added: u64,
         removed: u64,
-    ) -> Result<(), FileError> {
-        let usage = writer.usage_after_append(bytes);
-        if usage.after_change(added, removed).fits() {
-            return Ok(());
+    ) -> Result<u64, FileError> {
+        let usage_after = |writer: &LogWriter| {
+            let appended = writer.usage_after_append(bytes);
+            appended.after_change(added, removed)
+        };
+        let mut usage = usage_after(writer);
+        if !usage.fits() && writer.preallocated > bytes {
+            // If that fails, the zeros are still counted.
+            let _ = writer.truncate_to_tail();
+            usage = usage_after(writer);
+        }
+        if usage.fits() {
+            // Not all of it, so that a mutation that lowers the limit rarely has to free the zeros.
+            return Ok(usage.room() / 2);
         }
         self.wakeup.notify();
         Err(FileError::DiskLimit {
@@ -290,25 +298,27 @@ impl AppendLog {
         Position::unpack(self.durable.load(Ordering::Acquire))
     }
 
-    /// Appends one frame: all of it, or nothing.
+    /// Appends one frame: all of it, or nothing. At most `zeros` may be preallocated.
     pub(crate) fn append(
         &self,
         writer: &mut LogWriter,
         header: &FrameHeader,
         payload: &[u8],
+        zeros: u64,
     ) -> Result<Position, FileError> {
         self.ensure_open_frame(writer)?;
         self.ensure_capacity(writer, header.frame_len())?;
         let position = writer.stage(header, payload);
-        self.write_staged(writer)?;
+        self.write_staged(writer, zeros)?;
         Ok(position)
     }
 
-    /// Appends several frames: all of them, or nothing.
+    /// Appends several frames: all of them, or nothing. At most `zeros` may be preallocated.
     pub(crate) fn append_all<'a>(
         &self,
         writer: &mut LogWriter,
         frames: impl Iterator<Item = (&'a FrameHeader, &'a [u8])> + Clone,
+        zeros: u64,
     ) -> Result<Vec<Position>, FileError> {
         let bytes = frames.clone().map(|(header, _)| header.frame_len()).sum();
         if bytes == 0 {
@@ -318,25 +328,32 @@ impl AppendLog {
         self.ensure_capacity(writer, bytes)?;
         let stage = |(header, payload)| writer.stage(header, payload);
         let positions = frames.map(stage).collect();
-        self.write_staged(writer)?;
+        self.write_staged(writer, zeros)?;
         Ok(positions)
     }
 
-    /// Appends the frames of an opening: those of the `recovery`, and the open frame. A full disk is
-    /// not an error if there is nothing to recover, so that reads are possible.
-    pub(crate) fn begin(&self, recovery: &[FrameHeader]) -> Result<(), FileError> {
+    /// Appends the frames of an opening: those of the `recovery`, with their payloads, and the open frame. Without
+    /// space for the open frame, fails only if it `is_required`. Otherwise reads are possible.
+    pub(crate) fn begin(
+        &self,
+        recovery: &[(FrameHeader, Vec<u8>)],
+        is_required: bool,
+    ) -> Result<(), FileError> {
         self.sync()?;
         let mut writer = self.lock();
         if !recovery.is_empty() {
-            // Synced before any frame says that the damage before it was durable.
-            for header in recovery {
-                writer.stage(header, &[]);
+            // Synced before any frame says that the damage before it was durable. The open frame then says that
+            // these frames were durable.
+            for (header, payload) in recovery {
+                writer.stage(header, payload);
             }
             self.write_and_sync(&mut writer)?;
+            let end = writer.end_position().pack();
+            self.durable.fetch_max(end, Ordering::AcqRel);
         }
         writer.durable = self.durable();
         match self.ensure_open_frame(&mut writer) {
-            Err(error) if error.is_full() => Ok(()),
+            Err(error) if error.is_full() && !is_required => Ok(()),
             other => other,
         }
     }
@@ -352,7 +369,7 @@ impl AppendLog {
             ..FrameHeader::without_key(FrameKind::Closed, 0)
         };
         writer.stage(&header, &[]);
-        let written = self.write_staged(&mut writer);
+        let written = self.write_staged(&mut writer, 0);
         writer.release_preallocated();
         match written {
             Err(error) if error.is_full() => Ok(()),
@@ -376,7 +393,7 @@ impl AppendLog {
     }
 
     fn write_and_sync(&self, writer: &mut LogWriter) -> Result<(), FileError> {
-        self.write_staged(writer)?;
+        self.write_staged(writer, 0)?;
         let synced = writer.active.file.sync();
         synced.map_err(|error| self.poison(&error))
     }
@@ -399,7 +416,7 @@ impl AppendLog {
         }
         self.reserve(writer, HEADER_LEN as u64, 0, 0)?;
         let header = self.open_frame(writer);
-        self.append(writer, &header, &[]).map(drop)
+        self.append(writer, &header, &[], 0).map(drop)
     }
 
     /// Ends the active segment if `bytes` more do not fit.
@@ -440,12 +457,11 @@ impl AppendLog {
     /// The next segment is durable before the end frame is written. An end frame without a following
     /// segment therefore means that a file was deleted.
     pub(crate) fn roll(&self, writer: &mut LogWriter) -> Result<(), FileError> {
-        self.stop_if_changed(self.disk.check())?;
-        self.stop_if_changed(writer.active.check_entry(self.disk()))?;
+        self.check_segment(&writer.active)?;
         self.ensure_next(writer)?;
         writer.durable = self.durable();
         writer.stage(&FrameHeader::without_key(FrameKind::End, 0), &[]);
-        self.write_staged(writer)?;
+        self.write_staged(writer, 0)?;
         if let Some(next) = writer.next.take() {
             writer.release_preallocated();
             writer.usage.longest = writer.usage.longest.max(writer.tail);
@@ -489,11 +505,12 @@ impl AppendLog {
         writer.next = Some(next);
     }
 
-    /// Writes the staged frames. After an error none of them is in the file.
-    fn write_staged(&self, writer: &mut LogWriter) -> Result<(), FileError> {
+    /// Writes the staged frames, and preallocates at most `max_zeros`. After an error none of the frames is in the
+    /// file.
+    fn write_staged(&self, writer: &mut LogWriter, max_zeros: u64) -> Result<(), FileError> {
         let mut staged = take(&mut writer.staged);
         let bytes = staged.len();
-        let zeros = self.preallocation(writer, bytes as u64);
+        let zeros = self.preallocation(writer, bytes as u64).min(max_zeros) as usize;
         staged.resize(bytes + zeros, 0);
         let mut written = self.write_at_tail(writer, &staged, bytes as u64);
         if zeros > 0 && written.as_ref().is_err_and(FileError::is_full) {
@@ -506,20 +523,18 @@ impl AppendLog {
         written
     }
 
-    /// Returns the number of zeros to write after `bytes` of frames.
+    /// Returns the number of zeros to write after `bytes` of frames, if there is room for them.
     ///
     /// A sync of a file that has grown also writes the file's length, through the journal of the file
     /// system. That takes at least half as long again. If writers wait for syncs, the file therefore
     /// grows in advance, up to the length at which the segment ends.
-    fn preallocation(&self, writer: &LogWriter, bytes: u64) -> usize {
+    fn preallocation(&self, writer: &LogWriter, bytes: u64) -> u64 {
         if bytes <= writer.preallocated || self.options.durability != Durability::Always {
             return 0;
         }
-        let max_len = writer.usage.roll_len();
-        let room = max_len.saturating_sub(writer.tail + bytes);
-        room.min(writer.usage_after_append(bytes).room())
-            .min(MAX_PREALLOCATION)
-            .min(self.options.segment_bytes / 16) as usize
+        let rest = writer.usage.roll_len().saturating_sub(writer.tail + bytes);
+        rest.min(MAX_PREALLOCATION)
+            .min(self.options.segment_bytes / 16)
     }
 
     /// Writes `staged`, of which the first `frames` bytes are frames.
@@ -557,15 +572,14 @@ impl AppendLog {
     pub(crate) fn sync(&self) -> Result<(), FileError> {
         let mut known_entries = lock(&self.sync_lock);
         self.check_poison()?;
-        let (segments, end) = {
+        let (ended, active, end) = {
             let mut writer = self.lock();
-            let mut segments = take(&mut writer.unsynced);
-            segments.push(Arc::clone(&writer.active));
-            (segments, writer.end_position())
+            let active = Arc::clone(&writer.active);
+            (take(&mut writer.unsynced), active, writer.end_position())
         };
         let is_durable = end.pack() <= self.durable.load(Ordering::Acquire);
         if !is_durable {
-            for segment in &segments {
+            for segment in ended.iter().chain([&active]) {
                 // After a failed sync the system may have dropped the data and marked it as clean. Only
                 // a read from the device could verify it, so the store stops here.
                 segment.file.sync().map_err(|error| self.poison(&error))?;
@@ -573,7 +587,7 @@ impl AppendLog {
             add(&self.counters.syncs, 1);
         }
         // Data in a file that was deleted meanwhile is not durable.
-        self.check_after_sync(&mut known_entries, &segments)?;
+        self.check_after_sync(&mut known_entries, &active)?;
         self.durable.fetch_max(end.pack(), Ordering::AcqRel);
         Ok(())
     }

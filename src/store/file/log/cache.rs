@@ -22,6 +22,8 @@ use crate::{
 const SHARDS: usize = 64;
 /// The size of an entry without data and tags: the entry, its place in the queue, and the map's slack.
 const OVERHEAD: usize = size_of::<(StoreKey, Record)>() + size_of::<StoreKey>() + 48;
+/// Maximum unused capacity of a buffer that is kept, in bytes.
+const MAX_UNUSED: usize = 64;
 
 /// The records that were written or read last, up to a size limit.
 ///
@@ -76,6 +78,31 @@ impl RecordCache {
         if self.max_shard_bytes > 0 {
             let record = Record::new(Bytes::copy_from_slice(data), version);
             self.put(key, record.tags(copy_tags(tags)));
+        }
+    }
+
+    /// Caches a record, and copies its data only if something else uses the buffer, or it is a part of a large
+    /// buffer.
+    pub(crate) fn put_owned(&self, key: &StoreKey, record: Record) {
+        let Record {
+            data,
+            tags,
+            version,
+        } = record;
+        let len = data.len();
+        match data.try_into_mut() {
+            _ if self.max_shard_bytes == 0 => {}
+            Ok(mut buffer) => {
+                // If more of the buffer is before the data than after its start, the capacity then is that of the whole.
+                let _ = buffer.try_reclaim(buffer.capacity() - len + 1);
+                if buffer.capacity() <= len + MAX_UNUSED {
+                    let record = Record::new(buffer.freeze(), version);
+                    self.put(key, record.tags(copy_tags(&tags)));
+                } else {
+                    self.put_copy(key, version, &buffer, &tags);
+                }
+            }
+            Err(data) => self.put_copy(key, version, &data, &tags),
         }
     }
 

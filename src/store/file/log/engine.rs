@@ -48,6 +48,18 @@ pub(crate) enum EntryState {
     Absent,
 }
 
+impl EntryState {
+    /// Returns the state at `now` of a key with this index entry.
+    pub(super) fn at(now: Timestamp, entry: Option<IndexEntry>) -> Self {
+        match entry {
+            Some(entry) if entry.expires <= now => Self::Absent,
+            Some(entry) if entry.tombstone => Self::Tombstone(entry),
+            Some(entry) => Self::Live(entry),
+            None => Self::Absent,
+        }
+    }
+}
+
 impl FileEngine {
     pub(crate) fn new(log: AppendLog, index: Index) -> Self {
         Self {
@@ -60,12 +72,7 @@ impl FileEngine {
     }
 
     pub(crate) fn entry_state(&self, key: &StoreKey, now: Timestamp) -> EntryState {
-        match self.index.get(key) {
-            Some(entry) if entry.expires <= now => EntryState::Absent,
-            Some(entry) if entry.tombstone => EntryState::Tombstone(entry),
-            Some(entry) => EntryState::Live(entry),
-            None => EntryState::Absent,
-        }
+        EntryState::at(now, self.index.get(key))
     }
 
     /// Returns the remaining time to live of a live record.
@@ -164,7 +171,7 @@ impl FileEngine {
             }
             after.fits()
         });
-        writer.has_unrecorded_expiry |= expired > 0;
+        writer.has_unrecorded_expiry |= expired > 0 || !complete.get();
         // Optional: it matters only if the clock is set back and the process is killed.
         let _ = self.log.record_time(&mut writer);
         drop(writer);

@@ -156,21 +156,24 @@ impl GroupCommit {
         let (mut expected, mut linger) = (1, Duration::ZERO);
         while let Some(group) = self.next_group(expected, linger) {
             let (began, members) = (Instant::now(), group.len());
-            self.commit(engine, group);
+            expected = members + self.commit(engine, group);
             linger = linger_after(began.elapsed());
-            expected = members + lock(&self.state).group.len();
         }
     }
 
-    /// Appends the group's writes, syncs, and answers if that succeeded.
-    fn commit(&self, engine: &FileEngine, group: CommitGroup) {
+    /// Appends the group's writes, syncs, and answers if that succeeded. Returns the number of writers that came
+    /// meanwhile.
+    fn commit(&self, engine: &FileEngine, group: CommitGroup) -> usize {
         let replies = engine.write_group(&group.writes);
         drop(group.writes);
         let synced = engine.log.sync();
-        // Before the answers, so that a writer that was answered can write again.
-        lock(&self.state).pending_bytes -= group.bytes;
+        // Before the answers, so that a writer that was answered can write again, and is not counted here.
+        let mut state = lock(&self.state);
+        state.pending_bytes -= group.bytes;
+        let arrived = state.group.len();
+        drop(state);
         if synced.is_err() {
-            return;
+            return arrived;
         }
         // A receiver may have been dropped; its write is in the log all the same.
         for (writer, reply) in group.writers.into_iter().zip(replies) {
@@ -179,13 +182,14 @@ impl GroupCommit {
         for waiter in group.waiters {
             let _ = waiter.send(());
         }
+        arrived
     }
 
     /// Waits for writers and returns the group; returns `None` after the stop if it is empty.
     ///
-    /// The writers of the last group usually write again at once. The group therefore waits until it
-    /// has `expected` members, but at most for `linger`. Otherwise the first writer would get a sync
-    /// of its own, and the others would wait for it.
+    /// The writers of the last group usually write again at once. The group therefore waits until they and those
+    /// that came during the commit are its members, `expected` in all, but at most for `linger`. Otherwise the
+    /// first writer would get a sync of its own, and the others would wait for it.
     fn next_group(&self, expected: usize, linger: Duration) -> Option<CommitGroup> {
         let mut state = lock(&self.state);
         let deadline = Instant::now() + linger;

@@ -91,6 +91,29 @@ impl IndexEntry {
     }
 }
 
+/// A change of the index entry of one key.
+pub(crate) enum IndexChange {
+    Set(StoreKey, IndexEntry),
+    /// Sets the expiry of the key's record, if the record has this version.
+    Touch(StoreKey, u64, Timestamp),
+}
+
+/// The numbers of entries that the index counts.
+#[derive(Default)]
+struct EntryCounts {
+    records: u64,
+    tombstones: u64,
+    other_key: u64,
+}
+
+impl EntryCounts {
+    fn add(&mut self, entry: &IndexEntry) {
+        self.records += u64::from(!entry.tombstone);
+        self.tombstones += u64::from(entry.tombstone);
+        self.other_key += u64::from(entry.needs_other_key());
+    }
+}
+
 type IndexShard = RwLock<HashMap<StoreKey, IndexEntry, RandomState>>;
 
 /// Number of shards. Each is locked, swept and grown on its own.
@@ -115,10 +138,14 @@ impl Index {
         }
     }
 
-    /// Keys are hashes, so their first byte spreads them evenly.
-    fn shard(&self, key: &StoreKey) -> Option<&IndexShard> {
+    /// Returns the number of the shard of `key`. Keys are hashes, so their first byte spreads them evenly.
+    pub(crate) fn shard_of(key: &StoreKey) -> usize {
         let [first, ..] = *key.as_bytes();
-        self.shards.get(usize::from(first))
+        first.into()
+    }
+
+    fn shard(&self, key: &StoreKey) -> Option<&IndexShard> {
+        self.shards.get(Self::shard_of(key))
     }
 
     pub(crate) fn get(&self, key: &StoreKey) -> Option<IndexEntry> {
@@ -133,6 +160,49 @@ impl Index {
         }
         let previous = write(self.shard(&key)?).insert(key, entry);
         previous.inspect(|previous| self.uncount(previous))
+    }
+
+    /// Gives back the memory that has no entries.
+    pub(crate) fn shrink(&self) {
+        for shard in &self.shards {
+            write(shard).shrink_to_fit();
+        }
+    }
+
+    /// Applies changes in order. All of their keys are in this shard.
+    pub(crate) fn apply(&self, shard: usize, changes: impl Iterator<Item = IndexChange>) {
+        let Some(shard) = self.shards.get(shard) else {
+            return;
+        };
+        let (mut added, mut removed) = (EntryCounts::default(), EntryCounts::default());
+        let mut map = write(shard);
+        for change in changes {
+            match change {
+                IndexChange::Set(key, entry) => {
+                    added.add(&entry);
+                    if let Some(previous) = map.insert(key, entry) {
+                        removed.add(&previous);
+                    }
+                }
+                IndexChange::Touch(key, version, expires) => {
+                    if let Some(entry) = map.get_mut(&key)
+                        && !entry.tombstone
+                        && entry.version == version
+                    {
+                        entry.expires = expires;
+                    }
+                }
+            }
+        }
+        drop(map);
+        for (counter, added, removed) in [
+            (&self.records, added.records, removed.records),
+            (&self.tombstones, added.tombstones, removed.tombstones),
+            (&self.other_key, added.other_key, removed.other_key),
+        ] {
+            counter.fetch_add(added, Ordering::Relaxed);
+            counter.fetch_sub(removed, Ordering::Relaxed);
+        }
     }
 
     /// Removes and returns the entry of `key`.

@@ -58,8 +58,8 @@ pub(crate) struct LogWriter {
     pub(super) durable: Position,
     /// The newest time in the log.
     pub(super) recorded_time: Timestamp,
-    /// Sessions expired after that time, and were collected.
-    pub(super) has_unrecorded_expiry: bool,
+    /// Sessions expired after that time, and were found to have expired.
+    pub(crate) has_unrecorded_expiry: bool,
     /// Encoded frames that are not written yet; empty between appends.
     pub(super) staged: Vec<u8>,
     /// Offset and checksum of the last staged frame.
@@ -124,10 +124,10 @@ impl LogWriter {
         self.usage = self.usage.after_change(added, removed);
     }
 
-    /// Returns the usage after an append of `bytes` of frames.
+    /// Returns the usage after an append of `bytes` of frames, which replace preallocated zeros first.
     pub(super) fn usage_after_append(&self, bytes: u64) -> SpaceUsage {
         let used = SpaceUsage {
-            total: self.usage.total - self.preallocated,
+            total: self.usage.total - self.preallocated.min(bytes),
             ..self.usage
         };
         used.after_append(self.tail, bytes)
@@ -155,7 +155,7 @@ impl LogWriter {
     }
 
     /// Returns a position that is durable once everything appended so far is durable.
-    pub(super) fn last_position(&self) -> Position {
+    pub(crate) fn last_position(&self) -> Position {
         let Position { segment, offset } = self.end_position();
         let offset = offset.saturating_sub(1);
         Position { segment, offset }

@@ -8,7 +8,7 @@ pub(crate) mod engine;
 pub(crate) mod group_commit;
 mod hints;
 pub(crate) mod index;
-mod known_entries;
+pub(crate) mod known_entries;
 pub(crate) mod log_writer;
 mod path_checks;
 pub(crate) mod read;

@@ -57,32 +57,35 @@ impl FileEngine {
     /// Looks up a key. With `touch`, a live record's expiry is extended.
     ///
     /// If the disk is full, compaction fails, or the store is poisoned, the lookup succeeds without the
-    /// touch.
+    /// touch. If `may_omit` is set, it also does if there is no room.
     pub(crate) fn lookup(
         &self,
         key: &StoreKey,
         touch: Option<Duration>,
+        may_omit: bool,
     ) -> Result<IndexLookup, FileError> {
         let Some(ttl) = touch else {
             self.log.check_open()?;
             return Ok(IndexLookup::new(self.entry_state(key, self.log.now())));
         };
         match self.lookup_and_touch(key, ttl) {
-            Err(error) if self.may_omit_touch(&error) => {
+            Err(error) if self.may_omit_touch(&error, may_omit) => {
                 let event = FileEvent::TouchFailed { error: &error };
                 self.log.options().emit(&event);
-                self.lookup(key, None)
+                self.lookup(key, None, false)
             }
             other => other,
         }
     }
 
-    fn may_omit_touch(&self, error: &FileError) -> bool {
+    fn may_omit_touch(&self, error: &FileError, without_room: bool) -> bool {
         match error {
             FileError::Full { .. }
             | FileError::LimitExceeded { .. }
             | FileError::Poisoned { .. } => true,
-            FileError::DiskLimit { .. } => self.compaction_failed.load(Ordering::Relaxed),
+            FileError::DiskLimit { .. } => {
+                without_room || self.compaction_failed.load(Ordering::Relaxed)
+            }
             _ => false,
         }
     }

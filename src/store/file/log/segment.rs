@@ -9,7 +9,7 @@ use std::{
 
 use super::index::Position;
 use crate::store::file::{
-    disk::{Disk, DiskFile, PathChange},
+    disk::{Disk, DiskFile, PathChange, PathLookup},
     error::{FileError, is_full},
     format::{
         file_names,
@@ -142,15 +142,17 @@ impl Segment {
         }
     }
 
-    /// Fails if the file or the directory was moved, deleted or replaced, but not by a compaction.
-    pub(crate) fn check_path(&self, disk: &dyn Disk) -> Result<(), PathChange> {
-        self.check_unless_removed(|name| disk.check_file(name, self.file.as_ref()))
-    }
-
     /// Fails if the file was moved, deleted or replaced within the directory, but not by a compaction. Also
     /// fails if it is the active segment and was truncated.
-    pub(crate) fn check_entry(&self, disk: &dyn Disk) -> Result<(), PathChange> {
-        self.check_unless_removed(|name| disk.check_entry(name, self.file.as_ref()))?;
+    pub(crate) fn check_entry(&self, disk: &dyn Disk) -> Result<PathLookup, PathChange> {
+        let lookup =
+            self.check_unless_removed(|name| disk.check_entry(name, self.file.as_ref()))?;
+        self.check_len(disk)?;
+        Ok(lookup)
+    }
+
+    /// Fails if this is the active segment and was truncated.
+    pub(super) fn check_len(&self, disk: &dyn Disk) -> Result<(), PathChange> {
         let last = self.last_frame.load(Ordering::Acquire);
         // Appends may have extended a truncated file again. Then the frame of the last check is missing.
         let checked = self.checked_frame.load(Ordering::Acquire);
@@ -196,15 +198,17 @@ impl Segment {
 
     fn check_unless_removed(
         &self,
-        check: impl FnOnce(&str) -> Result<(), PathChange>,
-    ) -> Result<(), PathChange> {
+        check: impl FnOnce(&str) -> Result<PathLookup, PathChange>,
+    ) -> Result<PathLookup, PathChange> {
         let is_removed = || self.removed.load(Ordering::Acquire);
         if is_removed() {
-            return Ok(());
+            return Ok(PathLookup::Found);
         }
-        let checked = check(&file_names::segment(self.id));
-        // A compaction may have removed it during the check.
-        checked.or_else(|change| if is_removed() { Ok(()) } else { Err(change) })
+        match check(&file_names::segment(self.id)) {
+            // A compaction has removed it during the check.
+            Err(_) if is_removed() => Ok(PathLookup::Found),
+            checked => checked,
+        }
     }
 
     /// Returns `true` if the segment needs no (further) hint.
@@ -212,9 +216,9 @@ impl Segment {
         self.hint_done.load(Ordering::Relaxed)
     }
 
-    /// Records that the segment needs no (further) hint.
-    pub(crate) fn mark_hint_done(&self) {
-        self.hint_done.store(true, Ordering::Relaxed);
+    /// Records if the segment needs no (further) hint.
+    pub(crate) fn set_hint_done(&self, done: bool) {
+        self.hint_done.store(done, Ordering::Relaxed);
     }
 }
 

@@ -3,8 +3,9 @@
 //! With `live` bytes of frames in use and the configured segment length `segment`, the files take at
 //! most `2 * live + segment` bytes. A mutation is appended only if the reserve is still free
 //! afterwards: the space that the compaction of one segment may take. A compaction therefore never
-//! exceeds the limit, and it frees at least what it took. An entry that expired stays in use until its
-//! frame can become garbage within the same rule.
+//! exceeds the limit, and it frees at least what it took. A hint file takes room like a mutation.
+//! Preallocated zeros leave the reserve free, too. A mutation without room beside them frees them. An
+//! entry that expired stays in use until its frame can become garbage within the same rule.
 
 use crate::store::file::format::{
     frame::HEADER_LEN, segment_end::SegmentEnd, segment_head::SEGMENT_HEAD_LEN,
@@ -74,6 +75,11 @@ impl SpaceUsage {
         self.max_garbage().saturating_sub(self.garbage())
     }
 
+    /// Returns the space up to the limit, the reserve included.
+    pub(crate) fn free(self) -> u64 {
+        self.limit().saturating_sub(self.total)
+    }
+
     /// Returns `true` if the files leave the reserve free.
     pub(crate) fn fits(self) -> bool {
         self.garbage() <= self.max_garbage()
@@ -95,9 +101,10 @@ impl SpaceUsage {
         Self { live, ..self }
     }
 
-    /// Returns `true` if the garbage exceeds half of what is allowed.
+    /// Returns `true` if the garbage exceeds five eighths of what is allowed. An earlier compaction would copy
+    /// more, since less of a segment is garbage.
     pub(crate) fn needs_compaction(self) -> bool {
-        self.garbage() > self.max_garbage() / 2
+        self.garbage() > self.max_garbage() / 8 * 5
     }
 
     /// Returns `true` if mutations may soon have to wait for a compaction.

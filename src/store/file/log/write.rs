@@ -14,7 +14,7 @@ use crate::{
     id::StoreKey,
     random_state::RandomState,
     store::{
-        Expected, Expiry, Tags, Version, WriteOutcome, WriteRequest,
+        Expected, Expiry, Record, Tags, Version, WriteOutcome, WriteRequest,
         file::{
             error::FileError,
             format::{
@@ -70,6 +70,20 @@ impl WriteReply {
     }
 }
 
+/// A frame that sets the state of its key.
+struct PlannedFrame {
+    header: FrameHeader,
+    /// Length of the key's frame that goes out of use, or 0 if there is none.
+    replaced: u64,
+}
+
+impl PlannedFrame {
+    fn new(header: FrameHeader, entry: Option<IndexEntry>) -> Self {
+        let replaced = entry.map_or(0, |entry| entry.live_bytes());
+        Self { header, replaced }
+    }
+}
+
 /// Writes.
 impl FileEngine {
     /// Returns the length of the longest record: half of a segment. A longer one could not be replaced
@@ -122,17 +136,20 @@ impl FileEngine {
         })
     }
 
-    /// Executes one write.
+    /// Executes one write, and does not cache its record.
     pub(crate) fn write(&self, request: &WriteRequest) -> Result<WriteReply, FileError> {
         let pending = self.prepare_write(request)?;
         let mut writer = self.log.lock_writable()?;
-        let reply = self.write_one(&mut writer, &pending)?;
-        drop(writer);
-        self.cache_write(request, &reply);
-        Ok(reply)
+        self.write_one(&mut writer, &pending)
     }
 
-    /// Caches the record of a successful write.
+    /// Caches the record of a successful write, in the request's own buffer if nothing else uses it.
+    pub(crate) fn cache_written(&self, request: WriteRequest, version: Version) {
+        let record = Record::new(request.data, version).tags(request.tags);
+        self.cache.put_owned(&request.key, record);
+    }
+
+    /// Caches a copy of the record of a successful write.
     pub(crate) fn cache_write(&self, request: &WriteRequest, reply: &WriteReply) {
         if let WriteReply::Answer((WriteOutcome::Done(version), _)) = reply {
             let WriteRequest {
@@ -149,10 +166,10 @@ impl FileEngine {
     ) -> Result<WriteReply, FileError> {
         self.log.check_poison()?;
         match self.plan_write(writer, pending) {
-            Ok(header) => {
+            Ok(frame) => {
                 let position =
-                    self.append_and_index(writer, &header, &pending.payload, &pending.tags)?;
-                Ok(WriteReply::success(&header, position))
+                    self.append_and_index(writer, &frame, &pending.payload, &pending.tags)?;
+                Ok(WriteReply::success(&frame.header, position))
             }
             Err(refused) => Ok(refused),
         }
@@ -191,9 +208,10 @@ impl FileEngine {
         let (mut frames, mut replies) = (Vec::new(), Vec::new());
         for pending in chunk {
             replies.push(match self.plan_write(&mut writer, pending) {
-                Ok(header) => {
-                    frames.push((header, *pending));
-                    WriteReply::success(&header, Position::default())
+                Ok(frame) => {
+                    let reply = WriteReply::success(&frame.header, Position::default());
+                    frames.push((frame, *pending));
+                    reply
                 }
                 Err(refused) => refused,
             });
@@ -216,13 +234,13 @@ impl FileEngine {
     fn append_and_index(
         &self,
         writer: &mut LogWriter,
-        header: &FrameHeader,
+        frame: &PlannedFrame,
         payload: &[u8],
         tags: &Tags,
     ) -> Result<Position, FileError> {
-        let (bytes, removed) = (header.frame_len(), self.live_bytes_of(&header.key));
-        self.log.reserve(writer, bytes, bytes, removed)?;
-        let position = self.log.append(writer, header, payload)?;
+        let (header, bytes) = (&frame.header, frame.header.frame_len());
+        let zeros = self.log.reserve(writer, bytes, bytes, frame.replaced)?;
+        let position = self.log.append(writer, header, payload, zeros)?;
         let entry = IndexEntry::new(header, position);
         self.index_insert(writer, header.key, entry, tags);
         self.finish_mutation(writer)?;
@@ -233,37 +251,30 @@ impl FileEngine {
     fn append_and_index_all(
         &self,
         writer: &mut LogWriter,
-        writes: &[(FrameHeader, &PendingWrite)],
+        writes: &[(PlannedFrame, &PendingWrite)],
     ) -> Result<(), FileError> {
-        let bytes = writes.iter().map(|(header, _)| header.frame_len()).sum();
-        let removed = writes
-            .iter()
-            .map(|(header, _)| self.live_bytes_of(&header.key));
-        self.log.reserve(writer, bytes, bytes, removed.sum())?;
+        let lens = writes.iter().map(|(frame, _)| frame.header.frame_len());
+        let (bytes, replaced) = (lens.sum(), writes.iter().map(|(frame, _)| frame.replaced));
+        let zeros = self.log.reserve(writer, bytes, bytes, replaced.sum())?;
         let frames = writes
             .iter()
-            .map(|(header, write)| (header, &*write.payload));
-        let positions = self.log.append_all(writer, frames)?;
-        for ((header, write), position) in writes.iter().zip(positions) {
-            let entry = IndexEntry::new(header, position);
-            self.index_insert(writer, header.key, entry, &write.tags);
+            .map(|(frame, write)| (&frame.header, &*write.payload));
+        let positions = self.log.append_all(writer, frames, zeros)?;
+        for ((frame, write), position) in writes.iter().zip(positions) {
+            let entry = IndexEntry::new(&frame.header, position);
+            self.index_insert(writer, frame.header.key, entry, &write.tags);
         }
         self.finish_mutation(writer)
     }
 
-    /// Returns the length of the key's frame that is in use, or 0 if there is none.
-    fn live_bytes_of(&self, key: &StoreKey) -> u64 {
-        self.index.get(key).map_or(0, |entry| entry.live_bytes())
-    }
-
-    /// Returns the header of the write's frame, or the reply if nothing is to be written.
+    /// Returns the write's frame, or the reply if nothing is to be written.
     fn plan_write(
         &self,
         writer: &mut LogWriter,
         pending: &PendingWrite,
-    ) -> Result<FrameHeader, WriteReply> {
-        let (key, now) = (&pending.header.key, self.log.now());
-        let state = self.entry_state(key, now);
+    ) -> Result<PlannedFrame, WriteReply> {
+        let (entry, now) = (self.index.get(&pending.header.key), self.log.now());
+        let state = EntryState::at(now, entry);
         let expires = match (state, pending.expected, pending.expiry) {
             (EntryState::Tombstone(entry), _, _) => {
                 return Err(WriteReply::refusal(entry.position));
@@ -281,11 +292,12 @@ impl FileEngine {
             (EntryState::Live(entry), _, Expiry::Keep) => entry.expires,
             (_, _, Expiry::After(ttl)) => now.saturating_add(ttl),
         };
-        Ok(FrameHeader {
+        let header = FrameHeader {
             version: writer.next_version(),
             expires,
             ..pending.header
-        })
+        };
+        Ok(PlannedFrame::new(header, entry))
     }
 }
 
@@ -299,7 +311,8 @@ impl FileEngine {
             .now()
             .saturating_add(self.log.options().tombstone_ttl);
         let header = FrameHeader::new(FrameKind::Destroy, *key, writer.next_version(), expires);
-        let position = self.append_and_index(&mut writer, &header, &[], &Tags::new())?;
+        let frame = PlannedFrame::new(header, self.index.get(key));
+        let position = self.append_and_index(&mut writer, &frame, &[], &Tags::new())?;
         drop(writer);
         self.cache.remove(key);
         Ok(((), position))
@@ -329,8 +342,8 @@ impl FileEngine {
         expires: Timestamp,
     ) -> Result<Position, FileError> {
         let header = FrameHeader::new(FrameKind::Touch, *key, entry.version, expires);
-        self.log.reserve(writer, header.frame_len(), 0, 0)?;
-        let position = self.log.append(writer, &header, &[])?;
+        let zeros = self.log.reserve(writer, header.frame_len(), 0, 0)?;
+        let position = self.log.append(writer, &header, &[], zeros)?;
         self.index.insert(*key, IndexEntry { expires, ..entry });
         self.finish_mutation(writer)?;
         Ok(position)

@@ -76,7 +76,7 @@ impl Inspection {
             return Err(FileError::io("find a session store in", path, not_found));
         }
         let _lock = DirectoryLock::acquire_shared(&disk)?;
-        let scan = LogScan::read(&disk, Replay::new(None), true, progress)?;
+        let scan = LogScan::read(&disk, None, true, progress)?;
         Ok(Self {
             findings: scan.findings(),
             live_bytes: scan.replay.index.live_bytes(),

@@ -20,7 +20,7 @@ impl KeySlots {
         Self { keys: vec![first] }
     }
 
-    /// Returns the slot of the key that sealed `text`, of which the begin suffices.
+    /// Returns the slot of the key that sealed `text`, of which the beginning suffices.
     pub(super) fn slot_of(&mut self, text: &[u8]) -> u8 {
         let Some(key) = seal::key_id(text) else {
             return OTHER_KEY;

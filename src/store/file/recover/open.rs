@@ -15,8 +15,10 @@ use crate::store::file::{
     event::FileEvent,
     finding::{Finding, FindingKind},
     format::{
+        damaged_places::{self, DamagedPlace},
         file_names,
-        frame::{FrameHeader, FrameKind},
+        frame::{FrameHeader, FrameKind, HEADER_LEN},
+        segment_end::SegmentEnd,
         segment_head::{LogFormat, SEGMENT_HEAD_LEN},
     },
     log::{
@@ -45,8 +47,8 @@ const VERSION_GAP_AFTER_LOSS: u64 = 1 << 42;
 pub(crate) fn open(disk: Box<dyn Disk>, options: Options) -> Result<FileEngine, FileError> {
     let emit_progress = |done, total| options.emit(&FileEvent::Opening { done, total });
     let first_key = options.cipher.as_ref().map(RecordCipher::first_key);
-    let replay = Replay::new(first_key);
-    let scan = LogScan::read(disk.as_ref(), replay, options.verify_on_open, emit_progress)?;
+    let verify = options.verify_on_open;
+    let scan = LogScan::read(disk.as_ref(), first_key, verify, emit_progress)?;
     let findings = scan.findings();
     let loss = findings.iter().find(|finding| finding.is_loss());
     if let Some(loss) = loss.filter(|_| options.on_damage == OnDamage::Refuse) {
@@ -58,14 +60,7 @@ pub(crate) fn open(disk: Box<dyn Disk>, options: Options) -> Result<FileEngine, 
     let lossy = loss.is_some();
     let counters = report(&findings, &options);
     let stale_files = scan.stale_files();
-    let mut recovered = RecoveredLog::new(scan, lossy, &options, counters);
-    if lossy {
-        recovered.drop_next_segments(disk.as_ref())?;
-        remove_stale(disk.as_ref(), &stale_files)?;
-        let synced = disk.sync_entries();
-        synced.map_err(|error| FileError::io("sync", disk.path().to_path_buf(), error))?;
-    }
-    recovered.open(disk, options, &stale_files)
+    RecoveredLog::new(scan, lossy, &options, counters).open(disk, options, stale_files)
 }
 
 /// Counts and reports the problems that no earlier opening has handled.
@@ -158,68 +153,81 @@ struct RecoveredLog {
     replay: Replay,
     segments: SegmentMap<ScannedSegment>,
     last_used: u32,
-    /// The frames that record how damage was handled.
-    recovery: Vec<FrameHeader>,
-    version_gap: u64,
+    /// The frames that record how damage was handled, with their payloads.
+    recovery: Vec<(FrameHeader, Vec<u8>)>,
+    /// Durable data is lost.
+    lossy: bool,
     counters: FileCounters,
 }
 
 impl RecoveredLog {
     fn new(scan: LogScan<'_>, lossy: bool, options: &Options, counters: FileCounters) -> Self {
-        let (mut skipped, mut uncertain) = (scan.discarded, Position::default());
-        let (mut replay, mut damaged) = (scan.replay, false);
-        for (damage, durable) in replay.pending() {
-            damaged = true;
-            if matches!(
-                damage.kind,
-                FindingKind::Missing { .. } | FindingKind::UnreadableHead
-            ) {
-                skipped = skipped.max(damage.end.segment.saturating_sub(1));
-            }
-            if durable && options.on_damage == OnDamage::DropUncertain {
-                uncertain = uncertain.max(damage.end);
-            }
-        }
-        let mut recovery = Vec::new();
-        if skipped > replay.compacted {
-            let number = skipped.into();
-            recovery.push(FrameHeader::without_key(FrameKind::Compacted, number));
-        }
-        if damaged {
-            let dropped = replay.handle_damage(uncertain);
-            add(&counters.dropped, dropped);
-            let number = uncertain.pack();
-            recovery.push(FrameHeader::without_key(FrameKind::Recovered, number));
-        }
-        let mut counters = counters;
         let hints_used = scan
             .segments
             .values()
             .filter(|segment| segment.hint_len > 0);
-        counters.hints_used = AtomicU64::new(hints_used.count() as u64);
-        Self {
-            replay,
+        let hints_used = AtomicU64::new(hints_used.count() as u64);
+        let discarded = scan.discarded;
+        let mut log = Self {
+            replay: scan.replay,
             segments: scan.segments,
             last_used: scan.last_used,
-            recovery,
-            version_gap: if lossy {
-                VERSION_GAP_AFTER_LOSS
-            } else {
-                VERSION_GAP
+            recovery: Vec::new(),
+            lossy,
+            counters: FileCounters {
+                hints_used,
+                ..counters
             },
-            counters,
+        };
+        log.handle_damage(options.on_damage);
+        if discarded > log.replay.compacted {
+            let compacted = FrameHeader::without_key(FrameKind::Compacted, discarded.into());
+            log.recovery.push((compacted, Vec::new()));
+        }
+        log
+    }
+
+    /// Handles the pending damage, and adds the frame that records it. One frame lists all damage, so a crash keeps
+    /// all of the list or nothing.
+    fn handle_damage(&mut self, on_damage: OnDamage) {
+        let (mut places, mut uncertain, mut is_damaged) = (Vec::new(), Position::default(), false);
+        let end_of_log = self.end_position();
+        for (damage, durable) in self.replay.pending() {
+            is_damaged = true;
+            places.push(DamagedPlace {
+                begin: damage.position.pack(),
+                // New frames take the place of a lost end.
+                end: damage.end.min(end_of_log).pack(),
+                durable,
+            });
+            if durable && on_damage == OnDamage::DropUncertain {
+                uncertain = uncertain.max(damage.end);
+            }
+        }
+        if is_damaged {
+            let mut places = damaged_places::join(places);
+            damaged_places::limit(&mut places);
+            let dropped = self.replay.handle_damage(&places, uncertain);
+            add(&self.counters.dropped, dropped);
+            let payload = damaged_places::encode(&places);
+            let frame = FrameHeader::without_key(FrameKind::Recovered, uncertain.pack());
+            self.recovery.push((frame.with_payload(&payload), payload));
         }
     }
 
-    /// Removes the segments after the one that the log continues in. Their heads may show that lost
-    /// data was durable.
-    fn drop_next_segments(&mut self, disk: &dyn Disk) -> Result<(), FileError> {
+    /// Returns the end of the frames in the segment to append to, or the beginning of a new segment.
+    fn end_position(&self) -> Position {
+        let segment = self.active_id();
+        let active = self.segments.get(segment);
+        let offset = active.map_or(0, |active| active.end);
+        Position { segment, offset }
+    }
+
+    /// Takes the segments after the one that the log continues in, and returns their names.
+    fn take_next_segments(&mut self) -> Vec<String> {
         let next = self.segments.split_off(self.active_id().saturating_add(1));
-        let names: Vec<String> = next
-            .iter()
-            .map(|(id, _)| file_names::segment(*id))
-            .collect();
-        remove_stale(disk, &names)
+        let ids = next.iter().map(|(id, _)| *id);
+        ids.map(file_names::segment).collect()
     }
 
     /// Opens the log at its end and removes the files that are not needed.
@@ -227,9 +235,12 @@ impl RecoveredLog {
         mut self,
         disk: Box<dyn Disk>,
         options: Options,
-        stale_files: &[String],
+        mut stale_files: Vec<String>,
     ) -> Result<FileEngine, FileError> {
-        let newest = self.replay.time;
+        if self.lossy {
+            stale_files.extend(self.take_next_segments());
+        }
+        let (newest, first_expiry) = (self.replay.time, self.replay.first_expiry);
         let (end, segments, total) = self.end_of_log(disk.as_ref())?;
         let usage = SpaceUsage {
             total,
@@ -237,25 +248,41 @@ impl RecoveredLog {
             segment: options.segment_bytes,
             ..SpaceUsage::default()
         };
-        let version = self.replay.version.saturating_add(self.version_gap);
+        // An earlier opening may have found the loss, and not have recorded a version.
+        let lacks_open_frame = self.replay.lacks_open_frame;
+        let version_gap = if self.lossy || lacks_open_frame {
+            VERSION_GAP_AFTER_LOSS
+        } else {
+            VERSION_GAP
+        };
+        let version = self.replay.version.saturating_add(version_gap);
+        // The open frame says that a recovered frame was durable. The files that are removed below may be the only
+        // other ones that show a damaged recovered frame.
+        let is_recovered = |(header, _): &(FrameHeader, _)| header.kind == FrameKind::Recovered;
+        let is_open_frame_required = self.recovery.iter().any(is_recovered) || lacks_open_frame;
         // The process that wrote the segments may not have synced them.
         let unsynced = segments.values().map(Arc::clone).collect();
         let writer = LogWriter::new(end, unsynced, version, usage, self.replay.tags);
         let log = AppendLog::new(disk, options, segments, writer, self.counters, newest);
-        log.begin(&self.recovery)?;
+        log.begin(&self.recovery, is_open_frame_required)?;
         // A new segment may have the name of a file that could not be read.
         let is_used = |name: &String| {
             file_names::parse_segment(name).is_some_and(|id| log.segment(id).is_some())
         };
-        let stale_files: Vec<String> = stale_files
-            .iter()
-            .filter(|name| !is_used(name))
-            .cloned()
-            .collect();
+        stale_files.retain(|name| !is_used(name));
+        // These files may be the only ones that show a loss, so the log records the loss first.
         remove_stale(log.disk(), &stale_files)?;
+        if self.lossy {
+            // Otherwise they could return, and show a loss of what is written from now on.
+            let synced = log.disk().sync_entries();
+            let path = || log.disk().path().to_path_buf();
+            synced.map_err(|error| FileError::io("sync", path(), error))?;
+        }
         let engine = FileEngine::new(log, self.replay.index);
-        for shard in 0..INDEX_SHARDS {
-            engine.collect_expired(shard);
+        if first_expiry <= engine.log.now() {
+            for shard in 0..INDEX_SHARDS {
+                engine.collect_expired(shard);
+            }
         }
         convert_version_1(&engine)?;
         engine.index_encrypted_tags()?;
@@ -270,8 +297,7 @@ impl RecoveredLog {
                 let old = self.segments.entries().iter().rev();
                 let mut old = old.filter(|(_, segment)| segment.format == LogFormat::V1);
                 let last = old.next().map_or(0, |(id, _)| *id);
-                let last = last.max(self.last_used).max(self.replay.compacted);
-                last.saturating_add(1)
+                last.max(self.last_used).saturating_add(1)
             }
         }
     }
@@ -285,6 +311,21 @@ impl RecoveredLog {
             }
         }
         Ok(())
+    }
+
+    /// Returns the end of the recovery frames in a new segment, or the beginning of the log without a loss. The
+    /// new segment may take the place of a lost one, so its head shows the loss until the log records it.
+    fn end_of_recovery(&self, segment: u32, follows: bool) -> Position {
+        if !self.lossy {
+            return Position::default();
+        }
+        let start = usize::from(follows) * (HEADER_LEN + SegmentEnd::LEN);
+        let frames = self.recovery.iter();
+        let frames: u64 = frames.map(|(header, _)| header.frame_len()).sum();
+        Position {
+            segment,
+            offset: (SEGMENT_HEAD_LEN + start) as u32 + frames as u32,
+        }
     }
 
     /// Cuts off what is not a frame at the end of the log, and opens the segments. Returns the end of
@@ -316,7 +357,7 @@ impl RecoveredLog {
             segment.set_end(scanned.end);
             if scanned.hint_len > 0 {
                 segment.set_hint_len(scanned.hint_len);
-                segment.mark_hint_done();
+                segment.set_hint_done(true);
             }
             segments.insert(id, Arc::new(segment));
         }
@@ -324,7 +365,8 @@ impl RecoveredLog {
             Some(active) => Arc::clone(active),
             None => {
                 total += SEGMENT_HEAD_LEN as u64;
-                Arc::new(Segment::create(disk, active_id, Position::default())?)
+                let durable = self.end_of_recovery(active_id, previous.is_some());
+                Arc::new(Segment::create(disk, active_id, durable)?)
             }
         };
         segments.insert(active_id, Arc::clone(&active));

@@ -3,24 +3,28 @@
 //! It changes nothing. An opening acts on its result, and an inspection reports it.
 
 use super::{
-    replay::{Damage, JudgedDamage, Replay},
+    damage::{Damage, JudgedDamage, span},
+    replay::Replay,
     report::{SegmentReport, hint_matches},
     segment_files::{ScannedSegment, decode_head, oldest_format, open_segments},
 };
-use crate::store::file::{
-    disk::{self, Disk, DiskFile},
-    error::FileError,
-    finding::{Finding, FindingKind},
-    format::{
-        file_names,
-        frame::{FrameHeader, FrameKind},
-        frames::{Frames, SegmentItem},
-        hint::{self, Hint},
-        segment_end::SegmentEnd,
-        segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
-        version_1,
+use crate::{
+    seal::KeyId,
+    store::file::{
+        disk::{self, Disk, DiskFile},
+        error::FileError,
+        finding::{Finding, FindingKind},
+        format::{
+            file_names,
+            frame::{FrameHeader, FrameKind},
+            frames::{Frames, SegmentItem},
+            hint::{self, Hint},
+            segment_end::SegmentEnd,
+            segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
+            version_1,
+        },
+        log::{index::Position, segment_map::SegmentMap},
     },
-    log::{index::Position, segment_map::SegmentMap},
 };
 
 /// The end of the segment that was read last.
@@ -28,8 +32,8 @@ struct PreviousSegment {
     end: SegmentEnd,
     /// The segment has damage, so its checksum differs.
     damaged: bool,
-    /// The lost end of the segment was found already.
-    torn: bool,
+    /// The segment has no end frame, although segments of its format version have one.
+    lacks_end: bool,
 }
 
 /// The result of a scan.
@@ -37,6 +41,8 @@ pub(super) struct LogScan<'a> {
     disk: &'a dyn Disk,
     /// Read all segments, and compare the hints with them.
     verify: bool,
+    /// Segments to read in any case, sorted.
+    unhinted: Vec<u32>,
     /// The numbers of the hint files, sorted.
     hints: Vec<u32>,
     pub(super) replay: Replay,
@@ -57,14 +63,34 @@ pub(super) struct LogScan<'a> {
 }
 
 impl<'a> LogScan<'a> {
-    /// Reads the directory into an empty `replay`. With `verify` it reads all segments, otherwise hints instead of segments.
+    /// Reads the directory. With `verify` it reads all segments, otherwise hints instead of segments. `first_key` is the
+    /// key that encrypts new records.
     ///
     /// Calls `progress` after each segment with the number of bytes that were read, and the total.
     pub(super) fn read(
         disk: &'a dyn Disk,
-        replay: Replay,
+        first_key: Option<KeyId>,
         verify: bool,
         mut progress: impl FnMut(u64, u64),
+    ) -> Result<Self, FileError> {
+        let replay = Replay::new(first_key, false);
+        let scan = Self::read_files(disk, replay, verify, Vec::new(), &mut progress)?;
+        // After an interrupted recovery, a hint may hide the damage. It must be handled in the same way again.
+        let unhinted = scan.unmatched_segments();
+        if unhinted.is_empty() && !scan.replay.lacks_confirmations() {
+            return Ok(scan);
+        }
+        drop(scan);
+        let replay = Replay::new(first_key, true);
+        Self::read_files(disk, replay, verify, unhinted, &mut progress)
+    }
+
+    fn read_files(
+        disk: &'a dyn Disk,
+        replay: Replay,
+        verify: bool,
+        unhinted: Vec<u32>,
+        progress: &mut impl FnMut(u64, u64),
     ) -> Result<Self, FileError> {
         let fail = |error| FileError::io("list", disk.path().to_path_buf(), error);
         let names = disk.list().map_err(fail)?;
@@ -78,6 +104,7 @@ impl<'a> LogScan<'a> {
         let mut scan = Self {
             disk,
             verify,
+            unhinted,
             hints,
             replay,
             segments: SegmentMap::new(),
@@ -101,7 +128,18 @@ impl<'a> LogScan<'a> {
         }
         scan.replay.index_version_1_tags();
         scan.check_ends();
+        scan.replay.finish();
         Ok(scan)
+    }
+
+    /// Returns the segments that were read from hints although an earlier opening found damage in them.
+    fn unmatched_segments(&self) -> Vec<u32> {
+        let ranges = self.replay.unmatched_segments();
+        let is_hidden = |(id, segment): &&(u32, ScannedSegment)| {
+            segment.hint_len > 0 && ranges.iter().any(|range| range.contains(id))
+        };
+        let hidden = self.segments.entries().iter().filter(is_hidden);
+        hidden.map(|(id, _)| *id).collect()
     }
 
     /// Returns `true` if the log begins with segments of format version 1.
@@ -185,8 +223,9 @@ impl<'a> LogScan<'a> {
             .and_then(|hint| hint::decode(hint, id, head.salt));
         let current = hint
             .as_ref()
-            .filter(|hint| hint.complete && hint.segment_len == len);
-        if let Some(hint) = current.filter(|_| !self.verify) {
+            .filter(|hint| hint.complete && segment.matches_hint(hint));
+        let must_read = self.verify || self.unhinted.binary_search(&id).is_ok();
+        if let Some(hint) = current.filter(|_| !must_read) {
             self.apply_hint(id, &mut segment, hint);
             segment.hint_len = hint_bytes.as_ref().map_or(0, |hint| hint.len() as u64);
         } else {
@@ -198,15 +237,15 @@ impl<'a> LogScan<'a> {
                     self.check_hint(id, &bytes, &segment, hint_bytes.as_deref(), &mut report);
                 }
             }
-        }
-        // Also a hint that is out of date shows how far the segment was durable.
-        for entry in hint.iter().flat_map(|hint| &hint.entries) {
-            self.replay.add_durable(id, entry.header.synced);
+            // Also a hint that is out of date shows how far the segment was durable.
+            for entry in hint.iter().flat_map(Hint::entries) {
+                self.replay.add_durable(id, entry.header.synced);
+            }
         }
         self.previous = Some(PreviousSegment {
             end: segment.segment_end(id),
             damaged: report.damaged > 0,
-            torn: report.torn_bytes > 0,
+            lacks_end: segment.format == LogFormat::V2 && !segment.ended,
         });
         self.reports.push(report);
         self.segments.insert(id, segment);
@@ -277,14 +316,16 @@ impl<'a> LogScan<'a> {
 
     /// Adds damage of the whole segments from `first` up to `end`.
     fn add_loss(&mut self, kind: FindingKind, first: u32, end: u32) {
-        let begin = |segment| Position { segment, offset: 0 };
-        self.replay.add_damage(Damage {
-            kind,
-            position: begin(first),
-            end: begin(end),
-            key: None,
-            certain: true,
-        });
+        self.replay
+            .add_damage(Damage::of_segments(kind, first, end));
+    }
+
+    /// Returns `true` if the first segments up to `end` are missing, from `first` on, and no earlier opening has
+    /// handled that.
+    fn is_front_lost(&mut self, first: u32, end: u32) -> bool {
+        let segments = end.saturating_sub(first);
+        let missing = Damage::of_segments(FindingKind::Missing { segments }, first, end);
+        segments > 0 && self.replay.add_front_damage(missing)
     }
 
     /// Handles a damaged head. Head and directory entry of a segment are durable before the segment
@@ -314,9 +355,10 @@ impl<'a> LogScan<'a> {
         }
     }
 
+    /// Applies a hint in place of the segment's frames.
     fn apply_hint(&mut self, id: u32, segment: &mut ScannedSegment, hint: &Hint<'_>) {
         (segment.end, segment.checksum) = (hint.end, hint.checksum);
-        for entry in &hint.entries {
+        for entry in hint.entries() {
             segment.ended |= entry.header.kind == FrameKind::End;
             let position = Position {
                 segment: id,
@@ -354,12 +396,31 @@ impl<'a> LogScan<'a> {
                 expected.id,
                 expected.id.saturating_add(1),
             );
-        } else if found.offset < expected.offset && !previous.torn {
+        } else if found.offset < expected.offset {
             let lost = expected.offset - found.offset;
             let (position, end) = span(found.id, found.offset, lost.into());
-            self.add_lost_end(position, end);
+            self.extend_lost_end(position, end);
         }
         self.replay.add_durable(expected.id, expected.durable);
+    }
+
+    /// Checks that the segment before segment `id` has an end frame. The damaged start frame of `id` cannot show
+    /// where that segment ended.
+    fn check_previous_end(&mut self, id: u32) {
+        if let Some(PreviousSegment { end, lacks_end, .. }) = &self.previous
+            && *lacks_end
+        {
+            let (position, _) = span(end.id, end.offset, 0);
+            let (end, _) = span(id, 0, 0);
+            self.extend_lost_end(position, end);
+        }
+    }
+
+    /// Adds a lost end. If the segment does not end in a frame, the scan has found the beginning of the lost end.
+    fn extend_lost_end(&mut self, position: Position, end: Position) {
+        if !self.replay.extend_damage(position, end) {
+            self.add_lost_end(position, end);
+        }
     }
 
     fn add_lost_end(&mut self, position: Position, end: Position) {
@@ -400,6 +461,9 @@ impl<'a> LogScan<'a> {
                     }
                 }
                 SegmentItem::Damage { offset, len, key } => {
+                    if offset == SEGMENT_HEAD_LEN as u32 {
+                        self.check_previous_end(id);
+                    }
                     let (position, end) = span(id, offset, len);
                     self.replay.add_damage(Damage {
                         kind: FindingKind::Damage,
@@ -444,7 +508,7 @@ impl<'a> LogScan<'a> {
             return;
         };
         let decoded = hint::decode(hint, id, segment.salt);
-        let current = decoded.is_some_and(|hint| hint.segment_len == segment.len);
+        let current = decoded.is_some_and(|hint| segment.matches_hint(&hint));
         let matches = current && (!self.verify || hint_matches(bytes, id, segment.salt, hint));
         report.hint_matches = Some(matches);
         // No hint matches a damaged segment, which has findings of its own.
@@ -494,10 +558,10 @@ impl<'a> LogScan<'a> {
     fn check_ends(&mut self) {
         let compacted = self.replay.compacted.max(self.discarded);
         let after_compacted = compacted.saturating_add(1);
-        let first_is_missing = self.first.is_some_and(|first| first > after_compacted);
-        if let Some(first) = self.first {
-            self.add_missing(after_compacted, first);
-        }
+        let first_is_missing = match self.first {
+            Some(first) => self.is_front_lost(after_compacted, first),
+            None => false,
+        };
         let next = self.last_used.saturating_add(1);
         let last = self.segments.get(self.last_used);
         let ended = last.is_some_and(|last| last.ended);
@@ -532,17 +596,4 @@ impl<'a> LogScan<'a> {
             certain: kind == FindingKind::UncertainEnd,
         });
     }
-}
-
-/// Returns the positions of the begin and the end of a span in segment `id`.
-fn span(id: u32, offset: u32, len: u64) -> (Position, Position) {
-    let end = u64::from(offset).saturating_add(len);
-    let position = |offset| Position {
-        segment: id,
-        offset,
-    };
-    (
-        position(offset),
-        position(u32::try_from(end).unwrap_or(u32::MAX)),
-    )
 }

@@ -7,6 +7,9 @@ use crate::store::file::{
     error::FileError,
     format::{
         file_names,
+        frame::{FrameHeader, HEADER_LEN},
+        hint::Hint,
+        hint_entry::HintEntry,
         segment_end::SegmentEnd,
         segment_head::{HeadFields, LogFormat, SEGMENT_HEAD_LEN, SegmentHead},
     },
@@ -45,6 +48,33 @@ impl ScannedSegment {
     /// Returns `true` if frames can be appended.
     pub(super) fn is_open(&self) -> bool {
         !self.ended && self.format == LogFormat::V2
+    }
+
+    /// Returns `true` if a hint is about the segment as it is now: it has the segment's length and last frame.
+    ///
+    /// A length can be the same by chance, if the end was lost and other frames were appended.
+    pub(super) fn matches_hint(&self, hint: &Hint<'_>) -> bool {
+        let has_last = match &hint.last {
+            Some(last) if hint.complete => {
+                last.end() == u64::from(hint.end) && self.has_frame(last)
+            }
+            Some(last) => self.has_frame(last),
+            None => !hint.complete,
+        };
+        hint.segment_len == self.len && has_last
+    }
+
+    /// Returns `true` if the frame of a hint entry is in the file.
+    fn has_frame(&self, entry: &HintEntry<'_>) -> bool {
+        let mut bytes = [0; HEADER_LEN];
+        // If this fails, the segment is read, which reports the error.
+        let _ = self.file.read_at(&mut bytes, entry.offset.into());
+        let found = FrameHeader::decode(&bytes, self.salt, self.format);
+        let without_crc = |found| FrameHeader {
+            payload_crc: 0,
+            ..found
+        };
+        found.map(without_crc) == Some(entry.header)
     }
 
     /// Returns the end of segment `id`, for the segment after it.

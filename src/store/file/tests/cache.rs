@@ -59,3 +59,44 @@ fn a_cache_of_no_bytes_keeps_nothing() {
     cache.put(&key(1), record(1, 1));
     assert_eq!(cache.get(&key(1), 1), None);
 }
+
+#[test]
+fn a_record_in_a_buffer_of_its_own_is_not_copied() {
+    let cache = RecordCache::new(1 << 20);
+    let is_shared_with = |buffer: &Bytes| {
+        let record = cache.get(&key(1), 5).unwrap();
+        assert_eq!(record.data, buffer);
+        record.data.as_ptr() == buffer.as_ptr()
+    };
+    let put = |data: Bytes| {
+        let record = Record::new(data, Version::new(5).unwrap());
+        cache.put_owned(&key(1), record);
+    };
+    let own = Bytes::from(vec![7; 100]);
+    let address = own.as_ptr();
+    put(own);
+    assert_eq!(cache.get(&key(1), 5).unwrap().data.as_ptr(), address);
+    // Another user of the buffer keeps it.
+    let used = Bytes::from(vec![8; 100]);
+    put(used.clone());
+    assert!(!is_shared_with(&used));
+    // The rest of the buffer is unused.
+    let mut large = Vec::with_capacity(1_000);
+    large.extend([9; 100]);
+    let address = large.as_ptr();
+    put(large.into());
+    assert_ne!(cache.get(&key(1), 5).unwrap().data.as_ptr(), address);
+    let part = Bytes::from(vec![3; 1_000]).slice(900..);
+    let address = part.as_ptr();
+    put(part);
+    let cached = cache.get(&key(1), 5).unwrap().data;
+    assert_eq!(cached, vec![3; 100]);
+    assert_ne!(cached.as_ptr(), address);
+}
+
+#[test]
+fn a_cache_of_no_bytes_does_not_keep_a_buffer() {
+    let cache = RecordCache::new(0);
+    cache.put_owned(&key(1), record(1, 1));
+    assert_eq!(cache.get(&key(1), 1), None);
+}

@@ -1,6 +1,6 @@
 //! Segments that lost their end, or are not the ones that the next segment follows.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
             read::FetchOutcome,
         },
     },
-    disk::{Crash, SimDisk},
+    disk::{Crash, Fault, SimDisk},
     workload,
 };
 use crate::{
@@ -20,18 +20,18 @@ use crate::{
     store::{Expected, WriteRequest, file::disk::Disk},
 };
 
-const LIFE: Duration = Duration::from_secs(600);
+pub(super) const LIFE: Duration = Duration::from_secs(600);
 
-fn key(number: u8) -> StoreKey {
+pub(super) fn key(number: u8) -> StoreKey {
     StoreKey::from_bytes([number; StoreKey::LEN])
 }
 
-fn write(engine: &FileEngine, number: u8) {
+pub(super) fn write(engine: &FileEngine, number: u8) {
     let request = WriteRequest::new(&key(number), vec![number; 100], LIFE, Expected::Any);
     engine.write(&request).map(|_| ()).unwrap();
 }
 
-fn live(engine: &FileEngine, clock: &Clock) -> Vec<u8> {
+pub(super) fn live(engine: &FileEngine, clock: &Clock) -> Vec<u8> {
     let is_live = |number: &u8| {
         let state = engine.entry_state(&key(*number), clock.now());
         matches!(state, EntryState::Live(_))
@@ -39,14 +39,14 @@ fn live(engine: &FileEngine, clock: &Clock) -> Vec<u8> {
     (1..=9).filter(is_live).collect()
 }
 
-fn bytes(disk: &SimDisk, name: &str) -> Vec<u8> {
+pub(super) fn bytes(disk: &SimDisk, name: &str) -> Vec<u8> {
     let mut copy = Vec::new();
     disk.tamper(name, |bytes| copy.clone_from(bytes));
     copy
 }
 
 /// Returns a closed store of three segments, with records under the keys 1 to 3, 4 to 6 and 7 to 9.
-fn three_segments() -> (SimDisk, Clock) {
+pub(super) fn three_segments() -> (SimDisk, Clock) {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     for number in 1..=9 {
@@ -98,6 +98,51 @@ fn a_segment_cut_off_at_any_length_is_noticed() {
         let left = (1..=3).filter(|index| offset(*index) <= cut).count() as u8;
         let mut allowed: Vec<u8> = (1..=3 + left).collect();
         allowed.extend(7..=9);
+        check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &allowed);
+    }
+}
+
+#[test]
+fn a_segment_cut_off_in_handled_damage_is_noticed() {
+    let (disk, clock) = three_segments();
+    let name = file_names::segment(2);
+    let (begin, len) = (SEGMENT_HEAD_LEN + 88, 168);
+    disk.tamper(&name, |bytes| bytes[begin + 100] ^= 1);
+    let engine = workload::open_damaged(&disk, &clock, OnDamage::DropUncertain).unwrap();
+    assert_eq!(live(&engine, &clock), [5, 6, 7, 8, 9]);
+    engine.log.finish().unwrap();
+    drop(engine);
+    for cut in begin..=begin + len {
+        let disk = disk.crash(Crash::Process, None);
+        disk.tamper(&name, |bytes| bytes.truncate(cut));
+        check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &[7, 8, 9]);
+    }
+}
+
+/// The start frame of the next segment is damaged, so it does not show where the segment ended.
+#[test]
+fn a_segment_cut_off_before_a_damaged_start_frame_is_noticed() {
+    let (disk, clock) = three_segments();
+    let name = file_names::segment(2);
+    let (begin, len) = (SEGMENT_HEAD_LEN + 88, 168);
+    disk.tamper(&name, |bytes| bytes[begin + 100] ^= 1);
+    disk.tamper(&file_names::segment(3), |bytes| {
+        bytes[SEGMENT_HEAD_LEN + 70] ^= 1;
+    });
+    let engine = workload::open_damaged(&disk, &clock, OnDamage::AllowDataLoss).unwrap();
+    assert_eq!(live(&engine, &clock), [1, 2, 3, 5, 6, 7, 8, 9]);
+    engine.log.finish().unwrap();
+    drop(engine);
+    for cut in begin..bytes(&disk, &name).len() {
+        let disk = disk.crash(Crash::Process, None);
+        disk.tamper(&name, |bytes| bytes.truncate(cut));
+        let is_left = |number: &u8| match number {
+            4 => false,
+            5 => cut >= begin + 2 * len,
+            6 => cut >= begin + 3 * len,
+            _ => true,
+        };
+        let allowed: Vec<u8> = (1..=9).filter(is_left).collect();
         check_refused(&disk, &clock, FindingKind::LostEnd, &[7, 8, 9], &allowed);
     }
 }
@@ -270,6 +315,60 @@ fn a_segment_emptied_by_damage_is_not_taken_for_a_compacted_one() {
     }
 }
 
+/// Stores with a lost end, which an empty segment, hints or an end frame show.
+fn stores_with_a_loss() -> Vec<(SimDisk, Clock)> {
+    let (next, clock) = (SimDisk::with_fault(None), workload::clock());
+    let engine = workload::open(&next, &clock).unwrap();
+    (1..=9).for_each(|number| write(&engine, number));
+    engine.log.sync().unwrap();
+    engine.log.prepare_next().unwrap();
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(400);
+    next.tamper(&file_names::segment(1), cut);
+    let (hints, hints_clock, last) = segments_with_hints();
+    hints.tamper(&file_names::segment(last), cut);
+    let (missing, missing_clock) = three_segments();
+    missing.remove(&file_names::segment(3)).unwrap();
+    vec![
+        (next, clock),
+        (hints, hints_clock),
+        (missing, missing_clock),
+    ]
+}
+
+#[test]
+fn an_interrupted_repair_hides_no_loss() {
+    let settings = [OnDamage::DropUncertain, OnDamage::AllowDataLoss];
+    let cases = stores_with_a_loss().into_iter().enumerate();
+    for ((case, (damaged, clock)), on_damage) in
+        cases.flat_map(|case| settings.map(|setting| (case.clone(), setting)))
+    {
+        let whole = damaged.crash(Crash::Process, None);
+        let engine = workload::open_damaged(&whole, &clock, on_damage).unwrap();
+        let kept = live(&engine, &clock);
+        let operations = whole.operations();
+        let mut refused = 0;
+        for at in 0..operations {
+            for fault in [Fault::PowerOff, Fault::Once(ErrorKind::Other)] {
+                for crash in (0..8).map(Crash::Power).chain([Crash::Process]) {
+                    let disk = damaged.crash(Crash::Process, Some((at, fault)));
+                    let _ = workload::open_damaged(&disk, &clock, on_damage);
+                    let after = disk.crash(crash, None);
+                    match workload::open(&after, &clock) {
+                        Ok(engine) => assert_eq!(
+                            live(&engine, &clock),
+                            kept,
+                            "store {case}, {on_damage:?}, {fault:?} at {at}, {crash:?}"
+                        ),
+                        Err(FileError::Damaged { .. }) => refused += 1,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        }
+        assert!(refused > 0, "store {case}, {on_damage:?}");
+    }
+}
+
 #[test]
 fn versions_go_up_after_a_loss() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
@@ -293,7 +392,7 @@ fn versions_go_up_after_a_loss() {
 
 /// Returns a closed store whose segments all have hints, and their number. Its records are long enough
 /// for hints.
-fn segments_with_hints() -> (SimDisk, Clock, u32) {
+pub(super) fn segments_with_hints() -> (SimDisk, Clock, u32) {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     for number in 1..=9 {
@@ -335,13 +434,30 @@ fn an_intact_hint_does_not_hide_that_its_segment_was_cut_off() {
 }
 
 #[test]
+fn an_intact_hint_does_not_hide_that_the_end_of_its_segment_became_zeros() {
+    let (whole, clock, last) = segments_with_hints();
+    for id in 1..=last {
+        let disk = whole.crash(Crash::Process, None);
+        disk.tamper(&file_names::segment(id), |bytes| {
+            let half = bytes.len() / 2;
+            bytes[half..].fill(0);
+        });
+        let Some(FileError::Damaged { finding }) = workload::open(&disk, &clock).err() else {
+            panic!("segment {id}");
+        };
+        assert_eq!(finding.kind, FindingKind::LostEnd, "{finding}");
+    }
+}
+
+#[test]
 fn damage_behind_an_intact_hint_costs_the_session_and_serves_no_older_state() {
     let (disk, clock, last) = segments_with_hints();
     let mut half = 0;
-    // The length is the same, so only `verify_on_open` would read the segment.
+    // Length and last frame are the same, so only `verify_on_open` would read the segment.
     disk.tamper(&file_names::segment(2), |bytes| {
         half = bytes.len() / 2;
-        bytes[half..].fill(0);
+        let last = bytes.len() - 68;
+        bytes[half..last].fill(0);
     });
     let engine = workload::open(&disk, &clock).unwrap();
     let stats = engine.stats();

@@ -100,12 +100,35 @@ fn a_time_that_could_not_be_recorded_is_recorded_later() {
 }
 
 #[test]
+fn the_time_of_an_expiry_that_leaves_no_room_for_its_garbage_is_recorded() {
+    let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
+    let set_back = Clock::manual(clock.now());
+    let engine = workload::open(&disk, &clock).unwrap();
+    let life = Duration::from_secs(10);
+    let request = WriteRequest::new(&KEY, vec![1; 4000], life, Expected::Any);
+    engine.write(&request).map(drop).unwrap();
+    // The touches of another session are garbage, which leaves less room than the session takes.
+    let other = StoreKey::from_bytes([2; StoreKey::LEN]);
+    let life = Duration::from_secs(1000);
+    let request = WriteRequest::new(&other, "data", life, Expected::Any);
+    engine.write(&request).map(drop).unwrap();
+    while engine.log.lock().usage().room() > 2000 {
+        engine.touch(&other, life).unwrap();
+    }
+    clock.advance(Duration::from_secs(20));
+    assert_eq!(engine.collect_expired(1), (0, false));
+    drop(engine);
+    let engine = workload::open(&disk, &set_back).unwrap();
+    assert!(!is_live(&engine));
+}
+
+#[test]
 fn the_newest_time_survives_compaction() {
     let (disk, clock) = (SimDisk::with_fault(None), workload::clock());
     let engine = workload::open(&disk, &clock).unwrap();
     clock.advance(Duration::from_secs(500));
     super::super::compact::segment::Compactor(&engine)
-        .compact_all(|_| true)
+        .compact_all(|_| true, || ())
         .unwrap();
     drop(engine);
     let set_back = Clock::manual(Timestamp::from_millis(0));

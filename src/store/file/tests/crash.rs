@@ -107,7 +107,7 @@ fn records_survive_a_power_failure_at_every_operation_while_their_keys_rotate() 
     let disk = SimDisk::with_fault(None);
     let mut workload = begin(&disk, ROTATING, false).unwrap();
     let mut encrypted_again = 0;
-    for seed in 0..20 {
+    for seed in 0..40 {
         let before = workload.engine.stats().previous_key;
         workload.run(seed, STEPS);
         encrypted_again += before.saturating_sub(workload.engine.stats().previous_key);
@@ -136,6 +136,9 @@ fn a_full_disk_at_any_operation_changes_nothing_and_the_store_goes_on() {
     for kind in [ErrorKind::StorageFull, ErrorKind::Other] {
         for seed in [1, 2] {
             at_every_operation(seed, Fault::Once(kind), true, |disk, workload, _| {
+                // A removed file counts until its removal is synced.
+                let counted = workload.engine.stats().disk_bytes;
+                assert!(counted >= disk.used(), "all files count");
                 workload.check(&workload.engine);
                 workload.check_after(&disk.crash(Crash::Process, None));
             });

@@ -1,13 +1,15 @@
 use std::{
-    fs::{self, File},
+    fs::{self, File, FileTimes},
     path::PathBuf,
+    thread,
+    time::Duration,
 };
 
 use rustix::{fs::OFlags, io::Errno};
 
 use super::super::{
     FileError,
-    disk::{Disk, FileId, PathChange, dir_lock::DirectoryLock, os::OsDisk},
+    disk::{Disk, FileId, PathChange, PathLookup, dir_lock::DirectoryLock, os::OsDisk},
 };
 
 // `flock` refuses a handle of this kind, as NFS refuses that of a directory.
@@ -42,29 +44,78 @@ fn if_the_directory_cannot_be_locked_the_lock_file_keeps_others_out() {
 }
 
 #[test]
-fn if_the_directory_cannot_be_locked_each_check_of_a_file_checks_the_lock_file() {
-    let directory = create_directory("lost");
-    let lock = directory.join("lock");
-    for is_only in [true, false] {
-        let mut disk = OsDisk::open(&directory).unwrap();
-        let lock_file = File::create(&lock).unwrap();
-        disk.expect_lock_file(&lock_file, is_only).unwrap();
-        let file = disk.create("segment").unwrap();
-        let check = || disk.check_file("segment", file.as_ref());
-        check().unwrap();
-        fs::remove_file(&lock).unwrap();
-        let lost = check().map_err(|change| change.path);
-        // The lock on the directory keeps others out meanwhile.
-        let expected = if is_only { Err(lock.clone()) } else { Ok(()) };
-        assert_eq!(lost, expected, "only lock: {is_only}");
-        assert_eq!(disk.check().unwrap_err().path, lock);
-        fs::write(&lock, "").unwrap();
-        let replaced = check().map_err(|change| change.change);
-        let expected = if is_only { Err("was replaced") } else { Ok(()) };
-        assert_eq!(replaced, expected, "only lock: {is_only}");
-        disk.remove("segment").unwrap();
-    }
+fn after_a_store_was_closed_its_process_is_not_named() {
+    let directory = create_directory("closed");
+    let mut disk = OsDisk::open(&directory).unwrap();
+    let (lock, _) = DirectoryLock::acquire(&mut disk).unwrap();
+    let message = || {
+        let mut other = OsDisk::open(&directory).unwrap();
+        let refused = DirectoryLock::acquire(&mut other).map(drop).unwrap_err();
+        refused.to_string()
+    };
+    let pid = std::process::id();
+    let last = format!("in use by this process, or by process {pid} of another container;");
+    assert!(message().contains(&last), "{}", message());
+    drop(lock);
+    let reader = DirectoryLock::acquire_shared(&OsDisk::open_read_only(&directory).unwrap());
+    assert!(
+        message().contains("in use by another process;"),
+        "{}",
+        message()
+    );
+    drop(reader.unwrap());
+    // A reader leaves the id of a store that was killed.
+    fs::write(directory.join("lock"), "1234\n").unwrap();
+    let reader = DirectoryLock::acquire_shared(&disk).unwrap();
+    assert!(
+        message().contains("last opened by process 1234;"),
+        "{}",
+        message()
+    );
+    drop(reader);
+    assert_eq!(
+        fs::read_to_string(directory.join("lock")).unwrap(),
+        "1234\n"
+    );
     fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn the_stamp_of_a_directory_changes_with_its_names_and_not_with_its_data() {
+    let directory = create_directory("stamp");
+    let mut disk = OsDisk::open(&directory).unwrap();
+    let lock_file = File::create(directory.join("lock")).unwrap();
+    disk.expect_lock_file(&lock_file).unwrap();
+    let file = disk.create("segment").unwrap();
+    // The file system records times in steps.
+    let step = || thread::sleep(Duration::from_millis(25));
+    let mut last = disk.entry_stamp().unwrap();
+    step();
+    file.write_at(b"frames", 0).unwrap();
+    file.truncate(3).unwrap();
+    assert_eq!(disk.entry_stamp().unwrap(), last);
+    let moved = directory.with_extension("moved");
+    let changes: [&dyn Fn(); 5] = [
+        &|| drop(disk.create("other").unwrap()),
+        &|| fs::rename(directory.join("other"), directory.join("another")).unwrap(),
+        &|| fs::remove_file(directory.join("another")).unwrap(),
+        &|| fs::remove_file(directory.join("lock")).unwrap(),
+        &|| fs::rename(&directory, &moved).unwrap(),
+    ];
+    for change in changes {
+        step();
+        let names_changed = disk.handle().metadata().unwrap().modified().unwrap();
+        change();
+        assert_ne!(disk.entry_stamp().unwrap(), last);
+        // Another process may set the time at which the names changed.
+        let times = FileTimes::new().set_modified(names_changed);
+        disk.handle().set_times(times).unwrap();
+        assert_ne!(disk.entry_stamp().unwrap(), last);
+        last = disk.entry_stamp().unwrap();
+    }
+    step();
+    fs::remove_dir_all(&moved).unwrap();
+    assert_ne!(disk.entry_stamp().unwrap(), last);
 }
 
 #[test]
@@ -75,7 +126,7 @@ fn a_path_that_cannot_be_looked_up_is_a_change_unless_the_error_is_transient() {
         PathChange::check(PathBuf::new, found, FileId { device, inode })
     };
     for error in [Errno::INTR, Errno::AGAIN, Errno::NOMEM, Errno::TIMEDOUT] {
-        check(error).unwrap();
+        assert!(matches!(check(error), Ok(PathLookup::Failed(_))), "{error}");
     }
     for (error, expected) in [
         (Errno::STALE, "was moved or deleted"),
@@ -85,6 +136,7 @@ fn a_path_that_cannot_be_looked_up_is_a_change_unless_the_error_is_transient() {
         (Errno::NOTDIR, "became inaccessible"),
         (Errno::IO, "became inaccessible"),
     ] {
-        assert_eq!(check(error).unwrap_err().change, expected, "{error}");
+        let changed = check(error).map(drop).unwrap_err();
+        assert_eq!(changed.change, expected, "{error}");
     }
 }

@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::io::Errno;
+
 use super::super::{
-    disk::{Disk, DiskFile, EntryStamp, FileId, PathChange},
+    disk::{Disk, DiskFile, EntryStamp, FileId, PathChange, PathLookup},
     monotonic_time::MonotonicTime,
 };
 
@@ -67,6 +69,8 @@ struct SimState {
     /// Maximum size of all files together, if there is a limit.
     capacity: Option<u64>,
     fault: Option<(usize, Fault)>,
+    /// A call before the operation of this number.
+    hook: Option<(usize, Box<dyn FnOnce() + Send>)>,
     stopped: bool,
     /// The page cache is empty.
     cold: bool,
@@ -77,6 +81,8 @@ struct SimState {
     operation_time: Duration,
     /// The times at which the directory was checked.
     checks: Vec<Instant>,
+    /// Number of the next checks that a transient error prevents.
+    lookup_errors: usize,
 }
 
 #[derive(Clone, Default)]
@@ -104,10 +110,40 @@ impl SimDisk {
         self.0.lock().unwrap().checks.clone()
     }
 
+    /// Sets the fault, at the operation of this number.
+    pub(super) fn set_fault(&self, at: usize, fault: Fault) {
+        self.0.lock().unwrap().fault = Some((at, fault));
+    }
+
     /// From now on, all operations fail, except reads.
     pub(super) fn break_down(&self) {
+        self.set_fault(self.operations(), Fault::Permanent(ErrorKind::Other));
+    }
+
+    /// Moves the directory. The next `lookup_errors` checks meet a transient error.
+    pub(super) fn move_away(&self, lookup_errors: usize) {
+        self.set_fault(0, Fault::Moved);
+        self.fail_lookups(lookup_errors);
+    }
+
+    /// The next `lookup_errors` checks meet a transient error.
+    pub(super) fn fail_lookups(&self, lookup_errors: usize) {
+        self.0.lock().unwrap().lookup_errors = lookup_errors;
+    }
+
+    /// Calls `hook` once, before the operation of this number.
+    pub(super) fn set_hook(&self, at: usize, hook: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().hook = Some((at, Box::new(hook)));
+    }
+
+    fn call_hook(&self) {
         let mut state = self.0.lock().unwrap();
-        state.fault = Some((state.operations, Fault::Permanent(ErrorKind::Other)));
+        let now = state.operations;
+        let hook = state.hook.take_if(|(at, _)| *at == now);
+        drop(state);
+        if let Some((_, hook)) = hook {
+            hook();
+        }
     }
 
     pub(super) fn operations(&self) -> usize {
@@ -183,6 +219,7 @@ impl SimDisk {
     }
 
     fn step<T>(&self, act: impl FnOnce(&mut SimState, bool) -> io::Result<T>) -> io::Result<T> {
+        self.call_hook();
         let mut state = self.0.lock().unwrap();
         if state.stopped {
             return Err(ErrorKind::Other.into());
@@ -205,6 +242,10 @@ impl SimDisk {
 }
 
 impl SimState {
+    fn is_moved(&self) -> bool {
+        matches!(self.fault, Some((at, Fault::Moved)) if at <= self.operations)
+    }
+
     fn used(&self) -> u64 {
         let sizes = self.entries.values();
         sizes
@@ -291,28 +332,27 @@ impl Disk for SimDisk {
     }
 
     fn entry_stamp(&self) -> io::Result<EntryStamp> {
+        let state = self.0.lock().unwrap();
         Ok(EntryStamp {
-            seconds: self.0.lock().unwrap().entry_changes,
-            nanoseconds: 0,
+            seconds: state.entry_changes + i64::from(state.is_moved()),
+            nanoseconds: 1,
         })
     }
 
-    fn check_file(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
-        self.check()?;
-        self.check_entry(name, file)
-    }
-
-    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<(), PathChange> {
+    fn check_entry(&self, name: &str, file: &dyn DiskFile) -> Result<PathLookup, PathChange> {
         PathChange::check(|| self.locate(name), self.file_id(name), file.id())
     }
 
-    fn check(&self) -> Result<(), PathChange> {
+    fn check(&self) -> Result<PathLookup, PathChange> {
         let mut state = self.0.lock().unwrap();
         let now = state.time.now();
         state.checks.push(now);
-        let is_moved = matches!(state.fault, Some((at, Fault::Moved)) if at <= state.operations);
-        let found = (!is_moved).then(|| file_id(0));
-        PathChange::check(|| self.path().to_path_buf(), Ok(found), file_id(0))
+        let mut found = Ok((!state.is_moved()).then(|| file_id(0)));
+        if state.lookup_errors > 0 {
+            state.lookup_errors -= 1;
+            found = Err(Errno::NOMEM.into());
+        }
+        PathChange::check(|| self.path().to_path_buf(), found, file_id(0))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

@@ -8,6 +8,7 @@ use super::{
     super::{
         FileError, OnDamage,
         format::{
+            damaged_places::{self, DamagedPlace, MAX_PLACES},
             file_names,
             frame::HEADER_LEN,
             frames::{Frames, SegmentItem},
@@ -304,4 +305,50 @@ fn preallocated_space_is_no_damage_wherever_a_crash_leaves_it() {
         len(&file_names::segment(2)),
         u64::from(engine.log.lock().end_position().offset)
     );
+}
+
+#[test]
+fn damaged_places_are_joined_and_bounded() {
+    let place = |begin, end, durable| DamagedPlace {
+        begin,
+        end,
+        durable,
+    };
+    let places = vec![
+        place(50, 60, false),
+        place(10, 20, false),
+        place(20, 30, true),
+        place(55, 58, false),
+        place(70, 70, true),
+    ];
+    let joined = damaged_places::join(places);
+    assert_eq!(joined, [place(10, 30, true), place(50, 60, false)]);
+    let found = |begin, end| damaged_places::find(&joined, begin, end).copied();
+    assert_eq!(found(10, 30), Some(joined[0]));
+    assert_eq!(found(52, 53), Some(joined[1]));
+    for (begin, end) in [(9, 12), (25, 31), (30, 50), (50, 61), (60, 61), (0, 90)] {
+        assert_eq!(found(begin, end), None, "{begin} to {end}");
+    }
+    let payload = damaged_places::encode(&joined);
+    assert_eq!(payload.len(), 34);
+    assert_eq!(damaged_places::decode(&payload), Some(joined));
+    for wrong in [
+        vec![place(10, 30, true), place(30, 40, true)],
+        vec![place(10, 30, true), place(5, 7, true)],
+        vec![place(10, 10, true)],
+    ] {
+        assert_eq!(
+            damaged_places::decode(&damaged_places::encode(&wrong)),
+            None
+        );
+    }
+    assert_eq!(damaged_places::decode(&payload[..20]), None);
+    let many = |count: u64| (0..count).map(move |at| place(at * 10, at * 10 + 5, at == count - 1));
+    let max = MAX_PLACES as u64;
+    for count in [max, max + 1, max + 10] {
+        let mut places: Vec<_> = many(count).collect();
+        damaged_places::limit(&mut places);
+        let last = place((max - 1) * 10, count * 10 - 5, true);
+        assert_eq!((places.len(), places.last()), (MAX_PLACES, Some(&last)));
+    }
 }

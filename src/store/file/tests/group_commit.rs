@@ -83,7 +83,8 @@ fn if_a_group_does_not_fit_the_writes_that_fit_are_written() {
     let options = FileStore::builder("simulated").durability(Durability::Always);
     let options = options.segment_bytes(1 << 20).clock(clock());
     let engine = recover::open::open(Box::new(disk.clone()), options.options).unwrap();
-    // Opening has preallocated space; the first write takes nearly all of it.
+    // The first write preallocates space; the second one takes nearly all of it.
+    engine.write_group(&[pending(&engine, 8, 10, Expected::Any)]);
     let preallocated = disk.used() - u64::from(engine.log.lock().end_position().offset);
     let len = (preallocated as usize)
         .checked_sub(HEADER_LEN + 10)

@@ -1,6 +1,7 @@
 //! The time between two checks of the directory, in simulated time.
 
 use std::{
+    io,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -8,8 +9,12 @@ use std::{
 
 use super::{
     super::{
-        Durability, FileStore, FileStoreBuilder, async_ops::FileInner,
-        monotonic_time::MonotonicTime, recover,
+        Durability, FileError, FileStore, FileStoreBuilder,
+        async_ops::FileInner,
+        disk::EntryStamp,
+        log::known_entries::{KnownEntries, NextCheck},
+        monotonic_time::MonotonicTime,
+        recover,
     },
     disk::SimDisk,
     workload,
@@ -124,4 +129,72 @@ fn a_disk_that_fails_does_not_delay_the_checks() {
     store.disk.break_down();
     store.assert_checks(Duration::ZERO, |_| {});
     assert!(store.inner.engine.log.check_poison().is_err());
+}
+
+/// Returns the time for which all files are checked after each sync, with an unchanged stamp.
+fn time_until_trusted(nanoseconds: i64) -> Duration {
+    let (mut known, begin) = (KnownEntries::default(), Instant::now());
+    let mut checks = (0..10_000).map(|millis| {
+        let time = Duration::from_millis(millis);
+        let stamp = EntryStamp {
+            seconds: 1,
+            nanoseconds,
+        };
+        (time, known.next_check(Ok(stamp), begin + time))
+    });
+    let trusted = checks.find(|(_, next)| *next != NextCheck::Files);
+    trusted.unwrap().0
+}
+
+#[test]
+fn coarse_times_of_a_directory_are_trusted_later() {
+    let fine = time_until_trusted(4_000_000);
+    assert!(fine >= Duration::from_millis(20) && fine < Duration::from_millis(30));
+    assert!(time_until_trusted(0) > Duration::from_secs(2));
+}
+
+#[test]
+fn a_stamp_that_cannot_be_read_is_never_trusted() {
+    let (mut known, begin) = (KnownEntries::default(), Instant::now());
+    for seconds in 0..10 {
+        let stamp = Err(io::ErrorKind::Unsupported.into());
+        let next = known.next_check(stamp, begin + Duration::from_secs(seconds));
+        assert_eq!(next, NextCheck::Files);
+    }
+}
+
+#[test]
+fn a_transient_error_of_a_look_up_hides_no_change() {
+    for lookup_errors in 0..10 {
+        let store = SimulatedStore::open(|builder| builder.durability(Durability::Always));
+        store.disk.move_away(lookup_errors);
+        let synced = store.inner.engine.log.sync();
+        assert!(matches!(synced, Err(FileError::PathChanged { .. })));
+    }
+}
+
+#[test]
+fn a_transient_error_of_a_look_up_delays_the_sync() {
+    let store = SimulatedStore::open(|builder| builder.durability(Durability::Always));
+    store.write(0..1, 100);
+    store.disk.fail_lookups(10);
+    let began = store.time.now();
+    store.inner.engine.log.sync().unwrap();
+    assert_eq!(store.time.now() - began, Duration::from_millis(1023));
+}
+
+#[test]
+fn if_the_files_cannot_be_looked_up_nothing_is_acknowledged() {
+    let store = SimulatedStore::open(|builder| builder.durability(Durability::Always));
+    store.write(0..1, 100);
+    let log = &store.inner.engine.log;
+    let end = log.lock().last_position();
+    store.disk.fail_lookups(11);
+    let stopped = log.sync().unwrap_err();
+    let reason = "(cannot look up its files after a sync: Cannot allocate memory (os error 12))";
+    assert!(stopped.to_string().contains(reason), "{stopped}");
+    assert!(!log.is_durable(end));
+    // Also if they can be looked up again.
+    let refused = log.sync().unwrap_err();
+    assert!(matches!(refused, FileError::Poisoned { .. }), "{refused}");
 }

@@ -65,6 +65,12 @@ pub(super) fn open_damaged(
     recover::open::open(Box::new(disk.clone()), builder.options)
 }
 
+/// Drops uncertain sessions, and reads all segments.
+pub(super) fn repair(disk: &SimDisk, clock: &Clock) -> Result<FileEngine, FileError> {
+    let builder = builder(clock).on_damage(OnDamage::DropUncertain);
+    recover::open::open(Box::new(disk.clone()), builder.verify_on_open(true).options)
+}
+
 fn builder(clock: &Clock) -> FileStoreBuilder {
     FileStore::builder("simulated")
         .segment_bytes(SEGMENT)
